@@ -1,0 +1,6 @@
+//! Midge: an MQTT broker that lives inside a program.
+//!
+//! The floors of the house are described in `docs/design.md`; a module imports only from floors below it.
+
+pub mod codec;
+pub mod time;
