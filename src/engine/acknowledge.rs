@@ -1,0 +1,82 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP from a client.
+
+use crate::codec::acknowledgement::{Ack, AckKind};
+use crate::codec::properties::Properties;
+use crate::codec::reason::ReasonCode;
+use crate::engine::connection::{Attached, End};
+use crate::engine::engine::Engine;
+use crate::engine::turn::Turn;
+use crate::session::inbound::Inbound;
+use crate::session::outbound::Acknowledged;
+use crate::storage::Record;
+
+impl Engine {
+    /// PUBACK, PUBREC or PUBCOMP: a delivery to this client goes on, and the next that waited may begin.
+    pub(crate) fn receive_ack(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        kind: AckKind,
+        ack: &Ack<'_>,
+    ) -> Result<(), End> {
+        turn.counts.acknowledgements_received += 1;
+        let id = ack.packet_id;
+        let session = &attached.session;
+        let mut outbound = session.outbound.lock();
+        if outbound.epoch() != attached.epoch {
+            return Ok(());
+        }
+        let meaning = match kind {
+            AckKind::Puback => outbound.puback(id),
+            AckKind::Pubrec => outbound.pubrec(id, ack.reason),
+            AckKind::Pubcomp | AckKind::Pubrel => outbound.pubcomp(id),
+        };
+        let mut cx = self.context(turn);
+        let mut flush = false;
+        match meaning {
+            Acknowledged::Unexpected => return Err(ReasonCode::ProtocolError.into()),
+            // A refusing PUBREC ends the flow: PUBREL does not follow [MQTT-4.3.3-4].
+            Acknowledged::Complete => outbound.pump(&mut cx),
+            Acknowledged::Progress => {
+                let pubrel = Ack::success(id);
+                flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
+            }
+            Acknowledged::Unknown if kind == AckKind::Pubrec && !ack.reason.is_error() => {
+                // The flow was completed or forgotten here: PUBREL lets the client forget it too.
+                let reason = ReasonCode::PacketIdentifierNotFound;
+                let pubrel = Ack { packet_id: id, reason, properties: Properties::EMPTY };
+                flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
+            }
+            Acknowledged::Unknown => {}
+        }
+        flush |= outbound.list_for_flush();
+        drop(outbound);
+        if flush {
+            turn.flush_later(session);
+        }
+        Ok(())
+    }
+
+    /// PUBREL: a received QoS 2 message is released.
+    pub(crate) fn receive_pubrel(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        inbound: &mut Inbound,
+        ack: &Ack<'_>,
+    ) -> Result<(), End> {
+        turn.counts.acknowledgements_received += 1;
+        let packet_id = ack.packet_id;
+        let reason = match inbound.received.remove(&packet_id) {
+            true => {
+                let client_id = &attached.session.client_id;
+                self.store.record(Record::Released { client_id, packet_id });
+                ReasonCode::Success
+            }
+            false => ReasonCode::PacketIdentifierNotFound,
+        };
+        // [MQTT-4.3.3-11]: PUBREL is answered by PUBCOMP, whether or not the identifier is known.
+        self.acknowledge(turn, attached, AckKind::Pubcomp, packet_id, reason);
+        Ok(())
+    }
+}

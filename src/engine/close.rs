@@ -1,0 +1,109 @@
+//! The end of a connection, and of a session.
+
+use std::sync::Arc;
+
+use crate::codec::disconnect::Disconnect;
+use crate::codec::properties::Properties;
+use crate::codec::reason::ReasonCode;
+use crate::engine::engine::Engine;
+use crate::engine::subscriber::Subscriber;
+use crate::engine::timers::Timer;
+use crate::engine::turn::Turn;
+use crate::session::link::Cause;
+use crate::session::session::{Control, Session};
+use crate::stats::DropReason;
+use crate::storage::Record;
+
+impl Engine {
+    /// Ends the connection `epoch` of a session, if it is still the session's.
+    pub(crate) fn close(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, cause: Cause) {
+        let mut control = session.control.lock();
+        if control.epoch == epoch && control.connected.is_some() {
+            self.detach(turn, session, &mut control, cause);
+        }
+    }
+
+    /// Ends the session's connection; the session waits for its expiry, or ends with it.
+    pub(crate) fn detach(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        control: &mut Control,
+        cause: Cause,
+    ) {
+        let Some(connected) = control.connected.take() else {
+            return;
+        };
+        if let Some(timer) = connected.keep_alive_timer {
+            self.timers.cancel(timer);
+        }
+        self.counters.client_disconnected();
+        if cause == Cause::KeepAliveTimeout {
+            turn.counts.keep_alive_timeouts += 1;
+        }
+        session.outbound.lock().detach(cause, |version, out| {
+            if let Some(reason) = told(cause).filter(|_| version.is_v5()) {
+                Disconnect { reason, properties: Properties::EMPTY }.encode(version, out);
+            }
+        });
+        if cause == Cause::Disconnected {
+            control.will = None; // [MQTT-3.14.4-3]
+        }
+        if control.expiry_interval == 0 {
+            self.end_session(turn, session, control);
+        } else {
+            self.await_return(turn, session, control);
+        }
+    }
+
+    /// Sets the timers of a session whose client is gone.
+    fn await_return(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
+        let weak = Arc::downgrade(session);
+        if let Some(will) = &control.will {
+            if will.delay == 0 {
+                self.publish_will(turn, control);
+            } else if will.delay < control.expiry_interval {
+                let at = turn.now.plus_secs(u64::from(will.delay));
+                control.timers.push(self.timers.insert(at, Timer::Will(weak.clone(), control.epoch)));
+            }
+        }
+        // A Session Expiry Interval of 0xFFFFFFFF does not expire.
+        if control.expiry_interval != u32::MAX {
+            let at = turn.now.plus_secs(u64::from(control.expiry_interval));
+            control.timers.push(self.timers.insert(at, Timer::SessionExpiry(weak, control.epoch)));
+        }
+    }
+
+    /// Ends a session: its subscriptions, queue and will go with it.
+    pub(crate) fn end_session(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
+        // [MQTT-3.1.2-8]: the will is sent when the session ends, if its delay has not passed by then.
+        self.publish_will(turn, control);
+        for timer in control.timers.drain(..) {
+            self.timers.cancel(timer);
+        }
+        control.ended = true;
+        let subscriber = Subscriber::Session(Arc::clone(session));
+        for held in std::mem::take(&mut control.subscriptions) {
+            self.unroute(turn, &held.filter, &subscriber);
+        }
+        let lost = session.outbound.lock().clear();
+        turn.counts.drop(DropReason::SessionEnded, lost as u64);
+        self.sessions.remove(session);
+        if control.expiry_interval > 0 {
+            self.store.record(Record::SessionEnded { client_id: &session.client_id });
+        }
+    }
+}
+
+/// The reason code that a client is told when the server ends the connection.
+fn told(cause: Cause) -> Option<ReasonCode> {
+    match cause {
+        Cause::Disconnected | Cause::ConnectionLost => None,
+        Cause::Refused(reason) => Some(reason), // [MQTT-4.13.1-1]
+        Cause::KeepAliveTimeout => Some(ReasonCode::KeepAliveTimeout),
+        Cause::ConnectTimeout => None,
+        Cause::SessionTakenOver => Some(ReasonCode::SessionTakenOver),
+        Cause::Kicked => Some(ReasonCode::AdministrativeAction),
+        Cause::ServerShuttingDown => Some(ReasonCode::ServerShuttingDown),
+    }
+}

@@ -1,0 +1,303 @@
+//! CONNECT: a client gets a session.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::codec::connack::Connack;
+use crate::codec::connect::Connect;
+use crate::codec::properties::{Properties, PropertyWriter};
+use crate::codec::qos::QoS;
+use crate::codec::reason::ReasonCode;
+use crate::codec::version::Version;
+use crate::engine::connection::Attached;
+use crate::engine::engine::Engine;
+use crate::engine::sessions::InsertError;
+use crate::engine::timers::Timer;
+use crate::engine::turn::Turn;
+use crate::session::inbound::Inbound;
+use crate::session::link::{Cause, Link};
+use crate::session::outbound::Grant;
+use crate::session::session::{Connected, Control, Session};
+use crate::storage::Record;
+
+/// The longest Client Identifier that MQTT 3.1 allows, in characters.
+const V31_CLIENT_ID: usize = 23;
+
+impl Engine {
+    /// Attaches a connection to the client's session, new or resumed, and sends CONNACK; or says why not.
+    pub(crate) fn connect(
+        &self,
+        turn: &mut Turn,
+        link: &Arc<dyn Link>,
+        peer: Option<SocketAddr>,
+        connect: &Connect<'_>,
+    ) -> Result<Attached, ReasonCode> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(ReasonCode::ServerShuttingDown);
+        }
+        self.check_connect(connect)?;
+        let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
+        let client_id = assigned.as_deref().unwrap_or(connect.client_id);
+        loop {
+            if let Some(session) = self.sessions.get(client_id) {
+                let mut inbound = session.inbound.lock();
+                let mut control = session.control.lock();
+                if control.ended {
+                    continue;
+                }
+                self.take_over(turn, &session, &mut control);
+                if connect.clean_start {
+                    // [MQTT-3.1.2-4]: the old session is discarded.
+                    self.end_session(turn, &session, &mut control);
+                    continue;
+                }
+                return Ok(self.attach(turn, &session, &mut inbound, &mut control, link, peer, connect, None));
+            }
+            let session = Arc::new(Session::new(client_id));
+            let mut inbound = session.inbound.lock();
+            let mut control = session.control.lock();
+            match self.sessions.insert(&session, self.options.max_sessions) {
+                Err(InsertError::Exists) => {}
+                Err(InsertError::Full) => return Err(ReasonCode::QuotaExceeded),
+                Ok(()) => {
+                    let assigned = assigned.as_deref();
+                    control.epoch = 0;
+                    return Ok(self.attach(
+                        turn,
+                        &session,
+                        &mut inbound,
+                        &mut control,
+                        link,
+                        peer,
+                        connect,
+                        Some(assigned.unwrap_or_default()),
+                    ));
+                }
+            }
+        }
+    }
+
+    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), ReasonCode> {
+        let version = connect.version;
+        if connect.client_id.is_empty() {
+            // [MQTT-3.1.3-8] of 3.1.1; MQTT 3.1 has no empty Client Identifier.
+            let allowed = self.options.allow_empty_client_id
+                && match version {
+                    Version::V31 => false,
+                    Version::V311 => connect.clean_start,
+                    Version::V5 => true,
+                };
+            if !allowed {
+                return Err(ReasonCode::ClientIdentifierNotValid);
+            }
+        }
+        let longest = match version {
+            Version::V31 => V31_CLIENT_ID.max(self.options.max_client_id_length),
+            _ => self.options.max_client_id_length,
+        };
+        if connect.client_id.len() > longest {
+            return Err(ReasonCode::ClientIdentifierNotValid);
+        }
+        // No method is known, so none is accepted [MQTT-4.12.0-1].
+        if connect.properties.authentication_method().is_some() {
+            return Err(ReasonCode::BadAuthenticationMethod);
+        }
+        if let Some(will) = &connect.will {
+            if will.qos > self.options.max_qos {
+                return Err(ReasonCode::QosNotSupported); // [MQTT-3.2.2-12]
+            }
+            if will.retain && !self.options.retain {
+                return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-13]
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the session's other connection, if it has one [MQTT-3.1.4-3].
+    fn take_over(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
+        if control.connected.is_some() {
+            turn.counts.takeovers += 1;
+            self.detach(turn, session, control, Cause::SessionTakenOver);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a connection, its session under two locks, and the packet")]
+    fn attach(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        inbound: &mut Inbound,
+        control: &mut Control,
+        link: &Arc<dyn Link>,
+        peer: Option<SocketAddr>,
+        connect: &Connect<'_>,
+        new: Option<&str>,
+    ) -> Attached {
+        for timer in control.timers.drain(..) {
+            self.timers.cancel(timer);
+        }
+        // [MQTT-3.1.3-9]: a will that waits for its delay is not sent when the session is resumed.
+        control.will = None;
+        control.epoch = control.epoch.wrapping_add(1);
+        let epoch = control.epoch;
+        inbound.restart(epoch);
+        session.heard(turn.now);
+        control.expiry_interval = self.expiry_interval(connect);
+        control.will = connect.will.as_ref().map(|will| Box::new(self.will(turn, will)));
+        let keep_alive = self.keep_alive(connect);
+        control.connected = Some(Box::new(Connected {
+            version: connect.version,
+            peer,
+            username: connect.username.map(Into::into),
+            clean_start: connect.clean_start,
+            keep_alive,
+            since: turn.now,
+            connect_expiry_interval: control.expiry_interval,
+            wants_problem_information: connect.properties.request_problem_information() != Some(false),
+            keep_alive_timer: None,
+        }));
+        if keep_alive > 0 {
+            let timer = self.timers.insert(
+                turn.now.plus_millis(keep_alive_millis(keep_alive)),
+                Timer::KeepAlive(Arc::downgrade(session), epoch),
+            );
+            if let Some(connected) = &mut control.connected {
+                connected.keep_alive_timer = Some(timer);
+            }
+        }
+        if control.expiry_interval > 0 {
+            let client_id = &session.client_id;
+            self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
+        }
+        self.counters.client_connected();
+        self.greet(turn, session, link, connect, control, keep_alive, new);
+        Attached { session: Arc::clone(session), epoch, version: connect.version }
+    }
+
+    /// Sends CONNACK, and behind it what an earlier connection left.
+    #[allow(clippy::too_many_arguments, reason = "everything that CONNACK tells")]
+    fn greet(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        link: &Arc<dyn Link>,
+        connect: &Connect<'_>,
+        control: &Control,
+        keep_alive: u16,
+        new: Option<&str>,
+    ) {
+        let mut properties = Vec::new();
+        if connect.version.is_v5() {
+            self.connack_properties(connect, control, keep_alive, new, &mut properties);
+        }
+        let connack = Connack {
+            // [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag.
+            session_present: new.is_none() && connect.version != Version::V31,
+            reason: ReasonCode::Success,
+            properties: Properties::from_validated(&properties),
+        };
+        let mut outbound = session.outbound.lock();
+        outbound.attach(Arc::clone(link), control.epoch, self.grant(connect));
+        let mut cx = self.context(turn);
+        let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));
+        outbound.pump(&mut cx);
+        flush |= outbound.list_for_flush();
+        drop(outbound);
+        if flush {
+            turn.flush_later(session);
+        }
+    }
+
+    fn connack_properties(
+        &self,
+        connect: &Connect<'_>,
+        control: &Control,
+        keep_alive: u16,
+        new: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        let options = &self.options;
+        let mut p = PropertyWriter::new(out);
+        if control.expiry_interval != connect.properties.session_expiry_interval().unwrap_or(0) {
+            p.session_expiry_interval(control.expiry_interval);
+        }
+        p.receive_maximum(options.receive_maximum);
+        if options.max_qos < QoS::ExactlyOnce {
+            p.maximum_qos(options.max_qos.as_u8()); // [MQTT-3.2.2-9]
+        }
+        if !options.retain {
+            p.retain_available(false);
+        }
+        p.maximum_packet_size(options.max_packet_size);
+        if let Some(assigned) = new.filter(|id| !id.is_empty()) {
+            p.assigned_client_identifier(assigned); // [MQTT-3.2.2-16]
+        }
+        if options.topic_alias_maximum > 0 {
+            p.topic_alias_maximum(options.topic_alias_maximum);
+        }
+        if !options.wildcard_subscriptions {
+            p.wildcard_subscription_available(false);
+        }
+        if !options.subscription_identifiers {
+            p.subscription_identifier_available(false);
+        }
+        if !options.shared_subscriptions {
+            p.shared_subscription_available(false);
+        }
+        if keep_alive != connect.keep_alive {
+            p.server_keep_alive(keep_alive); // [MQTT-3.2.2-21]
+        }
+    }
+
+    fn grant(&self, connect: &Connect<'_>) -> Grant {
+        let properties = &connect.properties;
+        let aliases = properties.topic_alias_maximum().unwrap_or(0);
+        Grant {
+            version: connect.version,
+            receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX).min(self.options.max_inflight),
+            maximum_packet_size: properties.maximum_packet_size().unwrap_or(u32::MAX),
+            topic_alias_maximum: aliases.min(self.options.topic_alias_maximum_outgoing),
+        }
+    }
+
+    fn expiry_interval(&self, connect: &Connect<'_>) -> u32 {
+        let wanted = match connect.version {
+            Version::V5 => connect.properties.session_expiry_interval().unwrap_or(0),
+            _ if connect.clean_start => 0, // [MQTT-3.1.2-6] of 3.1.1
+            _ => u32::MAX,
+        };
+        wanted.min(self.options.max_session_expiry)
+    }
+
+    fn keep_alive(&self, connect: &Connect<'_>) -> u16 {
+        let most = self.options.keep_alive_max;
+        match (connect.version, connect.keep_alive) {
+            // Only MQTT 5 can be told another Keep Alive.
+            (Version::V5, wanted) if most > 0 && (wanted == 0 || wanted > most) => most,
+            (_, wanted) => wanted,
+        }
+    }
+
+    /// A Client Identifier that no session has [MQTT-3.1.3-6].
+    fn assign_client_id(&self) -> String {
+        loop {
+            let id = format!("midge-{:016x}", splitmix(self.identifiers.fetch_add(1, Ordering::Relaxed)));
+            if self.sessions.get(&id).is_none() {
+                return id;
+            }
+        }
+    }
+}
+
+/// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22].
+pub(crate) fn keep_alive_millis(seconds: u16) -> u64 {
+    u64::from(seconds) * 1500
+}
+
+fn splitmix(x: u64) -> u64 {
+    let mut z = x.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

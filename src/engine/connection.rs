@@ -1,0 +1,302 @@
+//! One network connection: packets in, effects on the engine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::codec::acknowledgement::AckKind;
+use crate::codec::connack::Connack;
+use crate::codec::connect;
+use crate::codec::error::DecodeError;
+use crate::codec::frame::{self, Framing};
+use crate::codec::packet::{self, Packet};
+use crate::codec::pingresp;
+use crate::codec::properties::Properties;
+use crate::codec::reason::ReasonCode;
+use crate::codec::version::Version;
+use crate::engine::engine::Engine;
+use crate::engine::timers::Timer;
+use crate::engine::turn::Turn;
+use crate::session::inbound::Inbound;
+use crate::session::link::{Cause, Link};
+use crate::session::session::Session;
+use crate::time::TimerId;
+
+/// A network connection as the engine sees it; its task owns it.
+pub struct Connection {
+    link: Arc<dyn Link>,
+    peer: Option<SocketAddr>,
+    state: State,
+}
+
+enum State {
+    /// CONNECT has not come.
+    Opening { deadline: TimerId },
+    /// The connection has a session.
+    Open(Attached),
+    /// No packet is taken any more.
+    Closed,
+}
+
+/// A connection's hold on its session.
+#[derive(Clone)]
+pub(crate) struct Attached {
+    pub session: Arc<Session>,
+    pub epoch: u32,
+    pub version: Version,
+}
+
+/// How far the handling of received bytes came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that were handled; the rest is the beginning of a packet.
+    pub consumed: usize,
+    /// Bytes that the unfinished packet has in all, as far as that is known.
+    pub need: usize,
+    /// Whether more packets are taken.
+    pub open: bool,
+}
+
+/// One packet's surroundings: the bytes it came in.
+#[derive(Clone, Copy)]
+pub(crate) struct Received<'r> {
+    pub whole: &'r [u8],
+    pub owner: Option<&'r Bytes>,
+}
+
+/// Why a connection ends in the middle of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client broke a rule.
+    Refused(ReasonCode),
+    /// The client said goodbye; true: with its will.
+    Disconnected { with_will: bool },
+}
+
+impl From<DecodeError> for End {
+    fn from(error: DecodeError) -> End {
+        End::Refused(error.reason)
+    }
+}
+
+impl From<ReasonCode> for End {
+    fn from(reason: ReasonCode) -> End {
+        End::Refused(reason)
+    }
+}
+
+impl Connection {
+    /// A connection that has just been accepted. It is closed if CONNECT does not come in time.
+    pub fn new(engine: &Engine, turn: &mut Turn, link: Arc<dyn Link>, peer: Option<SocketAddr>) -> Connection {
+        turn.counts.connections_accepted += 1;
+        let deadline = turn.now.plus(engine.options.connect_timeout);
+        let deadline = engine.timers.insert(deadline, Timer::ConnectDeadline(Arc::downgrade(&link)));
+        Connection { link, peer, state: State::Opening { deadline } }
+    }
+
+    /// The session, once there is one.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        match &self.state {
+            State::Open(attached) => Some(&attached.session),
+            _ => None,
+        }
+    }
+
+    /// Handles all whole packets of `input`. `owner` is the buffer that `input` is a slice of, if it can be shared.
+    pub fn receive(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        input: &[u8],
+        owner: Option<&Bytes>,
+    ) -> Progress {
+        turn.counts.bytes_received += input.len() as u64;
+        let mut progress = Progress { consumed: 0, need: 0, open: true };
+        if matches!(self.state, State::Opening { .. }) {
+            self.open(engine, turn, input, &mut progress);
+        }
+        if let State::Open(attached) = &self.state {
+            let attached = attached.clone();
+            if !run(engine, turn, &attached, input, owner, &mut progress) {
+                self.state = State::Closed;
+            }
+        }
+        progress.open = !matches!(self.state, State::Closed);
+        progress
+    }
+
+    /// Writes again to a connection that has become writable.
+    pub fn writable(&self, engine: &Engine, turn: &mut Turn) {
+        if let Some(session) = self.session() {
+            engine.flush(turn, session, true);
+        }
+    }
+
+    /// The network connection is gone, or is being closed for `cause`.
+    pub fn lost(&mut self, engine: &Engine, turn: &mut Turn, cause: Cause) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Opening { deadline } => {
+                engine.timers.cancel(deadline);
+                self.link.finish(Vec::new(), cause);
+            }
+            State::Open(attached) => engine.close(turn, &attached.session, attached.epoch, cause),
+            State::Closed => {}
+        }
+        turn.counts.connections_closed += 1;
+    }
+
+    fn open(&mut self, engine: &Engine, turn: &mut Turn, input: &[u8], progress: &mut Progress) {
+        let framing = match frame::split(input, engine.options.max_packet_size) {
+            Ok(framing) => framing,
+            Err(error) => return self.refuse(engine, turn, None, error.reason),
+        };
+        let frame = match framing {
+            Framing::Partial { need } => {
+                progress.need = need;
+                return;
+            }
+            Framing::Complete(frame) => frame,
+        };
+        progress.consumed = frame.whole.len();
+        turn.counts.packets_received += 1;
+        // [MQTT-3.1.0-1]: the first packet is CONNECT.
+        if frame::packet_type(frame.first) != connect::PACKET_TYPE {
+            return self.refuse(engine, turn, None, ReasonCode::ProtocolError);
+        }
+        let level = connect::peek_version(frame.body);
+        let packet = match packet::decode(frame, Version::V5) {
+            Ok(Packet::Connect(packet)) => packet,
+            Ok(_) => return self.refuse(engine, turn, level, ReasonCode::ProtocolError),
+            Err(error) => return self.refuse(engine, turn, level, error.reason),
+        };
+        match engine.connect(turn, &self.link, self.peer, &packet) {
+            Ok(attached) => {
+                if let State::Opening { deadline } = std::mem::replace(&mut self.state, State::Open(attached))
+                {
+                    engine.timers.cancel(deadline);
+                }
+            }
+            Err(reason) => self.refuse(engine, turn, level, reason),
+        }
+    }
+
+    /// Ends a connection that has no session, with a CONNACK where the protocol has one for it.
+    fn refuse(&mut self, engine: &Engine, turn: &mut Turn, level: Option<u8>, reason: ReasonCode) {
+        if let State::Opening { deadline } = std::mem::replace(&mut self.state, State::Closed) {
+            engine.timers.cancel(deadline);
+        }
+        turn.counts.connections_refused += 1;
+        let mut last = Vec::new();
+        let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
+        match level {
+            Some(3 | 4) => {
+                // [MQTT-3.1.4-1] of 3.1.1: a packet that breaks a rule is answered by closing alone; only
+                // reasons that have a return code are told [MQTT-3.2.2-5].
+                if reason.connack_return_code() != 0 && reason != ReasonCode::ProtocolError {
+                    connack.encode(Version::V311, &mut last);
+                }
+            }
+            // [MQTT-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
+            Some(0..=2) => connack.encode(Version::V311, &mut last),
+            Some(_) => connack.encode(Version::V5, &mut last),
+            None => {}
+        }
+        self.link.finish(last, Cause::Refused(reason));
+    }
+}
+
+/// Handles the packets of one turn under the lock of the receiving half; false if the connection has ended.
+fn run(
+    engine: &Engine,
+    turn: &mut Turn,
+    attached: &Attached,
+    input: &[u8],
+    owner: Option<&Bytes>,
+    progress: &mut Progress,
+) -> bool {
+    let ended = {
+        let mut inbound = attached.session.inbound.lock();
+        if inbound.epoch != attached.epoch {
+            return false;
+        }
+        attached.session.heard(turn.now);
+        packets(engine, turn, attached, &mut inbound, input, owner, progress)
+    };
+    match ended {
+        Ok(()) => true,
+        Err(End::Refused(reason)) => {
+            turn.counts.protocol_errors += 1;
+            engine.close(turn, &attached.session, attached.epoch, Cause::Refused(reason));
+            false
+        }
+        Err(End::Disconnected { with_will }) => {
+            let cause = if with_will { Cause::ConnectionLost } else { Cause::Disconnected };
+            engine.close(turn, &attached.session, attached.epoch, cause);
+            false
+        }
+    }
+}
+
+fn packets(
+    engine: &Engine,
+    turn: &mut Turn,
+    attached: &Attached,
+    inbound: &mut Inbound,
+    input: &[u8],
+    owner: Option<&Bytes>,
+    progress: &mut Progress,
+) -> Result<(), End> {
+    loop {
+        let rest = input.get(progress.consumed..).unwrap_or_default();
+        match frame::split(rest, engine.options.max_packet_size)? {
+            Framing::Partial { need } => {
+                progress.need = need;
+                return Ok(());
+            }
+            Framing::Complete(frame) => {
+                progress.consumed += frame.whole.len();
+                turn.counts.packets_received += 1;
+                let received = Received { whole: frame.whole, owner };
+                let packet = packet::decode(frame, attached.version)?;
+                handle(engine, turn, attached, inbound, packet, received)?;
+            }
+        }
+    }
+}
+
+fn handle(
+    engine: &Engine,
+    turn: &mut Turn,
+    attached: &Attached,
+    inbound: &mut Inbound,
+    packet: Packet<'_>,
+    received: Received<'_>,
+) -> Result<(), End> {
+    match packet {
+        Packet::Publish(publish) => {
+            attached.session.received_messages.fetch_add(1, Ordering::Relaxed);
+            engine.receive_publish(turn, attached, inbound, &publish, received)
+        }
+        Packet::Puback(ack) => engine.receive_ack(turn, attached, AckKind::Puback, &ack),
+        Packet::Pubrec(ack) => engine.receive_ack(turn, attached, AckKind::Pubrec, &ack),
+        Packet::Pubcomp(ack) => engine.receive_ack(turn, attached, AckKind::Pubcomp, &ack),
+        Packet::Pubrel(ack) => engine.receive_pubrel(turn, attached, inbound, &ack),
+        Packet::Subscribe(subscribe) => engine.receive_subscribe(turn, attached, &subscribe),
+        Packet::Unsubscribe(unsubscribe) => engine.receive_unsubscribe(turn, attached, &unsubscribe),
+        Packet::Pingreq => {
+            // [MQTT-3.12.4-1]
+            engine.send(turn, &attached.session, |_, out| pingresp::encode(out));
+            Ok(())
+        }
+        Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
+        Packet::Auth(auth) => engine.receive_auth(&auth),
+        // A second CONNECT [MQTT-3.1.0-2], and packets that only a server sends.
+        Packet::Connect(_)
+        | Packet::Connack(_)
+        | Packet::Suback(_)
+        | Packet::Unsuback(_)
+        | Packet::Pingresp => Err(End::Refused(ReasonCode::ProtocolError)),
+    }
+}

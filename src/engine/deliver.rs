@@ -1,0 +1,217 @@
+//! From a message to everyone who hears it.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::codec::qos::QoS;
+use crate::codec::reason::ReasonCode;
+use crate::codec::topic::{TopicFilter, TopicName};
+use crate::codec::version::Version;
+use crate::engine::engine::Engine;
+use crate::engine::local::{Local, LocalMessage};
+use crate::engine::subscriber::{Publisher, Subscriber};
+use crate::engine::turn::Turn;
+use crate::message::{Publication, SharedMessage};
+use crate::session::link::Cause;
+use crate::session::outbound::{Context, Outcome, Terms};
+use crate::session::session::Session;
+use crate::stats::DropReason;
+use crate::storage::Record;
+use crate::topics::{Identity, Match};
+
+impl Engine {
+    /// Gives a message to every matching subscriber; returns how many there are.
+    pub(crate) fn route(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        topic: TopicName<'_>,
+        publication: &mut Publication<'_>,
+    ) -> usize {
+        turn.counts.messages_published += 1;
+        let matches = turn.cache.find(&self.router, topic);
+        let mut reached = 0;
+        // [MQTT-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest QoS and with
+        // every identifier [MQTT-3.3.4-2], [MQTT-3.3.4-3].
+        for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
+            reached += usize::from(self.deliver(turn, publisher, publication, group));
+        }
+        for shared in &matches.shared {
+            // [MQTT-4.8.2-4]: one member of each group.
+            if let Some(picked) = shared.group.pick(is_available) {
+                let picked = std::slice::from_ref(&picked);
+                reached += usize::from(self.deliver(turn, publisher, publication, picked));
+            }
+        }
+        if reached == 0 {
+            turn.counts.drop(DropReason::NoSubscriber, 1);
+        }
+        reached
+    }
+
+    /// Delivers to one subscriber, whose matching subscriptions these are; false if No Local forbids it.
+    fn deliver(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        publication: &mut Publication<'_>,
+        subscriptions: &[Match<Subscriber>],
+    ) -> bool {
+        let Some(first) = subscriptions.first() else {
+            return false;
+        };
+        let own = publisher.is(&first.subscriber);
+        let mut granted = None;
+        let mut retain = false;
+        let mut identifiers: SmallVec<[u32; 4]> = SmallVec::new();
+        for subscription in subscriptions {
+            // [MQTT-3.8.3-3]
+            if own && subscription.options.no_local {
+                continue;
+            }
+            granted = granted.max(Some(subscription.options.qos));
+            // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+            retain |= publication.retain && subscription.options.retain_as_published;
+            if subscription.identifier != 0 {
+                identifiers.push(subscription.identifier);
+            }
+        }
+        let Some(granted) = granted else {
+            return false;
+        };
+        let qos = publication.qos.min(granted);
+        match &first.subscriber {
+            Subscriber::Session(session) => {
+                let terms = Terms { qos, retain, identifiers: &identifiers };
+                self.send_message(turn, session, publication, &terms);
+            }
+            Subscriber::Local(local) => {
+                self.push_local(turn, local, publication, qos, retain, &identifiers);
+            }
+        }
+        true
+    }
+
+    fn send_message(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+    ) {
+        let mut outbound = session.outbound.lock();
+        let outcome = outbound.deliver(&mut self.context(turn), publication, terms);
+        let flush = outbound.list_for_flush();
+        let owed = terms.qos > QoS::AtMostOnce
+            && matches!(outcome, Outcome::Sent | Outcome::Queued)
+            && outbound.is_persistent();
+        drop(outbound);
+        if flush {
+            turn.flush_later(session);
+        }
+        if owed {
+            self.store
+                .record(Record::Owed { client_id: &session.client_id, message: publication.message() });
+        }
+        match outcome {
+            Outcome::Sent | Outcome::Queued => turn.counts.messages_delivered += 1,
+            Outcome::Dropped(reason) => turn.counts.drop(reason, 1),
+            Outcome::Overflowed => {
+                turn.counts.drop(DropReason::QueueFull, 1);
+                self.disconnect_later(session, Cause::Refused(ReasonCode::QuotaExceeded));
+            }
+        }
+    }
+
+    /// Gives a message to the host program.
+    pub(crate) fn push_local(
+        &self,
+        turn: &mut Turn,
+        local: &Arc<Local>,
+        publication: &mut Publication<'_>,
+        qos: QoS,
+        retain: bool,
+        identifiers: &[u32],
+    ) {
+        let shared = publication.shared_payload();
+        let message = LocalMessage {
+            topic: publication.topic,
+            payload: publication.payload,
+            shared,
+            properties: &publication.properties,
+            qos,
+            retain,
+            identifiers,
+            expiry_interval: publication.expiry_interval(turn.now),
+        };
+        if local.push(&message) {
+            turn.counts.messages_delivered += 1;
+        } else {
+            turn.counts.drop(DropReason::LocalQueueFull, 1);
+        }
+        if local.list_for_wake() {
+            turn.wake_later(local);
+        }
+    }
+
+    /// Sends a retained message to one new subscription.
+    pub(crate) fn send_retained(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        message: &SharedMessage,
+        terms: &Terms<'_>,
+    ) {
+        let mut publication = Publication::of(message);
+        let mut outbound = session.outbound.lock();
+        let outcome = outbound.deliver_retained(&mut self.context(turn), &mut publication, terms);
+        let flush = outbound.list_for_flush();
+        drop(outbound);
+        if flush {
+            turn.flush_later(session);
+        }
+        match outcome {
+            Outcome::Sent | Outcome::Queued => turn.counts.messages_delivered += 1,
+            Outcome::Dropped(reason) => turn.counts.drop(reason, 1),
+            Outcome::Overflowed => turn.counts.drop(DropReason::QueueFull, 1),
+        }
+    }
+
+    /// The retained messages that match a filter and have not expired.
+    pub(crate) fn retained_for(&self, turn: &Turn, filter: &TopicFilter<'_>, out: &mut Vec<SharedMessage>) {
+        self.retained.collect(filter, out);
+        out.retain(|message| !message.is_expired(turn.now));
+        self.sys_messages_for(turn, filter, out);
+    }
+
+    /// Sends a packet that is no PUBLISH to a session's client.
+    pub(crate) fn send(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        encode: impl FnOnce(Version, &mut Vec<u8>),
+    ) {
+        let flush = session.outbound.lock().send(&mut self.context(turn), encode);
+        if flush {
+            turn.flush_later(session);
+        }
+    }
+
+    pub(crate) fn context<'c>(&'c self, turn: &'c mut Turn) -> Context<'c> {
+        Context {
+            now: turn.now,
+            pool: &mut turn.pool,
+            counts: &mut turn.counts,
+            limits: &self.options.limits,
+        }
+    }
+}
+
+/// A member of a shared subscription that is connected is preferred to one that is not.
+fn is_available(subscriber: &Subscriber) -> bool {
+    match subscriber {
+        Subscriber::Session(session) => session.outbound.lock().is_connected(),
+        Subscriber::Local(_) => true,
+    }
+}

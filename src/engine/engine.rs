@@ -1,0 +1,99 @@
+//! The broker's state: sessions, subscriptions, retained messages, timers, counters.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use parking_lot::Mutex;
+
+use crate::config::Settings;
+use crate::engine::options::Options;
+use crate::engine::parked::Parked;
+use crate::engine::sessions::Sessions;
+use crate::engine::subscriber::Subscriber;
+use crate::engine::timers::{Alarm, Timer, Timers};
+use crate::engine::turn::Turn;
+use crate::message::SharedMessage;
+use crate::stats::{Counters, Snapshot};
+use crate::storage::Store;
+use crate::time::Time;
+use crate::topics::{Retained, Router};
+
+/// Seconds between two looks for expired retained messages.
+const SWEEP_SECONDS: u64 = 60;
+
+/// A broker without I/O. Every method may be called from any thread.
+///
+/// Locks are taken in this order: a session's `inbound`, its `control`, then one of: the table of sessions,
+/// the timers, the router, any one session's `outbound`.
+pub struct Engine {
+    pub(crate) options: Options,
+    pub(crate) sessions: Sessions,
+    pub(crate) router: Router<Subscriber>,
+    pub(crate) retained: Retained<SharedMessage>,
+    pub(crate) timers: Timers,
+    pub(crate) counters: Counters,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) parked: Mutex<VecDeque<Parked>>,
+    pub(crate) turns: Mutex<Vec<Box<Turn>>>,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) identifiers: AtomicU64,
+    pub(crate) started_unix: u64,
+}
+
+/// What the engine is given from outside.
+pub struct Surroundings {
+    /// Where acknowledged state is kept.
+    pub store: Arc<dyn Store>,
+    /// Who calls [`Engine::tick`].
+    pub alarm: Arc<dyn Alarm>,
+    /// A random number: assigned Client Identifiers are drawn from it.
+    pub seed: u64,
+    /// When the broker started, in seconds since 1970.
+    pub started_unix: u64,
+}
+
+impl Engine {
+    /// A broker without sessions at [`Time::ZERO`].
+    pub fn new(settings: &Settings, surroundings: Surroundings) -> Engine {
+        let options = Options::new(settings);
+        let engine = Engine {
+            sessions: Sessions::default(),
+            router: Router::new(),
+            retained: Retained::new(options.retained_messages, options.retained_bytes),
+            timers: Timers::new(surroundings.alarm),
+            counters: Counters::default(),
+            store: surroundings.store,
+            parked: Mutex::default(),
+            turns: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            identifiers: AtomicU64::new(surroundings.seed),
+            started_unix: surroundings.started_unix,
+            options,
+        };
+        if !engine.options.sys_interval.is_zero() {
+            engine.timers.insert(Time::ZERO.plus(engine.options.sys_interval), Timer::Sys);
+        }
+        engine
+    }
+
+    /// The counters and gauges at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.counters.snapshot();
+        snapshot.sessions = self.sessions.len() as u64;
+        snapshot.subscriptions = self.router.len() as u64;
+        snapshot.retained_messages = self.retained.len() as u64;
+        snapshot.retained_bytes = self.retained.bytes();
+        snapshot
+    }
+
+    /// When the broker started, in seconds since 1970.
+    pub fn started_unix(&self) -> u64 {
+        self.started_unix
+    }
+
+    /// The next look for expired retained messages, after one that has just been made or became necessary.
+    pub(crate) fn next_sweep(now: Time) -> Time {
+        now.plus_secs(SWEEP_SECONDS)
+    }
+}

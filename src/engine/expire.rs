@@ -1,0 +1,85 @@
+//! What time brings: silent clients, sessions that end, delayed wills, expired retained messages.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::engine::connect::keep_alive_millis;
+use crate::engine::engine::Engine;
+use crate::engine::timers::Timer;
+use crate::engine::turn::Turn;
+use crate::session::link::Cause;
+use crate::session::session::Session;
+use crate::stats::DropReason;
+
+impl Engine {
+    pub(crate) fn fire(&self, turn: &mut Turn, timer: Timer) {
+        match timer {
+            Timer::ConnectDeadline(link) => {
+                if let Some(link) = link.upgrade() {
+                    turn.counts.connections_refused += 1;
+                    link.finish(Vec::new(), Cause::ConnectTimeout);
+                }
+            }
+            Timer::KeepAlive(session, epoch) => {
+                if let Some(session) = session.upgrade() {
+                    self.check_keep_alive(turn, &session, epoch);
+                }
+            }
+            Timer::SessionExpiry(session, epoch) => {
+                if let Some(session) = session.upgrade() {
+                    self.expire_session(turn, &session, epoch);
+                }
+            }
+            Timer::Will(session, epoch) => {
+                if let Some(session) = session.upgrade() {
+                    let mut control = session.control.lock();
+                    if control.epoch == epoch && control.connected.is_none() {
+                        self.publish_will(turn, &mut control);
+                    }
+                }
+            }
+            Timer::Sys => self.publish_sys(turn),
+            Timer::Sweep => self.sweep(turn),
+        }
+    }
+
+    fn check_keep_alive(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32) {
+        let mut control = session.control.lock();
+        let Some(connected) = control.connected.as_mut().filter(|_| control.epoch == epoch) else {
+            return;
+        };
+        let deadline = session.last_heard().plus_millis(keep_alive_millis(connected.keep_alive));
+        if turn.now < deadline {
+            let timer = Timer::KeepAlive(Arc::downgrade(session), epoch);
+            connected.keep_alive_timer = Some(self.timers.insert(deadline, timer));
+            return;
+        }
+        connected.keep_alive_timer = None;
+        self.detach(turn, session, &mut control, Cause::KeepAliveTimeout);
+    }
+
+    fn expire_session(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32) {
+        let mut control = session.control.lock();
+        if control.epoch == epoch && control.connected.is_none() && !control.ended {
+            turn.counts.sessions_expired += 1;
+            self.end_session(turn, session, &mut control);
+        }
+    }
+
+    /// Removes expired retained messages; nobody is sent them in between.
+    fn sweep(&self, turn: &mut Turn) {
+        let (mut expired, mut more) = (0, false);
+        self.retained.retain(|message| {
+            let gone = message.is_expired(turn.now);
+            expired += u64::from(gone);
+            more |= !gone && message.expires_at() != crate::time::Time::NEVER;
+            !gone
+        });
+        turn.counts.drop(DropReason::Expired, expired);
+        if more {
+            self.timers.insert(Engine::next_sweep(turn.now), Timer::Sweep);
+        } else {
+            self.sweeping.store(false, Ordering::Release);
+        }
+    }
+}

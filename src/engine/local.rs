@@ -1,0 +1,119 @@
+//! In-process subscribers: the host program subscribes without a socket.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
+use crate::codec::qos::QoS;
+use crate::codec::subscribe::{RetainHandling, SubscriptionOptions};
+use crate::codec::topic::{TopicError, TopicFilter};
+use crate::engine::engine::Engine;
+use crate::engine::subscriber::Subscriber;
+use crate::engine::turn::Turn;
+use crate::message::Publication;
+
+/// A message for an in-process subscriber, borrowed for the length of the call.
+#[derive(Debug)]
+pub struct LocalMessage<'m> {
+    /// The Topic Name, as encoded.
+    pub topic: &'m [u8],
+    /// The payload.
+    pub payload: &'m [u8],
+    /// The payload as a shared buffer, if it is large enough not to be copied.
+    pub shared: Option<Bytes>,
+    /// The properties, as encoded spans.
+    pub properties: &'m [&'m [u8]],
+    /// The QoS of the delivery.
+    pub qos: QoS,
+    /// The RETAIN flag of the delivery.
+    pub retain: bool,
+    /// The Subscription Identifiers of the subscriptions that matched.
+    pub identifiers: &'m [u32],
+    /// The rest of the Message Expiry Interval, in seconds.
+    pub expiry_interval: Option<u32>,
+}
+
+/// Where an in-process subscriber's messages go.
+pub trait Sink: Send + Sync {
+    /// Takes a message; false if there is no room. Called from any thread, must not block or publish.
+    fn push(&self, message: &LocalMessage<'_>) -> bool;
+
+    /// Called once at the end of a turn in which messages were pushed.
+    fn wake(&self);
+}
+
+/// An in-process subscription.
+pub struct Local {
+    sink: Arc<dyn Sink>,
+    filter: Box<str>,
+    /// Whether a turn has this subscriber on its list of those to wake.
+    listed: AtomicBool,
+}
+
+impl Local {
+    /// The Topic Filter.
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// Hands a message over; whether the sink took it.
+    pub fn push(&self, message: &LocalMessage<'_>) -> bool {
+        self.sink.push(message)
+    }
+
+    /// Whether the caller has to wake the sink at the end of its turn; true once until it is woken.
+    pub fn list_for_wake(&self) -> bool {
+        !self.listed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Wakes the sink.
+    pub fn wake(&self) {
+        self.listed.store(false, Ordering::Release);
+        self.sink.wake();
+    }
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("filter", &self.filter).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Subscribes the host program. Retained messages that match are pushed before this returns, as
+    /// `options.retain_handling` says.
+    pub fn subscribe_local(
+        &self,
+        turn: &mut Turn,
+        filter: &str,
+        options: SubscriptionOptions,
+        identifier: u32,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Arc<Local>, TopicError> {
+        let filter = TopicFilter::parse(filter)?;
+        let local = Arc::new(Local { sink, filter: filter.as_str().into(), listed: AtomicBool::new(false) });
+        let subscriber = Subscriber::Local(Arc::clone(&local));
+        self.router.subscribe(filter, &subscriber, options, identifier);
+        turn.counts.subscribed += 1;
+        if options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none() {
+            let mut found = Vec::new();
+            self.retained_for(turn, &filter, &mut found);
+            for message in found {
+                let mut publication = Publication::of(&message);
+                let qos = message.qos().min(options.qos);
+                self.push_local(turn, &local, &mut publication, qos, true, &[identifier]);
+            }
+        }
+        Ok(local)
+    }
+
+    /// Ends an in-process subscription: no message is pushed by a publish that begins after this returns.
+    pub fn unsubscribe_local(&self, turn: &mut Turn, local: &Arc<Local>) {
+        if let Ok(filter) = TopicFilter::parse(&local.filter)
+            && self.router.unsubscribe(filter, &Subscriber::Local(Arc::clone(local)))
+        {
+            turn.counts.unsubscribed += 1;
+        }
+    }
+}

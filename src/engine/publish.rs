@@ -1,0 +1,211 @@
+//! PUBLISH: a message comes in, from a client or from the host program.
+
+use crate::codec::acknowledgement::{Ack, AckKind};
+use crate::codec::packet_id::PacketId;
+use crate::codec::properties::Properties;
+use crate::codec::publish::Publish;
+use crate::codec::qos::QoS;
+use crate::codec::reason::ReasonCode;
+use crate::codec::topic::TopicName;
+use crate::engine::connection::{Attached, End, Received};
+use crate::engine::engine::Engine;
+use crate::engine::subscriber::Publisher;
+use crate::engine::timers::Timer;
+use crate::engine::turn::Turn;
+use crate::message::{Frame, Publication};
+use crate::session::aliases::AliasesIn;
+use crate::session::inbound::Inbound;
+use crate::stats::DropReason;
+use crate::storage::Record;
+
+impl Engine {
+    /// Stores a message if it is to be retained, and gives it to every subscriber; returns how many there are.
+    pub fn publish(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        topic: TopicName<'_>,
+        publication: &mut Publication<'_>,
+    ) -> usize {
+        if publication.retain {
+            self.retain(turn, topic, publication);
+        }
+        self.route(turn, publisher, topic, publication)
+    }
+
+    /// A PUBLISH packet from a client.
+    pub(crate) fn receive_publish(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        inbound: &mut Inbound,
+        publish: &Publish<'_>,
+        received: Received<'_>,
+    ) -> Result<(), End> {
+        turn.counts.publish_received += 1;
+        if publish.qos > self.options.max_qos {
+            return Err(ReasonCode::QosNotSupported.into()); // [MQTT-3.2.2-11]
+        }
+        if publish.retain && !self.options.retain {
+            return Err(ReasonCode::RetainNotSupported.into()); // [MQTT-3.2.2-14]
+        }
+        if !publish.properties.is_empty() && publish.properties.subscription_identifier().is_some() {
+            return Err(ReasonCode::ProtocolError.into()); // [MQTT-3.3.4-6]
+        }
+        let Inbound { received: unreleased, aliases, unacknowledged, .. } = inbound;
+        let topic = self.resolve(aliases, publish)?;
+        if let Some(id) = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce) {
+            if unreleased.contains(&id) {
+                // [MQTT-4.3.3-10]: the message is known, it is only acknowledged again.
+                self.acknowledge(turn, attached, AckKind::Pubrec, id, ReasonCode::Success);
+                return Ok(());
+            }
+        }
+        let outstanding = unreleased.len() + *unacknowledged as usize;
+        if publish.packet_id.is_some() && outstanding >= usize::from(self.options.receive_maximum) {
+            // [MQTT-3.3.4-8]; a client of MQTT 3 was not told the number, but it bounds this memory all the same.
+            return Err(ReasonCode::ReceiveMaximumExceeded.into());
+        }
+        let reason = self.accept(turn, attached, topic, publish, received)?;
+        match (publish.qos, publish.packet_id) {
+            (QoS::AtLeastOnce, Some(id)) => self.acknowledge(turn, attached, AckKind::Puback, id, reason),
+            (QoS::ExactlyOnce, Some(id)) => {
+                if !reason.is_error() {
+                    unreleased.insert(id);
+                    let client_id = &attached.session.client_id;
+                    self.store.record(Record::Received { client_id, packet_id: id });
+                }
+                self.acknowledge(turn, attached, AckKind::Pubrec, id, reason);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The Topic Name that a packet names, directly or by an alias.
+    fn resolve<'t>(
+        &self,
+        aliases: &'t mut AliasesIn,
+        publish: &Publish<'t>,
+    ) -> Result<TopicName<'t>, ReasonCode> {
+        let alias = match publish.properties.is_empty() {
+            true => None,
+            false => publish.properties.topic_alias(),
+        };
+        let name = match alias {
+            None => publish.topic,
+            Some(alias) => {
+                // [MQTT-3.3.2-8], [MQTT-3.3.2-9]
+                if alias == 0 || alias > self.options.topic_alias_maximum {
+                    return Err(ReasonCode::TopicAliasInvalid);
+                }
+                if !publish.topic.is_empty() {
+                    aliases.set(alias, publish.topic);
+                    publish.topic
+                } else {
+                    aliases.get(alias).ok_or(ReasonCode::ProtocolError)?
+                }
+            }
+        };
+        let name = TopicName::from_validated(name);
+        let too_deep = name.levels().take(self.options.max_topic_levels + 1).count()
+            > self.options.max_topic_levels;
+        if too_deep || name.as_str().len() > self.options.max_topic_length {
+            return Err(ReasonCode::TopicNameInvalid);
+        }
+        Ok(name)
+    }
+
+    /// Publishes a client's message; the reason code is for its acknowledgement.
+    fn accept(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        topic: TopicName<'_>,
+        publish: &Publish<'_>,
+        received: Received<'_>,
+    ) -> Result<ReasonCode, End> {
+        if topic.as_str().starts_with("$SYS/") {
+            // What the broker says of itself is said by nobody else [MQTT-4.7.2-1].
+            turn.counts.drop(DropReason::NotAuthorized, 1);
+            return Ok(ReasonCode::NotAuthorized);
+        }
+        let v5 = attached.version.is_v5();
+        let mut publication = Publication::new(
+            topic.as_str().as_bytes(),
+            publish.payload,
+            publish.qos,
+            publish.retain,
+            turn.now,
+        );
+        let mut unchanged = true;
+        if !publish.properties.is_empty() {
+            let properties = &publish.properties;
+            if properties.payload_format_indicator() == Some(1)
+                && std::str::from_utf8(publish.payload).is_err()
+            {
+                return match publish.qos {
+                    QoS::AtMostOnce => Err(ReasonCode::PayloadFormatInvalid.into()),
+                    _ => Ok(ReasonCode::PayloadFormatInvalid),
+                };
+            }
+            unchanged = properties.is_forwardable_as_is();
+            publication.properties = properties.forwardable().collect();
+            if let Some(seconds) = properties.message_expiry_interval() {
+                publication.expires_at = turn.now.plus_secs(u64::from(seconds));
+            }
+        }
+        publication.owner = received.owner;
+        if unchanged {
+            publication.frame = Some(Frame {
+                whole: received.whole,
+                v5,
+                packet_id_at: publish.packet_id.map(|_| end_of(received.whole, publish.topic)),
+            });
+        }
+        let reached = self.publish(turn, Publisher::Session(&attached.session), topic, &mut publication);
+        Ok(match reached {
+            0 => ReasonCode::NoMatchingSubscribers,
+            _ => ReasonCode::Success,
+        })
+    }
+
+    /// Acknowledges a received message, now or when the store has committed what the acknowledgement stands for.
+    pub(crate) fn acknowledge(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        kind: AckKind,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
+        let ack = Ack { packet_id, reason, properties: Properties::EMPTY };
+        self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
+    }
+
+    /// Keeps a message as its topic's retained message, or removes that [MQTT-3.3.1-5], [MQTT-3.3.1-6].
+    fn retain(&self, turn: &mut Turn, topic: TopicName<'_>, publication: &mut Publication<'_>) {
+        if publication.payload.is_empty() {
+            if self.retained.remove(topic).is_some() {
+                self.store.record(Record::Cleared { topic: publication.topic });
+            }
+            return;
+        }
+        let message = publication.message();
+        let expires = message.expires_at() != crate::time::Time::NEVER;
+        match self.retained.store(topic, message.clone(), message.size()) {
+            Ok(_) => {
+                self.store.record(Record::Retained { message });
+                if expires && !self.sweeping.swap(true, std::sync::atomic::Ordering::AcqRel) {
+                    self.timers.insert(Engine::next_sweep(turn.now), Timer::Sweep);
+                }
+            }
+            Err(_) => turn.counts.drop(DropReason::RetainedFull, 1),
+        }
+    }
+}
+
+/// Where `part`, a slice of `whole`, ends in it.
+fn end_of(whole: &[u8], part: &str) -> usize {
+    (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize) + part.len()
+}

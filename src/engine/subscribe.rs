@@ -1,0 +1,153 @@
+//! SUBSCRIBE: a client's filters enter the routing table, and retained messages answer.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::codec::properties::Properties;
+use crate::codec::reason::ReasonCode;
+use crate::codec::suback::Suback;
+use crate::codec::subscribe::{RetainHandling, Subscribe, SubscriptionOptions};
+use crate::codec::topic::TopicFilter;
+use crate::engine::connection::{Attached, End};
+use crate::engine::engine::Engine;
+use crate::engine::subscriber::Subscriber;
+use crate::engine::turn::Turn;
+use crate::session::outbound::Terms;
+use crate::session::session::{Control, Held};
+use crate::storage::Record;
+
+/// A filter whose retained messages are sent behind SUBACK.
+struct Answer<'f> {
+    filter: TopicFilter<'f>,
+    options: SubscriptionOptions,
+}
+
+impl Engine {
+    /// A SUBSCRIBE packet from a client.
+    pub(crate) fn receive_subscribe(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        subscribe: &Subscribe<'_>,
+    ) -> Result<(), End> {
+        let identifier = subscribe.properties.subscription_identifier().unwrap_or(0);
+        if identifier != 0 && !self.options.subscription_identifiers {
+            return Err(ReasonCode::SubscriptionIdentifiersNotSupported.into());
+        }
+        let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
+        let mut answers: SmallVec<[Answer<'_>; 4]> = SmallVec::new();
+        let mut control = attached.session.control.lock();
+        if control.epoch != attached.epoch {
+            return Ok(());
+        }
+        for request in subscribe.filters() {
+            let granted = self.subscribe_one(
+                turn,
+                attached,
+                &mut control,
+                request.filter,
+                request.options,
+                identifier,
+                &mut answers,
+            )?;
+            // [MQTT-3.9.3-1]: one reason code a filter, in their order.
+            reasons.push(granted.as_u8());
+        }
+        drop(control);
+        let suback =
+            Suback { packet_id: subscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };
+        self.send_when_safe(turn, attached, |version, out| suback.encode(version, out)); // [MQTT-3.8.4-1]
+        for answer in &answers {
+            self.answer(turn, attached, answer, identifier);
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one entry of the packet, and where its effects go")]
+    fn subscribe_one<'f>(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        control: &mut Control,
+        text: &'f str,
+        requested: SubscriptionOptions,
+        identifier: u32,
+        answers: &mut SmallVec<[Answer<'f>; 4]>,
+    ) -> Result<ReasonCode, End> {
+        let Ok(filter) = TopicFilter::parse(text) else {
+            return Ok(ReasonCode::TopicFilterInvalid);
+        };
+        if filter.group().is_some() && requested.no_local {
+            return Err(ReasonCode::ProtocolError.into()); // [MQTT-3.8.3-4]
+        }
+        if let Some(refused) = self.refuse_filter(&filter) {
+            return Ok(refused);
+        }
+        // [MQTT-3.8.4-7]: the granted QoS may be lower than the requested one.
+        let options = SubscriptionOptions { qos: requested.qos.min(self.options.max_qos), ..requested };
+        let subscriber = Subscriber::Session(Arc::clone(&attached.session));
+        let full = control.subscriptions.len() >= self.options.max_subscriptions_per_client;
+        if full && !control.subscriptions.iter().any(|held| *held.filter == *text) {
+            return Ok(ReasonCode::QuotaExceeded);
+        }
+        let done = self.router.subscribe(filter, &subscriber, options, identifier);
+        let held = Held { filter: done.filter, options, identifier };
+        // [MQTT-3.8.4-3]: an equal filter replaces the subscription.
+        let old = done
+            .replaced
+            .then(|| control.subscriptions.iter_mut().find(|old| old.filter == held.filter))
+            .flatten();
+        match old {
+            Some(old) => *old = held,
+            None => {
+                control.subscriptions.push(held);
+                turn.counts.subscribed += 1;
+            }
+        }
+        if control.expiry_interval > 0 {
+            let client_id = &attached.session.client_id;
+            self.store.record(Record::Subscribed { client_id, filter: text, options, identifier });
+        }
+        let wants_retained = match requested.retain_handling {
+            RetainHandling::SendAlways => true,            // [MQTT-3.3.1-9]
+            RetainHandling::SendIfNew => !done.replaced,   // [MQTT-3.3.1-10]
+            RetainHandling::DoNotSend => false,            // [MQTT-3.3.1-11]
+        };
+        // Shared subscriptions get no retained messages.
+        if wants_retained && filter.group().is_none() {
+            answers.push(Answer { filter, options });
+        }
+        Ok(match options.qos.as_u8() {
+            0 => ReasonCode::Success,
+            1 => ReasonCode::GrantedQos1,
+            _ => ReasonCode::GrantedQos2,
+        })
+    }
+
+    fn refuse_filter(&self, filter: &TopicFilter<'_>) -> Option<ReasonCode> {
+        if filter.group().is_some() && !self.options.shared_subscriptions {
+            return Some(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if filter.has_wildcard() && !self.options.wildcard_subscriptions {
+            return Some(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        let levels = filter.levels().take(self.options.max_topic_levels + 1).count();
+        if levels > self.options.max_topic_levels || filter.as_str().len() > self.options.max_topic_length {
+            return Some(ReasonCode::TopicFilterInvalid);
+        }
+        None
+    }
+
+    fn answer(&self, turn: &mut Turn, attached: &Attached, answer: &Answer<'_>, identifier: u32) {
+        let mut found = Vec::new();
+        self.retained_for(turn, &answer.filter, &mut found);
+        let identifier = [identifier];
+        let identifiers: &[u32] = if identifier == [0] { &[] } else { &identifier };
+        for message in found {
+            // [MQTT-3.3.1-8]: RETAIN is set on what a new subscription gets.
+            let terms = Terms { qos: message.qos().min(answer.options.qos), retain: true, identifiers };
+            self.send_retained(turn, &attached.session, &message, &terms);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `$SYS`: the broker's counters as topics.
+
+use std::sync::Arc;
+
+use crate::codec::qos::QoS;
+use crate::codec::topic::{TopicFilter, TopicName};
+use crate::engine::engine::Engine;
+use crate::engine::subscriber::Publisher;
+use crate::engine::timers::Timer;
+use crate::engine::turn::Turn;
+use crate::message::{Message, Publication, SharedMessage};
+use crate::stats;
+use crate::time::Time;
+
+impl Engine {
+    /// Publishes every `$SYS` topic, if somebody has subscribed to one.
+    pub(crate) fn publish_sys(&self, turn: &mut Turn) {
+        self.timers.insert(turn.now.plus(self.options.sys_interval), Timer::Sys);
+        if !self.router.has_dollar_sys() {
+            return;
+        }
+        self.for_each_sys(turn.now, |topic, value| {
+            let mut publication =
+                Publication::new(topic.as_bytes(), value.as_bytes(), QoS::AtMostOnce, false, turn.now);
+            if let Ok(topic) = TopicName::parse(topic) {
+                self.route_unless_alone(turn, topic, &mut publication);
+            }
+        });
+    }
+
+    /// The `$SYS` messages that match a new subscription, as if they were retained: nothing is stored for them.
+    pub(crate) fn sys_messages_for(
+        &self,
+        turn: &Turn,
+        filter: &TopicFilter<'_>,
+        out: &mut Vec<SharedMessage>,
+    ) {
+        if self.options.sys_interval.is_zero() || !filter.filter().starts_with("$SYS/") {
+            return;
+        }
+        self.for_each_sys(turn.now, |topic, value| {
+            if TopicName::parse(topic).is_ok_and(|name| filter.matches(&name)) {
+                out.push(Arc::new(Message::new(
+                    topic.as_bytes(),
+                    &[],
+                    value.as_bytes(),
+                    QoS::AtMostOnce,
+                    true,
+                    turn.now,
+                    Time::NEVER,
+                )));
+            }
+        });
+    }
+
+    /// Publishes without counting a message that nobody hears as dropped.
+    fn route_unless_alone(&self, turn: &mut Turn, topic: TopicName<'_>, publication: &mut Publication<'_>) {
+        let heard = {
+            let matches = turn.cache.find(&self.router, topic);
+            !matches.direct.is_empty() || !matches.shared.is_empty()
+        };
+        if heard {
+            self.route(turn, Publisher::Broker, topic, publication);
+        }
+    }
+
+    fn for_each_sys(&self, now: Time, mut f: impl FnMut(&str, &str)) {
+        f("$SYS/broker/version", concat!("midge ", env!("CARGO_PKG_VERSION")));
+        f("$SYS/broker/uptime", &format!("{} seconds", now.as_millis() / 1000));
+        f("$SYS/broker/started", &self.started_unix.to_string());
+        let snapshot = self.snapshot();
+        for stat in stats::table() {
+            if let Some(topic) = stat.sys_topic {
+                f(topic, &(stat.get)(&snapshot).to_string());
+            }
+        }
+    }
+}

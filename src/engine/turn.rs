@@ -1,0 +1,136 @@
+//! One turn: a bundle of packets, handled together and flushed together.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use crate::engine::engine::Engine;
+use crate::engine::local::Local;
+use crate::engine::subscriber::Subscriber;
+use crate::session::outbound::Context;
+use crate::session::pool::Pool;
+use crate::session::session::Session;
+use crate::stats::Counts;
+use crate::time::Time;
+use crate::topics::MatchCache;
+
+/// Topics whose matches a turn remembers.
+const CACHED_TOPICS: usize = 1024;
+/// Turns that wait for their next use.
+const KEPT_TURNS: usize = 16;
+/// After so many turns, the remembered matches are looked through for ended sessions.
+const SWEEP_EVERY: u32 = 4096;
+
+/// What one bundle of packets needs and leaves behind: the time, counters, buffers, and the subscribers that
+/// have something to be written.
+pub struct Turn {
+    /// Now, for the length of the turn.
+    pub now: Time,
+    /// What this turn adds to the counters.
+    pub counts: Counts,
+    /// Scratch space for reading; empty while in use.
+    pub scratch: Vec<u8>,
+    pub(crate) pool: Pool,
+    pub(crate) cache: MatchCache<Subscriber>,
+    dirty: Vec<Arc<Session>>,
+    woken: Vec<Arc<Local>>,
+    turns: u32,
+}
+
+impl Turn {
+    fn new() -> Turn {
+        Turn {
+            now: Time::ZERO,
+            counts: Counts::default(),
+            scratch: Vec::new(),
+            pool: Pool::new(),
+            cache: MatchCache::new(CACHED_TOPICS),
+            dirty: Vec::new(),
+            woken: Vec::new(),
+            turns: 0,
+        }
+    }
+
+    /// Has a session's outbox flushed at the end of the turn.
+    pub(crate) fn flush_later(&mut self, session: &Arc<Session>) {
+        self.dirty.push(Arc::clone(session));
+    }
+
+    /// Has an in-process subscriber woken at the end of the turn.
+    pub(crate) fn wake_later(&mut self, local: &Arc<Local>) {
+        self.woken.push(Arc::clone(local));
+    }
+}
+
+/// A turn that is finished when it is dropped: outboxes are written, sinks woken, counters added.
+pub struct Running<'e> {
+    engine: &'e Engine,
+    turn: Option<Box<Turn>>,
+}
+
+impl Deref for Running<'_> {
+    type Target = Turn;
+    #[allow(clippy::expect_used, reason = "the turn is there until the drop")]
+    fn deref(&self) -> &Turn {
+        self.turn.as_deref().expect("a running turn")
+    }
+}
+
+impl DerefMut for Running<'_> {
+    #[allow(clippy::expect_used, reason = "the turn is there until the drop")]
+    fn deref_mut(&mut self) -> &mut Turn {
+        self.turn.as_deref_mut().expect("a running turn")
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(mut turn) = self.turn.take() {
+            self.engine.end_of_turn(&mut turn);
+            let mut kept = self.engine.turns.lock();
+            if kept.len() < KEPT_TURNS {
+                kept.push(turn);
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Begins a turn at `now`. It must not be held while another is begun on the same thread.
+    pub fn turn(&self, now: Time) -> Running<'_> {
+        let kept = self.turns.lock().pop();
+        let mut turn = kept.unwrap_or_else(|| Box::new(Turn::new()));
+        turn.now = now;
+        Running { engine: self, turn: Some(turn) }
+    }
+
+    /// Writes what the turn has put into outboxes so far, in the middle of a long turn as at its end.
+    pub(crate) fn end_of_turn(&self, turn: &mut Turn) {
+        let mut dirty = std::mem::take(&mut turn.dirty);
+        for session in dirty.drain(..) {
+            self.flush(turn, &session, false);
+        }
+        turn.dirty = dirty;
+        let mut woken = std::mem::take(&mut turn.woken);
+        for local in woken.drain(..) {
+            local.wake();
+        }
+        turn.woken = woken;
+        self.counters.add(&turn.counts);
+        turn.counts = Counts::default();
+        turn.turns = turn.turns.wrapping_add(1);
+        if turn.turns.is_multiple_of(SWEEP_EVERY) {
+            turn.cache.forget_stale(&self.router);
+        }
+    }
+
+    /// Writes what waits in a session's outbox. `writable`: its connection has just become writable.
+    pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) {
+        let mut cx = Context {
+            now: turn.now,
+            pool: &mut turn.pool,
+            counts: &mut turn.counts,
+            limits: &self.options.limits,
+        };
+        session.flush(&mut cx, writable);
+    }
+}

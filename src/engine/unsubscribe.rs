@@ -1,0 +1,69 @@
+//! UNSUBSCRIBE: a client's filters leave the routing table.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::codec::properties::Properties;
+use crate::codec::reason::ReasonCode;
+use crate::codec::topic::TopicFilter;
+use crate::codec::unsuback::Unsuback;
+use crate::codec::unsubscribe::Unsubscribe;
+use crate::engine::connection::{Attached, End};
+use crate::engine::engine::Engine;
+use crate::engine::subscriber::Subscriber;
+use crate::engine::turn::Turn;
+use crate::storage::Record;
+
+impl Engine {
+    /// An UNSUBSCRIBE packet from a client. Messages that are on their way are still delivered [MQTT-3.10.4-3].
+    pub(crate) fn receive_unsubscribe(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        unsubscribe: &Unsubscribe<'_>,
+    ) -> Result<(), End> {
+        let subscriber = Subscriber::Session(Arc::clone(&attached.session));
+        let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
+        let mut control = attached.session.control.lock();
+        if control.epoch != attached.epoch {
+            return Ok(());
+        }
+        for text in unsubscribe.filters() {
+            // [MQTT-3.10.4-1]: filters are compared character by character.
+            let at = control.subscriptions.iter().position(|held| *held.filter == *text);
+            let reason = match at {
+                Some(at) => {
+                    let held = control.subscriptions.swap_remove(at);
+                    self.unroute(turn, &held.filter, &subscriber);
+                    if control.expiry_interval > 0 {
+                        let client_id = &attached.session.client_id;
+                        self.store.record(Record::Unsubscribed { client_id, filter: text });
+                    }
+                    ReasonCode::Success
+                }
+                None if TopicFilter::parse(text).is_err() => ReasonCode::TopicFilterInvalid,
+                None => ReasonCode::NoSubscriptionExisted,
+            };
+            reasons.push(reason.as_u8());
+        }
+        if control.subscriptions.is_empty() {
+            control.subscriptions = Vec::new();
+        }
+        drop(control);
+        let unsuback =
+            Unsuback { packet_id: unsubscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };
+        // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+        self.send_when_safe(turn, attached, |version, out| unsuback.encode(version, out));
+        Ok(())
+    }
+
+    /// Takes a subscription out of the routing table.
+    pub(crate) fn unroute(&self, turn: &mut Turn, filter: &str, subscriber: &Subscriber) {
+        if let Ok(filter) = TopicFilter::parse(filter)
+            && self.router.unsubscribe(filter, subscriber)
+        {
+            turn.counts.unsubscribed += 1;
+        }
+    }
+}

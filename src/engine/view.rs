@@ -1,0 +1,100 @@
+//! What the broker shows of its clients and subscriptions.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::codec::subscribe::SubscriptionOptions;
+use crate::codec::version::Version;
+use crate::engine::engine::Engine;
+use crate::engine::subscriber::Subscriber;
+use crate::session::session::Session;
+use crate::time::Time;
+
+/// A client that is connected, or whose session waits for it.
+#[derive(Clone, Debug)]
+pub struct ClientView {
+    /// The Client Identifier.
+    pub client_id: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// The User Name, while connected.
+    pub username: Option<String>,
+    /// The peer's address, while connected over a network.
+    pub address: Option<SocketAddr>,
+    /// The protocol version of the current or last connection.
+    pub version: Version,
+    /// Clean Start, or Clean Session, while connected.
+    pub clean_start: bool,
+    /// The Keep Alive in force, in seconds; 0 is none.
+    pub keep_alive: u16,
+    /// When it connected, while connected.
+    pub connected_since: Option<Time>,
+    /// The Session Expiry Interval in seconds; `u32::MAX` is never.
+    pub session_expiry: u32,
+    /// Subscriptions of the session.
+    pub subscriptions: usize,
+    /// Messages that wait for it.
+    pub queued: usize,
+    /// Messages that it has not yet acknowledged.
+    pub inflight: usize,
+    /// Application messages received from it.
+    pub received_messages: u64,
+    /// Application messages sent to it.
+    pub sent_messages: u64,
+}
+
+/// A subscription.
+#[derive(Clone, Debug)]
+pub struct SubscriptionView {
+    /// The Topic Filter, `$share/...` included.
+    pub filter: String,
+    /// The Client Identifier; `None` for the host program.
+    pub client_id: Option<String>,
+    /// The Subscription Options.
+    pub options: SubscriptionOptions,
+    /// The Subscription Identifier; 0 is none.
+    pub identifier: u32,
+}
+
+impl Engine {
+    /// Every client at this moment, in no order.
+    pub fn clients(&self) -> Vec<ClientView> {
+        self.sessions.all().iter().map(view).collect()
+    }
+
+    /// Every subscription at this moment, in no order.
+    pub fn subscriptions(&self) -> Vec<SubscriptionView> {
+        let mut all = Vec::with_capacity(self.router.len());
+        self.router.for_each(|filter, subscriber, options, identifier| {
+            let client_id = match subscriber {
+                Subscriber::Session(session) => Some(session.client_id.to_string()),
+                Subscriber::Local(_) => None,
+            };
+            all.push(SubscriptionView { filter: filter.to_owned(), client_id, options, identifier });
+        });
+        all
+    }
+}
+
+fn view(session: &Arc<Session>) -> ClientView {
+    let control = session.control.lock();
+    let connected = control.connected.as_deref();
+    let outbound = session.outbound.lock();
+    ClientView {
+        client_id: session.client_id.to_string(),
+        connected: connected.is_some(),
+        username: connected.and_then(|c| c.username.as_deref().map(str::to_owned)),
+        address: connected.and_then(|c| c.peer),
+        version: outbound.version(),
+        clean_start: connected.is_some_and(|c| c.clean_start),
+        keep_alive: connected.map_or(0, |c| c.keep_alive),
+        connected_since: connected.map(|c| c.since),
+        session_expiry: control.expiry_interval,
+        subscriptions: control.subscriptions.len(),
+        queued: outbound.queue_len(),
+        inflight: outbound.inflight_len(),
+        received_messages: session.received_messages.load(Ordering::Relaxed),
+        sent_messages: outbound.sent_messages(),
+    }
+}

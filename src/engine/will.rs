@@ -1,0 +1,56 @@
+//! The will: what is published when a client is gone without a goodbye.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::codec::connect;
+use crate::engine::engine::Engine;
+use crate::engine::subscriber::Publisher;
+use crate::engine::turn::Turn;
+use crate::message::{Message, Publication};
+use crate::session::session::{Control, Will};
+use crate::time::Time;
+
+impl Engine {
+    /// The Will Message of a CONNECT packet.
+    pub(crate) fn will(&self, turn: &Turn, will: &connect::Will<'_>) -> Will {
+        let properties: SmallVec<[&[u8]; 4]> = will.properties.forwardable().collect();
+        Will {
+            message: Arc::new(Message::new(
+                will.topic.as_str().as_bytes(),
+                &properties,
+                will.payload,
+                will.qos,
+                will.retain,
+                turn.now,
+                Time::NEVER,
+            )),
+            delay: will.properties.will_delay_interval().unwrap_or(0),
+            expiry: will.properties.message_expiry_interval(),
+        }
+    }
+
+    /// Publishes the session's will, if it has one, and deletes it [MQTT-3.1.2-10].
+    pub(crate) fn publish_will(&self, turn: &mut Turn, control: &mut Control) {
+        let Some(will) = control.will.take() else {
+            return;
+        };
+        turn.counts.wills_published += 1;
+        let message = &will.message;
+        let mut publication = Publication::new(
+            message.topic_bytes(),
+            message.payload(),
+            message.qos(),
+            message.retain(),
+            turn.now,
+        );
+        if !message.properties_bytes().is_empty() {
+            publication.properties.push(message.properties_bytes());
+        }
+        if let Some(seconds) = will.expiry {
+            publication.expires_at = turn.now.plus_secs(u64::from(seconds));
+        }
+        self.publish(turn, Publisher::Broker, &mut publication);
+    }
+}

@@ -1,0 +1,214 @@
+//! An application message that outlives the turn in which it was received.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::codec::properties::Properties;
+use crate::codec::qos::QoS;
+use crate::time::Time;
+
+/// A message as queues, in-flight windows and the retained store hold it.
+pub type SharedMessage = Arc<Message>;
+
+/// An application message: topic, payload, and the properties that a server forwards.
+///
+/// One buffer holds all three; for a message that arrived in a buffer of its own it is that buffer.
+#[derive(Clone, Debug)]
+pub struct Message {
+    body: Bytes,
+    topic: Span,
+    properties: Span,
+    payload: Span,
+    qos: QoS,
+    retain: bool,
+    expires_at: Time,
+    received_at: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn of(self, body: &[u8]) -> &[u8] {
+        body.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+impl Message {
+    /// A message with a buffer of its own. `properties` are the encoded spans that a server forwards.
+    pub fn new(
+        topic: &[u8],
+        properties: &[&[u8]],
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+        now: Time,
+        expires_at: Time,
+    ) -> Message {
+        let properties_len: usize = properties.iter().map(|span| span.len()).sum();
+        let mut body = Vec::with_capacity(topic.len() + properties_len + payload.len());
+        body.extend_from_slice(topic);
+        for span in properties {
+            body.extend_from_slice(span);
+        }
+        body.extend_from_slice(payload);
+        let (a, b) = (topic.len() as u32, (topic.len() + properties_len) as u32);
+        Message {
+            topic: Span { start: 0, end: a },
+            properties: Span { start: a, end: b },
+            payload: Span { start: b, end: body.len() as u32 },
+            body: Bytes::from(body),
+            qos,
+            retain,
+            expires_at,
+            received_at: now,
+        }
+    }
+
+    /// A message whose parts are slices of `owner`, without a copy; `None` if one of them is not.
+    pub fn sharing(
+        owner: &Bytes,
+        topic: &[u8],
+        properties: &[u8],
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+        now: Time,
+        expires_at: Time,
+    ) -> Option<Message> {
+        let span = |part: &[u8]| {
+            if part.is_empty() {
+                return Some(Span { start: 0, end: 0 });
+            }
+            let start = (part.as_ptr() as usize).checked_sub(owner.as_ptr() as usize)?;
+            let end = start.checked_add(part.len())?;
+            (end <= owner.len()).then_some(Span { start: start as u32, end: end as u32 })
+        };
+        Some(Message {
+            topic: span(topic)?,
+            properties: span(properties)?,
+            payload: span(payload)?,
+            body: owner.clone(),
+            qos,
+            retain,
+            expires_at,
+            received_at: now,
+        })
+    }
+
+    /// The Topic Name, as encoded.
+    pub fn topic_bytes(&self) -> &[u8] {
+        self.topic.of(&self.body)
+    }
+
+    /// The Topic Name.
+    pub fn topic(&self) -> &str {
+        std::str::from_utf8(self.topic_bytes()).unwrap_or_default()
+    }
+
+    /// The properties that travel with the message, encoded, without their length.
+    pub fn properties_bytes(&self) -> &[u8] {
+        self.properties.of(&self.body)
+    }
+
+    /// The properties that travel with the message.
+    pub fn properties(&self) -> Properties<'_> {
+        Properties::from_validated(self.properties_bytes())
+    }
+
+    /// The Application Message's payload.
+    pub fn payload(&self) -> &[u8] {
+        self.payload.of(&self.body)
+    }
+
+    /// The payload, sharing this message's buffer.
+    pub fn payload_shared(&self) -> Bytes {
+        self.body.slice(self.payload.start as usize..self.payload.end as usize)
+    }
+
+    /// The QoS with which the message was published.
+    pub fn qos(&self) -> QoS {
+        self.qos
+    }
+
+    /// Whether the message was published with RETAIN.
+    pub fn retain(&self) -> bool {
+        self.retain
+    }
+
+    /// When the message expires; [`Time::NEVER`] if it does not.
+    pub fn expires_at(&self) -> Time {
+        self.expires_at
+    }
+
+    /// When the broker received the message.
+    pub fn received_at(&self) -> Time {
+        self.received_at
+    }
+
+    /// Whether the Message Expiry Interval has passed.
+    pub fn is_expired(&self, now: Time) -> bool {
+        now >= self.expires_at
+    }
+
+    /// Bytes that the message occupies, for the bounds of queues and stores.
+    pub fn size(&self) -> usize {
+        self.body.len() + std::mem::size_of::<Message>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Message;
+    use crate::codec::qos::QoS;
+    use crate::time::Time;
+    use bytes::Bytes;
+
+    #[test]
+    fn parts_are_found_in_an_own_buffer() {
+        let m =
+            Message::new(b"a/b", &[&[1, 1]], b"hi", QoS::AtLeastOnce, true, Time::ZERO, Time::from_millis(9));
+        assert_eq!((m.topic(), m.payload(), m.properties_bytes()), ("a/b", &b"hi"[..], &[1u8, 1][..]));
+        assert!(!m.is_expired(Time::from_millis(8)));
+        assert!(m.is_expired(Time::from_millis(9)));
+    }
+
+    #[test]
+    fn parts_of_a_received_buffer_are_shared() {
+        let owner = Bytes::from_static(b"..topic..payload");
+        let m = Message::sharing(
+            &owner,
+            &owner[2..7],
+            &[],
+            &owner[9..],
+            QoS::AtMostOnce,
+            false,
+            Time::ZERO,
+            Time::NEVER,
+        )
+        .unwrap();
+        assert_eq!((m.topic(), m.payload()), ("topic", &b"payload"[..]));
+        assert_eq!(m.payload_shared().as_ptr(), owner[9..].as_ptr());
+    }
+
+    #[test]
+    fn a_foreign_slice_is_not_shared() {
+        let owner = Bytes::from(vec![1, 2, 3]);
+        let other = vec![0u8; 64];
+        let made = Message::sharing(
+            &owner,
+            &other[60..],
+            &[],
+            &[],
+            QoS::AtMostOnce,
+            false,
+            Time::ZERO,
+            Time::NEVER,
+        );
+        assert!(made.is_none());
+    }
+}

@@ -1,0 +1,173 @@
+//! An application message on its way through one turn: borrowed from the received bytes, stored only if somebody must keep it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::codec::packet_id::PacketId;
+use crate::codec::qos::QoS;
+use crate::message::{Message, SharedMessage};
+use crate::time::Time;
+
+/// A payload of at least so many bytes is shared between outboxes instead of copied into each.
+pub const SHARE_FROM: usize = 8 * 1024;
+
+/// The PUBLISH packet as it was received, forwarded unchanged where version and QoS allow.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// The whole packet, fixed header included.
+    pub whole: &'a [u8],
+    /// Whether the packet has a property length (MQTT 5).
+    pub v5: bool,
+    /// Where the Packet Identifier stands, if the packet has one.
+    pub packet_id_at: Option<usize>,
+}
+
+/// An application message that is being published.
+#[derive(Debug)]
+pub struct Publication<'a> {
+    /// The Topic Name, valid, as encoded.
+    pub topic: &'a [u8],
+    /// The properties to forward, as encoded spans.
+    pub properties: SmallVec<[&'a [u8]; 2]>,
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The QoS with which the message was published.
+    pub qos: QoS,
+    /// The RETAIN flag that outgoing packets carry unless a subscription clears it.
+    pub retain: bool,
+    /// When the message expires.
+    pub expires_at: Time,
+    /// When it was received.
+    pub received_at: Time,
+    /// The received packet, if its bytes may be forwarded.
+    pub frame: Option<Frame<'a>>,
+    /// The buffer that the parts are slices of, if it can be shared.
+    pub owner: Option<&'a Bytes>,
+    stored: Option<SharedMessage>,
+}
+
+impl<'a> Publication<'a> {
+    /// A publication of the given parts, without properties or expiry.
+    pub fn new(topic: &'a [u8], payload: &'a [u8], qos: QoS, retain: bool, now: Time) -> Publication<'a> {
+        Publication {
+            topic,
+            properties: SmallVec::new(),
+            payload,
+            qos,
+            retain,
+            expires_at: Time::NEVER,
+            received_at: now,
+            frame: None,
+            owner: None,
+            stored: None,
+        }
+    }
+
+    /// A publication of a stored message (a queued, retained or will message).
+    pub fn of(message: &'a SharedMessage) -> Publication<'a> {
+        let mut publication = Publication::new(
+            message.topic_bytes(),
+            message.payload(),
+            message.qos(),
+            message.retain(),
+            message.received_at(),
+        );
+        if !message.properties_bytes().is_empty() {
+            publication.properties.push(message.properties_bytes());
+        }
+        publication.expires_at = message.expires_at();
+        publication.stored = Some(Arc::clone(message));
+        publication
+    }
+
+    /// The message to keep: made at the first call, shared by all who keep it.
+    pub fn message(&mut self) -> &SharedMessage {
+        let message = match self.stored.take() {
+            Some(message) => message,
+            None => Arc::new(self.make()),
+        };
+        self.stored.insert(message)
+    }
+
+    fn make(&self) -> Message {
+        let (qos, retain, at, expires_at) = (self.qos, self.retain, self.received_at, self.expires_at);
+        let properties: &[u8] = self.properties.first().copied().unwrap_or_default();
+        if let Some(owner) = self.owner
+            && self.properties.len() <= 1
+            && let Some(shared) =
+                Message::sharing(owner, self.topic, properties, self.payload, qos, retain, at, expires_at)
+        {
+            return shared;
+        }
+        Message::new(self.topic, &self.properties, self.payload, qos, retain, at, expires_at)
+    }
+
+    /// The stored message, if somebody has asked for it.
+    pub fn stored(&self) -> Option<&SharedMessage> {
+        self.stored.as_ref()
+    }
+
+    /// The payload as a shared buffer if it is large enough to be shared rather than copied.
+    pub fn shared_payload(&mut self) -> Option<Bytes> {
+        (self.payload.len() >= SHARE_FROM).then(|| self.message().payload_shared())
+    }
+
+    /// Bytes of the forwarded properties.
+    pub fn properties_len(&self) -> usize {
+        self.properties.iter().map(|span| span.len()).sum()
+    }
+
+    /// The Message Expiry Interval to send at `now`: the received one less the time waited [MQTT-3.3.2-6].
+    pub fn expiry_interval(&self, now: Time) -> Option<u32> {
+        remaining_seconds(self.expires_at, now)
+    }
+
+    /// The received packet if it can be forwarded to a connection of the same shape: same kind of
+    /// version, a Packet Identifier exactly if `packet_id` is one.
+    pub fn frame_for(&self, v5: bool, packet_id: Option<PacketId>) -> Option<Frame<'a>> {
+        self.frame.filter(|f| f.v5 == v5 && f.packet_id_at.is_some() == packet_id.is_some())
+    }
+}
+
+/// Whole seconds from `now` to `expires_at`, rounded up; `None` if it never expires.
+fn remaining_seconds(expires_at: Time, now: Time) -> Option<u32> {
+    if expires_at == Time::NEVER {
+        return None;
+    }
+    Some(u32::try_from(expires_at.millis_since(now).div_ceil(1000)).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Publication, SHARE_FROM};
+    use crate::codec::qos::QoS;
+    use crate::time::Time;
+    use std::sync::Arc;
+
+    #[test]
+    fn expiry_counts_down_by_whole_seconds_waited() {
+        let mut p = Publication::new(b"t", b"", QoS::AtMostOnce, false, Time::ZERO);
+        p.expires_at = Time::from_millis(10_000);
+        assert_eq!(p.expiry_interval(Time::from_millis(999)), Some(10));
+        assert_eq!(p.expiry_interval(Time::from_millis(1000)), Some(9));
+        p.expires_at = Time::NEVER;
+        assert_eq!(p.expiry_interval(Time::ZERO), None);
+    }
+
+    #[test]
+    fn the_stored_message_is_made_once() {
+        let mut p = Publication::new(b"t", b"x", QoS::AtLeastOnce, false, Time::ZERO);
+        let first = Arc::clone(p.message());
+        assert!(Arc::ptr_eq(&first, p.message()));
+    }
+
+    #[test]
+    fn only_large_payloads_are_shared() {
+        let small = vec![0; SHARE_FROM - 1];
+        let large = vec![0; SHARE_FROM];
+        assert!(Publication::new(b"t", &small, QoS::AtMostOnce, false, Time::ZERO).shared_payload().is_none());
+        assert!(Publication::new(b"t", &large, QoS::AtMostOnce, false, Time::ZERO).shared_payload().is_some());
+    }
+}

@@ -1,0 +1,52 @@
+//! The session's view of a network connection: somewhere to write, and somebody to wake.
+
+use std::io::IoSlice;
+
+use crate::codec::reason::ReasonCode;
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// So many bytes were taken.
+    Bytes(usize),
+    /// Nothing was taken: the connection cannot take more now.
+    Blocked,
+    /// The connection is gone.
+    Gone,
+}
+
+/// Why a network connection ended, or is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The client sent DISCONNECT.
+    Disconnected,
+    /// The peer closed the connection or it broke.
+    ConnectionLost,
+    /// The client broke a rule of the protocol, or was refused; the reason code says which.
+    Refused(ReasonCode),
+    /// The client was silent for one and a half times its Keep Alive [MQTT-3.1.2-22].
+    KeepAliveTimeout,
+    /// No CONNECT packet came in time.
+    ConnectTimeout,
+    /// Another connection took the session over.
+    SessionTakenOver,
+    /// The host or an administrator disconnected the client.
+    Kicked,
+    /// The broker stops.
+    ServerShuttingDown,
+}
+
+/// A network connection as the broker's floors below the network see it.
+///
+/// Every method may be called from any thread, and none of them waits.
+pub trait Link: Send + Sync {
+    /// Writes what the connection takes now.
+    fn write(&self, buffers: &[IoSlice<'_>]) -> Written;
+
+    /// Has the connection's own task look at its session again: there is something to flush when the
+    /// connection is writable.
+    fn wake(&self);
+
+    /// Writes `last`, then closes the connection. Later calls change nothing.
+    fn finish(&self, last: Vec<u8>, cause: Cause);
+}

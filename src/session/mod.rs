@@ -1,0 +1,11 @@
+//! Floor 3: one client's protocol state.
+
+pub mod aliases;
+pub mod inbound;
+pub mod inflight;
+pub mod link;
+pub mod outbound;
+pub mod outbox;
+pub mod pool;
+pub mod queue;
+pub mod session;

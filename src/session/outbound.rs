@@ -1,0 +1,613 @@
+//! The sending half of a session: what waits, what is unacknowledged, and the outbox of its connection.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::codec::acknowledgement::{Ack, AckKind};
+use crate::codec::packet_id::PacketId;
+use crate::codec::publish;
+use crate::codec::qos::QoS;
+use crate::codec::reason::ReasonCode;
+use crate::codec::version::Version;
+use crate::message::Publication;
+use crate::session::aliases::{AliasesOut, Naming};
+use crate::session::inflight::{Awaits, Inflight, Pending};
+use crate::session::link::{Cause, Link};
+use crate::session::outbox::{Chunk, Outbox};
+use crate::session::pool::Pool;
+use crate::session::queue::{Bounds, Queue, Queued};
+use crate::stats::{Counts, DropReason};
+use crate::time::Time;
+
+/// The bounds of the sending half, equal for all sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bounds of the queue.
+    pub queue: Bounds,
+    /// Bytes that may wait in the outbox before QoS 0 messages are dropped and others queued.
+    pub outbox_bytes: usize,
+    /// Whether QoS 0 messages are queued for absent clients.
+    pub queue_qos0: bool,
+}
+
+/// What one delivery needs beside the message.
+pub struct Context<'c> {
+    /// Now.
+    pub now: Time,
+    /// Buffers of the calling thread.
+    pub pool: &'c mut Pool,
+    /// Counters of the calling turn.
+    pub counts: &'c mut Counts,
+    /// The bounds.
+    pub limits: &'c Limits,
+}
+
+/// How a message is sent to one subscriber.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'t> {
+    /// The lower of the message's and the subscription's QoS [MQTT-3.8.4-8].
+    pub qos: QoS,
+    /// The RETAIN flag to send.
+    pub retain: bool,
+    /// The Subscription Identifiers to send.
+    pub identifiers: &'t [u32],
+}
+
+/// What became of a message for one subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the outbox.
+    Sent,
+    /// It waits in the queue.
+    Queued,
+    /// It was dropped.
+    Dropped(DropReason),
+    /// It was dropped, and the client is to be disconnected, for its queue is full.
+    Overflowed,
+}
+
+/// What a connection allows the broker to send, from its CONNECT packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Grant {
+    /// The version of the connection.
+    pub version: Version,
+    /// QoS 1 and 2 messages that may be unacknowledged: the smaller of the client's Receive Maximum and ours.
+    pub receive_maximum: u16,
+    /// The largest packet that the client takes [MQTT-3.1.2-24].
+    pub maximum_packet_size: u32,
+    /// Topic aliases that may be sent.
+    pub topic_alias_maximum: u16,
+}
+
+/// What an acknowledgement meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// The delivery is complete.
+    Complete,
+    /// The delivery goes on.
+    Progress,
+    /// No delivery has this identifier.
+    Unknown,
+    /// The delivery with this identifier awaits another packet.
+    Unexpected,
+}
+
+/// Bytes and the end of a connection that was replaced while a thread was writing to it: that thread ends it.
+struct Orphan {
+    epoch: u32,
+    link: Arc<dyn Link>,
+    last: Vec<u8>,
+    cause: Cause,
+}
+
+/// The sending half of a session. Any thread that delivers holds its lock for a moment.
+pub struct Outbound {
+    link: Option<Arc<dyn Link>>,
+    epoch: u32,
+    grant: Grant,
+    /// QoS 1 and 2 messages that may still be sent [MQTT-3.3.4-9].
+    quota: u16,
+    aliases: AliasesOut,
+    outbox: Outbox,
+    inflight: Inflight,
+    queue: Queue,
+    orphans: Vec<Orphan>,
+    /// Acknowledgements that wait for the store.
+    parked: u32,
+    /// Application messages sent.
+    sent_messages: u64,
+}
+
+impl Default for Outbound {
+    fn default() -> Outbound {
+        let grant = Grant {
+            version: Version::V311,
+            receive_maximum: 0,
+            maximum_packet_size: u32::MAX,
+            topic_alias_maximum: 0,
+        };
+        Outbound {
+            link: None,
+            epoch: 0,
+            grant,
+            quota: 0,
+            aliases: AliasesOut::default(),
+            outbox: Outbox::default(),
+            inflight: Inflight::default(),
+            queue: Queue::default(),
+            orphans: Vec::new(),
+            parked: 0,
+            sent_messages: 0,
+        }
+    }
+}
+
+impl Outbound {
+    /// Whether a connection is attached.
+    pub fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// The attached connection.
+    pub fn link(&self) -> Option<&Arc<dyn Link>> {
+        self.link.as_ref()
+    }
+
+    /// The number of the attached, or the last, connection.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The version of the attached, or the last, connection.
+    pub fn version(&self) -> Version {
+        self.grant.version
+    }
+
+    /// Messages that wait in the queue.
+    pub fn queue_len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Bytes that the queue's messages occupy.
+    pub fn queue_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Deliveries that are not complete.
+    pub fn inflight_len(&self) -> usize {
+        self.inflight.len()
+    }
+
+    /// Application messages sent over this session.
+    pub fn sent_messages(&self) -> u64 {
+        self.sent_messages
+    }
+
+    /// Attaches a connection; its packets are numbered from nothing, its deliveries start again.
+    pub fn attach(&mut self, link: Arc<dyn Link>, epoch: u32, grant: Grant) {
+        self.link = Some(link);
+        self.epoch = epoch;
+        self.grant = grant;
+        self.quota = grant.receive_maximum;
+        self.aliases = AliasesOut::new(grant.topic_alias_maximum);
+        self.inflight.restart();
+        self.parked = 0;
+    }
+
+    /// Detaches the connection and ends it: `encode` writes the last packet behind what waits.
+    pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(Version, &mut Vec<u8>)) {
+        let Some(link) = self.link.take() else {
+            return;
+        };
+        let busy = self.outbox.is_being_written();
+        let mut last = self.outbox.drain();
+        encode(self.grant.version, &mut last);
+        match busy {
+            true => self.orphans.push(Orphan { epoch: self.epoch, link, last, cause }),
+            false => link.finish(last, cause),
+        }
+    }
+
+    /// Appends a packet that is no PUBLISH. Whether the caller has to see to it that it is flushed.
+    pub fn send(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) -> bool {
+        if self.link.is_none() {
+            return false;
+        }
+        cx.counts.packets_sent += 1;
+        let version = self.grant.version;
+        self.outbox.append(cx.pool, None, |out| encode(version, out));
+        self.outbox.list_for_flush()
+    }
+
+    /// Whether the caller has to see to it that the outbox is flushed; true once until it is.
+    pub fn list_for_flush(&mut self) -> bool {
+        self.link.is_some() && self.outbox.list_for_flush()
+    }
+
+    /// Sends a message, or queues it, or drops it.
+    pub fn deliver(
+        &mut self,
+        cx: &mut Context<'_>,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+    ) -> Outcome {
+        let qos0 = terms.qos == QoS::AtMostOnce;
+        if self.link.is_none() {
+            if qos0 && !cx.limits.queue_qos0 {
+                return Outcome::Dropped(DropReason::Offline);
+            }
+            return self.enqueue(cx, publication, terms);
+        }
+        if qos0 {
+            // A younger message must not overtake an older one of its topic [MQTT-4.6.0-6].
+            if self.queue.holds_qos0() {
+                return self.enqueue(cx, publication, terms);
+            }
+            if !self.has_room(cx.limits, publication.payload.len()) {
+                return Outcome::Dropped(DropReason::OutboxFull);
+            }
+            return match self.transmit(cx, publication, terms, None, false) {
+                true => Outcome::Sent,
+                false => Outcome::Dropped(DropReason::PacketTooLarge),
+            };
+        }
+        if self.quota == 0
+            || !self.queue.is_empty()
+            || self.inflight.unsent().is_some()
+            || !self.has_room(cx.limits, publication.payload.len())
+        {
+            return self.enqueue(cx, publication, terms);
+        }
+        self.begin(cx, publication, terms)
+    }
+
+    /// Sends a retained message, or lets it wait: it is not dropped for want of room, because the retained
+    /// store bounds how many there are.
+    pub fn deliver_retained(
+        &mut self,
+        cx: &mut Context<'_>,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+    ) -> Outcome {
+        let room = self.has_room(cx.limits, publication.payload.len());
+        if self.link.is_none() || (room && self.queue.is_empty()) {
+            return self.deliver(cx, publication, terms);
+        }
+        self.queue.push_unbounded(pending(publication, terms));
+        Outcome::Queued
+    }
+
+    /// Sends what waits, as far as quota and room allow: first what an earlier connection left
+    /// unacknowledged, then the queue. The caller then asks [`Outbound::list_for_flush`].
+    pub fn pump(&mut self, cx: &mut Context<'_>) {
+        if self.link.is_some() && self.resend(cx) {
+            self.send_queue(cx);
+        }
+    }
+
+    /// PUBACK: ends a QoS 1 delivery.
+    pub fn puback(&mut self, id: PacketId) -> Acknowledged {
+        match self.inflight.get_mut(id).map(|d| d.awaits) {
+            None => Acknowledged::Unknown,
+            Some(Awaits::Puback) => self.complete(id),
+            Some(_) => Acknowledged::Unexpected,
+        }
+    }
+
+    /// PUBREC: the client owns the message, or refuses it with an error code [MQTT-4.3.3-4].
+    pub fn pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Acknowledged {
+        match self.inflight.get_mut(id) {
+            None => Acknowledged::Unknown,
+            Some(delivery) if delivery.awaits == Awaits::Puback => Acknowledged::Unexpected,
+            Some(_) if reason.is_error() => self.complete(id),
+            Some(delivery) => {
+                delivery.awaits = Awaits::Pubcomp;
+                delivery.pending = None;
+                Acknowledged::Progress
+            }
+        }
+    }
+
+    /// PUBCOMP: ends a QoS 2 delivery.
+    pub fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
+        match self.inflight.get_mut(id).map(|d| d.awaits) {
+            None => Acknowledged::Unknown,
+            Some(Awaits::Pubcomp) => self.complete(id),
+            Some(_) => Acknowledged::Unexpected,
+        }
+    }
+
+    /// An acknowledgement of this connection waits for the store.
+    pub fn park(&mut self) {
+        self.parked += 1;
+    }
+
+    /// Whether an acknowledgement waits for the store: a younger one must not overtake it [MQTT-4.6.0-2].
+    pub fn has_parked(&self) -> bool {
+        self.parked > 0
+    }
+
+    /// Releases one acknowledgement of the connection `epoch`. Whether the caller has to see to the flush.
+    pub fn unpark(&mut self, cx: &mut Context<'_>, epoch: u32, packet: &[u8]) -> bool {
+        if self.epoch != epoch || self.parked == 0 {
+            return false;
+        }
+        self.parked -= 1;
+        self.send(cx, |_, out| out.extend_from_slice(packet))
+    }
+
+    /// Takes what is to be written, with the connection to write it to.
+    pub fn take_chunk(&mut self, writable: bool) -> Option<(u32, Arc<dyn Link>, Chunk)> {
+        let link = Arc::clone(self.link.as_ref()?);
+        Some((self.epoch, link, self.outbox.take(writable)?))
+    }
+
+    /// Says how far the writing of a taken chunk came. True if there is more to write.
+    pub fn chunk_written(&mut self, epoch: u32, rest: Option<Chunk>) -> bool {
+        if let Some(at) = self.orphans.iter().position(|orphan| orphan.epoch == epoch) {
+            let orphan = self.orphans.swap_remove(at);
+            let mut last = rest.map_or_else(Vec::new, Chunk::into_unwritten);
+            last.extend_from_slice(&orphan.last);
+            orphan.link.finish(last, orphan.cause);
+            return false;
+        }
+        if epoch != self.epoch || self.link.is_none() {
+            return false;
+        }
+        let blocked = rest.is_some();
+        self.outbox.written(rest);
+        !blocked && !self.outbox.is_empty()
+    }
+
+    /// Whether messages wait that could be sent: after a flush there is room again.
+    pub fn can_pump(&self, limits: &Limits) -> bool {
+        let waits = !self.queue.is_empty() || self.inflight.unsent().is_some();
+        waits && self.link.is_some() && self.has_room(limits, 0)
+    }
+
+    /// Whether the connection takes no more until it is writable.
+    pub fn is_blocked(&self) -> bool {
+        self.link.is_some() && self.outbox.is_blocked()
+    }
+
+    /// Forgets everything that waits or is unacknowledged; returns how many messages waited.
+    pub fn clear(&mut self) -> usize {
+        let waited = self.queue.len();
+        self.queue = Queue::default();
+        self.inflight = Inflight::default();
+        waited
+    }
+
+    fn has_room(&self, limits: &Limits, payload: usize) -> bool {
+        let waits = self.outbox.len();
+        waits == 0 || waits + payload <= limits.outbox_bytes
+    }
+
+    fn enqueue(
+        &mut self,
+        cx: &mut Context<'_>,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+    ) -> Outcome {
+        match self.queue.push(pending(publication, terms), &cx.limits.queue) {
+            Queued::Waits => Outcome::Queued,
+            Queued::Displaced(count) => {
+                cx.counts.drop(DropReason::QueueFull, u64::from(count));
+                Outcome::Queued
+            }
+            Queued::Refused if self.overflow_disconnects(cx.limits) => Outcome::Overflowed,
+            Queued::Refused => Outcome::Dropped(DropReason::QueueFull),
+        }
+    }
+
+    fn overflow_disconnects(&self, limits: &Limits) -> bool {
+        limits.queue.overflow == crate::session::queue::Overflow::Disconnect && self.link.is_some()
+    }
+
+    /// Sends a QoS 1 or 2 message for the first time.
+    fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+    ) -> Outcome {
+        let Some(id) = self.inflight.begin(pending(publication, terms)) else {
+            return self.enqueue(cx, publication, terms);
+        };
+        if !self.transmit(cx, publication, terms, Some(id), false) {
+            self.inflight.complete(id);
+            return Outcome::Dropped(DropReason::PacketTooLarge);
+        }
+        self.quota -= 1;
+        Outcome::Sent
+    }
+
+    fn complete(&mut self, id: PacketId) -> Acknowledged {
+        self.inflight.complete(id);
+        self.quota = self.grant.receive_maximum.min(self.quota.saturating_add(1));
+        Acknowledged::Complete
+    }
+
+    /// Sends again what an earlier connection left unacknowledged; whether all of it is sent.
+    fn resend(&mut self, cx: &mut Context<'_>) -> bool {
+        while let Some(delivery) = self.inflight.unsent() {
+            let id = delivery.packet_id();
+            let Some(pending) = delivery.pending.clone() else {
+                // [MQTT-4.3.3-6]: PUBREL again, never the PUBLISH [MQTT-4.3.3-7].
+                let ack = Ack::success(id);
+                self.inflight.mark_sent();
+                self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
+                continue;
+            };
+            if self.quota == 0 || !self.has_room(cx.limits, pending.message.payload().len()) {
+                return false;
+            }
+            let mut publication = Publication::of(&pending.message);
+            let terms =
+                Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
+            // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
+            if self.transmit(cx, &mut publication, &terms, Some(id), true) {
+                self.inflight.mark_sent();
+                self.quota -= 1;
+            } else {
+                self.inflight.remove_unsent();
+                cx.counts.drop(DropReason::PacketTooLarge, 1);
+            }
+        }
+        true
+    }
+
+    fn send_queue(&mut self, cx: &mut Context<'_>) {
+        while let Some(front) = self.queue.front() {
+            if front.message.is_expired(cx.now) {
+                // [MQTT-3.3.2-5]
+                self.queue.pop();
+                cx.counts.drop(DropReason::Expired, 1);
+                continue;
+            }
+            let needs_quota = front.qos != QoS::AtMostOnce;
+            if (needs_quota && self.quota == 0) || !self.has_room(cx.limits, front.message.payload().len()) {
+                return;
+            }
+            let Some(pending) = self.queue.pop() else {
+                return;
+            };
+            let mut publication = Publication::of(&pending.message);
+            let terms =
+                Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
+            let sent = match needs_quota {
+                true => self.begin(cx, &mut publication, &terms) == Outcome::Sent,
+                false => self.transmit(cx, &mut publication, &terms, None, false),
+            };
+            if !sent {
+                cx.counts.drop(DropReason::PacketTooLarge, 1);
+            }
+        }
+    }
+
+    fn append(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) {
+        cx.counts.packets_sent += 1;
+        let version = self.grant.version;
+        self.outbox.append(cx.pool, None, |out| encode(version, out));
+    }
+
+    /// Appends the PUBLISH packet; false if it is larger than the client takes: then it is as if it had been
+    /// sent [MQTT-3.1.2-25].
+    fn transmit(
+        &mut self,
+        cx: &mut Context<'_>,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+        id: Option<PacketId>,
+        dup: bool,
+    ) -> bool {
+        let plain = terms.identifiers.is_empty()
+            && !self.aliases.is_active()
+            && publication.expires_at == Time::NEVER;
+        let v5 = self.grant.version.is_v5();
+        let forwarded = plain.then(|| publication.frame_for(v5, id)).flatten();
+        let appended = match forwarded {
+            Some(frame) if publication.payload.len() < crate::message::SHARE_FROM => {
+                if frame.whole.len() > self.grant.maximum_packet_size as usize {
+                    return false;
+                }
+                self.outbox.append(cx.pool, None, |out| {
+                    let start = out.len();
+                    out.extend_from_slice(frame.whole);
+                    if let Some(first) = out.get_mut(start) {
+                        *first = publish::first_byte(dup, terms.qos, terms.retain);
+                    }
+                    if let (Some(at), Some(id)) = (frame.packet_id_at, id)
+                        && let Some(place) = out.get_mut(start + at..start + at + 2)
+                    {
+                        place.copy_from_slice(&id.get().to_be_bytes());
+                    }
+                });
+                true
+            }
+            _ => self.encode(cx, publication, terms, id, dup),
+        };
+        if appended {
+            cx.counts.packets_sent += 1;
+            cx.counts.publish_sent += 1;
+            self.sent_messages += 1;
+        }
+        appended
+    }
+
+    fn encode(
+        &mut self,
+        cx: &mut Context<'_>,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+        id: Option<PacketId>,
+        dup: bool,
+    ) -> bool {
+        let version = self.grant.version;
+        let mut own: SmallVec<[u8; 32]> = SmallVec::new();
+        let mut topic = publication.topic;
+        let mut spans: SmallVec<[&[u8]; 4]> = SmallVec::new();
+        if version.is_v5() {
+            if let Some(seconds) = publication.expiry_interval(cx.now) {
+                publish::put_message_expiry_interval(&mut own, seconds);
+            }
+            for identifier in terms.identifiers {
+                publish::put_subscription_identifier(&mut own, *identifier);
+            }
+        }
+        let properties = if version.is_v5() { own.len() + publication.properties_len() } else { 0 };
+        let alias_room = if self.aliases.is_active() { publish::TOPIC_ALIAS_LEN } else { 0 };
+        let size = publish::encoded_len(
+            version,
+            topic.len(),
+            id.is_some(),
+            properties + alias_room,
+            publication.payload.len(),
+        );
+        if size > self.grant.maximum_packet_size as usize {
+            return false;
+        }
+        if self.aliases.is_active() {
+            match self.aliases.name(topic) {
+                Naming::Name => {}
+                Naming::Introduce(alias) => publish::put_topic_alias(&mut own, alias),
+                Naming::Alias(alias) => {
+                    publish::put_topic_alias(&mut own, alias);
+                    topic = &[];
+                }
+            }
+        }
+        if version.is_v5() {
+            spans.push(&own);
+            spans.extend_from_slice(&publication.properties);
+        }
+        let shared = publication.shared_payload();
+        let payload = publication.payload;
+        let copied: &[u8] = if shared.is_some() { &[] } else { payload };
+        self.outbox.append(cx.pool, shared, |out| {
+            publish::encode_header(
+                out,
+                version,
+                dup,
+                terms.qos,
+                terms.retain,
+                topic,
+                id,
+                &spans,
+                payload.len(),
+            );
+            out.extend_from_slice(copied);
+        });
+        true
+    }
+}
+
+fn pending(publication: &mut Publication<'_>, terms: &Terms<'_>) -> Pending {
+    Pending {
+        message: Arc::clone(publication.message()),
+        qos: terms.qos,
+        retain: terms.retain,
+        identifiers: SmallVec::from_slice(terms.identifiers),
+    }
+}

@@ -1,0 +1,323 @@
+//! Bytes on their way to one connection: packets are appended by any thread and written by one.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::session::link::{Link, Written};
+use crate::session::pool::Pool;
+
+/// Slices handed to one write.
+const SLICES: usize = 16;
+
+/// Encoded packets in order: copied bytes, with shared payloads inserted at positions among them.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    bytes: Vec<u8>,
+    /// (position in `bytes` before which the payload stands, the payload)
+    shared: VecDeque<(usize, Bytes)>,
+    /// Bytes of `bytes` that are written.
+    written: usize,
+    /// Bytes of the first shared payload that are written.
+    shared_written: usize,
+    unwritten: usize,
+}
+
+impl Chunk {
+    /// Bytes that are not yet written.
+    pub fn len(&self) -> usize {
+        self.unwritten
+    }
+
+    /// Whether all is written.
+    pub fn is_empty(&self) -> bool {
+        self.unwritten == 0
+    }
+
+    /// Writes until the link takes no more; whether all was written, or what stopped it.
+    pub fn write_to(&mut self, link: &dyn Link) -> Result<(), Written> {
+        while self.unwritten > 0 {
+            let outcome = match self.shared.is_empty() {
+                true => link.write(&[IoSlice::new(self.bytes.get(self.written..).unwrap_or_default())]),
+                false => self.write_vectored(link),
+            };
+            match outcome {
+                Written::Bytes(0) => return Err(Written::Gone),
+                Written::Bytes(count) => self.advance(count),
+                stopped => return Err(stopped),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not yet written, in one buffer.
+    pub fn into_unwritten(mut self) -> Vec<u8> {
+        if self.shared.is_empty() {
+            self.bytes.drain(..self.written);
+            return self.bytes;
+        }
+        let mut all = Vec::with_capacity(self.unwritten);
+        self.for_each_slice(usize::MAX, |slice| all.extend_from_slice(slice));
+        all
+    }
+
+    fn write_vectored(&self, link: &dyn Link) -> Written {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        self.for_each_slice(SLICES, |slice| {
+            if let Some(place) = slices.get_mut(count) {
+                *place = IoSlice::new(slice);
+                count += 1;
+            }
+        });
+        link.write(slices.get(..count).unwrap_or_default())
+    }
+
+    fn for_each_slice<'a>(&'a self, most: usize, mut f: impl FnMut(&'a [u8])) {
+        let (mut at, mut skip, mut left) = (self.written, self.shared_written, most);
+        for (position, payload) in &self.shared {
+            if left < 2 {
+                return;
+            }
+            if *position > at {
+                f(self.bytes.get(at..*position).unwrap_or_default());
+                left -= 1;
+                at = *position;
+            }
+            f(payload.get(skip..).unwrap_or_default());
+            left -= 1;
+            skip = 0;
+        }
+        if left > 0 && at < self.bytes.len() {
+            f(self.bytes.get(at..).unwrap_or_default());
+        }
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.unwritten = self.unwritten.saturating_sub(count);
+        while let Some((position, payload)) = self.shared.front() {
+            let before = position.saturating_sub(self.written);
+            if count < before {
+                break;
+            }
+            count -= before;
+            self.written += before;
+            let rest = payload.len().saturating_sub(self.shared_written);
+            if count < rest {
+                self.shared_written += count;
+                return;
+            }
+            count -= rest;
+            self.shared_written = 0;
+            self.shared.pop_front();
+        }
+        self.written += count;
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Nobody writes.
+    #[default]
+    Idle,
+    /// A thread has taken the content and writes it, without the lock.
+    Writing,
+    /// The connection takes no more until it is writable.
+    Blocked,
+}
+
+/// The outbox of one connection.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    tail: Chunk,
+    /// What the connection did not take, older than `tail`.
+    head: Option<Box<Chunk>>,
+    /// Bytes taken by the writing thread.
+    in_flight: usize,
+    state: State,
+    /// Whether a turn has this outbox on its list of things to flush.
+    listed: bool,
+}
+
+impl Outbox {
+    /// Bytes that wait, those being written included.
+    pub fn len(&self) -> usize {
+        self.tail.len() + self.head.as_ref().map_or(0, |head| head.len()) + self.in_flight
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the connection takes no more until it is writable.
+    pub fn is_blocked(&self) -> bool {
+        self.state == State::Blocked
+    }
+
+    /// Appends with `encode`, and `payload` behind what it wrote.
+    pub fn append(&mut self, pool: &mut Pool, payload: Option<Bytes>, encode: impl FnOnce(&mut Vec<u8>)) {
+        if self.tail.bytes.capacity() == 0 {
+            self.tail.bytes = pool.take();
+        }
+        let before = self.tail.bytes.len();
+        encode(&mut self.tail.bytes);
+        self.tail.unwritten += self.tail.bytes.len() - before;
+        if let Some(payload) = payload {
+            self.tail.unwritten += payload.len();
+            self.tail.shared.push_back((self.tail.bytes.len(), payload));
+        }
+    }
+
+    /// Whether the caller has to see to it that this outbox is flushed; true once until it is.
+    pub fn list_for_flush(&mut self) -> bool {
+        let must = self.state == State::Idle && !self.listed && self.tail.len() > 0;
+        self.listed |= must;
+        must
+    }
+
+    /// Takes what is to be written next; `None` if another thread writes, the connection is blocked, or
+    /// nothing waits. The caller writes it without the lock, then calls [`Outbox::written`].
+    pub fn take(&mut self, writable: bool) -> Option<Chunk> {
+        self.listed = false;
+        let may = match self.state {
+            State::Idle => true,
+            State::Blocked => writable,
+            State::Writing => false,
+        };
+        if !may {
+            return None;
+        }
+        let chunk = match self.head.take() {
+            Some(head) => *head,
+            None => std::mem::take(&mut self.tail),
+        };
+        if chunk.is_empty() {
+            self.state = State::Idle;
+            return None;
+        }
+        self.in_flight = chunk.len();
+        self.state = State::Writing;
+        Some(chunk)
+    }
+
+    /// Says how far the writing of a taken chunk came: `rest` is what the connection did not take.
+    pub fn written(&mut self, rest: Option<Chunk>) {
+        self.in_flight = 0;
+        self.state = match rest {
+            Some(rest) => {
+                self.head = Some(Box::new(rest));
+                State::Blocked
+            }
+            None => State::Idle,
+        };
+    }
+
+    /// Whether a thread has taken the content and is writing it.
+    pub fn is_being_written(&self) -> bool {
+        self.state == State::Writing
+    }
+
+    /// Empties the outbox and returns what was not yet written, in order. What a thread has taken is not in it.
+    pub fn drain(&mut self) -> Vec<u8> {
+        let old = std::mem::take(self);
+        let mut all = old.head.map_or_else(Vec::new, |head| head.into_unwritten());
+        if all.is_empty() {
+            return old.tail.into_unwritten();
+        }
+        all.extend_from_slice(&old.tail.into_unwritten());
+        all
+    }
+
+    /// Gives a written chunk's buffer back to the pool.
+    pub fn recycle(pool: &mut Pool, chunk: Chunk) {
+        pool.put(chunk.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outbox, Pool};
+    use crate::session::link::{Cause, Link, Written};
+    use bytes::Bytes;
+    use parking_lot::Mutex;
+    use std::io::IoSlice;
+
+    /// Takes `room` bytes, then is blocked.
+    struct Pipe {
+        room: Mutex<usize>,
+        taken: Mutex<Vec<u8>>,
+    }
+
+    impl Pipe {
+        fn new(room: usize) -> Pipe {
+            Pipe { room: Mutex::new(room), taken: Mutex::default() }
+        }
+    }
+
+    impl Link for Pipe {
+        fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
+            let (mut room, mut taken) = (self.room.lock(), self.taken.lock());
+            let before = taken.len();
+            for buffer in buffers {
+                let count = buffer.len().min(*room);
+                taken.extend_from_slice(&buffer[..count]);
+                *room -= count;
+            }
+            if taken.len() == before { Written::Blocked } else { Written::Bytes(taken.len() - before) }
+        }
+        fn wake(&self) {}
+        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    }
+
+    fn fill(outbox: &mut Outbox, pool: &mut Pool) -> Vec<u8> {
+        let mut all = Vec::new();
+        for round in 0..20u8 {
+            let text = [round; 3];
+            let payload = (round % 3 == 0).then(|| Bytes::from(vec![100 + round; 5]));
+            outbox.append(pool, payload.clone(), |out| out.extend_from_slice(&text));
+            all.extend_from_slice(&text);
+            all.extend_from_slice(&payload.unwrap_or_default());
+        }
+        all
+    }
+
+    #[test]
+    fn bytes_leave_in_order_wherever_the_connection_stops() {
+        let mut pool = Pool::new();
+        for room in 0..90 {
+            let (mut outbox, pipe) = (Outbox::default(), Pipe::new(room));
+            let expected = fill(&mut outbox, &mut pool);
+            assert_eq!(outbox.len(), expected.len());
+            let mut chunk = outbox.take(false).unwrap();
+            let blocked = chunk.write_to(&pipe) == Err(Written::Blocked);
+            assert_eq!(outbox.len(), expected.len());
+            outbox.written(blocked.then_some(chunk));
+            assert_eq!(outbox.is_blocked(), blocked);
+            outbox.append(&mut pool, None, |out| out.push(7));
+            let rest = outbox.drain();
+            let mut all = pipe.taken.lock().clone();
+            all.extend_from_slice(&rest);
+            assert_eq!(all[..all.len() - 1], expected[..], "room {room}");
+            assert!(outbox.is_empty());
+        }
+    }
+
+    #[test]
+    fn one_thread_writes_at_a_time_and_a_blocked_outbox_waits_until_writable() {
+        let (mut outbox, mut pool) = (Outbox::default(), Pool::new());
+        outbox.append(&mut pool, None, |out| out.extend_from_slice(b"abc"));
+        assert!(outbox.list_for_flush());
+        assert!(!outbox.list_for_flush());
+        let chunk = outbox.take(false).unwrap();
+        outbox.append(&mut pool, None, |out| out.extend_from_slice(b"def"));
+        assert!(!outbox.list_for_flush());
+        assert!(outbox.take(true).is_none());
+        outbox.written(Some(chunk));
+        assert!(outbox.take(false).is_none());
+        assert_eq!(outbox.take(true).unwrap().into_unwritten(), b"abc");
+        outbox.written(None);
+        assert_eq!(outbox.take(false).unwrap().into_unwritten(), b"def");
+    }
+}

@@ -1,0 +1,75 @@
+//! Buffers for outboxes: one pool a thread, so that an idle outbox holds no memory.
+
+/// Buffers of more than this capacity are not kept.
+const LARGEST_KEPT: usize = 64 * 1024;
+/// Bytes of capacity that a pool keeps at most.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Empty buffers that wait for their next use.
+#[derive(Debug, Default)]
+pub struct Pool {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Pool {
+    /// A pool without buffers.
+    pub fn new() -> Pool {
+        Pool::default()
+    }
+
+    /// An empty buffer, with the capacity of its last use if there is one.
+    pub fn take(&mut self) -> Vec<u8> {
+        match self.buffers.pop() {
+            Some(buffer) => {
+                self.bytes -= buffer.capacity();
+                buffer
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Keeps a buffer for its next use, or frees it when the pool holds enough.
+    pub fn put(&mut self, mut buffer: Vec<u8>) {
+        let capacity = buffer.capacity();
+        if capacity == 0 || capacity > LARGEST_KEPT || self.bytes + capacity > KEPT_BYTES {
+            return;
+        }
+        buffer.clear();
+        self.bytes += capacity;
+        self.buffers.push(buffer);
+    }
+
+    /// Frees all buffers.
+    pub fn clear(&mut self) {
+        self.buffers = Vec::new();
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEPT_BYTES, LARGEST_KEPT, Pool};
+
+    #[test]
+    fn a_buffer_comes_back_empty_with_its_capacity() {
+        let mut pool = Pool::new();
+        let mut buffer = Vec::with_capacity(100);
+        buffer.push(1);
+        pool.put(buffer);
+        let again = pool.take();
+        assert!(again.is_empty() && again.capacity() >= 100);
+        assert_eq!(pool.take().capacity(), 0);
+    }
+
+    #[test]
+    fn the_pool_is_bounded() {
+        let mut pool = Pool::new();
+        pool.put(Vec::with_capacity(LARGEST_KEPT + 1));
+        assert_eq!(pool.buffers.len(), 0);
+        for _ in 0..KEPT_BYTES / LARGEST_KEPT + 10 {
+            pool.put(Vec::with_capacity(LARGEST_KEPT));
+        }
+        assert_eq!(pool.bytes, KEPT_BYTES);
+    }
+}

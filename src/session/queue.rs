@@ -1,0 +1,160 @@
+//! Messages that wait for an absent or busy client, bounded in number and bytes.
+
+use std::collections::VecDeque;
+
+use crate::codec::qos::QoS;
+use crate::session::inflight::Pending;
+
+/// What happens to a message for which there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// The new message is dropped.
+    DropNewest,
+    /// The oldest waiting message is dropped.
+    DropOldest,
+    /// The client is disconnected with 0x97 Quota exceeded; an absent client's new message is dropped.
+    Disconnect,
+}
+
+/// The queue's bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Messages that wait at most.
+    pub messages: usize,
+    /// Bytes that they occupy at most.
+    pub bytes: usize,
+    /// What happens to a message for which there is no room.
+    pub overflow: Overflow,
+}
+
+/// What became of a message that was to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queued {
+    /// It waits.
+    Waits,
+    /// It waits, and so many older messages were dropped for it.
+    Displaced(u32),
+    /// It was dropped.
+    Refused,
+}
+
+/// Messages in the order of their arrival.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: VecDeque<Pending>,
+    bytes: usize,
+    /// How many of them have QoS 0: a younger QoS 0 message must not overtake them.
+    qos0: usize,
+}
+
+impl Queue {
+    /// Messages that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Bytes that the waiting messages occupy.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a QoS 0 message waits.
+    pub fn holds_qos0(&self) -> bool {
+        self.qos0 > 0
+    }
+
+    /// Adds a message within the bounds.
+    pub fn push(&mut self, pending: Pending, bounds: &Bounds) -> Queued {
+        let size = pending.message.size();
+        let mut displaced = 0;
+        while self.waiting.len() >= bounds.messages || self.bytes.saturating_add(size) > bounds.bytes {
+            if bounds.overflow != Overflow::DropOldest || self.pop().is_none() {
+                return Queued::Refused;
+            }
+            displaced += 1;
+        }
+        self.push_unbounded(pending);
+        if displaced == 0 { Queued::Waits } else { Queued::Displaced(displaced) }
+    }
+
+    /// Adds a message that is bounded elsewhere: a retained message, of which the store holds a bounded number.
+    pub fn push_unbounded(&mut self, pending: Pending) {
+        self.bytes += pending.message.size();
+        self.qos0 += usize::from(pending.qos == QoS::AtMostOnce);
+        self.waiting.push_back(pending);
+    }
+
+    /// The oldest message.
+    pub fn front(&self) -> Option<&Pending> {
+        self.waiting.front()
+    }
+
+    /// Removes the oldest message.
+    pub fn pop(&mut self) -> Option<Pending> {
+        let pending = self.waiting.pop_front()?;
+        self.bytes -= pending.message.size();
+        self.qos0 -= usize::from(pending.qos == QoS::AtMostOnce);
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        Some(pending)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bounds, Overflow, Queue, Queued};
+    use crate::codec::qos::QoS;
+    use crate::message::Message;
+    use crate::session::inflight::Pending;
+    use crate::time::Time;
+    use smallvec::SmallVec;
+    use std::sync::Arc;
+
+    fn pending(topic: &str) -> Pending {
+        let message =
+            Message::new(topic.as_bytes(), &[], b"", QoS::AtLeastOnce, false, Time::ZERO, Time::NEVER);
+        Pending {
+            message: Arc::new(message),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            identifiers: SmallVec::new(),
+        }
+    }
+
+    fn bounds(messages: usize, bytes: usize, overflow: Overflow) -> Bounds {
+        Bounds { messages, bytes, overflow }
+    }
+
+    #[test]
+    fn a_full_queue_refuses_the_newest() {
+        let mut queue = Queue::default();
+        let bounds = bounds(1, 10_000, Overflow::DropNewest);
+        assert_eq!(queue.push(pending("a"), &bounds), Queued::Waits);
+        assert_eq!(queue.push(pending("b"), &bounds), Queued::Refused);
+        assert_eq!(queue.pop().unwrap().message.topic(), "a");
+        assert_eq!(queue.bytes(), 0);
+    }
+
+    #[test]
+    fn or_drops_the_oldest() {
+        let mut queue = Queue::default();
+        let bounds = bounds(1, 10_000, Overflow::DropOldest);
+        queue.push(pending("a"), &bounds);
+        assert_eq!(queue.push(pending("b"), &bounds), Queued::Displaced(1));
+        assert_eq!(queue.pop().unwrap().message.topic(), "b");
+    }
+
+    #[test]
+    fn bytes_are_bounded_too_and_a_message_larger_than_the_queue_is_refused() {
+        let mut queue = Queue::default();
+        let bounds = bounds(10, 8, Overflow::DropOldest);
+        assert_eq!(queue.push(pending("too large"), &bounds), Queued::Refused);
+        assert!(queue.is_empty());
+    }
+}

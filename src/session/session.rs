@@ -1,0 +1,163 @@
+//! A session: the state that belongs to a Client Identifier [MQTT-3.1.2-4].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::codec::subscribe::SubscriptionOptions;
+use crate::codec::version::Version;
+use crate::message::SharedMessage;
+use crate::session::inbound::Inbound;
+use crate::session::outbound::{Context, Outbound};
+use crate::session::outbox::Outbox;
+use crate::session::pool::Pool;
+use crate::time::Time;
+
+/// A session. Its locks are taken in the order of its fields: `inbound`, `control`, `outbound`.
+pub struct Session {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The receiving half: held by the connection for the length of a turn.
+    pub inbound: Mutex<Inbound>,
+    /// Who is connected, what is subscribed, when the session ends.
+    pub control: Mutex<Control>,
+    /// The sending half: held for a moment by any thread that delivers.
+    pub outbound: Mutex<Outbound>,
+    /// When the client's last packet came, in milliseconds of the broker's time.
+    last_received: AtomicU64,
+    /// Application messages received.
+    pub received_messages: AtomicU64,
+}
+
+/// Who is connected, what is subscribed, when the session ends.
+#[derive(Default)]
+pub struct Control {
+    /// The number of the current, or the last, connection.
+    pub epoch: u32,
+    /// The current connection.
+    pub connected: Option<Box<Connected>>,
+    /// Whether the session has ended and left the table of sessions.
+    pub ended: bool,
+    /// The Session Expiry Interval in seconds: 0 ends the session with the connection, `u32::MAX` never.
+    pub expiry_interval: u32,
+    /// The Will Message, until it is published or deleted.
+    pub will: Option<Box<Will>>,
+    /// What the client subscribed to.
+    pub subscriptions: Vec<Held>,
+    /// The absent session's timers: its end, and its will.
+    pub timers: Vec<crate::time::TimerId>,
+}
+
+/// A subscription as its session holds it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The Topic Filter, `$share/...` included; the text is shared with the table of subscriptions.
+    pub filter: Arc<str>,
+    /// The Subscription Options.
+    pub options: SubscriptionOptions,
+    /// The Subscription Identifier; 0 is none.
+    pub identifier: u32,
+}
+
+/// A connection as its session knows it.
+#[derive(Clone, Debug)]
+pub struct Connected {
+    /// The protocol version.
+    pub version: Version,
+    /// The peer's address, where there is one.
+    pub peer: Option<SocketAddr>,
+    /// The User Name.
+    pub username: Option<Box<str>>,
+    /// Clean Start, or Clean Session.
+    pub clean_start: bool,
+    /// The Keep Alive in force, in seconds; 0 is none.
+    pub keep_alive: u16,
+    /// When the CONNECT packet came.
+    pub since: Time,
+    /// The Session Expiry Interval of CONNECT: DISCONNECT must not raise it from 0 [MQTT-3.14.2-2].
+    pub connect_expiry_interval: u32,
+    /// Whether Reason Strings and User Properties may be sent on any packet [MQTT-3.1.2-29].
+    pub wants_problem_information: bool,
+    /// The timer that looks after the Keep Alive.
+    pub keep_alive_timer: Option<crate::time::TimerId>,
+}
+
+/// A Will Message.
+#[derive(Clone, Debug)]
+pub struct Will {
+    /// The message.
+    pub message: SharedMessage,
+    /// Seconds between the end of the connection and the publication.
+    pub delay: u32,
+    /// The Message Expiry Interval in seconds, which runs from the publication.
+    pub expiry: Option<u32>,
+}
+
+impl Session {
+    /// A session without a connection.
+    pub fn new(client_id: &str) -> Session {
+        Session {
+            client_id: client_id.into(),
+            inbound: Mutex::default(),
+            control: Mutex::default(),
+            outbound: Mutex::default(),
+            last_received: AtomicU64::new(0),
+            received_messages: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that the client has sent a packet.
+    pub fn heard(&self, now: Time) {
+        self.last_received.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// When the client's last packet came.
+    pub fn last_heard(&self) -> Time {
+        Time::from_millis(self.last_received.load(Ordering::Relaxed))
+    }
+
+    /// Writes what waits in the outbox, as far as the connection takes it, without holding the lock meanwhile.
+    /// `writable`: the connection has just become writable. Bytes written are counted.
+    pub fn flush(&self, cx: &mut Context<'_>, writable: bool) {
+        let mut taken = self.outbound.lock().take_chunk(writable);
+        while let Some((epoch, link, mut chunk)) = taken.take() {
+            let before = chunk.len();
+            let outcome = chunk.write_to(&*link);
+            cx.counts.bytes_sent += (before - chunk.len()) as u64;
+            let rest = match outcome {
+                Ok(()) => {
+                    recycle(cx.pool, chunk);
+                    None
+                }
+                // A broken connection is found by its own task; until then its bytes are kept as if it were full.
+                Err(_) => Some(chunk),
+            };
+            let blocked = rest.is_some();
+            let mut outbound = self.outbound.lock();
+            let more = outbound.chunk_written(epoch, rest);
+            if !blocked && outbound.can_pump(cx.limits) {
+                outbound.pump(cx);
+                outbound.list_for_flush();
+                taken = outbound.take_chunk(false);
+            } else if more {
+                taken = outbound.take_chunk(false);
+            }
+            drop(outbound);
+            if blocked {
+                link.wake();
+            }
+        }
+    }
+}
+
+fn recycle(pool: &mut Pool, chunk: crate::session::outbox::Chunk) {
+    Outbox::recycle(pool, chunk);
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
+}
