@@ -1,0 +1,175 @@
+//! Any packet: from a frame to its type and back.
+
+use crate::codec::ack::{Ack, AckKind};
+use crate::codec::auth::Auth;
+use crate::codec::connack::Connack;
+use crate::codec::connect::Connect;
+use crate::codec::disconnect::Disconnect;
+use crate::codec::error::DecodeError;
+use crate::codec::frame::{Frame, packet_type};
+use crate::codec::ping::{encode_pingreq, encode_pingresp};
+use crate::codec::publish::Publish;
+use crate::codec::suback::Suback;
+use crate::codec::subscribe::Subscribe;
+use crate::codec::unsuback::Unsuback;
+use crate::codec::unsubscribe::Unsubscribe;
+use crate::codec::version::Version;
+use crate::codec::wire::varint_len;
+
+/// A packet of any type. It borrows from the bytes it was decoded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packet<'a> {
+    /// Type 1.
+    Connect(Connect<'a>),
+    /// Type 2.
+    Connack(Connack<'a>),
+    /// Type 3.
+    Publish(Publish<'a>),
+    /// Type 4.
+    Puback(Ack<'a>),
+    /// Type 5.
+    Pubrec(Ack<'a>),
+    /// Type 6.
+    Pubrel(Ack<'a>),
+    /// Type 7.
+    Pubcomp(Ack<'a>),
+    /// Type 8.
+    Subscribe(Subscribe<'a>),
+    /// Type 9.
+    Suback(Suback<'a>),
+    /// Type 10.
+    Unsubscribe(Unsubscribe<'a>),
+    /// Type 11.
+    Unsuback(Unsuback<'a>),
+    /// Type 12.
+    Pingreq,
+    /// Type 13.
+    Pingresp,
+    /// Type 14.
+    Disconnect(Disconnect<'a>),
+    /// Type 15, in MQTT 5 alone.
+    Auth(Auth<'a>),
+}
+
+/// The packet in `frame`.
+///
+/// `version` is that of the connection; a CONNECT has its own and ignores it. Packets of both directions are decoded:
+/// whether the peer may send one is for the caller to judge.
+///
+/// # Errors
+/// The packet does not obey the specification; the error holds the reason code to answer with.
+#[inline]
+pub fn decode<'a>(frame: Frame<'a>, version: Version) -> Result<Packet<'a>, DecodeError> {
+    if version.is_v5() {
+        check_shortest(&frame)?;
+    }
+    if packet_type(frame.first) == 3 {
+        return Publish::decode(frame.first, frame.body, version).map(Packet::Publish);
+    }
+    decode_other(frame, version)
+}
+
+impl Packet<'_> {
+    /// Appends the packet. What `version` does not know is left out; a CONNECT is written in its own version.
+    pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
+        match self {
+            Packet::Connect(packet) => packet.encode(out),
+            Packet::Connack(packet) => packet.encode(version, out),
+            Packet::Publish(packet) => packet.encode(version, out),
+            Packet::Puback(packet) => packet.encode(AckKind::Puback, version, out),
+            Packet::Pubrec(packet) => packet.encode(AckKind::Pubrec, version, out),
+            Packet::Pubrel(packet) => packet.encode(AckKind::Pubrel, version, out),
+            Packet::Pubcomp(packet) => packet.encode(AckKind::Pubcomp, version, out),
+            Packet::Subscribe(packet) => packet.encode(version, out),
+            Packet::Suback(packet) => packet.encode(version, out),
+            Packet::Unsubscribe(packet) => packet.encode(version, out),
+            Packet::Unsuback(packet) => packet.encode(version, out),
+            Packet::Pingreq => encode_pingreq(out),
+            Packet::Pingresp => encode_pingresp(out),
+            Packet::Disconnect(packet) => packet.encode(version, out),
+            Packet::Auth(packet) => packet.encode(version, out),
+        }
+    }
+
+    /// The specification's name of the packet type.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Packet::Connect(_) => "CONNECT",
+            Packet::Connack(_) => "CONNACK",
+            Packet::Publish(_) => "PUBLISH",
+            Packet::Puback(_) => "PUBACK",
+            Packet::Pubrec(_) => "PUBREC",
+            Packet::Pubrel(_) => "PUBREL",
+            Packet::Pubcomp(_) => "PUBCOMP",
+            Packet::Subscribe(_) => "SUBSCRIBE",
+            Packet::Suback(_) => "SUBACK",
+            Packet::Unsubscribe(_) => "UNSUBSCRIBE",
+            Packet::Unsuback(_) => "UNSUBACK",
+            Packet::Pingreq => "PINGREQ",
+            Packet::Pingresp => "PINGRESP",
+            Packet::Disconnect(_) => "DISCONNECT",
+            Packet::Auth(_) => "AUTH",
+        }
+    }
+}
+
+fn decode_other<'a>(frame: Frame<'a>, version: Version) -> Result<Packet<'a>, DecodeError> {
+    let Frame { first, body, .. } = frame;
+    check_flags(first, version)?;
+    Ok(match packet_type(first) {
+        1 => Packet::Connect(decode_connect(&frame)?),
+        2 => Packet::Connack(Connack::decode(body, version)?),
+        4 => Packet::Puback(Ack::decode(AckKind::Puback, body, version)?),
+        5 => Packet::Pubrec(Ack::decode(AckKind::Pubrec, body, version)?),
+        6 => Packet::Pubrel(Ack::decode(AckKind::Pubrel, body, version)?),
+        7 => Packet::Pubcomp(Ack::decode(AckKind::Pubcomp, body, version)?),
+        8 => Packet::Subscribe(Subscribe::decode(body, version)?),
+        9 => Packet::Suback(Suback::decode(body, version)?),
+        10 => Packet::Unsubscribe(Unsubscribe::decode(body, version)?),
+        11 => Packet::Unsuback(Unsuback::decode(body, version)?),
+        12 => without_body(body, Packet::Pingreq)?,
+        13 => without_body(body, Packet::Pingresp)?,
+        14 => Packet::Disconnect(Disconnect::decode(body, version)?),
+        15 if version.is_v5() => Packet::Auth(Auth::decode(body)?),
+        15 => return Err(DecodeError::malformed("AUTH is not a packet of this version")),
+        _ => return Err(DecodeError::malformed("the packet type is 0")),
+    })
+}
+
+fn decode_connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
+    let connect = Connect::decode(frame.body)?;
+    if connect.version.is_v5() {
+        check_shortest(frame)?;
+    }
+    Ok(connect)
+}
+
+fn without_body<'a>(body: &[u8], packet: Packet<'a>) -> Result<Packet<'a>, DecodeError> {
+    if body.is_empty() { Ok(packet) } else { Err(DecodeError::malformed("a packet without a body has one")) }
+}
+
+/// Checks the flags of every packet but PUBLISH: 2 for PUBREL, SUBSCRIBE and UNSUBSCRIBE, 0 for the others.
+///
+/// MQTT 3.1 sets DUP when it repeats one of the three.
+fn check_flags(first: u8, version: Version) -> Result<(), DecodeError> {
+    let (expected, ignored) = match packet_type(first) {
+        6 | 8 | 10 if version == Version::V31 => (2, 0x08),
+        6 | 8 | 10 => (2, 0),
+        _ => (0, 0),
+    };
+    if first & 0x0F & !ignored == expected {
+        Ok(())
+    } else {
+        Err(DecodeError::malformed("the flags of the fixed header are not those of the packet type")) // [MQTT-2.1.3-1]
+    }
+}
+
+/// MQTT 5 demands the shortest Remaining Length.
+#[inline]
+fn check_shortest(frame: &Frame<'_>) -> Result<(), DecodeError> {
+    if frame.whole.len() == 1 + varint_len(frame.body.len()) + frame.body.len() {
+        Ok(())
+    } else {
+        Err(DecodeError::malformed("the remaining length is longer than it needs to be")) // [MQTT-1.5.5-1]
+    }
+}

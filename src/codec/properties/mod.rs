@@ -1,0 +1,11 @@
+//! Properties of MQTT 5 packets (section 2.2.2).
+
+mod block;
+mod property;
+mod writer;
+
+pub use block::{Properties, PropertyIter};
+pub use property::{Property, PropertyId};
+pub use writer::PropertyWriter;
+
+pub(crate) use property::place;
