@@ -5,3 +5,4 @@
 pub mod codec;
 pub mod engine;
 pub mod time;
+pub mod topics;
