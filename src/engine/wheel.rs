@@ -1,0 +1,394 @@
+//! The coarse timer wheel: keep-alive, retry and expiry deadlines, in ticks of 32 milliseconds.
+//!
+//! Ten levels of 64 slots; a slot of level `n` spans 64^n ticks, so the levels cover every [`Time`]. A timer stands
+//! in the level of the highest bit in which its tick differs from the wheel's, hence always in a slot ahead of the
+//! wheel's own; when the wheel reaches that slot, the timer moves to a lower level or is due. One bitmap per level
+//! tells which slots hold timers: time that holds no timer is skipped in one step.
+
+use slab::Slab;
+
+use crate::time::Time;
+
+/// The wheel's resolution in milliseconds: a deadline is rounded up to a multiple of it.
+pub const TICK_MILLIS: u64 = 32;
+
+const SLOT_BITS: u32 = 6;
+const SLOTS: usize = 1 << SLOT_BITS;
+/// 10 levels of 6 bits: more than the 59 bits that a tick can have.
+const LEVELS: usize = 10;
+/// The list of timers whose tick had passed when they were inserted.
+const OVERDUE: usize = LEVELS * SLOTS;
+/// Ends a list.
+const NONE: u32 = u32::MAX;
+
+/// Names one inserted timer. It never names a timer inserted later, even if that one took over its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimerId {
+    index: u32,
+    serial: u32,
+}
+
+/// Timers that each hold a `K` until their deadline. Inserting and cancelling take constant time.
+pub struct Wheel<K> {
+    timers: Slab<Timer<K>>,
+    /// The first timer of each slot, `level * SLOTS + slot`, and of the overdue list.
+    heads: Box<[u32]>,
+    /// Bit `slot` of entry `level` is set while that slot holds a timer.
+    occupied: [u64; LEVELS],
+    /// The tick up to which every timer has been handed out.
+    tick: u64,
+    /// Counts insertions, to tell a timer from its successor in the same place.
+    serial: u32,
+}
+
+/// A timer, linked to its neighbours in the same slot. 32 bytes with a `K` of 8.
+struct Timer<K> {
+    key: K,
+    tick: u64,
+    next: u32,
+    previous: u32,
+    serial: u32,
+    /// Index into `Wheel::heads`.
+    list: u16,
+}
+
+impl<K> Wheel<K> {
+    /// An empty wheel that stands at `now`.
+    pub fn new(now: Time) -> Wheel<K> {
+        Wheel {
+            timers: Slab::new(),
+            heads: vec![NONE; OVERDUE + 1].into_boxed_slice(),
+            occupied: [0; LEVELS],
+            tick: tick_reached(now),
+            serial: 0,
+        }
+    }
+
+    /// Adds a timer that [`Wheel::advance`] hands out once it is told a time of at least `deadline` rounded up to the
+    /// tick; the next call does if that has passed already.
+    ///
+    /// The wheel holds up to 2^32 - 1 timers.
+    pub fn insert(&mut self, deadline: Time, key: K) -> TimerId {
+        self.serial = self.serial.wrapping_add(1);
+        let serial = self.serial;
+        let tick = deadline.as_millis().div_ceil(TICK_MILLIS);
+        let index =
+            self.timers.insert(Timer { key, tick, next: NONE, previous: NONE, serial, list: 0 }) as u32;
+        self.link(index, tick);
+        TimerId { index, serial }
+    }
+
+    /// Removes a timer and returns its key; `None` if it has been handed out or cancelled before.
+    pub fn cancel(&mut self, id: TimerId) -> Option<K> {
+        let timer = self.timers.get(id.index as usize)?;
+        if timer.serial != id.serial {
+            return None;
+        }
+        self.unlink(id.index);
+        self.timers.try_remove(id.index as usize).map(|timer| timer.key)
+    }
+
+    /// Moves the wheel to `now` and appends the keys of all timers that are due to `due`: those of an earlier tick
+    /// first (a timer inserted after its tick had passed counts to the tick of its insertion), those of one tick in
+    /// no particular order.
+    ///
+    /// A `now` before the one of an earlier call counts as that one.
+    pub fn advance(&mut self, now: Time, due: &mut Vec<K>) {
+        self.collect(OVERDUE, due);
+        let target = tick_reached(now);
+        while let Some((level, slot, tick)) = self.next_slot()
+            && tick <= target
+        {
+            self.tick = tick;
+            if let Some(occupied) = self.occupied.get_mut(level) {
+                *occupied &= !(1 << slot);
+            }
+            self.collect(level * SLOTS + slot, due);
+        }
+        self.tick = self.tick.max(target);
+    }
+
+    /// A time no later than the one at which the next timer is due, and later than the last `advance` unless a timer
+    /// is overdue; `None` if there is no timer.
+    ///
+    /// It may be the time at which timers merely move to a lower level: an `advance` then hands out nothing.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let tick = match self.heads.get(OVERDUE) {
+            Some(&head) if head != NONE => self.tick,
+            _ => self.next_slot()?.2,
+        };
+        Some(Time::from_millis(tick.saturating_mul(TICK_MILLIS)))
+    }
+
+    /// The number of timers.
+    pub fn len(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Whether there is no timer.
+    pub fn is_empty(&self) -> bool {
+        self.timers.is_empty()
+    }
+
+    /// The first occupied slot ahead: level, slot and the tick at which it begins.
+    ///
+    /// Every timer of a level stands before every timer of a higher one: its tick agrees with the wheel's in all bits
+    /// that the higher level looks at, while theirs are greater there.
+    fn next_slot(&self) -> Option<(usize, usize, u64)> {
+        let (level, occupied) = self.occupied.iter().enumerate().find(|(_, occupied)| **occupied != 0)?;
+        let slot = occupied.trailing_zeros();
+        let shift = level as u32 * SLOT_BITS;
+        let passed = self.tick >> shift >> SLOT_BITS << SLOT_BITS;
+        Some((level, slot as usize, (passed | u64::from(slot)) << shift))
+    }
+
+    /// Empties a list: what is due goes to `due`, the rest to the slots of lower levels.
+    fn collect(&mut self, list: usize, due: &mut Vec<K>) {
+        let Some(head) = self.heads.get_mut(list) else { return };
+        let mut index = std::mem::replace(head, NONE);
+        while let Some(timer) = self.timers.get(index as usize) {
+            let (next, tick) = (timer.next, timer.tick);
+            if tick > self.tick {
+                self.link(index, tick);
+            } else {
+                due.push(self.timers.remove(index as usize).key);
+            }
+            index = next;
+        }
+    }
+
+    /// Puts a timer into the list that its tick belongs to.
+    fn link(&mut self, index: u32, tick: u64) {
+        let list = if tick <= self.tick {
+            OVERDUE
+        } else {
+            let level = (63 - (tick ^ self.tick).leading_zeros()) / SLOT_BITS;
+            let slot = (tick >> (level * SLOT_BITS)) as usize % SLOTS;
+            if let Some(occupied) = self.occupied.get_mut(level as usize) {
+                *occupied |= 1 << slot;
+            }
+            level as usize * SLOTS + slot
+        };
+        let Some(head) = self.heads.get_mut(list) else { return };
+        let next = std::mem::replace(head, index);
+        if let Some(timer) = self.timers.get_mut(next as usize) {
+            timer.previous = index;
+        }
+        if let Some(timer) = self.timers.get_mut(index as usize) {
+            timer.next = next;
+            timer.previous = NONE;
+            timer.list = list as u16;
+        }
+    }
+
+    /// Takes a timer out of its list.
+    fn unlink(&mut self, index: u32) {
+        let Some(timer) = self.timers.get(index as usize) else { return };
+        let (next, previous, list) = (timer.next, timer.previous, usize::from(timer.list));
+        if let Some(timer) = self.timers.get_mut(next as usize) {
+            timer.previous = previous;
+        }
+        if let Some(timer) = self.timers.get_mut(previous as usize) {
+            timer.next = next;
+            return;
+        }
+        if let Some(head) = self.heads.get_mut(list) {
+            *head = next;
+        }
+        if next == NONE
+            && let Some(occupied) = self.occupied.get_mut(list / SLOTS)
+        {
+            *occupied &= !(1 << (list % SLOTS));
+        }
+    }
+}
+
+/// The last tick that has begun at `now`.
+fn tick_reached(now: Time) -> u64 {
+    now.as_millis() / TICK_MILLIS
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+
+    use super::{TICK_MILLIS, Timer, Wheel};
+    use crate::time::Time;
+
+    const YEAR: u64 = 365 * 24 * 3600 * 1000;
+
+    fn advance(wheel: &mut Wheel<u32>, millis: u64) -> Vec<u32> {
+        let mut due = Vec::new();
+        wheel.advance(Time::from_millis(millis), &mut due);
+        due
+    }
+
+    #[test]
+    fn a_timer_fires_at_its_deadline_rounded_up_and_not_before() {
+        let mut wheel = Wheel::new(Time::from_millis(7));
+        wheel.insert(Time::from_millis(33), 1);
+        assert_eq!(wheel.next_deadline(), Some(Time::from_millis(64)));
+        assert_eq!(advance(&mut wheel, 63), []);
+        assert_eq!(advance(&mut wheel, 64), [1]);
+        assert!(wheel.is_empty());
+        assert_eq!(wheel.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_deadline_on_a_tick_is_not_rounded() {
+        let mut wheel = Wheel::new(Time::ZERO);
+        wheel.insert(Time::from_millis(64), 1);
+        assert_eq!(advance(&mut wheel, 63), []);
+        assert_eq!(advance(&mut wheel, 64), [1]);
+    }
+
+    #[test]
+    fn a_past_deadline_fires_at_the_next_advance_even_without_progress() {
+        let mut wheel = Wheel::new(Time::from_millis(1000));
+        wheel.insert(Time::from_millis(10), 1);
+        assert!(wheel.next_deadline() <= Some(Time::from_millis(1000)));
+        assert_eq!(advance(&mut wheel, 1000), [1]);
+        assert_eq!(advance(&mut wheel, 1000), []);
+    }
+
+    #[test]
+    fn cancelling_returns_the_key_once() {
+        let mut wheel = Wheel::new(Time::ZERO);
+        let first = wheel.insert(Time::from_millis(100), 1);
+        let second = wheel.insert(Time::from_millis(100), 2);
+        let third = wheel.insert(Time::from_millis(100), 3);
+        assert_eq!(wheel.cancel(second), Some(2));
+        assert_eq!(wheel.cancel(second), None);
+        assert_eq!(wheel.cancel(third), Some(3));
+        assert_eq!(wheel.len(), 1);
+        assert_eq!(advance(&mut wheel, 128), [1]);
+        assert_eq!(wheel.cancel(first), None);
+    }
+
+    #[test]
+    fn an_identifier_does_not_name_the_successor_in_its_place() {
+        let mut wheel = Wheel::new(Time::ZERO);
+        let first = wheel.insert(Time::from_millis(100), 1);
+        assert_eq!(wheel.cancel(first), Some(1));
+        let second = wheel.insert(Time::from_millis(100), 2);
+        assert_eq!(wheel.cancel(first), None);
+        assert_eq!(wheel.cancel(second), Some(2));
+    }
+
+    #[test]
+    fn cancelling_the_last_timer_of_a_slot_leaves_no_deadline() {
+        let mut wheel = Wheel::new(Time::ZERO);
+        for millis in [1, 5000, YEAR] {
+            let id = wheel.insert(Time::from_millis(millis), 1);
+            assert_eq!(wheel.cancel(id), Some(1));
+            assert_eq!(wheel.next_deadline(), None);
+        }
+    }
+
+    #[test]
+    fn a_jump_of_centuries_finds_every_timer_in_order() {
+        let mut wheel = Wheel::new(Time::ZERO);
+        for years in (1..400).rev() {
+            wheel.insert(Time::from_millis(years * YEAR), years as u32);
+        }
+        assert_eq!(advance(&mut wheel, 400 * YEAR), (1..400).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn a_timer_that_never_fires_can_be_cancelled() {
+        let mut wheel = Wheel::new(Time::ZERO);
+        let id = wheel.insert(Time::NEVER, 1);
+        assert_eq!(advance(&mut wheel, u64::MAX - 1), []);
+        assert_eq!(wheel.cancel(id), Some(1));
+    }
+
+    #[test]
+    fn following_the_next_deadline_takes_few_steps() {
+        let mut wheel = Wheel::new(Time::ZERO);
+        wheel.insert(Time::from_millis(100 * YEAR), 1);
+        let mut steps = 0;
+        while let Some(next) = wheel.next_deadline() {
+            advance(&mut wheel, next.as_millis());
+            steps += 1;
+        }
+        assert!(steps <= 10, "{steps} steps");
+    }
+
+    #[test]
+    fn a_timer_takes_32_bytes() {
+        assert_eq!(size_of::<Timer<u64>>(), 32);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u64),
+        Cancel(usize),
+        Advance(u64),
+        Follow,
+    }
+
+    fn span() -> impl Strategy<Value = u64> {
+        prop_oneof![0..200u64, 0..200_000u64, 0..YEAR, 0..300 * YEAR, Just(0)]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => span().prop_map(Step::Insert),
+            1 => any::<usize>().prop_map(Step::Cancel),
+            2 => span().prop_map(Step::Advance),
+            1 => Just(Step::Follow),
+        ]
+    }
+
+    proptest! {
+        /// The model is a list of (tick, key), searched from end to end.
+        #[test]
+        fn behaves_like_a_sorted_list(start in 0..YEAR, steps in vec(step(), 0..200)) {
+            let mut now = start;
+            let mut wheel = Wheel::new(Time::from_millis(now));
+            let mut model: Vec<(u64, u32)> = Vec::new();
+            let mut ids = Vec::new();
+            for (key, step) in steps.into_iter().enumerate() {
+                let key = key as u32;
+                match step {
+                    Step::Insert(span) => {
+                        // A third of the deadlines lie in the past.
+                        let deadline = if key.is_multiple_of(3) { now.saturating_sub(span) } else { now + span };
+                        ids.push((wheel.insert(Time::from_millis(deadline), key), key));
+                        let tick = deadline.div_ceil(TICK_MILLIS).max(now / TICK_MILLIS);
+                        model.push((tick, key));
+                    }
+                    Step::Cancel(at) if !ids.is_empty() => {
+                        let (id, key) = ids[at % ids.len()];
+                        let expected = model.iter().position(|entry| entry.1 == key);
+                        assert_eq!(wheel.cancel(id), expected.map(|at| model.swap_remove(at).1));
+                    }
+                    Step::Cancel(_) => {}
+                    Step::Advance(_) | Step::Follow => {
+                        now = match step {
+                            Step::Advance(span) => now + span,
+                            _ => wheel.next_deadline().map_or(now, |next| next.as_millis().max(now)),
+                        };
+                        let reached = now / TICK_MILLIS;
+                        let mut expected: Vec<(u64, u32)> =
+                            model.iter().copied().filter(|entry| entry.0 <= reached).collect();
+                        model.retain(|entry| entry.0 > reached);
+                        let mut due = Vec::new();
+                        wheel.advance(Time::from_millis(now), &mut due);
+                        let tick_of = |key: u32| expected.iter().find(|entry| entry.1 == key).unwrap().0;
+                        let mut fired: Vec<(u64, u32)> = due.iter().map(|key| (tick_of(*key), *key)).collect();
+                        assert!(fired.is_sorted_by_key(|entry| entry.0), "not in order of ticks: {fired:?}");
+                        fired.sort_unstable();
+                        expected.sort_unstable();
+                        assert_eq!(fired, expected);
+                    }
+                }
+                assert_eq!(wheel.len(), model.len());
+                let earliest = model.iter().map(|entry| entry.0 * TICK_MILLIS).min();
+                assert_eq!(wheel.next_deadline().is_some(), earliest.is_some());
+                assert!(wheel.next_deadline().map(Time::as_millis) <= earliest);
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Answers kept by one thread: a topic seen since its subscriptions last changed costs no lock and no allocation.
+
+use std::sync::Arc;
+
+use crate::codec::topic::TopicName;
+use crate::topics::generations::{Place, Stamp};
+use crate::topics::matches::Matches;
+use crate::topics::roster::Identity;
+use crate::topics::router::Router;
+
+/// The answers for the topics that a thread published to of late. Each thread has its own.
+///
+/// It keeps the subscribers of its answers alive until they are replaced; see [`MatchCache::forget_stale`].
+pub struct MatchCache<S> {
+    /// Sets of [`WAYS`] slots; a topic may stand in any slot of the set that its hash names. Allocated at first use.
+    slots: Vec<Slot<S>>,
+    /// The number of sets, a power of two or 0.
+    sets: usize,
+    /// The router that the answers come from.
+    router: u64,
+    /// The sum of the lengths of all answers.
+    weight: usize,
+    /// The slot of a set that is looked at first when one must go.
+    hand: usize,
+}
+
+struct Slot<S> {
+    hash: u64,
+    stamp: Stamp,
+    place: Place,
+    /// Whether the answer has been used since it was last considered for replacement.
+    is_used: bool,
+    topic: String,
+    matches: Option<Arc<Matches<S>>>,
+}
+
+const WAYS: usize = 4;
+/// Longer topics are not kept.
+const MAX_TOPIC: usize = 256;
+/// The answers of a full cache may have so many subscribers on average.
+const MEAN_WEIGHT: usize = 32;
+
+impl<S: Clone + Identity> MatchCache<S> {
+    /// A cache for about `capacity` topics; none if it is 0.
+    pub fn new(capacity: usize) -> MatchCache<S> {
+        let sets = if capacity == 0 { 0 } else { capacity.div_ceil(WAYS).next_power_of_two() };
+        MatchCache { slots: Vec::new(), sets, router: 0, weight: 0, hand: 0 }
+    }
+
+    /// Who hears `topic`: the answer of [`Router::matches`], kept or computed.
+    ///
+    /// A change to the subscriptions that returned before this call is in the answer.
+    pub fn find(&mut self, router: &Router<S>, topic: TopicName<'_>) -> Arc<Matches<S>> {
+        if self.router != router.id() {
+            self.clear();
+            self.router = router.id();
+        }
+        let hash = router.hash(topic);
+        let text = topic.as_str();
+        let first = (hash as usize & self.sets.saturating_sub(1)) * WAYS;
+        let Some(set) = self.slots.get_mut(first..first + WAYS) else {
+            return self.compute(router, topic, hash);
+        };
+        for slot in set {
+            if slot.hash == hash
+                && slot.topic == text
+                && let Some(matches) = &slot.matches
+            {
+                slot.is_used = true;
+                // Read before an answer is computed, so that the answer is never older than its stamp.
+                let stamp = router.stamp_at(slot.place);
+                if slot.stamp == stamp {
+                    return Arc::clone(matches);
+                }
+                break;
+            }
+        }
+        self.compute(router, topic, hash)
+    }
+
+    /// Drops the answers that no longer hold, and with them what keeps ended subscribers alive.
+    pub fn forget_stale(&mut self, router: &Router<S>) {
+        for slot in &mut self.slots {
+            if self.router != router.id() || slot.stamp != router.stamp_at(slot.place) {
+                self.weight -= slot.clear();
+            }
+        }
+    }
+
+    /// Drops all answers.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.weight = 0;
+    }
+
+    /// The number of answers.
+    pub fn len(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.matches.is_some()).count()
+    }
+
+    /// Whether there is no answer.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Computes an answer and keeps it if it is not too large.
+    #[cold]
+    fn compute(&mut self, router: &Router<S>, topic: TopicName<'_>, hash: u64) -> Arc<Matches<S>> {
+        let place = router.place(topic, hash);
+        let stamp = router.stamp_at(place);
+        let matches = router.matches_hashed(topic, hash);
+        let weight = weight(&matches);
+        let bound = self.sets * WAYS * MEAN_WEIGHT;
+        if topic.as_str().len() > MAX_TOPIC || weight > bound / 8 {
+            return matches;
+        }
+        if self.weight + weight > bound {
+            self.clear();
+        }
+        if self.slots.is_empty() {
+            self.slots.resize_with(self.sets * WAYS, Slot::empty);
+        }
+        if let Some(slot) = self.slot_for(topic, hash) {
+            let freed = slot.clear();
+            slot.hash = hash;
+            slot.stamp = stamp;
+            slot.place = place;
+            slot.topic.push_str(topic.as_str());
+            slot.matches = Some(Arc::clone(&matches));
+            self.weight = self.weight - freed + weight;
+        }
+        matches
+    }
+
+    /// The slot that holds `topic`, else a free one of its set, else one not used of late.
+    fn slot_for(&mut self, topic: TopicName<'_>, hash: u64) -> Option<&mut Slot<S>> {
+        let first = (hash as usize & self.sets.saturating_sub(1)) * WAYS;
+        let set = self.slots.get_mut(first..first + WAYS)?;
+        let same = set.iter().position(|slot| slot.hash == hash && slot.topic == topic.as_str());
+        let mut index = same.or_else(|| set.iter().position(|slot| slot.matches.is_none()));
+        while index.is_none() {
+            self.hand = (self.hand + 1) % WAYS;
+            let slot = set.get_mut(self.hand)?;
+            if !std::mem::take(&mut slot.is_used) {
+                index = Some(self.hand);
+            }
+        }
+        set.get_mut(index?)
+    }
+}
+
+impl<S> Slot<S> {
+    fn empty() -> Slot<S> {
+        Slot {
+            hash: 0,
+            stamp: Stamp::default(),
+            place: Place::default(),
+            is_used: false,
+            topic: String::new(),
+            matches: None,
+        }
+    }
+
+    /// Drops the answer; returns its weight.
+    fn clear(&mut self) -> usize {
+        self.topic.clear();
+        self.is_used = false;
+        self.matches.take().map_or(0, |matches| weight(&matches))
+    }
+}
+
+fn weight<S>(matches: &Matches<S>) -> usize {
+    matches.direct.len() + matches.shared.len()
+}

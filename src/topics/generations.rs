@@ -1,0 +1,85 @@
+//! Counters that change with the subscriptions, so that an answer kept from earlier is known to hold or not.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::DefaultHashBuilder;
+
+use crate::codec::topic::{TopicFilter, TopicName};
+
+/// The state of the subscriptions as far as one topic is concerned. While it is equal, the answer for the topic is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp(u64);
+
+/// Which counters tell of changes that concern a topic.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    name: u16,
+    level: u16,
+}
+
+/// Three kinds of counters, so that a change invalidates few answers: a filter without wildcards concerns one topic,
+/// one that begins with a level concerns the topics below it, and only one that begins with a wildcard concerns all.
+///
+/// A counter is raised after the tables have changed and while their write lock is still held. Whoever keeps an
+/// answer reads the stamp before computing the answer under the read lock. So, if change C had raised its counter
+/// when the stamp was read, the tables were read after C's write lock was released, and the answer knows C: an answer
+/// can be newer than its stamp, which costs one needless computation, but never older. And once C has returned, every
+/// later reading of the counters sees it and differs from a stamp that did not.
+pub(super) struct Generations {
+    names: Box<[AtomicU64]>,
+    levels: Box<[AtomicU64]>,
+    all: AtomicU64,
+}
+
+const NAMES: u64 = 1024;
+const LEVELS: u64 = 256;
+
+impl Generations {
+    pub(super) fn new() -> Generations {
+        Generations {
+            names: (0..NAMES).map(|_| AtomicU64::new(0)).collect(),
+            levels: (0..LEVELS).map(|_| AtomicU64::new(0)).collect(),
+            all: AtomicU64::new(0),
+        }
+    }
+
+    /// The counters of a topic whose whole text has the hash `hash`.
+    pub(super) fn place(hasher: &DefaultHashBuilder, topic: TopicName<'_>, hash: u64) -> Place {
+        let first = topic.levels().next().unwrap_or_default();
+        Place { name: index(hash, NAMES), level: index(hasher.hash_one(first), LEVELS) }
+    }
+
+    /// The state now. Each counter only grows, so their sum is equal exactly if each of them is.
+    #[inline]
+    pub(super) fn stamp(&self, place: Place) -> Stamp {
+        let name = self.names.get(usize::from(place.name)).map_or(0, read);
+        let level = self.levels.get(usize::from(place.level)).map_or(0, read);
+        Stamp(name.wrapping_add(level).wrapping_add(read(&self.all)))
+    }
+
+    /// Tells of a change to the subscriptions of `filter`; to be called under the write lock.
+    pub(super) fn raise(&self, hasher: &DefaultHashBuilder, filter: TopicFilter<'_>) {
+        let first = filter.levels().next().unwrap_or_default();
+        let counter = if !filter.has_wildcard() {
+            self.names.get(usize::from(index(hasher.hash_one(filter.filter()), NAMES)))
+        } else if first == "+" || first == "#" {
+            Some(&self.all)
+        } else {
+            self.levels.get(usize::from(index(hasher.hash_one(first), LEVELS)))
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Release);
+        }
+    }
+}
+
+#[inline]
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Acquire)
+}
+
+/// One of `count` (a power of two) counters for `hash`.
+fn index(hash: u64, count: u64) -> u16 {
+    ((hash >> 32) & (count - 1)) as u16
+}

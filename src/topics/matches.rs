@@ -1,0 +1,153 @@
+//! The answer to "who hears this topic": subscribers, and groups of which one member does.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::codec::subscribe::SubscriptionOptions;
+use crate::topics::roster::{Identity, Roster};
+
+/// Who hears a topic, at one moment.
+#[derive(Clone, Debug)]
+pub struct Matches<S> {
+    /// The matching subscriptions that are not shared. Those of one subscriber are adjacent.
+    pub direct: SmallVec<[Match<S>; 1]>,
+    /// The groups whose shared subscription matches.
+    pub shared: Box<[SharedMatch<S>]>,
+}
+
+/// One subscription that matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match<S> {
+    /// Who subscribed.
+    pub subscriber: S,
+    /// How.
+    pub options: SubscriptionOptions,
+    /// The subscription identifier; 0 if there is none.
+    pub identifier: u32,
+}
+
+/// A shared subscription that matches: one member of the group gets the message.
+#[derive(Debug)]
+pub struct SharedMatch<S> {
+    /// The group.
+    pub group: Arc<Group<S>>,
+}
+
+/// The members of one shared subscription. Who joins or leaves is seen at once by everyone who holds the group.
+pub struct Group<S> {
+    filter: Arc<str>,
+    members: Mutex<Members<S>>,
+}
+
+struct Members<S> {
+    roster: Roster<Match<S>>,
+    /// Whose turn it is; may be past the end.
+    turn: usize,
+}
+
+impl<S> Matches<S> {
+    /// Nobody.
+    pub(super) fn nobody() -> Matches<S> {
+        Matches { direct: SmallVec::new(), shared: Box::default() }
+    }
+
+    /// Whether nobody hears the topic. A group that has lost its last member since still counts.
+    pub fn is_empty(&self) -> bool {
+        self.direct.is_empty() && self.shared.is_empty()
+    }
+}
+
+impl<S: Clone + Identity> Group<S> {
+    pub(super) fn new(filter: Arc<str>) -> Group<S> {
+        Group { filter, members: Mutex::new(Members { roster: Roster::Empty, turn: 0 }) }
+    }
+
+    /// The whole filter, with the share prefix.
+    pub fn filter(&self) -> &Arc<str> {
+        &self.filter
+    }
+
+    /// The number of members.
+    pub fn len(&self) -> usize {
+        self.members.lock().roster.as_slice().len()
+    }
+
+    /// Whether the last member has left.
+    pub fn is_empty(&self) -> bool {
+        self.members.lock().roster.is_empty()
+    }
+
+    /// The member whose turn it is among those that are available; if none is, the one whose turn it is. `None` if
+    /// there is no member.
+    ///
+    /// `is_available` is called without a lock held, at most once per member.
+    pub fn pick(&self, mut is_available: impl FnMut(&S) -> bool) -> Option<Match<S>> {
+        let (first, turn, count) = self.members.lock().take_turn()?;
+        if is_available(&first.subscriber) {
+            return Some(first);
+        }
+        for index in turn + 1..turn + count {
+            // Members may leave meanwhile: then a member is asked twice or not at all, but never one that is gone.
+            let Some(next) = self.members.lock().get(index) else { break };
+            if is_available(&next.subscriber) {
+                self.members.lock().turn = index + 1;
+                return Some(next);
+            }
+        }
+        Some(first)
+    }
+
+    pub(super) fn put(&self, member: Match<S>) -> Option<Match<S>> {
+        self.members.lock().roster.put(member)
+    }
+
+    pub(super) fn remove(&self, identity: usize) -> Option<Match<S>> {
+        self.members.lock().roster.remove(identity)
+    }
+
+    pub(super) fn members(&self) -> Vec<Match<S>> {
+        self.members.lock().roster.as_slice().to_vec()
+    }
+}
+
+impl<S: Clone + Identity> Members<S> {
+    /// The member whose turn it is, its index and the number of members; passes the turn on.
+    fn take_turn(&mut self) -> Option<(Match<S>, usize, usize)> {
+        let count = self.roster.as_slice().len();
+        let turn = self.turn.checked_rem(count)?;
+        self.turn = turn + 1;
+        Some((self.get(turn)?, turn, count))
+    }
+
+    /// The member at `index`, counted round and round.
+    fn get(&self, index: usize) -> Option<Match<S>> {
+        let members = self.roster.as_slice();
+        members.get(index.checked_rem(members.len())?).cloned()
+    }
+}
+
+impl<S: Identity> Identity for Match<S> {
+    fn identity(&self) -> usize {
+        self.subscriber.identity()
+    }
+}
+
+impl<S> Identity for Arc<Group<S>> {
+    fn identity(&self) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+}
+
+impl<S> Clone for SharedMatch<S> {
+    fn clone(&self) -> SharedMatch<S> {
+        SharedMatch { group: Arc::clone(&self.group) }
+    }
+}
+
+impl<S> std::fmt::Debug for Group<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("filter", &self.filter).finish_non_exhaustive()
+    }
+}

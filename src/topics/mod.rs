@@ -1,0 +1,17 @@
+//! Floor 3: who hears what. Subscriptions and the answers to "who gets this topic", and the retained messages.
+
+mod cache;
+mod exact;
+mod generations;
+mod matches;
+mod retained;
+mod roster;
+mod router;
+mod trie;
+
+pub use cache::MatchCache;
+pub use generations::Stamp;
+pub use matches::{Group, Match, Matches, SharedMatch};
+pub use retained::{Retained, RetainedFull};
+pub use roster::Identity;
+pub use router::{Router, Subscribed};

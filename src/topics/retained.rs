@@ -1,0 +1,325 @@
+//! The retained messages: at most one per topic, found by filter.
+//!
+//! They stand in one ordered map whose key is the topic with each `/` replaced by the byte 0, which no topic holds. So
+//! a level ends before any longer one, and everything below a level is one contiguous range. A filter is answered by
+//! walking the range of its leading levels; where a key does not match, the filter tells the least key that could be
+//! next, and the walk jumps there.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Range;
+use std::ops::Bound;
+
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use crate::codec::topic::{TopicFilter, TopicName};
+
+/// The retained messages of a broker, bounded in number and in bytes. May be used from any thread.
+pub struct Retained<V> {
+    table: RwLock<Table<V>>,
+    max_messages: usize,
+    max_bytes: u64,
+}
+
+/// Why a message was not retained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RetainedFull {
+    /// The topic is new and there are as many messages as allowed.
+    #[error("{max} retained messages are kept already")]
+    Messages {
+        /// The bound.
+        max: usize,
+    },
+    /// With this message there would be more bytes than allowed.
+    #[error("the retained messages would take more than {max} bytes")]
+    Bytes {
+        /// The bound.
+        max: u64,
+    },
+}
+
+struct Table<V> {
+    entries: BTreeMap<Box<[u8]>, Entry<V>>,
+    bytes: u64,
+}
+
+struct Entry<V> {
+    value: V,
+    bytes: u64,
+}
+
+/// A key on the stack.
+type Key = SmallVec<[u8; 128]>;
+
+/// So many entries are looked at while the lock is held.
+const STEP: usize = 1024;
+/// So many entries are passed one by one before the walk jumps: a jump costs as much.
+const STRIDE: usize = 6;
+
+impl<V: Clone> Retained<V> {
+    /// An empty store of at most `max_messages` messages and `max_bytes` bytes.
+    pub fn new(max_messages: usize, max_bytes: u64) -> Retained<V> {
+        let table = Table { entries: BTreeMap::new(), bytes: 0 };
+        Retained { table: RwLock::new(table), max_messages, max_bytes }
+    }
+
+    /// Keeps `value`, which counts as `bytes` bytes, for `topic`; returns the value that it replaced.
+    ///
+    /// # Errors
+    /// The topic is new and the store holds the allowed number of messages, or it would hold more than the allowed
+    /// number of bytes. What was kept for the topic stays.
+    pub fn store(&self, topic: TopicName<'_>, value: V, bytes: usize) -> Result<Option<V>, RetainedFull> {
+        let key = key_of(topic.as_str());
+        let bytes = bytes as u64;
+        let mut table = self.table.write();
+        let table = &mut *table;
+        let count = table.entries.len();
+        let present = table.entries.get_mut(&*key);
+        let total = table.bytes - present.as_ref().map_or(0, |entry| entry.bytes) + bytes;
+        if total > self.max_bytes {
+            return Err(RetainedFull::Bytes { max: self.max_bytes });
+        }
+        let old = match present {
+            Some(entry) => Some(std::mem::replace(entry, Entry { value, bytes }).value),
+            None if count >= self.max_messages => {
+                return Err(RetainedFull::Messages { max: self.max_messages });
+            }
+            None => {
+                table.entries.insert(Box::from(&*key), Entry { value, bytes });
+                None
+            }
+        };
+        table.bytes = total;
+        Ok(old)
+    }
+
+    /// Removes what is kept for `topic` and returns it.
+    pub fn remove(&self, topic: TopicName<'_>) -> Option<V> {
+        self.remove_if(topic, |_| true)
+    }
+
+    /// Removes what is kept for `topic` and returns it, if `is_wanted` says so.
+    ///
+    /// `is_wanted` is called under the lock and must not use the store.
+    pub fn remove_if(&self, topic: TopicName<'_>, is_wanted: impl FnOnce(&V) -> bool) -> Option<V> {
+        self.table.write().remove_if(&key_of(topic.as_str()), is_wanted)
+    }
+
+    /// What is kept for `topic`.
+    pub fn get(&self, topic: TopicName<'_>) -> Option<V> {
+        self.table.read().entries.get(&*key_of(topic.as_str())).map(|entry| entry.value.clone())
+    }
+
+    /// Appends what is kept for the topics that match `filter` to `out`, in the order of the topics level by level.
+    ///
+    /// The lock is held for a bounded time: of a long walk, it is released now and then. A message that is kept during
+    /// the whole call is found once.
+    pub fn collect(&self, filter: &TopicFilter<'_>, out: &mut Vec<V>) {
+        if !filter.has_wildcard() {
+            out.extend(
+                self.table.read().entries.get(&*key_of(filter.filter())).map(|entry| entry.value.clone()),
+            );
+            return;
+        }
+        let pattern = Pattern::new(filter);
+        let mut from = Some(pattern.literal());
+        while let Some(key) = from {
+            from = self.table.read().walk(&pattern, key, out);
+        }
+    }
+
+    /// Removes what `is_kept` does not want to keep; returns how many messages that were.
+    ///
+    /// `is_kept` is called under the lock, which is released now and then, and must not use the store.
+    pub fn retain(&self, mut is_kept: impl FnMut(&V) -> bool) -> usize {
+        let mut removed = 0;
+        let mut after: Option<Key> = None;
+        loop {
+            let mut unwanted: Vec<Key> = Vec::new();
+            let table = self.table.read();
+            let mut last = None;
+            for (key, entry) in table.after(after.as_deref()).take(STEP) {
+                if !is_kept(&entry.value) {
+                    unwanted.push(Key::from_slice(key));
+                }
+                last = Some(key);
+            }
+            let Some(last) = last else { return removed };
+            after = Some(Key::from_slice(last));
+            drop(table);
+            // A message that took the place of an unwanted one meanwhile is asked about again.
+            let mut table = self.table.write();
+            for key in unwanted {
+                removed += usize::from(table.remove_if(&key, |value| !is_kept(value)).is_some());
+            }
+        }
+    }
+
+    /// The first `limit` messages whose topic comes after the topic `after`, level by level.
+    pub fn page(&self, after: Option<&str>, limit: usize) -> Vec<V> {
+        let after = after.map(key_of);
+        self.table.read().after(after.as_deref()).take(limit).map(|(_, entry)| entry.value.clone()).collect()
+    }
+
+    /// The number of messages.
+    pub fn len(&self) -> usize {
+        self.table.read().entries.len()
+    }
+
+    /// Whether there is no message.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The sum of the bytes that the messages count as.
+    pub fn bytes(&self) -> u64 {
+        self.table.read().bytes
+    }
+}
+
+impl<V: Clone> Table<V> {
+    fn after(&self, key: Option<&[u8]>) -> Range<'_, Box<[u8]>, Entry<V>> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range::<[u8], _>((from, Bound::Unbounded))
+    }
+
+    fn remove_if(&mut self, key: &[u8], is_wanted: impl FnOnce(&V) -> bool) -> Option<V> {
+        self.entries.get(key).filter(|entry| is_wanted(&entry.value))?;
+        let entry = self.entries.remove(key)?;
+        self.bytes -= entry.bytes;
+        Some(entry.value)
+    }
+
+    /// Appends matches with keys of at least `from` to `out`; returns the key to go on from if it stopped before the
+    /// end, to release the lock.
+    fn walk(&self, pattern: &Pattern<'_>, mut from: Key, out: &mut Vec<V>) -> Option<Key> {
+        let mut budget = STEP;
+        loop {
+            let mut passed = 0;
+            let mut is_skipping = false;
+            let mut entries = self.entries.range::<[u8], _>((Bound::Included(&*from), Bound::Unbounded));
+            loop {
+                let (key, entry) = entries.next()?;
+                if budget == 0 {
+                    return Some(Key::from_slice(key));
+                }
+                budget -= 1;
+                if is_skipping && **key < *from {
+                    passed += 1;
+                    if passed == STRIDE {
+                        break;
+                    }
+                    continue;
+                }
+                is_skipping = false;
+                match pattern.compare(key) {
+                    Verdict::Match => out.push(entry.value.clone()),
+                    Verdict::Next => {}
+                    Verdict::Skip { kept, then } => {
+                        from.clear();
+                        from.extend_from_slice(kept);
+                        from.extend_from_slice(then);
+                        is_skipping = true;
+                        passed = 0;
+                    }
+                    Verdict::End => return None,
+                }
+            }
+        }
+    }
+}
+
+/// A filter with wildcards, taken apart.
+struct Pattern<'f> {
+    levels: SmallVec<[&'f [u8]; 16]>,
+}
+
+/// What a filter says to a key.
+enum Verdict<'k> {
+    Match,
+    /// No match; the next key may be one.
+    Next,
+    /// No match, nor is any key before `kept` followed by `then`, which is greater than this key.
+    Skip {
+        kept: &'k [u8],
+        then: &'k [u8],
+    },
+    /// No match, nor is any greater key.
+    End,
+}
+
+/// What follows a level is less than the level followed by this: 0 is what ends a level.
+const PAST_LEVEL: &[u8] = &[1];
+/// Greater than whatever begins with `$`.
+const PAST_DOLLAR: &[u8] = b"%";
+
+impl<'f> Pattern<'f> {
+    fn new(filter: &TopicFilter<'f>) -> Pattern<'f> {
+        Pattern { levels: filter.levels().map(str::as_bytes).collect() }
+    }
+
+    /// The least key that can match.
+    fn literal(&self) -> Key {
+        let mut key = Key::new();
+        for (index, level) in self.levels.iter().enumerate() {
+            if *level == b"#" {
+                break; // `a/#` also matches `a`.
+            }
+            if index > 0 {
+                key.push(0);
+            }
+            if *level == b"+" {
+                break;
+            }
+            key.extend_from_slice(level);
+        }
+        key
+    }
+
+    fn compare<'k>(&self, key: &'k [u8]) -> Verdict<'k>
+    where
+        'f: 'k,
+    {
+        if key.first() == Some(&b'$')
+            && self.levels.first().is_some_and(|level| *level == b"+" || *level == b"#")
+        {
+            return Verdict::Skip { kept: &[], then: PAST_DOLLAR }; // [MQTT-4.7.2-1]
+        }
+        // The key up to the level that the last `+` stands for.
+        let mut variable: Option<&[u8]> = None;
+        // Where the next level of the key begins; none if the last one has been compared.
+        let mut next = Some(0);
+        let mut compared = key;
+        for level in &self.levels {
+            if *level == b"#" {
+                return Verdict::Match; // [MQTT-4.7.1-2]
+            }
+            let Some(start) = next else { return Verdict::Next };
+            let (before, rest) = key.split_at_checked(start).unwrap_or((key, &[]));
+            let length = rest.iter().position(|byte| *byte == 0);
+            next = length.map(|length| start + length + 1);
+            let name = rest.get(..length.unwrap_or(rest.len())).unwrap_or(rest);
+            compared = key.get(..start + name.len()).unwrap_or(key);
+            if *level == b"+" {
+                variable = Some(compared);
+                continue;
+            }
+            match name.cmp(level) {
+                Ordering::Equal => {}
+                Ordering::Less => return Verdict::Skip { kept: before, then: level },
+                Ordering::Greater => {
+                    return variable.map_or(Verdict::End, |kept| Verdict::Skip { kept, then: PAST_LEVEL });
+                }
+            }
+        }
+        match next {
+            None => Verdict::Match,
+            Some(_) => Verdict::Skip { kept: compared, then: PAST_LEVEL },
+        }
+    }
+}
+
+fn key_of(topic: &str) -> Key {
+    topic.bytes().map(|byte| if byte == b'/' { 0 } else { byte }).collect()
+}

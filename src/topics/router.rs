@@ -1,0 +1,303 @@
+//! All subscriptions of a broker, and who hears a topic.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use crate::codec::subscribe::SubscriptionOptions;
+use crate::codec::topic::{TopicFilter, TopicName};
+use crate::topics::exact::Exact;
+use crate::topics::generations::{Generations, Place, Stamp};
+use crate::topics::matches::{Group, Match, Matches, SharedMatch};
+use crate::topics::roster::Identity;
+use crate::topics::trie::{End, Trie};
+
+/// The subscriptions of all clients. May be used from any thread; readers do not wait for each other.
+///
+/// No foreign code runs while a lock is held, except `S::clone`.
+pub struct Router<S> {
+    tables: RwLock<Tables<S>>,
+    generations: Generations,
+    hasher: DefaultHashBuilder,
+    /// The number of subscriptions.
+    subscriptions: AtomicUsize,
+    /// The number of subscriptions whose first level is `$SYS`.
+    dollar_sys: AtomicUsize,
+    /// The answer for a topic that nobody hears.
+    nobody: Arc<Matches<S>>,
+    id: u64,
+}
+
+/// What became of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribed {
+    /// Whether the subscriber had a subscription to this filter, which has been replaced.
+    pub replaced: bool,
+    /// The whole filter, with its share prefix; the router's own copy.
+    pub filter: Arc<str>,
+}
+
+struct Tables<S> {
+    exact: Exact<S>,
+    trie: Trie<S>,
+    /// The groups by their whole filter.
+    groups: HashTable<Arc<Group<S>>>,
+}
+
+/// Tells the routers of a process apart.
+static ROUTERS: AtomicU64 = AtomicU64::new(1);
+
+impl<S: Clone + Identity> Router<S> {
+    /// A router without subscriptions.
+    pub fn new() -> Router<S> {
+        let hasher = DefaultHashBuilder::default();
+        let tables = Tables {
+            exact: Exact::new(hasher.clone()),
+            trie: Trie::new(hasher.clone()),
+            groups: HashTable::new(),
+        };
+        Router {
+            tables: RwLock::new(tables),
+            generations: Generations::new(),
+            hasher,
+            subscriptions: AtomicUsize::new(0),
+            dollar_sys: AtomicUsize::new(0),
+            nobody: Arc::new(Matches::nobody()),
+            id: ROUTERS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Adds a subscription, or replaces the subscriber's subscription to the same whole filter.
+    ///
+    /// `identifier` is the subscription identifier, 0 for none.
+    pub fn subscribe(
+        &self,
+        filter: TopicFilter<'_>,
+        subscriber: &S,
+        options: SubscriptionOptions,
+        identifier: u32,
+    ) -> Subscribed {
+        let entry = Match { subscriber: subscriber.clone(), options, identifier };
+        let mut tables = self.tables.write();
+        let (stored, old) = if filter.group().is_some() {
+            let (group, is_new) = tables.group_or_new(&self.hasher, filter);
+            let old = group.put(entry);
+            if is_new {
+                tables.trie.put_group(filter, Arc::clone(&group));
+                self.generations.raise(&self.hasher, filter);
+            }
+            (Arc::clone(group.filter()), old)
+        } else {
+            let result = if filter.has_wildcard() {
+                tables.trie.put(filter, entry)
+            } else {
+                tables.exact.put(filter.filter(), entry)
+            };
+            self.generations.raise(&self.hasher, filter);
+            result
+        };
+        if old.is_none() {
+            self.subscriptions.fetch_add(1, Ordering::Relaxed);
+            self.dollar_sys.fetch_add(usize::from(is_dollar_sys(filter)), Ordering::Relaxed);
+        }
+        drop(tables);
+        Subscribed { replaced: old.is_some(), filter: stored } // `old` is dropped without the lock.
+    }
+
+    /// Removes the subscriber's subscription to the whole filter; false if there is none.
+    pub fn unsubscribe(&self, filter: TopicFilter<'_>, subscriber: &S) -> bool {
+        let identity = subscriber.identity();
+        let mut tables = self.tables.write();
+        let old = if filter.group().is_some() {
+            let (old, was_last) = tables.leave(&self.hasher, filter, identity);
+            if was_last {
+                self.generations.raise(&self.hasher, filter);
+            }
+            old
+        } else {
+            let old = if filter.has_wildcard() {
+                tables.trie.remove(filter, identity)
+            } else {
+                tables.exact.remove(filter.filter(), identity)
+            };
+            if old.is_some() {
+                self.generations.raise(&self.hasher, filter);
+            }
+            old
+        };
+        if old.is_some() {
+            self.subscriptions.fetch_sub(1, Ordering::Relaxed);
+            self.dollar_sys.fetch_sub(usize::from(is_dollar_sys(filter)), Ordering::Relaxed);
+        }
+        drop(tables);
+        old.is_some() // `old` is dropped without the lock.
+    }
+
+    /// Who hears `topic`, computed now.
+    pub fn matches(&self, topic: TopicName<'_>) -> Arc<Matches<S>> {
+        self.matches_hashed(topic, self.hash(topic))
+    }
+
+    /// The state of the subscriptions that concern `topic`: while it is equal, [`Router::matches`] gives an equal
+    /// answer, apart from the members of the groups in it, which are always those of the moment.
+    pub fn stamp(&self, topic: TopicName<'_>) -> Stamp {
+        self.stamp_at(self.place(topic, self.hash(topic)))
+    }
+
+    /// Whether there is a subscription, perhaps shared, whose first level is `$SYS`.
+    pub fn has_dollar_sys(&self) -> bool {
+        self.dollar_sys.load(Ordering::Relaxed) != 0
+    }
+
+    /// The number of subscriptions; each member of a group counts.
+    pub fn len(&self) -> usize {
+        self.subscriptions.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is no subscription.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `f` with the whole filter, the subscriber, the options and the subscription identifier (0 for none) of
+    /// each subscription, in no particular order.
+    ///
+    /// It copies a part at a time under the read lock (the filters of one hash shard of 64, 1024 places of the tree,
+    /// one group) and calls `f` without it, so `f` may use the router. A subscription that exists during the whole
+    /// call is visited once; one that comes or goes meanwhile is visited or not.
+    pub fn for_each(&self, mut f: impl FnMut(&str, &S, SubscriptionOptions, u32)) {
+        let mut copied = Vec::new();
+        let mut visit = |copied: &mut Vec<(Arc<str>, Match<S>)>| {
+            for (filter, entry) in copied.drain(..) {
+                f(&filter, &entry.subscriber, entry.options, entry.identifier);
+            }
+        };
+        let mut shard = 0;
+        while self.tables.read().exact.copy_shard(shard, &mut copied) {
+            visit(&mut copied);
+            shard += 1;
+        }
+        let mut place = Some(0);
+        while let Some(from) = place {
+            place = self.tables.read().trie.copy_step(from, &mut copied);
+            visit(&mut copied);
+        }
+        let groups: Vec<Arc<Group<S>>> = self.tables.read().groups.iter().map(Arc::clone).collect();
+        for group in groups {
+            copied.extend(group.members().into_iter().map(|member| (Arc::clone(group.filter()), member)));
+            visit(&mut copied);
+        }
+    }
+
+    /// A number that no other router of the process has.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    #[inline]
+    pub(super) fn hash(&self, topic: TopicName<'_>) -> u64 {
+        self.hasher.hash_one(topic.as_str())
+    }
+
+    pub(super) fn place(&self, topic: TopicName<'_>, hash: u64) -> Place {
+        Generations::place(&self.hasher, topic, hash)
+    }
+
+    #[inline]
+    pub(super) fn stamp_at(&self, place: Place) -> Stamp {
+        self.generations.stamp(place)
+    }
+
+    /// Who hears `topic`, whose hash is `hash`.
+    pub(super) fn matches_hashed(&self, topic: TopicName<'_>, hash: u64) -> Arc<Matches<S>> {
+        let (mut matches, lists) = self.tables.read().matches(topic, hash);
+        if matches.is_empty() {
+            return Arc::clone(&self.nobody);
+        }
+        if lists > 1 {
+            matches.direct.sort_by_key(Match::identity);
+        }
+        Arc::new(matches)
+    }
+}
+
+impl<S: Clone + Identity> Tables<S> {
+    /// Who hears `topic`, whose hash is `hash`, in no order, and how many lists that comes from: one list names a
+    /// subscriber once.
+    fn matches(&self, topic: TopicName<'_>, hash: u64) -> (Matches<S>, usize) {
+        let mut ends: SmallVec<[&End<S>; 8]> = SmallVec::new();
+        self.trie.collect(topic, &mut ends);
+        let mut lists: SmallVec<[&[Match<S>]; 8]> = SmallVec::new();
+        lists.push(self.exact.get(hash, topic.as_str()));
+        lists.extend(ends.iter().map(|end| end.subscribers()));
+        lists.retain(|list| !list.is_empty());
+        let mut direct = SmallVec::with_capacity(lists.iter().map(|list| list.len()).sum());
+        direct.extend(lists.iter().copied().flatten().cloned());
+        let mut shared = Vec::with_capacity(ends.iter().map(|end| end.groups().len()).sum());
+        shared.extend(
+            ends.iter().flat_map(|end| end.groups()).map(|group| SharedMatch { group: Arc::clone(group) }),
+        );
+        (Matches { direct, shared: shared.into_boxed_slice() }, lists.len())
+    }
+
+    /// The group of a shared filter, and whether it is new; a new one is not in the tree yet.
+    fn group_or_new(
+        &mut self,
+        hasher: &DefaultHashBuilder,
+        filter: TopicFilter<'_>,
+    ) -> (Arc<Group<S>>, bool) {
+        let whole = filter.as_str();
+        let hash = hasher.hash_one(whole);
+        match self.groups.entry(hash, |group| &**group.filter() == whole, |group| hash_of(hasher, group)) {
+            Entry::Occupied(group) => (Arc::clone(group.get()), false),
+            Entry::Vacant(place) => {
+                let group = Arc::new(Group::new(Arc::from(whole)));
+                place.insert(Arc::clone(&group));
+                (group, true)
+            }
+        }
+    }
+
+    /// Removes a member of a group, and the group with its last one; returns the member and whether it was the last.
+    fn leave(
+        &mut self,
+        hasher: &DefaultHashBuilder,
+        filter: TopicFilter<'_>,
+        identity: usize,
+    ) -> (Option<Match<S>>, bool) {
+        let whole = filter.as_str();
+        let Ok(place) = self.groups.find_entry(hasher.hash_one(whole), |group| &**group.filter() == whole)
+        else {
+            return (None, false);
+        };
+        let old = place.get().remove(identity);
+        if !place.get().is_empty() {
+            return (old, false);
+        }
+        let (group, _) = place.remove();
+        self.trie.remove_group(filter, &group);
+        if self.groups.len() * 4 < self.groups.capacity() {
+            self.groups.shrink_to(self.groups.len() * 2, |group| hash_of(hasher, group));
+        }
+        (old, true)
+    }
+}
+
+impl<S: Clone + Identity> Default for Router<S> {
+    fn default() -> Router<S> {
+        Router::new()
+    }
+}
+
+fn hash_of<S: Clone + Identity>(hasher: &DefaultHashBuilder, group: &Arc<Group<S>>) -> u64 {
+    hasher.hash_one(&**group.filter())
+}
+
+fn is_dollar_sys(filter: TopicFilter<'_>) -> bool {
+    filter.levels().next() == Some("$SYS")
+}

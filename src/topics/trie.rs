@@ -1,0 +1,330 @@
+//! The subscriptions to filters with wildcards, and all shared ones: a tree of topic levels.
+//!
+//! Nodes stand in a slab and name each other by index. One hash table for the whole tree finds the child of a node
+//! for a level's text; the child for `+` is a field of the node; `#` has no node, being the last level.
+
+use std::hash::BuildHasher;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::codec::topic::{TopicFilter, TopicName};
+use crate::topics::matches::{Group, Match};
+use crate::topics::roster::{Identity, Roster};
+
+/// The tree.
+pub(super) struct Trie<S> {
+    hasher: DefaultHashBuilder,
+    nodes: Slab<Node>,
+    /// The nodes reached by the text of a level, hashed by parent and text.
+    children: HashTable<Id>,
+    ends: Slab<End<S>>,
+}
+
+/// Index + 1 into `Trie::nodes` or `Trie::ends`, so that an `Option` of it takes no more room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Id(NonZeroU32);
+
+/// The filters that begin with the same levels; 48 bytes.
+struct Node {
+    /// The level's text; short ones without an allocation.
+    level: SmallVec<[u8; 16]>,
+    /// The root's is the root.
+    parent: Id,
+    /// The child for `+`.
+    plus: Option<Id>,
+    /// The filter that ends with this level.
+    here: Option<Id>,
+    /// The filter that ends with `#` after this level.
+    below: Option<Id>,
+    /// The number of children reached by their text.
+    children: u32,
+}
+
+/// One filter (without a share prefix) and who subscribed to it.
+pub(super) struct End<S> {
+    /// The filter, if somebody subscribed to it without a group.
+    filter: Option<Arc<str>>,
+    subscribers: Roster<Match<S>>,
+    /// The groups that share it.
+    groups: Option<Box<Roster<Arc<Group<S>>>>>,
+}
+
+/// So many filters are copied in one step of a snapshot.
+const STEP: usize = 1024;
+
+impl<S: Clone + Identity> Trie<S> {
+    pub(super) fn new(hasher: DefaultHashBuilder) -> Trie<S> {
+        let mut nodes = Slab::new();
+        nodes.insert(Node::new(&[], Id::FIRST));
+        Trie { hasher, nodes, children: HashTable::new(), ends: Slab::new() }
+    }
+
+    /// Adds a subscription that is not shared; returns the stored filter and the subscription it replaced.
+    pub(super) fn put(&mut self, filter: TopicFilter<'_>, entry: Match<S>) -> (Arc<str>, Option<Match<S>>) {
+        match self.end_or_new(filter) {
+            Some(end) => {
+                let stored = end.filter.get_or_insert_with(|| Arc::from(filter.filter()));
+                (Arc::clone(stored), end.subscribers.put(entry))
+            }
+            None => (Arc::from(filter.filter()), None),
+        }
+    }
+
+    /// Removes a subscription that is not shared and returns it.
+    pub(super) fn remove(&mut self, filter: TopicFilter<'_>, identity: usize) -> Option<Match<S>> {
+        let (node, id) = self.find(filter)?;
+        let end = self.ends.get_mut(id.index())?;
+        let removed = end.subscribers.remove(identity)?;
+        if end.subscribers.is_empty() {
+            end.filter = None;
+            self.prune(node, id);
+        }
+        Some(removed)
+    }
+
+    /// Adds a group.
+    pub(super) fn put_group(&mut self, filter: TopicFilter<'_>, group: Arc<Group<S>>) {
+        if let Some(end) = self.end_or_new(filter) {
+            end.groups.get_or_insert_with(|| Box::new(Roster::Empty)).put(group);
+        }
+    }
+
+    /// Removes a group.
+    pub(super) fn remove_group(&mut self, filter: TopicFilter<'_>, group: &Arc<Group<S>>) {
+        let Some((node, id)) = self.find(filter) else { return };
+        let Some(end) = self.ends.get_mut(id.index()) else { return };
+        if let Some(groups) = &mut end.groups {
+            groups.remove(group.identity());
+            if groups.is_empty() {
+                end.groups = None;
+                self.prune(node, id);
+            }
+        }
+    }
+
+    /// Appends the filters that match `topic` to `out`.
+    pub(super) fn collect<'t, const N: usize>(
+        &'t self,
+        topic: TopicName<'_>,
+        out: &mut SmallVec<[&'t End<S>; N]>,
+    ) {
+        if self.ends.is_empty() {
+            return;
+        }
+        // A topic that begins with $ is not matched by a filter that begins with a wildcard. [MQTT-4.7.2-1]
+        let mut wildcards = !topic.starts_with_dollar();
+        let mut nodes: SmallVec<[Id; 16]> = SmallVec::new();
+        let mut next: SmallVec<[Id; 16]> = SmallVec::new();
+        nodes.push(Id::FIRST);
+        for level in topic.levels() {
+            let hash = self.hasher.hash_one(level.as_bytes());
+            for id in nodes.drain(..) {
+                let Some(node) = self.node(id) else { continue };
+                if wildcards {
+                    out.extend(self.end(node.below));
+                    next.extend(node.plus);
+                }
+                if node.children != 0 {
+                    next.extend(self.child(id, level.as_bytes(), hash));
+                }
+            }
+            std::mem::swap(&mut nodes, &mut next);
+            if nodes.is_empty() {
+                return;
+            }
+            wildcards = true;
+        }
+        for node in nodes.into_iter().filter_map(|id| self.node(id)) {
+            out.extend(self.end(node.here));
+            out.extend(self.end(node.below)); // `a/#` also matches `a`. [MQTT-4.7.1-2]
+        }
+    }
+
+    /// Copies the subscriptions of some filters that are not shared to `out`, from the place `from` on; returns the
+    /// place to go on from, `None` at the end. A filter keeps its place while it is subscribed to.
+    pub(super) fn copy_step(&self, from: usize, out: &mut Vec<(Arc<str>, Match<S>)>) -> Option<usize> {
+        let to = from.saturating_add(STEP);
+        for end in (from..to).filter_map(|index| self.ends.get(index)) {
+            if let Some(filter) = &end.filter {
+                let entries = end.subscribers.as_slice().iter();
+                out.extend(entries.map(|entry| (Arc::clone(filter), entry.clone())));
+            }
+        }
+        (to < self.ends.capacity()).then_some(to)
+    }
+
+    fn node(&self, id: Id) -> Option<&Node> {
+        self.nodes.get(id.index())
+    }
+
+    fn end(&self, id: Option<Id>) -> Option<&End<S>> {
+        self.ends.get(id?.index())
+    }
+
+    /// The child of `parent` for the text `level`, whose hash is `hash`.
+    fn child(&self, parent: Id, level: &[u8], hash: u64) -> Option<Id> {
+        let is_wanted =
+            |id: &Id| self.node(*id).is_some_and(|node| node.parent == parent && *node.level == *level);
+        self.children.find(edge_hash(parent, hash), is_wanted).copied()
+    }
+
+    /// The last node of `filter` (before `#`) and its end.
+    fn find(&self, filter: TopicFilter<'_>) -> Option<(Id, Id)> {
+        let mut at = Id::FIRST;
+        for level in filter.levels() {
+            match level {
+                "#" => return Some((at, self.node(at)?.below?)),
+                "+" => at = self.node(at)?.plus?,
+                _ => at = self.child(at, level.as_bytes(), self.hasher.hash_one(level.as_bytes()))?,
+            }
+        }
+        Some((at, self.node(at)?.here?))
+    }
+
+    /// The end of `filter`, with the nodes that lead there. `None` cannot happen while there are fewer than 2^32 nodes.
+    fn end_or_new(&mut self, filter: TopicFilter<'_>) -> Option<&mut End<S>> {
+        let mut at = Id::FIRST;
+        let mut below = false;
+        for level in filter.levels() {
+            match level {
+                "#" => below = true,
+                _ => at = self.child_or_new(at, level)?,
+            }
+        }
+        let node = self.nodes.get_mut(at.index())?;
+        let place = if below { &mut node.below } else { &mut node.here };
+        let id = match *place {
+            Some(id) => id,
+            None => {
+                let end = End { filter: None, subscribers: Roster::Empty, groups: None };
+                *place.insert(Id::new(self.ends.insert(end))?)
+            }
+        };
+        self.ends.get_mut(id.index())
+    }
+
+    fn child_or_new(&mut self, parent: Id, level: &str) -> Option<Id> {
+        let level = level.as_bytes();
+        let hash = self.hasher.hash_one(level);
+        let present = if level == b"+" { self.node(parent)?.plus } else { self.child(parent, level, hash) };
+        if present.is_some() {
+            return present;
+        }
+        let id = Id::new(self.nodes.insert(Node::new(level, parent)))?;
+        if level == b"+" {
+            self.nodes.get_mut(parent.index())?.plus = Some(id);
+        } else {
+            self.nodes.get_mut(parent.index())?.children += 1;
+            let (nodes, hasher) = (&self.nodes, &self.hasher);
+            self.children.insert_unique(edge_hash(parent, hash), id, |id| rehash(nodes, hasher, *id));
+        }
+        Some(id)
+    }
+
+    /// Removes an end that nobody uses, and the nodes that led nowhere else.
+    fn prune(&mut self, last: Id, end: Id) {
+        if self.ends.get(end.index()).is_none_or(|end| !end.is_unused()) {
+            return;
+        }
+        self.ends.try_remove(end.index());
+        if let Some(node) = self.nodes.get_mut(last.index()) {
+            let place = if node.here == Some(end) { &mut node.here } else { &mut node.below };
+            *place = None;
+        }
+        let mut at = last;
+        while at != Id::FIRST && self.node(at).is_some_and(Node::is_unused) {
+            let hash = rehash(&self.nodes, &self.hasher, at);
+            let Some(node) = self.nodes.try_remove(at.index()) else { return };
+            if let Some(parent) = self.nodes.get_mut(node.parent.index()) {
+                if parent.plus == Some(at) {
+                    parent.plus = None;
+                } else {
+                    parent.children -= 1;
+                    if let Ok(place) = self.children.find_entry(hash, |id| *id == at) {
+                        place.remove();
+                    }
+                }
+            }
+            at = node.parent;
+        }
+        self.give_back();
+    }
+
+    /// Returns memory once three quarters of it are unused, as far as the places in use allow.
+    fn give_back(&mut self) {
+        if self.children.len() * 4 < self.children.capacity() {
+            let (nodes, hasher) = (&self.nodes, &self.hasher);
+            self.children.shrink_to(self.children.len() * 2, |id| rehash(nodes, hasher, *id));
+        }
+        if self.ends.is_empty() {
+            self.ends = Slab::new();
+            self.nodes.shrink_to_fit();
+        }
+    }
+}
+
+impl<S: Clone + Identity> End<S> {
+    /// The subscriptions that are not shared.
+    pub(super) fn subscribers(&self) -> &[Match<S>] {
+        self.subscribers.as_slice()
+    }
+
+    /// The groups.
+    pub(super) fn groups(&self) -> &[Arc<Group<S>>] {
+        self.groups.as_ref().map_or(&[], |groups| groups.as_slice())
+    }
+
+    fn is_unused(&self) -> bool {
+        self.subscribers.is_empty() && self.groups.is_none()
+    }
+}
+
+impl Node {
+    fn new(level: &[u8], parent: Id) -> Node {
+        Node { level: SmallVec::from_slice(level), parent, plus: None, here: None, below: None, children: 0 }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.children == 0 && self.plus.is_none() && self.here.is_none() && self.below.is_none()
+    }
+}
+
+impl Id {
+    /// The first place of a slab; among nodes, the root.
+    const FIRST: Id = Id(NonZeroU32::MIN);
+
+    fn new(index: usize) -> Option<Id> {
+        u32::try_from(index + 1).ok().and_then(NonZeroU32::new).map(Id)
+    }
+
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+/// The hash of a child in the table, from its parent and the hash of its level's text.
+fn edge_hash(parent: Id, level_hash: u64) -> u64 {
+    let mixed = (level_hash ^ u64::from(parent.0.get())).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed ^ (mixed >> 32)
+}
+
+fn rehash(nodes: &Slab<Node>, hasher: &DefaultHashBuilder, id: Id) -> u64 {
+    nodes.get(id.index()).map_or(0, |node| edge_hash(node.parent, hasher.hash_one(&*node.level)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{End, Node};
+
+    #[test]
+    fn a_node_takes_48_bytes_and_an_end_40() {
+        assert_eq!(size_of::<Node>(), 48);
+        assert_eq!(size_of::<End<Arc<()>>>(), 40);
+    }
+}
