@@ -3,4 +3,5 @@
 //! The floors of the house are described in `docs/design.md`; a module imports only from floors below it.
 
 pub mod codec;
+pub mod config;
 pub mod time;
