@@ -2,7 +2,7 @@
 
 use crate::config::configuration::Config;
 use crate::config::settings::GROUPS;
-use crate::config::table::{Setting, table};
+use crate::config::table::{Setting, find, table};
 
 const INTRODUCTION: &str = "\
 # Configuration
@@ -40,15 +40,15 @@ changes nothing.
 pub fn markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
     for (group, about) in GROUPS {
-        text.push_str(&format!("\n## {group}\n\n{about}\n"));
+        text.push_str(&format!("\n## {group}\n\n{}", wrapped("", about)));
         for setting in table().iter().filter(|setting| setting.group() == *group) {
             text.push_str(&format!(
-                "\n### `{}`\n\n{}: {}. Default: `{}`.\n\n{}\n",
+                "\n### `{}`\n\n{}: {}. Default: `{}`.\n\n{}",
                 setting.title(),
                 capitalised(setting.kind.name()),
                 setting.range(),
                 setting.default,
-                setting.help
+                wrapped("", setting.help)
             ));
         }
     }
@@ -64,7 +64,7 @@ impl Config {
         let mut table_name = "";
         let keys = self.keys();
         for key in &keys {
-            let Some((setting, _)) = crate::config::table::find(key) else { continue };
+            let Some((setting, _)) = find(key) else { continue };
             let (group, field) = key.rsplit_once('.').unwrap_or_default();
             if group != table_name {
                 let about =
@@ -72,7 +72,7 @@ impl Config {
                 text.push_str(&format!(
                     "{}{}[{group}]\n",
                     if table_name.is_empty() { "" } else { "\n" },
-                    comment(about)
+                    wrapped("# ", about)
                 ));
                 table_name = group;
             }
@@ -85,28 +85,30 @@ impl Config {
         let value = self.get(key).unwrap_or_default();
         let bare = value.bytes().all(|byte| byte.is_ascii_digit()) || value == "true" || value == "false";
         let value = if bare { value } else { toml_string(&value) };
-        let help = comment(&format!("{} ({}: {}.)", setting.help, setting.kind.name(), setting.range()));
+        let help =
+            wrapped("# ", &format!("{} ({}: {}.)", setting.help, setting.kind.name(), setting.range()));
         let unset = self.is_default(key) || (setting.field() == "bind" && !self.is_given(key));
         let mark = if unset { "# " } else { "" };
         format!("\n{help}{mark}{field} = {value}\n")
     }
 }
 
-/// `text` as lines of a TOML comment.
-fn comment(text: &str) -> String {
+/// `text` in lines of at most 100 bytes, if its words allow it, each after `mark`.
+fn wrapped(mark: &str, text: &str) -> String {
     const WIDTH: usize = 100;
     let mut lines = String::new();
-    let mut line = String::from("#");
+    let mut line = String::new();
     for word in text.split_whitespace() {
-        if line.len() + 1 + word.len() > WIDTH {
-            lines.push_str(&line);
-            lines.push('\n');
-            line = String::from("#");
+        if !line.is_empty() && mark.len() + line.len() + 1 + word.len() > WIDTH {
+            lines.push_str(&format!("{mark}{line}\n"));
+            line.clear();
         }
-        line.push(' ');
+        if !line.is_empty() {
+            line.push(' ');
+        }
         line.push_str(word);
     }
-    format!("{lines}{line}\n")
+    format!("{lines}{mark}{line}\n")
 }
 
 /// `text` as a TOML string; a setting's text has no control character.
@@ -117,4 +119,98 @@ fn toml_string(text: &str) -> String {
 fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{markdown, wrapped};
+    use crate::config::configuration::Config;
+    use crate::config::table::table;
+
+    #[test]
+    fn the_committed_document_is_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CONFIGURATION.md");
+        if std::env::var_os("MIDGE_BLESS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap();
+        assert!(
+            committed == markdown(),
+            "docs/CONFIGURATION.md is out of date; write it with MIDGE_BLESS=1 cargo test"
+        );
+    }
+
+    #[test]
+    fn the_example_in_the_document_loads() {
+        let document = markdown();
+        let example = document.split("```").nth(1).unwrap().strip_prefix("toml").unwrap();
+        let mut config = Config::new();
+        config.load_text(example, "example").unwrap();
+        assert_eq!(config.get("mqtt.keep_alive_max").unwrap(), "5m");
+    }
+
+    #[test]
+    fn a_document_of_defaults_sets_nothing() {
+        let document = Config::new().toml_document();
+        let is_setting = |line: &&str| !line.is_empty() && !line.starts_with(['#', '[']);
+        assert_eq!(document.lines().filter(is_setting).count(), 0, "{document}");
+        for setting in table() {
+            assert!(document.contains(&format!("\n# {} = ", setting.field())), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn defaults_that_are_uncommented_load() {
+        let mut document = Config::new().toml_document();
+        for setting in table() {
+            document = document
+                .replace(&format!("\n# {} = ", setting.field()), &format!("\n{} = ", setting.field()));
+        }
+        let mut config = Config::new();
+        config.load_text(&document, "document").unwrap();
+        assert_eq!(config.settings(), Config::new().settings());
+        assert!(
+            document.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count()
+                >= table().len()
+        );
+    }
+
+    #[test]
+    fn a_document_gives_its_configuration_back() {
+        let mut config = Config::new();
+        let pairs = [
+            ("listener.tcp.bind", "off"),
+            ("listener.lan.bind", "[::]:1884"),
+            ("listener.lan.max_connections", "7"),
+            ("mqtt.retain", "no"),
+            ("mqtt.keep_alive_max", "90s"),
+            ("session.max_queued_messages", "unlimited"),
+            ("session.queue_overflow", "disconnect"),
+            ("retained.max_bytes", "0"),
+        ];
+        for (key, value) in pairs {
+            config.set(key, value).unwrap();
+        }
+        let mut read = Config::new();
+        read.load_text(&config.toml_document(), "document").unwrap();
+        assert_eq!(read.settings(), config.settings());
+        assert_eq!(read.validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_address_that_was_never_given_is_not_written_as_off() {
+        let mut config = Config::new();
+        config.set("listener.lan.max_connections", "7").unwrap();
+        let mut read = Config::new();
+        read.load_text(&config.toml_document(), "document").unwrap();
+        assert_eq!(read.validate(), config.validate());
+        assert!(read.validate().is_err());
+    }
+
+    #[test]
+    fn comments_are_wrapped() {
+        let text = wrapped("# ", &"word ".repeat(60));
+        assert!(text.lines().all(|line| line.starts_with("# ") && line.len() <= 100));
+        assert_eq!(text.matches("word").count(), 60);
+    }
 }

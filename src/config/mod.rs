@@ -10,11 +10,12 @@ mod define;
 mod document;
 mod load;
 mod nearest;
+mod text;
 mod value;
 
 pub use configuration::Config;
 pub use document::markdown;
 pub use error::{ConfigError, ErrorKind};
-pub use kind::Kind;
+pub use kind::{Kind, Limits};
 pub use settings::{Listener, QueueOverflow, Settings};
 pub use table::{Setting, table};

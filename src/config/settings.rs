@@ -59,7 +59,7 @@ settings! {
 
         bind: Option<SocketAddr> = "127.0.0.1:1883", Kind::Address,
             "Address and port to listen on. Port 0 takes a free port, which the broker tells when it has started. \
-             `off` is no listener. The default is that of the listener `tcp`; every other listener needs a value. \
+             With `off` the listener does not exist. The default is that of the listener `tcp`; every other listener needs a value. \
              Danger: `0.0.0.0` and `[::]` let in every machine that can reach this one.";
         max_connections: Option<u32> = "unlimited", Kind::integer(1, MANY).or_unlimited(),
             "Connections that this listener holds at the same time; further ones are closed at once. \
@@ -77,8 +77,7 @@ settings! {
 
     mqtt: MqttSettings, "What the broker takes from clients, and what it tells them about itself." {
         max_connections: Option<u32> = "unlimited", Kind::integer(1, MANY).or_unlimited(),
-            "Clients connected at the same time, over all listeners. One more is refused with the reason code Server \
-             unavailable or its like. Danger: without a bound, the limit of open files of the process is the bound.";
+            "Clients connected at the same time, over all listeners. One more is refused. Danger: without a bound, the limit of open files of the process is the bound.";
         connect_timeout: Duration = "10s", Kind::duration(100, HOUR),
             "Time that a new connection has for its handshakes and its CONNECT packet, then it is closed. \
              Danger: a long time lets silent peers hold connections.";
@@ -91,7 +90,8 @@ settings! {
              Keep Alive). With 0 the client decides. Clients of older versions cannot be told and keep their own.";
         receive_maximum: u16 = "1024", Kind::integer(1, 65_535),
             "QoS 1 and QoS 2 messages that a client may send before the first of them is acknowledged. MQTT 5 clients \
-             are told (Receive Maximum), and one that sends more is disconnected. Cost: memory of a QoS 2 exchange.";
+             are told (Receive Maximum), and one that sends more is disconnected. Cost: the packet identifiers of unfinished \
+             QoS 2 exchanges are held in memory.";
         max_inflight: u16 = "1024", Kind::integer(1, 65_535),
             "QoS 1 and QoS 2 messages that the broker sends to a client before the first of them is acknowledged; \
              further ones wait in the session's queue. A client's own Receive Maximum may lower it. \

@@ -63,3 +63,71 @@ pub(super) fn find(key: &str) -> Option<(&'static Setting, Option<&str>)> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{find, table};
+    use crate::config::kind::Kind;
+
+    #[test]
+    fn every_default_is_canonical_text_of_its_kind() {
+        for setting in table() {
+            let value = setting.kind.parse(setting.default);
+            let text = value.map(|value| setting.kind.write(&value)).map_err(|refusal| refusal.cause);
+            assert_eq!(text.as_deref(), Ok(setting.default), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn keys_are_unique_and_found() {
+        let keys: BTreeSet<_> = table().iter().map(|setting| setting.key).collect();
+        assert_eq!(keys.len(), table().len());
+        for setting in table() {
+            let key = setting.key.replace('*', "tcp");
+            assert!(find(&key).is_some_and(|(found, _)| found.key == setting.key), "{key}");
+        }
+    }
+
+    #[test]
+    fn names_of_listeners_are_split_off() {
+        assert_eq!(find("listener.tls.bind").and_then(|(_, name)| name), Some("tls"));
+        assert_eq!(find("mqtt.max_qos").map(|(_, name)| name), Some(None));
+        for key in ["listener.bind", "listener.tls", "listener.tls.port", "listener", "mqtt", "", "mqtt.bind"]
+        {
+            assert!(find(key).is_none(), "{key}");
+        }
+    }
+
+    #[test]
+    fn help_is_sentences() {
+        for setting in table() {
+            assert!(setting.help.ends_with('.') && !setting.help.contains("  "), "{}", setting.key);
+            assert!(setting.help.is_ascii() && !setting.help.contains('\n'), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn names_in_help_exist() {
+        for setting in table() {
+            let quoted = setting.help.split('`').skip(1).step_by(2);
+            let is_key = |text: &&str| {
+                text.contains('.') && text.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b))
+            };
+            for key in quoted.filter(is_key) {
+                assert!(find(key).is_some(), "{}: {key}", setting.key);
+            }
+        }
+    }
+
+    #[test]
+    fn limits_are_in_order() {
+        for setting in table() {
+            if let Kind::Integer(limits) | Kind::Duration(limits) | Kind::Size(limits) = setting.kind {
+                assert!(limits.min < limits.max, "{}", setting.key);
+                assert!(!limits.zero || limits.min > 0, "{}", setting.key);
+            }
+        }
+    }
+}
