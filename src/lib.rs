@@ -4,4 +4,5 @@
 
 pub mod codec;
 pub mod config;
+pub mod stats;
 pub mod time;
