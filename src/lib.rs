@@ -3,6 +3,11 @@
 //! The floors of the house are described in `docs/design.md`; a module imports only from floors below it.
 
 pub mod codec;
+pub mod config;
 pub mod engine;
+pub mod message;
+pub mod session;
+pub mod stats;
+pub mod storage;
 pub mod time;
 pub mod topics;

@@ -4,7 +4,7 @@ use crate::codec::acknowledgement::{Ack, AckKind};
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::engine::connection::{Attached, End};
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::outbound::Acknowledged;

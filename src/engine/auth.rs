@@ -3,7 +3,7 @@
 use crate::codec::auth::Auth;
 use crate::codec::reason::ReasonCode;
 use crate::engine::connection::End;
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 
 impl Engine {
     /// An AUTH packet. No Authentication Method is known, so CONNECT with one was refused, and a client that

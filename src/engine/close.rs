@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::codec::disconnect::Disconnect;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::link::Cause;
-use crate::session::session::{Control, Session};
+use crate::session::state::{Control, Session};
 use crate::stats::DropReason;
 use crate::storage::Record;
 

@@ -11,14 +11,14 @@ use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::connection::Attached;
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::sessions::InsertError;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
 use crate::session::outbound::Grant;
-use crate::session::session::{Connected, Control, Session};
+use crate::session::state::{Connected, Control, Session};
 use crate::storage::Record;
 
 /// The longest Client Identifier that MQTT 3.1 allows, in characters.

@@ -16,12 +16,12 @@ use crate::codec::pingresp;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
-use crate::session::session::Session;
+use crate::session::state::Session;
 use crate::time::TimerId;
 
 /// A network connection as the engine sees it; its task owns it.

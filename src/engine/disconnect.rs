@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::codec::disconnect::Disconnect;
 use crate::codec::reason::ReasonCode;
 use crate::engine::connection::{Attached, End};
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
 use crate::session::link::Cause;
-use crate::session::session::Session;
+use crate::session::state::Session;
 use crate::storage::Record;
 
 impl Engine {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::engine::connect::keep_alive_millis;
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::link::Cause;
-use crate::session::session::Session;
+use crate::session::state::Session;
 use crate::stats::DropReason;
 
 impl Engine {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::codec::qos::QoS;
 use crate::codec::subscribe::{RetainHandling, SubscriptionOptions};
 use crate::codec::topic::{TopicError, TopicFilter};
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
 use crate::message::Publication;

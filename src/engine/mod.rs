@@ -7,7 +7,7 @@ pub mod connect;
 pub mod connection;
 pub mod deliver;
 pub mod disconnect;
-pub mod engine;
+pub mod core;
 pub mod expire;
 pub mod local;
 pub mod options;

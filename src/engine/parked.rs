@@ -6,9 +6,9 @@ use smallvec::SmallVec;
 
 use crate::codec::version::Version;
 use crate::engine::connection::Attached;
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
-use crate::session::session::Session;
+use crate::session::state::Session;
 use crate::storage::Ticket;
 
 /// An encoded acknowledgement and what it waits for.

@@ -8,7 +8,7 @@ use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
 use crate::engine::connection::{Attached, End, Received};
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::subscriber::Publisher;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;

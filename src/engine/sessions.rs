@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
 
-use crate::session::session::Session;
+use crate::session::state::Session;
 
 /// All sessions. The lock is held for one look-up or change and never while another is taken.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
 use crate::session::link::Cause;
 

@@ -10,11 +10,11 @@ use crate::codec::suback::Suback;
 use crate::codec::subscribe::{RetainHandling, Subscribe, SubscriptionOptions};
 use crate::codec::topic::TopicFilter;
 use crate::engine::connection::{Attached, End};
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
 use crate::session::outbound::Terms;
-use crate::session::session::{Control, Held};
+use crate::session::state::{Control, Held};
 use crate::storage::Record;
 
 /// A filter whose retained messages are sent behind SUBACK.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::local::Local;
-use crate::session::session::Session;
+use crate::session::state::Session;
 use crate::topics::Identity;
 
 /// A subscriber of the routing table.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::qos::QoS;
 use crate::codec::topic::{TopicFilter, TopicName};
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::subscriber::Publisher;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;

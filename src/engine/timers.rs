@@ -4,9 +4,9 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::session::link::Link;
-use crate::session::session::Session;
+use crate::session::state::Session;
 use crate::time::{Time, TimerId, Wheel};
 
 /// Tells the runtime that the next deadline is nearer than it knew.

@@ -3,12 +3,12 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::local::Local;
 use crate::engine::subscriber::Subscriber;
 use crate::session::outbound::Context;
 use crate::session::pool::Pool;
-use crate::session::session::Session;
+use crate::session::state::Session;
 use crate::stats::Counts;
 use crate::time::Time;
 use crate::topics::MatchCache;

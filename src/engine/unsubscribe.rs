@@ -10,7 +10,7 @@ use crate::codec::topic::TopicFilter;
 use crate::codec::unsuback::Unsuback;
 use crate::codec::unsubscribe::Unsubscribe;
 use crate::engine::connection::{Attached, End};
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
 use crate::storage::Record;

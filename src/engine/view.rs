@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::version::Version;
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
-use crate::session::session::Session;
+use crate::session::state::Session;
 use crate::time::Time;
 
 /// A client that is connected, or whose session waits for it.

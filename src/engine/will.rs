@@ -5,11 +5,11 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::codec::connect;
-use crate::engine::engine::Engine;
+use crate::engine::core::Engine;
 use crate::engine::subscriber::Publisher;
 use crate::engine::turn::Turn;
 use crate::message::{Message, Publication};
-use crate::session::session::{Control, Will};
+use crate::session::state::{Control, Will};
 use crate::time::Time;
 
 impl Engine {

@@ -1,7 +1,7 @@
 //! Floor 2: the application message, immutable and shared.
 
-mod message;
+mod stored;
 mod publication;
 
-pub use message::{Message, SharedMessage};
+pub use stored::{Message, SharedMessage};
 pub use publication::{Frame, Publication, SHARE_FROM};

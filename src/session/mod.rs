@@ -8,4 +8,4 @@ pub mod outbound;
 pub mod outbox;
 pub mod pool;
 pub mod queue;
-pub mod session;
+pub mod state;

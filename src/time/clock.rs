@@ -47,7 +47,7 @@ impl Time {
 
 #[cfg(test)]
 mod tests {
-    use super::Time;
+    use crate::time::Time;
 
     #[test]
     fn addition_saturates_at_never() {

@@ -1,0 +1,21 @@
+//! Floor 1: the settings of a broker, from one table.
+
+pub mod error;
+pub mod kind;
+pub mod settings;
+pub mod table;
+
+mod configuration;
+mod define;
+mod document;
+mod load;
+mod nearest;
+mod text;
+mod value;
+
+pub use configuration::Config;
+pub use document::markdown;
+pub use error::{ConfigError, ErrorKind};
+pub use kind::{Kind, Limits};
+pub use settings::{Listener, QueueOverflow, Settings};
+pub use table::{Setting, table};

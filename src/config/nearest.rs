@@ -1,0 +1,90 @@
+//! The name that a misspelt one was probably meant to be.
+
+/// The candidate nearest to `key`, if one is near enough to be meant: a few wrong letters, or a wrong or missing group.
+pub(super) fn nearest(key: &str, candidates: impl IntoIterator<Item = String>) -> Option<String> {
+    const LONGEST: usize = 80;
+    if key.len() > LONGEST {
+        return None;
+    }
+    let key = key.to_ascii_lowercase().replace('-', "_");
+    candidates
+        .into_iter()
+        .filter_map(|candidate| Some((score(&key, &candidate)?, candidate)))
+        .min_by_key(|(score, _)| *score)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How far apart the two are, or `None` if one cannot have been meant by the other.
+fn score(key: &str, candidate: &str) -> Option<usize> {
+    let whole = distance(key, candidate);
+    if whole <= tolerance(candidate) {
+        return Some(whole);
+    }
+    let (field, candidate_field) = (last_part(key), last_part(candidate));
+    let part = distance(field, candidate_field);
+    (part <= tolerance(candidate_field) / 2).then_some(1 + part + tolerance(candidate))
+}
+
+fn tolerance(text: &str) -> usize {
+    (text.len() / 4).clamp(1, 4)
+}
+
+fn last_part(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}
+
+/// Levenshtein's distance: letters inserted, removed or replaced.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (to, above) in b.chars().zip(row.iter().skip(1)) {
+            left = (diagonal + usize::from(from != to)).min(above + 1).min(left + 1);
+            next.push(left);
+            diagonal = *above;
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{distance, nearest};
+
+    const KEYS: [&str; 4] = ["mqtt.receive_maximum", "mqtt.max_qos", "session.max_expiry", "mqtt.retain"];
+
+    fn suggestion(key: &str) -> Option<String> {
+        nearest(key, KEYS.map(str::to_owned))
+    }
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("", ""), 0);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", ""), 3);
+        assert_eq!(distance("recieve", "receive"), 2);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn a_misspelt_key_finds_its_neighbour() {
+        assert_eq!(suggestion("mqtt.recieve_maximum").as_deref(), Some("mqtt.receive_maximum"));
+        assert_eq!(suggestion("MQTT.Max-QoS").as_deref(), Some("mqtt.max_qos"));
+    }
+
+    #[test]
+    fn a_wrong_or_missing_group_is_put_right() {
+        assert_eq!(suggestion("max_qos").as_deref(), Some("mqtt.max_qos"));
+        assert_eq!(suggestion("mqtt.max_expiry").as_deref(), Some("session.max_expiry"));
+    }
+
+    #[test]
+    fn a_strange_key_finds_nothing() {
+        assert_eq!(suggestion("tls.certificate"), None);
+        assert_eq!(suggestion(""), None);
+        assert_eq!(suggestion(&"mqtt.max_qos".repeat(20)), None);
+    }
+}

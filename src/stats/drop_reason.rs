@@ -1,0 +1,36 @@
+//! The reasons for which a message is dropped: each has a counter and a sentence.
+
+use std::fmt;
+
+use crate::stats::define::drop_reasons;
+
+drop_reasons! {
+    NoSubscriber, "no_subscriber",
+        "no subscriber: nobody had subscribed to the topic when the message was published.";
+    Offline, "offline",
+        "offline: the subscriber was away, and QoS 0 messages do not wait for it unless session.queue_qos0 is on.";
+    QueueFull, "queue_full",
+        "queue full: the session of the subscriber already held session.max_queued_messages messages or \
+         session.max_queued_bytes bytes.";
+    OutboxFull, "outbox_full",
+        "outbox full: the subscriber read too slowly, and session.max_outbox_bytes were waiting to be written to it.";
+    PacketTooLarge, "packet_too_large",
+        "packet too large: the message was larger than the Maximum Packet Size that the subscriber takes.";
+    Expired, "expired",
+        "expired: the Message Expiry Interval ended before the message could be delivered.";
+    NotAuthorized, "not_authorized",
+        "not authorized: the host did not allow the publisher to send, or the subscriber to receive, this message.";
+    RetainedFull, "retained_full",
+        "retained full: the message was delivered but not retained, because of retained.max_messages or \
+         retained.max_bytes.";
+    LocalQueueFull, "local_queue_full",
+        "local queue full: a queue inside the host program was not emptied fast enough.";
+    SessionEnded, "session_ended",
+        "session ended: the message was waiting in a session that expired, or was replaced by a clean one.";
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,7 @@
+//! Floor 1: the broker's time, and what is due at which of its points.
+
+mod clock;
+mod wheel;
+
+pub use clock::Time;
+pub use wheel::{TimerId, Wheel};
