@@ -94,7 +94,7 @@ pub fn encode_header(
     let properties_len = if version.is_v5() { properties.iter().map(|span| span.len()).sum() } else { 0 };
     let remaining = body_len(version, topic.len(), packet_id.is_some(), properties_len, payload_len);
     out.reserve(remaining + 5);
-    out.push(0x30 | (u8::from(dup) << 3) | (qos.as_u8() << 1) | u8::from(retain));
+    out.push(first_byte(dup, qos, retain));
     put_varint(out, remaining);
     put_u16(out, u16::try_from(topic.len()).unwrap_or(u16::MAX));
     out.extend_from_slice(topic);
@@ -107,6 +107,12 @@ pub fn encode_header(
             out.extend_from_slice(span);
         }
     }
+}
+
+/// The first byte of a PUBLISH: its packet type and flags.
+#[inline]
+pub const fn first_byte(dup: bool, qos: QoS, retain: bool) -> u8 {
+    0x30 | ((dup as u8) << 3) | (qos.as_u8() << 1) | retain as u8
 }
 
 /// The size in bytes of a whole PUBLISH, fixed header and payload included.

@@ -62,6 +62,12 @@ impl<'a> TopicName<'a> {
         Ok(TopicName(text))
     }
 
+    /// The topic name `text` of a packet that was decoded, which checked it.
+    #[inline]
+    pub(crate) const fn from_validated(text: &'a str) -> TopicName<'a> {
+        TopicName(text)
+    }
+
     /// The text.
     #[inline]
     pub const fn as_str(self) -> &'a str {

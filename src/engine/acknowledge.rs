@@ -1,6 +1,6 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP from a client.
 
-use crate::codec::acknowledgement::{Ack, AckKind};
+use crate::codec::ack::{Ack, AckKind};
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::engine::connection::{Attached, End};

@@ -11,7 +11,7 @@ use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::link::Cause;
 use crate::session::state::{Control, Session};
-use crate::stats::DropReason;
+use crate::stats::{DropReason, Gauge};
 use crate::storage::Record;
 
 impl Engine {
@@ -37,7 +37,7 @@ impl Engine {
         if let Some(timer) = connected.keep_alive_timer {
             self.timers.cancel(timer);
         }
-        self.counters.client_disconnected();
+        self.counters.decrease(Gauge::ClientsConnected, 1);
         if cause == Cause::KeepAliveTimeout {
             turn.counts.keep_alive_timeouts += 1;
         }
@@ -84,7 +84,7 @@ impl Engine {
         control.ended = true;
         let subscriber = Subscriber::Session(Arc::clone(session));
         for held in std::mem::take(&mut control.subscriptions) {
-            self.unroute(turn, &held.filter, &subscriber);
+            self.unroute(&held.filter, &subscriber);
         }
         let lost = session.outbound.lock().clear();
         turn.counts.drop(DropReason::SessionEnded, lost as u64);

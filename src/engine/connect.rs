@@ -19,10 +19,20 @@ use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
 use crate::session::outbound::Grant;
 use crate::session::state::{Connected, Control, Session};
+use crate::stats::Gauge;
 use crate::storage::Record;
 
 /// The longest Client Identifier that MQTT 3.1 allows, in characters.
 const V31_CLIENT_ID: usize = 23;
+
+/// Where a connection's session comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin<'o> {
+    /// It is new; the client may have been given its identifier.
+    New { assigned: Option<&'o str> },
+    /// It was there.
+    Resumed,
+}
 
 impl Engine {
     /// Attaches a connection to the client's session, new or resumed, and sends CONNACK; or says why not.
@@ -52,7 +62,16 @@ impl Engine {
                     self.end_session(turn, &session, &mut control);
                     continue;
                 }
-                return Ok(self.attach(turn, &session, &mut inbound, &mut control, link, peer, connect, None));
+                return Ok(self.attach(
+                    turn,
+                    &session,
+                    &mut inbound,
+                    &mut control,
+                    link,
+                    peer,
+                    connect,
+                    Origin::Resumed,
+                ));
             }
             let session = Arc::new(Session::new(client_id));
             let mut inbound = session.inbound.lock();
@@ -61,8 +80,6 @@ impl Engine {
                 Err(InsertError::Exists) => {}
                 Err(InsertError::Full) => return Err(ReasonCode::QuotaExceeded),
                 Ok(()) => {
-                    let assigned = assigned.as_deref();
-                    control.epoch = 0;
                     return Ok(self.attach(
                         turn,
                         &session,
@@ -71,7 +88,7 @@ impl Engine {
                         link,
                         peer,
                         connect,
-                        Some(assigned.unwrap_or_default()),
+                        Origin::New { assigned: assigned.as_deref() },
                     ));
                 }
             }
@@ -132,7 +149,7 @@ impl Engine {
         link: &Arc<dyn Link>,
         peer: Option<SocketAddr>,
         connect: &Connect<'_>,
-        new: Option<&str>,
+        origin: Origin<'_>,
     ) -> Attached {
         for timer in control.timers.drain(..) {
             self.timers.cancel(timer);
@@ -170,8 +187,8 @@ impl Engine {
             let client_id = &session.client_id;
             self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
         }
-        self.counters.client_connected();
-        self.greet(turn, session, link, connect, control, keep_alive, new);
+        self.counters.increase(Gauge::ClientsConnected, 1);
+        self.greet(turn, session, link, connect, control, keep_alive, origin);
         Attached { session: Arc::clone(session), epoch, version: connect.version }
     }
 
@@ -185,15 +202,15 @@ impl Engine {
         connect: &Connect<'_>,
         control: &Control,
         keep_alive: u16,
-        new: Option<&str>,
+        origin: Origin<'_>,
     ) {
         let mut properties = Vec::new();
         if connect.version.is_v5() {
-            self.connack_properties(connect, control, keep_alive, new, &mut properties);
+            self.connack_properties(connect, control, keep_alive, origin, &mut properties);
         }
         let connack = Connack {
             // [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag.
-            session_present: new.is_none() && connect.version != Version::V31,
+            session_present: origin == Origin::Resumed && connect.version != Version::V31,
             reason: ReasonCode::Success,
             properties: Properties::from_validated(&properties),
         };
@@ -214,7 +231,7 @@ impl Engine {
         connect: &Connect<'_>,
         control: &Control,
         keep_alive: u16,
-        new: Option<&str>,
+        origin: Origin<'_>,
         out: &mut Vec<u8>,
     ) {
         let options = &self.options;
@@ -224,13 +241,13 @@ impl Engine {
         }
         p.receive_maximum(options.receive_maximum);
         if options.max_qos < QoS::ExactlyOnce {
-            p.maximum_qos(options.max_qos.as_u8()); // [MQTT-3.2.2-9]
+            p.maximum_qos(options.max_qos); // [MQTT-3.2.2-9]
         }
         if !options.retain {
             p.retain_available(false);
         }
         p.maximum_packet_size(options.max_packet_size);
-        if let Some(assigned) = new.filter(|id| !id.is_empty()) {
+        if let Origin::New { assigned: Some(assigned) } = origin {
             p.assigned_client_identifier(assigned); // [MQTT-3.2.2-16]
         }
         if options.topic_alias_maximum > 0 {
@@ -258,6 +275,7 @@ impl Engine {
             receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX).min(self.options.max_inflight),
             maximum_packet_size: properties.maximum_packet_size().unwrap_or(u32::MAX),
             topic_alias_maximum: aliases.min(self.options.topic_alias_maximum_outgoing),
+            persistent: self.expiry_interval(connect) > 0,
         }
     }
 

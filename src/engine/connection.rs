@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::codec::acknowledgement::AckKind;
+use crate::codec::ack::AckKind;
 use crate::codec::connack::Connack;
 use crate::codec::connect;
 use crate::codec::error::DecodeError;
 use crate::codec::frame::{self, Framing};
 use crate::codec::packet::{self, Packet};
-use crate::codec::pingresp;
+use crate::codec::ping;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
@@ -23,6 +23,9 @@ use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
 use crate::session::state::Session;
 use crate::time::TimerId;
+
+/// The packet type of CONNECT.
+const CONNECT: u8 = 1;
 
 /// A network connection as the engine sees it; its task owns it.
 pub struct Connection {
@@ -89,7 +92,12 @@ impl From<ReasonCode> for End {
 
 impl Connection {
     /// A connection that has just been accepted. It is closed if CONNECT does not come in time.
-    pub fn new(engine: &Engine, turn: &mut Turn, link: Arc<dyn Link>, peer: Option<SocketAddr>) -> Connection {
+    pub fn new(
+        engine: &Engine,
+        turn: &mut Turn,
+        link: Arc<dyn Link>,
+        peer: Option<SocketAddr>,
+    ) -> Connection {
         turn.counts.connections_accepted += 1;
         let deadline = turn.now.plus(engine.options.connect_timeout);
         let deadline = engine.timers.insert(deadline, Timer::ConnectDeadline(Arc::downgrade(&link)));
@@ -162,7 +170,7 @@ impl Connection {
         progress.consumed = frame.whole.len();
         turn.counts.packets_received += 1;
         // [MQTT-3.1.0-1]: the first packet is CONNECT.
-        if frame::packet_type(frame.first) != connect::PACKET_TYPE {
+        if frame::packet_type(frame.first) != CONNECT {
             return self.refuse(engine, turn, None, ReasonCode::ProtocolError);
         }
         let level = connect::peek_version(frame.body);
@@ -191,13 +199,10 @@ impl Connection {
         let mut last = Vec::new();
         let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
         match level {
-            Some(3 | 4) => {
-                // [MQTT-3.1.4-1] of 3.1.1: a packet that breaks a rule is answered by closing alone; only
-                // reasons that have a return code are told [MQTT-3.2.2-5].
-                if reason.connack_return_code() != 0 && reason != ReasonCode::ProtocolError {
-                    connack.encode(Version::V311, &mut last);
-                }
-            }
+            // [MQTT-3.1.4-1] of 3.1.1: a packet that breaks a rule is answered by closing alone; only
+            // reasons that have a return code are told [MQTT-3.2.2-5].
+            Some(3 | 4) if !has_return_code(reason) => {}
+            Some(3 | 4) => connack.encode(Version::V311, &mut last),
             // [MQTT-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
             Some(0..=2) => connack.encode(Version::V311, &mut last),
             Some(_) => connack.encode(Version::V5, &mut last),
@@ -205,6 +210,11 @@ impl Connection {
         }
         self.link.finish(last, Cause::Refused(reason));
     }
+}
+
+/// Whether MQTT 3 has a CONNACK return code for a refusal.
+fn has_return_code(reason: ReasonCode) -> bool {
+    !matches!(reason, ReasonCode::MalformedPacket | ReasonCode::ProtocolError | ReasonCode::PacketTooLarge)
 }
 
 /// Handles the packets of one turn under the lock of the receiving half; false if the connection has ended.
@@ -287,7 +297,7 @@ fn handle(
         Packet::Unsubscribe(unsubscribe) => engine.receive_unsubscribe(turn, attached, &unsubscribe),
         Packet::Pingreq => {
             // [MQTT-3.12.4-1]
-            engine.send(turn, &attached.session, |_, out| pingresp::encode(out));
+            engine.send(turn, &attached.session, |_, out| ping::encode_pingresp(out));
             Ok(())
         }
         Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),

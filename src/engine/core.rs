@@ -35,8 +35,11 @@ pub struct Engine {
     pub(crate) counters: Counters,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) parked: Mutex<VecDeque<Parked>>,
+    #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
     pub(crate) stopping: AtomicBool,
+    /// Whether a look for expired retained messages is due.
+    pub(crate) sweeping: AtomicBool,
     pub(crate) identifiers: AtomicU64,
     pub(crate) started_unix: u64,
 }
@@ -67,6 +70,7 @@ impl Engine {
             parked: Mutex::default(),
             turns: Mutex::default(),
             stopping: AtomicBool::new(false),
+            sweeping: AtomicBool::new(false),
             identifiers: AtomicU64::new(surroundings.seed),
             started_unix: surroundings.started_unix,
             options,

@@ -111,8 +111,7 @@ impl Engine {
             turn.flush_later(session);
         }
         if owed {
-            self.store
-                .record(Record::Owed { client_id: &session.client_id, message: publication.message() });
+            self.store.record(Record::Owed { client_id: &session.client_id, message: publication.message() });
         }
         match outcome {
             Outcome::Sent | Outcome::Queued => turn.counts.messages_delivered += 1,

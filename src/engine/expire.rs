@@ -45,7 +45,10 @@ impl Engine {
 
     fn check_keep_alive(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32) {
         let mut control = session.control.lock();
-        let Some(connected) = control.connected.as_mut().filter(|_| control.epoch == epoch) else {
+        if control.epoch != epoch {
+            return;
+        }
+        let Some(connected) = control.connected.as_mut() else {
             return;
         };
         let deadline = session.last_heard().plus_millis(keep_alive_millis(connected.keep_alive));

@@ -95,7 +95,6 @@ impl Engine {
         let local = Arc::new(Local { sink, filter: filter.as_str().into(), listed: AtomicBool::new(false) });
         let subscriber = Subscriber::Local(Arc::clone(&local));
         self.router.subscribe(filter, &subscriber, options, identifier);
-        turn.counts.subscribed += 1;
         if options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none() {
             let mut found = Vec::new();
             self.retained_for(turn, &filter, &mut found);
@@ -109,11 +108,7 @@ impl Engine {
     }
 
     /// Ends an in-process subscription: no message is pushed by a publish that begins after this returns.
-    pub fn unsubscribe_local(&self, turn: &mut Turn, local: &Arc<Local>) {
-        if let Ok(filter) = TopicFilter::parse(&local.filter)
-            && self.router.unsubscribe(filter, &Subscriber::Local(Arc::clone(local)))
-        {
-            turn.counts.unsubscribed += 1;
-        }
+    pub fn unsubscribe_local(&self, local: &Arc<Local>) {
+        self.unroute(&local.filter, &Subscriber::Local(Arc::clone(local)));
     }
 }

@@ -7,9 +7,6 @@ use crate::config::{QueueOverflow, Settings};
 use crate::session::outbound::Limits;
 use crate::session::queue::{Bounds, Overflow};
 
-/// Packets of a version that states no limit are read up to the protocol's largest, 256 MiB.
-pub const LARGEST_PACKET: u32 = 268_435_455 + 5;
-
 /// The engine's options, fixed for its life. Their meaning is that of the settings of the same name.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each field is the setting of its name, documented in the table of settings")]
@@ -44,42 +41,43 @@ impl Options {
     pub fn new(settings: &Settings) -> Options {
         let s = settings;
         Options {
-            connect_timeout: s.connect_timeout,
-            max_packet_size: s.max_packet_size.min(LARGEST_PACKET),
-            keep_alive_max: s.keep_alive_max,
-            receive_maximum: s.receive_maximum,
-            max_inflight: s.max_inflight,
-            topic_alias_maximum: s.topic_alias_maximum,
-            topic_alias_maximum_outgoing: s.topic_alias_maximum_outgoing,
-            max_topic_levels: s.max_topic_levels as usize,
-            max_topic_length: s.max_topic_length as usize,
-            max_subscriptions_per_client: s.max_subscriptions_per_client as usize,
-            max_client_id_length: s.max_client_id_length as usize,
-            max_qos: QoS::from_u8(s.max_qos).unwrap_or(QoS::ExactlyOnce),
-            retain: s.retain,
-            wildcard_subscriptions: s.wildcard_subscriptions,
-            shared_subscriptions: s.shared_subscriptions,
-            subscription_identifiers: s.subscription_identifiers,
-            allow_empty_client_id: s.allow_empty_client_id,
+            connect_timeout: s.mqtt.connect_timeout,
+            max_packet_size: s.mqtt.max_packet_size,
+            keep_alive_max: u16::try_from(s.mqtt.keep_alive_max.as_secs()).unwrap_or(u16::MAX),
+            receive_maximum: s.mqtt.receive_maximum,
+            max_inflight: s.mqtt.max_inflight,
+            topic_alias_maximum: s.mqtt.topic_alias_maximum,
+            topic_alias_maximum_outgoing: s.mqtt.topic_alias_maximum_outgoing,
+            max_topic_levels: s.mqtt.max_topic_levels,
+            max_topic_length: s.mqtt.max_topic_length,
+            max_subscriptions_per_client: s.mqtt.max_subscriptions_per_client,
+            max_client_id_length: s.mqtt.max_client_id_length,
+            max_qos: QoS::from_u8(s.mqtt.max_qos).unwrap_or(QoS::ExactlyOnce),
+            retain: s.mqtt.retain,
+            wildcard_subscriptions: s.mqtt.wildcard_subscriptions,
+            shared_subscriptions: s.mqtt.shared_subscriptions,
+            subscription_identifiers: s.mqtt.subscription_identifiers,
+            allow_empty_client_id: s.mqtt.allow_empty_client_id,
             max_session_expiry: s
-                .max_session_expiry
+                .session
+                .max_expiry
                 .map_or(u32::MAX, |d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX)),
-            max_sessions: s.max_sessions as usize,
-            retained_messages: s.retained_max_messages as usize,
-            retained_bytes: s.retained_max_bytes,
-            sys_interval: s.sys_interval,
+            max_sessions: s.session.max_sessions,
+            retained_messages: s.retained.max_messages,
+            retained_bytes: s.retained.max_bytes,
+            sys_interval: s.sys.interval,
             limits: Limits {
                 queue: Bounds {
-                    messages: s.max_queued_messages.map_or(usize::MAX, |n| n as usize),
-                    bytes: s.max_queued_bytes.map_or(usize::MAX, |n| n as usize),
-                    overflow: match s.queue_overflow {
+                    messages: s.session.max_queued_messages.unwrap_or(usize::MAX),
+                    bytes: usize::try_from(s.session.max_queued_bytes).unwrap_or(usize::MAX),
+                    overflow: match s.session.queue_overflow {
                         QueueOverflow::DropNewest => Overflow::DropNewest,
                         QueueOverflow::DropOldest => Overflow::DropOldest,
                         QueueOverflow::Disconnect => Overflow::Disconnect,
                     },
                 },
-                outbox_bytes: s.max_outbox_bytes as usize,
-                queue_qos0: s.queue_qos0,
+                outbox_bytes: s.session.max_outbox_bytes,
+                queue_qos0: s.session.queue_qos0,
             },
         }
     }

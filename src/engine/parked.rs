@@ -62,15 +62,17 @@ impl Engine {
     pub fn committed(&self, turn: &mut Turn, ticket: u64) {
         loop {
             let mut parked = self.parked.lock();
-            let Some(next) = parked.pop_front_if(|first| first.ticket <= ticket) else {
+            if parked.front().is_none_or(|first| first.ticket > ticket) {
+                return;
+            }
+            let Some(next) = parked.pop_front() else {
                 return;
             };
             drop(parked);
             let Some(session) = next.session.upgrade() else {
                 continue;
             };
-            let flush =
-                session.outbound.lock().unpark(&mut self.context(turn), next.epoch, &next.packet);
+            let flush = session.outbound.lock().unpark(&mut self.context(turn), next.epoch, &next.packet);
             if flush {
                 turn.flush_later(&session);
             }

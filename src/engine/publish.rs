@@ -1,6 +1,6 @@
 //! PUBLISH: a message comes in, from a client or from the host program.
 
-use crate::codec::acknowledgement::{Ack, AckKind};
+use crate::codec::ack::{Ack, AckKind};
 use crate::codec::packet_id::PacketId;
 use crate::codec::properties::Properties;
 use crate::codec::publish::Publish;
@@ -54,12 +54,12 @@ impl Engine {
         }
         let Inbound { received: unreleased, aliases, unacknowledged, .. } = inbound;
         let topic = self.resolve(aliases, publish)?;
-        if let Some(id) = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce) {
-            if unreleased.contains(&id) {
-                // [MQTT-4.3.3-10]: the message is known, it is only acknowledged again.
-                self.acknowledge(turn, attached, AckKind::Pubrec, id, ReasonCode::Success);
-                return Ok(());
-            }
+        if publish.qos == QoS::ExactlyOnce
+            && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(id))
+        {
+            // [MQTT-4.3.3-10]: the message is known, it is only acknowledged again.
+            self.acknowledge(turn, attached, AckKind::Pubrec, id, ReasonCode::Success);
+            return Ok(());
         }
         let outstanding = unreleased.len() + *unacknowledged as usize;
         if publish.packet_id.is_some() && outstanding >= usize::from(self.options.receive_maximum) {
@@ -108,8 +108,8 @@ impl Engine {
             }
         };
         let name = TopicName::from_validated(name);
-        let too_deep = name.levels().take(self.options.max_topic_levels + 1).count()
-            > self.options.max_topic_levels;
+        let too_deep =
+            name.levels().take(self.options.max_topic_levels + 1).count() > self.options.max_topic_levels;
         if too_deep || name.as_str().len() > self.options.max_topic_length {
             return Err(ReasonCode::TopicNameInvalid);
         }

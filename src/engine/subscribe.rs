@@ -43,7 +43,6 @@ impl Engine {
         }
         for request in subscribe.filters() {
             let granted = self.subscribe_one(
-                turn,
                 attached,
                 &mut control,
                 request.filter,
@@ -67,7 +66,6 @@ impl Engine {
     #[allow(clippy::too_many_arguments, reason = "one entry of the packet, and where its effects go")]
     fn subscribe_one<'f>(
         &self,
-        turn: &mut Turn,
         attached: &Attached,
         control: &mut Control,
         text: &'f str,
@@ -102,7 +100,6 @@ impl Engine {
             Some(old) => *old = held,
             None => {
                 control.subscriptions.push(held);
-                turn.counts.subscribed += 1;
             }
         }
         if control.expiry_interval > 0 {
@@ -110,9 +107,9 @@ impl Engine {
             self.store.record(Record::Subscribed { client_id, filter: text, options, identifier });
         }
         let wants_retained = match requested.retain_handling {
-            RetainHandling::SendAlways => true,            // [MQTT-3.3.1-9]
-            RetainHandling::SendIfNew => !done.replaced,   // [MQTT-3.3.1-10]
-            RetainHandling::DoNotSend => false,            // [MQTT-3.3.1-11]
+            RetainHandling::SendAlways => true,          // [MQTT-3.3.1-9]
+            RetainHandling::SendIfNew => !done.replaced, // [MQTT-3.3.1-10]
+            RetainHandling::DoNotSend => false,          // [MQTT-3.3.1-11]
         };
         // Shared subscriptions get no retained messages.
         if wants_retained && filter.group().is_none() {

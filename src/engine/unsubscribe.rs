@@ -35,7 +35,7 @@ impl Engine {
             let reason = match at {
                 Some(at) => {
                     let held = control.subscriptions.swap_remove(at);
-                    self.unroute(turn, &held.filter, &subscriber);
+                    self.unroute(&held.filter, &subscriber);
                     if control.expiry_interval > 0 {
                         let client_id = &attached.session.client_id;
                         self.store.record(Record::Unsubscribed { client_id, filter: text });
@@ -59,11 +59,9 @@ impl Engine {
     }
 
     /// Takes a subscription out of the routing table.
-    pub(crate) fn unroute(&self, turn: &mut Turn, filter: &str, subscriber: &Subscriber) {
-        if let Ok(filter) = TopicFilter::parse(filter)
-            && self.router.unsubscribe(filter, subscriber)
-        {
-            turn.counts.unsubscribed += 1;
+    pub(crate) fn unroute(&self, filter: &str, subscriber: &Subscriber) {
+        if let Ok(filter) = TopicFilter::parse(filter) {
+            self.router.unsubscribe(filter, subscriber);
         }
     }
 }

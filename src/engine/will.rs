@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::codec::connect;
+use crate::codec::topic::TopicName;
 use crate::engine::core::Engine;
 use crate::engine::subscriber::Publisher;
 use crate::engine::turn::Turn;
@@ -51,6 +52,8 @@ impl Engine {
         if let Some(seconds) = will.expiry {
             publication.expires_at = turn.now.plus_secs(u64::from(seconds));
         }
-        self.publish(turn, Publisher::Broker, &mut publication);
+        if let Ok(topic) = TopicName::parse(message.topic()) {
+            self.publish(turn, Publisher::Broker, topic, &mut publication);
+        }
     }
 }

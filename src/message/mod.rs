@@ -1,7 +1,7 @@
 //! Floor 2: the application message, immutable and shared.
 
-mod stored;
 mod publication;
+mod stored;
 
-pub use stored::{Message, SharedMessage};
 pub use publication::{Frame, Publication, SHARE_FROM};
+pub use stored::{Message, SharedMessage};

@@ -167,7 +167,11 @@ mod tests {
     fn only_large_payloads_are_shared() {
         let small = vec![0; SHARE_FROM - 1];
         let large = vec![0; SHARE_FROM];
-        assert!(Publication::new(b"t", &small, QoS::AtMostOnce, false, Time::ZERO).shared_payload().is_none());
-        assert!(Publication::new(b"t", &large, QoS::AtMostOnce, false, Time::ZERO).shared_payload().is_some());
+        assert!(
+            Publication::new(b"t", &small, QoS::AtMostOnce, false, Time::ZERO).shared_payload().is_none()
+        );
+        assert!(
+            Publication::new(b"t", &large, QoS::AtMostOnce, false, Time::ZERO).shared_payload().is_some()
+        );
     }
 }

@@ -70,6 +70,7 @@ impl Message {
     }
 
     /// A message whose parts are slices of `owner`, without a copy; `None` if one of them is not.
+    #[allow(clippy::too_many_arguments, reason = "the fields of a message, and the buffer they are in")]
     pub fn sharing(
         owner: &Bytes,
         topic: &[u8],
@@ -199,16 +200,8 @@ mod tests {
     fn a_foreign_slice_is_not_shared() {
         let owner = Bytes::from(vec![1, 2, 3]);
         let other = vec![0u8; 64];
-        let made = Message::sharing(
-            &owner,
-            &other[60..],
-            &[],
-            &[],
-            QoS::AtMostOnce,
-            false,
-            Time::ZERO,
-            Time::NEVER,
-        );
+        let made =
+            Message::sharing(&owner, &other[60..], &[], &[], QoS::AtMostOnce, false, Time::ZERO, Time::NEVER);
         assert!(made.is_none());
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::codec::acknowledgement::{Ack, AckKind};
+use crate::codec::ack::{Ack, AckKind};
 use crate::codec::packet_id::PacketId;
+use crate::codec::properties::PropertyWriter;
 use crate::codec::publish;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
@@ -19,6 +20,9 @@ use crate::session::pool::Pool;
 use crate::session::queue::{Bounds, Queue, Queued};
 use crate::stats::{Counts, DropReason};
 use crate::time::Time;
+
+/// Bytes of an encoded Topic Alias property.
+const TOPIC_ALIAS_LEN: usize = 3;
 
 /// The bounds of the sending half, equal for all sessions.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +82,8 @@ pub struct Grant {
     pub maximum_packet_size: u32,
     /// Topic aliases that may be sent.
     pub topic_alias_maximum: u16,
+    /// Whether the session outlives the connection, so that what it is owed is recorded.
+    pub persistent: bool,
 }
 
 /// What an acknowledgement meant.
@@ -117,6 +123,8 @@ pub struct Outbound {
     parked: u32,
     /// Application messages sent.
     sent_messages: u64,
+    /// Why the connection is to be ended by its own task.
+    doom: Option<Cause>,
 }
 
 impl Default for Outbound {
@@ -126,6 +134,7 @@ impl Default for Outbound {
             receive_maximum: 0,
             maximum_packet_size: u32::MAX,
             topic_alias_maximum: 0,
+            persistent: false,
         };
         Outbound {
             link: None,
@@ -139,6 +148,7 @@ impl Default for Outbound {
             orphans: Vec::new(),
             parked: 0,
             sent_messages: 0,
+            doom: None,
         }
     }
 }
@@ -162,6 +172,24 @@ impl Outbound {
     /// The version of the attached, or the last, connection.
     pub fn version(&self) -> Version {
         self.grant.version
+    }
+
+    /// Whether the session outlives its connection.
+    pub fn is_persistent(&self) -> bool {
+        self.grant.persistent
+    }
+
+    /// Has the connection's task end the connection for `cause`.
+    pub fn doom(&mut self, cause: Cause) {
+        if let Some(link) = &self.link {
+            self.doom = Some(cause);
+            link.wake();
+        }
+    }
+
+    /// Why the connection is to be ended, if it is, with its number.
+    pub fn take_doom(&mut self) -> Option<(u32, Cause)> {
+        Some((self.epoch, self.doom.take()?))
     }
 
     /// Messages that wait in the queue.
@@ -193,6 +221,7 @@ impl Outbound {
         self.aliases = AliasesOut::new(grant.topic_alias_maximum);
         self.inflight.restart();
         self.parked = 0;
+        self.doom = None;
     }
 
     /// Detaches the connection and ends it: `encode` writes the last packet behind what waits.
@@ -444,8 +473,7 @@ impl Outbound {
                 return false;
             }
             let mut publication = Publication::of(&pending.message);
-            let terms =
-                Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
+            let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
             // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
             if self.transmit(cx, &mut publication, &terms, Some(id), true) {
                 self.inflight.mark_sent();
@@ -474,8 +502,7 @@ impl Outbound {
                 return;
             };
             let mut publication = Publication::of(&pending.message);
-            let terms =
-                Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
+            let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
             let sent = match needs_quota {
                 true => self.begin(cx, &mut publication, &terms) == Outcome::Sent,
                 false => self.transmit(cx, &mut publication, &terms, None, false),
@@ -545,19 +572,21 @@ impl Outbound {
         dup: bool,
     ) -> bool {
         let version = self.grant.version;
-        let mut own: SmallVec<[u8; 32]> = SmallVec::new();
+        let mut own = Vec::new();
         let mut topic = publication.topic;
         let mut spans: SmallVec<[&[u8]; 4]> = SmallVec::new();
         if version.is_v5() {
+            own = cx.pool.take();
+            let mut writer = PropertyWriter::new(&mut own);
             if let Some(seconds) = publication.expiry_interval(cx.now) {
-                publish::put_message_expiry_interval(&mut own, seconds);
+                writer.message_expiry_interval(seconds); // [MQTT-3.3.2-6]
             }
             for identifier in terms.identifiers {
-                publish::put_subscription_identifier(&mut own, *identifier);
+                writer.subscription_identifier(*identifier); // [MQTT-3.3.4-3]
             }
         }
         let properties = if version.is_v5() { own.len() + publication.properties_len() } else { 0 };
-        let alias_room = if self.aliases.is_active() { publish::TOPIC_ALIAS_LEN } else { 0 };
+        let alias_room = if self.aliases.is_active() { TOPIC_ALIAS_LEN } else { 0 };
         let size = publish::encoded_len(
             version,
             topic.len(),
@@ -571,9 +600,11 @@ impl Outbound {
         if self.aliases.is_active() {
             match self.aliases.name(topic) {
                 Naming::Name => {}
-                Naming::Introduce(alias) => publish::put_topic_alias(&mut own, alias),
+                Naming::Introduce(alias) => {
+                    PropertyWriter::new(&mut own).topic_alias(alias);
+                }
                 Naming::Alias(alias) => {
-                    publish::put_topic_alias(&mut own, alias);
+                    PropertyWriter::new(&mut own).topic_alias(alias);
                     topic = &[];
                 }
             }
@@ -599,6 +630,8 @@ impl Outbound {
             );
             out.extend_from_slice(copied);
         });
+        drop(spans);
+        cx.pool.put(own);
         true
     }
 }

@@ -172,7 +172,7 @@ impl Outbox {
 
     /// Whether the caller has to see to it that this outbox is flushed; true once until it is.
     pub fn list_for_flush(&mut self) -> bool {
-        let must = self.state == State::Idle && !self.listed && self.tail.len() > 0;
+        let must = self.state == State::Idle && !self.listed && !self.tail.is_empty();
         self.listed |= must;
         must
     }

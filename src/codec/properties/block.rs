@@ -44,6 +44,14 @@ impl<'a> Properties<'a> {
         Ok(Properties(bytes))
     }
 
+    /// The properties that `bytes` encode, which come from checked properties or from a [`PropertyWriter`].
+    ///
+    /// [`PropertyWriter`]: crate::codec::properties::PropertyWriter
+    #[inline]
+    pub(crate) const fn from_validated(bytes: &'a [u8]) -> Properties<'a> {
+        Properties(bytes)
+    }
+
     /// The encoded bytes, without the Property Length.
     #[inline]
     pub const fn raw(self) -> &'a [u8] {
