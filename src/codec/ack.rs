@@ -95,3 +95,105 @@ impl<'a> Ack<'a> {
         Ok(Ack { packet_id, reason, properties })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ack, AckKind};
+    use crate::codec::packet::Packet;
+    use crate::codec::properties::Properties;
+    use crate::codec::reason::ReasonCode;
+    use crate::codec::testing::{
+        ALL_VERSIONS, V3, assert_cut_is_malformed, assert_golden, assert_refused, decode_bytes, encode, id,
+    };
+    use crate::codec::version::Version;
+
+    const KINDS: [AckKind; 4] = [AckKind::Puback, AckKind::Pubrec, AckKind::Pubrel, AckKind::Pubcomp];
+
+    fn packet(kind: AckKind, ack: Ack<'_>) -> Packet<'_> {
+        match kind {
+            AckKind::Puback => Packet::Puback(ack),
+            AckKind::Pubrec => Packet::Pubrec(ack),
+            AckKind::Pubrel => Packet::Pubrel(ack),
+            AckKind::Pubcomp => Packet::Pubcomp(ack),
+        }
+    }
+
+    #[test]
+    fn success_is_four_bytes_in_every_version() {
+        for version in ALL_VERSIONS {
+            for (kind, first) in KINDS.into_iter().zip([0x40, 0x50, 0x62, 0x70]) {
+                assert_golden(version, &[first, 2, 0x12, 0x34], &packet(kind, Ack::success(id(0x1234))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_reason_and_properties_make_it_longer_in_mqtt_5() {
+        let not_found = Ack { reason: ReasonCode::PacketIdentifierNotFound, ..Ack::success(id(1)) };
+        assert_golden(Version::V5, &[0x62, 3, 0, 1, 0x92], &Packet::Pubrel(not_found));
+        assert_golden(Version::V5, &[0x70, 3, 0, 1, 0x92], &Packet::Pubcomp(not_found));
+        let properties = Properties::from_encoded(b"\x1f\x00\x01x").unwrap();
+        let explained = Ack { reason: ReasonCode::QuotaExceeded, properties, ..Ack::success(id(1)) };
+        assert_golden(Version::V5, b"\x40\x08\x00\x01\x97\x04\x1f\x00\x01x", &Packet::Puback(explained));
+        let friendly = Ack { properties, ..Ack::success(id(1)) };
+        assert_golden(Version::V5, b"\x50\x08\x00\x01\x00\x04\x1f\x00\x01x", &Packet::Pubrec(friendly));
+        for version in V3 {
+            assert_eq!(encode(&Packet::Puback(explained), version), [0x40, 2, 0, 1]);
+        }
+    }
+
+    #[test]
+    fn the_long_forms_of_success_are_read() {
+        let success = Ok(Packet::Puback(Ack::success(id(1))));
+        assert_eq!(decode_bytes(&[0x40, 3, 0, 1, 0], Version::V5), success);
+        assert_eq!(decode_bytes(&[0x40, 4, 0, 1, 0, 0], Version::V5), success);
+    }
+
+    #[test]
+    fn what_is_no_acknowledgement_is_refused() {
+        for first in [0x40, 0x50, 0x62, 0x70] {
+            for version in ALL_VERSIONS {
+                assert_refused(version, &[first, 2, 0, 0], ReasonCode::MalformedPacket); // [MQTT-2.2.1-3]
+                assert_refused(version, &[first ^ 0x01, 2, 0, 1], ReasonCode::MalformedPacket);
+                assert_refused(version, &[first ^ 0x02, 2, 0, 1], ReasonCode::MalformedPacket);
+                assert_cut_is_malformed(version, &[first, 2, 0, 1], 0);
+            }
+            for version in V3 {
+                assert_refused(version, &[first, 3, 0, 1, 0], ReasonCode::MalformedPacket);
+            }
+            let cases: [(&[u8], ReasonCode); 6] = [
+                (&[first, 3, 0, 1, 0xFF], ReasonCode::MalformedPacket),
+                (&[first, 3, 0, 1, 0x8D], ReasonCode::ProtocolError),
+                (&[first, 4, 0, 1, 0, 1], ReasonCode::MalformedPacket),
+                (&[first, 5, 0, 1, 0, 0, 0], ReasonCode::MalformedPacket),
+                (&[first, 6, 0, 1, 0, 2, 0x01, 1], ReasonCode::MalformedPacket),
+                (&[first, 12, 0, 1, 0, 8, 0x1F, 0, 1, b'x', 0x1F, 0, 1, b'y'], ReasonCode::ProtocolError),
+            ];
+            for (bytes, reason) in cases {
+                assert_refused(Version::V5, bytes, reason);
+            }
+        }
+    }
+
+    #[test]
+    fn the_reasons_are_those_of_tables_3_4_to_3_7() {
+        for first in [0x40, 0x50, 0x62, 0x70] {
+            let allowed: Vec<u8> = (0..=255)
+                .filter(|&code| decode_bytes(&[first, 3, 0, 1, code], Version::V5).is_ok())
+                .collect();
+            let expected: &[u8] = if first < 0x60 {
+                &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]
+            } else {
+                &[0x00, 0x92]
+            };
+            assert_eq!(allowed, expected, "{first:#04x}");
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_marks_a_repeated_pubrel_with_dup() {
+        let pubrel = Ok(Packet::Pubrel(Ack::success(id(1))));
+        assert_eq!(decode_bytes(&[0x6A, 2, 0, 1], Version::V31), pubrel);
+        assert_refused(Version::V311, &[0x6A, 2, 0, 1], ReasonCode::MalformedPacket);
+    }
+}

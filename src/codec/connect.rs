@@ -218,3 +218,224 @@ fn read_will<'a>(reader: &mut Reader<'a>, flags: u8, version: Version) -> Result
     let qos = QoS::from_u8((flags & WILL_QOS) >> 3).unwrap_or_default();
     Ok(Will { topic, payload, qos, retain: flags & WILL_RETAIN != 0, properties })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Connect, Will, peek_version};
+    use crate::codec::packet::Packet;
+    use crate::codec::properties::Properties;
+    use crate::codec::qos::QoS;
+    use crate::codec::reason::ReasonCode;
+    use crate::codec::testing::{
+        ALL_VERSIONS, assert_cut_is_malformed, assert_golden, assert_refused, decode_bytes,
+    };
+    use crate::codec::topic::TopicName;
+    use crate::codec::version::Version;
+
+    const PLAIN: Connect<'_> = Connect {
+        version: Version::V311,
+        clean_start: true,
+        keep_alive: 60,
+        client_id: "a",
+        will: None,
+        username: None,
+        password: None,
+        properties: Properties::EMPTY,
+    };
+
+    const PLAIN_V31: &[u8] = b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a";
+    const PLAIN_V311: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
+    const PLAIN_V5: &[u8] = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01a";
+    const FULL_V311: &[u8] =
+        b"\x10\x1b\x00\x04MQTT\x04\xf4\x00\x00\x00\x01c\x00\x02w/\x00\x02\xff\x00\x00\x01u\x00\x01\xfe";
+    const FULL_V5: &[u8] = b"\x10\x25\x00\x04MQTT\x05\xec\x00\x0a\x05\x11\x00\x00\x00\x05\x00\x01c\x05\x18\x00\x00\x00\x07\x00\x01w\x00\x01p\x00\x01u\x00\x01\xfe";
+
+    fn full(version: Version) -> Connect<'static> {
+        let topic = TopicName::parse("w/").unwrap();
+        let will = Will {
+            topic,
+            payload: &[0xFF, 0],
+            qos: QoS::ExactlyOnce,
+            retain: true,
+            properties: Properties::EMPTY,
+        };
+        Connect {
+            version,
+            clean_start: false,
+            keep_alive: 0,
+            client_id: "c",
+            will: Some(will),
+            username: Some("u"),
+            password: Some(&[0xFE]),
+            ..PLAIN
+        }
+    }
+
+    /// `bytes` with the byte at `position` replaced.
+    fn altered(bytes: &[u8], position: usize, byte: u8) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        bytes[position] = byte;
+        bytes
+    }
+
+    #[test]
+    fn golden_bytes_of_every_version() {
+        // The version of the connection is not known yet, and does not matter.
+        for version in ALL_VERSIONS {
+            assert_golden(version, PLAIN_V31, &Packet::Connect(Connect { version: Version::V31, ..PLAIN }));
+            assert_golden(version, PLAIN_V311, &Packet::Connect(PLAIN));
+            assert_golden(version, PLAIN_V5, &Packet::Connect(Connect { version: Version::V5, ..PLAIN }));
+            assert_golden(version, FULL_V311, &Packet::Connect(full(Version::V311)));
+        }
+    }
+
+    #[test]
+    fn a_connect_of_mqtt_5_carries_properties_and_will_properties() {
+        let will = Will {
+            topic: TopicName::parse("w").unwrap(),
+            payload: b"p",
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: Properties::from_encoded(&[0x18, 0, 0, 0, 7]).unwrap(),
+        };
+        let connect = Connect {
+            keep_alive: 10,
+            clean_start: false,
+            will: Some(will),
+            properties: Properties::from_encoded(&[0x11, 0, 0, 0, 5]).unwrap(),
+            ..full(Version::V5)
+        };
+        assert_golden(Version::V5, FULL_V5, &Packet::Connect(connect));
+        assert_eq!(connect.properties.session_expiry_interval(), Some(5));
+        assert_eq!(will.properties.will_delay_interval(), Some(7));
+    }
+
+    #[test]
+    fn a_connect_cut_short_or_too_long_is_malformed() {
+        for bytes in [PLAIN_V31, PLAIN_V311, PLAIN_V5, FULL_V311, FULL_V5] {
+            assert_cut_is_malformed(Version::V311, bytes, 0);
+            let mut longer = altered(bytes, 1, bytes[1] + 1);
+            longer.push(0);
+            assert_refused(Version::V311, &longer, ReasonCode::MalformedPacket);
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_2_2_other_names_and_levels_are_unsupported() {
+        let cases: [&[u8]; 7] = [
+            b"\x10\x0d\x00\x04MQTT\x03\x02\x00\x3c\x00\x01a",
+            b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x3c\x00\x01a",
+            b"\x10\x0d\x00\x04MQTT\x84\x02\x00\x3c\x00\x01a",
+            b"\x10\x0d\x00\x04mqtt\x04\x02\x00\x3c\x00\x01a",
+            b"\x10\x0f\x00\x06MQIsdp\x04\x02\x00\x3c\x00\x01a",
+            b"\x10\x0a\x00\x01M\x04\x02\x00\x3c\x00\x01a",
+            b"\x10\x07\x00\x04MQTT\x06",
+        ];
+        for bytes in cases {
+            assert_refused(Version::V311, bytes, ReasonCode::UnsupportedProtocolVersion);
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_2_3_the_reserved_flag_is_0_since_3_1_1() {
+        assert_refused(Version::V311, &altered(PLAIN_V311, 9, 0x03), ReasonCode::MalformedPacket);
+        assert_refused(Version::V5, &altered(PLAIN_V5, 9, 0x03), ReasonCode::MalformedPacket);
+        assert!(decode_bytes(&altered(PLAIN_V31, 11, 0x03), Version::V31).is_ok());
+    }
+
+    #[test]
+    fn mqtt_3_1_2_11_will_qos_and_retain_need_the_will_flag() {
+        for flags in [0x0A, 0x12, 0x1A, 0x22] {
+            assert_refused(Version::V311, &altered(PLAIN_V311, 9, flags), ReasonCode::MalformedPacket);
+            assert_refused(Version::V5, &altered(PLAIN_V5, 9, flags), ReasonCode::MalformedPacket);
+            assert!(decode_bytes(&altered(PLAIN_V31, 11, flags), Version::V31).is_ok());
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_2_12_the_will_qos_is_not_3() {
+        assert_refused(Version::V311, &altered(FULL_V311, 9, 0xFC), ReasonCode::MalformedPacket);
+        assert_refused(Version::V5, &altered(FULL_V5, 9, 0xFC), ReasonCode::MalformedPacket);
+    }
+
+    #[test]
+    fn mqtt_3_1_2_22_a_password_without_a_user_name_needs_mqtt_5() {
+        let v311 = b"\x10\x10\x00\x04MQTT\x04\x42\x00\x3c\x00\x01a\x00\x01p";
+        assert_refused(Version::V311, v311, ReasonCode::MalformedPacket);
+        let v5 = b"\x10\x11\x00\x04MQTT\x05\x42\x00\x3c\x00\x00\x01a\x00\x01p";
+        let connect = Connect { version: Version::V5, password: Some(b"p"), ..PLAIN };
+        assert_golden(Version::V5, v5, &Packet::Connect(connect));
+    }
+
+    #[test]
+    fn in_mqtt_3_1_the_length_takes_precedence_over_the_user_name_flag() {
+        let bytes = altered(PLAIN_V31, 11, 0xC2);
+        let connect = Connect { version: Version::V31, ..PLAIN };
+        assert_eq!(decode_bytes(&bytes, Version::V31), Ok(Packet::Connect(connect)));
+    }
+
+    #[test]
+    fn strings_that_are_no_strings_are_malformed() {
+        for byte in [0x00, 0xFF] {
+            assert_refused(Version::V311, &altered(PLAIN_V311, 14, byte), ReasonCode::MalformedPacket);
+            // The will topic, then the user name.
+            assert_refused(Version::V311, &altered(FULL_V311, 17, byte), ReasonCode::MalformedPacket);
+            assert_refused(Version::V311, &altered(FULL_V311, 25, byte), ReasonCode::MalformedPacket);
+        }
+    }
+
+    #[test]
+    fn a_will_topic_with_a_wildcard_is_no_topic_name() {
+        assert_refused(Version::V311, &altered(FULL_V311, 17, b'#'), ReasonCode::TopicNameInvalid);
+        let empty = b"\x10\x11\x00\x04MQTT\x04\x06\x00\x3c\x00\x01a\x00\x00\x00\x00";
+        assert_refused(Version::V311, empty, ReasonCode::TopicNameInvalid);
+    }
+
+    #[test]
+    fn properties_are_those_of_a_connect_and_of_a_will() {
+        let with_properties = |properties: &[u8]| {
+            let mut bytes = b"\x10\x00\x00\x04MQTT\x05\x02\x00\x3c".to_vec();
+            bytes.push(properties.len() as u8);
+            bytes.extend_from_slice(properties);
+            bytes.extend_from_slice(b"\x00\x01a");
+            bytes[1] = (bytes.len() - 2) as u8;
+            bytes
+        };
+        let cases: [(&[u8], ReasonCode); 7] = [
+            (&[0x18, 0, 0, 0, 7], ReasonCode::MalformedPacket),
+            (&[0x23, 0, 1], ReasonCode::MalformedPacket),
+            (&[0x7F], ReasonCode::MalformedPacket),
+            (&[0x21, 0, 0], ReasonCode::ProtocolError),
+            (&[0x17, 2], ReasonCode::ProtocolError),
+            (&[0x17, 1, 0x17, 1], ReasonCode::ProtocolError),
+            (&[0x16, 0, 1, 9], ReasonCode::ProtocolError),
+        ];
+        for (properties, reason) in cases {
+            assert_refused(Version::V5, &with_properties(properties), reason);
+        }
+        assert!(decode_bytes(&with_properties(&[0x15, 0, 1, b'm', 0x16, 0, 1, 9]), Version::V5).is_ok());
+        // The will carries a session expiry interval.
+        assert_refused(Version::V5, &altered(FULL_V5, 22, 0x11), ReasonCode::MalformedPacket);
+    }
+
+    #[test]
+    fn the_flags_of_the_fixed_header_are_0() {
+        assert_refused(Version::V311, &altered(PLAIN_V311, 0, 0x12), ReasonCode::MalformedPacket);
+    }
+
+    #[test]
+    fn the_level_is_seen_where_the_name_is_legible() {
+        assert_eq!(peek_version(b"\x00\x04MQTT\x07garbage"), Some(7));
+        assert_eq!(peek_version(b"\x00\x06MQIsdp\x03"), Some(3));
+        for body in [&b"\x00\x04MQTT"[..], b"\x00\x04HTTP\x05", b"\x00", b""] {
+            assert_eq!(peek_version(body), None);
+        }
+    }
+
+    #[test]
+    fn the_debug_text_does_not_hold_the_password() {
+        let connect = Connect { username: Some("u"), password: Some(b"secret"), ..PLAIN };
+        let text = format!("{connect:?}");
+        assert!(text.contains("username: Some(\"u\"), password: Some(\"...\")"), "{text}");
+    }
+}

@@ -21,3 +21,8 @@ pub mod unsuback;
 pub mod unsubscribe;
 pub mod version;
 mod wire;
+
+#[cfg(test)]
+mod proptests;
+#[cfg(test)]
+mod testing;

@@ -173,3 +173,55 @@ fn check_shortest(frame: &Frame<'_>) -> Result<(), DecodeError> {
         Err(DecodeError::malformed("the remaining length is longer than it needs to be")) // [MQTT-1.5.5-1]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Packet;
+    use crate::codec::reason::ReasonCode;
+    use crate::codec::testing::{ALL_VERSIONS, V3, assert_golden, assert_refused, decode_bytes};
+    use crate::codec::version::Version;
+
+    #[test]
+    fn pings_are_two_bytes() {
+        for version in ALL_VERSIONS {
+            assert_golden(version, &[0xC0, 0], &Packet::Pingreq);
+            assert_golden(version, &[0xD0, 0], &Packet::Pingresp);
+            for bytes in [&[0xC0, 1, 0][..], &[0xD0, 1, 0], &[0xC1, 0], &[0xD8, 0]] {
+                assert_refused(version, bytes, ReasonCode::MalformedPacket);
+            }
+        }
+    }
+
+    #[test]
+    fn mqtt_2_1_3_1_type_0_is_no_packet() {
+        for version in ALL_VERSIONS {
+            assert_refused(version, &[0x00, 0], ReasonCode::MalformedPacket);
+        }
+    }
+
+    #[test]
+    fn mqtt_1_5_5_1_the_remaining_length_is_the_shortest_in_mqtt_5() {
+        assert_refused(Version::V5, &[0xC0, 0x80, 0], ReasonCode::MalformedPacket);
+        assert_refused(Version::V5, b"\x30\x84\x00\x00\x01a\x00", ReasonCode::MalformedPacket);
+        // A CONNECT says itself that it is one of MQTT 5.
+        let connect = b"\x10\x8e\x00\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01a";
+        assert_refused(Version::V311, connect, ReasonCode::MalformedPacket);
+        for version in V3 {
+            assert_eq!(decode_bytes(&[0xC0, 0x80, 0], version), Ok(Packet::Pingreq));
+        }
+    }
+
+    #[test]
+    fn a_packet_knows_its_name() {
+        let cases: [(&[u8], &str); 5] = [
+            (&[0xC0, 0], "PINGREQ"),
+            (&[0xE0, 0], "DISCONNECT"),
+            (&[0x40, 2, 0, 1], "PUBACK"),
+            (&[0x20, 3, 0, 0, 0], "CONNACK"),
+            (b"\x30\x04\x00\x01a\x00", "PUBLISH"),
+        ];
+        for (bytes, name) in cases {
+            assert_eq!(decode_bytes(bytes, Version::V5).unwrap().name(), name);
+        }
+    }
+}

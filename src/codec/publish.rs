@@ -176,3 +176,149 @@ fn no_topic(version: Version) -> DecodeError {
         DecodeError::new(ReasonCode::TopicNameInvalid, "the topic name is empty") // [MQTT-4.7.3-1]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Publish, encode_header, encoded_len};
+    use crate::codec::packet::Packet;
+    use crate::codec::properties::Properties;
+    use crate::codec::qos::QoS;
+    use crate::codec::reason::ReasonCode;
+    use crate::codec::testing::{
+        ALL_VERSIONS, V3, assert_cut_is_malformed, assert_golden, assert_refused, decode_bytes, encode, id,
+    };
+    use crate::codec::version::Version;
+
+    const HELLO: Publish<'_> = Publish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic: "chat",
+        packet_id: None,
+        properties: Properties::EMPTY,
+        payload: b"hi",
+    };
+
+    #[test]
+    fn golden_bytes_of_every_version() {
+        let again =
+            Publish { dup: true, qos: QoS::AtLeastOnce, retain: true, packet_id: Some(id(0x1234)), ..HELLO };
+        let empty = Publish { qos: QoS::ExactlyOnce, packet_id: Some(id(1)), payload: b"", ..HELLO };
+        for version in V3 {
+            assert_golden(version, b"\x30\x08\x00\x04chathi", &Packet::Publish(HELLO));
+            assert_golden(version, b"\x3b\x0a\x00\x04chat\x12\x34hi", &Packet::Publish(again));
+            assert_golden(version, b"\x34\x08\x00\x04chat\x00\x01", &Packet::Publish(empty));
+        }
+        assert_golden(Version::V5, b"\x30\x09\x00\x04chat\x00hi", &Packet::Publish(HELLO));
+        assert_golden(Version::V5, b"\x3b\x0b\x00\x04chat\x12\x34\x00hi", &Packet::Publish(again));
+        let properties = Properties::from_encoded(&[0x01, 1, 0x23, 0, 9]).unwrap();
+        let aliased = Publish { topic: "", properties, ..HELLO };
+        assert_golden(Version::V5, b"\x30\x0a\x00\x00\x05\x01\x01\x23\x00\x09hi", &Packet::Publish(aliased));
+    }
+
+    #[test]
+    fn a_payload_may_be_any_bytes_and_large() {
+        let payload = vec![0xFF; 200_000];
+        for version in ALL_VERSIONS {
+            let large = Publish { payload: &payload, ..HELLO };
+            let bytes = encode(&Packet::Publish(large), version);
+            assert_eq!(decode_bytes(&bytes, version), Ok(Packet::Publish(large)));
+            assert_eq!(bytes.len(), encoded_len(version, 4, false, 0, payload.len()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_publish_is_refused_in_every_version() {
+        let cases: [(&[u8], ReasonCode); 8] = [
+            (b"\x36\x09\x00\x04chat\x00\x01\x00", ReasonCode::MalformedPacket), // [MQTT-3.3.1-4]
+            (b"\x38\x09\x00\x04chat\x00hi", ReasonCode::MalformedPacket),       // [MQTT-3.3.1-2]
+            (b"\x32\x09\x00\x04chat\x00\x00\x00", ReasonCode::MalformedPacket), // [MQTT-2.2.1-3]
+            (b"\x30\x05\x00\x02\xc3\x28\x00", ReasonCode::MalformedPacket),     // [MQTT-3.3.2-1]
+            (b"\x30\x05\x00\x02a\x00\x00", ReasonCode::MalformedPacket),        // [MQTT-1.5.4-2]
+            (b"\x30\x05\x00\x02a+\x00", ReasonCode::TopicNameInvalid),          // [MQTT-3.3.2-2]
+            (b"\x30\x05\x00\x02#/\x00", ReasonCode::TopicNameInvalid),
+            (b"\x30\x05\x00\x03a/+", ReasonCode::TopicNameInvalid),
+        ];
+        for version in ALL_VERSIONS {
+            for (bytes, reason) in cases {
+                assert_refused(version, bytes, reason);
+            }
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_3_1_an_empty_topic_needs_an_alias() {
+        for version in V3 {
+            assert_refused(version, b"\x30\x04\x00\x00hi", ReasonCode::TopicNameInvalid);
+        }
+        assert_refused(Version::V5, b"\x30\x05\x00\x00\x00hi", ReasonCode::ProtocolError);
+        assert_refused(Version::V5, b"\x30\x07\x00\x00\x02\x01\x00hi", ReasonCode::ProtocolError);
+    }
+
+    #[test]
+    fn a_publish_cut_short_is_malformed() {
+        assert_cut_is_malformed(Version::V311, b"\x32\x08\x00\x04chat\x00\x01", 0);
+        assert_cut_is_malformed(Version::V5, b"\x32\x0c\x00\x04chat\x00\x01\x03\x23\x00\x09", 0);
+        // The property length reaches behind the end.
+        assert_refused(Version::V5, b"\x30\x07\x00\x04chat\x01", ReasonCode::MalformedPacket);
+        assert_refused(Version::V5, b"\x30\x08\x00\x04chat\x80\x00", ReasonCode::MalformedPacket);
+    }
+
+    #[test]
+    fn properties_are_those_of_a_publish() {
+        let cases: [(&[u8], ReasonCode); 6] = [
+            (b"\x30\x09\x00\x01a\x05\x11\x00\x00\x00\x01", ReasonCode::MalformedPacket),
+            (b"\x30\x07\x00\x01a\x03\x23\x00\x00", ReasonCode::TopicAliasInvalid),
+            (b"\x30\x06\x00\x01a\x02\x01\x02", ReasonCode::ProtocolError),
+            (b"\x30\x06\x00\x01a\x02\x0b\x00", ReasonCode::ProtocolError),
+            (b"\x30\x08\x00\x01a\x04\x08\x00\x01#", ReasonCode::ProtocolError),
+            (b"\x30\x0a\x00\x01a\x06\x23\x00\x01\x23\x00\x01", ReasonCode::ProtocolError),
+        ];
+        for (bytes, reason) in cases {
+            assert_refused(Version::V5, bytes, reason);
+        }
+        // A server says to which subscriptions the message belongs.
+        let Ok(Packet::Publish(publish)) =
+            decode_bytes(b"\x30\x08\x00\x01a\x04\x0b\x01\x0b\x02", Version::V5)
+        else {
+            panic!("two subscription identifiers")
+        };
+        assert!(publish.properties.subscription_identifiers().eq([1, 2]));
+    }
+
+    #[test]
+    fn a_header_joins_its_spans_and_its_length_is_told() {
+        let spans: [&[u8]; 2] = [&[0x01, 1], &[0x23, 0, 9]];
+        for version in ALL_VERSIONS {
+            for payload_len in [0, 100, 127, 128, 20_000] {
+                let payload = vec![7; payload_len];
+                let mut out = Vec::new();
+                let id = Some(id(7));
+                encode_header(
+                    &mut out,
+                    version,
+                    false,
+                    QoS::AtLeastOnce,
+                    true,
+                    b"chat",
+                    id,
+                    &spans,
+                    payload_len,
+                );
+                out.extend_from_slice(&payload);
+                assert_eq!(out.len(), encoded_len(version, 4, true, 5, payload_len));
+                let Ok(Packet::Publish(publish)) = decode_bytes(&out, version) else { panic!("{out:02x?}") };
+                assert_eq!(publish.properties.topic_alias(), version.is_v5().then_some(9));
+                assert_eq!((publish.packet_id, publish.payload), (id, &payload[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn mqtt_2_2_1_2_identifier_and_qos_agree() {
+        let with_id = Publish { packet_id: Some(id(5)), ..HELLO };
+        assert_eq!(encode(&Packet::Publish(with_id), Version::V311), b"\x30\x08\x00\x04chathi");
+        let without_id = Publish { dup: true, qos: QoS::AtLeastOnce, ..HELLO };
+        assert_eq!(encode(&Packet::Publish(without_id), Version::V311), b"\x30\x08\x00\x04chathi");
+    }
+}

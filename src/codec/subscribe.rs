@@ -190,3 +190,135 @@ fn check_requests(requests: &[u8], version: Version) -> Result<(), DecodeError> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{RetainHandling, Subscribe, SubscriptionOptions, SubscriptionRequest};
+    use crate::codec::packet::Packet;
+    use crate::codec::properties::Properties;
+    use crate::codec::qos::QoS;
+    use crate::codec::reason::ReasonCode;
+    use crate::codec::testing::{
+        ALL_VERSIONS, V3, assert_cut_is_malformed, assert_golden, assert_refused, decode_bytes, encode, id,
+    };
+    use crate::codec::version::Version;
+
+    const FULL: SubscriptionOptions = SubscriptionOptions {
+        qos: QoS::ExactlyOnce,
+        no_local: true,
+        retain_as_published: true,
+        retain_handling: RetainHandling::DoNotSend,
+    };
+
+    fn encoded(requests: &[(&str, SubscriptionOptions)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for &(filter, options) in requests {
+            SubscriptionRequest { filter, options }.encode(&mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn golden_bytes_of_every_version() {
+        let requests =
+            encoded(&[("a/#", SubscriptionOptions::with_qos(QoS::AtLeastOnce)), ("b", Default::default())]);
+        let subscribe = Subscribe::from_encoded(id(10), Properties::EMPTY, &requests).unwrap();
+        for version in V3 {
+            let bytes = b"\x82\x0c\x00\x0a\x00\x03a/#\x01\x00\x01b\x00";
+            assert_golden(version, bytes, &Packet::Subscribe(subscribe));
+        }
+        let bytes = b"\x82\x0d\x00\x0a\x00\x00\x03a/#\x01\x00\x01b\x00";
+        assert_golden(Version::V5, bytes, &Packet::Subscribe(subscribe));
+
+        let requests = encoded(&[("a", FULL)]);
+        let properties = Properties::from_encoded(&[0x0B, 0x80, 0x01]).unwrap();
+        let subscribe = Subscribe::from_encoded(id(1), properties, &requests).unwrap();
+        let bytes = b"\x82\x0a\x00\x01\x03\x0b\x80\x01\x00\x01a\x2e";
+        assert_golden(Version::V5, bytes, &Packet::Subscribe(subscribe));
+        assert_eq!(subscribe.properties.subscription_identifier(), Some(128));
+        assert_eq!(encode(&Packet::Subscribe(subscribe), Version::V311), b"\x82\x06\x00\x01\x00\x01a\x02");
+    }
+
+    #[test]
+    fn entries_come_in_order_with_their_options() {
+        let requests = encoded(&[("a", FULL), ("+/b", Default::default())]);
+        let subscribe = Subscribe::from_encoded(id(1), Properties::EMPTY, &requests).unwrap();
+        let expected = [
+            SubscriptionRequest { filter: "a", options: FULL },
+            SubscriptionRequest { filter: "+/b", options: SubscriptionOptions::default() },
+        ];
+        assert!(subscribe.filters().eq(expected));
+    }
+
+    #[test]
+    fn the_syntax_of_a_filter_is_left_to_the_engine() {
+        for filter in ["", "a#", "$share//x"] {
+            let requests = encoded(&[(filter, Default::default())]);
+            let subscribe =
+                Packet::Subscribe(Subscribe::from_encoded(id(1), Properties::EMPTY, &requests).unwrap());
+            for version in ALL_VERSIONS {
+                assert_eq!(decode_bytes(&encode(&subscribe, version), version), Ok(subscribe));
+            }
+        }
+    }
+
+    #[test]
+    fn every_option_byte_is_read_back_or_refused() {
+        for byte in 0..=255u8 {
+            let valid_v3 = byte < 3;
+            let valid_v5 = byte & 0xC0 == 0 && byte & 0x03 != 3 && byte & 0x30 != 0x30;
+            for (version, valid) in
+                [(Version::V31, valid_v3), (Version::V311, valid_v3), (Version::V5, valid_v5)]
+            {
+                let options = SubscriptionOptions::from_byte(byte, version);
+                assert_eq!(options.is_ok(), valid, "{byte:#04x} in {version}");
+                if let Ok(options) = options {
+                    assert_eq!(options.to_byte(version), byte);
+                }
+            }
+        }
+        let reason = |byte, version| SubscriptionOptions::from_byte(byte, version).unwrap_err().reason;
+        assert_eq!(reason(0x40, Version::V5), ReasonCode::MalformedPacket);
+        assert_eq!(reason(0x80, Version::V5), ReasonCode::MalformedPacket);
+        assert_eq!(reason(0x04, Version::V311), ReasonCode::MalformedPacket);
+        assert_eq!(reason(0x03, Version::V5), ReasonCode::ProtocolError);
+        assert_eq!(reason(0x30, Version::V5), ReasonCode::ProtocolError);
+    }
+
+    #[test]
+    fn what_is_no_subscribe_is_refused() {
+        let cases: [(Version, &[u8], ReasonCode); 14] = [
+            (Version::V31, b"\x82\x02\x00\x01", ReasonCode::ProtocolError), // [MQTT-3.8.3-2]
+            (Version::V311, b"\x82\x02\x00\x01", ReasonCode::ProtocolError),
+            (Version::V5, b"\x82\x03\x00\x01\x00", ReasonCode::ProtocolError),
+            (Version::V311, b"\x82\x06\x00\x00\x00\x01a\x00", ReasonCode::MalformedPacket), // [MQTT-2.2.1-3]
+            (Version::V311, b"\x80\x06\x00\x01\x00\x01a\x00", ReasonCode::MalformedPacket), // [MQTT-3.8.1-1]
+            (Version::V311, b"\x8a\x06\x00\x01\x00\x01a\x00", ReasonCode::MalformedPacket),
+            (Version::V311, b"\x82\x06\x00\x01\x00\x01\xff\x00", ReasonCode::MalformedPacket), // [MQTT-3.8.3-1]
+            (Version::V311, b"\x82\x06\x00\x01\x00\x01\x00\x00", ReasonCode::MalformedPacket),
+            (Version::V311, b"\x82\x06\x00\x01\x00\x01a\x04", ReasonCode::MalformedPacket),
+            (Version::V5, b"\x82\x07\x00\x01\x00\x00\x01a\x03", ReasonCode::ProtocolError),
+            // The second entry has no options.
+            (Version::V311, b"\x82\x09\x00\x01\x00\x01a\x00\x00\x01b", ReasonCode::MalformedPacket),
+            (Version::V5, b"\x82\x09\x00\x01\x02\x0b\x00\x00\x01a\x00", ReasonCode::ProtocolError),
+            (Version::V5, b"\x82\x0b\x00\x01\x04\x0b\x01\x0b\x02\x00\x01a\x00", ReasonCode::ProtocolError),
+            (Version::V5, b"\x82\x0a\x00\x01\x03\x23\x00\x01\x00\x01a\x00", ReasonCode::MalformedPacket),
+        ];
+        for (version, bytes, reason) in cases {
+            assert_refused(version, bytes, reason);
+        }
+        assert_cut_is_malformed(Version::V311, b"\x82\x06\x00\x01\x00\x01a\x00", 3);
+        for bytes in [&[0x82, 0][..], &[0x82, 1, 0], &[0x82, 2, 0, 1], &[0x82, 3, 0, 1, 5]] {
+            assert_refused(Version::V5, bytes, ReasonCode::MalformedPacket);
+        }
+        assert_eq!(
+            Subscribe::from_encoded(id(1), Properties::EMPTY, &[]).unwrap_err().reason,
+            ReasonCode::ProtocolError
+        );
+    }
+
+    #[test]
+    fn mqtt_3_1_marks_a_repeated_subscribe_with_dup() {
+        assert!(decode_bytes(b"\x8a\x06\x00\x01\x00\x01a\x00", Version::V31).is_ok());
+    }
+}

@@ -54,3 +54,52 @@ impl<'a> Unsuback<'a> {
 const fn is_allowed(reason: ReasonCode) -> bool {
     matches!(reason.as_u8(), 0x00 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Unsuback;
+    use crate::codec::packet::Packet;
+    use crate::codec::properties::Properties;
+    use crate::codec::reason::ReasonCode;
+    use crate::codec::testing::{
+        V3, assert_cut_is_malformed, assert_golden, assert_refused, decode_bytes, encode, id,
+    };
+    use crate::codec::version::Version;
+
+    #[test]
+    fn golden_bytes_of_every_version() {
+        let bare = Unsuback { packet_id: id(10), properties: Properties::EMPTY, reasons: &[] };
+        for version in V3 {
+            assert_golden(version, &[0xB0, 2, 0, 10], &Packet::Unsuback(bare));
+        }
+        let packet = Packet::Unsuback(Unsuback { reasons: &[0, 0x11, 0x87], ..bare });
+        assert_golden(Version::V5, &[0xB0, 6, 0, 10, 0, 0, 0x11, 0x87], &packet);
+        assert_eq!(encode(&packet, Version::V311), [0xB0, 2, 0, 10]);
+        let properties = Properties::from_encoded(b"\x1f\x00\x01x").unwrap();
+        let packet = Packet::Unsuback(Unsuback { properties, reasons: &[0], ..bare });
+        assert_golden(Version::V5, b"\xb0\x08\x00\x0a\x04\x1f\x00\x01x\x00", &packet);
+    }
+
+    #[test]
+    fn what_is_no_unsuback_is_refused() {
+        let cases: [(Version, &[u8], ReasonCode); 6] = [
+            (Version::V311, &[0xB0, 3, 0, 10, 0], ReasonCode::MalformedPacket),
+            (Version::V311, &[0xB0, 2, 0, 0], ReasonCode::MalformedPacket),
+            (Version::V5, &[0xB0, 3, 0, 10, 0], ReasonCode::ProtocolError),
+            (Version::V5, &[0xB2, 4, 0, 10, 0, 0], ReasonCode::MalformedPacket),
+            (Version::V5, &[0xB0, 4, 0, 10, 0, 0x03], ReasonCode::MalformedPacket),
+            (Version::V5, &[0xB0, 6, 0, 10, 2, 0x01, 1, 0], ReasonCode::MalformedPacket),
+        ];
+        for (version, bytes, reason) in cases {
+            assert_refused(version, bytes, reason);
+        }
+        assert_cut_is_malformed(Version::V5, &[0xB0, 3, 0, 10, 0], 0);
+    }
+
+    #[test]
+    fn the_reasons_are_those_of_table_3_9() {
+        let allowed: Vec<u8> =
+            (0..=255).filter(|&code| decode_bytes(&[0xB0, 4, 0, 1, 0, code], Version::V5).is_ok()).collect();
+        assert_eq!(allowed, [0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91]);
+    }
+}

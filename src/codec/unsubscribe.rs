@@ -89,3 +89,56 @@ fn check_filters(filters: &[u8]) -> Result<(), DecodeError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Unsubscribe, encode_filter};
+    use crate::codec::packet::Packet;
+    use crate::codec::properties::Properties;
+    use crate::codec::reason::ReasonCode;
+    use crate::codec::testing::{
+        V3, assert_cut_is_malformed, assert_golden, assert_refused, decode_bytes, encode, id,
+    };
+    use crate::codec::version::Version;
+
+    #[test]
+    fn golden_bytes_of_every_version() {
+        let mut filters = Vec::new();
+        encode_filter("a/#", &mut filters);
+        encode_filter("b", &mut filters);
+        let unsubscribe = Unsubscribe::from_encoded(id(10), Properties::EMPTY, &filters).unwrap();
+        assert!(unsubscribe.filters().eq(["a/#", "b"]));
+        for version in V3 {
+            let bytes = b"\xa2\x0a\x00\x0a\x00\x03a/#\x00\x01b";
+            assert_golden(version, bytes, &Packet::Unsubscribe(unsubscribe));
+        }
+        let bytes = b"\xa2\x0b\x00\x0a\x00\x00\x03a/#\x00\x01b";
+        assert_golden(Version::V5, bytes, &Packet::Unsubscribe(unsubscribe));
+
+        let properties = Properties::from_encoded(b"\x26\x00\x00\x00\x00").unwrap();
+        let packet = Packet::Unsubscribe(Unsubscribe { properties, ..unsubscribe });
+        let bytes = b"\xa2\x10\x00\x0a\x05\x26\x00\x00\x00\x00\x00\x03a/#\x00\x01b";
+        assert_golden(Version::V5, bytes, &packet);
+        assert_eq!(encode(&packet, Version::V311), b"\xa2\x0a\x00\x0a\x00\x03a/#\x00\x01b");
+    }
+
+    #[test]
+    fn what_is_no_unsubscribe_is_refused() {
+        let cases: [(Version, &[u8], ReasonCode); 7] = [
+            (Version::V311, b"\xa2\x02\x00\x01", ReasonCode::ProtocolError), // [MQTT-3.10.3-2]
+            (Version::V5, b"\xa2\x03\x00\x01\x00", ReasonCode::ProtocolError),
+            (Version::V311, b"\xa2\x05\x00\x00\x00\x01a", ReasonCode::MalformedPacket),
+            (Version::V311, b"\xa0\x05\x00\x01\x00\x01a", ReasonCode::MalformedPacket), // [MQTT-3.10.1-1]
+            (Version::V311, b"\xa2\x05\x00\x01\x00\x01\xff", ReasonCode::MalformedPacket),
+            (Version::V311, b"\xa2\x06\x00\x01\x00\x01a\x00", ReasonCode::MalformedPacket),
+            (Version::V5, b"\xa2\x08\x00\x01\x02\x0b\x01\x00\x01a", ReasonCode::MalformedPacket),
+        ];
+        for (version, bytes, reason) in cases {
+            assert_refused(version, bytes, reason);
+        }
+        assert_cut_is_malformed(Version::V311, b"\xa2\x05\x00\x01\x00\x01a", 3);
+        assert!(decode_bytes(b"\xaa\x05\x00\x01\x00\x01a", Version::V31).is_ok());
+        assert!(Unsubscribe::from_encoded(id(1), Properties::EMPTY, &[]).is_err());
+        assert!(Unsubscribe::from_encoded(id(1), Properties::EMPTY, &[0, 2, b'a']).is_err());
+    }
+}

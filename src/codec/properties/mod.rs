@@ -2,6 +2,8 @@
 
 mod block;
 mod property;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use block::{Properties, PropertyIter};
