@@ -6,6 +6,8 @@ pub mod codec;
 pub mod config;
 pub mod engine;
 pub mod message;
+pub mod net;
+pub mod runtime;
 pub mod session;
 pub mod stats;
 pub mod storage;

@@ -1,0 +1,224 @@
+//! One connection, one task.
+
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+use crate::engine::connection::Connection;
+use crate::net::input::{Input, Reading};
+use crate::net::link::{Ending, TcpLink};
+use crate::net::wing::{Permit, Wing};
+use crate::session::link::{Cause, Link};
+
+/// A connection that ends may take so long to take its last packet, and to close its side.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The task of one connection: reads, handles what it read, waits until a full socket is writable, ends.
+pub(super) struct ConnectionTask {
+    wing: Arc<Wing>,
+    link: Arc<TcpLink>,
+    connection: Connection,
+    input: Input,
+    /// Whether the socket was full when last written to.
+    blocked: bool,
+    end: Option<Box<End>>,
+    _permit: Permit,
+}
+
+/// A connection in its last moments.
+struct End {
+    ending: Ending,
+    written: usize,
+    /// Whether our side is shut and only the peer's closing is awaited.
+    shut: bool,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl ConnectionTask {
+    /// The task of a connection that was just accepted.
+    pub(super) fn new(
+        wing: Arc<Wing>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: Permit,
+    ) -> io::Result<ConnectionTask> {
+        let link = Arc::new(TcpLink::new(stream)?);
+        let engine = wing.engine();
+        let mut turn = engine.turn(wing.now());
+        let as_link: Arc<dyn Link> = link.clone();
+        let connection = Connection::new(engine, &mut turn, as_link, Some(peer));
+        drop(turn);
+        Ok(ConnectionTask {
+            link,
+            connection,
+            input: Input::default(),
+            blocked: false,
+            end: None,
+            _permit: permit,
+            wing,
+        })
+    }
+
+    /// Looks at what other threads have asked for.
+    fn look(&mut self) {
+        if !self.link.take_woken() {
+            return;
+        }
+        if let Some(session) = self.connection.session() {
+            let mut turn = self.wing.engine().turn(self.wing.now());
+            self.wing.engine().end_if_doomed(&mut turn, session);
+            self.blocked = session.outbound.lock().is_blocked();
+        }
+        if let Some(ending) = self.link.take_ending() {
+            let deadline = Box::pin(sleep(LINGER));
+            self.end = Some(Box::new(End { ending, written: 0, shut: false, deadline }));
+        }
+    }
+
+    /// Reads and handles one portion; ready when the connection is over.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Ok(mut guard) = ready!(self.link.io.poll_read_ready(cx)) else {
+                self.lost(Cause::ConnectionLost);
+                return Poll::Ready(());
+            };
+            let engine = self.wing.engine();
+            let mut turn = engine.turn(self.wing.now());
+            let stream = guard.get_inner();
+            match self.input.read(stream, &mut self.connection, engine, &mut turn) {
+                Reading::Blocked => guard.clear_ready(),
+                Reading::End => {
+                    drop(turn);
+                    self.lost(Cause::ConnectionLost);
+                    return Poll::Ready(());
+                }
+                Reading::Data { drained, open } => {
+                    if drained {
+                        guard.clear_ready();
+                    }
+                    drop(turn);
+                    if !open {
+                        return Poll::Ready(());
+                    }
+                    if !drained {
+                        // Others have their turn before the rest is read.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes again once the socket is writable.
+    fn poll_write(&mut self, cx: &mut Context<'_>) {
+        while self.blocked {
+            let Poll::Ready(ready) = self.link.io.poll_write_ready(cx) else {
+                return;
+            };
+            let Ok(mut guard) = ready else {
+                return;
+            };
+            let engine = self.wing.engine();
+            let mut turn = engine.turn(self.wing.now());
+            self.connection.writable(engine, &mut turn);
+            drop(turn);
+            self.blocked =
+                self.connection.session().is_some_and(|session| session.outbound.lock().is_blocked());
+            if self.blocked {
+                guard.clear_ready();
+            }
+        }
+    }
+
+    fn lost(&mut self, cause: Cause) {
+        let engine = self.wing.engine();
+        let mut turn = engine.turn(self.wing.now());
+        self.connection.lost(engine, &mut turn, cause);
+    }
+}
+
+impl Future for ConnectionTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = &mut *self;
+        task.link.register(cx.waker());
+        loop {
+            if let Some(end) = &mut task.end {
+                ready!(end.poll(&task.link, cx));
+                let cause = end.ending.cause;
+                task.lost(cause);
+                return Poll::Ready(());
+            }
+            task.look();
+            if task.end.is_some() {
+                continue;
+            }
+            task.poll_write(cx);
+            ready!(task.poll_read(cx));
+            // The engine or the peer has ended it; the last packet, if there is one, is in the link.
+            task.look();
+            if task.end.is_none() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl End {
+    /// Writes the last packet, then waits for the peer to close, so that what it has not yet read is not
+    /// discarded with the connection. Ready when there is nothing more to do, or at the deadline.
+    fn poll(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.ending.cause, Cause::ConnectionLost | Cause::Disconnected | Cause::ConnectTimeout) {
+            return Poll::Ready(());
+        }
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !self.shut {
+            if ready!(self.poll_last(link, cx)).is_err() {
+                return Poll::Ready(());
+            }
+            link.shut_down_writing();
+            self.shut = true;
+        }
+        let mut discarded = [0u8; 4096];
+        loop {
+            let Ok(mut guard) = ready!(link.io.poll_read_ready(cx)) else {
+                return Poll::Ready(());
+            };
+            let mut stream = guard.get_inner();
+            match stream.read(&mut discarded) {
+                Ok(0) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn poll_last(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let rest = self.ending.last.get(self.written..).unwrap_or_default();
+            if rest.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut guard = ready!(link.io.poll_write_ready(cx))?;
+            let mut stream = guard.get_inner();
+            match stream.write(rest) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What was read of a packet that is not complete. An idle connection holds nothing.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+
+use bytes::Bytes;
+
+use crate::engine::connection::{Connection, Progress};
+use crate::engine::core::Engine;
+use crate::engine::turn::Turn;
+
+/// Bytes read at once; one such portion a turn, then others have theirs.
+const SCRATCH: usize = 64 * 1024;
+/// A packet of at least this size is read into a buffer of its own, which becomes its payload's.
+const OWN_BUFFER_FROM: usize = 32 * 1024;
+
+/// The beginning of an unfinished packet.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    tail: Vec<u8>,
+    /// Bytes that the packet has in all, as far as that is known.
+    need: usize,
+}
+
+/// What one read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Packets, or a part of one. `drained`: the socket has no more for now; `open`: more packets are taken.
+    Data { drained: bool, open: bool },
+    /// Nothing for now.
+    Blocked,
+    /// The peer has closed the connection, or it is broken.
+    End,
+}
+
+impl Input {
+    /// Reads one portion from the socket and has the connection handle it.
+    pub(super) fn read(
+        &mut self,
+        stream: &TcpStream,
+        connection: &mut Connection,
+        engine: &Engine,
+        turn: &mut Turn,
+    ) -> Reading {
+        if self.need >= OWN_BUFFER_FROM {
+            return self.read_large(stream, connection, engine, turn);
+        }
+        let mut scratch = std::mem::take(&mut turn.scratch);
+        if scratch.len() < SCRATCH {
+            scratch.resize(SCRATCH, 0);
+        }
+        let outcome = self.read_small(stream, connection, engine, turn, &mut scratch);
+        turn.scratch = scratch;
+        outcome
+    }
+
+    fn read_small(
+        &mut self,
+        stream: &TcpStream,
+        connection: &mut Connection,
+        engine: &Engine,
+        turn: &mut Turn,
+        scratch: &mut [u8],
+    ) -> Reading {
+        let kept = self.tail.len();
+        let Some((front, room)) = scratch.split_at_mut_checked(kept) else {
+            return Reading::End;
+        };
+        front.copy_from_slice(&self.tail);
+        let (count, drained) = match receive(stream, room) {
+            Ok(read) => read,
+            Err(stopped) => return stopped,
+        };
+        let input = scratch.get(..kept + count).unwrap_or_default();
+        let progress = connection.receive(engine, turn, input, None);
+        self.keep(input.get(progress.consumed..).unwrap_or_default(), progress);
+        Reading::Data { drained, open: progress.open }
+    }
+
+    /// Reads no further than the end of the packet, so that the buffer holds nothing else.
+    fn read_large(
+        &mut self,
+        stream: &TcpStream,
+        connection: &mut Connection,
+        engine: &Engine,
+        turn: &mut Turn,
+    ) -> Reading {
+        let kept = self.tail.len();
+        // The buffer grows with what has come, not with what was announced.
+        let room = self.need.saturating_sub(kept).min(kept.max(SCRATCH));
+        self.tail.reserve_exact(room);
+        self.tail.resize(kept + room, 0);
+        let outcome = receive(stream, self.tail.get_mut(kept..).unwrap_or_default());
+        let (count, drained) = match outcome {
+            Ok(read) => read,
+            Err(stopped) => {
+                self.tail.truncate(kept);
+                return stopped;
+            }
+        };
+        self.tail.truncate(kept + count);
+        if self.tail.len() < self.need {
+            return Reading::Data { drained, open: true };
+        }
+        let packet = Bytes::from(std::mem::take(&mut self.tail));
+        let progress = connection.receive(engine, turn, &packet, Some(&packet));
+        self.keep(packet.get(progress.consumed..).unwrap_or_default(), progress);
+        Reading::Data { drained, open: progress.open }
+    }
+
+    fn keep(&mut self, rest: &[u8], progress: Progress) {
+        self.need = if rest.is_empty() { 0 } else { progress.need };
+        if rest.is_empty() {
+            self.tail = Vec::new();
+        } else {
+            self.tail.clear();
+            self.tail.extend_from_slice(rest);
+        }
+    }
+}
+
+/// Reads once; how much came, and whether the socket has no more for now.
+fn receive(mut stream: &TcpStream, room: &mut [u8]) -> Result<(usize, bool), Reading> {
+    loop {
+        return match stream.read(room) {
+            Ok(0) => Err(Reading::End),
+            Ok(count) => Ok((count, count < room.len())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Reading::Blocked),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => Err(Reading::End),
+        };
+    }
+}

@@ -1,0 +1,10 @@
+//! Floor 6: the MQTT wing. Listeners, and one task for each connection.
+
+mod connection;
+mod input;
+mod link;
+mod listener;
+mod wing;
+
+pub use listener::{Bound, bind};
+pub use wing::Wing;

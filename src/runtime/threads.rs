@@ -1,0 +1,66 @@
+//! The threads of one broker.
+
+use std::cell::Cell;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Handle};
+
+use crate::runtime::signals::with_signals_blocked;
+
+thread_local! {
+    /// Whether this thread is one of a broker's own.
+    static OWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread belongs to a broker: from it, a broker cannot be stopped without waiting for itself.
+pub fn on_own_thread() -> bool {
+    OWN.get()
+}
+
+/// The runtime's worker threads. Dropping it ends and joins them.
+#[derive(Debug)]
+pub struct Runtime {
+    tokio: tokio::runtime::Runtime,
+}
+
+impl Runtime {
+    /// Starts `workers` threads named `midge-0`, `midge-1`, ...
+    pub fn start(workers: usize) -> io::Result<Runtime> {
+        let numbers = std::sync::atomic::AtomicUsize::new(0);
+        let build = || {
+            Builder::new_multi_thread()
+                .worker_threads(workers)
+                .max_blocking_threads(1)
+                .thread_name_fn(move || {
+                    format!("midge-{}", numbers.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                })
+                .on_thread_start(|| OWN.set(true))
+                .enable_io()
+                .enable_time()
+                .build()
+        };
+        // tokio panics when the system gives it no thread.
+        let built = catch_unwind(AssertUnwindSafe(|| with_signals_blocked(build)));
+        let tokio =
+            built.unwrap_or_else(|_| Err(io::Error::other("the system gives no thread to the broker")))?;
+        Ok(Runtime { tokio })
+    }
+
+    /// A handle to spawn tasks with.
+    pub fn handle(&self) -> &Handle {
+        self.tokio.handle()
+    }
+
+    /// Starts a thread of the broker beside the runtime, with its signals blocked.
+    pub fn spawn_thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        with_signals_blocked(|| {
+            builder.spawn(|| {
+                OWN.set(true);
+                body();
+            })
+        })
+    }
+}
