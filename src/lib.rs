@@ -4,6 +4,7 @@
 
 pub mod codec;
 pub mod config;
+pub mod embed;
 pub mod engine;
 pub mod message;
 pub mod net;

@@ -1,12 +1,14 @@
 //! Floor 5: tokio begins here. Named threads, the clock, the ticking of the engine.
 
 mod clock;
+mod fork;
 mod readiness;
 mod signals;
 mod threads;
 mod ticker;
 
 pub use clock::Clock;
+pub use fork::{generation, watch_forks};
 pub use readiness::{watch_listener, watch_stream};
 pub use threads::{Runtime, on_own_thread};
 pub use ticker::{Ticker, tick};

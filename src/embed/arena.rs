@@ -1,0 +1,180 @@
+//! Batches of messages for the host: the bytes of many messages in few allocations.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::codec::properties::Properties;
+use crate::codec::qos::QoS;
+use crate::engine::local::LocalMessage;
+
+/// Messages in order, their bytes one behind the other.
+#[derive(Debug, Default)]
+pub(super) struct Arena {
+    bytes: Vec<u8>,
+    /// Large payloads, not copied.
+    shared: Vec<Bytes>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    topic: usize,
+    topic_len: u32,
+    properties_len: u32,
+    payload_len: u32,
+    /// Which of the shared payloads; `NOT_SHARED` if it stands among the bytes.
+    shared: u32,
+    tag: u64,
+    expiry_interval: Option<u32>,
+    qos: QoS,
+    retain: bool,
+}
+
+const NOT_SHARED: u32 = u32::MAX;
+
+impl Arena {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes that the messages occupy, shared payloads included.
+    pub(super) fn bytes_of(message: &LocalMessage<'_>) -> usize {
+        let properties: usize = message.properties.iter().map(|span| span.len()).sum();
+        message.topic.len() + properties + message.payload.len() + message.identifiers.len() * 5
+    }
+
+    /// Appends a message of the subscription `tag`.
+    pub(super) fn push(&mut self, message: &LocalMessage<'_>, tag: u64) {
+        let topic = self.bytes.len();
+        self.bytes.extend_from_slice(message.topic);
+        let properties = self.bytes.len();
+        for span in message.properties {
+            self.bytes.extend_from_slice(span);
+        }
+        let mut writer = crate::codec::properties::PropertyWriter::new(&mut self.bytes);
+        for identifier in message.identifiers.iter().filter(|identifier| **identifier != 0) {
+            writer.subscription_identifier(*identifier);
+        }
+        let payload = self.bytes.len();
+        let shared = match &message.shared {
+            Some(shared) => {
+                self.shared.push(shared.clone());
+                self.shared.len() as u32 - 1
+            }
+            None => {
+                self.bytes.extend_from_slice(message.payload);
+                NOT_SHARED
+            }
+        };
+        self.entries.push(Entry {
+            topic,
+            topic_len: (properties - topic) as u32,
+            properties_len: (payload - properties) as u32,
+            payload_len: message.payload.len() as u32,
+            shared,
+            tag,
+            expiry_interval: message.expiry_interval,
+            qos: message.qos,
+            retain: message.retain,
+        });
+    }
+
+    /// Bytes of the message at `index`, as [`Arena::bytes_of`] counted them.
+    pub(super) fn bytes_at(&self, index: usize) -> usize {
+        self.entries.get(index).map_or(0, |e| (e.topic_len + e.properties_len + e.payload_len) as usize)
+    }
+
+    fn get(&self, index: usize) -> Option<MessageView<'_>> {
+        let entry = self.entries.get(index)?;
+        let part = |from: usize, len: u32| self.bytes.get(from..from + len as usize).unwrap_or_default();
+        let properties = entry.topic + entry.topic_len as usize;
+        let payload = match self.shared.get(entry.shared as usize) {
+            Some(shared) => shared,
+            None => part(properties + entry.properties_len as usize, entry.payload_len),
+        };
+        Some(MessageView {
+            topic: std::str::from_utf8(part(entry.topic, entry.topic_len)).unwrap_or_default(),
+            payload,
+            shared: self.shared.get(entry.shared as usize),
+            qos: entry.qos,
+            retain: entry.retain,
+            tag: entry.tag,
+            expiry_interval: entry.expiry_interval,
+            properties: Properties::from_validated(part(properties, entry.properties_len)),
+        })
+    }
+
+    /// Empties the arena and keeps its room, unless that is large.
+    pub(super) fn reset(&mut self) {
+        const KEPT: usize = 256 * 1024;
+        if self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new();
+        }
+        if self.entries.capacity() * size_of::<Entry>() > KEPT {
+            self.entries = Vec::new();
+        }
+        self.bytes.clear();
+        self.entries.clear();
+        self.shared.clear();
+    }
+}
+
+/// Messages that were taken from a queue together. It may be sent to, and freed on, any thread.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    arena: Arc<Arena>,
+    range: Range<usize>,
+}
+
+impl Batch {
+    pub(super) fn new(arena: Arc<Arena>, range: Range<usize>) -> Batch {
+        Batch { arena, range }
+    }
+
+    /// Messages.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The message at `index`, from 0; `None` beyond the last.
+    pub fn get(&self, index: usize) -> Option<MessageView<'_>> {
+        let at = self.range.start.checked_add(index).filter(|at| *at < self.range.end)?;
+        self.arena.get(at)
+    }
+
+    /// The messages in order.
+    pub fn iter(&self) -> impl Iterator<Item = MessageView<'_>> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+}
+
+/// A message in a batch, borrowed from it.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageView<'b> {
+    /// The Topic Name.
+    pub topic: &'b str,
+    /// The payload.
+    pub payload: &'b [u8],
+    pub(super) shared: Option<&'b Bytes>,
+    /// The QoS of the delivery.
+    pub qos: QoS,
+    /// RETAIN: the message was retained when the subscription was made.
+    pub retain: bool,
+    /// The tag of the queue's subscription that the message came by.
+    pub tag: u64,
+    /// The rest of the Message Expiry Interval, in seconds, when the message was queued.
+    pub expiry_interval: Option<u32>,
+    /// The MQTT 5 properties of the publication, and the Subscription Identifiers.
+    pub properties: Properties<'b>,
+}

@@ -1,0 +1,218 @@
+//! Callback subscriptions: one thread of the broker calls the host.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::embed::arena::{Batch, MessageView};
+use crate::embed::broker::{Broker, Shared};
+use crate::embed::error::Error;
+use crate::embed::options::SubscribeOptions;
+use crate::embed::queue::{Overflow, Poll, QueueCore};
+use crate::engine::local::{Local, LocalMessage, Sink};
+use crate::runtime::Runtime;
+
+/// Messages given to one callback before the next subscription has its turn.
+const PORTION: usize = 256;
+
+type Callback = Box<dyn FnMut(&MessageView<'_>) + Send>;
+
+/// A subscription whose messages are given to a function. Dropping it unsubscribes, and waits for a call that runs,
+/// unless it is dropped by that very call.
+pub struct CallbackSubscription {
+    target: Arc<Target>,
+    local: Arc<Local>,
+    broker: Arc<Shared>,
+}
+
+impl Broker {
+    /// Subscribes the host to a Topic Filter. `callback` runs on the broker's callback thread, one message after the
+    /// other; it may publish, subscribe and unsubscribe. While it runs, messages wait in a queue bounded by the
+    /// settings `queue.capacity` and `queue.max_bytes`. If it panics, it is not called again.
+    pub fn subscribe_with(
+        &self,
+        filter: &str,
+        options: &SubscribeOptions,
+        callback: impl FnMut(&MessageView<'_>) + Send + 'static,
+    ) -> Result<CallbackSubscription, Error> {
+        let broker = self.shared()?;
+        let dispatcher = broker.dispatcher()?;
+        let settings = broker.settings();
+        let target = Arc::new_cyclic(|me| Target {
+            me: me.clone(),
+            queue: QueueCore::new(
+                settings.queue.capacity,
+                usize::try_from(settings.queue.max_bytes).unwrap_or(usize::MAX),
+                Overflow::DropNewest,
+            ),
+            scheduled: AtomicBool::new(false),
+            run: Mutex::new(Run { callback: Some(Box::new(callback)), by: None, cancelled: false }),
+            idle: Condvar::new(),
+            dispatcher,
+        });
+        let sink: Arc<dyn Sink> = target.clone();
+        let local = broker.subscribe(filter, options, sink)?;
+        Ok(CallbackSubscription { target, local, broker: Arc::clone(broker) })
+    }
+}
+
+impl Drop for CallbackSubscription {
+    fn drop(&mut self) {
+        self.broker.unsubscribe(&self.local);
+        if !self.broker.is_forked() {
+            self.target.cancel();
+        }
+    }
+}
+
+/// A callback and the messages that wait for it.
+struct Target {
+    me: Weak<Target>,
+    queue: QueueCore,
+    /// Whether it is on the dispatcher's list.
+    scheduled: AtomicBool,
+    run: Mutex<Run>,
+    /// Told when a call has ended.
+    idle: Condvar,
+    dispatcher: Arc<Dispatcher>,
+}
+
+struct Run {
+    /// Away while it runs.
+    callback: Option<Callback>,
+    by: Option<ThreadId>,
+    cancelled: bool,
+}
+
+impl Sink for Target {
+    fn push(&self, message: &LocalMessage<'_>) -> bool {
+        self.queue.push(message, 0)
+    }
+
+    fn wake(&self) {
+        if !self.scheduled.swap(true, Ordering::AcqRel)
+            && let Some(me) = self.me.upgrade()
+        {
+            self.dispatcher.schedule(me);
+        }
+    }
+}
+
+impl Target {
+    /// Has no further call begin, and waits for one that runs on another thread. The callback is dropped.
+    fn cancel(&self) {
+        let mut run = self.run.lock();
+        run.cancelled = true;
+        while run.by.is_some_and(|by| by != thread::current().id()) {
+            self.idle.wait(&mut run);
+        }
+        let callback = run.callback.take();
+        drop(run);
+        drop(callback);
+    }
+
+    fn call(&self, batch: &Batch) {
+        for view in batch.iter() {
+            if self.dispatcher.list.lock().is_over() {
+                return;
+            }
+            let mut run = self.run.lock();
+            let Some(mut callback) = run.callback.take().filter(|_| !run.cancelled) else {
+                return;
+            };
+            run.by = Some(thread::current().id());
+            drop(run);
+            let survived = catch_unwind(AssertUnwindSafe(|| callback(&view))).is_ok();
+            let mut run = self.run.lock();
+            run.by = None;
+            let over = run.cancelled || !survived;
+            if !over {
+                run.callback = Some(callback);
+                drop(run);
+            } else {
+                run.cancelled = true;
+                drop(run);
+                // The callback's own state may panic when it is dropped, too.
+                let _dropped = catch_unwind(AssertUnwindSafe(|| drop(callback)));
+            }
+            self.idle.notify_all();
+        }
+    }
+}
+
+/// The callback thread and the targets that wait for it.
+pub(super) struct Dispatcher {
+    list: Mutex<List>,
+    ready: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct List {
+    targets: VecDeque<Arc<Target>>,
+    /// Set when the broker stops: until then what waits is still given to callbacks.
+    stop_by: Option<Instant>,
+}
+
+impl List {
+    fn is_over(&self) -> bool {
+        self.stop_by.is_some_and(|by| Instant::now() >= by)
+    }
+}
+
+impl Dispatcher {
+    /// Starts the thread.
+    pub(super) fn start() -> Result<Arc<Dispatcher>, Error> {
+        let dispatcher =
+            Arc::new(Dispatcher { list: Mutex::default(), ready: Condvar::new(), thread: Mutex::new(None) });
+        let own = Arc::clone(&dispatcher);
+        let handle = Runtime::spawn_thread("midge-callback", move || own.run()).map_err(Error::Start)?;
+        *dispatcher.thread.lock() = Some(handle);
+        Ok(dispatcher)
+    }
+
+    /// Ends the thread when nothing waits any more, or at `by` after the call that runs; and waits for it.
+    pub(super) fn stop(&self, by: Instant) {
+        self.list.lock().stop_by = Some(by);
+        self.ready.notify_all();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic of a callback was caught where it happened.
+            let _ended = thread.join();
+        }
+        self.list.lock().targets.clear();
+    }
+
+    fn schedule(&self, target: Arc<Target>) {
+        self.list.lock().targets.push_back(target);
+        self.ready.notify_one();
+    }
+
+    fn run(&self) {
+        loop {
+            let mut list = self.list.lock();
+            while list.targets.is_empty() && list.stop_by.is_none() {
+                self.ready.wait(&mut list);
+            }
+            if list.is_over() {
+                return;
+            }
+            let Some(target) = list.targets.pop_front() else {
+                return;
+            };
+            drop(list);
+            // Off the list before the queue is looked at: a message that comes now puts it on again.
+            target.scheduled.store(false, Ordering::Release);
+            if let Poll::Messages(batch) = target.queue.poll(PORTION, Some(Duration::ZERO)) {
+                target.call(&batch);
+                if !target.queue.is_empty() {
+                    target.wake();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong for the host program.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::codec::topic::TopicError;
+use crate::config::ConfigError;
+
+/// Why a call failed. The sentence names the key, the argument or the address at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// A listener could not be bound.
+    #[error("listener.{listener}.bind: {address}: {}", bind_cause(source))]
+    Bind {
+        /// The listener's name.
+        listener: String,
+        /// The address of the setting.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The system refused a thread, a descriptor or memory.
+    #[error("the broker could not start: {0}")]
+    Start(io::Error),
+    /// A Topic Name is not valid.
+    #[error("topic {topic:?}: {cause}")]
+    Topic {
+        /// The text that was given.
+        topic: String,
+        /// What is wrong with it.
+        cause: TopicError,
+    },
+    /// A Topic Filter is not valid.
+    #[error("topic filter {filter:?}: {cause}")]
+    Filter {
+        /// The text that was given.
+        filter: String,
+        /// What is wrong with it.
+        cause: TopicError,
+    },
+    /// An argument is out of its range.
+    #[error("{argument}: {cause}")]
+    Argument {
+        /// The argument's name.
+        argument: &'static str,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The broker has stopped, or the subscription or queue has ended.
+    #[error("the broker has stopped")]
+    Stopped,
+    /// A broker cannot be stopped from one of its own threads, for it would wait for itself.
+    #[error("a broker cannot be stopped from its own callback; use request_stop there")]
+    InCallback,
+    /// This process is a fork of the one that started the broker.
+    #[error("this process was forked from the one that started the broker, whose threads do not exist here")]
+    Forked,
+}
+
+fn bind_cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address in use".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied (ports below 1024 are for privileged users)".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,85 @@
+//! A message that the host owns.
+
+use bytes::Bytes;
+
+use crate::codec::properties::Properties;
+use crate::codec::qos::QoS;
+use crate::embed::arena::MessageView;
+
+/// A received message. Its clones share one payload.
+#[derive(Clone, Debug)]
+pub struct Message {
+    topic: Box<str>,
+    payload: Bytes,
+    properties: Box<[u8]>,
+    expiry_interval: Option<u32>,
+    qos: QoS,
+    retain: bool,
+    tag: u64,
+}
+
+impl Message {
+    /// The Topic Name.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The QoS of the delivery.
+    pub fn qos(&self) -> QoS {
+        self.qos
+    }
+
+    /// RETAIN: the message was retained when the subscription was made.
+    pub fn retain(&self) -> bool {
+        self.retain
+    }
+
+    /// The tag of the queue's subscription that the message came by.
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// The rest of the Message Expiry Interval, in seconds, when the message was queued.
+    pub fn expiry_interval(&self) -> Option<u32> {
+        self.expiry_interval
+    }
+
+    /// The MQTT 5 properties of the publication, and the Subscription Identifiers.
+    pub fn properties(&self) -> Properties<'_> {
+        Properties::from_validated(&self.properties)
+    }
+
+    /// The message as a view.
+    pub fn view(&self) -> MessageView<'_> {
+        MessageView {
+            topic: &self.topic,
+            payload: &self.payload,
+            shared: Some(&self.payload),
+            qos: self.qos,
+            retain: self.retain,
+            tag: self.tag,
+            expiry_interval: self.expiry_interval,
+            properties: self.properties(),
+        }
+    }
+}
+
+impl MessageView<'_> {
+    /// A message of its own, that outlives the batch. A large payload is shared, a small one copied.
+    pub fn to_message(&self) -> Message {
+        Message {
+            topic: self.topic.into(),
+            payload: self.shared.cloned().unwrap_or_else(|| Bytes::copy_from_slice(self.payload)),
+            properties: self.properties.raw().into(),
+            expiry_interval: self.expiry_interval,
+            qos: self.qos,
+            retain: self.retain,
+            tag: self.tag,
+        }
+    }
+}

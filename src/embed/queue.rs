@@ -1,0 +1,284 @@
+//! Pull queues: the broker puts messages in, a thread of the host takes them out in batches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::embed::arena::{Arena, Batch};
+use crate::embed::broker::{Broker, Shared};
+use crate::embed::error::Error;
+use crate::embed::options::SubscribeOptions;
+use crate::engine::local::{Local, LocalMessage, Sink};
+
+/// What happens to a message for which a queue has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The new message is dropped and counted.
+    #[default]
+    DropNewest,
+    /// The oldest waiting message is dropped and counted.
+    DropOldest,
+}
+
+/// The bounds of a queue. The default is what the settings `queue.capacity` and `queue.max_bytes` say.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct QueueOptions {
+    /// Messages that wait at most.
+    pub capacity: Option<usize>,
+    /// Bytes that they occupy at most.
+    pub max_bytes: Option<usize>,
+    /// What happens to a message for which there is no room.
+    pub overflow: Overflow,
+}
+
+/// What polling a queue brought.
+#[derive(Clone, Debug)]
+pub enum Poll {
+    /// At least one message.
+    Messages(Batch),
+    /// The time ran out.
+    TimedOut,
+    /// The broker has stopped and every message was taken.
+    Closed,
+}
+
+/// A bounded queue of messages for the host. Clones are the same queue.
+///
+/// It may have any number of subscriptions, and may be polled by any number of threads: each message goes to one.
+#[derive(Clone)]
+pub struct Queue {
+    pub(super) core: Arc<QueueCore>,
+    broker: Arc<Shared>,
+}
+
+/// A subscription that feeds a queue; dropping it unsubscribes. What has been queued stays.
+pub struct QueueSubscription {
+    local: Arc<Local>,
+    broker: Arc<Shared>,
+}
+
+impl Broker {
+    /// A queue without subscriptions.
+    pub fn queue(&self, options: &QueueOptions) -> Result<Queue, Error> {
+        let broker = self.shared()?;
+        let settings = broker.settings();
+        let core = QueueCore::new(
+            options.capacity.unwrap_or(settings.queue.capacity).max(1),
+            options.max_bytes.unwrap_or(usize::try_from(settings.queue.max_bytes).unwrap_or(usize::MAX)),
+            options.overflow,
+        );
+        let core = Arc::new(core);
+        broker.closes_at_stop(&core);
+        Ok(Queue { core, broker: Arc::clone(broker) })
+    }
+}
+
+impl Queue {
+    /// Has the messages of a Topic Filter put in. Each carries `tag`. Retained messages are in when this returns.
+    pub fn subscribe(
+        &self,
+        filter: &str,
+        options: &SubscribeOptions,
+        tag: u64,
+    ) -> Result<QueueSubscription, Error> {
+        let sink = Arc::new(QueueSink { core: Arc::clone(&self.core), tag });
+        let local = self.broker.subscribe(filter, options, sink)?;
+        Ok(QueueSubscription { local, broker: Arc::clone(&self.broker) })
+    }
+
+    /// Takes up to `max` messages, and waits up to `timeout` for the first; `None` waits for ever.
+    pub fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
+        self.core.poll(max, timeout)
+    }
+
+    /// Messages that wait.
+    pub fn len(&self) -> usize {
+        self.core.state.lock().len
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Messages that were dropped because the queue was full.
+    pub fn dropped(&self) -> u64 {
+        self.core.state.lock().dropped
+    }
+
+    /// Ends the queue: no message is put in any more, and who polls is told so when it is empty.
+    pub fn close(&self) {
+        self.core.close();
+    }
+}
+
+impl Drop for QueueSubscription {
+    fn drop(&mut self) {
+        self.broker.unsubscribe(&self.local);
+    }
+}
+
+/// The queue itself.
+pub(super) struct QueueCore {
+    capacity: usize,
+    max_bytes: usize,
+    overflow: Overflow,
+    state: Mutex<State>,
+    ready: Condvar,
+    /// Threads that wait for a message: only then is there somebody to wake.
+    waiting: AtomicU32,
+}
+
+#[derive(Default)]
+struct State {
+    /// Where messages are put in.
+    back: Arena,
+    /// Where they are taken out: from `next` on.
+    front: Arc<Arena>,
+    next: usize,
+    /// Waiting messages and their bytes.
+    len: usize,
+    bytes: usize,
+    dropped: u64,
+    closed: bool,
+}
+
+impl QueueCore {
+    pub(super) fn new(capacity: usize, max_bytes: usize, overflow: Overflow) -> QueueCore {
+        QueueCore {
+            capacity,
+            max_bytes,
+            overflow,
+            state: Mutex::default(),
+            ready: Condvar::new(),
+            waiting: AtomicU32::new(0),
+        }
+    }
+
+    pub(super) fn push(&self, message: &LocalMessage<'_>, tag: u64) -> bool {
+        let size = Arena::bytes_of(message);
+        let mut state = self.state.lock();
+        if state.closed {
+            return false;
+        }
+        while state.len >= self.capacity || (state.len > 0 && state.bytes + size > self.max_bytes) {
+            if self.overflow == Overflow::DropNewest {
+                state.dropped += 1;
+                return false;
+            }
+            state.dropped += 1;
+            state.discard_oldest();
+        }
+        state.back.push(message, tag);
+        state.len += 1;
+        state.bytes += size;
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.lock().len == 0
+    }
+
+    pub(super) fn wake(&self) {
+        // A consumer announces itself under the lock before it looks for messages, and they were put in under the
+        // lock: if it is not counted here, it has seen them.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            let _state = self.state.lock();
+            self.ready.notify_all();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        self.ready.notify_all();
+    }
+
+    pub(super) fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut state = self.state.lock();
+        loop {
+            if let Some(batch) = state.take(max.max(1)) {
+                return Poll::Messages(batch);
+            }
+            if state.closed {
+                return Poll::Closed;
+            }
+            if timeout == Some(Duration::ZERO) {
+                return Poll::TimedOut;
+            }
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let timed_out = match deadline {
+                Some(deadline) => self.ready.wait_until(&mut state, deadline).timed_out(),
+                None => {
+                    self.ready.wait(&mut state);
+                    false
+                }
+            };
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            if timed_out && state.len == 0 && !state.closed {
+                return Poll::TimedOut;
+            }
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, max: usize) -> Option<Batch> {
+        if self.next >= self.front.len() && !self.swap() {
+            return None;
+        }
+        let end = self.front.len().min(self.next.saturating_add(max));
+        let range = self.next..end;
+        self.next = end;
+        for index in range.clone() {
+            self.bytes -= self.front.bytes_at(index);
+        }
+        self.len -= range.len();
+        Some(Batch::new(Arc::clone(&self.front), range))
+    }
+
+    /// Has what was put in taken out next; whether there is anything.
+    fn swap(&mut self) -> bool {
+        if self.back.is_empty() {
+            return false;
+        }
+        let full = std::mem::take(&mut self.back);
+        // The arena that was taken out before is used again, if no batch holds it any more.
+        if let Some(empty) = Arc::get_mut(&mut self.front) {
+            empty.reset();
+            self.back = std::mem::take(empty);
+            *empty = full;
+        } else {
+            self.front = Arc::new(full);
+        }
+        self.next = 0;
+        true
+    }
+
+    fn discard_oldest(&mut self) {
+        if self.next < self.front.len() || self.swap() {
+            self.bytes -= self.front.bytes_at(self.next);
+            self.next += 1;
+            self.len -= 1;
+        }
+    }
+}
+
+struct QueueSink {
+    core: Arc<QueueCore>,
+    tag: u64,
+}
+
+impl Sink for QueueSink {
+    fn push(&self, message: &LocalMessage<'_>) -> bool {
+        self.core.push(message, self.tag)
+    }
+
+    fn wake(&self) {
+        self.core.wake();
+    }
+}
