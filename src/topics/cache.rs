@@ -172,3 +172,110 @@ impl<S> Slot<S> {
 fn weight<S>(matches: &Matches<S>) -> usize {
     matches.direct.len() + matches.shared.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{MatchCache, Slot};
+    use crate::codec::subscribe::SubscriptionOptions;
+    use crate::codec::topic::{TopicFilter, TopicName};
+    use crate::topics::router::Router;
+
+    type Client = Arc<u32>;
+
+    fn router(filters: &[&str]) -> (Router<Client>, Client) {
+        let (router, client) = (Router::new(), Arc::new(0));
+        for text in filters {
+            router.subscribe(TopicFilter::parse(text).unwrap(), &client, SubscriptionOptions::default(), 0);
+        }
+        (router, client)
+    }
+
+    fn name(text: &str) -> TopicName<'_> {
+        TopicName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_kept_until_its_subscriptions_change() {
+        let (router, client) = router(&["a/+"]);
+        let mut cache = MatchCache::new(64);
+        let first = cache.find(&router, name("a/b"));
+        assert!(Arc::ptr_eq(&first, &cache.find(&router, name("a/b"))));
+        assert!(router.unsubscribe(TopicFilter::parse("a/+").unwrap(), &client));
+        assert!(cache.find(&router, name("a/b")).is_empty());
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn forgetting_stale_answers_frees_their_subscribers() {
+        let (router, client) = router(&["a", "b/+"]);
+        let mut cache = MatchCache::new(64);
+        cache.find(&router, name("a"));
+        cache.find(&router, name("b/b"));
+        assert_eq!(cache.len(), 2);
+        router.unsubscribe(TopicFilter::parse("b/+").unwrap(), &client);
+        assert_eq!(Arc::strong_count(&client), 4);
+        cache.forget_stale(&router);
+        assert_eq!((cache.len(), cache.weight, Arc::strong_count(&client)), (1, 1, 3));
+    }
+
+    #[test]
+    fn the_cache_stays_within_its_bounds() {
+        let (router, _) = router(&["#"]);
+        let mut cache = MatchCache::new(64);
+        for number in 0..1000 {
+            cache.find(&router, name(&format!("topic/{number}")));
+        }
+        assert_eq!((cache.len(), cache.slots.len()), (64, 64));
+        cache.clear();
+        cache.find(&router, name(&"x".repeat(super::MAX_TOPIC + 1)));
+        assert!(cache.is_empty());
+
+        let crowd: Vec<Client> = (0..200).map(Arc::new).collect();
+        for client in &crowd {
+            router.subscribe(TopicFilter::parse("a/#").unwrap(), client, SubscriptionOptions::default(), 0);
+        }
+        for number in 0..100 {
+            cache.find(&router, name(&format!("a/{number}")));
+            assert!(cache.weight <= 64 * super::MEAN_WEIGHT);
+            assert_eq!(cache.weight, cache.len() * 201);
+        }
+    }
+
+    #[test]
+    fn a_used_answer_outlives_many_that_are_not_used_again() {
+        let (router, _) = router(&["#"]);
+        let mut cache = MatchCache::new(64);
+        let mut hot = cache.find(&router, name("hot"));
+        for number in 0..10_000 {
+            cache.find(&router, name(&format!("cold/{number}")));
+            let found = cache.find(&router, name("hot"));
+            assert!(Arc::ptr_eq(&hot, &found), "replaced after {number}");
+            hot = found;
+        }
+    }
+
+    #[test]
+    fn another_router_starts_an_empty_cache() {
+        let (first, _) = router(&["a"]);
+        let (second, _) = router(&[]);
+        let mut cache = MatchCache::new(64);
+        assert_eq!(cache.find(&first, name("a")).direct.len(), 1);
+        assert!(cache.find(&second, name("a")).is_empty());
+        assert_eq!(cache.find(&first, name("a")).direct.len(), 1);
+    }
+
+    #[test]
+    fn no_capacity_is_no_cache() {
+        let (router, _) = router(&["a"]);
+        let mut cache = MatchCache::new(0);
+        assert_eq!(cache.find(&router, name("a")).direct.len(), 1);
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn a_slot_takes_64_bytes() {
+        assert!(size_of::<Slot<Client>>() <= 64);
+    }
+}

@@ -82,6 +82,11 @@ impl<S: Clone + Identity> Exact<S> {
         }
         true
     }
+
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.shards.iter().all(HashTable::is_empty)
+    }
 }
 
 /// The shard of a hash, by bits that the table itself does not look at first.

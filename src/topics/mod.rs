@@ -4,6 +4,8 @@ mod cache;
 mod exact;
 mod generations;
 mod matches;
+#[cfg(test)]
+mod proptests;
 mod retained;
 mod roster;
 mod router;

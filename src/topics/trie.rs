@@ -157,6 +157,11 @@ impl<S: Clone + Identity> Trie<S> {
         (to < self.ends.capacity()).then_some(to)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.nodes.len() == 1 && self.children.is_empty() && self.ends.is_empty()
+    }
+
     fn node(&self, id: Id) -> Option<&Node> {
         self.nodes.get(id.index())
     }
