@@ -9,6 +9,7 @@ mod proptests;
 mod retained;
 mod roster;
 mod router;
+mod sharded;
 mod trie;
 
 pub use cache::MatchCache;

@@ -15,6 +15,7 @@ use crate::topics::exact::Exact;
 use crate::topics::generations::{Generations, Place, Stamp};
 use crate::topics::matches::{Group, Match, Matches, SharedMatch};
 use crate::topics::roster::Identity;
+use crate::topics::sharded::give_back;
 use crate::topics::trie::{End, Trie};
 
 /// The subscriptions of all clients. May be used from any thread; readers do not wait for each other.
@@ -281,9 +282,7 @@ impl<S: Clone + Identity> Tables<S> {
         }
         let (group, _) = place.remove();
         self.trie.remove_group(filter, &group);
-        if self.groups.len() * 4 < self.groups.capacity() {
-            self.groups.shrink_to(self.groups.len() * 2, |group| hash_of(hasher, group));
-        }
+        give_back(&mut self.groups, |group| hash_of(hasher, group));
         (old, true)
     }
 }
