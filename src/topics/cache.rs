@@ -175,11 +175,14 @@ fn weight<S>(matches: &Matches<S>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
     use std::sync::Arc;
 
     use super::{MatchCache, Slot};
     use crate::codec::subscribe::SubscriptionOptions;
     use crate::codec::topic::{TopicFilter, TopicName};
+    use crate::topics::roster::Identity;
     use crate::topics::router::Router;
 
     type Client = Arc<u32>;
@@ -264,6 +267,41 @@ mod tests {
         assert_eq!(cache.find(&first, name("a")).direct.len(), 1);
         assert!(cache.find(&second, name("a")).is_empty());
         assert_eq!(cache.find(&first, name("a")).direct.len(), 1);
+    }
+
+    /// A subscriber that can do something when it is asked who it is.
+    #[derive(Clone)]
+    struct Meddler {
+        number: usize,
+        deed: Rc<Cell<Option<Box<dyn FnOnce()>>>>,
+    }
+
+    impl Identity for Meddler {
+        fn identity(&self) -> usize {
+            if let Some(deed) = self.deed.take() {
+                deed();
+            }
+            self.number
+        }
+    }
+
+    /// Answers of several filters are sorted by subscriber after the lock is released: a change at that moment must
+    /// not make the answer pass for one that knows of it.
+    #[test]
+    fn an_answer_that_changed_while_it_was_computed_is_not_kept_as_new() {
+        let router = Rc::new(Router::new());
+        let deed = Rc::new(Cell::default());
+        let [first, second] = [1, 2].map(|number| Meddler { number, deed: Rc::clone(&deed) });
+        router.subscribe(TopicFilter::parse("a").unwrap(), &first, SubscriptionOptions::default(), 0);
+        router.subscribe(TopicFilter::parse("#").unwrap(), &second, SubscriptionOptions::default(), 0);
+        let mut cache = MatchCache::new(64);
+        let meddled = Rc::clone(&router);
+        deed.set(Some(Box::new(move || {
+            assert!(meddled.unsubscribe(TopicFilter::parse("a").unwrap(), &first));
+        })));
+        assert_eq!(cache.find(&router, name("a")).direct.len(), 2);
+        assert!(deed.take().is_none(), "the change was not made");
+        assert_eq!(cache.find(&router, name("a")).direct.len(), 1);
     }
 
     #[test]
