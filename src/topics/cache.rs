@@ -67,9 +67,7 @@ impl<S: Clone + Identity> MatchCache<S> {
                 && let Some(matches) = &slot.matches
             {
                 slot.is_used = true;
-                // Read before an answer is computed, so that the answer is never older than its stamp.
-                let stamp = router.stamp_at(slot.place);
-                if slot.stamp == stamp {
+                if slot.stamp == router.stamp_at(slot.place) {
                     return Arc::clone(matches);
                 }
                 break;
@@ -107,7 +105,7 @@ impl<S: Clone + Identity> MatchCache<S> {
     #[cold]
     fn compute(&mut self, router: &Router<S>, topic: TopicName<'_>, hash: u64) -> Arc<Matches<S>> {
         let place = router.place(topic, hash);
-        let stamp = router.stamp_at(place);
+        let stamp = router.stamp_at(place); // Before the answer is computed: see `Generations`.
         let matches = router.matches_hashed(topic, hash);
         let weight = weight(&matches);
         let bound = self.sets * WAYS * MEAN_WEIGHT;
@@ -269,11 +267,13 @@ mod tests {
         assert_eq!(cache.find(&first, name("a")).direct.len(), 1);
     }
 
+    type Deed = Box<dyn FnOnce()>;
+
     /// A subscriber that can do something when it is asked who it is.
     #[derive(Clone)]
     struct Meddler {
         number: usize,
-        deed: Rc<Cell<Option<Box<dyn FnOnce()>>>>,
+        deed: Rc<Cell<Option<Deed>>>,
     }
 
     impl Identity for Meddler {
