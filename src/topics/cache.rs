@@ -67,9 +67,7 @@ impl<S: Clone + Identity> MatchCache<S> {
                 && let Some(matches) = &slot.matches
             {
                 slot.is_used = true;
-                // Read before an answer is computed, so that the answer is never older than its stamp.
-                let stamp = router.stamp_at(slot.place);
-                if slot.stamp == stamp {
+                if slot.stamp == router.stamp_at(slot.place) {
                     return Arc::clone(matches);
                 }
                 break;
@@ -107,7 +105,7 @@ impl<S: Clone + Identity> MatchCache<S> {
     #[cold]
     fn compute(&mut self, router: &Router<S>, topic: TopicName<'_>, hash: u64) -> Arc<Matches<S>> {
         let place = router.place(topic, hash);
-        let stamp = router.stamp_at(place);
+        let stamp = router.stamp_at(place); // Before the answer is computed: see `Generations`.
         let matches = router.matches_hashed(topic, hash);
         let weight = weight(&matches);
         let bound = self.sets * WAYS * MEAN_WEIGHT;
@@ -171,4 +169,151 @@ impl<S> Slot<S> {
 
 fn weight<S>(matches: &Matches<S>) -> usize {
     matches.direct.len() + matches.shared.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use super::{MatchCache, Slot};
+    use crate::codec::subscribe::SubscriptionOptions;
+    use crate::codec::topic::{TopicFilter, TopicName};
+    use crate::topics::roster::Identity;
+    use crate::topics::router::Router;
+
+    type Client = Arc<u32>;
+
+    fn router(filters: &[&str]) -> (Router<Client>, Client) {
+        let (router, client) = (Router::new(), Arc::new(0));
+        for text in filters {
+            router.subscribe(TopicFilter::parse(text).unwrap(), &client, SubscriptionOptions::default(), 0);
+        }
+        (router, client)
+    }
+
+    fn name(text: &str) -> TopicName<'_> {
+        TopicName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_kept_until_its_subscriptions_change() {
+        let (router, client) = router(&["a/+"]);
+        let mut cache = MatchCache::new(64);
+        let first = cache.find(&router, name("a/b"));
+        assert!(Arc::ptr_eq(&first, &cache.find(&router, name("a/b"))));
+        assert!(router.unsubscribe(TopicFilter::parse("a/+").unwrap(), &client));
+        assert!(cache.find(&router, name("a/b")).is_empty());
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn forgetting_stale_answers_frees_their_subscribers() {
+        let (router, client) = router(&["a", "b/+"]);
+        let mut cache = MatchCache::new(64);
+        cache.find(&router, name("a"));
+        cache.find(&router, name("b/b"));
+        assert_eq!(cache.len(), 2);
+        router.unsubscribe(TopicFilter::parse("b/+").unwrap(), &client);
+        assert_eq!(Arc::strong_count(&client), 4);
+        cache.forget_stale(&router);
+        assert_eq!((cache.len(), cache.weight, Arc::strong_count(&client)), (1, 1, 3));
+    }
+
+    #[test]
+    fn the_cache_stays_within_its_bounds() {
+        let (router, _) = router(&["#"]);
+        let mut cache = MatchCache::new(64);
+        for number in 0..1000 {
+            cache.find(&router, name(&format!("topic/{number}")));
+        }
+        assert_eq!((cache.len(), cache.slots.len()), (64, 64));
+        cache.clear();
+        cache.find(&router, name(&"x".repeat(super::MAX_TOPIC + 1)));
+        assert!(cache.is_empty());
+
+        let crowd: Vec<Client> = (0..200).map(Arc::new).collect();
+        for client in &crowd {
+            router.subscribe(TopicFilter::parse("a/#").unwrap(), client, SubscriptionOptions::default(), 0);
+        }
+        for number in 0..100 {
+            cache.find(&router, name(&format!("a/{number}")));
+            assert!(cache.weight <= 64 * super::MEAN_WEIGHT);
+            assert_eq!(cache.weight, cache.len() * 201);
+        }
+    }
+
+    #[test]
+    fn a_used_answer_outlives_many_that_are_not_used_again() {
+        let (router, _) = router(&["#"]);
+        let mut cache = MatchCache::new(64);
+        let mut hot = cache.find(&router, name("hot"));
+        for number in 0..10_000 {
+            cache.find(&router, name(&format!("cold/{number}")));
+            let found = cache.find(&router, name("hot"));
+            assert!(Arc::ptr_eq(&hot, &found), "replaced after {number}");
+            hot = found;
+        }
+    }
+
+    #[test]
+    fn another_router_starts_an_empty_cache() {
+        let (first, _) = router(&["a"]);
+        let (second, _) = router(&[]);
+        let mut cache = MatchCache::new(64);
+        assert_eq!(cache.find(&first, name("a")).direct.len(), 1);
+        assert!(cache.find(&second, name("a")).is_empty());
+        assert_eq!(cache.find(&first, name("a")).direct.len(), 1);
+    }
+
+    type Deed = Box<dyn FnOnce()>;
+
+    /// A subscriber that can do something when it is asked who it is.
+    #[derive(Clone)]
+    struct Meddler {
+        number: usize,
+        deed: Rc<Cell<Option<Deed>>>,
+    }
+
+    impl Identity for Meddler {
+        fn identity(&self) -> usize {
+            if let Some(deed) = self.deed.take() {
+                deed();
+            }
+            self.number
+        }
+    }
+
+    /// Answers of several filters are sorted by subscriber after the lock is released: a change at that moment must
+    /// not make the answer pass for one that knows of it.
+    #[test]
+    fn an_answer_that_changed_while_it_was_computed_is_not_kept_as_new() {
+        let router = Rc::new(Router::new());
+        let deed = Rc::new(Cell::default());
+        let [first, second] = [1, 2].map(|number| Meddler { number, deed: Rc::clone(&deed) });
+        router.subscribe(TopicFilter::parse("a").unwrap(), &first, SubscriptionOptions::default(), 0);
+        router.subscribe(TopicFilter::parse("#").unwrap(), &second, SubscriptionOptions::default(), 0);
+        let mut cache = MatchCache::new(64);
+        let meddled = Rc::clone(&router);
+        deed.set(Some(Box::new(move || {
+            assert!(meddled.unsubscribe(TopicFilter::parse("a").unwrap(), &first));
+        })));
+        assert_eq!(cache.find(&router, name("a")).direct.len(), 2);
+        assert!(deed.take().is_none(), "the change was not made");
+        assert_eq!(cache.find(&router, name("a")).direct.len(), 1);
+    }
+
+    #[test]
+    fn no_capacity_is_no_cache() {
+        let (router, _) = router(&["a"]);
+        let mut cache = MatchCache::new(0);
+        assert_eq!(cache.find(&router, name("a")).direct.len(), 1);
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn a_slot_takes_64_bytes() {
+        assert!(size_of::<Slot<Client>>() <= 64);
+    }
 }

@@ -3,18 +3,17 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use hashbrown::DefaultHashBuilder;
 use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::topics::matches::Match;
 use crate::topics::roster::{Identity, Roster};
+use crate::topics::sharded::{Sharded, give_back};
 
 /// Filters without wildcards and without a group.
-///
-/// Split into shards, so that the pause while a table grows is a 64th of one for all.
 pub(super) struct Exact<S> {
     hasher: DefaultHashBuilder,
-    shards: Box<[HashTable<Topic<S>>]>,
+    topics: Sharded<Topic<S>>,
 }
 
 /// One filter and who subscribed to it; 32 bytes with an `S` of 8.
@@ -23,18 +22,16 @@ struct Topic<S> {
     subscribers: Roster<Match<S>>,
 }
 
-const SHARDS: usize = 64;
-
 impl<S: Clone + Identity> Exact<S> {
     pub(super) fn new(hasher: DefaultHashBuilder) -> Exact<S> {
-        Exact { hasher, shards: (0..SHARDS).map(|_| HashTable::new()).collect() }
+        Exact { hasher, topics: Sharded::new() }
     }
 
     /// Adds a subscription; returns the stored filter and the subscription it replaced.
     pub(super) fn put(&mut self, filter: &str, entry: Match<S>) -> (Arc<str>, Option<Match<S>>) {
         let hash = self.hasher.hash_one(filter);
         let hasher = &self.hasher;
-        let Some(shard) = self.shards.get_mut(shard_of(hash)) else { return (Arc::from(filter), None) };
+        let Some(shard) = self.topics.of_mut(hash) else { return (Arc::from(filter), None) };
         match shard.entry(hash, |topic| &*topic.filter == filter, |topic| hasher.hash_one(&*topic.filter)) {
             Entry::Occupied(topic) => {
                 let topic = topic.into_mut();
@@ -52,29 +49,27 @@ impl<S: Clone + Identity> Exact<S> {
     pub(super) fn remove(&mut self, filter: &str, identity: usize) -> Option<Match<S>> {
         let hash = self.hasher.hash_one(filter);
         let hasher = &self.hasher;
-        let shard = self.shards.get_mut(shard_of(hash))?;
+        let shard = self.topics.of_mut(hash)?;
         let mut topic = shard.find_entry(hash, |topic| &*topic.filter == filter).ok()?;
         let removed = topic.get_mut().subscribers.remove(identity);
         if topic.get().subscribers.is_empty() {
             topic.remove();
-            if shard.len() * 4 < shard.capacity() {
-                shard.shrink_to(shard.len() * 2, |topic| hasher.hash_one(&*topic.filter));
-            }
+            give_back(shard, |topic| hasher.hash_one(&*topic.filter));
         }
         removed
     }
 
     /// The subscriptions to `topic`, whose hash is `hash`.
     pub(super) fn get(&self, hash: u64, topic: &str) -> &[Match<S>] {
-        self.shards
-            .get(shard_of(hash))
+        self.topics
+            .of(hash)
             .and_then(|shard| shard.find(hash, |entry| &*entry.filter == topic))
             .map_or(&[], |entry| entry.subscribers.as_slice())
     }
 
     /// Copies the subscriptions of one shard to `out`; false if there is no such shard.
     pub(super) fn copy_shard(&self, shard: usize, out: &mut Vec<(Arc<str>, Match<S>)>) -> bool {
-        let Some(shard) = self.shards.get(shard) else { return false };
+        let Some(shard) = self.topics.at(shard) else { return false };
         for topic in shard {
             out.extend(
                 topic.subscribers.as_slice().iter().map(|entry| (Arc::clone(&topic.filter), entry.clone())),
@@ -82,11 +77,11 @@ impl<S: Clone + Identity> Exact<S> {
         }
         true
     }
-}
 
-/// The shard of a hash, by bits that the table itself does not look at first.
-fn shard_of(hash: u64) -> usize {
-    (hash >> 48) as usize % SHARDS
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.topics.is_empty()
+    }
 }
 
 #[cfg(test)]

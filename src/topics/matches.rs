@@ -151,3 +151,67 @@ impl<S> std::fmt::Debug for Group<S> {
         f.debug_struct("Group").field("filter", &self.filter).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Group, Match};
+    use crate::codec::subscribe::SubscriptionOptions;
+
+    fn group(members: u32) -> (Group<Arc<u32>>, Vec<Arc<u32>>) {
+        let group = Group::new(Arc::from("$share/g/a"));
+        let clients: Vec<Arc<u32>> = (0..members).map(Arc::new).collect();
+        for client in &clients {
+            let options = SubscriptionOptions::default();
+            group.put(Match { subscriber: Arc::clone(client), options, identifier: **client });
+        }
+        (group, clients)
+    }
+
+    fn picks(group: &Group<Arc<u32>>, count: usize, is_available: impl Fn(u32) -> bool) -> Vec<u32> {
+        (0..count).map(|_| group.pick(|client| is_available(**client)).unwrap().identifier).collect()
+    }
+
+    #[test]
+    fn members_take_turns() {
+        let (group, _) = group(3);
+        assert_eq!(picks(&group, 7, |_| true), [0, 1, 2, 0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn a_member_that_is_not_available_is_passed_over() {
+        let (group, _) = group(4);
+        assert_eq!(picks(&group, 4, |client| client % 2 == 1), [1, 3, 1, 3]);
+    }
+
+    #[test]
+    fn without_an_available_member_the_turn_decides() {
+        let (group, _) = group(3);
+        assert_eq!(picks(&group, 4, |_| false), [0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn a_member_is_asked_once() {
+        let (group, _) = group(40);
+        let mut asked = Vec::new();
+        group.pick(|client| {
+            asked.push(**client);
+            false
+        });
+        assert_eq!(asked, (0..40).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn members_may_come_and_go_during_a_pick() {
+        let (group, clients) = group(3);
+        let picked = group.pick(|client| {
+            group.remove(super::Identity::identity(client));
+            false
+        });
+        assert_eq!(picked.unwrap().identifier, 0);
+        assert!(clients.iter().filter(|client| Arc::strong_count(client) > 1).count() <= 1);
+        let (empty, _) = self::group(0);
+        assert_eq!(empty.pick(|_| true), None);
+    }
+}

@@ -4,9 +4,12 @@ mod cache;
 mod exact;
 mod generations;
 mod matches;
+#[cfg(test)]
+mod proptests;
 mod retained;
 mod roster;
 mod router;
+mod sharded;
 mod trie;
 
 pub use cache::MatchCache;

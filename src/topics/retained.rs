@@ -323,3 +323,150 @@ impl<'f> Pattern<'f> {
 fn key_of(topic: &str) -> Key {
     topic.bytes().map(|byte| if byte == b'/' { 0 } else { byte }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+    use proptest::sample::select;
+
+    use super::{Retained, RetainedFull, STEP};
+    use crate::codec::topic::{TopicFilter, TopicName};
+
+    fn name(text: &str) -> TopicName<'_> {
+        TopicName::parse(text).unwrap()
+    }
+
+    fn store(topics: &[&'static str]) -> Retained<&'static str> {
+        let retained = Retained::new(usize::MAX, u64::MAX);
+        for topic in topics {
+            assert_eq!(retained.store(name(topic), *topic, 1), Ok(None));
+        }
+        retained
+    }
+
+    fn collect<V: Clone>(retained: &Retained<V>, filter: &str) -> Vec<V> {
+        let mut out = Vec::new();
+        retained.collect(&TopicFilter::parse(filter).unwrap(), &mut out);
+        out
+    }
+
+    #[test]
+    fn a_filter_finds_its_topics_level_by_level() {
+        let retained = store(&["a", "a/b", "a/b/c", "a/c", "a b", "a/", "/a", "b/b", "b/b/c", "$SYS/b"]);
+        assert_eq!(collect(&retained, "a/b"), ["a/b"]);
+        assert_eq!(collect(&retained, "a/#"), ["a", "a/", "a/b", "a/b/c", "a/c"]);
+        assert_eq!(collect(&retained, "a/+"), ["a/", "a/b", "a/c"]);
+        assert_eq!(collect(&retained, "+/b"), ["a/b", "b/b"]);
+        assert_eq!(collect(&retained, "+/+/c"), ["a/b/c", "b/b/c"]);
+        assert_eq!(collect(&retained, "+"), ["a", "a b"]);
+        assert_eq!(collect(&retained, "$share/g/+/b"), ["a/b", "b/b"]);
+        assert_eq!(collect(&retained, "$SYS/#"), ["$SYS/b"]);
+        assert_eq!(collect(&retained, "#").len(), 9); // [MQTT-4.7.2-1]
+    }
+
+    #[test]
+    fn the_bounds_refuse_what_is_new_or_too_large() {
+        let retained = Retained::new(2, 10);
+        assert_eq!(retained.store(name("a"), 1, 4), Ok(None));
+        assert_eq!(retained.store(name("b"), 2, 7), Err(RetainedFull::Bytes { max: 10 }));
+        assert_eq!(retained.store(name("b"), 2, 6), Ok(None));
+        assert_eq!(retained.store(name("c"), 3, 0), Err(RetainedFull::Messages { max: 2 }));
+        assert_eq!(retained.store(name("a"), 4, 5), Err(RetainedFull::Bytes { max: 10 }));
+        assert_eq!(retained.store(name("a"), 5, 3), Ok(Some(1)));
+        assert_eq!((retained.len(), retained.bytes()), (2, 9));
+        assert_eq!(retained.remove(name("b")), Some(2));
+        assert_eq!(retained.remove(name("b")), None);
+        assert_eq!((retained.len(), retained.bytes(), retained.get(name("a"))), (1, 3, Some(5)));
+    }
+
+    #[test]
+    fn what_is_removed_on_a_condition_stays_without_it() {
+        let retained = store(&["a"]);
+        assert_eq!(retained.remove_if(name("a"), |value| *value == "b"), None);
+        assert_eq!(retained.remove_if(name("a"), |value| *value == "a"), Some("a"));
+        assert!(retained.is_empty());
+    }
+
+    #[test]
+    fn more_than_one_step_is_walked_swept_and_paged_to_the_end() {
+        let retained = Retained::new(usize::MAX, u64::MAX);
+        let count = STEP * 5 / 2;
+        for number in 0..count {
+            retained.store(name(&format!("a/{number:05}")), number, 1).unwrap();
+            retained.store(name(&format!("a/{number:05}/deep")), count, 1).unwrap();
+        }
+        let all: Vec<usize> = (0..count).collect();
+        assert_eq!(collect(&retained, "a/+"), all);
+        assert_eq!(collect(&retained, "+/+/deep").len(), count);
+        assert_eq!(collect(&retained, "#").len(), 2 * count);
+        assert_eq!(retained.retain(|value| value % 2 == 0 && *value != count), count + count / 2);
+        assert_eq!((retained.len(), retained.bytes()), (count / 2, count as u64 / 2));
+
+        let mut paged = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = retained.page(after.as_deref(), 7);
+            let Some(last) = page.last() else { break };
+            after = Some(format!("a/{last:05}"));
+            paged.extend(page);
+        }
+        assert_eq!(paged, all.into_iter().step_by(2).collect::<Vec<usize>>());
+    }
+
+    fn level() -> impl Strategy<Value = &'static str> {
+        // U+0001 and a space sort between the end of a level and a letter.
+        select(&["", "a", "b", "ab", "b\u{1}", " ", "$a", "$", "%", "z"][..])
+    }
+
+    fn topic() -> impl Strategy<Value = String> {
+        vec(level(), 1..5)
+            .prop_map(|levels| levels.join("/"))
+            .prop_filter("not empty", |text| !text.is_empty())
+    }
+
+    fn filter() -> impl Strategy<Value = String> {
+        let level = prop_oneof![2 => level(), 3 => Just("+")];
+        (vec(level, 0..4), any::<bool>())
+            .prop_map(|(mut levels, below)| {
+                if below || levels.is_empty() {
+                    levels.push("#");
+                }
+                levels.join("/")
+            })
+            .prop_filter("not empty", |text| !text.is_empty())
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_scan_of_all_topics(
+            steps in vec((topic(), option::weighted(0.8, 0..100_usize)), 0..200),
+            filters in vec(filter(), 1..20),
+        ) {
+            let retained = Retained::new(usize::MAX, u64::MAX);
+            // The key of the model orders the topics level by level.
+            let mut model: BTreeMap<String, (String, usize)> = BTreeMap::new();
+            for (topic, bytes) in steps {
+                let key = topic.replace('/', "\0");
+                match bytes {
+                    Some(bytes) => {
+                        let old = model.insert(key, (topic.clone(), bytes)).map(|old| old.0);
+                        assert_eq!(retained.store(name(&topic), topic.clone(), bytes), Ok(old));
+                    }
+                    None => assert_eq!(retained.remove(name(&topic)), model.remove(&key).map(|old| old.0)),
+                }
+            }
+            assert_eq!(retained.len(), model.len());
+            assert_eq!(retained.bytes(), model.values().map(|(_, bytes)| *bytes as u64).sum::<u64>());
+            for text in filters {
+                let filter = TopicFilter::parse(&text).unwrap();
+                let expected: Vec<&String> =
+                    model.values().map(|(topic, _)| topic).filter(|topic| filter.matches(&name(topic))).collect();
+                assert_eq!(collect(&retained, &text).iter().collect::<Vec<_>>(), expected, "{text}");
+            }
+        }
+    }
+}

@@ -15,6 +15,7 @@ use crate::topics::exact::Exact;
 use crate::topics::generations::{Generations, Place, Stamp};
 use crate::topics::matches::{Group, Match, Matches, SharedMatch};
 use crate::topics::roster::Identity;
+use crate::topics::sharded::give_back;
 use crate::topics::trie::{End, Trie};
 
 /// The subscriptions of all clients. May be used from any thread; readers do not wait for each other.
@@ -281,10 +282,17 @@ impl<S: Clone + Identity> Tables<S> {
         }
         let (group, _) = place.remove();
         self.trie.remove_group(filter, &group);
-        if self.groups.len() * 4 < self.groups.capacity() {
-            self.groups.shrink_to(self.groups.len() * 2, |group| hash_of(hasher, group));
-        }
+        give_back(&mut self.groups, |group| hash_of(hasher, group));
         (old, true)
+    }
+}
+
+#[cfg(test)]
+impl<S: Clone + Identity> Router<S> {
+    /// Whether the tables hold nothing any more.
+    pub(super) fn is_bare(&self) -> bool {
+        let tables = self.tables.read();
+        tables.exact.is_bare() && tables.trie.is_bare() && tables.groups.is_empty()
     }
 }
 
@@ -300,4 +308,145 @@ fn hash_of<S: Clone + Identity>(hasher: &DefaultHashBuilder, group: &Arc<Group<S
 
 fn is_dollar_sys(filter: TopicFilter<'_>) -> bool {
     filter.levels().next() == Some("$SYS")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    use super::Router;
+    use crate::codec::subscribe::SubscriptionOptions;
+    use crate::codec::topic::{TopicFilter, TopicName};
+
+    type Client = Arc<u32>;
+
+    fn filter(text: &str) -> TopicFilter<'_> {
+        TopicFilter::parse(text).unwrap()
+    }
+
+    fn name(text: &str) -> TopicName<'_> {
+        TopicName::parse(text).unwrap()
+    }
+
+    fn router(filters: &[&str]) -> (Router<Client>, Client) {
+        let (router, client) = (Router::new(), Arc::new(0));
+        for (index, text) in filters.iter().enumerate() {
+            router.subscribe(filter(text), &client, SubscriptionOptions::default(), index as u32);
+        }
+        (router, client)
+    }
+
+    /// The identifiers of the matches, which are the indices of the filters.
+    fn heard(router: &Router<Client>, topic: &str) -> Vec<u32> {
+        let mut heard: Vec<u32> =
+            router.matches(name(topic)).direct.iter().map(|entry| entry.identifier).collect();
+        heard.sort_unstable();
+        heard
+    }
+
+    #[test]
+    fn mqtt_4_7_1_2_a_hash_matches_the_parent_and_any_level_below() {
+        let (router, _) = router(&["sport/tennis/#", "sport/#", "#"]);
+        assert_eq!(heard(&router, "sport/tennis"), [0, 1, 2]);
+        assert_eq!(heard(&router, "sport/tennis/player1/ranking"), [0, 1, 2]);
+        assert_eq!(heard(&router, "sport"), [1, 2]);
+        assert_eq!(heard(&router, "sports"), [2]);
+    }
+
+    #[test]
+    fn mqtt_4_7_1_3_a_plus_matches_one_level_even_an_empty_one() {
+        let (router, _) = router(&["+/+", "/+", "+", "sport/+", "sport/+/x"]);
+        assert_eq!(heard(&router, "/finance"), [0, 1]);
+        assert_eq!(heard(&router, "sport"), [2]);
+        assert_eq!(heard(&router, "sport/"), [0, 3]);
+        assert_eq!(heard(&router, "sport//x"), [4]);
+    }
+
+    #[test]
+    fn mqtt_4_7_2_1_a_leading_wildcard_does_not_match_a_dollar_topic() {
+        let (router, client) = router(&["#", "+/a", "+/#", "$SYS/#", "$SYS/+"]);
+        assert_eq!(heard(&router, "$SYS/a"), [3, 4]);
+        router.subscribe(filter("$share/g/#"), &client, SubscriptionOptions::default(), 9);
+        assert!(router.matches(name("$SYS/a")).shared.is_empty());
+        assert_eq!(router.matches(name("a/$SYS")).shared.len(), 1);
+    }
+
+    #[test]
+    fn a_plain_and_a_shared_subscription_to_one_filter_are_two() {
+        let (router, client) = router(&["a/b", "$share/g/a/b", "$share/h/a/b", "$queue/a/b"]);
+        let matches = router.matches(name("a/b"));
+        assert_eq!((router.len(), matches.direct.len(), matches.shared.len()), (4, 1, 3));
+        assert!(router.unsubscribe(filter("$share/g/a/b"), &client));
+        assert!(!router.unsubscribe(filter("$share/g/a/b"), &client));
+        let matches = router.matches(name("a/b"));
+        assert_eq!((router.len(), matches.direct.len(), matches.shared.len()), (3, 1, 2));
+    }
+
+    #[test]
+    fn a_stamp_changes_with_the_answer_and_not_with_another_filter() {
+        let (router, client) = router(&["a/b"]);
+        let other = Arc::new(1);
+        let mut stamp = router.stamp(name("a/b"));
+        for text in ["a/b", "a/+", "#", "+/b", "$share/g/a/b"] {
+            router.subscribe(filter(text), &other, SubscriptionOptions::default(), 0);
+            assert_ne!(router.stamp(name("a/b")), stamp, "{text}");
+            stamp = router.stamp(name("a/b"));
+        }
+        // Whoever joins a group is seen through the group.
+        router.subscribe(filter("$share/g/a/b"), &client, SubscriptionOptions::default(), 0);
+        assert_eq!(router.stamp(name("a/b")), stamp);
+        router.unsubscribe(filter("a/b/c"), &other);
+        assert_eq!(router.stamp(name("a/b")), stamp);
+        router.unsubscribe(filter("a/b"), &other);
+        assert_ne!(router.stamp(name("a/b")), stamp);
+        // A filter without wildcards concerns one topic: most others keep their stamp.
+        let names: Vec<String> = (0..100).map(|number| format!("a/{number}")).collect();
+        let before: Vec<_> = names.iter().map(|text| router.stamp(name(text))).collect();
+        router.subscribe(filter("a/x"), &client, SubscriptionOptions::default(), 0);
+        let changed =
+            names.iter().zip(before).filter(|(text, stamp)| router.stamp(name(text)) != *stamp).count();
+        assert!(changed < 10, "{changed} of 100 changed");
+    }
+
+    #[test]
+    fn a_topic_of_thirty_thousand_levels_does_not_exhaust_the_stack() {
+        let deep = vec!["+"; 30_000].join("/");
+        let (router, client) = router(&[&deep]);
+        assert_eq!(heard(&router, &"/".repeat(29_999)), [0]);
+        assert_eq!(heard(&router, &"/".repeat(30_000)), []);
+        assert!(router.unsubscribe(filter(&deep), &client));
+        assert!(router.is_bare());
+    }
+
+    #[test]
+    fn a_filter_of_many_subscribers_is_left_one_by_one() {
+        let router = Router::new();
+        let clients: Vec<Client> = (0..50_000).map(Arc::new).collect();
+        for client in &clients {
+            router.subscribe(filter("all"), client, SubscriptionOptions::default(), 0);
+            router.subscribe(filter("all/#"), client, SubscriptionOptions::default(), 0);
+        }
+        let matches = router.matches(name("all"));
+        assert_eq!(matches.direct.len(), 100_000);
+        assert!(matches.direct.chunks(2).all(|pair| Arc::ptr_eq(&pair[0].subscriber, &pair[1].subscriber)));
+        for client in &clients {
+            assert!(router.unsubscribe(filter("all"), client));
+            assert!(router.unsubscribe(filter("all/#"), client));
+        }
+        assert!(router.is_bare());
+    }
+
+    #[test]
+    fn a_snapshot_may_use_the_router() {
+        let (router, client) = router(&["a", "a/+", "$share/g/a"]);
+        let seen = RefCell::new(Vec::new());
+        router.for_each(|text, who, _, identifier| {
+            assert!(router.unsubscribe(filter(text), who));
+            seen.borrow_mut().push(identifier);
+        });
+        seen.borrow_mut().sort_unstable();
+        assert_eq!(*seen.borrow(), [0, 1, 2]);
+        assert!(router.is_bare() && Arc::strong_count(&client) == 1);
+    }
 }

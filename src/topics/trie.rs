@@ -1,26 +1,28 @@
 //! The subscriptions to filters with wildcards, and all shared ones: a tree of topic levels.
 //!
 //! Nodes stand in a slab and name each other by index. One hash table for the whole tree finds the child of a node
-//! for a level's text; the child for `+` is a field of the node; `#` has no node, being the last level.
+//! for a level's text; the child for `+` is a field of the node. A wildcard at the end of a filter has no node: most
+//! filters with wildcards cost one node of their own.
 
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::topics::matches::{Group, Match};
 use crate::topics::roster::{Identity, Roster};
+use crate::topics::sharded::{Sharded, give_back};
 
 /// The tree.
 pub(super) struct Trie<S> {
     hasher: DefaultHashBuilder,
     nodes: Slab<Node>,
     /// The nodes reached by the text of a level, hashed by parent and text.
-    children: HashTable<Id>,
+    children: Sharded<Id>,
     ends: Slab<End<S>>,
 }
 
@@ -34,14 +36,24 @@ struct Node {
     level: SmallVec<[u8; 16]>,
     /// The root's is the root.
     parent: Id,
-    /// The child for `+`.
+    /// The child for `+` with more to follow.
     plus: Option<Id>,
     /// The filter that ends with this level.
     here: Option<Id>,
+    /// The filter that ends with `+` after this level.
+    one: Option<Id>,
     /// The filter that ends with `#` after this level.
     below: Option<Id>,
     /// The number of children reached by their text.
     children: u32,
+}
+
+/// Where a filter ends, seen from the last node on the way.
+#[derive(Clone, Copy)]
+enum Tail {
+    Here,
+    One,
+    Below,
 }
 
 /// One filter (without a share prefix) and who subscribed to it.
@@ -60,7 +72,7 @@ impl<S: Clone + Identity> Trie<S> {
     pub(super) fn new(hasher: DefaultHashBuilder) -> Trie<S> {
         let mut nodes = Slab::new();
         nodes.insert(Node::new(&[], Id::FIRST));
-        Trie { hasher, nodes, children: HashTable::new(), ends: Slab::new() }
+        Trie { hasher, nodes, children: Sharded::new(), ends: Slab::new() }
     }
 
     /// Adds a subscription that is not shared; returns the stored filter and the subscription it replaced.
@@ -81,7 +93,7 @@ impl<S: Clone + Identity> Trie<S> {
         let removed = end.subscribers.remove(identity)?;
         if end.subscribers.is_empty() {
             end.filter = None;
-            self.prune(node, id);
+            self.prune(filter, node, id);
         }
         Some(removed)
     }
@@ -101,7 +113,7 @@ impl<S: Clone + Identity> Trie<S> {
             groups.remove(group.identity());
             if groups.is_empty() {
                 end.groups = None;
-                self.prune(node, id);
+                self.prune(filter, node, id);
             }
         }
     }
@@ -120,12 +132,15 @@ impl<S: Clone + Identity> Trie<S> {
         let mut nodes: SmallVec<[Id; 16]> = SmallVec::new();
         let mut next: SmallVec<[Id; 16]> = SmallVec::new();
         nodes.push(Id::FIRST);
-        for level in topic.levels() {
+        let mut levels = topic.levels().peekable();
+        while let Some(level) = levels.next() {
+            let is_last = levels.peek().is_none();
             let hash = self.hasher.hash_one(level.as_bytes());
             for id in nodes.drain(..) {
                 let Some(node) = self.node(id) else { continue };
                 if wildcards {
                     out.extend(self.end(node.below));
+                    out.extend(self.end(node.one.filter(|_| is_last)));
                     next.extend(node.plus);
                 }
                 if node.children != 0 {
@@ -157,6 +172,11 @@ impl<S: Clone + Identity> Trie<S> {
         (to < self.ends.capacity()).then_some(to)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.nodes.len() == 1 && self.children.is_empty() && self.ends.is_empty()
+    }
+
     fn node(&self, id: Id) -> Option<&Node> {
         self.nodes.get(id.index())
     }
@@ -169,34 +189,31 @@ impl<S: Clone + Identity> Trie<S> {
     fn child(&self, parent: Id, level: &[u8], hash: u64) -> Option<Id> {
         let is_wanted =
             |id: &Id| self.node(*id).is_some_and(|node| node.parent == parent && *node.level == *level);
-        self.children.find(edge_hash(parent, hash), is_wanted).copied()
+        let hash = edge_hash(parent, hash);
+        self.children.of(hash)?.find(hash, is_wanted).copied()
     }
 
-    /// The last node of `filter` (before `#`) and its end.
+    /// The last node of `filter` and its end.
     fn find(&self, filter: TopicFilter<'_>) -> Option<(Id, Id)> {
+        let (path, tail) = split_tail(filter);
         let mut at = Id::FIRST;
-        for level in filter.levels() {
-            match level {
-                "#" => return Some((at, self.node(at)?.below?)),
-                "+" => at = self.node(at)?.plus?,
-                _ => at = self.child(at, level.as_bytes(), self.hasher.hash_one(level.as_bytes()))?,
-            }
+        for level in levels(path) {
+            at = match level {
+                "+" => self.node(at)?.plus?,
+                _ => self.child(at, level.as_bytes(), self.hasher.hash_one(level.as_bytes()))?,
+            };
         }
-        Some((at, self.node(at)?.here?))
+        Some((at, self.node(at)?.end(tail)?))
     }
 
     /// The end of `filter`, with the nodes that lead there. `None` cannot happen while there are fewer than 2^32 nodes.
     fn end_or_new(&mut self, filter: TopicFilter<'_>) -> Option<&mut End<S>> {
+        let (path, tail) = split_tail(filter);
         let mut at = Id::FIRST;
-        let mut below = false;
-        for level in filter.levels() {
-            match level {
-                "#" => below = true,
-                _ => at = self.child_or_new(at, level)?,
-            }
+        for level in levels(path) {
+            at = self.child_or_new(at, level)?;
         }
-        let node = self.nodes.get_mut(at.index())?;
-        let place = if below { &mut node.below } else { &mut node.here };
+        let place = self.nodes.get_mut(at.index())?.end_mut(tail);
         let id = match *place {
             Some(id) => id,
             None => {
@@ -220,49 +237,48 @@ impl<S: Clone + Identity> Trie<S> {
         } else {
             self.nodes.get_mut(parent.index())?.children += 1;
             let (nodes, hasher) = (&self.nodes, &self.hasher);
-            self.children.insert_unique(edge_hash(parent, hash), id, |id| rehash(nodes, hasher, *id));
+            let hash = edge_hash(parent, hash);
+            self.children.of_mut(hash)?.insert_unique(hash, id, |id| rehash(nodes, hasher, *id));
         }
         Some(id)
     }
 
     /// Removes an end that nobody uses, and the nodes that led nowhere else.
-    fn prune(&mut self, last: Id, end: Id) {
+    fn prune(&mut self, filter: TopicFilter<'_>, last: Id, end: Id) {
         if self.ends.get(end.index()).is_none_or(|end| !end.is_unused()) {
             return;
         }
         self.ends.try_remove(end.index());
         if let Some(node) = self.nodes.get_mut(last.index()) {
-            let place = if node.here == Some(end) { &mut node.here } else { &mut node.below };
-            *place = None;
+            *node.end_mut(split_tail(filter).1) = None;
         }
         let mut at = last;
         while at != Id::FIRST && self.node(at).is_some_and(Node::is_unused) {
             let hash = rehash(&self.nodes, &self.hasher, at);
             let Some(node) = self.nodes.try_remove(at.index()) else { return };
-            if let Some(parent) = self.nodes.get_mut(node.parent.index()) {
-                if parent.plus == Some(at) {
-                    parent.plus = None;
-                } else {
-                    parent.children -= 1;
-                    if let Ok(place) = self.children.find_entry(hash, |id| *id == at) {
-                        place.remove();
-                    }
-                }
-            }
+            self.detach(node.parent, at, hash);
             at = node.parent;
-        }
-        self.give_back();
-    }
-
-    /// Returns memory once three quarters of it are unused, as far as the places in use allow.
-    fn give_back(&mut self) {
-        if self.children.len() * 4 < self.children.capacity() {
-            let (nodes, hasher) = (&self.nodes, &self.hasher);
-            self.children.shrink_to(self.children.len() * 2, |id| rehash(nodes, hasher, *id));
         }
         if self.ends.is_empty() {
             self.ends = Slab::new();
             self.nodes.shrink_to_fit();
+        }
+    }
+
+    /// Makes `parent` and the table forget a child that has been removed; `hash` is its place in the table.
+    fn detach(&mut self, parent: Id, child: Id, hash: u64) {
+        let Some(node) = self.nodes.get_mut(parent.index()) else { return };
+        if node.plus == Some(child) {
+            node.plus = None;
+            return;
+        }
+        node.children -= 1;
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        if let Some(children) = self.children.of_mut(hash)
+            && let Ok(place) = children.find_entry(hash, |id| *id == child)
+        {
+            place.remove();
+            give_back(children, |id| rehash(nodes, hasher, *id));
         }
     }
 }
@@ -285,11 +301,29 @@ impl<S: Clone + Identity> End<S> {
 
 impl Node {
     fn new(level: &[u8], parent: Id) -> Node {
-        Node { level: SmallVec::from_slice(level), parent, plus: None, here: None, below: None, children: 0 }
+        let level = SmallVec::from_slice(level);
+        Node { level, parent, plus: None, here: None, one: None, below: None, children: 0 }
+    }
+
+    fn end(&self, tail: Tail) -> Option<Id> {
+        match tail {
+            Tail::Here => self.here,
+            Tail::One => self.one,
+            Tail::Below => self.below,
+        }
+    }
+
+    fn end_mut(&mut self, tail: Tail) -> &mut Option<Id> {
+        match tail {
+            Tail::Here => &mut self.here,
+            Tail::One => &mut self.one,
+            Tail::Below => &mut self.below,
+        }
     }
 
     fn is_unused(&self) -> bool {
-        self.children == 0 && self.plus.is_none() && self.here.is_none() && self.below.is_none()
+        let ends = [self.here, self.one, self.below];
+        self.children == 0 && self.plus.is_none() && ends.iter().all(Option::is_none)
     }
 }
 
@@ -304,6 +338,23 @@ impl Id {
     fn index(self) -> usize {
         self.0.get() as usize - 1
     }
+}
+
+/// The levels of a filter that have nodes, and how it ends after them.
+fn split_tail(filter: TopicFilter<'_>) -> (Option<&str>, Tail) {
+    let text = filter.filter();
+    let (rest, tail) = if let Some(rest) = text.strip_suffix('+') {
+        (rest, Tail::One)
+    } else if let Some(rest) = text.strip_suffix('#') {
+        (rest, Tail::Below)
+    } else {
+        return (Some(text), Tail::Here);
+    };
+    (rest.strip_suffix('/'), tail) // Without a slash the wildcard is the whole filter.
+}
+
+fn levels(path: Option<&str>) -> impl Iterator<Item = &str> {
+    path.into_iter().flat_map(|path| path.split('/'))
 }
 
 /// The hash of a child in the table, from its parent and the hash of its level's text.
