@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::thread::panicking;
 
 use crate::engine::core::Engine;
 use crate::engine::local::Local;
@@ -65,6 +66,8 @@ impl Turn {
 pub struct Running<'e> {
     engine: &'e Engine,
     turn: Option<Box<Turn>>,
+    /// Whether the turn began while the thread was unwinding from a panic.
+    unwinding: bool,
 }
 
 impl Deref for Running<'_> {
@@ -84,6 +87,11 @@ impl DerefMut for Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        if panicking() && !self.unwinding {
+            // A panic in the middle of the turn: what it left is not to be trusted, and a second panic would be
+            // the host's end.
+            return;
+        }
         if let Some(mut turn) = self.turn.take() {
             self.engine.end_of_turn(&mut turn);
             let mut kept = self.engine.turns.lock();
@@ -100,7 +108,7 @@ impl Engine {
         let kept = self.turns.lock().pop();
         let mut turn = kept.unwrap_or_else(|| Box::new(Turn::new()));
         turn.now = now;
-        Running { engine: self, turn: Some(turn) }
+        Running { engine: self, turn: Some(turn), unwinding: panicking() }
     }
 
     /// Writes what the turn has put into outboxes so far, in the middle of a long turn as at its end.

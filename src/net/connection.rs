@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -85,7 +86,6 @@ impl ConnectionTask {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Ok(mut guard) = ready!(self.link.io.poll_read_ready(cx)) else {
-                self.lost(Cause::ConnectionLost);
                 return Poll::Ready(());
             };
             let engine = self.wing.engine();
@@ -93,11 +93,7 @@ impl ConnectionTask {
             let stream = guard.get_inner();
             match self.input.read(stream, &mut self.connection, engine, &mut turn) {
                 Reading::Blocked => guard.clear_ready(),
-                Reading::End => {
-                    drop(turn);
-                    self.lost(Cause::ConnectionLost);
-                    return Poll::Ready(());
-                }
+                Reading::End => return Poll::Ready(()),
                 Reading::Data { drained, open } => {
                     if drained {
                         guard.clear_ready();
@@ -136,11 +132,18 @@ impl ConnectionTask {
             }
         }
     }
+}
 
-    fn lost(&mut self, cause: Cause) {
-        let engine = self.wing.engine();
-        let mut turn = engine.turn(self.wing.now());
-        self.connection.lost(engine, &mut turn, cause);
+/// However the task ends, by itself, with the runtime or by a panic: its session learns that the connection is gone.
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
+        let cause = self.end.as_ref().map_or(Cause::ConnectionLost, |end| end.ending.cause);
+        // During a panic a second one would end the host program.
+        let _told = catch_unwind(AssertUnwindSafe(|| {
+            let engine = self.wing.engine();
+            let mut turn = engine.turn(self.wing.now());
+            self.connection.lost(engine, &mut turn, cause);
+        }));
     }
 }
 
@@ -153,8 +156,6 @@ impl Future for ConnectionTask {
         loop {
             if let Some(end) = &mut task.end {
                 ready!(end.poll(&task.link, cx));
-                let cause = end.ending.cause;
-                task.lost(cause);
                 return Poll::Ready(());
             }
             task.look();
@@ -173,8 +174,9 @@ impl Future for ConnectionTask {
 }
 
 impl End {
-    /// Writes the last packet, then waits for the peer to close, so that what it has not yet read is not
-    /// discarded with the connection. Ready when there is nothing more to do, or at the deadline.
+    /// Writes the last packet, then waits for the peer to close: closing first while bytes of the peer are unread
+    /// would reset the connection, and the peer might lose the packet. Ready when there is nothing more to do, or at
+    /// the deadline. A broker that stops waits for no peer; it only takes what has come.
     fn poll(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(self.ending.cause, Cause::ConnectionLost | Cause::Disconnected | Cause::ConnectTimeout) {
             return Poll::Ready(());
@@ -191,14 +193,21 @@ impl End {
         }
         let mut discarded = [0u8; 4096];
         loop {
-            let Ok(mut guard) = ready!(link.io.poll_read_ready(cx)) else {
-                return Poll::Ready(());
+            let mut guard = match link.io.poll_read_ready(cx) {
+                Poll::Pending if self.ending.cause != Cause::ServerShuttingDown => return Poll::Pending,
+                Poll::Ready(Ok(guard)) => guard,
+                Poll::Pending | Poll::Ready(Err(_)) => return Poll::Ready(()),
             };
             let mut stream = guard.get_inner();
             match stream.read(&mut discarded) {
                 Ok(0) => return Poll::Ready(()),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.ending.cause == Cause::ServerShuttingDown {
+                        return Poll::Ready(());
+                    }
+                    guard.clear_ready();
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Poll::Ready(()),
             }

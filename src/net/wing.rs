@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
-use tokio::sync::Notify;
+use parking_lot::{Condvar, Mutex};
 
 use crate::engine::core::Engine;
 use crate::runtime::Clock;
@@ -15,25 +16,25 @@ pub struct Wing {
     clock: Clock,
     most: u32,
     open: AtomicU32,
-    /// Told whenever a connection's task has ended.
-    ended: Notify,
+    /// Told when the last connection has ended; the lock guards nothing but the waiting.
+    idle: Condvar,
+    none: Mutex<()>,
 }
 
 impl Wing {
     /// The wing of an engine; at most `most` connections at a time.
     pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>) -> Wing {
         let most = most.unwrap_or(u32::MAX);
-        Wing { engine, clock, most, open: AtomicU32::new(0), ended: Notify::new() }
+        Wing { engine, clock, most, open: AtomicU32::new(0), idle: Condvar::new(), none: Mutex::new(()) }
     }
 
-    /// Waits until no connection is open.
-    pub async fn idle(&self) {
-        loop {
-            let ended = self.ended.notified();
-            if self.open.load(Ordering::Acquire) == 0 {
+    /// Waits until no connection is open, at most until `by`. Must not be called on a thread of the runtime.
+    pub fn wait_until_idle(&self, by: Instant) {
+        let mut none = self.none.lock();
+        while self.open.load(Ordering::Acquire) > 0 {
+            if self.idle.wait_until(&mut none, by).timed_out() {
                 return;
             }
-            ended.await;
         }
     }
 
@@ -87,8 +88,10 @@ pub(super) struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.listener.open.fetch_sub(1, Ordering::AcqRel);
-        self.wing.open.fetch_sub(1, Ordering::AcqRel);
-        self.wing.ended.notify_one();
+        if self.wing.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let _none = self.wing.none.lock();
+            self.wing.idle.notify_all();
+        }
     }
 }
 
