@@ -1,6 +1,7 @@
 //! One turn: a bundle of packets, handled together and flushed together.
 
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::panicking;
 
@@ -87,12 +88,13 @@ impl DerefMut for Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        if panicking() && !self.unwinding {
-            // A panic in the middle of the turn: what it left is not to be trusted, and a second panic would be
-            // the host's end.
-            return;
-        }
         if let Some(mut turn) = self.turn.take() {
+            if panicking() && !self.unwinding {
+                // A panic in the middle of the turn: whom it has dirtied is written to all the same, but the turn is
+                // not used again. A second panic would be the host's end.
+                let _written = catch_unwind(AssertUnwindSafe(|| self.engine.end_of_turn(&mut turn)));
+                return;
+            }
             self.engine.end_of_turn(&mut turn);
             let mut kept = self.engine.turns.lock();
             if kept.len() < KEPT_TURNS {
