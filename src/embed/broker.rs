@@ -285,7 +285,7 @@ impl Shared {
         }
         if let Some(runtime) = self.running.lock().take() {
             // What is not written by then is not written.
-            self.wing.wait_until_idle(by);
+            self.wing.wait_until_told(by);
             // Closes listeners and connections with their tasks.
             runtime.join();
         }

@@ -16,26 +16,34 @@ pub struct Wing {
     clock: Clock,
     most: u32,
     open: AtomicU32,
-    /// Told when the last connection has ended; the lock guards nothing but the waiting.
+    /// Connections whose clients are to be told of the end before the broker stops.
+    attached: Mutex<u32>,
+    /// Told when the last of them was.
     idle: Condvar,
-    none: Mutex<()>,
 }
 
 impl Wing {
     /// The wing of an engine; at most `most` connections at a time.
     pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>) -> Wing {
         let most = most.unwrap_or(u32::MAX);
-        Wing { engine, clock, most, open: AtomicU32::new(0), idle: Condvar::new(), none: Mutex::new(()) }
+        Wing { engine, clock, most, open: AtomicU32::new(0), attached: Mutex::new(0), idle: Condvar::new() }
     }
 
-    /// Waits until no connection is open, at most until `by`. Must not be called on a thread of the runtime.
-    pub fn wait_until_idle(&self, by: Instant) {
-        let mut none = self.none.lock();
-        while self.open.load(Ordering::Acquire) > 0 {
-            if self.idle.wait_until(&mut none, by).timed_out() {
+    /// Waits until every connection that had a session has written its last packet, at most until `by`. Must not
+    /// be called on a thread of the runtime.
+    pub fn wait_until_told(&self, by: Instant) {
+        let mut attached = self.attached.lock();
+        while *attached > 0 {
+            if self.idle.wait_until(&mut attached, by).timed_out() {
                 return;
             }
         }
+    }
+
+    /// Counts a connection that has a session, until the result is dropped.
+    pub(super) fn attach(self: &Arc<Self>) -> Attached {
+        *self.attached.lock() += 1;
+        Attached { wing: Arc::clone(self) }
     }
 
     /// The engine.
@@ -88,8 +96,20 @@ pub(super) struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.listener.open.fetch_sub(1, Ordering::AcqRel);
-        if self.wing.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let _none = self.wing.none.lock();
+        self.wing.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A connection that has a session and has not written its last packet.
+pub(super) struct Attached {
+    wing: Arc<Wing>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let mut attached = self.wing.attached.lock();
+        *attached -= 1;
+        if *attached == 0 {
             self.wing.idle.notify_all();
         }
     }

@@ -65,6 +65,19 @@ fn stopping_tells_clients_and_closes_their_connections() {
 }
 
 #[test]
+fn connections_without_a_session_and_lingering_peers_do_not_hold_the_stop() {
+    let mut config = config();
+    config.set("runtime.stop_grace", "1h").unwrap();
+    let broker = Broker::start(&config).unwrap();
+    let mut silent = Client::raw(address(&broker));
+    let mut refused = Client::connect(address(&broker), "refused", Version::V5);
+    refused.send(|_, out| out.extend_from_slice(&[0xf0, 0]));
+    refused.expect("DISCONNECT", |packet| matches!(packet, Packet::Disconnect(_)).then_some(()));
+    broker.stop(None).unwrap();
+    assert!(silent.until_closed().is_empty());
+}
+
+#[test]
 fn a_peer_that_does_not_read_does_not_hold_the_stop() {
     let broker = broker();
     let mut stuck = Client::connect(address(&broker), "stuck", Version::V5);
