@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable
 
 import midge
 
@@ -35,7 +35,7 @@ class Script:
     def __init__(self, name: str, port: int) -> None:
         """Starts examples/python/<name> against the broker on `port`."""
         self.name = name
-        self.lines: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
+        self.lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning", "PYTHONUNBUFFERED": "1"}
         address = {"MQTT_HOST": HOST, "MQTT_PORT": str(port)}
         self.process = subprocess.Popen(

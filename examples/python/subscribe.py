@@ -10,11 +10,13 @@ PORT = int(os.environ.get("MQTT_PORT", "1883"))
 
 
 def on_connect(client, userdata, flags, rc):
+    """Subscribes each time that a connection is made."""
     print("Connected with result code " + str(rc), flush=True)
     client.subscribe("chat", qos=0)
 
 
 def on_message(client, userdata, msg):
+    """Prints a message."""
     print(msg.topic + " :" + str(msg.payload), flush=True)
 
 

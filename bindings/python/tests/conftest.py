@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import pytest
 
@@ -29,7 +29,7 @@ def broker() -> Iterator[midge.Broker]:
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a program in a Python of its own."""
 
-    def run(program: str, *arguments: str, status: Optional[int] = 0) -> subprocess.CompletedProcess[str]:
+    def run(program: str, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program), *arguments]
         ended = subprocess.run(
             command, capture_output=True, text=True, timeout=2 * PATIENCE, env=dict(os.environ), check=False

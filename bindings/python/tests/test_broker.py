@@ -99,10 +99,10 @@ def test_no_listener() -> None:
 
 def test_brokers_share_nothing() -> None:
     with midge.Broker("127.0.0.1:0") as one, midge.Broker("127.0.0.1:0") as other:
-        with one.subscribe("#") as of_one, other.subscribe("#") as of_other:
-            one.publish("t", "1")
-            assert of_one.get(timeout=PATIENCE).payload == b"1"
-            assert len(of_other) == 0
+        of_one, of_other = one.subscribe("#"), other.subscribe("#")
+        one.publish("t", "1")
+        assert of_one.get(timeout=PATIENCE).payload == b"1"
+        assert len(of_other) == 0
 
 
 def test_address_in_use(broker: midge.Broker) -> None:
@@ -192,13 +192,13 @@ def test_a_broker_does_not_change_its_config() -> None:
 
 def test_wrong_settings_name_their_key() -> None:
     config = midge.Config()
-    for key, value, kind in (
-        ("mqtt.max_qos", "9", midge.ConfigError),
-        ("mqtt.max_qos", "a\0b", midge.ConfigError),
-        ("mqtt.max_qs", "1", midge.UnknownKey),
-        ("listener.tcp.bind", "nowhere", midge.ConfigError),
+    for key, value in (
+        ("mqtt.max_qos", "9"),
+        ("mqtt.max_qos", "a\0b"),
+        ("mqtt.max_qs", "1"),
+        ("listener.tcp.bind", "nowhere"),
     ):
-        with pytest.raises(kind) as caught:
+        with pytest.raises(midge.ConfigError) as caught:
             config[key] = value
         assert isinstance(caught.value, ValueError)
         assert caught.value.key == key
@@ -207,8 +207,10 @@ def test_wrong_settings_name_their_key() -> None:
         midge.Broker("nowhere")
     with pytest.raises(midge.ConfigError, match=r"mqtt\.max_qs.*mqtt\.max_qos"):
         midge.Broker("127.0.0.1:0", {"mqtt.max_qs": 1})
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError) as unknown:
         _ = config["mqtt.max_qs"]
+    assert isinstance(unknown.value, midge.UnknownKey)
+    assert str(unknown.value) == "mqtt.max_qs: unknown setting; did you mean mqtt.max_qos?"
 
 
 def test_settings_from_files(tmp_path: Path) -> None:
@@ -226,9 +228,10 @@ def test_settings_from_files(tmp_path: Path) -> None:
     assert caught.value.key == "mqtt.retian"
     assert f"{file}:3:1" in str(caught.value)
     assert dict(config) == before
-    for wrong in (tmp_path / "absent.toml", f"{tmp_path}/a\0b"):
-        with pytest.raises(midge.ConfigError, match=tmp_path.name):
-            midge.Config.from_file(wrong)
+    with pytest.raises(OSError, match=r"absent\.toml"):
+        midge.Config.from_file(tmp_path / "absent.toml")
+    with pytest.raises(midge.ConfigError, match="U\\+0000"):
+        midge.Config.from_file(f"{tmp_path}/a\0b")
     with pytest.raises(midge.ConfigError, match="here:1"):
         midge.Config.from_text("[", origin="here")
 
@@ -280,6 +283,7 @@ def test_kicking_nobody(broker: midge.Broker) -> None:
 
 def test_many_threads_publish(broker: midge.Broker) -> None:
     with broker.subscribe("t/#", capacity=100_000) as messages:
+
         def publish(number: int) -> None:
             for index in range(500):
                 broker.publish(f"t/{number}", str(index), qos=index % 3)

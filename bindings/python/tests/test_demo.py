@@ -20,7 +20,9 @@ def test_the_whole_story(version: str) -> None:
     python = os.environ.get(PYTHONS[version])
     if python is None:
         pytest.skip(f"{PYTHONS[version]} is not set; run.sh sets it")
-    found = subprocess.run([python, "-c", "import paho.mqtt as p; print(p.__version__)"], capture_output=True, text=True)
+    found = subprocess.run(
+        [python, "-c", "import paho.mqtt as p; print(p.__version__)"], capture_output=True, text=True
+    )
     assert found.stdout.startswith(version)
     ended = demo(python, "--port", "0")
     assert ended.returncode == 0, ended.stdout + ended.stderr

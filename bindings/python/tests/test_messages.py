@@ -128,10 +128,9 @@ def test_payloads_of_every_size(broker: midge.Broker, size: int) -> None:
 
 def test_a_large_payload_with_a_larger_bound() -> None:
     payload = b"0123456789abcdef" * 1024 * 1024
-    with midge.Broker("127.0.0.1:0", {"mqtt.max_packet_size": "32MiB"}) as broker:
-        with broker.subscribe("t") as messages:
-            broker.publish("t", payload)
-            assert messages.get(timeout=PATIENCE).payload == payload
+    with midge.Broker("127.0.0.1:0", {"mqtt.max_packet_size": "32MiB"}) as broker, broker.subscribe("t") as messages:
+        broker.publish("t", payload)
+        assert messages.get(timeout=PATIENCE).payload == payload
 
 
 def test_messages_are_frozen(broker: midge.Broker) -> None:
@@ -151,9 +150,7 @@ def test_a_batch_mixes_all_kinds_in_order(broker: midge.Broker) -> None:
             payload = bytes([index % 256]) * size
             kind = f"kind {index}" if index % 3 == 0 else None
             broker.publish(f"t/{index}", payload, qos=index % 3, content_type=kind)
-            sent.append(
-                midge.Message(f"t/{index}", payload, index % 3, False, midge.Properties(content_type=kind))
-            )
+            sent.append(midge.Message(f"t/{index}", payload, index % 3, False, midge.Properties(content_type=kind)))
         received = []
         while len(received) < len(sent):
             received += messages.get_batch(100, timeout=PATIENCE)

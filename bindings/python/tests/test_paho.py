@@ -104,7 +104,11 @@ def test_properties_both_ways(broker: midge.Broker) -> None:
     broker.publish("down", "x", content_type="text/plain", user_properties={"k": "v"}, response_topic="r", expiry=60)
     received = peer.messages.get(timeout=PATIENCE).properties
     assert received is not None
-    assert (received.ContentType, received.UserProperty, received.ResponseTopic) == ("text/plain", [("k", "v")], "r")
+    assert (received.ContentType, received.UserProperty, received.ResponseTopic) == (
+        "text/plain",
+        [("k", "v")],
+        "r",
+    )
     sent = Properties(PacketTypes.PUBLISH)
     sent.UserProperty = [("a", "b"), ("a", "c")]
     sent.CorrelationData = b"\x01"

@@ -160,9 +160,7 @@ def test_what_the_command_refuses(broker: midge.Broker, tmp_path: Path) -> None:
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def line(process: subprocess.Popen[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from typing import Optional
 
 import midge
 
@@ -14,18 +13,18 @@ Exit status: 0 stopped by a signal, 1 the broker could not listen or failed, 2 t
 """
 
 
-def main(arguments: Optional[list[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command, and returns its exit status."""
     given = parse(arguments)
     try:
         config = midge.Config.from_file(given.config) if given.config else midge.Config()
-        for key, value in given.set:
-            config[key] = value
-        broker = midge.Broker(given.listen or None, config)
-    except midge.ConfigError as error:
+        config.update(dict(given.set))
+    except midge.MidgeError as error:
         return fail(error, 2)
-    except (midge.MidgeError, OSError) as error:
-        return fail(error, 1)
+    try:
+        broker = midge.Broker(given.listen, config)
+    except midge.MidgeError as error:
+        return fail(error, 2 if isinstance(error, midge.ConfigError) else 1)
     with broker:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: broker.request_stop())
@@ -35,7 +34,7 @@ def main(arguments: Optional[list[str]] = None) -> int:
     return 0
 
 
-def parse(arguments: Optional[list[str]]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Reads the command line; ends the program with status 2 if it is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m midge", description="Runs an MQTT broker until SIGINT or SIGTERM.", epilog=EPILOG

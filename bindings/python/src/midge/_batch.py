@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from typing import Optional
 
 from midge import _ffi
 from midge._library import quick
 from midge._message import Message, Properties
 
-# midge_message_view: struct_size, topic, payload, tag, message_expiry_interval, qos, retained, has_properties, reserved.
+# The members of midge_message_view: struct_size, topic, payload, tag, message_expiry_interval, qos, retained,
+# has_properties, reserved.
 _LAYOUT = "@NPNPNQqiiii"
 _NONE = Properties()
 
@@ -22,7 +22,7 @@ def read(batch: ctypes.c_void_p) -> list[Message]:
     address = quick.midge_batch_views(batch, ctypes.byref(stride), ctypes.byref(count))
     rows = ctypes.string_at(address, stride.value * count.value)
     string_at = ctypes.string_at
-    messages = []
+    messages: list[Message] = []
     for row in _rows(stride.value).iter_unpack(rows):
         _, topic, topic_len, payload, payload_len, _, expiry, qos, retained, has_properties, _ = row
         properties = _NONE
@@ -40,7 +40,7 @@ def read(batch: ctypes.c_void_p) -> list[Message]:
     return messages
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _rows(stride: int) -> struct.Struct:
     """A row of a later version is longer at its end."""
     return struct.Struct(f"{_LAYOUT}{stride - struct.calcsize(_LAYOUT)}x")
@@ -65,12 +65,12 @@ def _properties(message: int, expiry: int) -> Properties:
     )
 
 
-def copied(lent: _ffi.midge_bytes) -> Optional[bytes]:
+def copied(lent: _ffi.midge_bytes) -> bytes | None:
     """Bytes that the library lent; None if there are none."""
     return None if lent.data is None else ctypes.string_at(lent.data, lent.len)
 
 
-def copied_text(lent: _ffi.midge_bytes) -> Optional[str]:
+def copied_text(lent: _ffi.midge_bytes) -> str | None:
     """A text that the library lent; None if there is none."""
     data = copied(lent)
     return None if data is None else data.decode("utf-8", "replace")

@@ -10,11 +10,11 @@ import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Union
 
 from midge import _ffi
-from midge._config import Config, Value
 from midge._batch import copied_text
+from midge._config import Config, Value
 from midge._errors import ArgumentError, MidgeError, StateError, TopicError
 from midge._library import (
     encode,
@@ -66,6 +66,7 @@ _PLAIN: dict[tuple[int, bool], Any] = {
     (qos, retain): ctypes.byref(_plain(qos, retain)) for qos in (0, 1, 2) for retain in (False, True)
 }
 _PLAIN[0, False] = None
+_NO_PROPERTIES = (None,) * 5
 
 
 class Broker:
@@ -78,8 +79,8 @@ class Broker:
 
     def __init__(
         self,
-        listen: Union[str, Sequence[str], None] = None,
-        config: Union[Config, Mapping[str, Value], None] = None,
+        listen: str | Sequence[str] | None = None,
+        config: Config | Mapping[str, Value] | None = None,
     ) -> None:
         """Starts a broker.
 
@@ -87,7 +88,7 @@ class Broker:
         settings say where to listen; their default is 127.0.0.1:1883. `config` holds settings, such as
         {"mqtt.max_qos": 1}.
         """
-        self._handle: Optional[ctypes.c_void_p] = None
+        self._handle: ctypes.c_void_p | None = None
         self._handlers: weakref.WeakSet[Handler] = weakref.WeakSet()
         settings = config.copy() if isinstance(config, Config) else Config(config or {})
         if listen is not None:
@@ -128,11 +129,11 @@ class Broker:
         qos: int = 0,
         retain: bool = False,
         *,
-        expiry: Optional[int] = None,
-        content_type: Optional[str] = None,
-        response_topic: Optional[str] = None,
-        correlation_data: Optional[bytes] = None,
-        user_properties: Optional[Union[Mapping[str, str], Iterable[tuple[str, str]]]] = None,
+        expiry: int | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation_data: bytes | None = None,
+        user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     ) -> None:
         """Publishes a message. When this returns, it is in the outbox or queue of each subscriber.
 
@@ -141,12 +142,12 @@ class Broker:
         """
         if not isinstance(payload, bytes):
             payload = _bytes(payload)
-        if expiry is content_type is response_topic is correlation_data is user_properties is None:
+        properties = (expiry, content_type, response_topic, correlation_data, user_properties)
+        if properties == _NO_PROPERTIES:
             options = _PLAIN.get((qos, retain), _PLAIN)
             if options is _PLAIN:
                 raise _wrong(qos, retain)
         else:
-            properties = (expiry, content_type, response_topic, correlation_data, user_properties)
             options = ctypes.byref(_options(qos, retain, *properties))
         try:
             name = topic.encode()
@@ -164,8 +165,8 @@ class Broker:
         filter: str,
         qos: int = 2,
         *,
-        capacity: Optional[int] = None,
-        max_bytes: Optional[int] = None,
+        capacity: int | None = None,
+        max_bytes: int | None = None,
         overflow: str = "drop_newest",
         no_local: bool = False,
         retain_as_published: bool = False,
@@ -248,7 +249,7 @@ class Broker:
         """Has `wait` return. May be called from callbacks and signal handlers."""
         quick.midge_broker_request_stop(self._handle)
 
-    def wait(self, timeout: Optional[float] = None) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         """Waits until a stop is requested or the broker has stopped; False if `timeout` seconds passed first."""
         deadline = None if timeout is None else time.monotonic() + timeout
         patience = SLICE if threading.current_thread() is threading.main_thread() else 3600.0
@@ -262,7 +263,7 @@ class Broker:
             if deadline is not None and time.monotonic() >= deadline:
                 return False
 
-    def stop(self, grace: Optional[float] = None) -> None:
+    def stop(self, grace: float | None = None) -> None:
         """Stops the broker: listeners are closed, clients are told, and every thread is joined.
 
         What waits is still sent, and callbacks still get their messages, at most for `grace` seconds; without it the
@@ -283,9 +284,9 @@ class Broker:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -331,11 +332,11 @@ def _wrong(qos: object, retain: object) -> ArgumentError:
 def _options(
     qos: int,
     retain: bool,
-    expiry: Optional[int],
-    content_type: Optional[str],
-    response_topic: Optional[str],
-    correlation_data: Optional[bytes],
-    user_properties: Optional[Union[Mapping[str, str], Iterable[tuple[str, str]]]],
+    expiry: int | None,
+    content_type: str | None,
+    response_topic: str | None,
+    correlation_data: bytes | None,
+    user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None,
 ) -> _ffi.midge_publish_options:
     """The options of a message with properties. They keep what they point to."""
     if (qos, retain) not in _PLAIN:
@@ -353,12 +354,12 @@ def _options(
         options.response_topic = encode_property("response_topic", response_topic)
     if correlation_data is not None:
         data = ctypes.create_string_buffer(within("correlation_data", bytes(correlation_data)))
-        options.correlation_data = ctypes.cast(data, ctypes.c_void_p)
+        options.correlation_data = ctypes.cast(data, ctypes.c_void_p)  # type: ignore[assignment]
         options.correlation_data_len = len(data) - 1
     if user_properties is not None:
         pairs = user_properties.items() if isinstance(user_properties, Mapping) else user_properties
         encoded = [tuple(encode_property("user_properties", text) for text in pair) for pair in pairs]
-        array = (_ffi.midge_user_property * len(encoded))(*encoded)
+        array = (_ffi.midge_user_property * len(encoded))(*(_ffi.midge_user_property(*pair) for pair in encoded))
         options.user_properties = ctypes.cast(array, ctypes.POINTER(_ffi.midge_user_property))
         options.user_property_count = len(encoded)
     return options

@@ -24,7 +24,7 @@ class Config(Mapping[str, str]):
     key. Every setting stands in docs/CONFIGURATION.md.
     """
 
-    def __init__(self, settings: Mapping[str, Value] = {}) -> None:  # noqa: B006 (never changed)
+    def __init__(self, settings: Mapping[str, Value] = {}) -> None:
         """All defaults, and then these settings."""
         self._lock = threading.Lock()
         handle = ctypes.c_void_p()
@@ -42,7 +42,7 @@ class Config(Mapping[str, str]):
         return config
 
     @classmethod
-    def from_file(cls, path: Union[str, os.PathLike[str]]) -> Config:
+    def from_file(cls, path: str | os.PathLike[str]) -> Config:
         """The settings of a TOML file."""
         config = cls()
         config.load_file(path)
@@ -58,8 +58,11 @@ class Config(Mapping[str, str]):
         if status < 0:
             raise_for(status, error)
 
-    def load_file(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Sets what a TOML file says. A file with an error changes nothing."""
+    def load_file(self, path: str | os.PathLike[str]) -> None:
+        """Sets what a TOML file says.
+
+        A file with an error changes nothing. One that cannot be read raises IoError.
+        """
         error = ctypes.c_void_p()
         name = _encode("path", os.fspath(path))
         with self._lock:
@@ -95,9 +98,7 @@ class Config(Mapping[str, str]):
     def __getitem__(self, key: str) -> str:
         value, error = ctypes.c_void_p(), ctypes.c_void_p()
         with self._lock:
-            status = quick.midge_config_get(
-                self._handle, _encode(key, key), ctypes.byref(value), ctypes.byref(error)
-            )
+            status = quick.midge_config_get(self._handle, _encode(key, key), ctypes.byref(value), ctypes.byref(error))
         if status < 0:
             try:
                 raise_for(status, error)

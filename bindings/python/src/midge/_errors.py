@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-from typing import Optional
 
 __all__ = [
     "AddressInUse",
@@ -28,7 +27,7 @@ class MidgeError(Exception):
 class ConfigError(MidgeError, ValueError):
     """A setting is wrong. The sentence names the key; `key` is it, if the error is about one."""
 
-    def __init__(self, message: str, key: Optional[str] = None) -> None:
+    def __init__(self, message: str, key: str | None = None) -> None:
         super().__init__(message)
         self.key = key if key is not None else _key_in(message)
 
@@ -80,7 +79,7 @@ class Timeout(MidgeError, TimeoutError):
     """The time ran out."""
 
 
-def _key_in(message: str) -> Optional[str]:
+def _key_in(message: str) -> str | None:
     """The key in a sentence such as `midge.toml:3:7: mqtt.max_qos: 9 is out of range`."""
     found = re.search(r"(?:^|: )([a-z][a-z0-9_]*(?:\.[A-Za-z0-9_-]+)+): ", message)
     return found.group(1) if found else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Optional
+from typing import Any
 
 MIDGE_RETAIN_SEND = 0
 MIDGE_RETAIN_SEND_IF_NEW = 1
@@ -28,7 +28,7 @@ midge_free_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class midge_bytes(ctypes.Structure):
-    data: Optional[int]
+    data: int | None
     len: int
     _fields_ = [
         ("data", ctypes.c_void_p),
@@ -65,8 +65,8 @@ class midge_listener_view(ctypes.Structure):
 
 
 class midge_user_property(ctypes.Structure):
-    name: Optional[bytes]
-    value: Optional[bytes]
+    name: bytes | None
+    value: bytes | None
     _fields_ = [
         ("name", ctypes.c_char_p),
         ("value", ctypes.c_char_p),
@@ -80,9 +80,9 @@ class midge_publish_options(ctypes.Structure):
     message_expiry_interval: int
     payload_is_text: int
     reserved: int
-    content_type: Optional[bytes]
-    response_topic: Optional[bytes]
-    correlation_data: Optional[int]
+    content_type: bytes | None
+    response_topic: bytes | None
+    correlation_data: int | None
     correlation_data_len: int
     user_properties: Any
     user_property_count: int
@@ -336,14 +336,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(ctypes.c_void_p),
         ],
     ),
-    "midge_config_load_file": (
-        ctypes.c_int32,
-        [
-            ctypes.c_void_p,
-            ctypes.c_char_p,
-            ctypes.POINTER(ctypes.c_void_p),
-        ],
-    ),
+    "midge_config_load_file": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_config_load_text": (
         ctypes.c_int32,
         [
@@ -484,24 +477,10 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_batch_free": (None, [ctypes.c_void_p]),
     "midge_broker_stats": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_stats)]),
     "midge_stat_count": (ctypes.c_size_t, []),
-    "midge_stat_at": (
-        ctypes.c_int32,
-        [
-            ctypes.POINTER(midge_stats),
-            ctypes.c_size_t,
-            ctypes.POINTER(midge_stat_view),
-        ],
-    ),
+    "midge_stat_at": (ctypes.c_int32, [ctypes.POINTER(midge_stats), ctypes.c_size_t, ctypes.POINTER(midge_stat_view)]),
     "midge_broker_clients": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_clients_count": (ctypes.c_size_t, [ctypes.c_void_p]),
-    "midge_clients_at": (
-        ctypes.c_int32,
-        [
-            ctypes.c_void_p,
-            ctypes.c_size_t,
-            ctypes.POINTER(midge_client_view),
-        ],
-    ),
+    "midge_clients_at": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(midge_client_view)]),
     "midge_clients_free": (None, [ctypes.c_void_p]),
     "midge_broker_subscriptions": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_subscriptions_count": (ctypes.c_size_t, [ctypes.c_void_p]),

@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 from midge import _ffi
 from midge._errors import (
@@ -59,12 +59,12 @@ _EXCEPTIONS: dict[int, type[MidgeError]] = {
 }
 
 
-def text_of(value: Optional[bytes]) -> str:
+def text_of(value: bytes | None) -> str:
     """A string that the library lent."""
     return "" if value is None else value.decode("utf-8", "replace")
 
 
-def raise_for(status: int, error: Optional[ctypes.c_void_p] = None, context: str = "") -> NoReturn:
+def raise_for(status: int, error: ctypes.c_void_p | None = None, context: str = "") -> NoReturn:
     """Raises the exception for a failed call.
 
     `error` is the library's own, which this frees; a call that gives none has its sentence from `context`.
@@ -84,7 +84,7 @@ def version() -> str:
     return text_of(quick.midge_version())
 
 
-def milliseconds(seconds: Optional[float]) -> int:
+def milliseconds(seconds: float | None) -> int:
     """A time in milliseconds, rounded up; -1 for ever."""
     if seconds is None:
         return -1

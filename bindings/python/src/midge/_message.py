@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 __all__ = ["Message", "Properties"]
 
@@ -10,15 +10,15 @@ __all__ = ["Message", "Properties"]
 class Properties(NamedTuple):
     """The MQTT 5 properties of a message."""
 
-    content_type: Optional[str] = None
+    content_type: str | None = None
     """What the payload is, as a MIME type or otherwise."""
-    response_topic: Optional[str] = None
+    response_topic: str | None = None
     """Where an answer is expected."""
-    correlation_data: Optional[bytes] = None
+    correlation_data: bytes | None = None
     """What the answer is to carry."""
     user_properties: tuple[tuple[str, str], ...] = ()
     """Name and value pairs, in order."""
-    expiry: Optional[int] = None
+    expiry: int | None = None
     """Seconds, counted from when the message was queued, after which it is no longer of use."""
     subscription_identifiers: tuple[int, ...] = ()
     """The identifiers of the subscriptions that the message came by."""

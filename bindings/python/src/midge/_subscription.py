@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from midge import _ffi, _fork
 from midge._batch import read
@@ -38,7 +38,7 @@ class Subscription:
         self._broker = broker  # keeps it alive
         self._filter = filter
         self._queue = queue
-        self._subscription: Optional[ctypes.c_void_p] = subscription
+        self._subscription: ctypes.c_void_p | None = subscription
         self._taken: collections.deque[Message] = collections.deque()
         self._one_taker = threading.Lock()
         self._born = _fork.generation
@@ -60,7 +60,7 @@ class Subscription:
     def __bool__(self) -> bool:
         return True
 
-    def get(self, timeout: Optional[float] = None) -> Message:
+    def get(self, timeout: float | None = None) -> Message:
         """The next message.
 
         Waits up to `timeout` seconds for it, for ever without one, and raises Timeout if none came; raises Stopped
@@ -72,7 +72,7 @@ class Subscription:
             except IndexError:
                 timeout = self._fill(timeout)
 
-    def get_batch(self, max: int = BATCH, timeout: Optional[float] = None) -> list[Message]:
+    def get_batch(self, max: int = BATCH, timeout: float | None = None) -> list[Message]:
         """Up to `max` messages in one call, at least one.
 
         Waits for the first, and raises, like `get`.
@@ -109,9 +109,9 @@ class Subscription:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -125,7 +125,7 @@ class Subscription:
             self.close()
             quick.midge_queue_free(self._queue)
 
-    def _fill(self, timeout: Optional[float], max: int = BATCH) -> Optional[float]:
+    def _fill(self, timeout: float | None, max: int = BATCH) -> float | None:
         """Takes messages from the library, unless another thread did; returns what is left of `timeout`."""
         if _fork.generation != self._born:
             raise ForkedError("this process was forked from the one that subscribed")
@@ -193,7 +193,7 @@ class Handler:
         self._subscription.close()
         self.join(None)
 
-    def join(self, timeout: Optional[float]) -> None:
+    def join(self, timeout: float | None) -> None:
         """Waits until the thread has ended; at most `timeout` seconds."""
         alive_here = self._subscription._born == _fork.generation
         if alive_here and threading.current_thread() is not self._thread:
@@ -208,9 +208,9 @@ class Handler:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 

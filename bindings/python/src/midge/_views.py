@@ -6,7 +6,7 @@ import ctypes
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from midge import _ffi
 from midge._batch import copied, copied_text
@@ -23,9 +23,9 @@ class Client:
     """The client identifier."""
     connected: bool
     """Whether it is connected."""
-    username: Optional[str]
+    username: str | None
     """The user name, while connected, if it gave one."""
-    address: Optional[str]
+    address: str | None
     """The peer's address, while connected."""
     version: str
     """The protocol version of the current or last connection: "3.1", "3.1.1" or "5"."""
@@ -33,9 +33,9 @@ class Client:
     """Whether it connected with Clean Start or Clean Session."""
     keep_alive: int
     """The keep alive in force, in seconds; 0 is none."""
-    connected_since: Optional[float]
+    connected_since: float | None
     """When it connected, in seconds since the broker started; None if it is away."""
-    session_expiry: Optional[int]
+    session_expiry: int | None
     """Seconds that the session outlives its connection; None is for ever."""
     subscriptions: int
     """Subscriptions of the session."""
@@ -55,7 +55,7 @@ class SubscriptionInfo:
 
     filter: str
     """The topic filter, with `$share/<group>/` if it is shared."""
-    client_id: Optional[str]
+    client_id: str | None
     """The client identifier; None for the program itself."""
     qos: int
     """The highest QoS of a delivery."""
@@ -65,7 +65,7 @@ class SubscriptionInfo:
     """Whether RETAIN is passed on as it was published."""
     retain_handling: int
     """Which retained messages were delivered at once: 0 all, 1 for a new subscription only, 2 none."""
-    identifier: Optional[int]
+    identifier: int | None
     """The subscription identifier, if there is one."""
 
 
@@ -109,7 +109,7 @@ class Stats(Mapping[str, int]):
 _VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5"}
 
 
-def read_clients(broker: Optional[ctypes.c_void_p]) -> list[Client]:
+def read_clients(broker: ctypes.c_void_p | None) -> list[Client]:
     """The clients of a broker."""
     found = []
     for view in _listed(broker, "clients", _ffi.midge_client_view):
@@ -135,7 +135,7 @@ def read_clients(broker: Optional[ctypes.c_void_p]) -> list[Client]:
     return found
 
 
-def read_subscriptions(broker: Optional[ctypes.c_void_p]) -> list[SubscriptionInfo]:
+def read_subscriptions(broker: ctypes.c_void_p | None) -> list[SubscriptionInfo]:
     """The subscriptions of a broker."""
     return [
         SubscriptionInfo(
@@ -151,13 +151,13 @@ def read_subscriptions(broker: Optional[ctypes.c_void_p]) -> list[SubscriptionIn
     ]
 
 
-def read_stats(broker: Optional[ctypes.c_void_p]) -> Stats:
+def read_stats(broker: ctypes.c_void_p | None) -> Stats:
     """The statistics of a broker."""
     stats = _ffi.midge_stats(ctypes.sizeof(_ffi.midge_stats))
     status = quick.midge_broker_stats(broker, ctypes.byref(stats))
     if status < 0:
         raise_for(status)
-    values = {name: int(getattr(stats, name)) for name, _ in stats._fields_[1:]}
+    values = {name: int(getattr(stats, name)) for name in _fields()}
     for name, index in _sums():
         view = _ffi.midge_stat_view(ctypes.sizeof(_ffi.midge_stat_view))
         quick.midge_stat_at(ctypes.byref(stats), index, ctypes.byref(view))
@@ -165,11 +165,17 @@ def read_stats(broker: Optional[ctypes.c_void_p]) -> Stats:
     return Stats(values)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
+def _fields() -> list[str]:
+    """The statistics that are fields."""
+    return [field[0] for field in _ffi.midge_stats._fields_[1:]]
+
+
+@functools.cache
 def _sums() -> list[tuple[str, int]]:
     """The statistics that are no field of their own, and where they stand in the table."""
     found = []
-    fields = {name for name, _ in _ffi.midge_stats._fields_}
+    fields = set(_fields())
     for index in range(quick.midge_stat_count()):
         view = _ffi.midge_stat_view(ctypes.sizeof(_ffi.midge_stat_view))
         quick.midge_stat_at(None, index, ctypes.byref(view))
@@ -179,7 +185,7 @@ def _sums() -> list[tuple[str, int]]:
     return found
 
 
-def _listed(broker: Optional[ctypes.c_void_p], what: str, row: Any) -> Iterator[Any]:
+def _listed(broker: ctypes.c_void_p | None, what: str, row: Any) -> Iterator[Any]:
     """The rows of a list of the library, each valid until the next."""
     listed = ctypes.c_void_p()
     # A list may be long: other threads of Python run while it is made.
