@@ -11,38 +11,46 @@ from midge._library import quick
 from midge._message import Message, Properties
 
 # The members of midge_message_view: struct_size, topic, payload, tag, message_expiry_interval, qos, retained,
-# has_properties, reserved.
-_LAYOUT = "@NPNPNQqiiii"
+# has_properties, reserved. Of them are read: topic, payload, message_expiry_interval, qos, retained, has_properties.
+_LAYOUT = "@8xNNNN8xqiii4x"
 _NONE = Properties()
 
 
 def read(batch: ctypes.c_void_p) -> list[Message]:
-    """The messages of a batch, copied out of it."""
+    """The messages of a batch, copied out of it.
+
+    A call through ctypes costs more than all else here. So the memory of the batch is copied by one call and cut up;
+    only large payloads, which stand elsewhere, need one each.
+    """
     stride, count = ctypes.c_size_t(), ctypes.c_size_t()
     address = quick.midge_batch_views(batch, ctypes.byref(stride), ctypes.byref(count))
     rows = ctypes.string_at(address, stride.value * count.value)
-    string_at = ctypes.string_at
+    lent = quick.midge_batch_bytes(batch)
+    base, size = lent.data or 0, lent.len
+    piece = ctypes.string_at(base, size)
+    make = tuple.__new__  # what Message(...) does, in half the time
     messages: list[Message] = []
-    for row in _rows(stride.value).iter_unpack(rows):
-        _, topic, topic_len, payload, payload_len, _, expiry, qos, retained, has_properties, _ = row
+    add = messages.append
+    for topic, topic_len, payload, payload_len, expiry, qos, retained, has_properties in _rows(
+        stride.value
+    ).iter_unpack(rows):
+        topic -= base
+        payload -= base
+        if 0 <= payload <= size - payload_len:
+            data = piece[payload : payload + payload_len]
+        else:
+            data = ctypes.string_at(base + payload, payload_len)
         properties = _NONE
         if has_properties or expiry >= 0:
             properties = _properties(quick.midge_batch_at(batch, len(messages)), expiry)
-        messages.append(
-            Message(
-                string_at(topic, topic_len).decode(),
-                string_at(payload, payload_len),
-                qos,
-                retained == 1,
-                properties,
-            )
-        )
+        name = piece[topic : topic + topic_len].decode()
+        add(make(Message, (name, data, qos, retained == 1, properties)))
     return messages
 
 
 @functools.cache
 def _rows(stride: int) -> struct.Struct:
-    """A row of a later version is longer at its end."""
+    """How a row is read. Those of a later version are longer at their end."""
     return struct.Struct(f"{_LAYOUT}{stride - struct.calcsize(_LAYOUT)}x")
 
 

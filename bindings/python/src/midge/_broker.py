@@ -26,7 +26,7 @@ from midge._library import (
     within,
 )
 from midge._message import Message
-from midge._subscription import SLICE, Handler, Subscription
+from midge._subscription import LONG, SLICE, Handler, Subscription
 from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_stats, read_subscriptions
 
 __all__ = ["Broker", "Payload"]
@@ -252,7 +252,7 @@ class Broker:
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until a stop is requested or the broker has stopped; False if `timeout` seconds passed first."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        patience = SLICE if threading.current_thread() is threading.main_thread() else 3600.0
+        patience = SLICE if threading.current_thread() is threading.main_thread() else LONG
         while True:
             left = patience if deadline is None else min(patience, deadline - time.monotonic())
             status = waiting.midge_broker_wait(self._handle, milliseconds(max(0.0, left)))

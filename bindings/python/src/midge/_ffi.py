@@ -474,6 +474,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(ctypes.c_size_t),
         ],
     ),
+    "midge_batch_bytes": (midge_bytes, [ctypes.c_void_p]),
     "midge_batch_free": (None, [ctypes.c_void_p]),
     "midge_broker_stats": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_stats)]),
     "midge_stat_count": (ctypes.c_size_t, []),

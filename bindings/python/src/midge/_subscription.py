@@ -24,6 +24,8 @@ BATCH = 256
 """Messages that are taken from the library at once."""
 SLICE = 0.1
 """Seconds that the main thread waits at a time: between two waits Python handles signals, Ctrl-C among them."""
+LONG = 3600.0
+"""Seconds that other threads wait at a time."""
 
 
 class Subscription:
@@ -66,11 +68,10 @@ class Subscription:
         Waits up to `timeout` seconds for it, for ever without one, and raises Timeout if none came; raises Stopped
         when the broker has stopped or the subscription was closed, and every message was taken.
         """
-        while True:
-            try:
-                return self._taken.popleft()
-            except IndexError:
-                timeout = self._fill(timeout)
+        try:
+            return self._taken.popleft()
+        except IndexError:
+            return self._wait(BATCH, timeout, 1)[0]
 
     def get_batch(self, max: int = BATCH, timeout: float | None = None) -> list[Message]:
         """Up to `max` messages in one call, at least one.
@@ -79,14 +80,7 @@ class Subscription:
         """
         if max < 1:
             raise ValueError("max must be at least 1")
-        while True:
-            batch: list[Message] = []
-            with contextlib.suppress(IndexError):
-                while len(batch) < max:
-                    batch.append(self._taken.popleft())
-            if batch:
-                return batch
-            timeout = self._fill(timeout, max)
+        return self._wait(max, timeout, max)
 
     def close(self) -> None:
         """Unsubscribes. What waits can still be taken. Closing twice does nothing."""
@@ -125,40 +119,48 @@ class Subscription:
             self.close()
             quick.midge_queue_free(self._queue)
 
-    def _fill(self, timeout: float | None, max: int = BATCH) -> float | None:
-        """Takes messages from the library, unless another thread did; returns what is left of `timeout`."""
+    def _wait(self, max: int, timeout: float | None, wanted: int) -> list[Message]:
+        """Waits for messages, takes up to `max`, and returns up to `wanted`; the others are taken next."""
         if _fork.generation != self._born:
             raise ForkedError("this process was forked from the one that subscribed")
         deadline = None if timeout is None else time.monotonic() + timeout
-        patience = SLICE if threading.current_thread() is threading.main_thread() else 3600.0
+        patience = SLICE if threading.current_thread() is threading.main_thread() else LONG
         while True:
             left = patience if deadline is None else min(patience, deadline - time.monotonic())
             if self._one_taker.acquire(timeout=left) if left > 0 else self._one_taker.acquire(blocking=False):
                 try:
-                    if self._taken or self._poll(max, left):
-                        break
+                    messages = self._left_over(wanted) or self._poll(max, left)
+                    if messages:
+                        self._taken.extend(messages[wanted:])
+                        return messages[:wanted]
                 finally:
                     self._one_taker.release()
             if deadline is not None and time.monotonic() >= deadline:
                 raise Timeout(f"no message of {self._filter!r} within the time")
-        return None if deadline is None else deadline - time.monotonic()
 
-    def _poll(self, max: int, left: float) -> bool:
-        """Waits up to `left` seconds for messages; whether some came."""
+    def _left_over(self, wanted: int) -> list[Message]:
+        """Up to `wanted` messages that were taken from the library before."""
+        messages: list[Message] = []
+        with contextlib.suppress(IndexError):
+            while len(messages) < wanted:
+                messages.append(self._taken.popleft())
+        return messages
+
+    def _poll(self, max: int, left: float) -> list[Message]:
+        """Waits up to `left` seconds for messages; none if none came."""
         batch = ctypes.c_void_p()
-        call = quick if left <= 0 else waiting
+        call = waiting if left > 0 else quick
         status = call.midge_queue_poll(self._queue, max, milliseconds(left) if left > 0 else 0, ctypes.byref(batch))
         if status == _ffi.MIDGE_STATUS_OK:
             try:
-                self._taken.extend(read(batch))
+                return read(batch)
             finally:
                 quick.midge_batch_free(batch)
-            return True
         if status == _ffi.MIDGE_STATUS_CLOSED:
             raise Stopped(f"the subscription of {self._filter!r} has ended")
         if status < 0:
             raise_for(status, None, f"subscription of {self._filter!r}")
-        return False
+        return []
 
 
 class Handler:
