@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -38,13 +39,18 @@ class Script:
         self.lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning", "PYTHONUNBUFFERED": "1"}
         address = {"MQTT_HOST": HOST, "MQTT_PORT": str(port)}
-        self.process = subprocess.Popen(
-            [sys.executable, str(EXAMPLES / name)],
-            env={**os.environ, **quiet, **address},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        # Ctrl-C at a terminal is for this program, which ends the scripts: they inherit that it is ignored.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, str(EXAMPLES / name)],
+                env={**os.environ, **quiet, **address},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, handler)
         threading.Thread(target=self._read, daemon=True).start()
 
     def expect(self, line: str) -> None:
@@ -88,6 +94,7 @@ def main() -> int:
     except midge.MidgeError as error:
         return fail(str(error))
     scripts: list[Script] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with broker:
             tell(broker, scripts)
@@ -148,12 +155,12 @@ def tell(broker: midge.Broker, scripts: list[Script]) -> None:
 def stay(broker: midge.Broker) -> None:
     """Keeps the broker up until Ctrl-C."""
     host, port = broker.address
-    say("")
-    say(f"The broker stays up on {host}:{port}. In another terminal, for example:")
-    say(f"  MQTT_PORT={port} {sys.executable} {os.path.relpath(EXAMPLES / 'publish.py')}")
-    say(f"  mosquitto_pub -h {host} -p {port} -t chat -m 'hello again'")
-    say("Ctrl-C ends it.")
     try:
+        say("")
+        say(f"The broker stays up on {host}:{port}. In another terminal, for example:")
+        say(f"  MQTT_PORT={port} {sys.executable} {os.path.relpath(EXAMPLES / 'publish.py')}")
+        say(f"  mosquitto_pub -h {host} -p {port} -t chat -m 'hello again'")
+        say("Ctrl-C ends it.")
         broker.wait()
     except KeyboardInterrupt:
         say("")

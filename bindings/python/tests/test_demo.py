@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import re
+import signal
+import socket
 import subprocess
 import sys
 
@@ -36,6 +41,28 @@ def test_the_whole_story(version: str) -> None:
     ):
         assert sentence in ended.stdout
     assert ended.stdout.count("   client ") == 2
+
+
+def test_at_a_terminal_it_stays_until_ctrl_c() -> None:
+    python = os.environ.get(PYTHONS["2"])
+    if python is None:
+        pytest.skip(f"{PYTHONS['2']} is not set; run.sh sets it")
+    ours, theirs = pty.openpty()
+    command = [python, str(TOP / "demo" / "demo.py"), "--port", "0"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+        os.close(theirs)
+        shown = ""
+        with os.fdopen(ours, encoding="utf-8", errors="replace") as terminal:
+            while "Ctrl-C ends it." not in shown:
+                shown += terminal.readline()
+            (port,) = re.findall(r"stays up on 127\.0\.0\.1:(\d+)\.", shown)
+            socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE).close()
+            os.killpg(process.pid, signal.SIGINT)  # what a terminal does at Ctrl-C: to the scripts, too
+            with contextlib.suppress(OSError):  # the terminal's other end was closed
+                shown += terminal.read()
+            assert process.wait(timeout=PATIENCE) == 0
+    assert "Traceback" not in shown
+    assert "chat :b'hello tao'" in shown
 
 
 def test_a_port_in_use_is_said(broker: midge.Broker) -> None:
