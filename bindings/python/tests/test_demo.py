@@ -1,4 +1,4 @@
-"""The story, told by demo/demo.py with each paho-mqtt; and the generated declarations."""
+"""The story, told by demo/demo.py with each paho-mqtt; and what must fit other files."""
 
 from __future__ import annotations
 
@@ -79,6 +79,11 @@ def test_the_declarations_fit_the_header() -> None:
     tool = TOP / "tools" / "generate_ctypes.py"
     ended = subprocess.run([sys.executable, str(tool), "--check"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_the_version_is_the_library_s() -> None:
+    manifest = (TOP / "bindings" / "python" / "pyproject.toml").read_text()
+    assert f'\nversion = "{midge.__version__}"\n' in manifest
 
 
 def demo(python: str, *arguments: str, port: str = "") -> subprocess.CompletedProcess[str]:
