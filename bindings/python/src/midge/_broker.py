@@ -203,7 +203,8 @@ class Broker:
         status = quick.midge_queue_new(self._handle, ctypes.byref(bounds), ctypes.byref(queue))
         if status < 0:
             raise_for(status)
-        status = quick.midge_queue_subscribe(
+        # Retained messages may be many: other threads of Python run while they are queued.
+        status = waiting.midge_queue_subscribe(
             queue, name, ctypes.byref(options), 0, ctypes.byref(subscription), ctypes.byref(error)
         )
         if status < 0:
