@@ -6,6 +6,7 @@ pub mod codec;
 pub mod config;
 pub mod embed;
 pub mod engine;
+mod ffi;
 pub mod message;
 pub mod net;
 pub mod runtime;

@@ -18,7 +18,7 @@ use crate::engine::local::{Local, Sink};
 use crate::engine::turn::Running;
 use crate::engine::view::{ClientView, SubscriptionView};
 use crate::net::{Bound, Wing, bind};
-use crate::runtime::{Clock, Runtime, Ticker, generation, on_own_thread, tick, watch_forks};
+use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, on_own_thread, tick, watch_forks};
 use crate::stats::Snapshot;
 use crate::storage::MemoryStore;
 
@@ -41,7 +41,10 @@ pub(super) struct Shared {
     running: Mutex<Option<Runtime>>,
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
     queues: Mutex<Vec<Weak<QueueCore>>>,
-    stop_requested: AtomicBool,
+    /// Set when a stop is requested, and when the broker has stopped.
+    stop_requested: Latch,
+    /// A panic came out of the broker: it is not continued.
+    abandoned: AtomicBool,
     stage: Mutex<Stage>,
     changed: Condvar,
 }
@@ -85,7 +88,8 @@ impl Broker {
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
             queues: Mutex::default(),
-            stop_requested: AtomicBool::new(false),
+            stop_requested: Latch::new().map_err(Error::Start)?,
+            abandoned: AtomicBool::new(false),
             stage: Mutex::new(Stage::Running),
             changed: Condvar::new(),
         };
@@ -134,54 +138,43 @@ impl Broker {
         Ok(shared.engine.kick(&mut turn, client_id))
     }
 
-    /// Asks whoever waits in [`Broker::wait`] to stop the broker. Returns at once; may be called from callbacks.
+    /// Asks whoever waits in [`Broker::wait`] to stop the broker. Returns at once; may be called from callbacks and
+    /// from signal handlers.
     pub fn request_stop(&self) {
-        self.shared.stop_requested.store(true, Ordering::Release);
-        let _stage = self.shared.stage.lock();
-        self.shared.changed.notify_all();
+        if !self.shared.is_forked() {
+            self.shared.stop_requested.set();
+        }
     }
 
     /// Waits until a stop is requested or the broker has stopped; false if `timeout` passed first.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut stage = self.shared.stage.lock();
-        while *stage != Stage::Stopped && !self.shared.stop_requested.load(Ordering::Acquire) {
-            match deadline {
-                Some(deadline) if Instant::now() >= deadline => return false,
-                Some(deadline) => {
-                    self.shared.changed.wait_until(&mut stage, deadline);
-                }
-                None => self.shared.changed.wait(&mut stage),
-            }
-        }
-        true
+        self.shared.stop_requested.wait(timeout)
     }
 
     /// Stops the broker: no connection is taken any more, clients are told, callbacks get what waits for them, at
     /// most for `grace` (`None`: the setting `runtime.stop_grace`); then every thread is joined and every listener
     /// closed. Stopping a stopped broker does nothing; two threads may stop it at once, and both wait.
     pub fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
-        self.shared.check_fork()?;
-        if on_own_thread() {
-            return Err(Error::InCallback);
-        }
-        let mut stage = self.shared.stage.lock();
-        while *stage == Stage::Stopping {
-            self.shared.changed.wait(&mut stage);
-        }
-        if *stage == Stage::Stopped {
-            return Ok(());
-        }
-        *stage = Stage::Stopping;
-        drop(stage);
-        self.shared.shut_down(grace.unwrap_or(self.shared.settings.runtime.stop_grace));
-        *self.shared.stage.lock() = Stage::Stopped;
-        self.shared.changed.notify_all();
-        Ok(())
+        self.shared.stop(grace)
+    }
+
+    /// Whether calls are of use: `Forked` in a child process, `Stopped` after [`Broker::abandon`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.shared.check()
+    }
+
+    /// Whether this process is a fork of the one that started the broker.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.shared.is_forked()
+    }
+
+    /// For a panic that came out of the broker: it is stopped in the background, and later calls say `Stopped`.
+    pub(crate) fn abandon(&self) {
+        self.shared.abandon();
     }
 
     pub(super) fn shared(&self) -> Result<&Arc<Shared>, Error> {
-        self.shared.check_fork()?;
+        self.shared.check()?;
         Ok(&self.shared)
     }
 }
@@ -190,12 +183,9 @@ impl Drop for Broker {
     fn drop(&mut self) {
         match self.stop(None) {
             Ok(()) => {}
-            // The threads are the parent process's, or this very one: their memory is left alone.
-            Err(_) => {
-                if let Some(runtime) = self.shared.running.lock().take() {
-                    std::mem::forget(runtime);
-                }
-            }
+            Err(Error::InCallback) => self.shared.stop_in_background(),
+            // The threads are the parent process's: what belongs to them is left alone.
+            Err(_) => std::mem::forget(Arc::clone(&self.shared)),
         }
     }
 }
@@ -215,8 +205,8 @@ impl Shared {
 
     /// A turn on the calling thread; an error once the broker stops.
     pub(super) fn turn(&self) -> Result<Running<'_>, Error> {
-        self.check_fork()?;
-        if *self.stage.lock() == Stage::Stopped {
+        self.check()?;
+        if self.has_stopped() {
             return Err(Error::Stopped);
         }
         Ok(self.engine.turn(self.clock.now()))
@@ -267,13 +257,60 @@ impl Shared {
         }
         queues.push(Arc::downgrade(queue));
         drop(queues);
-        if *self.stage.lock() == Stage::Stopped {
+        if self.has_stopped() {
             queue.close();
         }
     }
 
     fn check_fork(&self) -> Result<(), Error> {
         if self.is_forked() { Err(Error::Forked) } else { Ok(()) }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.check_fork()?;
+        if self.abandoned.load(Ordering::Acquire) { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    pub(super) fn has_stopped(&self) -> bool {
+        *self.stage.lock() == Stage::Stopped
+    }
+
+    pub(super) fn abandon(self: &Arc<Self>) {
+        if !self.is_forked() && !self.abandoned.swap(true, Ordering::AcqRel) {
+            self.stop_requested.set();
+            self.stop_in_background();
+        }
+    }
+
+    fn stop_in_background(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        // If there is no thread for it, nobody joins the broker's own: they are left alone.
+        let kept = std::mem::ManuallyDrop::new(Arc::clone(self));
+        let stop = move || drop(shared.stop(None));
+        if Runtime::spawn_helper("midge-stop", stop).is_ok() {
+            drop(std::mem::ManuallyDrop::into_inner(kept));
+        }
+    }
+
+    fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
+        self.check_fork()?;
+        if on_own_thread() {
+            return Err(Error::InCallback);
+        }
+        let mut stage = self.stage.lock();
+        while *stage == Stage::Stopping {
+            self.changed.wait(&mut stage);
+        }
+        if *stage == Stage::Stopped {
+            return Ok(());
+        }
+        *stage = Stage::Stopping;
+        drop(stage);
+        self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
+        *self.stage.lock() = Stage::Stopped;
+        self.changed.notify_all();
+        self.stop_requested.set();
+        Ok(())
     }
 
     fn shut_down(&self, grace: Duration) {

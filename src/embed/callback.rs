@@ -61,6 +61,13 @@ impl Broker {
     }
 }
 
+impl CallbackSubscription {
+    /// As [`Broker::is_forked`].
+    pub(crate) fn is_forked(&self) -> bool {
+        self.broker.is_forked()
+    }
+}
+
 impl Drop for CallbackSubscription {
     fn drop(&mut self) {
         self.broker.unsubscribe(&self.local);

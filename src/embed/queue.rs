@@ -64,6 +64,9 @@ impl Broker {
     /// A queue without subscriptions.
     pub fn queue(&self, options: &QueueOptions) -> Result<Queue, Error> {
         let broker = self.shared()?;
+        if broker.has_stopped() {
+            return Err(Error::Stopped);
+        }
         let settings = broker.settings();
         let core = QueueCore::new(
             options.capacity.unwrap_or(settings.queue.capacity).max(1),
@@ -109,9 +112,31 @@ impl Queue {
         self.core.state.lock().dropped
     }
 
+    /// As [`Broker::check`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.broker.check()
+    }
+
+    /// As [`Broker::abandon`].
+    pub(crate) fn abandon(&self) {
+        self.broker.abandon();
+    }
+
+    /// As [`Broker::is_forked`].
+    pub(crate) fn is_forked(&self) -> bool {
+        self.broker.is_forked()
+    }
+
     /// Ends the queue: no message is put in any more, and who polls is told so when it is empty.
     pub fn close(&self) {
         self.core.close();
+    }
+}
+
+impl QueueSubscription {
+    /// As [`Broker::is_forked`].
+    pub(crate) fn is_forked(&self) -> bool {
+        self.broker.is_forked()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod clock;
 mod fork;
+mod latch;
 mod readiness;
 mod signals;
 mod threads;
@@ -9,6 +10,7 @@ mod ticker;
 
 pub use clock::Clock;
 pub use fork::{generation, watch_forks};
+pub use latch::Latch;
 pub use readiness::{watch_listener, watch_stream};
 pub use threads::{Runtime, on_own_thread};
 pub use ticker::{Ticker, tick};

@@ -73,4 +73,9 @@ impl Runtime {
             })
         })
     }
+
+    /// Starts a thread, with its signals blocked, that is none of a broker's own: it may stop one.
+    pub fn spawn_helper(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+        with_signals_blocked(|| std::thread::Builder::new().name(name.to_owned()).spawn(body))
+    }
 }

@@ -1,0 +1,1292 @@
+/*
+ * midge.h - an MQTT broker that lives inside your program.
+ *
+ * Written by cbindgen from src/ffi; do not edit.
+ *
+ * Start:      midge_broker *broker = NULL;
+ *             midge_error *error = NULL;
+ *             if (midge_start(NULL, &broker, &error) != MIDGE_STATUS_OK) {
+ *                 fprintf(stderr, "%s\n", midge_error_message(error));
+ *                 midge_error_free(error);
+ *             }
+ *
+ * What holds for all functions:
+ *
+ * Answers. A midge_status is 0 for success, less than 0 for a failure, more than 0 for an answer that is no failure.
+ * Outputs are written only on success (midge_error ones only on failure; `error` may always be NULL).
+ *
+ * Arguments. Texts are NUL-ended UTF-8, and need to live only during the call. A pointer is valid, or NULL where that
+ * is said; NULL elsewhere, and a number out of its range, answer INVALID_ARGUMENT.
+ *
+ * Handles. What a call gives in `out` belongs to the caller, who frees it once, by the function of its type. Handles
+ * may be freed in any order: what still needs another keeps it alive. Freeing NULL does nothing. No other thread may
+ * use a handle while it is freed, except to wait in midge_queue_poll, midge_broker_wait or midge_stop.
+ *
+ * Structs. Only options, views and statistics have fields. Each begins with its size, which its INIT macro sets, and
+ * later versions add fields only at the end: what a program's older header does not have is the default; what the
+ * library does not know must be zero, or the call answers INVALID_ARGUMENT.
+ *
+ * Threads. Every call may be made from any thread, except on a midge_config, which one thread at a time may use.
+ * Callbacks run on a thread of the broker, one after the other. Midge's threads block SIGPIPE, SIGINT, SIGTERM,
+ * SIGHUP, SIGUSR1, SIGUSR2, SIGALRM and SIGCHLD, so that the host's threads handle them; no write raises SIGPIPE.
+ *
+ * Fork. A child process has the broker's memory but not its threads: there every call on a broker, a queue or a
+ * subscription answers FORKED, and freeing one does nothing. Configurations, errors, messages, batches and lists are
+ * memory only and work as before. A child may start brokers of its own.
+ *
+ * Defects. No panic of the library leaves it: the call answers PANIC, and the broker concerned is stopped.
+ */
+
+
+#ifndef MIDGE_H
+#define MIDGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** The version of this header; midge_version() tells that of the library. */
+#define MIDGE_VERSION "0.1.0"
+
+/** The defaults of each struct, to begin with: `midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;` */
+#define MIDGE_PUBLISH_OPTIONS_INIT \
+    { sizeof(midge_publish_options), 0, 0, -1, 0, 0, NULL, NULL, NULL, 0, NULL, 0 }
+#define MIDGE_SUBSCRIBE_OPTIONS_INIT { sizeof(midge_subscribe_options), 2, 0, 0, MIDGE_RETAIN_SEND, 0 }
+#define MIDGE_QUEUE_OPTIONS_INIT { sizeof(midge_queue_options), 0, 0, MIDGE_OVERFLOW_DROP_NEWEST, 0 }
+#define MIDGE_BYTES_INIT { NULL, 0 }
+#define MIDGE_LISTENER_VIEW_INIT { sizeof(midge_listener_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT }
+#define MIDGE_SETTING_VIEW_INIT \
+    { sizeof(midge_setting_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, \
+      MIDGE_BYTES_INIT }
+#define MIDGE_CLIENT_VIEW_INIT \
+    { sizeof(midge_client_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+      0, 0 }
+#define MIDGE_SUBSCRIPTION_VIEW_INIT \
+    { sizeof(midge_subscription_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0, 0, 0, 0, 0 }
+#define MIDGE_STAT_VIEW_INIT \
+    { sizeof(midge_stat_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0 }
+#define MIDGE_STATS_INIT \
+    { sizeof(midge_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+
+/**
+ * Retained messages that match are delivered when the subscription is made.
+ */
+#define MIDGE_RETAIN_SEND 0
+
+/**
+ * As MIDGE_RETAIN_SEND, if the subscription did not exist; those of the host program never did.
+ */
+#define MIDGE_RETAIN_SEND_IF_NEW 1
+
+/**
+ * Retained messages are not delivered when the subscription is made.
+ */
+#define MIDGE_RETAIN_DO_NOT_SEND 2
+
+/**
+ * A message for which a queue has no room is dropped and counted.
+ */
+#define MIDGE_OVERFLOW_DROP_NEWEST 0
+
+/**
+ * The oldest messages of a full queue are dropped and counted, until the new one fits.
+ */
+#define MIDGE_OVERFLOW_DROP_OLDEST 1
+
+/**
+ * Messages that were taken from a queue together. It belongs to the caller, who frees it by midge_batch_free, on any
+ * thread, before or after the queue and the broker.
+ */
+typedef struct midge_batch midge_batch;
+
+/**
+ * A broker in this process. It belongs to the caller, who frees it by midge_broker_free.
+ */
+typedef struct midge_broker midge_broker;
+
+/**
+ * The clients of a broker at one moment. It belongs to the caller, who frees it by midge_clients_free.
+ */
+typedef struct midge_clients midge_clients;
+
+/**
+ * The settings of a broker. It belongs to the caller, who frees it by midge_config_free. One thread at a time may
+ * use it. A broker keeps a copy of its own.
+ */
+typedef struct midge_config midge_config;
+
+/**
+ * Why a call failed. It belongs to the caller, who frees it by midge_error_free.
+ */
+typedef struct midge_error midge_error;
+
+/**
+ * A received message. One that a callback or a batch lends is not freed; one from midge_message_clone belongs to the
+ * caller, who frees it by midge_message_free. Any thread may read it.
+ */
+typedef struct midge_message midge_message;
+
+/**
+ * A bounded queue of messages for the host. It belongs to the caller, who frees it by midge_queue_free. It may have
+ * any number of subscriptions, and any number of threads may poll it: each message goes to one of them.
+ */
+typedef struct midge_queue midge_queue;
+
+/**
+ * A subscription of the host, of a callback or of a queue. It belongs to the caller, who frees it by
+ * midge_subscription_free.
+ */
+typedef struct midge_subscription midge_subscription;
+
+/**
+ * The subscriptions of a broker at one moment. It belongs to the caller, who frees it by midge_subscriptions_free.
+ */
+typedef struct midge_subscriptions midge_subscriptions;
+
+/**
+ * What a call answers: 0 is success, less than 0 a failure, more than 0 an answer that is no failure.
+ */
+typedef int32_t midge_status;
+
+/**
+ * Bytes that Midge lends: a text is UTF-8 and does not end with NUL. `data` is NULL if there is no value at all;
+ * an empty value has a `data` that is not NULL, and that must not be read. How long they live stands at the function
+ * that returns them.
+ */
+typedef struct midge_bytes {
+    /**
+     * The first byte.
+     */
+    const void *data;
+    /**
+     * The number of bytes.
+     */
+    size_t len;
+} midge_bytes;
+
+/**
+ * One setting of the table of settings.
+ */
+typedef struct midge_setting_view {
+    /**
+     * Set by MIDGE_SETTING_VIEW_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The key, such as "mqtt.max_qos"; "listener.*.bind" stands for one setting of every listener.
+     */
+    struct midge_bytes key;
+    /**
+     * "boolean", "integer", "duration", "size", "choice", "address" or "text".
+     */
+    struct midge_bytes kind;
+    /**
+     * The default, as text.
+     */
+    struct midge_bytes default_value;
+    /**
+     * The values that it takes, in words.
+     */
+    struct midge_bytes range;
+    /**
+     * What it does, what it costs, and what is dangerous about it.
+     */
+    struct midge_bytes help;
+} midge_setting_view;
+
+/**
+ * One listener of a broker.
+ */
+typedef struct midge_listener_view {
+    /**
+     * Set by MIDGE_LISTENER_VIEW_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The name in its settings: "tcp" for `listener.tcp.bind`.
+     */
+    struct midge_bytes name;
+    /**
+     * The address, such as "127.0.0.1:53412" or "[::1]:1883".
+     */
+    struct midge_bytes address;
+} midge_listener_view;
+
+/**
+ * A user property to be published: a name and a value, NUL-ended UTF-8. A name may occur more than once.
+ */
+typedef struct midge_user_property {
+    /**
+     * The name.
+     */
+    const char *name;
+    /**
+     * The value.
+     */
+    const char *value;
+} midge_user_property;
+
+/**
+ * How a message is published. Begin with MIDGE_PUBLISH_OPTIONS_INIT, which is QoS 0, not retained, no properties.
+ * Midge reads it, and what it points to, during the call only.
+ */
+typedef struct midge_publish_options {
+    /**
+     * Set by MIDGE_PUBLISH_OPTIONS_INIT.
+     */
+    size_t struct_size;
+    /**
+     * 0, 1 or 2. A subscriber gets the lower of this and its own.
+     */
+    int32_t qos;
+    /**
+     * 1: the message becomes the retained message of its topic; with an empty payload it removes that. Otherwise 0.
+     */
+    int32_t retain;
+    /**
+     * Seconds after which the message is no longer delivered, 0 to 4294967295; -1: it does not expire.
+     */
+    int64_t message_expiry_interval;
+    /**
+     * 1 if the payload is UTF-8 text, for subscribers of MQTT 5; Midge does not check it. Otherwise 0.
+     */
+    int32_t payload_is_text;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+    /**
+     * What the payload is, such as a MIME type; NULL if it is not said.
+     */
+    const char *content_type;
+    /**
+     * The topic for an answer; NULL if none is expected.
+     */
+    const char *response_topic;
+    /**
+     * What the answer is to carry; NULL if nothing.
+     */
+    const void *correlation_data;
+    /**
+     * Bytes of correlation_data.
+     */
+    size_t correlation_data_len;
+    /**
+     * The user properties; NULL if there are none.
+     */
+    const struct midge_user_property *user_properties;
+    /**
+     * The number of user properties.
+     */
+    size_t user_property_count;
+} midge_publish_options;
+
+/**
+ * How the host subscribes. Begin with MIDGE_SUBSCRIBE_OPTIONS_INIT: QoS 2 at most, with retained messages.
+ */
+typedef struct midge_subscribe_options {
+    /**
+     * Set by MIDGE_SUBSCRIBE_OPTIONS_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The highest QoS of a delivery: 0, 1 or 2. Inside the process no message is lost or doubled at any QoS; it is
+     * told by midge_message_qos.
+     */
+    int32_t qos;
+    /**
+     * 1: messages that the host publishes itself are left out. Otherwise 0.
+     */
+    int32_t no_local;
+    /**
+     * 1: RETAIN is passed on as it was published. Otherwise 0.
+     */
+    int32_t retain_as_published;
+    /**
+     * A MIDGE_RETAIN_... constant.
+     */
+    int32_t retain_handling;
+    /**
+     * A number that comes with each message of this subscription, 1 to 268435455; 0 is none.
+     */
+    int64_t identifier;
+} midge_subscribe_options;
+
+/**
+ * Called with each message of a subscription, on the one thread of the broker that runs all of its callbacks, one
+ * after the other. The message lives until the callback returns; midge_message_clone keeps it. The callback may
+ * publish, subscribe and free subscriptions; it must not throw, and while it runs other callbacks wait.
+ */
+typedef void (*midge_message_fn)(const struct midge_message *message, void *user_data);
+
+/**
+ * Called once with the `user_data` that is no longer used.
+ */
+typedef void (*midge_free_fn)(void *user_data);
+
+/**
+ * The bounds of a queue. Begin with MIDGE_QUEUE_OPTIONS_INIT.
+ */
+typedef struct midge_queue_options {
+    /**
+     * Set by MIDGE_QUEUE_OPTIONS_INIT.
+     */
+    size_t struct_size;
+    /**
+     * Messages that wait at most; 0 is the setting queue.capacity.
+     */
+    size_t capacity;
+    /**
+     * Bytes that they occupy at most; 0 is the setting queue.max_bytes.
+     */
+    size_t max_bytes;
+    /**
+     * A MIDGE_OVERFLOW_... constant.
+     */
+    int32_t overflow;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_queue_options;
+
+/**
+ * A message as a row of midge_batch_views.
+ */
+typedef struct midge_message_view {
+    /**
+     * The size of a row.
+     */
+    size_t struct_size;
+    /**
+     * The topic name.
+     */
+    struct midge_bytes topic;
+    /**
+     * The payload.
+     */
+    struct midge_bytes payload;
+    /**
+     * The tag of the queue's subscription that the message came by.
+     */
+    uint64_t tag;
+    /**
+     * Seconds that were left to the message when it was queued; -1 if it does not expire.
+     */
+    int64_t message_expiry_interval;
+    /**
+     * The QoS of the delivery: 0, 1 or 2.
+     */
+    int32_t qos;
+    /**
+     * 1 if the message was retained when the subscription was made (or, with `retain_as_published`, if it was
+     * published so), otherwise 0.
+     */
+    int32_t retained;
+    /**
+     * 1 if the message has a content type, a response topic, correlation data, user properties, subscription
+     * identifiers or a payload that is marked as text, which midge_batch_at and midge_message_... tell; otherwise 0.
+     */
+    int32_t has_properties;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_message_view;
+
+/**
+ * The statistics of a broker at one moment. Begin with MIDGE_STATS_INIT. What midge_stat_at knows, it knows from the
+ * same table that documents and topics below $SYS are written from.
+ */
+typedef struct midge_stats {
+    /**
+     * Set by MIDGE_STATS_INIT.
+     */
+    size_t struct_size;
+    /**
+     * How long the broker has been running, in milliseconds.
+     */
+    uint64_t uptime_ms;
+    /**
+     * When the broker started, in seconds since 1970.
+     */
+    uint64_t started_unix;
+    /**
+     * Connections that clients opened.
+     */
+    uint64_t connections_accepted;
+    /**
+     * Connections that did not become a client: beyond a limit, a handshake or CONNECT that failed or came too
+     * late, or not authenticated.
+     */
+    uint64_t connections_refused;
+    /**
+     * Connections that ended, for whatever reason.
+     */
+    uint64_t connections_closed;
+    /**
+     * Connections closed because their client connected again.
+     */
+    uint64_t takeovers;
+    /**
+     * Connections closed because their client was silent for one and a half times its keep alive.
+     */
+    uint64_t keep_alive_timeouts;
+    /**
+     * Connections closed because of a malformed packet or one that the protocol does not allow.
+     */
+    uint64_t protocol_errors;
+    /**
+     * MQTT packets of any type received from clients.
+     */
+    uint64_t packets_received;
+    /**
+     * MQTT packets of any type sent to clients.
+     */
+    uint64_t packets_sent;
+    /**
+     * Bytes received from clients.
+     */
+    uint64_t bytes_received;
+    /**
+     * Bytes sent to clients.
+     */
+    uint64_t bytes_sent;
+    /**
+     * PUBLISH packets received from clients.
+     */
+    uint64_t publish_received;
+    /**
+     * PUBLISH packets sent to clients, with those that were sent again.
+     */
+    uint64_t publish_sent;
+    /**
+     * Bytes of payload in the PUBLISH packets received from clients.
+     */
+    uint64_t publish_bytes_received;
+    /**
+     * Bytes of payload in the PUBLISH packets sent to clients.
+     */
+    uint64_t publish_bytes_sent;
+    /**
+     * PUBLISH packets sent again to a client that came back before it had acknowledged them.
+     */
+    uint64_t publish_resent;
+    /**
+     * QoS 1 and QoS 2 messages that clients acknowledged in full, by PUBACK or PUBCOMP.
+     */
+    uint64_t acknowledgements_received;
+    /**
+     * QoS 1 and QoS 2 messages that the broker acknowledged in full, by PUBACK or PUBCOMP.
+     */
+    uint64_t acknowledgements_sent;
+    /**
+     * Application messages taken from clients, from the host program, and from Wills.
+     */
+    uint64_t messages_published;
+    /**
+     * Application messages handed to receivers, clients and subscriptions inside the host program, one for
+     * each receiver.
+     */
+    uint64_t messages_delivered;
+    /**
+     * Will messages published because a client went without a word.
+     */
+    uint64_t wills_published;
+    /**
+     * Sessions that ended because their client did not come back in time.
+     */
+    uint64_t sessions_expired;
+    /**
+     * Messages dropped: nobody had subscribed to the topic when the message was published.
+     */
+    uint64_t messages_dropped_no_subscriber;
+    /**
+     * Messages dropped: the subscriber was away, and QoS 0 messages do not wait for it unless
+     * session.queue_qos0 is on.
+     */
+    uint64_t messages_dropped_offline;
+    /**
+     * Messages dropped: the session of the subscriber already held session.max_queued_messages messages or
+     * session.max_queued_bytes bytes.
+     */
+    uint64_t messages_dropped_queue_full;
+    /**
+     * Messages dropped: the subscriber read too slowly, and session.max_outbox_bytes were waiting to be
+     * written to it.
+     */
+    uint64_t messages_dropped_outbox_full;
+    /**
+     * Messages dropped: the message was larger than the Maximum Packet Size that the subscriber takes.
+     */
+    uint64_t messages_dropped_packet_too_large;
+    /**
+     * Messages dropped: the Message Expiry Interval ended before the message could be delivered.
+     */
+    uint64_t messages_dropped_expired;
+    /**
+     * Messages dropped: the host did not allow the publisher to send, or the subscriber to receive, this
+     * message.
+     */
+    uint64_t messages_dropped_not_authorized;
+    /**
+     * Messages dropped: the message was delivered but not retained, because of retained.max_messages or
+     * retained.max_bytes.
+     */
+    uint64_t messages_dropped_retained_full;
+    /**
+     * Messages dropped: a queue inside the host program was not emptied fast enough.
+     */
+    uint64_t messages_dropped_local_queue_full;
+    /**
+     * Messages dropped: the message was waiting in a session that expired, or was replaced by a clean one.
+     */
+    uint64_t messages_dropped_session_ended;
+    /**
+     * Clients that are connected.
+     */
+    uint64_t clients_connected;
+    /**
+     * Sessions, of connected clients and of clients that are away.
+     */
+    uint64_t sessions;
+    /**
+     * Subscriptions of all sessions and of the host program.
+     */
+    uint64_t subscriptions;
+    /**
+     * Topics with a retained message.
+     */
+    uint64_t retained_messages;
+    /**
+     * Bytes of the retained messages.
+     */
+    uint64_t retained_bytes;
+    /**
+     * Messages that wait for clients that are away or busy, one for each of them.
+     */
+    uint64_t messages_queued;
+    /**
+     * Largest number of clients that were connected at the same time.
+     */
+    uint64_t clients_maximum;
+} midge_stats;
+
+/**
+ * One statistic of the table of statistics.
+ */
+typedef struct midge_stat_view {
+    /**
+     * Set by MIDGE_STAT_VIEW_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The name, such as "messages_dropped_no_subscriber".
+     */
+    struct midge_bytes name;
+    /**
+     * "counter" if it only grows, or "gauge".
+     */
+    struct midge_bytes kind;
+    /**
+     * The topic that it is published to; NULL if to none.
+     */
+    struct midge_bytes sys_topic;
+    /**
+     * What is counted, in which unit.
+     */
+    struct midge_bytes help;
+    /**
+     * Its value in the statistics that were given; 0 if none were.
+     */
+    uint64_t value;
+} midge_stat_view;
+
+/**
+ * A client that is connected, or whose session waits for it.
+ */
+typedef struct midge_client_view {
+    /**
+     * Set by MIDGE_CLIENT_VIEW_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The client identifier.
+     */
+    struct midge_bytes client_id;
+    /**
+     * The user name, while connected; NULL if it gave none.
+     */
+    struct midge_bytes username;
+    /**
+     * The peer's address, while connected; otherwise NULL.
+     */
+    struct midge_bytes address;
+    /**
+     * When it connected, in milliseconds since the broker started; -1 if it is not connected.
+     */
+    int64_t connected_since_ms;
+    /**
+     * Seconds that the session outlives its connection; -1 is for ever.
+     */
+    int64_t session_expiry_interval;
+    /**
+     * Subscriptions of the session.
+     */
+    uint64_t subscriptions;
+    /**
+     * Messages that wait for it.
+     */
+    uint64_t queued;
+    /**
+     * Messages that it has not yet acknowledged.
+     */
+    uint64_t inflight;
+    /**
+     * Application messages received from it.
+     */
+    uint64_t received_messages;
+    /**
+     * Application messages sent to it.
+     */
+    uint64_t sent_messages;
+    /**
+     * 1 if it is connected, otherwise 0.
+     */
+    int32_t connected;
+    /**
+     * The protocol level of the current or last connection: 3 (MQTT 3.1), 4 (MQTT 3.1.1) or 5 (MQTT 5).
+     */
+    int32_t protocol_version;
+    /**
+     * 1 if it connected with Clean Start or Clean Session, otherwise 0.
+     */
+    int32_t clean_start;
+    /**
+     * The keep alive in force, in seconds; 0 is none.
+     */
+    int32_t keep_alive;
+} midge_client_view;
+
+/**
+ * A subscription of a client or of the host program.
+ */
+typedef struct midge_subscription_view {
+    /**
+     * Set by MIDGE_SUBSCRIPTION_VIEW_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The topic filter, with `$share/<group>/` if it is shared.
+     */
+    struct midge_bytes filter;
+    /**
+     * The client identifier; NULL for the host program.
+     */
+    struct midge_bytes client_id;
+    /**
+     * The subscription identifier; 0 is none.
+     */
+    int64_t identifier;
+    /**
+     * The highest QoS of a delivery: 0, 1 or 2.
+     */
+    int32_t qos;
+    /**
+     * 1 if messages that the subscriber publishes itself are left out, otherwise 0.
+     */
+    int32_t no_local;
+    /**
+     * 1 if RETAIN is passed on as it was published, otherwise 0.
+     */
+    int32_t retain_as_published;
+    /**
+     * A MIDGE_RETAIN_... constant.
+     */
+    int32_t retain_handling;
+} midge_subscription_view;
+
+/**
+ * The call did what it says.
+ */
+#define MIDGE_STATUS_OK 0
+
+/**
+ * The time ran out before there was something to return.
+ */
+#define MIDGE_STATUS_TIMED_OUT 1
+
+/**
+ * The queue has ended, and every message was taken.
+ */
+#define MIDGE_STATUS_CLOSED 2
+
+/**
+ * No client of this name is connected.
+ */
+#define MIDGE_STATUS_NOT_CONNECTED 3
+
+/**
+ * An argument is NULL, out of its range, not UTF-8, or too large.
+ */
+#define MIDGE_STATUS_INVALID_ARGUMENT -1
+
+/**
+ * A setting is unknown, has a wrong value, or does not fit to another.
+ */
+#define MIDGE_STATUS_CONFIG -2
+
+/**
+ * A listener's address is in use.
+ */
+#define MIDGE_STATUS_ADDRESS_IN_USE -3
+
+/**
+ * The system refused a file, a socket, a thread or memory.
+ */
+#define MIDGE_STATUS_IO -4
+
+/**
+ * A topic name or a topic filter is not valid.
+ */
+#define MIDGE_STATUS_TOPIC -5
+
+/**
+ * The broker has stopped.
+ */
+#define MIDGE_STATUS_STATE -6
+
+/**
+ * The call would wait for the callback that makes it.
+ */
+#define MIDGE_STATUS_IN_CALLBACK -7
+
+/**
+ * The process was forked from the one that started the broker.
+ */
+#define MIDGE_STATUS_FORKED -8
+
+/**
+ * A defect of Midge was met; the broker concerned is stopped and answers STATE from now on.
+ */
+#define MIDGE_STATUS_PANIC -9
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library, such as "0.1.0". It may differ from MIDGE_VERSION, that of the header.
+ */
+const char *midge_version(void);
+
+/**
+ * The name of a status, such as "TOPIC"; "UNKNOWN" for a number that is none. Never NULL.
+ */
+const char *midge_status_name(midge_status status);
+
+/**
+ * A status in a few words, such as "the broker has stopped". Never NULL.
+ */
+const char *midge_status_help(midge_status status);
+
+/**
+ * The sentence, which names the key, the argument or the address at fault, such as
+ * "listener.tcp.bind: 127.0.0.1:1883: address in use". It lives as long as the error. NULL for NULL.
+ */
+const char *midge_error_message(const struct midge_error *error);
+
+/**
+ * The status that the failed call returned. INVALID_ARGUMENT for NULL.
+ */
+midge_status midge_error_code(const struct midge_error *error);
+
+/**
+ * Frees an error. NULL is taken.
+ */
+void midge_error_free(struct midge_error *error);
+
+/**
+ * Frees a text that a call of Midge has given to the caller as `char *`. NULL is taken.
+ */
+void midge_string_free(char *text);
+
+/**
+ * Makes a configuration with all defaults: one listener, "tcp", on 127.0.0.1:1883.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_config_new(struct midge_config **out);
+
+/**
+ * Makes a copy of a configuration, which the caller frees by midge_config_free.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_config_clone(const struct midge_config *config, struct midge_config **out);
+
+/**
+ * Gives the setting `key` the value `value`, both as text: "listener.tcp.bind" and "127.0.0.1:0",
+ * "mqtt.connect_timeout" and "5s". A listener that does not exist yet is added. A refused value changes nothing.
+ *
+ * Errors: CONFIG with a sentence that names the key, and the nearest one for a key that does not exist;
+ * INVALID_ARGUMENT.
+ */
+midge_status midge_config_set(struct midge_config *config,
+                              const char *key,
+                              const char *value,
+                              struct midge_error **error);
+
+/**
+ * Reads settings from the TOML file at `path`. Settings that it does not name stay as they are; on an error nothing
+ * is changed.
+ *
+ * Errors: IO if the file cannot be read; CONFIG with line and column; INVALID_ARGUMENT.
+ */
+midge_status midge_config_load_file(struct midge_config *config,
+                                    const char *path,
+                                    struct midge_error **error);
+
+/**
+ * Reads settings from the TOML document `toml`, as midge_config_load_file does. `origin` names the document in
+ * errors.
+ *
+ * Errors: CONFIG with line and column; INVALID_ARGUMENT.
+ */
+midge_status midge_config_load_text(struct midge_config *config,
+                                    const char *toml,
+                                    const char *origin,
+                                    struct midge_error **error);
+
+/**
+ * The value of the setting `key` as text, which midge_config_set takes back. The text belongs to the caller, who
+ * frees it by midge_string_free.
+ *
+ * Errors: CONFIG if there is no such setting; INVALID_ARGUMENT.
+ */
+midge_status midge_config_get(const struct midge_config *config,
+                              const char *key,
+                              char **out,
+                              struct midge_error **error);
+
+/**
+ * The number of keys that the configuration has, those of each listener counted. 0 for NULL.
+ */
+size_t midge_config_key_count(const struct midge_config *config);
+
+/**
+ * The key at `index`, from 0. It lives until the configuration changes or is freed. NULL beyond the last.
+ */
+const char *midge_config_key_at(const struct midge_config *config, size_t index);
+
+/**
+ * Frees a configuration. NULL is taken.
+ */
+void midge_config_free(struct midge_config *config);
+
+/**
+ * The number of settings in the table of all settings.
+ */
+size_t midge_setting_count(void);
+
+/**
+ * Describes the setting at `index`, from 0. The texts live for ever.
+ *
+ * Errors: INVALID_ARGUMENT, also beyond the last.
+ */
+midge_status midge_setting_at(size_t index, struct midge_setting_view *out);
+
+/**
+ * Starts a broker. When this returns, every listener is bound and takes connections. `config` NULL is the default
+ * configuration: one listener on 127.0.0.1:1883. The configuration may be changed or freed afterwards.
+ *
+ * Errors: ADDRESS_IN_USE; CONFIG; IO; INVALID_ARGUMENT. The sentence names the setting.
+ */
+midge_status midge_start(const struct midge_config *config,
+                         struct midge_broker **out,
+                         struct midge_error **error);
+
+/**
+ * Stops a broker: no connection is taken any more, clients are told, what waits for clients and callbacks is given to
+ * them, for at most `grace_ms` milliseconds (less than 0: the setting runtime.stop_grace); then every thread is
+ * joined and every listener closed. A callback that runs is waited for without a bound.
+ *
+ * Stopping a stopped broker does nothing. Several threads may stop it at once, and all of them wait. The handle stays
+ * valid; most calls answer STATE from then on.
+ *
+ * Errors: IN_CALLBACK on a thread of a broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_stop(struct midge_broker *broker,
+                        int32_t grace_ms);
+
+/**
+ * Stops a broker that has not been stopped, as midge_stop does with the default grace, and frees its handle. From a
+ * callback it returns at once, and the broker stops in the background. NULL is taken. In a forked child nothing is
+ * done.
+ *
+ * Subscriptions and queues of the broker stay valid and are to be freed by the caller, before or after.
+ */
+void midge_broker_free(struct midge_broker *broker);
+
+/**
+ * Asks for a stop: midge_broker_wait returns, now and from now on. It stops nothing itself.
+ *
+ * It is async-signal-safe: a signal handler may call it, as may a callback.
+ *
+ * Errors: FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_request_stop(struct midge_broker *broker);
+
+/**
+ * Waits until midge_broker_request_stop was called or the broker has stopped, for at most `timeout_ms` milliseconds
+ * (less than 0: for ever).
+ *
+ * Returns OK or TIMED_OUT. Errors: IN_CALLBACK on a thread of a broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_wait(struct midge_broker *broker,
+                               int32_t timeout_ms);
+
+/**
+ * The address of the listener `listener` ("tcp"; NULL is the first one) with the port that it has, such as
+ * "127.0.0.1:53412" or "[::1]:1883". It lives as long as the broker's handle. NULL if there is no such listener, for
+ * a NULL broker, and in a forked child.
+ */
+const char *midge_broker_address(const struct midge_broker *broker,
+                                 const char *listener);
+
+/**
+ * The number of listeners. 0 for NULL and in a forked child.
+ */
+size_t midge_broker_listener_count(const struct midge_broker *broker);
+
+/**
+ * Describes the listener at `index`, from 0, in the order of the settings. The texts live as long as the broker's
+ * handle.
+ *
+ * Errors: INVALID_ARGUMENT, also beyond the last; FORKED.
+ */
+midge_status midge_broker_listener_at(const struct midge_broker *broker,
+                                      size_t index,
+                                      struct midge_listener_view *out);
+
+/**
+ * Disconnects a client; one that speaks MQTT 5 is told 0x98, Administrative action. Its session stays, as if the
+ * connection had broken.
+ *
+ * Returns OK or NOT_CONNECTED. Errors: STATE; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_kick(struct midge_broker *broker,
+                               const char *client_id);
+
+/**
+ * Publishes a message. When this returns, the message is in the outbox or queue of every subscriber; where it could
+ * not be, it is counted as dropped with the reason. `payload` may be NULL if `len` is 0. `options` NULL is the
+ * defaults. It may be called from any thread and from callbacks, and does not wait for subscribers.
+ *
+ * Errors: TOPIC; INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size; STATE; FORKED.
+ */
+midge_status midge_publish(struct midge_broker *broker,
+                           const char *topic,
+                           const void *payload,
+                           size_t len,
+                           const struct midge_publish_options *options);
+
+/**
+ * The topic name. It lives as long as the message. NULL for NULL.
+ */
+struct midge_bytes midge_message_topic(const struct midge_message *message);
+
+/**
+ * The payload. It lives as long as the message. NULL for NULL.
+ */
+struct midge_bytes midge_message_payload(const struct midge_message *message);
+
+/**
+ * The QoS of the delivery: 0, 1 or 2. -1 for NULL.
+ */
+int32_t midge_message_qos(const struct midge_message *message);
+
+/**
+ * 1 if the message was retained when the subscription was made (or, with `retain_as_published`, if it was published
+ * so), otherwise 0. -1 for NULL.
+ */
+int32_t midge_message_retained(const struct midge_message *message);
+
+/**
+ * The tag of the queue's subscription that the message came by. 0 in a callback, and for NULL.
+ */
+uint64_t midge_message_tag(const struct midge_message *message);
+
+/**
+ * Seconds that were left to the message when it was queued for the host. -1 if it does not expire, and for NULL.
+ */
+int64_t midge_message_expiry_interval(const struct midge_message *message);
+
+/**
+ * 1 if the publisher marked the payload as UTF-8 text, otherwise 0. -1 for NULL.
+ */
+int32_t midge_message_payload_is_text(const struct midge_message *message);
+
+/**
+ * What the payload is, in words of the publisher. It lives as long as the message. NULL if it was not said.
+ */
+struct midge_bytes midge_message_content_type(const struct midge_message *message);
+
+/**
+ * The topic for an answer. It lives as long as the message. NULL if none is expected.
+ */
+struct midge_bytes midge_message_response_topic(const struct midge_message *message);
+
+/**
+ * What the answer must repeat. It lives as long as the message. NULL if nothing.
+ */
+struct midge_bytes midge_message_correlation_data(const struct midge_message *message);
+
+/**
+ * The number of user properties. 0 for NULL.
+ */
+size_t midge_message_user_property_count(const struct midge_message *message);
+
+/**
+ * The name and the value of the user property at `index`, from 0, in the publisher's order. They live as long as the
+ * message. `name` and `value` may be NULL.
+ *
+ * Errors: INVALID_ARGUMENT, also beyond the last.
+ */
+midge_status midge_message_user_property_at(const struct midge_message *message,
+                                            size_t index,
+                                            struct midge_bytes *name,
+                                            struct midge_bytes *value);
+
+/**
+ * The number of subscription identifiers that came with the message. 0 for NULL.
+ */
+size_t midge_message_subscription_identifier_count(const struct midge_message *message);
+
+/**
+ * The subscription identifier at `index`, from 0. 0 beyond the last, and for NULL.
+ */
+uint32_t midge_message_subscription_identifier_at(const struct midge_message *message, size_t index);
+
+/**
+ * Makes a message that outlives its callback or batch. A large payload is shared, a small one copied.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_message_clone(const struct midge_message *message, struct midge_message **out);
+
+/**
+ * Frees a message from midge_message_clone. NULL is taken. A message that is lent is left alone.
+ */
+void midge_message_free(struct midge_message *message);
+
+/**
+ * Publishes a received message under its own topic, at its QoS, with its payload and its properties. `retain` is 1
+ * or 0, as in midge_publish_options.
+ *
+ * Errors: as midge_publish.
+ */
+midge_status midge_publish_message(struct midge_broker *broker,
+                                   const struct midge_message *message,
+                                   int32_t retain);
+
+/**
+ * Subscribes the host to a topic filter. `callback` gets each message; while it runs, messages wait in a queue that
+ * the settings queue.capacity and queue.max_bytes bound, beyond which new ones are dropped and counted. `options`
+ * NULL is the defaults.
+ *
+ * `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the last call of `callback`, or
+ * before this returns if it fails. The callback may run before this returns and `*out` is written.
+ *
+ * Errors: TOPIC; STATE; FORKED; IO; INVALID_ARGUMENT.
+ */
+midge_status midge_subscribe(struct midge_broker *broker,
+                             const char *filter,
+                             const struct midge_subscribe_options *options,
+                             midge_message_fn callback,
+                             void *user_data,
+                             midge_free_fn free_user_data,
+                             struct midge_subscription **out,
+                             struct midge_error **error);
+
+/**
+ * Ends a subscription and frees its handle. NULL is taken. In a forked child nothing is done.
+ *
+ * Of a callback: no call begins after this returns, and one that runs on another thread is waited for, so do not hold
+ * a lock that the callback takes. It may be called by the callback itself; then `free_user_data` follows when the
+ * callback returns. Of a queue: messages that wait in the queue stay there.
+ */
+void midge_subscription_free(struct midge_subscription *subscription);
+
+/**
+ * Makes a queue without subscriptions. `options` NULL is the settings of the broker.
+ *
+ * Errors: STATE; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_queue_new(struct midge_broker *broker,
+                             const struct midge_queue_options *options,
+                             struct midge_queue **out);
+
+/**
+ * Has the messages of a topic filter put into the queue. Each carries `tag`. Retained messages are in when this
+ * returns. `options` NULL is the defaults.
+ *
+ * Errors: TOPIC; STATE; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_queue_subscribe(struct midge_queue *queue,
+                                   const char *filter,
+                                   const struct midge_subscribe_options *options,
+                                   uint64_t tag,
+                                   struct midge_subscription **out,
+                                   struct midge_error **error);
+
+/**
+ * Takes up to `max` messages, at least one, and waits up to `timeout_ms` milliseconds for the first (0: does not
+ * wait; less than 0: for ever).
+ *
+ * Returns OK; TIMED_OUT; CLOSED when the broker has stopped or the queue was closed, and every message was taken.
+ * Errors: FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_queue_poll(struct midge_queue *queue,
+                              size_t max,
+                              int32_t timeout_ms,
+                              struct midge_batch **out);
+
+/**
+ * Ends a queue: no message is put in any more, and whoever polls is told CLOSED when it is empty. A second time does
+ * nothing.
+ *
+ * Errors: FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_queue_close(struct midge_queue *queue);
+
+/**
+ * Messages that wait. 0 for NULL and in a forked child.
+ */
+size_t midge_queue_len(const struct midge_queue *queue);
+
+/**
+ * Messages that were dropped because the queue was full. 0 for NULL and in a forked child.
+ */
+uint64_t midge_queue_dropped(const struct midge_queue *queue);
+
+/**
+ * Closes a queue and frees its handle; a thread that waits in midge_queue_poll is told CLOSED. NULL is taken. In a
+ * forked child nothing is done. The queue's subscriptions stay valid and are to be freed by the caller, before or
+ * after.
+ */
+void midge_queue_free(struct midge_queue *queue);
+
+/**
+ * The number of messages. 0 for NULL.
+ */
+size_t midge_batch_count(const struct midge_batch *batch);
+
+/**
+ * The message at `index`, from 0. It lives as long as the batch and must not be freed. NULL beyond the last.
+ */
+const struct midge_message *midge_batch_at(const struct midge_batch *batch, size_t index);
+
+/**
+ * All messages as one array, for languages to which a call is dear: `*count` rows, each `*stride` bytes after the
+ * one before (a later version may have longer rows). The rows live as long as the batch. `stride` and `count` may be
+ * NULL. NULL for NULL.
+ */
+const struct midge_message_view *midge_batch_views(const struct midge_batch *batch,
+                                                   size_t *stride,
+                                                   size_t *count);
+
+/**
+ * The piece of memory into which the pointers of midge_batch_views point, except those of large payloads, which may
+ * stand elsewhere: for languages to which a copy is cheap and a call is dear. It lives as long as the batch. NULL for
+ * NULL.
+ */
+struct midge_bytes midge_batch_bytes(const struct midge_batch *batch);
+
+/**
+ * Frees a batch and its messages. NULL is taken.
+ */
+void midge_batch_free(struct midge_batch *batch);
+
+/**
+ * Reads the statistics. `out->struct_size` must be set, as MIDGE_STATS_INIT does; fields that this version of Midge
+ * does not have become 0. They can still be read after the broker was stopped.
+ *
+ * Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_stats(const struct midge_broker *broker,
+                                struct midge_stats *out);
+
+/**
+ * The number of statistics in the table of all statistics.
+ */
+size_t midge_stat_count(void);
+
+/**
+ * Describes the statistic at `index`, from 0, with its value in `stats`, which may be NULL. The texts live for ever.
+ * The table has some that are sums of others and no field of midge_stats, such as "messages_dropped".
+ *
+ * Errors: INVALID_ARGUMENT, also beyond the last.
+ */
+midge_status midge_stat_at(const struct midge_stats *stats,
+                           size_t index,
+                           struct midge_stat_view *out);
+
+/**
+ * Lists every client that is connected or has a session, in no order.
+ *
+ * Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_clients(const struct midge_broker *broker, struct midge_clients **out);
+
+/**
+ * The number of clients in the list. 0 for NULL.
+ */
+size_t midge_clients_count(const struct midge_clients *clients);
+
+/**
+ * Describes the client at `index`, from 0. The texts live as long as the list.
+ *
+ * Errors: INVALID_ARGUMENT, also beyond the last.
+ */
+midge_status midge_clients_at(const struct midge_clients *clients,
+                              size_t index,
+                              struct midge_client_view *out);
+
+/**
+ * Frees a list of clients. NULL is taken.
+ */
+void midge_clients_free(struct midge_clients *clients);
+
+/**
+ * Lists every subscription, of clients and of the host, in no order.
+ *
+ * Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_subscriptions(const struct midge_broker *broker, struct midge_subscriptions **out);
+
+/**
+ * The number of subscriptions in the list. 0 for NULL.
+ */
+size_t midge_subscriptions_count(const struct midge_subscriptions *subscriptions);
+
+/**
+ * Describes the subscription at `index`, from 0. The texts live as long as the list.
+ *
+ * Errors: INVALID_ARGUMENT, also beyond the last.
+ */
+midge_status midge_subscriptions_at(const struct midge_subscriptions *subscriptions,
+                                    size_t index,
+                                    struct midge_subscription_view *out);
+
+/**
+ * Frees a list of subscriptions. NULL is taken.
+ */
+void midge_subscriptions_free(struct midge_subscriptions *subscriptions);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* MIDGE_H */

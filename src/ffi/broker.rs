@@ -1,0 +1,209 @@
+//! Brokers: start, stop, wait, addresses, clients.
+
+use std::ffi::{CString, c_char};
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::embed::Broker;
+use crate::ffi::arguments::{beyond, borrowed, c_string, fill, free, given, milliseconds, slot, text};
+use crate::ffi::config::midge_config;
+use crate::ffi::error::midge_error;
+use crate::ffi::guard::{Concerned, Failure, guard};
+use crate::ffi::status::{
+    MIDGE_STATUS_FORKED, MIDGE_STATUS_IN_CALLBACK, MIDGE_STATUS_NOT_CONNECTED, MIDGE_STATUS_OK,
+    MIDGE_STATUS_TIMED_OUT, midge_status,
+};
+use crate::ffi::views::midge_listener_view;
+use crate::runtime::on_own_thread;
+
+/// A broker in this process. It belongs to the caller, who frees it by midge_broker_free.
+pub struct midge_broker {
+    broker: Arc<Broker>,
+    /// The name and the address of each listener.
+    listeners: Vec<(CString, CString)>,
+}
+
+impl Concerned for midge_broker {
+    fn abandon(&self) {
+        self.broker.abandon();
+    }
+}
+
+/// The broker behind a handle, of which calls may ask anything but to go on.
+///
+/// # Safety
+/// `broker` is NULL or a live handle.
+unsafe fn known<'a>(broker: *const midge_broker) -> Result<&'a midge_broker, Failure> {
+    // SAFETY: the caller's.
+    let handle = unsafe { given(broker, "broker") }?;
+    if handle.broker.is_forked() { Err(Failure::of(MIDGE_STATUS_FORKED)) } else { Ok(handle) }
+}
+
+/// The broker behind a handle, unless a panic or a fork ended its use.
+///
+/// # Safety
+/// `broker` is NULL or a live handle.
+pub(super) unsafe fn live<'a>(broker: *const midge_broker) -> Result<&'a Arc<Broker>, Failure> {
+    // SAFETY: the caller's.
+    let handle = unsafe { known(broker) }?;
+    handle.broker.check()?;
+    Ok(&handle.broker)
+}
+
+/// Starts a broker. When this returns, every listener is bound and takes connections. `config` NULL is the default
+/// configuration: one listener on 127.0.0.1:1883. The configuration may be changed or freed afterwards.
+///
+/// Errors: ADDRESS_IN_USE; CONFIG; IO; INVALID_ARGUMENT. The sentence names the setting.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_start(
+    config: *const midge_config,
+    out: *mut *mut midge_broker,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let out = slot(out, "out")?;
+        let broker = match config.as_ref() {
+            Some(config) => Broker::start(&config.config)?,
+            None => Broker::start(&Config::new())?,
+        };
+        let text = |(name, address): &(String, std::net::SocketAddr)| {
+            (c_string(name), c_string(&address.to_string()))
+        };
+        let listeners = broker.addresses().iter().map(text).collect();
+        Ok(out.put_handle(midge_broker { broker: Arc::new(broker), listeners }))
+    }, tells error)
+}
+
+/// Stops a broker: no connection is taken any more, clients are told, what waits for clients and callbacks is given to
+/// them, for at most `grace_ms` milliseconds (less than 0: the setting runtime.stop_grace); then every thread is
+/// joined and every listener closed. A callback that runs is waited for without a bound.
+///
+/// Stopping a stopped broker does nothing. Several threads may stop it at once, and all of them wait. The handle stays
+/// valid; most calls answer STATE from then on.
+///
+/// Errors: IN_CALLBACK on a thread of a broker; FORKED; INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_stop(broker: *mut midge_broker, grace_ms: i32) -> midge_status {
+    guard!({
+        let broker = Arc::clone(&known(broker)?.broker);
+        broker.stop(milliseconds(grace_ms))?;
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker)
+}
+
+/// Stops a broker that has not been stopped, as midge_stop does with the default grace, and frees its handle. From a
+/// callback it returns at once, and the broker stops in the background. NULL is taken. In a forked child nothing is
+/// done.
+///
+/// Subscriptions and queues of the broker stay valid and are to be freed by the caller, before or after.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_free(broker: *mut midge_broker) {
+    guard!(
+        {
+            if known(broker).is_ok() {
+                free(broker);
+            }
+        },
+        else ()
+    );
+}
+
+/// Asks for a stop: midge_broker_wait returns, now and from now on. It stops nothing itself.
+///
+/// It is async-signal-safe: a signal handler may call it, as may a callback.
+///
+/// Errors: FORKED; INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_request_stop(broker: *mut midge_broker) -> midge_status {
+    guard!({
+        match broker.as_ref() {
+            // A sentence would need memory, which a signal handler must not ask for.
+            None => return Err(Failure::of(super::status::MIDGE_STATUS_INVALID_ARGUMENT)),
+            Some(broker) if broker.broker.is_forked() => return Err(Failure::of(MIDGE_STATUS_FORKED)),
+            Some(broker) => broker.broker.request_stop(),
+        }
+        Ok(MIDGE_STATUS_OK)
+    })
+}
+
+/// Waits until midge_broker_request_stop was called or the broker has stopped, for at most `timeout_ms` milliseconds
+/// (less than 0: for ever).
+///
+/// Returns OK or TIMED_OUT. Errors: IN_CALLBACK on a thread of a broker; FORKED; INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_wait(broker: *mut midge_broker, timeout_ms: i32) -> midge_status {
+    guard!({
+        let broker = Arc::clone(&known(broker)?.broker);
+        if on_own_thread() {
+            return Err(Failure::of(MIDGE_STATUS_IN_CALLBACK));
+        }
+        Ok(if broker.wait(milliseconds(timeout_ms)) { MIDGE_STATUS_OK } else { MIDGE_STATUS_TIMED_OUT })
+    }, concerns broker)
+}
+
+/// The address of the listener `listener` ("tcp"; NULL is the first one) with the port that it has, such as
+/// "127.0.0.1:53412" or "[::1]:1883". It lives as long as the broker's handle. NULL if there is no such listener, for
+/// a NULL broker, and in a forked child.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_address(
+    broker: *const midge_broker,
+    listener: *const c_char,
+) -> *const c_char {
+    guard!(
+        {
+            let name = if listener.is_null() { None } else { text(listener, "listener").ok() };
+            let wanted = |(known, _): &&(CString, CString)| {
+                listener.is_null() || name.is_some_and(|name| known.as_bytes() == name.as_bytes())
+            };
+            known(broker)
+                .ok()
+                .and_then(|broker| broker.listeners.iter().find(wanted))
+                .map_or(std::ptr::null(), |(_, address)| address.as_ptr())
+        },
+        else std::ptr::null()
+    )
+}
+
+/// The number of listeners. 0 for NULL and in a forked child.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_listener_count(broker: *const midge_broker) -> usize {
+    guard!({ known(broker).map_or(0, |broker| broker.listeners.len()) }, else 0)
+}
+
+/// Describes the listener at `index`, from 0, in the order of the settings. The texts live as long as the broker's
+/// handle.
+///
+/// Errors: INVALID_ARGUMENT, also beyond the last; FORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_listener_at(
+    broker: *const midge_broker,
+    index: usize,
+    out: *mut midge_listener_view,
+) -> midge_status {
+    guard!({
+        let (name, address) = known(broker)?.listeners.get(index).ok_or_else(beyond)?;
+        fill(
+            out,
+            &midge_listener_view {
+                struct_size: size_of::<midge_listener_view>(),
+                name: borrowed(name.as_bytes()),
+                address: borrowed(address.as_bytes()),
+            },
+        )
+    })
+}
+
+/// Disconnects a client; one that speaks MQTT 5 is told 0x98, Administrative action. Its session stays, as if the
+/// connection had broken.
+///
+/// Returns OK or NOT_CONNECTED. Errors: STATE; FORKED; INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_kick(
+    broker: *mut midge_broker,
+    client_id: *const c_char,
+) -> midge_status {
+    guard!({
+        let kicked = live(broker)?.kick(text(client_id, "client_id")?)?;
+        Ok(if kicked { MIDGE_STATUS_OK } else { MIDGE_STATUS_NOT_CONNECTED })
+    }, concerns broker)
+}

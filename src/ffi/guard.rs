@@ -1,0 +1,140 @@
+//! The way from a body to an answer: failures become statuses and error objects, panics stop at the boundary.
+
+use std::borrow::Cow;
+use std::io;
+
+use crate::config::{ConfigError, ErrorKind};
+use crate::embed::Error;
+use crate::ffi::error::midge_error;
+use crate::ffi::status::{
+    MIDGE_STATUS_ADDRESS_IN_USE, MIDGE_STATUS_CONFIG, MIDGE_STATUS_FORKED, MIDGE_STATUS_IN_CALLBACK,
+    MIDGE_STATUS_INVALID_ARGUMENT, MIDGE_STATUS_IO, MIDGE_STATUS_PANIC, MIDGE_STATUS_STATE,
+    MIDGE_STATUS_TOPIC, midge_status,
+};
+
+/// What a fallible body returns.
+pub(super) type Answer = Result<midge_status, Failure>;
+
+/// Why a call fails.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) status: midge_status,
+    /// The sentence; `None`: the one of the status.
+    pub(super) message: Option<Cow<'static, str>>,
+}
+
+impl Failure {
+    /// INVALID_ARGUMENT: `argument` is wrong because of `cause`.
+    pub(super) fn argument(argument: &str, cause: &str) -> Failure {
+        Failure {
+            status: MIDGE_STATUS_INVALID_ARGUMENT,
+            message: Some(format!("{argument}: {cause}").into()),
+        }
+    }
+
+    pub(super) fn of(status: midge_status) -> Failure {
+        Failure { status, message: None }
+    }
+
+    fn saying(status: midge_status, error: &dyn std::error::Error) -> Failure {
+        Failure { status, message: Some(error.to_string().into()) }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        let status = if error.kind() == ErrorKind::Io { MIDGE_STATUS_IO } else { MIDGE_STATUS_CONFIG };
+        Failure::saying(status, &error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let status = match &error {
+            Error::Config(_) => MIDGE_STATUS_CONFIG,
+            Error::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                MIDGE_STATUS_ADDRESS_IN_USE
+            }
+            Error::Bind { .. } | Error::Start(_) => MIDGE_STATUS_IO,
+            Error::Topic { .. } | Error::Filter { .. } => MIDGE_STATUS_TOPIC,
+            Error::Argument { .. } => MIDGE_STATUS_INVALID_ARGUMENT,
+            Error::Stopped => MIDGE_STATUS_STATE,
+            Error::InCallback => MIDGE_STATUS_IN_CALLBACK,
+            Error::Forked => MIDGE_STATUS_FORKED,
+        };
+        Failure::saying(status, &error)
+    }
+}
+
+/// A handle behind which there is a broker, that a panic ends.
+pub(super) trait Concerned {
+    fn abandon(&self);
+}
+
+/// The answer of a fallible body.
+///
+/// # Safety
+/// `error` is NULL or may be written to.
+pub(super) unsafe fn answer(
+    outcome: std::thread::Result<Answer>,
+    error: *mut *mut midge_error,
+    abandon: impl FnOnce(),
+) -> midge_status {
+    let failure = match outcome {
+        Ok(Ok(status)) => return status,
+        Ok(Err(failure)) => failure,
+        Err(_) => {
+            abandon();
+            Failure::of(MIDGE_STATUS_PANIC)
+        }
+    };
+    if !error.is_null() {
+        // SAFETY: not NULL, and the caller of the C function keeps it writable, as the header says.
+        unsafe { error.write(Box::into_raw(Box::new(midge_error::of(&failure)))) };
+    }
+    failure.status
+}
+
+/// Runs a body so that no panic leaves it.
+///
+/// - `guard!({ body }, else value)`: the body's value, or `value` after a panic;
+/// - `guard!({ body })`: the body is an [`Answer`]; the status. `, concerns handle` names the handle whose broker a
+///   panic ends, `, tells error` where the error object goes.
+macro_rules! guard {
+    ($body:block, else $default:expr) => {
+        // SAFETY: what C hands over is as the head of the header demands; the caller keeps that.
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unsafe { $body }))
+            .unwrap_or_else(|_| $default)
+    };
+    ($body:block) => {
+        crate::ffi::guard::guard!(@ $body, std::ptr::null_mut(), || ())
+    };
+    ($body:block, tells $error:expr) => {
+        crate::ffi::guard::guard!(@ $body, $error, || ())
+    };
+    ($body:block, concerns $handle:expr) => {
+        crate::ffi::guard::guard!(@ $body, std::ptr::null_mut(), || crate::ffi::guard::end($handle.as_ref()))
+    };
+    ($body:block, concerns $handle:expr, tells $error:expr) => {
+        crate::ffi::guard::guard!(@ $body, $error, || crate::ffi::guard::end($handle.as_ref()))
+    };
+    (@ $body:block, $error:expr, $abandon:expr) => {{
+        let body = || -> crate::ffi::guard::Answer {
+            // SAFETY: what C hands over is as the head of the header demands; the caller keeps that.
+            unsafe { $body }
+        };
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        // SAFETY: as above.
+        unsafe { crate::ffi::guard::answer(outcome, $error, $abandon) }
+    }};
+}
+
+/// Ends the broker behind a handle, if there is one.
+pub(super) fn end<H: Concerned>(handle: Option<&H>) {
+    if let Some(handle) = handle {
+        // A panic in here would be the second one: what can be done was done.
+        let _ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handle.abandon()));
+    }
+}
+
+pub(super) use guard;

@@ -1,0 +1,79 @@
+//! A latch that is set once, by any thread or by a signal handler, and that any number of threads wait for.
+#![allow(unsafe_code, reason = "std has no poll(2); on the short list of docs/design.md")]
+
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Longest single wait of poll(2), in milliseconds.
+const SLICE: u128 = 60_000;
+
+/// Once set, it stays set.
+#[derive(Debug)]
+pub struct Latch {
+    set: AtomicBool,
+    /// Holds one byte once the latch is set, which nobody reads: so all who wait see it.
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl Latch {
+    /// A latch that is not set.
+    ///
+    /// # Errors
+    /// The system has no more descriptors; the latch takes two.
+    pub fn new() -> io::Result<Latch> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Latch { set: AtomicBool::new(false), reader, writer })
+    }
+
+    /// Sets the latch. Async-signal-safe: an atomic, and at the first call a write of one byte that cannot block.
+    pub fn set(&self) {
+        if !self.set.swap(true, Ordering::AcqRel) {
+            // An empty pipe takes a byte, and its reader lives as long as its writer.
+            let _written = (&self.writer).write(&[1]);
+        }
+    }
+
+    /// Waits until the latch is set; false if `timeout` passed first. `None` waits for ever.
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            if self.set.load(Ordering::Acquire) {
+                return true;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return false;
+            }
+            // A signal may end the wait early, and a part of a millisecond counts as a whole one.
+            let slice = left.map_or(SLICE, |left| left.as_micros().div_ceil(1000).min(SLICE));
+            let mut descriptor =
+                libc::pollfd { fd: self.reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: the pointer is to one live pollfd, and the descriptor is open as long as `self` is borrowed.
+            unsafe { libc::poll(&mut descriptor, 1, slice as libc::c_int) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Latch;
+
+    #[test]
+    fn it_opens_for_all_and_stays_open() {
+        let latch = Latch::new().unwrap();
+        assert!(!latch.wait(Some(Duration::ZERO)));
+        assert!(!latch.wait(Some(Duration::from_millis(1))));
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| latch.wait(None))).collect();
+            latch.set();
+            latch.set();
+            assert!(waiting.into_iter().all(|thread| thread.join().unwrap()));
+        });
+        assert!(latch.wait(Some(Duration::ZERO)));
+    }
+}
