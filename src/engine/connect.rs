@@ -57,10 +57,12 @@ impl Engine {
                     continue;
                 }
                 self.take_over(turn, &session, &mut control);
-                if connect.clean_start {
+                if connect.clean_start && !control.ended {
                     // [MQTT-3.1.2-4]: the old session is discarded.
                     self.end_session(turn, &session, &mut control);
-                    continue;
+                }
+                if control.ended {
+                    continue; // It may also have ended with the connection that was taken over.
                 }
                 return Ok(self.attach(
                     turn,

@@ -144,7 +144,7 @@ fn a_clean_start_gets_nothing_again() {
         let mut hearer = opts("to", version).on(&network);
         hearer.expect_nothing();
         assert_eq!(network.publish("t", "4", 1, false), 0);
-        assert_eq!(hearer.publish("x", "", Q1).is_error(), false);
+        assert!(!hearer.publish("x", "", Q1).is_error());
         assert_ne!(network.stats().messages_dropped_session_ended, 0);
         assert_eq!(hearer.unsubscribe(&["t"]).first().copied().unwrap_or(0x11), 0x11);
         assert_eq!(ReasonCode::NoSubscriptionExisted.as_u8(), 0x11);

@@ -157,6 +157,29 @@ fn a_clean_start_takes_over_and_discards() {
     }
 }
 
+/// MQTT 5, section 3.1.2.11.2: a session without expiry ends with its connection, also when that is taken over.
+#[test]
+fn a_session_without_expiry_is_not_taken_over_but_ended() {
+    for (before, after) in crate::harness::version_pairs() {
+        let network = Network::new();
+        let mut old = opts("a", before).on(&network);
+        old.subscribe("t", Q1);
+        let (mut new, present) = opts("a", after).persistent().join(&network);
+        assert!(!present);
+        assert_eq!(old.line.finished(), Some(Cause::SessionTakenOver));
+        assert_eq!(network.publish("t", "x", 1, false), 0);
+        // The new session is a whole one: known, resumed, and gone with a clean start.
+        new.subscribe("t", Q1);
+        new.hang_up();
+        assert_eq!(network.stats().sessions, 1);
+        network.publish("t", "y", 1, false);
+        let (mut new, present) = opts("a", after).persistent().join(&network);
+        assert_eq!((new.drain(), present), (vec!["y".to_owned()], after != ALL[0]));
+        opts("a", after).on(&network).hang_up();
+        assert_eq!((network.stats().sessions, network.stats().subscriptions), (0, 0));
+    }
+}
+
 #[test]
 fn sessions_are_told_apart_by_their_identifiers() {
     let network = Network::new();
