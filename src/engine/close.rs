@@ -18,7 +18,7 @@ impl Engine {
     /// Ends the connection `epoch` of a session, if it is still the session's.
     pub(crate) fn close(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, cause: Cause) {
         let mut control = session.control.lock();
-        if control.epoch == epoch && control.connected.is_some() {
+        if control.is_connected_by(epoch) {
             self.detach(turn, session, &mut control, cause);
         }
     }
@@ -34,6 +34,7 @@ impl Engine {
         let Some(connected) = control.connected.take() else {
             return;
         };
+        session.set_attached(0);
         if let Some(timer) = connected.keep_alive_timer {
             self.timers.cancel(timer);
         }

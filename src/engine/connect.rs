@@ -158,8 +158,9 @@ impl Engine {
         }
         // [MQTT-3.1.3-9]: a will that waits for its delay is not sent when the session is resumed.
         control.will = None;
-        control.epoch = control.epoch.wrapping_add(1);
+        control.epoch = control.epoch.wrapping_add(1).max(1);
         let epoch = control.epoch;
+        session.set_attached(epoch);
         inbound.restart(epoch);
         session.heard(turn.now);
         control.expiry_interval = self.expiry_interval(connect);

@@ -228,7 +228,8 @@ fn run(
 ) -> bool {
     let ended = {
         let mut inbound = attached.session.inbound.lock();
-        if inbound.epoch != attached.epoch {
+        // The host, a timer or another connection may have ended this one.
+        if inbound.epoch != attached.epoch || !attached.session.is_attached(attached.epoch) {
             return false;
         }
         attached.session.heard(turn.now);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -25,6 +25,8 @@ pub struct Session {
     pub control: Mutex<Control>,
     /// The sending half: held for a moment by any thread that delivers.
     pub outbound: Mutex<Outbound>,
+    /// The number of the attached connection, 0 if there is none; changed under the lock of `control`.
+    attached: AtomicU32,
     /// When the client's last packet came, in milliseconds of the broker's time.
     last_received: AtomicU64,
     /// Application messages received.
@@ -95,6 +97,13 @@ pub struct Will {
     pub expiry: Option<u32>,
 }
 
+impl Control {
+    /// Whether the connection with this number is the session's now.
+    pub fn is_connected_by(&self, epoch: u32) -> bool {
+        self.epoch == epoch && self.connected.is_some()
+    }
+}
+
 impl Session {
     /// A session without a connection.
     pub fn new(client_id: &str) -> Session {
@@ -103,9 +112,20 @@ impl Session {
             inbound: Mutex::default(),
             control: Mutex::default(),
             outbound: Mutex::default(),
+            attached: AtomicU32::new(0),
             last_received: AtomicU64::new(0),
             received_messages: AtomicU64::new(0),
         }
+    }
+
+    /// Notes which connection is attached: its number, or 0 if none is.
+    pub fn set_attached(&self, epoch: u32) {
+        self.attached.store(epoch, Ordering::Release);
+    }
+
+    /// Whether this connection is attached: the packets of any other are of no account.
+    pub fn is_attached(&self, epoch: u32) -> bool {
+        self.attached.load(Ordering::Acquire) == epoch
     }
 
     /// Notes that the client has sent a packet.

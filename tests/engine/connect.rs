@@ -7,7 +7,7 @@ use midge::codec::version::Version;
 use midge::engine::connection::Connection;
 use midge::session::link::Cause;
 
-use crate::harness::{ALL, Client, LastWill, Network, Packets, Q0, Q2, Received, V5, V31, V311, opts};
+use crate::harness::{ALL, Client, Inbox, LastWill, Network, Packets, Q0, Q2, Received, V5, V31, V311, opts};
 
 #[test]
 fn a_clean_start_never_has_a_session_present() {
@@ -334,6 +334,31 @@ fn the_host_can_disconnect_a_client() {
         client.hang_up();
         let (_client, present) = opts("a", version).persistent().join(&network);
         assert_eq!(present, version != V31);
+    }
+}
+
+/// A connection that the broker has ended is not heard any more, however fast its client sends.
+#[test]
+fn packets_of_a_connection_that_the_broker_has_ended_are_not_taken() {
+    for version in ALL {
+        for ending in [
+            |network: &Network| _ = network.engine.kick(&mut network.turn(), "a"),
+            |network: &Network| network.advance(16),
+            |network: &Network| network.engine.stop(&mut network.turn()),
+        ] {
+            let network = Network::new();
+            let inbox = Inbox::new(9);
+            let options = Default::default();
+            network.engine.subscribe_local(&mut network.turn(), "t", options, 0, inbox.clone()).unwrap();
+            let mut client = opts("a", version).keep_alive(10).on(&network);
+            ending(&network);
+            client.send_subscribe(&[("x", options)], 0);
+            assert!(!client.send_publish("t", "late", Q0, 0));
+            assert!(!client.send_disconnect(ReasonCode::Success, None));
+            assert!(inbox.take().is_empty());
+            assert_eq!(network.stats().subscriptions, 1);
+            client.hang_up();
+        }
     }
 }
 

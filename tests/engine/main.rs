@@ -23,4 +23,5 @@ mod shared;
 mod store;
 mod subscribe;
 mod sys;
+mod threads;
 mod will;
