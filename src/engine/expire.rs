@@ -71,14 +71,13 @@ impl Engine {
 
     /// Removes expired retained messages; nobody is sent them in between.
     fn sweep(&self, turn: &mut Turn) {
-        let (mut expired, mut more) = (0, false);
-        self.retained.retain(|message| {
+        let mut more = false;
+        let expired = self.retained.retain(|message| {
             let gone = message.is_expired(turn.now);
-            expired += u64::from(gone);
             more |= !gone && message.expires_at() != crate::time::Time::NEVER;
             !gone
         });
-        turn.counts.drop(DropReason::Expired, expired);
+        turn.counts.drop(DropReason::Expired, expired as u64);
         if more {
             self.timers.insert(Engine::next_sweep(turn.now), Timer::Sweep);
         } else {

@@ -87,6 +87,7 @@ fn a_retained_message_expires() {
     // And its memory is given back without anyone asking for it.
     network.advance(61);
     assert_eq!((network.stats().retained_messages, network.stats().retained_bytes), (0, 0));
+    assert_eq!(network.stats().messages_dropped_expired, 1);
     assert_eq!(network.engine.timers_running(), 0);
     publish(&mut publisher, "again", 5, true);
     network.advance(70);
