@@ -10,7 +10,6 @@ use crate::codec::topic::TopicName;
 use crate::engine::connection::{Attached, End, Received};
 use crate::engine::core::Engine;
 use crate::engine::subscriber::Publisher;
-use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::message::{Frame, Publication};
 use crate::session::aliases::AliasesIn;
@@ -196,8 +195,8 @@ impl Engine {
         match self.retained.store(topic, message.clone(), message.size()) {
             Ok(_) => {
                 self.store.record(Record::Retained { message });
-                if expires && !self.sweeping.swap(true, std::sync::atomic::Ordering::AcqRel) {
-                    self.timers.insert(Engine::next_sweep(turn.now), Timer::Sweep);
+                if expires {
+                    self.sweep_later(turn);
                 }
             }
             Err(_) => turn.counts.drop(DropReason::RetainedFull, 1),
