@@ -1,5 +1,6 @@
 //! Acknowledgements that wait until the store has committed what they stand for.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use smallvec::SmallVec;
@@ -11,8 +12,15 @@ use crate::engine::turn::Turn;
 use crate::session::state::Session;
 use crate::storage::Ticket;
 
+/// Acknowledgements that wait, oldest first, and how far the store has committed.
+#[derive(Default)]
+pub(crate) struct Parking {
+    waiting: VecDeque<Parked>,
+    committed: u64,
+}
+
 /// An encoded acknowledgement and what it waits for.
-pub(crate) struct Parked {
+struct Parked {
     ticket: u64,
     session: Weak<Session>,
     epoch: u32,
@@ -45,30 +53,36 @@ impl Engine {
         drop(outbound);
         let mut packet = Vec::new();
         encode(attached.version, &mut packet);
-        let mut parked = self.parked.lock();
+        let mut parking = self.parking.lock();
         let ticket = match ticket {
             Ticket::Pending(number) => number,
-            Ticket::Committed => parked.back().map_or(0, |last| last.ticket),
+            // It only waits behind older ones.
+            Ticket::Committed => 0,
         };
-        parked.push_back(Parked {
+        parking.waiting.push_back(Parked {
             ticket,
             session: Arc::downgrade(&attached.session),
             epoch: attached.epoch,
             packet: SmallVec::from_vec(packet),
         });
+        // The commit may have been told since the ticket was given.
+        self.release(turn, &mut parking);
     }
 
     /// The store has committed everything up to `ticket`: what waited for it is sent.
     pub fn committed(&self, turn: &mut Turn, ticket: u64) {
-        loop {
-            let mut parked = self.parked.lock();
-            if parked.front().is_none_or(|first| first.ticket > ticket) {
-                return;
-            }
-            let Some(next) = parked.pop_front() else {
-                return;
+        let mut parking = self.parking.lock();
+        parking.committed = parking.committed.max(ticket);
+        self.release(turn, &mut parking);
+    }
+
+    /// Sends what waits for nothing any more. The lock is held meanwhile, so that nobody overtakes.
+    fn release(&self, turn: &mut Turn, parking: &mut Parking) {
+        let committed = parking.committed;
+        while parking.waiting.front().is_some_and(|first| first.ticket <= committed) {
+            let Some(next) = parking.waiting.pop_front() else {
+                break;
             };
-            drop(parked);
             let Some(session) = next.session.upgrade() else {
                 continue;
             };
@@ -76,6 +90,9 @@ impl Engine {
             if flush {
                 turn.flush_later(&session);
             }
+        }
+        if parking.waiting.is_empty() {
+            parking.waiting = VecDeque::new();
         }
     }
 }

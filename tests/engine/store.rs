@@ -86,6 +86,20 @@ fn acknowledgements_are_released_in_order_as_far_as_committed() {
     publisher.expect_nothing();
 }
 
+/// The store may commit, and say so, between giving a ticket and being waited for.
+#[test]
+fn an_acknowledgement_whose_commit_was_told_already_waits_for_nothing() {
+    for version in ALL {
+        let (network, _store) = Network::with_late_store();
+        network.engine.committed(&mut network.turn(), 1000);
+        let mut publisher = opts("from", version).persistent().on(&network);
+        for (qos, kind) in [(Q1, AckKind::Puback), (Q2, AckKind::Pubrec)] {
+            publisher.send_publish("t", "x", qos, 7);
+            publisher.expect_ack(kind, 7);
+        }
+    }
+}
+
 #[test]
 fn a_commit_after_the_connection_is_gone_answers_nobody() {
     for version in ALL {

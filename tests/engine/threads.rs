@@ -15,7 +15,7 @@ use midge::engine::subscriber::Publisher;
 use midge::engine::timers::Alarm;
 use midge::message::Publication;
 use midge::session::link::{Cause, Link};
-use midge::storage::MemoryStore;
+use midge::storage::{MemoryStore, Record, Store, Ticket};
 use midge::time::Time;
 
 use crate::harness::{ALL, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
@@ -26,12 +26,37 @@ impl Alarm for Silent {
     fn set(&self, _at: Time) {}
 }
 
+/// Gives a number to every record; another thread commits.
+#[derive(Default)]
+struct Numbers {
+    recorded: AtomicU64,
+    committed: AtomicU64,
+}
+
+impl Store for Numbers {
+    fn record(&self, _record: Record<'_>) {
+        self.recorded.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn ticket(&self) -> Ticket {
+        let number = self.recorded.load(Ordering::Acquire);
+        match self.committed.load(Ordering::Acquire) >= number {
+            true => Ticket::Committed,
+            false => Ticket::Pending(number),
+        }
+    }
+}
+
 fn engine(settings: &[(&str, &str)]) -> Engine {
+    engine_with(settings, Arc::new(MemoryStore))
+}
+
+fn engine_with(settings: &[(&str, &str)], store: Arc<dyn Store>) -> Engine {
     let mut config = Config::new();
     for (key, value) in settings {
         config.set(key, value).unwrap();
     }
-    let (store, alarm) = (Arc::new(MemoryStore), Arc::new(Silent));
+    let alarm = Arc::new(Silent);
     Engine::new(config.settings(), Surroundings { store, alarm, seed: 1, started_unix: 0 })
 }
 
@@ -250,4 +275,72 @@ fn a_hearer_of_several_threads_gets_everything_in_each_publishers_order() {
         }
     });
     assert_eq!(engine.snapshot().messages_dropped(), 0);
+}
+
+/// [MQTT-4.6.0-2]: whenever the store commits, acknowledgements come, all of them and in order.
+#[test]
+fn acknowledgements_of_a_store_that_commits_in_another_thread_come_in_order() {
+    const COUNT: u16 = 20_000;
+    let store = Arc::new(Numbers::default());
+    let engine = engine_with(&[("sys.interval", "0")], Arc::clone(&store) as Arc<dyn Store>);
+    let done = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while done.load(Ordering::Acquire) < 2 {
+                let number = store.recorded.load(Ordering::Acquire);
+                // Each number is told once, as a store does that has nothing new to commit.
+                if store.committed.swap(number, Ordering::AcqRel) != number {
+                    engine.committed(&mut engine.turn(Time::ZERO), number);
+                }
+            }
+        });
+        for name in ["a", "b"] {
+            let (engine, done) = (&engine, &done);
+            scope.spawn(move || {
+                let line = Arc::new(Line::default());
+                let link = Arc::clone(&line) as Arc<dyn Link>;
+                let mut connection = Connection::new(engine, &mut engine.turn(Time::ZERO), link, None);
+                let connect = opts(name, V5).persistent().encode();
+                connection.receive(engine, &mut engine.turn(Time::ZERO), &connect, None);
+                let mut bytes = Vec::new();
+                let mut next = 1;
+                for id in 1..=COUNT {
+                    // A retained message is recorded; its removal, too, and every third is nothing to the store.
+                    let packets = match id % 3 {
+                        0 => Packets::default().publish(V5, "t", "", Q1, id),
+                        step => {
+                            let mut packets = Packets::default().publish(V5, "t", "x", Q1, id);
+                            packets.0[0] |= 1;
+                            packets.0.truncate(packets.0.len() - usize::from(step == 2));
+                            packets.0[1] -= u8::from(step == 2);
+                            packets
+                        }
+                    };
+                    connection.receive(engine, &mut engine.turn(Time::ZERO), &packets.0, None);
+                    while u32::from(id) + 1 - u32::from(next) > 500 {
+                        acknowledgements(&line, &mut bytes, &mut next);
+                    }
+                }
+                while next <= COUNT {
+                    acknowledgements(&line, &mut bytes, &mut next);
+                }
+                done.fetch_add(1, Ordering::Release);
+            });
+        }
+    });
+}
+
+/// Takes the acknowledgements that have arrived: each is of the identifier `next`.
+fn acknowledgements(line: &Line, bytes: &mut Vec<u8>, next: &mut u16) {
+    bytes.extend(line.take());
+    let mut at = 0;
+    while let Some((packet, length)) = Received::split_off(&bytes[at..], V5) {
+        at += length;
+        if let Received::Ack { id, .. } = packet {
+            assert_eq!(id, *next);
+            *next += 1;
+        }
+    }
+    bytes.drain(..at);
+    std::thread::yield_now();
 }
