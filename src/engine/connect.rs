@@ -43,9 +43,6 @@ impl Engine {
         peer: Option<SocketAddr>,
         connect: &Connect<'_>,
     ) -> Result<Attached, ReasonCode> {
-        if self.stopping.load(Ordering::Acquire) {
-            return Err(ReasonCode::ServerShuttingDown);
-        }
         self.check_connect(connect)?;
         let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
@@ -56,6 +53,7 @@ impl Engine {
                 if control.ended {
                     continue;
                 }
+                self.check_running()?;
                 self.take_over(turn, &session, &mut control);
                 if connect.clean_start && !control.ended {
                     // [MQTT-3.1.2-4]: the old session is discarded.
@@ -82,6 +80,11 @@ impl Engine {
                 Err(InsertError::Exists) => {}
                 Err(InsertError::Full) => return Err(ReasonCode::QuotaExceeded),
                 Ok(()) => {
+                    if let Err(reason) = self.check_running() {
+                        control.ended = true;
+                        self.sessions.remove(&session);
+                        return Err(reason);
+                    }
                     return Ok(self.attach(
                         turn,
                         &session,
@@ -94,6 +97,15 @@ impl Engine {
                     ));
                 }
             }
+        }
+    }
+
+    /// Whether clients are taken. Asked under the lock of a session that is in the table: if the answer is yes,
+    /// [`Engine::stop`] has not come to that session yet, and will end the connection.
+    fn check_running(&self) -> Result<(), ReasonCode> {
+        match self.stopping.load(Ordering::SeqCst) {
+            false => Ok(()),
+            true => Err(ReasonCode::ServerUnavailable), // CONNACK does not know Server shutting down.
         }
     }
 

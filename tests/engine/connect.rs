@@ -381,6 +381,21 @@ fn stopping_tells_clients_and_keeps_their_wills() {
 }
 
 #[test]
+fn a_broker_that_has_stopped_takes_no_clients() {
+    for version in ALL {
+        for resumed in [false, true] {
+            let network = Network::new();
+            let connect = if resumed { opts("a", version).persistent() } else { opts("a", version) };
+            connect.on(&network).disconnect();
+            network.engine.stop(&mut network.turn());
+            let reason = ReasonCode::ServerUnavailable;
+            assert_eq!(connect.refused_by(&network), (Some(reason), reason));
+            assert_eq!(network.stats().sessions, u64::from(resumed));
+        }
+    }
+}
+
+#[test]
 fn clients_are_shown() {
     let network = Network::new();
     let mut client = opts("a", V5).username("tao").keep_alive(30).expiry(60).on(&network);
