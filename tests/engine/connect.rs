@@ -131,7 +131,7 @@ fn auth_without_a_method_in_connect_is_a_protocol_error() {
 #[test]
 fn an_unknown_protocol_level_is_told() {
     let network = Network::new();
-    for (level, version) in [(0, V311), (2, V311), (6, V5), (0x7F, V5)] {
+    for (level, version) in [(0, V311), (2, V311), (0x84, V311), (6, V5), (0x7F, V5)] {
         let mut bytes = opts("a", V311).encode();
         bytes[8] = level;
         let mut client = Client::open(&network, version);
@@ -164,6 +164,38 @@ fn a_malformed_connect_is_closed() {
         assert!(!client.send_bytes(&bytes));
         let told = (version == V5).then_some(ReasonCode::MalformedPacket);
         assert_eq!(client.refusal(), (told, ReasonCode::MalformedPacket), "{version}");
+    }
+}
+
+/// [MQTT-1.5.5-1] is a rule of MQTT 5 alone.
+#[test]
+fn a_remaining_length_with_a_needless_byte_is_malformed_in_mqtt_5() {
+    for version in ALL {
+        let network = Network::new();
+        let mut bytes = opts("a", version).encode();
+        bytes.splice(1..2, [bytes[1] | 0x80, 0]);
+        let mut client = Client::open(&network, version);
+        assert_eq!(client.send_bytes(&bytes), version != V5, "{version}");
+        if version != V5 {
+            client.send_bytes(&[0xC0, 0x80, 0]);
+            assert!(matches!(client.next(), Some(Received::Connack { reason: ReasonCode::Success, .. })));
+            assert_eq!(client.next(), Some(Received::Pingresp));
+        }
+    }
+}
+
+/// A will topic with a wildcard is a packet that breaks a rule: MQTT 3 has no return code for it.
+#[test]
+fn a_will_topic_with_a_wildcard_is_refused() {
+    for version in ALL {
+        let network = Network::new();
+        let mut bytes = opts("a", version).will(LastWill::new("w/w", "x")).encode();
+        let at = bytes.windows(3).position(|part| part == b"w/w").unwrap();
+        bytes[at + 2] = b'+';
+        let mut client = Client::open(&network, version);
+        assert!(!client.send_bytes(&bytes));
+        let told = (version == V5).then_some(ReasonCode::TopicNameInvalid);
+        assert_eq!(client.refusal(), (told, ReasonCode::TopicNameInvalid));
     }
 }
 
