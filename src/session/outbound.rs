@@ -112,8 +112,6 @@ pub struct Outbound {
     link: Option<Arc<dyn Link>>,
     epoch: u32,
     grant: Grant,
-    /// QoS 1 and 2 messages that may still be sent [MQTT-3.3.4-9].
-    quota: u16,
     aliases: AliasesOut,
     outbox: Outbox,
     inflight: Inflight,
@@ -140,7 +138,6 @@ impl Default for Outbound {
             link: None,
             epoch: 0,
             grant,
-            quota: 0,
             aliases: AliasesOut::default(),
             outbox: Outbox::default(),
             inflight: Inflight::default(),
@@ -217,7 +214,6 @@ impl Outbound {
         self.link = Some(link);
         self.epoch = epoch;
         self.grant = grant;
-        self.quota = grant.receive_maximum;
         self.aliases = AliasesOut::new(grant.topic_alias_maximum);
         self.inflight.restart();
         self.parked = 0;
@@ -281,7 +277,7 @@ impl Outbound {
                 false => Outcome::Dropped(DropReason::PacketTooLarge),
             };
         }
-        if self.quota == 0
+        if self.is_window_full()
             || !self.queue.is_empty()
             || self.inflight.unsent().is_some()
             || !self.has_room(cx.limits, publication.payload.len())
@@ -307,7 +303,7 @@ impl Outbound {
         Outcome::Queued
     }
 
-    /// Sends what waits, as far as quota and room allow: first what an earlier connection left
+    /// Sends what waits, as far as window and room allow: first what an earlier connection left
     /// unacknowledged, then the queue. The caller then asks [`Outbound::list_for_flush`].
     pub fn pump(&mut self, cx: &mut Context<'_>) {
         if self.link.is_some() && self.resend(cx) {
@@ -408,6 +404,12 @@ impl Outbound {
         waited
     }
 
+    /// Whether as many QoS 1 and 2 messages are unacknowledged as may be [MQTT-3.3.4-9]. A delivery of which only
+    /// PUBREL was sent on this connection has its place, too, until PUBCOMP.
+    fn is_window_full(&self) -> bool {
+        self.inflight.sent() >= usize::from(self.grant.receive_maximum)
+    }
+
     fn has_room(&self, limits: &Limits, payload: usize) -> bool {
         let waits = self.outbox.len();
         waits == 0 || waits + payload <= limits.outbox_bytes
@@ -448,13 +450,11 @@ impl Outbound {
             self.inflight.complete(id);
             return Outcome::Dropped(DropReason::PacketTooLarge);
         }
-        self.quota -= 1;
         Outcome::Sent
     }
 
     fn complete(&mut self, id: PacketId) -> Acknowledged {
         self.inflight.complete(id);
-        self.quota = self.grant.receive_maximum.min(self.quota.saturating_add(1));
         Acknowledged::Complete
     }
 
@@ -469,7 +469,7 @@ impl Outbound {
                 self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
                 continue;
             };
-            if self.quota == 0 || !self.has_room(cx.limits, pending.message.payload().len()) {
+            if self.is_window_full() || !self.has_room(cx.limits, pending.message.payload().len()) {
                 return false;
             }
             let mut publication = Publication::of(&pending.message);
@@ -477,7 +477,6 @@ impl Outbound {
             // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
             if self.transmit(cx, &mut publication, &terms, Some(id), true) {
                 self.inflight.mark_sent();
-                self.quota -= 1;
             } else {
                 self.inflight.remove_unsent();
                 cx.counts.drop(DropReason::PacketTooLarge, 1);
@@ -494,8 +493,10 @@ impl Outbound {
                 cx.counts.drop(DropReason::Expired, 1);
                 continue;
             }
-            let needs_quota = front.qos != QoS::AtMostOnce;
-            if (needs_quota && self.quota == 0) || !self.has_room(cx.limits, front.message.payload().len()) {
+            let needs_place = front.qos != QoS::AtMostOnce;
+            if (needs_place && self.is_window_full())
+                || !self.has_room(cx.limits, front.message.payload().len())
+            {
                 return;
             }
             let Some(pending) = self.queue.pop() else {
@@ -503,7 +504,7 @@ impl Outbound {
             };
             let mut publication = Publication::of(&pending.message);
             let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
-            let sent = match needs_quota {
+            let sent = match needs_place {
                 true => self.begin(cx, &mut publication, &terms) == Outcome::Sent,
                 false => self.transmit(cx, &mut publication, &terms, None, false),
             };

@@ -99,6 +99,34 @@ fn redelivery_obeys_a_smaller_receive_maximum() {
     assert_eq!(rest, ["2", "3", "4", "5"]);
 }
 
+/// [MQTT-3.3.4-9]: a delivery of which PUBREL was sent again has its place in the window until PUBCOMP.
+#[test]
+fn a_pubrel_that_was_sent_again_counts_in_the_window() {
+    let network = Network::new();
+    let mut hearer = opts("to", V5).persistent().receive_maximum(2).on(&network);
+    hearer.subscribe("t", Q2);
+    network.publish("t", "1", 2, false);
+    let first = hearer.expect_message("t", "1");
+    hearer.send_ack(AckKind::Pubrec, first.id);
+    hearer.expect_ack(AckKind::Pubrel, first.id);
+    hearer.hang_up();
+    for n in 2..=5 {
+        network.publish("t", &n.to_string(), 1, false);
+    }
+    let mut hearer = opts("to", V5).persistent().receive_maximum(2).on(&network);
+    hearer.expect_ack(AckKind::Pubrel, first.id);
+    let second = hearer.expect_message("t", "2");
+    hearer.expect_nothing();
+    hearer.send_ack(AckKind::Pubcomp, first.id);
+    hearer.expect_message("t", "3");
+    hearer.expect_nothing();
+    // An acknowledgement that comes twice makes no room.
+    hearer.acknowledge(&second);
+    hearer.acknowledge(&second);
+    hearer.expect_message("t", "4");
+    hearer.expect_nothing();
+}
+
 #[test]
 fn a_message_too_large_for_the_new_connection_is_dropped() {
     let network = Network::new();
