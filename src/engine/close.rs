@@ -89,6 +89,7 @@ impl Engine {
         }
         let lost = session.outbound.lock().clear();
         turn.counts.drop(DropReason::SessionEnded, lost as u64);
+        self.counters.decrease(Gauge::MessagesQueued, lost as u64);
         self.sessions.remove(session);
         if control.expiry_interval > 0 {
             self.store.record(Record::SessionEnded { client_id: &session.client_id });

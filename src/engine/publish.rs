@@ -26,6 +26,7 @@ impl Engine {
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
     ) -> usize {
+        turn.counts.messages_published += 1;
         if publication.retain {
             self.retain(turn, topic, publication);
         }
@@ -42,6 +43,7 @@ impl Engine {
         received: Received<'_>,
     ) -> Result<(), End> {
         turn.counts.publish_received += 1;
+        turn.counts.publish_bytes_received += publish.payload.len() as u64;
         if publish.qos > self.options.max_qos {
             return Err(ReasonCode::QosNotSupported.into()); // [MQTT-3.2.2-11]
         }
@@ -178,6 +180,8 @@ impl Engine {
         packet_id: PacketId,
         reason: ReasonCode,
     ) {
+        let ends_delivery = kind != AckKind::Pubrec && !reason.is_error();
+        turn.counts.acknowledgements_sent += u64::from(ends_delivery);
         let ack = Ack { packet_id, reason, properties: Properties::EMPTY };
         self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
     }

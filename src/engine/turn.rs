@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::engine::core::Engine;
 use crate::engine::local::Local;
 use crate::engine::subscriber::Subscriber;
-use crate::session::outbound::Context;
 use crate::session::pool::Pool;
 use crate::session::state::Session;
 use crate::stats::Counts;
@@ -125,12 +124,6 @@ impl Engine {
 
     /// Writes what waits in a session's outbox. `writable`: its connection has just become writable.
     pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) {
-        let mut cx = Context {
-            now: turn.now,
-            pool: &mut turn.pool,
-            counts: &mut turn.counts,
-            limits: &self.options.limits,
-        };
-        session.flush(&mut cx, writable);
+        session.flush(&mut self.context(turn), writable);
     }
 }

@@ -18,7 +18,7 @@ use crate::session::link::{Cause, Link};
 use crate::session::outbox::{Chunk, Outbox};
 use crate::session::pool::Pool;
 use crate::session::queue::{Bounds, Queue, Queued};
-use crate::stats::{Counts, DropReason};
+use crate::stats::{Counters, Counts, DropReason, Gauge};
 use crate::time::Time;
 
 /// Bytes of an encoded Topic Alias property.
@@ -43,8 +43,21 @@ pub struct Context<'c> {
     pub pool: &'c mut Pool,
     /// Counters of the calling turn.
     pub counts: &'c mut Counts,
+    /// The broker's gauges.
+    pub gauges: &'c Counters,
     /// The bounds.
     pub limits: &'c Limits,
+}
+
+impl Context<'_> {
+    /// Tells that a queue of `before` messages has `after` now.
+    fn queue_changed(&self, before: usize, after: usize) {
+        if after > before {
+            self.gauges.increase(Gauge::MessagesQueued, (after - before) as u64);
+        } else if before > after {
+            self.gauges.decrease(Gauge::MessagesQueued, (before - after) as u64);
+        }
+    }
 }
 
 /// How a message is sent to one subscriber.
@@ -119,7 +132,7 @@ pub struct Outbound {
     orphans: Vec<Orphan>,
     /// Acknowledgements that wait for the store.
     parked: u32,
-    /// Application messages sent.
+    /// Application messages sent, each once.
     sent_messages: u64,
     /// Why the connection is to be ended by its own task.
     doom: Option<Cause>,
@@ -300,6 +313,7 @@ impl Outbound {
             return self.deliver(cx, publication, terms);
         }
         self.queue.push_unbounded(pending(publication, terms));
+        cx.queue_changed(0, 1);
         Outcome::Queued
     }
 
@@ -307,7 +321,9 @@ impl Outbound {
     /// unacknowledged, then the queue. The caller then asks [`Outbound::list_for_flush`].
     pub fn pump(&mut self, cx: &mut Context<'_>) {
         if self.link.is_some() && self.resend(cx) {
+            let before = self.queue.len();
             self.send_queue(cx);
+            cx.queue_changed(before, self.queue.len());
         }
     }
 
@@ -421,7 +437,10 @@ impl Outbound {
         publication: &mut Publication<'_>,
         terms: &Terms<'_>,
     ) -> Outcome {
-        match self.queue.push(pending(publication, terms), &cx.limits.queue) {
+        let before = self.queue.len();
+        let queued = self.queue.push(pending(publication, terms), &cx.limits.queue);
+        cx.queue_changed(before, self.queue.len());
+        match queued {
             Queued::Waits => Outcome::Queued,
             Queued::Displaced(count) => {
                 cx.counts.drop(DropReason::QueueFull, u64::from(count));
@@ -559,7 +578,13 @@ impl Outbound {
         if appended {
             cx.counts.packets_sent += 1;
             cx.counts.publish_sent += 1;
-            self.sent_messages += 1;
+            cx.counts.publish_bytes_sent += publication.payload.len() as u64;
+            if dup {
+                cx.counts.publish_resent += 1;
+            } else {
+                cx.counts.messages_delivered += 1;
+                self.sent_messages += 1;
+            }
         }
         appended
     }

@@ -1,5 +1,6 @@
 //! The counters: what happened, and why a message did not arrive.
 
+use midge::codec::ack::AckKind;
 use midge::codec::packet::Packet;
 
 use crate::harness::{ALL, Inbox, Network, Q0, Q1, Q2, V5, opts};
@@ -92,4 +93,63 @@ fn messages_of_a_session_that_ends_are_counted() {
     network.advance(11);
     let stats = network.stats();
     assert_eq!((stats.messages_dropped_session_ended, stats.sessions_expired), (3, 1));
+}
+
+#[test]
+fn acknowledgements_count_once_for_each_message() {
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("to", version).persistent().on(&network);
+        hearer.subscribe("t", Q2);
+        let mut publisher = opts("from", version).on(&network);
+        for qos in [Q0, Q1, Q2, Q2] {
+            publisher.publish("t", "four", qos);
+        }
+        publisher.send_ack(AckKind::Pubrel, 99);
+        let stats = network.stats();
+        assert_eq!((stats.acknowledgements_sent, stats.acknowledgements_received), (3, 0));
+        assert_eq!((stats.publish_bytes_received, stats.publish_bytes_sent), (16, 16));
+        hearer.send_ack(AckKind::Puback, 99);
+        assert_eq!(hearer.drain().len(), 4);
+        let stats = network.stats();
+        assert_eq!((stats.acknowledgements_sent, stats.acknowledgements_received), (3, 3));
+    }
+}
+
+/// A message is delivered when it is handed over: not while it waits, and once however often it is sent.
+#[test]
+fn what_waits_is_not_yet_delivered_and_what_is_sent_again_not_twice() {
+    for version in ALL {
+        let network = Network::with(&[("mqtt.max_inflight", "2"), ("session.max_queued_messages", "3")]);
+        let connect = opts("to", version).persistent();
+        let mut hearer = connect.on(&network);
+        hearer.subscribe("t", Q1);
+        let gauges = || (network.stats().messages_delivered, network.stats().messages_queued);
+        for n in 1..=6u64 {
+            network.publish("t", "x", 1, false);
+            assert_eq!(gauges(), (n.min(2), n.saturating_sub(2).min(3)));
+        }
+        assert_eq!(network.stats().messages_dropped_queue_full, 1);
+        hearer.hang_up();
+        let mut hearer = connect.on(&network);
+        assert_eq!((gauges(), network.stats().publish_resent), ((2, 3), 2));
+        assert_eq!(hearer.drain().len(), 5);
+        assert_eq!(gauges(), (5, 0));
+        assert_eq!((network.stats().publish_sent, network.engine.clients()[0].sent_messages), (7, 5));
+        hearer.hang_up();
+        network.publish("t", "x", 1, false);
+        assert_eq!(gauges(), (5, 1));
+        opts("to", version).on(&network).disconnect();
+        assert_eq!(gauges(), (5, 0));
+    }
+}
+
+#[test]
+fn what_sys_says_is_no_application_message() {
+    let network = Network::with(&[("sys.interval", "10s")]);
+    let mut client = opts("a", V5).on(&network);
+    client.subscribe("$SYS/broker/uptime", Q0);
+    network.advance(31);
+    assert_eq!(client.drain().len(), 4);
+    assert_eq!(network.stats().messages_published, 0);
 }
