@@ -438,7 +438,12 @@ impl Outbound {
         terms: &Terms<'_>,
     ) -> Outcome {
         let before = self.queue.len();
-        let queued = self.queue.push(pending(publication, terms), &cx.limits.queue);
+        let pending = pending(publication, terms);
+        if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
+            // What nobody will be sent takes no places [MQTT-3.3.2-5].
+            cx.counts.drop(DropReason::Expired, self.queue.drop_expired(cx.now) as u64);
+        }
+        let queued = self.queue.push(pending, &cx.limits.queue);
         cx.queue_changed(before, self.queue.len());
         match queued {
             Queued::Waits => Outcome::Queued,

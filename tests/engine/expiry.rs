@@ -53,6 +53,32 @@ fn a_message_that_expired_in_the_queue_is_not_sent() {
     }
 }
 
+/// Nor does it keep a younger message out of a full queue.
+#[test]
+fn expired_messages_make_room_in_a_full_queue() {
+    for overflow in ["drop_newest", "drop_oldest"] {
+        let settings = [("session.max_queued_messages", "4"), ("session.queue_overflow", overflow)];
+        let network = Network::with(&settings);
+        let mut hearer = opts("to", V5).persistent().on(&network);
+        hearer.subscribe("t", Q1);
+        hearer.hang_up();
+        let mut publisher = opts("from", V5).on(&network);
+        publish(&mut publisher, "long", 1000, false);
+        for _ in 0..3 {
+            publish(&mut publisher, "short", 10, false);
+        }
+        network.advance(60);
+        for n in 0..3 {
+            publish(&mut publisher, &n.to_string(), 1000, false);
+        }
+        assert_eq!(network.stats().messages_queued, 4);
+        let stats = network.stats();
+        assert_eq!((stats.messages_dropped_expired, stats.messages_dropped_queue_full), (3, 0));
+        let mut hearer = opts("to", V5).persistent().on(&network);
+        assert_eq!(hearer.drain(), ["long", "0", "1", "2"]);
+    }
+}
+
 /// The rule is about messages whose delivery has not begun.
 #[test]
 fn a_message_whose_delivery_has_begun_is_sent_again_after_its_expiry() {
