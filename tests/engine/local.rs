@@ -55,6 +55,18 @@ fn the_host_gets_retained_messages_as_it_asks() {
 }
 
 #[test]
+fn the_identifier_zero_is_none() {
+    let network = Network::new();
+    network.publish("t", "kept", 0, true);
+    let inbox = Inbox::new(9);
+    network.engine.subscribe_local(&mut network.turn(), "t", Default::default(), 0, inbox.clone()).unwrap();
+    network.publish("t", "live", 0, false);
+    let got = inbox.take();
+    assert_eq!(got.len(), 2);
+    assert!(got.iter().all(|message| message.identifiers.is_empty()));
+}
+
+#[test]
 fn an_ended_subscription_hears_nothing() {
     let network = Network::new();
     let (first, second) = (Inbox::new(9), Inbox::new(9));
