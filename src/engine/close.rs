@@ -62,7 +62,7 @@ impl Engine {
         let weak = Arc::downgrade(session);
         if let Some(will) = &control.will {
             if will.delay == 0 {
-                self.publish_will(turn, control);
+                self.publish_will(turn, session, control);
             } else if will.delay < control.expiry_interval {
                 let at = turn.now.plus_secs(u64::from(will.delay));
                 control.timers.push(self.timers.insert(at, Timer::Will(weak.clone(), control.epoch)));
@@ -78,7 +78,7 @@ impl Engine {
     /// Ends a session: its subscriptions, queue and will go with it.
     pub(crate) fn end_session(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
         // [MQTT-3.1.2-8]: the will is sent when the session ends, if its delay has not passed by then.
-        self.publish_will(turn, control);
+        self.publish_will(turn, session, control);
         for timer in control.timers.drain(..) {
             self.timers.cancel(timer);
         }

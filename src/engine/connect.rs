@@ -12,6 +12,7 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::connection::Attached;
 use crate::engine::core::Engine;
+use crate::engine::publish::is_the_brokers;
 use crate::engine::sessions::InsertError;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
@@ -140,6 +141,10 @@ impl Engine {
             }
             if will.retain && !self.options.retain {
                 return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-13]
+            }
+            self.check_topic(will.topic)?;
+            if is_the_brokers(will.topic) {
+                return Err(ReasonCode::NotAuthorized);
             }
         }
         Ok(())

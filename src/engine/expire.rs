@@ -37,7 +37,7 @@ impl Engine {
                 if let Some(session) = session.upgrade() {
                     let mut control = session.control.lock();
                     if control.epoch == epoch && control.connected.is_none() {
-                        self.publish_will(turn, &mut control);
+                        self.publish_will(turn, &session, &mut control);
                     }
                 }
             }

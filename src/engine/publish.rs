@@ -109,12 +109,18 @@ impl Engine {
             }
         };
         let name = TopicName::from_validated(name);
-        let too_deep =
-            name.levels().take(self.options.max_topic_levels + 1).count() > self.options.max_topic_levels;
-        if too_deep || name.as_str().len() > self.options.max_topic_length {
-            return Err(ReasonCode::TopicNameInvalid);
-        }
+        self.check_topic(name)?;
         Ok(name)
+    }
+
+    /// Whether a topic is within the bounds of length and levels.
+    pub(crate) fn check_topic(&self, topic: TopicName<'_>) -> Result<(), ReasonCode> {
+        let most = self.options.max_topic_levels;
+        let too_deep = topic.levels().take(most + 1).count() > most;
+        match too_deep || topic.as_str().len() > self.options.max_topic_length {
+            true => Err(ReasonCode::TopicNameInvalid),
+            false => Ok(()),
+        }
     }
 
     /// Publishes a client's message; the reason code is for its acknowledgement.
@@ -126,8 +132,7 @@ impl Engine {
         publish: &Publish<'_>,
         received: Received<'_>,
     ) -> Result<ReasonCode, End> {
-        if topic.as_str().starts_with("$SYS/") {
-            // What the broker says of itself is said by nobody else [MQTT-4.7.2-1].
+        if is_the_brokers(topic) {
             turn.counts.drop(DropReason::NotAuthorized, 1);
             return Ok(ReasonCode::NotAuthorized);
         }
@@ -206,6 +211,11 @@ impl Engine {
             Err(_) => turn.counts.drop(DropReason::RetainedFull, 1),
         }
     }
+}
+
+/// Whether only the broker publishes to a topic: what it says of itself is said by nobody else (MQTT 5, section 4.7.2).
+pub(crate) fn is_the_brokers(topic: TopicName<'_>) -> bool {
+    topic.as_str().starts_with("$SYS/")
 }
 
 /// Where `part`, a slice of `whole`, ends in it.

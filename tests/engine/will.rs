@@ -2,6 +2,7 @@
 
 use midge::codec::properties::Property;
 use midge::codec::reason::ReasonCode;
+use midge::codec::subscribe::SubscriptionOptions;
 use midge::session::link::Cause;
 
 use crate::harness::{ALL, Client, LastWill, Network, Q0, Q1, Q2, QOS, V5, opts};
@@ -224,5 +225,33 @@ fn a_client_in_its_own_wills_audience_hears_it_next_time() {
         assert_eq!(client.drain(), ["gone"]);
         assert_eq!(client.line.finished(), None::<Cause>);
         assert_eq!(client.publish("x", "", Q0), ReasonCode::Success);
+    }
+}
+
+/// [MQTT-3.8.3-3]
+#[test]
+fn no_local_spares_a_client_its_own_will() {
+    let network = Network::new();
+    let mut hearer = hearer(&network);
+    let mut client = opts("a", V5).persistent().will(will().qos(Q1)).on(&network);
+    let options = SubscriptionOptions { no_local: true, ..SubscriptionOptions::with_qos(Q1) };
+    client.subscribe_with("will/#", options, 0);
+    client.hang_up();
+    hearer.expect_message("will/a", "gone");
+    opts("a", V5).persistent().on(&network).expect_nothing();
+}
+
+/// What a client may not publish it may not leave behind, either.
+#[test]
+fn a_will_is_bound_by_the_rules_of_a_publish() {
+    for version in ALL {
+        let network = Network::with(&[("mqtt.max_topic_levels", "3")]);
+        let mine = LastWill::new("$SYS/broker/version", "mine");
+        let reason = ReasonCode::NotAuthorized;
+        assert_eq!(opts("a", version).will(mine).refused_by(&network), (Some(reason), reason));
+        let deep = LastWill::new("a/b/c/d", "");
+        let reason = ReasonCode::TopicNameInvalid;
+        let told = (version == V5).then_some(reason);
+        assert_eq!(opts("a", version).will(deep).refused_by(&network), (told, reason));
     }
 }
