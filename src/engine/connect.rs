@@ -236,6 +236,7 @@ impl Engine {
         };
         let mut outbound = session.outbound.lock();
         outbound.attach(Arc::clone(link), control.epoch, self.grant(connect));
+        session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn);
         let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));
         outbound.pump(&mut cx);

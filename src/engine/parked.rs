@@ -1,16 +1,21 @@
 //! Acknowledgements that wait until the store has committed what they stand for.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use smallvec::SmallVec;
 
+use crate::codec::frame;
 use crate::codec::version::Version;
 use crate::engine::connection::Attached;
 use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
 use crate::session::state::Session;
 use crate::storage::Ticket;
+
+/// The packet type of PUBACK.
+const PUBACK: u8 = 4;
 
 /// Acknowledgements that wait, oldest first, and how far the store has committed.
 #[derive(Default)]
@@ -25,6 +30,7 @@ struct Parked {
     session: Weak<Session>,
     epoch: u32,
     packet: SmallVec<[u8; 16]>,
+    is_puback: bool,
 }
 
 impl Engine {
@@ -49,10 +55,13 @@ impl Engine {
             }
             return;
         }
-        outbound.park();
-        drop(outbound);
         let mut packet = Vec::new();
         encode(attached.version, &mut packet);
+        outbound.park();
+        if is_puback(&packet) {
+            attached.session.unacknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(outbound);
         let mut parking = self.parking.lock();
         let ticket = match ticket {
             Ticket::Pending(number) => number,
@@ -63,6 +72,7 @@ impl Engine {
             ticket,
             session: Arc::downgrade(&attached.session),
             epoch: attached.epoch,
+            is_puback: is_puback(&packet),
             packet: SmallVec::from_vec(packet),
         });
         // The commit may have been told since the ticket was given.
@@ -86,7 +96,12 @@ impl Engine {
             let Some(session) = next.session.upgrade() else {
                 continue;
             };
-            let flush = session.outbound.lock().unpark(&mut self.context(turn), next.epoch, &next.packet);
+            let mut outbound = session.outbound.lock();
+            if next.is_puback && outbound.epoch() == next.epoch {
+                session.unacknowledged.fetch_sub(1, Ordering::Relaxed);
+            }
+            let flush = outbound.unpark(&mut self.context(turn), next.epoch, &next.packet);
+            drop(outbound);
             if flush {
                 turn.flush_later(&session);
             }
@@ -95,4 +110,9 @@ impl Engine {
             parking.waiting = VecDeque::new();
         }
     }
+}
+
+/// Whether an encoded packet is a PUBACK.
+fn is_puback(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| frame::packet_type(*first) == PUBACK)
 }

@@ -1,5 +1,7 @@
 //! PUBLISH: a message comes in, from a client or from the host program.
 
+use std::sync::atomic::Ordering;
+
 use crate::codec::ack::{Ack, AckKind};
 use crate::codec::packet_id::PacketId;
 use crate::codec::properties::Properties;
@@ -53,7 +55,7 @@ impl Engine {
         if !publish.properties.is_empty() && publish.properties.subscription_identifier().is_some() {
             return Err(ReasonCode::ProtocolError.into()); // [MQTT-3.3.4-6]
         }
-        let Inbound { received: unreleased, aliases, unacknowledged, .. } = inbound;
+        let Inbound { received: unreleased, aliases, .. } = inbound;
         let topic = self.resolve(aliases, publish)?;
         if publish.qos == QoS::ExactlyOnce
             && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(id))
@@ -62,9 +64,13 @@ impl Engine {
             self.acknowledge(turn, attached, AckKind::Pubrec, id, ReasonCode::Success);
             return Ok(());
         }
-        let outstanding = unreleased.len() + *unacknowledged as usize;
+        let mut outstanding = unreleased.len();
+        if attached.version.is_v5() {
+            outstanding += attached.session.unacknowledged.load(Ordering::Relaxed) as usize;
+        }
         if publish.packet_id.is_some() && outstanding >= usize::from(self.options.receive_maximum) {
-            // [MQTT-3.3.4-8]; a client of MQTT 3 was not told the number, but it bounds this memory all the same.
+            // [MQTT-3.3.4-7]; a client of MQTT 3 was not told the number, but it bounds the identifiers that are
+            // kept of QoS 2 messages all the same.
             return Err(ReasonCode::ReceiveMaximumExceeded.into());
         }
         let reason = self.accept(turn, attached, topic, publish, received)?;

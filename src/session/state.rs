@@ -31,6 +31,9 @@ pub struct Session {
     last_received: AtomicU64,
     /// Application messages received.
     pub received_messages: AtomicU64,
+    /// QoS 1 messages of the attached connection whose PUBACK waits for the store; changed under the lock of
+    /// `outbound`.
+    pub unacknowledged: AtomicU32,
 }
 
 /// Who is connected, what is subscribed, when the session ends.
@@ -78,7 +81,7 @@ pub struct Connected {
     pub keep_alive: u16,
     /// When the CONNECT packet came.
     pub since: Time,
-    /// The Session Expiry Interval of CONNECT: DISCONNECT must not raise it from 0 [MQTT-3.14.2-2].
+    /// The Session Expiry Interval that CONNECT asked for: DISCONNECT must not raise it from 0 [MQTT-3.14.2-2].
     pub connect_expiry_interval: u32,
     /// Whether Reason Strings and User Properties may be sent on any packet [MQTT-3.1.2-29].
     pub wants_problem_information: bool,
@@ -115,6 +118,7 @@ impl Session {
             attached: AtomicU32::new(0),
             last_received: AtomicU64::new(0),
             received_messages: AtomicU64::new(0),
+            unacknowledged: AtomicU32::new(0),
         }
     }
 

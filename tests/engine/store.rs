@@ -100,6 +100,34 @@ fn an_acknowledgement_whose_commit_was_told_already_waits_for_nothing() {
     }
 }
 
+/// [MQTT-3.3.4-7]: a QoS 1 message counts until its PUBACK is sent. Old versions were not told, and may go on.
+#[test]
+fn what_waits_for_the_store_counts_in_the_receive_maximum() {
+    for version in ALL {
+        let (network, store) = Network::with_late_store();
+        let connect = opts("from", version).persistent();
+        let mut publisher = connect.on(&network);
+        let retain = |publisher: &mut crate::harness::Client<'_>, count: u16| {
+            (0..count).for_each(|_| _ = publisher.send_with("t", b"x", Q1, true, |_| {}));
+        };
+        retain(&mut publisher, 1024);
+        publisher.expect_nothing();
+        store.commit(&network);
+        (1..=1024).for_each(|id| _ = publisher.expect_ack(AckKind::Puback, id));
+        retain(&mut publisher, 1000);
+        // A new connection begins from nothing, whatever is still committed for the old one.
+        let mut publisher = connect.on(&network);
+        retain(&mut publisher, 1000);
+        store.commit(&network);
+        (1..=1000).for_each(|id| _ = publisher.expect_ack(AckKind::Puback, id));
+        retain(&mut publisher, 1025);
+        match version {
+            V5 => publisher.expect_refused(ReasonCode::ReceiveMaximumExceeded),
+            _ => assert_eq!(publisher.line.finished(), None),
+        }
+    }
+}
+
 #[test]
 fn a_commit_after_the_connection_is_gone_answers_nobody() {
     for version in ALL {
