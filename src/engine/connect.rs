@@ -190,7 +190,7 @@ impl Engine {
             clean_start: connect.clean_start,
             keep_alive,
             since: turn.now,
-            connect_expiry_interval: control.expiry_interval,
+            connect_expiry_interval: connect.properties.session_expiry_interval().unwrap_or(0),
             wants_problem_information: connect.properties.request_problem_information() != Some(false),
             keep_alive_timer: None,
         }));

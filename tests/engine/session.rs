@@ -78,6 +78,17 @@ fn disconnect_cannot_raise_the_expiry_from_zero() {
     assert_eq!(network.stats().sessions, 0);
 }
 
+/// It is the client's own interval that counts, not what the server made of it.
+#[test]
+fn disconnect_may_repeat_an_interval_that_the_server_cut_to_zero() {
+    let network = Network::with(&[("session.max_expiry", "0")]);
+    let mut client = opts("a", V5).expiry(10).on(&network);
+    assert_eq!(client.told().session_expiry_interval(), Some(0));
+    client.send_disconnect(ReasonCode::Success, Some(20));
+    assert_eq!(client.line.finished(), Some(Cause::Disconnected));
+    assert_eq!(network.stats().sessions, 0);
+}
+
 #[test]
 fn coming_back_starts_the_interval_anew() {
     let network = Network::new();
