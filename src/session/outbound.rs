@@ -18,7 +18,7 @@ use crate::session::link::{Cause, Link};
 use crate::session::outbox::{Chunk, Outbox};
 use crate::session::pool::Pool;
 use crate::session::queue::{Bounds, Queue, Queued};
-use crate::stats::{Counts, DropReason};
+use crate::stats::{Counters, Counts, DropReason, Gauge};
 use crate::time::Time;
 
 /// Bytes of an encoded Topic Alias property.
@@ -43,8 +43,21 @@ pub struct Context<'c> {
     pub pool: &'c mut Pool,
     /// Counters of the calling turn.
     pub counts: &'c mut Counts,
+    /// The broker's gauges.
+    pub gauges: &'c Counters,
     /// The bounds.
     pub limits: &'c Limits,
+}
+
+impl Context<'_> {
+    /// Tells that a queue of `before` messages has `after` now.
+    fn queue_changed(&self, before: usize, after: usize) {
+        if after > before {
+            self.gauges.increase(Gauge::MessagesQueued, (after - before) as u64);
+        } else if before > after {
+            self.gauges.decrease(Gauge::MessagesQueued, (before - after) as u64);
+        }
+    }
 }
 
 /// How a message is sent to one subscriber.
@@ -112,8 +125,6 @@ pub struct Outbound {
     link: Option<Arc<dyn Link>>,
     epoch: u32,
     grant: Grant,
-    /// QoS 1 and 2 messages that may still be sent [MQTT-3.3.4-9].
-    quota: u16,
     aliases: AliasesOut,
     outbox: Outbox,
     inflight: Inflight,
@@ -121,7 +132,7 @@ pub struct Outbound {
     orphans: Vec<Orphan>,
     /// Acknowledgements that wait for the store.
     parked: u32,
-    /// Application messages sent.
+    /// Application messages sent, each once.
     sent_messages: u64,
     /// Why the connection is to be ended by its own task.
     doom: Option<Cause>,
@@ -140,7 +151,6 @@ impl Default for Outbound {
             link: None,
             epoch: 0,
             grant,
-            quota: 0,
             aliases: AliasesOut::default(),
             outbox: Outbox::default(),
             inflight: Inflight::default(),
@@ -217,7 +227,6 @@ impl Outbound {
         self.link = Some(link);
         self.epoch = epoch;
         self.grant = grant;
-        self.quota = grant.receive_maximum;
         self.aliases = AliasesOut::new(grant.topic_alias_maximum);
         self.inflight.restart();
         self.parked = 0;
@@ -281,7 +290,7 @@ impl Outbound {
                 false => Outcome::Dropped(DropReason::PacketTooLarge),
             };
         }
-        if self.quota == 0
+        if self.is_window_full()
             || !self.queue.is_empty()
             || self.inflight.unsent().is_some()
             || !self.has_room(cx.limits)
@@ -303,14 +312,17 @@ impl Outbound {
             return self.deliver(cx, publication, terms);
         }
         self.queue.push_unbounded(pending(publication, terms));
+        cx.queue_changed(0, 1);
         Outcome::Queued
     }
 
-    /// Sends what waits, as far as quota and room allow: first what an earlier connection left
+    /// Sends what waits, as far as window and room allow: first what an earlier connection left
     /// unacknowledged, then the queue. The caller then asks [`Outbound::list_for_flush`].
     pub fn pump(&mut self, cx: &mut Context<'_>) {
         if self.link.is_some() && self.resend(cx) {
+            let before = self.queue.len();
             self.send_queue(cx);
+            cx.queue_changed(before, self.queue.len());
         }
     }
 
@@ -407,6 +419,12 @@ impl Outbound {
         waited
     }
 
+    /// Whether as many QoS 1 and 2 messages are unacknowledged as may be [MQTT-3.3.4-9]. A delivery of which only
+    /// PUBREL was sent on this connection has its place, too, until PUBCOMP.
+    fn is_window_full(&self) -> bool {
+        self.inflight.sent() >= usize::from(self.grant.receive_maximum)
+    }
+
     /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too.
     fn has_room(&self, limits: &Limits) -> bool {
         self.outbox.len() < limits.outbox_bytes
@@ -418,7 +436,15 @@ impl Outbound {
         publication: &mut Publication<'_>,
         terms: &Terms<'_>,
     ) -> Outcome {
-        match self.queue.push(pending(publication, terms), &cx.limits.queue) {
+        let before = self.queue.len();
+        let pending = pending(publication, terms);
+        if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
+            // What nobody will be sent takes no places [MQTT-3.3.2-5].
+            cx.counts.drop(DropReason::Expired, self.queue.drop_expired(cx.now) as u64);
+        }
+        let queued = self.queue.push(pending, &cx.limits.queue);
+        cx.queue_changed(before, self.queue.len());
+        match queued {
             Queued::Waits => Outcome::Queued,
             Queued::Displaced(count) => {
                 cx.counts.drop(DropReason::QueueFull, u64::from(count));
@@ -447,13 +473,11 @@ impl Outbound {
             self.inflight.complete(id);
             return Outcome::Dropped(DropReason::PacketTooLarge);
         }
-        self.quota -= 1;
         Outcome::Sent
     }
 
     fn complete(&mut self, id: PacketId) -> Acknowledged {
         self.inflight.complete(id);
-        self.quota = self.grant.receive_maximum.min(self.quota.saturating_add(1));
         Acknowledged::Complete
     }
 
@@ -468,7 +492,7 @@ impl Outbound {
                 self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
                 continue;
             };
-            if self.quota == 0 || !self.has_room(cx.limits) {
+            if self.is_window_full() || !self.has_room(cx.limits) {
                 return false;
             }
             let mut publication = Publication::of(&pending.message);
@@ -476,7 +500,6 @@ impl Outbound {
             // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
             if self.transmit(cx, &mut publication, &terms, Some(id), true) {
                 self.inflight.mark_sent();
-                self.quota -= 1;
             } else {
                 self.inflight.remove_unsent();
                 cx.counts.drop(DropReason::PacketTooLarge, 1);
@@ -493,8 +516,8 @@ impl Outbound {
                 cx.counts.drop(DropReason::Expired, 1);
                 continue;
             }
-            let needs_quota = front.qos != QoS::AtMostOnce;
-            if (needs_quota && self.quota == 0) || !self.has_room(cx.limits) {
+            let needs_place = front.qos != QoS::AtMostOnce;
+            if (needs_place && self.is_window_full()) || !self.has_room(cx.limits) {
                 return;
             }
             let Some(pending) = self.queue.pop() else {
@@ -502,7 +525,7 @@ impl Outbound {
             };
             let mut publication = Publication::of(&pending.message);
             let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
-            let sent = match needs_quota {
+            let sent = match needs_place {
                 true => self.begin(cx, &mut publication, &terms) == Outcome::Sent,
                 false => self.transmit(cx, &mut publication, &terms, None, false),
             };
@@ -557,7 +580,13 @@ impl Outbound {
         if appended {
             cx.counts.packets_sent += 1;
             cx.counts.publish_sent += 1;
-            self.sent_messages += 1;
+            cx.counts.publish_bytes_sent += publication.payload.len() as u64;
+            if dup {
+                cx.counts.publish_resent += 1;
+            } else {
+                cx.counts.messages_delivered += 1;
+                self.sent_messages += 1;
+            }
         }
         appended
     }
