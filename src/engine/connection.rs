@@ -156,6 +156,10 @@ impl Connection {
     }
 
     fn open(&mut self, engine: &Engine, turn: &mut Turn, input: &[u8], progress: &mut Progress) {
+        // [MQTT-3.1.0-1]: the first packet is CONNECT; what is none is not waited for.
+        if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
+            return self.refuse(engine, turn, None, ReasonCode::ProtocolError);
+        }
         let framing = match frame::split(input, engine.options.max_packet_size) {
             Ok(framing) => framing,
             Err(error) => return self.refuse(engine, turn, None, error.reason),
@@ -169,10 +173,6 @@ impl Connection {
         };
         progress.consumed = frame.whole.len();
         turn.counts.packets_received += 1;
-        // [MQTT-3.1.0-1]: the first packet is CONNECT.
-        if frame::packet_type(frame.first) != CONNECT {
-            return self.refuse(engine, turn, None, ReasonCode::ProtocolError);
-        }
         let level = connect::peek_version(frame.body);
         // CONNECT has its own version; that of MQTT 3 demands nothing of the fixed header that it does not know.
         let packet = match packet::decode(frame, Version::V311) {

@@ -132,6 +132,11 @@ impl Engine {
         }
     }
 
+    /// Whether a session's client is to be read no more until it has taken what waits for it.
+    pub fn must_pause(&self, session: &Session) -> bool {
+        session.outbound.lock().must_pause(&self.options.limits)
+    }
+
     /// Writes what waits in a session's outbox. `writable`: its connection has just become writable.
     pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) {
         session.flush(&mut self.context(turn), writable);

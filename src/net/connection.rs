@@ -118,6 +118,12 @@ impl ConnectionTask {
         }
     }
 
+    /// Whether the client must take what it has caused before more of it is read.
+    fn is_paused(&self) -> bool {
+        self.blocked
+            && self.connection.session().is_some_and(|session| self.wing.engine().must_pause(session))
+    }
+
     /// Writes again once the socket is writable.
     fn poll_write(&mut self, cx: &mut Context<'_>) {
         while self.blocked {
@@ -171,6 +177,10 @@ impl Future for ConnectionTask {
                 continue;
             }
             task.poll_write(cx);
+            if task.is_paused() {
+                // Woken when the socket is writable.
+                return Poll::Pending;
+            }
             ready!(task.poll_read(cx));
             // The engine or the peer has ended it; the last packet, if there is one, is in the link.
             task.look();
