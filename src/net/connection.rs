@@ -199,7 +199,13 @@ impl End {
 
     /// Writes the last packet. Ready when it is written or cannot be, or at the deadline.
     fn poll_written(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
-        if self.shut || self.is_plain() || self.deadline.as_mut().poll(cx).is_ready() {
+        if self.is_plain() {
+            // Nothing is waited for. The answers to what came together with DISCONNECT are still owed
+            // [MQTT-3.1.4-5]; whether there is room for them, or anybody, makes no difference.
+            let _written = self.poll_last(link, cx);
+            return Poll::Ready(());
+        }
+        if self.shut || self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         if ready!(self.poll_last(link, cx)).is_ok() {
