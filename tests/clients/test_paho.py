@@ -71,7 +71,7 @@ def test_a_client_hears_itself_in_order(connect, qos):
     assert client.payloads(300) == expected
 
 
-def test_a_publish_right_behind_connect_is_taken(run, broker, connect):
+def test_a_publish_right_behind_connect_is_taken(broker, connect):
     subscriber = connect()
     subscriber.subscribe("chat")
     hasty = socket.create_connection((broker.host, broker.port), timeout=DEADLINE)
