@@ -162,10 +162,15 @@ impl Engine {
         terms: &Terms<'_>,
     ) {
         let mut publication = Publication::of(message);
+        let before = turn.counts.messages_delivered;
         let mut outbound = session.outbound.lock();
         let outcome = outbound.deliver_retained(&mut self.context(turn), &mut publication, terms);
         let flush = outbound.list_for_flush();
         drop(outbound);
+        if message.topic().starts_with("$SYS/") {
+            // The broker's own topics are no application messages.
+            turn.counts.messages_delivered = before;
+        }
         if flush {
             turn.flush_later(session);
         }

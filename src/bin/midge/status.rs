@@ -13,7 +13,7 @@ const LINES: [(&str, &[(&str, &str)]); 5] = [
     ("clients", &[(CLIENTS, " connected"), ("clients/disconnected", " away")]),
     ("subscriptions", &[(SUBSCRIPTIONS, "")]),
     ("retained", &[("retained messages/count", " messages"), ("retained messages/bytes", " bytes")]),
-    ("messages", &[("publish/messages/received", " in"), ("publish/messages/sent", " out")]),
+    ("messages", &[("messages/published", " published"), ("messages/delivered", " delivered")]),
     ("dropped", &[("publish/messages/dropped", "")]),
 ];
 /// What a Midge counts this query among: it is a client with one subscription.
@@ -127,8 +127,8 @@ mod tests {
             ("subscriptions/count", "4"),
             ("retained messages/count", "5"),
             ("retained messages/bytes", "60"),
-            ("publish/messages/received", "7"),
-            ("publish/messages/sent", "8"),
+            ("messages/published", "7"),
+            ("messages/delivered", "8"),
             ("publish/messages/dropped", "9"),
             ("publish/messages/dropped/no_subscriber", "9"),
             ("publish/messages/dropped/expired", "0"),
@@ -139,7 +139,7 @@ midge 1.2.3 is running at here:1
   clients:       2 connected, 1 away
   subscriptions: 4
   retained:      5 messages, 60 bytes
-  messages:      7 in, 8 out
+  messages:      7 published, 8 delivered
   dropped:       9
                  9 no subscriber: nobody had subscribed to the topic when the message was published.
 ";
