@@ -5,6 +5,8 @@ import socket
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from processes import DEADLINE
 
@@ -31,7 +33,7 @@ class Client:
             self.client.will_set(**will)
         options = {}
         if v5:
-            properties = mqtt.Properties(mqtt.PacketTypes.CONNECT)
+            properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 0 if clean else 3600
             options = {"clean_start": clean, "properties": properties}
         self.client.connect(broker.host, broker.port, keepalive=keep_alive, **options)

@@ -31,17 +31,17 @@ const commands = {
     made.on('close', () => say({ client, event: 'close' }))
     made.on('error', (error) => say({ client, event: 'error', text: error.message }))
   },
-  subscribe ({ client, filters }) {
-    clients.get(client).subscribe(filters, (error, granted) => say({
-      client, event: 'subscribe', error: error && error.message, granted: (granted || []).map((one) => one.qos)
+  subscribe ({ client, filters, options }) {
+    clients.get(client).subscribe(filters, options || {}, (error, granted) => say({
+      client, event: 'subscribe', error: error ? error.message : null, granted: (granted || []).map((one) => one.qos)
     }))
   },
   unsubscribe ({ client, filter }) {
-    clients.get(client).unsubscribe(filter, (error) => say({ client, event: 'unsubscribe', error: error && error.message }))
+    clients.get(client).unsubscribe(filter, (error) => say({ client, event: 'unsubscribe', error: error ? error.message : null }))
   },
   publish ({ client, topic, payload, options }) {
     clients.get(client).publish(topic, Buffer.from(payload, 'base64'), options, (error) => say({
-      client, event: 'publish', error: error && error.message
+      client, event: 'publish', error: error ? error.message : null
     }))
   },
   // Says goodbye.
