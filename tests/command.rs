@@ -195,8 +195,10 @@ fn serve_stops_at_sigint_and_sigterm_and_closes_everything() {
 #[test]
 fn a_quiet_serve_prints_nothing() {
     let address = vacant();
-    let serve = Serve::start(&["--quiet", "--listen", &address], 0);
-    while midge(&["status", "--address", &address]).status.code() == Some(3) {}
+    let mut serve = Serve::start(&["--quiet", "--listen", &address], 0);
+    while midge(&["status", "--address", &address]).status.code() == Some(3) {
+        assert_eq!(serve.child.try_wait().unwrap(), None, "it runs");
+    }
     assert_eq!(serve.stop("TERM"), (Some(0), String::new()));
 }
 
