@@ -1,4 +1,4 @@
-"""The story that a beginner plays, with paho-mqtt 1.x and 2.x: two scripts, unchanged but for the port."""
+"""The story that a beginner plays, with paho-mqtt 1.x and 2.x: the two scripts of examples/python."""
 
 import os
 import pathlib
@@ -10,21 +10,15 @@ import pytest
 
 from processes import DEADLINE
 
-STORY = pathlib.Path(__file__).parent / "story"
+SCRIPTS = pathlib.Path(__file__).parents[2] / "examples" / "python"
 
 
 @pytest.fixture
-def play(run, broker, tmp_path):
+def play(run, broker):
     """Runs a script of the story against the test's broker."""
-
-    def start(name):
-        text = (STORY / name).read_text()
-        assert text.count("1883") == 1
-        script = tmp_path / name
-        script.write_text(text.replace("1883", str(broker.port)))
-        return run([sys.executable, "-W", "ignore", str(script)], env={**os.environ, "PYTHONUNBUFFERED": "1"})
-
-    return start
+    return lambda name: run(
+        [sys.executable, "-W", "ignore", str(SCRIPTS / name), broker.host, str(broker.port)],
+        env={**os.environ, "PYTHONUNBUFFERED": "1"})
 
 
 @pytest.fixture
