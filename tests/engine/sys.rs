@@ -52,6 +52,18 @@ fn nobody_asked_and_nothing_is_counted_as_dropped() {
 }
 
 #[test]
+fn they_are_not_counted_as_application_messages() {
+    let network = Network::with(&ON);
+    let mut client = opts("a", V5).on(&network);
+    client.subscribe("$SYS/broker/uptime", Q0);
+    client.expect_message("$SYS/broker/uptime", "0 seconds");
+    network.advance(11);
+    client.expect_message("$SYS/broker/uptime", "10 seconds");
+    let stats = network.stats();
+    assert_eq!((stats.messages_published, stats.messages_delivered, stats.publish_sent), (0, 0, 2));
+}
+
+#[test]
 fn an_interval_of_zero_turns_it_off() {
     let network = Network::new();
     let mut client = opts("a", V5).on(&network);
