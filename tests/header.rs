@@ -78,6 +78,17 @@ fn every_exported_function_is_declared_and_documented() {
 }
 
 #[test]
+fn every_function_is_tried_with_wrong_arguments() {
+    let tests = std::fs::read_to_string(root().join("tests/c/arguments.c")).unwrap();
+    for name in CHAPTERS {
+        let source = std::fs::read_to_string(chapter(name)).unwrap();
+        for function in names(&source, "pub unsafe extern \"C\" fn ") {
+            assert!(tests.contains(&format!("{function}(")), "{function} is missing in tests/c/arguments.c");
+        }
+    }
+}
+
+#[test]
 fn every_name_in_the_header_is_midge_s_own_and_the_version_is_the_crate_s() {
     let header = generated();
     assert!(header.contains(&format!("#define MIDGE_VERSION \"{}\"", env!("CARGO_PKG_VERSION"))));
