@@ -2,6 +2,8 @@
 //!
 //! With an argument (`cargo run --example embed -- 127.0.0.1:1883`) it stays up until Enter is pressed.
 
+#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
+
 use std::time::Duration;
 
 use midge::codec::qos::QoS;

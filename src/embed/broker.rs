@@ -321,13 +321,10 @@ impl Shared {
             dispatcher.stop(by);
         }
         if let Some(runtime) = self.running.lock().take() {
-            let wing = Arc::clone(&self.wing);
-            runtime.handle().block_on(async move {
-                // What is not written by then is not written.
-                let _written = tokio::time::timeout_at(by.into(), wing.idle()).await;
-            });
-            // Joins every thread; closes listeners and connections with their tasks.
-            drop(runtime);
+            // What is not written by then is not written.
+            self.wing.wait_until_told(by);
+            // Closes listeners and connections with their tasks.
+            runtime.join();
         }
         for queue in self.queues.lock().drain(..) {
             if let Some(queue) = queue.upgrade() {

@@ -1,7 +1,9 @@
 //! One turn: a bundle of packets, handled together and flushed together.
 
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::panicking;
 
 use crate::engine::core::Engine;
 use crate::engine::local::Local;
@@ -65,6 +67,8 @@ impl Turn {
 pub struct Running<'e> {
     engine: &'e Engine,
     turn: Option<Box<Turn>>,
+    /// Whether the turn began while the thread was unwinding from a panic.
+    unwinding: bool,
 }
 
 impl Deref for Running<'_> {
@@ -85,6 +89,12 @@ impl DerefMut for Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let Some(mut turn) = self.turn.take() {
+            if panicking() && !self.unwinding {
+                // A panic in the middle of the turn: whom it has dirtied is written to all the same, but the turn is
+                // not used again. A second panic would be the host's end.
+                let _written = catch_unwind(AssertUnwindSafe(|| self.engine.end_of_turn(&mut turn)));
+                return;
+            }
             self.engine.end_of_turn(&mut turn);
             let mut kept = self.engine.turns.lock();
             if kept.len() < KEPT_TURNS {
@@ -100,7 +110,7 @@ impl Engine {
         let kept = self.turns.lock().pop();
         let mut turn = kept.unwrap_or_else(|| Box::new(Turn::new()));
         turn.now = now;
-        Running { engine: self, turn: Some(turn) }
+        Running { engine: self, turn: Some(turn), unwinding: panicking() }
     }
 
     /// Writes what the turn has put into outboxes so far, in the middle of a long turn as at its end.

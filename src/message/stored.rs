@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_foreign_slice_is_not_shared() {
         let owner = Bytes::from(vec![1, 2, 3]);
-        let other = vec![0u8; 64];
+        let other = [0u8; 64];
         let made =
             Message::sharing(&owner, &other[60..], &[], &[], QoS::AtMostOnce, false, Time::ZERO, Time::NEVER);
         assert!(made.is_none());

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use crate::engine::connection::Connection;
 use crate::net::input::{Input, Reading};
 use crate::net::link::{Ending, TcpLink};
-use crate::net::wing::{Permit, Wing};
+use crate::net::wing::{Attached, Permit, Wing};
 use crate::session::link::{Cause, Link};
 
 /// A connection that ends may take so long to take its last packet, and to close its side.
@@ -28,6 +29,8 @@ pub(super) struct ConnectionTask {
     /// Whether the socket was full when last written to.
     blocked: bool,
     end: Option<Box<End>>,
+    /// Held from the session's beginning until the last packet is written: a broker that stops waits for it.
+    attached: Option<Attached>,
     _permit: Permit,
 }
 
@@ -60,6 +63,7 @@ impl ConnectionTask {
             input: Input::default(),
             blocked: false,
             end: None,
+            attached: None,
             _permit: permit,
             wing,
         })
@@ -85,7 +89,6 @@ impl ConnectionTask {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Ok(mut guard) = ready!(self.link.io.poll_read_ready(cx)) else {
-                self.lost(Cause::ConnectionLost);
                 return Poll::Ready(());
             };
             let engine = self.wing.engine();
@@ -93,16 +96,15 @@ impl ConnectionTask {
             let stream = guard.get_inner();
             match self.input.read(stream, &mut self.connection, engine, &mut turn) {
                 Reading::Blocked => guard.clear_ready(),
-                Reading::End => {
-                    drop(turn);
-                    self.lost(Cause::ConnectionLost);
-                    return Poll::Ready(());
-                }
+                Reading::End => return Poll::Ready(()),
                 Reading::Data { drained, open } => {
                     if drained {
                         guard.clear_ready();
                     }
                     drop(turn);
+                    if self.attached.is_none() && self.connection.session().is_some() {
+                        self.attached = Some(self.wing.attach());
+                    }
                     if !open {
                         return Poll::Ready(());
                     }
@@ -136,11 +138,18 @@ impl ConnectionTask {
             }
         }
     }
+}
 
-    fn lost(&mut self, cause: Cause) {
-        let engine = self.wing.engine();
-        let mut turn = engine.turn(self.wing.now());
-        self.connection.lost(engine, &mut turn, cause);
+/// However the task ends, by itself, with the runtime or by a panic: its session learns that the connection is gone.
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
+        let cause = self.end.as_ref().map_or(Cause::ConnectionLost, |end| end.ending.cause);
+        // During a panic a second one would end the host program.
+        let _told = catch_unwind(AssertUnwindSafe(|| {
+            let engine = self.wing.engine();
+            let mut turn = engine.turn(self.wing.now());
+            self.connection.lost(engine, &mut turn, cause);
+        }));
     }
 }
 
@@ -152,9 +161,9 @@ impl Future for ConnectionTask {
         task.link.register(cx.waker());
         loop {
             if let Some(end) = &mut task.end {
-                ready!(end.poll(&task.link, cx));
-                let cause = end.ending.cause;
-                task.lost(cause);
+                ready!(end.poll_written(&task.link, cx));
+                task.attached = None;
+                ready!(end.poll_closed(&task.link, cx));
                 return Poll::Ready(());
             }
             task.look();
@@ -173,32 +182,43 @@ impl Future for ConnectionTask {
 }
 
 impl End {
-    /// Writes the last packet, then waits for the peer to close, so that what it has not yet read is not
-    /// discarded with the connection. Ready when there is nothing more to do, or at the deadline.
-    fn poll(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!(self.ending.cause, Cause::ConnectionLost | Cause::Disconnected | Cause::ConnectTimeout) {
+    /// Whether the peer is gone, or does not care.
+    fn is_plain(&self) -> bool {
+        matches!(self.ending.cause, Cause::ConnectionLost | Cause::Disconnected | Cause::ConnectTimeout)
+    }
+
+    /// Writes the last packet. Ready when it is written or cannot be, or at the deadline.
+    fn poll_written(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shut || self.is_plain() || self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if self.deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        if !self.shut {
-            if ready!(self.poll_last(link, cx)).is_err() {
-                return Poll::Ready(());
-            }
+        if ready!(self.poll_last(link, cx)).is_ok() {
             link.shut_down_writing();
             self.shut = true;
         }
+        Poll::Ready(())
+    }
+
+    /// Waits for the peer to close: closing first, while bytes of the peer are unread, would reset the connection, and
+    /// the peer might lose the last packet. Ready when the peer has closed, or at the deadline. A broker that stops
+    /// waits for no peer; it only takes what has come.
+    fn poll_closed(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.shut || self.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let waits = self.ending.cause != Cause::ServerShuttingDown;
         let mut discarded = [0u8; 4096];
         loop {
-            let Ok(mut guard) = ready!(link.io.poll_read_ready(cx)) else {
-                return Poll::Ready(());
+            let mut guard = match link.io.poll_read_ready(cx) {
+                Poll::Pending if waits => return Poll::Pending,
+                Poll::Ready(Ok(guard)) => guard,
+                Poll::Pending | Poll::Ready(Err(_)) => return Poll::Ready(()),
             };
             let mut stream = guard.get_inner();
             match stream.read(&mut discarded) {
                 Ok(0) => return Poll::Ready(()),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waits => guard.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Poll::Ready(()),
             }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
-use tokio::sync::Notify;
+use parking_lot::{Condvar, Mutex};
 
 use crate::engine::core::Engine;
 use crate::runtime::Clock;
@@ -15,26 +16,34 @@ pub struct Wing {
     clock: Clock,
     most: u32,
     open: AtomicU32,
-    /// Told whenever a connection's task has ended.
-    ended: Notify,
+    /// Connections whose clients are to be told of the end before the broker stops.
+    attached: Mutex<u32>,
+    /// Told when the last of them was.
+    idle: Condvar,
 }
 
 impl Wing {
     /// The wing of an engine; at most `most` connections at a time.
     pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>) -> Wing {
         let most = most.unwrap_or(u32::MAX);
-        Wing { engine, clock, most, open: AtomicU32::new(0), ended: Notify::new() }
+        Wing { engine, clock, most, open: AtomicU32::new(0), attached: Mutex::new(0), idle: Condvar::new() }
     }
 
-    /// Waits until no connection is open.
-    pub async fn idle(&self) {
-        loop {
-            let ended = self.ended.notified();
-            if self.open.load(Ordering::Acquire) == 0 {
+    /// Waits until every connection that had a session has written its last packet, at most until `by`. Must not
+    /// be called on a thread of the runtime.
+    pub fn wait_until_told(&self, by: Instant) {
+        let mut attached = self.attached.lock();
+        while *attached > 0 {
+            if self.idle.wait_until(&mut attached, by).timed_out() {
                 return;
             }
-            ended.await;
         }
+    }
+
+    /// Counts a connection that has a session, until the result is dropped.
+    pub(super) fn attach(self: &Arc<Self>) -> Attached {
+        *self.attached.lock() += 1;
+        Attached { wing: Arc::clone(self) }
     }
 
     /// The engine.
@@ -88,7 +97,21 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.listener.open.fetch_sub(1, Ordering::AcqRel);
         self.wing.open.fetch_sub(1, Ordering::AcqRel);
-        self.wing.ended.notify_one();
+    }
+}
+
+/// A connection that has a session and has not written its last packet.
+pub(super) struct Attached {
+    wing: Arc<Wing>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let mut attached = self.wing.attached.lock();
+        *attached -= 1;
+        if *attached == 0 {
+            self.wing.idle.notify_all();
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub fn on_own_thread() -> bool {
     OWN.get()
 }
 
-/// The runtime's worker threads. Dropping it ends and joins them.
+/// The runtime's worker threads. [`Runtime::join`] ends them.
 #[derive(Debug)]
 pub struct Runtime {
     tokio: tokio::runtime::Runtime,
@@ -51,6 +51,16 @@ impl Runtime {
     /// A handle to spawn tasks with.
     pub fn handle(&self) -> &Handle {
         self.tokio.handle()
+    }
+
+    /// Ends every task and joins every thread.
+    pub fn join(self) {
+        if Handle::try_current().is_err() {
+            return drop(self.tokio);
+        }
+        // The host calls from inside a runtime of its own, where tokio refuses to wait.
+        let joined = std::thread::scope(|scope| scope.spawn(|| drop(self.tokio)).join());
+        debug_assert!(joined.is_ok());
     }
 
     /// Starts a thread of the broker beside the runtime, with its signals blocked.

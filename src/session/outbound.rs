@@ -273,7 +273,7 @@ impl Outbound {
             if self.queue.holds_qos0() {
                 return self.enqueue(cx, publication, terms);
             }
-            if !self.has_room(cx.limits, publication.payload.len()) {
+            if !self.has_room(cx.limits) {
                 return Outcome::Dropped(DropReason::OutboxFull);
             }
             return match self.transmit(cx, publication, terms, None, false) {
@@ -284,7 +284,7 @@ impl Outbound {
         if self.quota == 0
             || !self.queue.is_empty()
             || self.inflight.unsent().is_some()
-            || !self.has_room(cx.limits, publication.payload.len())
+            || !self.has_room(cx.limits)
         {
             return self.enqueue(cx, publication, terms);
         }
@@ -299,8 +299,7 @@ impl Outbound {
         publication: &mut Publication<'_>,
         terms: &Terms<'_>,
     ) -> Outcome {
-        let room = self.has_room(cx.limits, publication.payload.len());
-        if self.link.is_none() || (room && self.queue.is_empty()) {
+        if self.link.is_none() || (self.has_room(cx.limits) && self.queue.is_empty()) {
             return self.deliver(cx, publication, terms);
         }
         self.queue.push_unbounded(pending(publication, terms));
@@ -392,7 +391,7 @@ impl Outbound {
     /// Whether messages wait that could be sent: after a flush there is room again.
     pub fn can_pump(&self, limits: &Limits) -> bool {
         let waits = !self.queue.is_empty() || self.inflight.unsent().is_some();
-        waits && self.link.is_some() && self.has_room(limits, 0)
+        waits && self.link.is_some() && self.has_room(limits)
     }
 
     /// Whether the connection takes no more until it is writable.
@@ -408,9 +407,9 @@ impl Outbound {
         waited
     }
 
-    fn has_room(&self, limits: &Limits, payload: usize) -> bool {
-        let waits = self.outbox.len();
-        waits == 0 || waits + payload <= limits.outbox_bytes
+    /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too.
+    fn has_room(&self, limits: &Limits) -> bool {
+        self.outbox.len() < limits.outbox_bytes
     }
 
     fn enqueue(
@@ -469,7 +468,7 @@ impl Outbound {
                 self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
                 continue;
             };
-            if self.quota == 0 || !self.has_room(cx.limits, pending.message.payload().len()) {
+            if self.quota == 0 || !self.has_room(cx.limits) {
                 return false;
             }
             let mut publication = Publication::of(&pending.message);
@@ -495,7 +494,7 @@ impl Outbound {
                 continue;
             }
             let needs_quota = front.qos != QoS::AtMostOnce;
-            if (needs_quota && self.quota == 0) || !self.has_room(cx.limits, front.message.payload().len()) {
+            if (needs_quota && self.quota == 0) || !self.has_room(cx.limits) {
                 return;
             }
             let Some(pending) = self.queue.pop() else {

@@ -1,0 +1,30 @@
+# The one door. `make demo` shows it, `make test` tests everything, `make help` lists the rest.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+PYTHON ?= python3
+DEMO_PORT ?= 1883
+
+.PHONY: help demo test check install bless clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: ## build, host the broker from Python on 127.0.0.1:1883 (DEMO_PORT=...), run the story's two scripts
+	@tools/demo.sh --port $(DEMO_PORT)
+
+test: ## build and run every test: Rust, C, Python, real clients
+	@tools/test.sh
+
+check: ## formatting, lints, licences and dependencies
+	@tools/check.sh
+
+install: ## header, libraries, pkg-config file and command below PREFIX (and DESTDIR)
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install.sh
+
+bless: ## write again what is generated and committed: header, Python declarations, CONFIGURATION.md
+	@tools/bless.sh
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf build bindings/python/dist

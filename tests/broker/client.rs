@@ -1,0 +1,177 @@
+//! A small blocking MQTT client on a real socket, and a broker on a free port.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use midge::codec::connect::Connect;
+use midge::codec::frame::{Framing, split};
+use midge::codec::packet::{Packet, decode};
+use midge::codec::packet_id::PacketId;
+use midge::codec::properties::Properties;
+use midge::codec::publish::Publish;
+use midge::codec::qos::QoS;
+use midge::codec::subscribe::{Subscribe, SubscriptionOptions, SubscriptionRequest};
+use midge::codec::version::Version;
+use midge::config::Config;
+use midge::embed::Broker;
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Settings with one listener on a port of the system's choice.
+pub fn config() -> Config {
+    let mut config = Config::new();
+    config.set("listener.tcp.bind", "127.0.0.1:0").unwrap();
+    config
+}
+
+/// A broker on a free port.
+pub fn broker() -> Broker {
+    Broker::start(&config()).unwrap()
+}
+
+/// The address of the broker's listener.
+pub fn address(broker: &Broker) -> SocketAddr {
+    broker.address("tcp").unwrap()
+}
+
+/// A client's connection.
+pub struct Client {
+    pub stream: TcpStream,
+    pub version: Version,
+    received: Vec<u8>,
+}
+
+/// A received message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Received {
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub qos: QoS,
+    pub retain: bool,
+    pub packet_id: Option<PacketId>,
+}
+
+impl Client {
+    /// A connection on which nothing was sent.
+    pub fn raw(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream, version: Version::V311, received: Vec::new() }
+    }
+
+    /// A client with a clean session, accepted.
+    pub fn connect(address: SocketAddr, client_id: &str, version: Version) -> Client {
+        let mut client = Client::raw(address);
+        client.version = version;
+        client.send_connect(client_id, 0);
+        client.expect("CONNACK", |packet| match packet {
+            Packet::Connack(connack) => {
+                assert!(!connack.reason.is_error(), "{connack:?}");
+                Some(())
+            }
+            _ => None,
+        });
+        client
+    }
+
+    pub fn send_connect(&mut self, client_id: &str, keep_alive: u16) {
+        let connect = Connect {
+            version: self.version,
+            clean_start: true,
+            keep_alive,
+            client_id,
+            will: None,
+            username: None,
+            password: None,
+            properties: Properties::EMPTY,
+        };
+        self.send(|_, out| connect.encode(out));
+    }
+
+    pub fn send(&mut self, encode: impl FnOnce(Version, &mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        encode(self.version, &mut bytes);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    pub fn subscribe(&mut self, filter: &str, qos: QoS) {
+        let mut filters = Vec::new();
+        SubscriptionRequest { filter, options: SubscriptionOptions::with_qos(qos) }.encode(&mut filters);
+        let id = PacketId::MIN;
+        let packet = Subscribe::from_encoded(id, Properties::EMPTY, &filters).unwrap();
+        self.send(|version, out| packet.encode(version, out));
+        self.expect("SUBACK", |packet| match packet {
+            Packet::Suback(suback) => {
+                assert!(suback.reasons.iter().all(|r| *r < 0x80));
+                Some(())
+            }
+            _ => None,
+        });
+    }
+
+    pub fn publish(&mut self, topic: &str, payload: &[u8], qos: QoS) {
+        let packet_id = (qos != QoS::AtMostOnce).then_some(PacketId::MIN);
+        let publish = Publish {
+            dup: false,
+            qos,
+            retain: false,
+            topic,
+            packet_id,
+            properties: Properties::EMPTY,
+            payload,
+        };
+        self.send(|version, out| publish.encode(version, out));
+    }
+
+    /// The next message; other packets before it are passed over.
+    pub fn message(&mut self) -> Received {
+        self.expect("PUBLISH", |packet| match packet {
+            Packet::Publish(publish) => Some(Received {
+                topic: publish.topic.to_owned(),
+                payload: publish.payload.to_vec(),
+                qos: publish.qos,
+                retain: publish.retain,
+                packet_id: publish.packet_id,
+            }),
+            _ => None,
+        })
+    }
+
+    /// The first packet that `pick` takes.
+    pub fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(&Packet<'_>) -> Option<T>) -> T {
+        loop {
+            if let Framing::Complete(frame) = split(&self.received, u32::MAX).unwrap() {
+                let len = frame.whole.len();
+                let picked = pick(&decode(frame, self.version).unwrap());
+                self.received.drain(..len);
+                if let Some(picked) = picked {
+                    return picked;
+                }
+                continue;
+            }
+            let count = self.fill().unwrap_or_else(|error| panic!("waiting for {what}: {error}"));
+            assert!(count > 0, "the broker closed the connection; waiting for {what}");
+        }
+    }
+
+    /// Everything until the broker closes the connection.
+    pub fn until_closed(&mut self) -> Vec<u8> {
+        while self.fill().unwrap_or(0) > 0 {}
+        std::mem::take(&mut self.received)
+    }
+
+    /// Whether the broker answers at all before it closes the connection.
+    pub fn until_first_byte(&mut self) -> bool {
+        self.fill().is_ok_and(|count| count > 0)
+    }
+
+    fn fill(&mut self) -> std::io::Result<usize> {
+        let mut buffer = [0; 64 * 1024];
+        let count = self.stream.read(&mut buffer)?;
+        self.received.extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
+}

@@ -1,0 +1,228 @@
+//! The host publishes and subscribes without a socket.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use midge::codec::qos::QoS;
+use midge::codec::version::Version;
+use midge::embed::{Error, Overflow, Poll, PublishOptions, QueueOptions, SubscribeOptions};
+
+use crate::client::{Client, PATIENCE, address, broker};
+
+#[test]
+fn a_host_message_reaches_clients_of_every_version_and_the_host() {
+    let broker = broker();
+    let mut own = broker.subscribe("a/#", &SubscribeOptions::default()).unwrap();
+    let mut clients: Vec<_> = [Version::V31, Version::V311, Version::V5]
+        .into_iter()
+        .map(|version| {
+            let mut client = Client::connect(address(&broker), &format!("c{version}"), version);
+            client.subscribe("a/+", QoS::AtLeastOnce);
+            client
+        })
+        .collect();
+    let reached = broker.publish("a/b", "hi", &PublishOptions::qos(QoS::AtLeastOnce)).unwrap();
+    assert_eq!(reached, 4);
+    for client in &mut clients {
+        let message = client.message();
+        assert_eq!((message.topic.as_str(), &message.payload[..]), ("a/b", &b"hi"[..]));
+        assert_eq!(message.qos, QoS::AtLeastOnce);
+    }
+    let message = own.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert_eq!((message.topic(), &message.payload()[..]), ("a/b", &b"hi"[..]));
+}
+
+#[test]
+fn properties_travel_from_host_to_host() {
+    let broker = broker();
+    let mut own = broker.subscribe("t", &SubscribeOptions::default()).unwrap();
+    let mut options = PublishOptions::default();
+    options.content_type = Some("text/plain".into());
+    options.response_topic = Some("answers".into());
+    options.correlation_data = Some(vec![1, 2, 3]);
+    options.payload_is_text = true;
+    options.message_expiry_interval = Some(60);
+    options.user_properties = vec![("k".into(), "v".into()), ("k".into(), "w".into())];
+    broker.publish("t", "x", &options).unwrap();
+    let message = own.recv_timeout(PATIENCE).unwrap().unwrap();
+    let properties = message.properties();
+    assert_eq!(properties.content_type(), Some("text/plain"));
+    assert_eq!(properties.response_topic(), Some("answers"));
+    assert_eq!(properties.correlation_data(), Some(&[1u8, 2, 3][..]));
+    assert_eq!(properties.user_properties().collect::<Vec<_>>(), [("k", "v"), ("k", "w")]);
+    assert_eq!(message.expiry_interval(), Some(60));
+}
+
+#[test]
+fn a_message_that_nobody_hears_is_counted_with_its_reason() {
+    let broker = broker();
+    assert_eq!(broker.publish("chat", "hello", &PublishOptions::default()).unwrap(), 0);
+    let stats = broker.stats();
+    assert_eq!((stats.messages_published, stats.messages_dropped_no_subscriber), (1, 1));
+}
+
+#[test]
+fn retained_messages_wait_in_the_queue_when_subscribing_returns() {
+    let broker = broker();
+    broker.publish("r/1", "a", &PublishOptions::default().retained()).unwrap();
+    broker.publish("r/2", vec![7; 20_000], &PublishOptions::default().retained()).unwrap();
+    let queue = broker.queue(&QueueOptions::default()).unwrap();
+    let _subscription = queue.subscribe("r/+", &SubscribeOptions::default(), 42).unwrap();
+    let Poll::Messages(batch) = queue.poll(10, Some(Duration::ZERO)) else {
+        panic!("nothing waits");
+    };
+    let mut seen: Vec<_> = batch.iter().map(|m| (m.topic, m.payload.len(), m.retain, m.tag)).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("r/1", 1, true, 42), ("r/2", 20_000, true, 42)]);
+}
+
+#[test]
+fn a_full_queue_drops_by_its_policy_and_counts() {
+    let broker = broker();
+    for (overflow, kept) in [(Overflow::DropNewest, ["0", "1"]), (Overflow::DropOldest, ["3", "4"])] {
+        let mut options = QueueOptions::default();
+        options.capacity = Some(2);
+        options.overflow = overflow;
+        let queue = broker.queue(&options).unwrap();
+        let _subscription = queue.subscribe("q", &SubscribeOptions::default(), 0).unwrap();
+        for number in 0..5 {
+            broker.publish("q", number.to_string(), &PublishOptions::default()).unwrap();
+        }
+        assert_eq!((queue.len(), queue.dropped()), (2, 3));
+        let mut payloads = Vec::new();
+        while let Poll::Messages(batch) = queue.poll(1, Some(Duration::ZERO)) {
+            payloads.extend(batch.iter().map(|m| String::from_utf8_lossy(m.payload).into_owned()));
+        }
+        assert_eq!(payloads, kept);
+    }
+}
+
+#[test]
+fn a_waiting_thread_is_woken_by_a_message_and_by_the_end() {
+    let broker = broker();
+    let queue = broker.queue(&QueueOptions::default()).unwrap();
+    let _subscription = queue.subscribe("#", &SubscribeOptions::default(), 0).unwrap();
+    let waiting = queue.clone();
+    let (told, hears) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        loop {
+            match waiting.poll(1, None) {
+                Poll::Messages(batch) => told.send(batch.len()).unwrap(),
+                Poll::TimedOut => panic!("waits for ever"),
+                Poll::Closed => return,
+            }
+        }
+    });
+    broker.publish("x", "", &PublishOptions::default()).unwrap();
+    assert_eq!(hears.recv_timeout(PATIENCE).unwrap(), 1);
+    broker.stop(None).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn callbacks_come_in_order_and_may_publish_subscribe_and_unsubscribe() {
+    let broker = std::sync::Arc::new(broker());
+    let (told, hears) = mpsc::channel();
+    let inner = std::sync::Arc::downgrade(&broker);
+    let nested = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let held = nested.clone();
+    let subscription = broker
+        .subscribe_with("in/#", &SubscribeOptions::default(), move |message| {
+            let broker = inner.upgrade().unwrap();
+            let number = String::from_utf8_lossy(message.payload).into_owned();
+            if number == "0" {
+                let told = told.clone();
+                let made = broker.subscribe_with("out", &SubscribeOptions::default(), move |message| {
+                    told.send(String::from_utf8_lossy(message.payload).into_owned()).unwrap();
+                });
+                *held.lock().unwrap() = Some(made.unwrap());
+            }
+            if number == "100" {
+                *held.lock().unwrap() = None;
+            }
+            broker.publish("out", &number, &PublishOptions::default()).unwrap();
+        })
+        .unwrap();
+    for number in 0..100 {
+        broker.publish("in/x", number.to_string(), &PublishOptions::default()).unwrap();
+    }
+    for number in 0..100 {
+        assert_eq!(hears.recv_timeout(PATIENCE).unwrap(), number.to_string());
+    }
+    // The nested subscription is ended from a callback; who publishes next reaches nobody.
+    broker.publish("in/x", "100", &PublishOptions::default()).unwrap();
+    drop(subscription);
+    assert!(hears.try_recv().is_err());
+    drop(nested);
+}
+
+#[test]
+fn a_callback_that_panics_is_not_called_again_and_the_broker_lives() {
+    let broker = broker();
+    let (told, hears) = mpsc::channel();
+    let _bad = broker
+        .subscribe_with("t", &SubscribeOptions::default(), move |_| {
+            told.send(()).unwrap();
+            panic!("the host's bug");
+        })
+        .unwrap();
+    let mut good = broker.subscribe("t", &SubscribeOptions::default()).unwrap();
+    broker.publish("t", "1", &PublishOptions::default()).unwrap();
+    broker.publish("t", "2", &PublishOptions::default()).unwrap();
+    hears.recv_timeout(PATIENCE).unwrap();
+    assert!(hears.recv_timeout(PATIENCE).is_err(), "called after its panic");
+    assert!(good.recv_timeout(PATIENCE).unwrap().is_some());
+    assert!(good.recv_timeout(PATIENCE).unwrap().is_some());
+}
+
+#[test]
+fn dropping_a_callback_subscription_waits_for_the_call_that_runs() {
+    let broker = broker();
+    let (entered, enters) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let finished = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = finished.clone();
+    let subscription = broker
+        .subscribe_with("t", &SubscribeOptions::default(), move |_| {
+            entered.send(()).unwrap();
+            released.recv().unwrap();
+            flag.store(true, std::sync::atomic::Ordering::SeqCst);
+        })
+        .unwrap();
+    broker.publish("t", "", &PublishOptions::default()).unwrap();
+    enters.recv_timeout(PATIENCE).unwrap();
+    let dropper = std::thread::spawn(move || drop(subscription));
+    release.send(()).unwrap();
+    dropper.join().unwrap();
+    assert!(finished.load(std::sync::atomic::Ordering::SeqCst));
+}
+
+#[test]
+fn bad_arguments_are_errors_that_name_them() {
+    let broker = broker();
+    let publish =
+        |topic: &str| broker.publish(topic, "", &PublishOptions::default()).unwrap_err().to_string();
+    assert!(publish("a/+").contains("a/+"), "{}", publish("a/+"));
+    assert!(publish("").contains("topic"), "{}", publish(""));
+    let subscribe = |filter: &str| match broker.subscribe(filter, &SubscribeOptions::default()) {
+        Ok(_) => panic!("{filter} was taken"),
+        Err(error) => error.to_string(),
+    };
+    assert!(subscribe("a/#/b").contains("a/#/b"));
+    assert!(subscribe("$share//x").contains("$share//x"));
+    let large = broker.publish("t", vec![0; 2 << 20], &PublishOptions::default()).unwrap_err();
+    assert!(large.to_string().contains("mqtt.max_packet_size"), "{large}");
+    broker.stop(None).unwrap();
+    assert!(matches!(broker.publish("t", "", &PublishOptions::default()), Err(Error::Stopped)));
+    assert!(matches!(broker.subscribe("t", &SubscribeOptions::default()), Err(Error::Stopped)));
+}
+
+#[test]
+fn a_client_is_kicked_with_0x98() {
+    let broker = broker();
+    let mut client = Client::connect(address(&broker), "guest", Version::V5);
+    assert!(broker.kick("guest").unwrap());
+    assert_eq!(client.until_closed(), [0xe0, 1, 0x98]);
+    assert!(!broker.kick("guest").unwrap());
+    assert!(!broker.kick("nobody").unwrap());
+}

@@ -1,0 +1,14 @@
+//! The broker as a host program has it: started and stopped in a living process, with real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+mod client;
+mod host;
+mod lifecycle;
+mod network;
+mod process;

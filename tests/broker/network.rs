@@ -1,0 +1,272 @@
+//! Connections as they are on a real network: slow, silent, rude, gone.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use midge::codec::packet::Packet;
+use midge::codec::qos::QoS;
+use midge::codec::subscribe::SubscriptionOptions;
+use midge::codec::version::Version;
+use midge::embed::{Broker, PublishOptions};
+use midge::engine::core::{Engine, Surroundings};
+use midge::net::{Wing, bind};
+use midge::runtime::{Clock, Runtime};
+use midge::storage::MemoryStore;
+
+use crate::client::{Client, address, broker, config};
+
+#[test]
+fn packets_arrive_byte_by_byte_and_many_in_one_segment() {
+    let broker = broker();
+    let mut client = Client::raw(address(&broker));
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a");
+    bytes.extend_from_slice(b"\x82\x06\x00\x01\x00\x01t\x00");
+    bytes.extend_from_slice(b"\x30\x04\x00\x01tx");
+    for byte in &bytes {
+        client.stream.write_all(&[*byte]).unwrap();
+    }
+    assert_eq!(client.message().payload, b"x");
+    let mut many = Vec::new();
+    for _ in 0..5000 {
+        many.extend_from_slice(b"\x30\x04\x00\x01ty");
+    }
+    client.stream.write_all(&many).unwrap();
+    for _ in 0..5000 {
+        assert_eq!(client.message().payload, b"y");
+    }
+}
+
+/// The story's publisher: PUBLISH travels before CONNACK is read.
+#[test]
+fn a_publish_right_behind_connect_is_taken() {
+    let broker = broker();
+    let mut hears = Client::connect(address(&broker), "s", Version::V311);
+    hears.subscribe("chat", QoS::AtMostOnce);
+    let mut says = Client::raw(address(&broker));
+    says.stream
+        .write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01p\x30\x0f\x00\x04chathello tao")
+        .unwrap();
+    assert_eq!(hears.message().payload, b"hello tao");
+}
+
+#[test]
+fn large_messages_pass_whole_both_ways() {
+    let broker = broker();
+    let mut client = Client::connect(address(&broker), "c", Version::V5);
+    client.subscribe("t", QoS::AtLeastOnce);
+    for len in [8_191, 8_192, 32_767, 32_768, 65_536, 100_000, 1_000_000] {
+        let payload: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
+        client.publish("t", &payload, QoS::AtLeastOnce);
+        assert!(client.message().payload == payload, "{len} bytes");
+        broker.publish("t", &payload, &PublishOptions::default()).unwrap();
+        assert!(client.message().payload == payload, "{len} bytes from the host");
+        client.send(|_, out| out.extend_from_slice(&[0xc0, 0]));
+    }
+}
+
+#[test]
+fn a_packet_that_is_announced_too_large_is_refused_before_it_comes() {
+    let broker = broker();
+    let mut client = Client::connect(address(&broker), "c", Version::V5);
+    client.stream.write_all(&[0x30, 0xff, 0xff, 0xff, 0x7f]).unwrap();
+    assert_eq!(client.until_closed(), [0xe0, 1, 0x95]);
+}
+
+#[test]
+fn a_slow_reader_gets_every_qos_1_message_in_order() {
+    let mut config = config();
+    config.set("session.max_queued_bytes", "64MiB").unwrap();
+    let broker = Broker::start(&config).unwrap();
+    let mut slow = Client::connect(address(&broker), "slow", Version::V311);
+    slow.subscribe("t", QoS::AtLeastOnce);
+    let payload = vec![b'.'; 50_000];
+    for number in 0..500u32 {
+        let mut message = number.to_be_bytes().to_vec();
+        message.extend_from_slice(&payload);
+        broker.publish("t", &message, &PublishOptions::qos(QoS::AtLeastOnce)).unwrap();
+    }
+    assert_eq!(broker.stats().messages_dropped(), 0);
+    for number in 0..500u32 {
+        let message = slow.message();
+        assert_eq!(message.payload[..4], number.to_be_bytes());
+        let id = message.packet_id.unwrap().get().to_be_bytes();
+        slow.stream.write_all(&[0x40, 2, id[0], id[1]]).unwrap();
+    }
+}
+
+#[test]
+fn a_slow_reader_loses_qos_0_messages_and_each_is_counted() {
+    let broker = broker();
+    let mut slow = Client::connect(address(&broker), "slow", Version::V311);
+    slow.subscribe("t", QoS::AtMostOnce);
+    for _ in 0..1000 {
+        broker.publish("t", vec![b'.'; 50_000], &PublishOptions::default()).unwrap();
+    }
+    let stats = broker.stats();
+    assert!(stats.messages_dropped_outbox_full > 0);
+    broker.publish("end", "", &PublishOptions::default()).unwrap();
+    for _ in 0..1000 - stats.messages_dropped_outbox_full {
+        slow.message();
+    }
+}
+
+#[test]
+fn a_peer_that_vanishes_costs_nobody_else() {
+    let broker = broker();
+    let mut stays = Client::connect(address(&broker), "stays", Version::V5);
+    stays.subscribe("t", QoS::AtMostOnce);
+    for round in 0..50 {
+        let mut goes = Client::connect(address(&broker), &format!("goes{round}"), Version::V5);
+        goes.subscribe("t", QoS::AtMostOnce);
+        goes.stream.shutdown(Shutdown::Both).unwrap();
+        drop(goes);
+        broker.publish("t", vec![1; 20_000], &PublishOptions::default()).unwrap();
+        assert_eq!(stays.message().payload.len(), 20_000);
+    }
+}
+
+#[test]
+fn garbage_costs_the_connection_that_sent_it() {
+    let broker = broker();
+    let mut good = Client::connect(address(&broker), "good", Version::V5);
+    good.subscribe("t", QoS::AtMostOnce);
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 100], &[0; 10], b"\x10\x00", b"\x30\x04\x00\x01tx"]
+    {
+        let mut bad = Client::raw(address(&broker));
+        bad.stream.write_all(garbage).unwrap();
+        bad.until_closed();
+    }
+    broker.publish("t", "alive", &PublishOptions::default()).unwrap();
+    assert_eq!(good.message().payload, b"alive");
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed_at_the_deadline() {
+    let mut config = config();
+    config.set("mqtt.connect_timeout", "100ms").unwrap();
+    let broker = Broker::start(&config).unwrap();
+    let mut silent = Client::raw(address(&broker));
+    assert!(silent.until_closed().is_empty());
+    let mut half = Client::raw(address(&broker));
+    half.stream.write_all(&[0x10]).unwrap();
+    assert!(half.until_closed().is_empty());
+    assert_eq!(broker.stats().connections_refused, 2);
+}
+
+#[test]
+fn a_silent_client_is_closed_after_one_and_a_half_times_its_keep_alive() {
+    let broker = broker();
+    let mut client = Client::raw(address(&broker));
+    client.version = Version::V5;
+    client.send_connect("c", 1);
+    client.expect("CONNACK", |packet| matches!(packet, Packet::Connack(_)).then_some(()));
+    assert_eq!(client.until_closed(), [0xe0, 1, 0x8d]);
+    assert_eq!(broker.stats().keep_alive_timeouts, 1);
+}
+
+#[test]
+fn connections_beyond_the_limits_are_turned_away() {
+    let mut config = config();
+    config.set("mqtt.max_connections", "3").unwrap();
+    config.set("listener.tcp.max_connections", "2").unwrap();
+    config.set("listener.b.bind", "127.0.0.1:0").unwrap();
+    let broker = Broker::start(&config).unwrap();
+    let other = broker.address("b").unwrap();
+    let _one = Client::connect(address(&broker), "1", Version::V5);
+    let two = Client::connect(address(&broker), "2", Version::V5);
+    assert!(Client::raw(address(&broker)).until_closed().is_empty(), "the listener's limit");
+    let _three = Client::connect(other, "3", Version::V5);
+    assert!(Client::raw(other).until_closed().is_empty(), "the broker's limit");
+    drop(two);
+    // The place is free when the broker has seen the end of the connection.
+    while broker.stats().clients_connected > 2 {
+        std::thread::yield_now();
+    }
+    loop {
+        let mut again = Client::raw(other);
+        again.version = Version::V5;
+        again.send_connect("4", 0);
+        if !again.until_first_byte() {
+            continue;
+        }
+        break;
+    }
+}
+
+#[test]
+fn the_last_packet_arrives_although_the_client_is_still_sending() {
+    let broker = broker();
+    for _ in 0..50 {
+        let mut client = Client::connect(address(&broker), "c", Version::V5);
+        let mut bytes = vec![0xc0, 0, 0xf0, 0, 0x00, 0x00];
+        bytes.resize(30_000, 0);
+        client.stream.write_all(&bytes).unwrap();
+        let answer = client.until_closed();
+        assert_eq!(answer[..2], [0xd0, 0]);
+        assert_eq!(answer[2..], [0xe0, 1, 0x82], "{answer:?}");
+    }
+}
+
+#[test]
+fn a_taken_over_client_is_told_0x8e() {
+    let broker = broker();
+    let mut old = Client::connect(address(&broker), "same", Version::V5);
+    let _new = Client::connect(address(&broker), "same", Version::V5);
+    assert_eq!(old.until_closed(), [0xe0, 1, 0x8e]);
+    assert_eq!(broker.stats().takeovers, 1);
+}
+
+/// A panic costs the connection in whose turn it happens: its session learns of the end, the broker goes on.
+#[test]
+fn a_panic_costs_one_connection() {
+    struct Alarmless;
+    impl midge::engine::timers::Alarm for Alarmless {
+        fn set(&self, _at: midge::time::Time) {}
+    }
+    struct Bug;
+    impl midge::engine::local::Sink for Bug {
+        fn push(&self, _message: &midge::engine::local::LocalMessage<'_>) -> bool {
+            panic!("planted")
+        }
+        fn wake(&self) {}
+    }
+    let clock = Clock::start();
+    let surroundings =
+        Surroundings { store: Arc::new(MemoryStore), alarm: Arc::new(Alarmless), seed: 1, started_unix: 0 };
+    let engine = Arc::new(Engine::new(config().settings(), surroundings));
+    let wing = Arc::new(Wing::new(engine.clone(), clock, None));
+    let runtime = Runtime::start(1).unwrap();
+    let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+    let address = bound.address();
+    {
+        let _inside = runtime.handle().enter();
+        runtime.handle().spawn(bound.accept(wing.clone()).unwrap());
+    }
+    let options = SubscriptionOptions::default();
+    engine.subscribe_local(&mut engine.turn(clock.now()), "bug", options, 0, Arc::new(Bug)).unwrap();
+    let mut good = Client::connect(address, "good", Version::V5);
+    good.subscribe("#", QoS::AtMostOnce);
+    let mut unlucky = Client::connect(address, "unlucky", Version::V5);
+    unlucky.publish("bug", b"", QoS::AtMostOnce);
+    assert!(unlucky.until_closed().is_empty());
+    let mut other = Client::connect(address, "other", Version::V5);
+    other.publish("fine", b"x", QoS::AtMostOnce);
+    loop {
+        // The first may have been delivered before the panic.
+        if good.message().topic == "fine" {
+            break;
+        }
+    }
+    while engine.snapshot().clients_connected > 2 {
+        std::thread::yield_now();
+    }
+    drop((good, other));
+    while engine.snapshot().clients_connected > 0 {
+        std::thread::yield_now();
+    }
+    runtime.join();
+    assert_eq!(engine.snapshot().clients_connected, 0);
+}

@@ -1,0 +1,200 @@
+//! The floor plan of docs/design.md, enforced: a folder imports only from lower floors, and the floors below the
+//! runtime name nothing that does I/O, tells the time or draws a random number.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every folder of `src` and its floor. Folders of one floor do not import each other.
+const FLOORS: [(&str, u8); 12] = [
+    ("codec", 1),
+    ("config", 1),
+    ("stats", 1),
+    ("time", 1),
+    ("message", 2),
+    ("session", 3),
+    ("topics", 3),
+    ("storage", 3),
+    ("engine", 4),
+    ("runtime", 5),
+    ("net", 6),
+    ("embed", 7),
+];
+/// The thin roof: it may import everything, and nobody imports it.
+const ROOF: &str = "ffi";
+
+/// What floors 1 to 4 must not name, and why.
+const FOREIGN: [(&str, &str); 12] = [
+    ("tokio", "the runtime begins on floor 5"),
+    ("socket2", "sockets begin on floor 6"),
+    ("TcpStream", "sockets begin on floor 6"),
+    ("TcpListener", "sockets begin on floor 6"),
+    ("UdpSocket", "sockets begin on floor 6"),
+    ("thread::spawn", "threads begin on floor 5"),
+    ("thread::sleep", "threads begin on floor 5"),
+    ("thread::Builder", "threads begin on floor 5"),
+    ("Instant", "time is an argument"),
+    ("SystemTime", "time is an argument"),
+    ("RandomState", "randomness is an argument"),
+    ("libc::", "the system begins on floor 5"),
+];
+
+fn floor(folder: &str) -> Option<u8> {
+    FLOORS.iter().find(|(name, _)| *name == folder).map(|(_, floor)| *floor)
+}
+
+/// Rust files below `folder`, tests of their own left out.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The code of a file: without comments, and without the module of tests at its end.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The folders that code names as `crate::folder`, also in `use crate::{a, b::c}`.
+fn imported(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for part in code.split("crate::").skip(1) {
+        match part.strip_prefix('{') {
+            Some(list) => {
+                let list = list.split("};").next().unwrap_or_default();
+                let mut depth = 0;
+                let mut start = true;
+                let mut name = String::new();
+                for letter in list.chars() {
+                    match letter {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => {
+                            found.push(std::mem::take(&mut name));
+                            start = true;
+                        }
+                        letter if depth == 0 && start && (letter.is_alphanumeric() || letter == '_') => {
+                            name.push(letter);
+                        }
+                        ':' => start = false,
+                        _ => {}
+                    }
+                }
+                found.push(name);
+            }
+            None => found.push(part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()),
+        }
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+/// What is wrong with a file in `folder`.
+fn faults(folder: &str, text: &str) -> Vec<String> {
+    let own = floor(folder);
+    let code = code(text);
+    let mut faults = Vec::new();
+    for name in imported(&code) {
+        if name == ROOF && folder != ROOF {
+            faults.push(format!("imports {ROOF}, the roof"));
+        }
+        let (Some(own), Some(other)) = (own, floor(&name)) else {
+            continue;
+        };
+        if name != folder && other >= own {
+            faults.push(format!("floor {own} imports {name}, floor {other}"));
+        }
+    }
+    if own.is_some_and(|floor| floor <= 4) {
+        for (word, why) in FOREIGN {
+            if code.contains(word) {
+                faults.push(format!("names {word}: {why}"));
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_folder_imports_only_lower_floors() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for entry in fs::read_dir(&src).unwrap() {
+        let path = entry.unwrap().path();
+        let folder = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if !path.is_dir() || folder == "bin" {
+            continue;
+        }
+        assert!(
+            floor(&folder).is_some() || folder == ROOF,
+            "src/{folder} has no floor: add it to the plan in docs/design.md and to this test"
+        );
+        for file in files(&path) {
+            seen += 1;
+            for fault in faults(&folder, &fs::read_to_string(&file).unwrap()) {
+                wrong.push(format!("{}: {fault}", file.strip_prefix(&src).unwrap().display()));
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} files were looked at");
+    assert!(wrong.is_empty(), "the floor plan is broken:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_begin_by_saying_what_they_are() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let silent: Vec<_> = files(&src)
+        .into_iter()
+        .filter(|file| !fs::read_to_string(file).unwrap().starts_with("//!"))
+        .collect();
+    assert!(silent.is_empty(), "without a first line that begins with //!: {silent:?}");
+}
+
+#[test]
+fn unsafe_code_is_in_ffi_and_on_the_short_list() {
+    const LIST: [&str; 4] =
+        ["runtime/signals.rs", "runtime/readiness.rs", "runtime/fork.rs", "bin/midge/signals.rs"];
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in files(&src) {
+        let name = file.strip_prefix(&src).unwrap().display().to_string();
+        let text = code(&fs::read_to_string(&file).unwrap());
+        let has = text.contains("unsafe {") || text.contains("unsafe fn") || text.contains("unsafe extern");
+        let may = name.starts_with("ffi/") || LIST.contains(&name.as_str());
+        assert!(!has || may, "{name} has unsafe code and is not on the list");
+    }
+}
+
+#[test]
+fn an_upward_import_is_found_in_every_spelling() {
+    let broken = [
+        "use crate::engine::core::Engine;",
+        "use crate::{time::Time, engine::{core::Engine, turn::Turn}};",
+        "fn f() { crate::net::bind(); }",
+        "pub(in crate::embed) fn f() {}",
+    ];
+    for text in broken {
+        assert_eq!(faults("session", text).len(), 1, "{text}");
+    }
+    assert_eq!(faults("session", "use crate::topics::Router;").len(), 1, "the same floor");
+    assert_eq!(faults("engine", "use std::time::Instant;").len(), 1);
+    assert_eq!(faults("net", "use crate::ffi::status;").len(), 1);
+    let sound = ["use crate::codec::qos::QoS;", "// crate::engine", "use crate::session::link::Link;"];
+    for text in sound {
+        assert!(faults("session", text).is_empty(), "{text}");
+    }
+}

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Formatting, lints, licences and dependencies: `make check`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+echo "== formatting"
+cargo fmt --check
+
+echo "== lints"
+cargo clippy --quiet --all-targets -- -D warnings
+cargo clippy --quiet --no-default-features --lib -- -D warnings
+
+echo "== documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --lib
+
+echo "== dependencies"
+if ! cargo deny --version >/dev/null 2>&1; then
+    echo "installing cargo-deny, which takes some minutes"
+    cargo install --quiet --locked cargo-deny
+fi
+cargo deny --log-level error check bans licenses sources
+
+echo "check: all green"

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# `make demo`: a virtual environment with Midge and paho-mqtt, then demo/demo.py in it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The newest paho-mqtt unless another is asked for: PAHO=paho-mqtt==1.6.1 make demo
+paho=${PAHO:-paho-mqtt}
+venv=build/demo-venv
+mkdir -p build
+
+log=build/demo-install.log
+{
+    "${PYTHON:-python3}" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$paho" ./bindings/python
+} >"$log" 2>&1 || {
+    tail -n 20 "$log" >&2
+    echo "the demo could not be installed; $log says why" >&2
+    exit 1
+}
+exec "$venv/bin/python" demo/demo.py "$@"

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Every test of the project: `make test`. Prints a table of counts by kind, and ends with status 1 if any failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p build/logs
+
+# Installs Debian packages whose command is missing, when that is allowed.
+need() {
+    command -v "$1" >/dev/null 2>&1 && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "installing $2"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2"; } \
+            >build/logs/apt.log 2>&1 && return
+    fi
+    echo "$1 is missing: install the package $2" >&2
+    exit 1
+}
+need valgrind valgrind
+need mosquitto_sub mosquitto-clients
+
+table=""
+failed=0
+
+# Runs one kind of tests; counts what its closing lines say.
+run() {
+    local name=$1 log="build/logs/$1.log" status passed bad
+    shift
+    echo "== $name: $*"
+    "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. ok|ok .*|running [0-9]+ tests?|)$' | tail -n 60
+    status=${PIPESTATUS[0]}
+    read -r passed bad < <(count "$log")
+    [ "$status" = 0 ] && [ "$passed" -gt 0 ] || { failed=1; bad="$bad (status $status)"; }
+    table+=$(printf '%-10s %6s passed  %s failed' "$name" "$passed" "$bad")$'\n'
+}
+
+# Adds up "N passed" and "N failed" of cargo test, pytest and plain closing lines.
+count() {
+    grep -E '^(test result:|=+ .*(passed|failed)|[0-9]+ passed, [0-9]+ failed)' "$1" |
+        awk '{ for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^failed/) f += $(i-1) } }
+             END { print p + 0, f + 0 }'
+}
+
+run rust cargo test --quiet
+run minimal cargo test --quiet --no-default-features --lib
+run c tests/c/run.sh
+run python bindings/python/tests/run.sh
+run clients tests/clients/run.sh
+
+echo
+printf '%s' "$table"
+printf '%s' "$table" | awk '{ p += $2; f += $4 } END { printf "%d passed, %d failed\n", p, f }'
+exit $failed
