@@ -1,4 +1,5 @@
 //! include/midge.h is what cbindgen writes from src/ffi. `MIDGE_BLESS=1 cargo test --test header` rewrites it.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::path::{Path, PathBuf};
 
