@@ -1,4 +1,5 @@
 //! include/midge.h is what cbindgen writes from src/ffi. `MIDGE_BLESS=1 cargo test --test header` rewrites it.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::path::{Path, PathBuf};
 
@@ -75,6 +76,17 @@ fn every_exported_function_is_declared_and_documented() {
     assert!(functions > 60);
     let elsewhere = ["arguments", "guard", "mod"].map(|name| std::fs::read_to_string(chapter(name)).unwrap());
     assert!(elsewhere.iter().all(|source| !source.contains("no_mangle")));
+}
+
+#[test]
+fn every_function_is_tried_with_wrong_arguments() {
+    let tests = std::fs::read_to_string(root().join("tests/c/arguments.c")).unwrap();
+    for name in CHAPTERS {
+        let source = std::fs::read_to_string(chapter(name)).unwrap();
+        for function in names(&source, "pub unsafe extern \"C\" fn ") {
+            assert!(tests.contains(&format!("{function}(")), "{function} is missing in tests/c/arguments.c");
+        }
+    }
 }
 
 #[test]

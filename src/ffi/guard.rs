@@ -138,3 +138,70 @@ pub(super) fn end<H: Concerned>(handle: Option<&H>) {
 }
 
 pub(super) use guard;
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::{null, null_mut};
+
+    use crate::ffi::broker::{
+        live, midge_broker, midge_broker_free, midge_broker_wait, midge_start, midge_stop,
+    };
+    use crate::ffi::config::{midge_config_free, midge_config_new, midge_config_set};
+    use crate::ffi::error::{midge_error, midge_error_code, midge_error_free};
+    use crate::ffi::publish::midge_publish;
+    use crate::ffi::queue::{midge_queue, midge_queue_free, midge_queue_new, midge_queue_poll};
+    use crate::ffi::status::{
+        MIDGE_STATUS_CLOSED, MIDGE_STATUS_OK, MIDGE_STATUS_PANIC, MIDGE_STATUS_STATE, midge_status,
+    };
+
+    fn start() -> *mut midge_broker {
+        let (mut config, mut broker) = (null_mut(), null_mut());
+        // SAFETY: as C would call it: live places for outputs, NUL-ended texts, handles that are freed once.
+        unsafe {
+            assert_eq!(midge_config_new(&mut config), MIDGE_STATUS_OK);
+            let (key, value) = (c"listener.tcp.bind".as_ptr(), c"127.0.0.1:0".as_ptr());
+            assert_eq!(midge_config_set(config, key, value, null_mut()), MIDGE_STATUS_OK);
+            assert_eq!(midge_start(config, &mut broker, null_mut()), MIDGE_STATUS_OK);
+            midge_config_free(config);
+        }
+        broker
+    }
+
+    fn panics(broker: *mut midge_broker, error: *mut *mut midge_error) -> midge_status {
+        guard!({
+            live(broker)?;
+            panic!("a defect, for the test")
+        }, concerns broker, tells error)
+    }
+
+    #[test]
+    fn a_panic_is_a_status_and_the_broker_is_stopped_and_never_continued() {
+        let (broker, other) = (start(), start());
+        let mut queue: *mut midge_queue = null_mut();
+        let mut error = null_mut();
+        // SAFETY: as C would call it; each handle is freed once.
+        unsafe {
+            assert_eq!(midge_queue_new(broker, null(), &mut queue), MIDGE_STATUS_OK);
+            assert_eq!(panics(broker, &mut error), MIDGE_STATUS_PANIC);
+            assert_eq!(midge_error_code(error), MIDGE_STATUS_PANIC);
+            midge_error_free(error);
+            let publish = |broker| midge_publish(broker, c"a".as_ptr(), null(), 0, null());
+            assert_eq!(publish(broker), MIDGE_STATUS_STATE);
+            assert_eq!(midge_broker_wait(broker, -1), MIDGE_STATUS_OK);
+            // The stop in the background closes the queue.
+            assert_eq!(midge_queue_poll(queue, 1, -1, &mut null_mut()), MIDGE_STATUS_CLOSED);
+            assert_eq!(midge_stop(broker, 0), MIDGE_STATUS_OK);
+            assert_eq!(publish(other), MIDGE_STATUS_OK);
+            midge_broker_free(broker);
+            midge_queue_free(queue);
+            midge_broker_free(other);
+        }
+    }
+
+    #[test]
+    fn a_panic_without_a_status_is_the_value_for_it() {
+        let some: *mut midge_broker = null_mut();
+        assert_eq!(guard!({ some.as_ref().map_or_else(|| panic!("for the test"), |_| 1) }, else 7), 7);
+        assert_eq!(panics(null_mut(), null_mut()), super::MIDGE_STATUS_INVALID_ARGUMENT);
+    }
+}

@@ -139,6 +139,10 @@ impl ConnectionTask {
             drop(turn);
             self.blocked =
                 self.connection.session().is_some_and(|session| session.outbound.lock().is_blocked());
+            if self.blocked && guard.ready().is_write_closed() {
+                // A broken connection stays ready for ever; reading brings its end.
+                return;
+            }
             if self.blocked {
                 guard.clear_ready();
             }

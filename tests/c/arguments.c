@@ -1,0 +1,241 @@
+/* Every function with NULL and with numbers out of range: an answer, never a crash, and no output. A test of
+ * tests/header.rs checks that no function of the header is missing here. */
+#include "check.h"
+
+#define INVALID(call) CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, call)
+
+static void ignore(const midge_message *message, void *user_data)
+{
+    (void)message;
+    (void)user_data;
+}
+
+static void texts_of_any_number(void)
+{
+    int32_t status;
+    CHECK(midge_version()[0] != '\0');
+    for (status = -20; status < 20; status++)
+        CHECK(midge_status_name(status)[0] != '\0' && midge_status_help(status)[0] != '\0');
+    CHECK(strcmp(midge_status_name(INT32_MIN), "UNKNOWN") == 0);
+    CHECK(strcmp(midge_status_name(MIDGE_STATUS_ADDRESS_IN_USE), "ADDRESS_IN_USE") == 0);
+    CHECK(midge_error_message(NULL) == NULL);
+    INVALID(midge_error_code(NULL));
+    midge_error_free(NULL);
+    midge_string_free(NULL);
+}
+
+static void configurations(void)
+{
+    midge_config *config = NULL, *copy = NULL;
+    midge_setting_view view = MIDGE_SETTING_VIEW_INIT;
+    midge_error *error = NULL;
+    char *text = NULL;
+    INVALID(midge_config_new(NULL));
+    MUST(midge_config_new(&config) == MIDGE_STATUS_OK);
+    INVALID(midge_config_clone(NULL, &copy));
+    INVALID(midge_config_clone(config, NULL));
+    INVALID(midge_config_set(NULL, "a", "b", NULL));
+    INVALID(midge_config_set(config, NULL, "b", &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "key: is NULL"));
+    INVALID(midge_config_set(config, "a", NULL, NULL));
+    INVALID(midge_config_load_file(NULL, "a", NULL));
+    INVALID(midge_config_load_file(config, NULL, NULL));
+    INVALID(midge_config_load_text(NULL, "", "", NULL));
+    INVALID(midge_config_load_text(config, NULL, "", NULL));
+    INVALID(midge_config_load_text(config, "", NULL, NULL));
+    INVALID(midge_config_get(NULL, "a", &text, NULL));
+    INVALID(midge_config_get(config, NULL, &text, NULL));
+    INVALID(midge_config_get(config, "mqtt.max_qos", NULL, NULL));
+    CHECK(midge_config_key_count(NULL) == 0 && midge_config_key_at(NULL, 0) == NULL);
+    CHECK(midge_setting_count() > 0);
+    INVALID(midge_setting_at(0, NULL));
+    INVALID(midge_setting_at((size_t)-1, &view));
+    view.struct_size = 0;
+    INVALID(midge_setting_at(0, &view));
+    CHECK(copy == NULL && text == NULL && view.key.data == NULL);
+    midge_config_free(config);
+    midge_config_free(NULL);
+}
+
+static void brokers(void)
+{
+    midge_broker *broker = start();
+    midge_listener_view listener = MIDGE_LISTENER_VIEW_INIT;
+    midge_stats stats = MIDGE_STATS_INIT;
+    midge_stat_view stat = MIDGE_STAT_VIEW_INIT;
+    midge_error *error = NULL;
+    INVALID(midge_start(NULL, NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "out: is NULL"));
+    INVALID(midge_stop(NULL, 0));
+    INVALID(midge_broker_request_stop(NULL));
+    INVALID(midge_broker_wait(NULL, 0));
+    CHECK(midge_broker_address(NULL, NULL) == NULL && midge_broker_address(broker, "\xff") == NULL);
+    CHECK(midge_broker_listener_count(NULL) == 0);
+    INVALID(midge_broker_listener_at(NULL, 0, &listener));
+    INVALID(midge_broker_listener_at(broker, 1, &listener));
+    INVALID(midge_broker_listener_at(broker, 0, NULL));
+    INVALID(midge_broker_kick(NULL, "a"));
+    INVALID(midge_broker_kick(broker, NULL));
+    INVALID(midge_broker_kick(broker, "\xff"));
+    INVALID(midge_broker_stats(NULL, &stats));
+    INVALID(midge_broker_stats(broker, NULL));
+    stats.struct_size = 3;
+    INVALID(midge_broker_stats(broker, &stats));
+    INVALID(midge_stat_at(&stats, 0, &stat));
+    INVALID(midge_stat_at(NULL, 0, NULL));
+    INVALID(midge_stat_at(NULL, midge_stat_count(), &stat));
+    CHECK(listener.name.data == NULL && stat.name.data == NULL && stats.started_unix == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, INT32_MAX));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, INT32_MIN));
+    midge_broker_free(broker);
+    midge_broker_free(NULL);
+}
+
+static void lists(void)
+{
+    midge_broker *broker = start();
+    midge_clients *clients = NULL;
+    midge_subscriptions *subscriptions = NULL;
+    midge_client_view client = MIDGE_CLIENT_VIEW_INIT;
+    midge_subscription_view subscription = MIDGE_SUBSCRIPTION_VIEW_INIT;
+    INVALID(midge_broker_clients(NULL, &clients));
+    INVALID(midge_broker_clients(broker, NULL));
+    INVALID(midge_broker_subscriptions(NULL, &subscriptions));
+    INVALID(midge_broker_subscriptions(broker, NULL));
+    CHECK(clients == NULL && subscriptions == NULL);
+    CHECK(midge_clients_count(NULL) == 0 && midge_subscriptions_count(NULL) == 0);
+    INVALID(midge_clients_at(NULL, 0, &client));
+    INVALID(midge_subscriptions_at(NULL, 0, &subscription));
+    MUST(midge_broker_clients(broker, &clients) == MIDGE_STATUS_OK);
+    MUST(midge_broker_subscriptions(broker, &subscriptions) == MIDGE_STATUS_OK);
+    INVALID(midge_clients_at(clients, 0, &client));
+    INVALID(midge_subscriptions_at(subscriptions, 0, &subscription));
+    midge_clients_free(clients);
+    midge_clients_free(NULL);
+    midge_subscriptions_free(subscriptions);
+    midge_subscriptions_free(NULL);
+    midge_broker_free(broker);
+}
+
+static void publishing(void)
+{
+    midge_broker *broker = start();
+    INVALID(midge_publish(NULL, "a", "b", 1, NULL));
+    INVALID(midge_publish(broker, NULL, "b", 1, NULL));
+    INVALID(midge_publish(broker, "a", NULL, 1, NULL));
+    INVALID(midge_publish_message(broker, NULL, 0));
+    INVALID(midge_publish_message(NULL, NULL, 0));
+    midge_broker_free(broker);
+}
+
+static void subscribing(void)
+{
+    midge_broker *broker = start();
+    midge_subscription *subscription = NULL;
+    midge_subscribe_options options;
+    const midge_subscribe_options fresh = MIDGE_SUBSCRIBE_OPTIONS_INIT;
+#define REFUSED()                                                                              \
+    do {                                                                                       \
+        INVALID(midge_subscribe(broker, "a", &options, ignore, NULL, NULL, &subscription, NULL)); \
+        options = fresh;                                                                       \
+    } while (0)
+    options = fresh;
+    INVALID(midge_subscribe(NULL, "a", NULL, ignore, NULL, NULL, &subscription, NULL));
+    INVALID(midge_subscribe(broker, NULL, NULL, ignore, NULL, NULL, &subscription, NULL));
+    INVALID(midge_subscribe(broker, "a", NULL, NULL, NULL, NULL, &subscription, NULL));
+    INVALID(midge_subscribe(broker, "a", NULL, ignore, NULL, NULL, NULL, NULL));
+    options.qos = 3;
+    REFUSED();
+    options.qos = INT32_MIN;
+    REFUSED();
+    options.no_local = 2;
+    REFUSED();
+    options.retain_as_published = -1;
+    REFUSED();
+    options.retain_handling = 3;
+    REFUSED();
+    options.identifier = -1;
+    REFUSED();
+    options.identifier = 268435456;
+    REFUSED();
+    options.identifier = INT64_MAX;
+    REFUSED();
+    options.struct_size = 12;
+    REFUSED();
+    options.no_local = 1;
+    INVALID(midge_subscribe(broker, "$share/group/a", &options, ignore, NULL, NULL, &subscription, NULL));
+    CHECK(subscription == NULL);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "nobody subscribed"));
+    midge_subscription_free(NULL);
+    midge_broker_free(broker);
+}
+
+static void queues(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = NULL, *none = NULL;
+    midge_subscription *subscription = NULL;
+    midge_batch *batch = NULL;
+    midge_queue_options options = MIDGE_QUEUE_OPTIONS_INIT;
+    size_t stride = 9, count = 9;
+    INVALID(midge_queue_new(NULL, NULL, &none));
+    INVALID(midge_queue_new(broker, NULL, NULL));
+    options.overflow = 2;
+    INVALID(midge_queue_new(broker, &options, &none));
+    options.overflow = -1;
+    INVALID(midge_queue_new(broker, &options, &none));
+    options.overflow = 0;
+    options.reserved = 1;
+    INVALID(midge_queue_new(broker, &options, &none));
+    options.reserved = 0;
+    options.capacity = (size_t)-1;
+    options.max_bytes = (size_t)-1;
+    MUST(midge_queue_new(broker, &options, &queue) == MIDGE_STATUS_OK);
+    INVALID(midge_queue_subscribe(NULL, "a", NULL, 0, &subscription, NULL));
+    INVALID(midge_queue_subscribe(queue, NULL, NULL, 0, &subscription, NULL));
+    INVALID(midge_queue_subscribe(queue, "a", NULL, 0, NULL, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_queue_subscribe(queue, "a+", NULL, 0, &subscription, NULL));
+    INVALID(midge_queue_poll(NULL, 1, 0, &batch));
+    INVALID(midge_queue_poll(queue, 0, 0, &batch));
+    INVALID(midge_queue_poll(queue, 1, 0, NULL));
+    INVALID(midge_queue_close(NULL));
+    CHECK(midge_queue_len(NULL) == 0 && midge_queue_dropped(NULL) == 0);
+    CHECK(none == NULL && subscription == NULL && batch == NULL);
+    CHECK(midge_batch_count(NULL) == 0 && midge_batch_at(NULL, 0) == NULL);
+    CHECK(midge_batch_views(NULL, &stride, &count) == NULL && count == 0 && stride == sizeof(midge_message_view));
+    midge_batch_free(NULL);
+    midge_queue_free(queue);
+    midge_queue_free(NULL);
+    midge_broker_free(broker);
+}
+
+static void messages(void)
+{
+    midge_message *clone = NULL;
+    midge_bytes name = MIDGE_BYTES_INIT, value = MIDGE_BYTES_INIT;
+    CHECK(midge_message_topic(NULL).data == NULL && midge_message_payload(NULL).data == NULL);
+    CHECK(midge_message_qos(NULL) == -1 && midge_message_retained(NULL) == -1);
+    CHECK(midge_message_tag(NULL) == 0 && midge_message_expiry_interval(NULL) == -1);
+    CHECK(midge_message_payload_is_text(NULL) == -1 && midge_message_content_type(NULL).data == NULL);
+    CHECK(midge_message_response_topic(NULL).data == NULL && midge_message_correlation_data(NULL).data == NULL);
+    CHECK(midge_message_user_property_count(NULL) == 0);
+    INVALID(midge_message_user_property_at(NULL, 0, &name, &value));
+    CHECK(midge_message_subscription_identifier_count(NULL) == 0);
+    CHECK(midge_message_subscription_identifier_at(NULL, 0) == 0);
+    INVALID(midge_message_clone(NULL, &clone));
+    CHECK(clone == NULL && name.data == NULL && value.data == NULL);
+    midge_message_free(NULL);
+}
+
+int main(void)
+{
+    RUN(texts_of_any_number);
+    RUN(configurations);
+    RUN(brokers);
+    RUN(lists);
+    RUN(publishing);
+    RUN(subscribing);
+    RUN(queues);
+    RUN(messages);
+    FINISH();
+}

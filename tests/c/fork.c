@@ -1,0 +1,115 @@
+/* In a forked child every call says FORKED and every free does nothing; the parent goes on. */
+#include "check.h"
+
+#include <sys/wait.h>
+
+/* Static, so that what the child cannot free stays reachable. */
+static midge_broker *broker;
+static midge_queue *queue;
+static midge_subscription *of_queue, *of_callback;
+static midge_batch *batch;
+static midge_config *config;
+static event called = EVENT_INIT;
+static int freed_count;
+
+static void callback(const midge_message *message, void *user_data)
+{
+    (void)message;
+    (void)user_data;
+    event_add(&called);
+}
+
+static void freed(void *user_data)
+{
+    (void)user_data;
+    freed_count++;
+}
+
+static void in_the_child(void)
+{
+    midge_listener_view listener = MIDGE_LISTENER_VIEW_INIT;
+    midge_stats stats = MIDGE_STATS_INIT;
+    midge_clients *clients = NULL;
+    midge_subscriptions *subscriptions = NULL;
+    midge_subscription *more = NULL;
+    midge_batch *another = NULL;
+    midge_queue *new_queue = NULL;
+    midge_error *error = NULL;
+    midge_broker *own = NULL;
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_stop(broker, 0));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_request_stop(broker));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_wait(broker, -1));
+    CHECK(midge_broker_address(broker, NULL) == NULL && midge_broker_listener_count(broker) == 0);
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_listener_at(broker, 0, &listener));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_kick(broker, "client"));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_stats(broker, &stats));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_clients(broker, &clients));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_subscriptions(broker, &subscriptions));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, publish_text(broker, "a", "from the child"));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_message(broker, midge_batch_at(batch, 0), 0));
+    CHECK_STATUS(MIDGE_STATUS_FORKED,
+                 midge_subscribe(broker, "a", NULL, callback, NULL, freed, &more, &error));
+    CHECK(error_is(error, MIDGE_STATUS_FORKED, "forked") && freed_count == 1);
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_new(broker, NULL, &new_queue));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_subscribe(queue, "a", NULL, 0, &more, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_poll(queue, 1, -1, &another));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_close(queue));
+    CHECK(midge_queue_len(queue) == 0 && midge_queue_dropped(queue) == 0);
+    midge_subscription_free(of_callback);
+    midge_subscription_free(of_queue);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+    CHECK(freed_count == 1);
+    /* Memory is memory. */
+    CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 0)), "before"));
+    midge_batch_free(batch);
+    /* A child may have brokers of its own. */
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_start(config, &own, NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(own, "a", "in the child"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(own, 0));
+    midge_broker_free(own);
+    midge_config_free(config);
+}
+
+static void a_child_is_told_and_the_parent_goes_on(void)
+{
+    int status = 0;
+    pid_t child;
+    config = config_on_free_port();
+    MUST(midge_start(config, &broker, NULL) == MIDGE_STATUS_OK);
+    MUST(midge_queue_new(broker, NULL, &queue) == MIDGE_STATUS_OK);
+    MUST(midge_queue_subscribe(queue, "a", NULL, 0, &of_queue, NULL) == MIDGE_STATUS_OK);
+    MUST(midge_subscribe(broker, "a", NULL, callback, NULL, freed, &of_callback, NULL) == MIDGE_STATUS_OK);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "before"));
+    MUST(midge_queue_poll(queue, 1, -1, &batch) == MIDGE_STATUS_OK);
+    CHECK(event_wait(&called, 1));
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        in_the_child();
+        fflush(stdout);
+        _exit(check_failures == 0 ? 0 : 1);
+    }
+    MUST(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    midge_batch_free(batch);
+    /* The child has neither stopped the parent's broker nor asked for it, nor ended its subscriptions. */
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_broker_wait(broker, 0));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "after"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 1, -1, &batch));
+    CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 0)), "after"));
+    CHECK(event_wait(&called, 2));
+    midge_batch_free(batch);
+    midge_subscription_free(of_callback);
+    midge_subscription_free(of_queue);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+    midge_config_free(config);
+    CHECK(freed_count == 1);
+}
+
+int main(void)
+{
+    RUN(a_child_is_told_and_the_parent_goes_on);
+    FINISH();
+}

@@ -1,0 +1,289 @@
+/* What a message carries: properties, retained, expiry, identifiers; clones; forwarding. */
+#include "check.h"
+
+static midge_batch *take(midge_queue *queue)
+{
+    midge_batch *batch = NULL;
+    MUST(midge_queue_poll(queue, 1, PATIENCE * 1000, &batch) == MIDGE_STATUS_OK);
+    return batch;
+}
+
+static midge_subscription *subscribe(midge_queue *queue, const char *filter, const midge_subscribe_options *options)
+{
+    midge_subscription *subscription = NULL;
+    MUST(midge_queue_subscribe(queue, filter, options, 0, &subscription, NULL) == MIDGE_STATUS_OK);
+    return subscription;
+}
+
+static void check_rich(const midge_message *message)
+{
+    midge_bytes name = MIDGE_BYTES_INIT, value = MIDGE_BYTES_INIT;
+    CHECK(bytes_are(midge_message_topic(message), "caf\xc3\xa9/temp"));
+    CHECK(bytes_are(midge_message_payload(message), "21.5"));
+    CHECK(midge_message_qos(message) == 1);
+    CHECK(midge_message_payload_is_text(message) == 1);
+    CHECK(midge_message_expiry_interval(message) == 3600);
+    CHECK(bytes_are(midge_message_content_type(message), "text/plain"));
+    CHECK(bytes_are(midge_message_response_topic(message), "answers/here"));
+    CHECK(midge_message_correlation_data(message).len == 3);
+    CHECK(memcmp(midge_message_correlation_data(message).data, "\0\1\2", 3) == 0);
+    CHECK(midge_message_user_property_count(message) == 2);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_user_property_at(message, 1, &name, &value));
+    CHECK(bytes_are(name, "unit") && bytes_are(value, ""));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_user_property_at(message, 0, NULL, &value));
+    CHECK(bytes_are(value, "celsius"));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_message_user_property_at(message, 2, &name, &value));
+}
+
+static midge_status publish_rich(midge_broker *broker)
+{
+    static const midge_user_property properties[] = { { "unit", "celsius" }, { "unit", "" } };
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    options.qos = 1;
+    options.message_expiry_interval = 3600;
+    options.payload_is_text = 1;
+    options.content_type = "text/plain";
+    options.response_topic = "answers/here";
+    options.correlation_data = "\0\1\2";
+    options.correlation_data_len = 3;
+    options.user_properties = properties;
+    options.user_property_count = 2;
+    return midge_publish(broker, "caf\xc3\xa9/temp", "21.5", 4, &options);
+}
+
+static void properties_arrive_and_a_clone_keeps_them(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = NULL;
+    midge_subscription *subscription;
+    midge_subscribe_options options = MIDGE_SUBSCRIBE_OPTIONS_INIT;
+    midge_message *clone = NULL, *clone_of_clone = NULL;
+    midge_batch *batch;
+    options.identifier = 268435455;
+    MUST(midge_queue_new(broker, NULL, &queue) == MIDGE_STATUS_OK);
+    subscription = subscribe(queue, "#", &options);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_rich(broker));
+    batch = take(queue);
+    check_rich(midge_batch_at(batch, 0));
+    CHECK(midge_message_retained(midge_batch_at(batch, 0)) == 0);
+    CHECK(midge_message_subscription_identifier_count(midge_batch_at(batch, 0)) == 1);
+    CHECK(midge_message_subscription_identifier_at(midge_batch_at(batch, 0), 0) == 268435455);
+    CHECK(midge_message_subscription_identifier_at(midge_batch_at(batch, 0), 1) == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_clone(midge_batch_at(batch, 0), &clone));
+    midge_batch_free(batch);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_clone(clone, &clone_of_clone));
+    midge_message_free(clone);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+    check_rich(clone_of_clone);
+    midge_message_free(clone_of_clone);
+}
+
+static void what_is_absent_is_null(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = NULL;
+    midge_subscription *subscription;
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    midge_batch *batch;
+    const midge_message *message;
+    MUST(midge_queue_new(broker, NULL, &queue) == MIDGE_STATUS_OK);
+    subscription = subscribe(queue, "#", NULL);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a", NULL, 0, NULL));
+    batch = take(queue);
+    message = midge_batch_at(batch, 0);
+    CHECK(bytes_are(midge_message_payload(message), ""));
+    CHECK(midge_message_content_type(message).data == NULL);
+    CHECK(midge_message_response_topic(message).data == NULL);
+    CHECK(midge_message_correlation_data(message).data == NULL);
+    CHECK(midge_message_expiry_interval(message) == -1 && midge_message_payload_is_text(message) == 0);
+    CHECK(midge_message_user_property_count(message) == 0);
+    CHECK(midge_message_subscription_identifier_count(message) == 0);
+    /* A message that is lent is not freed by mistake. */
+    midge_message_free((midge_message *)(size_t)message);
+    midge_batch_free(batch);
+    options.content_type = "";
+    options.correlation_data = "";
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a", "x", 1, &options));
+    batch = take(queue);
+    CHECK(bytes_are(midge_message_content_type(midge_batch_at(batch, 0)), ""));
+    CHECK(bytes_are(midge_message_correlation_data(midge_batch_at(batch, 0)), ""));
+    midge_batch_free(batch);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+}
+
+static void retained_messages_wait_for_a_subscription(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = NULL;
+    midge_subscription *subscription;
+    midge_publish_options publish = MIDGE_PUBLISH_OPTIONS_INIT;
+    midge_subscribe_options options = MIDGE_SUBSCRIBE_OPTIONS_INIT;
+    midge_batch *batch;
+    publish.retain = 1;
+    MUST(midge_queue_new(broker, NULL, &queue) == MIDGE_STATUS_OK);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "kept", "value", 5, &publish));
+    subscription = subscribe(queue, "kept", NULL);
+    batch = take(queue);
+    CHECK(midge_message_retained(midge_batch_at(batch, 0)) == 1);
+    midge_batch_free(batch);
+    midge_subscription_free(subscription);
+    options.retain_handling = MIDGE_RETAIN_DO_NOT_SEND;
+    midge_subscription_free(subscribe(queue, "kept", &options));
+    CHECK(midge_queue_len(queue) == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "kept", NULL, 0, &publish));
+    midge_subscription_free(subscribe(queue, "kept", NULL));
+    CHECK(midge_queue_len(queue) == 0);
+    options.retain_handling = MIDGE_RETAIN_SEND;
+    options.retain_as_published = 1;
+    options.no_local = 1;
+    subscription = subscribe(queue, "other", &options);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "other", "mine", 4, &publish));
+    CHECK(midge_queue_len(queue) == 0);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+}
+
+typedef struct forward {
+    midge_broker *to;
+    event done;
+} forward;
+
+static void pass_on(const midge_message *message, void *user_data)
+{
+    forward *forward_of = (forward *)user_data;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_message(forward_of->to, message, 1));
+    event_add(&forward_of->done);
+}
+
+static void a_message_is_forwarded_to_another_broker(void)
+{
+    midge_broker *from = start(), *to = start();
+    midge_subscription *there = NULL, *here;
+    midge_queue *queue = NULL;
+    midge_batch *batch;
+    forward forward_of = { NULL, EVENT_INIT };
+    forward_of.to = to;
+    MUST(midge_subscribe(from, "#", NULL, pass_on, &forward_of, NULL, &there, NULL) == MIDGE_STATUS_OK);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_rich(from));
+    CHECK(event_wait(&forward_of.done, 1));
+    MUST(midge_queue_new(to, NULL, &queue) == MIDGE_STATUS_OK);
+    here = subscribe(queue, "#", NULL);
+    batch = take(queue);
+    check_rich(midge_batch_at(batch, 0));
+    CHECK(midge_message_retained(midge_batch_at(batch, 0)) == 1);
+    midge_batch_free(batch);
+    midge_subscription_free(there);
+    midge_subscription_free(here);
+    midge_queue_free(queue);
+    midge_broker_free(from);
+    midge_broker_free(to);
+}
+
+static void network_clients_get_what_the_host_publishes(void)
+{
+    static const unsigned char expected[] = { 0x30, 8, 0, 4, 'c', 'h', 'a', 't', 'h', 'i' };
+    unsigned char packet[sizeof expected];
+    midge_broker *broker = start();
+    int fd = client_connect(broker, "client");
+    client_subscribe(fd, "chat");
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "chat", "hi"));
+    receive(fd, packet, sizeof packet);
+    CHECK(memcmp(packet, expected, sizeof packet) == 0);
+    close(fd);
+    midge_broker_free(broker);
+}
+
+static void wrong_messages_are_refused(void)
+{
+    midge_broker *broker = start();
+    midge_publish_options options;
+    const midge_publish_options fresh = MIDGE_PUBLISH_OPTIONS_INIT;
+    midge_user_property property = { "name", NULL };
+    static char large[2 << 20];
+#define REFUSED(status)                                                                        \
+    do {                                                                                       \
+        CHECK_STATUS(status, midge_publish(broker, "a", "b", 1, &options));                    \
+        options = fresh;                                                                       \
+    } while (0)
+    options = fresh;
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, publish_text(broker, "a/#", "x"));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, publish_text(broker, "", "x"));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, publish_text(broker, "\xc3", "x"));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "a", large, sizeof large, NULL));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "a", NULL, 1, NULL));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "a", "x", (size_t)-1, NULL));
+    options.qos = 3;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.qos = -1;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.retain = 2;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.payload_is_text = -1;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.reserved = 1;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.message_expiry_interval = -2;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.message_expiry_interval = INT64_MAX;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.response_topic = "a/+";
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.content_type = "\xff";
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.correlation_data_len = 1;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.correlation_data = large;
+    options.correlation_data_len = 65536;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.user_property_count = 1;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.user_properties = &property;
+    options.user_property_count = 1;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    options.user_properties = &property;
+    options.user_property_count = (size_t)-1;
+    REFUSED(MIDGE_STATUS_INVALID_ARGUMENT);
+    REFUSED(MIDGE_STATUS_OK);
+    midge_broker_free(broker);
+}
+
+/* The options as an older header had them, and as a newer one will. */
+static void structs_of_other_versions_are_read(void)
+{
+    midge_broker *broker = start();
+    struct {
+        midge_publish_options known;
+        size_t unknown;
+    } newer = { MIDGE_PUBLISH_OPTIONS_INIT, 0 };
+    midge_publish_options older = MIDGE_PUBLISH_OPTIONS_INIT;
+    newer.known.struct_size = sizeof newer;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a", "b", 1, &newer.known));
+    newer.unknown = 1;
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "a", "b", 1, &newer.known));
+    older.struct_size = offsetof(midge_publish_options, payload_is_text);
+    older.payload_is_text = 99;
+    older.content_type = "\xff";
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a", "b", 1, &older));
+    older.struct_size = 0;
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "a", "b", 1, &older));
+    older.struct_size = (size_t)-1;
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "a", "b", 1, &older));
+    midge_broker_free(broker);
+}
+
+int main(void)
+{
+    RUN(properties_arrive_and_a_clone_keeps_them);
+    RUN(what_is_absent_is_null);
+    RUN(retained_messages_wait_for_a_subscription);
+    RUN(a_message_is_forwarded_to_another_broker);
+    RUN(network_clients_get_what_the_host_publishes);
+    RUN(wrong_messages_are_refused);
+    RUN(structs_of_other_versions_are_read);
+    FINISH();
+}

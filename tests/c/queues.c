@@ -1,0 +1,216 @@
+/* Queues, batches, views; many threads that publish. */
+#include "check.h"
+
+#define THREADS 8
+#define EACH 500
+
+static midge_queue *queue_of(midge_broker *broker, size_t capacity, int32_t overflow)
+{
+    midge_queue_options options = MIDGE_QUEUE_OPTIONS_INIT;
+    midge_queue *queue = NULL;
+    options.capacity = capacity;
+    options.overflow = overflow;
+    MUST(midge_queue_new(broker, &options, &queue) == MIDGE_STATUS_OK);
+    return queue;
+}
+
+static midge_subscription *subscribe(midge_queue *queue, const char *filter, uint64_t tag)
+{
+    midge_subscription *subscription = NULL;
+    MUST(midge_queue_subscribe(queue, filter, NULL, tag, &subscription, NULL) == MIDGE_STATUS_OK);
+    return subscription;
+}
+
+static void messages_carry_the_tag_of_their_subscription(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    midge_subscription *one = subscribe(queue, "one/#", 1), *two = subscribe(queue, "two", UINT64_MAX);
+    midge_batch *batch = NULL;
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_queue_poll(queue, 10, 0, &batch));
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_queue_poll(queue, 10, 5, &batch));
+    CHECK(batch == NULL);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "one/a", "A"));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "two", ""));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "three", "C"));
+    CHECK(midge_queue_len(queue) == 2);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 10, -1, &batch));
+    CHECK(midge_batch_count(batch) == 2 && midge_batch_at(batch, 2) == NULL);
+    CHECK(midge_message_tag(midge_batch_at(batch, 0)) == 1);
+    CHECK(midge_message_tag(midge_batch_at(batch, 1)) == UINT64_MAX);
+    CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 1)), ""));
+    CHECK(midge_queue_len(queue) == 0 && midge_queue_dropped(queue) == 0);
+    midge_batch_free(batch);
+    midge_subscription_free(one);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "one/a", "unheard"));
+    CHECK(midge_queue_len(queue) == 0);
+    midge_subscription_free(two);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+}
+
+static void views_are_the_messages_in_one_array(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    midge_subscription *subscription = subscribe(queue, "#", 5);
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    midge_batch *batch = NULL;
+    size_t stride = 0, count = 0, index;
+    const char *rows;
+    static char large[100000];
+    memset(large, 'x', sizeof large);
+    options.qos = 1;
+    options.message_expiry_interval = 100;
+    options.content_type = "text/plain";
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "small", "s"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "large", large, sizeof large, &options));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 10, -1, &batch));
+    rows = (const char *)midge_batch_views(batch, &stride, &count);
+    MUST(rows != NULL && count == 2 && stride >= sizeof(midge_message_view));
+    CHECK((const char *)midge_batch_views(batch, NULL, NULL) == rows);
+    for (index = 0; index < count; index++) {
+        const midge_message_view *view = (const midge_message_view *)(const void *)(rows + index * stride);
+        const midge_message *message = midge_batch_at(batch, index);
+        CHECK(view->struct_size == stride && view->tag == 5 && view->retained == 0);
+        CHECK(view->topic.data == midge_message_topic(message).data);
+        CHECK(view->payload.data == midge_message_payload(message).data);
+        CHECK(view->payload.len == (index == 0 ? 1 : sizeof large));
+        CHECK(view->qos == (int32_t)index && view->has_properties == (int32_t)index);
+        CHECK(view->message_expiry_interval == (index == 0 ? -1 : 100));
+    }
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+    CHECK(memcmp(midge_message_payload(midge_batch_at(batch, 1)).data, large, sizeof large) == 0);
+    midge_batch_free(batch);
+}
+
+static void a_full_queue_drops_the_newest_or_the_oldest(void)
+{
+    int32_t overflow;
+    for (overflow = MIDGE_OVERFLOW_DROP_NEWEST; overflow <= MIDGE_OVERFLOW_DROP_OLDEST; overflow++) {
+        midge_broker *broker = start();
+        midge_queue *queue = queue_of(broker, 2, overflow);
+        midge_subscription *subscription = subscribe(queue, "#", 0);
+        midge_batch *batch = NULL;
+        midge_stats stats = MIDGE_STATS_INIT;
+        CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "1"));
+        CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "2"));
+        CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "3"));
+        CHECK(midge_queue_len(queue) == 2 && midge_queue_dropped(queue) == 1);
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 1, 0, &batch));
+        CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 0)),
+                        overflow == MIDGE_OVERFLOW_DROP_NEWEST ? "1" : "2"));
+        midge_batch_free(batch);
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 10, 0, &batch));
+        CHECK(midge_batch_count(batch) == 1);
+        CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 0)),
+                        overflow == MIDGE_OVERFLOW_DROP_NEWEST ? "2" : "3"));
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_stats(broker, &stats));
+        if (overflow == MIDGE_OVERFLOW_DROP_NEWEST)
+            CHECK(stats.messages_dropped_local_queue_full == 1);
+        midge_batch_free(batch);
+        midge_subscription_free(subscription);
+        midge_queue_free(queue);
+        midge_broker_free(broker);
+    }
+}
+
+static void a_closed_queue_gives_what_it_has_and_then_says_so(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    midge_subscription *subscription = subscribe(queue, "#", 0);
+    midge_batch *batch = NULL;
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "1"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_close(queue));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_close(queue));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "2"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 10, -1, &batch));
+    CHECK(midge_batch_count(batch) == 1);
+    midge_batch_free(batch);
+    CHECK_STATUS(MIDGE_STATUS_CLOSED, midge_queue_poll(queue, 10, -1, &batch));
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+}
+
+static midge_status polled;
+
+static void *poll_once(void *queue)
+{
+    midge_batch *batch = NULL;
+    polled = midge_queue_poll((midge_queue *)queue, 1, -1, &batch);
+    midge_batch_free(batch);
+    return NULL;
+}
+
+static void who_polls_is_woken_by_a_message_and_by_the_stop(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    midge_subscription *subscription = subscribe(queue, "a", 0);
+    pthread_t thread;
+    MUST(pthread_create(&thread, NULL, poll_once, queue) == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "1"));
+    pthread_join(thread, NULL);
+    CHECK_STATUS(MIDGE_STATUS_OK, polled);
+    MUST(pthread_create(&thread, NULL, poll_once, queue) == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, -1));
+    pthread_join(thread, NULL);
+    CHECK_STATUS(MIDGE_STATUS_CLOSED, polled);
+    midge_queue_free(queue);
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_queue_new(broker, NULL, &queue));
+    midge_subscription_free(subscription);
+    midge_broker_free(broker);
+}
+
+static midge_broker *of_all;
+
+static void *publish_many(void *argument)
+{
+    int index;
+    (void)argument;
+    for (index = 0; index < EACH; index++)
+        CHECK_STATUS(MIDGE_STATUS_OK, publish_text(of_all, "many/threads", "payload"));
+    return NULL;
+}
+
+static void many_threads_publish_and_nothing_is_lost(void)
+{
+    midge_queue *queue;
+    midge_subscription *subscription;
+    pthread_t threads[THREADS];
+    size_t taken = 0;
+    int index;
+    of_all = start();
+    queue = queue_of(of_all, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    subscription = subscribe(queue, "many/+", 0);
+    for (index = 0; index < THREADS; index++)
+        MUST(pthread_create(&threads[index], NULL, publish_many, NULL) == 0);
+    while (taken < THREADS * EACH) {
+        midge_batch *batch = NULL;
+        MUST(midge_queue_poll(queue, 64, PATIENCE * 1000, &batch) == MIDGE_STATUS_OK);
+        CHECK(midge_batch_count(batch) >= 1 && midge_batch_count(batch) <= 64);
+        taken += midge_batch_count(batch);
+        midge_batch_free(batch);
+    }
+    for (index = 0; index < THREADS; index++)
+        pthread_join(threads[index], NULL);
+    CHECK(taken == THREADS * EACH && midge_queue_len(queue) == 0 && midge_queue_dropped(queue) == 0);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(of_all);
+}
+
+int main(void)
+{
+    RUN(messages_carry_the_tag_of_their_subscription);
+    RUN(views_are_the_messages_in_one_array);
+    RUN(a_full_queue_drops_the_newest_or_the_oldest);
+    RUN(a_closed_queue_gives_what_it_has_and_then_says_so);
+    RUN(who_polls_is_woken_by_a_message_and_by_the_stop);
+    RUN(many_threads_publish_and_nothing_is_lost);
+    FINISH();
+}

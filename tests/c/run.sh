@@ -1,0 +1,88 @@
+#!/bin/sh
+# Builds the library, installs it into a directory of its own, compiles every C test and example against it as C99 and
+# C++17, shared and static, and runs all of them; the shared C99 ones under valgrind, too.
+#
+#   tests/c/run.sh                  everything
+#   PROFILE=dev VALGRIND=no tests/c/run.sh [name...]    faster, and only the tests named (lifecycle, hello, ...)
+set -eu
+
+cd "$(dirname "$0")/../.."
+profile=${PROFILE:-release}
+target=${CARGO_TARGET_DIR:-target}
+case $target in /*) ;; *) target=$PWD/$target ;; esac
+export CARGO_TARGET_DIR="$target"
+work=$target/c-tests
+built=$profile
+[ "$profile" = dev ] && built=debug
+
+cargo build --profile "$profile" --lib --no-default-features
+rm -rf "$work"
+mkdir -p "$work"
+PREFIX=$work/prefix PROFILE=$built STRIP=no sh tools/install.sh
+
+export PKG_CONFIG_PATH="$work/prefix/lib/pkgconfig"
+cflags="$(pkg-config --cflags midge) -pthread -g -Wall -Wextra -Wpedantic -Werror"
+shared="$(pkg-config --libs midge) -Wl,-rpath,$work/prefix/lib"
+static="$work/prefix/lib/libmidge.a $(pkg-config --static --libs midge | sed 's/-L[^ ]*//; s/-lmidge//')"
+passed=0
+failed=0
+
+pass() { passed=$((passed + 1)); }
+fail() {
+    failed=$((failed + 1))
+    echo "FAILED: $*"
+}
+
+# run <words...>: runs a program, counts its tests; one without any counts as one.
+run() {
+    if "$@" >"$work/output" 2>&1; then ended=0; else ended=$?; fi
+    good=$(grep -c '^ok ' "$work/output" || :)
+    bad=$(grep -c '^not ok ' "$work/output" || :)
+    if [ "$ended" -eq 0 ] && [ "$bad" -eq 0 ]; then
+        [ "$good" -eq 0 ] && good=1
+    else
+        [ "$bad" -eq 0 ] && bad=1
+        echo "FAILED (exit status $ended): $*"
+        cat "$work/output"
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+}
+
+# Everything that the shared library exports is Midge's.
+if nm -D --defined-only "$work/prefix/lib/libmidge.so" | awk '{ print $NF }' | grep -qv '^midge_'; then
+    fail "libmidge.so exports other names than midge_*"
+else
+    pass
+fi
+
+names=${*:-$(for file in tests/c/*.c examples/c/*.c; do basename "$file" .c; done)}
+for name in $names; do
+    source=tests/c/$name.c
+    [ -f "$source" ] || source=examples/c/$name.c
+    for kind in shared static; do
+        eval "libraries=\$$kind"
+        # shellcheck disable=SC2086 # the flags are words
+        for language in c c++; do
+            program=$work/$name-$kind-$language
+            if [ $language = c ]; then
+                compile="gcc -std=c99"
+            else
+                compile="g++ -std=c++17 -x c++"
+            fi
+            if $compile $cflags "$source" -x none -o "$program" $libraries; then
+                run "$program"
+            else
+                fail "$compile $source ($kind)"
+            fi
+        done
+    done
+    if [ "${VALGRIND:-yes}" != no ]; then
+        run valgrind -q --leak-check=full --show-leak-kinds=definite,possible \
+            --errors-for-leak-kinds=definite,possible --error-exitcode=9 --child-silent-after-fork=yes \
+            "$work/$name-shared-c"
+    fi
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

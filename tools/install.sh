@@ -1,0 +1,56 @@
+#!/bin/sh
+# Installs header, shared and static library, pkg-config file and the `midge` command, as `cargo build --release` has
+# built them; builds them if they are not there.
+#
+#   PREFIX=/usr/local DESTDIR= tools/install.sh
+#
+# PREFIX      where it will be used from (default /usr/local); BINDIR, LIBDIR and INCLUDEDIR are below it
+# DESTDIR     put in front of every path, for packagers
+# PROFILE     the cargo profile (default release)
+# STRIP       "no" leaves the debug information in (default: it is taken out if strip is there)
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+prefix=${PREFIX:-/usr/local}
+bindir=${BINDIR:-$prefix/bin}
+libdir=${LIBDIR:-$prefix/lib}
+includedir=${INCLUDEDIR:-$prefix/include}
+built=${CARGO_TARGET_DIR:-$root/target}/${PROFILE:-release}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
+abi=0
+
+if [ ! -f "$built/libmidge.so" ] || [ ! -f "$built/libmidge.a" ]; then
+    (cd "$root" && cargo build --profile "${PROFILE:-release}")
+fi
+
+lib=${DESTDIR:-}$libdir
+include=${DESTDIR:-}$includedir
+mkdir -p "$lib/pkgconfig" "$include"
+install -m 644 "$root/include/midge.h" "$include/midge.h"
+install -m 755 "$built/libmidge.so" "$lib/libmidge.so.$version"
+install -m 644 "$built/libmidge.a" "$lib/libmidge.a"
+if [ -f "$built/midge" ]; then
+    mkdir -p "${DESTDIR:-}$bindir"
+    install -m 755 "$built/midge" "${DESTDIR:-}$bindir/midge"
+fi
+if [ "${STRIP:-yes}" != no ] && command -v strip >/dev/null 2>&1; then
+    strip --strip-unneeded "$lib/libmidge.so.$version"
+    strip --strip-debug "$lib/libmidge.a"
+fi
+ln -sf "libmidge.so.$version" "$lib/libmidge.so.$abi"
+ln -sf "libmidge.so.$abi" "$lib/libmidge.so"
+
+# Libs.private is what the static library needs besides itself (rustc --print native-static-libs).
+cat >"$lib/pkgconfig/midge.pc" <<END
+prefix=$prefix
+libdir=$libdir
+includedir=$includedir
+
+Name: midge
+Description: An MQTT broker that lives inside a program
+Version: $version
+Libs: -L\${libdir} -lmidge
+Libs.private: -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+Cflags: -I\${includedir}
+END
+echo "installed midge $version below ${DESTDIR:-}$prefix"
