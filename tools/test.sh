@@ -35,7 +35,7 @@ run() {
 
 # Adds up "N passed" and "N failed" of cargo test, pytest and plain closing lines.
 count() {
-    grep -E '^(test result:|=+ .*(passed|failed)|[0-9]+ passed, [0-9]+ failed)' "$1" |
+    grep -E '^(test result: |=* ?)([a-zA-Z]+\. )?[0-9]+ (passed|failed)' "$1" |
         awk '{ for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^failed/) f += $(i-1) } }
              END { print p + 0, f + 0 }'
 }
