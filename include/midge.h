@@ -1198,6 +1198,13 @@ const struct midge_message_view *midge_batch_views(const struct midge_batch *bat
                                                    size_t *count);
 
 /**
+ * The piece of memory into which the pointers of midge_batch_views point, except those of large payloads, which may
+ * stand elsewhere: for languages to which a copy is cheap and a call is dear. It lives as long as the batch. NULL for
+ * NULL.
+ */
+struct midge_bytes midge_batch_bytes(const struct midge_batch *batch);
+
+/**
  * Frees a batch and its messages. NULL is taken.
  */
 void midge_batch_free(struct midge_batch *batch);

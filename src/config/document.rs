@@ -1,6 +1,7 @@
 //! The settings as documents: docs/CONFIGURATION.md, and a commented TOML file.
 
 use crate::config::configuration::Config;
+use crate::config::error::ConfigError;
 use crate::config::settings::GROUPS;
 use crate::config::table::{Setting, find, table};
 
@@ -81,16 +82,34 @@ impl Config {
         text
     }
 
+    /// The setting `key` as a TOML document of its own, with its help as a comment: `mqtt.max_qos = 2`.
+    ///
+    /// # Errors
+    /// `UnknownKey` with the nearest name, also for a listener that does not exist.
+    pub fn toml_setting(&self, key: &str) -> Result<String, ConfigError> {
+        let value = toml_value(self.get(key)?);
+        let help = find(key).map(|(setting, _)| help_of(setting)).unwrap_or_default();
+        Ok(format!("{help}{key} = {value}\n"))
+    }
+
     fn toml_line(&self, key: &str, field: &str, setting: &Setting) -> String {
-        let value = self.get(key).unwrap_or_default();
-        let bare = value.bytes().all(|byte| byte.is_ascii_digit()) || value == "true" || value == "false";
-        let value = if bare { value } else { toml_string(&value) };
-        let help =
-            wrapped("# ", &format!("{} ({}: {}.)", setting.help, setting.kind.name(), setting.range()));
+        let value = toml_value(self.get(key).unwrap_or_default());
+        let help = help_of(setting);
         let unset = self.is_default(key) || (setting.field() == "bind" && !self.is_given(key));
         let mark = if unset { "# " } else { "" };
         format!("\n{help}{mark}{field} = {value}\n")
     }
+}
+
+/// The help of a setting as a comment, with its kind and range.
+fn help_of(setting: &Setting) -> String {
+    wrapped("# ", &format!("{} ({}: {}.)", setting.help, setting.kind.name(), setting.range()))
+}
+
+/// The text of a setting's value as TOML.
+fn toml_value(text: String) -> String {
+    let bare = text.bytes().all(|byte| byte.is_ascii_digit()) || text == "true" || text == "false";
+    if bare { text } else { toml_string(&text) }
 }
 
 /// `text` in lines of at most 100 bytes, if its words allow it, each after `mark`.
@@ -195,6 +214,22 @@ mod tests {
         read.load_text(&config.toml_document(), "document").unwrap();
         assert_eq!(read.settings(), config.settings());
         assert_eq!(read.validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_single_setting_is_a_document_too() {
+        let mut config = Config::new();
+        config.set("mqtt.max_qos", "1").unwrap();
+        config.set("listener.lan.bind", "[::]:1884").unwrap();
+        for key in config.keys() {
+            let mut read = Config::new();
+            let document = config.toml_setting(&key).unwrap();
+            read.load_text(&document, "document").unwrap();
+            assert_eq!(read.get(&key), config.get(&key), "{document}");
+            assert!(document.starts_with("# "), "{document}");
+        }
+        assert!(config.toml_setting("mqtt.max_quos").is_err());
+        assert!(config.toml_setting("listener.wan.bind").is_err());
     }
 
     #[test]

@@ -34,6 +34,14 @@ struct Entry {
 
 const NOT_SHARED: u32 = u32::MAX;
 
+impl Entry {
+    /// Where its bytes end.
+    fn end(&self) -> usize {
+        let payload = if self.shared == NOT_SHARED { self.payload_len } else { 0 };
+        self.topic + self.topic_len as usize + self.properties_len as usize + payload as usize
+    }
+}
+
 impl Arena {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
@@ -88,6 +96,15 @@ impl Arena {
     /// Bytes of the message at `index`, as [`Arena::bytes_of`] counted them.
     pub(super) fn bytes_at(&self, index: usize) -> usize {
         self.entries.get(index).map_or(0, |e| (e.topic_len + e.properties_len + e.payload_len) as usize)
+    }
+
+    /// The bytes of these messages without the shared payloads.
+    fn bytes_of_range(&self, range: &Range<usize>) -> &[u8] {
+        let entries = self.entries.get(range.clone()).unwrap_or_default();
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return &[];
+        };
+        self.bytes.get(first.topic..last.end()).unwrap_or_default()
     }
 
     fn get(&self, index: usize) -> Option<MessageView<'_>> {
@@ -153,6 +170,12 @@ impl Batch {
         self.arena.get(at)
     }
 
+    /// The piece of memory in which the topics of all messages stand, and the payloads that are not shared: for
+    /// languages in which a copy is cheap and a call is dear.
+    pub fn bytes(&self) -> &[u8] {
+        self.arena.bytes_of_range(&self.range)
+    }
+
     /// The messages in order.
     pub fn iter(&self) -> impl Iterator<Item = MessageView<'_>> {
         (0..self.len()).filter_map(|index| self.get(index))
@@ -177,4 +200,45 @@ pub struct MessageView<'b> {
     pub expiry_interval: Option<u32>,
     /// The MQTT 5 properties of the publication, and the Subscription Identifiers.
     pub properties: Properties<'b>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::{Arena, Batch};
+    use crate::codec::qos::QoS;
+    use crate::engine::local::LocalMessage;
+
+    #[test]
+    fn the_bytes_of_a_batch_are_one_piece_without_shared_payloads() {
+        let large = Bytes::from_static(b"large");
+        let mut arena = Arena::default();
+        for (topic, shared) in [(&b"before"[..], None), (b"a", None), (b"b", Some(large)), (b"after", None)] {
+            let message = LocalMessage {
+                topic,
+                payload: if shared.is_some() { b"large" } else { b"small" },
+                shared,
+                properties: &[],
+                identifiers: &[],
+                qos: QoS::AtMostOnce,
+                retain: false,
+                expiry_interval: None,
+            };
+            arena.push(&message, 0);
+        }
+        let arena = Arc::new(arena);
+        let bytes = |range| Batch::new(Arc::clone(&arena), range).bytes().to_vec();
+        assert_eq!(bytes(0..4), b"beforesmallasmallbaftersmall");
+        assert_eq!(bytes(1..3), b"asmallb");
+        assert_eq!(bytes(1..2), b"asmall");
+        assert_eq!(bytes(2..2), b"");
+        let batch = Batch::new(Arc::clone(&arena), 0..4);
+        let piece = batch.bytes().as_ptr_range();
+        let inside: Vec<bool> = batch.iter().map(|m| piece.contains(&m.payload.as_ptr())).collect();
+        assert_eq!(inside, [true, true, false, true]);
+        assert!(batch.iter().all(|message| piece.contains(&message.topic.as_ptr())));
+    }
 }

@@ -19,7 +19,6 @@ impl Engine {
         kind: AckKind,
         ack: &Ack<'_>,
     ) -> Result<(), End> {
-        turn.counts.acknowledgements_received += 1;
         let id = ack.packet_id;
         let session = &attached.session;
         let mut outbound = session.outbound.lock();
@@ -36,7 +35,10 @@ impl Engine {
         match meaning {
             Acknowledged::Unexpected => return Err(ReasonCode::ProtocolError.into()),
             // A refusing PUBREC ends the flow: PUBREL does not follow [MQTT-4.3.3-4].
-            Acknowledged::Complete => outbound.pump(&mut cx),
+            Acknowledged::Complete => {
+                cx.counts.acknowledgements_received += u64::from(kind != AckKind::Pubrec);
+                outbound.pump(&mut cx);
+            }
             Acknowledged::Progress => {
                 let pubrel = Ack::success(id);
                 flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
@@ -65,7 +67,6 @@ impl Engine {
         inbound: &mut Inbound,
         ack: &Ack<'_>,
     ) -> Result<(), End> {
-        turn.counts.acknowledgements_received += 1;
         let packet_id = ack.packet_id;
         let reason = match inbound.received.remove(&packet_id) {
             true => {

@@ -18,7 +18,7 @@ impl Engine {
     /// Ends the connection `epoch` of a session, if it is still the session's.
     pub(crate) fn close(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, cause: Cause) {
         let mut control = session.control.lock();
-        if control.epoch == epoch && control.connected.is_some() {
+        if control.is_connected_by(epoch) {
             self.detach(turn, session, &mut control, cause);
         }
     }
@@ -34,6 +34,7 @@ impl Engine {
         let Some(connected) = control.connected.take() else {
             return;
         };
+        session.set_attached(0);
         if let Some(timer) = connected.keep_alive_timer {
             self.timers.cancel(timer);
         }
@@ -61,7 +62,7 @@ impl Engine {
         let weak = Arc::downgrade(session);
         if let Some(will) = &control.will {
             if will.delay == 0 {
-                self.publish_will(turn, control);
+                self.publish_will(turn, session, control);
             } else if will.delay < control.expiry_interval {
                 let at = turn.now.plus_secs(u64::from(will.delay));
                 control.timers.push(self.timers.insert(at, Timer::Will(weak.clone(), control.epoch)));
@@ -77,7 +78,7 @@ impl Engine {
     /// Ends a session: its subscriptions, queue and will go with it.
     pub(crate) fn end_session(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
         // [MQTT-3.1.2-8]: the will is sent when the session ends, if its delay has not passed by then.
-        self.publish_will(turn, control);
+        self.publish_will(turn, session, control);
         for timer in control.timers.drain(..) {
             self.timers.cancel(timer);
         }
@@ -88,6 +89,7 @@ impl Engine {
         }
         let lost = session.outbound.lock().clear();
         turn.counts.drop(DropReason::SessionEnded, lost as u64);
+        self.counters.decrease(Gauge::MessagesQueued, lost as u64);
         self.sessions.remove(session);
         if control.expiry_interval > 0 {
             self.store.record(Record::SessionEnded { client_id: &session.client_id });

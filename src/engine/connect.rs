@@ -12,6 +12,7 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::connection::Attached;
 use crate::engine::core::Engine;
+use crate::engine::publish::is_the_brokers;
 use crate::engine::sessions::InsertError;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
@@ -43,9 +44,6 @@ impl Engine {
         peer: Option<SocketAddr>,
         connect: &Connect<'_>,
     ) -> Result<Attached, ReasonCode> {
-        if self.stopping.load(Ordering::Acquire) {
-            return Err(ReasonCode::ServerShuttingDown);
-        }
         self.check_connect(connect)?;
         let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
@@ -56,11 +54,14 @@ impl Engine {
                 if control.ended {
                     continue;
                 }
+                self.check_running()?;
                 self.take_over(turn, &session, &mut control);
-                if connect.clean_start {
+                if connect.clean_start && !control.ended {
                     // [MQTT-3.1.2-4]: the old session is discarded.
                     self.end_session(turn, &session, &mut control);
-                    continue;
+                }
+                if control.ended {
+                    continue; // It may also have ended with the connection that was taken over.
                 }
                 return Ok(self.attach(
                     turn,
@@ -80,6 +81,11 @@ impl Engine {
                 Err(InsertError::Exists) => {}
                 Err(InsertError::Full) => return Err(ReasonCode::QuotaExceeded),
                 Ok(()) => {
+                    if let Err(reason) = self.check_running() {
+                        control.ended = true;
+                        self.sessions.remove(&session);
+                        return Err(reason);
+                    }
                     return Ok(self.attach(
                         turn,
                         &session,
@@ -92,6 +98,15 @@ impl Engine {
                     ));
                 }
             }
+        }
+    }
+
+    /// Whether clients are taken. Asked under the lock of a session that is in the table: if the answer is yes,
+    /// [`Engine::stop`] has not come to that session yet, and will end the connection.
+    fn check_running(&self) -> Result<(), ReasonCode> {
+        match self.stopping.load(Ordering::SeqCst) {
+            false => Ok(()),
+            true => Err(ReasonCode::ServerUnavailable), // CONNACK does not know Server shutting down.
         }
     }
 
@@ -127,6 +142,10 @@ impl Engine {
             if will.retain && !self.options.retain {
                 return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-13]
             }
+            self.check_topic(will.topic)?;
+            if is_the_brokers(will.topic) {
+                return Err(ReasonCode::NotAuthorized);
+            }
         }
         Ok(())
     }
@@ -156,8 +175,9 @@ impl Engine {
         }
         // [MQTT-3.1.3-9]: a will that waits for its delay is not sent when the session is resumed.
         control.will = None;
-        control.epoch = control.epoch.wrapping_add(1);
+        control.epoch = control.epoch.wrapping_add(1).max(1);
         let epoch = control.epoch;
+        session.set_attached(epoch);
         inbound.restart(epoch);
         session.heard(turn.now);
         control.expiry_interval = self.expiry_interval(connect);
@@ -170,7 +190,7 @@ impl Engine {
             clean_start: connect.clean_start,
             keep_alive,
             since: turn.now,
-            connect_expiry_interval: control.expiry_interval,
+            connect_expiry_interval: connect.properties.session_expiry_interval().unwrap_or(0),
             wants_problem_information: connect.properties.request_problem_information() != Some(false),
             keep_alive_timer: None,
         }));
@@ -216,6 +236,7 @@ impl Engine {
         };
         let mut outbound = session.outbound.lock();
         outbound.attach(Arc::clone(link), control.epoch, self.grant(connect));
+        session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn);
         let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));
         outbound.pump(&mut cx);

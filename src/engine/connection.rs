@@ -156,6 +156,10 @@ impl Connection {
     }
 
     fn open(&mut self, engine: &Engine, turn: &mut Turn, input: &[u8], progress: &mut Progress) {
+        // [MQTT-3.1.0-1]: the first packet is CONNECT; what is none is not waited for.
+        if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
+            return self.refuse(engine, turn, None, ReasonCode::ProtocolError);
+        }
         let framing = match frame::split(input, engine.options.max_packet_size) {
             Ok(framing) => framing,
             Err(error) => return self.refuse(engine, turn, None, error.reason),
@@ -169,12 +173,9 @@ impl Connection {
         };
         progress.consumed = frame.whole.len();
         turn.counts.packets_received += 1;
-        // [MQTT-3.1.0-1]: the first packet is CONNECT.
-        if frame::packet_type(frame.first) != CONNECT {
-            return self.refuse(engine, turn, None, ReasonCode::ProtocolError);
-        }
         let level = connect::peek_version(frame.body);
-        let packet = match packet::decode(frame, Version::V5) {
+        // CONNECT has its own version; that of MQTT 3 demands nothing of the fixed header that it does not know.
+        let packet = match packet::decode(frame, Version::V311) {
             Ok(Packet::Connect(packet)) => packet,
             Ok(_) => return self.refuse(engine, turn, level, ReasonCode::ProtocolError),
             Err(error) => return self.refuse(engine, turn, level, error.reason),
@@ -204,7 +205,8 @@ impl Connection {
             Some(3 | 4) if !has_return_code(reason) => {}
             Some(3 | 4) => connack.encode(Version::V311, &mut last),
             // [MQTT-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
-            Some(0..=2) => connack.encode(Version::V311, &mut last),
+            // So does a bridge, which sets the highest bit and, once refused, tries again without it.
+            Some(0..=2 | 0x83 | 0x84) => connack.encode(Version::V311, &mut last),
             Some(_) => connack.encode(Version::V5, &mut last),
             None => {}
         }
@@ -214,7 +216,13 @@ impl Connection {
 
 /// Whether MQTT 3 has a CONNACK return code for a refusal.
 fn has_return_code(reason: ReasonCode) -> bool {
-    !matches!(reason, ReasonCode::MalformedPacket | ReasonCode::ProtocolError | ReasonCode::PacketTooLarge)
+    !matches!(
+        reason,
+        ReasonCode::MalformedPacket
+            | ReasonCode::ProtocolError
+            | ReasonCode::PacketTooLarge
+            | ReasonCode::TopicNameInvalid
+    )
 }
 
 /// Handles the packets of one turn under the lock of the receiving half; false if the connection has ended.
@@ -228,7 +236,8 @@ fn run(
 ) -> bool {
     let ended = {
         let mut inbound = attached.session.inbound.lock();
-        if inbound.epoch != attached.epoch {
+        // The host, a timer or another connection may have ended this one.
+        if inbound.epoch != attached.epoch || !attached.session.is_attached(attached.epoch) {
             return false;
         }
         attached.session.heard(turn.now);

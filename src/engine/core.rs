@@ -1,6 +1,5 @@
 //! The broker's state: sessions, subscriptions, retained messages, timers, counters.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -8,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::config::Settings;
 use crate::engine::options::Options;
-use crate::engine::parked::Parked;
+use crate::engine::parked::Parking;
 use crate::engine::sessions::Sessions;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::timers::{Alarm, Timer, Timers};
@@ -19,13 +18,10 @@ use crate::storage::Store;
 use crate::time::Time;
 use crate::topics::{Retained, Router};
 
-/// Seconds between two looks for expired retained messages.
-const SWEEP_SECONDS: u64 = 60;
-
 /// A broker without I/O. Every method may be called from any thread.
 ///
 /// Locks are taken in this order: a session's `inbound`, its `control`, then one of: the table of sessions,
-/// the timers, the router, any one session's `outbound`.
+/// the timers, the router, the parked acknowledgements and then any one session's `outbound`.
 pub struct Engine {
     pub(crate) options: Options,
     pub(crate) sessions: Sessions,
@@ -34,7 +30,7 @@ pub struct Engine {
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) parked: Mutex<VecDeque<Parked>>,
+    pub(crate) parking: Mutex<Parking>,
     #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
     pub(crate) stopping: AtomicBool,
@@ -67,7 +63,7 @@ impl Engine {
             timers: Timers::new(surroundings.alarm),
             counters: Counters::default(),
             store: surroundings.store,
-            parked: Mutex::default(),
+            parking: Mutex::default(),
             turns: Mutex::default(),
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
@@ -94,10 +90,5 @@ impl Engine {
     /// When the broker started, in seconds since 1970.
     pub fn started_unix(&self) -> u64 {
         self.started_unix
-    }
-
-    /// The next look for expired retained messages, after one that has just been made or became necessary.
-    pub(crate) fn next_sweep(now: Time) -> Time {
-        now.plus_secs(SWEEP_SECONDS)
     }
 }

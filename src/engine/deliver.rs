@@ -29,7 +29,6 @@ impl Engine {
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
     ) -> usize {
-        turn.counts.messages_published += 1;
         let matches = turn.cache.find(&self.router, topic);
         let mut reached = 0;
         // [MQTT-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest QoS and with
@@ -114,7 +113,7 @@ impl Engine {
             self.store.record(Record::Owed { client_id: &session.client_id, message: publication.message() });
         }
         match outcome {
-            Outcome::Sent | Outcome::Queued => turn.counts.messages_delivered += 1,
+            Outcome::Sent | Outcome::Queued => {}
             Outcome::Dropped(reason) => turn.counts.drop(reason, 1),
             Outcome::Overflowed => {
                 turn.counts.drop(DropReason::QueueFull, 1);
@@ -163,15 +162,20 @@ impl Engine {
         terms: &Terms<'_>,
     ) {
         let mut publication = Publication::of(message);
+        let before = turn.counts.messages_delivered;
         let mut outbound = session.outbound.lock();
         let outcome = outbound.deliver_retained(&mut self.context(turn), &mut publication, terms);
         let flush = outbound.list_for_flush();
         drop(outbound);
+        if message.topic().starts_with("$SYS/") {
+            // The broker's own topics are no application messages.
+            turn.counts.messages_delivered = before;
+        }
         if flush {
             turn.flush_later(session);
         }
         match outcome {
-            Outcome::Sent | Outcome::Queued => turn.counts.messages_delivered += 1,
+            Outcome::Sent | Outcome::Queued => {}
             Outcome::Dropped(reason) => turn.counts.drop(reason, 1),
             Outcome::Overflowed => turn.counts.drop(DropReason::QueueFull, 1),
         }
@@ -202,6 +206,7 @@ impl Engine {
             now: turn.now,
             pool: &mut turn.pool,
             counts: &mut turn.counts,
+            gauges: &self.counters,
             limits: &self.options.limits,
         }
     }

@@ -19,6 +19,9 @@ impl Engine {
         disconnect: &Disconnect<'_>,
     ) -> Result<(), End> {
         let mut control = attached.session.control.lock();
+        if !control.is_connected_by(attached.epoch) {
+            return Ok(());
+        }
         if let Some(wanted) = disconnect.properties.session_expiry_interval() {
             let from_connect = control.connected.as_ref().map_or(0, |c| c.connect_expiry_interval);
             if from_connect == 0 && wanted != 0 {

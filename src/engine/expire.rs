@@ -11,6 +11,9 @@ use crate::session::link::Cause;
 use crate::session::state::Session;
 use crate::stats::DropReason;
 
+/// Seconds between two looks for expired retained messages.
+const SWEEP_SECONDS: u64 = 60;
+
 impl Engine {
     pub(crate) fn fire(&self, turn: &mut Turn, timer: Timer) {
         match timer {
@@ -34,7 +37,7 @@ impl Engine {
                 if let Some(session) = session.upgrade() {
                     let mut control = session.control.lock();
                     if control.epoch == epoch && control.connected.is_none() {
-                        self.publish_will(turn, &mut control);
+                        self.publish_will(turn, &session, &mut control);
                     }
                 }
             }
@@ -71,18 +74,24 @@ impl Engine {
 
     /// Removes expired retained messages; nobody is sent them in between.
     fn sweep(&self, turn: &mut Turn) {
-        let (mut expired, mut more) = (0, false);
-        self.retained.retain(|message| {
+        // Before the look, so that a message that is kept meanwhile is not left without a timer.
+        self.sweeping.store(false, Ordering::Release);
+        let mut more = false;
+        let expired = self.retained.retain(|message| {
             let gone = message.is_expired(turn.now);
-            expired += u64::from(gone);
             more |= !gone && message.expires_at() != crate::time::Time::NEVER;
             !gone
         });
-        turn.counts.drop(DropReason::Expired, expired);
+        turn.counts.drop(DropReason::Expired, expired as u64);
         if more {
-            self.timers.insert(Engine::next_sweep(turn.now), Timer::Sweep);
-        } else {
-            self.sweeping.store(false, Ordering::Release);
+            self.sweep_later(turn);
+        }
+    }
+
+    /// Sees to it that a look for expired retained messages is due.
+    pub(crate) fn sweep_later(&self, turn: &Turn) {
+        if !self.sweeping.swap(true, Ordering::AcqRel) {
+            self.timers.insert(turn.now.plus_secs(SWEEP_SECONDS), Timer::Sweep);
         }
     }
 }

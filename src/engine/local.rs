@@ -96,12 +96,13 @@ impl Engine {
         let subscriber = Subscriber::Local(Arc::clone(&local));
         self.router.subscribe(filter, &subscriber, options, identifier);
         if options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none() {
+            let identifiers: &[u32] = if identifier == 0 { &[] } else { &[identifier] };
             let mut found = Vec::new();
             self.retained_for(turn, &filter, &mut found);
             for message in found {
                 let mut publication = Publication::of(&message);
                 let qos = message.qos().min(options.qos);
-                self.push_local(turn, &local, &mut publication, qos, true, &[identifier]);
+                self.push_local(turn, &local, &mut publication, qos, true, identifiers);
             }
         }
         Ok(local)

@@ -1,9 +1,12 @@
 //! Acknowledgements that wait until the store has committed what they stand for.
 
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use smallvec::SmallVec;
 
+use crate::codec::frame;
 use crate::codec::version::Version;
 use crate::engine::connection::Attached;
 use crate::engine::core::Engine;
@@ -11,12 +14,23 @@ use crate::engine::turn::Turn;
 use crate::session::state::Session;
 use crate::storage::Ticket;
 
+/// The packet type of PUBACK.
+const PUBACK: u8 = 4;
+
+/// Acknowledgements that wait, oldest first, and how far the store has committed.
+#[derive(Default)]
+pub(crate) struct Parking {
+    waiting: VecDeque<Parked>,
+    committed: u64,
+}
+
 /// An encoded acknowledgement and what it waits for.
-pub(crate) struct Parked {
+struct Parked {
     ticket: u64,
     session: Weak<Session>,
     epoch: u32,
     packet: SmallVec<[u8; 16]>,
+    is_puback: bool,
 }
 
 impl Engine {
@@ -41,41 +55,64 @@ impl Engine {
             }
             return;
         }
-        outbound.park();
-        drop(outbound);
         let mut packet = Vec::new();
         encode(attached.version, &mut packet);
-        let mut parked = self.parked.lock();
+        outbound.park();
+        if is_puback(&packet) {
+            attached.session.unacknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(outbound);
+        let mut parking = self.parking.lock();
         let ticket = match ticket {
             Ticket::Pending(number) => number,
-            Ticket::Committed => parked.back().map_or(0, |last| last.ticket),
+            // It only waits behind older ones.
+            Ticket::Committed => 0,
         };
-        parked.push_back(Parked {
+        parking.waiting.push_back(Parked {
             ticket,
             session: Arc::downgrade(&attached.session),
             epoch: attached.epoch,
+            is_puback: is_puback(&packet),
             packet: SmallVec::from_vec(packet),
         });
+        // The commit may have been told since the ticket was given.
+        self.release(turn, &mut parking);
     }
 
     /// The store has committed everything up to `ticket`: what waited for it is sent.
     pub fn committed(&self, turn: &mut Turn, ticket: u64) {
-        loop {
-            let mut parked = self.parked.lock();
-            if parked.front().is_none_or(|first| first.ticket > ticket) {
-                return;
-            }
-            let Some(next) = parked.pop_front() else {
-                return;
+        let mut parking = self.parking.lock();
+        parking.committed = parking.committed.max(ticket);
+        self.release(turn, &mut parking);
+    }
+
+    /// Sends what waits for nothing any more. The lock is held meanwhile, so that nobody overtakes.
+    fn release(&self, turn: &mut Turn, parking: &mut Parking) {
+        let committed = parking.committed;
+        while parking.waiting.front().is_some_and(|first| first.ticket <= committed) {
+            let Some(next) = parking.waiting.pop_front() else {
+                break;
             };
-            drop(parked);
             let Some(session) = next.session.upgrade() else {
                 continue;
             };
-            let flush = session.outbound.lock().unpark(&mut self.context(turn), next.epoch, &next.packet);
+            let mut outbound = session.outbound.lock();
+            if next.is_puback && outbound.epoch() == next.epoch {
+                session.unacknowledged.fetch_sub(1, Ordering::Relaxed);
+            }
+            let flush = outbound.unpark(&mut self.context(turn), next.epoch, &next.packet);
+            drop(outbound);
             if flush {
                 turn.flush_later(&session);
             }
         }
+        if parking.waiting.is_empty() {
+            parking.waiting = VecDeque::new();
+        }
     }
+}
+
+/// Whether an encoded packet is a PUBACK.
+fn is_puback(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| frame::packet_type(*first) == PUBACK)
 }

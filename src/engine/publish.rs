@@ -1,5 +1,7 @@
 //! PUBLISH: a message comes in, from a client or from the host program.
 
+use std::sync::atomic::Ordering;
+
 use crate::codec::ack::{Ack, AckKind};
 use crate::codec::packet_id::PacketId;
 use crate::codec::properties::Properties;
@@ -10,7 +12,6 @@ use crate::codec::topic::TopicName;
 use crate::engine::connection::{Attached, End, Received};
 use crate::engine::core::Engine;
 use crate::engine::subscriber::Publisher;
-use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::message::{Frame, Publication};
 use crate::session::aliases::AliasesIn;
@@ -27,6 +28,7 @@ impl Engine {
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
     ) -> usize {
+        turn.counts.messages_published += 1;
         if publication.retain {
             self.retain(turn, topic, publication);
         }
@@ -43,6 +45,7 @@ impl Engine {
         received: Received<'_>,
     ) -> Result<(), End> {
         turn.counts.publish_received += 1;
+        turn.counts.publish_bytes_received += publish.payload.len() as u64;
         if publish.qos > self.options.max_qos {
             return Err(ReasonCode::QosNotSupported.into()); // [MQTT-3.2.2-11]
         }
@@ -52,7 +55,7 @@ impl Engine {
         if !publish.properties.is_empty() && publish.properties.subscription_identifier().is_some() {
             return Err(ReasonCode::ProtocolError.into()); // [MQTT-3.3.4-6]
         }
-        let Inbound { received: unreleased, aliases, unacknowledged, .. } = inbound;
+        let Inbound { received: unreleased, aliases, .. } = inbound;
         let topic = self.resolve(aliases, publish)?;
         if publish.qos == QoS::ExactlyOnce
             && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(id))
@@ -61,9 +64,13 @@ impl Engine {
             self.acknowledge(turn, attached, AckKind::Pubrec, id, ReasonCode::Success);
             return Ok(());
         }
-        let outstanding = unreleased.len() + *unacknowledged as usize;
+        let mut outstanding = unreleased.len();
+        if attached.version.is_v5() {
+            outstanding += attached.session.unacknowledged.load(Ordering::Relaxed) as usize;
+        }
         if publish.packet_id.is_some() && outstanding >= usize::from(self.options.receive_maximum) {
-            // [MQTT-3.3.4-8]; a client of MQTT 3 was not told the number, but it bounds this memory all the same.
+            // [MQTT-3.3.4-7]; a client of MQTT 3 was not told the number, but it bounds the identifiers that are
+            // kept of QoS 2 messages all the same.
             return Err(ReasonCode::ReceiveMaximumExceeded.into());
         }
         let reason = self.accept(turn, attached, topic, publish, received)?;
@@ -108,12 +115,18 @@ impl Engine {
             }
         };
         let name = TopicName::from_validated(name);
-        let too_deep =
-            name.levels().take(self.options.max_topic_levels + 1).count() > self.options.max_topic_levels;
-        if too_deep || name.as_str().len() > self.options.max_topic_length {
-            return Err(ReasonCode::TopicNameInvalid);
-        }
+        self.check_topic(name)?;
         Ok(name)
+    }
+
+    /// Whether a topic is within the bounds of length and levels.
+    pub(crate) fn check_topic(&self, topic: TopicName<'_>) -> Result<(), ReasonCode> {
+        let most = self.options.max_topic_levels;
+        let too_deep = topic.levels().take(most + 1).count() > most;
+        match too_deep || topic.as_str().len() > self.options.max_topic_length {
+            true => Err(ReasonCode::TopicNameInvalid),
+            false => Ok(()),
+        }
     }
 
     /// Publishes a client's message; the reason code is for its acknowledgement.
@@ -125,8 +138,7 @@ impl Engine {
         publish: &Publish<'_>,
         received: Received<'_>,
     ) -> Result<ReasonCode, End> {
-        if topic.as_str().starts_with("$SYS/") {
-            // What the broker says of itself is said by nobody else [MQTT-4.7.2-1].
+        if is_the_brokers(topic) {
             turn.counts.drop(DropReason::NotAuthorized, 1);
             return Ok(ReasonCode::NotAuthorized);
         }
@@ -179,6 +191,8 @@ impl Engine {
         packet_id: PacketId,
         reason: ReasonCode,
     ) {
+        let ends_delivery = kind != AckKind::Pubrec && !reason.is_error();
+        turn.counts.acknowledgements_sent += u64::from(ends_delivery);
         let ack = Ack { packet_id, reason, properties: Properties::EMPTY };
         self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
     }
@@ -196,13 +210,18 @@ impl Engine {
         match self.retained.store(topic, message.clone(), message.size()) {
             Ok(_) => {
                 self.store.record(Record::Retained { message });
-                if expires && !self.sweeping.swap(true, std::sync::atomic::Ordering::AcqRel) {
-                    self.timers.insert(Engine::next_sweep(turn.now), Timer::Sweep);
+                if expires {
+                    self.sweep_later(turn);
                 }
             }
             Err(_) => turn.counts.drop(DropReason::RetainedFull, 1),
         }
     }
+}
+
+/// Whether only the broker publishes to a topic: what it says of itself is said by nobody else (MQTT 5, section 4.7.2).
+pub(crate) fn is_the_brokers(topic: TopicName<'_>) -> bool {
+    topic.as_str().starts_with("$SYS/")
 }
 
 /// Where `part`, a slice of `whole`, ends in it.

@@ -10,7 +10,7 @@ impl Engine {
     /// Ends every connection, with 0x8B Server shutting down where the version can say it, and refuses new ones.
     /// Wills are not published: the server closes, not the client's connection.
     pub fn stop(&self, turn: &mut Turn) {
-        self.stopping.store(true, Ordering::Release);
+        self.stopping.store(true, Ordering::SeqCst);
         for session in self.sessions.all() {
             let mut control = session.control.lock();
             control.will = None;

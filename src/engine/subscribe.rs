@@ -38,7 +38,7 @@ impl Engine {
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut answers: SmallVec<[Answer<'_>; 4]> = SmallVec::new();
         let mut control = attached.session.control.lock();
-        if control.epoch != attached.epoch {
+        if !control.is_connected_by(attached.epoch) {
             return Ok(());
         }
         for request in subscribe.filters() {

@@ -31,7 +31,7 @@ pub enum Publisher<'p> {
     Session(&'p Arc<Session>),
     /// The host program.
     Host,
-    /// The broker itself: wills, `$SYS`.
+    /// The broker itself: `$SYS`.
     Broker,
 }
 

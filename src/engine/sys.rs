@@ -53,14 +53,16 @@ impl Engine {
         });
     }
 
-    /// Publishes without counting a message that nobody hears as dropped.
+    /// Publishes without counting a message that nobody hears as dropped, or one that is heard as delivered.
     fn route_unless_alone(&self, turn: &mut Turn, topic: TopicName<'_>, publication: &mut Publication<'_>) {
         let heard = {
             let matches = turn.cache.find(&self.router, topic);
             !matches.direct.is_empty() || !matches.shared.is_empty()
         };
         if heard {
+            let before = turn.counts.messages_delivered;
             self.route(turn, Publisher::Broker, topic, publication);
+            turn.counts.messages_delivered = before;
         }
     }
 

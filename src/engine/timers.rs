@@ -94,6 +94,11 @@ impl Timers {
 }
 
 impl Engine {
+    /// Timers that run: 0, or 1 with `$SYS`, when there is no session and nothing waits for its time.
+    pub fn timers_running(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Lets everything happen whose time has come. Returns when to call again; `None`: when the alarm says so.
     pub fn tick(&self, now: Time) -> Option<Time> {
         for timer in self.timers.due(now) {

@@ -8,7 +8,6 @@ use std::thread::panicking;
 use crate::engine::core::Engine;
 use crate::engine::local::Local;
 use crate::engine::subscriber::Subscriber;
-use crate::session::outbound::Context;
 use crate::session::pool::Pool;
 use crate::session::state::Session;
 use crate::stats::Counts;
@@ -133,14 +132,13 @@ impl Engine {
         }
     }
 
+    /// Whether a session's client is to be read no more until it has taken what waits for it.
+    pub fn must_pause(&self, session: &Session) -> bool {
+        session.outbound.lock().must_pause(&self.options.limits)
+    }
+
     /// Writes what waits in a session's outbox. `writable`: its connection has just become writable.
     pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) {
-        let mut cx = Context {
-            now: turn.now,
-            pool: &mut turn.pool,
-            counts: &mut turn.counts,
-            limits: &self.options.limits,
-        };
-        session.flush(&mut cx, writable);
+        session.flush(&mut self.context(turn), writable);
     }
 }

@@ -26,7 +26,7 @@ impl Engine {
         let subscriber = Subscriber::Session(Arc::clone(&attached.session));
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut control = attached.session.control.lock();
-        if control.epoch != attached.epoch {
+        if !control.is_connected_by(attached.epoch) {
             return Ok(());
         }
         for text in unsubscribe.filters() {

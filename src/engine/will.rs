@@ -10,7 +10,7 @@ use crate::engine::core::Engine;
 use crate::engine::subscriber::Publisher;
 use crate::engine::turn::Turn;
 use crate::message::{Message, Publication};
-use crate::session::state::{Control, Will};
+use crate::session::state::{Control, Session, Will};
 use crate::time::Time;
 
 impl Engine {
@@ -33,7 +33,7 @@ impl Engine {
     }
 
     /// Publishes the session's will, if it has one, and deletes it [MQTT-3.1.2-10].
-    pub(crate) fn publish_will(&self, turn: &mut Turn, control: &mut Control) {
+    pub(crate) fn publish_will(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
         let Some(will) = control.will.take() else {
             return;
         };
@@ -53,7 +53,8 @@ impl Engine {
             publication.expires_at = turn.now.plus_secs(u64::from(seconds));
         }
         if let Ok(topic) = TopicName::parse(message.topic()) {
-            self.publish(turn, Publisher::Broker, topic, &mut publication);
+            // The client is the publisher, also in the sense of No Local [MQTT-3.8.3-3].
+            self.publish(turn, Publisher::Session(session), topic, &mut publication);
         }
     }
 }

@@ -4,7 +4,9 @@ use std::ffi::c_char;
 use std::sync::OnceLock;
 
 use crate::embed::{Batch, Overflow, Poll, Queue, QueueOptions};
-use crate::ffi::arguments::{Growing, borrowed, free, given, milliseconds, options, slot, topic};
+use crate::ffi::arguments::{
+    Growing, borrowed, borrowed_or_null, free, given, milliseconds, options, slot, topic,
+};
 use crate::ffi::broker::{live, midge_broker};
 use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Concerned, Failure, guard};
@@ -13,7 +15,7 @@ use crate::ffi::status::{
     MIDGE_STATUS_CLOSED, MIDGE_STATUS_FORKED, MIDGE_STATUS_OK, MIDGE_STATUS_TIMED_OUT, midge_status,
 };
 use crate::ffi::subscribe::{midge_subscribe_options, midge_subscription, read};
-use crate::ffi::views::midge_message_view;
+use crate::ffi::views::{midge_bytes, midge_message_view};
 
 /// A message for which a queue has no room is dropped and counted.
 pub const MIDGE_OVERFLOW_DROP_NEWEST: i32 = 0;
@@ -221,6 +223,14 @@ pub unsafe extern "C" fn midge_batch_views(
         },
         else std::ptr::null()
     )
+}
+
+/// The piece of memory into which the pointers of midge_batch_views point, except those of large payloads, which may
+/// stand elsewhere: for languages to which a copy is cheap and a call is dear. It lives as long as the batch. NULL for
+/// NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_batch_bytes(batch: *const midge_batch) -> midge_bytes {
+    guard!({ borrowed_or_null(batch.as_ref().map(|batch| batch.batch.bytes())) }, else midge_bytes::NONE)
 }
 
 /// Frees a batch and its messages. NULL is taken.

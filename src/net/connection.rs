@@ -118,6 +118,12 @@ impl ConnectionTask {
         }
     }
 
+    /// Whether the client must take what it has caused before more of it is read.
+    fn is_paused(&self) -> bool {
+        self.blocked
+            && self.connection.session().is_some_and(|session| self.wing.engine().must_pause(session))
+    }
+
     /// Writes again once the socket is writable.
     fn poll_write(&mut self, cx: &mut Context<'_>) {
         while self.blocked {
@@ -175,6 +181,10 @@ impl Future for ConnectionTask {
                 continue;
             }
             task.poll_write(cx);
+            if task.is_paused() {
+                // Woken when the socket is writable.
+                return Poll::Pending;
+            }
             ready!(task.poll_read(cx));
             // The engine or the peer has ended it; the last packet, if there is one, is in the link.
             task.look();
@@ -193,7 +203,13 @@ impl End {
 
     /// Writes the last packet. Ready when it is written or cannot be, or at the deadline.
     fn poll_written(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
-        if self.shut || self.is_plain() || self.deadline.as_mut().poll(cx).is_ready() {
+        if self.is_plain() {
+            // Nothing is waited for. The answers to what came together with DISCONNECT are still owed
+            // [MQTT-3.1.4-5]; whether there is room for them, or anybody, makes no difference.
+            let _written = self.poll_last(link, cx);
+            return Poll::Ready(());
+        }
+        if self.shut || self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         if ready!(self.poll_last(link, cx)).is_ok() {

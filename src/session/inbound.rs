@@ -13,8 +13,6 @@ pub struct Inbound {
     pub epoch: u32,
     /// QoS 2 messages that were received and not yet released [MQTT-4.3.3-10].
     pub received: HashSet<PacketId>,
-    /// QoS 1 and 2 messages whose first acknowledgement waits for the store.
-    pub unacknowledged: u32,
     /// The Topic Aliases of this connection.
     pub aliases: AliasesIn,
 }
@@ -24,6 +22,5 @@ impl Inbound {
     pub fn restart(&mut self, epoch: u32) {
         self.epoch = epoch;
         self.aliases = AliasesIn::default();
-        self.unacknowledged = 0;
     }
 }

@@ -121,6 +121,11 @@ impl Inflight {
         self.sent = 0;
     }
 
+    /// Deliveries that were begun or gone on with on this connection and are not complete.
+    pub fn sent(&self) -> usize {
+        self.sent
+    }
+
     /// The next delivery that was not yet sent on this connection.
     pub fn unsent(&self) -> Option<&Delivery> {
         self.deliveries.get(self.sent)

@@ -9,3 +9,4 @@ pub mod outbox;
 pub mod pool;
 pub mod queue;
 pub mod state;
+mod transmit;

@@ -4,25 +4,19 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::codec::ack::{Ack, AckKind};
 use crate::codec::packet_id::PacketId;
-use crate::codec::properties::PropertyWriter;
-use crate::codec::publish;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::message::Publication;
-use crate::session::aliases::{AliasesOut, Naming};
+use crate::session::aliases::AliasesOut;
 use crate::session::inflight::{Awaits, Inflight, Pending};
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::{Chunk, Outbox};
 use crate::session::pool::Pool;
 use crate::session::queue::{Bounds, Queue, Queued};
-use crate::stats::{Counts, DropReason};
+use crate::stats::{Counters, Counts, DropReason, Gauge};
 use crate::time::Time;
-
-/// Bytes of an encoded Topic Alias property.
-const TOPIC_ALIAS_LEN: usize = 3;
 
 /// The bounds of the sending half, equal for all sessions.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +37,21 @@ pub struct Context<'c> {
     pub pool: &'c mut Pool,
     /// Counters of the calling turn.
     pub counts: &'c mut Counts,
+    /// The broker's gauges.
+    pub gauges: &'c Counters,
     /// The bounds.
     pub limits: &'c Limits,
+}
+
+impl Context<'_> {
+    /// Tells that a queue of `before` messages has `after` now.
+    fn queue_changed(&self, before: usize, after: usize) {
+        if after > before {
+            self.gauges.increase(Gauge::MessagesQueued, (after - before) as u64);
+        } else if before > after {
+            self.gauges.decrease(Gauge::MessagesQueued, (before - after) as u64);
+        }
+    }
 }
 
 /// How a message is sent to one subscriber.
@@ -111,18 +118,16 @@ struct Orphan {
 pub struct Outbound {
     link: Option<Arc<dyn Link>>,
     epoch: u32,
-    grant: Grant,
-    /// QoS 1 and 2 messages that may still be sent [MQTT-3.3.4-9].
-    quota: u16,
-    aliases: AliasesOut,
-    outbox: Outbox,
-    inflight: Inflight,
-    queue: Queue,
+    pub(super) grant: Grant,
+    pub(super) aliases: AliasesOut,
+    pub(super) outbox: Outbox,
+    pub(super) inflight: Inflight,
+    pub(super) queue: Queue,
     orphans: Vec<Orphan>,
     /// Acknowledgements that wait for the store.
     parked: u32,
-    /// Application messages sent.
-    sent_messages: u64,
+    /// Application messages sent, each once.
+    pub(super) sent_messages: u64,
     /// Why the connection is to be ended by its own task.
     doom: Option<Cause>,
 }
@@ -140,7 +145,6 @@ impl Default for Outbound {
             link: None,
             epoch: 0,
             grant,
-            quota: 0,
             aliases: AliasesOut::default(),
             outbox: Outbox::default(),
             inflight: Inflight::default(),
@@ -217,7 +221,6 @@ impl Outbound {
         self.link = Some(link);
         self.epoch = epoch;
         self.grant = grant;
-        self.quota = grant.receive_maximum;
         self.aliases = AliasesOut::new(grant.topic_alias_maximum);
         self.inflight.restart();
         self.parked = 0;
@@ -281,7 +284,7 @@ impl Outbound {
                 false => Outcome::Dropped(DropReason::PacketTooLarge),
             };
         }
-        if self.quota == 0
+        if self.is_window_full()
             || !self.queue.is_empty()
             || self.inflight.unsent().is_some()
             || !self.has_room(cx.limits)
@@ -303,14 +306,17 @@ impl Outbound {
             return self.deliver(cx, publication, terms);
         }
         self.queue.push_unbounded(pending(publication, terms));
+        cx.queue_changed(0, 1);
         Outcome::Queued
     }
 
-    /// Sends what waits, as far as quota and room allow: first what an earlier connection left
+    /// Sends what waits, as far as window and room allow: first what an earlier connection left
     /// unacknowledged, then the queue. The caller then asks [`Outbound::list_for_flush`].
     pub fn pump(&mut self, cx: &mut Context<'_>) {
         if self.link.is_some() && self.resend(cx) {
+            let before = self.queue.len();
             self.send_queue(cx);
+            cx.queue_changed(before, self.queue.len());
         }
     }
 
@@ -399,6 +405,13 @@ impl Outbound {
         self.link.is_some() && self.outbox.is_blocked()
     }
 
+    /// Whether the client reads so little, and causes so much, that no more of its packets are to be read for now: the
+    /// connection is full and what waits is beyond the bounds. Packets that answer its own are not dropped.
+    pub fn must_pause(&self, limits: &Limits) -> bool {
+        let beyond = self.outbox.len() >= 2 * limits.outbox_bytes || self.queue.len() > limits.queue.messages;
+        self.is_blocked() && beyond
+    }
+
     /// Forgets everything that waits or is unacknowledged; returns how many messages waited.
     pub fn clear(&mut self) -> usize {
         let waited = self.queue.len();
@@ -407,8 +420,14 @@ impl Outbound {
         waited
     }
 
+    /// Whether as many QoS 1 and 2 messages are unacknowledged as may be [MQTT-3.3.4-9]. A delivery of which only
+    /// PUBREL was sent on this connection has its place, too, until PUBCOMP.
+    pub(super) fn is_window_full(&self) -> bool {
+        self.inflight.sent() >= usize::from(self.grant.receive_maximum)
+    }
+
     /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too.
-    fn has_room(&self, limits: &Limits) -> bool {
+    pub(super) fn has_room(&self, limits: &Limits) -> bool {
         self.outbox.len() < limits.outbox_bytes
     }
 
@@ -418,7 +437,15 @@ impl Outbound {
         publication: &mut Publication<'_>,
         terms: &Terms<'_>,
     ) -> Outcome {
-        match self.queue.push(pending(publication, terms), &cx.limits.queue) {
+        let before = self.queue.len();
+        let pending = pending(publication, terms);
+        if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
+            // What nobody will be sent takes no places [MQTT-3.3.2-5].
+            cx.counts.drop(DropReason::Expired, self.queue.drop_expired(cx.now) as u64);
+        }
+        let queued = self.queue.push(pending, &cx.limits.queue);
+        cx.queue_changed(before, self.queue.len());
+        match queued {
             Queued::Waits => Outcome::Queued,
             Queued::Displaced(count) => {
                 cx.counts.drop(DropReason::QueueFull, u64::from(count));
@@ -434,7 +461,7 @@ impl Outbound {
     }
 
     /// Sends a QoS 1 or 2 message for the first time.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         cx: &mut Context<'_>,
         publication: &mut Publication<'_>,
@@ -447,191 +474,12 @@ impl Outbound {
             self.inflight.complete(id);
             return Outcome::Dropped(DropReason::PacketTooLarge);
         }
-        self.quota -= 1;
         Outcome::Sent
     }
 
     fn complete(&mut self, id: PacketId) -> Acknowledged {
         self.inflight.complete(id);
-        self.quota = self.grant.receive_maximum.min(self.quota.saturating_add(1));
         Acknowledged::Complete
-    }
-
-    /// Sends again what an earlier connection left unacknowledged; whether all of it is sent.
-    fn resend(&mut self, cx: &mut Context<'_>) -> bool {
-        while let Some(delivery) = self.inflight.unsent() {
-            let id = delivery.packet_id();
-            let Some(pending) = delivery.pending.clone() else {
-                // [MQTT-4.3.3-6]: PUBREL again, never the PUBLISH [MQTT-4.3.3-7].
-                let ack = Ack::success(id);
-                self.inflight.mark_sent();
-                self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
-                continue;
-            };
-            if self.quota == 0 || !self.has_room(cx.limits) {
-                return false;
-            }
-            let mut publication = Publication::of(&pending.message);
-            let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
-            // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
-            if self.transmit(cx, &mut publication, &terms, Some(id), true) {
-                self.inflight.mark_sent();
-                self.quota -= 1;
-            } else {
-                self.inflight.remove_unsent();
-                cx.counts.drop(DropReason::PacketTooLarge, 1);
-            }
-        }
-        true
-    }
-
-    fn send_queue(&mut self, cx: &mut Context<'_>) {
-        while let Some(front) = self.queue.front() {
-            if front.message.is_expired(cx.now) {
-                // [MQTT-3.3.2-5]
-                self.queue.pop();
-                cx.counts.drop(DropReason::Expired, 1);
-                continue;
-            }
-            let needs_quota = front.qos != QoS::AtMostOnce;
-            if (needs_quota && self.quota == 0) || !self.has_room(cx.limits) {
-                return;
-            }
-            let Some(pending) = self.queue.pop() else {
-                return;
-            };
-            let mut publication = Publication::of(&pending.message);
-            let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
-            let sent = match needs_quota {
-                true => self.begin(cx, &mut publication, &terms) == Outcome::Sent,
-                false => self.transmit(cx, &mut publication, &terms, None, false),
-            };
-            if !sent {
-                cx.counts.drop(DropReason::PacketTooLarge, 1);
-            }
-        }
-    }
-
-    fn append(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) {
-        cx.counts.packets_sent += 1;
-        let version = self.grant.version;
-        self.outbox.append(cx.pool, None, |out| encode(version, out));
-    }
-
-    /// Appends the PUBLISH packet; false if it is larger than the client takes: then it is as if it had been
-    /// sent [MQTT-3.1.2-25].
-    fn transmit(
-        &mut self,
-        cx: &mut Context<'_>,
-        publication: &mut Publication<'_>,
-        terms: &Terms<'_>,
-        id: Option<PacketId>,
-        dup: bool,
-    ) -> bool {
-        let plain = terms.identifiers.is_empty()
-            && !self.aliases.is_active()
-            && publication.expires_at == Time::NEVER;
-        let v5 = self.grant.version.is_v5();
-        let forwarded = plain.then(|| publication.frame_for(v5, id)).flatten();
-        let appended = match forwarded {
-            Some(frame) if publication.payload.len() < crate::message::SHARE_FROM => {
-                if frame.whole.len() > self.grant.maximum_packet_size as usize {
-                    return false;
-                }
-                self.outbox.append(cx.pool, None, |out| {
-                    let start = out.len();
-                    out.extend_from_slice(frame.whole);
-                    if let Some(first) = out.get_mut(start) {
-                        *first = publish::first_byte(dup, terms.qos, terms.retain);
-                    }
-                    if let (Some(at), Some(id)) = (frame.packet_id_at, id)
-                        && let Some(place) = out.get_mut(start + at..start + at + 2)
-                    {
-                        place.copy_from_slice(&id.get().to_be_bytes());
-                    }
-                });
-                true
-            }
-            _ => self.encode(cx, publication, terms, id, dup),
-        };
-        if appended {
-            cx.counts.packets_sent += 1;
-            cx.counts.publish_sent += 1;
-            self.sent_messages += 1;
-        }
-        appended
-    }
-
-    fn encode(
-        &mut self,
-        cx: &mut Context<'_>,
-        publication: &mut Publication<'_>,
-        terms: &Terms<'_>,
-        id: Option<PacketId>,
-        dup: bool,
-    ) -> bool {
-        let version = self.grant.version;
-        let mut own = Vec::new();
-        let mut topic = publication.topic;
-        let mut spans: SmallVec<[&[u8]; 4]> = SmallVec::new();
-        if version.is_v5() {
-            own = cx.pool.take();
-            let mut writer = PropertyWriter::new(&mut own);
-            if let Some(seconds) = publication.expiry_interval(cx.now) {
-                writer.message_expiry_interval(seconds); // [MQTT-3.3.2-6]
-            }
-            for identifier in terms.identifiers {
-                writer.subscription_identifier(*identifier); // [MQTT-3.3.4-3]
-            }
-        }
-        let properties = if version.is_v5() { own.len() + publication.properties_len() } else { 0 };
-        let alias_room = if self.aliases.is_active() { TOPIC_ALIAS_LEN } else { 0 };
-        let size = publish::encoded_len(
-            version,
-            topic.len(),
-            id.is_some(),
-            properties + alias_room,
-            publication.payload.len(),
-        );
-        if size > self.grant.maximum_packet_size as usize {
-            return false;
-        }
-        if self.aliases.is_active() {
-            match self.aliases.name(topic) {
-                Naming::Name => {}
-                Naming::Introduce(alias) => {
-                    PropertyWriter::new(&mut own).topic_alias(alias);
-                }
-                Naming::Alias(alias) => {
-                    PropertyWriter::new(&mut own).topic_alias(alias);
-                    topic = &[];
-                }
-            }
-        }
-        if version.is_v5() {
-            spans.push(&own);
-            spans.extend_from_slice(&publication.properties);
-        }
-        let shared = publication.shared_payload();
-        let payload = publication.payload;
-        let copied: &[u8] = if shared.is_some() { &[] } else { payload };
-        self.outbox.append(cx.pool, shared, |out| {
-            publish::encode_header(
-                out,
-                version,
-                dup,
-                terms.qos,
-                terms.retain,
-                topic,
-                id,
-                &spans,
-                payload.len(),
-            );
-            out.extend_from_slice(copied);
-        });
-        drop(spans);
-        cx.pool.put(own);
-        true
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::codec::qos::QoS;
 use crate::session::inflight::Pending;
+use crate::time::Time;
 
 /// What happens to a message for which there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +40,14 @@ pub enum Queued {
 }
 
 /// Messages in the order of their arrival.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
     waiting: VecDeque<Pending>,
     bytes: usize,
     /// How many of them have QoS 0: a younger QoS 0 message must not overtake them.
     qos0: usize,
+    /// No waiting message expires before; [`Time::NEVER`] if none does.
+    next_expiry: Time,
 }
 
 impl Queue {
@@ -72,7 +75,7 @@ impl Queue {
     pub fn push(&mut self, pending: Pending, bounds: &Bounds) -> Queued {
         let size = pending.message.size();
         let mut displaced = 0;
-        while self.waiting.len() >= bounds.messages || self.bytes.saturating_add(size) > bounds.bytes {
+        while self.is_full(size, bounds) {
             if bounds.overflow != Overflow::DropOldest || self.pop().is_none() {
                 return Queued::Refused;
             }
@@ -82,9 +85,27 @@ impl Queue {
         if displaced == 0 { Queued::Waits } else { Queued::Displaced(displaced) }
     }
 
+    /// Whether the next message of `size` bytes would be beyond the bounds.
+    pub fn is_full(&self, size: usize, bounds: &Bounds) -> bool {
+        self.waiting.len() >= bounds.messages || self.bytes.saturating_add(size) > bounds.bytes
+    }
+
+    /// Removes the messages that have expired; returns how many those were. It looks at the messages only if one
+    /// can have expired since the last look.
+    pub fn drop_expired(&mut self, now: Time) -> usize {
+        if now < self.next_expiry {
+            return 0;
+        }
+        let before = self.waiting.len();
+        let waiting = std::mem::take(self).waiting;
+        waiting.into_iter().filter(|p| !p.message.is_expired(now)).for_each(|p| self.push_unbounded(p));
+        before - self.waiting.len()
+    }
+
     /// Adds a message that is bounded elsewhere: a retained message, of which the store holds a bounded number.
     pub fn push_unbounded(&mut self, pending: Pending) {
         self.bytes += pending.message.size();
+        self.next_expiry = self.next_expiry.min(pending.message.expires_at());
         self.qos0 += usize::from(pending.qos == QoS::AtMostOnce);
         self.waiting.push_back(pending);
     }
@@ -100,9 +121,15 @@ impl Queue {
         self.bytes -= pending.message.size();
         self.qos0 -= usize::from(pending.qos == QoS::AtMostOnce);
         if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
+            *self = Queue::default();
         }
         Some(pending)
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue { waiting: VecDeque::new(), bytes: 0, qos0: 0, next_expiry: Time::NEVER }
     }
 }
 

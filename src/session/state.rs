@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -25,10 +25,15 @@ pub struct Session {
     pub control: Mutex<Control>,
     /// The sending half: held for a moment by any thread that delivers.
     pub outbound: Mutex<Outbound>,
+    /// The number of the attached connection, 0 if there is none; changed under the lock of `control`.
+    attached: AtomicU32,
     /// When the client's last packet came, in milliseconds of the broker's time.
     last_received: AtomicU64,
     /// Application messages received.
     pub received_messages: AtomicU64,
+    /// QoS 1 messages of the attached connection whose PUBACK waits for the store; changed under the lock of
+    /// `outbound`.
+    pub unacknowledged: AtomicU32,
 }
 
 /// Who is connected, what is subscribed, when the session ends.
@@ -76,7 +81,7 @@ pub struct Connected {
     pub keep_alive: u16,
     /// When the CONNECT packet came.
     pub since: Time,
-    /// The Session Expiry Interval of CONNECT: DISCONNECT must not raise it from 0 [MQTT-3.14.2-2].
+    /// The Session Expiry Interval that CONNECT asked for: DISCONNECT must not raise it from 0 [MQTT-3.14.2-2].
     pub connect_expiry_interval: u32,
     /// Whether Reason Strings and User Properties may be sent on any packet [MQTT-3.1.2-29].
     pub wants_problem_information: bool,
@@ -95,6 +100,13 @@ pub struct Will {
     pub expiry: Option<u32>,
 }
 
+impl Control {
+    /// Whether the connection with this number is the session's now.
+    pub fn is_connected_by(&self, epoch: u32) -> bool {
+        self.epoch == epoch && self.connected.is_some()
+    }
+}
+
 impl Session {
     /// A session without a connection.
     pub fn new(client_id: &str) -> Session {
@@ -103,9 +115,21 @@ impl Session {
             inbound: Mutex::default(),
             control: Mutex::default(),
             outbound: Mutex::default(),
+            attached: AtomicU32::new(0),
             last_received: AtomicU64::new(0),
             received_messages: AtomicU64::new(0),
+            unacknowledged: AtomicU32::new(0),
         }
+    }
+
+    /// Notes which connection is attached: its number, or 0 if none is.
+    pub fn set_attached(&self, epoch: u32) {
+        self.attached.store(epoch, Ordering::Release);
+    }
+
+    /// Whether this connection is attached: the packets of any other are of no account.
+    pub fn is_attached(&self, epoch: u32) -> bool {
+        self.attached.load(Ordering::Acquire) == epoch
     }
 
     /// Notes that the client has sent a packet.

@@ -41,6 +41,8 @@ pub struct Client {
     pub stream: TcpStream,
     pub version: Version,
     received: Vec<u8>,
+    /// Bytes of `received` that were taken.
+    taken: usize,
 }
 
 /// A received message.
@@ -59,7 +61,7 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Client { stream, version: Version::V311, received: Vec::new() }
+        Client { stream, version: Version::V311, received: Vec::new(), taken: 0 }
     }
 
     /// A client with a clean session, accepted.
@@ -143,10 +145,10 @@ impl Client {
     /// The first packet that `pick` takes.
     pub fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(&Packet<'_>) -> Option<T>) -> T {
         loop {
-            if let Framing::Complete(frame) = split(&self.received, u32::MAX).unwrap() {
+            if let Framing::Complete(frame) = split(&self.received[self.taken..], u32::MAX).unwrap() {
                 let len = frame.whole.len();
                 let picked = pick(&decode(frame, self.version).unwrap());
-                self.received.drain(..len);
+                self.taken += len;
                 if let Some(picked) = picked {
                     return picked;
                 }
@@ -160,7 +162,7 @@ impl Client {
     /// Everything until the broker closes the connection.
     pub fn until_closed(&mut self) -> Vec<u8> {
         while self.fill().unwrap_or(0) > 0 {}
-        std::mem::take(&mut self.received)
+        self.received.split_off(std::mem::take(&mut self.taken))
     }
 
     /// Whether the broker answers at all before it closes the connection.
@@ -169,6 +171,7 @@ impl Client {
     }
 
     fn fill(&mut self) -> std::io::Result<usize> {
+        self.received.drain(..std::mem::take(&mut self.taken));
         let mut buffer = [0; 64 * 1024];
         let count = self.stream.read(&mut buffer)?;
         self.received.extend_from_slice(&buffer[..count]);

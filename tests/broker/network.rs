@@ -112,6 +112,35 @@ fn a_slow_reader_loses_qos_0_messages_and_each_is_counted() {
     }
 }
 
+/// A client that sends and never reads is read no more; the broker's memory stays bounded, and others are served.
+#[test]
+fn a_client_that_floods_and_never_reads_is_paused() {
+    let mut config = config();
+    config.set("session.max_outbox_bytes", "64KiB").unwrap();
+    let broker = Broker::start(&config).unwrap();
+    for version in [Version::V311, Version::V5] {
+        let mut rude = Client::connect(address(&broker), "rude", version);
+        rude.stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        let pings = [0xc0, 0].repeat(32 * 1024);
+        // 256 MiB of PINGREQ would be as much PINGRESP; the kernel's buffers hold some MiB.
+        let mut sent = 0;
+        while sent < 256 << 20 {
+            match rude.stream.write(&pings) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        assert!(sent < 256 << 20, "the client was never paused");
+        let mut polite = Client::connect(address(&broker), "polite", version);
+        polite.send(|_, out| out.extend_from_slice(&[0xc0, 0]));
+        polite.expect("PINGRESP", |packet| matches!(packet, Packet::Pingresp).then_some(()));
+        // When it reads at last, it is read again: every PINGREQ that it could send is answered.
+        for _ in 0..sent / 2 {
+            rude.expect("PINGRESP", |packet| matches!(packet, Packet::Pingresp).then_some(()));
+        }
+    }
+}
+
 #[test]
 fn a_peer_that_vanishes_costs_nobody_else() {
     let broker = broker();

@@ -1,0 +1,56 @@
+"""Midge: an MQTT broker inside your program.
+
+import midge
+
+with midge.Broker("127.0.0.1:0") as broker:
+    with broker.subscribe("sensors/+/temp", qos=1) as messages:
+        broker.publish("sensors/a/temp", "21.5", qos=1)
+        print(messages.get(timeout=1).payload)
+"""
+
+from midge._broker import Broker, Payload
+from midge._config import Config, Value
+from midge._errors import (
+    AddressInUse,
+    ArgumentError,
+    ConfigError,
+    ForkedError,
+    IoError,
+    MidgeError,
+    StateError,
+    Stopped,
+    Timeout,
+    TopicError,
+    UnknownKey,
+)
+from midge._library import version
+from midge._message import Message, Properties
+from midge._subscription import Handler, Subscription
+from midge._views import Client, Stats, SubscriptionInfo
+
+__version__ = version()
+
+__all__ = [
+    "AddressInUse",
+    "ArgumentError",
+    "Broker",
+    "Client",
+    "Config",
+    "ConfigError",
+    "ForkedError",
+    "Handler",
+    "IoError",
+    "Message",
+    "MidgeError",
+    "Payload",
+    "Properties",
+    "StateError",
+    "Stats",
+    "Stopped",
+    "Subscription",
+    "SubscriptionInfo",
+    "Timeout",
+    "TopicError",
+    "UnknownKey",
+    "Value",
+]

@@ -1,0 +1,376 @@
+"""The broker."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Callable, Union
+
+from midge import _ffi
+from midge._batch import copied_text
+from midge._config import Config, Value
+from midge._errors import ArgumentError, MidgeError, StateError, TopicError
+from midge._library import (
+    encode,
+    encode_property,
+    milliseconds,
+    quick,
+    raise_for,
+    waiting,
+    within,
+)
+from midge._message import Message
+from midge._subscription import LONG, SLICE, Handler, Subscription
+from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_stats, read_subscriptions
+
+__all__ = ["Broker", "Payload"]
+
+Payload = Union[bytes, str, bytearray, memoryview]
+"""What can be published; a str is sent as UTF-8."""
+
+OVERFLOW = {
+    "drop_newest": _ffi.MIDGE_OVERFLOW_DROP_NEWEST,
+    "drop_oldest": _ffi.MIDGE_OVERFLOW_DROP_OLDEST,
+}
+"""What happens to a message for which a queue has no room."""
+
+PATIENCE = 5.0
+"""Seconds that stopping waits for a callback that runs, unless it is told otherwise."""
+
+COPIED = 64 * 1024
+"""Bytes of payload from which on other threads of Python may run while it is published."""
+
+_live: weakref.WeakSet[Broker] = weakref.WeakSet()
+
+_publish_quick = quick.midge_publish
+_publish_waiting = waiting.midge_publish
+
+
+def _plain(qos: int, retain: bool) -> _ffi.midge_publish_options:
+    """The options of a message without properties."""
+    return _ffi.midge_publish_options(
+        struct_size=ctypes.sizeof(_ffi.midge_publish_options),
+        qos=qos,
+        retain=int(retain),
+        message_expiry_interval=-1,
+    )
+
+
+_PLAIN: dict[tuple[int, bool], Any] = {
+    (qos, retain): ctypes.byref(_plain(qos, retain)) for qos in (0, 1, 2) for retain in (False, True)
+}
+_PLAIN[0, False] = None
+_NO_PROPERTIES = (None,) * 5
+
+
+class Broker:
+    """An MQTT broker inside this process.
+
+    It listens when the constructor returns, and it stops at the end of a `with` block, by `stop`, when the last
+    reference goes, or when the interpreter exits. All methods may be called from any thread. Several brokers share
+    nothing.
+    """
+
+    def __init__(
+        self,
+        listen: str | Sequence[str] | None = None,
+        config: Config | Mapping[str, Value] | None = None,
+    ) -> None:
+        """Starts a broker.
+
+        `listen` is an address such as "127.0.0.1:1883", or several; port 0 takes a free port. Without it the
+        settings say where to listen; their default is 127.0.0.1:1883. `config` holds settings, such as
+        {"mqtt.max_qos": 1}.
+        """
+        self._handle: ctypes.c_void_p | None = None
+        self._handlers: weakref.WeakSet[Handler] = weakref.WeakSet()
+        settings = config.copy() if isinstance(config, Config) else Config(config or {})
+        if listen is not None:
+            for index, address in enumerate([listen] if isinstance(listen, str) else listen):
+                settings[f"listener.tcp{'' if index == 0 else f'-{index + 1}'}.bind"] = address
+        handle, error = ctypes.c_void_p(), ctypes.c_void_p()
+        status = waiting.midge_start(settings._handle, ctypes.byref(handle), ctypes.byref(error))
+        if status < 0:
+            raise_for(status, error)
+        self._handle = handle
+        self._settings = settings
+        _live.add(self)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the first listener, the port as the system chose it if it was 0."""
+        for address in self.addresses.values():
+            return address
+        raise StateError("the broker has no listener")
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Host and port of every listener, by its name."""
+        found = {}
+        for index in range(quick.midge_broker_listener_count(self._handle)):
+            view = _ffi.midge_listener_view(ctypes.sizeof(_ffi.midge_listener_view))
+            status = quick.midge_broker_listener_at(self._handle, index, ctypes.byref(view))
+            if status < 0:
+                raise_for(status)
+            host, _, port = (copied_text(view.address) or "").rpartition(":")
+            found[copied_text(view.name) or ""] = (host.strip("[]"), int(port))
+        return found
+
+    def publish(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        qos: int = 0,
+        retain: bool = False,
+        *,
+        expiry: int | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation_data: bytes | None = None,
+        user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> None:
+        """Publishes a message. When this returns, it is in the outbox or queue of each subscriber.
+
+        `retain` makes it the topic's retained message, or with an empty payload removes that. `expiry` is in
+        seconds. The properties are those of MQTT 5. Raises TopicError, ArgumentError, or Stopped.
+        """
+        if not isinstance(payload, bytes):
+            payload = _bytes(payload)
+        properties = (expiry, content_type, response_topic, correlation_data, user_properties)
+        if properties == _NO_PROPERTIES:
+            options = _PLAIN.get((qos, retain), _PLAIN)
+            if options is _PLAIN:
+                raise _wrong(qos, retain)
+        else:
+            options = ctypes.byref(_options(qos, retain, *properties))
+        try:
+            name = topic.encode()
+        except UnicodeEncodeError:
+            raise TopicError(f"topic {topic!r}: has no UTF-8 form") from None
+        if b"\0" in name:
+            raise TopicError(f"topic {topic!r}: holds U+0000")
+        publish = _publish_quick if len(payload) < COPIED else _publish_waiting
+        status = publish(self._handle, name, payload, len(payload), options)
+        if status:
+            raise_for(status, None, self._refused(status, topic, len(payload), qos, retain))
+
+    def subscribe(
+        self,
+        filter: str,
+        qos: int = 2,
+        *,
+        capacity: int | None = None,
+        max_bytes: int | None = None,
+        overflow: str = "drop_newest",
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: int = 0,
+        identifier: int = 0,
+    ) -> Subscription:
+        """Subscribes this program to a topic filter. Retained messages wait in the queue when this returns.
+
+        The queue holds `capacity` messages and `max_bytes` bytes; without them the settings `queue.capacity` and
+        `queue.max_bytes` say. With `overflow` "drop_newest" a message for which there is no room is dropped and
+        counted, with "drop_oldest" the one that has waited longest. The others are the options of MQTT 5.
+        """
+        if overflow not in OVERFLOW:
+            raise ArgumentError(f"overflow: {overflow!r} is not one of {', '.join(OVERFLOW)}")
+        for argument, bound in (("capacity", capacity), ("max_bytes", max_bytes)):
+            if bound is not None and bound < 1:
+                raise ArgumentError(f"{argument}: {bound} is less than 1")
+        bounds = _ffi.midge_queue_options(
+            struct_size=ctypes.sizeof(_ffi.midge_queue_options),
+            capacity=capacity or 0,
+            max_bytes=max_bytes or 0,
+            overflow=OVERFLOW[overflow],
+        )
+        options = _ffi.midge_subscribe_options(
+            struct_size=ctypes.sizeof(_ffi.midge_subscribe_options),
+            qos=qos,
+            no_local=no_local,
+            retain_as_published=retain_as_published,
+            retain_handling=retain_handling,
+            identifier=identifier,
+        )
+        name = encode(f"topic filter {filter!r}", filter, TopicError)
+        queue, subscription, error = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+        status = quick.midge_queue_new(self._handle, ctypes.byref(bounds), ctypes.byref(queue))
+        if status < 0:
+            raise_for(status)
+        # Retained messages may be many: other threads of Python run while they are queued.
+        status = waiting.midge_queue_subscribe(
+            queue, name, ctypes.byref(options), 0, ctypes.byref(subscription), ctypes.byref(error)
+        )
+        if status < 0:
+            quick.midge_queue_free(queue)
+            raise_for(status, error)
+        return Subscription(self, filter, queue, subscription)
+
+    def on(
+        self,
+        filter: str,
+        callback: Callable[[Message], object],
+        qos: int = 2,
+        **options: Any,
+    ) -> Handler:
+        """Has `callback` called with each message of a topic filter, on a thread of its own.
+
+        The options are those of `subscribe`. What the callback raises is logged.
+        """
+        handler = Handler(self.subscribe(filter, qos, **options), callback)
+        self._handlers.add(handler)
+        return handler
+
+    def clients(self) -> list[Client]:
+        """Every client that is connected or has a session, in no order."""
+        return read_clients(self._handle)
+
+    def subscriptions(self) -> list[SubscriptionInfo]:
+        """Every subscription, of clients and of this program, in no order."""
+        return read_subscriptions(self._handle)
+
+    def stats(self) -> Stats:
+        """The counters and gauges at this moment."""
+        return read_stats(self._handle)
+
+    def kick(self, client_id: str) -> bool:
+        """Disconnects a client; False if none of this name is connected."""
+        status = quick.midge_broker_kick(self._handle, encode("client_id", client_id))
+        if status < 0:
+            raise_for(status)
+        return bool(status == _ffi.MIDGE_STATUS_OK)
+
+    def request_stop(self) -> None:
+        """Has `wait` return. May be called from callbacks and signal handlers."""
+        quick.midge_broker_request_stop(self._handle)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until a stop is requested or the broker has stopped; False if `timeout` seconds passed first."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        patience = SLICE if threading.current_thread() is threading.main_thread() else LONG
+        while True:
+            left = patience if deadline is None else min(patience, deadline - time.monotonic())
+            status = waiting.midge_broker_wait(self._handle, milliseconds(max(0.0, left)))
+            if status < 0:
+                raise_for(status)
+            if status == _ffi.MIDGE_STATUS_OK:
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+
+    def stop(self, grace: float | None = None) -> None:
+        """Stops the broker: listeners are closed, clients are told, and every thread is joined.
+
+        What waits is still sent, and callbacks still get their messages, at most for `grace` seconds; without it the
+        setting `runtime.stop_grace` says. Stopping a stopped broker does nothing.
+        """
+        deadline = None if grace is None else time.monotonic() + grace
+        status = waiting.midge_stop(self._handle, milliseconds(grace))
+        if status < 0:
+            raise_for(status)
+        _live.discard(self)
+        for handler in list(self._handlers):
+            # Their queues have ended, and give what is left.
+            handler.join(PATIENCE if deadline is None else max(0.0, deadline - time.monotonic()))
+            handler.abandon()
+
+    def __enter__(self) -> Broker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        places = ", ".join(f"{host}:{port}" for host, port in self.addresses.values())
+        return f"<midge.Broker on {places or 'no listener'}>"
+
+    def __del__(self) -> None:
+        # No call can be running: it would hold a reference.
+        if getattr(self, "_handle", None) is not None:
+            waiting.midge_broker_free(self._handle)
+
+    def _refused(self, status: int, topic: str, size: int, qos: int, retain: bool) -> str:
+        """Why a message was refused, as far as that can be seen from here."""
+        if status == _ffi.MIDGE_STATUS_TOPIC:
+            if topic and len(topic.encode()) <= 65_535:
+                return f"topic {topic!r}: has a wildcard"
+            return "topic: is empty" if not topic else "topic: is longer than 65535 bytes"
+        if status == _ffi.MIDGE_STATUS_INVALID_ARGUMENT:
+            keys = ("mqtt.max_packet_size", "mqtt.max_topic_levels", "mqtt.max_qos", "mqtt.retain")
+            bounds = ", ".join(f"{key} is {self._settings[key]}" for key in keys)
+            kind = f"{size} bytes, QoS {qos}{', retained' if retain else ''}"
+            return f"topic {topic!r}, {kind}, beyond what the settings allow ({bounds})"
+        return ""
+
+
+def _bytes(payload: Payload) -> bytes:
+    """The payload as bytes."""
+    if isinstance(payload, str):
+        return payload.encode()
+    if isinstance(payload, (bytearray, memoryview)):
+        return bytes(payload)
+    raise TypeError(f"payload: bytes, str, bytearray or memoryview is needed, not {type(payload).__name__}")
+
+
+def _wrong(qos: object, retain: object) -> ArgumentError:
+    """Why these are no options."""
+    if qos not in (0, 1, 2):
+        return ArgumentError(f"qos: {qos!r} is not 0, 1 or 2")
+    return ArgumentError(f"retain: {retain!r} is neither True nor False")
+
+
+def _options(
+    qos: int,
+    retain: bool,
+    expiry: int | None,
+    content_type: str | None,
+    response_topic: str | None,
+    correlation_data: bytes | None,
+    user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+) -> _ffi.midge_publish_options:
+    """The options of a message with properties. They keep what they point to."""
+    if (qos, retain) not in _PLAIN:
+        raise _wrong(qos, retain)
+    options = _plain(qos, retain)
+    if expiry is not None:
+        if not 0 <= expiry <= 2**32 - 1:
+            raise ArgumentError(f"expiry: {expiry} is not 0 to {2**32 - 1} seconds")
+        options.message_expiry_interval = expiry
+    if content_type is not None:
+        options.content_type = encode_property("content_type", content_type)
+    if response_topic is not None:
+        if not response_topic or "+" in response_topic or "#" in response_topic:
+            raise ArgumentError(f"response_topic: {response_topic!r} is no topic")
+        options.response_topic = encode_property("response_topic", response_topic)
+    if correlation_data is not None:
+        data = ctypes.create_string_buffer(within("correlation_data", bytes(correlation_data)))
+        options.correlation_data = ctypes.cast(data, ctypes.c_void_p)  # type: ignore[assignment]
+        options.correlation_data_len = len(data) - 1
+    if user_properties is not None:
+        pairs = user_properties.items() if isinstance(user_properties, Mapping) else user_properties
+        encoded = [tuple(encode_property("user_properties", text) for text in pair) for pair in pairs]
+        array = (_ffi.midge_user_property * len(encoded))(*(_ffi.midge_user_property(*pair) for pair in encoded))
+        options.user_properties = ctypes.cast(array, ctypes.POINTER(_ffi.midge_user_property))
+        options.user_property_count = len(encoded)
+    return options
+
+
+def _stop_all() -> None:
+    """At the interpreter's exit: no thread of a broker outlives it."""
+    for broker in list(_live):
+        with contextlib.suppress(MidgeError):
+            broker.stop()
+
+
+atexit.register(_stop_all)

@@ -1,0 +1,16 @@
+"""How often this process was born by fork: locks that another thread held then stay locked for ever."""
+
+from __future__ import annotations
+
+import os
+
+generation = 0
+
+
+def _in_child() -> None:
+    global generation
+    generation += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,120 @@
+"""The shared library: where it is, its functions, and its failures as exceptions."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from midge import _ffi
+from midge._errors import (
+    AddressInUse,
+    ArgumentError,
+    ConfigError,
+    ForkedError,
+    IoError,
+    MidgeError,
+    StateError,
+    Stopped,
+    TopicError,
+)
+
+_NAMES = {"darwin": "libmidge.dylib", "win32": "midge.dll"}
+
+
+def find() -> str:
+    """The path of the library: what MIDGE_LIBRARY says, else beside this file."""
+    named = os.environ.get("MIDGE_LIBRARY")
+    if named:
+        return named
+    path = Path(__file__).with_name(_NAMES.get(sys.platform, "libmidge.so"))
+    if not path.is_file():
+        raise ImportError(f"{path} is missing; install the midge wheel, or name the library in MIDGE_LIBRARY")
+    return str(path)
+
+
+_path = find()
+
+# Calls that may wait: they let other threads of Python run.
+waiting = ctypes.CDLL(_path)
+# Calls that take a microsecond: they keep the interpreter's lock, which costs more than they do. It is safe because
+# nothing that holds a lock of the library ever waits for the interpreter: it never calls into Python.
+quick = ctypes.PyDLL(_path)
+
+_ffi.declare(waiting)
+_ffi.declare(quick)
+
+
+_EXCEPTIONS: dict[int, type[MidgeError]] = {
+    _ffi.MIDGE_STATUS_CONFIG: ConfigError,
+    _ffi.MIDGE_STATUS_ADDRESS_IN_USE: AddressInUse,
+    _ffi.MIDGE_STATUS_IO: IoError,
+    _ffi.MIDGE_STATUS_TOPIC: TopicError,
+    _ffi.MIDGE_STATUS_INVALID_ARGUMENT: ArgumentError,
+    _ffi.MIDGE_STATUS_STATE: Stopped,
+    _ffi.MIDGE_STATUS_IN_CALLBACK: StateError,
+    _ffi.MIDGE_STATUS_FORKED: ForkedError,
+}
+
+
+def text_of(value: bytes | None) -> str:
+    """A string that the library lent."""
+    return "" if value is None else value.decode("utf-8", "replace")
+
+
+def raise_for(status: int, error: ctypes.c_void_p | None = None, context: str = "") -> NoReturn:
+    """Raises the exception for a failed call.
+
+    `error` is the library's own, which this frees; a call that gives none has its sentence from `context`.
+    """
+    sentence = ""
+    if error is not None and error.value is not None:
+        sentence = text_of(quick.midge_error_message(error))
+        quick.midge_error_free(error)
+    if not sentence:
+        sentence = text_of(quick.midge_status_help(status))
+        sentence = f"{context}: {sentence}" if context else sentence
+    raise _EXCEPTIONS.get(status, MidgeError)(sentence)
+
+
+def version() -> str:
+    """The version of the library."""
+    return text_of(quick.midge_version())
+
+
+def milliseconds(seconds: float | None) -> int:
+    """A time in milliseconds, rounded up; -1 for ever."""
+    if seconds is None:
+        return -1
+    if seconds != seconds:
+        raise ArgumentError("timeout: not a number")
+    return max(0, min(2**31 - 1, int(seconds * 1000 + 0.999))) if seconds < 2**21 else 2**31 - 1
+
+
+LONGEST = 65_535
+"""Bytes of the longest text that MQTT can carry."""
+
+
+def encode(argument: str, text: str, refusal: type[MidgeError] = ArgumentError) -> bytes:
+    """A text for the library, which takes UTF-8 that a NUL ends."""
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        raise refusal(f"{argument}: {text!r} has no UTF-8 form") from None
+    if b"\0" in encoded:
+        raise refusal(f"{argument}: {text!r} holds U+0000, which is not allowed")
+    return encoded
+
+
+def encode_property(argument: str, text: str) -> bytes:
+    """A text that travels as a property."""
+    return within(argument, encode(argument, text))
+
+
+def within(argument: str, data: bytes) -> bytes:
+    """The same bytes, unless MQTT cannot carry so many."""
+    if len(data) > LONGEST:
+        raise ArgumentError(f"{argument}: is {len(data)} bytes long; MQTT carries at most {LONGEST}")
+    return data

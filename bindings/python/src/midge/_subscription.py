@@ -1,0 +1,238 @@
+"""Subscriptions: a bounded queue that a thread of Python drains, many messages a call."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Callable
+
+from midge import _ffi, _fork
+from midge._batch import read
+from midge._errors import ForkedError, MidgeError, StateError, Stopped, Timeout
+from midge._library import milliseconds, quick, raise_for, waiting
+from midge._message import Message
+
+__all__ = ["Handler", "Subscription"]
+
+BATCH = 256
+"""Messages that are taken from the library at once."""
+SLICE = 0.1
+"""Seconds that the main thread waits at a time: between two waits Python handles signals, Ctrl-C among them."""
+LONG = 3600.0
+"""Seconds that other threads wait at a time."""
+
+
+class Subscription:
+    """Messages of a topic filter, in a bounded queue of their own. Made by Broker.subscribe.
+
+    As an iterator it waits for each message, and ends when the broker stops or the subscription is closed. Several
+    threads may take messages: each message goes to one of them. As a context manager it unsubscribes at the end.
+    """
+
+    def __init__(self, broker: Any, filter: str, queue: ctypes.c_void_p, subscription: ctypes.c_void_p) -> None:
+        """For Broker.subscribe."""
+        self._broker = broker  # keeps it alive
+        self._filter = filter
+        self._queue = queue
+        self._subscription: ctypes.c_void_p | None = subscription
+        self._taken: collections.deque[Message] = collections.deque()
+        self._one_taker = threading.Lock()
+        self._born = _fork.generation
+
+    @property
+    def filter(self) -> str:
+        """The topic filter."""
+        return self._filter
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped because the queue was full."""
+        return int(quick.midge_queue_dropped(self._queue))
+
+    def __len__(self) -> int:
+        """Messages that wait."""
+        return int(quick.midge_queue_len(self._queue)) + len(self._taken)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get(self, timeout: float | None = None) -> Message:
+        """The next message.
+
+        Waits up to `timeout` seconds for it, for ever without one, and raises Timeout if none came; raises Stopped
+        when the broker has stopped or the subscription was closed, and every message was taken.
+        """
+        try:
+            return self._taken.popleft()
+        except IndexError:
+            return self._wait(BATCH, timeout, 1)[0]
+
+    def get_batch(self, max: int = BATCH, timeout: float | None = None) -> list[Message]:
+        """Up to `max` messages in one call, at least one.
+
+        Waits for the first, and raises, like `get`.
+        """
+        if max < 1:
+            raise ValueError("max must be at least 1")
+        return self._wait(max, timeout, max)
+
+    def close(self) -> None:
+        """Unsubscribes. What waits can still be taken. Closing twice does nothing."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            quick.midge_subscription_free(subscription)
+            quick.midge_queue_close(self._queue)
+
+    def __iter__(self) -> Iterator[Message]:
+        return self
+
+    def __next__(self) -> Message:
+        try:
+            return self.get()
+        except Stopped:
+            raise StopIteration from None
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._subscription is None else f"{len(self)} waiting"
+        return f"<midge.Subscription {self._filter!r}, {state}>"
+
+    def __del__(self) -> None:
+        # No call can be running: it would hold a reference.
+        if getattr(self, "_queue", None) is not None:
+            self.close()
+            quick.midge_queue_free(self._queue)
+
+    def _wait(self, max: int, timeout: float | None, wanted: int) -> list[Message]:
+        """Waits for messages, takes up to `max`, and returns up to `wanted`; the others are taken next."""
+        if _fork.generation != self._born:
+            raise ForkedError("this process was forked from the one that subscribed")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        patience = SLICE if threading.current_thread() is threading.main_thread() else LONG
+        while True:
+            left = patience if deadline is None else min(patience, deadline - time.monotonic())
+            if self._one_taker.acquire(timeout=left) if left > 0 else self._one_taker.acquire(blocking=False):
+                try:
+                    messages = self._left_over(wanted) or self._poll(max, left)
+                    if messages:
+                        self._taken.extend(messages[wanted:])
+                        return messages[:wanted]
+                finally:
+                    self._one_taker.release()
+            if deadline is not None and time.monotonic() >= deadline:
+                raise Timeout(f"no message of {self._filter!r} within the time")
+
+    def _left_over(self, wanted: int) -> list[Message]:
+        """Up to `wanted` messages that were taken from the library before."""
+        messages: list[Message] = []
+        with contextlib.suppress(IndexError):
+            while len(messages) < wanted:
+                messages.append(self._taken.popleft())
+        return messages
+
+    def _poll(self, max: int, left: float) -> list[Message]:
+        """Waits up to `left` seconds for messages; none if none came."""
+        batch = ctypes.c_void_p()
+        call = waiting if left > 0 else quick
+        status = call.midge_queue_poll(self._queue, max, milliseconds(left) if left > 0 else 0, ctypes.byref(batch))
+        if status == _ffi.MIDGE_STATUS_OK:
+            try:
+                return read(batch)
+            finally:
+                quick.midge_batch_free(batch)
+        if status == _ffi.MIDGE_STATUS_CLOSED:
+            raise Stopped(f"the subscription of {self._filter!r} has ended")
+        if status < 0:
+            raise_for(status, None, f"subscription of {self._filter!r}")
+        return []
+
+
+class Handler:
+    """A function that is called with each message of a topic filter. Made by Broker.on.
+
+    It runs on a daemon thread of its own, one message after the other. What it raises is logged to the logger
+    "midge", and the next message is handled.
+    """
+
+    def __init__(self, subscription: Subscription, callback: Callable[[Message], object]) -> None:
+        """For Broker.on."""
+        self._subscription = subscription
+        self._callback = callback
+        self._over = False
+        name = f"midge-on-{subscription.filter}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def filter(self) -> str:
+        """The topic filter."""
+        return self._subscription.filter
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped because the callback was too slow."""
+        return self._subscription.dropped
+
+    def close(self) -> None:
+        """Unsubscribes, and waits for a call that runs, unless it is this very call that closes."""
+        self._over = True
+        self._subscription.close()
+        self.join(None)
+
+    def join(self, timeout: float | None) -> None:
+        """Waits until the thread has ended; at most `timeout` seconds."""
+        alive_here = self._subscription._born == _fork.generation
+        if alive_here and threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+
+    def abandon(self) -> None:
+        """Has no further call begin."""
+        self._over = True
+
+    def __enter__(self) -> Handler:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<midge.Handler {self.filter!r}>"
+
+    def _run(self) -> None:
+        logger = logging.getLogger("midge")
+        while not self._over:
+            try:
+                batch = self._subscription.get_batch()
+            except StateError:
+                return
+            except MidgeError:
+                logger.exception("the messages of %r cannot be read", self.filter)
+                return
+            for message in batch:
+                if self._over:
+                    return
+                try:
+                    self._callback(message)
+                except Exception:
+                    logger.exception("the callback of %r failed on a message of %r", self.filter, message.topic)

@@ -1,0 +1,201 @@
+"""What the broker shows of its clients, subscriptions and counters."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from midge import _ffi
+from midge._batch import copied, copied_text
+from midge._library import quick, raise_for, waiting
+
+__all__ = ["Client", "Stats", "SubscriptionInfo"]
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client that is connected, or whose session waits for it."""
+
+    client_id: str
+    """The client identifier."""
+    connected: bool
+    """Whether it is connected."""
+    username: str | None
+    """The user name, while connected, if it gave one."""
+    address: str | None
+    """The peer's address, while connected."""
+    version: str
+    """The protocol version of the current or last connection: "3.1", "3.1.1" or "5"."""
+    clean_start: bool
+    """Whether it connected with Clean Start or Clean Session."""
+    keep_alive: int
+    """The keep alive in force, in seconds; 0 is none."""
+    connected_since: float | None
+    """When it connected, in seconds since the broker started; None if it is away."""
+    session_expiry: int | None
+    """Seconds that the session outlives its connection; None is for ever."""
+    subscriptions: int
+    """Subscriptions of the session."""
+    queued: int
+    """Messages that wait for it."""
+    inflight: int
+    """Messages that it has not yet acknowledged."""
+    received_messages: int
+    """Messages received from it."""
+    sent_messages: int
+    """Messages sent to it."""
+
+
+@dataclass(frozen=True)
+class SubscriptionInfo:
+    """A subscription of a client, or of the program itself."""
+
+    filter: str
+    """The topic filter, with `$share/<group>/` if it is shared."""
+    client_id: str | None
+    """The client identifier; None for the program itself."""
+    qos: int
+    """The highest QoS of a delivery."""
+    no_local: bool
+    """Whether messages that the subscriber publishes itself are left out."""
+    retain_as_published: bool
+    """Whether RETAIN is passed on as it was published."""
+    retain_handling: int
+    """Which retained messages were delivered at once: 0 all, 1 for a new subscription only, 2 none."""
+    identifier: int | None
+    """The subscription identifier, if there is one."""
+
+
+class Stats(Mapping[str, int]):
+    """The counters and gauges of a broker at one moment, by name: as a mapping, or as attributes."""
+
+    __slots__ = ("_values",)
+
+    _values: dict[str, int]
+
+    def __init__(self, values: dict[str, int]) -> None:
+        """For Broker.stats."""
+        object.__setattr__(self, "_values", values)
+
+    def __getitem__(self, name: str) -> int:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, name: str) -> int:
+        if not name.startswith("_"):
+            value = self._values.get(name)
+            if value is not None:
+                return value
+        raise AttributeError(f"there is no statistic {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("statistics cannot be changed")
+
+    def __dir__(self) -> list[str]:
+        return sorted([*super().__dir__(), *self._values])
+
+    def __repr__(self) -> str:
+        return f"Stats({', '.join(f'{name}={value}' for name, value in self._values.items())})"
+
+
+_VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5"}
+
+
+def read_clients(broker: ctypes.c_void_p | None) -> list[Client]:
+    """The clients of a broker."""
+    found = []
+    for view in _listed(broker, "clients", _ffi.midge_client_view):
+        since, expiry = view.connected_since_ms, view.session_expiry_interval
+        found.append(
+            Client(
+                client_id=copied_text(view.client_id) or "",
+                connected=view.connected == 1,
+                username=copied_text(view.username),
+                address=copied_text(view.address),
+                version=_VERSIONS.get(view.protocol_version, str(view.protocol_version)),
+                clean_start=view.clean_start == 1,
+                keep_alive=view.keep_alive,
+                connected_since=since / 1000 if since >= 0 else None,
+                session_expiry=expiry if expiry >= 0 else None,
+                subscriptions=view.subscriptions,
+                queued=view.queued,
+                inflight=view.inflight,
+                received_messages=view.received_messages,
+                sent_messages=view.sent_messages,
+            )
+        )
+    return found
+
+
+def read_subscriptions(broker: ctypes.c_void_p | None) -> list[SubscriptionInfo]:
+    """The subscriptions of a broker."""
+    return [
+        SubscriptionInfo(
+            filter=copied_text(view.filter) or "",
+            client_id=copied_text(view.client_id),
+            qos=view.qos,
+            no_local=view.no_local == 1,
+            retain_as_published=view.retain_as_published == 1,
+            retain_handling=view.retain_handling,
+            identifier=view.identifier or None,
+        )
+        for view in _listed(broker, "subscriptions", _ffi.midge_subscription_view)
+    ]
+
+
+def read_stats(broker: ctypes.c_void_p | None) -> Stats:
+    """The statistics of a broker."""
+    stats = _ffi.midge_stats(ctypes.sizeof(_ffi.midge_stats))
+    status = quick.midge_broker_stats(broker, ctypes.byref(stats))
+    if status < 0:
+        raise_for(status)
+    values = {name: int(getattr(stats, name)) for name in _fields()}
+    for name, index in _sums():
+        view = _ffi.midge_stat_view(ctypes.sizeof(_ffi.midge_stat_view))
+        quick.midge_stat_at(ctypes.byref(stats), index, ctypes.byref(view))
+        values[name] = view.value
+    return Stats(values)
+
+
+@functools.cache
+def _fields() -> list[str]:
+    """The statistics that are fields."""
+    return [field[0] for field in _ffi.midge_stats._fields_[1:]]
+
+
+@functools.cache
+def _sums() -> list[tuple[str, int]]:
+    """The statistics that are no field of their own, and where they stand in the table."""
+    found = []
+    fields = set(_fields())
+    for index in range(quick.midge_stat_count()):
+        view = _ffi.midge_stat_view(ctypes.sizeof(_ffi.midge_stat_view))
+        quick.midge_stat_at(None, index, ctypes.byref(view))
+        name = (copied(view.name) or b"").decode()
+        if name not in fields:
+            found.append((name, index))
+    return found
+
+
+def _listed(broker: ctypes.c_void_p | None, what: str, row: Any) -> Iterator[Any]:
+    """The rows of a list of the library, each valid until the next."""
+    listed = ctypes.c_void_p()
+    # A list may be long: other threads of Python run while it is made.
+    status = getattr(waiting, f"midge_broker_{what}")(broker, ctypes.byref(listed))
+    if status < 0:
+        raise_for(status)
+    try:
+        for index in range(getattr(quick, f"midge_{what}_count")(listed)):
+            view = row(ctypes.sizeof(row))
+            getattr(quick, f"midge_{what}_at")(listed, index, ctypes.byref(view))
+            yield view
+    finally:
+        getattr(quick, f"midge_{what}_free")(listed)

@@ -1,0 +1,336 @@
+"""Starting, stopping, settings, errors, what the broker shows."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import pickle
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE
+
+import midge
+
+
+def test_it_listens_and_stops_listening() -> None:
+    with midge.Broker("127.0.0.1:0") as broker:
+        host, port = broker.address
+        assert host == "127.0.0.1"
+        assert port > 0
+        socket.create_connection((host, port), timeout=PATIENCE).close()
+        assert f"{host}:{port}" in repr(broker)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, port), timeout=PATIENCE)
+
+
+def test_stopping_twice_and_using_it_afterwards() -> None:
+    broker = midge.Broker("127.0.0.1:0")
+    messages = broker.subscribe("t")
+    address = broker.address
+    broker.stop()
+    broker.stop(grace=0)
+    assert broker.address == address
+    for call in (
+        lambda: broker.publish("t"),
+        lambda: broker.publish("t", qos=1, expiry=5),
+        lambda: broker.subscribe("t"),
+        lambda: broker.on("t", print),
+        lambda: broker.kick("c"),
+        lambda: messages.get(timeout=PATIENCE),
+        lambda: messages.get_batch(timeout=PATIENCE),
+    ):
+        with pytest.raises(midge.Stopped):
+            call()
+    assert list(messages) == []
+    assert broker.wait(timeout=PATIENCE)
+    with broker:
+        pass
+
+
+def test_stopping_from_two_threads() -> None:
+    broker = midge.Broker("127.0.0.1:0")
+    threads = [threading.Thread(target=broker.stop) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_a_forgotten_broker_stops() -> None:
+    address = midge.Broker("127.0.0.1:0").address
+    gc.collect()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=PATIENCE)
+
+
+def test_waiting(broker: midge.Broker) -> None:
+    assert broker.wait(timeout=0) is False
+    assert broker.wait(timeout=0.01) is False
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(broker.wait()))
+    thread.start()
+    broker.request_stop()
+    thread.join(PATIENCE)
+    assert answers == [True]
+    assert broker.wait() is True
+
+
+def test_several_listeners() -> None:
+    with midge.Broker(["127.0.0.1:0", "127.0.0.1:0"]) as broker:
+        assert list(broker.addresses) == ["tcp", "tcp-2"]
+        assert broker.address == broker.addresses["tcp"]
+        for address in broker.addresses.values():
+            socket.create_connection(address, timeout=PATIENCE).close()
+
+
+def test_no_listener() -> None:
+    with midge.Broker(config={"listener.tcp.bind": "off"}) as broker:
+        assert broker.addresses == {}
+        with pytest.raises(midge.StateError, match="no listener"):
+            _ = broker.address
+        with broker.subscribe("t") as messages:
+            broker.publish("t")
+            assert messages.get(timeout=PATIENCE).topic == "t"
+
+
+def test_brokers_share_nothing() -> None:
+    with midge.Broker("127.0.0.1:0") as one, midge.Broker("127.0.0.1:0") as other:
+        of_one, of_other = one.subscribe("#"), other.subscribe("#")
+        one.publish("t", "1")
+        assert of_one.get(timeout=PATIENCE).payload == b"1"
+        assert len(of_other) == 0
+
+
+def test_address_in_use(broker: midge.Broker) -> None:
+    host, port = broker.address
+    with pytest.raises(midge.AddressInUse) as caught:
+        midge.Broker(f"{host}:{port}")
+    assert isinstance(caught.value, OSError)
+    assert caught.value.errno == errno.EADDRINUSE
+    assert str(caught.value) == f"listener.tcp.bind: {host}:{port}: address in use"
+
+
+@pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0b", "\ud800", "x" * 65_536])
+def test_wrong_topics(broker: midge.Broker, topic: str) -> None:
+    with pytest.raises(midge.TopicError) as caught:
+        broker.publish(topic)
+    assert isinstance(caught.value, ValueError)
+    assert "topic" in str(caught.value)
+
+
+@pytest.mark.parametrize("filter", ["", "a#", "a/#/b", "+a", "a\0b", "\ud800", "$share/g", "x" * 65_536])
+def test_wrong_filters(broker: midge.Broker, filter: str) -> None:
+    with pytest.raises(midge.TopicError, match="filter"):
+        broker.subscribe(filter)
+    assert broker.subscriptions() == []
+
+
+def test_wrong_arguments(broker: midge.Broker) -> None:
+    for options in (
+        {"qos": 3},
+        {"qos": -1},
+        {"expiry": -1},
+        {"expiry": 2**32},
+        {"content_type": "a\0b"},
+        {"content_type": "x" * 65_536},
+        {"response_topic": "a/#"},
+        {"correlation_data": bytes(65_536)},
+        {"user_properties": {"a\0": "b"}},
+    ):
+        with pytest.raises(midge.ArgumentError) as caught:
+            broker.publish("t", **options)  # type: ignore[arg-type]
+        assert next(iter(options)) in str(caught.value), options
+    assert broker.stats().messages_published == 0
+
+
+def test_a_message_beyond_the_settings() -> None:
+    settings = {"mqtt.max_packet_size": "1KiB", "mqtt.max_qos": 1, "mqtt.retain": False}
+    with midge.Broker("127.0.0.1:0", settings) as broker:
+        with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_packet_size"):
+            broker.publish("t", bytes(2000))
+        with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_qos"):
+            broker.publish("t", qos=2)
+        with pytest.raises(midge.ArgumentError, match=r"mqtt\.retain"):
+            broker.publish("t", "x", retain=True)
+        with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_levels"):
+            broker.publish("/" * 300)
+
+
+def test_settings_behave_like_a_dict() -> None:
+    config = midge.Config({"mqtt.max_qos": 1, "mqtt.retain": False, "mqtt.max_packet_size": "64KiB"})
+    config["runtime.worker_threads"] = "2"
+    assert config["mqtt.max_qos"] == "1"
+    assert config["mqtt.retain"] == "false"
+    assert config["mqtt.max_packet_size"] == "64KiB"
+    assert config.get("mqtt.wrong") is None
+    assert "mqtt.max_qos" in config
+    assert "mqtt.wrong" not in config
+    assert len(config) == len(list(config)) == len(dict(config)) > 20
+    assert "mqtt.max_qos" in repr(config)
+    copy = config.copy()
+    copy["mqtt.max_qos"] = 2
+    assert config["mqtt.max_qos"] == "1"
+    assert dict(midge.Config(config)) == dict(config)
+    off = midge.Config({"listener.tcp.bind": "off"})
+    assert dict(off.copy()) == dict(off)
+
+
+def test_a_broker_does_not_change_its_config() -> None:
+    config = midge.Config({"queue.capacity": 1})
+    with midge.Broker("127.0.0.1:0", config) as broker:
+        assert broker.address[1] not in (0, 1883)
+        with broker.subscribe("t") as messages:
+            broker.publish("t")
+            broker.publish("t")
+            assert messages.dropped == 1
+    assert config["listener.tcp.bind"] == "127.0.0.1:1883"
+
+
+def test_wrong_settings_name_their_key() -> None:
+    config = midge.Config()
+    for key, value in (
+        ("mqtt.max_qos", "9"),
+        ("mqtt.max_qos", "a\0b"),
+        ("mqtt.max_qs", "1"),
+        ("listener.tcp.bind", "nowhere"),
+    ):
+        with pytest.raises(midge.ConfigError) as caught:
+            config[key] = value
+        assert isinstance(caught.value, ValueError)
+        assert caught.value.key == key
+        assert key in str(caught.value)
+    with pytest.raises(midge.ConfigError, match=r"listener\.tcp\.bind"):
+        midge.Broker("nowhere")
+    with pytest.raises(midge.ConfigError, match=r"mqtt\.max_qs.*mqtt\.max_qos"):
+        midge.Broker("127.0.0.1:0", {"mqtt.max_qs": 1})
+    with pytest.raises(KeyError) as unknown:
+        _ = config["mqtt.max_qs"]
+    assert isinstance(unknown.value, midge.UnknownKey)
+    assert str(unknown.value) == "mqtt.max_qs: unknown setting; did you mean mqtt.max_qos?"
+
+
+def test_settings_from_files(tmp_path: Path) -> None:
+    file = tmp_path / "midge.toml"
+    file.write_text("[mqtt]\nmax_qos = 1\n")
+    assert midge.Config.from_file(file)["mqtt.max_qos"] == "1"
+    assert midge.Config.from_file(str(file))["mqtt.max_qos"] == "1"
+    config = midge.Config.from_text("[queue]\ncapacity = 7\n")
+    config.load_file(file)
+    assert (config["queue.capacity"], config["mqtt.max_qos"]) == ("7", "1")
+    file.write_text("[mqtt]\nmax_qos = 1\nretian = true\n")
+    before = dict(config)
+    with pytest.raises(midge.ConfigError) as caught:
+        config.load_file(file)
+    assert caught.value.key == "mqtt.retian"
+    assert f"{file}:3:1" in str(caught.value)
+    assert dict(config) == before
+    with pytest.raises(OSError, match=r"absent\.toml"):
+        midge.Config.from_file(tmp_path / "absent.toml")
+    with pytest.raises(midge.ConfigError, match="U\\+0000"):
+        midge.Config.from_file(f"{tmp_path}/a\0b")
+    with pytest.raises(midge.ConfigError, match="here:1"):
+        midge.Config.from_text("[", origin="here")
+
+
+def test_exceptions_survive_pickling() -> None:
+    for error in (
+        midge.AddressInUse("127.0.0.1:1: address in use"),
+        midge.ConfigError("mqtt.max_qos: wrong"),
+        midge.UnknownKey("mqtt.max: unknown", "mqtt.max"),
+        midge.Timeout("late"),
+    ):
+        copy = pickle.loads(pickle.dumps(error))
+        assert type(copy) is type(error)
+        assert str(copy) == str(error)
+        assert copy.__dict__ == error.__dict__
+
+
+def test_the_subscriptions_of_the_program(broker: midge.Broker) -> None:
+    with broker.subscribe("a/#", qos=1, identifier=5, no_local=True, retain_handling=1):
+        (info,) = broker.subscriptions()
+    assert info == midge.SubscriptionInfo("a/#", None, 1, True, False, 1, 5)
+    with broker.subscribe("$share/g/x", retain_as_published=True):
+        (info,) = broker.subscriptions()
+    assert info == midge.SubscriptionInfo("$share/g/x", None, 2, False, True, 0, None)
+
+
+def test_statistics(broker: midge.Broker) -> None:
+    before = broker.stats()
+    broker.publish("t", "lost")
+    after = broker.stats()
+    assert after.messages_published - before.messages_published == 1
+    assert after["messages_dropped_no_subscriber"] == 1
+    assert after.messages_dropped == 1
+    assert before.messages_dropped == 0
+    assert set(after) == set(before) <= set(dir(after))
+    assert dict(after)["clients_connected"] == after.clients_connected == 0
+    assert after.started_unix > 0
+    with pytest.raises(AttributeError, match="messages_wrong"):
+        _ = after.messages_wrong
+    with pytest.raises(KeyError):
+        _ = after["messages_wrong"]
+    with pytest.raises(AttributeError):
+        after.messages_dropped = 3
+
+
+def test_kicking_nobody(broker: midge.Broker) -> None:
+    assert broker.kick("nobody") is False
+
+
+def test_many_threads_publish(broker: midge.Broker) -> None:
+    with broker.subscribe("t/#", capacity=100_000) as messages:
+
+        def publish(number: int) -> None:
+            for index in range(500):
+                broker.publish(f"t/{number}", str(index), qos=index % 3)
+
+        threads = [threading.Thread(target=publish, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        seen: dict[str, list[int]] = {}
+        for _ in range(8 * 500):
+            message = messages.get(timeout=PATIENCE)
+            seen.setdefault(message.topic, []).append(int(message.payload))
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert len(seen) == 8
+    assert all(numbers == list(range(500)) for numbers in seen.values())
+
+
+def test_stopping_while_threads_use_it() -> None:
+    broker = midge.Broker("127.0.0.1:0")
+    running = threading.Barrier(5)
+    ends = []
+
+    def use() -> None:
+        running.wait(PATIENCE)
+        try:
+            while True:
+                with broker.subscribe("t") as messages:
+                    broker.publish("t", "x")
+                    messages.get(timeout=PATIENCE)
+                    broker.stats()
+                    broker.clients()
+        except midge.Stopped as end:
+            ends.append(end)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    running.wait(PATIENCE)
+    broker.stop()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(ends) == 4
+
+
+@pytest.mark.parametrize("number", range(200))
+def test_each_with_a_broker_of_its_own(number: int) -> None:
+    with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("n", qos=1) as messages:
+        broker.publish("n", str(number), qos=1, retain=True)
+        assert int(messages.get(timeout=PATIENCE).payload) == number
+        assert broker.stats().retained_messages == 1

@@ -1,0 +1,98 @@
+"""The story, told by demo/demo.py with each paho-mqtt; and what must fit other files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from conftest import PATIENCE, TOP
+
+import midge
+
+# Pythons that have Midge and a paho-mqtt; run.sh makes them.
+PYTHONS = {"1.6.1": "MIDGE_PYTHON_PAHO_1", "2": "MIDGE_PYTHON_PAHO_2"}
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_the_whole_story(version: str) -> None:
+    python = os.environ.get(PYTHONS[version])
+    if python is None:
+        pytest.skip(f"{PYTHONS[version]} is not set; run.sh sets it")
+    found = subprocess.run(
+        [python, "-c", "import paho.mqtt as p; print(p.__version__)"], capture_output=True, text=True
+    )
+    assert found.stdout.startswith(version)
+    ended = demo(python, "--port", "0")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for sentence in (
+        "0 clients.",
+        "published 1, no subscriber, dropped 1 (no subscriber: nobody had subscribed",
+        "subscribe.py> Connected with result code 0",
+        "subscribe.py> chat :b'hello tao'",
+        "topic 'chat', subscribed by ",
+        "messages delivered: 1",
+    ):
+        assert sentence in ended.stdout
+    assert ended.stdout.count("   client ") == 2
+
+
+def test_at_a_terminal_it_stays_until_ctrl_c() -> None:
+    python = os.environ.get(PYTHONS["2"])
+    if python is None:
+        pytest.skip(f"{PYTHONS['2']} is not set; run.sh sets it")
+    ours, theirs = pty.openpty()
+    command = [python, str(TOP / "demo" / "demo.py"), "--port", "0"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+        os.close(theirs)
+        shown = ""
+        with os.fdopen(ours, encoding="utf-8", errors="replace") as terminal:
+            while "Ctrl-C ends it." not in shown:
+                shown += terminal.readline()
+            (port,) = re.findall(r"stays up on 127\.0\.0\.1:(\d+)\.", shown)
+            socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE).close()
+            os.killpg(process.pid, signal.SIGINT)  # what a terminal does at Ctrl-C: to the scripts, too
+            with contextlib.suppress(OSError):  # the terminal's other end was closed
+                shown += terminal.read()
+            assert process.wait(timeout=PATIENCE) == 0
+    assert "Traceback" not in shown
+    assert "chat :b'hello tao'" in shown
+
+
+def test_a_port_in_use_is_said(broker: midge.Broker) -> None:
+    port = str(broker.address[1])
+    for ended in (demo(sys.executable, "--port", port), demo(sys.executable, port=port)):
+        assert ended.returncode == 2
+        assert ended.stdout == ""
+        assert ended.stderr.count("\n") == 1
+        assert port in ended.stderr
+        assert "DEMO_PORT" in ended.stderr
+
+
+def test_the_declarations_fit_the_header() -> None:
+    tool = TOP / "tools" / "generate_ctypes.py"
+    ended = subprocess.run([sys.executable, str(tool), "--check"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_version_is_the_library_s() -> None:
+    manifest = (TOP / "bindings" / "python" / "pyproject.toml").read_text()
+    assert f'\nversion = "{midge.__version__}"\n' in manifest
+
+
+def demo(python: str, *arguments: str, port: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, str(TOP / "demo" / "demo.py"), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        env={**os.environ, "DEMO_PORT": port},
+        check=False,
+    )

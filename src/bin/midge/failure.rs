@@ -1,0 +1,58 @@
+//! Why the command failed, and the exit code that says so.
+
+use midge::config::ConfigError;
+use midge::embed::Error;
+
+/// The command ran and failed.
+pub(crate) const RUNTIME: u8 = 1;
+/// The arguments or the settings are wrong; clap exits with it, too.
+pub(crate) const USAGE: u8 = 2;
+/// No broker runs at the address.
+pub(crate) const NOT_RUNNING: u8 = 3;
+/// Something runs at the address, and does not tell what was asked.
+pub(crate) const NO_ANSWER: u8 = 4;
+
+/// The exit codes, for the help text.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; `status`: the broker runs
+  1  failed, such as an address in use
+  2  the arguments, a setting or the settings file are wrong
+  3  `status`: no broker runs at the address
+  4  `status`: what runs there is no MQTT broker, or does not tell";
+
+/// An exit code and one sentence for people.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) sentence: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: u8, sentence: impl Into<String>) -> Failure {
+        Failure { code, sentence: sentence.into() }
+    }
+
+    pub(crate) fn runtime(sentence: impl Into<String>) -> Failure {
+        Failure::new(RUNTIME, sentence)
+    }
+
+    pub(crate) fn usage(sentence: impl Into<String>) -> Failure {
+        Failure::new(USAGE, sentence)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::usage(error.to_string())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Config(error) => error.into(),
+            other => Failure::runtime(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `midge serve`: a broker that runs until a signal stops it.
+
+use midge::config::Config;
+use midge::embed::Broker;
+
+use crate::failure::Failure;
+use crate::system::{StopSignals, raise_descriptor_limit};
+use crate::{arguments, configuration};
+
+/// Runs a broker until SIGINT or SIGTERM.
+pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
+    let mut config = configuration::load(&arguments.settings)?;
+    listen(&mut config, &arguments.listen)?;
+    // Before the first thread starts, so that no other thread takes them.
+    let signals = StopSignals::block()
+        .map_err(|error| Failure::runtime(format!("signals cannot be waited for: {error}")))?;
+    raise_descriptor_limit();
+    let broker = Broker::start(&config)?;
+    if broker.addresses().is_empty() {
+        return Err(Failure::usage("every listener is off, so that nobody could connect"));
+    }
+    if !arguments.quiet {
+        let lines =
+            broker.addresses().iter().map(|(name, address)| format!("listening on {address} ({name})\n"));
+        crate::print(&lines.collect::<String>())?;
+    }
+    signals.wait().map_err(|error| Failure::runtime(format!("signals cannot be waited for: {error}")))?;
+    Ok(broker.stop(None)?)
+}
+
+/// Gives each address of the command line a listener.
+fn listen(config: &mut Config, addresses: &[String]) -> Result<(), Failure> {
+    for (index, address) in addresses.iter().enumerate() {
+        let name = if index == 0 { "tcp".to_owned() } else { format!("tcp-{}", index + 1) };
+        config.set(&format!("listener.{name}.bind"), address)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use midge::config::Config;
+
+    use super::listen;
+
+    #[test]
+    fn addresses_are_listeners_in_order() {
+        let mut config = Config::new();
+        listen(&mut config, &["0.0.0.0:1".to_owned(), "[::1]:2".to_owned()]).unwrap();
+        assert_eq!(config.get("listener.tcp.bind").unwrap(), "0.0.0.0:1");
+        assert_eq!(config.get("listener.tcp-2.bind").unwrap(), "[::1]:2");
+        assert_eq!(config.settings().listeners.len(), 2);
+    }
+}

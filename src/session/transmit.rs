@@ -1,0 +1,202 @@
+//! The sending half of a session: packets into the outbox, of what waits and of what is sent again.
+
+use smallvec::SmallVec;
+
+use crate::codec::ack::{Ack, AckKind};
+use crate::codec::packet_id::PacketId;
+use crate::codec::properties::PropertyWriter;
+use crate::codec::publish;
+use crate::codec::qos::QoS;
+use crate::codec::version::Version;
+use crate::message::{Publication, SHARE_FROM};
+use crate::session::aliases::Naming;
+use crate::session::outbound::{Context, Outbound, Outcome, Terms};
+use crate::stats::DropReason;
+use crate::time::Time;
+
+/// Bytes of an encoded Topic Alias property.
+const TOPIC_ALIAS_LEN: usize = 3;
+
+impl Outbound {
+    /// Sends again what an earlier connection left unacknowledged; whether all of it is sent.
+    pub(super) fn resend(&mut self, cx: &mut Context<'_>) -> bool {
+        while let Some(delivery) = self.inflight.unsent() {
+            let id = delivery.packet_id();
+            let Some(pending) = delivery.pending.clone() else {
+                // [MQTT-4.3.3-6]: PUBREL again, never the PUBLISH [MQTT-4.3.3-7].
+                let ack = Ack::success(id);
+                self.inflight.mark_sent();
+                self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
+                continue;
+            };
+            if self.is_window_full() || !self.has_room(cx.limits) {
+                return false;
+            }
+            let mut publication = Publication::of(&pending.message);
+            let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
+            // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
+            if self.transmit(cx, &mut publication, &terms, Some(id), true) {
+                self.inflight.mark_sent();
+            } else {
+                self.inflight.remove_unsent();
+                cx.counts.drop(DropReason::PacketTooLarge, 1);
+            }
+        }
+        true
+    }
+
+    pub(super) fn send_queue(&mut self, cx: &mut Context<'_>) {
+        while let Some(front) = self.queue.front() {
+            if front.message.is_expired(cx.now) {
+                // [MQTT-3.3.2-5]
+                self.queue.pop();
+                cx.counts.drop(DropReason::Expired, 1);
+                continue;
+            }
+            let needs_place = front.qos != QoS::AtMostOnce;
+            if (needs_place && self.is_window_full()) || !self.has_room(cx.limits) {
+                return;
+            }
+            let Some(pending) = self.queue.pop() else {
+                return;
+            };
+            let mut publication = Publication::of(&pending.message);
+            let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
+            let sent = match needs_place {
+                true => self.begin(cx, &mut publication, &terms) == Outcome::Sent,
+                false => self.transmit(cx, &mut publication, &terms, None, false),
+            };
+            if !sent {
+                cx.counts.drop(DropReason::PacketTooLarge, 1);
+            }
+        }
+    }
+
+    fn append(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) {
+        cx.counts.packets_sent += 1;
+        let version = self.grant.version;
+        self.outbox.append(cx.pool, None, |out| encode(version, out));
+    }
+
+    /// Appends the PUBLISH packet; false if it is larger than the client takes: then it is as if it had been
+    /// sent [MQTT-3.1.2-25].
+    pub(super) fn transmit(
+        &mut self,
+        cx: &mut Context<'_>,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+        id: Option<PacketId>,
+        dup: bool,
+    ) -> bool {
+        let plain = terms.identifiers.is_empty()
+            && !self.aliases.is_active()
+            && publication.expires_at == Time::NEVER;
+        let v5 = self.grant.version.is_v5();
+        let forwarded = plain.then(|| publication.frame_for(v5, id)).flatten();
+        let appended = match forwarded {
+            Some(frame) if publication.payload.len() < SHARE_FROM => {
+                if frame.whole.len() > self.grant.maximum_packet_size as usize {
+                    return false;
+                }
+                self.outbox.append(cx.pool, None, |out| {
+                    let start = out.len();
+                    out.extend_from_slice(frame.whole);
+                    if let Some(first) = out.get_mut(start) {
+                        *first = publish::first_byte(dup, terms.qos, terms.retain);
+                    }
+                    if let (Some(at), Some(id)) = (frame.packet_id_at, id)
+                        && let Some(place) = out.get_mut(start + at..start + at + 2)
+                    {
+                        place.copy_from_slice(&id.get().to_be_bytes());
+                    }
+                });
+                true
+            }
+            _ => self.encode(cx, publication, terms, id, dup),
+        };
+        if appended {
+            cx.counts.packets_sent += 1;
+            cx.counts.publish_sent += 1;
+            cx.counts.publish_bytes_sent += publication.payload.len() as u64;
+            if dup {
+                cx.counts.publish_resent += 1;
+            } else {
+                cx.counts.messages_delivered += 1;
+                self.sent_messages += 1;
+            }
+        }
+        appended
+    }
+
+    fn encode(
+        &mut self,
+        cx: &mut Context<'_>,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+        id: Option<PacketId>,
+        dup: bool,
+    ) -> bool {
+        let version = self.grant.version;
+        let mut own = Vec::new();
+        let mut topic = publication.topic;
+        let mut spans: SmallVec<[&[u8]; 4]> = SmallVec::new();
+        if version.is_v5() {
+            own = cx.pool.take();
+            let mut writer = PropertyWriter::new(&mut own);
+            if let Some(seconds) = publication.expiry_interval(cx.now) {
+                writer.message_expiry_interval(seconds); // [MQTT-3.3.2-6]
+            }
+            for identifier in terms.identifiers {
+                writer.subscription_identifier(*identifier); // [MQTT-3.3.4-3]
+            }
+        }
+        let properties = if version.is_v5() { own.len() + publication.properties_len() } else { 0 };
+        let alias_room = if self.aliases.is_active() { TOPIC_ALIAS_LEN } else { 0 };
+        let size = publish::encoded_len(
+            version,
+            topic.len(),
+            id.is_some(),
+            properties + alias_room,
+            publication.payload.len(),
+        );
+        if size > self.grant.maximum_packet_size as usize {
+            return false;
+        }
+        if self.aliases.is_active() {
+            match self.aliases.name(topic) {
+                Naming::Name => {}
+                Naming::Introduce(alias) => {
+                    PropertyWriter::new(&mut own).topic_alias(alias);
+                }
+                Naming::Alias(alias) => {
+                    PropertyWriter::new(&mut own).topic_alias(alias);
+                    topic = &[];
+                }
+            }
+        }
+        if version.is_v5() {
+            spans.push(&own);
+            spans.extend_from_slice(&publication.properties);
+        }
+        let shared = publication.shared_payload();
+        let payload = publication.payload;
+        let copied: &[u8] = if shared.is_some() { &[] } else { payload };
+        self.outbox.append(cx.pool, shared, |out| {
+            publish::encode_header(
+                out,
+                version,
+                dup,
+                terms.qos,
+                terms.retain,
+                topic,
+                id,
+                &spans,
+                payload.len(),
+            );
+            out.extend_from_slice(copied);
+        });
+        drop(spans);
+        cx.pool.put(own);
+        true
+    }
+}

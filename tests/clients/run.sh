@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Tests the built `midge` with MQTT clients that are not ours: mosquitto's, paho-mqtt 1 and 2, MQTT.js.
+#
+#   tests/clients/run.sh [pytest arguments]
+#
+# MIDGE_BIN names the command to test; without it, cargo builds one. What is missing is installed: Python packages into
+# .venv-clients*, MQTT.js into tests/clients/node_modules, and, where we are root on Debian, the Debian packages.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+# Installs the Debian package $2 for the command $1, or says that it is missing.
+need() {
+    command -v "$1" >/dev/null && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get install -y -q "$2" >/dev/null || { apt-get update -q >/dev/null && apt-get install -y -q "$2" >/dev/null; }
+    fi
+    command -v "$1" >/dev/null || { echo "$0: $1 is missing; install it (Debian: $2)" >&2; exit 1; }
+}
+
+# Makes the virtual environment $1 with the packages of the file $2, if it is not there or the file has changed.
+venv() {
+    cmp -s "$2" "$1/requirements.txt" && return
+    rm -rf "$1"
+    if ! python3 -m venv "$1" >/dev/null 2>&1; then
+        rm -rf "$1"
+        [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -q python3-venv >/dev/null
+        python3 -m venv "$1"
+    fi
+    "$1/bin/python" -m pip install -q --disable-pip-version-check -r "$2"
+    cp "$2" "$1/requirements.txt"
+}
+
+need python3 python3
+need mosquitto_sub mosquitto-clients
+need node nodejs
+need npm npm
+venv "$root/.venv-clients" "$here/requirements.txt"
+venv "$root/.venv-clients-paho1" "$here/requirements-paho1.txt"
+if ! cmp -s "$here/package-lock.json" "$here/node_modules/installed.json"; then
+    (cd "$here" && npm ci --silent --no-progress)
+    cp "$here/package-lock.json" "$here/node_modules/installed.json"
+fi
+
+if [ -z "${MIDGE_BIN:-}" ]; then
+    (cd "$root" && cargo build --quiet --bin midge)
+    target=${CARGO_TARGET_DIR:-$root/target}
+    MIDGE_BIN=$target/debug/midge
+fi
+MIDGE_BIN=$(realpath "$MIDGE_BIN")
+export MIDGE_BIN PYTHONDONTWRITEBYTECODE=1
+
+cd "$here"
+failed=0
+echo "mosquitto's clients, paho-mqtt 2 and MQTT.js:"
+"$root/.venv-clients/bin/python" -m pytest -n 4 --ignore test_paho1.py "$@" || failed=1
+echo "paho-mqtt 1:"
+"$root/.venv-clients-paho1/bin/python" -m pytest -n 4 test_paho1.py test_story.py "$@" || failed=1
+exit $failed

@@ -1,0 +1,415 @@
+//! The `midge` command as a user meets it: lines, sentences, exit codes, signals.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
+
+const MIDGE: &str = env!("CARGO_BIN_EXE_midge");
+
+fn midge(arguments: &[&str]) -> Output {
+    Command::new(MIDGE).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs the command; it must exit with `code`, print nothing, and say `sentence`.
+#[track_caller]
+fn assert_fails(arguments: &[&str], code: i32, sentence: &str) {
+    let output = midge(arguments);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), format!("midge: {sentence}\n"));
+    assert_eq!(output.status.code(), Some(code));
+    assert_eq!(output.stdout, b"");
+}
+
+/// Runs the command; it must succeed without a word on stderr. What it printed.
+#[track_caller]
+fn printed(arguments: &[&str]) -> String {
+    let output = midge(arguments);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A running `midge serve`; it is killed if the test does not stop it.
+struct Serve {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    addresses: Vec<(SocketAddr, String)>,
+}
+
+impl Serve {
+    /// Starts it, and reads the lines of `listeners` listeners.
+    fn start(arguments: &[&str], listeners: usize) -> Serve {
+        let mut command = Command::new(MIDGE);
+        command.arg("serve").args(arguments);
+        Serve::spawn(&mut command, listeners)
+    }
+
+    fn spawn(command: &mut Command, listeners: usize) -> Serve {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let mut serve = Serve { child, lines, addresses: Vec::new() };
+        for _ in 0..listeners {
+            let mut line = String::new();
+            serve.lines.read_line(&mut line).unwrap();
+            let (address, name) =
+                line.strip_prefix("listening on ").and_then(|rest| rest.split_once(' ')).unwrap();
+            let name = name.strip_prefix('(').and_then(|name| name.strip_suffix(")\n")).unwrap();
+            serve.addresses.push((address.parse().unwrap(), name.to_owned()));
+        }
+        serve
+    }
+
+    fn address(&self) -> String {
+        self.addresses[0].0.to_string()
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Stops it; the exit code, and what it still printed.
+    fn stop(mut self, signal: &str) -> (Option<i32>, String) {
+        self.signal(signal);
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// A file for a test, removed at its end.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> File {
+        let path = std::env::temp_dir().join(format!("midge-command-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        File(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Takes one connection, reads `read` bytes from it, answers with `answer`, and waits for its end.
+fn impostor(read: usize, answer: &'static [u8]) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut vec![0; read]).unwrap();
+        stream.write_all(answer).unwrap();
+        // Until the command has read the answer and gone; it may go by a reset.
+        let _end = stream.read_to_end(&mut Vec::new());
+    });
+    (address, thread)
+}
+
+/// An address on which nobody listens.
+fn vacant() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// The shortest CONNECT that `midge status` sends: 12 bytes and the client identifier.
+const CONNECT: usize = 12;
+
+#[test]
+fn the_version_is_told() {
+    assert_eq!(printed(&["--version"]), concat!("midge ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn every_help_tells_the_exit_codes() {
+    for arguments in [&["--help"][..], &["serve", "--help"], &["status", "--help"], &["config", "--help"]] {
+        let help = printed(arguments);
+        assert!(help.contains("Exit codes:\n  0  "), "{help}");
+        assert!(help.contains("\n  4  `status`"), "{help}");
+    }
+}
+
+#[test]
+fn wrong_arguments_exit_with_2() {
+    let cases = [
+        &[][..],
+        &["dance"],
+        &["serve", "--lisen", "x"],
+        &["serve", "--set", "mqtt.max_qos"],
+        &["status", "--address", "localhost"],
+        &["status", "--timeout", "0"],
+        &["config", "mqtt.max_qos", "mqtt.retain"],
+    ];
+    for arguments in cases {
+        let output = midge(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn serve_prints_a_line_for_each_listener() {
+    let listen = "127.0.0.1:0";
+    let serve = Serve::start(&["--listen", listen, "--listen", listen, "-l", listen], 3);
+    let names: Vec<_> = serve.addresses.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["tcp", "tcp-2", "tcp-3"]);
+    for (address, _) in &serve.addresses {
+        assert!(address.port() != 0);
+        printed(&["status", "--address", &address.to_string()]);
+    }
+    assert_eq!(serve.stop("TERM"), (Some(0), String::new()));
+}
+
+#[test]
+fn serve_stops_at_sigint_and_sigterm_and_closes_everything() {
+    for signal in ["INT", "TERM"] {
+        let serve = Serve::start(&["--listen", "127.0.0.1:0"], 1);
+        let address = serve.address();
+        let mut client = TcpStream::connect(&address).unwrap();
+        client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a").unwrap();
+        let mut connack = [0; 4];
+        client.read_exact(&mut connack).unwrap();
+        assert_eq!(connack, [0x20, 2, 0, 0]);
+        assert_eq!(serve.stop(signal), (Some(0), String::new()), "{signal}");
+        assert_eq!(client.read(&mut connack).unwrap(), 0, "the client is disconnected");
+        TcpListener::bind(&address).unwrap();
+    }
+}
+
+#[test]
+fn a_quiet_serve_prints_nothing() {
+    let address = vacant();
+    let mut serve = Serve::start(&["--quiet", "--listen", &address], 0);
+    while midge(&["status", "--address", &address]).status.code() == Some(3) {
+        assert_eq!(serve.child.try_wait().unwrap(), None, "it runs");
+    }
+    assert_eq!(serve.stop("TERM"), (Some(0), String::new()));
+}
+
+#[test]
+fn an_address_in_use_exits_with_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let sentence = format!("listener.tcp.bind: {address}: address in use");
+    assert_fails(&["serve", "--listen", &address], 1, &sentence);
+    let sentence = format!("listener.tcp-2.bind: {address}: address in use");
+    assert_fails(&["serve", "--listen", "127.0.0.1:0", "--listen", &address], 1, &sentence);
+}
+
+#[test]
+fn wrong_settings_exit_with_2() {
+    let cases: [(&[&str], &str); 6] = [
+        (&["--set", "mqtt.max_qos=3"], "mqtt.max_qos: 3 is out of range (0 to 2)"),
+        (&["--set", "mqtt.max_quos=1"], "mqtt.max_quos: unknown setting; did you mean mqtt.max_qos?"),
+        (
+            &["--listen", "127.0.0.1:1", "--listen", "127.0.0.1:1"],
+            "listener.tcp-2.bind: listener.tcp.bind is 127.0.0.1:1 too",
+        ),
+        (
+            &["--set", "listener.lan.max_connections=1"],
+            "listener.lan.bind: the listener needs an address, or off",
+        ),
+        (&["--listen", "off"], "every listener is off, so that nobody could connect"),
+        (&["--config", "no/such/file"], "no/such/file: No such file or directory (os error 2)"),
+    ];
+    for (arguments, sentence) in cases {
+        assert_fails(&[&["serve"], arguments].concat(), 2, sentence);
+    }
+    let output = midge(&["serve", "--listen", "nowhere"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stderr.starts_with(b"midge: listener.tcp.bind: \"nowhere\" "), "{output:?}");
+}
+
+#[test]
+fn an_error_in_a_file_has_its_place() {
+    let file = File::new("wrong.toml", "[mqtt]\nmax_qos = 1\nretain = 7\n");
+    let sentence = format!("{}:3:1: mqtt.retain: \"7\" is neither true nor false", file.path());
+    assert_fails(&["serve", "--config", file.path()], 2, &sentence);
+    assert_fails(&["config", "--config", file.path()], 2, &sentence);
+}
+
+#[test]
+fn single_settings_go_before_the_file_and_listen_before_both() {
+    let file = File::new("order.toml", "listener.tcp.bind = \"127.0.0.1:1\"\nsys.interval = \"1m\"\n");
+    let serve =
+        Serve::start(&["--config", file.path(), "--set", "sys.interval=0", "--listen", "127.0.0.1:0"], 1);
+    let sentence =
+        format!("an MQTT broker runs at {}, but tells nothing below $SYS/broker/", serve.address());
+    assert_fails(&["status", "--address", &serve.address()], 4, &sentence);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn serve_raises_the_limit_of_open_files() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 64; exec \"$0\" serve --listen 127.0.0.1:0", MIDGE]);
+    let serve = Serve::spawn(&mut command, 1);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", serve.child.id())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let [soft, hard] = [0, 1].map(|column| files.split_whitespace().nth(column).unwrap());
+    assert_eq!(soft, hard);
+}
+
+#[test]
+fn status_tells_what_the_broker_counts() {
+    let serve = Serve::start(&["--listen", "127.0.0.1:0"], 1);
+    let mut client = TcpStream::connect(serve.address()).unwrap();
+    // CONNECT, a retained PUBLISH that nobody hears, SUBSCRIBE, PINGREQ.
+    client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a").unwrap();
+    client.write_all(b"\x31\x05\x00\x01thi\x82\x06\x00\x01\x00\x01u\x00\xc0\x00").unwrap();
+    // CONNACK, SUBACK, PINGRESP: all of it has been handled.
+    client.read_exact(&mut [0; 4 + 5 + 2]).unwrap();
+    let address = serve.address();
+    // The query itself is not counted, and so not the one before this.
+    printed(&["status", "--address", &address]);
+    let report = printed(&["status", "--address", &address]);
+    let mut lines: Vec<_> = report.lines().collect();
+    assert_eq!(lines[0], format!("midge {} is running at {address}", env!("CARGO_PKG_VERSION")));
+    assert!(lines[1].starts_with("  running:       for ") && lines[1].ends_with(" UTC"), "{report}");
+    let retained = lines.remove(4);
+    assert!(retained.starts_with("  retained:      1 messages, "), "{report}");
+    let rest = [
+        "  clients:       1 connected, 0 away",
+        "  subscriptions: 1",
+        "  messages:      1 published, 0 delivered",
+        "  dropped:       1",
+        "                 1 no subscriber: nobody had subscribed to the topic when the message was published.",
+    ];
+    assert_eq!(lines[2..], rest, "{report}");
+}
+
+#[test]
+fn status_says_that_no_broker_runs() {
+    let address = vacant();
+    let sentence = format!("no broker runs at {address}: nobody listens there");
+    assert_fails(&["status", "--address", &address], 3, &sentence);
+}
+
+#[test]
+fn status_says_that_it_is_no_broker() {
+    let cases: [(&[u8], &str, &str); 4] = [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "30", "its answer to CONNECT is something else"),
+        (b"\x20\x02\x00\x09", "30", "the connect return code is not defined (Malformed Packet 0x81)"),
+        (
+            b"\x20\xff\xff\xff\x7f",
+            "30",
+            "the packet is larger than the maximum packet size (Packet too large 0x95)",
+        ),
+        (b"\x20", "0.5", "it says nothing in time"),
+    ];
+    for (answer, timeout, cause) in cases {
+        let (address, thread) = impostor(CONNECT, answer);
+        let sentence = format!("what runs at {address} does not behave as an MQTT broker: {cause}");
+        assert_fails(&["status", "--address", &address, "--timeout", timeout], 4, &sentence);
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn status_says_that_the_connection_was_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Everything is read, so that closing it is no reset.
+        stream.set_read_timeout(None).unwrap();
+        let mut connect = [0; 2];
+        stream.read_exact(&mut connect).unwrap();
+        stream.read_exact(&mut vec![0; usize::from(connect[1])]).unwrap();
+    });
+    let sentence =
+        format!("what runs at {address} does not behave as an MQTT broker: it closes the connection");
+    assert_fails(&["status", "--address", &address], 4, &sentence);
+    thread.join().unwrap();
+}
+
+#[test]
+fn status_says_why_it_is_refused() {
+    let (address, thread) = impostor(CONNECT, b"\x20\x02\x00\x05");
+    let sentence = format!("an MQTT broker runs at {address}, but refuses to talk: Not authorized");
+    assert_fails(&["status", "--address", &address], 4, &sentence);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_printed_configuration_can_be_read_again() {
+    let pairs = ["listener.lan.bind=[::1]:1884", "mqtt.max_qos=1", "session.max_expiry=2h", "mqtt.retain=no"];
+    let mut arguments = vec!["config"];
+    arguments.extend(pairs.iter().flat_map(|pair| ["--set", pair]));
+    let document = printed(&arguments);
+    assert!(
+        document.contains("\nmax_qos = 1\n") && document.contains("\n# receive_maximum = 1024\n"),
+        "{document}"
+    );
+    let file = File::new("again.toml", &document);
+    assert_eq!(printed(&["config", "--config", file.path()]), document);
+
+    // Every default, uncommented, is accepted and is the default.
+    let defaults = printed(&["config"]);
+    let is_setting = |line: &str| line.starts_with("# ") && line.contains(" = ") && !line.contains('`');
+    let uncommented: Vec<_> =
+        defaults.lines().map(|line| if is_setting(line) { &line[2..] } else { line }).collect();
+    assert!(uncommented.iter().filter(|line| line.starts_with("max_")).count() > 10);
+    let file = File::new("defaults.toml", &uncommented.join("\n"));
+    assert_eq!(printed(&["config", "--config", file.path()]), defaults);
+}
+
+#[test]
+fn a_configuration_is_read_from_the_standard_input() {
+    let mut child = Command::new(MIDGE)
+        .args(["config", "--config", "-", "mqtt.max_qos"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"mqtt.max_qos = 0\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(output.stdout.ends_with(b"\nmqtt.max_qos = 0\n"), "{output:?}");
+}
+
+#[test]
+fn one_setting_is_printed_with_its_help() {
+    let text = printed(&["config", "--set", "mqtt.keep_alive_max=90s", "mqtt.keep_alive_max"]);
+    assert!(text.starts_with("# Longest keep alive."), "{text}");
+    assert!(text.ends_with("\nmqtt.keep_alive_max = \"90s\"\n"), "{text}");
+    assert_fails(
+        &["config", "mqtt.keepalive_max"],
+        2,
+        "mqtt.keepalive_max: unknown setting; did you mean mqtt.keep_alive_max?",
+    );
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(MIDGE).arg("config").stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_output_that_cannot_be_written_exits_with_1() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(MIDGE).arg("config").stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let sentence = "midge: the standard output cannot be written to: No space left on device (os error 28)\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), sentence);
+}

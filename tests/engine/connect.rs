@@ -1,0 +1,461 @@
+//! CONNECT and its answer.
+
+use midge::codec::packet::Packet;
+use midge::codec::qos::QoS;
+use midge::codec::reason::ReasonCode;
+use midge::codec::version::Version;
+use midge::engine::connection::Connection;
+use midge::session::link::Cause;
+
+use crate::harness::{ALL, Client, Inbox, LastWill, Network, Packets, Q0, Q2, Received, V5, V31, V311, opts};
+
+#[test]
+fn a_clean_start_never_has_a_session_present() {
+    for version in ALL {
+        let network = Network::new();
+        for _ in 0..2 {
+            let (client, present) = opts("a", version).join(&network);
+            assert!(!present, "{version}"); // [MQTT-3.2.2-2]
+            client.disconnect();
+        }
+    }
+}
+
+#[test]
+fn a_session_that_was_kept_is_present() {
+    for version in ALL {
+        let network = Network::new();
+        let (client, present) = opts("a", version).persistent().join(&network);
+        assert!(!present, "{version}");
+        client.disconnect();
+        // [MQTT-3.2.2-3]; MQTT 3.1 has no such flag.
+        let (_client, present) = opts("a", version).persistent().join(&network);
+        assert_eq!(present, version > V31, "{version}");
+    }
+}
+
+#[test]
+fn an_empty_client_identifier_is_refused_or_replaced() {
+    let invalid = ReasonCode::ClientIdentifierNotValid;
+    let network = Network::new();
+    // MQTT 3.1 demands 1 to 23 characters.
+    assert_eq!(opts("", V31).refused_by(&network), (Some(invalid), invalid));
+    assert_eq!(opts("", V311).resume().refused_by(&network), (Some(invalid), invalid)); // [MQTT-3.1.3-8]
+    let _anonymous = opts("", V311).on(&network); // [MQTT-3.1.3-6]
+    let clients = [opts("", V5).on(&network), opts("", V5).resume().on(&network)];
+    // [MQTT-3.2.2-16]: the client is told; [MQTT-3.1.3-7] it is unique.
+    let ids: Vec<_> = clients.iter().map(|c| c.told().assigned_client_identifier().unwrap()).collect();
+    assert_ne!(ids[0], ids[1]);
+    let known: Vec<_> = network.engine.clients().into_iter().map(|client| client.client_id).collect();
+    assert_eq!(known.len(), 3);
+    assert!(ids.iter().all(|id| known.iter().any(|known| known == id)));
+}
+
+#[test]
+fn an_assigned_client_identifier_resumes_its_session() {
+    let network = Network::new();
+    let client = opts("", V5).expiry(100).on(&network);
+    let id = client.told().assigned_client_identifier().unwrap().to_owned();
+    client.hang_up();
+    let (client, present) = opts(&id, V5).persistent().join(&network);
+    assert!(present);
+    assert_eq!(client.told().assigned_client_identifier(), None);
+}
+
+#[test]
+fn empty_client_identifiers_can_be_forbidden() {
+    let network = Network::with(&[("mqtt.allow_empty_client_id", "false")]);
+    for version in ALL {
+        let (told, _) = opts("", version).refused_by(&network);
+        assert_eq!(told, Some(ReasonCode::ClientIdentifierNotValid), "{version}");
+    }
+}
+
+#[test]
+fn a_long_client_identifier_is_refused() {
+    let network = Network::with(&[("mqtt.max_client_id_length", "30")]);
+    for version in ALL {
+        opts(&"x".repeat(30), version).on(&network).disconnect();
+        let (told, _) = opts(&"x".repeat(31), version).refused_by(&network);
+        assert_eq!(told, Some(ReasonCode::ClientIdentifierNotValid), "{version}");
+    }
+}
+
+#[test]
+fn one_session_too_many_is_refused() {
+    for version in ALL {
+        let network = Network::with(&[("session.max_sessions", "1")]);
+        let first = opts("a", version).on(&network);
+        let expected = if version == V5 { ReasonCode::QuotaExceeded } else { ReasonCode::ServerUnavailable };
+        let refusal = opts("b", version).refused_by(&network);
+        assert_eq!(refusal, (Some(expected), ReasonCode::QuotaExceeded), "{version}");
+        first.disconnect();
+        opts("b", version).on(&network);
+    }
+}
+
+#[test]
+fn what_the_server_cannot_do_is_refused_with_the_will() {
+    let network = Network::with(&[("mqtt.max_qos", "1"), ("mqtt.retain", "false")]);
+    let will = LastWill::new("w", "");
+    let cases = [
+        (will.clone().qos(Q2), ReasonCode::QosNotSupported), // [MQTT-3.2.2-12]
+        (will.retained(), ReasonCode::RetainNotSupported),   // [MQTT-3.2.2-13]
+    ];
+    for (will, reason) in cases {
+        let (told, cause) = opts("a", V5).will(will).refused_by(&network);
+        assert_eq!((told, cause), (Some(reason), reason));
+    }
+    let client = opts("a", V5).on(&network);
+    assert_eq!(client.told().maximum_qos(), Some(QoS::AtLeastOnce)); // [MQTT-3.2.2-9]
+    assert_eq!(client.told().retain_available(), Some(false));
+}
+
+#[test]
+fn an_unknown_authentication_method_is_refused() {
+    let network = Network::new();
+    let reason = ReasonCode::BadAuthenticationMethod;
+    let refusal = opts("a", V5).with(|p| _ = p.authentication_method("SCRAM")).refused_by(&network);
+    assert_eq!(refusal, (Some(reason), reason)); // [MQTT-4.12.0-1]
+}
+
+#[test]
+fn auth_without_a_method_in_connect_is_a_protocol_error() {
+    let network = Network::new();
+    let mut client = opts("a", V5).on(&network);
+    assert!(!client.send_bytes(&[0xF0, 0])); // [MQTT-4.12.0-6]
+    client.expect_refused(ReasonCode::ProtocolError);
+}
+
+/// [MQTT-3.1.2-2]: an unknown protocol level is answered in the shape that the client may understand.
+#[test]
+fn an_unknown_protocol_level_is_told() {
+    let network = Network::new();
+    for (level, version) in [(0, V311), (2, V311), (0x84, V311), (6, V5), (0x7F, V5)] {
+        let mut bytes = opts("a", V311).encode();
+        bytes[8] = level;
+        let mut client = Client::open(&network, version);
+        assert!(!client.send_bytes(&bytes));
+        let reason = ReasonCode::UnsupportedProtocolVersion;
+        assert_eq!(client.refusal(), (Some(reason), reason), "level {level}");
+    }
+}
+
+/// [MQTT-3.1.2-1]: another protocol's name is closed without an answer.
+#[test]
+fn an_unknown_protocol_name_is_closed() {
+    let network = Network::new();
+    let mut bytes = opts("a", V311).encode();
+    bytes[7] = b'X';
+    let mut client = Client::open(&network, V311);
+    assert!(!client.send_bytes(&bytes));
+    assert_eq!(client.refusal(), (None, ReasonCode::UnsupportedProtocolVersion));
+}
+
+/// [MQTT-3.1.4-1]: MQTT 3.1.1 closes on a malformed CONNECT, MQTT 5 may say why.
+#[test]
+fn a_malformed_connect_is_closed() {
+    for version in ALL {
+        let network = Network::new();
+        let mut bytes = opts("a", version).encode();
+        let flags = if version == V31 { 11 } else { 9 };
+        bytes[flags] |= 0x1C; // A will of QoS 3 [MQTT-3.1.2-12].
+        let mut client = Client::open(&network, version);
+        assert!(!client.send_bytes(&bytes));
+        let told = (version == V5).then_some(ReasonCode::MalformedPacket);
+        assert_eq!(client.refusal(), (told, ReasonCode::MalformedPacket), "{version}");
+    }
+}
+
+/// [MQTT-1.5.5-1] is a rule of MQTT 5 alone.
+#[test]
+fn a_remaining_length_with_a_needless_byte_is_malformed_in_mqtt_5() {
+    for version in ALL {
+        let network = Network::new();
+        let mut bytes = opts("a", version).encode();
+        bytes.splice(1..2, [bytes[1] | 0x80, 0]);
+        let mut client = Client::open(&network, version);
+        assert_eq!(client.send_bytes(&bytes), version != V5, "{version}");
+        if version != V5 {
+            client.send_bytes(&[0xC0, 0x80, 0]);
+            assert!(matches!(client.next(), Some(Received::Connack { reason: ReasonCode::Success, .. })));
+            assert_eq!(client.next(), Some(Received::Pingresp));
+        }
+    }
+}
+
+/// A will topic with a wildcard is a packet that breaks a rule: MQTT 3 has no return code for it.
+#[test]
+fn a_will_topic_with_a_wildcard_is_refused() {
+    for version in ALL {
+        let network = Network::new();
+        let mut bytes = opts("a", version).will(LastWill::new("w/w", "x")).encode();
+        let at = bytes.windows(3).position(|part| part == b"w/w").unwrap();
+        bytes[at + 2] = b'+';
+        let mut client = Client::open(&network, version);
+        assert!(!client.send_bytes(&bytes));
+        let told = (version == V5).then_some(ReasonCode::TopicNameInvalid);
+        assert_eq!(client.refusal(), (told, ReasonCode::TopicNameInvalid));
+    }
+}
+
+/// [MQTT-3.1.0-1]
+#[test]
+fn the_first_packet_is_connect() {
+    for version in ALL {
+        for packet in [&[0xC0, 0][..], &[0x30, 3, 0, 1, b'a'], &[0xE0, 0]] {
+            let network = Network::new();
+            let mut client = Client::open(&network, version);
+            assert!(!client.send_bytes(packet));
+            assert_eq!(client.refusal(), (None, ReasonCode::ProtocolError), "{version}");
+        }
+    }
+}
+
+/// [MQTT-3.1.0-2]
+#[test]
+fn a_second_connect_is_a_protocol_error() {
+    for version in ALL {
+        let network = Network::new();
+        let mut client = opts("a", version).on(&network);
+        assert!(!client.send_bytes(&opts("a", version).encode()));
+        client.expect_refused(ReasonCode::ProtocolError);
+    }
+}
+
+#[test]
+fn packets_that_only_a_server_sends_are_a_protocol_error() {
+    let packets: [&[u8]; 3] = [&[0x20, 2, 0, 0], &[0x90, 3, 0, 1, 0], &[0xD0, 0]];
+    for version in [V31, V311] {
+        for packet in packets {
+            let network = Network::new();
+            let mut client = opts("a", version).on(&network);
+            assert!(!client.send_bytes(packet));
+            client.expect_refused(ReasonCode::ProtocolError);
+        }
+    }
+    for packet in [&[0x20, 3, 0, 0, 0][..], &[0x90, 4, 0, 1, 0, 0], &[0xB0, 4, 0, 1, 0, 0], &[0xD0, 0]] {
+        let network = Network::new();
+        let mut client = opts("a", V5).on(&network);
+        assert!(!client.send_bytes(packet));
+        client.expect_refused(ReasonCode::ProtocolError);
+    }
+}
+
+/// The story that the project starts from: paho's `connect` and `publish` in one go.
+#[test]
+fn a_publish_right_behind_connect_is_taken() {
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("hearer", version).on(&network);
+        hearer.subscribe("chat", Q0);
+        let bytes = opts("a", version).encode();
+        let packets = Packets(bytes).publish(version, "chat", "hello tao", Q0, 0);
+        let mut client = Client::open(&network, version);
+        assert!(client.send_bytes(&packets.0));
+        assert!(matches!(client.next(), Some(Received::Connack { reason: ReasonCode::Success, .. })));
+        hearer.expect_message("chat", "hello tao");
+    }
+}
+
+#[test]
+fn packets_behind_a_refused_connect_are_not_taken() {
+    let network = Network::new();
+    let mut hearer = opts("hearer", V311).on(&network);
+    hearer.subscribe("chat", Q0);
+    let packets = Packets(opts("", V31).encode()).publish(V31, "chat", "x", Q0, 0);
+    let mut client = Client::open(&network, V31);
+    assert!(!client.send_bytes(&packets.0));
+    hearer.expect_nothing();
+}
+
+#[test]
+fn the_server_tells_its_limits_to_mqtt_5() {
+    let settings = [
+        ("mqtt.receive_maximum", "7"),
+        ("mqtt.max_packet_size", "4KiB"),
+        ("mqtt.topic_alias_maximum", "3"),
+        ("mqtt.keep_alive_max", "60s"),
+        ("mqtt.wildcard_subscriptions", "false"),
+        ("mqtt.shared_subscriptions", "false"),
+        ("mqtt.subscription_identifiers", "false"),
+        ("session.max_expiry", "100s"),
+    ];
+    let network = Network::with(&settings);
+    let client = opts("a", V5).expiry(1000).on(&network);
+    let told = client.told();
+    assert_eq!(told.receive_maximum(), Some(7));
+    assert_eq!(told.maximum_packet_size(), Some(4096));
+    assert_eq!(told.topic_alias_maximum(), Some(3));
+    assert_eq!(told.server_keep_alive(), Some(60)); // [MQTT-3.2.2-21]
+    assert_eq!(told.wildcard_subscription_available(), Some(false));
+    assert_eq!(told.shared_subscription_available(), Some(false));
+    assert_eq!(told.subscription_identifier_available(), Some(false));
+    assert_eq!(told.session_expiry_interval(), Some(100));
+    drop(opts("b", V311).on(&network));
+}
+
+/// [MQTT-3.2.2-15]: a packet above the Maximum Packet Size is refused by its header.
+#[test]
+fn a_packet_that_is_too_large_ends_the_connection() {
+    for version in ALL {
+        let network = Network::with(&[("mqtt.max_packet_size", "128B")]);
+        let mut client = opts("a", version).on(&network);
+        client.publish("t", &"x".repeat(100), Q0);
+        assert!(!client.send_bytes(&[0x30, 127]));
+        client.expect_refused(ReasonCode::PacketTooLarge);
+    }
+}
+
+#[test]
+fn a_connect_that_is_too_large_is_closed() {
+    let network = Network::with(&[("mqtt.max_packet_size", "128B")]);
+    let mut client = Client::open(&network, V5);
+    assert!(!client.send_bytes(&opts(&"x".repeat(200), V5).encode()));
+    assert_eq!(client.refusal(), (None, ReasonCode::PacketTooLarge));
+}
+
+#[test]
+fn a_connection_without_connect_is_closed_in_time() {
+    let network = Network::with(&[("mqtt.connect_timeout", "5s")]);
+    let silent = Client::open(&network, V5);
+    let mut half = Client::open(&network, V5);
+    half.send_bytes(&opts("a", V5).encode()[..5]);
+    let joined = opts("b", V5).on(&network);
+    network.advance(4);
+    assert_eq!(silent.line.finished(), None);
+    network.advance(2);
+    assert_eq!(silent.line.finished(), Some(Cause::ConnectTimeout));
+    assert_eq!(half.line.finished(), Some(Cause::ConnectTimeout));
+    assert_eq!(joined.line.finished(), None);
+    assert_eq!(network.stats().connections_refused, 2);
+}
+
+#[test]
+fn a_connection_that_goes_before_connect_leaves_nothing() {
+    let network = Network::new();
+    Client::open(&network, V5).hang_up();
+    assert_eq!(network.stats().connections_closed, 1);
+    network.advance(3600);
+    assert_eq!(network.stats().connections_refused, 0);
+}
+
+#[test]
+fn pingreq_is_answered() {
+    for version in ALL {
+        let network = Network::new();
+        let mut client = opts("a", version).on(&network);
+        client.send(&Packet::Pingreq);
+        assert_eq!(client.next(), Some(Received::Pingresp)); // [MQTT-3.12.4-1]
+    }
+}
+
+#[test]
+fn the_host_can_disconnect_a_client() {
+    for version in ALL {
+        let network = Network::new();
+        let mut client = opts("a", version).persistent().on(&network);
+        assert!(network.engine.kick(&mut network.turn(), "a"));
+        if version == V5 {
+            assert_eq!(client.next(), Some(Received::Disconnect(ReasonCode::AdministrativeAction)));
+        }
+        client.expect_nothing();
+        assert_eq!(client.line.finished(), Some(Cause::Kicked));
+        assert!(!network.engine.kick(&mut network.turn(), "a"));
+        assert!(!network.engine.kick(&mut network.turn(), "nobody"));
+        client.hang_up();
+        let (_client, present) = opts("a", version).persistent().join(&network);
+        assert_eq!(present, version != V31);
+    }
+}
+
+/// A connection that the broker has ended is not heard any more, however fast its client sends.
+#[test]
+fn packets_of_a_connection_that_the_broker_has_ended_are_not_taken() {
+    for version in ALL {
+        for ending in [
+            |network: &Network| _ = network.engine.kick(&mut network.turn(), "a"),
+            |network: &Network| network.advance(16),
+            |network: &Network| network.engine.stop(&mut network.turn()),
+        ] {
+            let network = Network::new();
+            let inbox = Inbox::new(9);
+            let options = Default::default();
+            network.engine.subscribe_local(&mut network.turn(), "t", options, 0, inbox.clone()).unwrap();
+            let mut client = opts("a", version).keep_alive(10).on(&network);
+            ending(&network);
+            client.send_subscribe(&[("x", options)], 0);
+            assert!(!client.send_publish("t", "late", Q0, 0));
+            assert!(!client.send_disconnect(ReasonCode::Success, None));
+            assert!(inbox.take().is_empty());
+            assert_eq!(network.stats().subscriptions, 1);
+            client.hang_up();
+        }
+    }
+}
+
+#[test]
+fn stopping_tells_clients_and_keeps_their_wills() {
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("hearer", version).on(&network);
+        hearer.subscribe("will", Q0);
+        let mut client = opts("a", version).will(LastWill::new("will", "gone")).on(&network);
+        network.engine.stop(&mut network.turn());
+        for client in [&mut client, &mut hearer] {
+            if version == V5 {
+                assert_eq!(client.next(), Some(Received::Disconnect(ReasonCode::ServerShuttingDown)));
+            }
+            client.expect_nothing();
+            assert_eq!(client.line.finished(), Some(Cause::ServerShuttingDown));
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_has_stopped_takes_no_clients() {
+    for version in ALL {
+        for resumed in [false, true] {
+            let network = Network::new();
+            let connect = if resumed { opts("a", version).persistent() } else { opts("a", version) };
+            connect.on(&network).disconnect();
+            network.engine.stop(&mut network.turn());
+            let reason = ReasonCode::ServerUnavailable;
+            assert_eq!(connect.refused_by(&network), (Some(reason), reason));
+            assert_eq!(network.stats().sessions, u64::from(resumed));
+        }
+    }
+}
+
+#[test]
+fn clients_are_shown() {
+    let network = Network::new();
+    let mut client = opts("a", V5).username("tao").keep_alive(30).expiry(60).on(&network);
+    client.subscribe("x", Q0);
+    client.publish("x", "1", Q0);
+    client.expect_message("x", "1");
+    let views = network.engine.clients();
+    let [view] = views.as_slice() else { panic!("{views:?}") };
+    assert_eq!((view.client_id.as_str(), view.username.as_deref()), ("a", Some("tao")));
+    assert_eq!((view.connected, view.version, view.keep_alive), (true, V5, 30));
+    assert_eq!((view.session_expiry, view.subscriptions, view.clean_start), (60, 1, true));
+    assert_eq!((view.received_messages, view.sent_messages), (1, 1));
+    client.hang_up();
+    let view = network.engine.clients().remove(0);
+    assert_eq!((view.connected, view.username, view.version), (false, None, Version::V5));
+}
+
+#[test]
+fn bytes_after_the_end_are_not_taken() {
+    let network = Network::new();
+    let mut hearer = opts("hearer", V5).on(&network);
+    hearer.subscribe("t", Q0);
+    let mut client = opts("a", V5).on(&network);
+    let packets = Packets(vec![0xE0, 0]).publish(V5, "t", "late", Q0, 0);
+    assert!(!client.send_bytes(&packets.0)); // [MQTT-3.14.4-1]
+    assert!(!client.send_publish("t", "later", Q0, 0));
+    hearer.expect_nothing();
+    let Client { mut connection, .. } = client;
+    assert!(connection.session().is_none());
+    Connection::lost(&mut connection, &network.engine, &mut network.turn(), Cause::ConnectionLost);
+}

@@ -1,0 +1,95 @@
+//! A line that keeps what is written to it: it can be full, have limited room, or be cut.
+
+use std::io::IoSlice;
+use std::sync::Mutex;
+
+use midge::session::link::{Cause, Link, Written};
+
+/// The fake network connection of one client.
+#[derive(Default)]
+pub struct Line(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    bytes: Vec<u8>,
+    /// Bytes that are still taken; `None` is any number.
+    room: Option<usize>,
+    cut: bool,
+    woken: bool,
+    finished: Option<Cause>,
+}
+
+impl Line {
+    /// Takes no more bytes until [`Line::open`].
+    pub fn block(&self) {
+        self.allow(0);
+    }
+
+    /// Takes so many more bytes.
+    pub fn allow(&self, bytes: usize) {
+        self.0.lock().unwrap().room = Some(bytes);
+    }
+
+    /// Takes any number of bytes.
+    pub fn open(&self) {
+        self.0.lock().unwrap().room = None;
+    }
+
+    /// Breaks: nothing is taken any more.
+    pub fn cut(&self) {
+        self.0.lock().unwrap().cut = true;
+    }
+
+    /// The bytes written since the last call.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap().bytes)
+    }
+
+    /// Whether the line takes bytes.
+    pub fn has_room(&self) -> bool {
+        let state = self.0.lock().unwrap();
+        !state.cut && state.finished.is_none() && state.room != Some(0)
+    }
+
+    /// Whether the broker has asked for the connection's task since the last call.
+    pub fn take_wake(&self) -> bool {
+        std::mem::take(&mut self.0.lock().unwrap().woken)
+    }
+
+    /// Why the broker has closed the line, if it has.
+    pub fn finished(&self) -> Option<Cause> {
+        self.0.lock().unwrap().finished
+    }
+}
+
+impl Link for Line {
+    fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
+        let mut state = self.0.lock().unwrap();
+        if state.cut || state.finished.is_some() {
+            return Written::Gone;
+        }
+        let mut taken = 0;
+        for buffer in buffers {
+            let room = state.room.unwrap_or(usize::MAX);
+            let count = buffer.len().min(room);
+            state.bytes.extend_from_slice(&buffer[..count]);
+            state.room = state.room.map(|room| room - count);
+            taken += count;
+        }
+        if taken == 0 { Written::Blocked } else { Written::Bytes(taken) }
+    }
+
+    fn wake(&self) {
+        self.0.lock().unwrap().woken = true;
+    }
+
+    fn finish(&self, last: Vec<u8>, cause: Cause) {
+        let mut state = self.0.lock().unwrap();
+        if state.finished.is_none() {
+            if !state.cut {
+                state.bytes.extend_from_slice(&last);
+            }
+            state.finished = Some(cause);
+        }
+    }
+}

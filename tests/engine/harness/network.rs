@@ -1,0 +1,109 @@
+//! The engine with a clock that the test sets.
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex};
+
+use midge::codec::topic::TopicName;
+use midge::config::Config;
+use midge::engine::core::{Engine, Surroundings};
+use midge::engine::subscriber::Publisher;
+use midge::engine::timers::Alarm;
+use midge::engine::turn::Running;
+use midge::message::Publication;
+use midge::stats::Snapshot;
+use midge::storage::{MemoryStore, Store};
+use midge::time::Time;
+
+use crate::harness::{LateStore, QOS};
+
+/// A broker, and the time that it is told.
+pub struct Network {
+    pub engine: Engine,
+    alarm: Arc<Bell>,
+    now: Cell<Time>,
+}
+
+/// Keeps the nearest time for which the engine has set its alarm.
+#[derive(Default)]
+struct Bell(Mutex<Option<Time>>);
+
+impl Alarm for Bell {
+    fn set(&self, at: Time) {
+        let mut nearest = self.0.lock().unwrap();
+        *nearest = Some(nearest.map_or(at, |known| known.min(at)));
+    }
+}
+
+impl Network {
+    /// A broker with default settings, except that `$SYS` is off.
+    pub fn new() -> Network {
+        Network::with(&[])
+    }
+
+    /// A broker with these settings, and `$SYS` off unless they say otherwise.
+    pub fn with(settings: &[(&str, &str)]) -> Network {
+        Network::with_store(settings, Arc::new(MemoryStore))
+    }
+
+    /// A broker whose store commits when the test says so.
+    pub fn with_late_store() -> (Network, Arc<LateStore>) {
+        let store = Arc::new(LateStore::default());
+        (Network::with_store(&[], Arc::clone(&store) as Arc<dyn Store>), store)
+    }
+
+    fn with_store(settings: &[(&str, &str)], store: Arc<dyn Store>) -> Network {
+        let mut config = Config::new();
+        config.set("sys.interval", "0").unwrap();
+        for (key, value) in settings {
+            config.set(key, value).unwrap();
+        }
+        let alarm = Arc::new(Bell::default());
+        let surroundings =
+            Surroundings { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix: 1000 };
+        let engine = Engine::new(config.settings(), surroundings);
+        Network { engine, alarm, now: Cell::new(Time::ZERO) }
+    }
+
+    pub fn now(&self) -> Time {
+        self.now.get()
+    }
+
+    /// Begins a turn now.
+    pub fn turn(&self) -> Running<'_> {
+        self.engine.turn(self.now())
+    }
+
+    /// Lets so many seconds pass, and everything happen that is due in them.
+    pub fn advance(&self, seconds: u64) {
+        self.advance_millis(seconds * 1000);
+    }
+
+    /// Lets so many milliseconds pass.
+    pub fn advance_millis(&self, millis: u64) {
+        let end = self.now().plus_millis(millis);
+        loop {
+            let told = self.engine.tick(self.now());
+            let rung = self.alarm.0.lock().unwrap().take();
+            let next = [told, rung].into_iter().flatten().min().unwrap_or(Time::NEVER);
+            if next > end {
+                break;
+            }
+            self.now.set(next.max(self.now()));
+        }
+        self.now.set(end);
+        self.engine.tick(end);
+    }
+
+    /// Publishes for the host program; returns how many subscribers there were.
+    pub fn publish(&self, topic: &str, payload: &str, qos: u8, retain: bool) -> usize {
+        let mut publication =
+            Publication::new(topic.as_bytes(), payload.as_bytes(), QOS[usize::from(qos)], retain, self.now());
+        let name = TopicName::parse(topic).unwrap();
+        self.engine.publish(&mut self.turn(), Publisher::Host, name, &mut publication)
+    }
+
+    /// The counters and gauges.
+    pub fn stats(&self) -> Snapshot {
+        self.engine.snapshot()
+    }
+}

@@ -1,0 +1,27 @@
+//! The engine without I/O: simulated clients, simulated time, one module per topic of the specification.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod harness;
+
+mod aliases;
+mod connect;
+mod counters;
+mod expiry;
+mod framing;
+mod inflight;
+mod keep_alive;
+mod local;
+mod memory;
+mod outbox;
+mod publish;
+mod queue;
+mod redelivery;
+mod retained;
+mod session;
+mod shared;
+mod store;
+mod subscribe;
+mod sys;
+mod threads;
+mod will;

@@ -1,0 +1,253 @@
+//! Retained messages.
+
+use midge::codec::ack::AckKind;
+use midge::codec::reason::ReasonCode;
+use midge::codec::subscribe::{RetainHandling, SubscriptionOptions};
+
+use crate::harness::{ALL, Client, Network, Q0, Q1, Q2, QOS, V5, V311, opts, version_pairs};
+
+/// The retained messages that a new client gets for a filter, as `topic=payload`, sorted.
+fn seen(network: &Network, filter: &str) -> Vec<String> {
+    let mut client = opts("seer", V311).on(network);
+    client.subscribe(filter, Q2);
+    let mut all = Vec::new();
+    while let Some(crate::harness::Received::Publish(message)) = client.next() {
+        assert!(message.retain);
+        client.acknowledge(&message);
+        all.push(format!("{}={}", message.topic, message.text()));
+    }
+    client.disconnect();
+    all.sort();
+    all
+}
+
+/// [MQTT-3.3.1-5], [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT-3.3.1-8]
+#[test]
+fn a_retained_message_is_kept_replaced_and_cleared() {
+    for (from, to) in version_pairs() {
+        let network = Network::new();
+        let mut publisher = opts("from", from).on(&network);
+        for qos in QOS {
+            publisher.retain("t", "1", qos);
+            publisher.retain("t", "2", qos);
+            publisher.publish("t", "not retained", qos);
+            let mut hearer = opts("to", to).on(&network);
+            hearer.subscribe("t", Q2);
+            let message = hearer.expect_message("t", "2");
+            assert!(message.retain && !message.dup);
+            assert_eq!(message.qos, qos);
+            hearer.acknowledge(&message);
+            hearer.expect_nothing();
+            publisher.retain("t", "", qos);
+            // The empty message itself is passed on as any other, without RETAIN.
+            let empty = hearer.expect_message("t", "");
+            assert!(!empty.retain);
+            hearer.acknowledge(&empty);
+            hearer.disconnect();
+            assert!(seen(&network, "t").is_empty());
+            assert_eq!(network.stats().retained_messages, 0);
+        }
+    }
+}
+
+#[test]
+fn the_qos_of_a_retained_message_is_the_lower_one() {
+    for version in ALL {
+        for published in QOS {
+            for granted in QOS {
+                let network = Network::new();
+                network.publish("t", "x", published.as_u8(), true);
+                let mut hearer = opts("to", version).on(&network);
+                hearer.subscribe("t", granted);
+                assert_eq!(hearer.expect_publish().qos, published.min(granted));
+            }
+        }
+    }
+}
+
+/// [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+#[test]
+fn a_running_subscription_gets_retain_only_as_published() {
+    let network = Network::new();
+    let mut plain = opts("plain", V5).on(&network);
+    let mut kept = opts("kept", V5).on(&network);
+    plain.subscribe("t", Q1);
+    let options = SubscriptionOptions { retain_as_published: true, ..SubscriptionOptions::with_qos(Q1) };
+    kept.subscribe_with("t", options, 0);
+    for (retain, qos) in [(true, 0), (false, 0), (true, 1), (false, 1)] {
+        network.publish("t", "x", qos, retain);
+        assert!(!plain.expect_publish().retain);
+        assert_eq!(kept.expect_publish().retain, retain);
+    }
+}
+
+fn handling(client: &mut Client<'_>, retain_handling: RetainHandling) -> usize {
+    client.subscribe_with("t/+", SubscriptionOptions { retain_handling, ..Default::default() }, 0);
+    client.drain().len()
+}
+
+/// [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]
+#[test]
+fn retain_handling_says_when_retained_messages_are_sent() {
+    let network = Network::new();
+    network.publish("t/1", "x", 0, true);
+    network.publish("t/2", "x", 0, true);
+    let mut client = opts("a", V5).on(&network);
+    assert_eq!(handling(&mut client, RetainHandling::DoNotSend), 0);
+    assert_eq!(handling(&mut client, RetainHandling::SendIfNew), 0);
+    assert_eq!(handling(&mut client, RetainHandling::SendAlways), 2);
+    assert_eq!(handling(&mut client, RetainHandling::SendAlways), 2);
+    client.unsubscribe(&["t/+"]);
+    assert_eq!(handling(&mut client, RetainHandling::SendIfNew), 2);
+    assert_eq!(handling(&mut client, RetainHandling::SendIfNew), 0);
+}
+
+/// [MQTT-3.8.4-3] of MQTT 3.1.1: a repeated subscription gets the retained messages again.
+#[test]
+fn old_versions_get_retained_messages_at_every_subscribe() {
+    for version in ALL {
+        let network = Network::new();
+        network.publish("t", "x", 1, true);
+        let mut client = opts("a", version).on(&network);
+        for _ in 0..2 {
+            client.subscribe("t", Q1);
+            assert_eq!(client.drain(), ["x"]);
+        }
+    }
+}
+
+#[test]
+fn a_filter_with_wildcards_gets_all_that_match() {
+    let network = Network::new();
+    for topic in ["a", "a/b", "a/b/c", "a/d", "ab", "/a", "$sys/a", "$SYS/x"] {
+        network.publish(topic, "1", 0, true);
+    }
+    let cases: [(&str, &[&str]); 8] = [
+        ("a", &["a=1"]),
+        ("a/#", &["a/b/c=1", "a/b=1", "a/d=1", "a=1"]), // [MQTT-4.7.1-2]
+        ("a/+", &["a/b=1", "a/d=1"]),
+        ("+/b", &["a/b=1"]),
+        ("+/+", &["/a=1", "a/b=1", "a/d=1"]),
+        ("#", &["/a=1", "a/b/c=1", "a/b=1", "a/d=1", "a=1", "ab=1"]), // [MQTT-4.7.2-1]
+        ("$sys/#", &["$sys/a=1"]),
+        ("none/#", &[]),
+    ];
+    for (filter, expected) in cases {
+        assert_eq!(seen(&network, filter), expected, "{filter}");
+    }
+}
+
+#[test]
+fn several_filters_of_one_packet_each_get_theirs() {
+    for version in ALL {
+        let network = Network::new();
+        network.publish("a", "1", 0, true);
+        network.publish("b", "2", 0, true);
+        let mut client = opts("c", version).on(&network);
+        let options = SubscriptionOptions::with_qos(Q1);
+        assert_eq!(client.subscribe_all(&[("a", options), ("b", options), ("#", options)], 0), [1, 1, 1]);
+        let mut all = client.drain();
+        all.sort();
+        assert_eq!(all, ["1", "1", "2", "2"]);
+    }
+}
+
+/// MQTT 5, section 4.8.2: a shared subscription gets no retained messages.
+#[test]
+fn a_shared_subscription_gets_no_retained_messages() {
+    let network = Network::new();
+    network.publish("a", "1", 0, true);
+    for filter in ["$share/g/a", "$queue/a"] {
+        assert!(seen(&network, filter).is_empty());
+    }
+}
+
+#[test]
+fn the_subscription_identifier_comes_with_retained_messages() {
+    let network = Network::new();
+    network.publish("a", "1", 1, true);
+    let mut client = opts("c", V5).on(&network);
+    client.subscribe_with("a", SubscriptionOptions::with_qos(Q1), 12);
+    assert_eq!(client.expect_publish().identifiers(), [12]); // [MQTT-3.3.4-3]
+}
+
+#[test]
+fn retained_properties_are_kept() {
+    let network = Network::new();
+    let mut publisher = opts("from", V5).on(&network);
+    publisher.send_with("t", b"x", Q0, true, |p| _ = p.content_type("text").user_property("a", "b"));
+    let mut hearer = opts("to", V5).on(&network);
+    hearer.subscribe("t", Q0);
+    let message = hearer.expect_publish();
+    assert_eq!(message.properties().content_type(), Some("text"));
+    assert_eq!(message.properties().user_properties().next(), Some(("a", "b")));
+}
+
+#[test]
+fn retained_messages_are_bounded_and_delivered_all_the_same() {
+    for (key, value) in [("retained.max_messages", "1"), ("retained.max_bytes", "300B")] {
+        let network = Network::with(&[(key, value)]);
+        let mut hearer = opts("to", V5).on(&network);
+        hearer.subscribe("#", Q0);
+        network.publish("a", "1", 0, true);
+        network.publish("b", &"2".repeat(200), 0, true);
+        network.publish("a", "3", 0, true);
+        assert_eq!(hearer.drain().len(), 3);
+        assert_eq!(seen(&network, "#"), ["a=3"], "{key}");
+        assert_eq!(network.stats().messages_dropped_retained_full, 1);
+        network.publish("a", "", 0, true);
+        network.publish("c", "4", 0, true);
+        assert_eq!(seen(&network, "#"), ["c=4"], "{key}");
+    }
+}
+
+#[test]
+fn more_retained_messages_than_the_window_and_the_outbox_hold_all_arrive() {
+    let settings = [
+        ("session.max_outbox_bytes", "64KiB"),
+        ("session.max_queued_messages", "2"),
+        ("mqtt.max_inflight", "3"),
+    ];
+    for version in ALL {
+        for qos in 0..=2 {
+            let network = Network::with(&settings);
+            for n in 0..200 {
+                network.publish(&format!("t/{n:03}"), &format!("{n}{}", "x".repeat(1000)), qos, true);
+            }
+            let mut hearer = opts("to", version).on(&network);
+            hearer.line.block();
+            hearer.send_subscribe(&[("t/+", SubscriptionOptions::with_qos(Q2))], 0);
+            hearer.line.open();
+            hearer.writable();
+            assert!(matches!(hearer.next(), Some(crate::harness::Received::Suback { .. })));
+            let got = hearer.drain();
+            assert_eq!(got.len(), 200, "{version} {qos}");
+            assert!((0..200).all(|n| got[n].starts_with(&format!("{n}x"))));
+            assert_eq!(network.stats().messages_dropped_outbox_full, 0);
+        }
+    }
+}
+
+/// Topics of the broker itself are not a client's to write.
+#[test]
+fn a_client_cannot_publish_below_dollar_sys() {
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("to", version).on(&network);
+        hearer.subscribe("$SYS/#", Q2);
+        let mut publisher = opts("from", version).on(&network);
+        let told = if version == V5 { ReasonCode::NotAuthorized } else { ReasonCode::Success };
+        publisher.retain("$SYS/broker/version", "mine", Q0);
+        assert_eq!(publisher.retain("$SYS/x", "mine", Q1), told);
+        publisher.send_publish("$SYS/x", "mine", Q2, 9);
+        assert_eq!(publisher.expect_ack(AckKind::Pubrec, 9), told);
+        hearer.expect_nothing();
+        assert!(seen(&network, "$SYS/#").is_empty());
+        assert_eq!(network.stats().messages_dropped_not_authorized, 3);
+        if version < V5 {
+            // The client was not told, and goes on.
+            publisher.send_ack(AckKind::Pubrel, 9);
+            publisher.expect_ack(AckKind::Pubcomp, 9);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The seam to the store: an acknowledgement means that what it stands for is committed.
+
+use midge::codec::ack::AckKind;
+use midge::codec::reason::ReasonCode;
+use midge::codec::subscribe::SubscriptionOptions;
+
+use crate::harness::{ALL, Network, Q0, Q1, Q2, Received, V5, opts};
+
+#[test]
+fn puback_waits_for_the_commit() {
+    for version in ALL {
+        let (network, store) = Network::with_late_store();
+        let mut hearer = opts("to", version).persistent().on(&network);
+        hearer.send_subscribe(&[("t", SubscriptionOptions::with_qos(Q1))], 0);
+        hearer.expect_nothing();
+        store.commit(&network);
+        assert!(matches!(hearer.next(), Some(Received::Suback { .. })));
+        hearer.hang_up();
+        let mut publisher = opts("from", version).on(&network);
+        publisher.send_publish("t", "x", Q1, 7);
+        publisher.expect_nothing();
+        store.commit(&network);
+        assert_eq!(publisher.expect_ack(AckKind::Puback, 7), ReasonCode::Success);
+        publisher.expect_nothing();
+    }
+}
+
+#[test]
+fn qos_0_waits_for_nothing() {
+    let (network, store) = Network::with_late_store();
+    let mut hearer = opts("to", V5).persistent().on(&network);
+    hearer.send_subscribe(&[("t", SubscriptionOptions::with_qos(Q0))], 0);
+    let mut publisher = opts("from", V5).on(&network);
+    publisher.send_publish("t", "x", Q0, 0);
+    hearer.expect_message("t", "x");
+    store.commit(&network);
+    assert!(matches!(hearer.next(), Some(Received::Suback { .. })));
+}
+
+#[test]
+fn qos_2_waits_at_both_steps() {
+    for version in ALL {
+        let (network, store) = Network::with_late_store();
+        let mut publisher = opts("from", version).persistent().on(&network);
+        store.commit(&network);
+        publisher.send_publish("t", "x", Q2, 7);
+        publisher.expect_nothing();
+        // A repetition meanwhile is no new message, and its answer waits, too.
+        publisher.send_publish("t", "x", Q2, 7);
+        publisher.expect_nothing();
+        store.commit(&network);
+        publisher.expect_ack(AckKind::Pubrec, 7);
+        publisher.expect_ack(AckKind::Pubrec, 7);
+        publisher.send_ack(AckKind::Pubrel, 7);
+        publisher.expect_nothing();
+        store.commit(&network);
+        publisher.expect_ack(AckKind::Pubcomp, 7);
+        publisher.expect_nothing();
+        assert_eq!(network.stats().messages_published, 1);
+    }
+}
+
+/// [MQTT-4.6.0-2], [MQTT-4.6.0-3]: also an acknowledgement with nothing to wait for does not overtake.
+#[test]
+fn acknowledgements_are_released_in_order_as_far_as_committed() {
+    let (network, store) = Network::with_late_store();
+    let mut publisher = opts("from", V5).persistent().on(&network);
+    store.commit(&network);
+    let before = store.len();
+    for id in 1..=5 {
+        publisher.send_publish("t", "x", Q2, id);
+    }
+    assert_eq!(store.len(), before + 5);
+    store.commit_up_to(&network, before + 2);
+    publisher.expect_ack(AckKind::Pubrec, 1);
+    publisher.expect_ack(AckKind::Pubrec, 2);
+    publisher.expect_nothing();
+    store.commit_silently(before + 5);
+    publisher.send_ack(AckKind::Pubrel, 99); // Unknown: stands for nothing.
+    publisher.expect_nothing();
+    network.engine.committed(&mut network.turn(), before as u64 + 5);
+    for id in 3..=5 {
+        publisher.expect_ack(AckKind::Pubrec, id);
+    }
+    publisher.expect_ack(AckKind::Pubcomp, 99);
+    publisher.expect_nothing();
+}
+
+/// The store may commit, and say so, between giving a ticket and being waited for.
+#[test]
+fn an_acknowledgement_whose_commit_was_told_already_waits_for_nothing() {
+    for version in ALL {
+        let (network, _store) = Network::with_late_store();
+        network.engine.committed(&mut network.turn(), 1000);
+        let mut publisher = opts("from", version).persistent().on(&network);
+        for (qos, kind) in [(Q1, AckKind::Puback), (Q2, AckKind::Pubrec)] {
+            publisher.send_publish("t", "x", qos, 7);
+            publisher.expect_ack(kind, 7);
+        }
+    }
+}
+
+/// [MQTT-3.3.4-7]: a QoS 1 message counts until its PUBACK is sent. Old versions were not told, and may go on.
+#[test]
+fn what_waits_for_the_store_counts_in_the_receive_maximum() {
+    for version in ALL {
+        let (network, store) = Network::with_late_store();
+        let connect = opts("from", version).persistent();
+        let mut publisher = connect.on(&network);
+        let retain = |publisher: &mut crate::harness::Client<'_>, count: u16| {
+            (0..count).for_each(|_| _ = publisher.send_with("t", b"x", Q1, true, |_| {}));
+        };
+        retain(&mut publisher, 1024);
+        publisher.expect_nothing();
+        store.commit(&network);
+        (1..=1024).for_each(|id| _ = publisher.expect_ack(AckKind::Puback, id));
+        retain(&mut publisher, 1000);
+        // A new connection begins from nothing, whatever is still committed for the old one.
+        let mut publisher = connect.on(&network);
+        retain(&mut publisher, 1000);
+        store.commit(&network);
+        (1..=1000).for_each(|id| _ = publisher.expect_ack(AckKind::Puback, id));
+        retain(&mut publisher, 1025);
+        match version {
+            V5 => publisher.expect_refused(ReasonCode::ReceiveMaximumExceeded),
+            _ => assert_eq!(publisher.line.finished(), None),
+        }
+    }
+}
+
+#[test]
+fn a_commit_after_the_connection_is_gone_answers_nobody() {
+    for version in ALL {
+        let (network, store) = Network::with_late_store();
+        let mut publisher = opts("from", version).persistent().on(&network);
+        store.commit(&network);
+        publisher.send_publish("t", "x", Q2, 7);
+        let mut again = opts("from", version).persistent().on(&network);
+        store.commit(&network);
+        while let Some(packet) = publisher.next() {
+            assert!(matches!(packet, Received::Disconnect(_)), "{packet:?}");
+        }
+        // The message is known: the client repeats it and learns so.
+        again.expect_nothing();
+        again.send_publish("t", "x", Q2, 7);
+        again.expect_ack(AckKind::Pubrec, 7);
+        assert_eq!(network.stats().messages_published, 1);
+    }
+}
+
+#[test]
+fn every_change_that_outlives_a_connection_is_recorded() {
+    let (network, store) = Network::with_late_store();
+    let mut hearer = opts("to", V5).expiry(50).on(&network);
+    hearer.send_subscribe(&[("t", SubscriptionOptions::with_qos(Q2))], 0);
+    store.commit(&network);
+    hearer.next();
+    network.publish("t", "x", 1, true);
+    network.publish("t", "x", 0, false);
+    network.publish("t", "", 1, true);
+    hearer.send_publish("u", "y", Q2, 3);
+    hearer.send_ack(AckKind::Pubrel, 3);
+    store.commit_silently(usize::MAX);
+    hearer.send_disconnect(ReasonCode::Success, Some(20));
+    network.advance(21);
+    let expected = [
+        "session to 50",
+        "subscribed to t",
+        "retained t",
+        "owed to t",
+        "cleared t",
+        "owed to t",
+        "received to 3",
+        "released to 3",
+        "session to 20",
+        "ended to",
+    ];
+    assert_eq!(store.records_from(0), expected);
+}
+
+#[test]
+fn a_session_that_ends_with_its_connection_is_not_recorded() {
+    let (network, store) = Network::with_late_store();
+    let mut client = opts("a", V5).on(&network);
+    client.subscribe("t", Q1);
+    client.publish("t", "x", Q1);
+    client.unsubscribe(&["t"]);
+    client.hang_up();
+    assert_eq!(store.records_from(0), [""; 0]);
+}

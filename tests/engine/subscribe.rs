@@ -1,0 +1,271 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use midge::codec::reason::ReasonCode;
+use midge::codec::subscribe::SubscriptionOptions;
+
+use crate::harness::{ALL, Network, Q0, Q1, Q2, QOS, V5, V31, V311, opts};
+
+fn qos(level: u8) -> SubscriptionOptions {
+    SubscriptionOptions::with_qos(QOS[usize::from(level)])
+}
+
+#[test]
+fn wildcards_match_as_section_4_7_says() {
+    let cases: [(&str, &[&str], &[&str]); 7] = [
+        ("a/b", &["a/b"], &["a", "a/b/c", "A/b"]),
+        ("a/#", &["a", "a/b", "a/b/c", "a/"], &["ab", "b"]), // [MQTT-4.7.1-2]
+        ("a/+", &["a/b", "a/"], &["a", "a/b/c"]),
+        ("+/+", &["/x", "a/b"], &["a", "a/b/c"]),
+        ("#", &["a", "/", "a/b/c"], &["$x", "$SYS/a"]), // [MQTT-4.7.2-1]
+        ("+/x", &["a/x", "/x"], &["$a/x"]),
+        ("$a/+", &["$a/x"], &["a/x"]),
+    ];
+    for version in ALL {
+        let network = Network::new();
+        for (filter, heard, unheard) in cases {
+            let mut hearer = opts("to", version).on(&network);
+            hearer.subscribe(filter, Q0);
+            for topic in heard {
+                assert_eq!(network.publish(topic, "x", 0, false), 1, "{filter} {topic}");
+                hearer.expect_message(topic, "x");
+            }
+            for topic in unheard {
+                assert_eq!(network.publish(topic, "x", 0, false), 0, "{filter} {topic}");
+            }
+            hearer.expect_nothing();
+            hearer.disconnect();
+        }
+    }
+}
+
+/// [MQTT-3.3.5-1], [MQTT-3.3.4-2] to [MQTT-3.3.4-4]: one message, the highest QoS, every identifier.
+#[test]
+fn overlapping_subscriptions_get_one_message() {
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("to", version).on(&network);
+        for (n, filter, granted) in [(1, "a/b", 0), (2, "a/#", 2), (3, "+/b", 1), (0, "#", 0), (9, "c", 2)] {
+            let identifier = if version == V5 { n } else { 0 };
+            assert_eq!(hearer.subscribe_with(filter, qos(granted), identifier), granted);
+        }
+        for published in 0..=2 {
+            assert_eq!(network.publish("a/b", "x", published, false), 1);
+            let message = hearer.expect_message("a/b", "x");
+            assert_eq!(message.qos.as_u8(), published);
+            let expected: &[u32] = if version == V5 { &[1, 2, 3] } else { &[] };
+            assert_eq!(message.identifiers(), expected);
+            hearer.acknowledge(&message);
+            hearer.expect_nothing();
+        }
+    }
+}
+
+/// [MQTT-3.8.4-3]
+#[test]
+fn an_equal_filter_replaces_the_subscription() {
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("to", version).on(&network);
+        hearer.subscribe("t", Q2);
+        hearer.subscribe("t", Q0);
+        assert_eq!(network.stats().subscriptions, 1);
+        network.publish("t", "x", 2, false);
+        assert_eq!(hearer.expect_publish().qos, Q0);
+        hearer.expect_nothing();
+    }
+    let network = Network::new();
+    let mut hearer = opts("to", V5).on(&network);
+    hearer.subscribe_with("t", qos(0), 1);
+    hearer.subscribe_with("t", qos(0), 2);
+    network.publish("t", "x", 0, false);
+    assert_eq!(hearer.expect_publish().identifiers(), [2]);
+    hearer.subscribe_with("t", qos(0), 0);
+    network.publish("t", "x", 0, false);
+    assert!(hearer.expect_publish().identifiers().is_empty());
+}
+
+/// [MQTT-3.8.4-5], [MQTT-3.8.4-6]: one reason code per filter, in their order.
+#[test]
+fn every_filter_is_answered() {
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("to", version).on(&network);
+        let filters = [("a", qos(2)), ("b/#/c", qos(1)), ("c", qos(0)), ("$share//x", qos(1)), ("+", qos(1))];
+        let bad = if version == V5 { ReasonCode::TopicFilterInvalid } else { ReasonCode::UnspecifiedError };
+        assert_eq!(hearer.subscribe_all(&filters, 0), [2, bad.as_u8(), 0, bad.as_u8(), 1]);
+        assert_eq!(network.stats().subscriptions, 3);
+    }
+}
+
+/// [MQTT-3.10.4-1] to [MQTT-3.10.4-6]
+#[test]
+fn unsubscribing_ends_exactly_the_named_subscriptions() {
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("to", version).on(&network);
+        for filter in ["a", "a/#", "b"] {
+            hearer.subscribe(filter, Q0);
+        }
+        let reasons = hearer.unsubscribe(&["a", "nothing", "b", "+/#/x"]);
+        let expected: &[u8] = if version == V5 { &[0, 0x11, 0, 0x8F] } else { &[] };
+        assert_eq!(reasons, expected);
+        assert_eq!(network.publish("b", "x", 0, false), 0);
+        assert_eq!(network.publish("a", "x", 0, false), 1);
+        hearer.expect_message("a", "x");
+        assert_eq!(network.stats().subscriptions, 1);
+        hearer.unsubscribe(&["a/#"]);
+        assert_eq!(network.stats().subscriptions, 0);
+    }
+}
+
+/// [MQTT-3.10.4-2], [MQTT-3.10.4-3]: what has begun is completed, what waits may be sent.
+#[test]
+fn deliveries_that_have_begun_outlive_the_subscription() {
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("to", version).persistent().on(&network);
+        hearer.subscribe("t", Q2);
+        network.publish("t", "1", 2, false);
+        let first = hearer.expect_publish();
+        hearer.unsubscribe(&["t"]);
+        hearer.hang_up();
+        let mut hearer = opts("to", version).persistent().on(&network);
+        let again = hearer.expect_publish();
+        assert!(again.dup && again.id == first.id);
+        hearer.acknowledge(&again);
+        assert_eq!(network.engine.clients()[0].inflight, 0);
+    }
+}
+
+/// [MQTT-3.8.3-3]
+#[test]
+fn no_local_spares_a_client_its_own_messages() {
+    let network = Network::new();
+    let mut client = opts("a", V5).on(&network);
+    let no_local = SubscriptionOptions { no_local: true, ..qos(1) };
+    client.subscribe_with("t/#", no_local, 1);
+    let mut other = opts("b", V5).on(&network);
+    assert_eq!(client.publish("t/x", "own", Q1), ReasonCode::NoMatchingSubscribers);
+    client.expect_nothing();
+    other.publish("t/x", "other", Q1);
+    assert_eq!(client.drain(), ["other"]);
+    // An overlapping subscription without the option still gets it, with its own identifier alone.
+    client.subscribe_with("t/+", qos(0), 2);
+    client.send_publish("t/x", "own", Q0, 0);
+    let message = client.expect_message("t/x", "own");
+    assert_eq!((message.identifiers(), message.qos), (vec![2], Q0));
+    // The host is another client.
+    network.publish("t/x", "host", 0, false);
+    assert_eq!(client.expect_publish().identifiers(), [1, 2]);
+}
+
+/// [MQTT-3.8.3-4]
+#[test]
+fn no_local_with_a_shared_subscription_is_a_protocol_error() {
+    let network = Network::new();
+    let mut client = opts("a", V5).on(&network);
+    client.send_subscribe(&[("$share/g/t", SubscriptionOptions { no_local: true, ..qos(0) })], 0);
+    client.expect_refused(ReasonCode::ProtocolError);
+    assert_eq!(network.stats().subscriptions, 0);
+}
+
+/// [MQTT-3.8.4-7]
+#[test]
+fn the_granted_qos_is_at_most_the_servers() {
+    for version in ALL {
+        let network = Network::with(&[("mqtt.max_qos", "1")]);
+        let mut client = opts("a", version).on(&network);
+        assert_eq!(client.subscribe_with("t", qos(2), 0), 1);
+        network.publish("t", "x", 2, false);
+        assert_eq!(client.expect_publish().qos, Q1);
+    }
+}
+
+#[test]
+fn what_the_server_does_not_offer_is_refused() {
+    let settings = [
+        ("mqtt.wildcard_subscriptions", "false"),
+        ("mqtt.shared_subscriptions", "false"),
+        ("mqtt.subscription_identifiers", "false"),
+    ];
+    let network = Network::with(&settings);
+    let mut client = opts("a", V5).on(&network);
+    let filters = [("a/#", qos(0)), ("$share/g/a", qos(0)), ("a", qos(0))];
+    let expected = [
+        ReasonCode::WildcardSubscriptionsNotSupported,
+        ReasonCode::SharedSubscriptionsNotSupported,
+        ReasonCode::Success,
+    ];
+    assert_eq!(client.subscribe_all(&filters, 0), expected.map(ReasonCode::as_u8));
+    client.send_subscribe(&[("a", qos(0))], 7);
+    client.expect_refused(ReasonCode::SubscriptionIdentifiersNotSupported);
+}
+
+#[test]
+fn subscriptions_are_bounded() {
+    for version in ALL {
+        let settings = [
+            ("mqtt.max_subscriptions_per_client", "2"),
+            ("mqtt.max_topic_levels", "3"),
+            ("mqtt.max_topic_length", "20"),
+        ];
+        let network = Network::with(&settings);
+        let mut client = opts("a", version).on(&network);
+        let filters =
+            [("a/b/c/d", qos(0)), ("abcdefghijklmnopqrstuvw", qos(0)), ("a", qos(0)), ("b", qos(0))];
+        let invalid = if version == V5 { 0x8F } else { 0x80 };
+        assert_eq!(client.subscribe_all(&filters, 0), [invalid, invalid, 0, 0]);
+        // A third one is refused, an equal one is not.
+        let full = if version == V5 { 0x97 } else { 0x80 };
+        assert_eq!(client.subscribe_all(&[("c", qos(0)), ("b", qos(1))], 0), [full, 1]);
+        client.unsubscribe(&["a"]);
+        assert_eq!(client.subscribe_with("c", qos(0), 0), 0);
+    }
+}
+
+#[test]
+fn subscriptions_are_shown() {
+    let network = Network::new();
+    let mut client = opts("a", V5).on(&network);
+    client.subscribe_with("x/#", qos(1), 5);
+    client.subscribe_with("$share/g/y", qos(2), 0);
+    let mut views = network.engine.subscriptions();
+    views.sort_by(|a, b| b.filter.cmp(&a.filter));
+    assert_eq!((views[0].filter.as_str(), views[0].identifier, views[0].options.qos), ("x/#", 5, Q1));
+    assert_eq!((views[1].filter.as_str(), views[1].client_id.as_deref()), ("$share/g/y", Some("a")));
+    assert_eq!(views.len(), 2);
+}
+
+#[test]
+fn subscriptions_live_as_long_as_the_session() {
+    for version in [V31, V311, V5] {
+        let network = Network::new();
+        let mut client = opts("a", version).persistent().on(&network);
+        client.subscribe("t", Q1);
+        client.disconnect();
+        assert_eq!(network.stats().subscriptions, 1);
+        let mut client = opts("a", version).persistent().on(&network);
+        network.publish("t", "x", 1, false);
+        assert_eq!(client.drain(), ["x"]);
+        client.disconnect();
+        opts("a", version).on(&network);
+        assert_eq!(network.stats().subscriptions, 0);
+    }
+}
+
+#[test]
+fn a_client_hears_itself() {
+    for version in ALL {
+        for qos in QOS {
+            let network = Network::new();
+            let mut client = opts("a", version).on(&network);
+            client.subscribe("t", qos);
+            client.send_publish("t", "x", qos, if qos > Q0 { 9 } else { 0 });
+            let mut heard = false;
+            while let Some(packet) = client.next() {
+                heard |= matches!(packet, crate::harness::Received::Publish(_));
+            }
+            assert!(heard, "{version} {qos:?}");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Real threads at one engine: nothing blocks for ever, and what must hold holds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use midge::codec::disconnect::Disconnect;
+use midge::codec::packet::Packet;
+use midge::codec::properties::Properties;
+use midge::codec::reason::ReasonCode;
+use midge::codec::topic::TopicName;
+use midge::config::Config;
+use midge::engine::connection::Connection;
+use midge::engine::core::{Engine, Surroundings};
+use midge::engine::subscriber::Publisher;
+use midge::engine::timers::Alarm;
+use midge::message::Publication;
+use midge::session::link::{Cause, Link};
+use midge::storage::{MemoryStore, Record, Store, Ticket};
+use midge::time::Time;
+
+use crate::harness::{ALL, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
+
+struct Silent;
+
+impl Alarm for Silent {
+    fn set(&self, _at: Time) {}
+}
+
+/// Gives a number to every record; another thread commits.
+#[derive(Default)]
+struct Numbers {
+    recorded: AtomicU64,
+    committed: AtomicU64,
+}
+
+impl Store for Numbers {
+    fn record(&self, _record: Record<'_>) {
+        self.recorded.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn ticket(&self) -> Ticket {
+        let number = self.recorded.load(Ordering::Acquire);
+        match self.committed.load(Ordering::Acquire) >= number {
+            true => Ticket::Committed,
+            false => Ticket::Pending(number),
+        }
+    }
+}
+
+fn engine(settings: &[(&str, &str)]) -> Engine {
+    engine_with(settings, Arc::new(MemoryStore))
+}
+
+fn engine_with(settings: &[(&str, &str)], store: Arc<dyn Store>) -> Engine {
+    let mut config = Config::new();
+    for (key, value) in settings {
+        config.set(key, value).unwrap();
+    }
+    let alarm = Arc::new(Silent);
+    Engine::new(config.settings(), Surroundings { store, alarm, seed: 1, started_unix: 0 })
+}
+
+/// A small generator of numbers that look random.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// The SUBSCRIBE or UNSUBSCRIBE packet 1 for one filter.
+fn request(first: u8, v5: bool, filter: &str, options: Option<u8>) -> Vec<u8> {
+    let mut body = vec![0, 1];
+    body.extend(v5.then_some(0));
+    body.extend([0, filter.len() as u8]);
+    body.extend(filter.as_bytes());
+    body.extend(options);
+    let mut packet = vec![first, body.len() as u8];
+    packet.extend(body);
+    packet
+}
+
+/// One connection that does a few random things, with its own clock hand in the shared time.
+fn visit(engine: &Engine, clock: &AtomicU64, dice: &mut Dice) {
+    let now = || Time::from_millis(clock.fetch_add(dice_step(), Ordering::Relaxed));
+    let version = ALL[dice.roll(3) as usize];
+    let line = Arc::new(Line::default());
+    let link = Arc::clone(&line) as Arc<dyn Link>;
+    let mut connection = Connection::new(engine, &mut engine.turn(now()), link, None);
+    let mut connect = opts(&format!("c{}", dice.roll(4)), version).keep_alive(dice.roll(3) as u16);
+    if dice.roll(2) == 0 {
+        connect = connect.resume().expiry(dice.roll(3) as u32);
+    }
+    if dice.roll(2) == 0 {
+        connect = connect.will(LastWill::new("t/will", "w").qos(Q1).delay(dice.roll(2) as u32));
+    }
+    let mut input = connect.encode();
+    for _ in 0..dice.roll(12) {
+        let topic = format!("t/{}", dice.roll(3));
+        let filter = ["t/#", "t/1", "$share/g/t/+", "+/2"][dice.roll(4) as usize];
+        match dice.roll(6) {
+            0 => input.extend(request(0x82, version == V5, filter, Some(dice.roll(3) as u8))),
+            1 => input.extend(request(0xA2, version == V5, filter, None)),
+            2 => input = Packets(input).publish(version, &topic, "0", Q0, 0).0,
+            3 => input = Packets(input).publish(version, &topic, "1", Q1, 1 + dice.roll(9) as u16).0,
+            4 => input = Packets(input).publish(version, &topic, "2", Q2, 1 + dice.roll(9) as u16).0,
+            _ => input = Packets(input).packet(version, &Packet::Pingreq).0,
+        }
+        if dice.roll(3) == 0 {
+            line.allow(dice.roll(40) as usize);
+            let progress = connection.receive(engine, &mut engine.turn(now()), &input, None);
+            input.drain(..progress.consumed);
+            line.open();
+            connection.writable(engine, &mut engine.turn(now()));
+            acknowledge(engine, &line, &mut connection, version, now());
+        }
+    }
+    if dice.roll(2) == 0 {
+        let goodbye = Disconnect { reason: ReasonCode::Success, properties: Properties::EMPTY };
+        Packet::Disconnect(goodbye).encode(version, &mut input);
+    }
+    connection.receive(engine, &mut engine.turn(now()), &input, None);
+    connection.lost(engine, &mut engine.turn(now()), Cause::ConnectionLost);
+}
+
+fn dice_step() -> u64 {
+    3
+}
+
+/// Acknowledges the first step of what has arrived whole.
+fn acknowledge(
+    engine: &Engine,
+    line: &Line,
+    connection: &mut Connection,
+    version: midge::codec::version::Version,
+    now: Time,
+) {
+    let bytes = line.take();
+    let mut rest = &bytes[..];
+    let mut answer = Vec::new();
+    while let Some((packet, length)) = Received::split_off(rest, version) {
+        rest = &rest[length..];
+        if let Received::Publish(message) = packet
+            && message.qos > Q0
+        {
+            let first = if message.qos == Q1 { 0x40 } else { 0x50 };
+            answer.extend([first, 2, (message.id >> 8) as u8, message.id as u8]);
+        }
+    }
+    connection.receive(engine, &mut engine.turn(now), &answer, None);
+}
+
+#[test]
+fn threads_that_connect_publish_subscribe_and_tick_end_and_leave_nothing() {
+    let engine = engine(&[("sys.interval", "1s"), ("session.max_queued_messages", "20")]);
+    let clock = AtomicU64::new(1);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ticking = scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                engine.tick(Time::from_millis(clock.load(Ordering::Relaxed)));
+                engine.clients();
+                engine.subscriptions();
+                engine.kick(&mut engine.turn(Time::from_millis(clock.load(Ordering::Relaxed))), "c1");
+                std::thread::yield_now();
+            }
+        });
+        let hosting = scope.spawn(|| {
+            for n in 0..1500u32 {
+                let now = Time::from_millis(clock.load(Ordering::Relaxed));
+                let inbox = Inbox::new(10_000);
+                let filter = ["t/#", "$share/g/t/1"][n as usize % 2];
+                let mut turn = engine.turn(now);
+                let local = engine.subscribe_local(&mut turn, filter, Default::default(), 0, inbox).unwrap();
+                drop(turn);
+                let mut publication = Publication::new(b"t/1", b"host", Q1, n % 5 == 0, now);
+                let topic = TopicName::parse("t/1").unwrap();
+                engine.publish(&mut engine.turn(now), Publisher::Host, topic, &mut publication);
+                engine.unsubscribe_local(&local);
+            }
+        });
+        let visiting: Vec<_> = (0..3)
+            .map(|seed| {
+                let (engine, clock) = (&engine, &clock);
+                scope.spawn(move || {
+                    let mut dice = Dice(seed);
+                    (0..1500).for_each(|_| visit(engine, clock, &mut dice));
+                })
+            })
+            .collect();
+        visiting.into_iter().for_each(|thread| thread.join().unwrap());
+        hosting.join().unwrap();
+        done.store(true, Ordering::Release);
+        ticking.join().unwrap();
+    });
+    let stats = engine.snapshot();
+    assert_eq!(stats.connections_accepted, 4500);
+    assert_eq!(stats.connections_closed, 4500);
+    assert_eq!(stats.clients_connected, 0);
+    assert!(stats.sessions <= 4);
+    assert!(stats.messages_published > 1500);
+    // Every session that is left is resumed and ended; then there is nothing.
+    let mut turn = engine.turn(Time::from_millis(clock.load(Ordering::Relaxed)));
+    for n in 0..4 {
+        let line = Arc::new(Line::default());
+        let link = Arc::clone(&line) as Arc<dyn Link>;
+        let mut connection = Connection::new(&engine, &mut turn, link, None);
+        connection.receive(&engine, &mut turn, &opts(&format!("c{n}"), V5).encode(), None);
+        connection.lost(&engine, &mut turn, Cause::Disconnected);
+    }
+    drop(turn);
+    let stats = engine.snapshot();
+    assert_eq!((stats.sessions, stats.subscriptions, stats.clients_connected), (0, 0, 0));
+    assert_eq!(engine.timers_running(), 1);
+}
+
+/// Two publishers, one hearer whose line is now and then full: order per publisher holds, nothing is lost.
+#[test]
+fn a_hearer_of_several_threads_gets_everything_in_each_publishers_order() {
+    const EACH: u32 = 5000;
+    let engine = engine(&[("sys.interval", "0"), ("session.max_outbox_bytes", "64KiB")]);
+    let line = Arc::new(Line::default());
+    let link = Arc::clone(&line) as Arc<dyn Link>;
+    let mut connection = Connection::new(&engine, &mut engine.turn(Time::ZERO), link, None);
+    let mut input = opts("to", V5).encode();
+    input.extend(request(0x82, true, "t/#", Some(1)));
+    connection.receive(&engine, &mut engine.turn(Time::ZERO), &input, None);
+    let running = AtomicU64::new(2);
+    let mut heard = [0; 2];
+    std::thread::scope(|scope| {
+        for publisher in 0..2u32 {
+            let (engine, running) = (&engine, &running);
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    let topic = format!("t/{publisher}");
+                    let payload = n.to_string();
+                    let mut publication =
+                        Publication::new(topic.as_bytes(), payload.as_bytes(), Q1, false, Time::ZERO);
+                    let topic = TopicName::parse(&topic).unwrap();
+                    // At most the window waits: else the bounded queue would rightly drop.
+                    while engine.clients()[0].queued > 500 {
+                        std::thread::yield_now();
+                    }
+                    engine.publish(&mut engine.turn(Time::ZERO), Publisher::Host, topic, &mut publication);
+                }
+                running.fetch_sub(1, Ordering::Release);
+            });
+        }
+        let mut bytes = Vec::new();
+        let mut dice = Dice(9);
+        while heard != [EACH; 2] {
+            line.allow(dice.roll(3000) as usize);
+            connection.writable(&engine, &mut engine.turn(Time::ZERO));
+            bytes.extend(line.take());
+            let mut answer = Vec::new();
+            let mut at = 0;
+            while let Some((packet, length)) = Received::split_off(&bytes[at..], V5) {
+                at += length;
+                let Received::Publish(message) = packet else { continue };
+                let publisher = usize::from(message.topic == "t/1");
+                assert_eq!(message.text(), heard[publisher].to_string());
+                heard[publisher] += 1;
+                answer.extend([0x40, 2, (message.id >> 8) as u8, message.id as u8]);
+            }
+            bytes.drain(..at);
+            connection.receive(&engine, &mut engine.turn(Time::ZERO), &answer, None);
+            let stopped = running.load(Ordering::Acquire) == 0;
+            let view = &engine.clients()[0];
+            assert!(
+                !(stopped && view.queued + view.inflight == 0 && bytes.is_empty() && heard != [EACH; 2]),
+                "lost: {heard:?}"
+            );
+        }
+    });
+    assert_eq!(engine.snapshot().messages_dropped(), 0);
+}
+
+/// [MQTT-4.6.0-2]: whenever the store commits, acknowledgements come, all of them and in order.
+#[test]
+fn acknowledgements_of_a_store_that_commits_in_another_thread_come_in_order() {
+    const COUNT: u16 = 20_000;
+    let store = Arc::new(Numbers::default());
+    let engine = engine_with(&[("sys.interval", "0")], Arc::clone(&store) as Arc<dyn Store>);
+    let done = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while done.load(Ordering::Acquire) < 2 {
+                let number = store.recorded.load(Ordering::Acquire);
+                // Each number is told once, as a store does that has nothing new to commit.
+                if store.committed.swap(number, Ordering::AcqRel) != number {
+                    engine.committed(&mut engine.turn(Time::ZERO), number);
+                }
+            }
+        });
+        for name in ["a", "b"] {
+            let (engine, done) = (&engine, &done);
+            scope.spawn(move || {
+                let line = Arc::new(Line::default());
+                let link = Arc::clone(&line) as Arc<dyn Link>;
+                let mut connection = Connection::new(engine, &mut engine.turn(Time::ZERO), link, None);
+                let connect = opts(name, V5).persistent().encode();
+                connection.receive(engine, &mut engine.turn(Time::ZERO), &connect, None);
+                let mut bytes = Vec::new();
+                let mut next = 1;
+                for id in 1..=COUNT {
+                    // A retained message is recorded; its removal, too, and every third is nothing to the store.
+                    let packets = match id % 3 {
+                        0 => Packets::default().publish(V5, "t", "", Q1, id),
+                        step => {
+                            let mut packets = Packets::default().publish(V5, "t", "x", Q1, id);
+                            packets.0[0] |= 1;
+                            packets.0.truncate(packets.0.len() - usize::from(step == 2));
+                            packets.0[1] -= u8::from(step == 2);
+                            packets
+                        }
+                    };
+                    connection.receive(engine, &mut engine.turn(Time::ZERO), &packets.0, None);
+                    while u32::from(id) + 1 - u32::from(next) > 500 {
+                        acknowledgements(&line, &mut bytes, &mut next);
+                    }
+                }
+                while next <= COUNT {
+                    acknowledgements(&line, &mut bytes, &mut next);
+                }
+                done.fetch_add(1, Ordering::Release);
+            });
+        }
+    });
+}
+
+/// Takes the acknowledgements that have arrived: each is of the identifier `next`.
+fn acknowledgements(line: &Line, bytes: &mut Vec<u8>, next: &mut u16) {
+    bytes.extend(line.take());
+    let mut at = 0;
+    while let Some((packet, length)) = Received::split_off(&bytes[at..], V5) {
+        at += length;
+        if let Received::Ack { id, .. } = packet {
+            assert_eq!(id, *next);
+            *next += 1;
+        }
+    }
+    bytes.drain(..at);
+    std::thread::yield_now();
+}
