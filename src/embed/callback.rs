@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -15,7 +15,7 @@ use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::{Overflow, Poll, QueueCore};
 use crate::engine::local::{Local, LocalMessage, Sink};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, thread_mark};
 
 /// Messages given to one callback before the next subscription has its turn.
 const PORTION: usize = 256;
@@ -92,7 +92,8 @@ struct Target {
 struct Run {
     /// Away while it runs.
     callback: Option<Callback>,
-    by: Option<ThreadId>,
+    /// The mark of the thread on which it runs.
+    by: Option<usize>,
     cancelled: bool,
 }
 
@@ -115,7 +116,7 @@ impl Target {
     fn cancel(&self) {
         let mut run = self.run.lock();
         run.cancelled = true;
-        while run.by.is_some_and(|by| by != thread::current().id()) {
+        while run.by.is_some_and(|by| by != thread_mark()) {
             self.idle.wait(&mut run);
         }
         let callback = run.callback.take();
@@ -132,7 +133,7 @@ impl Target {
             let Some(mut callback) = run.callback.take().filter(|_| !run.cancelled) else {
                 return;
             };
-            run.by = Some(thread::current().id());
+            run.by = Some(thread_mark());
             drop(run);
             let survived = catch_unwind(AssertUnwindSafe(|| callback(&view))).is_ok();
             let mut run = self.run.lock();

@@ -19,6 +19,11 @@ pub fn on_own_thread() -> bool {
     OWN.get()
 }
 
+/// A number that no other living thread has. Unlike a `ThreadId` it needs no memory, which a host's thread would hold.
+pub fn thread_mark() -> usize {
+    OWN.with(|own| std::ptr::from_ref(own).addr())
+}
+
 /// The runtime's worker threads. [`Runtime::join`] ends them.
 #[derive(Debug)]
 pub struct Runtime {

@@ -203,6 +203,7 @@ static void queues(void)
     CHECK(none == NULL && subscription == NULL && batch == NULL);
     CHECK(midge_batch_count(NULL) == 0 && midge_batch_at(NULL, 0) == NULL);
     CHECK(midge_batch_views(NULL, &stride, &count) == NULL && count == 0 && stride == sizeof(midge_message_view));
+    CHECK(midge_batch_bytes(NULL).data == NULL);
     midge_batch_free(NULL);
     midge_queue_free(queue);
     midge_queue_free(NULL);

