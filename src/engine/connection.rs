@@ -135,11 +135,9 @@ impl Connection {
         progress
     }
 
-    /// Writes again to a connection that has become writable.
-    pub fn writable(&self, engine: &Engine, turn: &mut Turn) {
-        if let Some(session) = self.session() {
-            engine.flush(turn, session, true);
-        }
+    /// Writes again to a connection that has become writable; whether this call has filled it.
+    pub fn writable(&self, engine: &Engine, turn: &mut Turn) -> bool {
+        self.session().is_some_and(|session| engine.flush(turn, session, true))
     }
 
     /// The network connection is gone, or is being closed for `cause`.
