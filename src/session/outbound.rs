@@ -129,6 +129,8 @@ pub struct Outbound {
     /// Application messages sent, each once.
     pub(super) sent_messages: u64,
     /// Why the connection is to be ended by its own task.
+    /// Whether the session has ended: nobody will ever take what is put in.
+    ended: bool,
     doom: Option<Cause>,
 }
 
@@ -152,6 +154,7 @@ impl Default for Outbound {
             orphans: Vec::new(),
             parked: 0,
             sent_messages: 0,
+            ended: false,
             doom: None,
         }
     }
@@ -265,6 +268,9 @@ impl Outbound {
         terms: &Terms<'_>,
     ) -> Outcome {
         let qos0 = terms.qos == QoS::AtMostOnce;
+            if self.ended {
+                return Outcome::Dropped(DropReason::SessionEnded);
+            }
         if self.link.is_none() {
             if qos0 && !cx.limits.queue_qos0 {
                 return Outcome::Dropped(DropReason::Offline);
@@ -412,8 +418,9 @@ impl Outbound {
         self.is_blocked() && beyond
     }
 
-    /// Forgets everything that waits or is unacknowledged; returns how many messages waited.
-    pub fn clear(&mut self) -> usize {
+    /// The session has ended: forgets what waits or is unacknowledged; returns how many messages waited.
+    pub fn end(&mut self) -> usize {
+        self.ended = true;
         let waited = self.queue.len();
         self.queue = Queue::default();
         self.inflight = Inflight::default();
