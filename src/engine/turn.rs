@@ -137,8 +137,9 @@ impl Engine {
         session.outbound.lock().must_pause(&self.options.limits)
     }
 
-    /// Writes what waits in a session's outbox. `writable`: its connection has just become writable.
-    pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) {
-        session.flush(&mut self.context(turn), writable);
+    /// Writes what waits in a session's outbox. `writable`: its connection has just become writable. Whether the
+    /// connection took no more of what this call wrote.
+    pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) -> bool {
+        session.flush(&mut self.context(turn), writable)
     }
 }

@@ -3,7 +3,7 @@
 use midge::codec::ack::AckKind;
 use midge::codec::packet::Packet;
 
-use crate::harness::{ALL, Inbox, Network, Q0, Q1, Q2, V5, opts};
+use crate::harness::{ALL, Inbox, Network, Packets, Q0, Q1, Q2, V5, opts};
 
 /// The lesson that the story ends on: start the subscriber first, or the message is gone.
 #[test]
@@ -34,6 +34,19 @@ fn packets_and_bytes_are_counted_both_ways() {
     let written: usize = client.line.take().len();
     assert_eq!(written, 7 + 2); // CONNACK and SUBACK were taken before.
     assert_eq!(stats.bytes_sent, written as u64 + 5 + client.greeting.len() as u64 + 6);
+}
+
+#[test]
+fn a_byte_of_a_packet_that_comes_in_pieces_is_counted_once() {
+    let network = Network::new();
+    let mut client = opts("a", V5).on(&network);
+    let before = network.stats().bytes_received;
+    let packets = Packets::default().publish(V5, "t", "piece by piece", Q1, 1);
+    for byte in &packets.0 {
+        client.send_bytes(&[*byte]);
+    }
+    assert_eq!(network.stats().publish_received, 1);
+    assert_eq!(network.stats().bytes_received - before, packets.0.len() as u64);
 }
 
 #[test]
