@@ -18,7 +18,7 @@ built=$profile
 cargo build --profile "$profile" --lib --no-default-features
 rm -rf "$work"
 mkdir -p "$work"
-PREFIX=$work/prefix PROFILE=$built STRIP=no sh tools/install.sh
+PREFIX=$work/prefix PROFILE=$built STRIP=no BUILD=no sh tools/install.sh
 
 export PKG_CONFIG_PATH="$work/prefix/lib/pkgconfig"
 cflags="$(pkg-config --cflags midge) -pthread -g -Wall -Wextra -Wpedantic -Werror"
