@@ -104,7 +104,7 @@ settings! {
              Alias Maximum may lower it. Cost: a connection may hold that many topics.";
         max_topic_levels: usize = "128", Kind::integer(1, 32_768),
             "Levels of a topic name or a topic filter, counted between slashes. Packets with more are refused. \
-             Cost: matching takes time and stack in proportion to it.";
+             Cost: matching takes time in proportion to it.";
         max_topic_length: usize = "65535", Kind::integer(1, 65_535),
             "Bytes of a topic name or a topic filter. Packets with more are refused.";
         max_subscriptions_per_client: usize = "100000", Kind::integer(1, MANY),
