@@ -44,9 +44,14 @@ fi
 if [ "${STRIP:-yes}" != no ] && command -v strip >/dev/null 2>&1; then
     strip --strip-unneeded "$lib/libmidge.so.$version"
     strip --strip-debug "$lib/libmidge.a"
+    [ ! -f "$built/midge" ] || strip "${DESTDIR:-}$bindir/midge"
 fi
 ln -sf "libmidge.so.$version" "$lib/libmidge.so.$abi"
 ln -sf "libmidge.so.$abi" "$lib/libmidge.so"
+# The loader keeps a list of what is in its directories, such as /usr/local/lib.
+if [ -z "${DESTDIR:-}" ] && [ "$(id -u)" = 0 ] && command -v ldconfig >/dev/null 2>&1; then
+    ldconfig || echo "ldconfig failed; programs may not find libmidge.so.$abi" >&2
+fi
 
 # Libs.private is what the static library needs besides itself (rustc --print native-static-libs).
 cat >"$lib/pkgconfig/midge.pc" <<END
