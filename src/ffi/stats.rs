@@ -20,8 +20,8 @@ pub struct midge_stats {
     pub started_unix: u64,
     /// Connections that clients opened.
     pub connections_accepted: u64,
-    /// Connections that did not become a client: beyond a limit, a handshake or CONNECT that failed or came too
-    /// late, or not authenticated.
+    /// Connections that did not become a client: beyond a limit, or with a CONNECT that was refused, was
+    /// malformed or came too late.
     pub connections_refused: u64,
     /// Connections that ended, for whatever reason.
     pub connections_closed: u64,
@@ -77,8 +77,7 @@ pub struct midge_stats {
     pub messages_dropped_packet_too_large: u64,
     /// Messages dropped: the Message Expiry Interval ended before the message could be delivered.
     pub messages_dropped_expired: u64,
-    /// Messages dropped: the host did not allow the publisher to send, or the subscriber to receive, this
-    /// message.
+    /// Messages dropped: a client published below $SYS, where only the broker may.
     pub messages_dropped_not_authorized: u64,
     /// Messages dropped: the message was delivered but not retained, because of retained.max_messages or
     /// retained.max_bytes.
