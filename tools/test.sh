@@ -30,8 +30,8 @@ count() {
              END { print p + 0, f + 0 }'
 }
 
-run rust cargo test --quiet
-run minimal cargo test --quiet --no-default-features --lib
+run rust cargo test --quiet --no-fail-fast
+run minimal cargo test --quiet --no-fail-fast --no-default-features --lib
 run c tests/c/run.sh
 run python bindings/python/tests/run.sh
 run clients tests/clients/run.sh
