@@ -114,7 +114,7 @@ impl Engine {
 
     /// Writes what the turn has put into outboxes so far, in the middle of a long turn as at its end.
     pub(crate) fn end_of_turn(&self, turn: &mut Turn) {
-        // First, so that whoever has heard of a message finds it counted.
+        // First, so that a client that has received a message finds it counted.
         self.add_counts(turn);
         let mut dirty = std::mem::take(&mut turn.dirty);
         for session in dirty.drain(..) {

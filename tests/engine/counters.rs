@@ -60,7 +60,7 @@ impl Link for Witness {
     fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
 }
 
-/// Who has received something, and then asks, finds it counted.
+/// A client that has received something finds it counted.
 #[test]
 fn a_packet_is_counted_before_it_is_written() {
     let network = Network::new();
