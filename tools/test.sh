@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 mkdir -p build/logs
 
 . tools/need.sh
-need cargo - gcc gcc g++ g++ nm binutils pkg-config pkg-config python3 python3 venv python3-venv \
+need cargo - gcc 'gcc libc6-dev' g++ g++ nm binutils pkg-config pkg-config python3 python3 venv python3-venv \
     valgrind valgrind mosquitto_sub mosquitto-clients node nodejs npm npm
 
 table=""
