@@ -88,15 +88,8 @@ impl Player {
                 None => Ok(()),
                 Some(packet) => Err(format!("{who} received {}", hex(packet))),
             },
-            Act::Closed(None) => self.closed(who, &[]),
-            Act::Closed(Some(code)) => {
-                let code = Token::Bytes(vec![*code]);
-                self.closed(who, &[Token::Bytes(vec![0xE0]), Token::Length, code, Token::Rest])
-            }
-            Act::Refused(code) => {
-                let code = Token::Bytes(vec![0, *code]);
-                self.closed(who, &[Token::Bytes(vec![0x20]), Token::Length, code, Token::Rest])
-            }
+            Act::Closed(codes) => self.closed(who, &[0xE0], codes),
+            Act::Refused(codes) => self.closed(who, &[0x20, 0], codes),
             Act::Gone => {
                 while self.receive_or_end(who)?.is_some() {}
                 self.sockets.remove(who);
@@ -165,11 +158,18 @@ impl Player {
         }
     }
 
-    /// The broker closes; in MQTT 5, if there is to be a last packet, behind that.
-    fn closed(&mut self, who: &str, last: &[Token]) -> Result<(), String> {
-        if !last.is_empty() && self.version == Version::V5 {
+    /// The broker closes; in MQTT 5, if there are codes, behind a packet that begins like `last` and has one of them.
+    fn closed(&mut self, who: &str, last: &[u8], codes: &[u8]) -> Result<(), String> {
+        if let (Version::V5, [first, flags @ ..], false) = (self.version, last, codes.is_empty()) {
             let packet = self.receive(who)?;
-            self.compare(last, &packet)?;
+            let forms = codes.iter().map(|code| {
+                let body = Token::Bytes([flags, &[*code]].concat());
+                [Token::Bytes(vec![*first]), Token::Length, body, Token::Rest]
+            });
+            let outcomes: Vec<_> = forms.map(|form| self.compare(&form, &packet)).collect();
+            if let (None, Some(Err(wrong))) = (outcomes.iter().find(|o| o.is_ok()), outcomes.first()) {
+                return Err(wrong.clone());
+            }
         }
         match self.receive_or_end(who)? {
             None => drop(self.sockets.remove(who)),

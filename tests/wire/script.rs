@@ -41,9 +41,10 @@ pub enum Act {
     /// In any order with its neighbours.
     ReceiveAnyOrder(Vec<Token>),
     Quiet,
-    Closed(Option<u8>),
+    /// With a DISCONNECT of one of these reason codes before it in MQTT 5, or without any.
+    Closed(Vec<u8>),
     /// Like `Closed`, but it is a CONNACK that says why in MQTT 5.
-    Refused(u8),
+    Refused(Vec<u8>),
     Gone,
     Drops,
 }
@@ -126,14 +127,15 @@ fn parse_line(number: usize, line: &str, scenario: &mut Scenario) -> Result<(), 
         "drops" => Act::Drops,
         "!" => match rest.split('#').next().unwrap_or_default().trim() {
             "quiet" => Act::Quiet,
-            "closed" => Act::Closed(None),
+            "closed" => Act::Closed(Vec::new()),
             "gone" => Act::Gone,
             other => {
-                let (word, code) = other.split_once(' ').unwrap_or((other, ""));
-                let code = u8::from_str_radix(code, 16).map_err(|e| format!("{code}: {e}"))?;
+                let (word, codes) = other.split_once(' ').unwrap_or((other, ""));
+                let codes = codes.split('|').map(|code| u8::from_str_radix(code, 16)).collect::<Result<_, _>>();
+                let codes = codes.map_err(|error| format!("{other}: {error}"))?;
                 match word {
-                    "closed" => Act::Closed(Some(code)),
-                    "refused" => Act::Refused(code),
+                    "closed" => Act::Closed(codes),
+                    "refused" => Act::Refused(codes),
                     _ => return Err(format!("! {other}: not known")),
                 }
             }
