@@ -59,8 +59,7 @@ impl Player {
     fn steps(&mut self, steps: &[Step]) -> Result<(), Wrong> {
         let counted: Vec<&Step> = steps.iter().filter(|s| s.only.is_none_or(|v| v == self.version)).collect();
         let together = |a: &&Step, b: &&Step| {
-            a.who == b.who
-                && matches!((&a.act, &b.act), (Act::ReceiveAnyOrder(_), Act::ReceiveAnyOrder(_)))
+            a.who == b.who && matches!((&a.act, &b.act), (Act::ReceiveAnyOrder(_), Act::ReceiveAnyOrder(_)))
         };
         for group in counted.chunk_by(together) {
             match group {
@@ -122,7 +121,9 @@ impl Player {
         self.send(who, &bytes)?;
         let packet = self.receive(who)?;
         let connack = match self.version {
-            Version::V5 => vec![Token::Bytes(vec![0x20]), Token::Length, Token::Bytes(vec![0, 0]), Token::Rest],
+            Version::V5 => {
+                vec![Token::Bytes(vec![0x20]), Token::Length, Token::Bytes(vec![0, 0]), Token::Rest]
+            }
             _ => vec![Token::Bytes(vec![0x20, 2, 0, 0])],
         };
         self.compare(&connack, &packet)
@@ -239,27 +240,14 @@ impl Player {
     }
 
     fn to_send(&self, tokens: &[Token]) -> Result<Vec<u8>, String> {
-        let mut bytes = Vec::new();
-        for packet in tokens.split(|token| *token == Token::End) {
-            for mark in self.marks(packet)? {
-                match mark {
-                    Mark::Byte(byte) => bytes.push(byte),
-                    Mark::Variable(name) => {
-                        let value = self.variables.get(&name).ok_or(format!("{name} was not received"))?;
-                        bytes.extend_from_slice(value);
-                    }
-                    other => return Err(format!("{other:?} cannot be sent")),
-                }
-            }
-        }
-        Ok(bytes)
+        to_send(tokens, self.version, &self.variables)
     }
 
     fn compare(&mut self, tokens: &[Token], packet: &[u8]) -> Result<(), String> {
         let mut learned = self.variables.clone();
         let wrong = || format!("expected {tokens:02x?}\n    received {}", hex(packet));
         let mut rest = packet;
-        for mark in self.marks(tokens)? {
+        for mark in marks(tokens, self.version)? {
             match mark {
                 Mark::Rest => {
                     rest = &[];
@@ -291,38 +279,63 @@ impl Player {
         self.variables = learned;
         Ok(())
     }
+}
 
-    /// The bytes of one packet, its lengths computed.
-    fn marks(&self, tokens: &[Token]) -> Result<Vec<Mark>, String> {
-        let mut marks = Vec::new();
-        for (at, token) in tokens.iter().enumerate() {
-            match token {
-                Token::Bytes(bytes) => marks.extend(bytes.iter().map(|byte| Mark::Byte(*byte))),
-                Token::Protocol => marks.extend(self.version.protocol().iter().map(|byte| Mark::Byte(*byte))),
-                Token::Any => marks.push(Mark::Any),
-                Token::Rest => marks.push(Mark::Rest),
-                Token::Variable(name) => marks.push(Mark::Variable(name.clone())),
-                Token::Properties(_) if self.version != Version::V5 => {}
-                Token::Properties(inner) => {
-                    let inner = self.marks(inner)?;
-                    marks.extend(varint(size(&inner)).map(Mark::Byte));
-                    marks.extend(inner);
+/// The bytes that are sent for the tokens of a line without variables.
+pub fn encode(tokens: &[Token], version: Version) -> Result<Vec<u8>, String> {
+    to_send(tokens, version, &HashMap::new())
+}
+
+fn to_send(
+    tokens: &[Token],
+    version: Version,
+    variables: &HashMap<String, [u8; 2]>,
+) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    for packet in tokens.split(|token| *token == Token::End) {
+        for mark in marks(packet, version)? {
+            match mark {
+                Mark::Byte(byte) => bytes.push(byte),
+                Mark::Variable(name) => {
+                    let value = variables.get(&name).ok_or(format!("{name} was not received"))?;
+                    bytes.extend_from_slice(value);
                 }
-                Token::Length => {
-                    let behind = self.marks(tokens.get(at + 1..).unwrap_or_default())?;
-                    if behind.contains(&Mark::Rest) {
-                        marks.push(Mark::Length);
-                    } else {
-                        marks.extend(varint(size(&behind)).map(Mark::Byte));
-                    }
-                    marks.extend(behind);
-                    return Ok(marks);
-                }
-                Token::End => return Err("`/` among received bytes".to_owned()),
+                other => return Err(format!("{other:?} cannot be sent")),
             }
         }
-        Ok(marks)
     }
+    Ok(bytes)
+}
+
+/// The bytes of one packet, its lengths computed.
+fn marks(tokens: &[Token], version: Version) -> Result<Vec<Mark>, String> {
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            Token::Bytes(bytes) => found.extend(bytes.iter().map(|byte| Mark::Byte(*byte))),
+            Token::Protocol => found.extend(version.protocol().iter().map(|byte| Mark::Byte(*byte))),
+            Token::Any => found.push(Mark::Any),
+            Token::Rest => found.push(Mark::Rest),
+            Token::Variable(name) => found.push(Mark::Variable(name.clone())),
+            Token::Properties(_) if version != Version::V5 => {}
+            Token::Properties(inner) => {
+                let inner = marks(inner, version)?;
+                found.extend(varint(size(&inner)).map(Mark::Byte));
+                found.extend(inner);
+            }
+            Token::Length => {
+                let behind = marks(tokens.get(at + 1..).unwrap_or_default(), version)?;
+                match behind.contains(&Mark::Rest) {
+                    true => found.push(Mark::Length),
+                    false => found.extend(varint(size(&behind)).map(Mark::Byte)),
+                }
+                found.extend(behind);
+                return Ok(found);
+            }
+            Token::End => return Err("`/` among received bytes".to_owned()),
+        }
+    }
+    Ok(found)
 }
 
 /// How many bytes the marks stand for.

@@ -75,9 +75,16 @@ pub fn parse(name: &str, text: &str) -> Result<Chapter, Wrong> {
         let line = line.trim();
         if let Some(title) = line.strip_prefix("## ") {
             let (title, versions) = parse_title(title).map_err(|cause| (number, cause))?;
-            scenarios.push(Scenario { line: number, title, versions, settings: Vec::new(), steps: Vec::new() });
+            scenarios.push(Scenario {
+                line: number,
+                title,
+                versions,
+                settings: Vec::new(),
+                steps: Vec::new(),
+            });
         } else if !line.is_empty() && !line.starts_with('#') {
-            let scenario = scenarios.last_mut().ok_or((number, "a line before the first title".to_owned()))?;
+            let scenario =
+                scenarios.last_mut().ok_or((number, "a line before the first title".to_owned()))?;
             parse_line(number, line, scenario).map_err(|cause| (number, cause))?;
         }
     }
@@ -131,7 +138,8 @@ fn parse_line(number: usize, line: &str, scenario: &mut Scenario) -> Result<(), 
             "gone" => Act::Gone,
             other => {
                 let (word, codes) = other.split_once(' ').unwrap_or((other, ""));
-                let codes = codes.split('|').map(|code| u8::from_str_radix(code, 16)).collect::<Result<_, _>>();
+                let codes =
+                    codes.split('|').map(|code| u8::from_str_radix(code, 16)).collect::<Result<_, _>>();
                 let codes = codes.map_err(|error| format!("{other}: {error}"))?;
                 match word {
                     "closed" => Act::Closed(codes),
