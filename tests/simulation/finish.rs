@@ -18,7 +18,7 @@ impl World {
     pub fn heal(&mut self) {
         self.note(|| "the network heals".to_owned());
         self.draining = true;
-        self.rejoin(false);
+        (0..self.clients.len()).for_each(|client| self.rejoin(client, false));
         self.settle(false);
         while self.step() {}
         for (at, client) in self.clients.iter().enumerate() {
@@ -26,22 +26,24 @@ impl World {
             let lossy = self.model.lossy;
             let now = self.now;
             let session = &self.model.sessions[&at];
-            let missing = session.owed.missing(|e| e.obligation.is_some() || e.expires <= now || lossy);
+            let missing = session.owed.missing(|e| e.is_shared || e.expires <= now || lossy);
             assert!(missing.is_empty(), "c{at} on {conn} has not got {missing:#?}");
-            let missing = session.casual.missing(|e| e.obligation.is_some() || e.via != Some(conn) || lossy);
+            let missing =
+                session.casual.missing(|e| e.is_shared || e.expires <= now || e.via != Some(conn) || lossy);
             assert!(missing.is_empty(), "c{at} on {conn} has not got {missing:#?}");
             let open: Vec<u64> = client.outgoing.iter().map(|o| o.letter.number).collect();
             assert!(open.is_empty(), "c{at} on {conn}: not acknowledged: {open:?}");
             assert!(client.incoming.is_empty(), "c{at} on {conn}: not released: {:?}", client.incoming);
         }
-        for obligation in self.model.obligations.iter().filter(|o| o.firm && o.claims == 0) {
+        for (number, obligation) in
+            self.model.obligations.iter().filter(|(_, o)| !o.frail && o.claims < o.groups)
+        {
             let alive = |(client, generation): &(usize, u64)| {
                 self.model.sessions.get(client).is_some_and(|s| s.generation == *generation)
             };
             assert!(
                 self.model.lossy || !obligation.candidates.iter().all(alive),
-                "no member of a shared subscription has got {}: {:?}",
-                obligation.number,
+                "no member of a shared subscription has got {number}: {:?}",
                 obligation.candidates
             );
         }
@@ -70,7 +72,7 @@ impl World {
 
     /// Ends every session and lets all time pass: nothing is left of anybody.
     pub fn close(&mut self) {
-        self.rejoin(true);
+        (0..self.clients.len()).for_each(|client| self.rejoin(client, true));
         self.settle(false);
         while self.step() {}
         for client in 0..self.clients.len() {
@@ -79,6 +81,7 @@ impl World {
                 Disconnect { reason: ReasonCode::NormalDisconnection, properties: Properties::EMPTY };
             Packet::Disconnect(goodbye).encode(self.clients[client].version, &mut out);
             self.send(client, out);
+            self.clients[client].conn = None;
         }
         while self.step() {}
         while self.next_tick() != u64::MAX {
@@ -105,19 +108,18 @@ impl World {
         coverage.virtual_seconds = self.now / 1000;
     }
 
-    fn rejoin(&mut self, clean: bool) {
-        for client in 0..self.clients.len() {
-            let version = self.clients[client].version;
-            let wish = Wish {
-                version,
-                clean,
-                keep_alive: 0,
-                expiry: if clean { 0 } else { u32::MAX },
-                receive_maximum: if version == Version::V5 { 5 } else { u16::MAX },
-                alias_maximum: 0,
-                will: None,
-            };
-            self.join(client, &wish);
-        }
+    /// Connects over a connection without faults.
+    pub fn rejoin(&mut self, client: usize, clean: bool) {
+        let version = self.clients[client].version;
+        let wish = Wish {
+            version,
+            clean,
+            keep_alive: 0,
+            expiry: if clean { 0 } else { u32::MAX },
+            receive_maximum: if version == Version::V5 { 5 } else { u16::MAX },
+            alias_maximum: 0,
+            will: None,
+        };
+        self.join(client, &wish);
     }
 }

@@ -118,29 +118,26 @@ impl World {
         let swift = self.conns[conn].swift;
         let identified = self.conns[conn].version.is_v5();
         let session = self.session_of(conn);
-        let taken = match letter.qos {
-            0 => session.casual.take(&arrived, identified, |entry| {
-                entry.obligation.is_some()
-                    || entry.expires <= now
-                    || lossy
-                    || !swift
-                    || entry.via != Some(conn)
-            }),
-            _ => session.owed.take(&arrived, identified, |entry| {
-                entry.obligation.is_some() || entry.expires <= now || lossy
-            }),
+        let may_be_left_out = |entry: &Entry| {
+            let casual = letter.qos == 0 && (!swift || entry.via != Some(conn));
+            entry.is_shared || entry.expires <= now || lossy || casual
         };
-        let Some(entry) = taken else {
-            let front = if letter.qos == 0 { session.casual.front() } else { session.owed.front() };
-            panic!("connection {conn}: unexpected {arrived:?}; owed are {front:#?}");
+        let list = if letter.qos == 0 { &mut session.casual } else { &mut session.owed };
+        let Some(entry) = list.take(&arrived, identified, may_be_left_out) else {
+            let explained = list.explain(letter.number, may_be_left_out);
+            panic!("connection {conn}: unexpected {arrived:?}; {explained}");
         };
         self.coverage.deliveries += 1;
         self.coverage.retained_deliveries += u64::from(letter.retain);
-        if let Some(obligation) = entry.obligation {
+        if entry.is_shared {
             self.coverage.shared_deliveries += 1;
-            let obligation = &mut self.model.obligations[obligation];
+            let obligation = self.model.obligations.entry(letter.number).or_default();
             obligation.claims += 1;
-            assert!(obligation.claims == 1, "{letter:?} went to two members of a shared subscription");
+            let (claims, groups) = (obligation.claims, obligation.groups);
+            assert!(
+                claims <= groups || letter.number == 0 || lossy,
+                "{letter:?} went to {claims} members of {groups} shared subscriptions"
+            );
         }
     }
 

@@ -41,14 +41,16 @@ struct Subscription {
     identifier: u32,
 }
 
-/// A message that one member of a shared subscription is to get, if all members ask for QoS 1 or more.
+/// A message that one member of each of some shared subscriptions is to get.
+#[derive(Default)]
 pub struct Obligation {
-    pub number: u64,
     /// The members that may get it, with the generations of their sessions.
     pub candidates: Vec<(usize, u64)>,
+    /// Shared subscriptions, and messages that arrived by them.
+    pub groups: u32,
     pub claims: u32,
-    /// Whether it must not be lost.
-    pub firm: bool,
+    /// Whether it may be lost.
+    pub frail: bool,
 }
 
 /// What the packets so far amount to.
@@ -61,7 +63,8 @@ pub struct Model {
     /// Messages since the host program has looked.
     pub log: Vec<(u64, String, u8)>,
     pub accepted: HashSet<u64>,
-    pub obligations: Vec<Obligation>,
+    /// By the number of the message; a publication that was repeated is several.
+    pub obligations: BTreeMap<u64, Obligation>,
     pub wills: u64,
     pub expired: u64,
     /// Whether the settings let queues overflow: then nothing has to arrive.
@@ -282,6 +285,12 @@ impl Model {
                 session.owe(entry);
             }
         }
+        if !groups.is_empty() {
+            let firm = letter.qos > 0 && letter.expires == NEVER && letter.number != 0;
+            let obligation = self.obligations.entry(letter.number).or_default();
+            obligation.groups += groups.len() as u32;
+            obligation.frail |= !firm;
+        }
         for members in groups.into_values() {
             self.share(&letter, batch, members);
         }
@@ -292,20 +301,17 @@ impl Model {
         if !self.ticking && members.iter().any(|(client, _)| connected(client)) {
             members.retain(|(client, _)| connected(client));
         }
-        let obligation = self.obligations.len();
-        let mut firm = letter.qos > 0 && letter.expires == NEVER && letter.number != 0;
-        let mut candidates = Vec::new();
+        let obligation = self.obligations.entry(letter.number).or_default();
         for (client, at) in members {
             let session = self.sessions.get_mut(&client).unwrap();
             let held = &session.subscriptions[at];
             let mut entry = Entry::new(letter, 0, batch);
             entry.add(letter, held.options, held.identifier);
-            entry.obligation = Some(obligation);
-            firm &= entry.qos > 0;
-            candidates.push((client, session.generation));
+            entry.is_shared = true;
+            obligation.frail |= entry.qos == 0;
+            obligation.candidates.push((client, session.generation));
             session.owe(entry);
         }
-        self.obligations.push(Obligation { number: letter.number, candidates, claims: 0, firm });
     }
 }
 

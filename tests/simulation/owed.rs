@@ -21,12 +21,16 @@ pub struct Entry {
     /// The connection over which it was sent first, if there was one.
     pub via: Option<usize>,
     /// The shared subscription by which this client may, or may not, be the one that gets it.
-    pub obligation: Option<usize>,
+    pub is_shared: bool,
 }
 
 /// Deliveries in order.
 #[derive(Default)]
-pub struct Owed(VecDeque<Entry>);
+pub struct Owed {
+    waiting: VecDeque<Entry>,
+    /// What was passed over although it was like what had arrived: one of the two is still to come, or not.
+    spare: Vec<Entry>,
+}
 
 impl Entry {
     pub fn new(letter: &Letter, qos: u8, batch: u64) -> Entry {
@@ -39,7 +43,7 @@ impl Entry {
             identifiers: Vec::new(),
             expires: letter.expires,
             via: None,
-            obligation: None,
+            is_shared: false,
         }
     }
 
@@ -60,7 +64,7 @@ impl Entry {
 
 impl Owed {
     pub fn push(&mut self, entry: Entry) {
-        self.0.push_back(entry);
+        self.waiting.push_back(entry);
     }
 
     /// Takes the entry that is like the one that has arrived. What may be left out and stands before it goes as well:
@@ -73,32 +77,44 @@ impl Owed {
     ) -> Option<Entry> {
         let mut first_due = None;
         let mut found = None;
-        for (at, entry) in self.0.iter().enumerate() {
+        let mut ambiguous = false;
+        for (at, entry) in self.waiting.iter().enumerate() {
             if first_due.is_some_and(|batch| batch != entry.batch) {
                 break;
             }
-            if entry.is_like(arrived, identified) {
+            let (alike, needed) = (entry.is_like(arrived, identified), !may_be_left_out(entry));
+            if alike && (needed || found.is_none()) {
+                ambiguous |= found.is_some();
                 found = Some(at);
+            }
+            if alike && needed {
                 break;
             }
-            if !may_be_left_out(entry) {
+            if needed {
                 first_due = Some(entry.batch);
             }
         }
-        let taken = self.0.remove(found?)?;
-        while self.0.front().is_some_and(|entry| entry.batch < taken.batch) {
-            self.0.pop_front();
+        let Some(found) = found else {
+            let spare = self.spare.iter().position(|entry| entry.is_like(arrived, identified))?;
+            return Some(self.spare.remove(spare));
+        };
+        let taken = self.waiting.remove(found)?;
+        while self.waiting.front().is_some_and(|entry| entry.batch < taken.batch) {
+            let passed = self.waiting.pop_front();
+            self.spare.extend(passed.filter(|_| ambiguous));
         }
         Some(taken)
     }
 
     /// What has not come, and may not be left out.
     pub fn missing(&self, may_be_left_out: impl Fn(&Entry) -> bool) -> Vec<&Entry> {
-        self.0.iter().filter(|entry| !may_be_left_out(entry)).collect()
+        self.waiting.iter().filter(|entry| !may_be_left_out(entry)).collect()
     }
 
-    /// What stands in front, for a report.
-    pub fn front(&self) -> Vec<&Entry> {
-        self.0.iter().take(4).collect()
+    /// For a report: what is to come next, and where the number that has come stands.
+    pub fn explain(&self, number: u64, may_be_left_out: impl Fn(&Entry) -> bool) -> String {
+        let next = self.waiting.iter().find(|entry| !may_be_left_out(entry));
+        let alike: Vec<_> = self.waiting.iter().filter(|entry| entry.number == number).collect();
+        format!("next is {next:?}; there are {alike:?}")
     }
 }

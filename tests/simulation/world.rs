@@ -226,10 +226,14 @@ impl World {
             Event::Down(conn, bytes, committed) => self.down(conn, bytes, committed),
             Event::ServerLost(conn) => self.server_lost(conn),
             Event::ClientLost(conn) => {
-                let client = &mut self.clients[self.conns[conn].client];
+                let at = self.conns[conn].client;
+                let client = &mut self.clients[at];
                 if client.conn == Some(conn) {
                     client.conn = None;
                     client.ready = false;
+                    if self.draining {
+                        self.rejoin(at, false);
+                    }
                 }
             }
             Event::Act(client) => self.act(client),
