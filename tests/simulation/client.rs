@@ -60,7 +60,8 @@ pub struct Client {
     /// Aliases that it may use, and those that it does.
     pub alias_room: u16,
     aliases_out: Vec<String>,
-    /// The wish of a connection that is to be made; read by CONNACK.
+    /// The session of the last CONNACK.
+    pub generation: u64,
     pub keep_alive: u16,
     pub last_sent: u64,
     pub silent_until: u64,
@@ -89,6 +90,7 @@ impl Client {
             aliases_in: HashMap::new(),
             alias_room: 0,
             aliases_out: Vec::new(),
+            generation: 0,
             keep_alive: 0,
             last_sent: 0,
             silent_until: 0,

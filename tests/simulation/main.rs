@@ -50,7 +50,7 @@ fn simulate(seed: u64, clients: u64, events: u64) -> Coverage {
 #[test]
 fn the_broker_keeps_its_promises() {
     let clients = number("SIM_CLIENTS").unwrap_or(40);
-    let events = number("SIM_EVENTS").unwrap_or(8000);
+    let events = number("SIM_EVENTS").unwrap_or(6000);
     let seeds = match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SIM_SEEDS").unwrap_or(50),
@@ -82,7 +82,7 @@ fn the_broker_keeps_its_promises() {
     });
     let total = total.into_inner().unwrap();
     println!("{}", total.report());
-    if seeds.end - seeds.start >= 50 && clients >= 40 && events >= 8000 {
+    if seeds.end - seeds.start >= 50 && clients >= 40 && events >= 6000 {
         // A simulation in which something never happens says nothing of it.
         assert_eq!(total.never(), [""; 0]);
     }

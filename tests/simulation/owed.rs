@@ -1,6 +1,6 @@
 //! Messages that one client is to get, in the order in which it is to get them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use midge::codec::subscribe::SubscriptionOptions;
 
@@ -28,7 +28,10 @@ pub struct Entry {
 #[derive(Default)]
 pub struct Owed {
     waiting: VecDeque<Entry>,
-    /// What was passed over although it was like what had arrived: one of the two is still to come, or not.
+    /// How often each message is to come, or may. If that is more than once, the deliveries cannot be told apart:
+    /// their order is left open.
+    times: HashMap<u64, u32>,
+    /// Those of them that were passed over: they are still to come, or not.
     spare: Vec<Entry>,
 }
 
@@ -64,6 +67,7 @@ impl Entry {
 
 impl Owed {
     pub fn push(&mut self, entry: Entry) {
+        *self.times.entry(entry.number).or_default() += 1;
         self.waiting.push_back(entry);
     }
 
@@ -77,14 +81,12 @@ impl Owed {
     ) -> Option<Entry> {
         let mut first_due = None;
         let mut found = None;
-        let mut ambiguous = false;
         for (at, entry) in self.waiting.iter().enumerate() {
             if first_due.is_some_and(|batch| batch != entry.batch) {
                 break;
             }
             let (alike, needed) = (entry.is_like(arrived, identified), !may_be_left_out(entry));
             if alike && (needed || found.is_none()) {
-                ambiguous |= found.is_some();
                 found = Some(at);
             }
             if alike && needed {
@@ -95,15 +97,31 @@ impl Owed {
             }
         }
         let Some(found) = found else {
-            let spare = self.spare.iter().position(|entry| entry.is_like(arrived, identified))?;
-            return Some(self.spare.remove(spare));
+            return self.take_vague(arrived, identified);
         };
         let taken = self.waiting.remove(found)?;
+        let vague = self.is_repeated(taken.number);
         while self.waiting.front().is_some_and(|entry| entry.batch < taken.batch) {
             let passed = self.waiting.pop_front();
-            self.spare.extend(passed.filter(|_| ambiguous));
+            self.spare.extend(passed.filter(|entry| vague || self.is_repeated(entry.number)));
         }
         Some(taken)
+    }
+
+    fn is_repeated(&self, number: u64) -> bool {
+        self.times.get(&number).is_some_and(|times| *times > 1)
+    }
+
+    /// Takes one of several deliveries of a message, out of order.
+    fn take_vague(&mut self, arrived: &Entry, identified: bool) -> Option<Entry> {
+        if let Some(at) = self.spare.iter().position(|entry| entry.is_like(arrived, identified)) {
+            return Some(self.spare.remove(at));
+        }
+        if !self.is_repeated(arrived.number) {
+            return None;
+        }
+        let at = self.waiting.iter().position(|entry| entry.is_like(arrived, identified))?;
+        self.waiting.remove(at)
     }
 
     /// What has not come, and may not be left out.
