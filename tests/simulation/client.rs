@@ -191,7 +191,7 @@ impl Client {
             if let Some(seconds) = outgoing.expiry {
                 p.message_expiry_interval(seconds);
             }
-            if letter.number % 3 == 0 {
+            if letter.number.is_multiple_of(3) {
                 p.user_property("n", &letter.number.to_string());
             }
             let known = self.aliases_out.iter().position(|known| *known == letter.topic);

@@ -1,7 +1,7 @@
 //! The engine under virtual time and a bad network: random schedules from a seed, checked against a reference model.
 //!
-//! `SIM_SEEDS`, `SIM_CLIENTS` and `SIM_EVENTS` say how much is simulated; `SIM_SEED=7` simulates the one seed, and
-//! `SIM_TRACE=1` shows what happens.
+//! `SIM_SEEDS`, `SIM_CLIENTS` and `SIM_EVENTS` say how much is simulated; `SIM_SEED=7` simulates that seed alone, or
+//! begins with it if `SIM_SEEDS` is given, too. `SIM_TRACE=1` shows what happens.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the report")]
@@ -23,6 +23,7 @@ mod owed;
 #[path = "../engine/harness/received.rs"]
 mod received;
 mod sink;
+mod wire;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -52,7 +53,7 @@ fn the_broker_keeps_its_promises() {
     let clients = number("SIM_CLIENTS").unwrap_or(40);
     let events = number("SIM_EVENTS").unwrap_or(6000);
     let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
+        Some(seed) => seed..seed + number("SIM_SEEDS").unwrap_or(1),
         None => 0..number("SIM_SEEDS").unwrap_or(50),
     };
     let next = AtomicU64::new(seeds.start);

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use midge::codec::frame::{Framing, split};
 use midge::codec::packet::{Packet, decode};
 use midge::codec::version::Version;
@@ -14,7 +13,7 @@ use midge::engine::core::{Engine, Surroundings};
 use midge::engine::subscriber::Publisher;
 use midge::engine::timers::Alarm;
 use midge::message::Publication;
-use midge::session::link::{Cause, Link};
+use midge::session::link::Cause;
 use midge::storage::Store;
 use midge::time::Time;
 
@@ -51,7 +50,7 @@ pub struct Conn {
     pub version: Version,
     pub line: Arc<Line>,
     pub connection: Connection,
-    unread: Vec<u8>,
+    pub unread: Vec<u8>,
     /// Whether the broker's end is open.
     pub open: bool,
     pub broken: bool,
@@ -60,15 +59,15 @@ pub struct Conn {
     /// Bytes that still pass before it breaks, towards the broker and towards the client.
     pub budgets: [Option<usize>; 2],
     /// When the last bytes arrive.
-    arrivals: [u64; 2],
-    aliases: HashMap<u16, String>,
+    pub arrivals: [u64; 2],
+    pub aliases: HashMap<u16, String>,
     /// What the model says of Session Present, once CONNECT has reached the broker.
     pub present: Option<bool>,
     /// The session that it has, by the model.
     pub generation: u64,
     /// When the broker last heard something, and the Keep Alive.
-    heard: u64,
-    keep_alive: u64,
+    pub heard: u64,
+    pub keep_alive: u64,
 }
 
 /// The order of events: time, then number.
@@ -92,6 +91,8 @@ pub struct World {
     pub trace: bool,
     /// How often something breaks, in percent.
     pub rough: u64,
+    /// Connections that the engine has written to, woken or ended.
+    pub touched: Arc<Mutex<Vec<usize>>>,
     alarm: Arc<Bell>,
     next_tick: u64,
     order: BinaryHeap<Slot>,
@@ -147,6 +148,7 @@ impl World {
             letters: 0,
             trace: std::env::var("SIM_TRACE").is_ok(),
             rough,
+            touched: Arc::default(),
             alarm,
             next_tick: 0,
             order: BinaryHeap::new(),
@@ -165,7 +167,7 @@ impl World {
         self.at(self.now + millis, event);
     }
 
-    fn at(&mut self, time: u64, event: Event) {
+    pub fn at(&mut self, time: u64, event: Event) {
         self.numbered += 1;
         self.order.push(Reverse((time, self.numbered)));
         self.events.insert(self.numbered, event);
@@ -274,126 +276,13 @@ impl World {
         self.engine.committed(&mut self.engine.turn(Time::from_millis(self.now)), number);
     }
 
-    /// A new connection of a client, which sends these bytes first.
-    pub fn open(&mut self, client: usize, version: Version) -> usize {
-        let line = Arc::new(Line::default());
-        let now = Time::from_millis(self.now);
-        let link = Arc::clone(&line) as Arc<dyn Link>;
-        let connection = Connection::new(&self.engine, &mut self.engine.turn(now), link, None);
-        let (rough, calm) = (self.rough, self.draining);
-        let swift = calm || !self.dice.chance(15);
-        if !swift {
-            line.allow(self.dice.between(10, 500) as usize);
-            self.coverage.slow_readers += 1;
-        }
-        let mut budget = || (!calm && self.dice.chance(rough)).then(|| self.dice.below(1500) as usize);
-        let budgets = [budget(), budget()];
-        let conn = self.conns.len();
-        self.conns.push(Conn {
-            client,
-            version,
-            line,
-            connection,
-            unread: Vec::new(),
-            open: true,
-            broken: false,
-            swift,
-            budgets,
-            arrivals: [self.now; 2],
-            aliases: HashMap::new(),
-            present: None,
-            generation: 0,
-            heard: self.now,
-            keep_alive: 0,
-        });
-        if !swift {
-            self.later(50, Event::Room(conn));
-        }
-        conn
-    }
-
-    /// A client sends bytes.
-    pub fn send(&mut self, client: usize, bytes: Vec<u8>) {
-        let Some(conn) = self.clients[client].conn.filter(|_| !bytes.is_empty()) else {
-            return;
-        };
-        self.clients[client].last_sent = self.now;
-        for segment in self.segments(bytes) {
-            let at = self.arrival(conn, 0);
-            self.at(at, Event::Up(conn, segment));
-        }
-    }
-
-    fn segments(&mut self, mut bytes: Vec<u8>) -> Vec<Vec<u8>> {
-        let mut all = Vec::new();
-        while !bytes.is_empty() {
-            let cut = match self.dice.chance(30) {
-                true => self.dice.between(1, bytes.len() as u64) as usize,
-                false => bytes.len(),
-            };
-            let rest = bytes.split_off(cut);
-            all.push(std::mem::replace(&mut bytes, rest));
-        }
-        all
-    }
-
-    /// When bytes that are sent now arrive: behind those that were sent before.
-    fn arrival(&mut self, conn: usize, direction: usize) -> u64 {
-        let delay = match self.dice.below(30) {
-            0 if !self.draining => self.dice.between(200, 2500),
-            n => n * 3,
-        };
-        let last = &mut self.conns[conn].arrivals[direction];
-        *last = (*last).max(self.now + delay);
-        *last
-    }
-
-    /// Cuts off what no longer passes; whether the connection breaks with these bytes.
-    fn spend(&mut self, conn: usize, direction: usize, bytes: &mut Vec<u8>) -> bool {
-        self.coverage.segments += 1;
-        let Some(left) = &mut self.conns[conn].budgets[direction] else {
-            return false;
-        };
-        if bytes.len() < *left {
-            *left -= bytes.len();
-            return false;
-        }
-        bytes.truncate(*left);
-        true
-    }
-
-    fn up(&mut self, at: usize, mut bytes: Vec<u8>) {
-        if !self.conns[at].open || self.conns[at].broken {
-            return;
-        }
-        let breaks = self.spend(at, 0, &mut bytes);
-        let conn = &mut self.conns[at];
-        conn.unread.extend(bytes);
-        let input = conn.unread.clone();
-        let owner = self.dice.chance(40).then(|| Bytes::from(input.clone()));
-        let mut turn = self.engine.turn(Time::from_millis(self.now));
-        let slice = owner.as_deref().unwrap_or(&input);
-        let progress = conn.connection.receive(&self.engine, &mut turn, slice, owner.as_ref());
-        drop(turn);
-        conn.unread.drain(..progress.consumed);
-        conn.heard = self.now;
-        self.model_packets(at, &input[..progress.consumed]);
-        let attached = self.attached(at);
-        let rest = split(&self.conns[at].unread, u32::MAX).unwrap();
-        assert!(!attached || matches!(rest, Framing::Partial { .. }), "the broker has left a packet alone");
-        if breaks {
-            self.coverage.cuts_up += 1;
-            self.break_off(at);
-        }
-    }
-
     /// Whether the connection has a session, by the model.
     pub fn attached(&self, conn: usize) -> bool {
         self.model.sessions.get(&self.conns[conn].client).is_some_and(|s| s.conn == Some(conn))
     }
 
     /// Gives the model the packets that the engine has taken.
-    fn model_packets(&mut self, at: usize, mut input: &[u8]) {
+    pub fn model_packets(&mut self, at: usize, mut input: &[u8]) {
         let version = self.conns[at].version;
         while let Framing::Complete(frame) = split(input, u32::MAX).unwrap() {
             input = &input[frame.whole.len()..];
@@ -455,76 +344,23 @@ impl World {
         }
     }
 
-    fn down(&mut self, at: usize, mut bytes: Vec<u8>, committed: u64) {
-        let client = self.conns[at].client;
-        if self.conns[at].broken || self.clients[client].conn != Some(at) {
-            return;
-        }
-        let breaks = self.spend(at, 1, &mut bytes);
-        self.clients[client].arrived.extend(bytes);
-        self.listen(at, committed);
-        if breaks {
-            self.coverage.cuts_down += 1;
-            self.break_off(at);
-        }
-    }
-
-    /// The connection breaks: nothing passes any more, and both ends learn of it some time, or not.
-    pub fn break_off(&mut self, conn: usize) {
-        self.note(|| format!("connection {conn} breaks"));
-        self.conns[conn].broken = true;
-        if self.dice.chance(50) {
-            self.conns[conn].line.cut();
-        }
-        if self.dice.chance(80) {
-            let delay = self.dice.between(1, 3000);
-            self.later(delay, Event::ServerLost(conn));
-        }
-        let delay = self.dice.between(1, 3000);
-        self.later(delay, Event::ClientLost(conn));
-    }
-
-    pub fn server_lost(&mut self, at: usize) {
-        if !self.conns[at].open {
-            return;
-        }
-        self.note(|| format!("connection {at} is lost"));
-        let attached = self.attached(at);
-        let conn = &mut self.conns[at];
-        conn.open = false;
-        let mut turn = self.engine.turn(Time::from_millis(self.now));
-        conn.connection.lost(&self.engine, &mut turn, Cause::ConnectionLost);
-        drop(turn);
-        if attached {
-            self.model.detach(self.conns[at].client, true);
-        }
-    }
-
-    fn room(&mut self, at: usize) {
-        let conn = &self.conns[at];
-        if conn.open {
-            self.coverage.stalls += u64::from(!conn.line.has_room());
-            match self.draining {
-                true => conn.line.open(),
-                false => conn.line.allow(self.dice.between(1, 400) as usize),
-            }
-            conn.connection.writable(&self.engine, &mut self.engine.turn(Time::from_millis(self.now)));
-            if !self.draining {
-                let pause = self.dice.between(5, 300);
-                self.later(pause, Event::Room(at));
-            }
-        }
-    }
-
     /// Does what the tasks of all connections would do now, and takes what was written.
     pub fn settle(&mut self, any_order: bool) {
         if self.draining && self.late {
             let (records, _) = self.store.progress();
             self.commit(records);
         }
-        for at in 0..self.conns.len() {
-            if self.conns[at].open {
-                self.look(at);
+        loop {
+            let mut touched = std::mem::take(&mut *self.touched.lock().unwrap());
+            if touched.is_empty() {
+                break;
+            }
+            touched.sort_unstable();
+            touched.dedup();
+            for at in touched {
+                if self.conns[at].open {
+                    self.look(at);
+                }
             }
         }
         self.compare_log(any_order);
