@@ -75,13 +75,13 @@ fn is_canonical(packet: &Packet<'_>, frame: Frame<'_>, version: Version) -> bool
     match packet {
         // MQTT 3.1 lets user name and password be missing in spite of their flags.
         Packet::Connect(connect) => shortest && connect.version != Version::V31,
-        Packet::Publish(_) | Packet::Connack(_) | Packet::Suback(_) => shortest,
+        Packet::Publish(_) => shortest,
         // A reason code 0x00 and an empty Property Length may be left out.
         Packet::Puback(_) | Packet::Pubrec(_) | Packet::Pubrel(_) | Packet::Pubcomp(_) => {
             shortest && version == Version::V311
         }
         Packet::Disconnect(_) | Packet::Auth(_) => false,
-        // MQTT 3.1 may set DUP in the fixed header.
+        // MQTT 3.1 may set DUP in the fixed header, and reserves the flags of CONNACK for any use.
         _ => shortest && version != Version::V31,
     }
 }

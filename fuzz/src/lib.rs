@@ -12,8 +12,11 @@ mod peer;
 mod session;
 mod world;
 
-/// Every target: its name, which is that of its corpus, and its function, which panics when something is wrong.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+/// A fuzz target: it panics when something is wrong.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is that of its corpus.
+pub const TARGETS: [(&str, Target); 6] = [
     ("decode", codec::decode_any),
     ("roundtrip", codec::roundtrip),
     ("session", session::session),

@@ -154,7 +154,8 @@ pub fn options(input: &mut Input<'_>) -> SubscriptionOptions {
 pub fn payload(input: &mut Input<'_>) -> Vec<u8> {
     let byte = input.byte();
     match byte {
-        0..250 => input.bytes(usize::from(byte) % 5).to_vec(),
+        0..248 => input.bytes(usize::from(byte) % 5).to_vec(),
+        248 | 249 => vec![byte; 40_000],
         250..253 => vec![byte; 100],
         _ => vec![byte; 8190 + usize::from(byte - 253)],
     }
