@@ -200,10 +200,7 @@ impl Engine {
     /// Keeps a message as its topic's retained message, or removes that [MQTT-3.3.1-5], [MQTT-3.3.1-6].
     fn retain(&self, turn: &mut Turn, topic: TopicName<'_>, publication: &mut Publication<'_>) {
         if publication.payload.is_empty() {
-            if self.retained.remove(topic).is_some() {
-                self.store.record(Record::Cleared { topic: publication.topic });
-            }
-            return;
+            return self.clear_retained(topic); // [MQTT-3.3.1-6], [MQTT-3.3.1-7]
         }
         let message = publication.message();
         let expires = message.expires_at() != crate::time::Time::NEVER;
@@ -214,7 +211,17 @@ impl Engine {
                     self.sweep_later(turn);
                 }
             }
-            Err(_) => turn.counts.drop(DropReason::RetainedFull, 1),
+            Err(_) => {
+                turn.counts.drop(DropReason::RetainedFull, 1);
+                // What was kept is out of date, and must not stay either [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
+                self.clear_retained(topic);
+            }
+        }
+    }
+
+    fn clear_retained(&self, topic: TopicName<'_>) {
+        if self.retained.remove(topic).is_some() {
+            self.store.record(Record::Cleared { topic: topic.as_str().as_bytes() });
         }
     }
 }

@@ -251,3 +251,20 @@ fn a_client_cannot_publish_below_dollar_sys() {
         }
     }
 }
+
+/// A message that cannot be kept for want of room leaves no older one behind: that would be out of date.
+/// [MQTT-3.3.1-5], [MQTT3-3.3.1-7]
+#[test]
+fn a_retained_message_that_finds_no_room_leaves_none() {
+    for version in ALL {
+        for qos in QOS {
+            let network = Network::with(&[("retained.max_bytes", "300B")]);
+            let mut publisher = opts("from", version).on(&network);
+            publisher.retain("t", "old", qos);
+            assert_eq!(seen(&network, "t"), ["t=old"]);
+            publisher.retain("t", &"x".repeat(400), qos);
+            assert!(seen(&network, "t").is_empty(), "{version} {qos:?}");
+            assert_eq!(network.stats().retained_messages, 0);
+        }
+    }
+}
