@@ -47,6 +47,7 @@ impl Engine {
         self.check_connect(connect)?;
         let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
+        self.check_connack_fits(connect, assigned.as_deref())?;
         loop {
             if let Some(session) = self.sessions.get(client_id) {
                 let mut inbound = session.inbound.lock();
@@ -150,6 +151,23 @@ impl Engine {
         Ok(())
     }
 
+    /// A client that takes no packet as large as its CONNACK cannot be greeted [MQTT-3.1.2-24].
+    fn check_connack_fits(&self, connect: &Connect<'_>, assigned: Option<&str>) -> Result<(), ReasonCode> {
+        let Some(most) = connect.properties.maximum_packet_size() else {
+            return Ok(());
+        };
+        let mut properties = Vec::new();
+        self.connack_properties(connect, assigned, &mut properties);
+        let properties = Properties::from_validated(&properties);
+        let mut packet = Vec::new();
+        Connack { session_present: false, reason: ReasonCode::Success, properties }
+            .encode(connect.version, &mut packet);
+        match packet.len() <= most as usize {
+            true => Ok(()),
+            false => Err(ReasonCode::PacketTooLarge),
+        }
+    }
+
     /// Ends the session's other connection, if it has one [MQTT-3.1.4-3].
     fn take_over(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
         if control.connected.is_some() {
@@ -208,12 +226,11 @@ impl Engine {
             self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
         }
         self.counters.increase(Gauge::ClientsConnected, 1);
-        self.greet(turn, session, link, connect, control, keep_alive, origin);
+        self.greet(turn, session, link, connect, control, origin);
         Attached { session: Arc::clone(session), epoch, version: connect.version }
     }
 
     /// Sends CONNACK, and behind it what an earlier connection left.
-    #[allow(clippy::too_many_arguments, reason = "everything that CONNACK tells")]
     fn greet(
         &self,
         turn: &mut Turn,
@@ -221,12 +238,15 @@ impl Engine {
         link: &Arc<dyn Link>,
         connect: &Connect<'_>,
         control: &Control,
-        keep_alive: u16,
         origin: Origin<'_>,
     ) {
         let mut properties = Vec::new();
         if connect.version.is_v5() {
-            self.connack_properties(connect, control, keep_alive, origin, &mut properties);
+            let assigned = match origin {
+                Origin::New { assigned } => assigned,
+                Origin::Resumed => None,
+            };
+            self.connack_properties(connect, assigned, &mut properties);
         }
         let connack = Connack {
             // [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag.
@@ -250,15 +270,15 @@ impl Engine {
     fn connack_properties(
         &self,
         connect: &Connect<'_>,
-        control: &Control,
-        keep_alive: u16,
-        origin: Origin<'_>,
+        assigned: Option<&str>,
         out: &mut Vec<u8>,
     ) {
         let options = &self.options;
+        let expiry_interval = self.expiry_interval(connect);
+        let keep_alive = self.keep_alive(connect);
         let mut p = PropertyWriter::new(out);
-        if control.expiry_interval != connect.properties.session_expiry_interval().unwrap_or(0) {
-            p.session_expiry_interval(control.expiry_interval);
+        if expiry_interval != connect.properties.session_expiry_interval().unwrap_or(0) {
+            p.session_expiry_interval(expiry_interval);
         }
         p.receive_maximum(options.receive_maximum);
         if options.max_qos < QoS::ExactlyOnce {
@@ -268,7 +288,7 @@ impl Engine {
             p.retain_available(false);
         }
         p.maximum_packet_size(options.max_packet_size);
-        if let Origin::New { assigned: Some(assigned) } = origin {
+        if let Some(assigned) = assigned {
             p.assigned_client_identifier(assigned); // [MQTT-3.2.2-16]
         }
         if options.topic_alias_maximum > 0 {

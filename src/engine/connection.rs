@@ -27,6 +27,9 @@ use crate::time::TimerId;
 /// The packet type of CONNECT.
 const CONNECT: u8 = 1;
 
+/// Bytes of a CONNACK without properties in MQTT 5, where clients say how large a packet they take.
+const REFUSAL_LEN: u32 = 5;
+
 /// A network connection as the engine sees it; its task owns it.
 pub struct Connection {
     link: Arc<dyn Link>,
@@ -187,7 +190,11 @@ impl Connection {
                     engine.timers.cancel(deadline);
                 }
             }
-            Err(reason) => self.refuse(engine, turn, level, reason),
+            Err(reason) => {
+                // [MQTT-3.1.2-24]: a client that takes no packet as large as a CONNACK is not told.
+                let most = packet.properties.maximum_packet_size().unwrap_or(u32::MAX);
+                self.refuse(engine, turn, level.filter(|_| most >= REFUSAL_LEN), reason);
+            }
         }
     }
 

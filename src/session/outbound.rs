@@ -234,7 +234,11 @@ impl Outbound {
         };
         let busy = self.outbox.is_being_written();
         let mut last = self.outbox.drain();
+        let start = last.len();
         encode(self.grant.version, &mut last);
+        if last.len() - start > self.grant.maximum_packet_size as usize {
+            last.truncate(start); // [MQTT-3.1.2-24]: closing says it, too.
+        }
         match busy {
             true => self.orphans.push(Orphan { epoch: self.epoch, link, last, cause }),
             false => link.finish(last, cause),
@@ -242,14 +246,32 @@ impl Outbound {
     }
 
     /// Appends a packet that is no PUBLISH. Whether the caller has to see to it that it is flushed.
+    ///
+    /// One that is larger than the client takes is not sent [MQTT-3.1.2-24]; as the protocol cannot go on without it,
+    /// the connection ends.
     pub fn send(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) -> bool {
         if self.link.is_none() {
             return false;
         }
-        cx.counts.packets_sent += 1;
-        let version = self.grant.version;
-        self.outbox.append(cx.pool, None, |out| encode(version, out));
+        self.append(cx, encode);
         self.outbox.list_for_flush()
+    }
+
+    pub(super) fn append(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) {
+        let Grant { version, maximum_packet_size, .. } = self.grant;
+        let mut fits = true;
+        self.outbox.append(cx.pool, None, |out| {
+            let start = out.len();
+            encode(version, out);
+            fits = out.len() - start <= maximum_packet_size as usize;
+            if !fits {
+                out.truncate(start);
+            }
+        });
+        match fits {
+            true => cx.counts.packets_sent += 1,
+            false => self.doom(Cause::Refused(ReasonCode::PacketTooLarge)),
+        }
     }
 
     /// Whether the caller has to see to it that the outbox is flushed; true once until it is.

@@ -7,7 +7,6 @@ use crate::codec::packet_id::PacketId;
 use crate::codec::properties::PropertyWriter;
 use crate::codec::publish;
 use crate::codec::qos::QoS;
-use crate::codec::version::Version;
 use crate::message::{Publication, SHARE_FROM};
 use crate::session::aliases::Naming;
 use crate::session::outbound::{Context, Outbound, Outcome, Terms};
@@ -23,7 +22,7 @@ impl Outbound {
         while let Some(delivery) = self.inflight.unsent() {
             let id = delivery.packet_id();
             let Some(pending) = delivery.pending.clone() else {
-                // [MQTT-4.3.3-6]: PUBREL again, never the PUBLISH [MQTT-4.3.3-7].
+                // [MQTT-4.3.3-6]: PUBREL again, never the PUBLISH.
                 let ack = Ack::success(id);
                 self.inflight.mark_sent();
                 self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
@@ -70,12 +69,6 @@ impl Outbound {
                 cx.counts.drop(DropReason::PacketTooLarge, 1);
             }
         }
-    }
-
-    fn append(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) {
-        cx.counts.packets_sent += 1;
-        let version = self.grant.version;
-        self.outbox.append(cx.pool, None, |out| encode(version, out));
     }
 
     /// Appends the PUBLISH packet; false if it is larger than the client takes: then it is as if it had been
