@@ -175,6 +175,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-3.4.2-1], [MQTT-3.5.2-1], [MQTT-3.6.2-1], [MQTT-3.7.2-1]
     #[test]
     fn the_reasons_are_those_of_tables_3_4_to_3_7() {
         for first in [0x40, 0x50, 0x62, 0x70] {

@@ -95,6 +95,7 @@ mod tests {
         assert_golden(Version::V5, &[0x20, 8, 0, 0x89, 5, 0x21, 0, 20, 0x24, 1], &Packet::Connack(busy));
     }
 
+    /// [MQTT31-3]
     #[test]
     fn mqtt_3_1_has_no_session_present_flag() {
         let present = connack(true, ReasonCode::Success);
@@ -103,6 +104,7 @@ mod tests {
         assert_eq!(decode_bytes(&[0x20, 2, 0xFF, 0], Version::V31), Ok(absent));
     }
 
+    /// [MQTT-3.2.2-6], [MQTT3-3.2.2-4]
     #[test]
     fn mqtt_3_2_2_6_a_refusal_has_no_session() {
         let refused = connack(true, ReasonCode::Banned);
@@ -133,6 +135,7 @@ mod tests {
         assert_cut_is_malformed(Version::V5, &[0x20, 6, 0, 0, 3, 0x21, 0, 9], 0);
     }
 
+    /// [MQTT-3.2.2-8]
     #[test]
     fn the_reasons_are_those_of_table_3_1() {
         let allowed: Vec<u8> =

@@ -192,6 +192,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-2.1.3-1], [MQTT3-2.2.2-1], [MQTT3-2.2.2-2]
     #[test]
     fn mqtt_2_1_3_1_type_0_is_no_packet() {
         for version in ALL_VERSIONS {
@@ -199,6 +200,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-1.5.5-1]
     #[test]
     fn mqtt_1_5_5_1_the_remaining_length_is_the_shortest_in_mqtt_5() {
         assert_refused(Version::V5, &[0xC0, 0x80, 0], ReasonCode::MalformedPacket);

@@ -246,6 +246,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-4.7.3-1], [MQTT3-4.7.3-1]
     #[test]
     fn mqtt_4_7_3_1_an_empty_topic_needs_an_alias() {
         for version in V3 {
@@ -314,6 +315,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-2.2.1-2], [MQTT3-2.3.1-5]
     #[test]
     fn mqtt_2_2_1_2_identifier_and_qos_agree() {
         let with_id = Publish { packet_id: Some(id(5)), ..HELLO };

@@ -219,6 +219,8 @@ fn check_wildcards(filter: &str) -> Result<(), TopicError> {
 mod tests {
     use super::{TopicError, TopicFilter, TopicName};
 
+    /// [MQTT-4.7.0-1], [MQTT-4.7.3-1], [MQTT-4.7.3-2], [MQTT-4.7.3-3], [MQTT3-4.7.1-1], [MQTT3-4.7.3-1],
+    /// [MQTT3-4.7.3-2], [MQTT3-4.7.3-3]
     #[test]
     fn a_name_is_not_empty_and_holds_no_wildcard() {
         for text in ["a", "/", "//", "a b", "$SYS/x", "é/ü", "a/b/c"] {
@@ -239,6 +241,7 @@ mod tests {
         assert!(TopicName::parse(&long[1..]).is_ok());
     }
 
+    /// [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT3-4.7.1-2], [MQTT3-4.7.1-3]
     #[test]
     fn a_filter_has_its_wildcards_on_whole_levels() {
         for text in ["#", "+", "a/#", "+/+", "/+", "+/a/#", "a//#", "$SYS/#", "$share", "$queue", "$shared/a"]
@@ -262,6 +265,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-4.8.2-1], [MQTT-4.8.2-2]
     #[test]
     fn a_shared_filter_has_a_group_and_a_filter() {
         for (text, group, inner) in [
@@ -288,6 +292,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-3.3.2-3], [MQTT-4.7.3-4], [MQTT3-3.3.2-3], [MQTT3-4.7.3-4]
     #[test]
     fn matching_follows_section_4_7() {
         let cases = [
@@ -316,6 +321,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-4.7.2-1], [MQTT3-4.7.2-1]
     #[test]
     fn mqtt_4_7_2_1_a_leading_wildcard_does_not_match_a_dollar_topic() {
         let cases = [

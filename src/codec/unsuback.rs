@@ -96,6 +96,7 @@ mod tests {
         assert_cut_is_malformed(Version::V5, &[0xB0, 3, 0, 10, 0], 0);
     }
 
+    /// [MQTT-3.11.3-2]
     #[test]
     fn the_reasons_are_those_of_table_3_9() {
         let allowed: Vec<u8> =

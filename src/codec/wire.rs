@@ -211,6 +211,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-1.5.5-1]
     #[test]
     fn variable_byte_integers_too_long_are_malformed() {
         for bytes in [&[0x80, 0][..], &[0xFF, 0x80, 0], &[0xFF, 0xFF, 0xFF, 0xFF, 1], &[0x80], &[]] {
@@ -219,6 +220,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-1.5.4-1], [MQTT-1.5.4-2], [MQTT3-1.5.3-1], [MQTT3-1.5.3-2], [MQTT3-1.5.3-3]
     #[test]
     fn strings_are_utf8_without_nul() {
         assert_eq!(Reader::new(&[0, 2, 0xC3, 0xA9]).utf8().unwrap(), "é");

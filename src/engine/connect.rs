@@ -114,7 +114,7 @@ impl Engine {
     fn check_connect(&self, connect: &Connect<'_>) -> Result<(), ReasonCode> {
         let version = connect.version;
         if connect.client_id.is_empty() {
-            // [MQTT-3.1.3-8] of 3.1.1; MQTT 3.1 has no empty Client Identifier.
+            // [MQTT3-3.1.3-8]; MQTT 3.1 has no empty Client Identifier.
             let allowed = self.options.allow_empty_client_id
                 && match version {
                     Version::V31 => false,
@@ -323,7 +323,7 @@ impl Engine {
     fn expiry_interval(&self, connect: &Connect<'_>) -> u32 {
         let wanted = match connect.version {
             Version::V5 => connect.properties.session_expiry_interval().unwrap_or(0),
-            _ if connect.clean_start => 0, // [MQTT-3.1.2-6] of 3.1.1
+            _ if connect.clean_start => 0, // [MQTT3-3.1.2-6]
             _ => u32::MAX,
         };
         wanted.min(self.options.max_session_expiry)

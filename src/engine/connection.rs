@@ -207,11 +207,11 @@ impl Connection {
         let mut last = Vec::new();
         let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
         match level {
-            // [MQTT-3.1.4-1] of 3.1.1: a packet that breaks a rule is answered by closing alone; only
-            // reasons that have a return code are told [MQTT-3.2.2-5].
+            // [MQTT3-3.1.4-1]: a packet that breaks a rule is answered by closing alone; only
+            // reasons that have a return code are told [MQTT3-3.2.2-6].
             Some(3 | 4) if !has_return_code(reason) => {}
             Some(3 | 4) => connack.encode(Version::V311, &mut last),
-            // [MQTT-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
+            // [MQTT3-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
             // So does a bridge, which sets the highest bit and, once refused, tries again without it.
             Some(0..=2 | 0x83 | 0x84) => connack.encode(Version::V311, &mut last),
             Some(_) => connack.encode(Version::V5, &mut last),

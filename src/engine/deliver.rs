@@ -31,13 +31,13 @@ impl Engine {
     ) -> usize {
         let matches = turn.cache.find(&self.router, topic);
         let mut reached = 0;
-        // [MQTT-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest QoS and with
-        // every identifier [MQTT-3.3.4-2], [MQTT-3.3.4-3].
+        // [MQTT-3.3.4-2], [MQTT3-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest
+        // QoS and with every identifier [MQTT-3.3.4-3], [MQTT-3.3.4-4].
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
             reached += usize::from(self.deliver(turn, publisher, publication, group));
         }
         for shared in &matches.shared {
-            // [MQTT-4.8.2-4]: one member of each group.
+            // One member of each group, and nobody else, whatever becomes of it [MQTT-4.8.2-5], [MQTT-4.8.2-6].
             if let Some(picked) = shared.group.pick(is_available) {
                 let picked = std::slice::from_ref(&picked);
                 reached += usize::from(self.deliver(turn, publisher, publication, picked));

@@ -84,6 +84,7 @@ mod tests {
         assert_eq!((aliases.get(3), aliases.get(2), aliases.get(4)), (Some("b"), None, None));
     }
 
+    /// [MQTT-3.1.2-26], [MQTT-3.3.2-11]
     #[test]
     fn the_first_topics_get_aliases_up_to_the_maximum() {
         let mut aliases = AliasesOut::new(2);

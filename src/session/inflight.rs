@@ -78,7 +78,7 @@ impl Inflight {
     }
 
     /// Adds a delivery that is being sent for the first time, and gives it an identifier that is not in
-    /// use [MQTT-2.2.1-3]. `None` if all are in use.
+    /// use [MQTT-2.2.1-4]. `None` if all are in use.
     pub fn begin(&mut self, pending: Pending) -> Option<PacketId> {
         if self.deliveries.len() as u64 >= IDENTIFIERS {
             return None;
@@ -204,7 +204,8 @@ mod tests {
         assert!(inflight.is_empty());
     }
 
-    /// [MQTT-2.2.1-3]: an identifier is not given again while it is in use.
+    /// [MQTT-2.2.1-4]: an identifier is not given again while it is in use.
+    /// [MQTT-4.3.2-1], [MQTT-4.3.3-1]
     #[test]
     fn an_identifier_in_use_is_skipped_when_the_numbers_come_round() {
         let mut inflight = Inflight::default();

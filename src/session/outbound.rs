@@ -294,7 +294,7 @@ impl Outbound {
             return self.enqueue(cx, publication, terms);
         }
         if qos0 {
-            // A younger message must not overtake an older one of its topic [MQTT-4.6.0-6].
+            // A younger message must not overtake an older one of its topic [MQTT-4.6.0-5], [MQTT-4.6.0-6].
             if self.queue.holds_qos0() {
                 return self.enqueue(cx, publication, terms);
             }

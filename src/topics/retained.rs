@@ -293,7 +293,7 @@ impl<'f> Pattern<'f> {
         let mut compared = key;
         for level in &self.levels {
             if *level == b"#" {
-                return Verdict::Match; // [MQTT-4.7.1-2]
+                return Verdict::Match; // [MQTT-4.7.1-1]: nothing follows it.
             }
             let Some(start) = next else { return Verdict::Next };
             let (before, rest) = key.split_at_checked(start).unwrap_or((key, &[]));

@@ -363,6 +363,7 @@ mod tests {
         assert_eq!(heard(&router, "sport//x"), [4]);
     }
 
+    /// [MQTT-4.7.2-1], [MQTT3-4.7.2-1]
     #[test]
     fn mqtt_4_7_2_1_a_leading_wildcard_does_not_match_a_dollar_topic() {
         let (router, client) = router(&["#", "+/a", "+/#", "$SYS/#", "$SYS/+"]);
