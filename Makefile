@@ -5,7 +5,7 @@ DESTDIR ?=
 PYTHON ?= python3
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test check install bless clean
+.PHONY: help demo test check conformance install bless clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ test: ## build and run every test: Rust, C, Python, real clients
 
 check: ## formatting, lints, licences and dependencies
 	@tools/check.sh
+
+conformance: ## test every statement of the MQTT specifications and write docs/CONFORMANCE.md
+	@$(PYTHON) tools/conformance.py
 
 install: ## header, libraries, pkg-config file and command below PREFIX (and DESTDIR)
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install.sh

@@ -20,7 +20,8 @@ pub struct Connack<'a> {
 impl<'a> Connack<'a> {
     /// Appends the packet. Before MQTT 5 the reason becomes a return code of 0 to 5.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        // [MQTT-3.2.2-6]; MQTT 3.1 has no such flag
+        // [MQTT-3.2.2-6], [MQTT3-3.2.2-4]; MQTT 3.1 has no such flag
+        // [MQTT31-3]
         let present = self.session_present && !self.reason.is_error() && version > Version::V31;
         if version.is_v5() {
             put_packet(out, 0x20, |out| {

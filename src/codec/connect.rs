@@ -167,9 +167,10 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
     );
     let name = reader.binary()?;
     if name != b"MQTT" && name != b"MQIsdp" {
-        return Err(UNSUPPORTED); // [MQTT-3.1.2-1]
+        return Err(UNSUPPORTED); // [MQTT-3.1.2-1], [MQTT3-3.1.2-1]
     }
     match (name, reader.u8()?) {
+        // [MQTT31-1]
         (b"MQIsdp", 3) => Ok(Version::V31),
         (b"MQTT", 4) => Ok(Version::V311),
         (b"MQTT", 5) => Ok(Version::V5),
@@ -178,9 +179,11 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
 }
 
 /// MQTT 3.1 gives no meaning to the bits that the later versions demand to be 0.
+/// [MQTT31-4]
 fn check_flags(flags: u8, version: Version) -> Result<(), DecodeError> {
     let strict = version > Version::V31;
     if strict && flags & RESERVED != 0 {
+        // [MQTT3-3.1.2-3]
         return Err(DecodeError::malformed("the reserved connect flag is set")); // [MQTT-3.1.2-3]
     }
     if strict && flags & WILL == 0 && flags & (WILL_QOS | WILL_RETAIN) != 0 {
@@ -198,6 +201,7 @@ fn check_flags(flags: u8, version: Version) -> Result<(), DecodeError> {
 }
 
 /// In MQTT 3.1 the flag of the user name or password may be set and the field missing at the end of the packet.
+/// [MQTT31-5]
 fn has_field(flag: u8, reader: &Reader<'_>, version: Version) -> bool {
     flag != 0 && !(version == Version::V31 && reader.is_empty())
 }

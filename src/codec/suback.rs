@@ -27,6 +27,7 @@ impl<'a> Suback<'a> {
                 self.properties.write(out);
                 out.extend_from_slice(self.reasons);
             } else {
+                // [MQTT3-3.9.3-2]
                 out.extend(self.reasons.iter().map(|&code| code.min(0x80))); // [MQTT-3.9.3-2]
             }
         });

@@ -51,6 +51,7 @@ impl<'a> Unsuback<'a> {
 }
 
 /// Whether the packet may say `reason` (MQTT 5, table 3-9).
+/// [MQTT-3.11.3-2]
 const fn is_allowed(reason: ReasonCode) -> bool {
     matches!(reason.as_u8(), 0x00 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91)
 }

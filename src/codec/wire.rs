@@ -103,7 +103,8 @@ impl<'a> Reader<'a> {
     /// A UTF-8 Encoded String without U+0000.
     pub(crate) fn utf8(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.binary()?;
-        // [MQTT-1.5.4-1]
+        // The bytes are checked, and not changed [MQTT-1.5.4-3], [MQTT3-1.5.3-3].
+        // [MQTT-1.5.4-1], [MQTT3-1.5.3-1]
         let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::malformed("a string is not UTF-8"))?;
         if bytes.contains(&0) {
             // [MQTT-1.5.4-2]

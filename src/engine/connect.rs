@@ -46,9 +46,11 @@ impl Engine {
     ) -> Result<Attached, ReasonCode> {
         self.check_connect(connect)?;
         let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
+        // [MQTT-3.1.3-7]
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
         self.check_connack_fits(connect, assigned.as_deref())?;
         loop {
+            // [MQTT-3.1.2-5], [MQTT3-3.1.2-4]
             if let Some(session) = self.sessions.get(client_id) {
                 let mut inbound = session.inbound.lock();
                 let mut control = session.control.lock();
@@ -57,6 +59,7 @@ impl Engine {
                 }
                 self.check_running()?;
                 self.take_over(turn, &session, &mut control);
+                // [MQTT-3.1.4-4], [MQTT3-3.1.4-3]
                 if connect.clean_start && !control.ended {
                     // [MQTT-3.1.2-4]: the old session is discarded.
                     self.end_session(turn, &session, &mut control);
@@ -75,6 +78,7 @@ impl Engine {
                     Origin::Resumed,
                 ));
             }
+            // [MQTT-3.1.2-6]
             let session = Arc::new(Session::new(client_id));
             let mut inbound = session.inbound.lock();
             let mut control = session.control.lock();
@@ -117,6 +121,7 @@ impl Engine {
             // [MQTT3-3.1.3-8]; MQTT 3.1 has no empty Client Identifier.
             let allowed = self.options.allow_empty_client_id
                 && match version {
+                    // [MQTT31-2]
                     Version::V31 => false,
                     Version::V311 => connect.clean_start,
                     Version::V5 => true,
@@ -125,10 +130,12 @@ impl Engine {
                 return Err(ReasonCode::ClientIdentifierNotValid);
             }
         }
+        // [MQTT-3.1.3-5], [MQTT3-3.1.3-5]
         let longest = match version {
             Version::V31 => V31_CLIENT_ID.max(self.options.max_client_id_length),
             _ => self.options.max_client_id_length,
         };
+        // [MQTT-3.1.3-8], [MQTT3-3.1.3-9]
         if connect.client_id.len() > longest {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }
@@ -168,7 +175,7 @@ impl Engine {
         }
     }
 
-    /// Ends the session's other connection, if it has one [MQTT-3.1.4-3].
+    /// Ends the session's other connection, if it has one [MQTT-3.1.4-3], [MQTT3-3.1.4-2].
     fn take_over(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
         if control.connected.is_some() {
             turn.counts.takeovers += 1;
@@ -199,6 +206,7 @@ impl Engine {
         inbound.restart(epoch);
         session.heard(turn.now);
         control.expiry_interval = self.expiry_interval(connect);
+        // [MQTT-3.1.2-7], [MQTT3-3.1.2-9]
         control.will = connect.will.as_ref().map(|will| Box::new(self.will(turn, will)));
         let keep_alive = self.keep_alive(connect);
         control.connected = Some(Box::new(Connected {
@@ -249,7 +257,8 @@ impl Engine {
             self.connack_properties(connect, assigned, &mut properties);
         }
         let connack = Connack {
-            // [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag.
+            // [MQTT-3.2.2-2], [MQTT-3.2.2-3], [MQTT3-3.2.2-1], [MQTT3-3.2.2-2], [MQTT3-3.2.2-3]; MQTT 3.1 has
+            // no such flag.
             session_present: origin == Origin::Resumed && connect.version != Version::V31,
             reason: ReasonCode::Success,
             properties: Properties::from_validated(&properties),
@@ -258,6 +267,7 @@ impl Engine {
         outbound.attach(Arc::clone(link), control.epoch, self.grant(connect));
         session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn);
+        // [MQTT-3.1.4-5], [MQTT3-3.1.4-4], [MQTT-3.2.0-1], [MQTT3-3.2.0-1], [MQTT-3.2.0-2]
         let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));
         outbound.pump(&mut cx);
         flush |= outbound.list_for_flush();
@@ -267,15 +277,12 @@ impl Engine {
         }
     }
 
-    fn connack_properties(
-        &self,
-        connect: &Connect<'_>,
-        assigned: Option<&str>,
-        out: &mut Vec<u8>,
-    ) {
+    fn connack_properties(&self, connect: &Connect<'_>, assigned: Option<&str>, out: &mut Vec<u8>) {
         let options = &self.options;
         let expiry_interval = self.expiry_interval(connect);
         let keep_alive = self.keep_alive(connect);
+        // No Response Information, Reason String, User Properties or Authentication Method [MQTT-3.1.2-28],
+        // [MQTT-3.1.2-29], [MQTT-3.2.2-19], [MQTT-3.2.2-20], [MQTT-4.12.0-6].
         let mut p = PropertyWriter::new(out);
         if expiry_interval != connect.properties.session_expiry_interval().unwrap_or(0) {
             p.session_expiry_interval(expiry_interval);
@@ -334,11 +341,12 @@ impl Engine {
         match (connect.version, connect.keep_alive) {
             // Only MQTT 5 can be told another Keep Alive.
             (Version::V5, wanted) if most > 0 && (wanted == 0 || wanted > most) => most,
+            // [MQTT-3.2.2-22]
             (_, wanted) => wanted,
         }
     }
 
-    /// A Client Identifier that no session has [MQTT-3.1.3-6].
+    /// A Client Identifier that no session has [MQTT-3.1.3-6], [MQTT3-3.1.3-6].
     fn assign_client_id(&self) -> String {
         loop {
             let id = format!("midge-{:016x}", splitmix(self.identifiers.fetch_add(1, Ordering::Relaxed)));
@@ -349,7 +357,7 @@ impl Engine {
     }
 }
 
-/// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22].
+/// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22], [MQTT3-3.1.2-24].
 pub(crate) fn keep_alive_millis(seconds: u16) -> u64 {
     u64::from(seconds) * 1500
 }

@@ -181,6 +181,7 @@ impl Connection {
         let packet = match packet::decode(frame, Version::V311) {
             Ok(Packet::Connect(packet)) => packet,
             Ok(_) => return self.refuse(engine, turn, level, ReasonCode::ProtocolError),
+            // [MQTT-3.1.4-1]
             Err(error) => return self.refuse(engine, turn, level, error.reason),
         };
         match engine.connect(turn, &self.link, self.peer, &packet) {
@@ -200,10 +201,12 @@ impl Connection {
 
     /// Ends a connection that has no session, with a CONNACK where the protocol has one for it.
     fn refuse(&mut self, engine: &Engine, turn: &mut Turn, level: Option<u8>, reason: ReasonCode) {
+        // [MQTT-3.1.4-6], [MQTT3-3.1.4-5]
         if let State::Opening { deadline } = std::mem::replace(&mut self.state, State::Closed) {
             engine.timers.cancel(deadline);
         }
         turn.counts.connections_refused += 1;
+        // Never a DISCONNECT [MQTT-3.14.0-1].
         let mut last = Vec::new();
         let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
         match level {
@@ -217,6 +220,7 @@ impl Connection {
             Some(_) => connack.encode(Version::V5, &mut last),
             None => {}
         }
+        // [MQTT-3.1.4-2], [MQTT-3.2.2-7], [MQTT3-3.2.2-5], [MQTT-4.12.0-4], [MQTT-4.13.2-1]
         self.link.finish(last, Cause::Refused(reason));
     }
 }
@@ -312,13 +316,13 @@ fn handle(
         Packet::Subscribe(subscribe) => engine.receive_subscribe(turn, attached, &subscribe),
         Packet::Unsubscribe(unsubscribe) => engine.receive_unsubscribe(turn, attached, &unsubscribe),
         Packet::Pingreq => {
-            // [MQTT-3.12.4-1]
+            // [MQTT-3.12.4-1], [MQTT3-3.12.4-1]
             engine.send(turn, &attached.session, |_, out| ping::encode_pingresp(out));
             Ok(())
         }
         Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
         Packet::Auth(auth) => engine.receive_auth(&auth),
-        // A second CONNECT [MQTT-3.1.0-2], and packets that only a server sends.
+        // A second CONNECT [MQTT-3.1.0-2], [MQTT3-3.1.0-2], and packets that only a server sends.
         Packet::Connect(_)
         | Packet::Connack(_)
         | Packet::Suback(_)

@@ -36,6 +36,7 @@ impl Engine {
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
             reached += usize::from(self.deliver(turn, publisher, publication, group));
         }
+        // A copy of its own, with its own identifier [MQTT-3.3.4-5].
         for shared in &matches.shared {
             // One member of each group, and nobody else, whatever becomes of it [MQTT-4.8.2-5], [MQTT-4.8.2-6].
             if let Some(picked) = shared.group.pick(is_available) {
@@ -70,7 +71,7 @@ impl Engine {
                 continue;
             }
             granted = granted.max(Some(subscription.options.qos));
-            // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+            // [MQTT-3.3.1-12], [MQTT3-3.3.1-9], [MQTT-3.3.1-13]
             retain |= publication.retain && subscription.options.retain_as_published;
             if subscription.identifier != 0 {
                 identifiers.push(subscription.identifier);
@@ -79,6 +80,7 @@ impl Engine {
         let Some(granted) = granted else {
             return false;
         };
+        // [MQTT-4.8.2-3]
         let qos = publication.qos.min(granted);
         match &first.subscriber {
             Subscriber::Session(session) => {
@@ -100,6 +102,7 @@ impl Engine {
         terms: &Terms<'_>,
     ) {
         let mut outbound = session.outbound.lock();
+        // [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT3-3.1.2-5]
         let outcome = outbound.deliver(&mut self.context(turn), publication, terms);
         let flush = outbound.list_for_flush();
         let owed = terms.qos > QoS::AtMostOnce

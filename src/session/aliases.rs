@@ -58,6 +58,7 @@ impl AliasesOut {
     }
 
     /// How to name a topic in the packet that is sent next on this connection.
+    /// [MQTT-3.3.2-11]
     pub fn name(&mut self, topic: &[u8]) -> Naming {
         if let Some(at) = self.topics.iter().position(|known| **known == *topic) {
             return Naming::Alias(at as u16 + 1);

@@ -57,7 +57,7 @@ impl Context<'_> {
 /// How a message is sent to one subscriber.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'t> {
-    /// The lower of the message's and the subscription's QoS [MQTT-3.8.4-8].
+    /// The lower of the message's and the subscription's QoS [MQTT-3.8.4-8], [MQTT3-3.8.4-6].
     pub qos: QoS,
     /// The RETAIN flag to send.
     pub retain: bool,
@@ -229,6 +229,7 @@ impl Outbound {
 
     /// Detaches the connection and ends it: `encode` writes the last packet behind what waits.
     pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(Version, &mut Vec<u8>)) {
+        // Nothing is sent any more, and the link is finished [MQTT-3.14.4-1], [MQTT-3.14.4-2].
         let Some(link) = self.link.take() else {
             return;
         };
@@ -249,6 +250,7 @@ impl Outbound {
     ///
     /// One that is larger than the client takes is not sent [MQTT-3.1.2-24]; as the protocol cannot go on without it,
     /// the connection ends.
+    /// It does not wait for the window [MQTT-3.3.4-10], [MQTT-4.9.0-3].
     pub fn send(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) -> bool {
         if self.link.is_none() {
             return false;
@@ -294,7 +296,8 @@ impl Outbound {
             return self.enqueue(cx, publication, terms);
         }
         if qos0 {
-            // A younger message must not overtake an older one of its topic [MQTT-4.6.0-5], [MQTT-4.6.0-6].
+            // A younger message must not overtake an older one of its topic [MQTT-4.6.0-5], [MQTT3-4.6.0-6],
+            // [MQTT-4.6.0-6], [MQTT3-4.6.0-5].
             if self.queue.holds_qos0() {
                 return self.enqueue(cx, publication, terms);
             }
@@ -343,6 +346,7 @@ impl Outbound {
     }
 
     /// PUBACK: ends a QoS 1 delivery.
+    /// [MQTT-4.3.2-3]
     pub fn puback(&mut self, id: PacketId) -> Acknowledged {
         match self.inflight.get_mut(id).map(|d| d.awaits) {
             None => Acknowledged::Unknown,
@@ -352,6 +356,7 @@ impl Outbound {
     }
 
     /// PUBREC: the client owns the message, or refuses it with an error code [MQTT-4.3.3-4].
+    /// [MQTT-4.3.3-3]
     pub fn pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Acknowledged {
         match self.inflight.get_mut(id) {
             None => Acknowledged::Unknown,
@@ -366,6 +371,7 @@ impl Outbound {
     }
 
     /// PUBCOMP: ends a QoS 2 delivery.
+    /// [MQTT-4.3.3-5]
     pub fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
         match self.inflight.get_mut(id).map(|d| d.awaits) {
             None => Acknowledged::Unknown,
@@ -444,6 +450,7 @@ impl Outbound {
 
     /// Whether as many QoS 1 and 2 messages are unacknowledged as may be [MQTT-3.3.4-9]. A delivery of which only
     /// PUBREL was sent on this connection has its place, too, until PUBCOMP.
+    /// [MQTT-4.9.0-1], [MQTT-4.9.0-2]
     pub(super) fn is_window_full(&self) -> bool {
         self.inflight.sent() >= usize::from(self.grant.receive_maximum)
     }
@@ -489,9 +496,11 @@ impl Outbound {
         publication: &mut Publication<'_>,
         terms: &Terms<'_>,
     ) -> Outcome {
+        // [MQTT-4.3.2-1], [MQTT3-4.3.2-1], [MQTT-4.3.3-1]
         let Some(id) = self.inflight.begin(pending(publication, terms)) else {
             return self.enqueue(cx, publication, terms);
         };
+        // [MQTT-4.3.2-2], [MQTT-4.3.3-2]
         if !self.transmit(cx, publication, terms, Some(id), false) {
             self.inflight.complete(id);
             return Outcome::Dropped(DropReason::PacketTooLarge);

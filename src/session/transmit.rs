@@ -22,7 +22,7 @@ impl Outbound {
         while let Some(delivery) = self.inflight.unsent() {
             let id = delivery.packet_id();
             let Some(pending) = delivery.pending.clone() else {
-                // [MQTT-4.3.3-6]: PUBREL again, never the PUBLISH.
+                // [MQTT-4.3.3-6], [MQTT3-4.3.3-1]: PUBREL again, never the PUBLISH.
                 let ack = Ack::success(id);
                 self.inflight.mark_sent();
                 self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
@@ -31,9 +31,10 @@ impl Outbound {
             if self.is_window_full() || !self.has_room(cx.limits) {
                 return false;
             }
+            // Expired or not [MQTT-4.3.3-7], [MQTT-4.8.2-4].
             let mut publication = Publication::of(&pending.message);
             let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
-            // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
+            // [MQTT-3.3.1-1], [MQTT3-3.3.1-1]: DUP is set when the packet is sent again.
             if self.transmit(cx, &mut publication, &terms, Some(id), true) {
                 self.inflight.mark_sent();
             } else {
@@ -73,6 +74,7 @@ impl Outbound {
 
     /// Appends the PUBLISH packet; false if it is larger than the client takes: then it is as if it had been
     /// sent [MQTT-3.1.2-25].
+    /// DUP is the caller's to say [MQTT-3.3.1-3], [MQTT3-3.3.1-3].
     pub(super) fn transmit(
         &mut self,
         cx: &mut Context<'_>,

@@ -140,6 +140,7 @@ impl<S: Clone + Identity> Router<S> {
     }
 
     /// Who hears `topic`, computed now.
+    /// [MQTT-3.3.2-3], [MQTT3-3.3.2-3]
     pub fn matches(&self, topic: TopicName<'_>) -> Arc<Matches<S>> {
         self.matches_hashed(topic, self.hash(topic))
     }

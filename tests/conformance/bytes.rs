@@ -154,11 +154,7 @@ fn reserved_bits_of_a_subscription_are_checked() {
     for version in [V311, V5] {
         let reserved = if version == V5 { 0xC0 } else { 0xFC };
         for options in (0..=255_u8).filter(|options| options & reserved != 0) {
-            assert_closed(
-                version,
-                &packet(version, 0x82, &[0, 1], &[], &[0, 1, b't', options]),
-                MALFORMED,
-            );
+            assert_closed(version, &packet(version, 0x82, &[0, 1], &[], &[0, 1, b't', options]), MALFORMED);
         }
     }
     for version in ALL {
@@ -181,7 +177,8 @@ fn a_publish_has_no_qos_3_and_no_dup_with_qos_0() {
 #[test]
 fn filters_that_are_none_are_refused_in_suback() {
     let filters = ["", "a#", "#/a", "a/#/b", "a+", "+a/b", "a/b+/c"];
-    let shared = ["$share/", "$share//a", "$share/g", "$share/g/", "$share/+/a", "$share/g#/a", "$share/g/a#"];
+    let shared =
+        ["$share/", "$share//a", "$share/g", "$share/g/", "$share/+/a", "$share/g#/a", "$share/g/a#"];
     for version in ALL {
         let network = Network::new();
         let mut client = opts("a", version).on(&network);

@@ -92,11 +92,32 @@ fn fields_of_connect_agree_with_its_flags_in_mqtt_3_1_1() {
     let full = opts("a", V311).username("u").encode();
     let cut_and_grown = [
         // A flag without its field, a field without its flag, and no Client Identifier.
-        { let mut bytes = plain.clone(); bytes[9] |= 0x80; bytes },
-        { let mut bytes = plain.clone(); bytes[9] |= 0x04; bytes },
-        { let mut bytes = full.clone(); bytes[9] |= 0x40; bytes },
-        { let mut bytes = full; bytes[9] &= !0x80; bytes },
-        { let mut bytes = plain; bytes[1] = 10; bytes.truncate(12); bytes },
+        {
+            let mut bytes = plain.clone();
+            bytes[9] |= 0x80;
+            bytes
+        },
+        {
+            let mut bytes = plain.clone();
+            bytes[9] |= 0x04;
+            bytes
+        },
+        {
+            let mut bytes = full.clone();
+            bytes[9] |= 0x40;
+            bytes
+        },
+        {
+            let mut bytes = full;
+            bytes[9] &= !0x80;
+            bytes
+        },
+        {
+            let mut bytes = plain;
+            bytes[1] = 10;
+            bytes.truncate(12);
+            bytes
+        },
     ];
     for bytes in cut_and_grown {
         let network = Network::new();

@@ -68,8 +68,17 @@ fn the_broker_explains_itself_by_reason_codes_alone() {
         let all = refusals(&Network::new(), problems);
         let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
         let expected = [
-            "CONNACK", "SUBACK", "UNSUBACK", "PUBACK", "PUBREC", "PUBCOMP", "PUBREL", "PUBLISH", "PUBACK",
-            "DISCONNECT", "CONNACK",
+            "CONNACK",
+            "SUBACK",
+            "UNSUBACK",
+            "PUBACK",
+            "PUBREC",
+            "PUBCOMP",
+            "PUBREL",
+            "PUBLISH",
+            "PUBACK",
+            "DISCONNECT",
+            "CONNACK",
         ];
         assert_eq!(names, expected);
         for (name, properties) in &all {

@@ -2,8 +2,8 @@
 
 use midge::codec::ack::AckKind;
 use midge::codec::packet::Packet;
-use midge::codec::publish::Publish;
 use midge::codec::properties::Properties;
+use midge::codec::publish::Publish;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 
@@ -258,7 +258,11 @@ fn begin_shared(network: &Network) -> (Client<'_>, Client<'_>, crate::harness::M
 fn a_shared_qos_2_delivery_is_completed_with_its_member() {
     let network = Network::new();
     let (chosen, mut other, message) = begin_shared(&network);
-    let name = if network.engine.clients().iter().any(|c| c.client_id == "a" && c.inflight == 1) { "a" } else { "b" };
+    let name = if network.engine.clients().iter().any(|c| c.client_id == "a" && c.inflight == 1) {
+        "a"
+    } else {
+        "b"
+    };
     chosen.hang_up();
     network.advance(50);
     other.expect_nothing();

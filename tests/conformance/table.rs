@@ -89,3 +89,20 @@ fn the_table_can_be_written() {
         std::fs::write(path, out).unwrap();
     }
 }
+
+/// docs/CONFORMANCE.md has every statement with all its places and tests; `make conformance` writes it again.
+#[test]
+fn the_committed_page_is_up_to_date() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CONFORMANCE.md")).unwrap();
+    let cited = by_statement();
+    for statement in statements::all() {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {} |", statement.id)));
+        let row = row.unwrap_or_else(|| panic!("{} is missing: run `make conformance`", statement.id));
+        let places = cited.get(statement.id).into_iter().flatten().filter(|c| c.kind != Kind::Helper);
+        for Citation { file, symbol, .. } in places {
+            let is_there = row.contains(file) && row.contains(symbol) && row.contains(statement.says);
+            assert!(is_there, "{} in {file}, {symbol}: run `make conformance`", statement.id);
+        }
+        assert!(!row.ends_with("FAILED |") && !row.ends_with("NOT RUN |"), "{row}");
+    }
+}
