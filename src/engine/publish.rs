@@ -210,7 +210,11 @@ impl Engine {
     /// [MQTT-3.3.1-5], [MQTT3-3.3.1-5], [MQTT-3.3.1-6], [MQTT3-3.3.1-10].
     fn retain(&self, turn: &mut Turn, topic: TopicName<'_>, publication: &mut Publication<'_>) {
         if publication.payload.is_empty() {
-            return self.clear_retained(topic); // [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT3-3.3.1-11]
+            // [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT3-3.3.1-11]
+            if self.retained.remove(topic).is_some() {
+                self.store.record(Record::Cleared { topic: publication.topic });
+            }
+            return;
         }
         let message = publication.message();
         let expires = message.expires_at() != crate::time::Time::NEVER;
@@ -223,15 +227,9 @@ impl Engine {
             }
             Err(_) => {
                 turn.counts.drop(DropReason::RetainedFull, 1);
-                // What was kept is out of date, and must not stay either [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
-                self.clear_retained(topic);
+                // Nor is what was kept for the topic [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
+                self.store.record(Record::Cleared { topic: topic.as_str().as_bytes() });
             }
-        }
-    }
-
-    fn clear_retained(&self, topic: TopicName<'_>) {
-        if self.retained.remove(topic).is_some() {
-            self.store.record(Record::Cleared { topic: topic.as_str().as_bytes() });
         }
     }
 }
