@@ -92,7 +92,7 @@ impl Engine {
         for held in std::mem::take(&mut control.subscriptions) {
             self.unroute(&held.filter, &subscriber);
         }
-        let lost = session.outbound.lock().clear();
+        let lost = session.outbound.lock().end();
         turn.counts.drop(DropReason::SessionEnded, lost as u64);
         self.counters.decrease(Gauge::MessagesQueued, lost as u64);
         self.sessions.remove(session);

@@ -50,60 +50,56 @@ impl Engine {
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
         self.check_connack_fits(connect, assigned.as_deref())?;
         loop {
-            // [MQTT-3.1.2-5], [MQTT3-3.1.2-4]
-            if let Some(session) = self.sessions.get(client_id) {
-                let mut inbound = session.inbound.lock();
-                let mut control = session.control.lock();
-                if control.ended {
-                    continue;
-                }
-                self.check_running()?;
-                self.take_over(turn, &session, &mut control);
-                // [MQTT-3.1.4-4], [MQTT3-3.1.4-3]
-                if connect.clean_start && !control.ended {
-                    // [MQTT-3.1.2-4]: the old session is discarded.
-                    self.end_session(turn, &session, &mut control);
-                }
-                if control.ended {
-                    continue; // It may also have ended with the connection that was taken over.
-                }
-                return Ok(self.attach(
-                    turn,
-                    &session,
-                    &mut inbound,
-                    &mut control,
-                    link,
-                    peer,
-                    connect,
-                    Origin::Resumed,
-                ));
-            }
-            // [MQTT-3.1.2-6]
-            let session = Arc::new(Session::new(client_id));
+            // [MQTT-3.1.2-5], [MQTT-3.1.2-6], [MQTT3-3.1.2-4]
+            let (session, origin) = match self.sessions.get(client_id) {
+                Some(session) => (session, Origin::Resumed),
+                None => (Arc::new(Session::new(client_id)), Origin::New { assigned: assigned.as_deref() }),
+            };
             let mut inbound = session.inbound.lock();
             let mut control = session.control.lock();
-            match self.sessions.insert(&session, self.options.max_sessions) {
-                Err(InsertError::Exists) => {}
-                Err(InsertError::Full) => return Err(ReasonCode::QuotaExceeded),
-                Ok(()) => {
-                    if let Err(reason) = self.check_running() {
-                        control.ended = true;
-                        self.sessions.remove(&session);
-                        return Err(reason);
-                    }
-                    return Ok(self.attach(
-                        turn,
-                        &session,
-                        &mut inbound,
-                        &mut control,
-                        link,
-                        peer,
-                        connect,
-                        Origin::New { assigned: assigned.as_deref() },
-                    ));
-                }
+            let ready = match origin {
+                Origin::Resumed => self.resume(turn, &session, &mut control, connect.clean_start)?,
+                Origin::New { .. } => self.enter(&session, &mut control)?,
+            };
+            if ready {
+                let (inbound, control) = (&mut inbound, &mut control);
+                return Ok(self.attach(turn, &session, inbound, control, link, peer, connect, origin));
             }
         }
+    }
+
+    /// Frees a session of the table for a new connection. False if it has ended: before, with the connection that was
+    /// taken over, or because a clean one is asked for.
+    fn resume(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        control: &mut Control,
+        clean_start: bool,
+    ) -> Result<bool, ReasonCode> {
+        if control.ended {
+            return Ok(false);
+        }
+        self.check_running()?;
+        self.take_over(turn, session, control);
+        if clean_start && !control.ended {
+            // [MQTT-3.1.2-4], [MQTT-3.1.4-4], [MQTT3-3.1.4-3]: the old session is discarded.
+            self.end_session(turn, session, control);
+        }
+        Ok(!control.ended)
+    }
+
+    /// Enters a new session in the table. False if there is one of its client by now.
+    fn enter(&self, session: &Arc<Session>, control: &mut Control) -> Result<bool, ReasonCode> {
+        match self.sessions.insert(session, self.options.max_sessions) {
+            Err(InsertError::Exists) => return Ok(false),
+            Err(InsertError::Full) => return Err(ReasonCode::QuotaExceeded),
+            Ok(()) => {}
+        }
+        self.check_running().map(|()| true).inspect_err(|_| {
+            control.ended = true;
+            self.sessions.remove(session);
+        })
     }
 
     /// Whether clients are taken. Asked under the lock of a session that is in the table: if the answer is yes,

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::message::Publication;
 use crate::session::aliases::AliasesOut;
-use crate::session::inflight::{Awaits, Inflight, Pending};
+use crate::session::inflight::{Awaits, Inflight};
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::{Chunk, Outbox};
 use crate::session::pool::Pool;
 use crate::session::queue::{Bounds, Queue, Queued};
+use crate::session::transmit::pending;
 use crate::stats::{Counters, Counts, DropReason, Gauge};
 use crate::time::Time;
 
@@ -130,6 +129,8 @@ pub struct Outbound {
     pub(super) sent_messages: u64,
     /// Why the connection is to be ended by its own task.
     doom: Option<Cause>,
+    /// Whether the session has ended: nobody will ever take what is put in.
+    ended: bool,
 }
 
 impl Default for Outbound {
@@ -153,6 +154,7 @@ impl Default for Outbound {
             parked: 0,
             sent_messages: 0,
             doom: None,
+            ended: false,
         }
     }
 }
@@ -290,6 +292,9 @@ impl Outbound {
     ) -> Outcome {
         let qos0 = terms.qos == QoS::AtMostOnce;
         if self.link.is_none() {
+            if self.ended {
+                return Outcome::Dropped(DropReason::SessionEnded);
+            }
             if qos0 && !cx.limits.queue_qos0 {
                 return Outcome::Dropped(DropReason::Offline);
             }
@@ -319,15 +324,18 @@ impl Outbound {
         self.begin(cx, publication, terms)
     }
 
-    /// Sends a retained message, or lets it wait: it is not dropped for want of room, because the retained
-    /// store bounds how many there are.
+    /// Sends a retained message, or lets it wait, beyond the bounds of the queue: as many messages more as `retained`,
+    /// which is how many there are.
     pub fn deliver_retained(
         &mut self,
         cx: &mut Context<'_>,
         publication: &mut Publication<'_>,
         terms: &Terms<'_>,
+        retained: usize,
     ) -> Outcome {
-        if self.link.is_none() || (self.has_room(cx.limits) && self.queue.is_empty()) {
+        let most = cx.limits.queue.messages.saturating_add(retained);
+        let fits = self.has_room(cx.limits) && self.queue.is_empty();
+        if self.link.is_none() || fits || self.queue.len() >= most {
             return self.deliver(cx, publication, terms);
         }
         self.queue.push_unbounded(pending(publication, terms));
@@ -440,8 +448,9 @@ impl Outbound {
         self.is_blocked() && beyond
     }
 
-    /// Forgets everything that waits or is unacknowledged; returns how many messages waited.
-    pub fn clear(&mut self) -> usize {
+    /// The session has ended: forgets what waits or is unacknowledged; returns how many messages waited.
+    pub fn end(&mut self) -> usize {
+        self.ended = true;
         let waited = self.queue.len();
         self.queue = Queue::default();
         self.inflight = Inflight::default();
@@ -511,14 +520,5 @@ impl Outbound {
     fn complete(&mut self, id: PacketId) -> Acknowledged {
         self.inflight.complete(id);
         Acknowledged::Complete
-    }
-}
-
-fn pending(publication: &mut Publication<'_>, terms: &Terms<'_>) -> Pending {
-    Pending {
-        message: Arc::clone(publication.message()),
-        qos: terms.qos,
-        retain: terms.retain,
-        identifiers: SmallVec::from_slice(terms.identifiers),
     }
 }

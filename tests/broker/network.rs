@@ -8,13 +8,13 @@ use midge::codec::packet::Packet;
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::version::Version;
-use midge::embed::{Broker, PublishOptions};
+use midge::embed::{Broker, PublishOptions, SubscribeOptions};
 use midge::engine::core::{Engine, Surroundings};
 use midge::net::{Wing, bind};
 use midge::runtime::{Clock, Runtime};
 use midge::storage::MemoryStore;
 
-use crate::client::{Client, address, broker, config};
+use crate::client::{Client, PATIENCE, address, broker, config};
 
 /// [MQTT-4.2-1], [MQTT3-7.1.1-1]
 #[test]
@@ -126,7 +126,8 @@ fn a_client_that_floods_and_never_reads_is_paused() {
         // 256 MiB of PINGREQ would be as much PINGRESP; the kernel's buffers hold some MiB.
         let mut sent = 0;
         while sent < 256 << 20 {
-            match rude.stream.write(&pings) {
+            // After half a packet, its other half.
+            match rude.stream.write(&pings[sent % 2..]) {
                 Ok(count) => sent += count,
                 Err(_) => break,
             }
@@ -139,6 +140,28 @@ fn a_client_that_floods_and_never_reads_is_paused() {
         for _ in 0..sent / 2 {
             rude.expect("PINGRESP", |packet| matches!(packet, Packet::Pingresp).then_some(()));
         }
+    }
+}
+
+/// It has no Keep Alive: only the end of its connection tells the broker that it is gone.
+#[test]
+fn a_client_that_is_paused_and_then_vanishes_leaves_nothing_behind() {
+    let mut config = config();
+    config.set("session.max_outbox_bytes", "64KiB").unwrap();
+    let broker = Broker::start(&config).unwrap();
+    let mut wills = broker.subscribe("will", &SubscribeOptions::default()).unwrap();
+    for version in [Version::V311, Version::V5] {
+        let mut rude = Client::raw(address(&broker));
+        rude.version = version;
+        rude.send_connect_with_will("rude", "will");
+        rude.expect("CONNACK", |packet| matches!(packet, Packet::Connack(_)).then_some(()));
+        rude.stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        let pings = [0xc0, 0].repeat(32 * 1024);
+        while rude.stream.write(&pings).is_ok() {}
+        // Bytes of the broker are unread: this resets the connection.
+        drop(rude);
+        assert_eq!(wills.recv_timeout(PATIENCE).unwrap().unwrap().topic(), "will");
+        assert_eq!(broker.stats().clients_connected, 0);
     }
 }
 

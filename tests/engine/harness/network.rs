@@ -18,7 +18,7 @@ use crate::harness::{LateStore, QOS};
 
 /// A broker, and the time that it is told.
 pub struct Network {
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     alarm: Arc<Bell>,
     now: Cell<Time>,
 }
@@ -61,7 +61,7 @@ impl Network {
         let surroundings =
             Surroundings { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix: 1000 };
         let engine = Engine::new(config.settings(), surroundings);
-        Network { engine, alarm, now: Cell::new(Time::ZERO) }
+        Network { engine: Arc::new(engine), alarm, now: Cell::new(Time::ZERO) }
     }
 
     pub fn now(&self) -> Time {
