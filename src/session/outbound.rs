@@ -237,11 +237,7 @@ impl Outbound {
         };
         let busy = self.outbox.is_being_written();
         let mut last = self.outbox.drain();
-        let start = last.len();
-        encode(self.grant.version, &mut last);
-        if last.len() - start > self.grant.maximum_packet_size as usize {
-            last.truncate(start); // [MQTT-3.1.2-24]: closing says it, too.
-        }
+        encode(self.grant.version, &mut last); // DISCONNECT is smaller than the CONNACK, which was not too large.
         match busy {
             true => self.orphans.push(Orphan { epoch: self.epoch, link, last, cause }),
             false => link.finish(last, cause),
