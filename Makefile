@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test check fuzz install bless clean
+.PHONY: help demo test check conformance fuzz install bless clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ check: ## formatting, lints, licences and dependencies
 
 fuzz: ## random inputs for each fuzz target, 60 seconds each (SECONDS=...)
 	@SECONDS_EACH=$(or $(SECONDS),60) tools/fuzz.sh
+
+conformance: ## test every statement of the MQTT specifications and write docs/CONFORMANCE.md
+	@python3 tools/conformance.py
 
 install: ## header, libraries, pkg-config file and command below PREFIX (and DESTDIR)
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install.sh

@@ -37,12 +37,13 @@ impl AckKind {
         match self {
             AckKind::Puback => 0x40,
             AckKind::Pubrec => 0x50,
-            AckKind::Pubrel => 0x62, // [MQTT-3.6.1-1]
+            AckKind::Pubrel => 0x62, // [MQTT-3.6.1-1], [MQTT3-3.6.1-1]
             AckKind::Pubcomp => 0x70,
         }
     }
 
     /// Whether the packet may say `reason` (MQTT 5, tables 3-4 to 3-7).
+    /// [MQTT-3.4.2-1], [MQTT-3.5.2-1], [MQTT-3.6.2-1], [MQTT-3.7.2-1]
     const fn allows(self, reason: ReasonCode) -> bool {
         match self {
             AckKind::Puback | AckKind::Pubrec => {
@@ -175,6 +176,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-3.4.2-1], [MQTT-3.5.2-1], [MQTT-3.6.2-1], [MQTT-3.7.2-1]
     #[test]
     fn the_reasons_are_those_of_tables_3_4_to_3_7() {
         for first in [0x40, 0x50, 0x62, 0x70] {

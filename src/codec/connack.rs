@@ -20,7 +20,8 @@ pub struct Connack<'a> {
 impl<'a> Connack<'a> {
     /// Appends the packet. Before MQTT 5 the reason becomes a return code of 0 to 5.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        // [MQTT-3.2.2-6]; MQTT 3.1 has no such flag
+        // [MQTT-3.2.2-6], [MQTT3-3.2.2-4]; MQTT 3.1 has no such flag
+        // [MQTT31-3]
         let present = self.session_present && !self.reason.is_error() && version > Version::V31;
         if version.is_v5() {
             put_packet(out, 0x20, |out| {
@@ -95,6 +96,7 @@ mod tests {
         assert_golden(Version::V5, &[0x20, 8, 0, 0x89, 5, 0x21, 0, 20, 0x24, 1], &Packet::Connack(busy));
     }
 
+    /// [MQTT31-3]
     #[test]
     fn mqtt_3_1_has_no_session_present_flag() {
         let present = connack(true, ReasonCode::Success);
@@ -103,6 +105,7 @@ mod tests {
         assert_eq!(decode_bytes(&[0x20, 2, 0xFF, 0], Version::V31), Ok(absent));
     }
 
+    /// [MQTT-3.2.2-6], [MQTT3-3.2.2-4]
     #[test]
     fn mqtt_3_2_2_6_a_refusal_has_no_session() {
         let refused = connack(true, ReasonCode::Banned);
@@ -133,6 +136,7 @@ mod tests {
         assert_cut_is_malformed(Version::V5, &[0x20, 6, 0, 0, 3, 0x21, 0, 9], 0);
     }
 
+    /// [MQTT-3.2.2-8]
     #[test]
     fn the_reasons_are_those_of_table_3_1() {
         let allowed: Vec<u8> =

@@ -119,7 +119,7 @@ impl<'a> Connect<'a> {
     }
 
     fn writable_password(&self) -> Option<&'a [u8]> {
-        // [MQTT-3.1.2-22] of MQTT 3.1.1
+        // [MQTT3-3.1.2-22]
         self.password.filter(|_| self.version.is_v5() || self.username.is_some())
     }
 
@@ -167,9 +167,10 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
     );
     let name = reader.binary()?;
     if name != b"MQTT" && name != b"MQIsdp" {
-        return Err(UNSUPPORTED); // [MQTT-3.1.2-1]
+        return Err(UNSUPPORTED); // [MQTT-3.1.2-1], [MQTT3-3.1.2-1]
     }
     match (name, reader.u8()?) {
+        // [MQTT31-1]
         (b"MQIsdp", 3) => Ok(Version::V31),
         (b"MQTT", 4) => Ok(Version::V311),
         (b"MQTT", 5) => Ok(Version::V5),
@@ -178,9 +179,11 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
 }
 
 /// MQTT 3.1 gives no meaning to the bits that the later versions demand to be 0.
+/// [MQTT31-4]
 fn check_flags(flags: u8, version: Version) -> Result<(), DecodeError> {
     let strict = version > Version::V31;
     if strict && flags & RESERVED != 0 {
+        // [MQTT3-3.1.2-3]
         return Err(DecodeError::malformed("the reserved connect flag is set")); // [MQTT-3.1.2-3]
     }
     if strict && flags & WILL == 0 && flags & (WILL_QOS | WILL_RETAIN) != 0 {
@@ -191,13 +194,14 @@ fn check_flags(flags: u8, version: Version) -> Result<(), DecodeError> {
         return Err(DecodeError::malformed("the will QoS is 3")); // [MQTT-3.1.2-12]
     }
     if !version.is_v5() && flags & PASSWORD != 0 && flags & USERNAME == 0 {
-        // [MQTT-3.1.2-22] of MQTT 3.1.1
+        // [MQTT3-3.1.2-22]
         return Err(DecodeError::malformed("there is a password and no user name"));
     }
     Ok(())
 }
 
 /// In MQTT 3.1 the flag of the user name or password may be set and the field missing at the end of the packet.
+/// [MQTT31-5]
 fn has_field(flag: u8, reader: &Reader<'_>, version: Version) -> bool {
     flag != 0 && !(version == Version::V31 && reader.is_empty())
 }
@@ -310,6 +314,8 @@ mod tests {
         assert_eq!(will.properties.will_delay_interval(), Some(7));
     }
 
+    /// [MQTT-3.1.2-9], [MQTT-3.1.2-16], [MQTT-3.1.2-17], [MQTT-3.1.2-18], [MQTT-3.1.2-19], [MQTT-3.1.3-1],
+    /// [MQTT-3.1.3-3]
     #[test]
     fn a_connect_cut_short_or_too_long_is_malformed() {
         for bytes in [PLAIN_V31, PLAIN_V311, PLAIN_V5, FULL_V311, FULL_V5] {
@@ -320,6 +326,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-3.1.2-1], [MQTT-3.1.2-2], [MQTT3-3.1.2-1], [MQTT3-3.1.2-2], [MQTT31-1]
     #[test]
     fn mqtt_3_1_2_2_other_names_and_levels_are_unsupported() {
         let cases: [&[u8]; 7] = [
@@ -336,6 +343,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-3.1.2-3], [MQTT3-3.1.2-3], [MQTT31-4]
     #[test]
     fn mqtt_3_1_2_3_the_reserved_flag_is_0_since_3_1_1() {
         assert_refused(Version::V311, &altered(PLAIN_V311, 9, 0x03), ReasonCode::MalformedPacket);
@@ -343,6 +351,7 @@ mod tests {
         assert!(decode_bytes(&altered(PLAIN_V31, 11, 0x03), Version::V31).is_ok());
     }
 
+    /// [MQTT-3.1.2-11], [MQTT-3.1.2-13], [MQTT3-3.1.2-11], [MQTT3-3.1.2-13], [MQTT3-3.1.2-15]
     #[test]
     fn mqtt_3_1_2_11_will_qos_and_retain_need_the_will_flag() {
         for flags in [0x0A, 0x12, 0x1A, 0x22] {
@@ -352,12 +361,14 @@ mod tests {
         }
     }
 
+    /// [MQTT-3.1.2-12], [MQTT3-3.1.2-14]
     #[test]
     fn mqtt_3_1_2_12_the_will_qos_is_not_3() {
         assert_refused(Version::V311, &altered(FULL_V311, 9, 0xFC), ReasonCode::MalformedPacket);
         assert_refused(Version::V5, &altered(FULL_V5, 9, 0xFC), ReasonCode::MalformedPacket);
     }
 
+    /// [MQTT3-3.1.2-22]
     #[test]
     fn mqtt_3_1_2_22_a_password_without_a_user_name_needs_mqtt_5() {
         let v311 = b"\x10\x10\x00\x04MQTT\x04\x42\x00\x3c\x00\x01a\x00\x01p";
@@ -367,6 +378,7 @@ mod tests {
         assert_golden(Version::V5, v5, &Packet::Connect(connect));
     }
 
+    /// [MQTT31-5]
     #[test]
     fn in_mqtt_3_1_the_length_takes_precedence_over_the_user_name_flag() {
         let bytes = altered(PLAIN_V31, 11, 0xC2);

@@ -123,6 +123,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-3.14.2-1]
     #[test]
     fn the_reasons_are_those_of_table_3_10() {
         let allowed: Vec<u8> =

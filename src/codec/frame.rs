@@ -71,7 +71,7 @@ fn cut(
 ) -> Result<Framing<'_>, DecodeError> {
     let total = header + remaining;
     if total > max as usize {
-        // [MQTT-3.1.2-24], [MQTT-3.2.2-15]
+        // [MQTT-3.2.2-15]
         return Err(DecodeError::new(
             ReasonCode::PacketTooLarge,
             "the packet is larger than the maximum packet size",

@@ -151,6 +151,7 @@ fn without_body<'a>(body: &[u8], packet: Packet<'a>) -> Result<Packet<'a>, Decod
 /// Checks the flags of every packet but PUBLISH: 2 for PUBREL, SUBSCRIBE and UNSUBSCRIBE, 0 for the others.
 ///
 /// MQTT 3.1 sets DUP when it repeats one of the three.
+/// [MQTT-3.14.1-1], [MQTT3-3.14.1-1], [MQTT-3.15.1-1]
 fn check_flags(first: u8, version: Version) -> Result<(), DecodeError> {
     let (expected, ignored) = match packet_type(first) {
         6 | 8 | 10 if version == Version::V31 => (2, 0x08),
@@ -160,6 +161,7 @@ fn check_flags(first: u8, version: Version) -> Result<(), DecodeError> {
     if first & 0x0F & !ignored == expected {
         Ok(())
     } else {
+        // [MQTT3-2.2.2-1], [MQTT3-2.2.2-2]
         Err(DecodeError::malformed("the flags of the fixed header are not those of the packet type")) // [MQTT-2.1.3-1]
     }
 }
@@ -192,6 +194,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-2.1.3-1], [MQTT3-2.2.2-1], [MQTT3-2.2.2-2]
     #[test]
     fn mqtt_2_1_3_1_type_0_is_no_packet() {
         for version in ALL_VERSIONS {
@@ -199,6 +202,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-1.5.5-1]
     #[test]
     fn mqtt_1_5_5_1_the_remaining_length_is_the_shortest_in_mqtt_5() {
         assert_refused(Version::V5, &[0xC0, 0x80, 0], ReasonCode::MalformedPacket);

@@ -15,7 +15,7 @@ impl PacketId {
 
     /// The identifier `id`; `None` for 0, which is no identifier.
     pub const fn new(id: u16) -> Option<PacketId> {
-        // [MQTT-2.2.1-3]
+        // [MQTT-2.2.1-3], [MQTT3-2.3.1-1]
         match NonZeroU16::new(id) {
             Some(id) => Some(PacketId(id)),
             None => None,

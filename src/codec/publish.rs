@@ -50,10 +50,11 @@ impl<'a> Publish<'a> {
     /// Reads the packet; `flags` is the first byte of its fixed header.
     #[inline]
     pub(crate) fn decode(flags: u8, body: &'a [u8], version: Version) -> Result<Publish<'a>, DecodeError> {
+        // [MQTT3-3.3.1-4]
         let qos = QoS::from_u8((flags >> 1) & 3).ok_or(DecodeError::malformed("the QoS is 3"))?; // [MQTT-3.3.1-4]
         let dup = flags & DUP != 0;
         if dup && qos == QoS::AtMostOnce {
-            // [MQTT-3.3.1-2]
+            // [MQTT-3.3.1-2], [MQTT3-3.3.1-2]
             return Err(DecodeError::malformed("the DUP flag is set with QoS 0"));
         }
         let mut reader = Reader::new(body);
@@ -89,7 +90,8 @@ pub fn encode_header(
     payload_len: usize,
 ) {
     let qos = if packet_id.is_some() { qos } else { QoS::AtMostOnce };
-    let packet_id = packet_id.filter(|_| qos != QoS::AtMostOnce); // [MQTT-2.2.1-2]
+    let packet_id = packet_id.filter(|_| qos != QoS::AtMostOnce); // [MQTT-2.2.1-2], [MQTT3-2.3.1-5]
+    // [MQTT-4.3.1-1], [MQTT3-4.3.1-1]
     let dup = dup && qos != QoS::AtMostOnce; // [MQTT-3.3.1-2]
     let properties_len = if version.is_v5() { properties.iter().map(|span| span.len()).sum() } else { 0 };
     let remaining = body_len(version, topic.len(), packet_id.is_some(), properties_len, payload_len);
@@ -154,16 +156,16 @@ fn read_topic<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
     if suspect {
         return Err(refused_character(bytes));
     }
-    // [MQTT-3.3.2-1]
+    // [MQTT-3.3.2-1], [MQTT3-3.3.2-1]
     std::str::from_utf8(bytes).map_err(|_| DecodeError::malformed("the topic name is not UTF-8"))
 }
 
 #[cold]
 fn refused_character(topic: &[u8]) -> DecodeError {
     if topic.contains(&0) {
-        DecodeError::malformed("the topic name holds U+0000") // [MQTT-1.5.4-2]
+        DecodeError::malformed("the topic name holds U+0000") // [MQTT-1.5.4-2], [MQTT3-1.5.3-2]
     } else {
-        // [MQTT-3.3.2-2]
+        // [MQTT-3.3.2-2], [MQTT3-3.3.2-2]
         DecodeError::new(ReasonCode::TopicNameInvalid, "the topic name holds a wildcard, + or #")
     }
 }
@@ -173,6 +175,7 @@ fn no_topic(version: Version) -> DecodeError {
     if version.is_v5() {
         DecodeError::protocol("the topic name is empty and there is no topic alias")
     } else {
+        // [MQTT3-4.7.3-1]
         DecodeError::new(ReasonCode::TopicNameInvalid, "the topic name is empty") // [MQTT-4.7.3-1]
     }
 }
@@ -246,6 +249,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-4.7.3-1], [MQTT3-4.7.3-1]
     #[test]
     fn mqtt_4_7_3_1_an_empty_topic_needs_an_alias() {
         for version in V3 {
@@ -314,6 +318,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-2.2.1-2], [MQTT3-2.3.1-5]
     #[test]
     fn mqtt_2_2_1_2_identifier_and_qos_agree() {
         let with_id = Publish { packet_id: Some(id(5)), ..HELLO };

@@ -27,6 +27,7 @@ impl<'a> Suback<'a> {
                 self.properties.write(out);
                 out.extend_from_slice(self.reasons);
             } else {
+                // [MQTT3-3.9.3-2]
                 out.extend(self.reasons.iter().map(|&code| code.min(0x80))); // [MQTT-3.9.3-2]
             }
         });
@@ -85,6 +86,7 @@ mod tests {
         assert_golden(Version::V5, b"\x90\x0b\x00\x0a\x07\x26\x00\x01a\x00\x01b\x00", &packet);
     }
 
+    /// [MQTT3-3.9.3-2]
     #[test]
     fn mqtt_3_9_3_2_a_failure_is_0x80_before_mqtt_5() {
         let packet = Packet::Suback(suback(&[0x8F, 1, 0x97]));
@@ -108,6 +110,7 @@ mod tests {
         assert_cut_is_malformed(Version::V5, &[0x90, 3, 0, 10, 0], 0);
     }
 
+    /// [MQTT-3.9.3-2]
     #[test]
     fn the_reasons_are_those_of_table_3_8() {
         let allowed: Vec<u8> =

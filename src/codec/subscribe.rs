@@ -77,7 +77,7 @@ impl<'a> Subscribe<'a> {
 
     /// Appends the packet. Before MQTT 5 the properties and all options but the QoS are left out.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        // [MQTT-3.8.1-1]
+        // [MQTT-3.8.1-1], [MQTT3-3.8.1-1]
         put_packet(out, 0x82, |out| {
             put_u16(out, self.packet_id.get());
             if version.is_v5() {
@@ -131,6 +131,7 @@ impl SubscriptionOptions {
     pub const fn from_byte(byte: u8, version: Version) -> Result<SubscriptionOptions, DecodeError> {
         let reserved = if version.is_v5() { 0xC0 } else { 0xFC };
         if byte & reserved != 0 {
+            // [MQTT3-3.8.3-4]
             return Err(DecodeError::malformed("reserved subscription options are set")); // [MQTT-3.8.3-5]
         }
         let Some(qos) = QoS::from_u8(byte & 0x03) else {
@@ -175,7 +176,7 @@ fn read_request<'a>(
     reader: &mut Reader<'a>,
     version: Version,
 ) -> Result<SubscriptionRequest<'a>, DecodeError> {
-    let filter = reader.utf8()?; // [MQTT-3.8.3-1]
+    let filter = reader.utf8()?; // [MQTT-3.8.3-1], [MQTT3-3.8.3-1]
     let options = SubscriptionOptions::from_byte(reader.u8()?, version)?;
     Ok(SubscriptionRequest { filter, options })
 }
@@ -183,7 +184,7 @@ fn read_request<'a>(
 fn check_requests(requests: &[u8], version: Version) -> Result<(), DecodeError> {
     let mut reader = Reader::new(requests);
     if reader.is_empty() {
-        return Err(DecodeError::protocol("there is no topic filter")); // [MQTT-3.8.3-2]
+        return Err(DecodeError::protocol("there is no topic filter")); // [MQTT-3.8.3-2], [MQTT3-3.8.3-3]
     }
     while !reader.is_empty() {
         read_request(&mut reader, version)?;

@@ -57,7 +57,7 @@ impl<'a> TopicName<'a> {
     pub fn parse(text: &'a str) -> Result<TopicName<'a>, TopicError> {
         check_text(text)?;
         if holds_wildcard(text) {
-            return Err(TopicError::WildcardInName); // [MQTT-4.7.0-1]
+            return Err(TopicError::WildcardInName); // [MQTT-4.7.0-1], [MQTT3-4.7.1-1]
         }
         Ok(TopicName(text))
     }
@@ -130,8 +130,9 @@ impl<'a> TopicFilter<'a> {
     }
 
     /// Whether a message published to `topic` is for this filter.
+    /// [MQTT-4.7.3-4], [MQTT3-4.7.3-4]
     pub fn matches(self, topic: &TopicName<'_>) -> bool {
-        // [MQTT-4.7.2-1]
+        // [MQTT-4.7.2-1], [MQTT3-4.7.2-1]
         if topic.starts_with_dollar() && self.filter.starts_with(['+', '#']) {
             return false;
         }
@@ -166,9 +167,9 @@ fn check_text(text: &str) -> Result<(), TopicError> {
     if text.is_empty() {
         Err(TopicError::Empty) // [MQTT-4.7.3-1]
     } else if text.len() > MAX_FIELD {
-        Err(TopicError::TooLong) // [MQTT-4.7.3-3]
+        Err(TopicError::TooLong) // [MQTT-4.7.3-3], [MQTT3-4.7.3-3]
     } else if text.as_bytes().contains(&0) {
-        Err(TopicError::Nul) // [MQTT-4.7.3-2]
+        Err(TopicError::Nul) // [MQTT-4.7.3-2], [MQTT3-4.7.3-2]
     } else {
         Ok(())
     }
@@ -203,11 +204,11 @@ fn split_share(text: &str) -> Result<(Option<&str>, &str), TopicError> {
 fn check_wildcards(filter: &str) -> Result<(), TopicError> {
     let mut levels = filter.split('/').peekable();
     while let Some(level) = levels.next() {
-        // [MQTT-4.7.1-1]
+        // [MQTT-4.7.1-1], [MQTT3-4.7.1-2]
         if level.contains('#') && (level != "#" || levels.peek().is_some()) {
             return Err(TopicError::MisplacedHash);
         }
-        // [MQTT-4.7.1-2]
+        // [MQTT-4.7.1-2], [MQTT3-4.7.1-3]
         if level.contains('+') && level != "+" {
             return Err(TopicError::MisplacedPlus);
         }
@@ -219,6 +220,8 @@ fn check_wildcards(filter: &str) -> Result<(), TopicError> {
 mod tests {
     use super::{TopicError, TopicFilter, TopicName};
 
+    /// [MQTT-4.7.0-1], [MQTT-4.7.3-1], [MQTT-4.7.3-2], [MQTT-4.7.3-3], [MQTT3-4.7.1-1], [MQTT3-4.7.3-1],
+    /// [MQTT3-4.7.3-2], [MQTT3-4.7.3-3]
     #[test]
     fn a_name_is_not_empty_and_holds_no_wildcard() {
         for text in ["a", "/", "//", "a b", "$SYS/x", "é/ü", "a/b/c"] {
@@ -239,6 +242,7 @@ mod tests {
         assert!(TopicName::parse(&long[1..]).is_ok());
     }
 
+    /// [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT3-4.7.1-2], [MQTT3-4.7.1-3]
     #[test]
     fn a_filter_has_its_wildcards_on_whole_levels() {
         for text in ["#", "+", "a/#", "+/+", "/+", "+/a/#", "a//#", "$SYS/#", "$share", "$queue", "$shared/a"]
@@ -262,6 +266,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-4.8.2-1], [MQTT-4.8.2-2]
     #[test]
     fn a_shared_filter_has_a_group_and_a_filter() {
         for (text, group, inner) in [
@@ -288,6 +293,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-3.3.2-3], [MQTT-4.7.3-4], [MQTT3-3.3.2-3], [MQTT3-4.7.3-4]
     #[test]
     fn matching_follows_section_4_7() {
         let cases = [
@@ -316,6 +322,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-4.7.2-1], [MQTT3-4.7.2-1]
     #[test]
     fn mqtt_4_7_2_1_a_leading_wildcard_does_not_match_a_dollar_topic() {
         let cases = [

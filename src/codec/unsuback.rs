@@ -51,6 +51,7 @@ impl<'a> Unsuback<'a> {
 }
 
 /// Whether the packet may say `reason` (MQTT 5, table 3-9).
+/// [MQTT-3.11.3-2]
 const fn is_allowed(reason: ReasonCode) -> bool {
     matches!(reason.as_u8(), 0x00 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91)
 }
@@ -96,6 +97,7 @@ mod tests {
         assert_cut_is_malformed(Version::V5, &[0xB0, 3, 0, 10, 0], 0);
     }
 
+    /// [MQTT-3.11.3-2]
     #[test]
     fn the_reasons_are_those_of_table_3_9() {
         let allowed: Vec<u8> =

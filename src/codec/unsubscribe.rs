@@ -46,7 +46,7 @@ impl<'a> Unsubscribe<'a> {
 
     /// Appends the packet. Before MQTT 5 the properties are left out.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        // [MQTT-3.10.1-1]
+        // [MQTT-3.10.1-1], [MQTT3-3.10.1-1]
         put_packet(out, 0xA2, |out| {
             put_u16(out, self.packet_id.get());
             if version.is_v5() {
@@ -82,10 +82,10 @@ impl<'a> Iterator for UnsubscribeFilters<'a> {
 fn check_filters(filters: &[u8]) -> Result<(), DecodeError> {
     let mut reader = Reader::new(filters);
     if reader.is_empty() {
-        return Err(DecodeError::protocol("there is no topic filter")); // [MQTT-3.10.3-2]
+        return Err(DecodeError::protocol("there is no topic filter")); // [MQTT-3.10.3-2], [MQTT3-3.10.3-2]
     }
     while !reader.is_empty() {
-        reader.utf8()?; // [MQTT-3.10.3-1]
+        reader.utf8()?; // [MQTT-3.10.3-1], [MQTT3-3.10.3-1]
     }
     Ok(())
 }

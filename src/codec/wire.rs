@@ -103,7 +103,8 @@ impl<'a> Reader<'a> {
     /// A UTF-8 Encoded String without U+0000.
     pub(crate) fn utf8(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.binary()?;
-        // [MQTT-1.5.4-1]
+        // The bytes are checked, and not changed [MQTT-1.5.4-3], [MQTT3-1.5.3-3].
+        // [MQTT-1.5.4-1], [MQTT3-1.5.3-1]
         let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::malformed("a string is not UTF-8"))?;
         if bytes.contains(&0) {
             // [MQTT-1.5.4-2]
@@ -211,6 +212,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-1.5.5-1]
     #[test]
     fn variable_byte_integers_too_long_are_malformed() {
         for bytes in [&[0x80, 0][..], &[0xFF, 0x80, 0], &[0xFF, 0xFF, 0xFF, 0xFF, 1], &[0x80], &[]] {
@@ -219,6 +221,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-1.5.4-1], [MQTT-1.5.4-2], [MQTT3-1.5.3-1], [MQTT3-1.5.3-2], [MQTT3-1.5.3-3]
     #[test]
     fn strings_are_utf8_without_nul() {
         assert_eq!(Reader::new(&[0, 2, 0xC3, 0xA9]).utf8().unwrap(), "é");

@@ -164,7 +164,7 @@ settings! {
              but not retained, and counted as dropped.";
         max_bytes: u64 = "256MiB", Kind::size(0, 1024 * GIB),
             "Bytes of all retained messages together. A message that would go beyond is delivered but not retained, \
-             and counted as dropped.";
+             and counted as dropped; an older one of its topic is not retained any more either.";
     }
 
     sys: SysSettings, "The topics below `$SYS`." {

@@ -34,18 +34,20 @@ impl Engine {
         let mut flush = false;
         match meaning {
             Acknowledged::Unexpected => return Err(ReasonCode::ProtocolError.into()),
-            // A refusing PUBREC ends the flow: PUBREL does not follow [MQTT-4.3.3-4].
+            // A refusing PUBREC ends the flow: PUBREL does not follow [MQTT-4.3.3-4], [MQTT-4.4.0-2].
             Acknowledged::Complete => {
                 cx.counts.acknowledgements_received += u64::from(kind != AckKind::Pubrec);
                 outbound.pump(&mut cx);
             }
             Acknowledged::Progress => {
+                // [MQTT-4.3.3-4], [MQTT-4.6.0-4], [MQTT3-4.6.0-4]
                 let pubrel = Ack::success(id);
                 flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
             }
             Acknowledged::Unknown if kind == AckKind::Pubrec && !ack.reason.is_error() => {
                 // The flow was completed or forgotten here: PUBREL lets the client forget it too.
                 let reason = ReasonCode::PacketIdentifierNotFound;
+                // No Reason String, no User Properties [MQTT-3.6.2-2], [MQTT-3.6.2-3].
                 let pubrel = Ack { packet_id: id, reason, properties: Properties::EMPTY };
                 flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
             }
@@ -68,6 +70,7 @@ impl Engine {
         ack: &Ack<'_>,
     ) -> Result<(), End> {
         let packet_id = ack.packet_id;
+        // [MQTT-4.3.3-12], [MQTT-4.3.3-13]
         let reason = match inbound.received.remove(&packet_id) {
             true => {
                 let client_id = &attached.session.client_id;

@@ -7,7 +7,7 @@ use crate::engine::core::Engine;
 
 impl Engine {
     /// An AUTH packet. No Authentication Method is known, so CONNECT with one was refused, and a client that
-    /// gave none must not send AUTH [MQTT-4.12.0-6], [MQTT-4.12.1-1].
+    /// gave none must not send AUTH [MQTT-4.12.0-7].
     pub(crate) fn receive_auth(&self, _auth: &Auth<'_>) -> Result<(), End> {
         Err(ReasonCode::ProtocolError.into())
     }

@@ -44,12 +44,14 @@ impl Engine {
         }
         session.outbound.lock().detach(cause, |version, out| {
             if let Some(reason) = told(cause).filter(|_| version.is_v5()) {
+                // No properties [MQTT-3.14.2-2], [MQTT-3.14.2-3], [MQTT-3.14.2-4].
                 Disconnect { reason, properties: Properties::EMPTY }.encode(version, out);
             }
         });
         if cause == Cause::Disconnected {
-            control.will = None; // [MQTT-3.14.4-3]
+            control.will = None; // [MQTT-3.14.4-3], [MQTT3-3.14.4-3]
         }
+        // [MQTT-3.1.2-23]
         if control.expiry_interval == 0 {
             self.end_session(turn, session, control);
         } else {
@@ -58,6 +60,7 @@ impl Engine {
     }
 
     /// Sets the timers of a session whose client is gone.
+    /// No interval runs before [MQTT-4.1.0-1], [MQTT3-4.1.0-2], [MQTT3-4.1.0-1].
     fn await_return(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
         let weak = Arc::downgrade(session);
         if let Some(will) = &control.will {
@@ -68,7 +71,7 @@ impl Engine {
                 control.timers.push(self.timers.insert(at, Timer::Will(weak.clone(), control.epoch)));
             }
         }
-        // A Session Expiry Interval of 0xFFFFFFFF does not expire.
+        // A Session Expiry Interval of 0xFFFFFFFF does not expire; any other does [MQTT-4.1.0-2].
         if control.expiry_interval != u32::MAX {
             let at = turn.now.plus_secs(u64::from(control.expiry_interval));
             control.timers.push(self.timers.insert(at, Timer::SessionExpiry(weak, control.epoch)));
@@ -76,8 +79,10 @@ impl Engine {
     }
 
     /// Ends a session: its subscriptions, queue and will go with it.
+    /// Retained messages stay [MQTT3-3.1.2-7].
     pub(crate) fn end_session(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
-        // [MQTT-3.1.2-8]: the will is sent when the session ends, if its delay has not passed by then.
+        // [MQTT-3.1.2-8], [MQTT3-3.1.2-8]: the will is sent when the session ends, if its delay has not
+        // passed by then.
         self.publish_will(turn, session, control);
         for timer in control.timers.drain(..) {
             self.timers.cancel(timer);
@@ -101,7 +106,7 @@ impl Engine {
 fn told(cause: Cause) -> Option<ReasonCode> {
     match cause {
         Cause::Disconnected | Cause::ConnectionLost => None,
-        Cause::Refused(reason) => Some(reason), // [MQTT-4.13.1-1]
+        Cause::Refused(reason) => Some(reason), // [MQTT-4.13.1-1], [MQTT3-4.8.0-1]
         Cause::KeepAliveTimeout => Some(ReasonCode::KeepAliveTimeout),
         Cause::ConnectTimeout => None,
         Cause::SessionTakenOver => Some(ReasonCode::SessionTakenOver),

@@ -50,8 +50,11 @@ impl Engine {
     ) -> Result<Attached, ReasonCode> {
         self.check_connect(connect)?;
         let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
+        // [MQTT-3.1.3-7]
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
+        self.check_connack_fits(connect, assigned.as_deref())?;
         loop {
+            // [MQTT-3.1.2-5], [MQTT-3.1.2-6], [MQTT3-3.1.2-4]
             let (session, origin) = match self.sessions.get(client_id) {
                 Some(session) => (session, Origin::Resumed),
                 None => (Arc::new(Session::new(client_id)), Origin::New { assigned: assigned.as_deref() }),
@@ -84,7 +87,7 @@ impl Engine {
         self.check_running()?;
         self.take_over(turn, session, control);
         if clean_start && !control.ended {
-            // [MQTT-3.1.2-4]: the old session is discarded.
+            // [MQTT-3.1.2-4], [MQTT-3.1.4-4], [MQTT3-3.1.4-3]: the old session is discarded.
             self.end_session(turn, session, control);
         }
         Ok(!control.ended)
@@ -115,9 +118,10 @@ impl Engine {
     fn check_connect(&self, connect: &Connect<'_>) -> Result<(), ReasonCode> {
         let version = connect.version;
         if connect.client_id.is_empty() {
-            // [MQTT-3.1.3-8] of 3.1.1; MQTT 3.1 has no empty Client Identifier.
+            // [MQTT3-3.1.3-8]; MQTT 3.1 has no empty Client Identifier.
             let allowed = self.options.allow_empty_client_id
                 && match version {
+                    // [MQTT31-2]
                     Version::V31 => false,
                     Version::V311 => connect.clean_start,
                     Version::V5 => true,
@@ -126,10 +130,12 @@ impl Engine {
                 return Err(ReasonCode::ClientIdentifierNotValid);
             }
         }
+        // [MQTT-3.1.3-5], [MQTT3-3.1.3-5]
         let longest = match version {
             Version::V31 => V31_CLIENT_ID.max(self.options.max_client_id_length),
             _ => self.options.max_client_id_length,
         };
+        // [MQTT-3.1.3-8], [MQTT3-3.1.3-9]
         if connect.client_id.len() > longest {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }
@@ -152,7 +158,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends the session's other connection, if it has one [MQTT-3.1.4-3].
+    /// A client that takes no packet as large as its CONNACK cannot be greeted [MQTT-3.1.2-24].
+    fn check_connack_fits(&self, connect: &Connect<'_>, assigned: Option<&str>) -> Result<(), ReasonCode> {
+        let Some(most) = connect.properties.maximum_packet_size() else {
+            return Ok(());
+        };
+        let mut properties = Vec::new();
+        self.connack_properties(connect, assigned, &mut properties);
+        let properties = Properties::from_validated(&properties);
+        let mut packet = Vec::new();
+        Connack { session_present: false, reason: ReasonCode::Success, properties }
+            .encode(connect.version, &mut packet);
+        match packet.len() <= most as usize {
+            true => Ok(()),
+            false => Err(ReasonCode::PacketTooLarge),
+        }
+    }
+
+    /// Ends the session's other connection, if it has one [MQTT-3.1.4-3], [MQTT3-3.1.4-2].
     fn take_over(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
         if control.connected.is_some() {
             turn.counts.takeovers += 1;
@@ -183,6 +206,7 @@ impl Engine {
         inbound.restart(epoch);
         session.heard(turn.now);
         control.expiry_interval = self.expiry_interval(connect);
+        // [MQTT-3.1.2-7], [MQTT3-3.1.2-9]
         control.will = connect.will.as_ref().map(|will| Box::new(self.will(turn, will)));
         let keep_alive = self.keep_alive(connect);
         control.connected = Some(Box::new(Connected {
@@ -210,12 +234,11 @@ impl Engine {
             self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
         }
         self.counters.increase(Gauge::ClientsConnected, 1);
-        self.greet(turn, session, link, connect, control, keep_alive, origin);
+        self.greet(turn, session, link, connect, control, origin);
         Attached { session: Arc::clone(session), epoch, version: connect.version }
     }
 
     /// Sends CONNACK, and behind it what an earlier connection left.
-    #[allow(clippy::too_many_arguments, reason = "everything that CONNACK tells")]
     fn greet(
         &self,
         turn: &mut Turn,
@@ -223,15 +246,19 @@ impl Engine {
         link: &Arc<dyn Link>,
         connect: &Connect<'_>,
         control: &Control,
-        keep_alive: u16,
         origin: Origin<'_>,
     ) {
         let mut properties = Vec::new();
         if connect.version.is_v5() {
-            self.connack_properties(connect, control, keep_alive, origin, &mut properties);
+            let assigned = match origin {
+                Origin::New { assigned } => assigned,
+                Origin::Resumed => None,
+            };
+            self.connack_properties(connect, assigned, &mut properties);
         }
         let connack = Connack {
-            // [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag.
+            // [MQTT-3.2.2-2], [MQTT-3.2.2-3], [MQTT3-3.2.2-1], [MQTT3-3.2.2-2], [MQTT3-3.2.2-3]; MQTT 3.1 has
+            // no such flag.
             session_present: origin == Origin::Resumed && connect.version != Version::V31,
             reason: ReasonCode::Success,
             properties: Properties::from_validated(&properties),
@@ -240,6 +267,7 @@ impl Engine {
         outbound.attach(Arc::clone(link), control.epoch, self.grant(connect));
         session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn);
+        // [MQTT-3.1.4-5], [MQTT3-3.1.4-4], [MQTT-3.2.0-1], [MQTT3-3.2.0-1], [MQTT-3.2.0-2]
         let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));
         outbound.pump(&mut cx);
         flush |= outbound.list_for_flush();
@@ -249,18 +277,15 @@ impl Engine {
         }
     }
 
-    fn connack_properties(
-        &self,
-        connect: &Connect<'_>,
-        control: &Control,
-        keep_alive: u16,
-        origin: Origin<'_>,
-        out: &mut Vec<u8>,
-    ) {
+    fn connack_properties(&self, connect: &Connect<'_>, assigned: Option<&str>, out: &mut Vec<u8>) {
         let options = &self.options;
+        let expiry_interval = self.expiry_interval(connect);
+        let keep_alive = self.keep_alive(connect);
+        // No Response Information, Reason String, User Properties or Authentication Method [MQTT-3.1.2-28],
+        // [MQTT-3.1.2-29], [MQTT-3.2.2-19], [MQTT-3.2.2-20], [MQTT-4.12.0-6].
         let mut p = PropertyWriter::new(out);
-        if control.expiry_interval != connect.properties.session_expiry_interval().unwrap_or(0) {
-            p.session_expiry_interval(control.expiry_interval);
+        if expiry_interval != connect.properties.session_expiry_interval().unwrap_or(0) {
+            p.session_expiry_interval(expiry_interval);
         }
         p.receive_maximum(options.receive_maximum);
         if options.max_qos < QoS::ExactlyOnce {
@@ -270,7 +295,7 @@ impl Engine {
             p.retain_available(false);
         }
         p.maximum_packet_size(options.max_packet_size);
-        if let Origin::New { assigned: Some(assigned) } = origin {
+        if let Some(assigned) = assigned {
             p.assigned_client_identifier(assigned); // [MQTT-3.2.2-16]
         }
         if options.topic_alias_maximum > 0 {
@@ -306,7 +331,7 @@ impl Engine {
     fn expiry_interval(&self, connect: &Connect<'_>) -> u32 {
         let wanted = match connect.version {
             Version::V5 => connect.properties.session_expiry_interval().unwrap_or(0),
-            _ if connect.clean_start => 0, // [MQTT-3.1.2-6] of 3.1.1
+            _ if connect.clean_start => 0, // [MQTT3-3.1.2-6]
             _ => u32::MAX,
         };
         wanted.min(self.options.max_session_expiry)
@@ -317,11 +342,12 @@ impl Engine {
         match (connect.version, connect.keep_alive) {
             // Only MQTT 5 can be told another Keep Alive.
             (Version::V5, wanted) if most > 0 && (wanted == 0 || wanted > most) => most,
+            // [MQTT-3.2.2-22]
             (_, wanted) => wanted,
         }
     }
 
-    /// A Client Identifier that no session has [MQTT-3.1.3-6].
+    /// A Client Identifier that no session has [MQTT-3.1.3-6], [MQTT3-3.1.3-6].
     fn assign_client_id(&self) -> String {
         loop {
             let id = format!("midge-{:016x}", splitmix(self.identifiers.fetch_add(1, Ordering::Relaxed)));
@@ -332,7 +358,7 @@ impl Engine {
     }
 }
 
-/// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22].
+/// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22], [MQTT3-3.1.2-24].
 pub(crate) fn keep_alive_millis(seconds: u16) -> u64 {
     u64::from(seconds) * 1500
 }

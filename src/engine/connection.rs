@@ -27,6 +27,9 @@ use crate::time::TimerId;
 /// The packet type of CONNECT.
 const CONNECT: u8 = 1;
 
+/// Bytes of a CONNACK without properties in MQTT 5, where clients say how large a packet they take.
+const REFUSAL_LEN: u32 = 5;
+
 /// A network connection as the engine sees it; its task owns it.
 pub struct Connection {
     link: Arc<dyn Link>,
@@ -180,6 +183,7 @@ impl Connection {
         let packet = match packet::decode(frame, Version::V311) {
             Ok(Packet::Connect(packet)) => packet,
             Ok(_) => return self.refuse(engine, turn, level, ReasonCode::ProtocolError),
+            // [MQTT-3.1.4-1]
             Err(error) => return self.refuse(engine, turn, level, error.reason),
         };
         match engine.connect(turn, &self.link, self.peer, &packet) {
@@ -189,29 +193,36 @@ impl Connection {
                     engine.timers.cancel(deadline);
                 }
             }
-            Err(reason) => self.refuse(engine, turn, level, reason),
+            Err(reason) => {
+                // [MQTT-3.1.2-24]: a client that takes no packet as large as a CONNACK is not told.
+                let most = packet.properties.maximum_packet_size().unwrap_or(u32::MAX);
+                self.refuse(engine, turn, level.filter(|_| most >= REFUSAL_LEN), reason);
+            }
         }
     }
 
     /// Ends a connection that has no session, with a CONNACK where the protocol has one for it.
     fn refuse(&mut self, engine: &Engine, turn: &mut Turn, level: Option<u8>, reason: ReasonCode) {
+        // [MQTT-3.1.4-6], [MQTT3-3.1.4-5]
         if let State::Opening { deadline } = std::mem::replace(&mut self.state, State::Closed) {
             engine.timers.cancel(deadline);
         }
         turn.counts.connections_refused += 1;
+        // Never a DISCONNECT [MQTT-3.14.0-1].
         let mut last = Vec::new();
         let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
         match level {
-            // [MQTT-3.1.4-1] of 3.1.1: a packet that breaks a rule is answered by closing alone; only
-            // reasons that have a return code are told [MQTT-3.2.2-5].
+            // [MQTT3-3.1.4-1]: a packet that breaks a rule is answered by closing alone; only
+            // reasons that have a return code are told [MQTT3-3.2.2-6].
             Some(3 | 4) if !has_return_code(reason) => {}
             Some(3 | 4) => connack.encode(Version::V311, &mut last),
-            // [MQTT-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
+            // [MQTT3-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
             // So does a bridge, which sets the highest bit and, once refused, tries again without it.
             Some(0..=2 | 0x83 | 0x84) => connack.encode(Version::V311, &mut last),
             Some(_) => connack.encode(Version::V5, &mut last),
             None => {}
         }
+        // [MQTT-3.1.4-2], [MQTT-3.2.2-7], [MQTT3-3.2.2-5], [MQTT-4.12.0-4], [MQTT-4.13.2-1]
         self.link.finish(last, Cause::Refused(reason));
     }
 }
@@ -307,13 +318,13 @@ fn handle(
         Packet::Subscribe(subscribe) => engine.receive_subscribe(turn, attached, &subscribe),
         Packet::Unsubscribe(unsubscribe) => engine.receive_unsubscribe(turn, attached, &unsubscribe),
         Packet::Pingreq => {
-            // [MQTT-3.12.4-1]
+            // [MQTT-3.12.4-1], [MQTT3-3.12.4-1]
             engine.send(turn, &attached.session, |_, out| ping::encode_pingresp(out));
             Ok(())
         }
         Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
         Packet::Auth(auth) => engine.receive_auth(&auth),
-        // A second CONNECT [MQTT-3.1.0-2], and packets that only a server sends.
+        // A second CONNECT [MQTT-3.1.0-2], [MQTT3-3.1.0-2], and packets that only a server sends.
         Packet::Connect(_)
         | Packet::Connack(_)
         | Packet::Suback(_)

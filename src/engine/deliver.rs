@@ -31,13 +31,14 @@ impl Engine {
     ) -> usize {
         let matches = turn.cache.find(&self.router, topic);
         let mut reached = 0;
-        // [MQTT-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest QoS and with
-        // every identifier [MQTT-3.3.4-2], [MQTT-3.3.4-3].
+        // [MQTT-3.3.4-2], [MQTT3-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest
+        // QoS and with every identifier [MQTT-3.3.4-3], [MQTT-3.3.4-4].
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
             reached += usize::from(self.deliver(turn, publisher, publication, group));
         }
+        // A copy of its own, with its own identifier [MQTT-3.3.4-5].
         for shared in &matches.shared {
-            // [MQTT-4.8.2-4]: one member of each group.
+            // One member of each group, and nobody else, whatever becomes of it [MQTT-4.8.2-5], [MQTT-4.8.2-6].
             if let Some(picked) = shared.group.pick(is_available) {
                 let picked = std::slice::from_ref(&picked);
                 reached += usize::from(self.deliver(turn, publisher, publication, picked));
@@ -70,7 +71,7 @@ impl Engine {
                 continue;
             }
             granted = granted.max(Some(subscription.options.qos));
-            // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+            // [MQTT-3.3.1-12], [MQTT3-3.3.1-9], [MQTT-3.3.1-13]
             retain |= publication.retain && subscription.options.retain_as_published;
             if subscription.identifier != 0 {
                 identifiers.push(subscription.identifier);
@@ -79,6 +80,7 @@ impl Engine {
         let Some(granted) = granted else {
             return false;
         };
+        // [MQTT-4.8.2-3]
         let qos = publication.qos.min(granted);
         match &first.subscriber {
             Subscriber::Session(session) => {
@@ -100,6 +102,7 @@ impl Engine {
         terms: &Terms<'_>,
     ) {
         let mut outbound = session.outbound.lock();
+        // [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT3-3.1.2-5]
         let outcome = outbound.deliver(&mut self.context(turn), publication, terms);
         let flush = outbound.list_for_flush();
         let owed = terms.qos > QoS::AtMostOnce

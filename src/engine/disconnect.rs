@@ -25,7 +25,7 @@ impl Engine {
         if let Some(wanted) = disconnect.properties.session_expiry_interval() {
             let from_connect = control.connected.as_ref().map_or(0, |c| c.connect_expiry_interval);
             if from_connect == 0 && wanted != 0 {
-                return Err(ReasonCode::ProtocolError.into()); // [MQTT-3.14.2-2]
+                return Err(ReasonCode::ProtocolError.into()); // MQTT 5, section 3.14.2.2.2
             }
             control.expiry_interval = wanted.min(self.options.max_session_expiry);
             let client_id = &attached.session.client_id;

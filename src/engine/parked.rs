@@ -35,7 +35,7 @@ struct Parked {
 
 impl Engine {
     /// Sends an acknowledgement when everything recorded so far is committed; never before an older one of the
-    /// same connection [MQTT-4.6.0-2], [MQTT-4.6.0-3].
+    /// same connection [MQTT-4.6.0-2], [MQTT3-4.6.0-2], [MQTT-4.6.0-3], [MQTT3-4.6.0-3].
     pub(crate) fn send_when_safe(
         &self,
         turn: &mut Turn,

@@ -29,6 +29,7 @@ impl Engine {
         publication: &mut Publication<'_>,
     ) -> usize {
         turn.counts.messages_published += 1;
+        // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
         if publication.retain {
             self.retain(turn, topic, publication);
         }
@@ -60,7 +61,7 @@ impl Engine {
         if publish.qos == QoS::ExactlyOnce
             && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(id))
         {
-            // [MQTT-4.3.3-10]: the message is known, it is only acknowledged again.
+            // [MQTT-4.3.3-10], [MQTT3-4.3.3-2]: the message is known, it is only acknowledged again.
             self.acknowledge(turn, attached, AckKind::Pubrec, id, ReasonCode::Success);
             return Ok(());
         }
@@ -74,9 +75,12 @@ impl Engine {
             return Err(ReasonCode::ReceiveMaximumExceeded.into());
         }
         let reason = self.accept(turn, attached, topic, publish, received)?;
+        // [MQTT-3.3.4-1], [MQTT3-3.3.4-1], [MQTT-4.3.2-4], [MQTT-4.3.3-8]; of QoS 1 no identifier is kept
+        // [MQTT-4.3.2-5], [MQTT3-4.3.2-2].
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(id)) => self.acknowledge(turn, attached, AckKind::Puback, id, reason),
             (QoS::ExactlyOnce, Some(id)) => {
+                // [MQTT-4.3.3-9]
                 if !reason.is_error() {
                     unreleased.insert(id);
                     let client_id = &attached.session.client_id;
@@ -102,7 +106,7 @@ impl Engine {
         let name = match alias {
             None => publish.topic,
             Some(alias) => {
-                // [MQTT-3.3.2-8], [MQTT-3.3.2-9]
+                // [MQTT-3.3.2-8], [MQTT-3.3.2-9], [MQTT-3.3.2-12]
                 if alias == 0 || alias > self.options.topic_alias_maximum {
                     return Err(ReasonCode::TopicAliasInvalid);
                 }
@@ -138,6 +142,7 @@ impl Engine {
         publish: &Publish<'_>,
         received: Received<'_>,
     ) -> Result<ReasonCode, End> {
+        // [MQTT3-3.3.5-2]
         if is_the_brokers(topic) {
             turn.counts.drop(DropReason::NotAuthorized, 1);
             return Ok(ReasonCode::NotAuthorized);
@@ -162,6 +167,8 @@ impl Engine {
                 };
             }
             unchanged = properties.is_forwardable_as_is();
+            // [MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], [MQTT-3.3.2-18],
+            // [MQTT-3.3.2-20]
             publication.properties = properties.forwardable().collect();
             if let Some(seconds) = properties.message_expiry_interval() {
                 publication.expires_at = turn.now.plus_secs(u64::from(seconds));
@@ -193,13 +200,17 @@ impl Engine {
     ) {
         let ends_delivery = kind != AckKind::Pubrec && !reason.is_error();
         turn.counts.acknowledgements_sent += u64::from(ends_delivery);
+        // [MQTT-2.2.1-5], [MQTT3-2.3.1-6]; no Reason String, no User Properties [MQTT-3.4.2-2], [MQTT-3.4.2-3],
+        // [MQTT-3.5.2-2], [MQTT-3.5.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3].
         let ack = Ack { packet_id, reason, properties: Properties::EMPTY };
         self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
     }
 
-    /// Keeps a message as its topic's retained message, or removes that [MQTT-3.3.1-5], [MQTT-3.3.1-6].
+    /// Keeps a message as its topic's retained message, or removes that
+    /// [MQTT-3.3.1-5], [MQTT3-3.3.1-5], [MQTT-3.3.1-6], [MQTT3-3.3.1-10].
     fn retain(&self, turn: &mut Turn, topic: TopicName<'_>, publication: &mut Publication<'_>) {
         if publication.payload.is_empty() {
+            // [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT3-3.3.1-11]
             if self.retained.remove(topic).is_some() {
                 self.store.record(Record::Cleared { topic: publication.topic });
             }
@@ -214,7 +225,11 @@ impl Engine {
                     self.sweep_later(turn);
                 }
             }
-            Err(_) => turn.counts.drop(DropReason::RetainedFull, 1),
+            Err(_) => {
+                turn.counts.drop(DropReason::RetainedFull, 1);
+                // Nor is what was kept for the topic [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
+                self.store.record(Record::Cleared { topic: topic.as_str().as_bytes() });
+            }
         }
     }
 }

@@ -41,6 +41,7 @@ impl Engine {
         if !control.is_connected_by(attached.epoch) {
             return Ok(());
         }
+        // [MQTT-3.8.4-5], [MQTT3-3.8.4-4]
         for request in subscribe.filters() {
             let granted = self.subscribe_one(
                 attached,
@@ -50,12 +51,15 @@ impl Engine {
                 identifier,
                 &mut answers,
             )?;
-            // [MQTT-3.9.3-1]: one reason code a filter, in their order.
+            // [MQTT-3.9.3-1], [MQTT3-3.9.3-1]: one reason code a filter, in their order.
             reasons.push(granted.as_u8());
         }
         drop(control);
+        // [MQTT-2.2.1-6], [MQTT3-2.3.1-7], [MQTT-3.8.4-2], [MQTT3-3.8.4-2]; no Reason String, no User
+        // Properties [MQTT-3.9.2-1], [MQTT-3.9.2-2].
         let suback =
             Suback { packet_id: subscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };
+        // [MQTT3-3.8.4-1]
         self.send_when_safe(turn, attached, |version, out| suback.encode(version, out)); // [MQTT-3.8.4-1]
         for answer in &answers {
             self.answer(turn, attached, answer, identifier);
@@ -82,7 +86,7 @@ impl Engine {
         if let Some(refused) = self.refuse_filter(&filter) {
             return Ok(refused);
         }
-        // [MQTT-3.8.4-7]: the granted QoS may be lower than the requested one.
+        // [MQTT-3.8.4-7], [MQTT3-3.8.4-5]: the granted QoS may be lower than the requested one [MQTT-3.2.2-10].
         let options = SubscriptionOptions { qos: requested.qos.min(self.options.max_qos), ..requested };
         let subscriber = Subscriber::Session(Arc::clone(&attached.session));
         let full = control.subscriptions.len() >= self.options.max_subscriptions_per_client;
@@ -91,7 +95,8 @@ impl Engine {
         }
         let done = self.router.subscribe(filter, &subscriber, options, identifier);
         let held = Held { filter: done.filter, options, identifier };
-        // [MQTT-3.8.4-3]: an equal filter replaces the subscription.
+        // Queue and window are not touched [MQTT-3.8.4-4].
+        // [MQTT-3.8.4-3], [MQTT3-3.8.4-3]: an equal filter replaces the subscription.
         let old = done
             .replaced
             .then(|| control.subscriptions.iter_mut().find(|old| old.filter == held.filter))
@@ -107,9 +112,9 @@ impl Engine {
             self.store.record(Record::Subscribed { client_id, filter: text, options, identifier });
         }
         let wants_retained = match requested.retain_handling {
-            RetainHandling::SendAlways => true,          // [MQTT-3.3.1-9]
+            RetainHandling::SendAlways => true, // [MQTT-3.3.1-9], [MQTT3-3.3.1-6]
             RetainHandling::SendIfNew => !done.replaced, // [MQTT-3.3.1-10]
-            RetainHandling::DoNotSend => false,          // [MQTT-3.3.1-11]
+            RetainHandling::DoNotSend => false, // [MQTT-3.3.1-11]
         };
         // Shared subscriptions get no retained messages.
         if wants_retained && filter.group().is_none() {
@@ -126,6 +131,7 @@ impl Engine {
         if filter.group().is_some() && !self.options.shared_subscriptions {
             return Some(ReasonCode::SharedSubscriptionsNotSupported);
         }
+        // [MQTT3-3.8.3-2]
         if filter.has_wildcard() && !self.options.wildcard_subscriptions {
             return Some(ReasonCode::WildcardSubscriptionsNotSupported);
         }
@@ -144,7 +150,7 @@ impl Engine {
         let identifier = [identifier];
         let identifiers: &[u32] = if identifier == [0] { &[] } else { &identifier };
         for message in found {
-            // [MQTT-3.3.1-8]: RETAIN is set on what a new subscription gets.
+            // [MQTT3-3.3.1-8]: RETAIN is set on what a new subscription gets.
             let terms = Terms { qos: message.qos().min(answer.options.qos), retain: true, identifiers };
             self.send_retained(turn, &attached.session, &message, &terms, all);
         }

@@ -16,7 +16,8 @@ use crate::engine::turn::Turn;
 use crate::storage::Record;
 
 impl Engine {
-    /// An UNSUBSCRIBE packet from a client. Messages that are on their way are still delivered [MQTT-3.10.4-3].
+    /// An UNSUBSCRIBE packet from a client. Messages that are on their way are still delivered
+    /// [MQTT-3.10.4-3], [MQTT3-3.10.4-3].
     pub(crate) fn receive_unsubscribe(
         &self,
         turn: &mut Turn,
@@ -29,12 +30,14 @@ impl Engine {
         if !control.is_connected_by(attached.epoch) {
             return Ok(());
         }
+        // [MQTT-3.10.4-6], [MQTT3-3.10.4-6]
         for text in unsubscribe.filters() {
-            // [MQTT-3.10.4-1]: filters are compared character by character.
+            // [MQTT-3.10.4-1], [MQTT3-3.10.4-1]: filters are compared character by character.
             let at = control.subscriptions.iter().position(|held| *held.filter == *text);
             let reason = match at {
                 Some(at) => {
                     let held = control.subscriptions.swap_remove(at);
+                    // [MQTT-3.10.4-2], [MQTT3-3.10.4-2]
                     self.unroute(&held.filter, &subscriber);
                     if control.expiry_interval > 0 {
                         let client_id = &attached.session.client_id;
@@ -51,9 +54,10 @@ impl Engine {
             control.subscriptions = Vec::new();
         }
         drop(control);
+        // [MQTT-2.2.1-6]; no Reason String, no User Properties [MQTT-3.11.2-1], [MQTT-3.11.2-2].
         let unsuback =
             Unsuback { packet_id: unsubscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };
-        // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+        // [MQTT-3.10.4-4], [MQTT3-3.10.4-4], [MQTT-3.10.4-5], [MQTT3-3.10.4-5]
         self.send_when_safe(turn, attached, |version, out| unsuback.encode(version, out));
         Ok(())
     }

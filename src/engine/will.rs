@@ -16,6 +16,7 @@ use crate::time::Time;
 impl Engine {
     /// The Will Message of a CONNECT packet.
     pub(crate) fn will(&self, turn: &Turn, will: &connect::Will<'_>) -> Will {
+        // In their order [MQTT-3.1.3-10].
         let properties: SmallVec<[&[u8]; 4]> = will.properties.forwardable().collect();
         Will {
             message: Arc::new(Message::new(
@@ -23,6 +24,7 @@ impl Engine {
                 &properties,
                 will.payload,
                 will.qos,
+                // [MQTT-3.1.2-14], [MQTT3-3.1.2-16], [MQTT-3.1.2-15], [MQTT3-3.1.2-17]
                 will.retain,
                 turn.now,
                 Time::NEVER,
@@ -32,8 +34,9 @@ impl Engine {
         }
     }
 
-    /// Publishes the session's will, if it has one, and deletes it [MQTT-3.1.2-10].
+    /// Publishes the session's will, if it has one, and deletes it [MQTT-3.1.2-10], [MQTT3-3.1.2-10].
     pub(crate) fn publish_will(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
+        // [MQTT3-3.1.2-12]
         let Some(will) = control.will.take() else {
             return;
         };

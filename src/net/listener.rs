@@ -29,6 +29,7 @@ pub struct Bound {
 }
 
 /// Binds a listening socket. Port 0 has the system choose one. An IPv6 address takes no IPv4 connections.
+/// TCP [MQTT-4.2-1], [MQTT3-7.1.1-1].
 pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bound> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A port whose old connections linger can be bound at once; one that is listened on cannot.

@@ -58,6 +58,7 @@ impl AliasesOut {
     }
 
     /// How to name a topic in the packet that is sent next on this connection.
+    /// [MQTT-3.3.2-11]
     pub fn name(&mut self, topic: &[u8]) -> Naming {
         if let Some(at) = self.topics.iter().position(|known| **known == *topic) {
             return Naming::Alias(at as u16 + 1);
@@ -84,6 +85,7 @@ mod tests {
         assert_eq!((aliases.get(3), aliases.get(2), aliases.get(4)), (Some("b"), None, None));
     }
 
+    /// [MQTT-3.1.2-26], [MQTT-3.3.2-11]
     #[test]
     fn the_first_topics_get_aliases_up_to_the_maximum() {
         let mut aliases = AliasesOut::new(2);

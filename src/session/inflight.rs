@@ -46,7 +46,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The Packet Identifier, the same for every transmission [MQTT-4.4.0-1].
+    /// The Packet Identifier, the same for every transmission [MQTT-4.4.0-1], [MQTT3-4.4.0-1].
     pub fn packet_id(&self) -> PacketId {
         identifier(self.sequence)
     }
@@ -78,7 +78,7 @@ impl Inflight {
     }
 
     /// Adds a delivery that is being sent for the first time, and gives it an identifier that is not in
-    /// use [MQTT-2.2.1-3]. `None` if all are in use.
+    /// use [MQTT-2.2.1-4], [MQTT3-2.3.1-4]. `None` if all are in use.
     pub fn begin(&mut self, pending: Pending) -> Option<PacketId> {
         if self.deliveries.len() as u64 >= IDENTIFIERS {
             return None;
@@ -116,7 +116,8 @@ impl Inflight {
         Some(done)
     }
 
-    /// A new connection: every delivery is to be sent again, in order [MQTT-4.4.0-1], [MQTT-4.6.0-1].
+    /// A new connection: every delivery is to be sent again, in order [MQTT-4.4.0-1],
+    /// [MQTT-4.6.0-1], [MQTT3-4.6.0-1].
     pub fn restart(&mut self) {
         self.sent = 0;
     }
@@ -204,7 +205,8 @@ mod tests {
         assert!(inflight.is_empty());
     }
 
-    /// [MQTT-2.2.1-3]: an identifier is not given again while it is in use.
+    /// [MQTT-2.2.1-4]: an identifier is not given again while it is in use.
+    /// [MQTT-4.3.2-1], [MQTT-4.3.3-1]
     #[test]
     fn an_identifier_in_use_is_skipped_when_the_numbers_come_round() {
         let mut inflight = Inflight::default();

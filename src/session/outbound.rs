@@ -56,7 +56,7 @@ impl Context<'_> {
 /// How a message is sent to one subscriber.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'t> {
-    /// The lower of the message's and the subscription's QoS [MQTT-3.8.4-8].
+    /// The lower of the message's and the subscription's QoS [MQTT-3.8.4-8], [MQTT3-3.8.4-6].
     pub qos: QoS,
     /// The RETAIN flag to send.
     pub retain: bool,
@@ -231,12 +231,13 @@ impl Outbound {
 
     /// Detaches the connection and ends it: `encode` writes the last packet behind what waits.
     pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(Version, &mut Vec<u8>)) {
+        // Nothing is sent any more, and the link is finished [MQTT-3.14.4-1], [MQTT-3.14.4-2].
         let Some(link) = self.link.take() else {
             return;
         };
         let busy = self.outbox.is_being_written();
         let mut last = self.outbox.drain();
-        encode(self.grant.version, &mut last);
+        encode(self.grant.version, &mut last); // DISCONNECT is smaller than the CONNACK, which was not too large.
         match busy {
             true => self.orphans.push(Orphan { epoch: self.epoch, link, last, cause }),
             false => link.finish(last, cause),
@@ -244,14 +245,33 @@ impl Outbound {
     }
 
     /// Appends a packet that is no PUBLISH. Whether the caller has to see to it that it is flushed.
+    ///
+    /// One that is larger than the client takes is not sent [MQTT-3.1.2-24]; as the protocol cannot go on without it,
+    /// the connection ends.
+    /// It does not wait for the window [MQTT-3.3.4-10], [MQTT-4.9.0-3].
     pub fn send(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) -> bool {
         if self.link.is_none() {
             return false;
         }
-        cx.counts.packets_sent += 1;
-        let version = self.grant.version;
-        self.outbox.append(cx.pool, None, |out| encode(version, out));
+        self.append(cx, encode);
         self.outbox.list_for_flush()
+    }
+
+    pub(super) fn append(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) {
+        let Grant { version, maximum_packet_size, .. } = self.grant;
+        let mut fits = true;
+        self.outbox.append(cx.pool, None, |out| {
+            let start = out.len();
+            encode(version, out);
+            fits = out.len() - start <= maximum_packet_size as usize;
+            if !fits {
+                out.truncate(start);
+            }
+        });
+        match fits {
+            true => cx.counts.packets_sent += 1,
+            false => self.doom(Cause::Refused(ReasonCode::PacketTooLarge)),
+        }
     }
 
     /// Whether the caller has to see to it that the outbox is flushed; true once until it is.
@@ -277,7 +297,8 @@ impl Outbound {
             return self.enqueue(cx, publication, terms);
         }
         if qos0 {
-            // A younger message must not overtake an older one of its topic [MQTT-4.6.0-6].
+            // A younger message must not overtake an older one of its topic [MQTT-4.6.0-5], [MQTT3-4.6.0-6],
+            // [MQTT-4.6.0-6], [MQTT3-4.6.0-5].
             if self.queue.holds_qos0() {
                 return self.enqueue(cx, publication, terms);
             }
@@ -329,6 +350,7 @@ impl Outbound {
     }
 
     /// PUBACK: ends a QoS 1 delivery.
+    /// [MQTT-4.3.2-3]
     pub fn puback(&mut self, id: PacketId) -> Acknowledged {
         match self.inflight.get_mut(id).map(|d| d.awaits) {
             None => Acknowledged::Unknown,
@@ -338,6 +360,7 @@ impl Outbound {
     }
 
     /// PUBREC: the client owns the message, or refuses it with an error code [MQTT-4.3.3-4].
+    /// [MQTT-4.3.3-3]
     pub fn pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Acknowledged {
         match self.inflight.get_mut(id) {
             None => Acknowledged::Unknown,
@@ -352,6 +375,7 @@ impl Outbound {
     }
 
     /// PUBCOMP: ends a QoS 2 delivery.
+    /// [MQTT-4.3.3-5]
     pub fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
         match self.inflight.get_mut(id).map(|d| d.awaits) {
             None => Acknowledged::Unknown,
@@ -431,6 +455,7 @@ impl Outbound {
 
     /// Whether as many QoS 1 and 2 messages are unacknowledged as may be [MQTT-3.3.4-9]. A delivery of which only
     /// PUBREL was sent on this connection has its place, too, until PUBCOMP.
+    /// [MQTT-4.9.0-1], [MQTT-4.9.0-2]
     pub(super) fn is_window_full(&self) -> bool {
         self.inflight.sent() >= usize::from(self.grant.receive_maximum)
     }
@@ -476,9 +501,11 @@ impl Outbound {
         publication: &mut Publication<'_>,
         terms: &Terms<'_>,
     ) -> Outcome {
+        // [MQTT-4.3.2-1], [MQTT3-4.3.2-1], [MQTT-4.3.3-1]
         let Some(id) = self.inflight.begin(pending(publication, terms)) else {
             return self.enqueue(cx, publication, terms);
         };
+        // [MQTT-4.3.2-2], [MQTT-4.3.3-2]
         if !self.transmit(cx, publication, terms, Some(id), false) {
             self.inflight.complete(id);
             return Outcome::Dropped(DropReason::PacketTooLarge);

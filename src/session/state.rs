@@ -1,4 +1,4 @@
-//! A session: the state that belongs to a Client Identifier [MQTT-3.1.2-4].
+//! A session: the state that belongs to a Client Identifier [MQTT-3.1.3-2], [MQTT3-3.1.3-2].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ pub struct Connected {
     pub keep_alive: u16,
     /// When the CONNECT packet came.
     pub since: Time,
-    /// The Session Expiry Interval that CONNECT asked for: DISCONNECT must not raise it from 0 [MQTT-3.14.2-2].
+    /// The Session Expiry Interval that CONNECT asked for: DISCONNECT must not raise it from 0.
     pub connect_expiry_interval: u32,
     /// Whether Reason Strings and User Properties may be sent on any packet [MQTT-3.1.2-29].
     pub wants_problem_information: bool,

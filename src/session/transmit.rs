@@ -9,7 +9,6 @@ use crate::codec::packet_id::PacketId;
 use crate::codec::properties::PropertyWriter;
 use crate::codec::publish;
 use crate::codec::qos::QoS;
-use crate::codec::version::Version;
 use crate::message::{Publication, SHARE_FROM};
 use crate::session::aliases::Naming;
 use crate::session::inflight::Pending;
@@ -26,7 +25,7 @@ impl Outbound {
         while let Some(delivery) = self.inflight.unsent() {
             let id = delivery.packet_id();
             let Some(pending) = delivery.pending.clone() else {
-                // [MQTT-4.3.3-6]: PUBREL again, never the PUBLISH [MQTT-4.3.3-7].
+                // [MQTT-4.3.3-6], [MQTT3-4.3.3-1]: PUBREL again, never the PUBLISH.
                 let ack = Ack::success(id);
                 self.inflight.mark_sent();
                 self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
@@ -35,9 +34,10 @@ impl Outbound {
             if self.is_window_full() || !self.has_room(cx.limits) {
                 return false;
             }
+            // Expired or not [MQTT-4.3.3-7], [MQTT-4.8.2-4].
             let mut publication = Publication::of(&pending.message);
             let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
-            // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
+            // [MQTT-3.3.1-1], [MQTT3-3.3.1-1]: DUP is set when the packet is sent again.
             if self.transmit(cx, &mut publication, &terms, Some(id), true) {
                 self.inflight.mark_sent();
             } else {
@@ -75,14 +75,9 @@ impl Outbound {
         }
     }
 
-    fn append(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) {
-        cx.counts.packets_sent += 1;
-        let version = self.grant.version;
-        self.outbox.append(cx.pool, None, |out| encode(version, out));
-    }
-
     /// Appends the PUBLISH packet; false if it is larger than the client takes: then it is as if it had been
     /// sent [MQTT-3.1.2-25].
+    /// DUP is the caller's to say [MQTT-3.3.1-3], [MQTT3-3.3.1-3].
     pub(super) fn transmit(
         &mut self,
         cx: &mut Context<'_>,

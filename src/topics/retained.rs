@@ -68,7 +68,7 @@ impl<V: Clone> Retained<V> {
     ///
     /// # Errors
     /// The topic is new and the store holds the allowed number of messages, or it would hold more than the allowed
-    /// number of bytes. What was kept for the topic stays.
+    /// number of bytes. What was kept for the topic goes, because it is out of date [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
     pub fn store(&self, topic: TopicName<'_>, value: V, bytes: usize) -> Result<Option<V>, RetainedFull> {
         let key = key_of(topic.as_str());
         let bytes = bytes as u64;
@@ -78,6 +78,7 @@ impl<V: Clone> Retained<V> {
         let present = table.entries.get_mut(&*key);
         let total = table.bytes - present.as_ref().map_or(0, |entry| entry.bytes) + bytes;
         if total > self.max_bytes {
+            table.remove_if(&key, |_| true);
             return Err(RetainedFull::Bytes { max: self.max_bytes });
         }
         let old = match present {
@@ -293,7 +294,7 @@ impl<'f> Pattern<'f> {
         let mut compared = key;
         for level in &self.levels {
             if *level == b"#" {
-                return Verdict::Match; // [MQTT-4.7.1-2]
+                return Verdict::Match; // [MQTT-4.7.1-1]: nothing follows it.
             }
             let Some(start) = next else { return Verdict::Next };
             let (before, rest) = key.split_at_checked(start).unwrap_or((key, &[]));
@@ -376,6 +377,9 @@ mod tests {
         assert_eq!(retained.store(name("b"), 2, 6), Ok(None));
         assert_eq!(retained.store(name("c"), 3, 0), Err(RetainedFull::Messages { max: 2 }));
         assert_eq!(retained.store(name("a"), 4, 5), Err(RetainedFull::Bytes { max: 10 }));
+        // What could not be replaced is out of date.
+        assert_eq!((retained.len(), retained.bytes(), retained.get(name("a"))), (1, 6, None));
+        assert_eq!(retained.store(name("a"), 1, 1), Ok(None));
         assert_eq!(retained.store(name("a"), 5, 3), Ok(Some(1)));
         assert_eq!((retained.len(), retained.bytes()), (2, 9));
         assert_eq!(retained.remove(name("b")), Some(2));

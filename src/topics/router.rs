@@ -140,6 +140,7 @@ impl<S: Clone + Identity> Router<S> {
     }
 
     /// Who hears `topic`, computed now.
+    /// [MQTT-3.3.2-3], [MQTT3-3.3.2-3]
     pub fn matches(&self, topic: TopicName<'_>) -> Arc<Matches<S>> {
         self.matches_hashed(topic, self.hash(topic))
     }
@@ -363,6 +364,7 @@ mod tests {
         assert_eq!(heard(&router, "sport//x"), [4]);
     }
 
+    /// [MQTT-4.7.2-1], [MQTT3-4.7.2-1]
     #[test]
     fn mqtt_4_7_2_1_a_leading_wildcard_does_not_match_a_dollar_topic() {
         let (router, client) = router(&["#", "+/a", "+/#", "$SYS/#", "$SYS/+"]);

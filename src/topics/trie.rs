@@ -155,7 +155,7 @@ impl<S: Clone + Identity> Trie<S> {
         }
         for node in nodes.into_iter().filter_map(|id| self.node(id)) {
             out.extend(self.end(node.here));
-            out.extend(self.end(node.below)); // `a/#` also matches `a`. [MQTT-4.7.1-2]
+            out.extend(self.end(node.below)); // `a/#` also matches `a` (section 4.7.1.2).
         }
     }
 

@@ -16,6 +16,7 @@ use midge::storage::MemoryStore;
 
 use crate::client::{Client, PATIENCE, address, broker, config};
 
+/// [MQTT-4.2-1], [MQTT3-7.1.1-1]
 #[test]
 fn packets_arrive_byte_by_byte_and_many_in_one_segment() {
     let broker = broker();
@@ -262,6 +263,7 @@ fn the_last_packet_arrives_although_the_client_is_still_sending() {
     }
 }
 
+/// [MQTT-3.1.4-3]
 #[test]
 fn a_taken_over_client_is_told_0x8e() {
     let broker = broker();

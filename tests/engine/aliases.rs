@@ -29,6 +29,7 @@ fn an_alias_of_a_client_stands_for_its_topic() {
     }
 }
 
+/// [MQTT-3.3.2-12]
 #[test]
 fn an_alias_out_of_range_ends_the_connection() {
     for alias in [17, 65_535] {
@@ -68,7 +69,7 @@ fn no_aliases_are_taken_if_the_setting_says_none() {
     client.expect_refused(ReasonCode::TopicAliasInvalid);
 }
 
-/// [MQTT-3.1.2-26], [MQTT-3.1.2-27]
+/// [MQTT-3.1.2-26], [MQTT-3.1.2-27], [MQTT-3.3.2-11]
 #[test]
 fn the_broker_uses_no_more_aliases_than_the_client_takes() {
     let network = Network::new();

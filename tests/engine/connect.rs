@@ -9,6 +9,7 @@ use midge::session::link::Cause;
 
 use crate::harness::{ALL, Client, Inbox, LastWill, Network, Packets, Q0, Q2, Received, V5, V31, V311, opts};
 
+/// [MQTT-3.1.4-4], [MQTT3-3.2.2-1], [MQTT3-3.1.4-3]
 #[test]
 fn a_clean_start_never_has_a_session_present() {
     for version in ALL {
@@ -21,6 +22,7 @@ fn a_clean_start_never_has_a_session_present() {
     }
 }
 
+/// [MQTT-3.1.2-5], [MQTT-3.1.2-6], [MQTT3-3.1.2-4], [MQTT3-3.2.2-2], [MQTT3-3.2.2-3]
 #[test]
 fn a_session_that_was_kept_is_present() {
     for version in ALL {
@@ -40,10 +42,10 @@ fn an_empty_client_identifier_is_refused_or_replaced() {
     let network = Network::new();
     // MQTT 3.1 demands 1 to 23 characters.
     assert_eq!(opts("", V31).refused_by(&network), (Some(invalid), invalid));
-    assert_eq!(opts("", V311).resume().refused_by(&network), (Some(invalid), invalid)); // [MQTT-3.1.3-8]
-    let _anonymous = opts("", V311).on(&network); // [MQTT-3.1.3-6]
+    assert_eq!(opts("", V311).resume().refused_by(&network), (Some(invalid), invalid)); // [MQTT3-3.1.3-8]
+    let _anonymous = opts("", V311).on(&network); // [MQTT3-3.1.3-6]
     let clients = [opts("", V5).on(&network), opts("", V5).resume().on(&network)];
-    // [MQTT-3.2.2-16]: the client is told; [MQTT-3.1.3-7] it is unique.
+    // [MQTT-3.1.3-7], [MQTT-3.2.2-16]: the client is told; [MQTT-3.1.3-6] it is unique.
     let ids: Vec<_> = clients.iter().map(|c| c.told().assigned_client_identifier().unwrap()).collect();
     assert_ne!(ids[0], ids[1]);
     let known: Vec<_> = network.engine.clients().into_iter().map(|client| client.client_id).collect();
@@ -62,6 +64,7 @@ fn an_assigned_client_identifier_resumes_its_session() {
     assert_eq!(client.told().assigned_client_identifier(), None);
 }
 
+/// [MQTT3-3.1.3-9]
 #[test]
 fn empty_client_identifiers_can_be_forbidden() {
     let network = Network::with(&[("mqtt.allow_empty_client_id", "false")]);
@@ -71,6 +74,7 @@ fn empty_client_identifiers_can_be_forbidden() {
     }
 }
 
+/// [MQTT-3.1.3-8], [MQTT3-3.1.3-9]
 #[test]
 fn a_long_client_identifier_is_refused() {
     let network = Network::with(&[("mqtt.max_client_id_length", "30")]);
@@ -123,7 +127,7 @@ fn an_unknown_authentication_method_is_refused() {
 fn auth_without_a_method_in_connect_is_a_protocol_error() {
     let network = Network::new();
     let mut client = opts("a", V5).on(&network);
-    assert!(!client.send_bytes(&[0xF0, 0])); // [MQTT-4.12.0-6]
+    assert!(!client.send_bytes(&[0xF0, 0])); // [MQTT-4.12.0-7]
     client.expect_refused(ReasonCode::ProtocolError);
 }
 
@@ -142,6 +146,7 @@ fn an_unknown_protocol_level_is_told() {
 }
 
 /// [MQTT-3.1.2-1]: another protocol's name is closed without an answer.
+/// [MQTT3-3.1.2-1]
 #[test]
 fn an_unknown_protocol_name_is_closed() {
     let network = Network::new();
@@ -152,7 +157,8 @@ fn an_unknown_protocol_name_is_closed() {
     assert_eq!(client.refusal(), (None, ReasonCode::UnsupportedProtocolVersion));
 }
 
-/// [MQTT-3.1.4-1]: MQTT 3.1.1 closes on a malformed CONNECT, MQTT 5 may say why.
+/// [MQTT-3.1.4-1], [MQTT3-3.1.4-1]: MQTT 3.1.1 closes on a malformed CONNECT, MQTT 5 may say why.
+/// [MQTT3-3.1.2-14]
 #[test]
 fn a_malformed_connect_is_closed() {
     for version in ALL {
@@ -199,7 +205,7 @@ fn a_will_topic_with_a_wildcard_is_refused() {
     }
 }
 
-/// [MQTT-3.1.0-1]
+/// [MQTT-3.1.0-1], [MQTT3-3.1.0-1]
 #[test]
 fn the_first_packet_is_connect() {
     for version in ALL {
@@ -212,7 +218,7 @@ fn the_first_packet_is_connect() {
     }
 }
 
-/// [MQTT-3.1.0-2]
+/// [MQTT-3.1.0-2], [MQTT3-3.1.0-2], [MQTT3-4.8.0-1]
 #[test]
 fn a_second_connect_is_a_protocol_error() {
     for version in ALL {
@@ -223,6 +229,7 @@ fn a_second_connect_is_a_protocol_error() {
     }
 }
 
+/// [MQTT-4.13.1-1], [MQTT3-4.8.0-1]
 #[test]
 fn packets_that_only_a_server_sends_are_a_protocol_error() {
     let packets: [&[u8]; 3] = [&[0x20, 2, 0, 0], &[0x90, 3, 0, 1, 0], &[0xD0, 0]];
@@ -258,6 +265,7 @@ fn a_publish_right_behind_connect_is_taken() {
     }
 }
 
+/// [MQTT-3.1.4-6], [MQTT3-3.1.4-5]
 #[test]
 fn packets_behind_a_refused_connect_are_not_taken() {
     let network = Network::new();
@@ -340,6 +348,7 @@ fn a_connection_that_goes_before_connect_leaves_nothing() {
     assert_eq!(network.stats().connections_refused, 0);
 }
 
+/// [MQTT3-3.12.4-1]
 #[test]
 fn pingreq_is_answered() {
     for version in ALL {

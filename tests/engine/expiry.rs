@@ -80,6 +80,7 @@ fn expired_messages_make_room_in_a_full_queue() {
 }
 
 /// The rule is about messages whose delivery has not begun.
+/// [MQTT-4.3.3-7]
 #[test]
 fn a_message_whose_delivery_has_begun_is_sent_again_after_its_expiry() {
     let network = Network::new();

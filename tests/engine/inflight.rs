@@ -5,7 +5,7 @@ use midge::codec::reason::ReasonCode;
 
 use crate::harness::{ALL, Network, Packets, Q0, Q1, Q2, V5, opts};
 
-/// [MQTT-3.3.4-9]
+/// [MQTT-3.3.4-9], [MQTT-4.9.0-1], [MQTT-4.9.0-2]
 #[test]
 fn the_broker_sends_no_more_than_the_clients_receive_maximum() {
     for qos in 1..=2 {
@@ -99,7 +99,7 @@ fn qos_1_in_one_segment_does_not_exceed_the_receive_maximum() {
     }
 }
 
-/// Identifiers come round after 65,535 and pass over one that is in use [MQTT-2.2.1-3].
+/// Identifiers come round after 65,535 and pass over one that is in use [MQTT-2.2.1-4], [MQTT3-2.3.1-4].
 #[test]
 fn identifiers_come_round() {
     let network = Network::new();

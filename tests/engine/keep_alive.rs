@@ -6,7 +6,7 @@ use midge::session::link::Cause;
 
 use crate::harness::{ALL, Client, Network, Q0, Received, V5, V311, opts};
 
-/// [MQTT-3.1.2-22]
+/// [MQTT-3.1.2-22], [MQTT-3.2.2-22], [MQTT3-3.1.2-24]
 #[test]
 fn a_client_that_is_silent_for_one_and_a_half_times_its_keep_alive_is_closed() {
     for version in ALL {

@@ -72,6 +72,7 @@ fn a_payload_that_is_not_the_text_it_claims_to_be_is_refused() {
     publisher.expect_refused(ReasonCode::PayloadFormatInvalid);
 }
 
+/// [MQTT-3.4.2-1], [MQTT-3.5.2-1]
 #[test]
 fn a_message_that_nobody_hears_says_so_in_mqtt_5() {
     for version in ALL {
@@ -85,6 +86,7 @@ fn a_message_that_nobody_hears_says_so_in_mqtt_5() {
 }
 
 /// [MQTT-3.3.1-3]: DUP of an outgoing PUBLISH is independent of that of the incoming one.
+/// [MQTT3-3.3.1-3]
 #[test]
 fn dup_is_not_passed_on() {
     for version in ALL {
@@ -107,6 +109,7 @@ fn dup_is_not_passed_on() {
 }
 
 /// [MQTT-4.3.3-10]: until PUBREL, the same identifier is the same message.
+/// [MQTT3-4.3.3-2]
 #[test]
 fn a_retransmitted_qos_2_message_is_not_delivered_twice() {
     for version in ALL {
@@ -134,6 +137,7 @@ fn a_retransmitted_qos_2_message_is_not_delivered_twice() {
 }
 
 /// [MQTT-4.3.2-5]: for QoS 1 a repeated identifier is a new message.
+/// [MQTT3-4.3.2-2]
 #[test]
 fn a_retransmitted_qos_1_message_is_delivered_again() {
     for version in ALL {
@@ -149,7 +153,7 @@ fn a_retransmitted_qos_1_message_is_delivered_again() {
     }
 }
 
-/// [MQTT-4.3.3-11]
+/// [MQTT-4.3.3-11], [MQTT-3.7.2-1], [MQTT3-4.3.3-2]
 #[test]
 fn pubrel_of_an_unknown_identifier_is_answered() {
     for version in ALL {
@@ -161,6 +165,7 @@ fn pubrel_of_an_unknown_identifier_is_answered() {
     }
 }
 
+/// [MQTT-3.6.2-1]
 #[test]
 fn pubrec_of_an_unknown_identifier_is_answered_by_pubrel() {
     for version in ALL {
@@ -223,7 +228,8 @@ fn an_acknowledgement_of_the_wrong_kind_is_a_protocol_error() {
     }
 }
 
-/// [MQTT-4.6.0-6], [MQTT-4.6.0-2], [MQTT-4.6.0-3]
+/// [MQTT-4.6.0-6], [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-5], [MQTT3-4.6.0-2], [MQTT3-4.6.0-3], [MQTT3-4.6.0-5],
+/// [MQTT3-4.6.0-6]
 #[test]
 fn messages_and_acknowledgements_keep_their_order() {
     for (from, to) in version_pairs() {
@@ -254,7 +260,7 @@ fn messages_and_acknowledgements_keep_their_order() {
             if qos > Q0 {
                 ids.sort_unstable();
                 ids.dedup();
-                assert_eq!(ids.len(), 50, "identifiers in use are not given again"); // [MQTT-2.2.1-3]
+                assert_eq!(ids.len(), 50, "identifiers in use are not given again"); // [MQTT-2.2.1-4]
             }
         }
     }
@@ -317,6 +323,7 @@ fn a_subscription_identifier_from_a_client_is_a_protocol_error() {
     client.expect_refused(ReasonCode::ProtocolError);
 }
 
+/// [MQTT-4.7.0-1], [MQTT3-3.3.2-2], [MQTT3-4.7.1-1], [MQTT3-4.7.3-1]
 #[test]
 fn wildcards_and_empty_names_are_no_topics() {
     for version in ALL {

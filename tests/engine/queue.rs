@@ -5,7 +5,7 @@ use midge::session::link::Cause;
 
 use crate::harness::{ALL, Network, Q0, Q1, Q2, Received, V5, opts};
 
-/// [MQTT-3.1.2-5] of MQTT 3.1.1, [MQTT-4.5.0-1]
+/// [MQTT3-3.1.2-5], [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT-3.1.2-23]
 #[test]
 fn messages_wait_for_an_absent_client_in_order() {
     for version in ALL {
@@ -126,7 +126,7 @@ fn a_queue_of_none_holds_none() {
     hearer.expect_nothing();
 }
 
-/// [MQTT-4.6.0-6]: QoS 0 messages that waited are not overtaken by younger ones of QoS 0.
+/// [MQTT-4.6.0-5], [MQTT-4.6.0-6]: QoS 0 messages that waited are not overtaken by younger ones of QoS 0.
 #[test]
 fn waiting_qos_0_messages_keep_their_order() {
     let network = Network::with(&[("session.queue_qos0", "true")]);

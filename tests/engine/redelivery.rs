@@ -5,7 +5,7 @@ use midge::codec::reason::ReasonCode;
 
 use crate::harness::{ALL, Network, Q1, Q2, Received, V5, opts};
 
-/// [MQTT-4.4.0-1], [MQTT-3.3.1-1], [MQTT-4.6.0-1]
+/// [MQTT-4.4.0-1], [MQTT-3.3.1-1], [MQTT-4.6.0-1], [MQTT3-3.3.1-1], [MQTT3-4.4.0-1], [MQTT3-4.6.0-1], [MQTT3-3.1.2-4]
 #[test]
 fn unacknowledged_messages_are_sent_again_with_dup_and_in_order() {
     for version in ALL {
@@ -36,7 +36,8 @@ fn unacknowledged_messages_are_sent_again_with_dup_and_in_order() {
     }
 }
 
-/// [MQTT-4.3.3-6], [MQTT-4.3.3-7]: after PUBREC only PUBREL is sent again.
+/// [MQTT-4.3.3-6]: after PUBREC only PUBREL is sent again.
+/// [MQTT3-4.3.3-1]
 #[test]
 fn after_pubrec_only_pubrel_is_sent_again() {
     for version in ALL {
@@ -158,7 +159,7 @@ fn a_session_may_change_its_version() {
     }
 }
 
-/// [MQTT-3.1.2-4]
+/// [MQTT-3.1.2-4], [MQTT3-3.1.2-6], [MQTT3-3.1.4-3]
 #[test]
 fn a_clean_start_gets_nothing_again() {
     for version in ALL {

@@ -21,7 +21,8 @@ fn seen(network: &Network, filter: &str) -> Vec<String> {
     all
 }
 
-/// [MQTT-3.3.1-5], [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT-3.3.1-8]
+/// [MQTT-3.3.1-5], [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT-3.3.1-8], [MQTT3-3.3.1-5], [MQTT3-3.3.1-6], [MQTT3-3.3.1-7],
+/// [MQTT3-3.3.1-8], [MQTT3-3.3.1-9], [MQTT3-3.3.1-10], [MQTT3-3.3.1-11], [MQTT3-3.3.1-12]
 #[test]
 fn a_retained_message_is_kept_replaced_and_cleared() {
     for (from, to) in version_pairs() {
@@ -50,6 +51,7 @@ fn a_retained_message_is_kept_replaced_and_cleared() {
     }
 }
 
+/// [MQTT-3.8.4-8], [MQTT3-3.8.4-6]
 #[test]
 fn the_qos_of_a_retained_message_is_the_lower_one() {
     for version in ALL {
@@ -102,7 +104,7 @@ fn retain_handling_says_when_retained_messages_are_sent() {
     assert_eq!(handling(&mut client, RetainHandling::SendIfNew), 0);
 }
 
-/// [MQTT-3.8.4-3] of MQTT 3.1.1: a repeated subscription gets the retained messages again.
+/// [MQTT3-3.8.4-3], [MQTT-3.8.4-4]: a repeated subscription gets the retained messages again.
 #[test]
 fn old_versions_get_retained_messages_at_every_subscribe() {
     for version in ALL {
@@ -116,6 +118,7 @@ fn old_versions_get_retained_messages_at_every_subscribe() {
     }
 }
 
+/// [MQTT3-4.7.2-1]
 #[test]
 fn a_filter_with_wildcards_gets_all_that_match() {
     let network = Network::new();
@@ -124,7 +127,7 @@ fn a_filter_with_wildcards_gets_all_that_match() {
     }
     let cases: [(&str, &[&str]); 8] = [
         ("a", &["a=1"]),
-        ("a/#", &["a/b/c=1", "a/b=1", "a/d=1", "a=1"]), // [MQTT-4.7.1-2]
+        ("a/#", &["a/b/c=1", "a/b=1", "a/d=1", "a=1"]), // Section 4.7.1.2: also the level above.
         ("a/+", &["a/b=1", "a/d=1"]),
         ("+/b", &["a/b=1"]),
         ("+/+", &["/a=1", "a/b=1", "a/d=1"]),
@@ -229,6 +232,7 @@ fn more_retained_messages_than_the_window_and_the_outbox_hold_all_arrive() {
 }
 
 /// Topics of the broker itself are not a client's to write.
+/// [MQTT3-3.3.5-2]
 #[test]
 fn a_client_cannot_publish_below_dollar_sys() {
     for version in ALL {
@@ -248,6 +252,23 @@ fn a_client_cannot_publish_below_dollar_sys() {
             // The client was not told, and goes on.
             publisher.send_ack(AckKind::Pubrel, 9);
             publisher.expect_ack(AckKind::Pubcomp, 9);
+        }
+    }
+}
+
+/// A message that cannot be kept for want of room leaves no older one behind: that would be out of date.
+/// [MQTT-3.3.1-5], [MQTT3-3.3.1-7]
+#[test]
+fn a_retained_message_that_finds_no_room_leaves_none() {
+    for version in ALL {
+        for qos in QOS {
+            let network = Network::with(&[("retained.max_bytes", "300B")]);
+            let mut publisher = opts("from", version).on(&network);
+            publisher.retain("t", "old", qos);
+            assert_eq!(seen(&network, "t"), ["t=old"]);
+            publisher.retain("t", &"x".repeat(400), qos);
+            assert!(seen(&network, "t").is_empty(), "{version} {qos:?}");
+            assert_eq!(network.stats().retained_messages, 0);
         }
     }
 }

@@ -11,6 +11,7 @@ use midge::stats::{Counters, Counts, DropReason};
 
 use crate::harness::{ALL, Network, Q1, Received, V5, V311, opts};
 
+/// [MQTT-4.1.0-2]
 #[test]
 fn a_session_ends_with_its_connection_or_after_its_interval_or_never() {
     let cases: [(u32, u64, bool); 5] = [
@@ -32,7 +33,7 @@ fn a_session_ends_with_its_connection_or_after_its_interval_or_never() {
     }
 }
 
-/// [MQTT-3.1.2-6], [MQTT-3.1.2-5] of MQTT 3.1.1
+/// [MQTT3-3.1.2-6], [MQTT3-3.1.2-4]
 #[test]
 fn clean_session_decides_for_old_versions() {
     for version in [ALL[0], V311] {
@@ -74,7 +75,7 @@ fn disconnect_can_change_the_expiry() {
     opts("a", V5).on(&network).disconnect_with(ReasonCode::Success, Some(0));
 }
 
-/// [MQTT-3.14.2-2]
+/// MQTT 5, section 3.14.2.2.2.
 #[test]
 fn disconnect_cannot_raise_the_expiry_from_zero() {
     let network = Network::new();
@@ -112,7 +113,7 @@ fn coming_back_starts_the_interval_anew() {
     assert_eq!(network.engine.timers_running(), 0);
 }
 
-/// [MQTT-3.1.4-3]
+/// [MQTT-3.1.4-3], [MQTT3-3.1.4-2]
 #[test]
 fn a_second_connection_takes_the_session_over() {
     for (before, after) in crate::harness::version_pairs() {
@@ -197,6 +198,7 @@ fn a_session_without_expiry_is_not_taken_over_but_ended() {
     }
 }
 
+/// [MQTT-3.1.3-2], [MQTT3-3.1.3-2]
 #[test]
 fn sessions_are_told_apart_by_their_identifiers() {
     let network = Network::new();

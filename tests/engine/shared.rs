@@ -14,7 +14,7 @@ fn members<'n>(network: &'n Network, filter: &str, count: usize) -> Vec<Client<'
         .collect()
 }
 
-/// [MQTT-4.8.2-4], [MQTT-4.8.2-3]
+/// MQTT 5, section 4.8.2.
 #[test]
 fn one_member_of_each_group_gets_a_message() {
     for filter in ["$share/g/a/+", "$queue/a/+"] {
@@ -75,6 +75,7 @@ fn connected_members_are_preferred() {
 }
 
 /// A client in a group and outside of it gets both.
+/// [MQTT-3.3.4-5]
 #[test]
 fn a_shared_and_a_plain_subscription_are_two() {
     let network = Network::new();

@@ -9,11 +9,12 @@ fn qos(level: u8) -> SubscriptionOptions {
     SubscriptionOptions::with_qos(QOS[usize::from(level)])
 }
 
+/// [MQTT-3.3.2-3], [MQTT3-3.3.2-3], [MQTT3-4.7.2-1]
 #[test]
 fn wildcards_match_as_section_4_7_says() {
     let cases: [(&str, &[&str], &[&str]); 7] = [
         ("a/b", &["a/b"], &["a", "a/b/c", "A/b"]),
-        ("a/#", &["a", "a/b", "a/b/c", "a/"], &["ab", "b"]), // [MQTT-4.7.1-2]
+        ("a/#", &["a", "a/b", "a/b/c", "a/"], &["ab", "b"]), // Section 4.7.1.2: also the level above.
         ("a/+", &["a/b", "a/"], &["a", "a/b/c"]),
         ("+/+", &["/x", "a/b"], &["a", "a/b/c"]),
         ("#", &["a", "/", "a/b/c"], &["$x", "$SYS/a"]), // [MQTT-4.7.2-1]
@@ -38,7 +39,7 @@ fn wildcards_match_as_section_4_7_says() {
     }
 }
 
-/// [MQTT-3.3.5-1], [MQTT-3.3.4-2] to [MQTT-3.3.4-4]: one message, the highest QoS, every identifier.
+/// [MQTT3-3.3.5-1], [MQTT-3.3.4-2], [MQTT-3.3.4-3], [MQTT-3.3.4-4]: one message, the highest QoS, every identifier.
 #[test]
 fn overlapping_subscriptions_get_one_message() {
     for version in ALL {
@@ -60,7 +61,7 @@ fn overlapping_subscriptions_get_one_message() {
     }
 }
 
-/// [MQTT-3.8.4-3]
+/// [MQTT-3.8.4-3], [MQTT3-3.8.4-3]
 #[test]
 fn an_equal_filter_replaces_the_subscription() {
     for version in ALL {
@@ -85,6 +86,7 @@ fn an_equal_filter_replaces_the_subscription() {
 }
 
 /// [MQTT-3.8.4-5], [MQTT-3.8.4-6]: one reason code per filter, in their order.
+/// [MQTT-3.9.3-1], [MQTT-3.9.3-2], [MQTT3-3.8.4-4], [MQTT3-3.8.4-5], [MQTT3-3.9.3-1], [MQTT3-3.9.3-2]
 #[test]
 fn every_filter_is_answered() {
     for version in ALL {
@@ -97,7 +99,8 @@ fn every_filter_is_answered() {
     }
 }
 
-/// [MQTT-3.10.4-1] to [MQTT-3.10.4-6]
+/// [MQTT-3.10.4-1], [MQTT-3.10.4-2], [MQTT-3.10.4-4], [MQTT-3.10.4-5], [MQTT-3.10.4-6], [MQTT-3.11.3-1],
+/// [MQTT-3.11.3-2], [MQTT3-3.10.4-1], [MQTT3-3.10.4-2], [MQTT3-3.10.4-4], [MQTT3-3.10.4-6]
 #[test]
 fn unsubscribing_ends_exactly_the_named_subscriptions() {
     for version in ALL {
@@ -119,6 +122,7 @@ fn unsubscribing_ends_exactly_the_named_subscriptions() {
 }
 
 /// [MQTT-3.10.4-2], [MQTT-3.10.4-3]: what has begun is completed, what waits may be sent.
+/// [MQTT3-3.10.4-3]
 #[test]
 fn deliveries_that_have_begun_outlive_the_subscription() {
     for version in ALL {
@@ -169,7 +173,7 @@ fn no_local_with_a_shared_subscription_is_a_protocol_error() {
     assert_eq!(network.stats().subscriptions, 0);
 }
 
-/// [MQTT-3.8.4-7]
+/// [MQTT-3.8.4-7], [MQTT-3.2.2-10], [MQTT3-3.8.4-6]
 #[test]
 fn the_granted_qos_is_at_most_the_servers() {
     for version in ALL {

@@ -20,7 +20,7 @@ fn will() -> LastWill {
     LastWill::new("will/a", "gone")
 }
 
-/// [MQTT-3.1.2-8]
+/// [MQTT-3.1.2-8], [MQTT-3.1.2-7], [MQTT3-3.1.2-8], [MQTT3-3.1.2-9]
 #[test]
 fn a_broken_connection_publishes_the_will() {
     for version in ALL {
@@ -35,7 +35,7 @@ fn a_broken_connection_publishes_the_will() {
     }
 }
 
-/// [MQTT-3.14.4-3], [MQTT-3.1.2-10]
+/// [MQTT-3.14.4-3], [MQTT-3.1.2-10], [MQTT3-3.14.4-3], [MQTT3-3.1.2-10]
 #[test]
 fn a_goodbye_deletes_the_will() {
     for version in ALL {
@@ -60,6 +60,7 @@ fn a_goodbye_with_any_other_reason_publishes_it() {
     }
 }
 
+/// [MQTT-3.1.2-8], [MQTT-3.1.2-10], [MQTT3-3.1.2-8], [MQTT3-3.1.2-10]
 #[test]
 fn a_client_that_breaks_the_rules_is_silent_or_is_kicked_has_its_will_published() {
     for version in ALL {
@@ -85,7 +86,7 @@ fn a_client_that_breaks_the_rules_is_silent_or_is_kicked_has_its_will_published(
     }
 }
 
-/// [MQTT-3.1.2-14], [MQTT-3.1.2-15]
+/// [MQTT-3.1.2-14], [MQTT-3.1.2-15], [MQTT3-3.1.2-16], [MQTT3-3.1.2-17]
 #[test]
 fn a_will_can_be_retained() {
     for version in ALL {
@@ -117,6 +118,7 @@ fn a_will_waits_for_its_delay() {
     assert_eq!(network.stats().sessions_expired, 1);
 }
 
+/// [MQTT-3.1.3-9]
 #[test]
 fn a_delayed_will_is_not_sent_to_those_who_come_back_in_time() {
     let network = Network::new();
@@ -131,6 +133,7 @@ fn a_delayed_will_is_not_sent_to_those_who_come_back_in_time() {
     hearer.expect_nothing(); // The new connection has no will.
 }
 
+/// [MQTT-3.1.2-8]
 #[test]
 fn the_end_of_the_session_cuts_the_delay() {
     let network = Network::new();

@@ -164,6 +164,7 @@ impl<'a> Properties<'a> {
 
     /// Appends the Property Length and the properties.
     pub(crate) fn write(self, out: &mut Vec<u8>) {
+        // 0 where there are none [MQTT-2.2.2-1].
         put_varint(out, self.0.len());
         out.extend_from_slice(self.0);
     }

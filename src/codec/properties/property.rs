@@ -253,6 +253,7 @@ impl<'a> Property<'a> {
         Ok(match id {
             Id::PayloadFormatIndicator => Property::PayloadFormatIndicator(flag(reader)?.into()),
             Id::MessageExpiryInterval => Property::MessageExpiryInterval(reader.u32()?),
+            // [MQTT-3.3.2-19]
             Id::ContentType => Property::ContentType(reader.utf8()?),
             Id::ResponseTopic => Property::ResponseTopic(response_topic(reader)?),
             Id::CorrelationData => Property::CorrelationData(reader.binary()?),
@@ -273,6 +274,7 @@ impl<'a> Property<'a> {
             Id::TopicAlias => Property::TopicAlias(topic_alias(reader)?),
             Id::MaximumQos => Property::MaximumQos(maximum_qos(reader)?),
             Id::RetainAvailable => Property::RetainAvailable(flag(reader)?),
+            // [MQTT-1.5.7-1]
             Id::UserProperty => Property::UserProperty(reader.utf8()?, reader.utf8()?),
             Id::MaximumPacketSize => Property::MaximumPacketSize(maximum_packet_size(reader)?),
             Id::WildcardSubscriptionAvailable => Property::WildcardSubscriptionAvailable(flag(reader)?),
@@ -350,6 +352,7 @@ fn subscription_identifier(reader: &mut Reader<'_>) -> Result<u32, DecodeError> 
 }
 
 fn response_topic<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+    // [MQTT-3.3.2-13]
     let text = reader.utf8()?;
     // [MQTT-3.3.2-14]
     TopicName::parse(text).map_err(|_| DecodeError::protocol("the response topic is not a topic name"))?;

@@ -143,6 +143,7 @@ fn a_property_occurs_once_but_user_properties_and_the_identifiers_of_a_publish()
     }
 }
 
+/// [MQTT-1.5.5-1], [MQTT-1.5.7-1], [MQTT-3.3.2-8], [MQTT-3.3.2-14], [MQTT-3.3.2-19]
 #[test]
 fn wrong_values_are_protocol_errors_and_wrong_encodings_malformed() {
     let cases: [(&[u8], ReasonCode); 24] = [

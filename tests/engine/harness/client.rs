@@ -339,7 +339,7 @@ impl<'n> Client<'n> {
         if self.version.is_v5() {
             assert_eq!(self.next(), Some(Received::Disconnect(reason))); // [MQTT-4.13.1-1]
         }
-        self.expect_nothing(); // [MQTT-3.14.0-1] of MQTT 3: a server does not send DISCONNECT.
+        self.expect_nothing(); // In MQTT 3 a server does not send DISCONNECT.
         assert_eq!(self.line.finished(), Some(Cause::Refused(reason)));
         self.hang_up();
     }

@@ -1,0 +1,17 @@
+//! The specifications, statement by statement: every one that binds a server is obeyed somewhere and has a test, or has
+//! a written reason why nothing here can break it. `make conformance` writes docs/CONFORMANCE.md from this.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+#[path = "../engine/harness/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the engine's tests use all of it")]
+mod harness;
+
+mod bytes;
+mod old;
+mod properties;
+mod scan;
+mod sessions;
+mod sizes;
+mod statements;
+mod table;
