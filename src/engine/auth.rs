@@ -1,7 +1,7 @@
 //! AUTH: enhanced authentication.
 
 use crate::codec::auth::Auth;
-use crate::codec::reason::ReasonCode;
+use crate::codec::error::DecodeError;
 use crate::engine::connection::End;
 use crate::engine::core::Engine;
 
@@ -9,6 +9,6 @@ impl Engine {
     /// An AUTH packet. No Authentication Method is known, so CONNECT with one was refused, and a client that
     /// gave none must not send AUTH [MQTT-4.12.0-6], [MQTT-4.12.1-1].
     pub(crate) fn receive_auth(&self, _auth: &Auth<'_>) -> Result<(), End> {
-        Err(ReasonCode::ProtocolError.into())
+        Err(DecodeError::protocol("AUTH came without an authentication method in CONNECT").into())
     }
 }

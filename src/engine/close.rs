@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::codec::disconnect::Disconnect;
-use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::engine::core::Engine;
+use crate::engine::sentence::{encode_with, sentence};
 use crate::engine::subscriber::Subscriber;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
@@ -17,9 +17,21 @@ use crate::storage::Record;
 impl Engine {
     /// Ends the connection `epoch` of a session, if it is still the session's.
     pub(crate) fn close(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, cause: Cause) {
+        self.close_saying(turn, session, epoch, cause, sentence(cause));
+    }
+
+    /// The same, with what there is to say about it.
+    pub(crate) fn close_saying(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        epoch: u32,
+        cause: Cause,
+        why: &str,
+    ) {
         let mut control = session.control.lock();
         if control.is_connected_by(epoch) {
-            self.detach(turn, session, &mut control, cause);
+            self.detach_saying(turn, session, &mut control, cause, why);
         }
     }
 
@@ -30,6 +42,17 @@ impl Engine {
         session: &Arc<Session>,
         control: &mut Control,
         cause: Cause,
+    ) {
+        self.detach_saying(turn, session, control, cause, sentence(cause));
+    }
+
+    fn detach_saying(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        control: &mut Control,
+        cause: Cause,
+        why: &str,
     ) {
         let Some(connected) = control.connected.take() else {
             return;
@@ -42,9 +65,12 @@ impl Engine {
         if cause == Cause::KeepAliveTimeout {
             turn.counts.keep_alive_timeouts += 1;
         }
-        session.outbound.lock().detach(cause, |version, out| {
-            if let Some(reason) = told(cause).filter(|_| version.is_v5()) {
-                Disconnect { reason, properties: Properties::EMPTY }.encode(version, out);
+        let why = if connected.wants_problem_information { why } else { "" };
+        session.outbound.lock().detach(cause, |grant, out| {
+            if let Some(reason) = told(cause).filter(|_| grant.version.is_v5()) {
+                encode_with(why, grant.maximum_packet_size, out, |properties, out| {
+                    Disconnect { reason, properties }.encode(grant.version, out);
+                });
             }
         });
         if cause == Cause::Disconnected {

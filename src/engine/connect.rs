@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 
 use crate::codec::connack::Connack;
 use crate::codec::connect::Connect;
+use crate::codec::error::DecodeError;
+use crate::codec::frame;
 use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
@@ -26,13 +28,14 @@ use crate::storage::Record;
 /// The longest Client Identifier that MQTT 3.1 allows, in characters.
 const V31_CLIENT_ID: usize = 23;
 
-/// Where a connection's session comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin<'o> {
-    /// It is new; the client may have been given its identifier.
-    New { assigned: Option<&'o str> },
-    /// It was there.
-    Resumed,
+/// A client that is let in.
+#[derive(Clone, Copy)]
+struct Guest<'g> {
+    link: &'g Arc<dyn Link>,
+    peer: Option<SocketAddr>,
+    connect: &'g Connect<'g>,
+    /// The properties of CONNACK.
+    told: Properties<'g>,
 }
 
 impl Engine {
@@ -43,10 +46,16 @@ impl Engine {
         link: &Arc<dyn Link>,
         peer: Option<SocketAddr>,
         connect: &Connect<'_>,
-    ) -> Result<Attached, ReasonCode> {
+    ) -> Result<Attached, DecodeError> {
         self.check_connect(connect)?;
         let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
+        let mut told = Vec::new();
+        if connect.version.is_v5() {
+            self.connack_properties(connect, assigned.as_deref(), &mut told);
+            check_connack(connect, told.len())?;
+        }
+        let guest = Guest { link, peer, connect, told: Properties::from_validated(&told) };
         loop {
             if let Some(session) = self.sessions.get(client_id) {
                 let mut inbound = session.inbound.lock();
@@ -63,39 +72,26 @@ impl Engine {
                 if control.ended {
                     continue; // It may also have ended with the connection that was taken over.
                 }
-                return Ok(self.attach(
-                    turn,
-                    &session,
-                    &mut inbound,
-                    &mut control,
-                    link,
-                    peer,
-                    connect,
-                    Origin::Resumed,
-                ));
+                return Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, true));
             }
             let session = Arc::new(Session::new(client_id));
             let mut inbound = session.inbound.lock();
             let mut control = session.control.lock();
             match self.sessions.insert(&session, self.options.max_sessions) {
                 Err(InsertError::Exists) => {}
-                Err(InsertError::Full) => return Err(ReasonCode::QuotaExceeded),
+                Err(InsertError::Full) => {
+                    return Err(DecodeError::new(
+                        ReasonCode::QuotaExceeded,
+                        "there are as many sessions as may be",
+                    ));
+                }
                 Ok(()) => {
                     if let Err(reason) = self.check_running() {
                         control.ended = true;
                         self.sessions.remove(&session);
                         return Err(reason);
                     }
-                    return Ok(self.attach(
-                        turn,
-                        &session,
-                        &mut inbound,
-                        &mut control,
-                        link,
-                        peer,
-                        connect,
-                        Origin::New { assigned: assigned.as_deref() },
-                    ));
+                    return Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, false));
                 }
             }
         }
@@ -103,14 +99,16 @@ impl Engine {
 
     /// Whether clients are taken. Asked under the lock of a session that is in the table: if the answer is yes,
     /// [`Engine::stop`] has not come to that session yet, and will end the connection.
-    fn check_running(&self) -> Result<(), ReasonCode> {
+    fn check_running(&self) -> Result<(), DecodeError> {
         match self.stopping.load(Ordering::SeqCst) {
             false => Ok(()),
-            true => Err(ReasonCode::ServerUnavailable), // CONNACK does not know Server shutting down.
+            // CONNACK does not know Server shutting down.
+            true => Err(DecodeError::new(ReasonCode::ServerUnavailable, "the server is stopping")),
         }
     }
 
-    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), ReasonCode> {
+    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), DecodeError> {
+        let refuse = |reason, cause| Err(DecodeError::new(reason, cause));
         let version = connect.version;
         if connect.client_id.is_empty() {
             // [MQTT-3.1.3-8] of 3.1.1; MQTT 3.1 has no empty Client Identifier.
@@ -121,7 +119,7 @@ impl Engine {
                     Version::V5 => true,
                 };
             if !allowed {
-                return Err(ReasonCode::ClientIdentifierNotValid);
+                return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is empty");
             }
         }
         let longest = match version {
@@ -129,22 +127,27 @@ impl Engine {
             _ => self.options.max_client_id_length,
         };
         if connect.client_id.len() > longest {
-            return Err(ReasonCode::ClientIdentifierNotValid);
+            return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is too long");
         }
         // No method is known, so none is accepted [MQTT-4.12.0-1].
         if connect.properties.authentication_method().is_some() {
-            return Err(ReasonCode::BadAuthenticationMethod);
+            return refuse(ReasonCode::BadAuthenticationMethod, "the authentication method is not known");
         }
         if let Some(will) = &connect.will {
             if will.qos > self.options.max_qos {
-                return Err(ReasonCode::QosNotSupported); // [MQTT-3.2.2-12]
+                // [MQTT-3.2.2-12]
+                return refuse(
+                    ReasonCode::QosNotSupported,
+                    "the will's QoS is above the maximum of the server",
+                );
             }
             if will.retain && !self.options.retain {
-                return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-13]
+                // [MQTT-3.2.2-13]
+                return refuse(ReasonCode::RetainNotSupported, "the server keeps no retained messages");
             }
             self.check_topic(will.topic)?;
             if is_the_brokers(will.topic) {
-                return Err(ReasonCode::NotAuthorized);
+                return refuse(ReasonCode::NotAuthorized, "only the server publishes below $SYS");
             }
         }
         Ok(())
@@ -158,18 +161,16 @@ impl Engine {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a connection, its session under two locks, and the packet")]
     fn attach(
         &self,
         turn: &mut Turn,
         session: &Arc<Session>,
         inbound: &mut Inbound,
         control: &mut Control,
-        link: &Arc<dyn Link>,
-        peer: Option<SocketAddr>,
-        connect: &Connect<'_>,
-        origin: Origin<'_>,
+        guest: Guest<'_>,
+        resumed: bool,
     ) -> Attached {
+        let connect = guest.connect;
         for timer in control.timers.drain(..) {
             self.timers.cancel(timer);
         }
@@ -185,7 +186,7 @@ impl Engine {
         let keep_alive = self.keep_alive(connect);
         control.connected = Some(Box::new(Connected {
             version: connect.version,
-            peer,
+            peer: guest.peer,
             username: connect.username.map(Into::into),
             clean_start: connect.clean_start,
             keep_alive,
@@ -208,34 +209,21 @@ impl Engine {
             self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
         }
         self.counters.increase(Gauge::ClientsConnected, 1);
-        self.greet(turn, session, link, connect, control, keep_alive, origin);
+        self.greet(turn, session, control.epoch, guest, resumed);
         Attached { session: Arc::clone(session), epoch, version: connect.version }
     }
 
     /// Sends CONNACK, and behind it what an earlier connection left.
-    #[allow(clippy::too_many_arguments, reason = "everything that CONNACK tells")]
-    fn greet(
-        &self,
-        turn: &mut Turn,
-        session: &Arc<Session>,
-        link: &Arc<dyn Link>,
-        connect: &Connect<'_>,
-        control: &Control,
-        keep_alive: u16,
-        origin: Origin<'_>,
-    ) {
-        let mut properties = Vec::new();
-        if connect.version.is_v5() {
-            self.connack_properties(connect, control, keep_alive, origin, &mut properties);
-        }
+    fn greet(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, guest: Guest<'_>, resumed: bool) {
+        let connect = guest.connect;
         let connack = Connack {
             // [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag.
-            session_present: origin == Origin::Resumed && connect.version != Version::V31,
+            session_present: resumed && connect.version != Version::V31,
             reason: ReasonCode::Success,
-            properties: Properties::from_validated(&properties),
+            properties: guest.told,
         };
         let mut outbound = session.outbound.lock();
-        outbound.attach(Arc::clone(link), control.epoch, self.grant(connect));
+        outbound.attach(Arc::clone(guest.link), epoch, self.grant(connect));
         session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn);
         let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));
@@ -247,18 +235,12 @@ impl Engine {
         }
     }
 
-    fn connack_properties(
-        &self,
-        connect: &Connect<'_>,
-        control: &Control,
-        keep_alive: u16,
-        origin: Origin<'_>,
-        out: &mut Vec<u8>,
-    ) {
+    fn connack_properties(&self, connect: &Connect<'_>, assigned: Option<&str>, out: &mut Vec<u8>) {
         let options = &self.options;
+        let expiry_interval = self.expiry_interval(connect);
         let mut p = PropertyWriter::new(out);
-        if control.expiry_interval != connect.properties.session_expiry_interval().unwrap_or(0) {
-            p.session_expiry_interval(control.expiry_interval);
+        if expiry_interval != connect.properties.session_expiry_interval().unwrap_or(0) {
+            p.session_expiry_interval(expiry_interval);
         }
         p.receive_maximum(options.receive_maximum);
         if options.max_qos < QoS::ExactlyOnce {
@@ -268,7 +250,7 @@ impl Engine {
             p.retain_available(false);
         }
         p.maximum_packet_size(options.max_packet_size);
-        if let Origin::New { assigned: Some(assigned) } = origin {
+        if let Some(assigned) = assigned {
             p.assigned_client_identifier(assigned); // [MQTT-3.2.2-16]
         }
         if options.topic_alias_maximum > 0 {
@@ -283,6 +265,7 @@ impl Engine {
         if !options.shared_subscriptions {
             p.shared_subscription_available(false);
         }
+        let keep_alive = self.keep_alive(connect);
         if keep_alive != connect.keep_alive {
             p.server_keep_alive(keep_alive); // [MQTT-3.2.2-21]
         }
@@ -326,6 +309,19 @@ impl Engine {
                 return id;
             }
         }
+    }
+}
+
+/// Whether the client takes a CONNACK with so many bytes of properties [MQTT-3.1.2-24].
+fn check_connack(connect: &Connect<'_>, properties: usize) -> Result<(), DecodeError> {
+    // Flags, reason code, Property Length and properties.
+    let size = frame::packet_len(2 + frame::packet_len(properties) - 1);
+    match connect.properties.maximum_packet_size() {
+        Some(most) if size > most as usize => {
+            let cause = "CONNACK would be larger than the client's maximum packet size";
+            Err(DecodeError::new(ReasonCode::PacketTooLarge, cause))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::codec::ack::AckKind;
 use crate::codec::connack::Connack;
-use crate::codec::connect;
+use crate::codec::connect::{self, Connect};
 use crate::codec::error::DecodeError;
 use crate::codec::frame::{self, Framing};
 use crate::codec::packet::{self, Packet};
@@ -17,6 +17,7 @@ use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::core::Engine;
+use crate::engine::sentence::encode_with;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
@@ -26,6 +27,8 @@ use crate::time::TimerId;
 
 /// The packet type of CONNECT.
 const CONNECT: u8 = 1;
+/// [MQTT-3.1.0-1]
+const NOT_CONNECT: DecodeError = DecodeError::protocol("the first packet is not CONNECT");
 
 /// A network connection as the engine sees it; its task owns it.
 pub struct Connection {
@@ -72,21 +75,15 @@ pub(crate) struct Received<'r> {
 /// Why a connection ends in the middle of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The client broke a rule.
-    Refused(ReasonCode),
+    /// The client broke a rule, or wants what it cannot have.
+    Refused(DecodeError),
     /// The client said goodbye; true: with its will.
     Disconnected { with_will: bool },
 }
 
 impl From<DecodeError> for End {
     fn from(error: DecodeError) -> End {
-        End::Refused(error.reason)
-    }
-}
-
-impl From<ReasonCode> for End {
-    fn from(reason: ReasonCode) -> End {
-        End::Refused(reason)
+        End::Refused(error)
     }
 }
 
@@ -158,11 +155,11 @@ impl Connection {
     fn open(&mut self, engine: &Engine, turn: &mut Turn, input: &[u8], progress: &mut Progress) {
         // [MQTT-3.1.0-1]: the first packet is CONNECT; what is none is not waited for.
         if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
-            return self.refuse(engine, turn, None, ReasonCode::ProtocolError);
+            return self.refuse(engine, turn, Manner::of(None), NOT_CONNECT);
         }
         let framing = match frame::split(input, engine.options.max_packet_size) {
             Ok(framing) => framing,
-            Err(error) => return self.refuse(engine, turn, None, error.reason),
+            Err(error) => return self.refuse(engine, turn, Manner::of(None), error),
         };
         let frame = match framing {
             Framing::Partial { need } => {
@@ -173,13 +170,14 @@ impl Connection {
         };
         progress.consumed = frame.whole.len();
         turn.counts.packets_received += 1;
-        let level = connect::peek_version(frame.body);
+        let mut manner = Manner::of(connect::peek_version(frame.body));
         // CONNECT has its own version; that of MQTT 3 demands nothing of the fixed header that it does not know.
         let packet = match packet::decode(frame, Version::V311) {
             Ok(Packet::Connect(packet)) => packet,
-            Ok(_) => return self.refuse(engine, turn, level, ReasonCode::ProtocolError),
-            Err(error) => return self.refuse(engine, turn, level, error.reason),
+            Ok(_) => return self.refuse(engine, turn, manner, NOT_CONNECT),
+            Err(error) => return self.refuse(engine, turn, manner, error),
         };
+        manner.learn(&packet);
         match engine.connect(turn, &self.link, self.peer, &packet) {
             Ok(attached) => {
                 if let State::Opening { deadline } = std::mem::replace(&mut self.state, State::Open(attached))
@@ -187,19 +185,20 @@ impl Connection {
                     engine.timers.cancel(deadline);
                 }
             }
-            Err(reason) => self.refuse(engine, turn, level, reason),
+            Err(error) => self.refuse(engine, turn, manner, error),
         }
     }
 
     /// Ends a connection that has no session, with a CONNACK where the protocol has one for it.
-    fn refuse(&mut self, engine: &Engine, turn: &mut Turn, level: Option<u8>, reason: ReasonCode) {
+    fn refuse(&mut self, engine: &Engine, turn: &mut Turn, manner: Manner, error: DecodeError) {
         if let State::Opening { deadline } = std::mem::replace(&mut self.state, State::Closed) {
             engine.timers.cancel(deadline);
         }
         turn.counts.connections_refused += 1;
         let mut last = Vec::new();
+        let reason = error.reason;
         let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
-        match level {
+        match manner.level {
             // [MQTT-3.1.4-1] of 3.1.1: a packet that breaks a rule is answered by closing alone; only
             // reasons that have a return code are told [MQTT-3.2.2-5].
             Some(3 | 4) if !has_return_code(reason) => {}
@@ -207,10 +206,36 @@ impl Connection {
             // [MQTT-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
             // So does a bridge, which sets the highest bit and, once refused, tries again without it.
             Some(0..=2 | 0x83 | 0x84) => connack.encode(Version::V311, &mut last),
-            Some(_) => connack.encode(Version::V5, &mut last),
+            Some(_) => {
+                let sentence = if manner.wants_sentences { error.cause } else { "" };
+                encode_with(sentence, manner.maximum_packet_size, &mut last, |properties, out| {
+                    Connack { properties, ..connack }.encode(Version::V5, out);
+                });
+            }
             None => {}
         }
         self.link.finish(last, Cause::Refused(reason));
+    }
+}
+
+/// What is known of how a client wants to be refused.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// The protocol level that it has named.
+    level: Option<u8>,
+    maximum_packet_size: u32,
+    wants_sentences: bool,
+}
+
+impl Manner {
+    /// That of a client of whose CONNECT only this is known.
+    fn of(level: Option<u8>) -> Manner {
+        Manner { level, maximum_packet_size: u32::MAX, wants_sentences: true }
+    }
+
+    fn learn(&mut self, connect: &Connect<'_>) {
+        self.maximum_packet_size = connect.properties.maximum_packet_size().unwrap_or(u32::MAX);
+        self.wants_sentences = connect.properties.request_problem_information() != Some(false);
     }
 }
 
@@ -245,9 +270,10 @@ fn run(
     };
     match ended {
         Ok(()) => true,
-        Err(End::Refused(reason)) => {
+        Err(End::Refused(error)) => {
             turn.counts.protocol_errors += 1;
-            engine.close(turn, &attached.session, attached.epoch, Cause::Refused(reason));
+            let cause = Cause::Refused(error.reason);
+            engine.close_saying(turn, &attached.session, attached.epoch, cause, error.cause);
             false
         }
         Err(End::Disconnected { with_will }) => {
@@ -311,11 +337,10 @@ fn handle(
         }
         Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
         Packet::Auth(auth) => engine.receive_auth(&auth),
-        // A second CONNECT [MQTT-3.1.0-2], and packets that only a server sends.
-        Packet::Connect(_)
-        | Packet::Connack(_)
-        | Packet::Suback(_)
-        | Packet::Unsuback(_)
-        | Packet::Pingresp => Err(End::Refused(ReasonCode::ProtocolError)),
+        // [MQTT-3.1.0-2]
+        Packet::Connect(_) => Err(DecodeError::protocol("a second CONNECT came").into()),
+        Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
+            Err(DecodeError::protocol("only a server sends a packet of this type").into())
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod local;
 pub mod options;
 pub mod parked;
 pub mod publish;
+mod sentence;
 pub mod sessions;
 pub mod stop;
 pub mod subscribe;

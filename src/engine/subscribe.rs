@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::codec::error::DecodeError;
+use crate::codec::frame;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::codec::suback::Suback;
@@ -33,8 +35,10 @@ impl Engine {
     ) -> Result<(), End> {
         let identifier = subscribe.properties.subscription_identifier().unwrap_or(0);
         if identifier != 0 && !self.options.subscription_identifiers {
-            return Err(ReasonCode::SubscriptionIdentifiersNotSupported.into());
+            let reason = ReasonCode::SubscriptionIdentifiersNotSupported;
+            return Err(DecodeError::new(reason, "the server knows no subscription identifiers").into());
         }
+        self.check_answer(attached, subscribe.filters().count())?;
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut answers: SmallVec<[Answer<'_>; 4]> = SmallVec::new();
         let mut control = attached.session.control.lock();
@@ -63,6 +67,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether the answer to so many filters is a packet that the client takes [MQTT-3.1.2-24]. If it could never be
+    /// answered, nothing is done, and the client is told why.
+    pub(crate) fn check_answer(&self, attached: &Attached, filters: usize) -> Result<(), End> {
+        // Packet Identifier, Property Length, and a reason code for each filter; MQTT 3 has no such bound.
+        let size = frame::packet_len(3 + filters);
+        if size > attached.session.outbound.lock().maximum_packet_size() as usize {
+            let cause = "the answer would be larger than the client's maximum packet size";
+            return Err(DecodeError::new(ReasonCode::PacketTooLarge, cause).into());
+        }
+        Ok(())
+    }
+
     #[allow(clippy::too_many_arguments, reason = "one entry of the packet, and where its effects go")]
     fn subscribe_one<'f>(
         &self,
@@ -77,7 +93,8 @@ impl Engine {
             return Ok(ReasonCode::TopicFilterInvalid);
         };
         if filter.group().is_some() && requested.no_local {
-            return Err(ReasonCode::ProtocolError.into()); // [MQTT-3.8.3-4]
+            // [MQTT-3.8.3-4]
+            return Err(DecodeError::protocol("a shared subscription cannot have no local").into());
         }
         if let Some(refused) = self.refuse_filter(&filter) {
             return Ok(refused);

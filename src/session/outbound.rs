@@ -85,7 +85,8 @@ pub struct Grant {
     pub version: Version,
     /// QoS 1 and 2 messages that may be unacknowledged: the smaller of the client's Receive Maximum and ours.
     pub receive_maximum: u16,
-    /// The largest packet that the client takes [MQTT-3.1.2-24].
+    /// The largest packet that the client takes [MQTT-3.1.2-24]. CONNACK was none too large, so acknowledgements, whose
+    /// length is fixed, are not either.
     pub maximum_packet_size: u32,
     /// Topic aliases that may be sent.
     pub topic_alias_maximum: u16,
@@ -178,6 +179,11 @@ impl Outbound {
         self.grant.version
     }
 
+    /// The largest packet that the client of the attached, or the last, connection takes.
+    pub fn maximum_packet_size(&self) -> u32 {
+        self.grant.maximum_packet_size
+    }
+
     /// Whether the session outlives its connection.
     pub fn is_persistent(&self) -> bool {
         self.grant.persistent
@@ -228,13 +234,13 @@ impl Outbound {
     }
 
     /// Detaches the connection and ends it: `encode` writes the last packet behind what waits.
-    pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(Version, &mut Vec<u8>)) {
+    pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(&Grant, &mut Vec<u8>)) {
         let Some(link) = self.link.take() else {
             return;
         };
         let busy = self.outbox.is_being_written();
         let mut last = self.outbox.drain();
-        encode(self.grant.version, &mut last);
+        encode(&self.grant, &mut last);
         match busy {
             true => self.orphans.push(Orphan { epoch: self.epoch, link, last, cause }),
             false => link.finish(last, cause),

@@ -16,6 +16,7 @@ mod memory;
 mod outbox;
 mod publish;
 mod queue;
+mod reasons;
 mod redelivery;
 mod retained;
 mod session;
