@@ -25,6 +25,14 @@ struct Answer<'f> {
     options: SubscriptionOptions,
 }
 
+/// Why a filter is not subscribed to.
+enum Refusal {
+    /// The server does not have what it asks for, and CONNACK said so.
+    NotOffered(DecodeError),
+    /// The filter alone is refused.
+    Filter(ReasonCode),
+}
+
 impl Engine {
     /// A SUBSCRIBE packet from a client.
     pub(crate) fn receive_subscribe(
@@ -97,7 +105,12 @@ impl Engine {
             return Err(DecodeError::protocol("a shared subscription cannot have no local").into());
         }
         if let Some(refused) = self.refuse_filter(&filter) {
-            return Ok(refused);
+            return match refused {
+                // MQTT 5, sections 3.2.2.3.11 and 3.2.2.3.13: the client was told, so that it breaks a rule.
+                Refusal::NotOffered(error) if attached.version.is_v5() => Err(error.into()),
+                Refusal::NotOffered(error) => Ok(error.reason),
+                Refusal::Filter(reason) => Ok(reason),
+            };
         }
         // [MQTT-3.8.4-7]: the granted QoS may be lower than the requested one.
         let options = SubscriptionOptions { qos: requested.qos.min(self.options.max_qos), ..requested };
@@ -139,16 +152,20 @@ impl Engine {
         })
     }
 
-    fn refuse_filter(&self, filter: &TopicFilter<'_>) -> Option<ReasonCode> {
+    fn refuse_filter(&self, filter: &TopicFilter<'_>) -> Option<Refusal> {
         if filter.group().is_some() && !self.options.shared_subscriptions {
-            return Some(ReasonCode::SharedSubscriptionsNotSupported);
+            let cause = "the server has no shared subscriptions";
+            let error = DecodeError::new(ReasonCode::SharedSubscriptionsNotSupported, cause);
+            return Some(Refusal::NotOffered(error));
         }
         if filter.has_wildcard() && !self.options.wildcard_subscriptions {
-            return Some(ReasonCode::WildcardSubscriptionsNotSupported);
+            let cause = "the server takes no wildcards in topic filters";
+            let error = DecodeError::new(ReasonCode::WildcardSubscriptionsNotSupported, cause);
+            return Some(Refusal::NotOffered(error));
         }
         let levels = filter.levels().take(self.options.max_topic_levels + 1).count();
         if levels > self.options.max_topic_levels || filter.as_str().len() > self.options.max_topic_length {
-            return Some(ReasonCode::TopicFilterInvalid);
+            return Some(Refusal::Filter(ReasonCode::TopicFilterInvalid));
         }
         None
     }
