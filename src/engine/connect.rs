@@ -269,6 +269,12 @@ impl Engine {
         if keep_alive != connect.keep_alive {
             p.server_keep_alive(keep_alive); // [MQTT-3.2.2-21]
         }
+        // [MQTT-3.1.2-28]
+        if connect.properties.request_response_information() == Some(true)
+            && !options.response_information.is_empty()
+        {
+            p.response_information(&options.response_information);
+        }
     }
 
     fn grant(&self, connect: &Connect<'_>) -> Grant {
