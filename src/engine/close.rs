@@ -1,14 +1,17 @@
 //! The end of a connection, and of a session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::codec::disconnect::Disconnect;
 use crate::codec::reason::ReasonCode;
 use crate::engine::core::Engine;
 use crate::engine::sentence::{encode_with, sentence};
-use crate::engine::subscriber::Subscriber;
+use crate::engine::subscriber::{Publisher, Subscriber};
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
+use crate::message::Publication;
+use crate::session::inflight::Pending;
 use crate::session::link::Cause;
 use crate::session::state::{Control, Session};
 use crate::stats::{DropReason, Gauge};
@@ -113,13 +116,36 @@ impl Engine {
         for held in std::mem::take(&mut control.subscriptions) {
             self.unroute(&held.filter, &subscriber);
         }
-        let lost = session.outbound.lock().clear();
-        turn.counts.drop(DropReason::SessionEnded, lost as u64);
-        self.counters.decrease(Gauge::MessagesQueued, lost as u64);
+        let left = session.outbound.lock().clear();
+        self.counters.decrease(Gauge::MessagesQueued, left.waited as u64);
+        self.hand_on(turn, &left.shared_unacknowledged);
+        let handed_on = self.hand_on(turn, &left.shared_waiting);
+        turn.counts.drop(DropReason::SessionEnded, left.waited.saturating_sub(handed_on) as u64);
         self.sessions.remove(session);
         if control.expiry_interval > 0 {
             self.store.record(Record::SessionEnded { client_id: &session.client_id });
         }
+    }
+
+    /// Gives the messages of shared subscriptions that a session leaves behind to other members; returns how many of
+    /// them some member gets.
+    fn hand_on(&self, turn: &mut Turn, messages: &[Pending]) -> usize {
+        // When the broker stops, everybody leaves.
+        if self.stopping.load(Ordering::SeqCst) {
+            return 0;
+        }
+        let mut handed_on = 0;
+        let now = turn.now;
+        for pending in messages.iter().filter(|pending| !pending.message.is_expired(now)) {
+            let group = pending.share.as_ref().and_then(|filter| self.router.group(filter));
+            if let Some(group) = group {
+                let mut publication = Publication::of(&pending.message);
+                // No Local, for which the publisher counts, is not for shared subscriptions [MQTT-3.8.3-4].
+                let given = self.deliver_shared(turn, Publisher::Broker, &mut publication, &group);
+                handed_on += usize::from(given);
+            }
+        }
+        handed_on
     }
 }
 

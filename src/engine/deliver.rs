@@ -18,7 +18,7 @@ use crate::session::outbound::{Context, Outcome, Terms};
 use crate::session::state::Session;
 use crate::stats::DropReason;
 use crate::storage::Record;
-use crate::topics::{Identity, Match};
+use crate::topics::{Group, Identity, Match, Readiness};
 
 impl Engine {
     /// Gives a message to every matching subscriber; returns how many there are.
@@ -34,19 +34,46 @@ impl Engine {
         // [MQTT-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest QoS and with
         // every identifier [MQTT-3.3.4-2], [MQTT-3.3.4-3].
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
-            reached += usize::from(self.deliver(turn, publisher, publication, group));
+            reached += usize::from(self.deliver(turn, publisher, publication, group, None));
         }
         for shared in &matches.shared {
-            // [MQTT-4.8.2-4]: one member of each group.
-            if let Some(picked) = shared.group.pick(is_available) {
-                let picked = std::slice::from_ref(&picked);
-                reached += usize::from(self.deliver(turn, publisher, publication, picked));
-            }
+            reached += usize::from(self.deliver_shared(turn, publisher, publication, &shared.group));
         }
         if reached == 0 {
             turn.counts.drop(DropReason::NoSubscriber, 1);
         }
         reached
+    }
+
+    /// Delivers to one member of a group [MQTT-4.8.2-4]; false if it has none.
+    pub(crate) fn deliver_shared(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        publication: &mut Publication<'_>,
+        group: &Group<Subscriber>,
+    ) -> bool {
+        let Some(picked) = group.pick(|member| self.readiness(member)) else {
+            return false;
+        };
+        let picked = std::slice::from_ref(&picked);
+        self.deliver(turn, publisher, publication, picked, Some(group.filter()))
+    }
+
+    /// How fit a member of a shared subscription is: who is connected is preferred, and who would not have the message
+    /// wait behind others still more.
+    fn readiness(&self, subscriber: &Subscriber) -> Readiness {
+        match subscriber {
+            Subscriber::Session(session) => {
+                let outbound = session.outbound.lock();
+                match outbound.is_connected() {
+                    true if outbound.is_ready(&self.options.limits) => Readiness::Ready,
+                    true => Readiness::Busy,
+                    false => Readiness::Absent,
+                }
+            }
+            Subscriber::Local(_) => Readiness::Ready,
+        }
     }
 
     /// Delivers to one subscriber, whose matching subscriptions these are; false if No Local forbids it.
@@ -56,6 +83,7 @@ impl Engine {
         publisher: Publisher<'_>,
         publication: &mut Publication<'_>,
         subscriptions: &[Match<Subscriber>],
+        share: Option<&Arc<str>>,
     ) -> bool {
         let Some(first) = subscriptions.first() else {
             return false;
@@ -82,7 +110,7 @@ impl Engine {
         let qos = publication.qos.min(granted);
         match &first.subscriber {
             Subscriber::Session(session) => {
-                let terms = Terms { qos, retain, identifiers: &identifiers };
+                let terms = Terms { qos, retain, identifiers: &identifiers, share };
                 self.send_message(turn, session, publication, &terms);
             }
             Subscriber::Local(local) => {
@@ -209,13 +237,5 @@ impl Engine {
             gauges: &self.counters,
             limits: &self.options.limits,
         }
-    }
-}
-
-/// A member of a shared subscription that is connected is preferred to one that is not.
-fn is_available(subscriber: &Subscriber) -> bool {
-    match subscriber {
-        Subscriber::Session(session) => session.outbound.lock().is_connected(),
-        Subscriber::Local(_) => true,
     }
 }

@@ -177,7 +177,8 @@ impl Engine {
         let identifiers: &[u32] = if identifier == [0] { &[] } else { &identifier };
         for message in found {
             // [MQTT-3.3.1-8]: RETAIN is set on what a new subscription gets.
-            let terms = Terms { qos: message.qos().min(answer.options.qos), retain: true, identifiers };
+            let terms =
+                Terms { qos: message.qos().min(answer.options.qos), retain: true, identifiers, share: None };
             self.send_retained(turn, &attached.session, &message, &terms);
         }
     }

@@ -63,6 +63,8 @@ pub struct Terms<'t> {
     pub retain: bool,
     /// The Subscription Identifiers to send.
     pub identifiers: &'t [u32],
+    /// The whole filter of the shared subscription, if it is one.
+    pub share: Option<&'t Arc<str>>,
 }
 
 /// What became of a message for one subscriber.
@@ -105,6 +107,17 @@ pub enum Acknowledged {
     Unknown,
     /// The delivery with this identifier awaits another packet.
     Unexpected,
+}
+
+/// What a session leaves behind when it ends.
+#[derive(Debug)]
+pub struct Leftovers {
+    /// Messages that waited.
+    pub waited: usize,
+    /// Those of shared subscriptions that were sent with QoS 1 and not acknowledged, oldest first.
+    pub shared_unacknowledged: Vec<Pending>,
+    /// Those of shared subscriptions that waited and were never sent, oldest first.
+    pub shared_waiting: Vec<Pending>,
 }
 
 /// Bytes and the end of a connection that was replaced while a thread was writing to it: that thread ends it.
@@ -290,11 +303,7 @@ impl Outbound {
                 false => Outcome::Dropped(DropReason::PacketTooLarge),
             };
         }
-        if self.is_window_full()
-            || !self.queue.is_empty()
-            || self.inflight.unsent().is_some()
-            || !self.has_room(cx.limits)
-        {
+        if !self.is_ready(cx.limits) {
             return self.enqueue(cx, publication, terms);
         }
         self.begin(cx, publication, terms)
@@ -418,12 +427,26 @@ impl Outbound {
         self.is_blocked() && beyond
     }
 
-    /// Forgets everything that waits or is unacknowledged; returns how many messages waited.
-    pub fn clear(&mut self) -> usize {
+    /// Forgets everything that waits or is unacknowledged.
+    pub fn clear(&mut self) -> Leftovers {
+        let is_shared = |pending: &Pending| pending.share.is_some();
         let waited = self.queue.len();
-        self.queue = Queue::default();
-        self.inflight = Inflight::default();
-        waited
+        let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
+        let waiting = std::mem::take(&mut self.queue).into_waiting();
+        Leftovers {
+            waited,
+            shared_unacknowledged: unacknowledged.filter(is_shared).collect(),
+            shared_waiting: waiting.filter(is_shared).collect(),
+        }
+    }
+
+    /// Whether a QoS 1 or 2 message would be sent at once.
+    pub fn is_ready(&self, limits: &Limits) -> bool {
+        self.link.is_some()
+            && self.queue.is_empty()
+            && self.inflight.unsent().is_none()
+            && !self.is_window_full()
+            && self.has_room(limits)
     }
 
     /// Whether as many QoS 1 and 2 messages are unacknowledged as may be [MQTT-3.3.4-9]. A delivery of which only
@@ -495,5 +518,6 @@ fn pending(publication: &mut Publication<'_>, terms: &Terms<'_>) -> Pending {
         qos: terms.qos,
         retain: terms.retain,
         identifiers: SmallVec::from_slice(terms.identifiers),
+        share: terms.share.map(Arc::clone),
     }
 }

@@ -33,7 +33,7 @@ impl Outbound {
                 return false;
             }
             let mut publication = Publication::of(&pending.message);
-            let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
+            let terms = pending.terms();
             // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
             if self.transmit(cx, &mut publication, &terms, Some(id), true) {
                 self.inflight.mark_sent();
@@ -61,7 +61,7 @@ impl Outbound {
                 return;
             };
             let mut publication = Publication::of(&pending.message);
-            let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
+            let terms = pending.terms();
             let sent = match needs_place {
                 true => self.begin(cx, &mut publication, &terms) == Outcome::Sent,
                 false => self.transmit(cx, &mut publication, &terms, None, false),
