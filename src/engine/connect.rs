@@ -40,12 +40,14 @@ struct Guest<'g> {
 
 impl Engine {
     /// Attaches a connection to the client's session, new or resumed, and sends CONNACK; or says why not.
+    /// `proof`: properties of CONNACK that end an enhanced authentication.
     pub(crate) fn connect(
         &self,
         turn: &mut Turn,
         link: &Arc<dyn Link>,
         peer: Option<SocketAddr>,
         connect: &Connect<'_>,
+        proof: &[u8],
     ) -> Result<Attached, DecodeError> {
         self.check_connect(connect)?;
         let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
@@ -53,6 +55,7 @@ impl Engine {
         let mut told = Vec::new();
         if connect.version.is_v5() {
             self.connack_properties(connect, assigned.as_deref(), &mut told);
+            told.extend_from_slice(proof);
             check_connack(connect, told.len())?;
         }
         let guest = Guest { link, peer, connect, told: Properties::from_validated(&told) };
@@ -107,7 +110,8 @@ impl Engine {
         }
     }
 
-    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), DecodeError> {
+    /// Whether a client may come in, as far as its CONNECT says.
+    pub(crate) fn check_connect(&self, connect: &Connect<'_>) -> Result<(), DecodeError> {
         let refuse = |reason, cause| Err(DecodeError::new(reason, cause));
         let version = connect.version;
         if connect.client_id.is_empty() {
@@ -128,10 +132,6 @@ impl Engine {
         };
         if connect.client_id.len() > longest {
             return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is too long");
-        }
-        // No method is known, so none is accepted [MQTT-4.12.0-1].
-        if connect.properties.authentication_method().is_some() {
-            return refuse(ReasonCode::BadAuthenticationMethod, "the authentication method is not known");
         }
         if let Some(will) = &connect.will {
             if will.qos > self.options.max_qos {

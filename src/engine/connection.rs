@@ -16,7 +16,9 @@ use crate::codec::ping;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
+use crate::engine::auth::Authentication;
 use crate::engine::core::Engine;
+use crate::engine::proving::Proving;
 use crate::engine::sentence::encode_with;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
@@ -32,16 +34,20 @@ const NOT_CONNECT: DecodeError = DecodeError::protocol("the first packet is not 
 
 /// A network connection as the engine sees it; its task owns it.
 pub struct Connection {
-    link: Arc<dyn Link>,
+    pub(super) link: Arc<dyn Link>,
     peer: Option<SocketAddr>,
-    state: State,
+    pub(super) state: State,
 }
 
-enum State {
+pub(super) enum State {
     /// CONNECT has not come.
     Opening { deadline: TimerId },
+    /// CONNECT has come, and the client has to prove who it is.
+    Proving(Box<Proving>),
     /// The connection has a session.
     Open(Attached),
+    /// The same, after an enhanced authentication, which the client may repeat.
+    Proven(Box<(Attached, Authentication)>),
     /// No packet is taken any more.
     Closed,
 }
@@ -105,6 +111,7 @@ impl Connection {
     pub fn session(&self) -> Option<&Arc<Session>> {
         match &self.state {
             State::Open(attached) => Some(&attached.session),
+            State::Proven(proven) => Some(&proven.0.session),
             _ => None,
         }
     }
@@ -122,11 +129,18 @@ impl Connection {
         if matches!(self.state, State::Opening { .. }) {
             self.open(engine, turn, input, &mut progress);
         }
-        if let State::Open(attached) = &self.state {
-            let attached = attached.clone();
-            if !run(engine, turn, &attached, input, owner, &mut progress) {
-                self.state = State::Closed;
-            }
+        if matches!(self.state, State::Proving(_)) {
+            self.prove(engine, turn, input, &mut progress);
+        }
+        let (attached, authentication) = match &mut self.state {
+            State::Open(attached) => (Some(attached.clone()), None),
+            State::Proven(proven) => (Some(proven.0.clone()), Some(&mut proven.1)),
+            _ => (None, None),
+        };
+        if let Some(attached) = attached
+            && !run(engine, turn, &attached, authentication, input, owner, &mut progress)
+        {
+            self.state = State::Closed;
         }
         progress.open = !matches!(self.state, State::Closed);
         progress
@@ -146,6 +160,11 @@ impl Connection {
                 engine.timers.cancel(deadline);
                 self.link.finish(Vec::new(), cause);
             }
+            State::Proving(proving) => {
+                engine.timers.cancel(proving.deadline);
+                self.link.finish(Vec::new(), cause);
+            }
+            State::Proven(proven) => engine.close(turn, &proven.0.session, proven.0.epoch, cause),
             State::Open(attached) => engine.close(turn, &attached.session, attached.epoch, cause),
             State::Closed => {}
         }
@@ -178,22 +197,52 @@ impl Connection {
             Err(error) => return self.refuse(engine, turn, manner, error),
         };
         manner.learn(&packet);
-        match engine.connect(turn, &self.link, self.peer, &packet) {
-            Ok(attached) => {
-                if let State::Opening { deadline } = std::mem::replace(&mut self.state, State::Open(attached))
-                {
-                    engine.timers.cancel(deadline);
-                }
-            }
-            Err(error) => self.refuse(engine, turn, manner, error),
+        let outcome = match packet.properties.authentication_method() {
+            Some(method) => self.ask_for_proof(engine, turn, method, frame.whole, &packet, manner),
+            None => self.join(engine, turn, &packet, None),
+        };
+        if let Err(error) = outcome {
+            self.refuse(engine, turn, manner, error);
+        }
+    }
+
+    /// Gives the connection its session. `proof`: the authentication that is done, and what CONNACK says of it.
+    pub(super) fn join(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        connect: &Connect<'_>,
+        proof: Option<(Authentication, Vec<u8>)>,
+    ) -> Result<(), DecodeError> {
+        let told = proof.as_ref().map_or(&[][..], |(_, properties)| properties);
+        let attached = engine.connect(turn, &self.link, self.peer, connect, told)?;
+        let state = match proof {
+            None => State::Open(attached),
+            Some((authentication, _)) => State::Proven(Box::new((attached, authentication))),
+        };
+        if let State::Opening { deadline } = std::mem::replace(&mut self.state, state) {
+            engine.timers.cancel(deadline);
+        }
+        Ok(())
+    }
+
+    /// Ends a connection without a session and without a word.
+    pub(super) fn give_up(&mut self, engine: &Engine, cause: Cause) {
+        self.stop_waiting(engine);
+        self.link.finish(Vec::new(), cause);
+    }
+
+    fn stop_waiting(&mut self, engine: &Engine) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Opening { deadline } => engine.timers.cancel(deadline),
+            State::Proving(proving) => engine.timers.cancel(proving.deadline),
+            State::Open(_) | State::Proven(_) | State::Closed => {}
         }
     }
 
     /// Ends a connection that has no session, with a CONNACK where the protocol has one for it.
-    fn refuse(&mut self, engine: &Engine, turn: &mut Turn, manner: Manner, error: DecodeError) {
-        if let State::Opening { deadline } = std::mem::replace(&mut self.state, State::Closed) {
-            engine.timers.cancel(deadline);
-        }
+    pub(super) fn refuse(&mut self, engine: &Engine, turn: &mut Turn, manner: Manner, error: DecodeError) {
+        self.stop_waiting(engine);
         turn.counts.connections_refused += 1;
         let mut last = Vec::new();
         let reason = error.reason;
@@ -220,10 +269,10 @@ impl Connection {
 
 /// What is known of how a client wants to be refused.
 #[derive(Clone, Copy)]
-struct Manner {
+pub(super) struct Manner {
     /// The protocol level that it has named.
     level: Option<u8>,
-    maximum_packet_size: u32,
+    pub(super) maximum_packet_size: u32,
     wants_sentences: bool,
 }
 
@@ -255,6 +304,7 @@ fn run(
     engine: &Engine,
     turn: &mut Turn,
     attached: &Attached,
+    authentication: Option<&mut Authentication>,
     input: &[u8],
     owner: Option<&Bytes>,
     progress: &mut Progress,
@@ -266,7 +316,7 @@ fn run(
             return false;
         }
         attached.session.heard(turn.now);
-        packets(engine, turn, attached, &mut inbound, input, owner, progress)
+        packets(engine, turn, attached, authentication, &mut inbound, input, owner, progress)
     };
     match ended {
         Ok(()) => true,
@@ -284,10 +334,12 @@ fn run(
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
 fn packets(
     engine: &Engine,
     turn: &mut Turn,
     attached: &Attached,
+    mut authentication: Option<&mut Authentication>,
     inbound: &mut Inbound,
     input: &[u8],
     owner: Option<&Bytes>,
@@ -305,7 +357,8 @@ fn packets(
                 turn.counts.packets_received += 1;
                 let received = Received { whole: frame.whole, owner };
                 let packet = packet::decode(frame, attached.version)?;
-                handle(engine, turn, attached, inbound, packet, received)?;
+                let authentication = authentication.as_deref_mut();
+                handle(engine, turn, attached, authentication, inbound, packet, received)?;
             }
         }
     }
@@ -315,6 +368,7 @@ fn handle(
     engine: &Engine,
     turn: &mut Turn,
     attached: &Attached,
+    authentication: Option<&mut Authentication>,
     inbound: &mut Inbound,
     packet: Packet<'_>,
     received: Received<'_>,
@@ -336,7 +390,7 @@ fn handle(
             Ok(())
         }
         Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
-        Packet::Auth(auth) => engine.receive_auth(&auth),
+        Packet::Auth(auth) => engine.receive_auth(turn, attached, authentication, &auth),
         // [MQTT-3.1.0-2]
         Packet::Connect(_) => Err(DecodeError::protocol("a second CONNECT came").into()),
         Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {

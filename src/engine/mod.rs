@@ -12,6 +12,7 @@ pub mod expire;
 pub mod local;
 pub mod options;
 pub mod parked;
+mod proving;
 pub mod publish;
 mod sentence;
 pub mod sessions;

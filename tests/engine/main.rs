@@ -5,6 +5,7 @@
 mod harness;
 
 mod aliases;
+mod auth;
 mod connect;
 mod counters;
 mod expiry;

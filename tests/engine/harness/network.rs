@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::topic::TopicName;
 use midge::config::Config;
+use midge::engine::auth::Authenticator;
 use midge::engine::core::{Engine, Surroundings};
 use midge::engine::subscriber::Publisher;
 use midge::engine::timers::Alarm;
@@ -62,6 +63,11 @@ impl Network {
             Surroundings { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix: 1000 };
         let engine = Engine::new(config.settings(), surroundings);
         Network { engine, alarm, now: Cell::new(Time::ZERO) }
+    }
+
+    /// The same broker with enhanced authentication.
+    pub fn authenticated_by(self, authenticator: Arc<dyn Authenticator>) -> Network {
+        Network { engine: self.engine.with_authenticator(authenticator), ..self }
     }
 
     pub fn now(&self) -> Time {
