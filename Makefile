@@ -2,7 +2,6 @@
 
 PREFIX ?= /usr/local
 DESTDIR ?=
-PYTHON ?= python3
 DEMO_PORT ?= 1883
 
 .PHONY: help demo test check install bless clean

@@ -155,6 +155,8 @@ def tell(broker: midge.Broker, scripts: list[Script]) -> None:
 def stay(broker: midge.Broker) -> None:
     """Keeps the broker up until Ctrl-C."""
     host, port = broker.address
+    # A shell that starts programs in the background has them ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         say("")
         say(f"The broker stays up on {host}:{port}. In another terminal, for example:")

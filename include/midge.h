@@ -417,8 +417,8 @@ typedef struct midge_stats {
      */
     uint64_t connections_accepted;
     /**
-     * Connections that did not become a client: beyond a limit, a handshake or CONNECT that failed or came too
-     * late, or not authenticated.
+     * Connections that did not become a client: beyond a limit, or with a CONNECT that was refused, was
+     * malformed or came too late.
      */
     uint64_t connections_refused;
     /**
@@ -526,8 +526,7 @@ typedef struct midge_stats {
      */
     uint64_t messages_dropped_expired;
     /**
-     * Messages dropped: the host did not allow the publisher to send, or the subscriber to receive, this
-     * message.
+     * Messages dropped: a client published below $SYS, where only the broker may.
      */
     uint64_t messages_dropped_not_authorized;
     /**

@@ -15,3 +15,8 @@ pub mod stats;
 pub mod storage;
 pub mod time;
 pub mod topics;
+
+/// The Rust code of README.md is compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

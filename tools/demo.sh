@@ -2,6 +2,8 @@
 # `make demo`: a virtual environment with Midge and paho-mqtt, then demo/demo.py in it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/need.sh
+need cargo - cc 'gcc libc6-dev' "${PYTHON:-python3}" python3 venv python3-venv
 
 # The newest paho-mqtt unless another is asked for: PAHO=paho-mqtt==1.6.1 make demo
 paho=${PAHO:-paho-mqtt}

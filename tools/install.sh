@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs header, shared and static library, pkg-config file and the `midge` command, as `cargo build --release` has
-# built them; builds them if they are not there.
+# Builds and installs header, shared and static library, pkg-config file and the `midge` command. Where cargo is not on
+# the PATH, as under sudo, it installs what was built before.
 #
 #   PREFIX=/usr/local DESTDIR= tools/install.sh
 #
 # PREFIX      where it will be used from (default /usr/local); BINDIR, LIBDIR and INCLUDEDIR are below it
 # DESTDIR     put in front of every path, for packagers
-# PROFILE     the cargo profile (default release)
+# PROFILE     the folder of the cargo profile (default release; debug is that of the profile dev)
+# BUILD       "no" installs what was built before, without the command if that was not
 # STRIP       "no" leaves the debug information in (default: it is taken out if strip is there)
 set -eu
 
@@ -19,8 +20,15 @@ built=${CARGO_TARGET_DIR:-$root/target}/${PROFILE:-release}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
 abi=0
 
-if [ ! -f "$built/libmidge.so" ] || [ ! -f "$built/libmidge.a" ]; then
-    (cd "$root" && cargo build --profile "${PROFILE:-release}")
+if [ "${BUILD:-yes}" != no ]; then
+    profile=${PROFILE:-release}
+    [ "$profile" = debug ] && profile=dev
+    if command -v cargo >/dev/null 2>&1; then
+        (cd "$root" && cargo build --profile "$profile")
+    elif [ ! -f "$built/libmidge.so" ] || [ ! -f "$built/libmidge.a" ] || [ ! -f "$built/midge" ]; then
+        echo "cargo is not on the PATH, and nothing was built: first run cargo build --profile $profile" >&2
+        exit 1
+    fi
 fi
 
 lib=${DESTDIR:-}$libdir
@@ -36,9 +44,14 @@ fi
 if [ "${STRIP:-yes}" != no ] && command -v strip >/dev/null 2>&1; then
     strip --strip-unneeded "$lib/libmidge.so.$version"
     strip --strip-debug "$lib/libmidge.a"
+    [ ! -f "$built/midge" ] || strip "${DESTDIR:-}$bindir/midge"
 fi
 ln -sf "libmidge.so.$version" "$lib/libmidge.so.$abi"
 ln -sf "libmidge.so.$abi" "$lib/libmidge.so"
+# The loader keeps a list of what is in its directories, such as /usr/local/lib.
+if [ -z "${DESTDIR:-}" ] && [ "$(id -u)" = 0 ] && command -v ldconfig >/dev/null 2>&1; then
+    ldconfig || echo "ldconfig failed; programs may not find libmidge.so.$abi" >&2
+fi
 
 # Libs.private is what the static library needs besides itself (rustc --print native-static-libs).
 cat >"$lib/pkgconfig/midge.pc" <<END

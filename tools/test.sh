@@ -4,19 +4,9 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build/logs
 
-# Installs Debian packages whose command is missing, when that is allowed.
-need() {
-    command -v "$1" >/dev/null 2>&1 && return
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-        echo "installing $2"
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2"; } \
-            >build/logs/apt.log 2>&1 && return
-    fi
-    echo "$1 is missing: install the package $2" >&2
-    exit 1
-}
-need valgrind valgrind
-need mosquitto_sub mosquitto-clients
+. tools/need.sh
+need cargo - gcc 'gcc libc6-dev' g++ g++ nm binutils pkg-config pkg-config python3 python3 venv python3-venv \
+    valgrind valgrind mosquitto_sub mosquitto-clients node nodejs npm npm
 
 table=""
 failed=0
@@ -40,8 +30,8 @@ count() {
              END { print p + 0, f + 0 }'
 }
 
-run rust cargo test --quiet
-run minimal cargo test --quiet --no-default-features --lib
+run rust cargo test --quiet --no-fail-fast
+run minimal cargo test --quiet --no-fail-fast --no-default-features --lib
 run c tests/c/run.sh
 run python bindings/python/tests/run.sh
 run clients tests/clients/run.sh

@@ -16,7 +16,7 @@ Rust interfaces and in a TOML file, where a table is the part of a key before a 
 
 ```toml
 [listener.tcp]
-bind = \"0.0.0.0:1883\"
+bind = \"127.0.0.1:1884\"
 
 [mqtt]
 max_qos = 1

@@ -79,7 +79,7 @@ settings! {
         max_connections: Option<u32> = "unlimited", Kind::integer(1, MANY).or_unlimited(),
             "Clients connected at the same time, over all listeners. One more is refused. Danger: without a bound, the limit of open files of the process is the bound.";
         connect_timeout: Duration = "10s", Kind::duration(100, HOUR),
-            "Time that a new connection has for its handshakes and its CONNECT packet, then it is closed. \
+            "Time that a new connection has until its CONNECT packet is complete, then it is closed. \
              Danger: a long time lets silent peers hold connections.";
         max_packet_size: u32 = "1MiB", Kind::size(128, 256 * MIB),
             "Largest packet that a client may send, header included; a client that sends a larger one is disconnected. \
@@ -104,7 +104,7 @@ settings! {
              Alias Maximum may lower it. Cost: a connection may hold that many topics.";
         max_topic_levels: usize = "128", Kind::integer(1, 32_768),
             "Levels of a topic name or a topic filter, counted between slashes. Packets with more are refused. \
-             Cost: matching takes time and stack in proportion to it.";
+             Cost: matching takes time in proportion to it.";
         max_topic_length: usize = "65535", Kind::integer(1, 65_535),
             "Bytes of a topic name or a topic filter. Packets with more are refused.";
         max_subscriptions_per_client: usize = "100000", Kind::integer(1, MANY),

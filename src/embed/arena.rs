@@ -51,14 +51,14 @@ impl Arena {
         self.entries.is_empty()
     }
 
-    /// Bytes that the messages occupy, shared payloads included.
+    /// Bytes that a message occupies at most, a shared payload included.
     pub(super) fn bytes_of(message: &LocalMessage<'_>) -> usize {
         let properties: usize = message.properties.iter().map(|span| span.len()).sum();
         message.topic.len() + properties + message.payload.len() + message.identifiers.len() * 5
     }
 
-    /// Appends a message of the subscription `tag`.
-    pub(super) fn push(&mut self, message: &LocalMessage<'_>, tag: u64) {
+    /// Appends a message of the subscription `tag`; the bytes that it occupies, as [`Arena::bytes_at`] will say.
+    pub(super) fn push(&mut self, message: &LocalMessage<'_>, tag: u64) -> usize {
         let topic = self.bytes.len();
         self.bytes.extend_from_slice(message.topic);
         let properties = self.bytes.len();
@@ -91,9 +91,10 @@ impl Arena {
             qos: message.qos,
             retain: message.retain,
         });
+        payload - topic + message.payload.len()
     }
 
-    /// Bytes of the message at `index`, as [`Arena::bytes_of`] counted them.
+    /// Bytes of the message at `index`, a shared payload included.
     pub(super) fn bytes_at(&self, index: usize) -> usize {
         self.entries.get(index).map_or(0, |e| (e.topic_len + e.properties_len + e.payload_len) as usize)
     }

@@ -22,6 +22,9 @@ use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, on_own_thread, t
 use crate::stats::Snapshot;
 use crate::storage::MemoryStore;
 
+/// What a longer grace counts as.
+const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// An MQTT broker inside this process. It stops when it is dropped.
 ///
 /// All methods may be called from any thread. Several brokers share nothing.
@@ -40,7 +43,8 @@ pub(super) struct Shared {
     generation: u32,
     running: Mutex<Option<Runtime>>,
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
-    queues: Mutex<Vec<Weak<QueueCore>>>,
+    /// The queues that the stop closes; `None` once it has.
+    queues: Mutex<Option<Vec<Weak<QueueCore>>>>,
     /// Set when a stop is requested, and when the broker has stopped.
     stop_requested: Latch,
     /// A panic came out of the broker: it is not continued.
@@ -62,6 +66,7 @@ impl Broker {
     pub fn start(config: &Config) -> Result<Broker, Error> {
         config.validate()?;
         let settings = config.settings().clone();
+        let stop_requested = Latch::new().map_err(Error::Start)?;
         let bound = bind_all(&settings)?;
         let generation = watch_forks();
         let clock = Clock::start();
@@ -77,7 +82,10 @@ impl Broker {
         let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
         runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock));
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        accept_all(&runtime, bound, &wing)?;
+        if let Err(error) = accept_all(&runtime, bound, &wing) {
+            runtime.join();
+            return Err(error);
+        }
         let shared = Shared {
             engine,
             clock,
@@ -87,8 +95,8 @@ impl Broker {
             generation,
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
-            queues: Mutex::default(),
-            stop_requested: Latch::new().map_err(Error::Start)?,
+            queues: Mutex::new(Some(Vec::new())),
+            stop_requested,
             abandoned: AtomicBool::new(false),
             stage: Mutex::new(Stage::Running),
             changed: Condvar::new(),
@@ -252,14 +260,13 @@ impl Shared {
     /// Has a queue closed when the broker stops.
     pub(super) fn closes_at_stop(&self, queue: &Arc<QueueCore>) {
         let mut queues = self.queues.lock();
+        let Some(queues) = &mut *queues else {
+            return queue.close();
+        };
         if queues.len() == queues.capacity() {
             queues.retain(|queue| queue.strong_count() > 0);
         }
         queues.push(Arc::downgrade(queue));
-        drop(queues);
-        if self.has_stopped() {
-            queue.close();
-        }
     }
 
     fn check_fork(&self) -> Result<(), Error> {
@@ -314,7 +321,9 @@ impl Shared {
     }
 
     fn shut_down(&self, grace: Duration) {
-        let by = Instant::now() + grace;
+        let now = Instant::now();
+        // An instant cannot hold the longest durations; nobody lives to see the difference.
+        let by = now.checked_add(grace).unwrap_or(now + LONGEST_GRACE);
         self.engine.stop(&mut self.engine.turn(self.clock.now()));
         let dispatcher = self.dispatcher.lock().take();
         if let Some(dispatcher) = dispatcher {
@@ -326,7 +335,8 @@ impl Shared {
             // Closes listeners and connections with their tasks.
             runtime.join();
         }
-        for queue in self.queues.lock().drain(..) {
+        let queues = self.queues.lock().take();
+        for queue in queues.into_iter().flatten() {
             if let Some(queue) = queue.upgrade() {
                 queue.close();
             }
@@ -365,4 +375,24 @@ fn accept_all(runtime: &Runtime, bound: Vec<(String, Bound)>, wing: &Arc<Wing>) 
 fn seed(clock: &Clock) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(clock.started_unix())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Broker;
+    use crate::config::Config;
+    use crate::embed::{Poll, QueueOptions};
+
+    /// Between the closing of queues and the broker's being stopped.
+    #[test]
+    fn a_queue_that_is_made_while_the_broker_stops_is_closed() {
+        let mut config = Config::new();
+        config.set("listener.tcp.bind", "127.0.0.1:0").unwrap();
+        let broker = Broker::start(&config).unwrap();
+        broker.shared.shut_down(Duration::ZERO);
+        let queue = broker.queue(&QueueOptions::default()).unwrap();
+        assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Poll::Closed));
+    }
 }

@@ -197,9 +197,8 @@ impl QueueCore {
             state.dropped += 1;
             state.discard_oldest();
         }
-        state.back.push(message, tag);
+        state.bytes += state.back.push(message, tag);
         state.len += 1;
-        state.bytes += size;
         true
     }
 

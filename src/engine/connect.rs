@@ -60,44 +60,57 @@ impl Engine {
         }
         let guest = Guest { link, peer, connect, told: Properties::from_validated(&told) };
         loop {
-            if let Some(session) = self.sessions.get(client_id) {
-                let mut inbound = session.inbound.lock();
-                let mut control = session.control.lock();
-                if control.ended {
-                    continue;
-                }
-                self.check_running()?;
-                self.take_over(turn, &session, &mut control);
-                if connect.clean_start && !control.ended {
-                    // [MQTT-3.1.2-4]: the old session is discarded.
-                    self.end_session(turn, &session, &mut control);
-                }
-                if control.ended {
-                    continue; // It may also have ended with the connection that was taken over.
-                }
-                return Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, true));
-            }
-            let session = Arc::new(Session::new(client_id));
+            let (session, resumed) = match self.sessions.get(client_id) {
+                Some(session) => (session, true),
+                None => (Arc::new(Session::new(client_id)), false),
+            };
             let mut inbound = session.inbound.lock();
             let mut control = session.control.lock();
-            match self.sessions.insert(&session, self.options.max_sessions) {
-                Err(InsertError::Exists) => {}
-                Err(InsertError::Full) => {
-                    return Err(DecodeError::new(
-                        ReasonCode::QuotaExceeded,
-                        "there are as many sessions as may be",
-                    ));
-                }
-                Ok(()) => {
-                    if let Err(reason) = self.check_running() {
-                        control.ended = true;
-                        self.sessions.remove(&session);
-                        return Err(reason);
-                    }
-                    return Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, false));
-                }
+            let ready = match resumed {
+                true => self.resume(turn, &session, &mut control, connect.clean_start)?,
+                false => self.enter(&session, &mut control)?,
+            };
+            if ready {
+                return Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, resumed));
             }
         }
+    }
+
+    /// Frees a session of the table for a new connection. False if it has ended: before, with the connection that was
+    /// taken over, or because a clean one is asked for.
+    fn resume(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        control: &mut Control,
+        clean_start: bool,
+    ) -> Result<bool, DecodeError> {
+        if control.ended {
+            return Ok(false);
+        }
+        self.check_running()?;
+        self.take_over(turn, session, control);
+        if clean_start && !control.ended {
+            // [MQTT-3.1.2-4]: the old session is discarded.
+            self.end_session(turn, session, control);
+        }
+        Ok(!control.ended)
+    }
+
+    /// Enters a new session in the table. False if there is one of its client by now.
+    fn enter(&self, session: &Arc<Session>, control: &mut Control) -> Result<bool, DecodeError> {
+        match self.sessions.insert(session, self.options.max_sessions) {
+            Err(InsertError::Exists) => return Ok(false),
+            Err(InsertError::Full) => {
+                let cause = "there are as many sessions as may be";
+                return Err(DecodeError::new(ReasonCode::QuotaExceeded, cause));
+            }
+            Ok(()) => {}
+        }
+        self.check_running().map(|()| true).inspect_err(|_| {
+            control.ended = true;
+            self.sessions.remove(session);
+        })
     }
 
     /// Whether clients are taken. Asked under the lock of a session that is in the table: if the answer is yes,

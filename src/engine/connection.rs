@@ -37,6 +37,8 @@ pub struct Connection {
     pub(super) link: Arc<dyn Link>,
     peer: Option<SocketAddr>,
     pub(super) state: State,
+    /// Bytes of an unfinished packet that were counted and will be handed over again.
+    counted: usize,
 }
 
 pub(super) enum State {
@@ -104,7 +106,7 @@ impl Connection {
         turn.counts.connections_accepted += 1;
         let deadline = turn.now.plus(engine.options.connect_timeout);
         let deadline = engine.timers.insert(deadline, Timer::ConnectDeadline(Arc::downgrade(&link)));
-        Connection { link, peer, state: State::Opening { deadline } }
+        Connection { link, peer, state: State::Opening { deadline }, counted: 0 }
     }
 
     /// The session, once there is one.
@@ -116,7 +118,8 @@ impl Connection {
         }
     }
 
-    /// Handles all whole packets of `input`. `owner` is the buffer that `input` is a slice of, if it can be shared.
+    /// Handles all whole packets of `input`, which begins with what the last call left over. `owner` is the buffer that
+    /// `input` is a slice of, if it can be shared.
     pub fn receive(
         &mut self,
         engine: &Engine,
@@ -124,7 +127,7 @@ impl Connection {
         input: &[u8],
         owner: Option<&Bytes>,
     ) -> Progress {
-        turn.counts.bytes_received += input.len() as u64;
+        turn.counts.bytes_received += input.len().saturating_sub(self.counted) as u64;
         let mut progress = Progress { consumed: 0, need: 0, open: true };
         if matches!(self.state, State::Opening { .. }) {
             self.open(engine, turn, input, &mut progress);
@@ -143,14 +146,13 @@ impl Connection {
             self.state = State::Closed;
         }
         progress.open = !matches!(self.state, State::Closed);
+        self.counted = input.len().saturating_sub(progress.consumed);
         progress
     }
 
-    /// Writes again to a connection that has become writable.
-    pub fn writable(&self, engine: &Engine, turn: &mut Turn) {
-        if let Some(session) = self.session() {
-            engine.flush(turn, session, true);
-        }
+    /// Writes again to a connection that has become writable; whether this call has filled it.
+    pub fn writable(&self, engine: &Engine, turn: &mut Turn) -> bool {
+        self.session().is_some_and(|session| engine.flush(turn, session, true))
     }
 
     /// The network connection is gone, or is being closed for `cause`.

@@ -181,18 +181,19 @@ impl Engine {
         }
     }
 
-    /// Sends a retained message to one new subscription.
+    /// Sends a retained message, one of `all`, to one new subscription.
     pub(crate) fn send_retained(
         &self,
         turn: &mut Turn,
         session: &Arc<Session>,
         message: &SharedMessage,
         terms: &Terms<'_>,
+        all: usize,
     ) {
         let mut publication = Publication::of(message);
         let before = turn.counts.messages_delivered;
         let mut outbound = session.outbound.lock();
-        let outcome = outbound.deliver_retained(&mut self.context(turn), &mut publication, terms);
+        let outcome = outbound.deliver_retained(&mut self.context(turn), &mut publication, terms, all);
         let flush = outbound.list_for_flush();
         drop(outbound);
         if message.topic().starts_with("$SYS/") {

@@ -69,7 +69,9 @@ impl Local {
 
     /// Wakes the sink.
     pub fn wake(&self) {
-        self.listed.store(false, Ordering::Release);
+        // Not a mere store: whoever found this listed, and so wakes nobody, has put its message in before, and the sink
+        // is to see that when it looks for somebody to wake.
+        self.listed.swap(false, Ordering::AcqRel);
         self.sink.wake();
     }
 }

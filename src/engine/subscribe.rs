@@ -173,13 +173,15 @@ impl Engine {
     fn answer(&self, turn: &mut Turn, attached: &Attached, answer: &Answer<'_>, identifier: u32) {
         let mut found = Vec::new();
         self.retained_for(turn, &answer.filter, &mut found);
+        // Those of the broker's own are not in the store.
+        let all = self.retained.len().max(found.len());
         let identifier = [identifier];
         let identifiers: &[u32] = if identifier == [0] { &[] } else { &identifier };
         for message in found {
             // [MQTT-3.3.1-8]: RETAIN is set on what a new subscription gets.
             let terms =
                 Terms { qos: message.qos().min(answer.options.qos), retain: true, identifiers, share: None };
-            self.send_retained(turn, &attached.session, &message, &terms);
+            self.send_retained(turn, &attached.session, &message, &terms, all);
         }
     }
 }

@@ -62,7 +62,7 @@ impl Turn {
     }
 }
 
-/// A turn that is finished when it is dropped: outboxes are written, sinks woken, counters added.
+/// A turn that is finished when it is dropped: counters are added to, outboxes written, sinks woken.
 pub struct Running<'e> {
     engine: &'e Engine,
     turn: Option<Box<Turn>>,
@@ -114,6 +114,8 @@ impl Engine {
 
     /// Writes what the turn has put into outboxes so far, in the middle of a long turn as at its end.
     pub(crate) fn end_of_turn(&self, turn: &mut Turn) {
+        // First, so that a client that has received a message finds it counted.
+        self.add_counts(turn);
         let mut dirty = std::mem::take(&mut turn.dirty);
         for session in dirty.drain(..) {
             self.flush(turn, &session, false);
@@ -124,12 +126,15 @@ impl Engine {
             local.wake();
         }
         turn.woken = woken;
-        self.counters.add(&turn.counts);
-        turn.counts = Counts::default();
+        self.add_counts(turn); // What was written.
         turn.turns = turn.turns.wrapping_add(1);
         if turn.turns.is_multiple_of(SWEEP_EVERY) {
             turn.cache.forget_stale(&self.router);
         }
+    }
+
+    fn add_counts(&self, turn: &mut Turn) {
+        self.counters.add(&std::mem::take(&mut turn.counts));
     }
 
     /// Whether a session's client is to be read no more until it has taken what waits for it.
@@ -137,8 +142,9 @@ impl Engine {
         session.outbound.lock().must_pause(&self.options.limits)
     }
 
-    /// Writes what waits in a session's outbox. `writable`: its connection has just become writable.
-    pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) {
-        session.flush(&mut self.context(turn), writable);
+    /// Writes what waits in a session's outbox. `writable`: its connection has just become writable. Whether the
+    /// connection took no more of what this call wrote.
+    pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) -> bool {
+        session.flush(&mut self.context(turn), writable)
     }
 }

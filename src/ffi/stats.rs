@@ -20,8 +20,8 @@ pub struct midge_stats {
     pub started_unix: u64,
     /// Connections that clients opened.
     pub connections_accepted: u64,
-    /// Connections that did not become a client: beyond a limit, a handshake or CONNECT that failed or came too
-    /// late, or not authenticated.
+    /// Connections that did not become a client: beyond a limit, or with a CONNECT that was refused, was
+    /// malformed or came too late.
     pub connections_refused: u64,
     /// Connections that ended, for whatever reason.
     pub connections_closed: u64,
@@ -77,8 +77,7 @@ pub struct midge_stats {
     pub messages_dropped_packet_too_large: u64,
     /// Messages dropped: the Message Expiry Interval ended before the message could be delivered.
     pub messages_dropped_expired: u64,
-    /// Messages dropped: the host did not allow the publisher to send, or the subscriber to receive, this
-    /// message.
+    /// Messages dropped: a client published below $SYS, where only the broker may.
     pub messages_dropped_not_authorized: u64,
     /// Messages dropped: the message was delivered but not retained, because of retained.max_messages or
     /// retained.max_bytes.
@@ -101,53 +100,6 @@ pub struct midge_stats {
     pub messages_queued: u64,
     /// Largest number of clients that were connected at the same time.
     pub clients_maximum: u64,
-}
-
-// SAFETY: `repr(C)`, `struct_size` first, then integers only.
-unsafe impl Growing for midge_stats {
-    const DEFAULT: Self = Self {
-        struct_size: size_of::<Self>(),
-        uptime_ms: 0,
-        started_unix: 0,
-        connections_accepted: 0,
-        connections_refused: 0,
-        connections_closed: 0,
-        takeovers: 0,
-        keep_alive_timeouts: 0,
-        protocol_errors: 0,
-        packets_received: 0,
-        packets_sent: 0,
-        bytes_received: 0,
-        bytes_sent: 0,
-        publish_received: 0,
-        publish_sent: 0,
-        publish_bytes_received: 0,
-        publish_bytes_sent: 0,
-        publish_resent: 0,
-        acknowledgements_received: 0,
-        acknowledgements_sent: 0,
-        messages_published: 0,
-        messages_delivered: 0,
-        wills_published: 0,
-        sessions_expired: 0,
-        messages_dropped_no_subscriber: 0,
-        messages_dropped_offline: 0,
-        messages_dropped_queue_full: 0,
-        messages_dropped_outbox_full: 0,
-        messages_dropped_packet_too_large: 0,
-        messages_dropped_expired: 0,
-        messages_dropped_not_authorized: 0,
-        messages_dropped_retained_full: 0,
-        messages_dropped_local_queue_full: 0,
-        messages_dropped_session_ended: 0,
-        clients_connected: 0,
-        sessions: 0,
-        subscriptions: 0,
-        retained_messages: 0,
-        retained_bytes: 0,
-        messages_queued: 0,
-        clients_maximum: 0,
-    };
 }
 
 /// Reads the statistics. `out->struct_size` must be set, as MIDGE_STATS_INIT does; fields that this version of Midge
@@ -202,178 +154,68 @@ pub unsafe extern "C" fn midge_stat_at(
     })
 }
 
-impl midge_stats {
-    /// A snapshot in the shape of C. A new statistic does not compile until it stands here, and at the end of
-    /// `midge_stats`.
-    fn of(snapshot: &Snapshot, uptime_ms: u64, started_unix: u64) -> midge_stats {
-        let Snapshot {
-            connections_accepted,
-            connections_refused,
-            connections_closed,
-            takeovers,
-            keep_alive_timeouts,
-            protocol_errors,
-            packets_received,
-            packets_sent,
-            bytes_received,
-            bytes_sent,
-            publish_received,
-            publish_sent,
-            publish_bytes_received,
-            publish_bytes_sent,
-            publish_resent,
-            acknowledgements_received,
-            acknowledgements_sent,
-            messages_published,
-            messages_delivered,
-            wills_published,
-            sessions_expired,
-            messages_dropped_no_subscriber,
-            messages_dropped_offline,
-            messages_dropped_queue_full,
-            messages_dropped_outbox_full,
-            messages_dropped_packet_too_large,
-            messages_dropped_expired,
-            messages_dropped_not_authorized,
-            messages_dropped_retained_full,
-            messages_dropped_local_queue_full,
-            messages_dropped_session_ended,
-            clients_connected,
-            sessions,
-            subscriptions,
-            retained_messages,
-            retained_bytes,
-            messages_queued,
-            clients_maximum,
-        } = *snapshot;
-        midge_stats {
-            struct_size: size_of::<midge_stats>(),
-            uptime_ms,
-            started_unix,
-            connections_accepted,
-            connections_refused,
-            connections_closed,
-            takeovers,
-            keep_alive_timeouts,
-            protocol_errors,
-            packets_received,
-            packets_sent,
-            bytes_received,
-            bytes_sent,
-            publish_received,
-            publish_sent,
-            publish_bytes_received,
-            publish_bytes_sent,
-            publish_resent,
-            acknowledgements_received,
-            acknowledgements_sent,
-            messages_published,
-            messages_delivered,
-            wills_published,
-            sessions_expired,
-            messages_dropped_no_subscriber,
-            messages_dropped_offline,
-            messages_dropped_queue_full,
-            messages_dropped_outbox_full,
-            messages_dropped_packet_too_large,
-            messages_dropped_expired,
-            messages_dropped_not_authorized,
-            messages_dropped_retained_full,
-            messages_dropped_local_queue_full,
-            messages_dropped_session_ended,
-            clients_connected,
-            sessions,
-            subscriptions,
-            retained_messages,
-            retained_bytes,
-            messages_queued,
-            clients_maximum,
+/// Writes what copies statistics between `midge_stats` and [`Snapshot`], from the list of those that both have.
+macro_rules! copy_statistics {
+    ($( $field:ident, )*) => {
+        // SAFETY: `repr(C)`, `struct_size` first, then integers only.
+        unsafe impl Growing for midge_stats {
+            const DEFAULT: Self =
+                Self { struct_size: size_of::<Self>(), uptime_ms: 0, started_unix: 0, $( $field: 0, )* };
         }
-    }
 
-    fn snapshot(&self) -> Snapshot {
-        let midge_stats {
-            struct_size: _,
-            uptime_ms: _,
-            started_unix: _,
-            connections_accepted,
-            connections_refused,
-            connections_closed,
-            takeovers,
-            keep_alive_timeouts,
-            protocol_errors,
-            packets_received,
-            packets_sent,
-            bytes_received,
-            bytes_sent,
-            publish_received,
-            publish_sent,
-            publish_bytes_received,
-            publish_bytes_sent,
-            publish_resent,
-            acknowledgements_received,
-            acknowledgements_sent,
-            messages_published,
-            messages_delivered,
-            wills_published,
-            sessions_expired,
-            messages_dropped_no_subscriber,
-            messages_dropped_offline,
-            messages_dropped_queue_full,
-            messages_dropped_outbox_full,
-            messages_dropped_packet_too_large,
-            messages_dropped_expired,
-            messages_dropped_not_authorized,
-            messages_dropped_retained_full,
-            messages_dropped_local_queue_full,
-            messages_dropped_session_ended,
-            clients_connected,
-            sessions,
-            subscriptions,
-            retained_messages,
-            retained_bytes,
-            messages_queued,
-            clients_maximum,
-        } = *self;
-        Snapshot {
-            connections_accepted,
-            connections_refused,
-            connections_closed,
-            takeovers,
-            keep_alive_timeouts,
-            protocol_errors,
-            packets_received,
-            packets_sent,
-            bytes_received,
-            bytes_sent,
-            publish_received,
-            publish_sent,
-            publish_bytes_received,
-            publish_bytes_sent,
-            publish_resent,
-            acknowledgements_received,
-            acknowledgements_sent,
-            messages_published,
-            messages_delivered,
-            wills_published,
-            sessions_expired,
-            messages_dropped_no_subscriber,
-            messages_dropped_offline,
-            messages_dropped_queue_full,
-            messages_dropped_outbox_full,
-            messages_dropped_packet_too_large,
-            messages_dropped_expired,
-            messages_dropped_not_authorized,
-            messages_dropped_retained_full,
-            messages_dropped_local_queue_full,
-            messages_dropped_session_ended,
-            clients_connected,
-            sessions,
-            subscriptions,
-            retained_messages,
-            retained_bytes,
-            messages_queued,
-            clients_maximum,
+        impl midge_stats {
+            /// A snapshot in the shape of C. A new statistic does not compile until it stands in the list, and at the
+            /// end of `midge_stats`.
+            fn of(snapshot: &Snapshot, uptime_ms: u64, started_unix: u64) -> midge_stats {
+                let Snapshot { $( $field, )* } = *snapshot;
+                midge_stats { struct_size: size_of::<midge_stats>(), uptime_ms, started_unix, $( $field, )* }
+            }
+
+            fn snapshot(&self) -> Snapshot {
+                let midge_stats { struct_size: _, uptime_ms: _, started_unix: _, $( $field, )* } = *self;
+                Snapshot { $( $field, )* }
+            }
         }
-    }
+    };
+}
+
+copy_statistics! {
+    connections_accepted,
+    connections_refused,
+    connections_closed,
+    takeovers,
+    keep_alive_timeouts,
+    protocol_errors,
+    packets_received,
+    packets_sent,
+    bytes_received,
+    bytes_sent,
+    publish_received,
+    publish_sent,
+    publish_bytes_received,
+    publish_bytes_sent,
+    publish_resent,
+    acknowledgements_received,
+    acknowledgements_sent,
+    messages_published,
+    messages_delivered,
+    wills_published,
+    sessions_expired,
+    messages_dropped_no_subscriber,
+    messages_dropped_offline,
+    messages_dropped_queue_full,
+    messages_dropped_outbox_full,
+    messages_dropped_packet_too_large,
+    messages_dropped_expired,
+    messages_dropped_not_authorized,
+    messages_dropped_retained_full,
+    messages_dropped_local_queue_full,
+    messages_dropped_session_ended,
+    clients_connected,
+    sessions,
+    subscriptions,
+    retained_messages,
+    retained_bytes,
+    messages_queued,
+    clients_maximum,
 }

@@ -124,29 +124,32 @@ impl ConnectionTask {
             && self.connection.session().is_some_and(|session| self.wing.engine().must_pause(session))
     }
 
-    /// Writes again once the socket is writable.
-    fn poll_write(&mut self, cx: &mut Context<'_>) {
+    /// Writes again once the socket is writable; whether the connection is broken: then reading brings its end.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
         while self.blocked {
-            let Poll::Ready(ready) = self.link.io.poll_write_ready(cx) else {
-                return;
-            };
-            let Ok(mut guard) = ready else {
-                return;
+            let Poll::Ready(Ok(mut guard)) = self.link.io.poll_write_ready(cx) else {
+                return false;
             };
             let engine = self.wing.engine();
             let mut turn = engine.turn(self.wing.now());
-            self.connection.writable(engine, &mut turn);
+            let full = self.connection.writable(engine, &mut turn);
             drop(turn);
             self.blocked =
                 self.connection.session().is_some_and(|session| session.outbound.lock().is_blocked());
             if self.blocked && guard.ready().is_write_closed() {
-                // A broken connection stays ready for ever; reading brings its end.
-                return;
+                // It stays ready for ever.
+                return true;
             }
-            if self.blocked {
+            if self.blocked && !full {
+                // Another thread was writing and has been stopped. The socket may have become writable since: it is
+                // not to be forgotten that it is. That thread wakes this task.
+                return false;
+            }
+            if full {
                 guard.clear_ready();
             }
         }
+        false
     }
 }
 
@@ -180,8 +183,8 @@ impl Future for ConnectionTask {
             if task.end.is_some() {
                 continue;
             }
-            task.poll_write(cx);
-            if task.is_paused() {
+            let broken = task.poll_write(cx);
+            if !broken && task.is_paused() {
                 // Woken when the socket is writable.
                 return Poll::Pending;
             }

@@ -19,13 +19,20 @@ const BLOCKED: [libc::c_int; 8] = [
 /// Runs `start` with the signals blocked on this thread, so that every thread that it starts is born with them
 /// blocked; then restores this thread's mask.
 pub(super) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
-    let before = block();
-    let started = start();
-    if let Some(before) = before {
-        // SAFETY: `before` was written by pthread_sigmask; the third argument may be null.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
+    let _restored = Restore(block());
+    start()
+}
+
+/// A thread's mask, if it could be read; restored when this is dropped, also by a panic.
+struct Restore(Option<libc::sigset_t>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // SAFETY: `before` was written by pthread_sigmask; the third argument may be null.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
+        }
     }
-    started
 }
 
 /// Blocks the signals on this thread; the mask before, if it could be read.
@@ -67,5 +74,13 @@ mod tests {
         let after: Vec<bool> = BLOCKED.iter().map(|signal| is_blocked(*signal)).collect();
         assert_eq!(before, after);
         assert!(!with_signals_blocked(|| is_blocked(libc::SIGSEGV)));
+    }
+
+    #[test]
+    fn the_mask_is_restored_after_a_panic() {
+        let before: Vec<bool> = BLOCKED.iter().map(|signal| is_blocked(*signal)).collect();
+        assert!(std::panic::catch_unwind(|| with_signals_blocked(|| panic!("no thread"))).is_err());
+        let after: Vec<bool> = BLOCKED.iter().map(|signal| is_blocked(*signal)).collect();
+        assert_eq!(before, after);
     }
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
@@ -15,6 +13,7 @@ use crate::session::link::{Cause, Link};
 use crate::session::outbox::{Chunk, Outbox};
 use crate::session::pool::Pool;
 use crate::session::queue::{Bounds, Queue, Queued};
+use crate::session::transmit::pending;
 use crate::stats::{Counters, Counts, DropReason, Gauge};
 use crate::time::Time;
 
@@ -144,6 +143,8 @@ pub struct Outbound {
     pub(super) sent_messages: u64,
     /// Why the connection is to be ended by its own task.
     doom: Option<Cause>,
+    /// Whether the session has ended: nobody will ever take what is put in.
+    ended: bool,
 }
 
 impl Default for Outbound {
@@ -167,6 +168,7 @@ impl Default for Outbound {
             parked: 0,
             sent_messages: 0,
             doom: None,
+            ended: false,
         }
     }
 }
@@ -285,6 +287,9 @@ impl Outbound {
     ) -> Outcome {
         let qos0 = terms.qos == QoS::AtMostOnce;
         if self.link.is_none() {
+            if self.ended {
+                return Outcome::Dropped(DropReason::SessionEnded);
+            }
             if qos0 && !cx.limits.queue_qos0 {
                 return Outcome::Dropped(DropReason::Offline);
             }
@@ -309,15 +314,18 @@ impl Outbound {
         self.begin(cx, publication, terms)
     }
 
-    /// Sends a retained message, or lets it wait: it is not dropped for want of room, because the retained
-    /// store bounds how many there are.
+    /// Sends a retained message, or lets it wait, beyond the bounds of the queue: as many messages more as `retained`,
+    /// which is how many there are.
     pub fn deliver_retained(
         &mut self,
         cx: &mut Context<'_>,
         publication: &mut Publication<'_>,
         terms: &Terms<'_>,
+        retained: usize,
     ) -> Outcome {
-        if self.link.is_none() || (self.has_room(cx.limits) && self.queue.is_empty()) {
+        let most = cx.limits.queue.messages.saturating_add(retained);
+        let fits = self.has_room(cx.limits) && self.queue.is_empty();
+        if self.link.is_none() || fits || self.queue.len() >= most {
             return self.deliver(cx, publication, terms);
         }
         self.queue.push_unbounded(pending(publication, terms));
@@ -427,8 +435,9 @@ impl Outbound {
         self.is_blocked() && beyond
     }
 
-    /// Forgets everything that waits or is unacknowledged.
-    pub fn clear(&mut self) -> Leftovers {
+    /// The session has ended: forgets what waits or is unacknowledged.
+    pub fn end(&mut self) -> Leftovers {
+        self.ended = true;
         let is_shared = |pending: &Pending| pending.share.is_some();
         let waited = self.queue.len();
         let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
@@ -509,15 +518,5 @@ impl Outbound {
     fn complete(&mut self, id: PacketId) -> Acknowledged {
         self.inflight.complete(id);
         Acknowledged::Complete
-    }
-}
-
-fn pending(publication: &mut Publication<'_>, terms: &Terms<'_>) -> Pending {
-    Pending {
-        message: Arc::clone(publication.message()),
-        qos: terms.qos,
-        retain: terms.retain,
-        identifiers: SmallVec::from_slice(terms.identifiers),
-        share: terms.share.map(Arc::clone),
     }
 }

@@ -74,12 +74,19 @@ impl Queue {
     /// Adds a message within the bounds.
     pub fn push(&mut self, pending: Pending, bounds: &Bounds) -> Queued {
         let size = pending.message.size();
+        // What would not fit into an empty queue displaces nothing.
+        let never_fits = bounds.messages == 0 || size > bounds.bytes;
+        let full = self.is_full(size, bounds);
+        if full && (never_fits || bounds.overflow != Overflow::DropOldest) {
+            return Queued::Refused;
+        }
         let mut displaced = 0;
-        while self.is_full(size, bounds) {
-            if bounds.overflow != Overflow::DropOldest || self.pop().is_none() {
-                return Queued::Refused;
+        if full {
+            // What waits beyond the bounds, retained messages, makes way for no more than the place of the new message.
+            let (messages, bytes) = (bounds.messages.max(self.len()), bounds.bytes.max(self.bytes));
+            while self.is_full(size, &Bounds { messages, bytes, ..*bounds }) && self.pop().is_some() {
+                displaced += 1;
             }
-            displaced += 1;
         }
         self.push_unbounded(pending);
         if displaced == 0 { Queued::Waits } else { Queued::Displaced(displaced) }
@@ -181,6 +188,30 @@ mod tests {
         queue.push(pending("a"), &bounds);
         assert_eq!(queue.push(pending("b"), &bounds), Queued::Displaced(1));
         assert_eq!(queue.pop().unwrap().message.topic(), "b");
+    }
+
+    #[test]
+    fn what_can_never_wait_displaces_nothing() {
+        let mut queue = Queue::default();
+        let bounds = bounds(10, pending("a").message.size(), Overflow::DropOldest);
+        assert_eq!(queue.push(pending("a"), &bounds), Queued::Waits);
+        assert_eq!(queue.push(pending("too large"), &bounds), Queued::Refused);
+        assert_eq!(queue.pop().unwrap().message.topic(), "a");
+    }
+
+    #[test]
+    fn a_queue_beyond_its_bounds_gives_up_the_place_of_one_message() {
+        let mut queue = Queue::default();
+        for topic in ["a", "b", "c"] {
+            queue.push_unbounded(pending(topic));
+        }
+        for (bounds, oldest) in [
+            (bounds(1, 10_000, Overflow::DropOldest), "b"),
+            (bounds(10, pending("a").message.size(), Overflow::DropOldest), "c"),
+        ] {
+            assert_eq!(queue.push(pending("d"), &bounds), Queued::Displaced(1));
+            assert_eq!((queue.len(), queue.front().unwrap().message.topic()), (3, oldest));
+        }
     }
 
     #[test]

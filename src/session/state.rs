@@ -143,8 +143,10 @@ impl Session {
     }
 
     /// Writes what waits in the outbox, as far as the connection takes it, without holding the lock meanwhile.
-    /// `writable`: the connection has just become writable. Bytes written are counted.
-    pub fn flush(&self, cx: &mut Context<'_>, writable: bool) {
+    /// `writable`: the connection has just become writable. Bytes written are counted. Whether the connection took no
+    /// more of what this call wrote; false if another thread writes.
+    pub fn flush(&self, cx: &mut Context<'_>, writable: bool) -> bool {
+        let mut full = false;
         let mut taken = self.outbound.lock().take_chunk(writable);
         while let Some((epoch, link, mut chunk)) = taken.take() {
             let before = chunk.len();
@@ -169,10 +171,12 @@ impl Session {
                 taken = outbound.take_chunk(false);
             }
             drop(outbound);
+            full = blocked;
             if blocked {
                 link.wake();
             }
         }
+        full
     }
 }
 
@@ -183,5 +187,69 @@ fn recycle(pool: &mut Pool, chunk: crate::session::outbox::Chunk) {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::Session;
+    use crate::codec::ping;
+    use crate::codec::version::Version;
+    use crate::session::link::{Cause, Link, Written};
+    use crate::session::outbound::{Context, Grant, Limits};
+    use crate::session::pool::Pool;
+    use crate::session::queue::{Bounds, Overflow};
+    use crate::stats::{Counters, Counts};
+    use crate::time::Time;
+
+    fn with_context<T>(act: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let (mut pool, mut counts, gauges) = (Pool::new(), Counts::default(), Counters::default());
+        let queue = Bounds { messages: 1, bytes: 1, overflow: Overflow::DropNewest };
+        let limits = Limits { queue, outbox_bytes: 1000, queue_qos0: false };
+        let (pool, counts, gauges, limits) = (&mut pool, &mut counts, &gauges, &limits);
+        act(&mut Context { now: Time::ZERO, pool, counts, gauges, limits })
+    }
+
+    /// Is full; while a thread writes to it, another tries to.
+    struct Full {
+        session: Arc<Session>,
+        others: Mutex<Vec<bool>>,
+    }
+
+    impl Link for Full {
+        fn write(&self, _buffers: &[IoSlice<'_>]) -> Written {
+            self.others.lock().push(with_context(|cx| self.session.flush(cx, true)));
+            Written::Blocked
+        }
+        fn wake(&self) {}
+        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    }
+
+    /// Only who has written to it knows that a connection is full: it may have room again since another has.
+    #[test]
+    fn a_flush_says_that_the_connection_is_full_only_if_it_has_tried() {
+        let session = Arc::new(Session::new("a"));
+        let link = Arc::new(Full { session: Arc::clone(&session), others: Mutex::default() });
+        let grant = Grant {
+            version: Version::V5,
+            receive_maximum: 1,
+            maximum_packet_size: u32::MAX,
+            topic_alias_maximum: 0,
+            persistent: false,
+        };
+        with_context(|cx| {
+            let mut outbound = session.outbound.lock();
+            outbound.attach(link.clone(), 1, grant);
+            outbound.send(cx, |_, out| ping::encode_pingresp(out));
+        });
+        assert!(with_context(|cx| session.flush(cx, false)));
+        assert_eq!(*link.others.lock(), [false]);
+        assert!(!with_context(|cx| session.flush(cx, false)), "it waits until the connection is writable");
+        assert!(with_context(|cx| session.flush(cx, true)));
     }
 }

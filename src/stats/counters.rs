@@ -45,8 +45,8 @@ stats! {
         connections_accepted, "connections/accepted",
             "Connections that clients opened.";
         connections_refused, "connections/refused",
-            "Connections that did not become a client: beyond a limit, a handshake or CONNECT that failed or came too \
-             late, or not authenticated.";
+            "Connections that did not become a client: beyond a limit, or with a CONNECT that was refused, was \
+             malformed or came too late.";
         connections_closed, "connections/closed",
             "Connections that ended, for whatever reason.";
         takeovers, "connections/takeovers",

@@ -19,7 +19,7 @@ drop_reasons! {
     Expired, "expired",
         "expired: the Message Expiry Interval ended before the message could be delivered.";
     NotAuthorized, "not_authorized",
-        "not authorized: the host did not allow the publisher to send, or the subscriber to receive, this message.";
+        "not authorized: a client published below $SYS, where only the broker may.";
     RetainedFull, "retained_full",
         "retained full: the message was delivered but not retained, because of retained.max_messages or \
          retained.max_bytes.";

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use midge::codec::connect::Connect;
+use midge::codec::connect::{Connect, Will};
 use midge::codec::frame::{Framing, split};
 use midge::codec::packet::{Packet, decode};
 use midge::codec::packet_id::PacketId;
@@ -12,6 +12,7 @@ use midge::codec::properties::Properties;
 use midge::codec::publish::Publish;
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::{Subscribe, SubscriptionOptions, SubscriptionRequest};
+use midge::codec::topic::TopicName;
 use midge::codec::version::Version;
 use midge::config::Config;
 use midge::embed::Broker;
@@ -80,12 +81,24 @@ impl Client {
     }
 
     pub fn send_connect(&mut self, client_id: &str, keep_alive: u16) {
+        self.send_connect_packet(client_id, keep_alive, None);
+    }
+
+    /// CONNECT without Keep Alive and with an empty will on `topic`.
+    pub fn send_connect_with_will(&mut self, client_id: &str, topic: &str) {
+        let topic = TopicName::parse(topic).unwrap();
+        let properties = Properties::EMPTY;
+        let will = Will { topic, payload: b"", qos: QoS::AtMostOnce, retain: false, properties };
+        self.send_connect_packet(client_id, 0, Some(will));
+    }
+
+    fn send_connect_packet(&mut self, client_id: &str, keep_alive: u16, will: Option<Will<'_>>) {
         let connect = Connect {
             version: self.version,
             clean_start: true,
             keep_alive,
             client_id,
-            will: None,
+            will,
             username: None,
             password: None,
             properties: Properties::EMPTY,

@@ -98,6 +98,25 @@ fn a_full_queue_drops_by_its_policy_and_counts() {
 }
 
 #[test]
+fn what_was_taken_from_a_queue_counts_no_more() {
+    let broker = broker();
+    let mut options = QueueOptions::default();
+    options.max_bytes = Some(1000);
+    let queue = broker.queue(&options).unwrap();
+    let mut subscribed = SubscribeOptions::default();
+    subscribed.identifier = 1;
+    let _subscription = queue.subscribe("q", &subscribed, 0).unwrap();
+    for _ in 0..1000 {
+        broker.publish("q", "x", &PublishOptions::default()).unwrap();
+        assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Poll::Messages(_)));
+    }
+    for _ in 0..100 {
+        broker.publish("q", "x", &PublishOptions::default()).unwrap();
+    }
+    assert_eq!((queue.len(), queue.dropped()), (100, 0));
+}
+
+#[test]
 fn a_waiting_thread_is_woken_by_a_message_and_by_the_end() {
     let broker = broker();
     let queue = broker.queue(&QueueOptions::default()).unwrap();

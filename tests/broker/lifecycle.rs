@@ -11,23 +11,13 @@ use midge::config::Config;
 use midge::embed::{Broker, Error, PublishOptions, SubscribeOptions};
 
 use crate::client::{Client, PATIENCE, address, broker, config};
-use crate::process::{broker_threads, descriptors, resident_kib};
+use crate::process::{alone, broker_threads, descriptors, resident_kib};
 
 /// A thousand times with a client each, in a process of its own, so that other tests' threads do not count.
 #[test]
 fn a_thousand_starts_and_stops_leave_nothing_behind() {
     const TEST: &str = "lifecycle::a_thousand_starts_and_stops_leave_nothing_behind";
-    if std::env::var_os("MIDGE_ALONE").is_none() {
-        let own = std::env::current_exe().unwrap();
-        let output = std::process::Command::new(own)
-            .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
-            .env("MIDGE_ALONE", "1")
-            .output()
-            .unwrap();
-        let printed = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
-        assert!(printed.contains("1 passed"), "{printed}");
-        print!("{printed}");
+    if !alone(TEST) {
         return;
     }
     let once = || {
@@ -149,6 +139,14 @@ fn stop_from_a_callback_is_refused_and_request_stop_is_not() {
     drop(subscription);
     broker.stop(None).unwrap();
     assert!(broker.wait(None));
+}
+
+#[test]
+fn the_longest_grace_is_taken() {
+    let broker = broker();
+    let client = Client::connect(address(&broker), "c", Version::V5);
+    broker.stop(Some(Duration::MAX)).unwrap();
+    drop(client);
 }
 
 #[test]

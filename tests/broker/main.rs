@@ -8,6 +8,7 @@
 )]
 
 mod client;
+mod descriptors;
 mod host;
 mod lifecycle;
 mod network;

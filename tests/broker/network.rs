@@ -4,17 +4,18 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use midge::codec::packet::Packet;
+use midge::codec::frame::{Framing, split};
+use midge::codec::packet::{Packet, decode};
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::version::Version;
-use midge::embed::{Broker, PublishOptions};
+use midge::embed::{Broker, PublishOptions, SubscribeOptions};
 use midge::engine::core::{Engine, Surroundings};
 use midge::net::{Wing, bind};
 use midge::runtime::{Clock, Runtime};
 use midge::storage::MemoryStore;
 
-use crate::client::{Client, address, broker, config};
+use crate::client::{Client, PATIENCE, address, broker, config};
 
 #[test]
 fn packets_arrive_byte_by_byte_and_many_in_one_segment() {
@@ -71,7 +72,7 @@ fn a_packet_that_is_announced_too_large_is_refused_before_it_comes() {
     let broker = broker();
     let mut client = Client::connect(address(&broker), "c", Version::V5);
     client.stream.write_all(&[0x30, 0xff, 0xff, 0xff, 0x7f]).unwrap();
-    assert_eq!(client.until_closed(), [0xe0, 1, 0x95]);
+    assert_eq!(disconnected(&client.until_closed()), 0x95);
 }
 
 #[test]
@@ -125,7 +126,8 @@ fn a_client_that_floods_and_never_reads_is_paused() {
         // 256 MiB of PINGREQ would be as much PINGRESP; the kernel's buffers hold some MiB.
         let mut sent = 0;
         while sent < 256 << 20 {
-            match rude.stream.write(&pings) {
+            // After half a packet, its other half.
+            match rude.stream.write(&pings[sent % 2..]) {
                 Ok(count) => sent += count,
                 Err(_) => break,
             }
@@ -138,6 +140,28 @@ fn a_client_that_floods_and_never_reads_is_paused() {
         for _ in 0..sent / 2 {
             rude.expect("PINGRESP", |packet| matches!(packet, Packet::Pingresp).then_some(()));
         }
+    }
+}
+
+/// It has no Keep Alive: only the end of its connection tells the broker that it is gone.
+#[test]
+fn a_client_that_is_paused_and_then_vanishes_leaves_nothing_behind() {
+    let mut config = config();
+    config.set("session.max_outbox_bytes", "64KiB").unwrap();
+    let broker = Broker::start(&config).unwrap();
+    let mut wills = broker.subscribe("will", &SubscribeOptions::default()).unwrap();
+    for version in [Version::V311, Version::V5] {
+        let mut rude = Client::raw(address(&broker));
+        rude.version = version;
+        rude.send_connect_with_will("rude", "will");
+        rude.expect("CONNACK", |packet| matches!(packet, Packet::Connack(_)).then_some(()));
+        rude.stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        let pings = [0xc0, 0].repeat(32 * 1024);
+        while rude.stream.write(&pings).is_ok() {}
+        // Bytes of the broker are unread: this resets the connection.
+        drop(rude);
+        assert_eq!(wills.recv_timeout(PATIENCE).unwrap().unwrap().topic(), "will");
+        assert_eq!(broker.stats().clients_connected, 0);
     }
 }
 
@@ -185,6 +209,17 @@ fn a_connection_that_says_nothing_is_closed_at_the_deadline() {
     assert_eq!(broker.stats().connections_refused, 2);
 }
 
+/// The reason code of DISCONNECT, which is all that came.
+fn disconnected(bytes: &[u8]) -> u8 {
+    match split(bytes, u32::MAX) {
+        Ok(Framing::Complete(frame)) if frame.whole == bytes => match decode(frame, Version::V5) {
+            Ok(Packet::Disconnect(packet)) => packet.reason.as_u8(),
+            other => panic!("expected DISCONNECT: {other:?}"),
+        },
+        other => panic!("expected one packet: {other:?}"),
+    }
+}
+
 #[test]
 fn a_silent_client_is_closed_after_one_and_a_half_times_its_keep_alive() {
     let broker = broker();
@@ -192,7 +227,7 @@ fn a_silent_client_is_closed_after_one_and_a_half_times_its_keep_alive() {
     client.version = Version::V5;
     client.send_connect("c", 1);
     client.expect("CONNACK", |packet| matches!(packet, Packet::Connack(_)).then_some(()));
-    assert_eq!(client.until_closed(), [0xe0, 1, 0x8d]);
+    assert_eq!(disconnected(&client.until_closed()), 0x8d);
     assert_eq!(broker.stats().keep_alive_timeouts, 1);
 }
 
@@ -235,7 +270,7 @@ fn the_last_packet_arrives_although_the_client_is_still_sending() {
         client.stream.write_all(&bytes).unwrap();
         let answer = client.until_closed();
         assert_eq!(answer[..2], [0xd0, 0]);
-        assert_eq!(answer[2..], [0xe0, 1, 0x82], "{answer:?}");
+        assert_eq!(disconnected(&answer[2..]), 0x82, "{answer:?}");
     }
 }
 
@@ -244,7 +279,7 @@ fn a_taken_over_client_is_told_0x8e() {
     let broker = broker();
     let mut old = Client::connect(address(&broker), "same", Version::V5);
     let _new = Client::connect(address(&broker), "same", Version::V5);
-    assert_eq!(old.until_closed(), [0xe0, 1, 0x8e]);
+    assert_eq!(disconnected(&old.until_closed()), 0x8e);
     assert_eq!(broker.stats().takeovers, 1);
 }
 

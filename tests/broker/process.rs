@@ -2,6 +2,24 @@
 
 use std::fs;
 
+/// Whether this process was started for `test` alone; if not, one is started now and must succeed.
+pub fn alone(test: &str) -> bool {
+    if std::env::var_os("MIDGE_ALONE").is_some() {
+        return true;
+    }
+    let own = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(own)
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env("MIDGE_ALONE", "1")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(printed.contains("1 passed"), "{printed}");
+    print!("{printed}");
+    false
+}
+
 /// Threads of this process whose name begins with `midge`.
 pub fn broker_threads() -> usize {
     fs::read_dir("/proc/self/task")

@@ -18,7 +18,7 @@ built=$profile
 cargo build --profile "$profile" --lib --no-default-features
 rm -rf "$work"
 mkdir -p "$work"
-PREFIX=$work/prefix PROFILE=$built STRIP=no sh tools/install.sh
+PREFIX=$work/prefix PROFILE=$built STRIP=no BUILD=no sh tools/install.sh
 
 export PKG_CONFIG_PATH="$work/prefix/lib/pkgconfig"
 cflags="$(pkg-config --cflags midge) -pthread -g -Wall -Wextra -Wpedantic -Werror"
@@ -83,6 +83,19 @@ for name in $names; do
             "$work/$name-shared-c"
     fi
 done
+
+# The C code of README.md, which listens on 127.0.0.1:1883, is only compiled.
+{
+    printf '#include <midge.h>\n#include <stdio.h>\nint main(void)\n{\n'
+    sed -n '/^```c$/,/^```$/ { /^```/!p }' README.md
+    printf 'return 0;\n}\n'
+} >"$work/readme.c"
+# shellcheck disable=SC2086 # the flags are words
+if gcc -std=c99 $cflags "$work/readme.c" -o "$work/readme" $shared && grep -q midge_publish "$work/readme.c"; then
+    pass
+else
+    fail "the C code of README.md"
+fi
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -10,32 +10,19 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
-# Installs the Debian package $2 for the command $1, or says that it is missing.
-need() {
-    command -v "$1" >/dev/null && return
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        apt-get install -y -q "$2" >/dev/null || { apt-get update -q >/dev/null && apt-get install -y -q "$2" >/dev/null; }
-    fi
-    command -v "$1" >/dev/null || { echo "$0: $1 is missing; install it (Debian: $2)" >&2; exit 1; }
-}
+cd "$root"
+. tools/need.sh
+need python3 python3 venv python3-venv mosquitto_sub mosquitto-clients node nodejs npm npm
 
 # Makes the virtual environment $1 with the packages of the file $2, if it is not there or the file has changed.
 venv() {
     cmp -s "$2" "$1/requirements.txt" && return
     rm -rf "$1"
-    if ! python3 -m venv "$1" >/dev/null 2>&1; then
-        rm -rf "$1"
-        [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -q python3-venv >/dev/null
-        python3 -m venv "$1"
-    fi
+    python3 -m venv "$1"
     "$1/bin/python" -m pip install -q --disable-pip-version-check -r "$2"
     cp "$2" "$1/requirements.txt"
 }
 
-need python3 python3
-need mosquitto_sub mosquitto-clients
-need node nodejs
-need npm npm
 venv "$root/.venv-clients" "$here/requirements.txt"
 venv "$root/.venv-clients-paho1" "$here/requirements-paho1.txt"
 if ! cmp -s "$here/package-lock.json" "$here/node_modules/installed.json"; then

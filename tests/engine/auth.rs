@@ -47,7 +47,7 @@ impl Exchange for Word {
 }
 
 fn network() -> Network {
-    Network::new().authenticated_by(Arc::new(Toy))
+    Network::authenticated_by(Arc::new(Toy))
 }
 
 fn by(method: &str, data: &[u8]) -> Opts {

@@ -1,9 +1,15 @@
 //! The counters: what happened, and why a message did not arrive.
 
+use std::io::IoSlice;
+use std::sync::{Arc, Mutex, Weak};
+
 use midge::codec::ack::AckKind;
 use midge::codec::packet::Packet;
+use midge::engine::connection::Connection;
+use midge::engine::core::Engine;
+use midge::session::link::{Cause, Link, Written};
 
-use crate::harness::{ALL, Inbox, Network, Q0, Q1, Q2, V5, opts};
+use crate::harness::{ALL, Inbox, Network, Packets, Q0, Q1, Q2, V5, opts};
 
 /// The lesson that the story ends on: start the subscriber first, or the message is gone.
 #[test]
@@ -34,6 +40,51 @@ fn packets_and_bytes_are_counted_both_ways() {
     let written: usize = client.line.take().len();
     assert_eq!(written, 7 + 2); // CONNACK and SUBACK were taken before.
     assert_eq!(stats.bytes_sent, written as u64 + 5 + client.greeting.len() as u64 + 6);
+}
+
+/// A line that looks at the counters whenever something is written to it.
+struct Witness {
+    engine: Weak<Engine>,
+    packets_sent: Mutex<Vec<u64>>,
+}
+
+impl Link for Witness {
+    fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
+        let engine = self.engine.upgrade().unwrap();
+        self.packets_sent.lock().unwrap().push(engine.snapshot().packets_sent);
+        Written::Bytes(buffers.iter().map(|buffer| buffer.len()).sum())
+    }
+
+    fn wake(&self) {}
+
+    fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+}
+
+/// A client that has received something finds it counted.
+#[test]
+fn a_packet_is_counted_before_it_is_written() {
+    let network = Network::new();
+    let witness =
+        Arc::new(Witness { engine: Arc::downgrade(&network.engine), packets_sent: Mutex::default() });
+    let link = Arc::clone(&witness) as Arc<dyn Link>;
+    let mut connection = Connection::new(&network.engine, &mut network.turn(), link, None);
+    for bytes in [&opts("a", V5).encode()[..], &[0xC0, 0]] {
+        connection.receive(&network.engine, &mut network.turn(), bytes, None);
+    }
+    assert_eq!(*witness.packets_sent.lock().unwrap(), [1, 2]); // CONNACK, PINGRESP
+}
+
+#[test]
+fn a_byte_of_a_packet_that_comes_in_pieces_is_counted_once() {
+    let network = Network::new();
+    let mut client = opts("a", V5).on(&network);
+    let before = network.stats().bytes_received;
+    let packets = Packets::default().publish(V5, "t", "piece by piece", Q1, 1);
+    for byte in &packets.0 {
+        client.send_bytes(&[*byte]);
+    }
+    assert_eq!(network.stats().publish_received, 1);
+    assert_eq!(network.stats().bytes_received - before, packets.0.len() as u64);
 }
 
 #[test]

@@ -41,36 +41,24 @@ fn qos_0_waits_only_where_the_setting_says_so() {
 }
 
 #[test]
-fn a_full_queue_drops_the_newest() {
-    let network = Network::with(&[("session.max_queued_messages", "3")]);
-    let mut hearer = opts("to", V5).persistent().on(&network);
-    hearer.subscribe("t", Q1);
-    hearer.hang_up();
-    for n in 0..5 {
-        network.publish("t", &n.to_string(), 1, false);
+fn a_full_queue_drops_the_newest_or_the_oldest() {
+    for (overflow, kept) in [("drop_newest", ["0", "1", "2"]), ("drop_oldest", ["2", "3", "4"])] {
+        let settings = [("session.max_queued_messages", "3"), ("session.queue_overflow", overflow)];
+        let network = Network::with(&settings);
+        let mut hearer = opts("to", V5).persistent().on(&network);
+        hearer.subscribe("t", Q1);
+        hearer.hang_up();
+        for n in 0..5 {
+            network.publish("t", &n.to_string(), 1, false);
+        }
+        let mut hearer = opts("to", V5).persistent().on(&network);
+        assert_eq!(hearer.drain(), kept);
+        assert_eq!(network.stats().messages_dropped_queue_full, 2);
     }
-    let mut hearer = opts("to", V5).persistent().on(&network);
-    assert_eq!(hearer.drain(), ["0", "1", "2"]);
-    assert_eq!(network.stats().messages_dropped_queue_full, 2);
 }
 
 #[test]
-fn or_the_oldest() {
-    let settings = [("session.max_queued_messages", "3"), ("session.queue_overflow", "drop_oldest")];
-    let network = Network::with(&settings);
-    let mut hearer = opts("to", V5).persistent().on(&network);
-    hearer.subscribe("t", Q1);
-    hearer.hang_up();
-    for n in 0..5 {
-        network.publish("t", &n.to_string(), 1, false);
-    }
-    let mut hearer = opts("to", V5).persistent().on(&network);
-    assert_eq!(hearer.drain(), ["2", "3", "4"]);
-    assert_eq!(network.stats().messages_dropped_queue_full, 2);
-}
-
-#[test]
-fn or_disconnects_a_slow_client_and_drops_for_an_absent_one() {
+fn a_full_queue_disconnects_a_slow_client_and_drops_for_an_absent_one() {
     let settings = [("session.max_queued_messages", "2"), ("session.queue_overflow", "disconnect")];
     let network = Network::with(&settings);
     let mut hearer = opts("to", V5).persistent().receive_maximum(1).on(&network);

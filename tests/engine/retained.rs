@@ -251,3 +251,22 @@ fn a_client_cannot_publish_below_dollar_sys() {
         }
     }
 }
+
+/// What waits is bounded by the queue and the retained store, however often a client that does not read subscribes.
+#[test]
+fn subscribing_again_and_again_without_reading_is_bounded() {
+    let network =
+        Network::with(&[("session.max_outbox_bytes", "64KiB"), ("session.max_queued_messages", "10")]);
+    let mut publisher = opts("from", V5).on(&network);
+    for n in 0..100 {
+        publisher.retain(&format!("t/{n}"), &"x".repeat(1000), Q1);
+    }
+    let mut hearer = opts("to", V5).on(&network);
+    hearer.line.block();
+    for _ in 0..100 {
+        hearer.send_subscribe(&[("t/#", SubscriptionOptions::with_qos(Q1))], 0);
+    }
+    let view = network.engine.clients().into_iter().find(|client| client.client_id == "to").unwrap();
+    assert!(view.queued <= 110, "{} messages wait", view.queued);
+    assert!(network.stats().messages_dropped_queue_full > 0);
+}

@@ -1,7 +1,13 @@
 //! How long a session lives, and who has it.
 
+use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
+use midge::message::Publication;
 use midge::session::link::Cause;
+use midge::session::outbound::{Context, Limits, Outcome, Terms};
+use midge::session::pool::Pool;
+use midge::session::queue::{Bounds, Overflow};
+use midge::stats::{Counters, Counts, DropReason};
 
 use crate::harness::{ALL, Network, Q1, Received, V5, V311, opts};
 
@@ -221,4 +227,32 @@ fn a_thousand_clients_over_a_year() {
     let stats = network.stats();
     assert_eq!((stats.sessions, stats.subscriptions), (0, 0));
     assert_eq!(network.engine.timers_running(), 0);
+}
+
+/// A thread that looked up the subscribers before the session ended may deliver to it afterwards.
+#[test]
+fn a_session_that_has_ended_takes_no_message() {
+    let network = Network::new();
+    let mut client = opts("a", V5).on(&network);
+    client.subscribe("t", Q1);
+    let session = client.connection.session().unwrap().clone();
+    client.disconnect();
+    let (mut pool, mut counts, gauges) = (Pool::new(), Counts::default(), Counters::default());
+    let queue = Bounds { messages: 10, bytes: 1000, overflow: Overflow::DropNewest };
+    let limits = Limits { queue, outbox_bytes: 1000, queue_qos0: true };
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let mut late = Publication::new(b"t", b"x", qos, false, network.now());
+        let mut context = Context {
+            now: network.now(),
+            pool: &mut pool,
+            counts: &mut counts,
+            gauges: &gauges,
+            limits: &limits,
+        };
+        let terms = Terms { qos, retain: false, identifiers: &[], share: None };
+        let outcome = session.outbound.lock().deliver(&mut context, &mut late, &terms);
+        assert_eq!(outcome, Outcome::Dropped(DropReason::SessionEnded));
+    }
+    assert_eq!(session.outbound.lock().queue_len(), 0);
+    assert_eq!(gauges.snapshot().messages_queued, 0);
 }

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from conftest import PATIENCE, TOP
@@ -73,6 +74,12 @@ def test_a_port_in_use_is_said(broker: midge.Broker) -> None:
         assert ended.stderr.count("\n") == 1
         assert port in ended.stderr
         assert "DEMO_PORT" in ended.stderr
+
+
+@pytest.mark.parametrize("readme", ["README.md", "bindings/python/README.md"])
+def test_the_code_of_a_readme_runs(readme: str, run: Any) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (TOP / readme).read_text(encoding="utf-8"), re.DOTALL)
+    assert "21.5" in run(code).stdout
 
 
 def test_the_declarations_fit_the_header() -> None:

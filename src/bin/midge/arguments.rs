@@ -64,7 +64,7 @@ pub(crate) struct Settings {
     /// Read settings from this TOML file; `-` is the standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Give a setting a value, such as mqtt.max_qos=1; goes before the file
+    /// Give a setting a value, such as mqtt.max_qos=1; overrides the file
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
 }

@@ -19,7 +19,7 @@ use crate::harness::{LateStore, QOS};
 
 /// A broker, and the time that it is told.
 pub struct Network {
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     alarm: Arc<Bell>,
     now: Cell<Time>,
 }
@@ -62,12 +62,14 @@ impl Network {
         let surroundings =
             Surroundings { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix: 1000 };
         let engine = Engine::new(config.settings(), surroundings);
-        Network { engine, alarm, now: Cell::new(Time::ZERO) }
+        Network { engine: Arc::new(engine), alarm, now: Cell::new(Time::ZERO) }
     }
 
-    /// The same broker with enhanced authentication.
-    pub fn authenticated_by(self, authenticator: Arc<dyn Authenticator>) -> Network {
-        Network { engine: self.engine.with_authenticator(authenticator), ..self }
+    /// A new broker with enhanced authentication.
+    pub fn authenticated_by(authenticator: Arc<dyn Authenticator>) -> Network {
+        let network = Network::new();
+        let engine = Arc::into_inner(network.engine).unwrap().with_authenticator(authenticator);
+        Network { engine: Arc::new(engine), ..network }
     }
 
     pub fn now(&self) -> Time {
