@@ -53,11 +53,17 @@ impl Engine {
         publication: &mut Publication<'_>,
         group: &Group<Subscriber>,
     ) -> bool {
-        let Some(picked) = group.pick(|member| self.readiness(member)) else {
-            return false;
-        };
-        let picked = std::slice::from_ref(&picked);
-        self.deliver(turn, publisher, publication, picked, Some(group.filter()))
+        // A member whose session ends after it was picked has left the group before: it is not picked again.
+        while let Some(picked) = group.pick(|member| self.readiness(member)) {
+            if picked.options.no_local && publisher.is(&picked.subscriber) {
+                return false; // Only the host can ask for that; for clients it is an error [MQTT-3.8.3-4].
+            }
+            let picked = std::slice::from_ref(&picked);
+            if self.deliver(turn, publisher, publication, picked, Some(group.filter())) {
+                return true;
+            }
+        }
+        false
     }
 
     /// How fit a member of a shared subscription is: who is connected is preferred, and who would not have the message
@@ -76,7 +82,8 @@ impl Engine {
         }
     }
 
-    /// Delivers to one subscriber, whose matching subscriptions these are; false if No Local forbids it.
+    /// Delivers to one subscriber, whose matching subscriptions these are; false if No Local forbids it, or if a member
+    /// of a group has just left.
     fn deliver(
         &self,
         turn: &mut Turn,
@@ -111,7 +118,7 @@ impl Engine {
         match &first.subscriber {
             Subscriber::Session(session) => {
                 let terms = Terms { qos, retain, identifiers: &identifiers, share };
-                self.send_message(turn, session, publication, &terms);
+                return self.send_message(turn, session, publication, &terms);
             }
             Subscriber::Local(local) => {
                 self.push_local(turn, local, publication, qos, retain, &identifiers);
@@ -126,7 +133,7 @@ impl Engine {
         session: &Arc<Session>,
         publication: &mut Publication<'_>,
         terms: &Terms<'_>,
-    ) {
+    ) -> bool {
         let mut outbound = session.outbound.lock();
         let outcome = outbound.deliver(&mut self.context(turn), publication, terms);
         let flush = outbound.list_for_flush();
@@ -142,12 +149,14 @@ impl Engine {
         }
         match outcome {
             Outcome::Sent | Outcome::Queued => {}
+            Outcome::Dropped(DropReason::SessionEnded) if terms.share.is_some() => return false,
             Outcome::Dropped(reason) => turn.counts.drop(reason, 1),
             Outcome::Overflowed => {
                 turn.counts.drop(DropReason::QueueFull, 1);
                 self.disconnect_later(session, Cause::Refused(ReasonCode::QuotaExceeded));
             }
         }
+        true
     }
 
     /// Gives a message to the host program.
