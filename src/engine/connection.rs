@@ -400,3 +400,14 @@ fn handle(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Attached, State};
+
+    /// An idle connection pays nothing for what few use: enhanced authentication is in a box.
+    #[test]
+    fn the_state_of_a_connection_is_no_larger_than_its_hold_on_the_session() {
+        assert_eq!(size_of::<State>(), size_of::<Attached>());
+    }
+}

@@ -349,7 +349,7 @@ fn acknowledgements(line: &Line, bytes: &mut Vec<u8>, next: &mut u16) {
 /// waiting, is another's.
 #[test]
 fn a_group_loses_nothing_while_members_come_and_go() {
-    const MESSAGES: u64 = 3000;
+    const MESSAGES: u64 = 20_000;
     let settings = [("mqtt.max_inflight", "65535"), ("session.max_queued_messages", "unlimited")];
     let engine = engine(&settings);
     let join = |id: &str| {
