@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test check install bless clean
+.PHONY: help demo test check fuzz install bless clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ test: ## build and run every test: Rust, C, Python, real clients
 
 check: ## formatting, lints, licences and dependencies
 	@tools/check.sh
+
+fuzz: ## random inputs for each fuzz target, 60 seconds each (SECONDS=...)
+	@SECONDS_EACH=$(or $(SECONDS),60) tools/fuzz.sh
 
 install: ## header, libraries, pkg-config file and command below PREFIX (and DESTDIR)
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install.sh

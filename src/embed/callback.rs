@@ -43,18 +43,12 @@ impl Broker {
         let broker = self.shared()?;
         let dispatcher = broker.dispatcher()?;
         let settings = broker.settings();
-        let target = Arc::new_cyclic(|me| Target {
-            me: me.clone(),
-            queue: QueueCore::new(
-                settings.queue.capacity,
-                usize::try_from(settings.queue.max_bytes).unwrap_or(usize::MAX),
-                Overflow::DropNewest,
-            ),
-            scheduled: AtomicBool::new(false),
-            run: Mutex::new(Run { callback: Some(Box::new(callback)), by: None, cancelled: false }),
-            idle: Condvar::new(),
-            dispatcher,
-        });
+        let queue = QueueCore::new(
+            settings.queue.capacity,
+            usize::try_from(settings.queue.max_bytes).unwrap_or(usize::MAX),
+            Overflow::DropNewest,
+        );
+        let target = Target::new(queue, Box::new(callback), dispatcher);
         let sink: Arc<dyn Sink> = target.clone();
         let local = broker.subscribe(filter, options, sink)?;
         Ok(CallbackSubscription { target, local, broker: Arc::clone(broker) })
@@ -112,6 +106,17 @@ impl Sink for Target {
 }
 
 impl Target {
+    fn new(queue: QueueCore, callback: Callback, dispatcher: Arc<Dispatcher>) -> Arc<Target> {
+        Arc::new_cyclic(|me| Target {
+            me: me.clone(),
+            queue,
+            scheduled: AtomicBool::new(false),
+            run: Mutex::new(Run { callback: Some(callback), by: None, cancelled: false }),
+            idle: Condvar::new(),
+            dispatcher,
+        })
+    }
+
     /// Has no further call begin, and waits for one that runs on another thread. The callback is dropped.
     fn cancel(&self) {
         let mut run = self.run.lock();
@@ -122,6 +127,7 @@ impl Target {
         let callback = run.callback.take();
         drop(run);
         drop(callback);
+        self.queue.release();
     }
 
     fn call(&self, batch: &Batch) {
@@ -165,6 +171,8 @@ struct List {
     targets: VecDeque<Arc<Target>>,
     /// Set when the broker stops: until then what waits is still given to callbacks.
     stop_by: Option<Instant>,
+    /// Whether the thread has ended: a target that were listed now would stay for ever, and hold this list.
+    closed: bool,
 }
 
 impl List {
@@ -192,12 +200,20 @@ impl Dispatcher {
             // A panic of a callback was caught where it happened.
             let _ended = thread.join();
         }
-        self.list.lock().targets.clear();
+        let mut list = self.list.lock();
+        list.closed = true;
+        let left = std::mem::take(&mut list.targets);
+        drop(list);
+        drop(left);
     }
 
     fn schedule(&self, target: Arc<Target>) {
-        self.list.lock().targets.push_back(target);
-        self.ready.notify_one();
+        let mut list = self.list.lock();
+        if !list.closed {
+            list.targets.push_back(target);
+            drop(list);
+            self.ready.notify_one();
+        }
     }
 
     fn run(&self) {
@@ -222,5 +238,42 @@ impl Dispatcher {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::{Dispatcher, Target};
+    use crate::codec::qos::QoS;
+    use crate::embed::queue::{Overflow, QueueCore};
+    use crate::engine::local::{LocalMessage, Sink};
+
+    /// A connection may still publish between the end of the callback thread and that of the runtime.
+    #[test]
+    fn a_message_after_the_end_of_the_callback_thread_keeps_nothing_alive() {
+        let dispatcher = Dispatcher::start().unwrap();
+        let queue = QueueCore::new(10, 1000, Overflow::DropNewest);
+        let target = Target::new(queue, Box::new(|_| ()), Arc::clone(&dispatcher));
+        dispatcher.stop(Instant::now());
+        let late = LocalMessage {
+            topic: b"t",
+            payload: b"x",
+            shared: None,
+            properties: &[],
+            qos: QoS::AtMostOnce,
+            retain: false,
+            identifiers: &[],
+            expiry_interval: None,
+        };
+        assert!(target.push(&late));
+        target.wake();
+        target.cancel();
+        assert!(target.queue.is_empty());
+        let (list, target) = (Arc::downgrade(&dispatcher), (Arc::downgrade(&target), drop(target)).0);
+        drop(dispatcher);
+        assert!(target.upgrade().is_none() && list.upgrade().is_none());
     }
 }

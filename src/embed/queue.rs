@@ -52,6 +52,16 @@ pub enum Poll {
 pub struct Queue {
     pub(super) core: Arc<QueueCore>,
     broker: Arc<Shared>,
+    _owner: Arc<Owner>,
+}
+
+/// Held by all clones of a queue: when the last is dropped, nobody can take out what is put in.
+struct Owner(Arc<QueueCore>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.release();
+    }
 }
 
 /// A subscription that feeds a queue; dropping it unsubscribes. What has been queued stays.
@@ -75,7 +85,8 @@ impl Broker {
         );
         let core = Arc::new(core);
         broker.closes_at_stop(&core);
-        Ok(Queue { core, broker: Arc::clone(broker) })
+        let owner = Arc::new(Owner(Arc::clone(&core)));
+        Ok(Queue { core, broker: Arc::clone(broker), _owner: owner })
     }
 }
 
@@ -221,6 +232,16 @@ impl QueueCore {
         self.ready.notify_all();
     }
 
+    /// Closes the queue and frees what is in it: the broker's threads may keep an ended subscriber for a while.
+    pub(super) fn release(&self) {
+        let mut state = self.state.lock();
+        let empty = State { closed: true, dropped: state.dropped, ..State::default() };
+        let freed = std::mem::replace(&mut *state, empty);
+        self.ready.notify_all();
+        drop(state);
+        drop(freed);
+    }
+
     pub(super) fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.state.lock();
@@ -304,5 +325,30 @@ impl Sink for QueueSink {
 
     fn wake(&self) {
         self.core.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::config::Config;
+    use crate::embed::{Broker, PublishOptions, QueueOptions, SubscribeOptions};
+
+    /// The turn that has put the message in still knows the subscriber.
+    #[test]
+    fn a_queue_that_nobody_has_any_more_holds_no_messages() {
+        let mut config = Config::new();
+        config.set("listener.tcp.bind", "127.0.0.1:0").unwrap();
+        let broker = Broker::start(&config).unwrap();
+        let queue = broker.queue(&QueueOptions::default()).unwrap();
+        let clone = queue.clone();
+        let subscription = queue.subscribe("t", &SubscribeOptions::default(), 0).unwrap();
+        broker.publish("t", "x", &PublishOptions::default()).unwrap();
+        let core = Arc::downgrade(&queue.core);
+        drop((queue, subscription));
+        assert_eq!(clone.len(), 1);
+        drop(clone);
+        assert!(core.upgrade().is_none_or(|core| core.is_empty()));
     }
 }

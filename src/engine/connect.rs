@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::codec::connack::Connack;
 use crate::codec::connect::Connect;
 use crate::codec::error::DecodeError;
-use crate::codec::frame;
+use crate::codec::frame::{self, MAX_REMAINING_LENGTH};
 use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
@@ -27,6 +27,9 @@ use crate::storage::Record;
 
 /// The longest Client Identifier that MQTT 3.1 allows, in characters.
 const V31_CLIENT_ID: usize = 23;
+
+/// The largest packet that the protocol can carry: the first byte, four of the length, and what follows.
+const LARGEST_PACKET: u32 = MAX_REMAINING_LENGTH + 5;
 
 /// A client that is let in.
 #[derive(Clone, Copy)]
@@ -296,7 +299,8 @@ impl Engine {
         Grant {
             version: connect.version,
             receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX).min(self.options.max_inflight),
-            maximum_packet_size: properties.maximum_packet_size().unwrap_or(u32::MAX),
+            // What the broker adds to a message must not make it larger than the protocol can say.
+            maximum_packet_size: properties.maximum_packet_size().unwrap_or(u32::MAX).min(LARGEST_PACKET),
             topic_alias_maximum: aliases.min(self.options.topic_alias_maximum_outgoing),
             persistent: self.expiry_interval(connect) > 0,
         }

@@ -215,7 +215,10 @@ impl Engine {
         match outcome {
             Outcome::Sent | Outcome::Queued => {}
             Outcome::Dropped(reason) => turn.counts.drop(reason, 1),
-            Outcome::Overflowed => turn.counts.drop(DropReason::QueueFull, 1),
+            Outcome::Overflowed => {
+                turn.counts.drop(DropReason::QueueFull, 1);
+                self.disconnect_later(session, Cause::Refused(ReasonCode::QuotaExceeded));
+            }
         }
     }
 

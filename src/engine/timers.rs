@@ -1,5 +1,6 @@
 //! Everything that happens at a time: one wheel, and one alarm for its next deadline.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -102,8 +103,11 @@ impl Engine {
     /// Lets everything happen whose time has come. Returns when to call again; `None`: when the alarm says so.
     pub fn tick(&self, now: Time) -> Option<Time> {
         for timer in self.timers.due(now) {
-            let mut turn = self.turn(now);
-            self.fire(&mut turn, timer);
+            // A panic costs what it happens in, not the timers behind it and not those to come.
+            let _survived = catch_unwind(AssertUnwindSafe(|| {
+                let mut turn = self.turn(now);
+                self.fire(&mut turn, timer);
+            }));
         }
         self.timers.next()
     }

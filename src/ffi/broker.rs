@@ -100,7 +100,11 @@ pub unsafe extern "C" fn midge_stop(broker: *mut midge_broker, grace_ms: i32) ->
 pub unsafe extern "C" fn midge_broker_free(broker: *mut midge_broker) {
     guard!(
         {
-            if known(broker).is_ok() {
+            if let Ok(handle) = known(broker) {
+                // Also while other threads wait, which hold it, too.
+                if handle.broker.stop(None).is_err() {
+                    handle.broker.abandon();
+                }
                 free(broker);
             }
         },
@@ -206,4 +210,39 @@ pub unsafe extern "C" fn midge_broker_kick(
         let kicked = live(broker)?.kick(text(client_id, "client_id")?)?;
         Ok(if kicked { MIDGE_STATUS_OK } else { MIDGE_STATUS_NOT_CONNECTED })
     }, concerns broker)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::null_mut;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicPtr, Ordering};
+
+    use super::{midge_broker_free, midge_broker_wait, midge_start};
+    use crate::ffi::config::{midge_config_free, midge_config_new, midge_config_set};
+    use crate::ffi::status::MIDGE_STATUS_OK;
+
+    /// The only use of a handle that is allowed while it is freed.
+    #[test]
+    fn freeing_a_broker_stops_it_although_a_thread_waits_for_its_end() {
+        let (mut config, mut broker) = (null_mut(), null_mut());
+        // SAFETY: as C would call it: live places for outputs, NUL-ended texts, handles that are freed once.
+        unsafe {
+            assert_eq!(midge_config_new(&mut config), MIDGE_STATUS_OK);
+            let (key, value) = (c"listener.tcp.bind".as_ptr(), c"127.0.0.1:0".as_ptr());
+            assert_eq!(midge_config_set(config, key, value, null_mut()), MIDGE_STATUS_OK);
+            assert_eq!(midge_start(config, &mut broker, null_mut()), MIDGE_STATUS_OK);
+            midge_config_free(config);
+            let shared = Arc::clone(&(*broker).broker);
+            let handle = AtomicPtr::new(broker);
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| midge_broker_wait(handle.load(Ordering::Relaxed), 20_000));
+                while Arc::strong_count(&shared) < 3 {
+                    std::thread::yield_now();
+                }
+                midge_broker_free(broker);
+                assert_eq!(waiting.join().unwrap(), MIDGE_STATUS_OK);
+            });
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub(super) struct ConnectionTask {
     /// Whether the socket was full when last written to.
     blocked: bool,
     end: Option<Box<End>>,
-    /// Held from the session's beginning until the last packet is written: a broker that stops waits for it.
+    /// Held from before the session's beginning until the last packet is written: a broker that stops waits for it.
     attached: Option<Attached>,
     _permit: Permit,
 }
@@ -93,8 +93,13 @@ impl ConnectionTask {
             };
             let engine = self.wing.engine();
             let mut turn = engine.turn(self.wing.now());
+            // Before a session can begin: a stop that comes right behind it waits for the last packet.
+            let claim = self.attached.take().unwrap_or_else(|| self.wing.attach());
             let stream = guard.get_inner();
-            match self.input.read(stream, &mut self.connection, engine, &mut turn) {
+            let reading = self.input.read(stream, &mut self.connection, engine, &mut turn);
+            let over = matches!(reading, Reading::Data { open: false, .. });
+            self.attached = (over || self.connection.session().is_some()).then_some(claim);
+            match reading {
                 Reading::Blocked => guard.clear_ready(),
                 Reading::End => return Poll::Ready(()),
                 Reading::Data { drained, open } => {
@@ -102,9 +107,6 @@ impl ConnectionTask {
                         guard.clear_ready();
                     }
                     drop(turn);
-                    if self.attached.is_none() && self.connection.session().is_some() {
-                        self.attached = Some(self.wing.attach());
-                    }
                     if !open {
                         return Poll::Ready(());
                     }

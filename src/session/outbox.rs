@@ -214,6 +214,15 @@ impl Outbox {
         };
     }
 
+    /// Has what waits written as if the connection had just taken no more; false if nothing waits or somebody writes.
+    pub fn hand_over(&mut self) -> bool {
+        let may = self.state == State::Idle && !self.is_empty();
+        if may {
+            self.state = State::Blocked;
+        }
+        may
+    }
+
     /// Whether a thread has taken the content and is writing it.
     pub fn is_being_written(&self) -> bool {
         self.state == State::Writing

@@ -15,6 +15,9 @@ use crate::session::outbox::Outbox;
 use crate::session::pool::Pool;
 use crate::time::Time;
 
+/// Chunks that one call writes before the connection's own task goes on: others may append for ever meanwhile.
+const CHUNKS: usize = 64;
+
 /// A session. Its locks are taken in the order of its fields: `inbound`, `control`, `outbound`.
 pub struct Session {
     /// The Client Identifier.
@@ -147,6 +150,7 @@ impl Session {
     /// more of what this call wrote; false if another thread writes.
     pub fn flush(&self, cx: &mut Context<'_>, writable: bool) -> bool {
         let mut full = false;
+        let mut chunks = 0;
         let mut taken = self.outbound.lock().take_chunk(writable);
         while let Some((epoch, link, mut chunk)) = taken.take() {
             let before = chunk.len();
@@ -162,11 +166,14 @@ impl Session {
             };
             let blocked = rest.is_some();
             let mut outbound = self.outbound.lock();
-            let more = outbound.chunk_written(epoch, rest);
+            let mut more = outbound.chunk_written(epoch, rest);
             if !blocked && outbound.can_pump(cx.limits) {
                 outbound.pump(cx);
-                outbound.list_for_flush();
-                taken = outbound.take_chunk(false);
+                more = true;
+            }
+            chunks += 1;
+            if more && chunks >= CHUNKS && outbound.outbox.hand_over() {
+                outbound.link().into_iter().for_each(|link| link.wake());
             } else if more {
                 taken = outbound.take_chunk(false);
             }
@@ -197,7 +204,7 @@ mod tests {
 
     use parking_lot::Mutex;
 
-    use super::Session;
+    use super::{CHUNKS, Session};
     use crate::codec::ping;
     use crate::codec::version::Version;
     use crate::session::link::{Cause, Link, Written};
@@ -215,6 +222,22 @@ mod tests {
         act(&mut Context { now: Time::ZERO, pool, counts, gauges, limits })
     }
 
+    /// Attaches a connection with one packet to be written.
+    fn attach(session: &Session, link: Arc<dyn Link>) {
+        let grant = Grant {
+            version: Version::V5,
+            receive_maximum: 1,
+            maximum_packet_size: u32::MAX,
+            topic_alias_maximum: 0,
+            persistent: false,
+        };
+        with_context(|cx| {
+            let mut outbound = session.outbound.lock();
+            outbound.attach(link, 1, grant);
+            outbound.send(cx, |_, out| ping::encode_pingresp(out));
+        });
+    }
+
     /// Is full; while a thread writes to it, another tries to.
     struct Full {
         session: Arc<Session>,
@@ -230,23 +253,49 @@ mod tests {
         fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
     }
 
+    /// Takes everything; whenever it is written to, another thread appends.
+    struct Endless {
+        session: Arc<Session>,
+        writes: Mutex<usize>,
+        woken: Mutex<usize>,
+    }
+
+    impl Link for Endless {
+        fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
+            let mut writes = self.writes.lock();
+            *writes += 1;
+            if *writes < 10 * CHUNKS {
+                with_context(|cx| self.session.outbound.lock().send(cx, |_, out| ping::encode_pingresp(out)));
+            }
+            Written::Bytes(buffers.iter().map(|buffer| buffer.len()).sum())
+        }
+        fn wake(&self) {
+            *self.woken.lock() += 1;
+        }
+        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    }
+
+    #[test]
+    fn a_thread_that_writes_for_others_hands_over_in_the_end() {
+        let session = Arc::new(Session::new("a"));
+        let writes = Mutex::default();
+        let link = Arc::new(Endless { session: Arc::clone(&session), writes, woken: Mutex::default() });
+        attach(&session, link.clone());
+        assert!(!with_context(|cx| session.flush(cx, false)), "the connection is not full");
+        assert_eq!((*link.writes.lock(), *link.woken.lock()), (CHUNKS, 1));
+        // The connection's task, each time that it is woken.
+        while session.outbound.lock().is_blocked() {
+            with_context(|cx| session.flush(cx, true));
+        }
+        assert_eq!(*link.writes.lock(), 10 * CHUNKS);
+    }
+
     /// Only who has written to it knows that a connection is full: it may have room again since another has.
     #[test]
     fn a_flush_says_that_the_connection_is_full_only_if_it_has_tried() {
         let session = Arc::new(Session::new("a"));
         let link = Arc::new(Full { session: Arc::clone(&session), others: Mutex::default() });
-        let grant = Grant {
-            version: Version::V5,
-            receive_maximum: 1,
-            maximum_packet_size: u32::MAX,
-            topic_alias_maximum: 0,
-            persistent: false,
-        };
-        with_context(|cx| {
-            let mut outbound = session.outbound.lock();
-            outbound.attach(link.clone(), 1, grant);
-            outbound.send(cx, |_, out| ping::encode_pingresp(out));
-        });
+        attach(&session, link.clone());
         assert!(with_context(|cx| session.flush(cx, false)));
         assert_eq!(*link.others.lock(), [false]);
         assert!(!with_context(|cx| session.flush(cx, false)), "it waits until the connection is writable");

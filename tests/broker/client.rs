@@ -92,8 +92,31 @@ impl Client {
         self.send_connect_packet(client_id, 0, Some(will));
     }
 
+    /// Appends CONNECT without Keep Alive.
+    pub fn encode_connect(&self, client_id: &str, out: &mut Vec<u8>) {
+        self.connect_packet(client_id, 0, None).encode(out);
+    }
+
+    /// Appends SUBSCRIBE.
+    pub fn encode_subscribe(&self, filter: &str, qos: QoS, out: &mut Vec<u8>) {
+        let mut filters = Vec::new();
+        SubscriptionRequest { filter, options: SubscriptionOptions::with_qos(qos) }.encode(&mut filters);
+        let packet = Subscribe::from_encoded(PacketId::MIN, Properties::EMPTY, &filters).unwrap();
+        packet.encode(self.version, out);
+    }
+
+    /// Sends bytes, if the connection still takes them.
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
     fn send_connect_packet(&mut self, client_id: &str, keep_alive: u16, will: Option<Will<'_>>) {
-        let connect = Connect {
+        let connect = self.connect_packet(client_id, keep_alive, will);
+        self.send(|_, out| connect.encode(out));
+    }
+
+    fn connect_packet<'c>(&self, client_id: &'c str, keep_alive: u16, will: Option<Will<'c>>) -> Connect<'c> {
+        Connect {
             version: self.version,
             clean_start: true,
             keep_alive,
@@ -102,8 +125,7 @@ impl Client {
             username: None,
             password: None,
             properties: Properties::EMPTY,
-        };
-        self.send(|_, out| connect.encode(out));
+        }
     }
 
     pub fn send(&mut self, encode: impl FnOnce(Version, &mut Vec<u8>)) {
@@ -113,11 +135,9 @@ impl Client {
     }
 
     pub fn subscribe(&mut self, filter: &str, qos: QoS) {
-        let mut filters = Vec::new();
-        SubscriptionRequest { filter, options: SubscriptionOptions::with_qos(qos) }.encode(&mut filters);
-        let id = PacketId::MIN;
-        let packet = Subscribe::from_encoded(id, Properties::EMPTY, &filters).unwrap();
-        self.send(|version, out| packet.encode(version, out));
+        let mut packet = Vec::new();
+        self.encode_subscribe(filter, qos, &mut packet);
+        self.send(|_, out| out.extend_from_slice(&packet));
         self.expect("SUBACK", |packet| match packet {
             Packet::Suback(suback) => {
                 assert!(suback.reasons.iter().all(|r| *r < 0x80));

@@ -13,3 +13,4 @@ mod host;
 mod lifecycle;
 mod network;
 mod process;
+mod takeover;

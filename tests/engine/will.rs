@@ -1,8 +1,11 @@
 //! The Will.
 
+use std::sync::Arc;
+
 use midge::codec::properties::Property;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
+use midge::engine::local::{LocalMessage, Sink};
 use midge::session::link::Cause;
 
 use crate::harness::{ALL, Client, LastWill, Network, Q0, Q1, Q2, QOS, V5, opts};
@@ -254,4 +257,29 @@ fn a_will_is_bound_by_the_rules_of_a_publish() {
         let told = (version == V5).then_some(reason);
         assert_eq!(opts("a", version).will(deep).refused_by(&network), (told, reason));
     }
+}
+
+/// A panic in what a timer does costs neither the timers that are due with it nor later ones.
+#[test]
+fn a_panic_costs_one_timer() {
+    struct Bug;
+    impl Sink for Bug {
+        fn push(&self, _message: &LocalMessage<'_>) -> bool {
+            panic!("planted")
+        }
+        fn wake(&self) {}
+    }
+    let network = Network::new();
+    let options = SubscriptionOptions::default();
+    let _bug = network.engine.subscribe_local(&mut network.turn(), "bug", options, 0, Arc::new(Bug)).unwrap();
+    let mut hearer = hearer(&network);
+    for (id, topic) in [("a", "will/1"), ("b", "bug"), ("c", "will/2"), ("d", "bug"), ("e", "will/3")] {
+        opts(id, V5).expiry(60).will(LastWill::new(topic, "gone").delay(10)).on(&network).hang_up();
+    }
+    network.advance(11);
+    let mut heard = hearer.drain();
+    heard.sort();
+    assert_eq!(heard.len(), 3, "{heard:?}");
+    network.advance(60);
+    assert_eq!(network.stats().sessions, 1);
 }

@@ -39,7 +39,8 @@ class Subscription:
         self._broker = broker  # keeps it alive
         self._filter = filter
         self._queue = queue
-        self._subscription: ctypes.c_void_p | None = subscription
+        # A list, for popping is atomic: of several threads that close, one frees it.
+        self._subscription = [subscription]
         self._taken: collections.deque[Message] = collections.deque()
         self._one_taker = threading.Lock()
         self._born = _fork.generation
@@ -83,9 +84,8 @@ class Subscription:
 
     def close(self) -> None:
         """Unsubscribes. What waits can still be taken. Closing twice does nothing."""
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            quick.midge_subscription_free(subscription)
+        with contextlib.suppress(IndexError):
+            quick.midge_subscription_free(self._subscription.pop())
             quick.midge_queue_close(self._queue)
 
     def __iter__(self) -> Iterator[Message]:
@@ -104,7 +104,7 @@ class Subscription:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._subscription is None else f"{len(self)} waiting"
+        state = "closed" if not self._subscription else f"{len(self)} waiting"
         return f"<midge.Subscription {self._filter!r}, {state}>"
 
     def __del__(self) -> None:

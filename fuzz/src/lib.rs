@@ -1,0 +1,35 @@
+//! What the fuzz targets do, as plain functions: cargo-fuzz feeds them random bytes, and `tests/corpora.rs` of the
+//! library replays the committed corpora without it. Modules name each other by `super::`, for both are their root.
+
+mod codec;
+mod config;
+mod engine;
+mod filter;
+mod input;
+mod line;
+mod packets;
+mod peer;
+mod session;
+mod world;
+
+/// A fuzz target: it panics when something is wrong.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is that of its corpus.
+pub const TARGETS: [(&str, Target); 6] = [
+    ("decode", codec::decode_any),
+    ("roundtrip", codec::roundtrip),
+    ("session", session::session),
+    ("engine", engine::engine),
+    ("config", config::config),
+    ("filter", filter::filter),
+];
+
+/// Runs the target `name` on one input.
+pub fn run(name: &str, data: &[u8]) {
+    for (target, function) in TARGETS {
+        if target == name {
+            function(data);
+        }
+    }
+}

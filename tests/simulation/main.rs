@@ -1,0 +1,90 @@
+//! The engine under virtual time and a bad network: random schedules from a seed, checked against a reference model.
+//!
+//! `SIM_SEEDS`, `SIM_CLIENTS` and `SIM_EVENTS` say how much is simulated; `SIM_SEED=7` simulates that seed alone, or
+//! begins with it if `SIM_SEEDS` is given, too. `SIM_TRACE=1` shows what happens.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the report")]
+
+mod acts;
+mod client;
+mod coverage;
+mod dice;
+mod finish;
+mod hear;
+mod ledger;
+mod letter;
+#[allow(dead_code, reason = "shared with the tests of the engine")]
+#[path = "../engine/harness/line.rs"]
+mod line;
+mod model;
+mod owed;
+#[allow(dead_code, reason = "shared with the tests of the engine")]
+#[path = "../engine/harness/received.rs"]
+mod received;
+mod sink;
+mod wire;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::coverage::Coverage;
+use crate::world::World;
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+fn simulate(seed: u64, clients: u64, events: u64) -> Coverage {
+    let mut world = World::new(seed, clients as usize);
+    world.begin();
+    while world.coverage.events < events && world.step() {}
+    world.heal();
+    world.close();
+    world.coverage
+}
+
+#[test]
+fn the_broker_keeps_its_promises() {
+    let clients = number("SIM_CLIENTS").unwrap_or(40);
+    let events = number("SIM_EVENTS").unwrap_or(6000);
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + number("SIM_SEEDS").unwrap_or(1),
+        None => 0..number("SIM_SEEDS").unwrap_or(50),
+    };
+    let next = AtomicU64::new(seeds.start);
+    let total = Mutex::new(Coverage::default());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            match catch_unwind(AssertUnwindSafe(|| simulate(seed, clients, events))) {
+                Ok(coverage) => total.lock().unwrap().add(&coverage),
+                Err(panic) => {
+                    next.store(u64::MAX / 2, Ordering::Relaxed);
+                    eprintln!(
+                        "again: SIM_SEED={seed} SIM_CLIENTS={clients} SIM_EVENTS={events} \
+                         cargo test --test simulation"
+                    );
+                    resume_unwind(panic);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    let total = total.into_inner().unwrap();
+    println!("{}", total.report());
+    if seeds.end - seeds.start >= 50 && clients >= 40 && events >= 6000 {
+        // A simulation in which something never happens says nothing of it.
+        assert_eq!(total.never(), [""; 0]);
+    }
+}
