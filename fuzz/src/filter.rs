@@ -6,7 +6,7 @@ use std::sync::Arc;
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::{TopicFilter, TopicName};
-use midge::topics::{Identity, MatchCache, Matches, Router};
+use midge::topics::{Identity, MatchCache, Matches, Readiness, Router};
 
 use super::input::Input;
 
@@ -125,7 +125,7 @@ fn check(model: &Model, name: TopicName<'_>, matches: &Matches<Client>) {
         .iter()
         .map(|shared| {
             // As many picks as there are members pick each once.
-            let picks = (0..shared.group.len()).map(|_| shared.group.pick(|_| true).unwrap());
+            let picks = (0..shared.group.len()).map(|_| shared.group.pick(|_| Readiness::Ready).unwrap());
             let mut picks: Found = picks.map(|m| (*m.subscriber.0, m.options.qos, m.identifier)).collect();
             picks.sort_unstable();
             (shared.group.filter().to_string(), picks)

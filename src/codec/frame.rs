@@ -2,6 +2,7 @@
 
 use crate::codec::error::DecodeError;
 use crate::codec::reason::ReasonCode;
+use crate::codec::wire::varint_len;
 
 /// The largest Remaining Length, in bytes: what follows the fixed header of a packet.
 pub const MAX_REMAINING_LENGTH: u32 = crate::codec::wire::MAX_VARINT;
@@ -53,6 +54,11 @@ pub fn split(input: &[u8], max_packet_size: u32) -> Result<Framing<'_>, DecodeEr
         return Err(DecodeError::malformed("the remaining length has more than four bytes"));
     }
     Ok(Framing::Partial { need: input.len() + 1 })
+}
+
+/// The size of a packet with this Remaining Length: its header included.
+pub const fn packet_len(remaining: usize) -> usize {
+    1 + varint_len(remaining) + remaining
 }
 
 /// The packet type, 0 to 15, in the first byte of a packet.

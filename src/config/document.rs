@@ -2,6 +2,7 @@
 
 use crate::config::configuration::Config;
 use crate::config::error::ConfigError;
+use crate::config::kind::Kind;
 use crate::config::settings::GROUPS;
 use crate::config::table::{Setting, find, table};
 
@@ -31,6 +32,7 @@ max_packet_size = \"256KiB\"
 | size | digits and one of the units `B`, `KiB`, `MiB`, `GiB` (powers of 1024), `KB`, `MB`, `GB` (powers of 1000); without a unit, bytes |
 | choice | one of the words named |
 | address | `127.0.0.1:1883`, `[::1]:1883`, `localhost:1883` (which is 127.0.0.1), or `off`; names are not looked up |
+| text | any text without control characters |
 
 In TOML, integers and booleans may stand without quotation marks, and so may sizes in bytes. A key that does not exist
 and a value that is out of range are errors that name the key, and in a file its line and column; a file with an error
@@ -44,11 +46,11 @@ pub fn markdown() -> String {
         text.push_str(&format!("\n## {group}\n\n{}", wrapped("", about)));
         for setting in table().iter().filter(|setting| setting.group() == *group) {
             text.push_str(&format!(
-                "\n### `{}`\n\n{}: {}. Default: `{}`.\n\n{}",
+                "\n### `{}`\n\n{}: {}. Default: {}.\n\n{}",
                 setting.title(),
                 capitalised(setting.kind.name()),
                 setting.range(),
-                setting.default,
+                default_of(setting),
                 wrapped("", setting.help)
             ));
         }
@@ -87,13 +89,13 @@ impl Config {
     /// # Errors
     /// `UnknownKey` with the nearest name, also for a listener that does not exist.
     pub fn toml_setting(&self, key: &str) -> Result<String, ConfigError> {
-        let value = toml_value(self.get(key)?);
-        let help = find(key).map(|(setting, _)| help_of(setting)).unwrap_or_default();
-        Ok(format!("{help}{key} = {value}\n"))
+        let text = self.get(key)?;
+        let Some((setting, _)) = find(key) else { return Ok(String::new()) };
+        Ok(format!("{}{key} = {}\n", help_of(setting), toml_value(setting, text)))
     }
 
     fn toml_line(&self, key: &str, field: &str, setting: &Setting) -> String {
-        let value = toml_value(self.get(key).unwrap_or_default());
+        let value = toml_value(setting, self.get(key).unwrap_or_default());
         let help = help_of(setting);
         let unset = self.is_default(key) || (setting.field() == "bind" && !self.is_given(key));
         let mark = if unset { "# " } else { "" };
@@ -106,8 +108,16 @@ fn help_of(setting: &Setting) -> String {
     wrapped("# ", &format!("{} ({}: {}.)", setting.help, setting.kind.name(), setting.range()))
 }
 
+/// The default of a setting, for a sentence.
+fn default_of(setting: &Setting) -> String {
+    if setting.default.is_empty() { "the empty text".to_owned() } else { format!("`{}`", setting.default) }
+}
+
 /// The text of a setting's value as TOML.
-fn toml_value(text: String) -> String {
+fn toml_value(setting: &Setting, text: String) -> String {
+    if setting.kind == Kind::Text {
+        return toml_string(&text);
+    }
     let bare = text.bytes().all(|byte| byte.is_ascii_digit()) || text == "true" || text == "false";
     if bare { text } else { toml_string(&text) }
 }
@@ -202,6 +212,7 @@ mod tests {
             ("listener.lan.bind", "[::]:1884"),
             ("listener.lan.max_connections", "7"),
             ("mqtt.retain", "no"),
+            ("mqtt.response_information", "007"),
             ("mqtt.keep_alive_max", "90s"),
             ("session.max_queued_messages", "unlimited"),
             ("session.queue_overflow", "disconnect"),

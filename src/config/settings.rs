@@ -126,6 +126,9 @@ settings! {
         subscription_identifiers: bool = "true", Kind::Bool,
             "Whether MQTT 5 clients may give subscriptions an identifier; they are told (Subscription Identifiers \
              Available).";
+        response_information: String = "", Kind::Text,
+            "Text that MQTT 5 clients are told when they ask for it (Response Information): by custom the beginning of the \
+             topics for answers to them, such as `replies`. Without a text there is no such information.";
         allow_empty_client_id: bool = "true", Kind::Bool,
             "Whether a client may connect without a client identifier and be given one by the broker. MQTT 3.1.1 \
              allows that only with Clean Session.";

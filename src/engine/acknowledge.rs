@@ -1,6 +1,7 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP from a client.
 
 use crate::codec::ack::{Ack, AckKind};
+use crate::codec::error::DecodeError;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::engine::connection::{Attached, End};
@@ -33,8 +34,10 @@ impl Engine {
         let mut cx = self.context(turn);
         let mut flush = false;
         match meaning {
-            Acknowledged::Unexpected => return Err(ReasonCode::ProtocolError.into()),
-            // A refusing PUBREC ends the flow: PUBREL does not follow [MQTT-4.3.3-4], [MQTT-4.4.0-2].
+            Acknowledged::Unexpected => {
+                return Err(DecodeError::protocol("the delivery awaits another acknowledgement").into());
+            }
+            // A refusing PUBREC ends the flow: PUBREL does not follow [MQTT-4.3.3-4].
             Acknowledged::Complete => {
                 cx.counts.acknowledgements_received += u64::from(kind != AckKind::Pubrec);
                 outbound.pump(&mut cx);

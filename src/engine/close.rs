@@ -1,14 +1,17 @@
 //! The end of a connection, and of a session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::codec::disconnect::Disconnect;
-use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::engine::core::Engine;
-use crate::engine::subscriber::Subscriber;
+use crate::engine::sentence::{encode_with, sentence};
+use crate::engine::subscriber::{Publisher, Subscriber};
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
+use crate::message::Publication;
+use crate::session::inflight::Pending;
 use crate::session::link::Cause;
 use crate::session::state::{Control, Session};
 use crate::stats::{DropReason, Gauge};
@@ -17,9 +20,21 @@ use crate::storage::Record;
 impl Engine {
     /// Ends the connection `epoch` of a session, if it is still the session's.
     pub(crate) fn close(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, cause: Cause) {
+        self.close_saying(turn, session, epoch, cause, sentence(cause));
+    }
+
+    /// The same, with what there is to say about it.
+    pub(crate) fn close_saying(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        epoch: u32,
+        cause: Cause,
+        why: &str,
+    ) {
         let mut control = session.control.lock();
         if control.is_connected_by(epoch) {
-            self.detach(turn, session, &mut control, cause);
+            self.detach_saying(turn, session, &mut control, cause, why);
         }
     }
 
@@ -30,6 +45,17 @@ impl Engine {
         session: &Arc<Session>,
         control: &mut Control,
         cause: Cause,
+    ) {
+        self.detach_saying(turn, session, control, cause, sentence(cause));
+    }
+
+    fn detach_saying(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        control: &mut Control,
+        cause: Cause,
+        why: &str,
     ) {
         let Some(connected) = control.connected.take() else {
             return;
@@ -42,10 +68,12 @@ impl Engine {
         if cause == Cause::KeepAliveTimeout {
             turn.counts.keep_alive_timeouts += 1;
         }
-        session.outbound.lock().detach(cause, |version, out| {
-            if let Some(reason) = told(cause).filter(|_| version.is_v5()) {
-                // No properties [MQTT-3.14.2-2], [MQTT-3.14.2-3], [MQTT-3.14.2-4].
-                Disconnect { reason, properties: Properties::EMPTY }.encode(version, out);
+        let why = if connected.wants_problem_information { why } else { "" };
+        session.outbound.lock().detach(cause, |grant, out| {
+            if let Some(reason) = told(cause).filter(|_| grant.version.is_v5()) {
+                encode_with(why, grant.maximum_packet_size, out, |properties, out| {
+                    Disconnect { reason, properties }.encode(grant.version, out);
+                });
             }
         });
         if cause == Cause::Disconnected {
@@ -92,13 +120,36 @@ impl Engine {
         for held in std::mem::take(&mut control.subscriptions) {
             self.unroute(&held.filter, &subscriber);
         }
-        let lost = session.outbound.lock().end();
-        turn.counts.drop(DropReason::SessionEnded, lost as u64);
-        self.counters.decrease(Gauge::MessagesQueued, lost as u64);
+        let left = session.outbound.lock().end();
+        self.counters.decrease(Gauge::MessagesQueued, left.waited as u64);
+        self.hand_on(turn, &left.shared_unacknowledged);
+        let handed_on = self.hand_on(turn, &left.shared_waiting);
+        turn.counts.drop(DropReason::SessionEnded, left.waited.saturating_sub(handed_on) as u64);
         self.sessions.remove(session);
         if control.expiry_interval > 0 {
             self.store.record(Record::SessionEnded { client_id: &session.client_id });
         }
+    }
+
+    /// Gives the messages of shared subscriptions that a session leaves behind to other members; returns how many of
+    /// them some member gets.
+    fn hand_on(&self, turn: &mut Turn, messages: &[Pending]) -> usize {
+        // When the broker stops, everybody leaves.
+        if self.stopping.load(Ordering::SeqCst) {
+            return 0;
+        }
+        let mut handed_on = 0;
+        let now = turn.now;
+        for pending in messages.iter().filter(|pending| !pending.message.is_expired(now)) {
+            let group = pending.share.as_ref().and_then(|filter| self.router.group(filter));
+            if let Some(group) = group {
+                let mut publication = Publication::of(&pending.message);
+                // No Local, for which the publisher counts, is not for shared subscriptions [MQTT-3.8.3-4].
+                let given = self.deliver_shared(turn, Publisher::Broker, &mut publication, &group);
+                handed_on += usize::from(given);
+            }
+        }
+        handed_on
     }
 }
 

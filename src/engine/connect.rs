@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use crate::codec::connack::Connack;
 use crate::codec::connect::Connect;
-use crate::codec::frame::MAX_REMAINING_LENGTH;
+use crate::codec::error::DecodeError;
+use crate::codec::frame::{self, MAX_REMAINING_LENGTH};
 use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
@@ -30,44 +31,51 @@ const V31_CLIENT_ID: usize = 23;
 /// The largest packet that the protocol can carry: the first byte, four of the length, and what follows.
 const LARGEST_PACKET: u32 = MAX_REMAINING_LENGTH + 5;
 
-/// Where a connection's session comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin<'o> {
-    /// It is new; the client may have been given its identifier.
-    New { assigned: Option<&'o str> },
-    /// It was there.
-    Resumed,
+/// A client that is let in.
+#[derive(Clone, Copy)]
+struct Guest<'g> {
+    link: &'g Arc<dyn Link>,
+    peer: Option<SocketAddr>,
+    connect: &'g Connect<'g>,
+    /// The properties of CONNACK.
+    told: Properties<'g>,
 }
 
 impl Engine {
     /// Attaches a connection to the client's session, new or resumed, and sends CONNACK; or says why not.
+    /// `proof`: properties of CONNACK that end an enhanced authentication.
     pub(crate) fn connect(
         &self,
         turn: &mut Turn,
         link: &Arc<dyn Link>,
         peer: Option<SocketAddr>,
         connect: &Connect<'_>,
-    ) -> Result<Attached, ReasonCode> {
+        proof: &[u8],
+    ) -> Result<Attached, DecodeError> {
         self.check_connect(connect)?;
         let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
         // [MQTT-3.1.3-7]
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
-        self.check_connack_fits(connect, assigned.as_deref())?;
+        let mut told = Vec::new();
+        if connect.version.is_v5() {
+            self.connack_properties(connect, assigned.as_deref(), &mut told);
+            told.extend_from_slice(proof);
+            check_connack(connect, told.len())?;
+        }
+        let guest = Guest { link, peer, connect, told: Properties::from_validated(&told) };
         loop {
-            // [MQTT-3.1.2-5], [MQTT-3.1.2-6], [MQTT3-3.1.2-4]
-            let (session, origin) = match self.sessions.get(client_id) {
-                Some(session) => (session, Origin::Resumed),
-                None => (Arc::new(Session::new(client_id)), Origin::New { assigned: assigned.as_deref() }),
+            let (session, resumed) = match self.sessions.get(client_id) {
+                Some(session) => (session, true),
+                None => (Arc::new(Session::new(client_id)), false),
             };
             let mut inbound = session.inbound.lock();
             let mut control = session.control.lock();
-            let ready = match origin {
-                Origin::Resumed => self.resume(turn, &session, &mut control, connect.clean_start)?,
-                Origin::New { .. } => self.enter(&session, &mut control)?,
+            let ready = match resumed {
+                true => self.resume(turn, &session, &mut control, connect.clean_start)?,
+                false => self.enter(&session, &mut control)?,
             };
             if ready {
-                let (inbound, control) = (&mut inbound, &mut control);
-                return Ok(self.attach(turn, &session, inbound, control, link, peer, connect, origin));
+                return Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, resumed));
             }
         }
     }
@@ -80,7 +88,7 @@ impl Engine {
         session: &Arc<Session>,
         control: &mut Control,
         clean_start: bool,
-    ) -> Result<bool, ReasonCode> {
+    ) -> Result<bool, DecodeError> {
         if control.ended {
             return Ok(false);
         }
@@ -94,10 +102,13 @@ impl Engine {
     }
 
     /// Enters a new session in the table. False if there is one of its client by now.
-    fn enter(&self, session: &Arc<Session>, control: &mut Control) -> Result<bool, ReasonCode> {
+    fn enter(&self, session: &Arc<Session>, control: &mut Control) -> Result<bool, DecodeError> {
         match self.sessions.insert(session, self.options.max_sessions) {
             Err(InsertError::Exists) => return Ok(false),
-            Err(InsertError::Full) => return Err(ReasonCode::QuotaExceeded),
+            Err(InsertError::Full) => {
+                let cause = "there are as many sessions as may be";
+                return Err(DecodeError::new(ReasonCode::QuotaExceeded, cause));
+            }
             Ok(()) => {}
         }
         self.check_running().map(|()| true).inspect_err(|_| {
@@ -108,14 +119,17 @@ impl Engine {
 
     /// Whether clients are taken. Asked under the lock of a session that is in the table: if the answer is yes,
     /// [`Engine::stop`] has not come to that session yet, and will end the connection.
-    fn check_running(&self) -> Result<(), ReasonCode> {
+    fn check_running(&self) -> Result<(), DecodeError> {
         match self.stopping.load(Ordering::SeqCst) {
             false => Ok(()),
-            true => Err(ReasonCode::ServerUnavailable), // CONNACK does not know Server shutting down.
+            // CONNACK does not know Server shutting down.
+            true => Err(DecodeError::new(ReasonCode::ServerUnavailable, "the server is stopping")),
         }
     }
 
-    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), ReasonCode> {
+    /// Whether a client may come in, as far as its CONNECT says.
+    pub(crate) fn check_connect(&self, connect: &Connect<'_>) -> Result<(), DecodeError> {
+        let refuse = |reason, cause| Err(DecodeError::new(reason, cause));
         let version = connect.version;
         if connect.client_id.is_empty() {
             // [MQTT3-3.1.3-8]; MQTT 3.1 has no empty Client Identifier.
@@ -127,7 +141,7 @@ impl Engine {
                     Version::V5 => true,
                 };
             if !allowed {
-                return Err(ReasonCode::ClientIdentifierNotValid);
+                return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is empty");
             }
         }
         // [MQTT-3.1.3-5], [MQTT3-3.1.3-5]
@@ -137,42 +151,26 @@ impl Engine {
         };
         // [MQTT-3.1.3-8], [MQTT3-3.1.3-9]
         if connect.client_id.len() > longest {
-            return Err(ReasonCode::ClientIdentifierNotValid);
-        }
-        // No method is known, so none is accepted [MQTT-4.12.0-1].
-        if connect.properties.authentication_method().is_some() {
-            return Err(ReasonCode::BadAuthenticationMethod);
+            return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is too long");
         }
         if let Some(will) = &connect.will {
             if will.qos > self.options.max_qos {
-                return Err(ReasonCode::QosNotSupported); // [MQTT-3.2.2-12]
+                // [MQTT-3.2.2-12]
+                return refuse(
+                    ReasonCode::QosNotSupported,
+                    "the will's QoS is above the maximum of the server",
+                );
             }
             if will.retain && !self.options.retain {
-                return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-13]
+                // [MQTT-3.2.2-13]
+                return refuse(ReasonCode::RetainNotSupported, "the server keeps no retained messages");
             }
             self.check_topic(will.topic)?;
             if is_the_brokers(will.topic) {
-                return Err(ReasonCode::NotAuthorized);
+                return refuse(ReasonCode::NotAuthorized, "only the server publishes below $SYS");
             }
         }
         Ok(())
-    }
-
-    /// A client that takes no packet as large as its CONNACK cannot be greeted [MQTT-3.1.2-24].
-    fn check_connack_fits(&self, connect: &Connect<'_>, assigned: Option<&str>) -> Result<(), ReasonCode> {
-        let Some(most) = connect.properties.maximum_packet_size() else {
-            return Ok(());
-        };
-        let mut properties = Vec::new();
-        self.connack_properties(connect, assigned, &mut properties);
-        let properties = Properties::from_validated(&properties);
-        let mut packet = Vec::new();
-        Connack { session_present: false, reason: ReasonCode::Success, properties }
-            .encode(connect.version, &mut packet);
-        match packet.len() <= most as usize {
-            true => Ok(()),
-            false => Err(ReasonCode::PacketTooLarge),
-        }
     }
 
     /// Ends the session's other connection, if it has one [MQTT-3.1.4-3], [MQTT3-3.1.4-2].
@@ -183,18 +181,16 @@ impl Engine {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a connection, its session under two locks, and the packet")]
     fn attach(
         &self,
         turn: &mut Turn,
         session: &Arc<Session>,
         inbound: &mut Inbound,
         control: &mut Control,
-        link: &Arc<dyn Link>,
-        peer: Option<SocketAddr>,
-        connect: &Connect<'_>,
-        origin: Origin<'_>,
+        guest: Guest<'_>,
+        resumed: bool,
     ) -> Attached {
+        let connect = guest.connect;
         for timer in control.timers.drain(..) {
             self.timers.cancel(timer);
         }
@@ -211,7 +207,7 @@ impl Engine {
         let keep_alive = self.keep_alive(connect);
         control.connected = Some(Box::new(Connected {
             version: connect.version,
-            peer,
+            peer: guest.peer,
             username: connect.username.map(Into::into),
             clean_start: connect.clean_start,
             keep_alive,
@@ -234,37 +230,21 @@ impl Engine {
             self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
         }
         self.counters.increase(Gauge::ClientsConnected, 1);
-        self.greet(turn, session, link, connect, control, origin);
+        self.greet(turn, session, control.epoch, guest, resumed);
         Attached { session: Arc::clone(session), epoch, version: connect.version }
     }
 
     /// Sends CONNACK, and behind it what an earlier connection left.
-    fn greet(
-        &self,
-        turn: &mut Turn,
-        session: &Arc<Session>,
-        link: &Arc<dyn Link>,
-        connect: &Connect<'_>,
-        control: &Control,
-        origin: Origin<'_>,
-    ) {
-        let mut properties = Vec::new();
-        if connect.version.is_v5() {
-            let assigned = match origin {
-                Origin::New { assigned } => assigned,
-                Origin::Resumed => None,
-            };
-            self.connack_properties(connect, assigned, &mut properties);
-        }
+    fn greet(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, guest: Guest<'_>, resumed: bool) {
+        let connect = guest.connect;
         let connack = Connack {
-            // [MQTT-3.2.2-2], [MQTT-3.2.2-3], [MQTT3-3.2.2-1], [MQTT3-3.2.2-2], [MQTT3-3.2.2-3]; MQTT 3.1 has
-            // no such flag.
-            session_present: origin == Origin::Resumed && connect.version != Version::V31,
+            // [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag.
+            session_present: resumed && connect.version != Version::V31,
             reason: ReasonCode::Success,
-            properties: Properties::from_validated(&properties),
+            properties: guest.told,
         };
         let mut outbound = session.outbound.lock();
-        outbound.attach(Arc::clone(link), control.epoch, self.grant(connect));
+        outbound.attach(Arc::clone(guest.link), epoch, self.grant(connect));
         session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn);
         // [MQTT-3.1.4-5], [MQTT3-3.1.4-4], [MQTT-3.2.0-1], [MQTT3-3.2.0-1], [MQTT-3.2.0-2]
@@ -280,9 +260,6 @@ impl Engine {
     fn connack_properties(&self, connect: &Connect<'_>, assigned: Option<&str>, out: &mut Vec<u8>) {
         let options = &self.options;
         let expiry_interval = self.expiry_interval(connect);
-        let keep_alive = self.keep_alive(connect);
-        // No Response Information, Reason String, User Properties or Authentication Method [MQTT-3.1.2-28],
-        // [MQTT-3.1.2-29], [MQTT-3.2.2-19], [MQTT-3.2.2-20], [MQTT-4.12.0-6].
         let mut p = PropertyWriter::new(out);
         if expiry_interval != connect.properties.session_expiry_interval().unwrap_or(0) {
             p.session_expiry_interval(expiry_interval);
@@ -310,8 +287,15 @@ impl Engine {
         if !options.shared_subscriptions {
             p.shared_subscription_available(false);
         }
+        let keep_alive = self.keep_alive(connect);
         if keep_alive != connect.keep_alive {
             p.server_keep_alive(keep_alive); // [MQTT-3.2.2-21]
+        }
+        // [MQTT-3.1.2-28]
+        if connect.properties.request_response_information() == Some(true)
+            && !options.response_information.is_empty()
+        {
+            p.response_information(&options.response_information);
         }
     }
 
@@ -358,7 +342,20 @@ impl Engine {
     }
 }
 
-/// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22], [MQTT3-3.1.2-24].
+/// Whether the client takes a CONNACK with so many bytes of properties [MQTT-3.1.2-24].
+fn check_connack(connect: &Connect<'_>, properties: usize) -> Result<(), DecodeError> {
+    // Flags, reason code, Property Length and properties.
+    let size = frame::packet_len(2 + frame::packet_len(properties) - 1);
+    match connect.properties.maximum_packet_size() {
+        Some(most) if size > most as usize => {
+            let cause = "CONNACK would be larger than the client's maximum packet size";
+            Err(DecodeError::new(ReasonCode::PacketTooLarge, cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22].
 pub(crate) fn keep_alive_millis(seconds: u16) -> u64 {
     u64::from(seconds) * 1500
 }

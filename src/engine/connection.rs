@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::codec::ack::AckKind;
 use crate::codec::connack::Connack;
-use crate::codec::connect;
+use crate::codec::connect::{self, Connect};
 use crate::codec::error::DecodeError;
 use crate::codec::frame::{self, Framing};
 use crate::codec::packet::{self, Packet};
@@ -16,7 +16,10 @@ use crate::codec::ping;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
+use crate::engine::auth::Authentication;
 use crate::engine::core::Engine;
+use crate::engine::proving::Proving;
+use crate::engine::sentence::encode_with;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
@@ -26,24 +29,27 @@ use crate::time::TimerId;
 
 /// The packet type of CONNECT.
 const CONNECT: u8 = 1;
-
-/// Bytes of a CONNACK without properties in MQTT 5, where clients say how large a packet they take.
-const REFUSAL_LEN: u32 = 5;
+/// [MQTT-3.1.0-1]
+const NOT_CONNECT: DecodeError = DecodeError::protocol("the first packet is not CONNECT");
 
 /// A network connection as the engine sees it; its task owns it.
 pub struct Connection {
-    link: Arc<dyn Link>,
+    pub(super) link: Arc<dyn Link>,
     peer: Option<SocketAddr>,
-    state: State,
+    pub(super) state: State,
     /// Bytes of an unfinished packet that were counted and will be handed over again.
     counted: usize,
 }
 
-enum State {
+pub(super) enum State {
     /// CONNECT has not come.
     Opening { deadline: TimerId },
+    /// CONNECT has come, and the client has to prove who it is.
+    Proving(Box<Proving>),
     /// The connection has a session.
     Open(Attached),
+    /// The same, after an enhanced authentication, which the client may repeat.
+    Proven(Box<(Attached, Authentication)>),
     /// No packet is taken any more.
     Closed,
 }
@@ -77,21 +83,15 @@ pub(crate) struct Received<'r> {
 /// Why a connection ends in the middle of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The client broke a rule.
-    Refused(ReasonCode),
+    /// The client broke a rule, or wants what it cannot have.
+    Refused(DecodeError),
     /// The client said goodbye; true: with its will.
     Disconnected { with_will: bool },
 }
 
 impl From<DecodeError> for End {
     fn from(error: DecodeError) -> End {
-        End::Refused(error.reason)
-    }
-}
-
-impl From<ReasonCode> for End {
-    fn from(reason: ReasonCode) -> End {
-        End::Refused(reason)
+        End::Refused(error)
     }
 }
 
@@ -113,6 +113,7 @@ impl Connection {
     pub fn session(&self) -> Option<&Arc<Session>> {
         match &self.state {
             State::Open(attached) => Some(&attached.session),
+            State::Proven(proven) => Some(&proven.0.session),
             _ => None,
         }
     }
@@ -131,11 +132,18 @@ impl Connection {
         if matches!(self.state, State::Opening { .. }) {
             self.open(engine, turn, input, &mut progress);
         }
-        if let State::Open(attached) = &self.state {
-            let attached = attached.clone();
-            if !run(engine, turn, &attached, input, owner, &mut progress) {
-                self.state = State::Closed;
-            }
+        if matches!(self.state, State::Proving(_)) {
+            self.prove(engine, turn, input, &mut progress);
+        }
+        let (attached, authentication) = match &mut self.state {
+            State::Open(attached) => (Some(attached.clone()), None),
+            State::Proven(proven) => (Some(proven.0.clone()), Some(&mut proven.1)),
+            _ => (None, None),
+        };
+        if let Some(attached) = attached
+            && !run(engine, turn, &attached, authentication, input, owner, &mut progress)
+        {
+            self.state = State::Closed;
         }
         progress.open = !matches!(self.state, State::Closed);
         self.counted = input.len().saturating_sub(progress.consumed);
@@ -154,6 +162,11 @@ impl Connection {
                 engine.timers.cancel(deadline);
                 self.link.finish(Vec::new(), cause);
             }
+            State::Proving(proving) => {
+                engine.timers.cancel(proving.deadline);
+                self.link.finish(Vec::new(), cause);
+            }
+            State::Proven(proven) => engine.close(turn, &proven.0.session, proven.0.epoch, cause),
             State::Open(attached) => engine.close(turn, &attached.session, attached.epoch, cause),
             State::Closed => {}
         }
@@ -163,11 +176,11 @@ impl Connection {
     fn open(&mut self, engine: &Engine, turn: &mut Turn, input: &[u8], progress: &mut Progress) {
         // [MQTT-3.1.0-1]: the first packet is CONNECT; what is none is not waited for.
         if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
-            return self.refuse(engine, turn, None, ReasonCode::ProtocolError);
+            return self.refuse(engine, turn, Manner::of(None), NOT_CONNECT);
         }
         let framing = match frame::split(input, engine.options.max_packet_size) {
             Ok(framing) => framing,
-            Err(error) => return self.refuse(engine, turn, None, error.reason),
+            Err(error) => return self.refuse(engine, turn, Manner::of(None), error),
         };
         let frame = match framing {
             Framing::Partial { need } => {
@@ -178,52 +191,104 @@ impl Connection {
         };
         progress.consumed = frame.whole.len();
         turn.counts.packets_received += 1;
-        let level = connect::peek_version(frame.body);
+        let mut manner = Manner::of(connect::peek_version(frame.body));
         // CONNECT has its own version; that of MQTT 3 demands nothing of the fixed header that it does not know.
         let packet = match packet::decode(frame, Version::V311) {
             Ok(Packet::Connect(packet)) => packet,
-            Ok(_) => return self.refuse(engine, turn, level, ReasonCode::ProtocolError),
-            // [MQTT-3.1.4-1]
-            Err(error) => return self.refuse(engine, turn, level, error.reason),
+            Ok(_) => return self.refuse(engine, turn, manner, NOT_CONNECT),
+            Err(error) => return self.refuse(engine, turn, manner, error),
         };
-        match engine.connect(turn, &self.link, self.peer, &packet) {
-            Ok(attached) => {
-                if let State::Opening { deadline } = std::mem::replace(&mut self.state, State::Open(attached))
-                {
-                    engine.timers.cancel(deadline);
-                }
-            }
-            Err(reason) => {
-                // [MQTT-3.1.2-24]: a client that takes no packet as large as a CONNACK is not told.
-                let most = packet.properties.maximum_packet_size().unwrap_or(u32::MAX);
-                self.refuse(engine, turn, level.filter(|_| most >= REFUSAL_LEN), reason);
-            }
+        manner.learn(&packet);
+        let outcome = match packet.properties.authentication_method() {
+            Some(method) => self.ask_for_proof(engine, turn, method, frame.whole, &packet, manner),
+            None => self.join(engine, turn, &packet, None),
+        };
+        if let Err(error) = outcome {
+            self.refuse(engine, turn, manner, error);
+        }
+    }
+
+    /// Gives the connection its session. `proof`: the authentication that is done, and what CONNACK says of it.
+    pub(super) fn join(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        connect: &Connect<'_>,
+        proof: Option<(Authentication, Vec<u8>)>,
+    ) -> Result<(), DecodeError> {
+        let told = proof.as_ref().map_or(&[][..], |(_, properties)| properties);
+        let attached = engine.connect(turn, &self.link, self.peer, connect, told)?;
+        let state = match proof {
+            None => State::Open(attached),
+            Some((authentication, _)) => State::Proven(Box::new((attached, authentication))),
+        };
+        if let State::Opening { deadline } = std::mem::replace(&mut self.state, state) {
+            engine.timers.cancel(deadline);
+        }
+        Ok(())
+    }
+
+    /// Ends a connection without a session and without a word.
+    pub(super) fn give_up(&mut self, engine: &Engine, cause: Cause) {
+        self.stop_waiting(engine);
+        self.link.finish(Vec::new(), cause);
+    }
+
+    fn stop_waiting(&mut self, engine: &Engine) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Opening { deadline } => engine.timers.cancel(deadline),
+            State::Proving(proving) => engine.timers.cancel(proving.deadline),
+            State::Open(_) | State::Proven(_) | State::Closed => {}
         }
     }
 
     /// Ends a connection that has no session, with a CONNACK where the protocol has one for it.
-    fn refuse(&mut self, engine: &Engine, turn: &mut Turn, level: Option<u8>, reason: ReasonCode) {
-        // [MQTT-3.1.4-6], [MQTT3-3.1.4-5]
-        if let State::Opening { deadline } = std::mem::replace(&mut self.state, State::Closed) {
-            engine.timers.cancel(deadline);
-        }
+    pub(super) fn refuse(&mut self, engine: &Engine, turn: &mut Turn, manner: Manner, error: DecodeError) {
+        self.stop_waiting(engine);
         turn.counts.connections_refused += 1;
         // Never a DISCONNECT [MQTT-3.14.0-1].
         let mut last = Vec::new();
+        let reason = error.reason;
         let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
-        match level {
-            // [MQTT3-3.1.4-1]: a packet that breaks a rule is answered by closing alone; only
-            // reasons that have a return code are told [MQTT3-3.2.2-6].
+        match manner.level {
+            // [MQTT-3.1.4-1] of 3.1.1: a packet that breaks a rule is answered by closing alone; only
+            // reasons that have a return code are told [MQTT-3.2.2-5].
             Some(3 | 4) if !has_return_code(reason) => {}
             Some(3 | 4) => connack.encode(Version::V311, &mut last),
             // [MQTT3-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
             // So does a bridge, which sets the highest bit and, once refused, tries again without it.
             Some(0..=2 | 0x83 | 0x84) => connack.encode(Version::V311, &mut last),
-            Some(_) => connack.encode(Version::V5, &mut last),
+            Some(_) => {
+                let sentence = if manner.wants_sentences { error.cause } else { "" };
+                encode_with(sentence, manner.maximum_packet_size, &mut last, |properties, out| {
+                    Connack { properties, ..connack }.encode(Version::V5, out);
+                });
+            }
             None => {}
         }
         // [MQTT-3.1.4-2], [MQTT-3.2.2-7], [MQTT3-3.2.2-5], [MQTT-4.12.0-4], [MQTT-4.13.2-1]
         self.link.finish(last, Cause::Refused(reason));
+    }
+}
+
+/// What is known of how a client wants to be refused.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// The protocol level that it has named.
+    level: Option<u8>,
+    pub(super) maximum_packet_size: u32,
+    wants_sentences: bool,
+}
+
+impl Manner {
+    /// That of a client of whose CONNECT only this is known.
+    fn of(level: Option<u8>) -> Manner {
+        Manner { level, maximum_packet_size: u32::MAX, wants_sentences: true }
+    }
+
+    fn learn(&mut self, connect: &Connect<'_>) {
+        self.maximum_packet_size = connect.properties.maximum_packet_size().unwrap_or(u32::MAX);
+        self.wants_sentences = connect.properties.request_problem_information() != Some(false);
     }
 }
 
@@ -243,6 +308,7 @@ fn run(
     engine: &Engine,
     turn: &mut Turn,
     attached: &Attached,
+    authentication: Option<&mut Authentication>,
     input: &[u8],
     owner: Option<&Bytes>,
     progress: &mut Progress,
@@ -254,13 +320,14 @@ fn run(
             return false;
         }
         attached.session.heard(turn.now);
-        packets(engine, turn, attached, &mut inbound, input, owner, progress)
+        packets(engine, turn, attached, authentication, &mut inbound, input, owner, progress)
     };
     match ended {
         Ok(()) => true,
-        Err(End::Refused(reason)) => {
+        Err(End::Refused(error)) => {
             turn.counts.protocol_errors += 1;
-            engine.close(turn, &attached.session, attached.epoch, Cause::Refused(reason));
+            let cause = Cause::Refused(error.reason);
+            engine.close_saying(turn, &attached.session, attached.epoch, cause, error.cause);
             false
         }
         Err(End::Disconnected { with_will }) => {
@@ -271,10 +338,12 @@ fn run(
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
 fn packets(
     engine: &Engine,
     turn: &mut Turn,
     attached: &Attached,
+    mut authentication: Option<&mut Authentication>,
     inbound: &mut Inbound,
     input: &[u8],
     owner: Option<&Bytes>,
@@ -292,7 +361,8 @@ fn packets(
                 turn.counts.packets_received += 1;
                 let received = Received { whole: frame.whole, owner };
                 let packet = packet::decode(frame, attached.version)?;
-                handle(engine, turn, attached, inbound, packet, received)?;
+                let authentication = authentication.as_deref_mut();
+                handle(engine, turn, attached, authentication, inbound, packet, received)?;
             }
         }
     }
@@ -302,6 +372,7 @@ fn handle(
     engine: &Engine,
     turn: &mut Turn,
     attached: &Attached,
+    authentication: Option<&mut Authentication>,
     inbound: &mut Inbound,
     packet: Packet<'_>,
     received: Received<'_>,
@@ -323,12 +394,22 @@ fn handle(
             Ok(())
         }
         Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
-        Packet::Auth(auth) => engine.receive_auth(&auth),
-        // A second CONNECT [MQTT-3.1.0-2], [MQTT3-3.1.0-2], and packets that only a server sends.
-        Packet::Connect(_)
-        | Packet::Connack(_)
-        | Packet::Suback(_)
-        | Packet::Unsuback(_)
-        | Packet::Pingresp => Err(End::Refused(ReasonCode::ProtocolError)),
+        Packet::Auth(auth) => engine.receive_auth(turn, attached, authentication, &auth),
+        // [MQTT-3.1.0-2]
+        Packet::Connect(_) => Err(DecodeError::protocol("a second CONNECT came").into()),
+        Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
+            Err(DecodeError::protocol("only a server sends a packet of this type").into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Attached, State};
+
+    /// An idle connection pays nothing for what few use: enhanced authentication is in a box.
+    #[test]
+    fn the_state_of_a_connection_is_no_larger_than_its_hold_on_the_session() {
+        assert_eq!(size_of::<State>(), size_of::<Attached>());
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::Mutex;
 
 use crate::config::Settings;
+use crate::engine::auth::Authenticator;
 use crate::engine::options::Options;
 use crate::engine::parked::Parking;
 use crate::engine::sessions::Sessions;
@@ -33,6 +34,7 @@ pub struct Engine {
     pub(crate) parking: Mutex<Parking>,
     #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
+    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
     pub(crate) sweeping: AtomicBool,
@@ -65,6 +67,7 @@ impl Engine {
             store: surroundings.store,
             parking: Mutex::default(),
             turns: Mutex::default(),
+            authenticator: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
             identifiers: AtomicU64::new(surroundings.seed),
@@ -75,6 +78,11 @@ impl Engine {
             engine.timers.insert(Time::ZERO.plus(engine.options.sys_interval), Timer::Sys);
         }
         engine
+    }
+
+    /// The same broker, whose clients may authenticate by the methods that `authenticator` knows.
+    pub fn with_authenticator(self, authenticator: Arc<dyn Authenticator>) -> Engine {
+        Engine { authenticator: Some(authenticator), ..self }
     }
 
     /// The counters and gauges at this moment.

@@ -18,7 +18,7 @@ use crate::session::outbound::{Context, Outcome, Terms};
 use crate::session::state::Session;
 use crate::stats::DropReason;
 use crate::storage::Record;
-use crate::topics::{Identity, Match};
+use crate::topics::{Group, Identity, Match, Readiness};
 
 impl Engine {
     /// Gives a message to every matching subscriber; returns how many there are.
@@ -34,15 +34,11 @@ impl Engine {
         // [MQTT-3.3.4-2], [MQTT3-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest
         // QoS and with every identifier [MQTT-3.3.4-3], [MQTT-3.3.4-4].
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
-            reached += usize::from(self.deliver(turn, publisher, publication, group));
+            reached += usize::from(self.deliver(turn, publisher, publication, group, None));
         }
         // A copy of its own, with its own identifier [MQTT-3.3.4-5].
         for shared in &matches.shared {
-            // One member of each group, and nobody else, whatever becomes of it [MQTT-4.8.2-5], [MQTT-4.8.2-6].
-            if let Some(picked) = shared.group.pick(is_available) {
-                let picked = std::slice::from_ref(&picked);
-                reached += usize::from(self.deliver(turn, publisher, publication, picked));
-            }
+            reached += usize::from(self.deliver_shared(turn, publisher, publication, &shared.group));
         }
         if reached == 0 {
             turn.counts.drop(DropReason::NoSubscriber, 1);
@@ -50,13 +46,52 @@ impl Engine {
         reached
     }
 
-    /// Delivers to one subscriber, whose matching subscriptions these are; false if No Local forbids it.
+    /// Delivers to one member of a group [MQTT-4.8.2-4]; false if it has none.
+    pub(crate) fn deliver_shared(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        publication: &mut Publication<'_>,
+        group: &Group<Subscriber>,
+    ) -> bool {
+        // A member whose session ends after it was picked has left the group before: it is not picked again.
+        while let Some(picked) = group.pick(|member| self.readiness(member)) {
+            if picked.options.no_local && publisher.is(&picked.subscriber) {
+                return false; // Only the host can ask for that; for clients it is an error [MQTT-3.8.3-4].
+            }
+            let picked = std::slice::from_ref(&picked);
+            if self.deliver(turn, publisher, publication, picked, Some(group.filter())) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// How fit a member of a shared subscription is: who is connected is preferred, and who would not have the message
+    /// wait behind others still more.
+    fn readiness(&self, subscriber: &Subscriber) -> Readiness {
+        match subscriber {
+            Subscriber::Session(session) => {
+                let outbound = session.outbound.lock();
+                match outbound.is_connected() {
+                    true if outbound.is_ready(&self.options.limits) => Readiness::Ready,
+                    true => Readiness::Busy,
+                    false => Readiness::Absent,
+                }
+            }
+            Subscriber::Local(_) => Readiness::Ready,
+        }
+    }
+
+    /// Delivers to one subscriber, whose matching subscriptions these are; false if No Local forbids it, or if a member
+    /// of a group has just left.
     fn deliver(
         &self,
         turn: &mut Turn,
         publisher: Publisher<'_>,
         publication: &mut Publication<'_>,
         subscriptions: &[Match<Subscriber>],
+        share: Option<&Arc<str>>,
     ) -> bool {
         let Some(first) = subscriptions.first() else {
             return false;
@@ -84,8 +119,8 @@ impl Engine {
         let qos = publication.qos.min(granted);
         match &first.subscriber {
             Subscriber::Session(session) => {
-                let terms = Terms { qos, retain, identifiers: &identifiers };
-                self.send_message(turn, session, publication, &terms);
+                let terms = Terms { qos, retain, identifiers: &identifiers, share };
+                return self.send_message(turn, session, publication, &terms);
             }
             Subscriber::Local(local) => {
                 self.push_local(turn, local, publication, qos, retain, &identifiers);
@@ -100,7 +135,7 @@ impl Engine {
         session: &Arc<Session>,
         publication: &mut Publication<'_>,
         terms: &Terms<'_>,
-    ) {
+    ) -> bool {
         let mut outbound = session.outbound.lock();
         // [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT3-3.1.2-5]
         let outcome = outbound.deliver(&mut self.context(turn), publication, terms);
@@ -117,12 +152,14 @@ impl Engine {
         }
         match outcome {
             Outcome::Sent | Outcome::Queued => {}
+            Outcome::Dropped(DropReason::SessionEnded) if terms.share.is_some() => return false,
             Outcome::Dropped(reason) => turn.counts.drop(reason, 1),
             Outcome::Overflowed => {
                 turn.counts.drop(DropReason::QueueFull, 1);
                 self.disconnect_later(session, Cause::Refused(ReasonCode::QuotaExceeded));
             }
         }
+        true
     }
 
     /// Gives a message to the host program.
@@ -216,13 +253,5 @@ impl Engine {
             gauges: &self.counters,
             limits: &self.options.limits,
         }
-    }
-}
-
-/// A member of a shared subscription that is connected is preferred to one that is not.
-fn is_available(subscriber: &Subscriber) -> bool {
-    match subscriber {
-        Subscriber::Session(session) => session.outbound.lock().is_connected(),
-        Subscriber::Local(_) => true,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::disconnect::Disconnect;
+use crate::codec::error::DecodeError;
 use crate::codec::reason::ReasonCode;
 use crate::engine::connection::{Attached, End};
 use crate::engine::core::Engine;
@@ -18,6 +19,9 @@ impl Engine {
         attached: &Attached,
         disconnect: &Disconnect<'_>,
     ) -> Result<(), End> {
+        if !is_a_clients(disconnect.reason) {
+            return Err(DecodeError::protocol("only a server disconnects for this reason").into());
+        }
         let mut control = attached.session.control.lock();
         if !control.is_connected_by(attached.epoch) {
             return Ok(());
@@ -25,7 +29,9 @@ impl Engine {
         if let Some(wanted) = disconnect.properties.session_expiry_interval() {
             let from_connect = control.connected.as_ref().map_or(0, |c| c.connect_expiry_interval);
             if from_connect == 0 && wanted != 0 {
-                return Err(ReasonCode::ProtocolError.into()); // MQTT 5, section 3.14.2.2.2
+                // [MQTT-3.14.2-2]
+                let cause = "the session expiry interval was 0 in CONNECT and cannot be raised";
+                return Err(DecodeError::protocol(cause).into());
             }
             control.expiry_interval = wanted.min(self.options.max_session_expiry);
             let client_id = &attached.session.client_id;
@@ -59,4 +65,10 @@ impl Engine {
             self.close(turn, session, epoch, cause);
         }
     }
+}
+
+/// Whether a client may disconnect for this reason (MQTT 5, table 3-10). 0x8C is not in the table, but section 4.12 has
+/// either side disconnect when an authentication fails.
+fn is_a_clients(reason: ReasonCode) -> bool {
+    matches!(reason.as_u8(), 0x00 | 0x04 | 0x80..=0x83 | 0x8C | 0x90 | 0x93..=0x99)
 }

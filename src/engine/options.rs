@@ -27,6 +27,7 @@ pub struct Options {
     pub wildcard_subscriptions: bool,
     pub shared_subscriptions: bool,
     pub subscription_identifiers: bool,
+    pub response_information: Box<str>,
     pub allow_empty_client_id: bool,
     pub max_session_expiry: u32,
     pub max_sessions: usize,
@@ -57,6 +58,7 @@ impl Options {
             wildcard_subscriptions: s.mqtt.wildcard_subscriptions,
             shared_subscriptions: s.mqtt.shared_subscriptions,
             subscription_identifiers: s.mqtt.subscription_identifiers,
+            response_information: s.mqtt.response_information.as_str().into(),
             allow_empty_client_id: s.mqtt.allow_empty_client_id,
             max_session_expiry: s
                 .session

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::codec::ack::{Ack, AckKind};
+use crate::codec::error::DecodeError;
 use crate::codec::packet_id::PacketId;
 use crate::codec::properties::Properties;
 use crate::codec::publish::Publish;
@@ -48,13 +49,16 @@ impl Engine {
         turn.counts.publish_received += 1;
         turn.counts.publish_bytes_received += publish.payload.len() as u64;
         if publish.qos > self.options.max_qos {
-            return Err(ReasonCode::QosNotSupported.into()); // [MQTT-3.2.2-11]
+            // [MQTT-3.2.2-11]
+            return refused(ReasonCode::QosNotSupported, "the QoS is above the maximum of the server");
         }
         if publish.retain && !self.options.retain {
-            return Err(ReasonCode::RetainNotSupported.into()); // [MQTT-3.2.2-14]
+            // [MQTT-3.2.2-14]
+            return refused(ReasonCode::RetainNotSupported, "the server keeps no retained messages");
         }
         if !publish.properties.is_empty() && publish.properties.subscription_identifier().is_some() {
-            return Err(ReasonCode::ProtocolError.into()); // [MQTT-3.3.4-6]
+            // [MQTT-3.3.4-6]
+            return refused(ReasonCode::ProtocolError, "a client gives a message no subscription identifier");
         }
         let Inbound { received: unreleased, aliases, .. } = inbound;
         let topic = self.resolve(aliases, publish)?;
@@ -72,7 +76,10 @@ impl Engine {
         if publish.packet_id.is_some() && outstanding >= usize::from(self.options.receive_maximum) {
             // [MQTT-3.3.4-7]; a client of MQTT 3 was not told the number, but it bounds the identifiers that are
             // kept of QoS 2 messages all the same.
-            return Err(ReasonCode::ReceiveMaximumExceeded.into());
+            return refused(
+                ReasonCode::ReceiveMaximumExceeded,
+                "more messages are unacknowledged than may be",
+            );
         }
         let reason = self.accept(turn, attached, topic, publish, received)?;
         // [MQTT-3.3.4-1], [MQTT3-3.3.4-1], [MQTT-4.3.2-4], [MQTT-4.3.3-8]; of QoS 1 no identifier is kept
@@ -98,7 +105,7 @@ impl Engine {
         &self,
         aliases: &'t mut AliasesIn,
         publish: &Publish<'t>,
-    ) -> Result<TopicName<'t>, ReasonCode> {
+    ) -> Result<TopicName<'t>, DecodeError> {
         let alias = match publish.properties.is_empty() {
             true => None,
             false => publish.properties.topic_alias(),
@@ -108,13 +115,14 @@ impl Engine {
             Some(alias) => {
                 // [MQTT-3.3.2-8], [MQTT-3.3.2-9], [MQTT-3.3.2-12]
                 if alias == 0 || alias > self.options.topic_alias_maximum {
-                    return Err(ReasonCode::TopicAliasInvalid);
+                    let cause = "the topic alias is above the maximum of the server";
+                    return Err(DecodeError::new(ReasonCode::TopicAliasInvalid, cause));
                 }
                 if !publish.topic.is_empty() {
                     aliases.set(alias, publish.topic);
                     publish.topic
                 } else {
-                    aliases.get(alias).ok_or(ReasonCode::ProtocolError)?
+                    aliases.get(alias).ok_or(DecodeError::protocol("the topic alias stands for no topic"))?
                 }
             }
         };
@@ -124,11 +132,11 @@ impl Engine {
     }
 
     /// Whether a topic is within the bounds of length and levels.
-    pub(crate) fn check_topic(&self, topic: TopicName<'_>) -> Result<(), ReasonCode> {
+    pub(crate) fn check_topic(&self, topic: TopicName<'_>) -> Result<(), DecodeError> {
         let most = self.options.max_topic_levels;
         let too_deep = topic.levels().take(most + 1).count() > most;
         match too_deep || topic.as_str().len() > self.options.max_topic_length {
-            true => Err(ReasonCode::TopicNameInvalid),
+            true => Err(DecodeError::new(ReasonCode::TopicNameInvalid, "the topic is too long or too deep")),
             false => Ok(()),
         }
     }
@@ -162,7 +170,10 @@ impl Engine {
                 && std::str::from_utf8(publish.payload).is_err()
             {
                 return match publish.qos {
-                    QoS::AtMostOnce => Err(ReasonCode::PayloadFormatInvalid.into()),
+                    QoS::AtMostOnce => refused(
+                        ReasonCode::PayloadFormatInvalid,
+                        "the payload is not the UTF-8 that it is said to be",
+                    ),
                     _ => Ok(ReasonCode::PayloadFormatInvalid),
                 };
             }
@@ -232,6 +243,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// The end of a connection for this reason.
+fn refused<T>(reason: ReasonCode, cause: &'static str) -> Result<T, End> {
+    Err(DecodeError::new(reason, cause).into())
 }
 
 /// Whether only the broker publishes to a topic: what it says of itself is said by nobody else (MQTT 5, section 4.7.2).

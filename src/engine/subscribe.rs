@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::codec::error::DecodeError;
+use crate::codec::frame;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::codec::suback::Suback;
@@ -23,6 +25,14 @@ struct Answer<'f> {
     options: SubscriptionOptions,
 }
 
+/// Why a filter is not subscribed to.
+enum Refusal {
+    /// The server does not have what it asks for, and CONNACK said so.
+    NotOffered(DecodeError),
+    /// The filter alone is refused.
+    Filter(ReasonCode),
+}
+
 impl Engine {
     /// A SUBSCRIBE packet from a client.
     pub(crate) fn receive_subscribe(
@@ -33,8 +43,10 @@ impl Engine {
     ) -> Result<(), End> {
         let identifier = subscribe.properties.subscription_identifier().unwrap_or(0);
         if identifier != 0 && !self.options.subscription_identifiers {
-            return Err(ReasonCode::SubscriptionIdentifiersNotSupported.into());
+            let reason = ReasonCode::SubscriptionIdentifiersNotSupported;
+            return Err(DecodeError::new(reason, "the server knows no subscription identifiers").into());
         }
+        self.check_answer(attached, subscribe.filters().count())?;
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut answers: SmallVec<[Answer<'_>; 4]> = SmallVec::new();
         let mut control = attached.session.control.lock();
@@ -67,6 +79,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether the answer to so many filters is a packet that the client takes [MQTT-3.1.2-24]. If it could never be
+    /// answered, nothing is done, and the client is told why.
+    pub(crate) fn check_answer(&self, attached: &Attached, filters: usize) -> Result<(), End> {
+        // Packet Identifier, Property Length, and a reason code for each filter; MQTT 3 has no such bound.
+        let size = frame::packet_len(3 + filters);
+        if size > attached.session.outbound.lock().maximum_packet_size() as usize {
+            let cause = "the answer would be larger than the client's maximum packet size";
+            return Err(DecodeError::new(ReasonCode::PacketTooLarge, cause).into());
+        }
+        Ok(())
+    }
+
     #[allow(clippy::too_many_arguments, reason = "one entry of the packet, and where its effects go")]
     fn subscribe_one<'f>(
         &self,
@@ -81,10 +105,16 @@ impl Engine {
             return Ok(ReasonCode::TopicFilterInvalid);
         };
         if filter.group().is_some() && requested.no_local {
-            return Err(ReasonCode::ProtocolError.into()); // [MQTT-3.8.3-4]
+            // [MQTT-3.8.3-4]
+            return Err(DecodeError::protocol("a shared subscription cannot have no local").into());
         }
         if let Some(refused) = self.refuse_filter(&filter) {
-            return Ok(refused);
+            return match refused {
+                // MQTT 5, sections 3.2.2.3.11 and 3.2.2.3.13: the client was told, so that it breaks a rule.
+                Refusal::NotOffered(error) if attached.version.is_v5() => Err(error.into()),
+                Refusal::NotOffered(error) => Ok(error.reason),
+                Refusal::Filter(reason) => Ok(reason),
+            };
         }
         // [MQTT-3.8.4-7], [MQTT3-3.8.4-5]: the granted QoS may be lower than the requested one [MQTT-3.2.2-10].
         let options = SubscriptionOptions { qos: requested.qos.min(self.options.max_qos), ..requested };
@@ -127,17 +157,21 @@ impl Engine {
         })
     }
 
-    fn refuse_filter(&self, filter: &TopicFilter<'_>) -> Option<ReasonCode> {
+    fn refuse_filter(&self, filter: &TopicFilter<'_>) -> Option<Refusal> {
         if filter.group().is_some() && !self.options.shared_subscriptions {
-            return Some(ReasonCode::SharedSubscriptionsNotSupported);
+            let cause = "the server has no shared subscriptions";
+            let error = DecodeError::new(ReasonCode::SharedSubscriptionsNotSupported, cause);
+            return Some(Refusal::NotOffered(error));
         }
         // [MQTT3-3.8.3-2]
         if filter.has_wildcard() && !self.options.wildcard_subscriptions {
-            return Some(ReasonCode::WildcardSubscriptionsNotSupported);
+            let cause = "the server takes no wildcards in topic filters";
+            let error = DecodeError::new(ReasonCode::WildcardSubscriptionsNotSupported, cause);
+            return Some(Refusal::NotOffered(error));
         }
         let levels = filter.levels().take(self.options.max_topic_levels + 1).count();
         if levels > self.options.max_topic_levels || filter.as_str().len() > self.options.max_topic_length {
-            return Some(ReasonCode::TopicFilterInvalid);
+            return Some(Refusal::Filter(ReasonCode::TopicFilterInvalid));
         }
         None
     }
@@ -150,8 +184,9 @@ impl Engine {
         let identifier = [identifier];
         let identifiers: &[u32] = if identifier == [0] { &[] } else { &identifier };
         for message in found {
-            // [MQTT3-3.3.1-8]: RETAIN is set on what a new subscription gets.
-            let terms = Terms { qos: message.qos().min(answer.options.qos), retain: true, identifiers };
+            // [MQTT-3.3.1-8]: RETAIN is set on what a new subscription gets.
+            let terms =
+                Terms { qos: message.qos().min(answer.options.qos), retain: true, identifiers, share: None };
             self.send_retained(turn, &attached.session, &message, &terms, all);
         }
     }

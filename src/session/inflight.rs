@@ -1,12 +1,14 @@
 //! Messages that were sent with a Packet Identifier and are not yet acknowledged, in the order of sending.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
 use crate::message::SharedMessage;
+use crate::session::outbound::Terms;
 
 /// Packet Identifiers run from 1 to this number, then again from 1.
 const IDENTIFIERS: u64 = 65_535;
@@ -22,6 +24,20 @@ pub struct Pending {
     pub retain: bool,
     /// The Subscription Identifiers of the subscriptions that matched [MQTT-3.3.4-3].
     pub identifiers: SmallVec<[u32; 1]>,
+    /// The whole filter of the shared subscription that it was sent for: another member may take its place.
+    pub share: Option<Arc<str>>,
+}
+
+impl Pending {
+    /// How it is sent.
+    pub fn terms(&self) -> Terms<'_> {
+        Terms {
+            qos: self.qos,
+            retain: self.retain,
+            identifiers: &self.identifiers,
+            share: self.share.as_ref(),
+        }
+    }
 }
 
 /// What the client has to send next.
@@ -142,6 +158,13 @@ impl Inflight {
         self.deliveries.remove(self.sent);
     }
 
+    /// The messages that the client does not have for sure and that another may be sent, oldest first: those of
+    /// QoS 1 [MQTT-4.8.2-5].
+    pub fn into_unacknowledged(self) -> impl Iterator<Item = Pending> {
+        let qos1 = self.deliveries.into_iter().filter(|d| d.awaits == Awaits::Puback);
+        qos1.filter_map(|d| d.pending)
+    }
+
     /// Every delivery, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
         self.deliveries.iter()
@@ -190,6 +213,7 @@ mod tests {
             qos: QoS::AtLeastOnce,
             retain: false,
             identifiers: SmallVec::new(),
+            share: None,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::message::Publication;
 use crate::session::aliases::AliasesOut;
-use crate::session::inflight::{Awaits, Inflight};
+use crate::session::inflight::{Awaits, Inflight, Pending};
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::{Chunk, Outbox};
 use crate::session::pool::Pool;
@@ -62,6 +62,8 @@ pub struct Terms<'t> {
     pub retain: bool,
     /// The Subscription Identifiers to send.
     pub identifiers: &'t [u32],
+    /// The whole filter of the shared subscription, if it is one.
+    pub share: Option<&'t Arc<str>>,
 }
 
 /// What became of a message for one subscriber.
@@ -84,7 +86,8 @@ pub struct Grant {
     pub version: Version,
     /// QoS 1 and 2 messages that may be unacknowledged: the smaller of the client's Receive Maximum and ours.
     pub receive_maximum: u16,
-    /// The largest packet that the client takes [MQTT-3.1.2-24].
+    /// The largest packet that the client takes [MQTT-3.1.2-24]. CONNACK was none too large, so acknowledgements, whose
+    /// length is fixed, are not either.
     pub maximum_packet_size: u32,
     /// Topic aliases that may be sent.
     pub topic_alias_maximum: u16,
@@ -103,6 +106,17 @@ pub enum Acknowledged {
     Unknown,
     /// The delivery with this identifier awaits another packet.
     Unexpected,
+}
+
+/// What a session leaves behind when it ends.
+#[derive(Debug)]
+pub struct Leftovers {
+    /// Messages that waited.
+    pub waited: usize,
+    /// Those of shared subscriptions that were sent with QoS 1 and not acknowledged, oldest first.
+    pub shared_unacknowledged: Vec<Pending>,
+    /// Those of shared subscriptions that waited and were never sent, oldest first.
+    pub shared_waiting: Vec<Pending>,
 }
 
 /// Bytes and the end of a connection that was replaced while a thread was writing to it: that thread ends it.
@@ -180,6 +194,11 @@ impl Outbound {
         self.grant.version
     }
 
+    /// The largest packet that the client of the attached, or the last, connection takes.
+    pub fn maximum_packet_size(&self) -> u32 {
+        self.grant.maximum_packet_size
+    }
+
     /// Whether the session outlives its connection.
     pub fn is_persistent(&self) -> bool {
         self.grant.persistent
@@ -230,14 +249,13 @@ impl Outbound {
     }
 
     /// Detaches the connection and ends it: `encode` writes the last packet behind what waits.
-    pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(Version, &mut Vec<u8>)) {
-        // Nothing is sent any more, and the link is finished [MQTT-3.14.4-1], [MQTT-3.14.4-2].
+    pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(&Grant, &mut Vec<u8>)) {
         let Some(link) = self.link.take() else {
             return;
         };
         let busy = self.outbox.is_being_written();
         let mut last = self.outbox.drain();
-        encode(self.grant.version, &mut last); // DISCONNECT is smaller than the CONNACK, which was not too large.
+        encode(&self.grant, &mut last);
         match busy {
             true => self.orphans.push(Orphan { epoch: self.epoch, link, last, cause }),
             false => link.finish(last, cause),
@@ -310,11 +328,7 @@ impl Outbound {
                 false => Outcome::Dropped(DropReason::PacketTooLarge),
             };
         }
-        if self.is_window_full()
-            || !self.queue.is_empty()
-            || self.inflight.unsent().is_some()
-            || !self.has_room(cx.limits)
-        {
+        if !self.is_ready(cx.limits) {
             return self.enqueue(cx, publication, terms);
         }
         self.begin(cx, publication, terms)
@@ -444,13 +458,27 @@ impl Outbound {
         self.is_blocked() && beyond
     }
 
-    /// The session has ended: forgets what waits or is unacknowledged; returns how many messages waited.
-    pub fn end(&mut self) -> usize {
+    /// The session has ended: forgets what waits or is unacknowledged.
+    pub fn end(&mut self) -> Leftovers {
         self.ended = true;
+        let is_shared = |pending: &Pending| pending.share.is_some();
         let waited = self.queue.len();
-        self.queue = Queue::default();
-        self.inflight = Inflight::default();
-        waited
+        let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
+        let waiting = std::mem::take(&mut self.queue).into_waiting();
+        Leftovers {
+            waited,
+            shared_unacknowledged: unacknowledged.filter(is_shared).collect(),
+            shared_waiting: waiting.filter(is_shared).collect(),
+        }
+    }
+
+    /// Whether a QoS 1 or 2 message would be sent at once.
+    pub fn is_ready(&self, limits: &Limits) -> bool {
+        self.link.is_some()
+            && self.queue.is_empty()
+            && self.inflight.unsent().is_none()
+            && !self.is_window_full()
+            && self.has_room(limits)
     }
 
     /// Whether as many QoS 1 and 2 messages are unacknowledged as may be [MQTT-3.3.4-9]. A delivery of which only

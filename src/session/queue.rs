@@ -117,6 +117,11 @@ impl Queue {
         self.waiting.push_back(pending);
     }
 
+    /// The messages, oldest first.
+    pub fn into_waiting(self) -> impl Iterator<Item = Pending> {
+        self.waiting.into_iter()
+    }
+
     /// The oldest message.
     pub fn front(&self) -> Option<&Pending> {
         self.waiting.front()
@@ -158,6 +163,7 @@ mod tests {
             qos: QoS::AtLeastOnce,
             retain: false,
             identifiers: SmallVec::new(),
+            share: None,
         }
     }
 

@@ -36,8 +36,8 @@ impl Outbound {
             }
             // Expired or not [MQTT-4.3.3-7], [MQTT-4.8.2-4].
             let mut publication = Publication::of(&pending.message);
-            let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
-            // [MQTT-3.3.1-1], [MQTT3-3.3.1-1]: DUP is set when the packet is sent again.
+            let terms = pending.terms();
+            // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
             if self.transmit(cx, &mut publication, &terms, Some(id), true) {
                 self.inflight.mark_sent();
             } else {
@@ -64,7 +64,7 @@ impl Outbound {
                 return;
             };
             let mut publication = Publication::of(&pending.message);
-            let terms = Terms { qos: pending.qos, retain: pending.retain, identifiers: &pending.identifiers };
+            let terms = pending.terms();
             let sent = match needs_place {
                 true => self.begin(cx, &mut publication, &terms) == Outcome::Sent,
                 false => self.transmit(cx, &mut publication, &terms, None, false),
@@ -206,5 +206,6 @@ pub(super) fn pending(publication: &mut Publication<'_>, terms: &Terms<'_>) -> P
         qos: terms.qos,
         retain: terms.retain,
         identifiers: SmallVec::from_slice(terms.identifiers),
+        share: terms.share.map(Arc::clone),
     }
 }

@@ -35,6 +35,17 @@ pub struct SharedMatch<S> {
     pub group: Arc<Group<S>>,
 }
 
+/// How fit a member of a group is to take a message; the later, the fitter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Readiness {
+    /// It is away: the message would wait for it.
+    Absent,
+    /// It is there, and the message would wait behind others.
+    Busy,
+    /// It would be sent the message at once.
+    Ready,
+}
+
 /// The members of one shared subscription. Who joins or leaves is seen at once by everyone who holds the group.
 pub struct Group<S> {
     filter: Arc<str>,
@@ -79,24 +90,29 @@ impl<S: Clone + Identity> Group<S> {
         self.members.lock().roster.is_empty()
     }
 
-    /// The member whose turn it is among those that are available; if none is, the one whose turn it is. `None` if
-    /// there is no member.
+    /// The member whose turn it is among those that are ready, else among those that are there, else among all.
+    /// `None` if there is no member.
     ///
-    /// `is_available` is called without a lock held, at most once per member.
-    pub fn pick(&self, mut is_available: impl FnMut(&S) -> bool) -> Option<Match<S>> {
+    /// `readiness` is called without a lock held, at most once per member.
+    pub fn pick(&self, mut readiness: impl FnMut(&S) -> Readiness) -> Option<Match<S>> {
         let (first, turn, count) = self.members.lock().take_turn()?;
-        if is_available(&first.subscriber) {
-            return Some(first);
-        }
+        let mut best = (readiness(&first.subscriber), turn, first);
         for index in turn + 1..turn + count {
+            if best.0 == Readiness::Ready {
+                break;
+            }
             // Members may leave meanwhile: then a member is asked twice or not at all, but never one that is gone.
             let Some(next) = self.members.lock().get(index) else { break };
-            if is_available(&next.subscriber) {
-                self.members.lock().turn = index + 1;
-                return Some(next);
+            let found = readiness(&next.subscriber);
+            if found > best.0 {
+                best = (found, index, next);
             }
         }
-        Some(first)
+        let (_, index, picked) = best;
+        if index != turn {
+            self.members.lock().turn = index + 1;
+        }
+        Some(picked)
     }
 
     pub(super) fn put(&self, member: Match<S>) -> Option<Match<S>> {
@@ -156,7 +172,7 @@ impl<S> std::fmt::Debug for Group<S> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Group, Match};
+    use super::{Group, Match, Readiness};
     use crate::codec::subscribe::SubscriptionOptions;
 
     fn group(members: u32) -> (Group<Arc<u32>>, Vec<Arc<u32>>) {
@@ -169,8 +185,9 @@ mod tests {
         (group, clients)
     }
 
-    fn picks(group: &Group<Arc<u32>>, count: usize, is_available: impl Fn(u32) -> bool) -> Vec<u32> {
-        (0..count).map(|_| group.pick(|client| is_available(**client)).unwrap().identifier).collect()
+    fn picks(group: &Group<Arc<u32>>, count: usize, is_ready: impl Fn(u32) -> bool) -> Vec<u32> {
+        let readiness = |ready| if ready { Readiness::Ready } else { Readiness::Absent };
+        (0..count).map(|_| group.pick(|client| readiness(is_ready(**client))).unwrap().identifier).collect()
     }
 
     #[test]
@@ -186,6 +203,15 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_member_is_better_than_an_absent_one() {
+        let (group, _) = group(4);
+        let readiness =
+            |client: &Arc<u32>| if **client % 2 == 1 { Readiness::Busy } else { Readiness::Absent };
+        let picks: Vec<u32> = (0..4).map(|_| group.pick(readiness).unwrap().identifier).collect();
+        assert_eq!(picks, [1, 3, 1, 3]);
+    }
+
+    #[test]
     fn without_an_available_member_the_turn_decides() {
         let (group, _) = group(3);
         assert_eq!(picks(&group, 4, |_| false), [0, 1, 2, 0]);
@@ -197,7 +223,7 @@ mod tests {
         let mut asked = Vec::new();
         group.pick(|client| {
             asked.push(**client);
-            false
+            Readiness::Absent
         });
         assert_eq!(asked, (0..40).collect::<Vec<u32>>());
     }
@@ -207,11 +233,11 @@ mod tests {
         let (group, clients) = group(3);
         let picked = group.pick(|client| {
             group.remove(super::Identity::identity(client));
-            false
+            Readiness::Absent
         });
         assert_eq!(picked.unwrap().identifier, 0);
         assert!(clients.iter().filter(|client| Arc::strong_count(client) > 1).count() <= 1);
         let (empty, _) = self::group(0);
-        assert_eq!(empty.pick(|_| true), None);
+        assert_eq!(empty.pick(|_| Readiness::Ready), None);
     }
 }

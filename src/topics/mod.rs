@@ -14,7 +14,7 @@ mod trie;
 
 pub use cache::MatchCache;
 pub use generations::Stamp;
-pub use matches::{Group, Match, Matches, SharedMatch};
+pub use matches::{Group, Match, Matches, Readiness, SharedMatch};
 pub use retained::{Retained, RetainedFull};
 pub use roster::Identity;
 pub use router::{Router, Subscribed};

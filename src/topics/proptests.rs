@@ -13,7 +13,7 @@ use crate::codec::qos::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::topics::cache::MatchCache;
-use crate::topics::matches::{Match, Matches};
+use crate::topics::matches::{Match, Matches, Readiness};
 use crate::topics::roster::Identity;
 use crate::topics::router::Router;
 
@@ -123,7 +123,7 @@ fn check(model: &Model, topic: &str, matches: &Matches<Client>) {
     for shared in &matches.shared {
         // As many picks as there are members pick each member once.
         let count = shared.group.len();
-        let picks = (0..count).map(|_| shared.group.pick(|_| true).unwrap());
+        let picks = (0..count).map(|_| shared.group.pick(|_| Readiness::Ready).unwrap());
         let mut picks: Direct =
             picks.map(|entry| (*entry.subscriber, entry.options.qos, entry.identifier)).collect();
         picks.sort_unstable();

@@ -139,6 +139,12 @@ impl<S: Clone + Identity> Router<S> {
         old.is_some() // `old` is dropped without the lock.
     }
 
+    /// The group of a shared filter, given whole; `None` if it has no member.
+    pub fn group(&self, whole: &str) -> Option<Arc<Group<S>>> {
+        let hash = self.hasher.hash_one(whole);
+        self.tables.read().groups.find(hash, |group| &**group.filter() == whole).map(Arc::clone)
+    }
+
     /// Who hears `topic`, computed now.
     /// [MQTT-3.3.2-3], [MQTT3-3.3.2-3]
     pub fn matches(&self, topic: TopicName<'_>) -> Arc<Matches<S>> {

@@ -303,6 +303,43 @@ fn the_server_tells_its_limits_to_mqtt_5() {
     drop(opts("b", V311).on(&network));
 }
 
+/// [MQTT-3.1.2-28]
+#[test]
+fn response_information_is_for_those_who_ask() {
+    let asked = |network: &Network, wanted: Option<bool>| {
+        let connect = opts("a", V5).with(|p| {
+            if let Some(wanted) = wanted {
+                p.request_response_information(wanted);
+            }
+        });
+        connect.on(network).told().response_information().map(str::to_owned)
+    };
+    let network = Network::with(&[("mqtt.response_information", "replies/é")]);
+    assert_eq!(asked(&network, Some(true)).as_deref(), Some("replies/é"));
+    assert_eq!(asked(&network, Some(false)), None);
+    assert_eq!(asked(&network, None), None);
+    assert_eq!(asked(&Network::new(), Some(true)), None);
+}
+
+/// Client identifiers are UTF-8 without U+0000, and nothing else is forbidden [MQTT-3.1.3-4], [MQTT-3.1.3-5].
+#[test]
+fn every_legal_character_may_be_in_a_client_identifier() {
+    for version in ALL {
+        let network = Network::new();
+        for c in
+            ('\u{1}'..=char::MAX).step_by(61).chain('\u{1}'..='\u{FF}').chain("+#/$\u{FEFF}\u{FFFF}".chars())
+        {
+            let (client, present) = opts(&c.to_string(), version).join(&network);
+            assert!(!present);
+            assert_eq!(network.engine.clients().pop().unwrap().client_id, c.to_string(), "{version}");
+            client.disconnect();
+        }
+        let all: String = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
+        opts(&all[..23], version).on(&network).disconnect();
+        opts(&all, version).on(&network).disconnect();
+    }
+}
+
 /// [MQTT-3.2.2-15]: a packet above the Maximum Packet Size is refused by its header.
 #[test]
 fn a_packet_that_is_too_large_ends_the_connection() {

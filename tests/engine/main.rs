@@ -5,6 +5,7 @@
 mod harness;
 
 mod aliases;
+mod auth;
 mod connect;
 mod counters;
 mod expiry;
@@ -16,6 +17,7 @@ mod memory;
 mod outbox;
 mod publish;
 mod queue;
+mod reasons;
 mod redelivery;
 mod retained;
 mod session;

@@ -251,7 +251,7 @@ fn a_session_that_has_ended_takes_no_message() {
             gauges: &gauges,
             limits: &limits,
         };
-        let terms = Terms { qos, retain: false, identifiers: &[] };
+        let terms = Terms { qos, retain: false, identifiers: &[], share: None };
         let outcome = session.outbound.lock().deliver(&mut context, &mut late, &terms);
         assert_eq!(outcome, Outcome::Dropped(DropReason::SessionEnded));
     }

@@ -1,8 +1,10 @@
 //! Shared subscriptions, `$share/group/...` and `$queue/...`.
 
+use midge::codec::ack::AckKind;
+use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 
-use crate::harness::{ALL, Client, Network, Q0, Q1, Q2, V5, opts};
+use crate::harness::{ALL, Client, Network, Q0, Q1, Q2, Received, V5, opts};
 
 fn members<'n>(network: &'n Network, filter: &str, count: usize) -> Vec<Client<'n>> {
     (0..count)
@@ -101,4 +103,158 @@ fn resubscribing_replaces_the_membership() {
     let first = [members[0].expect_publish(), members[0].expect_publish()];
     assert!(first.iter().all(|message| message.qos == Q0));
     assert_eq!(members[1].expect_publish().qos, Q2);
+}
+
+/// The payloads that a member gets, without an acknowledgement.
+fn heard(client: &mut Client<'_>) -> Vec<String> {
+    std::iter::from_fn(|| match client.next() {
+        Some(Received::Publish(message)) => Some(message.text().to_owned()),
+        None => None,
+        other => panic!("expected PUBLISH: {other:?}"),
+    })
+    .collect()
+}
+
+/// What a worker took and did not finish is another's when its session ends (MQTT 5, section 4.8.2).
+#[test]
+fn unacknowledged_messages_go_to_another_member_when_the_session_ends() {
+    for version in ALL {
+        let network = Network::new();
+        let mut first = opts("first", version).on(&network);
+        first.subscribe("$share/g/t", Q1);
+        for text in ["a", "b", "c"] {
+            network.publish("t", text, 1, false);
+        }
+        let done = first.expect_publish();
+        first.acknowledge(&done);
+        assert_eq!(heard(&mut first), ["b", "c"]);
+        let mut second = opts("second", version).on(&network);
+        second.subscribe("$share/g/t", Q1);
+        second.expect_nothing();
+        first.hang_up();
+        let again = [second.expect_message("t", "b"), second.expect_message("t", "c")];
+        assert!(again.iter().all(|message| !message.dup && message.qos == Q1));
+        again.iter().for_each(|message| second.acknowledge(message));
+        second.expect_nothing();
+        let stats = network.stats();
+        assert_eq!((stats.messages_queued, stats.messages_dropped_session_ended), (0, 0));
+    }
+}
+
+/// The session is still there: the messages wait for it, and are sent again with DUP.
+#[test]
+fn a_member_that_may_come_back_keeps_its_messages() {
+    let network = Network::new();
+    let mut first = opts("first", V5).resume().expiry(60).on(&network);
+    first.subscribe("$share/g/t", Q1);
+    network.publish("t", "a", 1, false);
+    assert_eq!(heard(&mut first), ["a"]);
+    first.hang_up();
+    let mut second = opts("second", V5).on(&network);
+    second.subscribe("$share/g/t", Q1);
+    second.expect_nothing();
+    let mut first = opts("first", V5).resume().expiry(60).on(&network);
+    assert!(first.expect_message("t", "a").dup);
+    // It goes again, and does not come back in time.
+    first.hang_up();
+    network.advance(61);
+    assert!(!second.expect_message("t", "a").dup);
+}
+
+/// [MQTT-4.8.2-5]: a QoS 2 message that was sent is nobody else's; one that only waited is.
+#[test]
+fn a_qos_2_message_that_was_sent_goes_to_nobody_else() {
+    let network = Network::new();
+    let mut first = opts("first", V5).receive_maximum(1).on(&network);
+    first.subscribe("$share/g/t", Q2);
+    for text in ["sent", "waiting"] {
+        network.publish("t", text, 2, false);
+    }
+    assert_eq!(heard(&mut first), ["sent"]);
+    let mut second = opts("second", V5).on(&network);
+    second.subscribe("$share/g/t", Q2);
+    first.hang_up();
+    assert_eq!(second.drain(), ["waiting"]);
+    assert_eq!(network.stats().messages_dropped_session_ended, 0);
+}
+
+/// [MQTT-4.8.2-6]
+#[test]
+fn a_message_that_a_member_refuses_goes_to_nobody_else() {
+    let network = Network::new();
+    let mut first = opts("first", V5).on(&network);
+    first.subscribe("$share/g/t", Q2);
+    network.publish("t", "one", 1, false);
+    network.publish("t", "two", 2, false);
+    let [one, two] = [first.expect_publish(), first.expect_publish()];
+    let mut second = opts("second", V5).on(&network);
+    second.subscribe("$share/g/t", Q2);
+    first.send_refusal(AckKind::Puback, one.id, ReasonCode::UnspecifiedError);
+    first.send_refusal(AckKind::Pubrec, two.id, ReasonCode::UnspecifiedError);
+    first.hang_up();
+    second.expect_nothing();
+}
+
+#[test]
+fn messages_of_a_group_that_has_no_other_member_end_with_the_session() {
+    let network = Network::new();
+    let mut only = opts("only", V5).resume().expiry(10).on(&network);
+    only.subscribe("$share/g/t", Q1);
+    only.subscribe("plain", Q1);
+    only.hang_up();
+    for topic in ["t", "plain"] {
+        network.publish(topic, "x", 1, false);
+    }
+    let mut other = opts("other", V5).on(&network);
+    other.subscribe("$share/h/t", Q1);
+    network.advance(11);
+    other.expect_nothing();
+    let stats = network.stats();
+    assert_eq!((stats.messages_queued, stats.messages_dropped_session_ended), (0, 2));
+}
+
+/// When all members go, what they leave goes from one to the next and ends with the last.
+#[test]
+fn messages_are_handed_from_member_to_member() {
+    let network = Network::new();
+    let mut members = members(&network, "$share/g/t", 3);
+    for n in 0..6 {
+        network.publish("t", &n.to_string(), 1, false);
+    }
+    members.remove(0).hang_up();
+    members.remove(0).hang_up();
+    let mut all = members[0].drain();
+    all.sort();
+    assert_eq!(all, ["0", "1", "2", "3", "4", "5"]);
+    members.remove(0).hang_up();
+    assert_eq!(network.stats().sessions, 0);
+}
+
+/// A member whose window is full does not get what another could have at once.
+#[test]
+fn a_busy_member_is_passed_over() {
+    for version in ALL {
+        let network = Network::with(&[("mqtt.max_inflight", "2")]);
+        let mut slow = opts("slow", version).persistent().on(&network);
+        slow.subscribe("$share/g/t", Q1);
+        let mut quick = opts("quick", version).on(&network);
+        quick.subscribe("$share/g/t", Q1);
+        let mut absent = opts("absent", version).persistent().on(&network);
+        absent.subscribe("$share/g/t", Q1);
+        absent.hang_up();
+        for n in 0..20 {
+            network.publish("t", &n.to_string(), 1, false);
+            quick.drain();
+        }
+        assert_eq!(heard(&mut slow).len(), 2);
+        // All are busy: those that are there share what comes, the absent one gets nothing.
+        for n in 0..6 {
+            network.publish("t", &n.to_string(), 1, false);
+        }
+        let queued = |id: &str| {
+            let clients = network.engine.clients();
+            clients.iter().find(|client| client.client_id == id).unwrap().queued
+        };
+        assert_eq!((queued("slow"), queued("quick"), queued("absent")), (2, 2, 0), "{version}");
+    }
 }

@@ -193,16 +193,24 @@ fn what_the_server_does_not_offer_is_refused() {
         ("mqtt.subscription_identifiers", "false"),
     ];
     let network = Network::with(&settings);
-    let mut client = opts("a", V5).on(&network);
-    let filters = [("a/#", qos(0)), ("$share/g/a", qos(0)), ("a", qos(0))];
-    let expected = [
-        ReasonCode::WildcardSubscriptionsNotSupported,
-        ReasonCode::SharedSubscriptionsNotSupported,
-        ReasonCode::Success,
+    // MQTT 5, sections 3.2.2.3.11 to 13: CONNACK said so, and who asks all the same breaks a rule.
+    let cases = [
+        ("a/#", 0, ReasonCode::WildcardSubscriptionsNotSupported),
+        ("$share/g/a", 0, ReasonCode::SharedSubscriptionsNotSupported),
+        ("a", 7, ReasonCode::SubscriptionIdentifiersNotSupported),
     ];
-    assert_eq!(client.subscribe_all(&filters, 0), expected.map(ReasonCode::as_u8));
-    client.send_subscribe(&[("a", qos(0))], 7);
-    client.expect_refused(ReasonCode::SubscriptionIdentifiersNotSupported);
+    for (filter, identifier, reason) in cases {
+        let mut client = opts("a", V5).on(&network);
+        assert_eq!(client.subscribe_with("a", qos(1), 0), 1);
+        client.send_subscribe(&[(filter, qos(0))], identifier);
+        client.expect_refused(reason);
+    }
+    // Older clients were not told.
+    for version in [ALL[0], ALL[1]] {
+        let mut client = opts("a", version).on(&network);
+        let filters = [("a/#", qos(0)), ("$share/g/a", qos(0)), ("a", qos(0))];
+        assert_eq!(client.subscribe_all(&filters, 0), [0x80, 0x80, 0]);
+    }
 }
 
 #[test]

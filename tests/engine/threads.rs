@@ -344,3 +344,55 @@ fn acknowledgements(line: &Line, bytes: &mut Vec<u8>, next: &mut u16) {
     bytes.drain(..at);
     std::thread::yield_now();
 }
+
+/// What is published to a group is not lost although members come and go while it is: what they leave behind, sent or
+/// waiting, is another's.
+#[test]
+fn a_group_loses_nothing_while_members_come_and_go() {
+    const MESSAGES: u64 = 20_000;
+    let settings = [("mqtt.max_inflight", "65535"), ("session.max_queued_messages", "unlimited")];
+    let engine = engine(&settings);
+    let join = |id: &str| {
+        let line = Arc::new(Line::default());
+        let link = Arc::clone(&line) as Arc<dyn Link>;
+        let mut connection = Connection::new(&engine, &mut engine.turn(Time::ZERO), link, None);
+        let mut input = opts(id, V5).encode();
+        input.extend(request(0x82, true, "$share/g/t", Some(1)));
+        connection.receive(&engine, &mut engine.turn(Time::ZERO), &input, None);
+        (line, connection)
+    };
+    let (line, _stays) = join("stays");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let restless: Vec<_> = ["a", "b"]
+            .map(|id| {
+                let (join, done, engine) = (&join, &done, &engine);
+                threads.spawn(move || {
+                    while !done.load(Ordering::Acquire) {
+                        let (_line, mut connection) = join(id);
+                        connection.lost(engine, &mut engine.turn(Time::ZERO), Cause::ConnectionLost);
+                    }
+                })
+            })
+            .into();
+        for n in 0..MESSAGES {
+            let payload = n.to_string();
+            let mut publication = Publication::new(b"t", payload.as_bytes(), Q1, false, Time::ZERO);
+            let topic = TopicName::parse("t").unwrap();
+            engine.publish(&mut engine.turn(Time::ZERO), Publisher::Host, topic, &mut publication);
+        }
+        done.store(true, Ordering::Release);
+        restless.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    let bytes = line.take();
+    let mut rest = bytes.as_slice();
+    let mut heard = std::collections::BTreeSet::new();
+    while let Some((packet, length)) = Received::split_off(rest, V5) {
+        rest = &rest[length..];
+        if let Received::Publish(message) = packet {
+            heard.insert(message.text().parse::<u64>().unwrap());
+        }
+    }
+    let missing: Vec<u64> = (0..MESSAGES).filter(|n| !heard.contains(n)).collect();
+    assert!(missing.is_empty(), "{} are missing: {missing:?}", missing.len());
+}

@@ -35,6 +35,7 @@ impl World {
                     assert!(reasons.iter().all(|reason| *reason <= 2), "{reasons:?}");
                 }
                 Received::Unsuback { .. } | Received::Pingresp | Received::Disconnect(_) => {}
+                Received::Auth { .. } => panic!("AUTH for a client that has no method"),
             }
         }
         if self.draining {
@@ -137,7 +138,7 @@ impl World {
             self.coverage.shared_deliveries += 1;
             let obligation = self.model.obligations.entry(letter.number).or_default();
             obligation.claims += u32::from(letter.qos > 0);
-            let (claims, groups) = (obligation.claims, obligation.groups);
+            let (claims, groups) = (obligation.claims, obligation.groups + obligation.handed_on);
             // What may be left out for other reasons is not always told from its likes.
             let vague = letter.number == 0 || letter.qos == 0 || entry.expires != u64::MAX || lossy;
             assert!(

@@ -49,6 +49,9 @@ pub struct Obligation {
     /// Shared subscriptions, and messages that arrived by them.
     pub groups: u32,
     pub claims: u32,
+    /// The message by its groups, and how often a session that ended may have left it to another member.
+    letters: Vec<(String, Letter)>,
+    pub handed_on: u32,
     /// Whether it may be lost.
     pub frail: bool,
 }
@@ -169,7 +172,9 @@ impl Model {
     pub fn end(&mut self, client: usize) {
         self.publish_will(client);
         if let Some(session) = self.sessions.remove(&client) {
+            let generation = session.generation;
             self.ghosts.insert(client, session);
+            self.hand_on(client, generation);
         }
     }
 
@@ -252,6 +257,28 @@ impl Model {
         }
     }
 
+    /// What a session that has ended was perhaps sent, or not yet, for a group: any other member may be sent it now.
+    fn hand_on(&mut self, client: usize, generation: u64) {
+        let batch = self.next_batch();
+        let left = |o: &&mut Obligation| o.candidates.contains(&(client, generation));
+        for obligation in self.obligations.values_mut().filter(left) {
+            for (filter, letter) in &obligation.letters {
+                for (other, session) in &mut self.sessions {
+                    let Some(held) = session.subscriptions.iter().find(|held| held.filter == *filter) else {
+                        continue;
+                    };
+                    let mut entry = Entry::new(letter, 0, batch);
+                    entry.add(letter, held.options, held.identifier);
+                    entry.is_shared = true;
+                    obligation.frail |= entry.qos == 0;
+                    obligation.candidates.push((*other, session.generation));
+                    session.owe(entry);
+                }
+                obligation.handed_on += 1;
+            }
+        }
+    }
+
     /// A message from a client, or from the host program.
     pub fn publish(&mut self, letter: Letter, from: Option<usize>) {
         let batch = self.next_batch();
@@ -290,6 +317,7 @@ impl Model {
             let obligation = self.obligations.entry(letter.number).or_default();
             obligation.groups += groups.len() as u32;
             obligation.frail |= !firm;
+            obligation.letters.extend(groups.keys().map(|filter| (filter.clone(), letter.clone())));
         }
         for members in groups.into_values() {
             self.share(&letter, batch, members);

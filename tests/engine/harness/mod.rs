@@ -9,7 +9,7 @@ mod received;
 mod store;
 
 pub use client::{Client, Packets, id, version_pairs};
-pub use connect::{LastWill, opts};
+pub use connect::{LastWill, Opts, opts};
 pub use inbox::Inbox;
 pub use line::Line;
 pub use network::Network;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::topic::TopicName;
 use midge::config::Config;
+use midge::engine::auth::Authenticator;
 use midge::engine::core::{Engine, Surroundings};
 use midge::engine::subscriber::Publisher;
 use midge::engine::timers::Alarm;
@@ -62,6 +63,13 @@ impl Network {
             Surroundings { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix: 1000 };
         let engine = Engine::new(config.settings(), surroundings);
         Network { engine: Arc::new(engine), alarm, now: Cell::new(Time::ZERO) }
+    }
+
+    /// A new broker with enhanced authentication.
+    pub fn authenticated_by(authenticator: Arc<dyn Authenticator>) -> Network {
+        let network = Network::new();
+        let engine = Arc::into_inner(network.engine).unwrap().with_authenticator(authenticator);
+        Network { engine: Arc::new(engine), ..network }
     }
 
     pub fn now(&self) -> Time {

@@ -18,6 +18,7 @@ pub enum Received {
     Unsuback { id: u16, reasons: Vec<u8> },
     Pingresp,
     Disconnect(ReasonCode),
+    Auth { reason: ReasonCode, properties: Vec<u8> },
 }
 
 /// A PUBLISH from the broker.
@@ -93,6 +94,7 @@ impl Received {
             Packet::Unsuback(p) => Received::Unsuback { id: p.packet_id.get(), reasons: p.reasons.to_vec() },
             Packet::Pingresp => Received::Pingresp,
             Packet::Disconnect(p) => Received::Disconnect(p.reason),
+            Packet::Auth(p) => Received::Auth { reason: p.reason, properties: p.properties.raw().to_vec() },
             other => panic!("the broker sent a client's packet: {other:?}"),
         }
     }

@@ -1,0 +1,297 @@
+//! Enhanced authentication: a toy method that asks for a word, once or twice.
+
+use std::sync::Arc;
+
+use midge::codec::auth::Auth;
+use midge::codec::packet::Packet;
+use midge::codec::properties::{Properties, PropertyWriter};
+use midge::codec::reason::ReasonCode;
+use midge::engine::auth::{Authenticator, Exchange, Step};
+use midge::session::link::Cause;
+
+use crate::harness::{Client, Network, Opts, Packets, Q0, Q1, Received, V5, V311, opts};
+
+/// Knows the methods `word`, which asks for the client identifier backwards, and `at once`, which asks for nothing
+/// that CONNECT cannot bring.
+struct Toy;
+
+struct Word {
+    expected: String,
+    asked: bool,
+}
+
+impl Authenticator for Toy {
+    fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>> {
+        let asked = match method {
+            "word" => false,
+            "at once" => true,
+            _ => return None,
+        };
+        Some(Box::new(Word { expected: client_id.chars().rev().collect(), asked }))
+    }
+}
+
+impl Exchange for Word {
+    fn step(&mut self, data: &[u8]) -> Step {
+        match data {
+            b"banned" => Step::Refuse(ReasonCode::Banned),
+            b"again" => Step::Continue(vec![b'?'; 100]),
+            _ if !self.asked => {
+                self.asked = true;
+                Step::Continue([b"the word after ", data].concat())
+            }
+            word if word == self.expected.as_bytes() => Step::Success(b"welcome".to_vec()),
+            _ => Step::Refuse(ReasonCode::NotAuthorized),
+        }
+    }
+}
+
+fn network() -> Network {
+    Network::authenticated_by(Arc::new(Toy))
+}
+
+fn by(method: &str, data: &[u8]) -> Opts {
+    opts("abc", V5).with(|p| _ = p.authentication_method(method).authentication_data(data))
+}
+
+fn send_auth(client: &mut Client<'_>, reason: ReasonCode, method: &str, data: &[u8]) -> bool {
+    let mut properties = Vec::new();
+    PropertyWriter::new(&mut properties).authentication_method(method).authentication_data(data);
+    let properties = Properties::from_encoded(&properties).unwrap();
+    client.send(&Packet::Auth(Auth { reason, properties }))
+}
+
+fn answer(client: &mut Client<'_>, data: &[u8]) -> bool {
+    send_auth(client, ReasonCode::ContinueAuthentication, "word", data)
+}
+
+/// Expects AUTH of the method; its data.
+fn expect_auth(client: &mut Client<'_>, expected: ReasonCode) -> String {
+    match client.next() {
+        Some(Received::Auth { reason, properties }) if reason == expected => {
+            let properties = Properties::from_encoded(&properties).unwrap();
+            assert_eq!(properties.authentication_method(), Some("word")); // [MQTT-4.12.0-5]
+            String::from_utf8(properties.authentication_data().unwrap_or_default().to_vec()).unwrap()
+        }
+        other => panic!("expected AUTH: {other:?}"),
+    }
+}
+
+/// Sends CONNECT by the method `word`, and takes the question.
+fn asked(network: &Network) -> Client<'_> {
+    let mut client = Client::open(network, V5);
+    assert!(client.send_bytes(&by("word", b"hello").encode()));
+    let question = expect_auth(&mut client, ReasonCode::ContinueAuthentication); // [MQTT-4.12.0-2]
+    assert_eq!(question, "the word after hello");
+    client
+}
+
+/// A client that has been let in by the method `word`.
+fn proven(network: &Network) -> Client<'_> {
+    let mut client = asked(network);
+    assert!(answer(&mut client, b"cba"));
+    assert!(matches!(client.next(), Some(Received::Connack { reason: ReasonCode::Success, .. })));
+    client
+}
+
+#[test]
+fn a_client_that_knows_the_word_is_let_in() {
+    let network = network();
+    let mut client = asked(&network);
+    assert_eq!(network.stats().sessions, 0);
+    assert!(answer(&mut client, b"cba")); // [MQTT-4.12.0-3]
+    let Some(Received::Connack { reason: ReasonCode::Success, properties, .. }) = client.next() else {
+        panic!("expected to be accepted");
+    };
+    // [MQTT-4.12.0-5]
+    let told = Properties::from_encoded(&properties).unwrap();
+    assert_eq!(told.authentication_method(), Some("word"));
+    assert_eq!(told.authentication_data(), Some(&b"welcome"[..]));
+    client.subscribe("t", Q1);
+    network.publish("t", "x", 1, false);
+    assert_eq!(client.drain(), ["x"]);
+    // The time for CONNECT has stopped.
+    network.advance(3600);
+    assert_eq!(client.line.finished(), None);
+    client.hang_up();
+    assert_eq!((network.stats().sessions, network.engine.timers_running()), (0, 0));
+}
+
+#[test]
+fn connect_can_bring_all_that_is_needed() {
+    let network = network();
+    let client = by("at once", b"cba").on(&network);
+    assert_eq!(client.told().authentication_method(), Some("at once"));
+    assert_eq!(by("at once", b"abc").refused_by(&network).0, Some(ReasonCode::NotAuthorized));
+}
+
+/// [MQTT-4.12.0-4]: CONNACK says why.
+#[test]
+fn a_client_that_does_not_know_the_word_is_refused() {
+    let network = network();
+    for (word, reason) in [(&b"abc"[..], ReasonCode::NotAuthorized), (b"banned", ReasonCode::Banned)] {
+        let mut client = asked(&network);
+        assert!(!answer(&mut client, word));
+        assert_eq!(client.refusal(), (Some(reason), reason));
+        client.hang_up();
+    }
+    let stats = network.stats();
+    assert_eq!((stats.sessions, stats.connections_refused, network.engine.timers_running()), (0, 2, 0));
+}
+
+/// [MQTT-4.12.0-1]
+#[test]
+fn an_unknown_method_is_refused() {
+    let reason = ReasonCode::BadAuthenticationMethod;
+    assert_eq!(by("SCRAM", b"").refused_by(&network()), (Some(reason), reason));
+    assert_eq!(by("word", b"").refused_by(&Network::new()), (Some(reason), reason));
+}
+
+/// What CONNECT says wrong is refused before anything is asked.
+#[test]
+fn a_connect_that_breaks_a_rule_is_not_asked() {
+    let network = network();
+    let will = crate::harness::LastWill::new("$SYS/x", "");
+    assert_eq!(by("word", b"").will(will).refused_by(&network).0, Some(ReasonCode::NotAuthorized));
+}
+
+#[test]
+fn the_method_stays_the_same() {
+    let network = network();
+    let mut client = asked(&network);
+    assert!(!send_auth(&mut client, ReasonCode::ContinueAuthentication, "at once", b"cba"));
+    assert_eq!(client.refusal().0, Some(ReasonCode::ProtocolError)); // [MQTT-4.12.0-5]
+    let mut client = proven(&network);
+    assert!(!send_auth(&mut client, ReasonCode::ReAuthenticate, "at once", b"cba"));
+    client.expect_refused(ReasonCode::ProtocolError); // [MQTT-4.12.1-1]
+}
+
+/// [MQTT-3.1.2-30]
+#[test]
+fn nothing_but_auth_and_disconnect_comes_before_connack() {
+    let network = network();
+    let publish = Packets::default().publish(V5, "t", "x", Q0, 0).0;
+    for packet in [&[0xC0, 0][..], &publish, &by("word", b"").encode(), &[0x82, 7, 0, 1, 0, 0, 1, b't', 0]] {
+        let mut client = asked(&network);
+        assert!(!client.send_bytes(packet));
+        assert_eq!(client.refusal(), (Some(ReasonCode::ProtocolError), ReasonCode::ProtocolError));
+        client.hang_up();
+    }
+    let mut client = asked(&network);
+    assert!(!client.send_disconnect(ReasonCode::Success, None));
+    client.expect_nothing();
+    assert_eq!(client.line.finished(), Some(Cause::Disconnected));
+    client.hang_up();
+    // An end of the exchange is not the client's to say.
+    for reason in [ReasonCode::Success, ReasonCode::ReAuthenticate] {
+        let mut client = asked(&network);
+        assert!(!send_auth(&mut client, reason, "word", b"cba"));
+        assert_eq!(client.refusal().0, Some(ReasonCode::ProtocolError));
+        client.hang_up();
+    }
+    assert_eq!((network.stats().sessions, network.engine.timers_running()), (0, 0));
+}
+
+#[test]
+fn packets_behind_the_last_answer_are_taken() {
+    let network = network();
+    let mut client = asked(&network);
+    let mut properties = Vec::new();
+    PropertyWriter::new(&mut properties).authentication_method("word").authentication_data(b"cba");
+    let properties = Properties::from_encoded(&properties).unwrap();
+    let auth = Packet::Auth(Auth { reason: ReasonCode::ContinueAuthentication, properties });
+    let packets = Packets::default().packet(V5, &auth).packet(V5, &Packet::Pingreq);
+    for byte in packets.0.chunks(1) {
+        assert!(client.send_bytes(byte));
+    }
+    assert!(matches!(client.next(), Some(Received::Connack { reason: ReasonCode::Success, .. })));
+    assert_eq!(client.next(), Some(Received::Pingresp));
+}
+
+#[test]
+fn an_exchange_ends_in_time_or_with_its_connection() {
+    let network = network();
+    let slow = asked(&network);
+    asked(&network).hang_up();
+    network.advance(11);
+    assert_eq!(slow.line.finished(), Some(Cause::ConnectTimeout));
+    slow.hang_up();
+    let stats = network.stats();
+    assert_eq!((stats.connections_closed, network.engine.timers_running()), (2, 0));
+}
+
+/// A line that does not take one AUTH at once is not waited for.
+#[test]
+fn a_client_that_reads_nothing_is_given_up() {
+    let network = network();
+    let mut client = asked(&network);
+    client.line.allow(10);
+    assert!(!answer(&mut client, b"again"));
+    assert_eq!(client.line.finished(), Some(Cause::ConnectionLost));
+    client.hang_up();
+    assert_eq!(network.engine.timers_running(), 0);
+}
+
+/// [MQTT-3.1.2-24]
+#[test]
+fn an_auth_that_is_too_large_is_not_sent() {
+    let network = network();
+    let small = by("word", b"x").with(|p| _ = p.maximum_packet_size(60));
+    let mut client = Client::open(&network, V5);
+    assert!(client.send_bytes(&small.encode()));
+    expect_auth(&mut client, ReasonCode::ContinueAuthentication);
+    assert!(!answer(&mut client, b"again"));
+    assert_eq!(client.refusal().0, Some(ReasonCode::PacketTooLarge));
+}
+
+#[test]
+fn a_client_authenticates_again() {
+    let network = network();
+    let mut client = proven(&network);
+    client.subscribe("t", Q0);
+    for _ in 0..2 {
+        assert!(send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b"me")); // [MQTT-4.12.1-1]
+        let question = expect_auth(&mut client, ReasonCode::ContinueAuthentication);
+        assert_eq!(question, "the word after me");
+        // Meanwhile everything goes on.
+        network.publish("t", "x", 0, false);
+        client.expect_message("t", "x");
+        assert!(answer(&mut client, b"cba"));
+        assert_eq!(expect_auth(&mut client, ReasonCode::Success), "welcome");
+    }
+    network.publish("t", "y", 0, false);
+    client.expect_message("t", "y");
+}
+
+/// [MQTT-4.12.1-2]
+#[test]
+fn who_fails_to_authenticate_again_is_disconnected() {
+    let network = network();
+    let mut client = proven(&network);
+    assert!(send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b""));
+    expect_auth(&mut client, ReasonCode::ContinueAuthentication);
+    assert!(!answer(&mut client, b"wrong"));
+    client.expect_refused(ReasonCode::NotAuthorized);
+    assert_eq!(network.stats().sessions, 0);
+}
+
+#[test]
+fn auth_out_of_turn_is_a_protocol_error() {
+    let network = network();
+    // No exchange is going on; and a client does not say that one has succeeded.
+    for reason in [ReasonCode::ContinueAuthentication, ReasonCode::Success] {
+        let mut client = proven(&network);
+        assert!(!send_auth(&mut client, reason, "word", b"cba"));
+        client.expect_refused(ReasonCode::ProtocolError);
+    }
+    let mut client = proven(&network);
+    send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b"");
+    expect_auth(&mut client, ReasonCode::ContinueAuthentication);
+    assert!(!send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b""));
+    client.expect_refused(ReasonCode::ProtocolError);
+    // [MQTT-4.12.0-6], [MQTT-4.12.0-7]: without a method in CONNECT there is no AUTH.
+    let mut client = opts("plain", V5).on(&network);
+    assert!(!send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b""));
+    client.expect_refused(ReasonCode::ProtocolError);
+    drop(opts("old", V311).on(&network));
+}
