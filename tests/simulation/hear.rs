@@ -176,6 +176,8 @@ impl World {
                 let number = client.outgoing[at].letter.number;
                 assert!(self.model.accepted.contains(&number), "{kind:?} for {number}, which did not come");
                 let record = match qos {
+                    // What is handed on to another member of a group is recorded again, maybe before this.
+                    1 if self.model.obligations.get(&number).is_some_and(|o| o.handed_on > 0) => 0,
                     1 => self.store.record_of_message(number),
                     _ => self.store.record_of_identifier(&client.name, id),
                 };

@@ -57,8 +57,7 @@ impl Store for Ledger {
         let number = books.records;
         match record {
             Record::Owed { message, .. } | Record::Retained { message } => {
-                // The first: what is handed on to another member of a group is recorded again, maybe before its PUBACK.
-                books.messages.entry(number_of(message.payload())).or_insert(number);
+                books.messages.insert(number_of(message.payload()), number);
             }
             Record::Received { client_id, packet_id } => {
                 books.received.insert((client_id.to_owned(), packet_id.get()), number);
