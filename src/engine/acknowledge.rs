@@ -37,7 +37,7 @@ impl Engine {
             Acknowledged::Unexpected => {
                 return Err(DecodeError::protocol("the delivery awaits another acknowledgement").into());
             }
-            // A refusing PUBREC ends the flow: PUBREL does not follow [MQTT-4.3.3-4].
+            // A refusing PUBREC ends the flow: PUBREL does not follow [MQTT-4.3.3-4], [MQTT-4.4.0-2].
             Acknowledged::Complete => {
                 cx.counts.acknowledgements_received += u64::from(kind != AckKind::Pubrec);
                 outbound.pump(&mut cx);

@@ -71,6 +71,7 @@ impl Engine {
         let why = if connected.wants_problem_information { why } else { "" };
         session.outbound.lock().detach(cause, |grant, out| {
             if let Some(reason) = told(cause).filter(|_| grant.version.is_v5()) {
+                // Never a Session Expiry Interval [MQTT-3.14.2-2].
                 encode_with(why, grant.maximum_packet_size, out, |properties, out| {
                     Disconnect { reason, properties }.encode(grant.version, out);
                 });

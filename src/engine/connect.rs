@@ -64,6 +64,7 @@ impl Engine {
         }
         let guest = Guest { link, peer, connect, told: Properties::from_validated(&told) };
         loop {
+            // [MQTT-3.1.2-5], [MQTT-3.1.2-6], [MQTT3-3.1.2-4]
             let (session, resumed) = match self.sessions.get(client_id) {
                 Some(session) => (session, true),
                 None => (Arc::new(Session::new(client_id)), false),
@@ -238,7 +239,8 @@ impl Engine {
     fn greet(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, guest: Guest<'_>, resumed: bool) {
         let connect = guest.connect;
         let connack = Connack {
-            // [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag.
+            // [MQTT-3.2.2-2], [MQTT-3.2.2-3], [MQTT3-3.2.2-1], [MQTT3-3.2.2-2], [MQTT3-3.2.2-3]; MQTT 3.1 has no
+            // such flag.
             session_present: resumed && connect.version != Version::V31,
             reason: ReasonCode::Success,
             properties: guest.told,
@@ -355,7 +357,7 @@ fn check_connack(connect: &Connect<'_>, properties: usize) -> Result<(), DecodeE
     }
 }
 
-/// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22].
+/// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22], [MQTT3-3.1.2-24].
 pub(crate) fn keep_alive_millis(seconds: u16) -> u64 {
     u64::from(seconds) * 1500
 }

@@ -242,7 +242,8 @@ impl Connection {
         }
     }
 
-    /// Ends a connection that has no session, with a CONNACK where the protocol has one for it.
+    /// Ends a connection that has no session, with a CONNACK where the protocol has one for it [MQTT-3.1.4-6],
+    /// [MQTT3-3.1.4-5].
     pub(super) fn refuse(&mut self, engine: &Engine, turn: &mut Turn, manner: Manner, error: DecodeError) {
         self.stop_waiting(engine);
         turn.counts.connections_refused += 1;
@@ -251,8 +252,8 @@ impl Connection {
         let reason = error.reason;
         let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
         match manner.level {
-            // [MQTT-3.1.4-1] of 3.1.1: a packet that breaks a rule is answered by closing alone; only
-            // reasons that have a return code are told [MQTT-3.2.2-5].
+            // [MQTT3-3.1.4-1]: a packet that breaks a rule is answered by closing alone; only reasons that have a
+            // return code are told [MQTT3-3.2.2-6].
             Some(3 | 4) if !has_return_code(reason) => {}
             Some(3 | 4) => connack.encode(Version::V311, &mut last),
             // [MQTT3-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
@@ -395,7 +396,7 @@ fn handle(
         }
         Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
         Packet::Auth(auth) => engine.receive_auth(turn, attached, authentication, &auth),
-        // [MQTT-3.1.0-2]
+        // [MQTT-3.1.0-2], [MQTT3-3.1.0-2]
         Packet::Connect(_) => Err(DecodeError::protocol("a second CONNECT came").into()),
         Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
             Err(DecodeError::protocol("only a server sends a packet of this type").into())

@@ -46,7 +46,8 @@ impl Engine {
         reached
     }
 
-    /// Delivers to one member of a group [MQTT-4.8.2-4]; false if it has none.
+    /// Delivers to one member of a group and to nobody else, whatever becomes of it [MQTT-4.8.2-5], [MQTT-4.8.2-6];
+    /// false if it has none.
     pub(crate) fn deliver_shared(
         &self,
         turn: &mut Turn,

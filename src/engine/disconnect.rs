@@ -29,7 +29,7 @@ impl Engine {
         if let Some(wanted) = disconnect.properties.session_expiry_interval() {
             let from_connect = control.connected.as_ref().map_or(0, |c| c.connect_expiry_interval);
             if from_connect == 0 && wanted != 0 {
-                // [MQTT-3.14.2-2]
+                // MQTT 5, section 3.14.2.2.2
                 let cause = "the session expiry interval was 0 in CONNECT and cannot be raised";
                 return Err(DecodeError::protocol(cause).into());
             }

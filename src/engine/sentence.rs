@@ -6,7 +6,7 @@ use crate::session::link::Cause;
 
 /// Writes a packet that ends a connection with the Reason String `sentence`, if it has one; without it if the packet
 /// would be larger than `most` bytes [MQTT-3.2.2-19], [MQTT-3.14.2-3]; and not at all if it is too large even
-/// then [MQTT-3.1.2-24].
+/// then [MQTT-3.1.2-24]. There are no User Properties [MQTT-3.2.2-20], [MQTT-3.14.2-4].
 pub(crate) fn encode_with(
     sentence: &str,
     most: u32,

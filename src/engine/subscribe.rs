@@ -184,7 +184,7 @@ impl Engine {
         let identifier = [identifier];
         let identifiers: &[u32] = if identifier == [0] { &[] } else { &identifier };
         for message in found {
-            // [MQTT-3.3.1-8]: RETAIN is set on what a new subscription gets.
+            // [MQTT3-3.3.1-8]: RETAIN is set on what a new subscription gets.
             let terms =
                 Terms { qos: message.qos().min(answer.options.qos), retain: true, identifiers, share: None };
             self.send_retained(turn, &attached.session, &message, &terms, all);

@@ -248,7 +248,8 @@ impl Outbound {
         self.doom = None;
     }
 
-    /// Detaches the connection and ends it: `encode` writes the last packet behind what waits.
+    /// Detaches the connection and ends it: `encode` writes the last packet behind what waits. Nothing is sent any
+    /// more [MQTT-3.14.4-1], and the link is finished [MQTT-3.14.4-2].
     pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(&Grant, &mut Vec<u8>)) {
         let Some(link) = self.link.take() else {
             return;

@@ -37,7 +37,7 @@ impl Outbound {
             // Expired or not [MQTT-4.3.3-7], [MQTT-4.8.2-4].
             let mut publication = Publication::of(&pending.message);
             let terms = pending.terms();
-            // [MQTT-3.3.1-1]: DUP is set when the packet is sent again.
+            // [MQTT-3.3.1-1], [MQTT3-3.3.1-1]: DUP is set when the packet is sent again.
             if self.transmit(cx, &mut publication, &terms, Some(id), true) {
                 self.inflight.mark_sent();
             } else {

@@ -1,7 +1,6 @@
 //! What the broker writes about itself: properties and their absence.
 
 use midge::codec::ack::AckKind;
-use midge::codec::connack::Connack;
 use midge::codec::frame::{Framing, split};
 use midge::codec::packet::{Packet, decode};
 use midge::codec::properties::{Properties, Property};
@@ -58,12 +57,13 @@ fn refusals(network: &Network, problems: bool) -> Vec<(&'static str, Vec<Propert
     all
 }
 
-/// The broker sends no Reason Strings and no User Properties of its own: none can be too large or unwanted.
+/// The broker's only Reason Strings are in the CONNACK or DISCONNECT that ends a connection, where they are allowed
+/// whatever Request Problem Information says; unwanted, they are left out all the same. It has no User Properties.
 /// [MQTT-3.1.2-29], [MQTT-3.2.2-19], [MQTT-3.2.2-20], [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-3.5.2-2], [MQTT-3.5.2-3],
 /// [MQTT-3.6.2-2], [MQTT-3.6.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3], [MQTT-3.9.2-1], [MQTT-3.9.2-2], [MQTT-3.11.2-1],
 /// [MQTT-3.11.2-2], [MQTT-3.14.2-3], [MQTT-3.14.2-4]
 #[test]
-fn the_broker_explains_itself_by_reason_codes_alone() {
+fn the_broker_explains_itself_in_the_last_packet_alone() {
     for problems in [false, true] {
         let all = refusals(&Network::new(), problems);
         let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
@@ -81,11 +81,15 @@ fn the_broker_explains_itself_by_reason_codes_alone() {
             "CONNACK",
         ];
         assert_eq!(names, expected);
-        for (name, properties) in &all {
-            let explains =
-                |p: &Property<'_>| matches!(p, Property::ReasonString(_) | Property::UserProperty(..));
-            assert_eq!(properties.iter().any(explains), *name == "PUBLISH", "{name}: {properties:?}");
-            assert!(properties.is_empty() || matches!(*name, "CONNACK" | "PUBLISH"), "{name}");
+        for (at, (name, properties)) in all.iter().enumerate() {
+            let last = at + 1 == all.len();
+            let sentence = properties.iter().any(|p| matches!(p, Property::ReasonString(_)));
+            // The refused client of the last CONNACK has asked for nothing else than the default.
+            assert_eq!(sentence, last || (problems && *name == "DISCONNECT"), "{name}: {properties:?}");
+            let pairs = properties.iter().any(|p| matches!(p, Property::UserProperty(..)));
+            assert_eq!(pairs, *name == "PUBLISH", "{name}: {properties:?}");
+            let may = matches!(*name, "CONNACK" | "PUBLISH" | "DISCONNECT");
+            assert!(properties.is_empty() || may, "{name}");
         }
     }
 }
@@ -153,11 +157,16 @@ fn a_refusal_of_mqtt_5_has_no_session_present_and_closes() {
     for (connect, reason) in cases {
         let mut client = Client::open(&network, V5);
         assert!(!client.send_bytes(&connect.encode()));
-        let mut expected = Vec::new();
-        let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
-        Packet::Connack(connack).encode(V5, &mut expected);
-        assert_eq!(expected[..3], [0x20, 3, 0]);
-        assert_eq!(client.line.take(), expected);
+        let bytes = client.line.take();
+        assert_eq!((bytes[0], bytes[2], bytes[3]), (0x20, 0, reason.as_u8()));
+        let Framing::Complete(frame) = split(&bytes, u32::MAX).unwrap() else {
+            panic!("half a packet: {bytes:?}");
+        };
+        assert_eq!(frame.whole.len(), bytes.len());
+        let Packet::Connack(connack) = decode(frame, V5).unwrap() else {
+            panic!("no CONNACK: {bytes:?}");
+        };
+        assert!(!connack.session_present);
         assert!(client.line.finished().is_some());
         assert!(!client.send_bytes(&[0xC0, 0]));
     }

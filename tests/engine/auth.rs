@@ -244,6 +244,7 @@ fn an_auth_that_is_too_large_is_not_sent() {
     assert_eq!(client.refusal().0, Some(ReasonCode::PacketTooLarge));
 }
 
+/// [MQTT-3.15.2-1], [MQTT-4.12.0-2]: 0x18 while the exchange goes on, 0x00 when it is over.
 #[test]
 fn a_client_authenticates_again() {
     let network = network();
