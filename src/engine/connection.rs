@@ -242,7 +242,7 @@ impl Connection {
         }
     }
 
-    /// Ends a connection that has no session, with a CONNACK where the protocol has one for it [MQTT-3.1.4-6],
+    /// Ends a connection that has no session, with a CONNACK where the protocol has one for it [MQTT-3.1.4-1], [MQTT-3.1.4-6],
     /// [MQTT3-3.1.4-5].
     pub(super) fn refuse(&mut self, engine: &Engine, turn: &mut Turn, manner: Manner, error: DecodeError) {
         self.stop_waiting(engine);
