@@ -128,6 +128,7 @@ impl Peer {
     }
 
     fn take(&mut self, packet: &Packet<'_>, size: usize) {
+        assert!(size <= self.maximum_packet_size, "{size} bytes are too many: {packet:?}");
         assert_ne!(self.state, State::Over, "{packet:?} after the end");
         match (self.state, packet) {
             (State::Waiting, Packet::Connack(connack)) if connack.reason == ReasonCode::Success => {
@@ -135,7 +136,7 @@ impl Peer {
             }
             (State::Waiting, Packet::Connack(_)) => self.state = State::Over,
             (State::Waiting, _) => panic!("{packet:?} before CONNACK"),
-            (_, Packet::Publish(publish)) => self.take_publish(publish, size),
+            (_, Packet::Publish(publish)) => self.take_publish(publish),
             (_, Packet::Pubrel(ack)) => {
                 let known = self.unacknowledged.insert(ack.packet_id, Awaits::Pubcomp);
                 // A delivery that this connection has not begun was begun by an earlier one.
@@ -159,8 +160,7 @@ impl Peer {
         }
     }
 
-    fn take_publish(&mut self, publish: &Publish<'_>, size: usize) {
-        assert!(size <= self.maximum_packet_size, "{size} bytes are too many: {publish:?}");
+    fn take_publish(&mut self, publish: &Publish<'_>) {
         self.check_topic(publish);
         let Some(id) = publish.packet_id else { return };
         let (awaits, kind) = match publish.qos {
