@@ -25,9 +25,6 @@ use crate::session::state::{Connected, Control, Session};
 use crate::stats::Gauge;
 use crate::storage::Record;
 
-/// The longest Client Identifier that MQTT 3.1 allows, in characters.
-const V31_CLIENT_ID: usize = 23;
-
 /// The largest packet that the protocol can carry: the first byte, four of the length, and what follows.
 const LARGEST_PACKET: u32 = MAX_REMAINING_LENGTH + 5;
 
@@ -146,12 +143,8 @@ impl Engine {
             }
         }
         // [MQTT-3.1.3-5], [MQTT3-3.1.3-5]
-        let longest = match version {
-            Version::V31 => V31_CLIENT_ID.max(self.options.max_client_id_length),
-            _ => self.options.max_client_id_length,
-        };
         // [MQTT-3.1.3-8], [MQTT3-3.1.3-9]
-        if connect.client_id.len() > longest {
+        if connect.client_id.len() > self.options.max_client_id_length {
             return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is too long");
         }
         if let Some(will) = &connect.will {
