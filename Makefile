@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test check conformance fuzz install bless clean
+.PHONY: help demo test check conformance fuzz soak install bless clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ fuzz: ## random inputs for each fuzz target, 60 seconds each (SECONDS=...)
 
 conformance: ## test every statement of the MQTT specifications and write docs/CONFORMANCE.md
 	@python3 tools/conformance.py
+
+soak: ## the simulation at length: SEEDS=1000 random schedules
+	@SIM_SEEDS=$(or $(SEEDS),1000) cargo test --quiet --test simulation -- --nocapture
 
 install: ## header, libraries, pkg-config file and command below PREFIX (and DESTDIR)
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install.sh
