@@ -165,7 +165,8 @@ pub fn message_properties(input: &mut Input<'_>, out: &mut Vec<u8>) {
     let bits = input.byte();
     let mut writer = PropertyWriter::new(out);
     if bits & 1 != 0 {
-        writer.message_expiry_interval(input.pick(&[0, 1, 30, 1000]));
+        // Not 0: when a message that has expired at once leaves the queue depends on when the line is written to.
+        writer.message_expiry_interval(input.pick(&[1, 2, 30, 1000]));
     }
     if bits & 2 != 0 {
         writer.payload_format_indicator(bits >> 7);
