@@ -18,6 +18,7 @@ int main(void)
     midge_broker *broker = NULL;
     midge_subscription *subscription = NULL;
     midge_error *error = NULL;
+    int failed;
 
     midge_config_new(&config);
     midge_config_set(config, "listener.tcp.bind", "127.0.0.1:0", NULL); /* port 0: any free one */
@@ -27,11 +28,12 @@ int main(void)
         midge_publish(broker, "sensors/kitchen", "21.5", 4, NULL);
         midge_stop(broker, 1000); /* the callback has had its message when this returns */
     }
-    if (error != NULL)
+    failed = error != NULL;
+    if (failed)
         fprintf(stderr, "hello: %s\n", midge_error_message(error));
     midge_subscription_free(subscription);
     midge_broker_free(broker);
     midge_config_free(config);
     midge_error_free(error);
-    return error == NULL ? 0 : 1;
+    return failed;
 }
