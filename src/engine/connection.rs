@@ -10,7 +10,7 @@ use crate::codec::ack::AckKind;
 use crate::codec::connack::Connack;
 use crate::codec::connect::{self, Connect};
 use crate::codec::error::DecodeError;
-use crate::codec::frame::{self, Framing};
+use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::packet::{self, Packet};
 use crate::codec::ping;
 use crate::codec::properties::Properties;
@@ -339,6 +339,15 @@ fn run(
     }
 }
 
+/// The packet in a frame behind CONNECT. A second CONNECT is an error whatever it holds [MQTT-3.1.0-2], [MQTT3-3.1.0-2]:
+/// it is not decoded, for its faults have reason codes that only CONNACK can tell.
+pub(super) fn decode_after_connect(frame: Frame<'_>, version: Version) -> Result<Packet<'_>, DecodeError> {
+    match frame::packet_type(frame.first) {
+        CONNECT => Err(DecodeError::protocol("a second CONNECT came")),
+        _ => packet::decode(frame, version),
+    }
+}
+
 #[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
 fn packets(
     engine: &Engine,
@@ -361,7 +370,7 @@ fn packets(
                 progress.consumed += frame.whole.len();
                 turn.counts.packets_received += 1;
                 let received = Received { whole: frame.whole, owner };
-                let packet = packet::decode(frame, attached.version)?;
+                let packet = decode_after_connect(frame, attached.version)?;
                 let authentication = authentication.as_deref_mut();
                 handle(engine, turn, attached, authentication, inbound, packet, received)?;
             }
@@ -396,11 +405,12 @@ fn handle(
         }
         Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
         Packet::Auth(auth) => engine.receive_auth(turn, attached, authentication, &auth),
-        // [MQTT-3.1.0-2], [MQTT3-3.1.0-2]
-        Packet::Connect(_) => Err(DecodeError::protocol("a second CONNECT came").into()),
-        Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
-            Err(DecodeError::protocol("only a server sends a packet of this type").into())
-        }
+        // A CONNECT is found before it is decoded.
+        Packet::Connect(_)
+        | Packet::Connack(_)
+        | Packet::Suback(_)
+        | Packet::Unsuback(_)
+        | Packet::Pingresp => Err(DecodeError::protocol("only a server sends a packet of this type").into()),
     }
 }
 

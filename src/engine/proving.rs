@@ -6,7 +6,7 @@ use crate::codec::frame::{self, Framing};
 use crate::codec::packet::{self, Packet};
 use crate::codec::version::Version;
 use crate::engine::auth::{Answer, Authentication};
-use crate::engine::connection::{Connection, Manner, Progress, State};
+use crate::engine::connection::{Connection, Manner, Progress, State, decode_after_connect};
 use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
 use crate::session::link::Cause;
@@ -35,7 +35,7 @@ impl Connection {
                 Ok(Framing::Complete(frame)) => {
                     progress.consumed += frame.whole.len();
                     turn.counts.packets_received += 1;
-                    packet::decode(frame, Version::V5)
+                    decode_after_connect(frame, Version::V5)
                 }
                 Err(error) => Err(error),
             };

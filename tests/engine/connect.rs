@@ -226,6 +226,10 @@ fn a_second_connect_is_a_protocol_error() {
         let mut client = opts("a", version).on(&network);
         assert!(!client.send_bytes(&opts("a", version).encode()));
         client.expect_refused(ReasonCode::ProtocolError);
+        // Whatever is wrong with it: DISCONNECT cannot say that a version is not spoken.
+        let mut client = opts("b", version).on(&network);
+        assert!(!client.send_bytes(b"\x10\x0d\x00\x04MQTT\x09\x02\x00\x3c\x00\x01a"));
+        client.expect_refused(ReasonCode::ProtocolError);
     }
 }
 
