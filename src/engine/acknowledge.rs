@@ -7,8 +7,8 @@ use crate::codec::reason::ReasonCode;
 use crate::engine::connection::{Attached, End};
 use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
+use crate::session::acknowledged::Acknowledged;
 use crate::session::inbound::Inbound;
-use crate::session::outbound::Acknowledged;
 use crate::storage::Record;
 
 impl Engine {

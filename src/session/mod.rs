@@ -1,5 +1,6 @@
 //! Floor 3: one client's protocol state.
 
+pub mod acknowledged;
 pub mod aliases;
 pub mod inbound;
 pub mod inflight;

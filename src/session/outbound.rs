@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::message::Publication;
 use crate::session::aliases::AliasesOut;
-use crate::session::inflight::{Awaits, Inflight, Pending};
+use crate::session::inflight::{Inflight, Pending};
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::{Chunk, Outbox};
 use crate::session::pool::Pool;
@@ -95,19 +94,6 @@ pub struct Grant {
     pub persistent: bool,
 }
 
-/// What an acknowledgement meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acknowledged {
-    /// The delivery is complete.
-    Complete,
-    /// The delivery goes on.
-    Progress,
-    /// No delivery has this identifier.
-    Unknown,
-    /// The delivery with this identifier awaits another packet.
-    Unexpected,
-}
-
 /// What a session leaves behind when it ends.
 #[derive(Debug)]
 pub struct Leftovers {
@@ -138,7 +124,7 @@ pub struct Outbound {
     pub(super) queue: Queue,
     orphans: Vec<Orphan>,
     /// Acknowledgements that wait for the store.
-    parked: u32,
+    pub(super) parked: u32,
     /// Application messages sent, each once.
     pub(super) sent_messages: u64,
     /// Why the connection is to be ended by its own task.
@@ -364,60 +350,6 @@ impl Outbound {
         }
     }
 
-    /// PUBACK: ends a QoS 1 delivery.
-    /// [MQTT-4.3.2-3]
-    pub fn puback(&mut self, id: PacketId) -> Acknowledged {
-        match self.inflight.get_mut(id).map(|d| d.awaits) {
-            None => Acknowledged::Unknown,
-            Some(Awaits::Puback) => self.complete(id),
-            Some(_) => Acknowledged::Unexpected,
-        }
-    }
-
-    /// PUBREC: the client owns the message, or refuses it with an error code [MQTT-4.3.3-4].
-    /// [MQTT-4.3.3-3]
-    pub fn pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Acknowledged {
-        match self.inflight.get_mut(id) {
-            None => Acknowledged::Unknown,
-            Some(delivery) if delivery.awaits == Awaits::Puback => Acknowledged::Unexpected,
-            Some(_) if reason.is_error() => self.complete(id),
-            Some(delivery) => {
-                delivery.awaits = Awaits::Pubcomp;
-                delivery.pending = None;
-                Acknowledged::Progress
-            }
-        }
-    }
-
-    /// PUBCOMP: ends a QoS 2 delivery.
-    /// [MQTT-4.3.3-5]
-    pub fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
-        match self.inflight.get_mut(id).map(|d| d.awaits) {
-            None => Acknowledged::Unknown,
-            Some(Awaits::Pubcomp) => self.complete(id),
-            Some(_) => Acknowledged::Unexpected,
-        }
-    }
-
-    /// An acknowledgement of this connection waits for the store.
-    pub fn park(&mut self) {
-        self.parked += 1;
-    }
-
-    /// Whether an acknowledgement waits for the store: a younger one must not overtake it [MQTT-4.6.0-2].
-    pub fn has_parked(&self) -> bool {
-        self.parked > 0
-    }
-
-    /// Releases one acknowledgement of the connection `epoch`. Whether the caller has to see to the flush.
-    pub fn unpark(&mut self, cx: &mut Context<'_>, epoch: u32, packet: &[u8]) -> bool {
-        if self.epoch != epoch || self.parked == 0 {
-            return false;
-        }
-        self.parked -= 1;
-        self.send(cx, |_, out| out.extend_from_slice(packet))
-    }
-
     /// Takes what is to be written, with the connection to write it to.
     pub fn take_chunk(&mut self, writable: bool) -> Option<(u32, Arc<dyn Link>, Chunk)> {
         let link = Arc::clone(self.link.as_ref()?);
@@ -540,10 +472,5 @@ impl Outbound {
             return Outcome::Dropped(DropReason::PacketTooLarge);
         }
         Outcome::Sent
-    }
-
-    fn complete(&mut self, id: PacketId) -> Acknowledged {
-        self.inflight.complete(id);
-        Acknowledged::Complete
     }
 }
