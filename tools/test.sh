@@ -16,7 +16,8 @@ run() {
     local name=$1 log="build/logs/$1.log" status passed bad
     shift
     echo "== $name: $*"
-    "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. ok|ok .*|running [0-9]+ tests?|)$' | tail -n 60
+    # What hangs is a failure, too: the longest kind takes some minutes.
+    timeout --kill-after=10 1200 "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. ok|ok .*|running [0-9]+ tests?|)$' | tail -n 60
     status=${PIPESTATUS[0]}
     read -r passed bad < <(count "$log")
     [ "$status" = 0 ] && [ "$passed" -gt 0 ] || { failed=1; bad="$bad (status $status)"; }

@@ -60,6 +60,14 @@ fn engine_with(settings: &[(&str, &str)], store: Arc<dyn Store>) -> Engine {
     Engine::new(config.settings(), Surroundings { store, alarm, seed: 1, started_unix: 0 })
 }
 
+struct SetOnDrop<'f>(&'f AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// A small generator of numbers that look random.
 struct Dice(u64);
 
@@ -149,6 +157,8 @@ fn acknowledge(
             answer.extend([first, 2, (message.id >> 8) as u8, message.id as u8]);
         }
     }
+    // Another thread may be in the middle of writing.
+    line.put_back(rest);
     connection.receive(engine, &mut engine.turn(now), &answer, None);
 }
 
@@ -158,6 +168,8 @@ fn threads_that_connect_publish_subscribe_and_tick_end_and_leave_nothing() {
     let clock = AtomicU64::new(1);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // Also when a thread panics, or the scope would wait for ever.
+        let finish = SetOnDrop(&done);
         let ticking = scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
                 engine.tick(Time::from_millis(clock.load(Ordering::Relaxed)));
@@ -192,7 +204,7 @@ fn threads_that_connect_publish_subscribe_and_tick_end_and_leave_nothing() {
             .collect();
         visiting.into_iter().for_each(|thread| thread.join().unwrap());
         hosting.join().unwrap();
-        done.store(true, Ordering::Release);
+        drop(finish);
         ticking.join().unwrap();
     });
     let stats = engine.snapshot();
@@ -228,10 +240,11 @@ fn a_hearer_of_several_threads_gets_everything_in_each_publishers_order() {
     input.extend(request(0x82, true, "t/#", Some(1)));
     connection.receive(&engine, &mut engine.turn(Time::ZERO), &input, None);
     let running = AtomicU64::new(2);
+    let over = AtomicBool::new(false);
     let mut heard = [0; 2];
     std::thread::scope(|scope| {
         for publisher in 0..2u32 {
-            let (engine, running) = (&engine, &running);
+            let (engine, running, over) = (&engine, &running, &over);
             scope.spawn(move || {
                 for n in 0..EACH {
                     let topic = format!("t/{publisher}");
@@ -240,7 +253,7 @@ fn a_hearer_of_several_threads_gets_everything_in_each_publishers_order() {
                         Publication::new(topic.as_bytes(), payload.as_bytes(), Q1, false, Time::ZERO);
                     let topic = TopicName::parse(&topic).unwrap();
                     // At most the window waits: else the bounded queue would rightly drop.
-                    while engine.clients()[0].queued > 500 {
+                    while engine.clients()[0].queued > 500 && !over.load(Ordering::Acquire) {
                         std::thread::yield_now();
                     }
                     engine.publish(&mut engine.turn(Time::ZERO), Publisher::Host, topic, &mut publication);
@@ -248,6 +261,7 @@ fn a_hearer_of_several_threads_gets_everything_in_each_publishers_order() {
                 running.fetch_sub(1, Ordering::Release);
             });
         }
+        let _over = SetOnDrop(&over);
         let mut bytes = Vec::new();
         let mut dice = Dice(9);
         while heard != [EACH; 2] {
@@ -283,10 +297,10 @@ fn acknowledgements_of_a_store_that_commits_in_another_thread_come_in_order() {
     const COUNT: u16 = 20_000;
     let store = Arc::new(Numbers::default());
     let engine = engine_with(&[("sys.interval", "0")], Arc::clone(&store) as Arc<dyn Store>);
-    let done = AtomicU64::new(0);
+    let done = [AtomicBool::new(false), AtomicBool::new(false)];
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while done.load(Ordering::Acquire) < 2 {
+            while !done.iter().all(|done| done.load(Ordering::Acquire)) {
                 let number = store.recorded.load(Ordering::Acquire);
                 // Each number is told once, as a store does that has nothing new to commit.
                 if store.committed.swap(number, Ordering::AcqRel) != number {
@@ -294,9 +308,10 @@ fn acknowledgements_of_a_store_that_commits_in_another_thread_come_in_order() {
                 }
             }
         });
-        for name in ["a", "b"] {
-            let (engine, done) = (&engine, &done);
+        for (name, done) in ["a", "b"].into_iter().zip(&done) {
+            let engine = &engine;
             scope.spawn(move || {
+                let _done = SetOnDrop(done);
                 let line = Arc::new(Line::default());
                 let link = Arc::clone(&line) as Arc<dyn Link>;
                 let mut connection = Connection::new(engine, &mut engine.turn(Time::ZERO), link, None);
@@ -324,7 +339,6 @@ fn acknowledgements_of_a_store_that_commits_in_another_thread_come_in_order() {
                 while next <= COUNT {
                     acknowledgements(&line, &mut bytes, &mut next);
                 }
-                done.fetch_add(1, Ordering::Release);
             });
         }
     });
@@ -364,6 +378,7 @@ fn a_group_loses_nothing_while_members_come_and_go() {
     let (line, _stays) = join("stays");
     let done = AtomicBool::new(false);
     std::thread::scope(|threads| {
+        let finish = SetOnDrop(&done);
         let restless: Vec<_> = ["a", "b"]
             .map(|id| {
                 let (join, done, engine) = (&join, &done, &engine);
@@ -381,7 +396,7 @@ fn a_group_loses_nothing_while_members_come_and_go() {
             let topic = TopicName::parse("t").unwrap();
             engine.publish(&mut engine.turn(Time::ZERO), Publisher::Host, topic, &mut publication);
         }
-        done.store(true, Ordering::Release);
+        drop(finish);
         restless.into_iter().for_each(|thread| thread.join().unwrap());
     });
     let bytes = line.take();

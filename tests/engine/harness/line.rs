@@ -45,6 +45,11 @@ impl Line {
         std::mem::take(&mut self.0.lock().unwrap().bytes)
     }
 
+    /// Puts back what was taken too early, in front of what has been written since.
+    pub fn put_back(&self, rest: &[u8]) {
+        self.0.lock().unwrap().bytes.splice(0..0, rest.iter().copied());
+    }
+
     /// Whether the line takes bytes.
     pub fn has_room(&self) -> bool {
         let state = self.0.lock().unwrap();
