@@ -139,14 +139,20 @@ impl Runtime {
 /// Whether the system gives so many threads at once. tokio cannot be asked: without its first thread it panics, and
 /// without a later one it goes on with fewer.
 fn try_threads(count: usize) -> io::Result<()> {
-    // While it is held for writing, every thread waits.
-    let gate = RwLock::new(());
-    std::thread::scope(|scope| {
-        let _held = gate.write();
-        for _ in 0..count {
-            let builder = std::thread::Builder::new().name("midge-try".to_owned());
-            builder.spawn_scoped(scope, || drop(gate.read()))?;
-        }
+    // While it is held for writing, every thread waits. No scope: that would have the host's thread hold memory.
+    let gate = Arc::new(RwLock::new(()));
+    let held = gate.write();
+    let mut threads = Vec::with_capacity(count);
+    let started = (0..count).try_for_each(|_| {
+        let gate = Arc::clone(&gate);
+        let builder = std::thread::Builder::new().name("midge-try".to_owned());
+        threads.push(builder.spawn(move || drop(gate.read()))?);
         Ok(())
-    })
+    });
+    drop(held);
+    for thread in threads {
+        // There is nothing in it to panic.
+        let _ended = thread.join();
+    }
+    started
 }

@@ -27,20 +27,18 @@ fn with_threads<T>(more: u64, body: impl FnOnce() -> T) -> T {
     let has = std::fs::read_dir("/proc/self/task").unwrap().count() as u64;
     let before = limit();
     let most = libc::rlimit { rlim_cur: if root { has + more } else { 1 }, ..before };
-    // SAFETY: the pointers are to live values.
-    let done = unsafe {
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &most), 0);
-        let done = body();
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &before), 0);
-        done
-    };
+    // SAFETY: the pointer is to a live value, as below.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &most) }, 0);
+    let done = body();
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &before) }, 0);
     done
 }
 
 /// No panic is heard of, although it might be caught.
 fn abort_at_a_panic() {
     panic::set_hook(Box::new(|panic| {
-        eprintln!("{panic}");
+        println!("{panic}");
         std::process::abort();
     }));
 }
