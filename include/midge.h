@@ -32,7 +32,8 @@
  *
  * Fork. A child process has the broker's memory but not its threads: there every call on a broker, a queue or a
  * subscription answers FORKED, and freeing one does nothing. Configurations, errors, messages, batches and lists are
- * memory only and work as before. A child may start brokers of its own.
+ * memory only and work as before. A child may start brokers of its own. It gives up the broker's sockets at once, so that
+ * it neither holds a port nor a connection. A child that a callback has forked must not return from the callback.
  *
  * Defects. No panic of the library leaves it: the call answers PANIC, and the broker concerned is stopped.
  */

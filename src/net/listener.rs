@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::net::connection::ConnectionTask;
 use crate::net::wing::{Limit, Wing};
-use crate::runtime::watch_listener;
+use crate::runtime::{NotInherited, watch_listener};
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -23,6 +23,8 @@ const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_se
 /// A listening socket that does not yet accept.
 #[derive(Debug)]
 pub struct Bound {
+    /// Before the socket, so that it is dropped before it.
+    not_inherited: NotInherited,
     listener: TcpListener,
     address: SocketAddr,
     max_connections: Option<u32>,
@@ -42,7 +44,8 @@ pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bou
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
-    Ok(Bound { listener, address, max_connections })
+    let not_inherited = NotInherited::mark(&listener);
+    Ok(Bound { not_inherited, listener, address, max_connections })
 }
 
 impl Bound {
@@ -55,14 +58,21 @@ impl Bound {
     pub fn accept(self, wing: Arc<Wing>) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let limit = Arc::new(Limit::new(self.max_connections));
         let listener = watch_listener(self.listener)?;
-        Ok(run(listener, wing, limit))
+        let accepting = Accepting { _not_inherited: self.not_inherited, listener };
+        Ok(run(accepting, wing, limit))
     }
 }
 
-async fn run(listener: AsyncFd<TcpListener>, wing: Arc<Wing>, limit: Arc<Limit>) {
+/// A listening socket that accepts. The mark comes before the socket, so that it is dropped before it.
+struct Accepting {
+    _not_inherited: NotInherited,
+    listener: AsyncFd<TcpListener>,
+}
+
+async fn run(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>) {
     let mut rest = REST.0;
     loop {
-        let Ok(mut guard) = listener.readable().await else {
+        let Ok(mut guard) = accepting.listener.readable().await else {
             // The runtime is shutting down.
             return;
         };

@@ -9,7 +9,7 @@ mod threads;
 mod ticker;
 
 pub use clock::Clock;
-pub use fork::{generation, watch_forks};
+pub use fork::{NotInherited, generation, watch_forks};
 pub use latch::Latch;
 pub use readiness::{watch_listener, watch_stream};
 pub use threads::{Runtime, on_own_thread, thread_mark};
