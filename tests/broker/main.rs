@@ -13,4 +13,5 @@ mod host;
 mod lifecycle;
 mod network;
 mod process;
+mod queue_fd;
 mod takeover;
