@@ -139,20 +139,21 @@ impl Runtime {
 /// Whether the system gives so many threads at once. tokio cannot be asked: without its first thread it panics, and
 /// without a later one it goes on with fewer.
 fn try_threads(count: usize) -> io::Result<()> {
-    // While it is held for writing, every thread waits. No scope: that would have the host's thread hold memory.
+    // While it is held for writing, every thread waits.
     let gate = Arc::new(RwLock::new(()));
     let held = gate.write();
-    let mut threads = Vec::with_capacity(count);
-    let started = (0..count).try_for_each(|_| {
-        let gate = Arc::clone(&gate);
-        let builder = std::thread::Builder::new().name("midge-try".to_owned());
-        threads.push(builder.spawn(move || drop(gate.read()))?);
-        Ok(())
-    });
+    let started: Vec<io::Result<JoinHandle<()>>> = (0..count)
+        .map(|_| {
+            let gate = Arc::clone(&gate);
+            let builder = std::thread::Builder::new().name("midge-try".to_owned());
+            builder.spawn(move || drop(gate.read()))
+        })
+        .collect();
     drop(held);
-    for thread in threads {
-        // There is nothing in it to panic.
-        let _ended = thread.join();
+    let mut outcome = Ok(());
+    for thread in started {
+        // All are gone when this returns. None of them panics.
+        outcome = outcome.and(thread.map(|thread| drop(thread.join())));
     }
-    started
+    outcome
 }
