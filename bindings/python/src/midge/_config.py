@@ -122,6 +122,9 @@ class Config(Mapping[str, str]):
         with self._lock:
             return int(quick.midge_config_key_count(self._handle))
 
+    def __reduce__(self) -> tuple[type[Config], tuple[dict[str, str]]]:
+        return Config, (dict(self),)
+
     def __repr__(self) -> str:
         return f"Config({dict(self)!r})"
 

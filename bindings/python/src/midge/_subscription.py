@@ -9,12 +9,12 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from midge import _ffi, _fork
 from midge._batch import read
 from midge._errors import ForkedError, MidgeError, StateError, Stopped, Timeout
-from midge._library import milliseconds, quick, raise_for, waiting
+from midge._library import bound_to_process, milliseconds, quick, raise_for, waiting
 from midge._message import Message
 
 __all__ = ["Handler", "Subscription"]
@@ -102,6 +102,9 @@ class Subscription:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise bound_to_process(self)
 
     def __repr__(self) -> str:
         state = "closed" if not self._subscription else f"{len(self)} waiting"
@@ -204,6 +207,9 @@ class Handler:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise bound_to_process(self)
 
     def __repr__(self) -> str:
         return f"<midge.Handler {self.filter!r}>"
