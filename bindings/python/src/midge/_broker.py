@@ -27,7 +27,7 @@ from midge._publish import (
     publish_waiting,
     with_properties,
 )
-from midge._subscription import LONG, SLICE, Handler, Subscription
+from midge._subscription import LONG, SLICE, Handler, Subscription, subscribe_options
 from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_stats, read_subscriptions
 
 __all__ = ["Broker"]
@@ -76,6 +76,11 @@ class Broker:
         self._handle = handle
         self._settings = settings
         _live.add(self)
+
+    @property
+    def settings(self) -> Config:
+        """The settings that it was started with; changing them changes nothing."""
+        return self._settings.copy()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -184,14 +189,7 @@ class Broker:
             max_bytes=max_bytes or 0,
             overflow=OVERFLOW[overflow],
         )
-        options = _ffi.midge_subscribe_options(
-            struct_size=ctypes.sizeof(_ffi.midge_subscribe_options),
-            qos=qos,
-            no_local=no_local,
-            retain_as_published=retain_as_published,
-            retain_handling=retain_handling,
-            identifier=identifier,
-        )
+        options = subscribe_options(qos, no_local, retain_as_published, retain_handling, identifier)
         name = encode(f"topic filter {filter!r}", filter, TopicError)
         queue, subscription, error = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
         status = quick.midge_queue_new(self._handle, ctypes.byref(bounds), ctypes.byref(queue))

@@ -136,3 +136,21 @@ class Config(Mapping[str, str]):
 
 def _encode(what: str, text: str) -> bytes:
     return encode(what, text, ConfigError)
+
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+}
+
+
+def in_bytes(size: str) -> int:
+    """The number of bytes that a setting such as "64KiB" says."""
+    number = size.rstrip("".join(_UNITS))
+    return int(number) * _UNITS[size[len(number) :]]

@@ -27,6 +27,24 @@ LONG = 3600.0
 """Seconds that other threads wait at a time."""
 
 
+def subscribe_options(
+    qos: int,
+    no_local: bool = False,
+    retain_as_published: bool = False,
+    retain_handling: int = 0,
+    identifier: int = 0,
+) -> _ffi.midge_subscribe_options:
+    """The options of a subscription as the library takes them, and checks them."""
+    return _ffi.midge_subscribe_options(
+        struct_size=ctypes.sizeof(_ffi.midge_subscribe_options),
+        qos=qos,
+        no_local=no_local,
+        retain_as_published=retain_as_published,
+        retain_handling=retain_handling,
+        identifier=identifier,
+    )
+
+
 class Subscription:
     """Messages of a topic filter, in a bounded queue of their own. Made by Broker.subscribe.
 
