@@ -140,13 +140,20 @@ impl Runtime {
 /// without a later one it goes on with fewer.
 fn try_threads(count: usize) -> io::Result<()> {
     // While it is held for writing, every thread waits.
-    let gate = RwLock::new(());
-    std::thread::scope(|scope| {
-        let _held = gate.write();
-        for _ in 0..count {
+    let gate = Arc::new(RwLock::new(()));
+    let held = gate.write();
+    let started: Vec<io::Result<JoinHandle<()>>> = (0..count)
+        .map(|_| {
+            let gate = Arc::clone(&gate);
             let builder = std::thread::Builder::new().name("midge-try".to_owned());
-            builder.spawn_scoped(scope, || drop(gate.read()))?;
-        }
-        Ok(())
-    })
+            builder.spawn(move || drop(gate.read()))
+        })
+        .collect();
+    drop(held);
+    let mut outcome = Ok(());
+    for thread in started {
+        // All are gone when this returns. None of them panics.
+        outcome = outcome.and(thread.map(|thread| drop(thread.join())));
+    }
+    outcome
 }

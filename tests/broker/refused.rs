@@ -1,5 +1,6 @@
 //! A host to which the system gives no more threads. Each test has a process of its own, with a low limit.
 #![allow(unsafe_code, reason = "std has no resource limits")]
+#![allow(clippy::print_stderr, reason = "a panic says why before the process ends")]
 
 use std::panic;
 use std::sync::{Arc, mpsc};
@@ -28,13 +29,12 @@ fn with_threads<T>(more: u64, body: impl FnOnce() -> T) -> T {
     let before = limit();
     let most = libc::rlimit { rlim_cur: if root { has + more } else { 1 }, ..before };
     // SAFETY: the pointers are to live values.
-    let done = unsafe {
+    unsafe {
         assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &most), 0);
         let done = body();
         assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &before), 0);
         done
-    };
-    done
+    }
 }
 
 /// No panic is heard of, although it might be caught.
