@@ -993,6 +993,24 @@ midge_status midge_publish(struct midge_broker *broker,
                            const struct midge_publish_options *options);
 
 /**
+ * Publishes `count` messages in order, all with the same `options`, as midge_publish does each: for languages to
+ * which a call is dear. `topics`, `payloads` and `lens` are arrays of `count` entries; a payload may be NULL if its
+ * length is 0. The arrays may be NULL if `count` is 0.
+ *
+ * `*published` (which may be NULL) is written also on failure: it is the number of messages that were published, and
+ * the index of the one that was refused. Those after it were not looked at.
+ *
+ * Errors: as midge_publish.
+ */
+midge_status midge_publish_many(struct midge_broker *broker,
+                                const char *const *topics,
+                                const void *const *payloads,
+                                const size_t *lens,
+                                size_t count,
+                                const struct midge_publish_options *options,
+                                size_t *published);
+
+/**
  * The topic name. It lives as long as the message. NULL for NULL.
  */
 struct midge_bytes midge_message_topic(const struct midge_message *message);

@@ -120,9 +120,26 @@ static void lists(void)
 static void publishing(void)
 {
     midge_broker *broker = start();
+    const char *topics[] = { "a", NULL };
+    const void *payloads[] = { "b", NULL };
+    const size_t lens[] = { 1, 0 }, large[] = { (size_t)-1, 0 };
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    size_t published = 77;
     INVALID(midge_publish(NULL, "a", "b", 1, NULL));
     INVALID(midge_publish(broker, NULL, "b", 1, NULL));
     INVALID(midge_publish(broker, "a", NULL, 1, NULL));
+    INVALID(midge_publish_many(NULL, topics, payloads, lens, 1, NULL, &published));
+    CHECK(published == 0);
+    INVALID(midge_publish_many(broker, NULL, payloads, lens, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, NULL, lens, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, NULL, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, large, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, lens, (size_t)-1, NULL, NULL));
+    options.qos = 3;
+    INVALID(midge_publish_many(broker, topics, payloads, lens, 1, &options, &published));
+    CHECK(published == 0);
+    INVALID(midge_publish_many(broker, topics, payloads, lens, 2, NULL, &published));
+    CHECK(published == 1);
     INVALID(midge_publish_message(broker, NULL, 0));
     INVALID(midge_publish_message(NULL, NULL, 0));
     midge_broker_free(broker);

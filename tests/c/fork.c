@@ -37,6 +37,9 @@ static void in_the_child(void)
     midge_queue *new_queue = NULL;
     midge_error *error = NULL;
     midge_broker *own = NULL;
+    const char *topic = "a";
+    const void *payload = "b";
+    const size_t len = 1;
     int32_t own_fd = -1;
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_stop(broker, 0));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_request_stop(broker));
@@ -49,6 +52,7 @@ static void in_the_child(void)
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_subscriptions(broker, &subscriptions));
     CHECK_STATUS(MIDGE_STATUS_FORKED, publish_text(broker, "a", "from the child"));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_message(broker, midge_batch_at(batch, 0), 0));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_many(broker, &topic, &payload, &len, 1, NULL, NULL));
     CHECK_STATUS(MIDGE_STATUS_FORKED,
                  midge_subscribe(broker, "a", NULL, callback, NULL, freed, &more, &error));
     CHECK(error_is(error, MIDGE_STATUS_FORKED, "forked") && freed_count == 1);
