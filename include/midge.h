@@ -32,7 +32,8 @@
  *
  * Fork. A child process has the broker's memory but not its threads: there every call on a broker, a queue or a
  * subscription answers FORKED, and freeing one does nothing. Configurations, errors, messages, batches and lists are
- * memory only and work as before. A child may start brokers of its own.
+ * memory only and work as before. A child may start brokers of its own. It gives up the broker's sockets at once, so that
+ * it neither holds a port nor a connection. A child that a callback has forked must not return from the callback.
  *
  * Defects. No panic of the library leaves it: the call answers PANIC, and the broker concerned is stopped.
  */
@@ -1132,6 +1133,24 @@ midge_status midge_publish(struct midge_broker *broker,
                            const struct midge_publish_options *options);
 
 /**
+ * Publishes `count` messages in order, all with the same `options`, as midge_publish does each: for languages to
+ * which a call is dear. `topics`, `payloads` and `lens` are arrays of `count` entries; a payload may be NULL if its
+ * length is 0. The arrays may be NULL if `count` is 0.
+ *
+ * `*published` (which may be NULL) is written also on failure: it is the number of messages that were published, and
+ * the index of the one that was refused. Those after it were not looked at.
+ *
+ * Errors: as midge_publish.
+ */
+midge_status midge_publish_many(struct midge_broker *broker,
+                                const char *const *topics,
+                                const void *const *payloads,
+                                const size_t *lens,
+                                size_t count,
+                                const struct midge_publish_options *options,
+                                size_t *published);
+
+/**
  * The topic name. It lives as long as the message. NULL for NULL.
  */
 struct midge_bytes midge_message_topic(const struct midge_message *message);
@@ -1291,6 +1310,25 @@ midge_status midge_queue_poll(struct midge_queue *queue,
                               size_t max,
                               int32_t timeout_ms,
                               struct midge_batch **out);
+
+/**
+ * A file descriptor for event loops (poll, epoll, select, asyncio): readable while messages wait, and for good once
+ * the queue is closed. It is made at the first call, is the same at every call, and costs nothing if it is never
+ * asked for. It belongs to the queue, lives until midge_queue_free, is close-on-exec, and is only to be watched: do
+ * not read, write or close it.
+ *
+ * Readability is a level, not an edge: it goes away in the midge_queue_poll that takes the last message, or that
+ * finds none, unless a message came in between. While another thread polls, it may be seen readable although nothing
+ * waits, so call midge_queue_poll with the timeout 0 and take TIMED_OUT for an answer; and call it again, or return
+ * to the event loop, after each batch. In an edge-triggered epoll, poll until TIMED_OUT.
+ *
+ * A forked child must not watch a descriptor that it got from its parent, for it shows the parent's queue; it may
+ * close it.
+ *
+ * Errors: IO if there are no more descriptors; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_queue_fd(struct midge_queue *queue,
+                            int32_t *out);
 
 /**
  * Ends a queue: no message is put in any more, and whoever polls is told CLOSED when it is empty. A second time does

@@ -120,9 +120,26 @@ static void lists(void)
 static void publishing(void)
 {
     midge_broker *broker = start();
+    const char *topics[] = { "a", NULL };
+    const void *payloads[] = { "b", NULL };
+    const size_t lens[] = { 1, 0 }, large[] = { (size_t)-1, 0 };
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    size_t published = 77;
     INVALID(midge_publish(NULL, "a", "b", 1, NULL));
     INVALID(midge_publish(broker, NULL, "b", 1, NULL));
     INVALID(midge_publish(broker, "a", NULL, 1, NULL));
+    INVALID(midge_publish_many(NULL, topics, payloads, lens, 1, NULL, &published));
+    CHECK(published == 0);
+    INVALID(midge_publish_many(broker, NULL, payloads, lens, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, NULL, lens, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, NULL, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, large, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, lens, (size_t)-1, NULL, NULL));
+    options.qos = 3;
+    INVALID(midge_publish_many(broker, topics, payloads, lens, 1, &options, &published));
+    CHECK(published == 0);
+    INVALID(midge_publish_many(broker, topics, payloads, lens, 2, NULL, &published));
+    CHECK(published == 1);
     INVALID(midge_publish_message(broker, NULL, 0));
     INVALID(midge_publish_message(NULL, NULL, 0));
     midge_broker_free(broker);
@@ -178,6 +195,7 @@ static void queues(void)
     midge_batch *batch = NULL;
     midge_queue_options options = MIDGE_QUEUE_OPTIONS_INIT;
     size_t stride = 9, count = 9;
+    int32_t fd = -5;
     INVALID(midge_queue_new(NULL, NULL, &none));
     INVALID(midge_queue_new(broker, NULL, NULL));
     options.overflow = 2;
@@ -198,9 +216,11 @@ static void queues(void)
     INVALID(midge_queue_poll(NULL, 1, 0, &batch));
     INVALID(midge_queue_poll(queue, 0, 0, &batch));
     INVALID(midge_queue_poll(queue, 1, 0, NULL));
+    INVALID(midge_queue_fd(NULL, &fd));
+    INVALID(midge_queue_fd(queue, NULL));
     INVALID(midge_queue_close(NULL));
     CHECK(midge_queue_len(NULL) == 0 && midge_queue_dropped(NULL) == 0);
-    CHECK(none == NULL && subscription == NULL && batch == NULL);
+    CHECK(none == NULL && subscription == NULL && batch == NULL && fd == -5);
     CHECK(midge_batch_count(NULL) == 0 && midge_batch_at(NULL, 0) == NULL);
     CHECK(midge_batch_views(NULL, &stride, &count) == NULL && count == 0 && stride == sizeof(midge_message_view));
     CHECK(midge_batch_bytes(NULL).data == NULL);
