@@ -11,6 +11,8 @@
 #[allow(dead_code, reason = "shared with the tests of the broker")]
 mod client;
 mod clock;
+mod documentation;
+mod example;
 mod faults;
 mod kit;
 mod lifecycle;
