@@ -16,4 +16,5 @@ mod example;
 mod faults;
 mod kit;
 mod lifecycle;
+mod mosquitto;
 mod published;
