@@ -9,6 +9,7 @@ use crate::config::Settings;
 use crate::engine::auth::Authenticator;
 use crate::engine::hooks::{Host, Wanted};
 use crate::engine::notify::Notices;
+use crate::engine::observer::Observer;
 use crate::engine::options::Options;
 use crate::engine::parked::Parking;
 use crate::engine::sessions::Sessions;
@@ -41,6 +42,7 @@ pub struct Engine {
     /// Which hooks `host` has; none without one.
     pub(crate) wanted: Wanted,
     pub(crate) notices: Notices,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
     pub(crate) sweeping: AtomicBool,
@@ -79,6 +81,7 @@ impl Engine {
             host: None,
             wanted: Wanted::default(),
             notices: Notices::default(),
+            observer: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
             identifiers: AtomicU64::new(surroundings.seed),
@@ -86,10 +89,15 @@ impl Engine {
             started_unix: surroundings.started_unix,
             options,
         };
-        if !engine.options.sys_interval.is_zero() {
-            engine.timers.insert(Time::ZERO.plus(engine.options.sys_interval), Timer::Sys);
-        }
+        engine.begin_sys();
         engine
+    }
+
+    /// Sets the timer of `$SYS`.
+    pub(crate) fn begin_sys(&self) {
+        if !self.options.sys_interval.is_zero() {
+            self.timers.insert(Time::ZERO.plus(self.options.sys_interval), Timer::Sys);
+        }
     }
 
     /// The same broker, whose clients may authenticate by the methods that `authenticator` knows.

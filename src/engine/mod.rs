@@ -14,6 +14,7 @@ pub mod expire;
 pub mod hooks;
 pub mod local;
 mod notify;
+pub mod observer;
 pub mod options;
 pub mod origin;
 pub mod parked;
