@@ -68,7 +68,7 @@
     { sizeof(midge_stat_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0 }
 #define MIDGE_STATS_INIT \
     { sizeof(midge_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /**
@@ -618,7 +618,8 @@ typedef struct midge_stats {
      */
     uint64_t messages_dropped_expired;
     /**
-     * Messages dropped: a client published below $SYS, where only the broker may.
+     * Messages dropped: a client published below $SYS, where only the broker may, or where the host program does
+     * not allow it.
      */
     uint64_t messages_dropped_not_authorized;
     /**
@@ -662,6 +663,19 @@ typedef struct midge_stats {
      * Largest number of clients that were connected at the same time.
      */
     uint64_t clients_maximum;
+    /**
+     * Calls of a function of the host program that failed, and decisions that it had not made in time; each
+     * decision of these is a denial.
+     */
+    uint64_t hooks_failed;
+    /**
+     * Notices for the host program that were lost because hooks.max_waiting others waited.
+     */
+    uint64_t notices_lost;
+    /**
+     * Messages dropped: the host program looked at the message and dropped it.
+     */
+    uint64_t messages_dropped_host;
 } midge_stats;
 
 /**
