@@ -50,6 +50,13 @@ class Broker:
     It listens when the constructor returns, and it stops at the end of a `with` block, by `stop`, when the last
     reference goes, or when the interpreter exits. All methods may be called from any thread. Several brokers share
     nothing.
+
+    >>> with midge.Broker("127.0.0.1:0", {"mqtt.max_qos": 1}) as broker:
+    ...     host, port = broker.address  # where clients connect; port 0 took a free one
+    ...     with broker.subscribe("sensors/+/temp", qos=1) as messages:
+    ...         broker.publish("sensors/a/temp", "21.5", qos=1)
+    ...         messages.get(timeout=5)
+    Message(topic='sensors/a/temp', payload=b'21.5', qos=1, retain=False, properties=Properties(...))
     """
 
     def __init__(
@@ -119,6 +126,13 @@ class Broker:
 
         `retain` makes it the topic's retained message, or with an empty payload removes that. `expiry` is in
         seconds. The properties are those of MQTT 5. Raises TopicError, ArgumentError, or Stopped.
+
+        >>> broker.publish("rooms/1/light", "on")
+        >>> broker.publish("rooms/1/state", b"...", qos=1, retain=True, content_type="application/cbor")
+        >>> broker.publish("rooms/+", "on")
+        Traceback (most recent call last):
+            ...
+        midge.TopicError: topic 'rooms/+': has a wildcard
         """
         if type(payload) is not bytes:
             payload = as_bytes(payload)
@@ -177,6 +191,13 @@ class Broker:
         The queue holds `capacity` messages and `max_bytes` bytes; without them the settings `queue.capacity` and
         `queue.max_bytes` say. With `overflow` "drop_newest" a message for which there is no room is dropped and
         counted, with "drop_oldest" the one that has waited longest. The others are the options of MQTT 5.
+
+        >>> with broker.subscribe("rooms/#", capacity=100, overflow="drop_oldest") as messages:
+        ...     broker.publish("rooms/1/light", "on")
+        ...     for message in messages:  # ends when the broker stops
+        ...         print(message.topic, message.payload)
+        ...         break
+        rooms/1/light b'on'
         """
         if overflow not in OVERFLOW:
             raise ArgumentError(f"overflow: {overflow!r} is not one of {', '.join(OVERFLOW)}")
@@ -214,13 +235,23 @@ class Broker:
         """Has `callback` called with each message of a topic filter, on a thread of its own.
 
         The options are those of `subscribe`. What the callback raises is logged.
+
+        >>> heard = threading.Event()
+        >>> with broker.on("alarm", lambda message: heard.set()):
+        ...     broker.publish("alarm", "fire")
+        ...     heard.wait(timeout=5)
+        True
         """
         handler = Handler(self.subscribe(filter, qos, **options), callback)
         self._handlers.add(handler)
         return handler
 
     def clients(self) -> list[Client]:
-        """Every client that is connected or has a session, in no order."""
+        """Every client that is connected or has a session, in no order.
+
+        >>> [client.client_id for client in broker.clients() if client.connected]
+        []
+        """
         return read_clients(self._handle)
 
     def subscriptions(self) -> list[SubscriptionInfo]:
@@ -228,11 +259,21 @@ class Broker:
         return read_subscriptions(self._handle)
 
     def stats(self) -> Stats:
-        """The counters and gauges at this moment."""
+        """The counters and gauges at this moment.
+
+        >>> before = broker.stats()
+        >>> broker.publish("nobody/listens", "lost")
+        >>> broker.stats().messages_dropped_no_subscriber - before.messages_dropped_no_subscriber
+        1
+        """
         return read_stats(self._handle)
 
     def kick(self, client_id: str) -> bool:
-        """Disconnects a client; False if none of this name is connected."""
+        """Disconnects a client; False if none of this name is connected.
+
+        >>> broker.kick("nobody")
+        False
+        """
         status = quick.midge_broker_kick(self._handle, encode("client_id", client_id))
         if status < 0:
             raise_for(status)

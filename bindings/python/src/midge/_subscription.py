@@ -85,6 +85,12 @@ class Subscription:
 
         Waits up to `timeout` seconds for it, for ever without one, and raises Timeout if none came; raises Stopped
         when the broker has stopped or the subscription was closed, and every message was taken.
+
+        >>> messages = broker.subscribe("rooms/#")
+        >>> messages.get(timeout=0)
+        Traceback (most recent call last):
+            ...
+        midge.Timeout: no message of 'rooms/#' within the time
         """
         try:
             return self._taken.popleft()
@@ -95,6 +101,12 @@ class Subscription:
         """Up to `max` messages in one call, at least one.
 
         Waits for the first, and raises, like `get`.
+
+        >>> messages = broker.subscribe("rooms/#")
+        >>> broker.publish_many([("rooms/1", "on"), ("rooms/2", "off")])
+        2
+        >>> [message.payload for message in messages.get_batch(timeout=5)]
+        [b'on', b'off']
         """
         if max < 1:
             raise ValueError("max must be at least 1")
