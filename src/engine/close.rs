@@ -86,6 +86,7 @@ impl Engine {
         } else {
             self.await_return(turn, session, control);
         }
+        self.tell_change();
     }
 
     /// Sets the timers of a session whose client is gone.
@@ -127,6 +128,7 @@ impl Engine {
         let handed_on = self.hand_on(turn, &left.shared_waiting);
         turn.counts.drop(DropReason::SessionEnded, left.waited.saturating_sub(handed_on) as u64);
         self.sessions.remove(session);
+        self.tell_change();
         if control.expiry_interval > 0 {
             self.store.record(Record::SessionEnded { client_id: &session.client_id });
         }

@@ -199,6 +199,10 @@ impl Connection {
             Err(error) => return self.refuse(engine, turn, manner, error),
         };
         manner.learn(&packet);
+        let refused = engine.observer.as_ref().and_then(|observer| observer.refuses(packet.client_id));
+        if let Some(reason) = refused {
+            return self.refuse(engine, turn, manner, DecodeError::new(reason, "the test wants it so"));
+        }
         let outcome = match packet.properties.authentication_method() {
             Some(method) => self.ask_for_proof(engine, turn, method, frame.whole, &packet, manner),
             None => self.join(engine, turn, &packet, None),
@@ -218,6 +222,8 @@ impl Connection {
     ) -> Result<(), DecodeError> {
         let told = proof.as_ref().map_or(&[][..], |(_, properties)| properties);
         let attached = engine.connect(turn, &self.link, self.peer, connect, told)?;
+        self.link.identify(&attached.session.client_id);
+        engine.tell_change();
         let state = match proof {
             None => State::Open(attached),
             Some((authentication, _)) => State::Proven(Box::new((attached, authentication))),

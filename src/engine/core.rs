@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::config::Settings;
 use crate::engine::auth::Authenticator;
+use crate::engine::observer::Observer;
 use crate::engine::options::Options;
 use crate::engine::parked::Parking;
 use crate::engine::sessions::Sessions;
@@ -35,6 +36,7 @@ pub struct Engine {
     #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
     pub(crate) sweeping: AtomicBool,
@@ -68,16 +70,22 @@ impl Engine {
             parking: Mutex::default(),
             turns: Mutex::default(),
             authenticator: None,
+            observer: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
             identifiers: AtomicU64::new(surroundings.seed),
             started_unix: surroundings.started_unix,
             options,
         };
-        if !engine.options.sys_interval.is_zero() {
-            engine.timers.insert(Time::ZERO.plus(engine.options.sys_interval), Timer::Sys);
-        }
+        engine.begin_sys();
         engine
+    }
+
+    /// Sets the timer of `$SYS`.
+    pub(crate) fn begin_sys(&self) {
+        if !self.options.sys_interval.is_zero() {
+            self.timers.insert(Time::ZERO.plus(self.options.sys_interval), Timer::Sys);
+        }
     }
 
     /// The same broker, whose clients may authenticate by the methods that `authenticator` knows.

@@ -10,6 +10,7 @@ pub mod deliver;
 pub mod disconnect;
 pub mod expire;
 pub mod local;
+pub mod observer;
 pub mod options;
 pub mod parked;
 mod proving;
