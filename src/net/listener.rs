@@ -89,8 +89,8 @@ async fn run_tested(
             match listener.get_ref().accept() {
                 Ok((stream, peer)) => welcome(stream, peer, &wing, &limit),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
-                Err(error) if is_exhausted(&error) => break true,
-                Err(_) => {}
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(_) => break true,
             }
         };
         drop(asked);
