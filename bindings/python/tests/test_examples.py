@@ -14,6 +14,7 @@ from conftest import TOP
 
 import midge
 import midge.aio
+import midge.testing
 
 MODULES = sorted(
     module.name for module in pkgutil.iter_modules(midge.__path__, "midge.") if "__main__" not in module.name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import threading
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +26,9 @@ from midge._publish import (
     publish_waiting,
     with_properties,
 )
-from midge._subscription import LONG, SLICE, Handler, Subscription, subscribe_options
+from midge._subscription import Handler, Subscription, subscribe_options
 from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_stats, read_subscriptions
+from midge._waiting import patiently
 
 __all__ = ["Broker"]
 
@@ -59,6 +59,8 @@ class Broker:
     Message(topic='sensors/a/temp', payload=b'21.5', qos=1, retain=False, properties=Properties(...))
     """
 
+    _start = "midge_start"
+
     def __init__(
         self,
         listen: str | Sequence[str] | None = None,
@@ -77,7 +79,8 @@ class Broker:
             for index, address in enumerate([listen] if isinstance(listen, str) else listen):
                 settings[f"listener.tcp{'' if index == 0 else f'-{index + 1}'}.bind"] = address
         handle, error = ctypes.c_void_p(), ctypes.c_void_p()
-        status = waiting.midge_start(settings._handle, ctypes.byref(handle), ctypes.byref(error))
+        start = getattr(waiting, self._start)
+        status = start(settings._handle, ctypes.byref(handle), ctypes.byref(error))
         if status < 0:
             raise_for(status, error)
         self._handle = handle
@@ -285,17 +288,7 @@ class Broker:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until a stop is requested or the broker has stopped; False if `timeout` seconds passed first."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        patience = SLICE if threading.current_thread() is threading.main_thread() else LONG
-        while True:
-            left = patience if deadline is None else min(patience, deadline - time.monotonic())
-            status = waiting.midge_broker_wait(self._handle, milliseconds(max(0.0, left)))
-            if status < 0:
-                raise_for(status)
-            if status == _ffi.MIDGE_STATUS_OK:
-                return True
-            if deadline is not None and time.monotonic() >= deadline:
-                return False
+        return patiently(lambda left, library: int(library.midge_broker_wait(self._handle, left)), timeout)
 
     def stop(self, grace: float | None = None) -> None:
         """Stops the broker: listeners are closed, clients are told, and every thread is joined.
@@ -324,7 +317,7 @@ class Broker:
 
     def __repr__(self) -> str:
         places = ", ".join(f"{host}:{port}" for host, port in self.addresses.values())
-        return f"<midge.Broker on {places or 'no listener'}>"
+        return f"<midge.{type(self).__name__} on {places or 'no listener'}>"
 
     def __del__(self) -> None:
         # No call can be running: it would hold a reference.

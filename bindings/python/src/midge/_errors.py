@@ -86,6 +86,10 @@ class Timeout(MidgeError, TimeoutError):
     """The time ran out."""
 
 
+for _name in __all__:
+    globals()[_name].__module__ = "midge"  # where tracebacks say that they are from
+
+
 def _key_in(message: str) -> str | None:
     """The key in a sentence such as `midge.toml:3:7: mqtt.max_qos: 9 is out of range`."""
     found = re.search(r"(?:^|: )([a-z][a-z0-9_]*(?:\.[A-Za-z0-9_-]+)+): ", message)

@@ -16,15 +16,12 @@ from midge._batch import read
 from midge._errors import ForkedError, MidgeError, StateError, Stopped, Timeout
 from midge._library import bound_to_process, milliseconds, quick, raise_for, waiting
 from midge._message import Message
+from midge._waiting import patience
 
 __all__ = ["Handler", "Subscription"]
 
 BATCH = 256
 """Messages that are taken from the library at once."""
-SLICE = 0.1
-"""Seconds that the main thread waits at a time: between two waits Python handles signals, Ctrl-C among them."""
-LONG = 3600.0
-"""Seconds that other threads wait at a time."""
 
 
 def subscribe_options(
@@ -151,9 +148,9 @@ class Subscription:
         if _fork.generation != self._born:
             raise ForkedError("this process was forked from the one that subscribed")
         deadline = None if timeout is None else time.monotonic() + timeout
-        patience = SLICE if threading.current_thread() is threading.main_thread() else LONG
+        at_a_time = patience()
         while True:
-            left = patience if deadline is None else min(patience, deadline - time.monotonic())
+            left = at_a_time if deadline is None else min(at_a_time, deadline - time.monotonic())
             if self._one_taker.acquire(timeout=left) if left > 0 else self._one_taker.acquire(blocking=False):
                 try:
                     messages = self._left_over(wanted) or self._poll(max, left)
