@@ -32,7 +32,8 @@
  *
  * Fork. A child process has the broker's memory but not its threads: there every call on a broker, a queue or a
  * subscription answers FORKED, and freeing one does nothing. Configurations, errors, messages, batches and lists are
- * memory only and work as before. A child may start brokers of its own.
+ * memory only and work as before. A child may start brokers of its own. It gives up the broker's sockets at once, so that
+ * it neither holds a port nor a connection. A child that a callback has forked must not return from the callback.
  *
  * Defects. No panic of the library leaves it: the call answers PANIC, and the broker concerned is stopped.
  */
@@ -67,7 +68,7 @@
     { sizeof(midge_stat_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0 }
 #define MIDGE_STATS_INIT \
     { sizeof(midge_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /**
@@ -617,7 +618,8 @@ typedef struct midge_stats {
      */
     uint64_t messages_dropped_expired;
     /**
-     * Messages dropped: a client published below $SYS, where only the broker may.
+     * Messages dropped: a client published below $SYS, where only the broker may, or where the host program does
+     * not allow it.
      */
     uint64_t messages_dropped_not_authorized;
     /**
@@ -661,6 +663,19 @@ typedef struct midge_stats {
      * Largest number of clients that were connected at the same time.
      */
     uint64_t clients_maximum;
+    /**
+     * Calls of a function of the host program that failed, and decisions that it had not made in time; each
+     * decision of these is a denial.
+     */
+    uint64_t hooks_failed;
+    /**
+     * Notices for the host program that were lost because hooks.max_waiting others waited.
+     */
+    uint64_t notices_lost;
+    /**
+     * Messages dropped: the host program looked at the message and dropped it.
+     */
+    uint64_t messages_dropped_host;
 } midge_stats;
 
 /**

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::engine::core::Engine;
+use crate::engine::hooks::Slot;
 use crate::session::link::Link;
 use crate::session::state::Session;
 use crate::time::{Time, TimerId, Wheel};
@@ -27,6 +28,8 @@ pub enum Timer {
     SessionExpiry(Weak<Session>, u32),
     /// A delayed will is published. The number is the last connection's.
     Will(Weak<Session>, u32),
+    /// A decision of the host is overdue.
+    Decision(Weak<Slot>),
     /// `$SYS` topics are published.
     Sys,
     /// Expired retained messages are removed.

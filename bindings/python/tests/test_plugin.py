@@ -217,7 +217,7 @@ CONFTEST = """
 
 def test_three_hundred_brokers_leave_nothing_behind(pytest_run: Run, tmp_path: Path) -> None:
     """`pytest -k three_hundred -s` shows the time that each takes to start."""
-    ended = pytest_run(THREE_HUNDRED, "-n", "2", conftest_dot_py=CONFTEST)
+    ended = pytest_run(THREE_HUNDRED, "-s", "-n", "2", conftest_dot_py=CONFTEST)
     assert counts(ended) == {"passed": 300}
     reports: list[dict[str, Any]] = [json.loads(file.read_text()) for file in sorted(tmp_path.glob("gw*.json"))]
     assert len(reports) == 2

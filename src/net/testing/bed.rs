@@ -1,7 +1,6 @@
 //! The test bed of one broker: its lines and doors, its faults, its clock.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,9 @@ use crate::net::link::TcpLink;
 use crate::net::testing::fault::Fault;
 use crate::net::testing::faults::{Faults, Verdict};
 use crate::net::testing::line::Line;
-use crate::net::testing::probe::{Probe, Seat, Ticket};
+use crate::net::testing::probe::{Probe, Seat};
 use crate::net::testing::pulse::Pulse;
+use crate::net::testing::round::{Round, Ticket};
 use crate::runtime::Clock;
 use crate::time::Time;
 
@@ -92,13 +92,9 @@ impl Testbed {
 
     /// Resets the client's connection, and waits until the broker knows; false if it has none.
     pub fn cut(&self, client_id: &str) -> bool {
-        let (ticket, done) = channel();
         let lines = self.lines_of(client_id);
         let any = !lines.is_empty();
-        lines.into_iter().for_each(|line| line.cut(ticket.clone()));
-        drop(ticket);
-        // An error: nobody has a ticket any more.
-        while done.recv().is_ok() {}
+        Round::ask(|ticket| lines.into_iter().for_each(|line| line.cut(ticket.clone())));
         any
     }
 
@@ -140,14 +136,8 @@ impl Testbed {
     /// Has every connection that clients have made accepted, and everything that they have sent handled. Must not be
     /// called on a thread of the broker.
     pub fn settle(&self) {
-        let (ticket, accepted) = channel();
-        self.doors.lock().iter().for_each(|door| door.ask(ticket.clone()));
-        drop(ticket);
-        while accepted.recv().is_ok() {}
-        let (ticket, handled) = channel();
-        self.lines().iter().for_each(|line| line.ask(ticket.clone()));
-        drop(ticket);
-        while handled.recv().is_ok() {}
+        Round::ask(|ticket| self.doors.lock().iter().for_each(|door| door.ask(ticket.clone())));
+        Round::ask(|ticket| self.lines().iter().for_each(|line| line.ask(ticket.clone())));
     }
 
     /// A line over a link, and its task's seat.

@@ -1,7 +1,6 @@
 //! The line between the broker and one client, on which packets are lost, late or doubled.
 
 use std::io::IoSlice;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -10,7 +9,8 @@ use crate::codec::frame::{self, Framing, split};
 use crate::net::link::TcpLink;
 use crate::net::testing::bed::Testbed;
 use crate::net::testing::faults::Verdict;
-use crate::net::testing::probe::{Probe, Seat, Ticket};
+use crate::net::testing::probe::{Probe, Seat};
+use crate::net::testing::round::Ticket;
 use crate::session::link::{Cause, Link, Written};
 
 /// A link that takes everything, cuts it into packets, and passes on what the faults leave of it.
@@ -79,7 +79,7 @@ impl Line {
     }
 
     /// What the test has asked for.
-    pub(in crate::net) fn asked(&self) -> Vec<Sender<()>> {
+    pub(in crate::net) fn asked(&self) -> Vec<Ticket> {
         self.probe.take()
     }
 

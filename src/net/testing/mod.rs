@@ -6,6 +6,7 @@ mod faults;
 mod line;
 mod probe;
 mod pulse;
+mod round;
 
 pub(super) use bed::Door;
 pub use bed::Testbed;

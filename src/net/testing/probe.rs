@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
 
 use parking_lot::Mutex;
 
-/// Dropped when what was asked for is done, or cannot be any more: who waits for the other end of the channel then
-/// finds it closed.
-pub(super) type Ticket = Sender<()>;
+use crate::net::testing::round::Ticket;
 
 /// One task's ear.
 #[derive(Default)]

@@ -217,6 +217,9 @@ class midge_stats(ctypes.Structure):
     retained_bytes: int
     messages_queued: int
     clients_maximum: int
+    hooks_failed: int
+    notices_lost: int
+    messages_dropped_host: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("uptime_ms", ctypes.c_uint64),
@@ -259,6 +262,9 @@ class midge_stats(ctypes.Structure):
         ("retained_bytes", ctypes.c_uint64),
         ("messages_queued", ctypes.c_uint64),
         ("clients_maximum", ctypes.c_uint64),
+        ("hooks_failed", ctypes.c_uint64),
+        ("notices_lost", ctypes.c_uint64),
+        ("messages_dropped_host", ctypes.c_uint64),
     ]
 
 
