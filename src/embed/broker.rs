@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
@@ -17,10 +18,11 @@ use crate::engine::core::{Engine, Surroundings};
 use crate::engine::local::{Local, Sink};
 use crate::engine::turn::Running;
 use crate::engine::view::{ClientView, SubscriptionView};
-use crate::net::{Bound, Wing, bind};
+use crate::net::{Bound, Limit, Wing, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, on_own_thread, tick, watch_forks};
 use crate::stats::Snapshot;
-use crate::storage::MemoryStore;
+use crate::storage::{MemoryStore, Store};
+use crate::time::Time;
 
 /// What a longer grace counts as.
 const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -39,6 +41,10 @@ pub(super) struct Shared {
     settings: Settings,
     wing: Arc<Wing>,
     listeners: Vec<(String, SocketAddr)>,
+    /// Each listener's limit of connections.
+    limits: Vec<(String, Arc<Limit>)>,
+    /// That of connections that belong to no listener.
+    no_limit: Arc<Limit>,
     /// The generation of the process that started the broker.
     generation: u32,
     running: Mutex<Option<Runtime>>,
@@ -64,6 +70,11 @@ enum Stage {
 impl Broker {
     /// Starts a broker. When this returns, every listener is bound and takes connections.
     pub fn start(config: &Config) -> Result<Broker, Error> {
+        Broker::start_on(config, Arc::new(MemoryStore))
+    }
+
+    /// Starts a broker on this store.
+    pub(super) fn start_on(config: &Config, store: Arc<dyn Store>) -> Result<Broker, Error> {
         config.validate()?;
         let settings = config.settings().clone();
         let stop_requested = Latch::new().map_err(Error::Start)?;
@@ -72,7 +83,7 @@ impl Broker {
         let clock = Clock::start();
         let ticker = Arc::new(Ticker::default());
         let surroundings = Surroundings {
-            store: Arc::new(MemoryStore),
+            store,
             alarm: ticker.clone(),
             seed: seed(&clock),
             started_unix: clock.started_unix(),
@@ -82,7 +93,8 @@ impl Broker {
         let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
         runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock));
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        if let Err(error) = accept_all(&runtime, bound, &wing) {
+        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit())).collect();
+        if let Err(error) = accept_all(&runtime, bound, &limits, &wing) {
             runtime.join();
             return Err(error);
         }
@@ -92,6 +104,8 @@ impl Broker {
             settings,
             wing,
             listeners,
+            limits,
+            no_limit: Arc::new(Limit::new(None)),
             generation,
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
@@ -203,8 +217,33 @@ impl Shared {
         &self.engine
     }
 
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(super) fn wing(&self) -> &Arc<Wing> {
+        &self.wing
+    }
+
+    /// The limit of a listener's connections, or of those that have none.
+    pub(super) fn limit(&self, listener: Option<&str>) -> Result<&Arc<Limit>, Error> {
+        let Some(name) = listener else {
+            return Ok(&self.no_limit);
+        };
+        let found = self.limits.iter().find(|(known, _)| known == name);
+        found.map(|(_, limit)| limit).ok_or_else(|| Error::Argument {
+            argument: "listener",
+            cause: format!("this broker has no listener {name:?}"),
+        })
+    }
+
+    /// The runtime of a broker that runs.
+    pub(super) fn runtime(&self) -> Result<Handle, Error> {
+        self.running.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Stopped)
     }
 
     pub(super) fn is_forked(&self) -> bool {
@@ -335,6 +374,7 @@ impl Shared {
             // Closes listeners and connections with their tasks.
             runtime.join();
         }
+        self.engine.forget_waiters(&mut self.engine.turn(self.clock.now()));
         let queues = self.queues.lock().take();
         for queue in queues.into_iter().flatten() {
             if let Some(queue) = queue.upgrade() {
@@ -360,12 +400,20 @@ fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
     Ok(bound)
 }
 
-fn accept_all(runtime: &Runtime, bound: Vec<(String, Bound)>, wing: &Arc<Wing>) -> Result<(), Error> {
+fn accept_all(
+    runtime: &Runtime,
+    bound: Vec<(String, Bound)>,
+    limits: &[(String, Arc<Limit>)],
+    wing: &Arc<Wing>,
+) -> Result<(), Error> {
     let _inside = runtime.handle().enter();
-    for (listener, socket) in bound {
+    for ((listener, socket), (_, limit)) in bound.into_iter().zip(limits) {
         let address = socket.address();
-        let task =
-            socket.accept(Arc::clone(wing)).map_err(|source| Error::Bind { listener, address, source })?;
+        let task = socket.accept(Arc::clone(wing), Arc::clone(limit)).map_err(|source| Error::Bind {
+            listener,
+            address,
+            source,
+        })?;
         runtime.handle().spawn(task);
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::engine::sessions::Sessions;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::timers::{Alarm, Timer, Timers};
 use crate::engine::turn::Turn;
-use crate::message::SharedMessage;
+use crate::message::{Lent, SharedMessage};
 use crate::stats::{Counters, Snapshot};
 use crate::storage::Store;
 use crate::time::Time;
@@ -34,6 +34,7 @@ pub struct Engine {
     pub(crate) parking: Mutex<Parking>,
     #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
+    pub(crate) lent: Arc<Lent>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
@@ -67,6 +68,7 @@ impl Engine {
             store: surroundings.store,
             parking: Mutex::default(),
             turns: Mutex::default(),
+            lent: Arc::default(),
             authenticator: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
@@ -93,6 +95,11 @@ impl Engine {
         snapshot.retained_messages = self.retained.len() as u64;
         snapshot.retained_bytes = self.retained.bytes();
         snapshot
+    }
+
+    /// The buffers that the host lends.
+    pub fn lent(&self) -> &Arc<Lent> {
+        &self.lent
     }
 
     /// When the broker started, in seconds since 1970.

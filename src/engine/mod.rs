@@ -14,6 +14,7 @@ pub mod options;
 pub mod parked;
 mod proving;
 pub mod publish;
+pub mod safe;
 mod sentence;
 pub mod sessions;
 pub mod stop;

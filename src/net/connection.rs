@@ -48,14 +48,14 @@ impl ConnectionTask {
     pub(super) fn new(
         wing: Arc<Wing>,
         stream: TcpStream,
-        peer: SocketAddr,
+        peer: Option<SocketAddr>,
         permit: Permit,
     ) -> io::Result<ConnectionTask> {
         let link = Arc::new(TcpLink::new(stream)?);
         let engine = wing.engine();
         let mut turn = engine.turn(wing.now());
         let as_link: Arc<dyn Link> = link.clone();
-        let connection = Connection::new(engine, &mut turn, as_link, Some(peer));
+        let connection = Connection::new(engine, &mut turn, as_link, peer);
         drop(turn);
         Ok(ConnectionTask {
             link,
