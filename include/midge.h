@@ -32,7 +32,8 @@
  *
  * Fork. A child process has the broker's memory but not its threads: there every call on a broker, a queue or a
  * subscription answers FORKED, and freeing one does nothing. Configurations, errors, messages, batches and lists are
- * memory only and work as before. A child may start brokers of its own.
+ * memory only and work as before. A child may start brokers of its own. It gives up the broker's sockets at once, so that
+ * it neither holds a port nor a connection. A child that a callback has forked must not return from the callback.
  *
  * Defects. No panic of the library leaves it: the call answers PANIC, and the broker concerned is stopped.
  */
@@ -1027,14 +1028,32 @@ midge_status midge_publish(struct midge_broker *broker,
                            const struct midge_publish_options *options);
 
 /**
+ * Publishes `count` messages in order, all with the same `options`, as midge_publish does each: for languages to
+ * which a call is dear. `topics`, `payloads` and `lens` are arrays of `count` entries; a payload may be NULL if its
+ * length is 0. The arrays may be NULL if `count` is 0.
+ *
+ * `*published` (which may be NULL) is written also on failure: it is the number of messages that were published, and
+ * the index of the one that was refused. Those after it were not looked at.
+ *
+ * Errors: as midge_publish.
+ */
+midge_status midge_publish_many(struct midge_broker *broker,
+                                const char *const *topics,
+                                const void *const *payloads,
+                                const size_t *lens,
+                                size_t count,
+                                const struct midge_publish_options *options,
+                                size_t *published);
+
+/**
  * Publishes as midge_publish does, and takes the payload over: it is given back by one call of `free_payload` with
  * `user_data` (for a payload of malloc: `free` and the payload itself), when nobody uses it any more or when this
  * fails. `free_payload` may be NULL for a payload that lives as long as the process.
  *
  * A payload of 8 KiB or more is not copied, and must not change until it is given back: subscribers, queues, received
  * messages and the retained message use it, in outboxes as well as in this process. A smaller one is copied, which is
- * cheaper, and given back before this returns. `free_payload` runs on any thread, while no lock is held; it must not
- * throw. In a forked child it is not called.
+ * cheaper, and given back before this returns. `free_payload` runs on any thread, while no lock of Midge is held; it must not
+ * throw, stop a broker or free one. In a forked child it is not called.
  *
  * Errors: as midge_publish.
  */

@@ -16,4 +16,5 @@ mod network;
 mod process;
 mod publishing;
 mod queue_fd;
+mod refused;
 mod takeover;

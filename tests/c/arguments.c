@@ -149,11 +149,27 @@ static void never(midge_status status, void *user_data)
 static void publishing(void)
 {
     midge_broker *broker = start();
+    const char *topics[] = { "a", NULL };
+    const void *payloads[] = { "b", NULL };
+    const size_t lens[] = { 1, 0 }, large[] = { (size_t)-1, 0 };
     midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    size_t published = 77;
     int freed = 0;
     INVALID(midge_publish(NULL, "a", "b", 1, NULL));
     INVALID(midge_publish(broker, NULL, "b", 1, NULL));
     INVALID(midge_publish(broker, "a", NULL, 1, NULL));
+    INVALID(midge_publish_many(NULL, topics, payloads, lens, 1, NULL, &published));
+    CHECK(published == 0);
+    INVALID(midge_publish_many(broker, NULL, payloads, lens, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, NULL, lens, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, NULL, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, large, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, lens, (size_t)-1, NULL, NULL));
+    options.qos = 3;
+    INVALID(midge_publish_many(broker, topics, payloads, lens, 1, &options, &published));
+    CHECK(published == 0);
+    INVALID(midge_publish_many(broker, topics, payloads, lens, 2, NULL, &published));
+    CHECK(published == 1);
     INVALID(midge_publish_owned(NULL, "a", "b", 1, count_free, &freed, NULL));
     INVALID(midge_publish_owned(broker, NULL, "b", 1, count_free, &freed, NULL));
     INVALID(midge_publish_owned(broker, "a", NULL, 1, count_free, &freed, NULL));
@@ -162,7 +178,6 @@ static void publishing(void)
     CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_owned(broker, "#", "b", 1, count_free, &freed, NULL));
     CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_owned(broker, "\xff", "b", 1, count_free, &freed, NULL));
     CHECK(freed == 6);
-    options.qos = 3;
     INVALID(midge_publish_owned(broker, "a", "b", 1, count_free, &freed, &options));
     CHECK(freed == 7);
     INVALID(midge_publish_owned(broker, "a", "b", 1, NULL, NULL, &options));

@@ -44,6 +44,9 @@ static void in_the_child(void)
     midge_queue *new_queue = NULL;
     midge_error *error = NULL;
     midge_broker *own = NULL;
+    const char *topic = "a";
+    const void *payload = "b";
+    const size_t len = 1;
     int32_t own_fd = -1;
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_stop(broker, 0));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_request_stop(broker));
@@ -63,6 +66,7 @@ static void in_the_child(void)
     CHECK(freed_count == 2);
     freed_count = 0;
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_message(broker, midge_batch_at(batch, 0), 0));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_many(broker, &topic, &payload, &len, 1, NULL, NULL));
     CHECK_STATUS(MIDGE_STATUS_FORKED,
                  midge_subscribe(broker, "a", NULL, callback, NULL, freed, &more, &error));
     CHECK(error_is(error, MIDGE_STATUS_FORKED, "forked") && freed_count == 1);
@@ -131,8 +135,61 @@ static void a_child_is_told_and_the_parent_goes_on(void)
     CHECK(freed_count == 1);
 }
 
+/* A broker on a free port of an address that no other test uses: nobody is given the port while it is free. */
+static midge_config *config_on_own_address(void)
+{
+    midge_config *own = NULL;
+    MUST(midge_config_new(&own) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(own, "listener.tcp.bind", "127.77.0.2:0", NULL) == MIDGE_STATUS_OK);
+    return own;
+}
+
+static void a_child_keeps_no_socket_of_the_broker(void)
+{
+    static const unsigned char disconnect[] = { 0xe0, 0 };
+    midge_broker *again = NULL;
+    midge_config *same;
+    midge_error *error = NULL;
+    int kept, left, release[2], status = 0;
+    char address[64], byte;
+    pid_t child;
+    broker = start_with(config_on_own_address());
+    strcpy(address, midge_broker_address(broker, NULL));
+    kept = client_connect(broker, "kept");
+    left = client_connect(broker, "left");
+    MUST(pipe(release) == 0);
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        /* Lives, and is what fork has made of it, until the parent has seen everything. */
+        close(release[1]);
+        if (read(release[0], &byte, 1) == 0)
+            execlp("true", "true", (char *)NULL);
+        _exit(2);
+    }
+    MUST(child > 0);
+    close(release[0]);
+    /* What the broker closes is closed, and what it stops is free. */
+    send_all(left, disconnect, sizeof disconnect);
+    CHECK(is_closed_by_peer(left));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "the other connection lives"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, 0));
+    CHECK(is_closed_by_peer(kept));
+    MUST(midge_config_new(&same) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(same, "listener.tcp.bind", address, NULL) == MIDGE_STATUS_OK);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_start(same, &again, &error));
+    midge_error_free(error);
+    close(release[1]);
+    MUST(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    midge_config_free(same);
+    midge_broker_free(again);
+    midge_broker_free(broker);
+}
+
 int main(void)
 {
     RUN(a_child_is_told_and_the_parent_goes_on);
+    RUN(a_child_keeps_no_socket_of_the_broker);
     FINISH();
 }

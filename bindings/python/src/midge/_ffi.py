@@ -407,6 +407,18 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(midge_publish_options),
         ],
     ),
+    "midge_publish_many": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_size_t),
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_publish_options),
+            ctypes.POINTER(ctypes.c_size_t),
+        ],
+    ),
     "midge_publish_owned": (
         ctypes.c_int32,
         [
