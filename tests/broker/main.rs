@@ -7,12 +7,14 @@
     clippy::print_stdout
 )]
 
+mod adopt;
 mod client;
 mod descriptors;
 mod host;
 mod lifecycle;
 mod network;
 mod process;
+mod publishing;
 mod queue_fd;
 mod refused;
 mod takeover;

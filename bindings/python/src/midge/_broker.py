@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import socket
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ from midge._publish import (
     with_properties,
 )
 from midge._subscription import Handler, Subscription, subscribe_options
-from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_stats, read_subscriptions
+from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_retained, read_stats, read_subscriptions
 from midge._waiting import patiently
 
 __all__ = ["Broker"]
@@ -260,6 +261,28 @@ class Broker:
     def subscriptions(self) -> list[SubscriptionInfo]:
         """Every subscription, of clients and of this program, in no order."""
         return read_subscriptions(self._handle)
+
+    def retained(self, filter: str = "#") -> list[Message]:
+        """The retained messages whose topics match a filter, in the order of their topics."""
+        return read_retained(self._handle, filter)
+
+    def adopt(self, connection: socket.socket, listener: str | None = None) -> None:
+        """Serves a client on a connected socket: one that this program has accepted, or one end of
+        `socket.socketpair()`.
+
+        The socket belongs to the broker then, and `connection` is closed; if this fails, it is left as it was. It
+        counts as a connection of `listener`, or of none. The broker needs no listener for it:
+        `Broker(config={"listener.tcp.bind": "off"})`.
+        """
+        timeout = connection.gettimeout()
+        error = ctypes.c_void_p()
+        name = None if listener is None else encode("listener", listener)
+        status = waiting.midge_broker_adopt_fd(self._handle, connection.fileno(), name, ctypes.byref(error))
+        if status < 0:
+            # The object and the socket agree on whether it blocks.
+            connection.settimeout(timeout)
+            raise_for(status, error)
+        connection.detach()
 
     def stats(self) -> Stats:
         """The counters and gauges at this moment.
