@@ -12,6 +12,7 @@ mod descriptors;
 mod host;
 mod lifecycle;
 mod network;
+mod panics;
 mod process;
 mod queue_fd;
 mod refused;
