@@ -13,6 +13,7 @@ use crate::embed::callback::Dispatcher;
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::QueueCore;
+use crate::embed::testing::Bench;
 use crate::engine::core::{Engine, Surroundings};
 use crate::engine::local::{Local, Sink};
 use crate::engine::turn::Running;
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     listeners: Vec<(String, SocketAddr)>,
     /// The generation of the process that started the broker.
     generation: u32,
+    /// In test mode.
+    bench: Option<Arc<Bench>>,
     running: Mutex<Option<Runtime>>,
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
     /// The queues that the stop closes; `None` once it has.
@@ -64,12 +67,17 @@ enum Stage {
 impl Broker {
     /// Starts a broker. When this returns, every listener is bound and takes connections.
     pub fn start(config: &Config) -> Result<Broker, Error> {
+        Broker::start_with(config, None)
+    }
+
+    /// The same, in test mode if there is a bench.
+    pub(super) fn start_with(config: &Config, bench: Option<Arc<Bench>>) -> Result<Broker, Error> {
         config.validate()?;
         let settings = config.settings().clone();
         let stop_requested = Latch::new().map_err(Error::Start)?;
         let bound = bind_all(&settings)?;
         let generation = watch_forks();
-        let clock = Clock::start();
+        let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
         let surroundings = Surroundings {
             store: Arc::new(MemoryStore),
@@ -77,10 +85,21 @@ impl Broker {
             seed: seed(&clock),
             started_unix: clock.started_unix(),
         };
-        let engine = Arc::new(Engine::new(&settings, surroundings));
-        let wing = Arc::new(Wing::new(Arc::clone(&engine), clock, settings.mqtt.max_connections));
+        let mut engine = Engine::new(&settings, surroundings);
+        if let Some(bench) = &bench {
+            engine = engine.with_observer(bench.clone());
+        }
+        let engine = Arc::new(engine);
+        let mut wing = Wing::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
+        if let Some(bench) = &bench {
+            wing = wing.with_testbed(Arc::clone(&bench.bed));
+        }
+        let wing = Arc::new(wing);
         let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
-        runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock));
+        if bench.is_none() {
+            // In test mode the test moves the clock.
+            runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
+        }
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
         if let Err(error) = accept_all(&runtime, bound, &wing) {
             runtime.join();
@@ -93,6 +112,7 @@ impl Broker {
             wing,
             listeners,
             generation,
+            bench,
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
             queues: Mutex::new(Some(Vec::new())),
@@ -201,6 +221,10 @@ impl Drop for Broker {
 impl Shared {
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    pub(super) fn bench(&self) -> Option<&Arc<Bench>> {
+        self.bench.as_ref()
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -316,6 +340,9 @@ impl Shared {
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
         *self.stage.lock() = Stage::Stopped;
         self.changed.notify_all();
+        if let Some(bench) = &self.bench {
+            bench.bed.beat();
+        }
         self.stop_requested.set();
         Ok(())
     }
