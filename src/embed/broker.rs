@@ -11,6 +11,7 @@ use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
 use crate::embed::callback::Dispatcher;
 use crate::embed::error::Error;
+use crate::embed::hooks::Hooks;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::QueueCore;
 use crate::engine::core::{Engine, Surroundings};
@@ -18,7 +19,7 @@ use crate::engine::local::{Local, Sink};
 use crate::engine::turn::Running;
 use crate::engine::view::{ClientView, SubscriptionView};
 use crate::net::{Bound, Wing, bind};
-use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, on_own_thread, tick, watch_forks};
+use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, in_callback, tick, watch_forks};
 use crate::stats::Snapshot;
 use crate::storage::MemoryStore;
 
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     listeners: Vec<(String, SocketAddr)>,
     /// The generation of the process that started the broker.
     generation: u32,
+    has_hooks: bool,
     running: Mutex<Option<Runtime>>,
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
     /// The queues that the stop closes; `None` once it has.
@@ -64,6 +66,28 @@ enum Stage {
 impl Broker {
     /// Starts a broker. When this returns, every listener is bound and takes connections.
     pub fn start(config: &Config) -> Result<Broker, Error> {
+        Broker::start_with(config, &Hooks::new())
+    }
+
+    /// Starts a broker that asks and tells the host by `hooks`.
+    ///
+    /// ```
+    /// use midge::config::Config;
+    /// use midge::embed::{Broker, Hooks, Verdict};
+    ///
+    /// let mut config = Config::new();
+    /// config.set("listener.tcp.bind", "127.0.0.1:0")?;
+    /// let hooks = Hooks::new()
+    ///     .authenticate(|client| match (client.username, client.password) {
+    ///         (Some("alice"), Some(b"secret")) => Verdict::Allow,
+    ///         _ => Verdict::Deny,
+    ///     })
+    ///     .on_connected(|client| println!("{} is here", client.client_id));
+    /// let broker = Broker::start_with(&config, &hooks)?;
+    /// broker.stop(None)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_with(config: &Config, hooks: &Hooks) -> Result<Broker, Error> {
         config.validate()?;
         let settings = config.settings().clone();
         let stop_requested = Latch::new().map_err(Error::Start)?;
@@ -77,7 +101,11 @@ impl Broker {
             seed: seed(&clock),
             started_unix: clock.started_unix(),
         };
-        let engine = Arc::new(Engine::new(&settings, surroundings));
+        let mut engine = Engine::new(&settings, surroundings);
+        if !hooks.is_empty() {
+            engine = engine.with_host(Arc::new(hooks.clone()));
+        }
+        let engine = Arc::new(engine);
         let wing = Arc::new(Wing::new(Arc::clone(&engine), clock, settings.mqtt.max_connections));
         let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
         runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock));
@@ -93,6 +121,7 @@ impl Broker {
             wing,
             listeners,
             generation,
+            has_hooks: !hooks.is_empty(),
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
             queues: Mutex::new(Some(Vec::new())),
@@ -169,6 +198,11 @@ impl Broker {
     /// Whether calls are of use: `Forked` in a child process, `Stopped` after [`Broker::abandon`].
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.shared.check()
+    }
+
+    /// Whether calls may run functions of the host.
+    pub(crate) fn has_hooks(&self) -> bool {
+        self.shared.has_hooks
     }
 
     /// Whether this process is a fork of the one that started the broker.
@@ -301,7 +335,7 @@ impl Shared {
 
     fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
         self.check_fork()?;
-        if on_own_thread() {
+        if in_callback() {
             return Err(Error::InCallback);
         }
         let mut stage = self.stage.lock();
@@ -364,8 +398,11 @@ fn accept_all(runtime: &Runtime, bound: Vec<(String, Bound)>, wing: &Arc<Wing>) 
     let _inside = runtime.handle().enter();
     for (listener, socket) in bound {
         let address = socket.address();
-        let task =
-            socket.accept(Arc::clone(wing)).map_err(|source| Error::Bind { listener, address, source })?;
+        let task = socket.accept(&listener, Arc::clone(wing)).map_err(|source| Error::Bind {
+            listener,
+            address,
+            source,
+        })?;
         runtime.handle().spawn(task);
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Brokers: start, stop, wait, addresses, clients.
 
 use std::ffi::{CString, c_char};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -14,7 +15,7 @@ use crate::ffi::status::{
     MIDGE_STATUS_TIMED_OUT, midge_status,
 };
 use crate::ffi::views::midge_listener_view;
-use crate::runtime::on_own_thread;
+use crate::runtime::in_callback;
 
 /// A broker in this process. It belongs to the caller, who frees it by midge_broker_free.
 pub struct midge_broker {
@@ -39,15 +40,34 @@ unsafe fn known<'a>(broker: *const midge_broker) -> Result<&'a midge_broker, Fai
     if handle.broker.is_forked() { Err(Failure::of(MIDGE_STATUS_FORKED)) } else { Ok(handle) }
 }
 
+/// The broker of a call. A hook that runs inside the call may free the handle.
+pub(super) enum Live<'a> {
+    Lent(&'a Broker),
+    Held(Arc<Broker>),
+}
+
+impl Deref for Live<'_> {
+    type Target = Broker;
+    fn deref(&self) -> &Broker {
+        match self {
+            Live::Lent(broker) => broker,
+            Live::Held(broker) => broker,
+        }
+    }
+}
+
 /// The broker behind a handle, unless a panic or a fork ended its use.
 ///
 /// # Safety
 /// `broker` is NULL or a live handle.
-pub(super) unsafe fn live<'a>(broker: *const midge_broker) -> Result<&'a Arc<Broker>, Failure> {
+pub(super) unsafe fn live<'a>(broker: *const midge_broker) -> Result<Live<'a>, Failure> {
     // SAFETY: the caller's.
     let handle = unsafe { known(broker) }?;
     handle.broker.check()?;
-    Ok(&handle.broker)
+    Ok(match handle.broker.has_hooks() {
+        false => Live::Lent(&handle.broker),
+        true => Live::Held(Arc::clone(&handle.broker)),
+    })
 }
 
 /// Starts a broker. When this returns, every listener is bound and takes connections. `config` NULL is the default
@@ -63,7 +83,7 @@ pub unsafe extern "C" fn midge_start(
     guard!({
         let out = slot(out, "out")?;
         let broker = match config.as_ref() {
-            Some(config) => Broker::start(&config.config)?,
+            Some(config) => Broker::start_with(&config.config, &config.hooks)?,
             None => Broker::start(&Config::new())?,
         };
         let text = |(name, address): &(String, std::net::SocketAddr)| {
@@ -81,7 +101,7 @@ pub unsafe extern "C" fn midge_start(
 /// Stopping a stopped broker does nothing. Several threads may stop it at once, and all of them wait. The handle stays
 /// valid; most calls answer STATE from then on.
 ///
-/// Errors: IN_CALLBACK on a thread of a broker; FORKED; INVALID_ARGUMENT.
+/// Errors: IN_CALLBACK on a thread of a broker and in a hook; FORKED; INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_stop(broker: *mut midge_broker, grace_ms: i32) -> midge_status {
     guard!({
@@ -138,7 +158,7 @@ pub unsafe extern "C" fn midge_broker_request_stop(broker: *mut midge_broker) ->
 pub unsafe extern "C" fn midge_broker_wait(broker: *mut midge_broker, timeout_ms: i32) -> midge_status {
     guard!({
         let broker = Arc::clone(&known(broker)?.broker);
-        if on_own_thread() {
+        if in_callback() {
             return Err(Failure::of(MIDGE_STATUS_IN_CALLBACK));
         }
         Ok(if broker.wait(milliseconds(timeout_ms)) { MIDGE_STATUS_OK } else { MIDGE_STATUS_TIMED_OUT })

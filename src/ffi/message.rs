@@ -28,8 +28,8 @@ impl midge_message {
     }
 
     /// Lends a message for the length of a call.
-    pub(super) fn lend(view: &MessageView<'_>, to: impl FnOnce(*const midge_message)) {
-        to(&midge_message::borrowing(view));
+    pub(super) fn lend<T>(view: &MessageView<'_>, to: impl FnOnce(*const midge_message) -> T) -> T {
+        to(&midge_message::borrowing(view))
     }
 
     fn properties(&self) -> Properties<'_> {

@@ -12,8 +12,10 @@
 mod arguments;
 mod broker;
 mod config;
+mod edit;
 mod error;
 mod guard;
+mod hooks;
 mod lists;
 mod message;
 mod publish;
@@ -21,4 +23,5 @@ mod queue;
 mod stats;
 mod status;
 mod subscribe;
+mod user_data;
 mod views;

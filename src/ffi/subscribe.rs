@@ -10,6 +10,7 @@ use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Failure, guard};
 use crate::ffi::message::midge_message;
 use crate::ffi::status::midge_status;
+use crate::ffi::user_data::UserData;
 
 /// Retained messages that match are delivered when the subscription is made.
 pub const MIDGE_RETAIN_SEND: i32 = 0;
@@ -101,7 +102,7 @@ pub unsafe extern "C" fn midge_subscribe(
     out: *mut *mut midge_subscription,
     error: *mut *mut midge_error,
 ) -> midge_status {
-    let user_data = UserData { pointer: user_data, free: free_user_data };
+    let user_data = UserData::new(user_data, free_user_data);
     guard!({
         let user_data = user_data;
         let out = slot(out, "out")?;
@@ -155,29 +156,4 @@ pub(super) unsafe fn read(given: *const midge_subscribe_options) -> Result<Subsc
             Failure::argument("identifier", &format!("{} is not 0 to 268435455", given.identifier))
         })?,
     })
-}
-
-/// What the host gave for its callback; freed when this is dropped.
-struct UserData {
-    pointer: *mut c_void,
-    free: midge_free_fn,
-}
-
-// SAFETY: the header says that callbacks run on a thread of the broker; the host gives what may go there.
-unsafe impl Send for UserData {}
-
-impl UserData {
-    /// The pointer; a method, so that a closure holds the whole and not only this field.
-    fn pointer(&self) -> *mut c_void {
-        self.pointer
-    }
-}
-
-impl Drop for UserData {
-    fn drop(&mut self) {
-        if let Some(free) = self.free {
-            // SAFETY: the host's function for the host's pointer, called once, as a drop happens once.
-            unsafe { free(self.pointer) };
-        }
-    }
 }

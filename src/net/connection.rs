@@ -55,7 +55,8 @@ impl ConnectionTask {
         let engine = wing.engine();
         let mut turn = engine.turn(wing.now());
         let as_link: Arc<dyn Link> = link.clone();
-        let connection = Connection::new(engine, &mut turn, as_link, Some(peer));
+        let connection = Connection::new(engine, &mut turn, as_link, Some(peer))
+            .by_listener(Arc::clone(permit.listener()));
         drop(turn);
         Ok(ConnectionTask {
             link,
@@ -85,6 +86,15 @@ impl ConnectionTask {
         }
     }
 
+    /// Handles what waited for a decision of the host; whether the connection goes on.
+    fn resume(&mut self) -> bool {
+        let mut turn = self.wing.engine().turn(self.wing.now());
+        let claim = self.attached.take().unwrap_or_else(|| self.wing.attach());
+        let open = self.input.resume(&mut self.connection, self.wing.engine(), &mut turn);
+        self.attached = (!open || self.connection.session().is_some()).then_some(claim);
+        open
+    }
+
     /// Reads and handles one portion; ready when the connection is over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -109,6 +119,11 @@ impl ConnectionTask {
                     drop(turn);
                     if !open {
                         return Poll::Ready(());
+                    }
+                    if self.connection.awaits_host().is_some() {
+                        // Woken when the decision is made, which may have been already.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
                     if !drained {
                         // Others have their turn before the rest is read.
@@ -189,6 +204,19 @@ impl Future for ConnectionTask {
             if !broken && task.is_paused() {
                 // Woken when the socket is writable.
                 return Poll::Pending;
+            }
+            match task.connection.awaits_host() {
+                // Woken when the host has decided.
+                Some(true) => return Poll::Pending,
+                Some(false) if task.resume() => continue,
+                Some(false) => {
+                    task.look();
+                    if task.end.is_none() {
+                        return Poll::Ready(());
+                    }
+                    continue;
+                }
+                None => {}
             }
             ready!(task.poll_read(cx));
             // The engine or the peer has ended it; the last packet, if there is one, is in the link.

@@ -52,8 +52,9 @@ impl Bound {
     }
 
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
-    pub fn accept(self, wing: Arc<Wing>) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let limit = Arc::new(Limit::new(self.max_connections));
+    /// `name` is the listener's.
+    pub fn accept(self, name: &str, wing: Arc<Wing>) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+        let limit = Arc::new(Limit::new(name, self.max_connections));
         let listener = watch_listener(self.listener)?;
         Ok(run(listener, wing, limit))
     }

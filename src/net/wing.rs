@@ -77,13 +77,14 @@ impl Wing {
 
 /// How many connections a listener has and may have.
 pub(super) struct Limit {
+    name: Arc<str>,
     open: AtomicU32,
     most: u32,
 }
 
 impl Limit {
-    pub(super) fn new(most: Option<u32>) -> Limit {
-        Limit { open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
+    pub(super) fn new(name: &str, most: Option<u32>) -> Limit {
+        Limit { name: name.into(), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
     }
 }
 
@@ -91,6 +92,13 @@ impl Limit {
 pub(super) struct Permit {
     wing: Arc<Wing>,
     listener: Arc<Limit>,
+}
+
+impl Permit {
+    /// The name of the listener.
+    pub(super) fn listener(&self) -> &Arc<str> {
+        &self.listener.name
+    }
 }
 
 impl Drop for Permit {

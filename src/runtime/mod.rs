@@ -12,5 +12,5 @@ pub use clock::Clock;
 pub use fork::{generation, watch_forks};
 pub use latch::Latch;
 pub use readiness::{watch_listener, watch_stream};
-pub use threads::{Runtime, on_own_thread, thread_mark};
+pub use threads::{Calling, Runtime, in_callback, thread_mark};
 pub use ticker::{Ticker, tick};

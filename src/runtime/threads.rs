@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
@@ -12,10 +13,36 @@ use crate::runtime::signals::with_signals_blocked;
 thread_local! {
     /// Whether this thread is one of a broker's own.
     static OWN: Cell<bool> = const { Cell::new(false) };
+    /// How many calls into the host this thread is inside of.
+    static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Whether the calling thread belongs to a broker: from it, a broker cannot be stopped without waiting for itself.
-pub fn on_own_thread() -> bool {
+/// A call into the host that goes on until this is dropped, on the thread that has made it.
+#[derive(Debug)]
+pub struct Calling(PhantomData<*const ()>);
+
+impl Calling {
+    /// The call begins.
+    pub fn begin() -> Calling {
+        CALLS.set(CALLS.get() + 1);
+        Calling(PhantomData)
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        CALLS.set(CALLS.get().saturating_sub(1));
+    }
+}
+
+/// Whether a broker cannot be stopped here without waiting for itself: on a thread of a broker's own, and inside a call
+/// that a broker makes on any other thread.
+pub fn in_callback() -> bool {
+    on_own_thread() || CALLS.get() > 0
+}
+
+/// Whether the calling thread belongs to a broker.
+fn on_own_thread() -> bool {
     OWN.get()
 }
 

@@ -9,6 +9,7 @@
 
 mod client;
 mod descriptors;
+mod hooks;
 mod host;
 mod lifecycle;
 mod network;

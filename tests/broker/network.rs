@@ -309,7 +309,7 @@ fn a_panic_costs_one_connection() {
     let address = bound.address();
     {
         let _inside = runtime.handle().enter();
-        runtime.handle().spawn(bound.accept(wing.clone()).unwrap());
+        runtime.handle().spawn(bound.accept("tcp", wing.clone()).unwrap());
     }
     let options = SubscriptionOptions::default();
     engine.subscribe_local(&mut engine.turn(clock.now()), "bug", options, 0, Arc::new(Bug)).unwrap();
