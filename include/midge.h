@@ -27,12 +27,14 @@
  * library does not know must be zero, or the call answers INVALID_ARGUMENT.
  *
  * Threads. Every call may be made from any thread, except on a midge_config, which one thread at a time may use.
- * Callbacks run on a thread of the broker, one after the other; hooks where midge_hooks says. Midge's threads block SIGPIPE, SIGINT, SIGTERM,
+ * Callbacks run on a thread of the broker, one after the other, unless they are direct; hooks run where midge_hooks
+ * says. Midge's threads block SIGPIPE, SIGINT, SIGTERM,
  * SIGHUP, SIGUSR1, SIGUSR2, SIGALRM and SIGCHLD, so that the host's threads handle them; no write raises SIGPIPE.
  *
  * Fork. A child process has the broker's memory but not its threads: there every call on a broker, a queue or a
  * subscription answers FORKED, and freeing one does nothing. Configurations, errors, messages, batches and lists are
- * memory only and work as before. A child may start brokers of its own.
+ * memory only and work as before. A child may start brokers of its own. It gives up the broker's sockets at once, so that
+ * it neither holds a port nor a connection. A child that a callback has forked must not return from the callback.
  *
  * Defects. No panic of the library leaves it: the call answers PANIC, and the broker concerned is stopped.
  */
@@ -50,10 +52,11 @@
 /** The defaults of each struct, to begin with: `midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;` */
 #define MIDGE_PUBLISH_OPTIONS_INIT \
     { sizeof(midge_publish_options), 0, 0, -1, 0, 0, NULL, NULL, NULL, 0, NULL, 0 }
-#define MIDGE_SUBSCRIBE_OPTIONS_INIT { sizeof(midge_subscribe_options), 2, 0, 0, MIDGE_RETAIN_SEND, 0 }
+#define MIDGE_SUBSCRIBE_OPTIONS_INIT { sizeof(midge_subscribe_options), 2, 0, 0, MIDGE_RETAIN_SEND, 0, 0, 0 }
 #define MIDGE_HOOKS_INIT { sizeof(midge_hooks), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 #define MIDGE_QUEUE_OPTIONS_INIT { sizeof(midge_queue_options), 0, 0, MIDGE_OVERFLOW_DROP_NEWEST, 0 }
 #define MIDGE_BYTES_INIT { NULL, 0 }
+#define MIDGE_FAULT_INIT { sizeof(midge_fault), 0, MIDGE_PACKET_ANY, NULL, 0, 1, 0, 0, 0, 0 }
 #define MIDGE_LISTENER_VIEW_INIT { sizeof(midge_listener_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT }
 #define MIDGE_SETTING_VIEW_INIT \
     { sizeof(midge_setting_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, \
@@ -157,6 +160,96 @@
 #define MIDGE_OVERFLOW_DROP_OLDEST 1
 
 /**
+ * CONNECT is refused with `reason_code`. The client's session is not touched.
+ */
+#define MIDGE_FAULT_REFUSE 1
+
+/**
+ * A packet to the client is lost.
+ */
+#define MIDGE_FAULT_DROP 2
+
+/**
+ * A packet to the client comes `delay_ms` later, in the broker's time: others overtake it meanwhile.
+ */
+#define MIDGE_FAULT_DELAY 3
+
+/**
+ * A packet to the client comes twice.
+ */
+#define MIDGE_FAULT_DUPLICATE 4
+
+/**
+ * The connection is cut (a TCP reset, without DISCONNECT) in place of a packet to the client.
+ */
+#define MIDGE_FAULT_CUT 5
+
+/**
+ * The connection is cut when `bytes` more bytes were sent to the client, in the middle of a packet if it falls so.
+ */
+#define MIDGE_FAULT_CUT_AFTER_BYTES 6
+
+/**
+ * Packets of every kind.
+ */
+#define MIDGE_PACKET_ANY 0
+
+/**
+ * The answer to CONNECT. The numbers are the packet types of MQTT.
+ */
+#define MIDGE_PACKET_CONNACK 2
+
+/**
+ * A message.
+ */
+#define MIDGE_PACKET_PUBLISH 3
+
+/**
+ * The answer to a QoS 1 message.
+ */
+#define MIDGE_PACKET_PUBACK 4
+
+/**
+ * The first answer to a QoS 2 message.
+ */
+#define MIDGE_PACKET_PUBREC 5
+
+/**
+ * The answer to the client's PUBREC.
+ */
+#define MIDGE_PACKET_PUBREL 6
+
+/**
+ * The last answer to a QoS 2 message.
+ */
+#define MIDGE_PACKET_PUBCOMP 7
+
+/**
+ * The answer to SUBSCRIBE.
+ */
+#define MIDGE_PACKET_SUBACK 9
+
+/**
+ * The answer to UNSUBSCRIBE.
+ */
+#define MIDGE_PACKET_UNSUBACK 11
+
+/**
+ * The answer to PINGREQ.
+ */
+#define MIDGE_PACKET_PINGRESP 13
+
+/**
+ * The broker's goodbye (MQTT 5).
+ */
+#define MIDGE_PACKET_DISCONNECT 14
+
+/**
+ * A step of an enhanced authentication (MQTT 5).
+ */
+#define MIDGE_PACKET_AUTH 15
+
+/**
  * Messages that were taken from a queue together. It belongs to the caller, who frees it by midge_batch_free, on any
  * thread, before or after the queue and the broker.
  */
@@ -207,6 +300,11 @@ typedef struct midge_message midge_message;
  * any number of subscriptions, and any number of threads may poll it: each message goes to one of them.
  */
 typedef struct midge_queue midge_queue;
+
+/**
+ * The retained messages of a broker at one moment. It belongs to the caller, who frees it by midge_retained_free.
+ */
+typedef struct midge_retained midge_retained;
 
 /**
  * A subscription of the host, of a callback or of a queue. It belongs to the caller, who frees it by
@@ -358,6 +456,17 @@ typedef struct midge_publish_options {
 } midge_publish_options;
 
 /**
+ * Called once with the `user_data` that is no longer used.
+ */
+typedef void (*midge_free_fn)(void *user_data);
+
+/**
+ * Called once when a message is as safe as midge_publish_acknowledged waits for (`status` is OK), or when the broker
+ * has stopped before that (STATE).
+ */
+typedef void (*midge_acknowledged_fn)(midge_status status, void *user_data);
+
+/**
  * How the host subscribes. Begin with MIDGE_SUBSCRIBE_OPTIONS_INIT: QoS 2 at most, with retained messages.
  */
 typedef struct midge_subscribe_options {
@@ -386,19 +495,22 @@ typedef struct midge_subscribe_options {
      * A number that comes with each message of this subscription, 1 to 268435455; 0 is none.
      */
     int64_t identifier;
+    /**
+     * 1: the callback runs on the thread that publishes, as midge_subscribe says; not for queues. Otherwise 0.
+     */
+    int32_t direct;
+    /**
+     * 0.
+     */
+    int32_t reserved;
 } midge_subscribe_options;
 
 /**
  * Called with each message of a subscription, on the one thread of the broker that runs all of its callbacks, one
- * after the other. The message lives until the callback returns; midge_message_clone keeps it. The callback may
+ * after the other (or, with `direct`, on the thread that publishes). The message lives until the callback returns; midge_message_clone keeps it. The callback may
  * publish, subscribe and free subscriptions; it must not throw, and while it runs other callbacks wait.
  */
 typedef void (*midge_message_fn)(const struct midge_message *message, void *user_data);
-
-/**
- * Called once with the `user_data` that is no longer used.
- */
-typedef void (*midge_free_fn)(void *user_data);
 
 /**
  * A client that wants to be let in. It lives until the hook returns, with all that it points to.
@@ -1129,6 +1241,55 @@ typedef struct midge_client_view {
 } midge_client_view;
 
 /**
+ * Something that goes wrong between a broker in test mode and its clients. Begin with MIDGE_FAULT_INIT: once, for any
+ * client, packets of every kind.
+ */
+typedef struct midge_fault {
+    /**
+     * Set by MIDGE_FAULT_INIT.
+     */
+    size_t struct_size;
+    /**
+     * A MIDGE_FAULT_... constant.
+     */
+    int32_t action;
+    /**
+     * A MIDGE_PACKET_... constant: which packets to the client are concerned. MIDGE_PACKET_ANY for
+     * MIDGE_FAULT_REFUSE and MIDGE_FAULT_CUT_AFTER_BYTES.
+     */
+    int32_t packet_type;
+    /**
+     * The client identifier; NULL is every client.
+     */
+    const char *client_id;
+    /**
+     * Packets (or CONNECTs) that it might have met and does not, before the first that it does: 0 or more.
+     */
+    int64_t after;
+    /**
+     * How often it strikes; 0 is until it is cleared.
+     */
+    int64_t count;
+    /**
+     * For MIDGE_FAULT_DELAY: milliseconds of the broker's time, 0 or more. Otherwise 0.
+     */
+    int64_t delay_ms;
+    /**
+     * For MIDGE_FAULT_CUT_AFTER_BYTES: 0 or more. Otherwise 0.
+     */
+    int64_t bytes;
+    /**
+     * For MIDGE_FAULT_REFUSE: a reason code of MQTT 5 that CONNACK can carry as a failure, such as 0x87 Not
+     * authorized or 0x88 Server unavailable; older clients get the return code that stands for it. Otherwise 0.
+     */
+    int32_t reason_code;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_fault;
+
+/**
  * The call did what it says.
  */
 #define MIDGE_STATUS_OK 0
@@ -1392,6 +1553,22 @@ midge_status midge_broker_listener_at(const struct midge_broker *broker,
                                       struct midge_listener_view *out);
 
 /**
+ * Serves a client on a connected stream socket: a TCP connection that the host has accepted, or one end of a UNIX
+ * socketpair. It counts as a connection of `listener`, or with NULL of none, and then only mqtt.max_connections bounds
+ * it. The broker needs no listener for that: `listener.tcp.bind` may be "off".
+ *
+ * On success the descriptor belongs to the broker and is not to be used any more, by no other thread either; on
+ * failure it is still the caller's and open. The socket becomes non-blocking, which its duplicates share.
+ *
+ * Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if there are as many
+ * connections as may be, or the system refuses; STATE; FORKED.
+ */
+midge_status midge_broker_adopt_fd(struct midge_broker *broker,
+                                   int32_t fd,
+                                   const char *listener,
+                                   struct midge_error **error);
+
+/**
  * Disconnects a client; one that speaks MQTT 5 is told 0x98, Administrative action. Its session stays, as if the
  * connection had broken.
  *
@@ -1412,6 +1589,79 @@ midge_status midge_publish(struct midge_broker *broker,
                            const void *payload,
                            size_t len,
                            const struct midge_publish_options *options);
+
+/**
+ * Publishes `count` messages in order, all with the same `options`, as midge_publish does each: for languages to
+ * which a call is dear. `topics`, `payloads` and `lens` are arrays of `count` entries; a payload may be NULL if its
+ * length is 0. The arrays may be NULL if `count` is 0.
+ *
+ * `*published` (which may be NULL) is written also on failure: it is the number of messages that were published, and
+ * the index of the one that was refused. Those after it were not looked at.
+ *
+ * Errors: as midge_publish.
+ */
+midge_status midge_publish_many(struct midge_broker *broker,
+                                const char *const *topics,
+                                const void *const *payloads,
+                                const size_t *lens,
+                                size_t count,
+                                const struct midge_publish_options *options,
+                                size_t *published);
+
+/**
+ * Publishes as midge_publish does, and takes the payload over: it is given back by one call of `free_payload` with
+ * `user_data` (for a payload of malloc: `free` and the payload itself), when nobody uses it any more or when this
+ * fails. `free_payload` may be NULL for a payload that lives as long as the process.
+ *
+ * A payload of 8 KiB or more is not copied, and must not change until it is given back: subscribers, queues, received
+ * messages and the retained message use it, in outboxes as well as in this process. A smaller one is copied, which is
+ * cheaper, and given back before this returns. `free_payload` runs on any thread, while no lock of Midge is held; it must not
+ * throw, stop a broker or free one. In a forked child it is not called.
+ *
+ * Errors: as midge_publish.
+ */
+midge_status midge_publish_owned(struct midge_broker *broker,
+                                 const char *topic,
+                                 const void *payload,
+                                 size_t len,
+                                 midge_free_fn free_payload,
+                                 void *user_data,
+                                 const struct midge_publish_options *options);
+
+/**
+ * Publishes as midge_publish does, and waits up to `timeout_ms` milliseconds (less than 0: for ever) until the message
+ * is as safe as its QoS and the store promise: of QoS 1 and 2, until the store has committed it for every session
+ * that is to get it, and as the retained message. QoS 0 promises nothing, and a broker that keeps everything in memory
+ * is as safe at once as it will be, so there nothing is waited for.
+ *
+ * Returns OK; TIMED_OUT, and then the message is published all the same. Errors: as midge_publish; STATE also if the
+ * broker stopped first; IN_CALLBACK on a thread of a broker, before anything is published.
+ */
+midge_status midge_publish_acknowledged(struct midge_broker *broker,
+                                        const char *topic,
+                                        const void *payload,
+                                        size_t len,
+                                        const struct midge_publish_options *options,
+                                        int32_t timeout_ms);
+
+/**
+ * Publishes as midge_publish does, and has `callback` called once when the message is safe: before this returns and
+ * on this thread, if it is safe already, otherwise on a thread of the broker. The callback may publish, subscribe and
+ * free subscriptions; it must not throw. If this fails, it is not called.
+ *
+ * `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the callback, or before this
+ * returns if it fails.
+ *
+ * Errors: as midge_publish.
+ */
+midge_status midge_publish_with_callback(struct midge_broker *broker,
+                                         const char *topic,
+                                         const void *payload,
+                                         size_t len,
+                                         const struct midge_publish_options *options,
+                                         midge_acknowledged_fn callback,
+                                         void *user_data,
+                                         midge_free_fn free_user_data);
 
 /**
  * The topic name. It lives as long as the message. NULL for NULL.
@@ -1516,6 +1766,14 @@ midge_status midge_publish_message(struct midge_broker *broker,
  * Subscribes the host to a topic filter. `callback` gets each message; while it runs, messages wait in a queue that
  * the settings queue.capacity and queue.max_bytes bound, beyond which new ones are dropped and counted. `options`
  * NULL is the defaults.
+ *
+ * With the option `direct` the callback runs on the thread that publishes: inside midge_publish, before that returns,
+ * or for the message of a client on a thread of the broker, which serves no client meanwhile. It runs for one message
+ * at a time and in order: what other threads publish while it runs, and what it publishes itself, waits in the queue,
+ * and the thread that runs it calls it for that, too, before it goes on; nobody waits. So when midge_publish returns,
+ * the callback has been called, unless another call of it was running. In it midge_stop answers IN_CALLBACK, as in
+ * every callback; do not hold a lock that it takes while you publish. It may still run on a thread of the host when
+ * midge_stop returns, but not when midge_subscription_free does.
  *
  * `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the last call of `callback`, or
  * before this returns if it fails. The callback may run before this returns and `*out` is written.
@@ -1642,6 +1900,25 @@ midge_status midge_queue_poll(struct midge_queue *queue,
                               size_t max,
                               int32_t timeout_ms,
                               struct midge_batch **out);
+
+/**
+ * A file descriptor for event loops (poll, epoll, select, asyncio): readable while messages wait, and for good once
+ * the queue is closed. It is made at the first call, is the same at every call, and costs nothing if it is never
+ * asked for. It belongs to the queue, lives until midge_queue_free, is close-on-exec, and is only to be watched: do
+ * not read, write or close it.
+ *
+ * Readability is a level, not an edge: it goes away in the midge_queue_poll that takes the last message, or that
+ * finds none, unless a message came in between. While another thread polls, it may be seen readable although nothing
+ * waits, so call midge_queue_poll with the timeout 0 and take TIMED_OUT for an answer; and call it again, or return
+ * to the event loop, after each batch. In an edge-triggered epoll, poll until TIMED_OUT.
+ *
+ * A forked child must not watch a descriptor that it got from its parent, for it shows the parent's queue; it may
+ * close it.
+ *
+ * Errors: IO if there are no more descriptors; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_queue_fd(struct midge_queue *queue,
+                            int32_t *out);
 
 /**
  * Ends a queue: no message is put in any more, and whoever polls is told CLOSED when it is empty. A second time does
@@ -1774,6 +2051,180 @@ midge_status midge_subscriptions_at(const struct midge_subscriptions *subscripti
  * Frees a list of subscriptions. NULL is taken.
  */
 void midge_subscriptions_free(struct midge_subscriptions *subscriptions);
+
+/**
+ * Lists the retained messages whose topics match a filter, in the order of their topics; with a filter that begins
+ * with "$SYS/" those of the broker itself. Large payloads are shared, the rest is copied.
+ *
+ * Errors: TOPIC; INVALID_ARGUMENT, also for a shared subscription's filter; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_retained(const struct midge_broker *broker,
+                                   const char *filter,
+                                   struct midge_retained **out);
+
+/**
+ * The number of messages in the list. 0 for NULL.
+ */
+size_t midge_retained_count(const struct midge_retained *retained);
+
+/**
+ * The message at `index`, from 0. It lives as long as the list and must not be freed. NULL beyond the last.
+ */
+const struct midge_message *midge_retained_at(const struct midge_retained *retained, size_t index);
+
+/**
+ * Frees a list of retained messages. NULL is taken.
+ */
+void midge_retained_free(struct midge_retained *retained);
+
+/**
+ * Starts a broker in test mode, as midge_start does. It takes from clients and hosts what any broker takes, and does
+ * what it would do; but its time stands still until midge_broker_advance moves it, it has faults if
+ * midge_broker_inject says so, and it remembers what was published.
+ *
+ * If listener.tcp.bind is left at its default (also with `config` NULL), the listener is at a free port of 127.0.0.1:
+ * midge_broker_address tells which.
+ *
+ * Errors: as midge_start.
+ */
+midge_status midge_start_test(const struct midge_config *config,
+                              struct midge_broker **out,
+                              struct midge_error **error);
+
+/**
+ * Moves the time of a broker in test mode on by `milliseconds`, at most a hundred years. Everything that is due in
+ * between happens in its order and at its time: silent clients are disconnected, sessions and messages expire, delayed
+ * wills are published, packets that a fault has delayed are sent. When this returns that has happened, what is to be
+ * written to clients is written, as far as they take it, and connections that are to be closed are closed.
+ *
+ * What clients have sent before the call is handled before the time moves. Their own clocks do not know of it: one
+ * that is to ping every minute does not within an hour that passes at once. 0 moves no time, and has everything
+ * handled that was sent.
+ *
+ * Callbacks of subscriptions are not waited for. Errors: STATE, also if the broker is not in test mode; IN_CALLBACK on a
+ * thread of a broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_advance(struct midge_broker *broker,
+                                  int64_t milliseconds);
+
+/**
+ * The broker's time in milliseconds since it started, in test mode or not; -1 for NULL, in a forked child, and after
+ * a PANIC.
+ */
+int64_t midge_broker_time(const struct midge_broker *broker);
+
+/**
+ * Has something go wrong from now on. If several faults fit a packet, the one that was injected first strikes. `*id`
+ * (`id` may be NULL) names the fault for midge_broker_fault_hits and midge_broker_clear_fault.
+ *
+ * Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT, also if 10000 faults were not
+ * cleared. The sentence names the field.
+ */
+midge_status midge_broker_inject(struct midge_broker *broker,
+                                 const struct midge_fault *fault,
+                                 uint64_t *id,
+                                 struct midge_error **error);
+
+/**
+ * Tells how often a fault has struck, 0 for one that was cleared. With a `count` of more than 0 it waits until the
+ * fault has struck so often, or was cleared, for at most `timeout_ms` milliseconds of real time (less than 0: for
+ * ever). `hits` may be NULL.
+ *
+ * Returns OK; TIMED_OUT (also if it was cleared before), without writing `*hits`. Errors: STATE, also if the broker is
+ * not in test mode; IN_CALLBACK if it is to wait on a thread of a broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_fault_hits(struct midge_broker *broker,
+                                     uint64_t id,
+                                     uint64_t count,
+                                     int32_t timeout_ms,
+                                     uint64_t *hits);
+
+/**
+ * Ends a fault; 0 is all of them, and has clients read again that midge_broker_pause stopped. One that was cleared
+ * before is no error. Packets that a fault has delayed stay so.
+ *
+ * Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_clear_fault(struct midge_broker *broker,
+                                      uint64_t id);
+
+/**
+ * Cuts a client's connection with a TCP reset, without DISCONNECT. When this returns, the broker has dealt with the end
+ * of the connection: the will is published or its delay runs.
+ *
+ * Returns OK or NOT_CONNECTED. Errors: STATE, also if the broker is not in test mode; IN_CALLBACK on a thread of a
+ * broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_cut(struct midge_broker *broker,
+                              const char *client_id);
+
+/**
+ * Stops reading what a client sends (`pause` 1), or reads it again (0): to the client it looks as if the broker hung.
+ * Its keep alive runs in the broker's time.
+ *
+ * Returns OK or NOT_CONNECTED. Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_pause(struct midge_broker *broker,
+                                const char *client_id,
+                                int32_t pause);
+
+/**
+ * Gives the messages that were published to topics that `filter` matches, oldest first: by clients, by the host, and
+ * wills; whether or not anybody heard them. The `tag` of each is the broker's time of its publication, in
+ * milliseconds. The batch, which may be empty, belongs to the caller, who frees it by midge_batch_free.
+ *
+ * The settings queue.capacity and queue.max_bytes bound how many are remembered; the oldest are forgotten.
+ *
+ * Errors: TOPIC; STATE, only if the broker is not in test mode or after a PANIC; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_published(struct midge_broker *broker,
+                                    const char *filter,
+                                    struct midge_batch **out,
+                                    struct midge_error **error);
+
+/**
+ * Forgets what was published so far.
+ *
+ * Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_forget_published(struct midge_broker *broker);
+
+/**
+ * Waits until at least `count` messages were published to topics that `filter` matches, since the broker started or
+ * midge_broker_forget_published, for at most `timeout_ms` milliseconds of real time (less than 0: for ever).
+ *
+ * Returns OK or TIMED_OUT; then the sentence in `*error` says what was published instead (its code is TIMED_OUT).
+ * Errors: TOPIC; STATE, also if the broker is not in test mode or stops meanwhile; IN_CALLBACK on a thread of a broker;
+ * FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_wait_for(struct midge_broker *broker,
+                                   const char *filter,
+                                   size_t count,
+                                   int32_t timeout_ms,
+                                   struct midge_error **error);
+
+/**
+ * Waits until a client is connected (`connected` 1), or is not (0), for at most `timeout_ms` milliseconds of real time
+ * (less than 0: for ever).
+ *
+ * Returns OK or TIMED_OUT. Errors: STATE, also if the broker is not in test mode or stops meanwhile; IN_CALLBACK on a
+ * thread of a broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_wait_for_client(struct midge_broker *broker,
+                                          const char *client_id,
+                                          int32_t connected,
+                                          int32_t timeout_ms);
+
+/**
+ * Waits until a client or the host has subscribed to exactly this filter, for at most `timeout_ms` milliseconds of real
+ * time (less than 0: for ever).
+ *
+ * Returns OK or TIMED_OUT. Errors: TOPIC; STATE, also if the broker is not in test mode or stops meanwhile; IN_CALLBACK
+ * on a thread of a broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_wait_for_subscription(struct midge_broker *broker,
+                                                const char *filter,
+                                                int32_t timeout_ms);
 
 #ifdef __cplusplus
 }  // extern "C"

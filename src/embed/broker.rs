@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
@@ -14,14 +15,16 @@ use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::QueueCore;
+use crate::embed::testing::Bench;
 use crate::engine::core::{Engine, Surroundings};
 use crate::engine::local::{Local, Sink};
 use crate::engine::turn::Running;
 use crate::engine::view::{ClientView, SubscriptionView};
-use crate::net::{Bound, Wing, bind};
-use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, in_callback, tick, watch_forks};
+use crate::net::{Bound, Limit, Wing, bind};
+use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, on_own_thread, tick, watch_forks};
 use crate::stats::Snapshot;
-use crate::storage::MemoryStore;
+use crate::storage::{MemoryStore, Store};
+use crate::time::Time;
 
 /// What a longer grace counts as.
 const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -40,9 +43,14 @@ pub(super) struct Shared {
     settings: Settings,
     wing: Arc<Wing>,
     listeners: Vec<(String, SocketAddr)>,
+    /// Each listener's limit of connections.
+    limits: Vec<(String, Arc<Limit>)>,
+    /// That of connections that belong to no listener.
+    no_limit: Arc<Limit>,
     /// The generation of the process that started the broker.
     generation: u32,
-    has_hooks: bool,
+    /// In test mode.
+    bench: Option<Arc<Bench>>,
     running: Mutex<Option<Runtime>>,
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
     /// The queues that the stop closes; `None` once it has.
@@ -53,6 +61,22 @@ pub(super) struct Shared {
     abandoned: AtomicBool,
     stage: Mutex<Stage>,
     changed: Condvar,
+}
+
+/// What a broker may be made of beside its settings.
+pub(super) struct Parts {
+    /// Where what must not be lost is recorded.
+    pub store: Arc<dyn Store>,
+    /// In test mode.
+    pub bench: Option<Arc<Bench>>,
+    /// The host's functions.
+    pub hooks: Hooks,
+}
+
+impl Default for Parts {
+    fn default() -> Parts {
+        Parts { store: Arc::new(MemoryStore), bench: None, hooks: Hooks::new() }
+    }
 }
 
 /// How far a broker's life has come.
@@ -88,29 +112,46 @@ impl Broker {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start_with(config: &Config, hooks: &Hooks) -> Result<Broker, Error> {
+        Broker::start_of(config, Parts { hooks: hooks.clone(), ..Parts::default() })
+    }
+
+    /// Starts a broker of these parts.
+    pub(super) fn start_of(config: &Config, parts: Parts) -> Result<Broker, Error> {
+        let Parts { store, bench, hooks } = parts;
         config.validate()?;
         let settings = config.settings().clone();
         let stop_requested = Latch::new().map_err(Error::Start)?;
         let bound = bind_all(&settings)?;
         let generation = watch_forks();
-        let clock = Clock::start();
+        let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
         let surroundings = Surroundings {
-            store: Arc::new(MemoryStore),
+            store,
             alarm: ticker.clone(),
             seed: seed(&clock),
             started_unix: clock.started_unix(),
         };
         let mut engine = Engine::new(&settings, surroundings);
         if !hooks.is_empty() {
-            engine = engine.with_host(Arc::new(hooks.clone()));
+            engine = engine.with_host(Arc::new(hooks));
+        }
+        if let Some(bench) = &bench {
+            engine = engine.with_observer(bench.clone());
         }
         let engine = Arc::new(engine);
-        let wing = Arc::new(Wing::new(Arc::clone(&engine), clock, settings.mqtt.max_connections));
+        let mut wing = Wing::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
+        if let Some(bench) = &bench {
+            wing = wing.with_testbed(Arc::clone(&bench.bed));
+        }
+        let wing = Arc::new(wing);
         let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
-        runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock));
+        if bench.is_none() {
+            // In test mode the test moves the clock.
+            runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
+        }
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        if let Err(error) = accept_all(&runtime, bound, &wing) {
+        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
+        if let Err(error) = accept_all(&runtime, bound, &limits, &wing) {
             runtime.join();
             return Err(error);
         }
@@ -120,8 +161,10 @@ impl Broker {
             settings,
             wing,
             listeners,
+            limits,
+            no_limit: Arc::new(Limit::new(None, None)),
             generation,
-            has_hooks: !hooks.is_empty(),
+            bench,
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
             queues: Mutex::new(Some(Vec::new())),
@@ -200,11 +243,6 @@ impl Broker {
         self.shared.check()
     }
 
-    /// Whether calls may run functions of the host.
-    pub(crate) fn has_hooks(&self) -> bool {
-        self.shared.has_hooks
-    }
-
     /// Whether this process is a fork of the one that started the broker.
     pub(crate) fn is_forked(&self) -> bool {
         self.shared.is_forked()
@@ -237,8 +275,37 @@ impl Shared {
         &self.engine
     }
 
+    pub(super) fn bench(&self) -> Option<&Arc<Bench>> {
+        self.bench.as_ref()
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(super) fn wing(&self) -> &Arc<Wing> {
+        &self.wing
+    }
+
+    /// The limit of a listener's connections, or of those that have none.
+    pub(super) fn limit(&self, listener: Option<&str>) -> Result<&Arc<Limit>, Error> {
+        let Some(name) = listener else {
+            return Ok(&self.no_limit);
+        };
+        let found = self.limits.iter().find(|(known, _)| known == name);
+        found.map(|(_, limit)| limit).ok_or_else(|| Error::Argument {
+            argument: "listener",
+            cause: format!("this broker has no listener {name:?}"),
+        })
+    }
+
+    /// The runtime of a broker that runs.
+    pub(super) fn runtime(&self) -> Result<Handle, Error> {
+        self.running.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Stopped)
     }
 
     pub(super) fn is_forked(&self) -> bool {
@@ -335,7 +402,7 @@ impl Shared {
 
     fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
         self.check_fork()?;
-        if in_callback() {
+        if on_own_thread() {
             return Err(Error::InCallback);
         }
         let mut stage = self.stage.lock();
@@ -350,6 +417,9 @@ impl Shared {
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
         *self.stage.lock() = Stage::Stopped;
         self.changed.notify_all();
+        if let Some(bench) = &self.bench {
+            bench.bed.beat();
+        }
         self.stop_requested.set();
         Ok(())
     }
@@ -369,6 +439,7 @@ impl Shared {
             // Closes listeners and connections with their tasks.
             runtime.join();
         }
+        self.engine.forget_waiters(&mut self.engine.turn(self.clock.now()));
         let queues = self.queues.lock().take();
         for queue in queues.into_iter().flatten() {
             if let Some(queue) = queue.upgrade() {
@@ -394,11 +465,16 @@ fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
     Ok(bound)
 }
 
-fn accept_all(runtime: &Runtime, bound: Vec<(String, Bound)>, wing: &Arc<Wing>) -> Result<(), Error> {
+fn accept_all(
+    runtime: &Runtime,
+    bound: Vec<(String, Bound)>,
+    limits: &[(String, Arc<Limit>)],
+    wing: &Arc<Wing>,
+) -> Result<(), Error> {
     let _inside = runtime.handle().enter();
-    for (listener, socket) in bound {
+    for ((listener, socket), (_, limit)) in bound.into_iter().zip(limits) {
         let address = socket.address();
-        let task = socket.accept(&listener, Arc::clone(wing)).map_err(|source| Error::Bind {
+        let task = socket.accept(Arc::clone(wing), Arc::clone(limit)).map_err(|source| Error::Bind {
             listener,
             address,
             source,

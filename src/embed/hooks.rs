@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::edit::Edit;
 use crate::engine::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Wanted};
-use crate::runtime::Calling;
+use crate::runtime::in_callback;
 use crate::session::notice::{Arrival, Delivered, Departure, Dropped, Notice, Subscribed, Unsubscribed};
 
 type Authenticate = dyn Fn(&ConnectRequest<'_>) -> Answer + Send + Sync;
@@ -125,22 +125,22 @@ impl Host for Hooks {
     }
 
     fn authenticate(&self, request: &ConnectRequest<'_>) -> Answer {
-        let _calling = Calling::begin();
+        let _calling = in_callback();
         self.authenticate.as_ref().map_or(Answer::ALLOW, |hook| hook(request))
     }
 
     fn authorize(&self, request: &AccessRequest<'_>) -> Answer {
-        let _calling = Calling::begin();
+        let _calling = in_callback();
         self.authorize.as_ref().map_or(Answer::ALLOW, |hook| hook(request))
     }
 
     fn on_publish(&self, edit: &mut Edit<'_>) -> Passage {
-        let _calling = Calling::begin();
+        let _calling = in_callback();
         self.on_publish.as_ref().map_or(Passage::Pass, |hook| hook(edit))
     }
 
     fn tell(&self, notice: &Notice) {
-        let _calling = Calling::begin();
+        let _calling = in_callback();
         match notice {
             Notice::Connected(about) => tell(&self.on_connected, about),
             Notice::Disconnected(about) => tell(&self.on_disconnected, about),

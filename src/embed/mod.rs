@@ -1,5 +1,7 @@
 //! Floor 7: the broker as a value in a Rust program.
 
+mod acknowledged;
+mod adopt;
 mod arena;
 mod broker;
 mod callback;
@@ -9,7 +11,9 @@ mod message;
 mod options;
 mod publish;
 mod queue;
+mod retained;
 mod subscription;
+pub mod testing;
 
 pub use arena::{Batch, MessageView};
 pub use broker::Broker;

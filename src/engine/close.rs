@@ -95,6 +95,7 @@ impl Engine {
         } else {
             self.await_return(turn, session, control);
         }
+        self.tell_change();
     }
 
     /// Sets the timers of a session whose client is gone.
@@ -138,6 +139,7 @@ impl Engine {
         let dropped = left.dropped.iter().map(|pending| &pending.message);
         self.note_dropped(turn, Some(&session.client_id), dropped, DropReason::SessionEnded);
         self.sessions.remove(session);
+        self.tell_change();
         if control.expiry_interval > 0 {
             self.store.record(Record::SessionEnded { client_id: &session.client_id });
         }

@@ -258,6 +258,11 @@ impl Connection {
             Err(error) => return self.refuse(engine, turn, manner, error),
         };
         manner.learn(&packet);
+        let observer = engine.observer.as_ref().filter(|_| !again);
+        let refused = observer.and_then(|observer| observer.refuses(packet.client_id));
+        if let Some(reason) = refused {
+            return self.refuse(engine, turn, manner, DecodeError::new(reason, "the test wants it so"));
+        }
         let mut asked = Ok(Handled::Done);
         if engine.wanted.asks_to_connect() {
             let asking = &mut Asking { link: &self.link, questions, again };
@@ -292,6 +297,8 @@ impl Connection {
     ) -> Result<(), DecodeError> {
         let told = proof.as_ref().map_or(&[][..], |(_, properties)| properties);
         let attached = engine.connect(turn, &self.link, &self.origin, connect, told)?;
+        self.link.identify(&attached.session.client_id);
+        engine.tell_change();
         let state = match proof {
             None => State::Open(attached),
             Some((authentication, _)) => State::Proven(Box::new((attached, authentication))),

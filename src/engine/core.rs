@@ -9,13 +9,14 @@ use crate::config::Settings;
 use crate::engine::auth::Authenticator;
 use crate::engine::hooks::{Host, Wanted};
 use crate::engine::notify::Notices;
+use crate::engine::observer::Observer;
 use crate::engine::options::Options;
 use crate::engine::parked::Parking;
 use crate::engine::sessions::Sessions;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::timers::{Alarm, Timer, Timers};
 use crate::engine::turn::Turn;
-use crate::message::SharedMessage;
+use crate::message::{Lent, SharedMessage};
 use crate::stats::{Counters, Snapshot};
 use crate::storage::Store;
 use crate::time::Time;
@@ -36,11 +37,13 @@ pub struct Engine {
     pub(crate) parking: Mutex<Parking>,
     #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
+    pub(crate) lent: Arc<Lent>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) host: Option<Arc<dyn Host>>,
     /// Which hooks `host` has; none without one.
     pub(crate) wanted: Wanted,
     pub(crate) notices: Notices,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
     pub(crate) sweeping: AtomicBool,
@@ -75,10 +78,12 @@ impl Engine {
             store: surroundings.store,
             parking: Mutex::default(),
             turns: Mutex::default(),
+            lent: Arc::default(),
             authenticator: None,
             host: None,
             wanted: Wanted::default(),
             notices: Notices::default(),
+            observer: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
             identifiers: AtomicU64::new(surroundings.seed),
@@ -86,10 +91,15 @@ impl Engine {
             started_unix: surroundings.started_unix,
             options,
         };
-        if !engine.options.sys_interval.is_zero() {
-            engine.timers.insert(Time::ZERO.plus(engine.options.sys_interval), Timer::Sys);
-        }
+        engine.begin_sys();
         engine
+    }
+
+    /// Sets the timer of `$SYS`.
+    pub(crate) fn begin_sys(&self) {
+        if !self.options.sys_interval.is_zero() {
+            self.timers.insert(Time::ZERO.plus(self.options.sys_interval), Timer::Sys);
+        }
     }
 
     /// The same broker, whose clients may authenticate by the methods that `authenticator` knows.
@@ -110,6 +120,11 @@ impl Engine {
         snapshot.retained_messages = self.retained.len() as u64;
         snapshot.retained_bytes = self.retained.bytes();
         snapshot
+    }
+
+    /// The buffers that the host lends.
+    pub fn lent(&self) -> &Arc<Lent> {
+        &self.lent
     }
 
     /// When the broker started, in seconds since 1970.

@@ -40,7 +40,11 @@ impl Engine {
         if publication.retain {
             self.retain(turn, topic, publication);
         }
-        self.route(turn, publisher, topic, publication)
+        let reached = self.route(turn, publisher, topic, publication);
+        if let Some(observer) = &self.observer {
+            observer.published(turn.now, publication);
+        }
+        reached
     }
 
     /// A PUBLISH packet from a client.

@@ -53,6 +53,12 @@ impl Timers {
         Timers { inner: Mutex::new(Inner { wheel: Wheel::new(Time::ZERO), armed: Time::NEVER }), alarm }
     }
 
+    /// The same without its timers, and with a wheel that rounds no deadline.
+    pub fn exact(self) -> Timers {
+        let inner = Inner { wheel: Wheel::exact(Time::ZERO), armed: Time::NEVER };
+        Timers { inner: Mutex::new(inner), alarm: self.alarm }
+    }
+
     /// Has something happen at `at`, at the wheel's coarseness later.
     pub fn insert(&self, at: Time, timer: Timer) -> TimerId {
         let mut inner = self.inner.lock();
@@ -101,6 +107,11 @@ impl Engine {
     /// Timers that run: 0, or 1 with `$SYS`, when there is no session and nothing waits for its time.
     pub fn timers_running(&self) -> usize {
         self.timers.len()
+    }
+
+    /// When [`Engine::tick`] is to be called next: when the next timer is due, or before.
+    pub fn next_tick(&self) -> Option<Time> {
+        self.timers.next()
     }
 
     /// Lets everything happen whose time has come. Returns when to call again; `None`: when the alarm says so.

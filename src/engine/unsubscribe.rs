@@ -61,6 +61,7 @@ impl Engine {
             control.subscriptions = Vec::new();
         }
         drop(control);
+        self.tell_change();
         // [MQTT-2.2.1-6]; no Reason String, no User Properties [MQTT-3.11.2-1], [MQTT-3.11.2-2].
         let unsuback =
             Unsuback { packet_id: unsubscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };

@@ -1,12 +1,14 @@
 //! Brokers: start, stop, wait, addresses, clients.
 
 use std::ffi::{CString, c_char};
-use std::ops::Deref;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::embed::Broker;
-use crate::ffi::arguments::{beyond, borrowed, c_string, fill, free, given, milliseconds, slot, text};
+use crate::ffi::arguments::{
+    beyond, borrowed, c_string, fill, free, given, milliseconds, optional, slot, text,
+};
 use crate::ffi::config::midge_config;
 use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Concerned, Failure, guard};
@@ -15,13 +17,23 @@ use crate::ffi::status::{
     MIDGE_STATUS_TIMED_OUT, midge_status,
 };
 use crate::ffi::views::midge_listener_view;
-use crate::runtime::in_callback;
+use crate::runtime::on_own_thread;
 
 /// A broker in this process. It belongs to the caller, who frees it by midge_broker_free.
 pub struct midge_broker {
     broker: Arc<Broker>,
     /// The name and the address of each listener.
     listeners: Vec<(CString, CString)>,
+}
+
+impl midge_broker {
+    pub(super) fn of(broker: Arc<Broker>) -> midge_broker {
+        let text = |(name, address): &(String, std::net::SocketAddr)| {
+            (c_string(name), c_string(&address.to_string()))
+        };
+        let listeners = broker.addresses().iter().map(text).collect();
+        midge_broker { broker, listeners }
+    }
 }
 
 impl Concerned for midge_broker {
@@ -40,34 +52,24 @@ unsafe fn known<'a>(broker: *const midge_broker) -> Result<&'a midge_broker, Fai
     if handle.broker.is_forked() { Err(Failure::of(MIDGE_STATUS_FORKED)) } else { Ok(handle) }
 }
 
-/// The broker of a call. A hook that runs inside the call may free the handle.
-pub(super) enum Live<'a> {
-    Lent(&'a Broker),
-    Held(Arc<Broker>),
-}
-
-impl Deref for Live<'_> {
-    type Target = Broker;
-    fn deref(&self) -> &Broker {
-        match self {
-            Live::Lent(broker) => broker,
-            Live::Held(broker) => broker,
-        }
-    }
-}
-
 /// The broker behind a handle, unless a panic or a fork ended its use.
 ///
 /// # Safety
 /// `broker` is NULL or a live handle.
-pub(super) unsafe fn live<'a>(broker: *const midge_broker) -> Result<Live<'a>, Failure> {
+pub(super) unsafe fn live<'a>(broker: *const midge_broker) -> Result<&'a Arc<Broker>, Failure> {
     // SAFETY: the caller's.
     let handle = unsafe { known(broker) }?;
     handle.broker.check()?;
-    Ok(match handle.broker.has_hooks() {
-        false => Live::Lent(&handle.broker),
-        true => Live::Held(Arc::clone(&handle.broker)),
-    })
+    Ok(&handle.broker)
+}
+
+/// As [`live`], held for a call in which a callback may free the handle, or another thread while it waits.
+///
+/// # Safety
+/// `broker` is NULL or a live handle.
+pub(super) unsafe fn held(broker: *const midge_broker) -> Result<Arc<Broker>, Failure> {
+    // SAFETY: the caller's.
+    unsafe { live(broker) }.map(Arc::clone)
 }
 
 /// Starts a broker. When this returns, every listener is bound and takes connections. `config` NULL is the default
@@ -86,11 +88,7 @@ pub unsafe extern "C" fn midge_start(
             Some(config) => Broker::start_with(&config.config, &config.hooks)?,
             None => Broker::start(&Config::new())?,
         };
-        let text = |(name, address): &(String, std::net::SocketAddr)| {
-            (c_string(name), c_string(&address.to_string()))
-        };
-        let listeners = broker.addresses().iter().map(text).collect();
-        Ok(out.put_handle(midge_broker { broker: Arc::new(broker), listeners }))
+        Ok(out.put_handle(midge_broker::of(Arc::new(broker))))
     }, tells error)
 }
 
@@ -158,7 +156,7 @@ pub unsafe extern "C" fn midge_broker_request_stop(broker: *mut midge_broker) ->
 pub unsafe extern "C" fn midge_broker_wait(broker: *mut midge_broker, timeout_ms: i32) -> midge_status {
     guard!({
         let broker = Arc::clone(&known(broker)?.broker);
-        if in_callback() {
+        if on_own_thread() {
             return Err(Failure::of(MIDGE_STATUS_IN_CALLBACK));
         }
         Ok(if broker.wait(milliseconds(timeout_ms)) { MIDGE_STATUS_OK } else { MIDGE_STATUS_TIMED_OUT })
@@ -217,6 +215,35 @@ pub unsafe extern "C" fn midge_broker_listener_at(
     })
 }
 
+/// Serves a client on a connected stream socket: a TCP connection that the host has accepted, or one end of a UNIX
+/// socketpair. It counts as a connection of `listener`, or with NULL of none, and then only mqtt.max_connections bounds
+/// it. The broker needs no listener for that: `listener.tcp.bind` may be "off".
+///
+/// On success the descriptor belongs to the broker and is not to be used any more, by no other thread either; on
+/// failure it is still the caller's and open. The socket becomes non-blocking, which its duplicates share.
+///
+/// Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if there are as many
+/// connections as may be, or the system refuses; STATE; FORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_adopt_fd(
+    broker: *mut midge_broker,
+    fd: i32,
+    listener: *const c_char,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let broker = live(broker)?;
+        let listener = optional(listener, "listener")?;
+        if fd < 0 {
+            return Err(Failure::argument("fd", "is less than 0"));
+        }
+        broker.adopt_duplicate(BorrowedFd::borrow_raw(fd), listener)?;
+        // The broker has its own duplicate.
+        drop(OwnedFd::from_raw_fd(fd));
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error)
+}
+
 /// Disconnects a client; one that speaks MQTT 5 is told 0x98, Administrative action. Its session stays, as if the
 /// connection had broken.
 ///
@@ -227,7 +254,7 @@ pub unsafe extern "C" fn midge_broker_kick(
     client_id: *const c_char,
 ) -> midge_status {
     guard!({
-        let kicked = live(broker)?.kick(text(client_id, "client_id")?)?;
+        let kicked = held(broker)?.kick(text(client_id, "client_id")?)?;
         Ok(if kicked { MIDGE_STATUS_OK } else { MIDGE_STATUS_NOT_CONNECTED })
     }, concerns broker)
 }

@@ -19,9 +19,7 @@ use crate::ffi::edit::midge_edit;
 use crate::ffi::guard::{Failure, guard};
 use crate::ffi::message::midge_message;
 use crate::ffi::status::{MIDGE_STATUS_FORKED, MIDGE_STATUS_OK, MIDGE_STATUS_STATE, midge_status};
-use crate::ffi::subscribe::midge_free_fn;
-use crate::ffi::user_data::UserData;
-use crate::ffi::views::{midge_bytes, midge_subscription_view};
+use crate::ffi::views::{UserData, midge_bytes, midge_free_fn, midge_subscription_view};
 use crate::runtime::generation;
 
 /// A hook's answer: yes.

@@ -23,5 +23,5 @@ mod queue;
 mod stats;
 mod status;
 mod subscribe;
-mod user_data;
+mod testing;
 mod views;

@@ -1,8 +1,11 @@
 //! Listening sockets, and the accepting of connections.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -10,19 +13,22 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::net::connection::ConnectionTask;
+use crate::net::testing::{Door, Seat};
 use crate::net::wing::{Limit, Wing};
-use crate::runtime::watch_listener;
+use crate::runtime::{NotInherited, watch_listener};
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
 /// Connections accepted in one go before other tasks have their turn.
 const AT_ONCE: usize = 32;
-/// How long accepting rests when the system is out of descriptors or memory, at first and at most.
+/// How long accepting rests when the system cannot, such as without descriptors or memory, at first and at most.
 const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// A listening socket that does not yet accept.
 #[derive(Debug)]
 pub struct Bound {
+    /// Before the socket, so that it is dropped before it.
+    not_inherited: NotInherited,
     listener: TcpListener,
     address: SocketAddr,
     max_connections: Option<u32>,
@@ -42,7 +48,8 @@ pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bou
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
-    Ok(Bound { listener, address, max_connections })
+    let not_inherited = NotInherited::mark(&listener);
+    Ok(Bound { not_inherited, listener, address, max_connections })
 }
 
 impl Bound {
@@ -51,19 +58,39 @@ impl Bound {
         self.address
     }
 
+    /// The limit of its connections. `name` is the listener's.
+    pub fn limit(&self, name: &str) -> Arc<Limit> {
+        Arc::new(Limit::new(Some(name), self.max_connections))
+    }
+
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
-    /// `name` is the listener's.
-    pub fn accept(self, name: &str, wing: Arc<Wing>) -> io::Result<impl Future<Output = ()> + Send + use<>> {
-        let limit = Arc::new(Limit::new(name, self.max_connections));
+    pub fn accept(
+        self,
+        wing: Arc<Wing>,
+        limit: Arc<Limit>,
+    ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_listener(self.listener)?;
-        Ok(run(listener, wing, limit))
+        let accepting = Accepting { _not_inherited: self.not_inherited, listener };
+        let tested = wing.testbed().map(|testbed| testbed.door());
+        Ok(async move {
+            match tested {
+                None => run(accepting, wing, limit).await,
+                Some((door, seat)) => run_tested(accepting, wing, limit, &door, seat).await,
+            }
+        })
     }
 }
 
-async fn run(listener: AsyncFd<TcpListener>, wing: Arc<Wing>, limit: Arc<Limit>) {
+/// A listening socket that accepts. The mark comes before the socket, so that it is dropped before it.
+struct Accepting {
+    _not_inherited: NotInherited,
+    listener: AsyncFd<TcpListener>,
+}
+
+async fn run(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>) {
     let mut rest = REST.0;
     loop {
-        let Ok(mut guard) = listener.readable().await else {
+        let Ok(mut guard) = accepting.listener.readable().await else {
             // The runtime is shutting down.
             return;
         };
@@ -79,16 +106,54 @@ async fn run(listener: AsyncFd<TcpListener>, wing: Arc<Wing>, limit: Arc<Limit>)
                     guard.clear_ready();
                     break;
                 }
-                Err(error) if is_exhausted(&error) => {
-                    // Existing connections live on; new ones wait until there is room again.
+                // The connection was gone before it was accepted: the next one.
+                Err(error) if is_of_the_connection(&error) => accepted += 1,
+                Err(_) => {
+                    // Trying again at once would only spin. Existing connections live on; new ones wait until there
+                    // is room again.
                     sleep(rest).await;
                     rest = REST.1.min(rest * 2);
                 }
-                // The connection was gone before it was accepted: the next one.
-                Err(_) => accepted += 1,
             }
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// As [`run`], but whoever asks at the door is answered when nobody waits outside any more.
+async fn run_tested(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>, door: &Door, _seat: Seat) {
+    loop {
+        let mut knocked = pin!(door.knocked());
+        poll_fn(|cx| match knocked.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => poll_ready(&accepting.listener, cx),
+        })
+        .await;
+        let asked = door.asked();
+        let exhausted = loop {
+            match accepting.listener.get_ref().accept() {
+                Ok((stream, peer)) => welcome(stream, peer, &wing, &limit),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(_) => break true,
+            }
+        };
+        drop(asked);
+        if exhausted {
+            sleep(REST.1).await;
+        }
+    }
+}
+
+/// Ready when somebody may wait; the readiness is forgotten before it is looked after.
+fn poll_ready(listener: &AsyncFd<TcpListener>, cx: &mut Context<'_>) -> Poll<()> {
+    match listener.poll_read_ready(cx) {
+        Poll::Ready(Ok(mut guard)) => {
+            guard.clear_ready();
+            Poll::Ready(())
+        }
+        // The runtime is shutting down.
+        Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
     }
 }
 
@@ -101,7 +166,7 @@ fn welcome(stream: std::net::TcpStream, peer: SocketAddr, wing: &Arc<Wing>, limi
     if prepared.is_err() {
         return;
     }
-    match ConnectionTask::new(Arc::clone(wing), stream, peer, permit) {
+    match ConnectionTask::new(Arc::clone(wing), stream, Some(peer), permit) {
         Ok(task) => {
             tokio::spawn(task);
         }
@@ -109,7 +174,52 @@ fn welcome(stream: std::net::TcpStream, peer: SocketAddr, wing: &Arc<Wing>, limi
     }
 }
 
-/// Whether the system is out of something, so that trying again at once would only spin.
-fn is_exhausted(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+/// Whether accepting failed for one connection alone, which is gone from the queue by it: accept(2) passes on what the
+/// network had already said about that connection, and a firewall's refusal.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    const OF_THE_CONNECTION: &[libc::c_int] = &[
+        libc::ECONNABORTED,
+        libc::ECONNRESET,
+        libc::EINTR,
+        libc::EPERM,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::EOPNOTSUPP,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ETIMEDOUT,
+    ];
+    error.raw_os_error().is_some_and(|number| OF_THE_CONNECTION.contains(&number))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::Shutdown;
+
+    use socket2::SockRef;
+
+    use super::{bind, is_of_the_connection};
+
+    #[test]
+    fn accepting_rests_unless_a_single_connection_was_at_fault() {
+        let is = |number| is_of_the_connection(&io::Error::from_raw_os_error(number));
+        assert!([libc::ECONNABORTED, libc::EINTR, libc::EHOSTUNREACH].into_iter().all(is));
+        let exhausted = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+        let broken = [libc::EBADF, libc::EINVAL, libc::ENOTSOCK, libc::EFAULT, libc::ENOSYS];
+        assert!(!exhausted.into_iter().chain(broken).any(is));
+        assert!(!is_of_the_connection(&io::Error::other("no number")));
+    }
+
+    /// What a host does that closes or shuts down descriptors which are not its own.
+    #[test]
+    fn a_listening_socket_that_someone_has_shut_down_has_accepting_rest() {
+        let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+        SockRef::from(&bound.listener).shutdown(Shutdown::Both).unwrap();
+        let error = bound.listener.accept().unwrap_err();
+        assert_ne!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(!is_of_the_connection(&error), "{error}");
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::core::Engine;
+use crate::net::testing::Testbed;
 use crate::runtime::Clock;
 use crate::time::Time;
 
@@ -20,13 +21,28 @@ pub struct Wing {
     attached: Mutex<u32>,
     /// Told when the last of them was.
     idle: Condvar,
+    /// Of a broker in test mode.
+    testbed: Option<Arc<Testbed>>,
 }
 
 impl Wing {
     /// The wing of an engine; at most `most` connections at a time.
     pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>) -> Wing {
         let most = most.unwrap_or(u32::MAX);
-        Wing { engine, clock, most, open: AtomicU32::new(0), attached: Mutex::new(0), idle: Condvar::new() }
+        Wing {
+            engine,
+            clock,
+            most,
+            open: AtomicU32::new(0),
+            attached: Mutex::new(0),
+            idle: Condvar::new(),
+            testbed: None,
+        }
+    }
+
+    /// The same wing in test mode.
+    pub fn with_testbed(self, testbed: Arc<Testbed>) -> Wing {
+        Wing { testbed: Some(testbed), ..self }
     }
 
     /// Waits until every connection that had a session has written its last packet, at most until `by`. Must not
@@ -49,6 +65,11 @@ impl Wing {
     /// The engine.
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The test bed, in test mode.
+    pub(super) fn testbed(&self) -> Option<&Arc<Testbed>> {
+        self.testbed.as_ref()
     }
 
     /// Now.
@@ -76,15 +97,17 @@ impl Wing {
 }
 
 /// How many connections a listener has and may have.
-pub(super) struct Limit {
-    name: Arc<str>,
+#[derive(Debug)]
+pub struct Limit {
+    name: Option<Arc<str>>,
     open: AtomicU32,
     most: u32,
 }
 
 impl Limit {
-    pub(super) fn new(name: &str, most: Option<u32>) -> Limit {
-        Limit { name: name.into(), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
+    /// At most so many, of the listener of this name; `None` is no limit, and no listener.
+    pub fn new(name: Option<&str>, most: Option<u32>) -> Limit {
+        Limit { name: name.map(Into::into), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
     }
 }
 
@@ -95,9 +118,9 @@ pub(super) struct Permit {
 }
 
 impl Permit {
-    /// The name of the listener.
-    pub(super) fn listener(&self) -> &Arc<str> {
-        &self.listener.name
+    /// The name of the listener, if it came by one.
+    pub(super) fn listener(&self) -> Option<&Arc<str>> {
+        self.listener.name.as_ref()
     }
 }
 

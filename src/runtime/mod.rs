@@ -1,6 +1,7 @@
 //! Floor 5: tokio begins here. Named threads, the clock, the ticking of the engine.
 
 mod clock;
+mod event;
 mod fork;
 mod latch;
 mod readiness;
@@ -9,8 +10,9 @@ mod threads;
 mod ticker;
 
 pub use clock::Clock;
-pub use fork::{generation, watch_forks};
+pub use event::Event;
+pub use fork::{NotInherited, generation, watch_forks};
 pub use latch::Latch;
 pub use readiness::{watch_listener, watch_stream};
-pub use threads::{Calling, Runtime, in_callback, thread_mark};
+pub use threads::{Runtime, in_callback, on_own_thread, thread_mark};
 pub use ticker::{Ticker, tick};

@@ -7,6 +7,7 @@
     clippy::print_stdout
 )]
 
+mod adopt;
 mod client;
 mod descriptors;
 mod hooks;
@@ -14,4 +15,7 @@ mod host;
 mod lifecycle;
 mod network;
 mod process;
+mod publishing;
+mod queue_fd;
+mod refused;
 mod takeover;

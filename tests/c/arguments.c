@@ -74,6 +74,15 @@ static void brokers(void)
     INVALID(midge_broker_listener_at(NULL, 0, &listener));
     INVALID(midge_broker_listener_at(broker, 1, &listener));
     INVALID(midge_broker_listener_at(broker, 0, NULL));
+    INVALID(midge_broker_adopt_fd(NULL, 0, NULL, NULL));
+    INVALID(midge_broker_adopt_fd(broker, -1, NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "fd: is less than 0"));
+    INVALID(midge_broker_adopt_fd(broker, INT32_MIN, NULL, NULL));
+    INVALID(midge_broker_adopt_fd(broker, 1000000, NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "socket: is not open"));
+    INVALID(midge_broker_adopt_fd(broker, 0, "nobody", &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "no listener \"nobody\""));
+    INVALID(midge_broker_adopt_fd(broker, 0, "\xff", NULL));
     INVALID(midge_broker_kick(NULL, "a"));
     INVALID(midge_broker_kick(broker, NULL));
     INVALID(midge_broker_kick(broker, "\xff"));
@@ -95,6 +104,7 @@ static void lists(void)
 {
     midge_broker *broker = start();
     midge_clients *clients = NULL;
+    midge_retained *retained = NULL;
     midge_subscriptions *subscriptions = NULL;
     midge_client_view client = MIDGE_CLIENT_VIEW_INIT;
     midge_subscription_view subscription = MIDGE_SUBSCRIPTION_VIEW_INIT;
@@ -102,7 +112,15 @@ static void lists(void)
     INVALID(midge_broker_clients(broker, NULL));
     INVALID(midge_broker_subscriptions(NULL, &subscriptions));
     INVALID(midge_broker_subscriptions(broker, NULL));
-    CHECK(clients == NULL && subscriptions == NULL);
+    INVALID(midge_broker_retained(NULL, "a", &retained));
+    INVALID(midge_broker_retained(broker, NULL, &retained));
+    INVALID(midge_broker_retained(broker, "a", NULL));
+    INVALID(midge_broker_retained(broker, "$share/group/a", &retained));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_retained(broker, "a+", &retained));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_retained(broker, "\xff", &retained));
+    CHECK(midge_retained_count(NULL) == 0 && midge_retained_at(NULL, 0) == NULL);
+    CHECK(clients == NULL && subscriptions == NULL && retained == NULL);
+    midge_retained_free(NULL);
     CHECK(midge_clients_count(NULL) == 0 && midge_subscriptions_count(NULL) == 0);
     INVALID(midge_clients_at(NULL, 0, &client));
     INVALID(midge_subscriptions_at(NULL, 0, &subscription));
@@ -117,12 +135,64 @@ static void lists(void)
     midge_broker_free(broker);
 }
 
+static void count_free(void *user_data)
+{
+    ++*(int *)user_data;
+}
+
+static void never(midge_status status, void *user_data)
+{
+    (void)user_data;
+    CHECK_STATUS(INT32_MAX, status);
+}
+
 static void publishing(void)
 {
     midge_broker *broker = start();
+    const char *topics[] = { "a", NULL };
+    const void *payloads[] = { "b", NULL };
+    const size_t lens[] = { 1, 0 }, large[] = { (size_t)-1, 0 };
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    size_t published = 77;
+    int freed = 0;
     INVALID(midge_publish(NULL, "a", "b", 1, NULL));
     INVALID(midge_publish(broker, NULL, "b", 1, NULL));
     INVALID(midge_publish(broker, "a", NULL, 1, NULL));
+    INVALID(midge_publish_many(NULL, topics, payloads, lens, 1, NULL, &published));
+    CHECK(published == 0);
+    INVALID(midge_publish_many(broker, NULL, payloads, lens, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, NULL, lens, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, NULL, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, large, 1, NULL, &published));
+    INVALID(midge_publish_many(broker, topics, payloads, lens, (size_t)-1, NULL, NULL));
+    options.qos = 3;
+    INVALID(midge_publish_many(broker, topics, payloads, lens, 1, &options, &published));
+    CHECK(published == 0);
+    INVALID(midge_publish_many(broker, topics, payloads, lens, 2, NULL, &published));
+    CHECK(published == 1);
+    INVALID(midge_publish_owned(NULL, "a", "b", 1, count_free, &freed, NULL));
+    INVALID(midge_publish_owned(broker, NULL, "b", 1, count_free, &freed, NULL));
+    INVALID(midge_publish_owned(broker, "a", NULL, 1, count_free, &freed, NULL));
+    INVALID(midge_publish_owned(broker, "a", "b", (size_t)-1, count_free, &freed, NULL));
+    CHECK(freed == 4);
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_owned(broker, "#", "b", 1, count_free, &freed, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_owned(broker, "\xff", "b", 1, count_free, &freed, NULL));
+    CHECK(freed == 6);
+    INVALID(midge_publish_owned(broker, "a", "b", 1, count_free, &freed, &options));
+    CHECK(freed == 7);
+    INVALID(midge_publish_owned(broker, "a", "b", 1, NULL, NULL, &options));
+    INVALID(midge_publish_acknowledged(broker, "a", "b", 1, &options, -1));
+    INVALID(midge_publish_acknowledged(NULL, "a", "b", 1, NULL, 0));
+    INVALID(midge_publish_acknowledged(broker, NULL, "b", 1, NULL, 0));
+    INVALID(midge_publish_acknowledged(broker, "a", NULL, 1, NULL, 0));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_acknowledged(broker, "a\xff", "b", 1, NULL, 0));
+    INVALID(midge_publish_with_callback(NULL, "a", "b", 1, NULL, never, &freed, count_free));
+    INVALID(midge_publish_with_callback(broker, NULL, "b", 1, NULL, never, &freed, count_free));
+    INVALID(midge_publish_with_callback(broker, "a", NULL, 1, NULL, never, &freed, count_free));
+    INVALID(midge_publish_with_callback(broker, "a", "b", 1, NULL, NULL, &freed, count_free));
+    INVALID(midge_publish_with_callback(broker, "a", "b", 1, &options, never, &freed, count_free));
+    CHECK(freed == 12);
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_with_callback(broker, "", "b", 1, NULL, never, NULL, NULL));
     INVALID(midge_publish_message(broker, NULL, 0));
     INVALID(midge_publish_message(NULL, NULL, 0));
     midge_broker_free(broker);
@@ -160,6 +230,12 @@ static void subscribing(void)
     REFUSED();
     options.identifier = INT64_MAX;
     REFUSED();
+    options.direct = 2;
+    REFUSED();
+    options.direct = -1;
+    REFUSED();
+    options.reserved = 1;
+    REFUSED();
     options.struct_size = 12;
     REFUSED();
     options.no_local = 1;
@@ -177,7 +253,9 @@ static void queues(void)
     midge_subscription *subscription = NULL;
     midge_batch *batch = NULL;
     midge_queue_options options = MIDGE_QUEUE_OPTIONS_INIT;
+    midge_subscribe_options direct = MIDGE_SUBSCRIBE_OPTIONS_INIT;
     size_t stride = 9, count = 9;
+    int32_t fd = -5;
     INVALID(midge_queue_new(NULL, NULL, &none));
     INVALID(midge_queue_new(broker, NULL, NULL));
     options.overflow = 2;
@@ -194,13 +272,17 @@ static void queues(void)
     INVALID(midge_queue_subscribe(NULL, "a", NULL, 0, &subscription, NULL));
     INVALID(midge_queue_subscribe(queue, NULL, NULL, 0, &subscription, NULL));
     INVALID(midge_queue_subscribe(queue, "a", NULL, 0, NULL, NULL));
+    direct.direct = 1;
+    INVALID(midge_queue_subscribe(queue, "a", &direct, 0, &subscription, NULL));
     CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_queue_subscribe(queue, "a+", NULL, 0, &subscription, NULL));
     INVALID(midge_queue_poll(NULL, 1, 0, &batch));
     INVALID(midge_queue_poll(queue, 0, 0, &batch));
     INVALID(midge_queue_poll(queue, 1, 0, NULL));
+    INVALID(midge_queue_fd(NULL, &fd));
+    INVALID(midge_queue_fd(queue, NULL));
     INVALID(midge_queue_close(NULL));
     CHECK(midge_queue_len(NULL) == 0 && midge_queue_dropped(NULL) == 0);
-    CHECK(none == NULL && subscription == NULL && batch == NULL);
+    CHECK(none == NULL && subscription == NULL && batch == NULL && fd == -5);
     CHECK(midge_batch_count(NULL) == 0 && midge_batch_at(NULL, 0) == NULL);
     CHECK(midge_batch_views(NULL, &stride, &count) == NULL && count == 0 && stride == sizeof(midge_message_view));
     CHECK(midge_batch_bytes(NULL).data == NULL);
@@ -259,6 +341,153 @@ static void hooks(void)
     midge_config_free(config);
 }
 
+static void testing(void)
+{
+    const midge_fault fresh = MIDGE_FAULT_INIT;
+    midge_fault fault = MIDGE_FAULT_INIT;
+    midge_broker *broker = NULL, *plain = start();
+    midge_batch *batch = NULL;
+    midge_error *error = NULL;
+    uint64_t id = 0, hits = 99;
+#define NO_FAULT(field)                                                                        \
+    do {                                                                                       \
+        INVALID(midge_broker_inject(broker, &fault, &id, &error));                             \
+        CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, field ": "));                     \
+        error = NULL;                                                                          \
+        fault = fresh;                                                                         \
+    } while (0)
+#define NOT_IN_TEST_MODE(call) CHECK_STATUS(MIDGE_STATUS_STATE, call)
+    INVALID(midge_start_test(NULL, NULL, NULL));
+    MUST(midge_start_test(NULL, &broker, NULL) == MIDGE_STATUS_OK);
+    INVALID(midge_broker_advance(NULL, 1));
+    INVALID(midge_broker_advance(broker, -1));
+    INVALID(midge_broker_advance(broker, INT64_MIN));
+    INVALID(midge_broker_advance(broker, INT64_MAX));
+    CHECK(midge_broker_time(NULL) == -1 && midge_broker_time(broker) == 0);
+    INVALID(midge_broker_inject(NULL, &fault, &id, NULL));
+    INVALID(midge_broker_inject(broker, NULL, &id, NULL));
+    NO_FAULT("action");
+    fault.action = 7;
+    NO_FAULT("action");
+    fault.action = INT32_MIN;
+    NO_FAULT("action");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.packet_type = 1;
+    NO_FAULT("packet_type");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.packet_type = 256 + MIDGE_PACKET_PUBACK;
+    NO_FAULT("packet_type");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.packet_type = -1;
+    NO_FAULT("packet_type");
+    fault.action = MIDGE_FAULT_REFUSE;
+    NO_FAULT("reason_code");
+    fault.action = MIDGE_FAULT_REFUSE;
+    fault.reason_code = 256 + 0x87;
+    NO_FAULT("reason_code");
+    fault.action = MIDGE_FAULT_REFUSE;
+    fault.reason_code = 0x8E;
+    NO_FAULT("reason_code");
+    fault.action = MIDGE_FAULT_REFUSE;
+    fault.reason_code = 0x87;
+    fault.packet_type = MIDGE_PACKET_CONNACK;
+    NO_FAULT("packet_type");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.reason_code = 0x87;
+    NO_FAULT("reason_code");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.delay_ms = 1;
+    NO_FAULT("delay_ms");
+    fault.action = MIDGE_FAULT_DELAY;
+    fault.delay_ms = -1;
+    NO_FAULT("delay_ms");
+    fault.action = MIDGE_FAULT_CUT;
+    fault.bytes = 1;
+    NO_FAULT("bytes");
+    fault.action = MIDGE_FAULT_CUT_AFTER_BYTES;
+    fault.bytes = -1;
+    NO_FAULT("bytes");
+    fault.action = MIDGE_FAULT_CUT_AFTER_BYTES;
+    fault.after = 1;
+    NO_FAULT("after");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.after = INT64_MIN;
+    NO_FAULT("after");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.count = -1;
+    NO_FAULT("count");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.client_id = "\xff";
+    NO_FAULT("client_id");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.reserved = 1;
+    NO_FAULT("reserved");
+    fault.struct_size = 0;
+    NO_FAULT("struct_size");
+    CHECK(id == 0);
+    fault.action = MIDGE_FAULT_DELAY;
+    fault.delay_ms = INT64_MAX;
+    fault.count = INT64_MAX;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_inject(broker, &fault, NULL, NULL));
+    INVALID(midge_broker_fault_hits(NULL, 1, 0, 0, &hits));
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_broker_fault_hits(broker, UINT64_MAX, 1, -1, &hits));
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_broker_fault_hits(broker, 1, UINT64_MAX, 0, &hits));
+    CHECK(hits == 99);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_fault_hits(broker, UINT64_MAX, 0, -1, &hits));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_fault_hits(broker, 1, 0, 0, NULL));
+    CHECK(hits == 0);
+    INVALID(midge_broker_clear_fault(NULL, 0));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_fault(broker, 0));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_fault(broker, UINT64_MAX));
+    INVALID(midge_broker_cut(NULL, "a"));
+    INVALID(midge_broker_cut(broker, NULL));
+    INVALID(midge_broker_cut(broker, "\xff"));
+    CHECK_STATUS(MIDGE_STATUS_NOT_CONNECTED, midge_broker_cut(broker, "a"));
+    INVALID(midge_broker_pause(NULL, "a", 1));
+    INVALID(midge_broker_pause(broker, NULL, 1));
+    INVALID(midge_broker_pause(broker, "\xff", 1));
+    INVALID(midge_broker_pause(broker, "a", 2));
+    CHECK_STATUS(MIDGE_STATUS_NOT_CONNECTED, midge_broker_pause(broker, "a", 1));
+    INVALID(midge_broker_published(NULL, "a", &batch, NULL));
+    INVALID(midge_broker_published(broker, NULL, &batch, NULL));
+    INVALID(midge_broker_published(broker, "a", NULL, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_published(broker, "\xff", &batch, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_published(broker, "a+", &batch, &error));
+    CHECK(error_is(error, MIDGE_STATUS_TOPIC, "a+") && batch == NULL);
+    INVALID(midge_broker_forget_published(NULL));
+    error = NULL;
+    INVALID(midge_broker_wait_for(NULL, "a", 1, 0, NULL));
+    INVALID(midge_broker_wait_for(broker, NULL, 1, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_wait_for(broker, "#/a", 1, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait_for(broker, "a", 0, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_broker_wait_for(broker, "a", (size_t)-1, 0, NULL));
+    INVALID(midge_broker_wait_for_client(NULL, "a", 1, 0));
+    INVALID(midge_broker_wait_for_client(broker, NULL, 1, 0));
+    INVALID(midge_broker_wait_for_client(broker, "\xff", 1, 0));
+    INVALID(midge_broker_wait_for_client(broker, "a", -1, 0));
+    INVALID(midge_broker_wait_for_subscription(NULL, "a", 0));
+    INVALID(midge_broker_wait_for_subscription(broker, NULL, 0));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_wait_for_subscription(broker, "", 0));
+
+    fault = fresh;
+    fault.action = MIDGE_FAULT_DROP;
+    NOT_IN_TEST_MODE(midge_broker_advance(plain, 1));
+    NOT_IN_TEST_MODE(midge_broker_inject(plain, &fault, NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_STATE, "not started in test mode"));
+    NOT_IN_TEST_MODE(midge_broker_fault_hits(plain, 1, 0, 0, NULL));
+    NOT_IN_TEST_MODE(midge_broker_clear_fault(plain, 0));
+    NOT_IN_TEST_MODE(midge_broker_cut(plain, "a"));
+    NOT_IN_TEST_MODE(midge_broker_pause(plain, "a", 1));
+    NOT_IN_TEST_MODE(midge_broker_published(plain, "a", &batch, NULL));
+    NOT_IN_TEST_MODE(midge_broker_forget_published(plain));
+    NOT_IN_TEST_MODE(midge_broker_wait_for(plain, "a", 0, 0, NULL));
+    NOT_IN_TEST_MODE(midge_broker_wait_for_client(plain, "a", 0, 0));
+    NOT_IN_TEST_MODE(midge_broker_wait_for_subscription(plain, "a", 0));
+    CHECK(midge_broker_time(plain) >= 0);
+    midge_broker_free(plain);
+    midge_broker_free(broker);
+}
+
 int main(void)
 {
     RUN(texts_of_any_number);
@@ -270,5 +499,6 @@ int main(void)
     RUN(queues);
     RUN(messages);
     RUN(hooks);
+    RUN(testing);
     FINISH();
 }

@@ -130,6 +130,15 @@ HELPER int event_wait(event *event, int count)
     return waited == 0;
 }
 
+/* ---- descriptors ---- */
+
+/* Whether a descriptor is readable now. */
+HELPER int is_readable(int fd)
+{
+    struct pollfd ready = { fd, POLLIN, 0 };
+    return poll(&ready, 1, 0) == 1 && (ready.revents & POLLIN) != 0;
+}
+
 /* ---- brokers ---- */
 
 HELPER midge_config *config_on_free_port(void)
@@ -202,21 +211,12 @@ HELPER int is_closed_by_peer(int fd)
     return received <= 0;
 }
 
-/* Connects with a client identifier of 1 to 60 bytes. */
-HELPER int client_connect(midge_broker *broker, const char *client_id)
+/* Says CONNECT on a connected socket, with a client identifier of 1 to 60 bytes, and is accepted. */
+HELPER void client_open(int fd, const char *client_id)
 {
     static const unsigned char head[] = { 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 60, 0 };
     unsigned char packet[80], connack[4];
     size_t len = strlen(client_id);
-    struct sockaddr_in address;
-    const char *text = midge_broker_address(broker, NULL);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    MUST(fd >= 0 && text != NULL && strncmp(text, "127.0.0.1:", 10) == 0);
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((unsigned short)atoi(text + 10));
-    MUST(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
     packet[0] = 0x10;
     packet[1] = (unsigned char)(sizeof head + 1 + len);
     memcpy(packet + 2, head, sizeof head);
@@ -225,6 +225,23 @@ HELPER int client_connect(midge_broker *broker, const char *client_id)
     send_all(fd, packet, 3 + sizeof head + len);
     receive(fd, connack, sizeof connack);
     MUST(connack[0] == 0x20 && connack[3] == 0);
+}
+
+/* Connects with a client identifier of 1 to 60 bytes. */
+HELPER int client_connect(midge_broker *broker, const char *client_id)
+{
+    struct sockaddr_in address;
+    const char *text = midge_broker_address(broker, NULL);
+    char host[32] = "";
+    int port = 0;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    MUST(fd >= 0 && text != NULL && sscanf(text, "%31[0-9.]:%d", host, &port) == 2);
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    MUST(inet_pton(AF_INET, host, &address.sin_addr) == 1);
+    address.sin_port = htons((unsigned short)port);
+    MUST(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    client_open(fd, client_id);
     return fd;
 }
 

@@ -235,7 +235,7 @@ fn may(request: &AccessRequest<'_>) -> Verdict {
     }
 }
 
-/// [MQTT-3.3.5-2], [MQTT3-3.3.5-2]
+/// [MQTT3-3.3.5-2], [MQTT3-3.3.5-2]
 #[test]
 fn a_message_that_is_not_allowed_is_acknowledged_as_its_version_can_say() {
     let network = Toy::authorizes(may).network();

@@ -8,7 +8,11 @@ with midge.Broker("127.0.0.1:0") as broker:
         print(messages.get(timeout=1).payload)
 """
 
-from midge._broker import Broker, Payload
+from midge._interpreter import refuse_subinterpreters
+
+refuse_subinterpreters()  # before ctypes is imported, which says less clearly what is wrong
+
+from midge._broker import Broker
 from midge._config import Config, Value
 from midge._errors import (
     AddressInUse,
@@ -25,6 +29,7 @@ from midge._errors import (
 )
 from midge._library import version
 from midge._message import Message, Properties
+from midge._publish import Payload
 from midge._subscription import Handler, Subscription
 from midge._views import Client, Stats, SubscriptionInfo
 

@@ -22,6 +22,24 @@ MIDGE_CAUSE_KICKED = 5
 MIDGE_CAUSE_STOPPING = 6
 MIDGE_OVERFLOW_DROP_NEWEST = 0
 MIDGE_OVERFLOW_DROP_OLDEST = 1
+MIDGE_FAULT_REFUSE = 1
+MIDGE_FAULT_DROP = 2
+MIDGE_FAULT_DELAY = 3
+MIDGE_FAULT_DUPLICATE = 4
+MIDGE_FAULT_CUT = 5
+MIDGE_FAULT_CUT_AFTER_BYTES = 6
+MIDGE_PACKET_ANY = 0
+MIDGE_PACKET_CONNACK = 2
+MIDGE_PACKET_PUBLISH = 3
+MIDGE_PACKET_PUBACK = 4
+MIDGE_PACKET_PUBREC = 5
+MIDGE_PACKET_PUBREL = 6
+MIDGE_PACKET_PUBCOMP = 7
+MIDGE_PACKET_SUBACK = 9
+MIDGE_PACKET_UNSUBACK = 11
+MIDGE_PACKET_PINGRESP = 13
+MIDGE_PACKET_DISCONNECT = 14
+MIDGE_PACKET_AUTH = 15
 MIDGE_STATUS_OK = 0
 MIDGE_STATUS_TIMED_OUT = 1
 MIDGE_STATUS_CLOSED = 2
@@ -35,8 +53,9 @@ MIDGE_STATUS_STATE = -6
 MIDGE_STATUS_IN_CALLBACK = -7
 MIDGE_STATUS_FORKED = -8
 MIDGE_STATUS_PANIC = -9
-midge_message_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 midge_free_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+midge_acknowledged_fn = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_void_p)
+midge_message_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 midge_authenticate_fn = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 midge_authorize_fn = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 midge_on_publish_fn = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
@@ -128,6 +147,8 @@ class midge_subscribe_options(ctypes.Structure):
     retain_as_published: int
     retain_handling: int
     identifier: int
+    direct: int
+    reserved: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("qos", ctypes.c_int32),
@@ -135,6 +156,8 @@ class midge_subscribe_options(ctypes.Structure):
         ("retain_as_published", ctypes.c_int32),
         ("retain_handling", ctypes.c_int32),
         ("identifier", ctypes.c_int64),
+        ("direct", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
     ]
 
 
@@ -497,6 +520,31 @@ class midge_client_view(ctypes.Structure):
     ]
 
 
+class midge_fault(ctypes.Structure):
+    struct_size: int
+    action: int
+    packet_type: int
+    client_id: bytes | None
+    after: int
+    count: int
+    delay_ms: int
+    bytes: int
+    reason_code: int
+    reserved: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("action", ctypes.c_int32),
+        ("packet_type", ctypes.c_int32),
+        ("client_id", ctypes.c_char_p),
+        ("after", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("delay_ms", ctypes.c_int64),
+        ("bytes", ctypes.c_int64),
+        ("reason_code", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+    ]
+
+
 FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_version": (ctypes.c_char_p, []),
     "midge_status_name": (ctypes.c_char_p, [ctypes.c_int32]),
@@ -562,6 +610,15 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(midge_listener_view),
         ],
     ),
+    "midge_broker_adopt_fd": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.c_char_p,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
     "midge_broker_kick": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
     "midge_publish": (
         ctypes.c_int32,
@@ -571,6 +628,54 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.c_void_p,
             ctypes.c_size_t,
             ctypes.POINTER(midge_publish_options),
+        ],
+    ),
+    "midge_publish_many": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_size_t),
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_publish_options),
+            ctypes.POINTER(ctypes.c_size_t),
+        ],
+    ),
+    "midge_publish_owned": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            midge_free_fn,
+            ctypes.c_void_p,
+            ctypes.POINTER(midge_publish_options),
+        ],
+    ),
+    "midge_publish_acknowledged": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_publish_options),
+            ctypes.c_int32,
+        ],
+    ),
+    "midge_publish_with_callback": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_publish_options),
+            midge_acknowledged_fn,
+            ctypes.c_void_p,
+            midge_free_fn,
         ],
     ),
     "midge_message_topic": (midge_bytes, [ctypes.c_void_p]),
@@ -649,6 +754,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(ctypes.c_void_p),
         ],
     ),
+    "midge_queue_fd": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_int32)]),
     "midge_queue_close": (ctypes.c_int32, [ctypes.c_void_p]),
     "midge_queue_len": (ctypes.c_size_t, [ctypes.c_void_p]),
     "midge_queue_dropped": (ctypes.c_uint64, [ctypes.c_void_p]),
@@ -683,6 +789,72 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         ],
     ),
     "midge_subscriptions_free": (None, [ctypes.c_void_p]),
+    "midge_broker_retained": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "midge_retained_count": (ctypes.c_size_t, [ctypes.c_void_p]),
+    "midge_retained_at": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t]),
+    "midge_retained_free": (None, [ctypes.c_void_p]),
+    "midge_start_test": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_advance": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int64]),
+    "midge_broker_time": (ctypes.c_int64, [ctypes.c_void_p]),
+    "midge_broker_inject": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.POINTER(midge_fault),
+            ctypes.POINTER(ctypes.c_uint64),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_fault_hits": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_uint64,
+            ctypes.c_uint64,
+            ctypes.c_int32,
+            ctypes.POINTER(ctypes.c_uint64),
+        ],
+    ),
+    "midge_broker_clear_fault": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_uint64]),
+    "midge_broker_cut": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
+    "midge_broker_pause": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32]),
+    "midge_broker_published": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_forget_published": (ctypes.c_int32, [ctypes.c_void_p]),
+    "midge_broker_wait_for": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            ctypes.c_int32,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_wait_for_client": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_int32,
+            ctypes.c_int32,
+        ],
+    ),
+    "midge_broker_wait_for_subscription": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32]),
 }
 
 
