@@ -14,6 +14,7 @@ mod hooks;
 mod host;
 mod lifecycle;
 mod network;
+mod panics;
 mod process;
 mod publishing;
 mod queue_fd;
