@@ -25,6 +25,12 @@ struct State {
     telling: bool,
 }
 
+/// Runs what belongs to the host; `None` if it panics. What it has panicked with is leaked: dropping it may be a panic,
+/// too.
+pub(crate) fn survive<T>(hook: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(hook)).map_err(std::mem::forget).ok()
+}
+
 /// Whoever tells, has told when it is dropped, also by a panic.
 struct Telling<'n>(MutexGuard<'n, State>);
 
@@ -47,10 +53,8 @@ impl Engine {
         if !std::mem::replace(&mut state.telling, true) {
             let mut telling = Telling(state);
             while let Some(notice) = telling.0.waiting.pop_front() {
-                let told = MutexGuard::unlocked(&mut telling.0, || {
-                    catch_unwind(AssertUnwindSafe(|| host.tell(&notice)))
-                });
-                turn.counts.hooks_failed += u64::from(told.is_err());
+                let told = MutexGuard::unlocked(&mut telling.0, || survive(|| host.tell(&notice)));
+                turn.counts.hooks_failed += u64::from(told.is_none());
             }
             if telling.0.waiting.capacity() > KEPT {
                 telling.0.waiting = VecDeque::new();
