@@ -13,7 +13,7 @@ use crate::codec::reason::ReasonCode;
 use crate::engine::connection::{Attached, End};
 use crate::engine::core::Engine;
 use crate::engine::edit::{Changes, Edit};
-use crate::engine::hooks::{AccessRequest, Action, Answer, ConnectRequest, Deferred, Host, Verdict};
+use crate::engine::hooks::{AccessRequest, Action, Answer, ConnectRequest, Deferred, Host, Passage, Verdict};
 use crate::engine::origin::Origin;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
@@ -139,7 +139,10 @@ impl Engine {
     /// Has the host look at a message; `None`: it is dropped.
     pub(crate) fn look(&self, turn: &mut Turn, mut edit: Edit<'_>) -> Option<Changes> {
         let host = self.host.as_deref()?;
-        self.call(turn, || host.on_publish(&mut edit).then(|| edit.into_changes())).flatten()
+        match self.call(turn, || host.on_publish(&mut edit)) {
+            Some(Passage::Pass) => Some(edit.into_changes()),
+            Some(Passage::Drop) | None => None,
+        }
     }
 
     /// Calls a hook; `None` if it panics. What it was to decide is denied then.

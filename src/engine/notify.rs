@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
 use crate::message::SharedMessage;
-use crate::session::notice::Notice;
+use crate::session::notice::{Dropped, Notice};
 use crate::stats::DropReason;
 
 /// Room for so many notices is kept.
@@ -68,10 +68,9 @@ impl Engine {
         reason: DropReason,
     ) {
         if self.wanted.dropped {
-            turn.notices.extend(messages.map(|message| Notice::Dropped {
-                client_id: client_id.map(Into::into),
-                topic: message.topic().into(),
-                reason,
+            turn.notices.extend(messages.map(|message| {
+                let (client_id, topic) = (client_id.map(Into::into), message.topic().into());
+                Notice::Dropped(Dropped { client_id, topic, reason })
             }));
         }
     }
@@ -80,11 +79,8 @@ impl Engine {
     pub(crate) fn dropped(&self, turn: &mut Turn, client_id: Option<&str>, topic: &[u8], reason: DropReason) {
         turn.counts.drop(reason, 1);
         if self.wanted.dropped {
-            turn.notices.push(Notice::Dropped {
-                client_id: client_id.map(Into::into),
-                topic: String::from_utf8_lossy(topic).into(),
-                reason,
-            });
+            let (client_id, topic) = (client_id.map(Into::into), String::from_utf8_lossy(topic).into());
+            turn.notices.push(Notice::Dropped(Dropped { client_id, topic, reason }));
         }
     }
 }

@@ -240,7 +240,7 @@ impl AsRef<[u8]> for OwnedPayload {
 ///
 /// # Safety
 /// `given` is NULL, or the options and what they point to are live.
-unsafe fn read(given: *const midge_publish_options) -> Result<PublishOptions, Failure> {
+pub(super) unsafe fn read(given: *const midge_publish_options) -> Result<PublishOptions, Failure> {
     // SAFETY: the caller's.
     let given = unsafe { options(given) }?;
     let mut read = PublishOptions::qos(qos(given.qos)?);
