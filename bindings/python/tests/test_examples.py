@@ -18,8 +18,6 @@ import midge.testing
 
 NAMES = (module.name for module in pkgutil.iter_modules(midge.__path__, "midge."))
 MODULES = sorted(name for name in NAMES if "__main__" not in name and "libmidge" not in name)
-    module.name for module in pkgutil.iter_modules(midge.__path__, "midge.") if "__main__" not in module.name
-)
 
 
 @pytest.mark.parametrize("name", ["midge", *MODULES])
