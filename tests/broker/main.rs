@@ -13,6 +13,7 @@ mod descriptors;
 mod host;
 mod lifecycle;
 mod network;
+mod panics;
 mod process;
 mod publishing;
 mod queue_fd;
