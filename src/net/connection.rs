@@ -138,7 +138,8 @@ impl ConnectionTask {
     fn read_all(&mut self) -> bool {
         self.look();
         for _ in 0..PORTIONS {
-            if self.end.is_some() || self.is_paused() {
+            // What waits for the host is handled when the host has answered.
+            if self.end.is_some() || self.is_paused() || self.connection.awaits_host().is_some() {
                 return false;
             }
             let Self { wing, link, connection, input, attached, .. } = self;
