@@ -27,7 +27,7 @@
  * library does not know must be zero, or the call answers INVALID_ARGUMENT.
  *
  * Threads. Every call may be made from any thread, except on a midge_config, which one thread at a time may use.
- * Callbacks run on a thread of the broker, one after the other. Midge's threads block SIGPIPE, SIGINT, SIGTERM,
+ * Callbacks run on a thread of the broker, one after the other, unless they are direct. Midge's threads block SIGPIPE, SIGINT, SIGTERM,
  * SIGHUP, SIGUSR1, SIGUSR2, SIGALRM and SIGCHLD, so that the host's threads handle them; no write raises SIGPIPE.
  *
  * Fork. A child process has the broker's memory but not its threads: there every call on a broker, a queue or a
@@ -51,7 +51,7 @@
 /** The defaults of each struct, to begin with: `midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;` */
 #define MIDGE_PUBLISH_OPTIONS_INIT \
     { sizeof(midge_publish_options), 0, 0, -1, 0, 0, NULL, NULL, NULL, 0, NULL, 0 }
-#define MIDGE_SUBSCRIBE_OPTIONS_INIT { sizeof(midge_subscribe_options), 2, 0, 0, MIDGE_RETAIN_SEND, 0 }
+#define MIDGE_SUBSCRIBE_OPTIONS_INIT { sizeof(midge_subscribe_options), 2, 0, 0, MIDGE_RETAIN_SEND, 0, 0, 0 }
 #define MIDGE_QUEUE_OPTIONS_INIT { sizeof(midge_queue_options), 0, 0, MIDGE_OVERFLOW_DROP_NEWEST, 0 }
 #define MIDGE_BYTES_INIT { NULL, 0 }
 #define MIDGE_FAULT_INIT { sizeof(midge_fault), 0, MIDGE_PACKET_ANY, NULL, 0, 1, 0, 0, 0, 0 }
@@ -226,6 +226,11 @@ typedef struct midge_message midge_message;
 typedef struct midge_queue midge_queue;
 
 /**
+ * The retained messages of a broker at one moment. It belongs to the caller, who frees it by midge_retained_free.
+ */
+typedef struct midge_retained midge_retained;
+
+/**
  * A subscription of the host, of a callback or of a queue. It belongs to the caller, who frees it by
  * midge_subscription_free.
  */
@@ -375,6 +380,17 @@ typedef struct midge_publish_options {
 } midge_publish_options;
 
 /**
+ * Called once with the `user_data` that is no longer used.
+ */
+typedef void (*midge_free_fn)(void *user_data);
+
+/**
+ * Called once when a message is as safe as midge_publish_acknowledged waits for (`status` is OK), or when the broker
+ * has stopped before that (STATE).
+ */
+typedef void (*midge_acknowledged_fn)(midge_status status, void *user_data);
+
+/**
  * How the host subscribes. Begin with MIDGE_SUBSCRIBE_OPTIONS_INIT: QoS 2 at most, with retained messages.
  */
 typedef struct midge_subscribe_options {
@@ -403,19 +419,22 @@ typedef struct midge_subscribe_options {
      * A number that comes with each message of this subscription, 1 to 268435455; 0 is none.
      */
     int64_t identifier;
+    /**
+     * 1: the callback runs on the thread that publishes, as midge_subscribe says; not for queues. Otherwise 0.
+     */
+    int32_t direct;
+    /**
+     * 0.
+     */
+    int32_t reserved;
 } midge_subscribe_options;
 
 /**
  * Called with each message of a subscription, on the one thread of the broker that runs all of its callbacks, one
- * after the other. The message lives until the callback returns; midge_message_clone keeps it. The callback may
+ * after the other (or, with `direct`, on the thread that publishes). The message lives until the callback returns; midge_message_clone keeps it. The callback may
  * publish, subscribe and free subscriptions; it must not throw, and while it runs other callbacks wait.
  */
 typedef void (*midge_message_fn)(const struct midge_message *message, void *user_data);
-
-/**
- * Called once with the `user_data` that is no longer used.
- */
-typedef void (*midge_free_fn)(void *user_data);
 
 /**
  * The bounds of a queue. Begin with MIDGE_QUEUE_OPTIONS_INIT.
@@ -1125,6 +1144,22 @@ midge_status midge_broker_listener_at(const struct midge_broker *broker,
                                       struct midge_listener_view *out);
 
 /**
+ * Serves a client on a connected stream socket: a TCP connection that the host has accepted, or one end of a UNIX
+ * socketpair. It counts as a connection of `listener`, or with NULL of none, and then only mqtt.max_connections bounds
+ * it. The broker needs no listener for that: `listener.tcp.bind` may be "off".
+ *
+ * On success the descriptor belongs to the broker and is not to be used any more, by no other thread either; on
+ * failure it is still the caller's and open. The socket becomes non-blocking, which its duplicates share.
+ *
+ * Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if there are as many
+ * connections as may be, or the system refuses; STATE; FORKED.
+ */
+midge_status midge_broker_adopt_fd(struct midge_broker *broker,
+                                   int32_t fd,
+                                   const char *listener,
+                                   struct midge_error **error);
+
+/**
  * Disconnects a client; one that speaks MQTT 5 is told 0x98, Administrative action. Its session stays, as if the
  * connection had broken.
  *
@@ -1163,6 +1198,61 @@ midge_status midge_publish_many(struct midge_broker *broker,
                                 size_t count,
                                 const struct midge_publish_options *options,
                                 size_t *published);
+
+/**
+ * Publishes as midge_publish does, and takes the payload over: it is given back by one call of `free_payload` with
+ * `user_data` (for a payload of malloc: `free` and the payload itself), when nobody uses it any more or when this
+ * fails. `free_payload` may be NULL for a payload that lives as long as the process.
+ *
+ * A payload of 8 KiB or more is not copied, and must not change until it is given back: subscribers, queues, received
+ * messages and the retained message use it, in outboxes as well as in this process. A smaller one is copied, which is
+ * cheaper, and given back before this returns. `free_payload` runs on any thread, while no lock of Midge is held; it must not
+ * throw, stop a broker or free one. In a forked child it is not called.
+ *
+ * Errors: as midge_publish.
+ */
+midge_status midge_publish_owned(struct midge_broker *broker,
+                                 const char *topic,
+                                 const void *payload,
+                                 size_t len,
+                                 midge_free_fn free_payload,
+                                 void *user_data,
+                                 const struct midge_publish_options *options);
+
+/**
+ * Publishes as midge_publish does, and waits up to `timeout_ms` milliseconds (less than 0: for ever) until the message
+ * is as safe as its QoS and the store promise: of QoS 1 and 2, until the store has committed it for every session
+ * that is to get it, and as the retained message. QoS 0 promises nothing, and a broker that keeps everything in memory
+ * is as safe at once as it will be, so there nothing is waited for.
+ *
+ * Returns OK; TIMED_OUT, and then the message is published all the same. Errors: as midge_publish; STATE also if the
+ * broker stopped first; IN_CALLBACK on a thread of a broker, before anything is published.
+ */
+midge_status midge_publish_acknowledged(struct midge_broker *broker,
+                                        const char *topic,
+                                        const void *payload,
+                                        size_t len,
+                                        const struct midge_publish_options *options,
+                                        int32_t timeout_ms);
+
+/**
+ * Publishes as midge_publish does, and has `callback` called once when the message is safe: before this returns and
+ * on this thread, if it is safe already, otherwise on a thread of the broker. The callback may publish, subscribe and
+ * free subscriptions; it must not throw. If this fails, it is not called.
+ *
+ * `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the callback, or before this
+ * returns if it fails.
+ *
+ * Errors: as midge_publish.
+ */
+midge_status midge_publish_with_callback(struct midge_broker *broker,
+                                         const char *topic,
+                                         const void *payload,
+                                         size_t len,
+                                         const struct midge_publish_options *options,
+                                         midge_acknowledged_fn callback,
+                                         void *user_data,
+                                         midge_free_fn free_user_data);
 
 /**
  * The topic name. It lives as long as the message. NULL for NULL.
@@ -1267,6 +1357,14 @@ midge_status midge_publish_message(struct midge_broker *broker,
  * Subscribes the host to a topic filter. `callback` gets each message; while it runs, messages wait in a queue that
  * the settings queue.capacity and queue.max_bytes bound, beyond which new ones are dropped and counted. `options`
  * NULL is the defaults.
+ *
+ * With the option `direct` the callback runs on the thread that publishes: inside midge_publish, before that returns,
+ * or for the message of a client on a thread of the broker, which serves no client meanwhile. It runs for one message
+ * at a time and in order: what other threads publish while it runs, and what it publishes itself, waits in the queue,
+ * and the thread that runs it calls it for that, too, before it goes on; nobody waits. So when midge_publish returns,
+ * the callback has been called, unless another call of it was running. In it midge_stop answers IN_CALLBACK, as in
+ * every callback; do not hold a lock that it takes while you publish. It may still run on a thread of the host when
+ * midge_stop returns, but not when midge_subscription_free does.
  *
  * `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the last call of `callback`, or
  * before this returns if it fails. The callback may run before this returns and `*out` is written.
@@ -1475,6 +1573,31 @@ midge_status midge_subscriptions_at(const struct midge_subscriptions *subscripti
  * Frees a list of subscriptions. NULL is taken.
  */
 void midge_subscriptions_free(struct midge_subscriptions *subscriptions);
+
+/**
+ * Lists the retained messages whose topics match a filter, in the order of their topics; with a filter that begins
+ * with "$SYS/" those of the broker itself. Large payloads are shared, the rest is copied.
+ *
+ * Errors: TOPIC; INVALID_ARGUMENT, also for a shared subscription's filter; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_retained(const struct midge_broker *broker,
+                                   const char *filter,
+                                   struct midge_retained **out);
+
+/**
+ * The number of messages in the list. 0 for NULL.
+ */
+size_t midge_retained_count(const struct midge_retained *retained);
+
+/**
+ * The message at `index`, from 0. It lives as long as the list and must not be freed. NULL beyond the last.
+ */
+const struct midge_message *midge_retained_at(const struct midge_retained *retained, size_t index);
+
+/**
+ * Frees a list of retained messages. NULL is taken.
+ */
+void midge_retained_free(struct midge_retained *retained);
 
 /**
  * Starts a broker in test mode, as midge_start does. It takes from clients and hosts what any broker takes, and does

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
@@ -18,10 +19,11 @@ use crate::engine::core::{Engine, Surroundings};
 use crate::engine::local::{Local, Sink};
 use crate::engine::turn::Running;
 use crate::engine::view::{ClientView, SubscriptionView};
-use crate::net::{Bound, Wing, bind};
+use crate::net::{Bound, Limit, Wing, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, on_own_thread, tick, watch_forks};
 use crate::stats::Snapshot;
-use crate::storage::MemoryStore;
+use crate::storage::{MemoryStore, Store};
+use crate::time::Time;
 
 /// What a longer grace counts as.
 const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -40,6 +42,10 @@ pub(super) struct Shared {
     settings: Settings,
     wing: Arc<Wing>,
     listeners: Vec<(String, SocketAddr)>,
+    /// Each listener's limit of connections.
+    limits: Vec<(String, Arc<Limit>)>,
+    /// That of connections that belong to no listener.
+    no_limit: Arc<Limit>,
     /// The generation of the process that started the broker.
     generation: u32,
     /// In test mode.
@@ -56,6 +62,20 @@ pub(super) struct Shared {
     changed: Condvar,
 }
 
+/// What a broker may be made of beside its settings.
+pub(super) struct Parts {
+    /// Where what must not be lost is recorded.
+    pub store: Arc<dyn Store>,
+    /// In test mode.
+    pub bench: Option<Arc<Bench>>,
+}
+
+impl Default for Parts {
+    fn default() -> Parts {
+        Parts { store: Arc::new(MemoryStore), bench: None }
+    }
+}
+
 /// How far a broker's life has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -67,11 +87,12 @@ enum Stage {
 impl Broker {
     /// Starts a broker. When this returns, every listener is bound and takes connections.
     pub fn start(config: &Config) -> Result<Broker, Error> {
-        Broker::start_with(config, None)
+        Broker::start_with(config, Parts::default())
     }
 
-    /// The same, in test mode if there is a bench.
-    pub(super) fn start_with(config: &Config, bench: Option<Arc<Bench>>) -> Result<Broker, Error> {
+    /// Starts a broker of these parts.
+    pub(super) fn start_with(config: &Config, parts: Parts) -> Result<Broker, Error> {
+        let Parts { store, bench } = parts;
         config.validate()?;
         let settings = config.settings().clone();
         let stop_requested = Latch::new().map_err(Error::Start)?;
@@ -80,7 +101,7 @@ impl Broker {
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
         let surroundings = Surroundings {
-            store: Arc::new(MemoryStore),
+            store,
             alarm: ticker.clone(),
             seed: seed(&clock),
             started_unix: clock.started_unix(),
@@ -101,7 +122,8 @@ impl Broker {
             runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
         }
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        if let Err(error) = accept_all(&runtime, bound, &wing) {
+        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit())).collect();
+        if let Err(error) = accept_all(&runtime, bound, &limits, &wing) {
             runtime.join();
             return Err(error);
         }
@@ -111,6 +133,8 @@ impl Broker {
             settings,
             wing,
             listeners,
+            limits,
+            no_limit: Arc::new(Limit::new(None)),
             generation,
             bench,
             running: Mutex::new(Some(runtime)),
@@ -227,8 +251,33 @@ impl Shared {
         self.bench.as_ref()
     }
 
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(super) fn wing(&self) -> &Arc<Wing> {
+        &self.wing
+    }
+
+    /// The limit of a listener's connections, or of those that have none.
+    pub(super) fn limit(&self, listener: Option<&str>) -> Result<&Arc<Limit>, Error> {
+        let Some(name) = listener else {
+            return Ok(&self.no_limit);
+        };
+        let found = self.limits.iter().find(|(known, _)| known == name);
+        found.map(|(_, limit)| limit).ok_or_else(|| Error::Argument {
+            argument: "listener",
+            cause: format!("this broker has no listener {name:?}"),
+        })
+    }
+
+    /// The runtime of a broker that runs.
+    pub(super) fn runtime(&self) -> Result<Handle, Error> {
+        self.running.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Stopped)
     }
 
     pub(super) fn is_forked(&self) -> bool {
@@ -362,6 +411,7 @@ impl Shared {
             // Closes listeners and connections with their tasks.
             runtime.join();
         }
+        self.engine.forget_waiters(&mut self.engine.turn(self.clock.now()));
         let queues = self.queues.lock().take();
         for queue in queues.into_iter().flatten() {
             if let Some(queue) = queue.upgrade() {
@@ -387,12 +437,20 @@ fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
     Ok(bound)
 }
 
-fn accept_all(runtime: &Runtime, bound: Vec<(String, Bound)>, wing: &Arc<Wing>) -> Result<(), Error> {
+fn accept_all(
+    runtime: &Runtime,
+    bound: Vec<(String, Bound)>,
+    limits: &[(String, Arc<Limit>)],
+    wing: &Arc<Wing>,
+) -> Result<(), Error> {
     let _inside = runtime.handle().enter();
-    for (listener, socket) in bound {
+    for ((listener, socket), (_, limit)) in bound.into_iter().zip(limits) {
         let address = socket.address();
-        let task =
-            socket.accept(Arc::clone(wing)).map_err(|source| Error::Bind { listener, address, source })?;
+        let task = socket.accept(Arc::clone(wing), Arc::clone(limit)).map_err(|source| Error::Bind {
+            listener,
+            address,
+            source,
+        })?;
         runtime.handle().spawn(task);
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Floor 7: the broker as a value in a Rust program.
 
+mod acknowledged;
+mod adopt;
 mod arena;
 mod broker;
 mod callback;
@@ -8,6 +10,7 @@ mod message;
 mod options;
 mod publish;
 mod queue;
+mod retained;
 mod subscription;
 pub mod testing;
 

@@ -16,7 +16,7 @@ use crate::engine::sessions::Sessions;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::timers::{Alarm, Timer, Timers};
 use crate::engine::turn::Turn;
-use crate::message::SharedMessage;
+use crate::message::{Lent, SharedMessage};
 use crate::stats::{Counters, Snapshot};
 use crate::storage::Store;
 use crate::time::Time;
@@ -37,6 +37,7 @@ pub struct Engine {
     pub(crate) parking: Mutex<Parking>,
     #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
+    pub(crate) lent: Arc<Lent>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) host: Option<Arc<dyn Host>>,
     /// Which hooks `host` has; none without one.
@@ -77,6 +78,7 @@ impl Engine {
             store: surroundings.store,
             parking: Mutex::default(),
             turns: Mutex::default(),
+            lent: Arc::default(),
             authenticator: None,
             host: None,
             wanted: Wanted::default(),
@@ -118,6 +120,11 @@ impl Engine {
         snapshot.retained_messages = self.retained.len() as u64;
         snapshot.retained_bytes = self.retained.bytes();
         snapshot
+    }
+
+    /// The buffers that the host lends.
+    pub fn lent(&self) -> &Arc<Lent> {
+        &self.lent
     }
 
     /// When the broker started, in seconds since 1970.

@@ -274,8 +274,7 @@ impl Engine {
     }
 
     fn answer(&self, turn: &mut Turn, attached: &Attached, answer: &Answer<'_>, identifier: u32) {
-        let mut found = Vec::new();
-        self.retained_for(turn, &answer.filter, &mut found);
+        let found = self.retained_messages(turn.now, &answer.filter);
         // Those of the broker's own are not in the store.
         let all = self.retained.len().max(found.len());
         let identifier = [identifier];

@@ -1,11 +1,14 @@
 //! Brokers: start, stop, wait, addresses, clients.
 
 use std::ffi::{CString, c_char};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::embed::Broker;
-use crate::ffi::arguments::{beyond, borrowed, c_string, fill, free, given, milliseconds, slot, text};
+use crate::ffi::arguments::{
+    beyond, borrowed, c_string, fill, free, given, milliseconds, optional, slot, text,
+};
 use crate::ffi::config::midge_config;
 use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Concerned, Failure, guard};
@@ -58,6 +61,15 @@ pub(super) unsafe fn live<'a>(broker: *const midge_broker) -> Result<&'a Arc<Bro
     let handle = unsafe { known(broker) }?;
     handle.broker.check()?;
     Ok(&handle.broker)
+}
+
+/// As [`live`], held for a call in which a callback may free the handle, or another thread while it waits.
+///
+/// # Safety
+/// `broker` is NULL or a live handle.
+pub(super) unsafe fn held(broker: *const midge_broker) -> Result<Arc<Broker>, Failure> {
+    // SAFETY: the caller's.
+    unsafe { live(broker) }.map(Arc::clone)
 }
 
 /// Starts a broker. When this returns, every listener is bound and takes connections. `config` NULL is the default
@@ -201,6 +213,35 @@ pub unsafe extern "C" fn midge_broker_listener_at(
             },
         )
     })
+}
+
+/// Serves a client on a connected stream socket: a TCP connection that the host has accepted, or one end of a UNIX
+/// socketpair. It counts as a connection of `listener`, or with NULL of none, and then only mqtt.max_connections bounds
+/// it. The broker needs no listener for that: `listener.tcp.bind` may be "off".
+///
+/// On success the descriptor belongs to the broker and is not to be used any more, by no other thread either; on
+/// failure it is still the caller's and open. The socket becomes non-blocking, which its duplicates share.
+///
+/// Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if there are as many
+/// connections as may be, or the system refuses; STATE; FORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_adopt_fd(
+    broker: *mut midge_broker,
+    fd: i32,
+    listener: *const c_char,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let broker = live(broker)?;
+        let listener = optional(listener, "listener")?;
+        if fd < 0 {
+            return Err(Failure::argument("fd", "is less than 0"));
+        }
+        broker.adopt_duplicate(BorrowedFd::borrow_raw(fd), listener)?;
+        // The broker has its own duplicate.
+        drop(OwnedFd::from_raw_fd(fd));
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error)
 }
 
 /// Disconnects a client; one that speaks MQTT 5 is told 0x98, Administrative action. Its session stays, as if the

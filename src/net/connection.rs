@@ -54,7 +54,7 @@ impl ConnectionTask {
     pub(super) fn new(
         wing: Arc<Wing>,
         stream: TcpStream,
-        peer: SocketAddr,
+        peer: Option<SocketAddr>,
         permit: Permit,
     ) -> io::Result<ConnectionTask> {
         let link = Arc::new(TcpLink::new(stream)?);
@@ -65,7 +65,7 @@ impl ConnectionTask {
             None => link.clone(),
             Some(tested) => tested.0.clone(),
         };
-        let connection = Connection::new(engine, &mut turn, as_link, Some(peer));
+        let connection = Connection::new(engine, &mut turn, as_link, peer);
         drop(turn);
         Ok(ConnectionTask {
             link,

@@ -58,9 +58,17 @@ impl Bound {
         self.address
     }
 
+    /// The limit of its connections.
+    pub fn limit(&self) -> Arc<Limit> {
+        Arc::new(Limit::new(self.max_connections))
+    }
+
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
-    pub fn accept(self, wing: Arc<Wing>) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let limit = Arc::new(Limit::new(self.max_connections));
+    pub fn accept(
+        self,
+        wing: Arc<Wing>,
+        limit: Arc<Limit>,
+    ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_listener(self.listener)?;
         let accepting = Accepting { _not_inherited: self.not_inherited, listener };
         let tested = wing.testbed().map(|testbed| testbed.door());
@@ -158,7 +166,7 @@ fn welcome(stream: std::net::TcpStream, peer: SocketAddr, wing: &Arc<Wing>, limi
     if prepared.is_err() {
         return;
     }
-    match ConnectionTask::new(Arc::clone(wing), stream, peer, permit) {
+    match ConnectionTask::new(Arc::clone(wing), stream, Some(peer), permit) {
         Ok(task) => {
             tokio::spawn(task);
         }

@@ -97,13 +97,15 @@ impl Wing {
 }
 
 /// How many connections a listener has and may have.
-pub(super) struct Limit {
+#[derive(Debug)]
+pub struct Limit {
     open: AtomicU32,
     most: u32,
 }
 
 impl Limit {
-    pub(super) fn new(most: Option<u32>) -> Limit {
+    /// At most so many; `None` is no limit.
+    pub fn new(most: Option<u32>) -> Limit {
         Limit { open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
     }
 }

@@ -60,24 +60,36 @@ impl Client {
     /// A connection on which nothing was sent.
     pub fn raw(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
+        Client::of(stream)
+    }
+
+    fn of(stream: TcpStream) -> Client {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client { stream, version: Version::V311, received: Vec::new(), taken: 0 }
     }
 
     /// A client with a clean session, accepted.
     pub fn connect(address: SocketAddr, client_id: &str, version: Version) -> Client {
-        let mut client = Client::raw(address);
-        client.version = version;
-        client.send_connect(client_id, 0);
-        client.expect("CONNACK", |packet| match packet {
+        Client::raw(address).opened(client_id, version)
+    }
+
+    /// A client with a clean session on a connected socket, accepted.
+    pub fn over(stream: TcpStream, client_id: &str, version: Version) -> Client {
+        Client::of(stream).opened(client_id, version)
+    }
+
+    fn opened(mut self, client_id: &str, version: Version) -> Client {
+        self.version = version;
+        self.send_connect(client_id, 0);
+        self.expect("CONNACK", |packet| match packet {
             Packet::Connack(connack) => {
                 assert!(!connack.reason.is_error(), "{connack:?}");
                 Some(())
             }
             _ => None,
         });
-        client
+        self
     }
 
     pub fn send_connect(&mut self, client_id: &str, keep_alive: u16) {

@@ -7,6 +7,7 @@
     clippy::print_stdout
 )]
 
+mod adopt;
 mod client;
 mod descriptors;
 mod host;
@@ -14,6 +15,7 @@ mod lifecycle;
 mod network;
 mod panics;
 mod process;
+mod publishing;
 mod queue_fd;
 mod refused;
 mod takeover;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::embed::broker::{Broker, Shared};
+use crate::embed::broker::{Broker, Parts, Shared};
 use crate::embed::error::Error;
 use crate::embed::testing::bench::Bench;
 use crate::runtime::on_own_thread;
@@ -33,7 +33,7 @@ impl TestBroker {
             config.set(DEFAULT_BIND, "127.0.0.1:0")?;
         }
         let bench = Bench::new(config.settings());
-        let broker = Broker::start_with(&config, Some(Arc::new(bench)))?;
+        let broker = Broker::start_with(&config, Parts { bench: Some(Arc::new(bench)), ..Parts::default() })?;
         Ok(TestBroker { broker: Arc::new(broker) })
     }
 

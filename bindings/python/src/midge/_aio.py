@@ -142,6 +142,17 @@ class Broker:
         """Has a function or coroutine function called with each message of a topic filter, in a task of its own.
 
         The options are those of `subscribe`. What it raises is logged to the logger "midge".
+
+        >>> async def main() -> None:
+        ...     done = asyncio.Event()
+        ...     async def answer(message: midge.Message) -> None:
+        ...         print(message.topic)
+        ...         done.set()
+        ...     async with midge.aio.Broker("127.0.0.1:0") as broker, broker.on("questions/+", answer):
+        ...         broker.publish("questions/1", "?")
+        ...         await done.wait()
+        >>> asyncio.run(main())
+        questions/1
         """
         return Handler(self.subscribe(filter, qos, **options), callback)
 
@@ -182,6 +193,11 @@ class Subscription:
     As an iterator (`async for`) it ends when the broker stops or the subscription is closed. Several tasks may take
     messages: each message goes to one of them, and a task that is cancelled takes none with it. As a context manager
     (`async with`, or `with`) it unsubscribes at the end, and so does forgetting it.
+
+    >>> async def log(broker: midge.aio.Broker) -> None:
+    ...     async for message in broker.subscribe("#"):
+    ...         print(message.topic)
+    ...     print("the broker has stopped")
     """
 
     def __init__(self, hub: Hub, tag: int, handle: ctypes.c_void_p, inbox: Inbox) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import threading
+import socket
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +27,9 @@ from midge._publish import (
     publish_waiting,
     with_properties,
 )
-from midge._subscription import LONG, SLICE, Handler, Subscription, subscribe_options
-from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_stats, read_subscriptions
+from midge._subscription import Handler, Subscription, subscribe_options
+from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_retained, read_stats, read_subscriptions
+from midge._waiting import patiently
 
 __all__ = ["Broker"]
 
@@ -50,7 +51,16 @@ class Broker:
     It listens when the constructor returns, and it stops at the end of a `with` block, by `stop`, when the last
     reference goes, or when the interpreter exits. All methods may be called from any thread. Several brokers share
     nothing.
+
+    >>> with midge.Broker("127.0.0.1:0", {"mqtt.max_qos": 1}) as broker:
+    ...     host, port = broker.address  # where clients connect; port 0 took a free one
+    ...     with broker.subscribe("sensors/+/temp", qos=1) as messages:
+    ...         broker.publish("sensors/a/temp", "21.5", qos=1)
+    ...         messages.get(timeout=5)
+    Message(topic='sensors/a/temp', payload=b'21.5', qos=1, retain=False, properties=Properties(...))
     """
+
+    _start = "midge_start"
 
     def __init__(
         self,
@@ -70,7 +80,8 @@ class Broker:
             for index, address in enumerate([listen] if isinstance(listen, str) else listen):
                 settings[f"listener.tcp{'' if index == 0 else f'-{index + 1}'}.bind"] = address
         handle, error = ctypes.c_void_p(), ctypes.c_void_p()
-        status = waiting.midge_start(settings._handle, ctypes.byref(handle), ctypes.byref(error))
+        start = getattr(waiting, self._start)
+        status = start(settings._handle, ctypes.byref(handle), ctypes.byref(error))
         if status < 0:
             raise_for(status, error)
         self._handle = handle
@@ -119,6 +130,13 @@ class Broker:
 
         `retain` makes it the topic's retained message, or with an empty payload removes that. `expiry` is in
         seconds. The properties are those of MQTT 5. Raises TopicError, ArgumentError, or Stopped.
+
+        >>> broker.publish("rooms/1/light", "on")
+        >>> broker.publish("rooms/1/state", b"...", qos=1, retain=True, content_type="application/cbor")
+        >>> broker.publish("rooms/+", "on")
+        Traceback (most recent call last):
+            ...
+        midge.TopicError: topic 'rooms/+': has a wildcard
         """
         if type(payload) is not bytes:
             payload = as_bytes(payload)
@@ -177,6 +195,13 @@ class Broker:
         The queue holds `capacity` messages and `max_bytes` bytes; without them the settings `queue.capacity` and
         `queue.max_bytes` say. With `overflow` "drop_newest" a message for which there is no room is dropped and
         counted, with "drop_oldest" the one that has waited longest. The others are the options of MQTT 5.
+
+        >>> with broker.subscribe("rooms/#", capacity=100, overflow="drop_oldest") as messages:
+        ...     broker.publish("rooms/1/light", "on")
+        ...     for message in messages:  # ends when the broker stops
+        ...         print(message.topic, message.payload)
+        ...         break
+        rooms/1/light b'on'
         """
         if overflow not in OVERFLOW:
             raise ArgumentError(f"overflow: {overflow!r} is not one of {', '.join(OVERFLOW)}")
@@ -214,25 +239,67 @@ class Broker:
         """Has `callback` called with each message of a topic filter, on a thread of its own.
 
         The options are those of `subscribe`. What the callback raises is logged.
+
+        >>> heard = threading.Event()
+        >>> with broker.on("alarm", lambda message: heard.set()):
+        ...     broker.publish("alarm", "fire")
+        ...     heard.wait(timeout=5)
+        True
         """
         handler = Handler(self.subscribe(filter, qos, **options), callback)
         self._handlers.add(handler)
         return handler
 
     def clients(self) -> list[Client]:
-        """Every client that is connected or has a session, in no order."""
+        """Every client that is connected or has a session, in no order.
+
+        >>> [client.client_id for client in broker.clients() if client.connected]
+        []
+        """
         return read_clients(self._handle)
 
     def subscriptions(self) -> list[SubscriptionInfo]:
         """Every subscription, of clients and of this program, in no order."""
         return read_subscriptions(self._handle)
 
+    def retained(self, filter: str = "#") -> list[Message]:
+        """The retained messages whose topics match a filter, in the order of their topics."""
+        return read_retained(self._handle, filter)
+
+    def adopt(self, connection: socket.socket, listener: str | None = None) -> None:
+        """Serves a client on a connected socket: one that this program has accepted, or one end of
+        `socket.socketpair()`.
+
+        The socket belongs to the broker then, and `connection` is closed; if this fails, it is left as it was. It
+        counts as a connection of `listener`, or of none. The broker needs no listener for it:
+        `Broker(config={"listener.tcp.bind": "off"})`.
+        """
+        timeout = connection.gettimeout()
+        error = ctypes.c_void_p()
+        name = None if listener is None else encode("listener", listener)
+        status = waiting.midge_broker_adopt_fd(self._handle, connection.fileno(), name, ctypes.byref(error))
+        if status < 0:
+            # The object and the socket agree on whether it blocks.
+            connection.settimeout(timeout)
+            raise_for(status, error)
+        connection.detach()
+
     def stats(self) -> Stats:
-        """The counters and gauges at this moment."""
+        """The counters and gauges at this moment.
+
+        >>> before = broker.stats()
+        >>> broker.publish("nobody/listens", "lost")
+        >>> broker.stats().messages_dropped_no_subscriber - before.messages_dropped_no_subscriber
+        1
+        """
         return read_stats(self._handle)
 
     def kick(self, client_id: str) -> bool:
-        """Disconnects a client; False if none of this name is connected."""
+        """Disconnects a client; False if none of this name is connected.
+
+        >>> broker.kick("nobody")
+        False
+        """
         status = quick.midge_broker_kick(self._handle, encode("client_id", client_id))
         if status < 0:
             raise_for(status)
@@ -244,17 +311,7 @@ class Broker:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until a stop is requested or the broker has stopped; False if `timeout` seconds passed first."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        patience = SLICE if threading.current_thread() is threading.main_thread() else LONG
-        while True:
-            left = patience if deadline is None else min(patience, deadline - time.monotonic())
-            status = waiting.midge_broker_wait(self._handle, milliseconds(max(0.0, left)))
-            if status < 0:
-                raise_for(status)
-            if status == _ffi.MIDGE_STATUS_OK:
-                return True
-            if deadline is not None and time.monotonic() >= deadline:
-                return False
+        return patiently(lambda left, library: int(library.midge_broker_wait(self._handle, left)), timeout)
 
     def stop(self, grace: float | None = None) -> None:
         """Stops the broker: listeners are closed, clients are told, and every thread is joined.
@@ -283,7 +340,7 @@ class Broker:
 
     def __repr__(self) -> str:
         places = ", ".join(f"{host}:{port}" for host, port in self.addresses.values())
-        return f"<midge.Broker on {places or 'no listener'}>"
+        return f"<midge.{type(self).__name__} on {places or 'no listener'}>"
 
     def __del__(self) -> None:
         # No call can be running: it would hold a reference.

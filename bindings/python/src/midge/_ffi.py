@@ -41,8 +41,9 @@ MIDGE_STATUS_STATE = -6
 MIDGE_STATUS_IN_CALLBACK = -7
 MIDGE_STATUS_FORKED = -8
 MIDGE_STATUS_PANIC = -9
-midge_message_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 midge_free_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+midge_acknowledged_fn = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_void_p)
+midge_message_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class midge_bytes(ctypes.Structure):
@@ -127,6 +128,8 @@ class midge_subscribe_options(ctypes.Structure):
     retain_as_published: int
     retain_handling: int
     identifier: int
+    direct: int
+    reserved: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("qos", ctypes.c_int32),
@@ -134,6 +137,8 @@ class midge_subscribe_options(ctypes.Structure):
         ("retain_as_published", ctypes.c_int32),
         ("retain_handling", ctypes.c_int32),
         ("identifier", ctypes.c_int64),
+        ("direct", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
     ]
 
 
@@ -431,6 +436,15 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(midge_listener_view),
         ],
     ),
+    "midge_broker_adopt_fd": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.c_char_p,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
     "midge_broker_kick": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
     "midge_publish": (
         ctypes.c_int32,
@@ -452,6 +466,42 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.c_size_t,
             ctypes.POINTER(midge_publish_options),
             ctypes.POINTER(ctypes.c_size_t),
+        ],
+    ),
+    "midge_publish_owned": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            midge_free_fn,
+            ctypes.c_void_p,
+            ctypes.POINTER(midge_publish_options),
+        ],
+    ),
+    "midge_publish_acknowledged": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_publish_options),
+            ctypes.c_int32,
+        ],
+    ),
+    "midge_publish_with_callback": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_publish_options),
+            midge_acknowledged_fn,
+            ctypes.c_void_p,
+            midge_free_fn,
         ],
     ),
     "midge_message_topic": (midge_bytes, [ctypes.c_void_p]),
@@ -556,6 +606,10 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         ],
     ),
     "midge_subscriptions_free": (None, [ctypes.c_void_p]),
+    "midge_broker_retained": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "midge_retained_count": (ctypes.c_size_t, [ctypes.c_void_p]),
+    "midge_retained_at": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t]),
+    "midge_retained_free": (None, [ctypes.c_void_p]),
     "midge_start_test": (
         ctypes.c_int32,
         [
