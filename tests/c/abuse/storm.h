@@ -11,6 +11,8 @@
 
 #include "../check.h"
 
+#include <fcntl.h>
+
 typedef struct fixture {
     midge_broker *live, *test, *stopped;
     midge_queue *queue, *queue_stopped;
@@ -20,8 +22,11 @@ typedef struct fixture {
     midge_config *config;
     midge_clients *clients;
     midge_subscriptions *subscriptions;
+    midge_retained *retained;
     midge_error *error;
     char *string;
+    /* A client's connection, and a descriptor that is no socket. */
+    int client, file;
     /* Whether this is a child process of the one that made all this. */
     int forked;
     /* The call that runs, for reports. */
@@ -71,6 +76,12 @@ HELPER void ignore(const midge_message *message, void *user_data)
     (void)user_data;
 }
 
+HELPER void acknowledged(midge_status status, void *user_data)
+{
+    (void)status;
+    (void)user_data;
+}
+
 HELPER void count_free(void *user_data)
 {
     ++*(int *)user_data;
@@ -107,6 +118,12 @@ HELPER void fixture_make(fixture *f)
     MUST(midge_publish(f->live, "a", "x", 1, &options) == MIDGE_STATUS_OK);
     MUST(midge_queue_poll(f->queue, 2, -1, &f->batch) == MIDGE_STATUS_OK && midge_batch_count(f->batch) == 2);
     MUST(midge_message_clone(midge_batch_at(f->batch, 1), &f->message) == MIDGE_STATUS_OK);
+    options.retain = 1;
+    MUST(midge_publish(f->live, "kept", "x", 1, &options) == MIDGE_STATUS_OK);
+    MUST(midge_broker_retained(f->live, "kept", &f->retained) == MIDGE_STATUS_OK);
+    f->client = client_connect(f->live, "a");
+    f->file = open("/dev/null", O_RDONLY);
+    MUST(f->file >= 0);
     MUST(midge_broker_clients(f->live, &f->clients) == MIDGE_STATUS_OK);
     MUST(midge_broker_subscriptions(f->live, &f->subscriptions) == MIDGE_STATUS_OK);
     MUST(midge_config_set(f->config, "nonsense", "1", &f->error) != MIDGE_STATUS_OK && f->error != NULL);
@@ -135,6 +152,9 @@ HELPER void fixture_free(fixture *f)
     midge_subscriptions_free(f->subscriptions);
     midge_error_free(f->error);
     midge_string_free(f->string);
+    midge_retained_free(f->retained);
+    close(f->client);
+    close(f->file);
     memset(f, 0, sizeof *f);
 }
 
@@ -150,6 +170,7 @@ HELPER void call_one(const struct abused *one, fixture *f, const unsigned *at, t
     if (one->call(f, at) >= 0)
         tally->answers++;
     if (one->ends && at[0] != 0) {
+        /* Only then is there something to make anew. */
         fixture_free(f);
         fixture_make(f);
     }
