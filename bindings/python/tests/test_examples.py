@@ -10,7 +10,7 @@ import re
 import threading
 
 import pytest
-from conftest import TOP
+from conftest import TOP, Run
 
 import midge
 import midge.aio
@@ -18,8 +18,6 @@ import midge.testing
 
 NAMES = (module.name for module in pkgutil.iter_modules(midge.__path__, "midge."))
 MODULES = sorted(name for name in NAMES if "__main__" not in name and "libmidge" not in name)
-    module.name for module in pkgutil.iter_modules(midge.__path__, "midge.") if "__main__" not in module.name
-)
 
 
 @pytest.mark.parametrize("name", ["midge", *MODULES])
@@ -53,10 +51,15 @@ def blocks(page: str) -> list[tuple[int, str]]:
     return [(text.count("\n", 0, block.start()) + 2, block[1]) for block in found]
 
 
-@pytest.mark.parametrize("page", ["bindings/python/README.md"])
-def test_pages(page: str) -> None:
-    """Each block is a program of its own."""
-    assert blocks(page)
-    for line, program in blocks(page):
+@pytest.mark.parametrize(
+    ("page", "line", "program"),
+    [(page, *block) for page in ("bindings/python/README.md", "docs/python.md") for block in blocks(page)],
+    ids=lambda value: value if isinstance(value, (str, int)) and len(str(value)) < 30 else "",
+)
+def test_pages(page: str, line: int, program: str, run_pytest: Run) -> None:
+    """Each block is a program of its own; one with tests is for pytest."""
+    if "def test_" in program:
+        run_pytest(program)
+    else:
         code = compile("\n" * (line - 1) + program, page, "exec")
         exec(code, {"__name__": "__main__"})

@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import re
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
-import pytest
-from conftest import PATIENCE
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def pytest_run(tmp_path: Path) -> Run:
-    """Writes test files, and runs pytest on them."""
-
-    def run(text: str, *arguments: str, status: int = 0, **files: str) -> subprocess.CompletedProcess[str]:
-        (tmp_path / "test_it.py").write_text(textwrap.dedent(text))
-        for name, content in files.items():
-            (tmp_path / name.replace("_dot_", ".")).write_text(textwrap.dedent(content))
-        command = [sys.executable, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider", *plugin(), *arguments]
-        ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=4 * PATIENCE, check=False)
-        assert ended.returncode == status, ended.stdout + ended.stderr
-        return ended
-
-    return run
-
-
-def plugin() -> list[str]:
-    """The arguments that have pytest load the plugin, unless it is installed, and does so itself."""
-    try:
-        importlib.metadata.distribution("midge")
-    except importlib.metadata.PackageNotFoundError:
-        return ["-p", "midge.pytest_plugin"]
-    return []
+from conftest import Run
 
 
 def counts(ended: subprocess.CompletedProcess[str]) -> dict[str, int]:
@@ -47,8 +16,8 @@ def counts(ended: subprocess.CompletedProcess[str]) -> dict[str, int]:
     return {what: int(number) for number, what in re.findall(r"(\d+) (passed|failed|error|errors|warnings?)", last)}
 
 
-def test_a_broker_is_there_and_is_gone(pytest_run: Run) -> None:
-    ended = pytest_run(
+def test_a_broker_is_there_and_is_gone(run_pytest: Run) -> None:
+    ended = run_pytest(
         """
         import socket
         import paho.mqtt.client as mqtt
@@ -81,8 +50,8 @@ def test_a_broker_is_there_and_is_gone(pytest_run: Run) -> None:
     assert counts(ended) == {"passed": 3}
 
 
-def test_settings_from_everywhere(pytest_run: Run) -> None:
-    ended = pytest_run(
+def test_settings_from_everywhere(run_pytest: Run) -> None:
+    ended = run_pytest(
         """
         import midge
         import pytest
@@ -120,14 +89,14 @@ def test_settings_from_everywhere(pytest_run: Run) -> None:
         pytest_dot_ini="[pytest]\nmqtt_settings =\n    mqtt.max_qos = 1\n    mqtt.retain = false\nmqtt_timeout = 3.5\n",
     )
     assert counts(ended) == {"passed": 5}
-    ended = pytest_run("def test(mqtt_broker): pass", "--mqtt-set=wrong", status=1)
+    ended = run_pytest("def test(mqtt_broker): pass", "--mqtt-set=wrong", status=1)
     assert "--mqtt-set: 'wrong' is not KEY=VALUE" in ended.stdout
-    ended = pytest_run("def test(mqtt_broker): assert mqtt_broker.timeout == 9", "--mqtt-timeout=9")
+    ended = run_pytest("def test(mqtt_broker): assert mqtt_broker.timeout == 9", "--mqtt-timeout=9")
     assert counts(ended) == {"passed": 1}
 
 
-def test_a_failure_shows_what_came_instead(pytest_run: Run) -> None:
-    ended = pytest_run(
+def test_a_failure_shows_what_came_instead(run_pytest: Run) -> None:
+    ended = run_pytest(
         """
         def test_it(mqtt_broker):
             messages = mqtt_broker.subscribe("only/#", qos=1)
@@ -215,9 +184,9 @@ CONFTEST = """
 """
 
 
-def test_three_hundred_brokers_leave_nothing_behind(pytest_run: Run, tmp_path: Path) -> None:
+def test_three_hundred_brokers_leave_nothing_behind(run_pytest: Run, tmp_path: Path) -> None:
     """`pytest -k three_hundred -s` shows the time that each takes to start."""
-    ended = pytest_run(THREE_HUNDRED, "-s", "-n", "2", conftest_dot_py=CONFTEST)
+    ended = run_pytest(THREE_HUNDRED, "-s", "-n", "2", conftest_dot_py=CONFTEST)
     assert counts(ended) == {"passed": 300}
     reports: list[dict[str, Any]] = [json.loads(file.read_text()) for file in sorted(tmp_path.glob("gw*.json"))]
     assert len(reports) == 2

@@ -14,17 +14,20 @@ from typing import Any, Callable, NoReturn
 from midge import _ffi
 from midge._batch import copied_text
 from midge._config import Config, Value
-from midge._errors import ArgumentError, MidgeError, StateError, TopicError
+from midge._errors import ArgumentError, MidgeError, StateError, Timeout, TopicError
 from midge._library import bound_to_process, encode, milliseconds, quick, raise_for, waiting
 from midge._message import Message
 from midge._publish import (
     COPIED,
     Payload,
+    any_options,
     as_bytes,
     plain,
     publish_many,
+    publish_owned,
     publish_quick,
     publish_waiting,
+    publish_with_callback,
     with_properties,
 )
 from midge._subscription import Handler, Subscription, subscribe_options
@@ -160,6 +163,61 @@ class Broker:
             raise TopicError(f"topic {topic!r}: has no UTF-8 form") from None
         size = len(payload)
         status = (publish_quick if size < COPIED else publish_waiting)(self._handle, name, payload, size, options)
+        if status:
+            raise_for(status, None, self._refused(status, topic, size, qos, retain))
+
+    def publish_acknowledged(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        qos: int = 1,
+        retain: bool = False,
+        *,
+        timeout: float | None = None,
+        **properties: Any,
+    ) -> None:
+        """Publishes a message, and waits until it is as safe as its QoS and the store promise.
+
+        Of QoS 1 and 2 that is when the store has committed it for every session that is to get it. Raises Timeout if
+        that takes more than `timeout` seconds; the message is published all the same. The properties are those of
+        `publish`.
+
+        >>> broker.publish_acknowledged("meter/1", "230.1", qos=1, retain=True, timeout=5)
+        """
+        options = any_options(qos, retain, **properties)
+        data = as_bytes(payload)
+        name = encode(f"topic {topic!r}", topic, TopicError)
+        status = waiting.midge_publish_acknowledged(self._handle, name, data, len(data), options, milliseconds(timeout))
+        if status == _ffi.MIDGE_STATUS_TIMED_OUT:
+            raise Timeout(f"the message to {topic!r} is not safe within the time")
+        if status:
+            raise_for(status, None, self._refused(status, topic, len(data), qos, retain))
+
+    def _publish_with_callback(
+        self, topic: str, payload: Payload, qos: int, retain: bool, done: Callable[[int], object], **properties: Any
+    ) -> None:
+        """For midge.aio: `done` is called once with a status, on any thread, unless this raises."""
+        options = any_options(qos, retain, **properties)
+        data = as_bytes(payload)
+        name = encode(f"topic {topic!r}", topic, TopicError)
+        status = publish_with_callback(self._handle, name, data, options, done)
+        if status:
+            raise_for(status, None, self._refused(status, topic, len(data), qos, retain))
+
+    def publish_owned(
+        self, topic: str, payload: Payload, qos: int = 0, retain: bool = False, **properties: Any
+    ) -> None:
+        """Publishes a large message without copying it: subscribers, queues and sockets read the payload itself.
+
+        The broker holds the payload until nobody uses it any more; a bytearray cannot be resized meanwhile, and must
+        not be changed. Payloads of less than 8 KiB are copied, which is cheaper. The properties are those of
+        `publish`.
+
+        >>> broker.publish_owned("camera/1", bytes(1_000_000), retain=True)
+        """
+        options = any_options(qos, retain, **properties)
+        name = encode(f"topic {topic!r}", topic, TopicError)
+        status, size = publish_owned(self._handle, name, payload, options)
         if status:
             raise_for(status, None, self._refused(status, topic, size, qos, retain))
 
