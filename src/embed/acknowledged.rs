@@ -146,9 +146,7 @@ mod tests {
         config.set("listener.tcp.bind", "off").unwrap();
         let store = Arc::new(LateStore::default());
         (
-            Arc::new(
-                Broker::start_with(&config, Parts { store: store.clone(), ..Parts::default() }).unwrap(),
-            ),
+            Arc::new(Broker::start_of(&config, Parts { store: store.clone(), ..Parts::default() }).unwrap()),
             store,
         )
     }

@@ -12,6 +12,7 @@ use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
 use crate::embed::callback::Dispatcher;
 use crate::embed::error::Error;
+use crate::embed::hooks::Hooks;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::QueueCore;
 use crate::embed::testing::Bench;
@@ -68,11 +69,13 @@ pub(super) struct Parts {
     pub store: Arc<dyn Store>,
     /// In test mode.
     pub bench: Option<Arc<Bench>>,
+    /// The host's functions.
+    pub hooks: Hooks,
 }
 
 impl Default for Parts {
     fn default() -> Parts {
-        Parts { store: Arc::new(MemoryStore), bench: None }
+        Parts { store: Arc::new(MemoryStore), bench: None, hooks: Hooks::new() }
     }
 }
 
@@ -87,12 +90,34 @@ enum Stage {
 impl Broker {
     /// Starts a broker. When this returns, every listener is bound and takes connections.
     pub fn start(config: &Config) -> Result<Broker, Error> {
-        Broker::start_with(config, Parts::default())
+        Broker::start_with(config, &Hooks::new())
+    }
+
+    /// Starts a broker that asks and tells the host by `hooks`.
+    ///
+    /// ```
+    /// use midge::config::Config;
+    /// use midge::embed::{Broker, Hooks, Verdict};
+    ///
+    /// let mut config = Config::new();
+    /// config.set("listener.tcp.bind", "127.0.0.1:0")?;
+    /// let hooks = Hooks::new()
+    ///     .authenticate(|client| match (client.username, client.password) {
+    ///         (Some("alice"), Some(b"secret")) => Verdict::Allow,
+    ///         _ => Verdict::Deny,
+    ///     })
+    ///     .on_connected(|client| println!("{} is here", client.client_id));
+    /// let broker = Broker::start_with(&config, &hooks)?;
+    /// broker.stop(None)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_with(config: &Config, hooks: &Hooks) -> Result<Broker, Error> {
+        Broker::start_of(config, Parts { hooks: hooks.clone(), ..Parts::default() })
     }
 
     /// Starts a broker of these parts.
-    pub(super) fn start_with(config: &Config, parts: Parts) -> Result<Broker, Error> {
-        let Parts { store, bench } = parts;
+    pub(super) fn start_of(config: &Config, parts: Parts) -> Result<Broker, Error> {
+        let Parts { store, bench, hooks } = parts;
         config.validate()?;
         let settings = config.settings().clone();
         let stop_requested = Latch::new().map_err(Error::Start)?;
@@ -107,6 +132,9 @@ impl Broker {
             started_unix: clock.started_unix(),
         };
         let mut engine = Engine::new(&settings, surroundings);
+        if !hooks.is_empty() {
+            engine = engine.with_host(Arc::new(hooks));
+        }
         if let Some(bench) = &bench {
             engine = engine.with_observer(bench.clone());
         }
@@ -122,7 +150,7 @@ impl Broker {
             runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
         }
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit())).collect();
+        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
         if let Err(error) = accept_all(&runtime, bound, &limits, &wing) {
             runtime.join();
             return Err(error);
@@ -134,7 +162,7 @@ impl Broker {
             wing,
             listeners,
             limits,
-            no_limit: Arc::new(Limit::new(None)),
+            no_limit: Arc::new(Limit::new(None, None)),
             generation,
             bench,
             running: Mutex::new(Some(runtime)),

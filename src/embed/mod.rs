@@ -6,6 +6,7 @@ mod arena;
 mod broker;
 mod callback;
 mod error;
+mod hooks;
 mod message;
 mod options;
 mod publish;
@@ -18,7 +19,15 @@ pub use arena::{Batch, MessageView};
 pub use broker::Broker;
 pub use callback::CallbackSubscription;
 pub use error::Error;
+pub use hooks::Hooks;
 pub use message::Message;
 pub use options::{PublishOptions, SubscribeOptions};
 pub use queue::{Overflow, Poll, Queue, QueueOptions, QueueSubscription};
 pub use subscription::Subscription;
+
+pub use crate::engine::edit::{Edit, EditError, Original};
+pub use crate::engine::hooks::{
+    AccessRequest, Action, Answer, ConnectRequest, Decision, Deferred, Passage, Verdict, defer,
+};
+pub use crate::session::link::Cause;
+pub use crate::session::notice::{Arrival, Delivered, Departure, Dropped, Subscribed, Unsubscribed};

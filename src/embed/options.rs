@@ -44,7 +44,7 @@ impl PublishOptions {
     }
 
     /// The properties, encoded without their length.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
         let mut encoded = Vec::new();
         let mut writer = PropertyWriter::new(&mut encoded);
         if self.payload_is_text {

@@ -144,6 +144,7 @@ impl Engine {
         // And the host told.
         if !turn.notices.is_empty() {
             self.tell(turn);
+            self.add_counts(turn);
         }
         let mut dirty = std::mem::take(&mut turn.dirty);
         for session in dirty.drain(..) {

@@ -58,9 +58,9 @@ impl Bound {
         self.address
     }
 
-    /// The limit of its connections.
-    pub fn limit(&self) -> Arc<Limit> {
-        Arc::new(Limit::new(self.max_connections))
+    /// The limit of its connections. `name` is the listener's.
+    pub fn limit(&self, name: &str) -> Arc<Limit> {
+        Arc::new(Limit::new(Some(name), self.max_connections))
     }
 
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.

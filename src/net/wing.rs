@@ -99,14 +99,15 @@ impl Wing {
 /// How many connections a listener has and may have.
 #[derive(Debug)]
 pub struct Limit {
+    name: Option<Arc<str>>,
     open: AtomicU32,
     most: u32,
 }
 
 impl Limit {
-    /// At most so many; `None` is no limit.
-    pub fn new(most: Option<u32>) -> Limit {
-        Limit { open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
+    /// At most so many, of the listener of this name; `None` is no limit, and no listener.
+    pub fn new(name: Option<&str>, most: Option<u32>) -> Limit {
+        Limit { name: name.map(Into::into), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
     }
 }
 
@@ -114,6 +115,13 @@ impl Limit {
 pub(super) struct Permit {
     wing: Arc<Wing>,
     listener: Arc<Limit>,
+}
+
+impl Permit {
+    /// The name of the listener, if it came by one.
+    pub(super) fn listener(&self) -> Option<&Arc<str>> {
+        self.listener.name.as_ref()
+    }
 }
 
 impl Drop for Permit {

@@ -10,6 +10,7 @@
 mod adopt;
 mod client;
 mod descriptors;
+mod hooks;
 mod host;
 mod lifecycle;
 mod network;
