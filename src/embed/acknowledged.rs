@@ -147,8 +147,11 @@ impl Waiter for Callback {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, mpsc};
+    use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
     use crate::codec::qos::QoS;
@@ -243,6 +246,24 @@ mod tests {
         commit(&broker, &store);
         drop(told);
         assert_eq!(tells.iter().collect::<Vec<_>>(), [(0, true), (1, true), (2, true)]);
+    }
+
+    #[test]
+    fn a_future_is_ready_when_the_store_has_committed_or_the_broker_has_stopped() {
+        let (broker, store) = broker();
+        let options = retained(QoS::AtLeastOnce);
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut first = pin!(broker.publish_acknowledged_async("t", "x", &options));
+        assert!(first.as_mut().poll(&mut nobody).is_pending());
+        commit(&broker, &store);
+        assert!(matches!(first.poll(&mut nobody), Poll::Ready(Ok(0))));
+        let mut second = pin!(broker.publish_acknowledged_async("t", "x", &options));
+        assert!(second.as_mut().poll(&mut nobody).is_pending());
+        // One that is dropped is published all the same.
+        assert!(pin!(broker.publish_acknowledged_async("u", "x", &options)).poll(&mut nobody).is_pending());
+        assert_eq!(broker.retained("#").unwrap().len(), 2);
+        broker.stop(None).unwrap();
+        assert!(matches!(second.poll(&mut nobody), Poll::Ready(Err(Error::Stopped))));
     }
 
     #[test]

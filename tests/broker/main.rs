@@ -8,6 +8,7 @@
 )]
 
 mod adopt;
+mod asynchronous;
 mod client;
 mod descriptors;
 mod hooks;
