@@ -42,7 +42,13 @@ pub use embed::{
     SubscribeOptions, Subscription, Verdict, defer,
 };
 
-/// The Rust code of README.md is compiled and run as a test.
+/// The Rust code of the pages is compiled and run as a test.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/rust.md")]
+    struct Rust;
+    #[doc = include_str!("../docs/embedding.md")]
+    struct Embedding;
+}

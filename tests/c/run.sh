@@ -107,5 +107,23 @@ else
     fail "the C code of README.md"
 fi
 
+# Each C block of these pages is a program of its own.
+for page in docs/c.md docs/embedding.md; do
+    name=$work/$(basename "$page" .md)
+    rm -f "$name"-*.c
+    awk -v name="$name" '/^```c$/ { file = name "-" ++count ".c"; next } /^```$/ { file = "" } file { print > file }' "$page"
+    for source in "$name"-*.c; do
+        program=${source%.c}
+        # shellcheck disable=SC2086 # the flags are words
+        if gcc -std=c99 -D_POSIX_C_SOURCE=200809L $cflags "$source" -o "$program" $shared &&
+            g++ -std=c++17 $cflags -x c++ "$source" -x none -o "$program-c++" $shared; then
+            run "$program"
+            run "$program-c++"
+        else
+            fail "a program of $page: $source"
+        fi
+    done
+done
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
