@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use midge::codec::qos::QoS;
-use midge::config::Config;
-use midge::embed::{Broker, PublishOptions, SubscribeOptions};
+use midge::{Broker, Config, PublishOptions, QoS, SubscribeOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1);

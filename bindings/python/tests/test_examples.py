@@ -17,6 +17,7 @@ import midge.aio
 import midge.testing
 
 NAMES = (module.name for module in pkgutil.iter_modules(midge.__path__, "midge."))
+PAGES = ["README.md", "bindings/python/README.md", "docs/python.md", "docs/embedding.md"]
 MODULES = sorted(name for name in NAMES if "__main__" not in name and "libmidge" not in name)
 
 
@@ -53,7 +54,7 @@ def blocks(page: str) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize(
     ("page", "line", "program"),
-    [(page, *block) for page in ("bindings/python/README.md", "docs/python.md") for block in blocks(page)],
+    [(page, *block) for page in PAGES for block in blocks(page)],
     ids=lambda value: value if isinstance(value, (str, int)) and len(str(value)) < 30 else "",
 )
 def test_pages(page: str, line: int, program: str, run_pytest: Run) -> None:
