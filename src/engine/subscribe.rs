@@ -110,6 +110,7 @@ impl Engine {
             reasons.push(granted.as_u8());
         }
         drop(control);
+        self.sys_later(turn.now);
         self.tell_change();
         if self.wanted.log.is_some() {
             self.log_subscriptions(turn, attached, subscribe, &reasons);

@@ -22,6 +22,10 @@ HANDLES = {
     "midge_batch": ["NULL", "f->batch"],
     "midge_clients": ["NULL", "f->clients"],
     "midge_subscriptions": ["NULL", "f->subscriptions"],
+    "midge_decision": ["NULL", "f->decision"],
+    # Lives only while a hook runs, where abuse.c has one.
+    "midge_edit": ["NULL", "f->edit"],
+    "midge_retained": ["NULL", "f->retained"],
     "midge_subscription": ["NULL", "f->of_queue", "f->of_callback"],
 }
 # The handles that a call of `<type>_free` takes from the fixture.
@@ -35,12 +39,27 @@ FREED = {
     "midge_clients_free": ["f->clients"],
     "midge_subscriptions_free": ["f->subscriptions"],
     "midge_subscription_free": ["f->of_queue", "f->of_callback"],
+    "midge_decision_free": ["f->decision"],
+    "midge_retained_free": ["f->retained"],
     "midge_string_free": ["f->string"],
 }
+# What needs a broker in test mode.
+TESTING = r"midge_broker_(advance|time|inject|fault_hits|clear_fault|cut|pause|published|forget_published|wait_for\w*)"
+# Where TIMED_OUT comes with an error, too.
+TOLD = ["midge_broker_wait_for"]
 # After these the fixture is made anew.
-ENDS = ["midge_stop"]
+ENDS = ["midge_stop", "midge_decision_resolve"]
 # The last is right in most places. A topic filter with wildcards is no topic name, and so on.
 TEXTS = ["NULL", '""', '"\\xff\\xfe"', '"a/#/b"', "long_text", '"+/#"', '"mqtt.max_qos"', '"1"', '"a"']
+RIGHT_TEXTS = {
+    "key": ['"mqtt.max_qos"'],
+    "value": ['"1"'],
+    "path": ['"/dev/null"'],
+    "toml": ['"[mqtt]\\nmax_qos = 1\\n"'],
+    "listener": ['"tcp"'],
+}
+# Where the defaults of a struct are not right by themselves.
+RIGHT_FIELDS = {"midge_fault": "action = MIDGE_FAULT_DROP"}
 INTEGERS = {
     "int32_t": ["INT32_MIN", "-1", "INT32_MAX", "2", "1", "0"],
     "int64_t": ["INT64_MIN", "-1", "INT64_MAX", "1", "0"],
@@ -97,6 +116,7 @@ def call(result, name, parameters, structs, inits):
     is_status = result == "midge_status"
     handle = None
     position = 0
+    failed = "status < 0 || status == MIDGE_STATUS_TIMED_OUT" if name in TOLD else "status < 0"
 
     def choose(kind, values, what):
         before.append(f"    {kind} values_{what}[] = {{ {', '.join(values)} }};")
@@ -130,7 +150,7 @@ def call(result, name, parameters, structs, inits):
         elif what == "count" and any(k.startswith("const char *const") for k, _ in parameters):
             arguments.append(choose("size_t", [SIZE_MAX, "0", "2"], what))
         elif kind == "const char *":
-            arguments.append(choose("const char *", TEXTS, what))
+            arguments.append(choose("const char *", TEXTS + RIGHT_TEXTS.get(what, []), what))
             if is_status:
                 after.append(f"    if (at[{len(sizes) - 1}] == 2)\n        CHECK_CALL(status != MIDGE_STATUS_OK);")
         elif kind in ("midge_error **", "char **") or (kind.endswith("**") and pointed in HANDLES):
@@ -138,10 +158,15 @@ def call(result, name, parameters, structs, inits):
             before.append(f"    {pointed} *got_{what} = NULL;")
             arguments.append(choose(f"{pointed} **", ["NULL", f"&got_{what}"], what))
             if pointed == "midge_error":
-                after.append(f"    if (at[{len(sizes) - 1}] == 1)\n        CHECK_CALL((got_{what} != NULL) == (status < 0));")
+                after.append(f"    if (at[{len(sizes) - 1}] == 1)\n        CHECK_CALL((got_{what} != NULL) == ({failed}));")
             else:
                 after.append(f"    CHECK_CALL((got_{what} != NULL) == (status == MIDGE_STATUS_OK));")
             after.append(f"    {free}(got_{what});")
+        elif what == "fd" and kind == "int32_t":
+            before.append("    int pair[2];")
+            before.append("    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);")
+            arguments.append(choose(kind, ["INT32_MIN", "-1", "INT32_MAX", "f->file", "pair[0]"], what))
+            after.append(f"    if (status != MIDGE_STATUS_OK || at[{len(sizes) - 1}] != 4)\n        close(pair[0]);\n    close(pair[1]);")
         elif kind.rstrip("* ") in INTEGERS and not kind.endswith("*"):
             if what == "timeout_ms" and handle == "midge_broker" and name != "midge_broker_wait":
                 before.append("    int32_t longest = at[0] <= 1 ? INT32_MAX : 0;")
@@ -151,6 +176,8 @@ def call(result, name, parameters, structs, inits):
             arguments.append(choose(kind, values, what))
         elif kind == "midge_message_fn":
             arguments.append(choose(kind, ["NULL", "ignore"], what))
+        elif kind == "midge_acknowledged_fn":
+            arguments.append(choose(kind, ["NULL", "acknowledged"], what))
         elif kind == "midge_free_fn":
             arguments.append(choose(kind, ["NULL", "count_free"], what))
             after.append(f"    CHECK_CALL(freed == (at[{len(sizes) - 1}] == 1));")
@@ -165,6 +192,8 @@ def call(result, name, parameters, structs, inits):
             before.append(f"    {pointed} *values_{what}[] = {{ NULL, &room_{what}.value }};")
             before.append(f"    memset(&room_{what}, 0, sizeof room_{what});")
             before.append(f"    room_{what}.value = fresh_{what};")
+            if pointed in RIGHT_FIELDS:
+                before.append(f"    room_{what}.value.{RIGHT_FIELDS[pointed]};")
             chosen = len(sizes)
             sizes.append(len(variants) + 2)
             before.append(f"    switch (at[{chosen}]) {{")
@@ -174,6 +203,8 @@ def call(result, name, parameters, structs, inits):
             arguments.append(f"values_{what}[at[{chosen}] > 0]")
         elif kind.endswith("*") and pointed in HANDLES and "**" not in kind:
             values = HANDLES[pointed]
+            if re.fullmatch(TESTING, name):
+                values = ["NULL", "f->stopped", "f->live", "f->test"]
             if name in ("midge_start", "midge_start_test"):
                 # The defaults listen on a port that somebody may have.
                 values = ["at[1] == 0 ? NULL : f->config", "f->config"]
@@ -182,7 +213,7 @@ def call(result, name, parameters, structs, inits):
             arguments.append(choose(f"const {pointed} *" if kind.startswith("const") else f"{pointed} *", values, what))
             if is_status and position == 0 and name not in ("midge_start", "midge_start_test", "midge_error_code", "midge_stat_at"):
                 after.append("    if (at[0] == 0)\n        CHECK_CALL(status == MIDGE_STATUS_INVALID_ARGUMENT);")
-            if is_status and position == 0 and pointed in ("midge_broker", "midge_queue"):
+            if is_status and position == 0 and pointed in ("midge_broker", "midge_queue", "midge_decision"):
                 after.append("    if (at[0] != 0 && f->forked)\n        CHECK_CALL(status < 0);")
         elif kind.endswith("*") and "**" not in kind and (pointed in INTEGERS or pointed == "midge_bytes"):
             blank = "MIDGE_BYTES_INIT" if pointed == "midge_bytes" else "0"
@@ -192,6 +223,8 @@ def call(result, name, parameters, structs, inits):
             sys.exit(f"{name}: what may `{kind} {what}` be given? Teach tests/c/abuse/generate.py")
         position += 1
 
+    if name == "midge_decision_resolve":
+        after.append("    if (at[0] != 0 && status != MIDGE_STATUS_INVALID_ARGUMENT)\n        f->decision = NULL;")
     given = ", ".join(arguments)
     lines = [f"static int32_t call_{name}(fixture *f, const unsigned *at)", "{"] + before
     if is_status:

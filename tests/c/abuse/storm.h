@@ -11,6 +11,8 @@
 
 #include "../check.h"
 
+#include <fcntl.h>
+
 typedef struct fixture {
     midge_broker *live, *test, *stopped;
     midge_queue *queue, *queue_stopped;
@@ -20,8 +22,16 @@ typedef struct fixture {
     midge_config *config;
     midge_clients *clients;
     midge_subscriptions *subscriptions;
+    midge_retained *retained;
     midge_error *error;
     char *string;
+    /* A client's connection, and a descriptor that is no socket. */
+    int client, file;
+    /* A decision about a client that waits for it. */
+    midge_decision *decision;
+    int waiting;
+    /* While a hook runs that has one. */
+    midge_edit *edit;
     /* Whether this is a child process of the one that made all this. */
     int forked;
     /* The call that runs, for reports. */
@@ -71,12 +81,50 @@ HELPER void ignore(const midge_message *message, void *user_data)
     (void)user_data;
 }
 
+HELPER void acknowledged(midge_status status, void *user_data)
+{
+    (void)status;
+    (void)user_data;
+}
+
 HELPER void count_free(void *user_data)
 {
     ++*(int *)user_data;
 }
 
 #include "calls.h"
+
+/* Decides later about a client whose identifier is "later". */
+typedef struct deferred {
+    event asked;
+    midge_decision *decision;
+} deferred;
+
+HELPER int32_t decide_later(const midge_connect_request *request, midge_decision *decision, void *user_data)
+{
+    deferred *state = (deferred *)user_data;
+    if (!bytes_are(request->client_id, "later"))
+        return MIDGE_ALLOW;
+    state->decision = decision;
+    event_add(&state->asked);
+    return MIDGE_DEFER;
+}
+
+HELPER midge_broker *start_that_decides(deferred **state)
+{
+    const event fresh = EVENT_INIT;
+    midge_config *config = config_on_free_port();
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    *state = (deferred *)malloc(sizeof **state);
+    MUST(*state != NULL);
+    (*state)->asked = fresh;
+    (*state)->decision = NULL;
+    hooks.user_data = *state;
+    hooks.free_user_data = free;
+    hooks.authenticate = decide_later;
+    MUST(midge_config_set_hooks(config, &hooks) == MIDGE_STATUS_OK);
+    return start_with(config);
+}
 
 HELPER midge_config *config_without_port(void)
 {
@@ -90,10 +138,11 @@ HELPER void fixture_make(fixture *f)
 {
     midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
     const midge_user_property property = { "name", "value" };
+    deferred *later = NULL;
     memset(f, 0, sizeof *f);
     memset(long_text, 'x', sizeof long_text - 1);
     f->config = config_without_port();
-    f->live = start();
+    f->live = start_that_decides(&later);
     MUST(midge_start(f->config, &f->stopped, NULL) == MIDGE_STATUS_OK);
     MUST(midge_start_test(f->config, &f->test, NULL) == MIDGE_STATUS_OK);
     MUST(midge_queue_new(f->live, NULL, &f->queue) == MIDGE_STATUS_OK);
@@ -107,6 +156,16 @@ HELPER void fixture_make(fixture *f)
     MUST(midge_publish(f->live, "a", "x", 1, &options) == MIDGE_STATUS_OK);
     MUST(midge_queue_poll(f->queue, 2, -1, &f->batch) == MIDGE_STATUS_OK && midge_batch_count(f->batch) == 2);
     MUST(midge_message_clone(midge_batch_at(f->batch, 1), &f->message) == MIDGE_STATUS_OK);
+    options.retain = 1;
+    MUST(midge_publish(f->live, "kept", "x", 1, &options) == MIDGE_STATUS_OK);
+    MUST(midge_broker_retained(f->live, "kept", &f->retained) == MIDGE_STATUS_OK);
+    f->client = client_connect(f->live, "a");
+    f->waiting = client_dial(f->live);
+    client_knock(f->waiting, "later");
+    MUST(event_wait(&later->asked, 1));
+    f->decision = later->decision;
+    f->file = open("/dev/null", O_RDONLY);
+    MUST(f->file >= 0);
     MUST(midge_broker_clients(f->live, &f->clients) == MIDGE_STATUS_OK);
     MUST(midge_broker_subscriptions(f->live, &f->subscriptions) == MIDGE_STATUS_OK);
     MUST(midge_config_set(f->config, "nonsense", "1", &f->error) != MIDGE_STATUS_OK && f->error != NULL);
@@ -135,6 +194,11 @@ HELPER void fixture_free(fixture *f)
     midge_subscriptions_free(f->subscriptions);
     midge_error_free(f->error);
     midge_string_free(f->string);
+    midge_retained_free(f->retained);
+    midge_decision_free(f->decision);
+    close(f->waiting);
+    close(f->client);
+    close(f->file);
     memset(f, 0, sizeof *f);
 }
 
@@ -150,6 +214,7 @@ HELPER void call_one(const struct abused *one, fixture *f, const unsigned *at, t
     if (one->call(f, at) >= 0)
         tally->answers++;
     if (one->ends && at[0] != 0) {
+        /* Only then is there something to make anew. */
         fixture_free(f);
         fixture_make(f);
     }
