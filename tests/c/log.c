@@ -69,7 +69,7 @@ static void the_host_reads_what_happens(void)
     CHECK(has(&host_of, expected));
     client = client_connect(host_of.broker, "c");
     CHECK(has(&host_of, "c|client \"c\": has connected from 127.0.0.1:"));
-    MUST(midge_kick(host_of.broker, "c") == MIDGE_STATUS_OK);
+    MUST(midge_broker_kick(host_of.broker, "c") == MIDGE_STATUS_OK);
     CHECK(has(&host_of, "c|client \"c\": kicked by the host\n"));
     close(client);
     CHECK(host_of.worst == MIDGE_LOG_INFO);
@@ -106,7 +106,7 @@ static void stop_within(const midge_log_view *line, void *user_data)
     if (host_of->broker != NULL) {
         host_of->stopped = midge_stop(host_of->broker, 0);
         /* A line of its own does not begin inside this one. */
-        midge_kick(host_of->broker, "c");
+        midge_broker_kick(host_of->broker, "c");
     }
 }
 

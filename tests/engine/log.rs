@@ -127,15 +127,17 @@ fn refusals_and_broken_rules_are_warnings_and_name_the_client() {
     assert!(!client.send_bytes(&[0, 0]));
     let mut garbage = Client::open(&network, V5);
     assert!(!garbage.send_bytes(b"GET / HTTP/1.1\r\n"));
-    let late = Client::open(&network, V5);
+    let mut late = Client::open(&network, V5);
     network.advance(11);
-    late.hang_up();
+    // As its task does.
+    let cause = late.line.finished().unwrap();
+    late.connection.lost(&network.engine, &mut network.turn(), cause);
     assert_eq!(
         reader.read(),
         [
             "warn: connection 1 of client \"bad\" from this host is refused with 0x86: the host has not let the client in",
             "warn: client \"c\": may not subscribe to \"secret\" (0x87)",
-            "warn: client \"c\": disconnected with 0x81: the packet type is 0, which is reserved",
+            "warn: client \"c\": disconnected with 0x81: the packet type is 0",
             "warn: connection 3 from this host is refused with 0x82: the first packet is not CONNECT",
             "warn: connection 4 from this host has ended: no CONNECT came in time",
         ]
@@ -202,7 +204,7 @@ fn what_nobody_wanted_is_seen_by_who_looks_closely() {
     let mut client = opts("c", V5).on(&network);
     reader.read();
     assert_eq!(client.publish("secret", "x", Q1), ReasonCode::NotAuthorized);
-    network.advance(10);
+    network.advance(11);
     assert_eq!(reader.read(), ["warn: 1 message dropped: not_authorized 1"]);
     client.hang_up();
 }
