@@ -24,4 +24,6 @@ mod stats;
 mod status;
 mod subscribe;
 mod testing;
+#[cfg(test)]
+mod tour;
 mod views;
