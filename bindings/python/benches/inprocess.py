@@ -3,8 +3,8 @@
     python bindings/python/benches/inprocess.py [--messages 100000] [--rounds 7]
 
 Rounds alternate between the rows; printed are the median, the spread, and the ratio to the bare call: messages per
-second of the thread's processor time, so that a busy machine disturbs little. The bare call is midge_publish with NULL for
-the broker, which answers at once: what ctypes costs for these five arguments.
+second of the thread's processor time, so that a busy machine disturbs little. The bare call is midge_publish with NULL
+for the broker, which answers at once: what ctypes costs for these five arguments.
 """
 
 from __future__ import annotations
