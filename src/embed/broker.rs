@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
+use crate::embed::asynchronous::Vigil;
 use crate::embed::callback::Dispatcher;
 use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
@@ -57,7 +58,9 @@ pub(super) struct Shared {
     /// The queues that the stop closes; `None` once it has.
     queues: Mutex<Option<Vec<Weak<QueueCore>>>>,
     /// Set when a stop is requested, and when the broker has stopped.
-    stop_requested: Latch,
+    stop_requested: Arc<Latch>,
+    /// Tasks of the host that wait for that.
+    vigil: Vigil,
     /// A panic came out of the broker: it is not continued.
     abandoned: AtomicBool,
     stage: Mutex<Stage>,
@@ -121,7 +124,7 @@ impl Broker {
         let Parts { store, bench, hooks } = parts;
         config.validate()?;
         let settings = config.settings().clone();
-        let stop_requested = Latch::new().map_err(Error::Start)?;
+        let stop_requested = Arc::new(Latch::new().map_err(Error::Start)?);
         let bound = bind_all(&settings)?;
         let generation = watch_forks();
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
@@ -170,6 +173,7 @@ impl Broker {
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
             queues: Mutex::new(Some(Vec::new())),
+            vigil: Vigil::new(Arc::clone(&stop_requested)),
             stop_requested,
             abandoned: AtomicBool::new(false),
             stage: Mutex::new(Stage::Running),
@@ -255,6 +259,12 @@ impl Broker {
         self.shared.abandon();
     }
 
+    /// As [`Broker::shared`], also of a broker that a panic has ended: it can be stopped and waited for.
+    pub(super) fn shared_even_abandoned(&self) -> Result<&Arc<Shared>, Error> {
+        self.shared.check_fork()?;
+        Ok(&self.shared)
+    }
+
     pub(super) fn shared(&self) -> Result<&Arc<Shared>, Error> {
         self.shared.check()?;
         Ok(&self.shared)
@@ -308,6 +318,10 @@ impl Shared {
     /// The runtime of a broker that runs.
     pub(super) fn runtime(&self) -> Result<Handle, Error> {
         self.running.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Stopped)
+    }
+
+    pub(super) fn vigil(&self) -> &Vigil {
+        &self.vigil
     }
 
     pub(super) fn is_forked(&self) -> bool {
@@ -402,7 +416,7 @@ impl Shared {
         }
     }
 
-    fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
+    pub(super) fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
         self.check_fork()?;
         if on_own_thread() {
             return Err(Error::InCallback);
@@ -426,6 +440,7 @@ impl Shared {
             bench.bed.beat();
         }
         self.stop_requested.set();
+        self.vigil.end();
         Ok(())
     }
 
