@@ -23,6 +23,7 @@ use crate::engine::turn::Running;
 use crate::engine::view::{ClientView, SubscriptionView};
 use crate::net::{Bound, Limit, Wing, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, on_own_thread, tick, watch_forks};
+use crate::session::notice::Level;
 use crate::stats::Snapshot;
 use crate::storage::{MemoryStore, Store};
 use crate::time::Time;
@@ -152,8 +153,9 @@ impl Broker {
             // In test mode the test moves the clock.
             runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
         }
-        let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
+        let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
         let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
+        log_listeners(&engine, clock.now(), &listeners);
         if let Err(error) = accept_all(&runtime, bound, &limits, &wing) {
             runtime.join();
             return Err(error);
@@ -428,7 +430,10 @@ impl Shared {
         }
         *stage = Stage::Stopping;
         drop(stage);
+        self.log("the broker stops");
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
+        self.engine.log_untold_drops(&mut self.engine.turn(self.clock.now()));
+        self.log("the broker has stopped");
         *self.stage.lock() = Stage::Stopped;
         self.changed.notify_all();
         if let Some(bench) = &self.bench {
@@ -437,6 +442,12 @@ impl Shared {
         self.stop_requested.set();
         self.vigil.end();
         Ok(())
+    }
+
+    /// Has a line logged that says how far the broker's life has come.
+    fn log(&self, text: &str) {
+        let mut turn = self.engine.turn(self.clock.now());
+        self.engine.log(&mut turn, Level::Info, None, || text.to_owned());
     }
 
     fn shut_down(&self, grace: Duration) {
@@ -478,6 +489,15 @@ fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
         bound.push((listener.name.clone(), socket));
     }
     Ok(bound)
+}
+
+/// Logs the start, before the first client can come.
+fn log_listeners(engine: &Engine, now: Time, listeners: &[(String, SocketAddr)]) {
+    let mut turn = engine.turn(now);
+    engine.log(&mut turn, Level::Info, None, || format!("midge {} has started", env!("CARGO_PKG_VERSION")));
+    for (name, address) in listeners {
+        engine.log(&mut turn, Level::Info, None, || format!("listener {name} is at {address}"));
+    }
 }
 
 fn accept_all(

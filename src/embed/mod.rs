@@ -23,6 +23,7 @@ pub use broker::Broker;
 pub use callback::CallbackSubscription;
 pub use error::Error;
 pub use hooks::Hooks;
+pub(crate) use hooks::Log;
 pub use message::Message;
 pub use options::{PublishOptions, SubscribeOptions};
 pub use queue::{Overflow, Poll, Queue, QueueOptions, QueueSubscription};
@@ -34,4 +35,6 @@ pub use crate::engine::hooks::{
     AccessRequest, Action, Answer, ConnectRequest, Decision, Deferred, Passage, Verdict, defer,
 };
 pub use crate::session::link::Cause;
-pub use crate::session::notice::{Arrival, Delivered, Departure, Dropped, Subscribed, Unsubscribed};
+pub use crate::session::notice::{
+    Arrival, Delivered, Departure, Dropped, Level, LogLine, Subscribed, Unsubscribed,
+};

@@ -14,6 +14,7 @@ mod descriptors;
 mod hooks;
 mod host;
 mod lifecycle;
+mod log;
 mod network;
 mod panics;
 mod process;
