@@ -37,9 +37,9 @@ pub use codec::qos::QoS;
 pub use config::Config;
 pub use embed::testing;
 pub use embed::{
-    Answer, Batch, Broker, CallbackSubscription, Decision, Edit, Error, Hooks, Message, MessageStream,
-    MessageView, Overflow, Passage, Poll, PublishOptions, Queue, QueueOptions, QueueSubscription,
-    SubscribeOptions, Subscription, Verdict, defer,
+    Answer, Batch, Broker, CallbackSubscription, Decision, Edit, Error, Hooks, Level, LogLine, Message,
+    MessageStream, MessageView, Overflow, Passage, Poll, PublishOptions, Queue, QueueOptions,
+    QueueSubscription, SubscribeOptions, Subscription, Verdict, defer,
 };
 
 /// The Rust code of the pages is compiled and run as a test.
