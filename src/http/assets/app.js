@@ -2,7 +2,7 @@
 
 import * as api from './lib/api.js';
 import { h, icon, put, setText } from './lib/dom.js';
-import { chooseLanguage, language, loadLanguage, t } from './lib/i18n.js';
+import { chooseLanguage, language, loadLanguage, t, tx } from './lib/i18n.js';
 import { connection, followBroker, repeat } from './lib/live.js';
 import { sayError } from './lib/widgets.js';
 
@@ -73,7 +73,7 @@ async function showLogin(told) {
     button.disabled = false;
   } },
   h('label', {}, t('User'), user), h('label', {}, t('Password'), password), problem, button,
-  known.tutorial && h('p', { class: 'hint' }, t('Tutorial mode: the user is '), h('kbd', {}, 'admin'), t(', the password '), h('kbd', {}, 'public'), t('.')));
+  known.tutorial && h('p', { class: 'hint' }, tx('Tutorial mode: the user is {user}, the password {password}.', { user: h('kbd', {}, 'admin'), password: h('kbd', {}, 'public') })));
   put(app, h('main', { class: 'login' }, h('div', { class: 'card' }, h('div', { class: 'brand' }, icon('midge'), h('h1', {}, 'Midge')),
     h('p', { class: 'lead' }, t('The MQTT broker inside this program.')), form), h('div', { class: 'login-foot' }, languageButton(showLogin), themeButton(), known.version && h('span', { class: 'muted' }, known.version))));
   user.focus();

@@ -132,7 +132,7 @@ export function payloadView() {
     if (mode === 'text' && shown.text === null) mode = 'hex';
     tabs.set(mode);
     setText(body, mode === 'json' ? JSON.stringify(json, null, 2) : mode === 'text' ? visible(shown.text, true) : hex(shown.base64));
-    setText(size, bytes(shown.bytes) + (shown.truncated ? t(', the beginning of it') : ''));
+    setText(size, shown.truncated ? t('the beginning of {size}', { size: bytes(shown.bytes) }) : bytes(shown.bytes));
     body.classList.toggle('none', shown.bytes === 0);
   };
   return {
@@ -180,7 +180,7 @@ export function reasonName(reason) {
 
 /** Why a message was dropped, in the language of the page. */
 export function reasonText(reason, text) {
-  return tk('why', reason, text);
+  return tk('why', reason, text.startsWith(`${reason.replaceAll('_', ' ')}: `) ? text.slice(reason.length + 2).replace(/^./, (first) => first.toUpperCase()) : text);
 }
 
 const OUTCOMES = { sent: 'good', delivered: 'good', queued: 'warn', dropped: 'bad' };

@@ -77,5 +77,5 @@ export function options(one) {
 
 function whyGone(client, happened) {
   const text = client.disconnect_reason ?? happened.find((event) => event.kind === 'disconnected')?.text;
-  return text ? h('p', { class: 'verdict warn' }, icon('unplug'), h('span', {}, h('strong', {}, t('Why it went: ')), visible(text))) : null;
+  return text ? h('p', { class: 'verdict warn' }, icon('unplug'), h('span', {}, h('strong', {}, t('Why it went:')), ' ', visible(text))) : null;
 }

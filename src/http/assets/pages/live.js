@@ -74,7 +74,7 @@ export function mount(view, { query }) {
     });
   }
 
-  put(view, heading(t('Live'), t('Messages as they are published.')), h('div', { class: isAdmin() ? 'columns' : '' },
+  put(view, heading(t('Live'), t('Messages as they are published.')), h('div', { class: isAdmin() ? 'columns watch' : '' },
     h('section', { class: 'panel', 'aria-label': t('Messages') }, h('form', { class: 'ask', onsubmit: (event) => {
       event.preventDefault();
       clear.click();

@@ -19,7 +19,7 @@ export function mount(view) {
     tile(t('Messages out'), '#/live', 'messages_delivered', rate, (n) => `${short(n)}/s`, (stats) => t('{n} in all', { n: short(stats.messages_delivered) })),
     tile(t('Dropped'), '#/drops', 'messages_dropped', rate, (n, stats) => count(stats?.messages_dropped), () => t('since the start')),
     tile(t('Sessions'), '#/sessions', 'sessions', gauge, count, (stats) => t('{n} away', { n: count(stats.clients_disconnected) })),
-    tile(t('Subscriptions'), '#/subscriptions', 'subscriptions', gauge, count, (stats) => t('{n} queued messages', { n: count(stats.messages_queued) })),
+    tile(t('Subscriptions'), '#/subscriptions', 'subscriptions', gauge, count, (stats) => t('{n} queued', { n: count(stats.messages_queued) })),
     tile(t('Retained'), '#/retained', 'retained_messages', gauge, count, (stats) => bytes(stats.retained_bytes)),
     tile(t('Bytes in'), null, 'bytes_received', rate, (n) => `${bytes(n)}/s`, (stats) => t('{n} in all', { n: bytes(stats.bytes_received) })),
     tile(t('Bytes out'), null, 'bytes_sent', rate, (n) => `${bytes(n)}/s`, (stats) => t('{n} in all', { n: bytes(stats.bytes_sent) })),

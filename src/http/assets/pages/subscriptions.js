@@ -46,7 +46,7 @@ export function subscriptionTable() {
 function show(answer, { receivers, retained }) {
   put(answer, h('p', { class: `verdict ${receivers.length ? 'good' : 'bad'}` }, icon(receivers.length ? 'check' : 'warning'),
     h('span', {}, h('strong', {}, receivers.length ? tn(receivers.length, '{n} receiver', '{n} receivers') : t('Nobody.')), ' ',
-      receivers.length ? '' : t('No filter matches this topic; a message to it would be dropped.'), retained ? t(' A retained message is kept for it.') : '')),
+      receivers.length ? '' : t('No filter matches this topic; a message to it would be dropped.'), ' ', retained ? t('A retained message is kept for it.') : '')),
   receivers.length > 0 && h('ul', { class: 'receivers' }, receivers.map((one) => h('li', {}, h('div', { class: 'who' }, clientLink(one.client_id), badge(`QoS ${one.qos}`), one.shared && badge(t('one of a group'))),
     h('div', { class: 'filters' }, one.filters.map((filter) => [name(filter.filter), h('span', { class: 'muted' }, `QoS ${filter.qos}`)]))))));
 }
