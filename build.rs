@@ -37,10 +37,12 @@ mod pages {
             let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
             gzip.write_all(&content).expect("memory takes everything");
             let packed = out.join(format!("asset-{number}.gz"));
-            fs::write(&packed, gzip.finish().expect("memory takes everything")).expect("cargo's folder takes files");
+            fs::write(&packed, gzip.finish().expect("memory takes everything"))
+                .expect("cargo's folder takes files");
             let mut crc = Crc::new();
             crc.update(&content);
-            let path = file.strip_prefix(assets).expect("it was found there").to_str().expect("names are text");
+            let path =
+                file.strip_prefix(assets).expect("it was found there").to_str().expect("names are text");
             writeln!(
                 list,
                 "    Asset {{ path: {:?}, content_type: {:?}, etag: {:?}, gzip: include_bytes!({:?}) }},",

@@ -16,8 +16,9 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
     let has_password = !console.password.is_empty() || !console.password_file.is_empty();
     if !address.ip().is_loopback() {
         if console.tutorial {
-            let cause =
-                format!("the tutorial is for this machine alone, and others can reach console.listen, {address}");
+            let cause = format!(
+                "the tutorial is for this machine alone, and others can reach console.listen, {address}"
+            );
             return conflict("console.tutorial", cause);
         }
         if !has_password || console.password.reveal() == KNOWN_TO_ALL {
@@ -29,7 +30,8 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
         }
     }
     if !has_password && !console.tutorial {
-        let cause = "the console needs a password, here or in console.password_file, or console.tutorial = true";
+        let cause =
+            "the console needs a password, here or in console.password_file, or console.tutorial = true";
         return conflict("console.password", cause.to_owned());
     }
     for (password, file, key) in [
@@ -50,9 +52,12 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
         let cause = "a user's name is not empty, has no colon and is nobody else's".to_owned();
         return conflict("console.viewer_user", cause);
     }
-    let taken = settings.listeners.iter().find(|listener| listener.bind == Some(address) && address.port() != 0);
+    let taken =
+        settings.listeners.iter().find(|listener| listener.bind == Some(address) && address.port() != 0);
     match taken {
-        Some(listener) => conflict("console.listen", format!("listener.{}.bind is {address} too", listener.name)),
+        Some(listener) => {
+            conflict("console.listen", format!("listener.{}.bind is {address} too", listener.name))
+        }
         None => Ok(()),
     }
 }

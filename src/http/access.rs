@@ -214,7 +214,8 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(AUTHORIZATION)?;
     let read = || {
         let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
-        let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded.trim()).ok())??;
+        let decoded =
+            scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded.trim()).ok())??;
         let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
         Some((user.to_owned(), password.to_owned()))
     };
@@ -279,7 +280,8 @@ mod tests {
     fn passwords_may_come_with_each_request() {
         let access = access(&[("password", "a:b"), ("viewer_password", "v")]);
         let basic = |text: &str| with(AUTHORIZATION, &format!("Basic {}", STANDARD.encode(text)));
-        let role = |text: &str| access.visitor(&basic(text), HERE, Time::ZERO).map(|found| found.unwrap().role);
+        let role =
+            |text: &str| access.visitor(&basic(text), HERE, Time::ZERO).map(|found| found.unwrap().role);
         assert_eq!(role("admin:a:b"), Ok(Role::Admin));
         assert_eq!(role("viewer:v"), Ok(Role::Viewer));
         for wrong in ["admin:v", "viewer:a:b", ":", "admin", "root:a:b"] {

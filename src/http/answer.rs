@@ -6,9 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc::Receiver;
@@ -98,7 +96,10 @@ impl Problem {
     /// 405, with the methods that there are.
     pub(super) fn method_not_allowed(allow: String) -> Problem {
         let message = format!("this address takes {allow}");
-        Problem { allow: Some(allow), ..Problem::of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message) }
+        Problem {
+            allow: Some(allow),
+            ..Problem::of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        }
     }
 
     /// 408: the body did not come.
@@ -173,9 +174,9 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
-            Outgoing::Whole(bytes) => {
-                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
-            }
+            Outgoing::Whole(bytes) => Poll::Ready(
+                bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
+            ),
             Outgoing::Live(receiver) => receiver.poll_recv(cx).map(|bytes| bytes.map(|b| Ok(Frame::data(b)))),
         }
     }
@@ -189,7 +190,9 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Outgoing::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Outgoing::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Outgoing::Live(_) => SizeHint::default(),
         }
     }

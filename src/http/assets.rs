@@ -40,8 +40,7 @@ pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result
         .any(|tag| tag.trim().trim_start_matches("W/") == asset.etag || tag.trim() == "*");
     let mut answer = match (is_known, takes_gzip(headers)) {
         (true, _) => Answer { status: StatusCode::NOT_MODIFIED, ..Answer::done() },
-        (false, true) => Answer::new(asset.gzip, asset.content_type)
-            .with(CONTENT_ENCODING, "gzip")?,
+        (false, true) => Answer::new(asset.gzip, asset.content_type).with(CONTENT_ENCODING, "gzip")?,
         (false, false) => Answer::new(unpacked(asset.gzip)?, asset.content_type),
     };
     // Asked for again each time, and mostly answered by 304: a page is never older than the broker.

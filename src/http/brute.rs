@@ -41,7 +41,8 @@ impl Brute {
         if self.failures.len() >= MOST {
             self.forget(now);
         }
-        let entry = self.failures.entry(origin(address)).or_insert(Failures { count: 0, last: now, until: now });
+        let entry =
+            self.failures.entry(origin(address)).or_insert(Failures { count: 0, last: now, until: now });
         if now.millis_since(entry.last) > MEMORY {
             entry.count = 0;
         }

@@ -10,6 +10,7 @@ use crate::http::answer::{Answer, Problem};
 use crate::http::console::Console;
 use crate::http::query::Page;
 use crate::http::service::Asked;
+use crate::http::subscriptions::Subscription;
 
 /// What a list may be sorted by.
 const SORTS: &[&str] = &[
@@ -55,6 +56,38 @@ pub(super) fn connected(console: &Console, asked: &Asked) -> Result<Answer, Prob
 /// `GET /api/v1/sessions`
 pub(super) fn sessions(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
     list(console, asked, |_| true)
+}
+
+#[derive(Serialize)]
+struct Details {
+    client: Client,
+    subscriptions: Vec<Subscription>,
+    events: [(); 0],
+}
+
+/// `GET /api/v1/clients/{client_id}`
+pub(super) fn one(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+    let client = console.engine.client(&asked.name).ok_or_else(|| unknown(&asked.name))?;
+    let mut subscriptions = console.engine.subscriptions_of(&asked.name);
+    subscriptions.sort_by(|a, b| a.filter.cmp(&b.filter));
+    Answer::json(&Details {
+        client: show(console, client),
+        subscriptions: subscriptions.into_iter().map(Subscription::of).collect(),
+        events: [],
+    })
+}
+
+/// `DELETE /api/v1/clients/{client_id}`: disconnects it.
+pub(super) fn kick(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+    let mut turn = console.engine.turn(console.now());
+    match console.engine.kick(&mut turn, &asked.name) {
+        true => Ok(Answer::done()),
+        false => Err(unknown(&asked.name)),
+    }
+}
+
+fn unknown(client_id: &str) -> Problem {
+    Problem::not_found(format!("no client {client_id:?} is connected"))
 }
 
 fn list(console: &Console, asked: &Asked, wanted: impl Fn(&ClientView) -> bool) -> Result<Answer, Problem> {

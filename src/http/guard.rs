@@ -21,7 +21,13 @@ pub(super) struct Hosts(Vec<String>);
 impl Hosts {
     /// The names of the setting `console.hosts`.
     pub(super) fn new(setting: &str) -> Hosts {
-        Hosts(setting.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|n| !n.is_empty()).collect())
+        Hosts(
+            setting
+                .split(',')
+                .map(|name| name.trim().to_ascii_lowercase())
+                .filter(|n| !n.is_empty())
+                .collect(),
+        )
     }
 
     /// Whether a request was sent to a name that is ours. An address needs no name, so nobody can have led the browser
@@ -122,7 +128,8 @@ mod tests {
         ] {
             assert!(is_ours(host), "{host}");
         }
-        for host in ["example.org", "localhost.example.org", "127.0.0.1.example.org", "", ":80", "[::1", "b:x", "b@c"]
+        for host in
+            ["example.org", "localhost.example.org", "127.0.0.1.example.org", "", ":80", "[::1", "b:x", "b@c"]
         {
             assert!(!is_ours(host), "{host}");
         }
@@ -150,7 +157,8 @@ mod tests {
         assert!(ok(&[(ORIGIN, "http://127.0.0.1:18083")]));
         assert!(ok(&[(ORIGIN, "https://127.0.0.1:18083"), (site.clone(), "same-origin")]));
         assert!(ok(&[(site.clone(), "none")]));
-        for origin in ["http://127.0.0.1:18084", "http://127.0.0.1", "null", "https://example.org", "file://"] {
+        for origin in ["http://127.0.0.1:18084", "http://127.0.0.1", "null", "https://example.org", "file://"]
+        {
             assert!(!ok(&[(ORIGIN, origin)]), "{origin}");
         }
         assert!(!ok(&[(site.clone(), "cross-site")]));

@@ -24,7 +24,9 @@ impl History {
         if self.0.len() >= POINTS {
             self.0.pop_front();
         }
-        self.0.push_back(std::iter::once(unix).chain(table().iter().map(|stat| (stat.get)(snapshot))).collect());
+        self.0.push_back(
+            std::iter::once(unix).chain(table().iter().map(|stat| (stat.get)(snapshot))).collect(),
+        );
     }
 }
 

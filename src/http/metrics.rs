@@ -22,7 +22,11 @@ pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem>
     let mut registry = Registry::with_prefix("midge");
     let uptime = console.now().as_millis() / 1000;
     let started = console.engine.started_unix();
-    registry.register_collector(Box::new(Statistics { snapshot: console.engine.snapshot(), uptime, started }));
+    registry.register_collector(Box::new(Statistics {
+        snapshot: console.engine.snapshot(),
+        uptime,
+        started,
+    }));
     let mut body = String::new();
     text::encode(&mut body, &registry).map_err(|error| Problem::internal(error.to_string()))?;
     Ok(Answer::new(body, OPEN_METRICS))
@@ -43,17 +47,15 @@ impl Collector for Statistics {
                 continue;
             }
             let value = (stat.get)(&self.snapshot);
-            let name = stat.name.strip_suffix("_bytes").unwrap_or(stat.name);
-            let unit = (unit(stat.name) == "bytes").then_some(Unit::Bytes);
+            let (name, unit) = name_and_unit(stat.name);
             match stat.kind {
-                StatKind::Counter => one(&mut encoder, name, stat.help, unit, &ConstCounter::new(value))?,
-                StatKind::Gauge => one(&mut encoder, name, stat.help, unit, &gauge(value))?,
+                StatKind::Counter => one(&mut encoder, &name, stat.help, unit, &ConstCounter::new(value))?,
+                StatKind::Gauge => one(&mut encoder, &name, stat.help, unit, &gauge(value))?,
             }
         }
         let help = "Messages dropped, one for each receiver that did not get one, by reason.";
         let dropped = ConstCounter::new(0u64);
-        let mut family =
-            encoder.encode_descriptor("messages_dropped", help, None, dropped.metric_type())?;
+        let mut family = encoder.encode_descriptor("messages_dropped", help, None, dropped.metric_type())?;
         for reason in DropReason::ALL {
             let labels = [("reason", reason.name())];
             ConstCounter::new(self.snapshot.dropped(*reason)).encode(family.encode_family(&labels)?)?;
@@ -63,6 +65,15 @@ impl Collector for Statistics {
         let help = "How long the broker has been running.";
         one(&mut encoder, "uptime", help, Some(Unit::Seconds), &gauge(self.uptime))
     }
+}
+
+/// The name without its unit, which the library puts at its end: `bytes_received` is `midge_received_bytes_total`.
+fn name_and_unit(name: &str) -> (String, Option<Unit>) {
+    if unit(name) != "bytes" {
+        return (name.to_owned(), None);
+    }
+    let parts: Vec<&str> = name.split('_').filter(|part| *part != "bytes").collect();
+    (parts.join("_"), Some(Unit::Bytes))
 }
 
 fn gauge(value: u64) -> ConstGauge<i64> {
@@ -76,7 +87,5 @@ fn one(
     unit: Option<Unit>,
     metric: &impl EncodeMetric,
 ) -> Result<(), fmt::Error> {
-    // The library adds the full stop.
-    let help = help.strip_suffix('.').unwrap_or(help);
     metric.encode(encoder.encode_descriptor(name, help, unit.as_ref(), metric.metric_type())?)
 }

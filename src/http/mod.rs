@@ -19,6 +19,7 @@ mod server;
 mod service;
 mod settings;
 mod stream;
+mod subscriptions;
 
 pub use console::{Console, ListenerView, Surroundings};
 pub use server::{Bound, Server, bind};

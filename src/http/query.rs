@@ -41,9 +41,9 @@ impl Query {
     pub(super) fn number(&self, name: &str, usual: usize, most: usize) -> Result<usize, Problem> {
         let Some(text) = self.get(name)? else { return Ok(usual) };
         let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-        number.filter(|number| *number <= most).ok_or_else(|| {
-            Problem::bad_request(format!("{name} is not a number from 0 to {most}"))
-        })
+        number
+            .filter(|number| *number <= most)
+            .ok_or_else(|| Problem::bad_request(format!("{name} is not a number from 0 to {most}")))
     }
 }
 
@@ -134,7 +134,10 @@ mod tests {
     fn a_query_is_decoded() {
         let query = Query::parse("a=x%2Fy+z&b=&c&d=1&d=2&%C3%BC=%C3%9C");
         assert_eq!(query.get("a").unwrap(), Some("x/y z"));
-        assert_eq!((query.get("b").unwrap(), query.get("c").unwrap(), query.get("e").unwrap()), (None, None, None));
+        assert_eq!(
+            (query.get("b").unwrap(), query.get("c").unwrap(), query.get("e").unwrap()),
+            (None, None, None)
+        );
         assert_eq!(query.get("ü").unwrap(), Some("Ü"));
         assert!(query.get("d").is_err() && query.need("e").is_err());
     }

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use crate::http::answer::{Answer, Outgoing, Problem};
 use crate::http::console::Console;
 use crate::http::service::Asked;
-use crate::http::{clients, history, login, metrics, overview, settings};
+use crate::http::{clients, history, login, metrics, overview, settings, subscriptions};
 
 /// Who may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) enum Act {
 
 /// One line of the table.
 pub(super) struct Route {
-    pub method: Method,
+    pub method: &'static str,
     /// A level in braces stands for any text.
     pub path: &'static str,
     pub who: Who,
@@ -55,27 +55,27 @@ pub(super) enum Found {
     Nothing,
 }
 
-const fn route(method: Method, path: &'static str, who: Who, act: Act) -> Route {
+const fn route(method: &'static str, path: &'static str, who: Who, act: Act) -> Route {
     Route { method, path, who, act, has_large_body: false, body_may_be_absent: false }
 }
 
 const fn get(path: &'static str, handler: fn(&Console, &Asked) -> Result<Answer, Problem>) -> Route {
-    route(Method::GET, path, Who::Viewer, Act::Answer(handler))
+    route("GET", path, Who::Viewer, Act::Answer(handler))
 }
 
 const fn delete(path: &'static str, handler: fn(&Console, &Asked) -> Result<Answer, Problem>) -> Route {
-    route(Method::DELETE, path, Who::Admin, Act::Answer(handler))
+    route("DELETE", path, Who::Admin, Act::Answer(handler))
 }
 
 /// Every route.
 pub(super) static ROUTES: &[Route] = &[
-    route(Method::GET, "/health", Who::Anybody, Act::Answer(overview::health)),
-    route(Method::GET, "/metrics", Who::Scraper, Act::Answer(metrics::show)),
-    route(Method::GET, "/api/v1/openapi.json", Who::Anybody, Act::Answer(overview::openapi)),
-    route(Method::POST, "/api/v1/login", Who::Anybody, Act::Answer(login::log_in)),
+    route("GET", "/health", Who::Anybody, Act::Answer(overview::health)),
+    route("GET", "/metrics", Who::Scraper, Act::Answer(metrics::show)),
+    route("GET", "/api/v1/openapi.json", Who::Anybody, Act::Answer(overview::openapi)),
+    route("POST", "/api/v1/login", Who::Anybody, Act::Answer(login::log_in)),
     Route {
         body_may_be_absent: true,
-        ..route(Method::POST, "/api/v1/logout", Who::Viewer, Act::Answer(login::log_out))
+        ..route("POST", "/api/v1/logout", Who::Viewer, Act::Answer(login::log_out))
     },
     get("/api/v1/session", login::session),
     get("/api/v1/overview", overview::show),
@@ -84,6 +84,7 @@ pub(super) static ROUTES: &[Route] = &[
     get("/api/v1/sessions", clients::sessions),
     get("/api/v1/clients/{client_id}", clients::one),
     delete("/api/v1/clients/{client_id}", clients::kick),
+    get("/api/v1/subscriptions", subscriptions::list),
     get("/api/v1/listeners", settings::listeners),
     get("/api/v1/settings", settings::show),
 ];
@@ -91,13 +92,13 @@ pub(super) static ROUTES: &[Route] = &[
 /// The route of a request.
 pub(super) fn find(method: &Method, path: &str) -> Found {
     // HEAD is GET without the body, which the server leaves out.
-    let wanted = if method == Method::HEAD { &Method::GET } else { method };
+    let wanted = if method == Method::HEAD { "GET" } else { method.as_str() };
     let mut others: Vec<&str> = Vec::new();
     let mut by_name = None;
     for route in ROUTES {
         let Some(name) = fits(route.path, path) else { continue };
-        if route.method != *wanted {
-            others.push(route.method.as_str());
+        if route.method != wanted {
+            others.push(route.method);
         } else if name.is_empty() {
             return Found::Route(route, name);
         } else {
@@ -154,7 +155,8 @@ mod tests {
     #[test]
     fn each_route_is_there_once() {
         for (index, route) in ROUTES.iter().enumerate() {
-            let again = ROUTES.iter().skip(index + 1).any(|r| r.path == route.path && r.method == route.method);
+            let again =
+                ROUTES.iter().skip(index + 1).any(|r| r.path == route.path && r.method == route.method);
             assert!(!again, "{} {}", route.method, route.path);
         }
     }

@@ -78,7 +78,9 @@ async fn answer(
         Found::Nothing if path.starts_with("/api/") => {
             return Err(Problem::not_found("there is nothing at this address"));
         }
-        Found::Nothing => return assets::answer(&parts.method, path, &parts.headers).map(Answer::into_response),
+        Found::Nothing => {
+            return assets::answer(&parts.method, path, &parts.headers).map(Answer::into_response);
+        }
     };
     if !guard::is_from_here(&parts.headers) {
         return Err(Problem::forbidden("the request comes from a page that is not the console's"));
@@ -143,7 +145,11 @@ pub(super) fn refused(refused: Refused) -> Problem {
 async fn read(console: &Console, route: &Route, parts: &Parts, body: Incoming) -> Result<Bytes, Problem> {
     if parts.method != Method::POST {
         // What a GET or DELETE brings means nothing; the connection is not used again unless it is read.
-        return if body.is_end_stream() { Ok(Bytes::new()) } else { limited(body, SMALL_BODY).await.map(|_| Bytes::new()) };
+        return if body.is_end_stream() {
+            Ok(Bytes::new())
+        } else {
+            limited(body, SMALL_BODY).await.map(|_| Bytes::new())
+        };
     }
     let most = if route.has_large_body { console.largest_body() } else { SMALL_BODY };
     let body = limited(body, most).await?;

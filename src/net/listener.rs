@@ -25,7 +25,18 @@ const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_se
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
-    max_connections: Option<u32>,
+    limit: Arc<Limit>,
+}
+
+/// How many connections a listener holds; also after it was told to accept.
+#[derive(Clone)]
+pub struct Connections(Arc<Limit>);
+
+impl Connections {
+    /// Connections at this moment.
+    pub fn count(&self) -> u32 {
+        self.0.open()
+    }
 }
 
 /// Binds a listening socket. Port 0 has the system choose one. An IPv6 address takes no IPv4 connections.
@@ -42,7 +53,7 @@ pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bou
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
-    Ok(Bound { listener, address, max_connections })
+    Ok(Bound { listener, address, limit: Arc::new(Limit::new(max_connections)) })
 }
 
 impl Bound {
@@ -51,11 +62,15 @@ impl Bound {
         self.address
     }
 
+    /// The number of its connections.
+    pub fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.limit))
+    }
+
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
     pub fn accept(self, wing: Arc<Wing>) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let limit = Arc::new(Limit::new(self.max_connections));
         let listener = watch_listener(self.listener)?;
-        Ok(run(listener, wing, limit))
+        Ok(run(listener, wing, self.limit))
     }
 }
 
