@@ -1,9 +1,13 @@
-"""Builds the shared library with cargo and puts it beside the package; carries the crate into the sdist."""
+"""Builds the shared library with cargo and puts it beside the package; carries the crate into the sdist.
+
+A wheel also has the licence texts of the crates that are linked into the library, as those licences ask.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +21,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # may name files in them.
 CRATE = ("Cargo.toml", "Cargo.lock", "build.rs", "src", "include", "examples/rust", "tests/header.rs")
 LICENSES = ("LICENSE-MIT", "LICENSE-APACHE")
+TEXTS = re.compile(r"(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)", re.I)
 
 
 class CargoBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -38,9 +43,65 @@ class CargoBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             build_data[included][str(library)] = f"midge/{library.name}"
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{platform_tag()}"
+            notices = root / "build" / "THIRD-PARTY.txt"
+            notices.write_text(third_party(crate), encoding="utf-8")
+            licenses = f"midge-{self.metadata.version}.dist-info/licenses"
+            build_data["force_include"][str(notices)] = f"{licenses}/{notices.name}"
         for name in LICENSES:
             if self.target_name == "sdist" and (crate / name).exists():
                 build_data["force_include"][str(crate / name)] = f"crate/{name}"
+
+
+def third_party(crate: Path) -> str:
+    """The licence texts of every crate that the library is linked from, each text once."""
+    command = [find_cargo(), "metadata", "--format-version=1", "--locked", "--no-default-features"]
+    asked = subprocess.run(
+        [*command, "--filter-platform", host(crate)], cwd=crate, stdout=subprocess.PIPE, check=False, text=True
+    )
+    if asked.returncode != 0:
+        raise SystemExit(f"cargo metadata failed with status {asked.returncode}")
+    metadata = json.loads(asked.stdout)
+    packages = {package["id"]: package for package in metadata["packages"]}
+    texts: dict[str, list[str]] = {}
+    for name in sorted(linked(metadata), key=lambda name: str(packages[name]["name"])):
+        package = packages[name]
+        title = f"{package['name']} {package['version']} ({package['license']})"
+        folder = Path(package["manifest_path"]).parent
+        files = [file for file in sorted(folder.iterdir()) if file.is_file() and TEXTS.match(file.name)]
+        for file in files:
+            texts.setdefault(file.read_text(encoding="utf-8", errors="replace").strip(), []).append(title)
+        if not files:
+            texts.setdefault("No text comes with it; the licences are named above.", []).append(title)
+    parts = ["\n".join([*titles, "", text]) for text, titles in texts.items()]
+    return "The shared library is linked from these crates.\n\n" + f"\n\n{'-' * 72}\n\n".join(parts) + "\n"
+
+
+def linked(metadata: dict[str, Any]) -> set[str]:
+    """The crates that the library is linked from, without itself: what it needs at run time, and what they need."""
+    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
+    root = metadata["resolve"]["root"]
+    found, todo = {root}, [root]
+    while todo:
+        for dependency in nodes[todo.pop()]["deps"]:
+            at_run_time = any(kind["kind"] is None for kind in dependency["dep_kinds"])
+            if at_run_time and dependency["pkg"] not in found:
+                found.add(dependency["pkg"])
+                todo.append(dependency["pkg"])
+    return found - {root}
+
+
+def host(crate: Path) -> str:
+    """The platform as cargo spells it, such as x86_64-unknown-linux-gnu."""
+    shown = subprocess.run([find_cargo(), "-vV"], cwd=crate, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return next(line.partition(": ")[2] for line in shown.splitlines() if line.startswith("host: "))
+
+
+def find_cargo() -> str:
+    """The path of cargo."""
+    cargo = shutil.which(os.environ.get("CARGO", "cargo"))
+    if cargo is None:
+        raise SystemExit("midge is built with cargo, which is not on the PATH; see https://rustup.rs")
+    return cargo
 
 
 def find_crate(root: Path) -> Path:
@@ -53,10 +114,7 @@ def find_crate(root: Path) -> Path:
 
 def build_library(crate: Path) -> Path:
     """Has cargo build the library, and returns the shared one."""
-    cargo = shutil.which(os.environ.get("CARGO", "cargo"))
-    if cargo is None:
-        raise SystemExit("midge is built with cargo, which is not on the PATH; see https://rustup.rs")
-    command = [cargo, "build", "--release", "--locked", "--lib", "--no-default-features"]
+    command = [find_cargo(), "build", "--release", "--locked", "--lib", "--no-default-features"]
     command.append("--message-format=json-render-diagnostics")
     built = subprocess.run(command, cwd=crate, stdout=subprocess.PIPE, check=False)
     if built.returncode != 0:

@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
 use crate::embed::callback::Dispatcher;
+use crate::embed::console::{self, Running as RunningConsole};
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::QueueCore;
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     settings: Settings,
     wing: Arc<Wing>,
     listeners: Vec<(String, SocketAddr)>,
+    console: Option<RunningConsole>,
     /// The generation of the process that started the broker.
     generation: u32,
     running: Mutex<Option<Runtime>>,
@@ -68,6 +70,7 @@ impl Broker {
         let settings = config.settings().clone();
         let stop_requested = Latch::new().map_err(Error::Start)?;
         let bound = bind_all(&settings)?;
+        let bound_console = console::bind(&settings)?;
         let generation = watch_forks();
         let clock = Clock::start();
         let ticker = Arc::new(Ticker::default());
@@ -82,16 +85,25 @@ impl Broker {
         let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
         runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock));
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        if let Err(error) = accept_all(&runtime, bound, &wing) {
-            runtime.join();
-            return Err(error);
-        }
+        let shown = console::listeners(&bound);
+        let accepting = accept_all(&runtime, bound, &wing).and_then(|()| match bound_console {
+            Some(bound) => console::start(bound, &runtime, &engine, clock, config, shown).map(Some),
+            None => Ok(None),
+        });
+        let console = match accepting {
+            Ok(console) => console,
+            Err(error) => {
+                runtime.join();
+                return Err(error);
+            }
+        };
         let shared = Shared {
             engine,
             clock,
             settings,
             wing,
             listeners,
+            console,
             generation,
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
@@ -104,9 +116,17 @@ impl Broker {
         Ok(Broker { shared: Arc::new(shared) })
     }
 
-    /// The address of a listener, with the port that the system chose if the setting said 0.
+    /// The address of a listener, with the port that the system chose if the setting said 0. `console` is the console's,
+    /// unless a listener has that name.
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.shared.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+        let known =
+            self.shared.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address);
+        known.or_else(|| (listener == "console").then(|| self.console_address()).flatten())
+    }
+
+    /// The address of the console, if `console.listen` gave it one.
+    pub fn console_address(&self) -> Option<SocketAddr> {
+        self.shared.console.as_ref().map(RunningConsole::address)
     }
 
     /// Every listener's name and address, in the order of the settings.
@@ -332,6 +352,9 @@ impl Shared {
         if let Some(runtime) = self.running.lock().take() {
             // What is not written by then is not written.
             self.wing.wait_until_told(by);
+            if let Some(console) = &self.console {
+                console.stop(by);
+            }
             // Closes listeners and connections with their tasks.
             runtime.join();
         }

@@ -23,9 +23,25 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// The console's address could not be bound.
+    #[error("console.listen: {address}: {}", bind_cause(source))]
+    BindConsole {
+        /// The address of the setting.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The system refused a thread, a descriptor or memory.
     #[error("the broker could not start: {0}")]
     Start(io::Error),
+    /// The system refused something to a running broker.
+    #[error("{what}: {source}")]
+    System {
+        /// What it was asked for.
+        what: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// A Topic Name is not valid.
     #[error("topic {topic:?}: {cause}")]
     Topic {

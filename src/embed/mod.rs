@@ -3,6 +3,7 @@
 mod arena;
 mod broker;
 mod callback;
+mod console;
 mod error;
 mod message;
 mod options;

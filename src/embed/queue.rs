@@ -1,7 +1,8 @@
 //! Pull queues: the broker puts messages in, a thread of the host takes them out in batches.
 
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -11,6 +12,7 @@ use crate::embed::broker::{Broker, Shared};
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::engine::local::{Local, LocalMessage, Sink};
+use crate::runtime::Event;
 
 /// What happens to a message for which a queue has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,15 +54,19 @@ pub enum Poll {
 pub struct Queue {
     pub(super) core: Arc<QueueCore>,
     broker: Arc<Shared>,
-    _owner: Arc<Owner>,
+    owner: Arc<Owner>,
 }
 
 /// Held by all clones of a queue: when the last is dropped, nobody can take out what is put in.
-struct Owner(Arc<QueueCore>);
+struct Owner {
+    core: Arc<QueueCore>,
+    /// Made when it is asked for.
+    event: OnceLock<Arc<Event>>,
+}
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.release();
+        self.core.release();
     }
 }
 
@@ -85,8 +91,8 @@ impl Broker {
         );
         let core = Arc::new(core);
         broker.closes_at_stop(&core);
-        let owner = Arc::new(Owner(Arc::clone(&core)));
-        Ok(Queue { core, broker: Arc::clone(broker), _owner: owner })
+        let owner = Arc::new(Owner { core: Arc::clone(&core), event: OnceLock::new() });
+        Ok(Queue { core, broker: Arc::clone(broker), owner })
     }
 }
 
@@ -106,6 +112,27 @@ impl Queue {
     /// Takes up to `max` messages, and waits up to `timeout` for the first; `None` waits for ever.
     pub fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
         self.core.poll(max, timeout)
+    }
+
+    /// A descriptor for event loops (poll, epoll, select): readable while messages wait, and from when the queue is
+    /// closed. It is made at the first call, always the same one, non-blocking and close-on-exec; only its
+    /// readability is to be looked at. The poll that takes the last message makes it unreadable again, unless a message
+    /// came in between. After a poll on another thread it may be readable although nothing waits; the next poll says
+    /// `TimedOut` and makes it unreadable.
+    ///
+    /// # Errors
+    /// [`Error::System`]: there are no more descriptors.
+    pub fn fd(&self) -> Result<BorrowedFd<'_>, Error> {
+        if let Some(event) = self.owner.event.get() {
+            return Ok(event.as_fd());
+        }
+        let made = Arc::new(
+            Event::new().map_err(|source| Error::System { what: "the queue's descriptor", source })?,
+        );
+        // If another thread was faster, its one is taken.
+        let event = self.owner.event.get_or_init(|| made);
+        self.core.raises(event);
+        Ok(event.as_fd())
     }
 
     /// Messages that wait.
@@ -164,9 +191,12 @@ pub(super) struct QueueCore {
     overflow: Overflow,
     state: Mutex<State>,
     ready: Condvar,
-    /// Threads that wait for a message: only then is there somebody to wake.
+    /// Threads that wait for a message, plus [`EVENT`] if there is an event: only then is there somebody to wake.
     waiting: AtomicU32,
 }
+
+/// Counts as many waiting threads as there never are.
+const EVENT: u32 = 1 << 31;
 
 #[derive(Default)]
 struct State {
@@ -180,6 +210,10 @@ struct State {
     bytes: usize,
     dropped: u64,
     closed: bool,
+    /// Raised while there are messages, and from when the queue is closed; never under the lock.
+    event: Option<Arc<Event>>,
+    /// Whether the first of the waiting messages has come since the event was last raised.
+    unraised: bool,
 }
 
 impl QueueCore {
@@ -200,6 +234,7 @@ impl QueueCore {
         if state.closed {
             return false;
         }
+        state.unraised |= state.len == 0;
         while state.len >= self.capacity || (state.len > 0 && state.bytes + size > self.max_bytes) {
             if self.overflow == Overflow::DropNewest {
                 state.dropped += 1;
@@ -220,9 +255,31 @@ impl QueueCore {
     pub(super) fn wake(&self) {
         // A consumer announces itself under the lock before it looks for messages, and they were put in under the
         // lock: if it is not counted here, it has seen them.
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            let _state = self.state.lock();
-            self.ready.notify_all();
+        let waiting = self.waiting.load(Ordering::SeqCst);
+        if waiting > 0 {
+            let mut state = self.state.lock();
+            if waiting != EVENT {
+                self.ready.notify_all();
+            }
+            let event = std::mem::take(&mut state.unraised).then(|| state.event.clone()).flatten();
+            drop(state);
+            if let Some(event) = event {
+                event.raise();
+            }
+        }
+    }
+
+    /// Has this event raised from now on. A second call does nothing.
+    fn raises(&self, event: &Arc<Event>) {
+        let mut state = self.state.lock();
+        if state.event.is_none() {
+            state.event = Some(Arc::clone(event));
+            self.waiting.fetch_add(EVENT, Ordering::SeqCst);
+        }
+        let raised = state.is_readable();
+        drop(state);
+        if raised {
+            event.raise();
         }
     }
 
@@ -230,6 +287,11 @@ impl QueueCore {
         let mut state = self.state.lock();
         state.closed = true;
         self.ready.notify_all();
+        let event = state.event.clone();
+        drop(state);
+        if let Some(event) = event {
+            event.raise();
+        }
     }
 
     /// Closes the queue and frees what is in it: the broker's threads may keep an ended subscriber for a while.
@@ -245,15 +307,15 @@ impl QueueCore {
     pub(super) fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.state.lock();
-        loop {
+        let found = loop {
             if let Some(batch) = state.take(max.max(1)) {
-                return Poll::Messages(batch);
+                break Poll::Messages(batch);
             }
             if state.closed {
-                return Poll::Closed;
+                break Poll::Closed;
             }
             if timeout == Some(Duration::ZERO) {
-                return Poll::TimedOut;
+                break Poll::TimedOut;
             }
             self.waiting.fetch_add(1, Ordering::SeqCst);
             let timed_out = match deadline {
@@ -264,14 +326,34 @@ impl QueueCore {
                 }
             };
             self.waiting.fetch_sub(1, Ordering::SeqCst);
-            if timed_out && state.len == 0 && !state.closed {
-                return Poll::TimedOut;
+            if timed_out && !state.is_readable() {
+                break Poll::TimedOut;
             }
+        };
+        let event = if state.is_readable() { None } else { state.event.clone() };
+        drop(state);
+        if let Some(event) = event {
+            self.settle(&event);
+        }
+        found
+    }
+
+    /// Lowers the event of a queue that was found empty.
+    fn settle(&self, event: &Event) {
+        event.lower();
+        // What came before it was lowered may have raised it before, too.
+        if self.state.lock().is_readable() {
+            event.raise();
         }
     }
 }
 
 impl State {
+    /// Whether a poll would not wait.
+    fn is_readable(&self) -> bool {
+        self.len > 0 || self.closed
+    }
+
     fn take(&mut self, max: usize) -> Option<Batch> {
         if self.next >= self.front.len() && !self.swap() {
             return None;

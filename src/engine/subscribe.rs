@@ -19,6 +19,12 @@ use crate::session::outbound::Terms;
 use crate::session::state::{Control, Held};
 use crate::storage::Record;
 
+/// One entry of the packet: its filter, or why it is refused.
+struct Request<'f> {
+    filter: Result<TopicFilter<'f>, ReasonCode>,
+    options: SubscriptionOptions,
+}
+
 /// A filter whose retained messages are sent behind SUBACK.
 struct Answer<'f> {
     filter: TopicFilter<'f>,
@@ -47,6 +53,12 @@ impl Engine {
             return Err(DecodeError::new(reason, "the server knows no subscription identifiers").into());
         }
         self.check_answer(attached, subscribe.filters().count())?;
+        // All of the packet is looked at before any of it is done: one that ends the connection changes no session.
+        let mut requests: SmallVec<[Request<'_>; 4]> = SmallVec::new();
+        for request in subscribe.filters() {
+            let filter = self.check_filter(attached, request.filter, request.options)?;
+            requests.push(Request { filter, options: request.options });
+        }
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut answers: SmallVec<[Answer<'_>; 4]> = SmallVec::new();
         let mut control = attached.session.control.lock();
@@ -54,15 +66,14 @@ impl Engine {
             return Ok(());
         }
         // [MQTT-3.8.4-5], [MQTT3-3.8.4-4]
-        for request in subscribe.filters() {
-            let granted = self.subscribe_one(
-                attached,
-                &mut control,
-                request.filter,
-                request.options,
-                identifier,
-                &mut answers,
-            )?;
+        for request in requests {
+            let granted = request.filter.map_or_else(
+                |refused| refused,
+                |filter| {
+                    let options = request.options;
+                    self.subscribe_one(attached, &mut control, filter, options, identifier, &mut answers)
+                },
+            );
             // [MQTT-3.9.3-1], [MQTT3-3.9.3-1]: one reason code a filter, in their order.
             reasons.push(granted.as_u8());
         }
@@ -91,18 +102,15 @@ impl Engine {
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one entry of the packet, and where its effects go")]
-    fn subscribe_one<'f>(
+    /// The filter of one entry, or why the entry is refused; an error if it ends the connection.
+    fn check_filter<'f>(
         &self,
         attached: &Attached,
-        control: &mut Control,
         text: &'f str,
         requested: SubscriptionOptions,
-        identifier: u32,
-        answers: &mut SmallVec<[Answer<'f>; 4]>,
-    ) -> Result<ReasonCode, End> {
+    ) -> Result<Result<TopicFilter<'f>, ReasonCode>, End> {
         let Ok(filter) = TopicFilter::parse(text) else {
-            return Ok(ReasonCode::TopicFilterInvalid);
+            return Ok(Err(ReasonCode::TopicFilterInvalid));
         };
         if filter.group().is_some() && requested.no_local {
             // [MQTT-3.8.3-4]
@@ -112,16 +120,30 @@ impl Engine {
             return match refused {
                 // MQTT 5, sections 3.2.2.3.11 and 3.2.2.3.13: the client was told, so that it breaks a rule.
                 Refusal::NotOffered(error) if attached.version.is_v5() => Err(error.into()),
-                Refusal::NotOffered(error) => Ok(error.reason),
-                Refusal::Filter(reason) => Ok(reason),
+                Refusal::NotOffered(error) => Ok(Err(error.reason)),
+                Refusal::Filter(reason) => Ok(Err(reason)),
             };
         }
+        Ok(Ok(filter))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one entry of the packet, and where its effects go")]
+    fn subscribe_one<'f>(
+        &self,
+        attached: &Attached,
+        control: &mut Control,
+        filter: TopicFilter<'f>,
+        requested: SubscriptionOptions,
+        identifier: u32,
+        answers: &mut SmallVec<[Answer<'f>; 4]>,
+    ) -> ReasonCode {
+        let text = filter.as_str();
         // [MQTT-3.8.4-7], [MQTT3-3.8.4-5]: the granted QoS may be lower than the requested one [MQTT-3.2.2-10].
         let options = SubscriptionOptions { qos: requested.qos.min(self.options.max_qos), ..requested };
         let subscriber = Subscriber::Session(Arc::clone(&attached.session));
         let full = control.subscriptions.len() >= self.options.max_subscriptions_per_client;
         if full && !control.subscriptions.iter().any(|held| *held.filter == *text) {
-            return Ok(ReasonCode::QuotaExceeded);
+            return ReasonCode::QuotaExceeded;
         }
         let done = self.router.subscribe(filter, &subscriber, options, identifier);
         let held = Held { filter: done.filter, options, identifier };
@@ -150,11 +172,11 @@ impl Engine {
         if wants_retained && filter.group().is_none() {
             answers.push(Answer { filter, options });
         }
-        Ok(match options.qos.as_u8() {
+        match options.qos.as_u8() {
             0 => ReasonCode::Success,
             1 => ReasonCode::GrantedQos1,
             _ => ReasonCode::GrantedQos2,
-        })
+        }
     }
 
     fn refuse_filter(&self, filter: &TopicFilter<'_>) -> Option<Refusal> {

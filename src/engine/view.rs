@@ -8,7 +8,7 @@ use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::version::Version;
 use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
-use crate::session::state::Session;
+use crate::session::state::{Held, Session};
 use crate::time::Time;
 
 /// A client that is connected, or whose session waits for it.
@@ -61,6 +61,26 @@ impl Engine {
     /// Every client at this moment, in no order.
     pub fn clients(&self) -> Vec<ClientView> {
         self.sessions.all().iter().map(view).collect()
+    }
+
+    /// One client, if it is connected or has a session.
+    pub fn client(&self, client_id: &str) -> Option<ClientView> {
+        self.sessions.get(client_id).as_ref().map(view)
+    }
+
+    /// The subscriptions of one client, in no order; none if there is no such client.
+    pub fn subscriptions_of(&self, client_id: &str) -> Vec<SubscriptionView> {
+        let Some(session) = self.sessions.get(client_id) else {
+            return Vec::new();
+        };
+        let control = session.control.lock();
+        let show = |held: &Held| SubscriptionView {
+            filter: held.filter.to_string(),
+            client_id: Some(client_id.to_owned()),
+            options: held.options,
+            identifier: held.identifier,
+        };
+        control.subscriptions.iter().map(show).collect()
     }
 
     /// Every subscription at this moment, in no order.

@@ -1,6 +1,7 @@
 //! Queues: a thread of the host takes messages out, in batches.
 
 use std::ffi::c_char;
+use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
 use crate::embed::{Batch, Overflow, Poll, Queue, QueueOptions};
@@ -138,6 +139,28 @@ pub unsafe extern "C" fn midge_queue_poll(
             Poll::TimedOut => MIDGE_STATUS_TIMED_OUT,
             Poll::Closed => MIDGE_STATUS_CLOSED,
         })
+    }, concerns queue)
+}
+
+/// A file descriptor for event loops (poll, epoll, select, asyncio): readable while messages wait, and for good once
+/// the queue is closed. It is made at the first call, is the same at every call, and costs nothing if it is never
+/// asked for. It belongs to the queue, lives until midge_queue_free, is close-on-exec, and is only to be watched: do
+/// not read, write or close it.
+///
+/// Readability is a level, not an edge: it goes away in the midge_queue_poll that takes the last message, or that
+/// finds none, unless a message came in between. While another thread polls, it may be seen readable although nothing
+/// waits, so call midge_queue_poll with the timeout 0 and take TIMED_OUT for an answer; and call it again, or return
+/// to the event loop, after each batch. In an edge-triggered epoll, poll until TIMED_OUT.
+///
+/// A forked child must not watch a descriptor that it got from its parent, for it shows the parent's queue; it may
+/// close it.
+///
+/// Errors: IO if there are no more descriptors; FORKED; INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_queue_fd(queue: *mut midge_queue, out: *mut i32) -> midge_status {
+    guard!({
+        let out = slot(out, "out")?;
+        Ok(out.put(known(queue)?.fd()?.as_raw_fd()))
     }, concerns queue)
 }
 

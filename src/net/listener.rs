@@ -17,7 +17,7 @@ use crate::runtime::watch_listener;
 const BACKLOG: i32 = 1024;
 /// Connections accepted in one go before other tasks have their turn.
 const AT_ONCE: usize = 32;
-/// How long accepting rests when the system is out of descriptors or memory, at first and at most.
+/// How long accepting rests when the system cannot, such as without descriptors or memory, at first and at most.
 const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// A listening socket that does not yet accept.
@@ -25,7 +25,18 @@ const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_se
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
-    max_connections: Option<u32>,
+    limit: Arc<Limit>,
+}
+
+/// How many connections a listener holds; also after it was told to accept.
+#[derive(Clone)]
+pub struct Connections(Arc<Limit>);
+
+impl Connections {
+    /// Connections at this moment.
+    pub fn count(&self) -> u32 {
+        self.0.open()
+    }
 }
 
 /// Binds a listening socket. Port 0 has the system choose one. An IPv6 address takes no IPv4 connections.
@@ -42,7 +53,7 @@ pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bou
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
-    Ok(Bound { listener, address, max_connections })
+    Ok(Bound { listener, address, limit: Arc::new(Limit::new(max_connections)) })
 }
 
 impl Bound {
@@ -51,11 +62,15 @@ impl Bound {
         self.address
     }
 
+    /// The number of its connections.
+    pub fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.limit))
+    }
+
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
     pub fn accept(self, wing: Arc<Wing>) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let limit = Arc::new(Limit::new(self.max_connections));
         let listener = watch_listener(self.listener)?;
-        Ok(run(listener, wing, limit))
+        Ok(run(listener, wing, self.limit))
     }
 }
 
@@ -78,13 +93,14 @@ async fn run(listener: AsyncFd<TcpListener>, wing: Arc<Wing>, limit: Arc<Limit>)
                     guard.clear_ready();
                     break;
                 }
-                Err(error) if is_exhausted(&error) => {
-                    // Existing connections live on; new ones wait until there is room again.
+                // The connection was gone before it was accepted: the next one.
+                Err(error) if is_of_the_connection(&error) => accepted += 1,
+                Err(_) => {
+                    // Trying again at once would only spin. Existing connections live on; new ones wait until there
+                    // is room again.
                     sleep(rest).await;
                     rest = REST.1.min(rest * 2);
                 }
-                // The connection was gone before it was accepted: the next one.
-                Err(_) => accepted += 1,
             }
         }
         tokio::task::yield_now().await;
@@ -108,7 +124,52 @@ fn welcome(stream: std::net::TcpStream, peer: SocketAddr, wing: &Arc<Wing>, limi
     }
 }
 
-/// Whether the system is out of something, so that trying again at once would only spin.
-fn is_exhausted(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+/// Whether accepting failed for one connection alone, which is gone from the queue by it: accept(2) passes on what the
+/// network had already said about that connection, and a firewall's refusal.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    const OF_THE_CONNECTION: &[libc::c_int] = &[
+        libc::ECONNABORTED,
+        libc::ECONNRESET,
+        libc::EINTR,
+        libc::EPERM,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::EOPNOTSUPP,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ETIMEDOUT,
+    ];
+    error.raw_os_error().is_some_and(|number| OF_THE_CONNECTION.contains(&number))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::Shutdown;
+
+    use socket2::SockRef;
+
+    use super::{bind, is_of_the_connection};
+
+    #[test]
+    fn accepting_rests_unless_a_single_connection_was_at_fault() {
+        let is = |number| is_of_the_connection(&io::Error::from_raw_os_error(number));
+        assert!([libc::ECONNABORTED, libc::EINTR, libc::EHOSTUNREACH].into_iter().all(is));
+        let exhausted = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+        let broken = [libc::EBADF, libc::EINVAL, libc::ENOTSOCK, libc::EFAULT, libc::ENOSYS];
+        assert!(!exhausted.into_iter().chain(broken).any(is));
+        assert!(!is_of_the_connection(&io::Error::other("no number")));
+    }
+
+    /// What a host does that closes or shuts down descriptors which are not its own.
+    #[test]
+    fn a_listening_socket_that_someone_has_shut_down_has_accepting_rest() {
+        let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+        SockRef::from(&bound.listener).shutdown(Shutdown::Both).unwrap();
+        let error = bound.listener.accept().unwrap_err();
+        assert_ne!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(!is_of_the_connection(&error), "{error}");
+    }
 }

@@ -6,5 +6,5 @@ mod link;
 mod listener;
 mod wing;
 
-pub use listener::{Bound, bind};
+pub use listener::{Bound, Connections, bind};
 pub use wing::Wing;

@@ -76,6 +76,7 @@ impl Wing {
 }
 
 /// How many connections a listener has and may have.
+#[derive(Debug)]
 pub(super) struct Limit {
     open: AtomicU32,
     most: u32,
@@ -84,6 +85,11 @@ pub(super) struct Limit {
 impl Limit {
     pub(super) fn new(most: Option<u32>) -> Limit {
         Limit { open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
+    }
+
+    /// Connections that it has.
+    pub(super) fn open(&self) -> u32 {
+        self.open.load(Ordering::Acquire)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Floor 5: tokio begins here. Named threads, the clock, the ticking of the engine.
 
 mod clock;
+mod event;
 mod fork;
 mod latch;
 mod readiness;
@@ -9,6 +10,7 @@ mod threads;
 mod ticker;
 
 pub use clock::Clock;
+pub use event::Event;
 pub use fork::{generation, watch_forks};
 pub use latch::Latch;
 pub use readiness::{watch_listener, watch_stream};

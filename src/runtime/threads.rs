@@ -3,8 +3,11 @@
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::runtime::{Builder, Handle};
 
 use crate::runtime::signals::with_signals_blocked;
@@ -28,29 +31,67 @@ pub fn thread_mark() -> usize {
 #[derive(Debug)]
 pub struct Runtime {
     tokio: tokio::runtime::Runtime,
+    alive: Arc<Alive>,
+}
+
+/// How many of a runtime's threads have begun and not ended.
+#[derive(Debug, Default)]
+struct Alive {
+    threads: Mutex<usize>,
+    /// Told when there is none any more.
+    none: Condvar,
+}
+
+impl Alive {
+    fn begin(&self) {
+        *self.threads.lock() += 1;
+    }
+
+    fn end(&self) {
+        let mut threads = self.threads.lock();
+        *threads -= 1;
+        if *threads == 0 {
+            self.none.notify_all();
+        }
+    }
+
+    fn wait_for_none(&self) {
+        let mut threads = self.threads.lock();
+        while *threads > 0 {
+            self.none.wait(&mut threads);
+        }
+    }
 }
 
 impl Runtime {
     /// Starts `workers` threads named `midge-0`, `midge-1`, ...
+    ///
+    /// # Errors
+    /// The system has no descriptors, or not so many threads.
     pub fn start(workers: usize) -> io::Result<Runtime> {
-        let numbers = std::sync::atomic::AtomicUsize::new(0);
+        let alive = Arc::new(Alive::default());
+        let (begin, end) = (Arc::clone(&alive), Arc::clone(&alive));
+        let numbers = AtomicUsize::new(0);
         let build = || {
+            try_threads(workers)?;
             Builder::new_multi_thread()
                 .worker_threads(workers)
                 .max_blocking_threads(1)
-                .thread_name_fn(move || {
-                    format!("midge-{}", numbers.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                .thread_name_fn(move || format!("midge-{}", numbers.fetch_add(1, Ordering::Relaxed)))
+                .on_thread_start(move || {
+                    OWN.set(true);
+                    begin.begin();
                 })
-                .on_thread_start(|| OWN.set(true))
+                .on_thread_stop(move || end.end())
                 .enable_io()
                 .enable_time()
                 .build()
         };
-        // tokio panics when the system gives it no thread.
+        // tokio panics when the system gives it no thread, which may be so although it gave some a moment ago.
         let built = catch_unwind(AssertUnwindSafe(|| with_signals_blocked(build)));
         let tokio =
             built.unwrap_or_else(|_| Err(io::Error::other("the system gives no thread to the broker")))?;
-        Ok(Runtime { tokio })
+        Ok(Runtime { tokio, alive })
     }
 
     /// A handle to spawn tasks with.
@@ -63,9 +104,19 @@ impl Runtime {
         if Handle::try_current().is_err() {
             return drop(self.tokio);
         }
-        // The host calls from inside a runtime of its own, where tokio refuses to wait.
-        let joined = std::thread::scope(|scope| scope.spawn(|| drop(self.tokio)).join());
-        debug_assert!(joined.is_ok());
+        // The host calls from inside a runtime of its own, where tokio refuses to wait: another thread does it.
+        let Runtime { tokio, alive } = self;
+        let handed = Arc::new(Mutex::new(Some(tokio)));
+        let held = Arc::clone(&handed);
+        let drop_it = move || drop(held.lock().take());
+        if let Ok(helper) = Runtime::spawn_helper("midge-stop", drop_it) {
+            // Nothing in it panics but what tokio would.
+            let _ended = helper.join();
+        } else if let Some(tokio) = handed.lock().take() {
+            // The system has no thread to spare: the broker's own end, and only the system's joining is left out.
+            tokio.shutdown_background();
+            alive.wait_for_none();
+        }
     }
 
     /// Starts a thread of the broker beside the runtime, with its signals blocked.
@@ -83,4 +134,26 @@ impl Runtime {
     pub fn spawn_helper(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
         with_signals_blocked(|| std::thread::Builder::new().name(name.to_owned()).spawn(body))
     }
+}
+
+/// Whether the system gives so many threads at once. tokio cannot be asked: without its first thread it panics, and
+/// without a later one it goes on with fewer.
+fn try_threads(count: usize) -> io::Result<()> {
+    // While it is held for writing, every thread waits.
+    let gate = Arc::new(RwLock::new(()));
+    let held = gate.write();
+    let started: Vec<io::Result<JoinHandle<()>>> = (0..count)
+        .map(|_| {
+            let gate = Arc::clone(&gate);
+            let builder = std::thread::Builder::new().name("midge-try".to_owned());
+            builder.spawn(move || drop(gate.read()))
+        })
+        .collect();
+    drop(held);
+    let mut outcome = Ok(());
+    for thread in started {
+        // All are gone when this returns. None of them panics.
+        outcome = outcome.and(thread.map(|thread| drop(thread.join())));
+    }
+    outcome
 }

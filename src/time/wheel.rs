@@ -229,7 +229,7 @@ mod tests {
         let mut wheel = Wheel::new(Time::from_millis(7));
         wheel.insert(Time::from_millis(33), 1);
         assert_eq!(wheel.next_deadline(), Some(Time::from_millis(64)));
-        assert_eq!(advance(&mut wheel, 63), []);
+        assert!(advance(&mut wheel, 63).is_empty());
         assert_eq!(advance(&mut wheel, 64), [1]);
         assert!(wheel.is_empty());
         assert_eq!(wheel.next_deadline(), None);
@@ -239,7 +239,7 @@ mod tests {
     fn a_deadline_on_a_tick_is_not_rounded() {
         let mut wheel = Wheel::new(Time::ZERO);
         wheel.insert(Time::from_millis(64), 1);
-        assert_eq!(advance(&mut wheel, 63), []);
+        assert!(advance(&mut wheel, 63).is_empty());
         assert_eq!(advance(&mut wheel, 64), [1]);
     }
 
@@ -249,7 +249,7 @@ mod tests {
         wheel.insert(Time::from_millis(10), 1);
         assert!(wheel.next_deadline() <= Some(Time::from_millis(1000)));
         assert_eq!(advance(&mut wheel, 1000), [1]);
-        assert_eq!(advance(&mut wheel, 1000), []);
+        assert!(advance(&mut wheel, 1000).is_empty());
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
     fn a_timer_that_never_fires_can_be_cancelled() {
         let mut wheel = Wheel::new(Time::ZERO);
         let id = wheel.insert(Time::NEVER, 1);
-        assert_eq!(advance(&mut wheel, u64::MAX - 1), []);
+        assert!(advance(&mut wheel, u64::MAX - 1).is_empty());
         assert_eq!(wheel.cancel(id), Some(1));
     }
 

@@ -202,10 +202,11 @@ fn stopping_while_threads_publish_and_subscribe_ends_cleanly() {
 
 #[test]
 fn a_port_in_use_is_an_error_that_names_the_listener_and_leaves_nothing_behind() {
-    let first = broker();
-    let taken = address(&first);
+    // An address of its own, so that no other test is given the port while it is free.
     let mut config = Config::new();
-    config.set("listener.tcp.bind", "127.0.0.1:0").unwrap();
+    config.set("listener.tcp.bind", "127.77.0.1:0").unwrap();
+    let first = Broker::start(&config).unwrap();
+    let taken = address(&first);
     config.set("listener.other.bind", &taken.to_string()).unwrap();
     let error = Broker::start(&config).err().unwrap();
     assert_eq!(error.to_string(), format!("listener.other.bind: {taken}: address in use"));

@@ -13,4 +13,6 @@ mod host;
 mod lifecycle;
 mod network;
 mod process;
+mod queue_fd;
+mod refused;
 mod takeover;

@@ -178,6 +178,7 @@ static void queues(void)
     midge_batch *batch = NULL;
     midge_queue_options options = MIDGE_QUEUE_OPTIONS_INIT;
     size_t stride = 9, count = 9;
+    int32_t fd = -5;
     INVALID(midge_queue_new(NULL, NULL, &none));
     INVALID(midge_queue_new(broker, NULL, NULL));
     options.overflow = 2;
@@ -198,9 +199,11 @@ static void queues(void)
     INVALID(midge_queue_poll(NULL, 1, 0, &batch));
     INVALID(midge_queue_poll(queue, 0, 0, &batch));
     INVALID(midge_queue_poll(queue, 1, 0, NULL));
+    INVALID(midge_queue_fd(NULL, &fd));
+    INVALID(midge_queue_fd(queue, NULL));
     INVALID(midge_queue_close(NULL));
     CHECK(midge_queue_len(NULL) == 0 && midge_queue_dropped(NULL) == 0);
-    CHECK(none == NULL && subscription == NULL && batch == NULL);
+    CHECK(none == NULL && subscription == NULL && batch == NULL && fd == -5);
     CHECK(midge_batch_count(NULL) == 0 && midge_batch_at(NULL, 0) == NULL);
     CHECK(midge_batch_views(NULL, &stride, &count) == NULL && count == 0 && stride == sizeof(midge_message_view));
     CHECK(midge_batch_bytes(NULL).data == NULL);

@@ -130,6 +130,15 @@ HELPER int event_wait(event *event, int count)
     return waited == 0;
 }
 
+/* ---- descriptors ---- */
+
+/* Whether a descriptor is readable now. */
+HELPER int is_readable(int fd)
+{
+    struct pollfd ready = { fd, POLLIN, 0 };
+    return poll(&ready, 1, 0) == 1 && (ready.revents & POLLIN) != 0;
+}
+
 /* ---- brokers ---- */
 
 HELPER midge_config *config_on_free_port(void)

@@ -9,6 +9,7 @@ static midge_queue *queue;
 static midge_subscription *of_queue, *of_callback;
 static midge_batch *batch;
 static midge_config *config;
+static int32_t fd = -1;
 static event called = EVENT_INIT;
 static int freed_count;
 
@@ -36,6 +37,7 @@ static void in_the_child(void)
     midge_queue *new_queue = NULL;
     midge_error *error = NULL;
     midge_broker *own = NULL;
+    int32_t own_fd = -1;
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_stop(broker, 0));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_request_stop(broker));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_wait(broker, -1));
@@ -53,6 +55,8 @@ static void in_the_child(void)
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_new(broker, NULL, &new_queue));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_subscribe(queue, "a", NULL, 0, &more, NULL));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_poll(queue, 1, -1, &another));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_fd(queue, &own_fd));
+    CHECK(own_fd == -1 && close(fd) == 0);
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_close(queue));
     CHECK(midge_queue_len(queue) == 0 && midge_queue_dropped(queue) == 0);
     midge_subscription_free(of_callback);
@@ -82,6 +86,7 @@ static void a_child_is_told_and_the_parent_goes_on(void)
     MUST(midge_subscribe(broker, "a", NULL, callback, NULL, freed, &of_callback, NULL) == MIDGE_STATUS_OK);
     CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "before"));
     MUST(midge_queue_poll(queue, 1, -1, &batch) == MIDGE_STATUS_OK);
+    MUST(midge_queue_fd(queue, &fd) == MIDGE_STATUS_OK);
     CHECK(event_wait(&called, 1));
     fflush(stdout);
     child = fork();
@@ -97,7 +102,9 @@ static void a_child_is_told_and_the_parent_goes_on(void)
     midge_batch_free(batch);
     /* The child has neither stopped the parent's broker nor asked for it, nor ended its subscriptions. */
     CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_broker_wait(broker, 0));
+    CHECK(!is_readable(fd));
     CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "after"));
+    CHECK(is_readable(fd));
     CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 1, -1, &batch));
     CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 0)), "after"));
     CHECK(event_wait(&called, 2));

@@ -1,6 +1,8 @@
 /* Queues, batches, views; many threads that publish. */
 #include "check.h"
 
+#include <fcntl.h>
+
 #define THREADS 8
 #define EACH 500
 
@@ -210,6 +212,100 @@ static void many_threads_publish_and_nothing_is_lost(void)
     midge_broker_free(of_all);
 }
 
+static void the_descriptor_is_readable_while_messages_wait(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = queue_of(broker, 2, MIDGE_OVERFLOW_DROP_OLDEST);
+    midge_subscription *subscription = subscribe(queue, "#", 0);
+    midge_batch *batch = NULL;
+    int32_t fd = -1, again = -2;
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "before it was asked for"));
+    MUST(midge_queue_fd(queue, &fd) == MIDGE_STATUS_OK);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_fd(queue, &again));
+    CHECK(fd >= 0 && fd == again && is_readable(fd));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 10, 0, &batch));
+    midge_batch_free(batch);
+    CHECK(!is_readable(fd));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "1"));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "2"));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "3"));
+    CHECK(is_readable(fd));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 1, 0, &batch));
+    midge_batch_free(batch);
+    CHECK(is_readable(fd));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 1, 0, &batch));
+    midge_batch_free(batch);
+    CHECK(!is_readable(fd));
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_queue_poll(queue, 1, 0, &batch));
+    CHECK(!is_readable(fd));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "4"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, 0));
+    CHECK(is_readable(fd));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_poll(queue, 10, 0, &batch));
+    midge_batch_free(batch);
+    CHECK(is_readable(fd));
+    CHECK_STATUS(MIDGE_STATUS_CLOSED, midge_queue_poll(queue, 10, 0, &batch));
+    CHECK(is_readable(fd));
+    midge_queue_free(queue);
+    CHECK(fcntl(fd, F_GETFD) == -1);
+    midge_subscription_free(subscription);
+    midge_broker_free(broker);
+}
+
+static void the_descriptor_of_a_closed_queue_is_readable(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    midge_queue *later;
+    int32_t fd = -1;
+    MUST(midge_queue_fd(queue, &fd) == MIDGE_STATUS_OK);
+    CHECK(!is_readable(fd));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_close(queue));
+    CHECK(is_readable(fd));
+    later = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, 0));
+    /* Also if it is asked for afterwards. */
+    MUST(midge_queue_fd(later, &fd) == MIDGE_STATUS_OK);
+    CHECK(is_readable(fd));
+    midge_queue_free(later);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+}
+
+/* One thread waits for the descriptor and for nothing else, while many publish: it must never wait for ever. */
+static void no_message_is_missed_by_who_watches_the_descriptor(void)
+{
+    midge_queue *queue;
+    midge_subscription *subscription;
+    pthread_t threads[THREADS];
+    struct pollfd watched = { -1, POLLIN, 0 };
+    size_t taken = 0;
+    int32_t fd;
+    int index;
+    of_all = start();
+    queue = queue_of(of_all, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    subscription = subscribe(queue, "many/+", 0);
+    MUST(midge_queue_fd(queue, &fd) == MIDGE_STATUS_OK);
+    watched.fd = fd;
+    for (index = 0; index < THREADS; index++)
+        MUST(pthread_create(&threads[index], NULL, publish_many, NULL) == 0);
+    while (taken < THREADS * EACH) {
+        midge_batch *batch = NULL;
+        midge_status status;
+        MUST(poll(&watched, 1, PATIENCE * 1000) == 1);
+        status = midge_queue_poll(queue, 3, 0, &batch);
+        CHECK(status == MIDGE_STATUS_OK || status == MIDGE_STATUS_TIMED_OUT);
+        taken += midge_batch_count(batch);
+        midge_batch_free(batch);
+    }
+    for (index = 0; index < THREADS; index++)
+        pthread_join(threads[index], NULL);
+    CHECK(taken == THREADS * EACH);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(of_all);
+}
+
 int main(void)
 {
     RUN(messages_carry_the_tag_of_their_subscription);
@@ -218,5 +314,8 @@ int main(void)
     RUN(a_closed_queue_gives_what_it_has_and_then_says_so);
     RUN(who_polls_is_woken_by_a_message_and_by_the_stop);
     RUN(many_threads_publish_and_nothing_is_lost);
+    RUN(the_descriptor_is_readable_while_messages_wait);
+    RUN(the_descriptor_of_a_closed_queue_is_readable);
+    RUN(no_message_is_missed_by_who_watches_the_descriptor);
     FINISH();
 }

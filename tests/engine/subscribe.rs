@@ -163,6 +163,23 @@ fn no_local_spares_a_client_its_own_messages() {
     assert_eq!(client.expect_publish().identifiers(), [1, 2]);
 }
 
+/// A packet that ends the connection does nothing to a session that outlives it.
+#[test]
+fn what_stands_before_a_protocol_error_is_not_subscribed_to() {
+    let no_local = SubscriptionOptions { no_local: true, ..qos(0) };
+    for (setting, last, reason) in [
+        ("mqtt.retain", ("$share/g/t", no_local), ReasonCode::ProtocolError),
+        ("mqtt.shared_subscriptions", ("$share/g/t", qos(0)), ReasonCode::SharedSubscriptionsNotSupported),
+        ("mqtt.wildcard_subscriptions", ("a/#", qos(0)), ReasonCode::WildcardSubscriptionsNotSupported),
+    ] {
+        let network = Network::with(&[(setting, "false")]);
+        let mut client = opts("a", V5).persistent().on(&network);
+        client.send_subscribe(&[("first", qos(1)), ("second", qos(1)), last], 0);
+        client.expect_refused(reason);
+        assert_eq!((network.stats().subscriptions, network.stats().sessions), (0, 1), "{reason:?}");
+    }
+}
+
 /// [MQTT-3.8.3-4]
 #[test]
 fn no_local_with_a_shared_subscription_is_a_protocol_error() {

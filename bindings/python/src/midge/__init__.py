@@ -8,6 +8,10 @@ with midge.Broker("127.0.0.1:0") as broker:
         print(messages.get(timeout=1).payload)
 """
 
+from midge._interpreter import refuse_subinterpreters
+
+refuse_subinterpreters()  # before ctypes is imported, which says less clearly what is wrong
+
 from midge._broker import Broker, Payload
 from midge._config import Config, Value
 from midge._errors import (

@@ -460,6 +460,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(ctypes.c_void_p),
         ],
     ),
+    "midge_queue_fd": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_int32)]),
     "midge_queue_close": (ctypes.c_int32, [ctypes.c_void_p]),
     "midge_queue_len": (ctypes.c_size_t, [ctypes.c_void_p]),
     "midge_queue_dropped": (ctypes.c_uint64, [ctypes.c_void_p]),

@@ -1,0 +1,259 @@
+"""The interpreter's exit, threads, interrupts, subinterpreters, multiprocessing: programs of their own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PATIENCE
+
+
+def test_daemon_threads_that_publish_and_take_at_exit(run: Any) -> None:
+    for _ in range(5):
+        ended = run(
+            """
+            import threading
+            import midge
+            broker = midge.Broker("127.0.0.1:0")
+            running = threading.Barrier(7)
+            def publish(size):
+                broker.publish("t", bytes(size))
+                running.wait()
+                while True:
+                    broker.publish("t", bytes(size))
+            def take(messages):
+                running.wait()
+                for message in messages:
+                    pass
+            def look():
+                running.wait()
+                while True:
+                    broker.stats()
+                    broker.subscribe("x").close()
+            for size in (1, 100, 100_000):
+                threading.Thread(target=publish, args=(size,), daemon=True).start()
+            for _ in range(2):
+                threading.Thread(target=take, args=(broker.subscribe("t"),), daemon=True).start()
+            threading.Thread(target=look, daemon=True).start()
+            running.wait()
+            print("end")
+            threading.excepthook = lambda arguments: None  # the broker stops under them: Stopped is right
+            """
+        )
+        assert (ended.stdout, ended.stderr) == ("end\n", "")
+
+
+def test_threads_that_are_no_daemons_end_before_the_broker(run: Any) -> None:
+    ended = run(
+        """
+        import threading
+        import midge
+        broker = midge.Broker("127.0.0.1:0")
+        messages = broker.subscribe("t")
+        begin = threading.Event()
+        def work():
+            begin.wait()
+            threading.main_thread().join()  # the program's last line is done
+            broker.publish("t", "still there")
+            print(messages.get(timeout=30).payload.decode())
+        threading.Thread(target=work).start()
+        begin.set()
+        """
+    )
+    assert (ended.stdout, ended.stderr) == ("still there\n", "")
+
+
+@pytest.mark.parametrize("registered", ["before", "after"])
+def test_exit_functions_of_the_program(run: Any, registered: str) -> None:
+    """Those that were registered after Midge was imported run before it stops its brokers, as Python orders them."""
+    ended = run(
+        f"""
+        import atexit
+        def at_exit():
+            try:
+                broker.publish("t")
+                print("published")
+            except midge.Stopped:
+                print("stopped")
+        if {registered!r} == "before":
+            atexit.register(at_exit)
+        import midge
+        if {registered!r} == "after":
+            atexit.register(at_exit)
+        broker = midge.Broker("127.0.0.1:0")
+        """
+    )
+    assert ended.stdout == {"before": "stopped\n", "after": "published\n"}[registered]
+    assert ended.stderr == ""
+
+
+def test_an_exit_function_may_start_a_broker(run: Any) -> None:
+    ended = run(
+        """
+        import atexit
+        def at_exit():
+            with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("t") as messages:
+                broker.publish("t", "late")
+                print(messages.get(timeout=30).payload.decode())
+            global left
+            left = midge.Broker("127.0.0.1:0")
+        atexit.register(at_exit)
+        import midge
+        """
+    )
+    assert (ended.stdout, ended.stderr) == ("late\n", "")
+
+
+def test_objects_that_die_with_the_interpreter(run: Any) -> None:
+    """In reference cycles, as module globals, in the wrong order: everything is freed, or left alone, in peace."""
+    ended = run(
+        """
+        import sys
+        import midge
+        class Node: pass
+        node = Node()
+        node.self = node
+        node.broker = midge.Broker("127.0.0.1:0")
+        node.messages = node.broker.subscribe("t")
+        node.handler = node.broker.on("t", lambda message: None)
+        node.config = midge.Config()
+        sys.midge_keeps = node
+        broker = midge.Broker("127.0.0.1:0")
+        messages = broker.subscribe("t")
+        iterator = iter(messages)
+        broker.publish("t")
+        del sys.modules["midge"]
+        """
+    )
+    assert (ended.stdout, ended.stderr) == ("", "")
+
+
+def test_an_os_exit_with_a_live_broker(run: Any) -> None:
+    run("import os, midge; broker = midge.Broker('127.0.0.1:0'); os._exit(7)", status=7)
+
+
+def test_ctrl_c_while_publishing_and_taking() -> None:
+    program = (
+        "import signal, midge\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "with midge.Broker('127.0.0.1:0') as broker, broker.subscribe('t') as messages:\n"
+        "    handler = broker.on('t', lambda message: None)\n"
+        "    print('ready', flush=True)\n"
+        "    try:\n"
+        "        while True:\n"
+        "            broker.publish('t', 'x')\n"
+        "            broker.publish_many([('t', 'y'), ('u', bytes(100_000))])\n"
+        "            messages.get_batch()\n"
+        "    except KeyboardInterrupt:\n"
+        "        pass\n"
+        "    with broker.subscribe('after') as after:\n"
+        "        broker.publish('after', 'works')\n"
+        "        print(after.get(timeout=30).payload.decode())\n"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=PATIENCE) == ("works\n", "")
+        assert process.returncode == 0
+
+
+def test_a_subinterpreter_is_refused(run: Any) -> None:
+    ended = run(
+        """
+        import os
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        import midge
+        reading, writing = os.pipe()
+        code = f'''
+        import os
+        try:
+            import midge
+        except ImportError as refusal:
+            os.write({writing}, str(refusal).encode())
+        else:
+            os.write({writing}, b"imported")
+        '''
+        import textwrap
+        interpreters.run_string(interpreters.create(), textwrap.dedent(code))
+        print(os.read(reading, 1000).decode())
+        with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("t") as messages:
+            broker.publish("t", "here it works")
+            print(messages.get(timeout=30).payload.decode())
+        """
+    )
+    refusal, works = ended.stdout.splitlines()
+    assert "midge cannot be used in a subinterpreter; start the broker in the main interpreter" in refusal
+    assert works == "here it works"
+
+
+WORKER = """
+import multiprocessing, sys
+import midge
+
+def own(address, answers):
+    # A broker of the child's own, and a client's view of the parent's.
+    import socket
+    socket.create_connection(address, timeout=30).close()
+    with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("t") as messages:
+        broker.publish("t", "in the child")
+        answers.put((messages.get(timeout=30).payload, broker.address != address))
+
+def main():
+    context = multiprocessing.get_context(sys.argv[1])
+    with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("t") as messages:
+        handler = broker.on("t", lambda message: None)
+        answers = context.Queue()
+        children = [context.Process(target=own, args=(broker.address, answers)) for _ in range(3)]
+        for child in children:
+            child.start()
+        for _ in children:
+            assert answers.get(timeout=60) == (b"in the child", True)
+        for child in children:
+            child.join(60)
+            assert child.exitcode == 0, child.exitcode
+        broker.publish("t", "in the parent")
+        print(messages.get(timeout=30).payload.decode())
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(method: str, tmp_path: Path) -> None:
+    program = tmp_path / "worker.py"
+    program.write_text(WORKER)
+    ended = subprocess.run(
+        [sys.executable, str(program), method], capture_output=True, text=True, timeout=4 * PATIENCE, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "in the parent\n"), ended.stderr
+
+
+def test_a_broker_cannot_be_pickled(run: Any) -> None:
+    """So that a pool of processes says so, not what its fields are made of."""
+    ended = run(
+        """
+        import copy, pickle
+        import midge
+        with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("t") as messages:
+            with broker.on("t", print) as handler:
+                for value in (broker, messages, handler, midge.Config()):
+                    for way in (pickle.dumps, copy.copy):
+                        try:
+                            way(value)
+                        except TypeError as refusal:
+                            print(refusal)
+        """
+    )
+    lines = ended.stdout.splitlines()
+    assert len(lines) == 7  # a Config can be copied
+    assert lines[0] == "a midge.Broker belongs to the process that made it: it cannot be pickled or copied"

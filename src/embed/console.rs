@@ -1,0 +1,130 @@
+//! The console, for a broker whose setting `console.listen` asks for one.
+
+pub(super) use imp::{Running, bind, listeners, start};
+
+#[cfg(feature = "console")]
+mod imp {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use crate::config::{Config, ConfigError, ErrorKind, Settings};
+    use crate::embed::error::Error;
+    use crate::engine::core::Engine;
+    use crate::http::{self, Console, ListenerView, Server, Surroundings};
+    use crate::net;
+    use crate::runtime::{Clock, Runtime};
+
+    /// Tells the MQTT listeners of a moment.
+    type Listeners = Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>;
+
+    /// A console that is served.
+    pub(in crate::embed) struct Running {
+        address: SocketAddr,
+        server: Server,
+    }
+
+    impl Running {
+        /// Its address, with the port that the system chose.
+        pub(in crate::embed) fn address(&self) -> SocketAddr {
+            self.address
+        }
+
+        /// Ends its connections, at most until `by`.
+        pub(in crate::embed) fn stop(&self, by: Instant) {
+            self.server.stop(by);
+        }
+    }
+
+    /// Binds the console's address, if it has one.
+    pub(in crate::embed) fn bind(settings: &Settings) -> Result<Option<http::Bound>, Error> {
+        let bind = |address| http::bind(address).map_err(|source| Error::BindConsole { address, source });
+        settings.console.listen.map(bind).transpose()
+    }
+
+    /// What the console asks for its page of listeners.
+    pub(in crate::embed) fn listeners(bound: &[(String, net::Bound)]) -> Listeners {
+        let known: Vec<_> =
+            bound.iter().map(|(name, bound)| (name.clone(), bound.address(), bound.connections())).collect();
+        Box::new(move || {
+            let show = |(name, address, connections): &(String, SocketAddr, net::Connections)| ListenerView {
+                name: name.clone(),
+                address: *address,
+                connections: connections.count(),
+            };
+            known.iter().map(show).collect()
+        })
+    }
+
+    /// Serves the console on the broker's runtime.
+    pub(in crate::embed) fn start(
+        bound: http::Bound,
+        runtime: &Runtime,
+        engine: &Arc<Engine>,
+        clock: Clock,
+        config: &Config,
+        listeners: Listeners,
+    ) -> Result<Running, Error> {
+        let address = bound.address();
+        let surroundings =
+            Surroundings { engine: Arc::clone(engine), clock, config: config.clone(), listeners };
+        let console = Console::new(surroundings, address)
+            .map_err(|(key, cause)| ConfigError::of_key(ErrorKind::BadValue, key, cause))?;
+        let _inside = runtime.handle().enter();
+        let most = config.settings().console.max_connections;
+        let server =
+            bound.serve(Arc::new(console), most).map_err(|source| Error::BindConsole { address, source })?;
+        Ok(Running { address, server })
+    }
+}
+
+/// A library without the console: the setting that asks for one is refused.
+#[cfg(not(feature = "console"))]
+mod imp {
+    use std::convert::Infallible;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use crate::config::{Config, ConfigError, ErrorKind, Settings};
+    use crate::embed::error::Error;
+    use crate::engine::core::Engine;
+    use crate::net;
+    use crate::runtime::{Clock, Runtime};
+
+    /// A console, of which there is none.
+    pub(in crate::embed) struct Running(Infallible);
+
+    impl Running {
+        pub(in crate::embed) fn address(&self) -> SocketAddr {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn stop(&self, _by: Instant) {
+            match self.0 {}
+        }
+    }
+
+    pub(in crate::embed) fn bind(settings: &Settings) -> Result<Option<Infallible>, Error> {
+        match settings.console.listen {
+            None => Ok(None),
+            Some(_) => {
+                let cause = "this library was built without the console (cargo feature `console`)";
+                Err(ConfigError::of_key(ErrorKind::Conflict, "console.listen", cause).into())
+            }
+        }
+    }
+
+    pub(in crate::embed) fn listeners(_bound: &[(String, net::Bound)]) {}
+
+    pub(in crate::embed) fn start(
+        bound: Infallible,
+        _runtime: &Runtime,
+        _engine: &Arc<Engine>,
+        _clock: Clock,
+        _config: &Config,
+        _listeners: (),
+    ) -> Result<Running, Error> {
+        match bound {}
+    }
+}
