@@ -128,8 +128,7 @@ class Page:
     def go(self, route):
         """Goes to a page of the console, and waits until it is there."""
         self.evaluate(f"location.hash = {json.dumps('#/' + route)}")
-        key = re.split(r"[/?]", route)[0]
-        self.until(f"document.querySelector('nav a[aria-current]')?.hash === '#/{key}' && document.querySelector('main h1')")
+        self.until(f"document.querySelector('main')?.dataset.page === {json.dumps(route)} && document.querySelector('main h1')")
 
     def evaluate(self, expression):
         """The value of `expression`; waits for it if it is a promise."""

@@ -168,6 +168,7 @@ function showFrame() {
     endPage();
     put(view);
     document.title = `${t(page[1])} – Midge`;
+    view.dataset.page = location.hash.slice(2);
     endPage = mount(view, { query: Object.fromEntries(new URLSearchParams(query)), rest: rest.map(decodeURIComponent) }) ?? (() => {});
     window.scrollTo(0, 0);
     if (first !== true) view.querySelector('h1')?.focus({ preventScroll: true });

@@ -70,7 +70,7 @@ export function mount(view, { rest }) {
 export function options(one) {
   const badges = [
     one.shared !== null && one.shared !== undefined && badge(t('shared: {group}', { group: visible(one.shared) })), one.no_local && badge(t('no local')), one.retain_as_published && badge(t('retain as published')),
-    one.retain_handling > 0 && badge(one.retain_handling === 1 ? t('retained if new') : t('no retained')), one.identifier !== null && one.identifier !== undefined && badge(t('id {n}', { n: one.identifier })),
+    one.retain_handling > 0 && badge(one.retain_handling === 1 ? t('retained if new') : t('no retained')), one.identifier > 0 && badge(t('id {n}', { n: one.identifier })),
   ].filter(Boolean);
   return badges.length ? h('span', { class: 'badges' }, badges) : '–';
 }
