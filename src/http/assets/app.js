@@ -157,7 +157,8 @@ function showFrame() {
     const [key, ...rest] = path.split('/');
     const page = PAGES.find(([one]) => one === key);
     if (!page) {
-      location.replace('#/overview');
+      history.replaceState(null, '', '#/overview');
+      await route(first);
       return;
     }
     const mine = ++turn;

@@ -39,7 +39,7 @@ export function dataTable(options) {
     localStorage.setItem('midge.rows', event.target.value);
     go(0);
   } }, SIZES.map((n) => h('option', { value: n, selected: n === state.limit }, n)));
-  const pager = h('div', { class: 'pager' }, range, before, after, size);
+  const pager = h('div', { class: 'pager', hidden: true }, range, before, after, size);
   let typed = 0;
   const search = options.search && h('label', { class: 'search' }, icon('search'), h('input', {
     type: 'search', placeholder: options.search, 'aria-label': options.search, value: state.search, oninput: (event) => {
@@ -50,7 +50,7 @@ export function dataTable(options) {
       }, 200);
     },
   }));
-  const wrap = h('div', { class: 'table-wrap', tabindex: '0', role: 'region', 'aria-label': options.label }, table);
+  const wrap = h('div', { class: 'table-wrap', tabindex: '0', role: 'region', 'aria-label': options.label, hidden: true }, table);
   const node = h('div', { class: 'data-table' }, h('div', { class: 'toolbar' }, search, options.extra, columnMenu()), wrap, nothing, pager);
 
   function columnMenu() {
