@@ -11,6 +11,7 @@ use crate::engine::options::Options;
 use crate::engine::parked::Parking;
 use crate::engine::sessions::Sessions;
 use crate::engine::subscriber::Subscriber;
+use crate::engine::taps::Taps;
 use crate::engine::timers::{Alarm, Timer, Timers};
 use crate::engine::turn::Turn;
 use crate::message::SharedMessage;
@@ -35,6 +36,8 @@ pub struct Engine {
     #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    /// Who watches what is published.
+    pub(crate) taps: Taps,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
     pub(crate) sweeping: AtomicBool,
@@ -68,6 +71,7 @@ impl Engine {
             parking: Mutex::default(),
             turns: Mutex::default(),
             authenticator: None,
+            taps: Taps::default(),
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
             identifiers: AtomicU64::new(surroundings.seed),
