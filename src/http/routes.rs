@@ -148,7 +148,7 @@ fn fits(pattern: &str, path: &str) -> Option<String> {
 mod tests {
     use hyper::Method;
 
-    use super::{Found, ROUTES, find, fits};
+    use super::{Found, ROUTES, Who, find, fits};
 
     #[test]
     fn names_are_decoded_behind_their_place() {
@@ -167,6 +167,28 @@ mod tests {
             _ => panic!("there are other methods"),
         }
         assert!(matches!(find(&Method::GET, "/api/v1/nothing"), Found::Nothing));
+    }
+
+    /// The document says of each route who may ask, and of no other.
+    #[test]
+    fn the_document_describes_the_table() {
+        let text = crate::http::assets::openapi().unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let mut described = Vec::new();
+        for (path, methods) in paths {
+            for (method, operation) in methods.as_object().unwrap() {
+                let open = operation.get("security").is_some();
+                described.push(format!("{} {path} {open}", method.to_uppercase()));
+            }
+        }
+        let mut table: Vec<_> = ROUTES
+            .iter()
+            .map(|route| format!("{} {} {}", route.method, route.path, route.who == Who::Anybody))
+            .collect();
+        described.sort();
+        table.sort();
+        assert_eq!(described, table);
     }
 
     #[test]

@@ -325,7 +325,7 @@ mod tests {
             tree.add(topic, 1, last(b"", 0));
         }
         assert_eq!((tree.topics(), tree.left_out), (2, 2));
-        let mut tree = Tree::new(100, 450, Time::ZERO);
+        let mut tree = Tree::new(100, 650, Time::ZERO);
         tree.add("a", 1, last(&[0; 200], 0));
         tree.add("b", 1, last(&[0; 200], 0));
         let (branches, _) = tree.below(None, None, 9, Time::ZERO);
