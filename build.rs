@@ -24,6 +24,9 @@ mod pages {
 
     use flate2::{Compression, Crc, write::GzEncoder};
 
+    /// The description of the API, packed as well.
+    const DOCUMENT: &str = "src/http/openapi.json";
+
     pub(crate) fn pack() {
         let assets = Path::new("src/http/assets");
         println!("cargo:rerun-if-changed={}", assets.display());
@@ -34,11 +37,8 @@ mod pages {
         let mut list = String::from("static ASSETS: &[Asset] = &[\n");
         for (number, file) in files.iter().enumerate() {
             let content = fs::read(file).expect("the page can be read");
-            let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-            gzip.write_all(&content).expect("memory takes everything");
             let packed = out.join(format!("asset-{number}.gz"));
-            fs::write(&packed, gzip.finish().expect("memory takes everything"))
-                .expect("cargo's folder takes files");
+            fs::write(&packed, gzip(&content)).expect("cargo's folder takes files");
             let mut crc = Crc::new();
             crc.update(&content);
             let path =
@@ -54,7 +54,23 @@ mod pages {
             .expect("memory takes everything");
         }
         list.push_str("];\n");
+        println!("cargo:rerun-if-changed={DOCUMENT}");
+        let document = out.join("openapi.gz");
+        fs::write(&document, gzip(&fs::read(DOCUMENT).expect("the document is there")))
+            .expect("cargo's folder takes files");
+        writeln!(
+            list,
+            "static OPENAPI: &[u8] = include_bytes!({:?});",
+            document.to_str().expect("it is text")
+        )
+        .expect("memory takes everything");
         fs::write(out.join("assets.rs"), list).expect("cargo's folder takes files");
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(content).expect("memory takes everything");
+        gzip.finish().expect("memory takes everything")
     }
 
     fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -97,6 +97,9 @@ class Header:
     def ctype(self, text: str) -> str:
         """The ctypes type of a C type."""
         constant = "const" in text.split()
+        if re.search(r"\*\s*const\s*\*", text):
+            # An array that the caller makes: of c_char_p or c_void_p, whatever is at hand.
+            return "ctypes.c_void_p"
         base, stars = re.fullmatch(r"([\w ]+?) ?([* ]*)", text).groups()  # type: ignore[union-attr]
         depth = stars.count("*")
         base = " ".join(word for word in base.split() if word not in ("const", "struct"))

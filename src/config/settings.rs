@@ -229,4 +229,13 @@ settings! {
             "Events (connected, disconnected, subscribed, refused, ...) that the console remembers; and as many drops of \
              messages. Older ones are forgotten. Cost: a few hundred bytes each.";
     }
+
+    hooks: HooksSettings, "Functions of the host program that decide for the broker, and that it is told things by." {
+        deadline: Duration = "5s", Kind::duration(1, HOUR),
+            "Time that a deferred decision has; then it is a denial. The packets of the client that it is about wait \
+             until then, and those of other clients go on. A CONNECT has no longer than `mqtt.connect_timeout`.";
+        max_waiting: usize = "100000", Kind::integer(1, MANY),
+            "Notices that wait while the function that is told them runs. One more is lost, and counted. Cost: each \
+             takes memory for a client identifier and a topic.";
+    }
 }

@@ -14,6 +14,7 @@ use crate::embed::console::{self, Running as RunningConsole};
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::QueueCore;
+use crate::embed::testing::Bench;
 use crate::engine::core::{Engine, Surroundings};
 use crate::engine::local::{Local, Sink};
 use crate::engine::turn::Running;
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     console: Option<RunningConsole>,
     /// The generation of the process that started the broker.
     generation: u32,
+    /// In test mode.
+    bench: Option<Arc<Bench>>,
     running: Mutex<Option<Runtime>>,
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
     /// The queues that the stop closes; `None` once it has.
@@ -66,13 +69,18 @@ enum Stage {
 impl Broker {
     /// Starts a broker. When this returns, every listener is bound and takes connections.
     pub fn start(config: &Config) -> Result<Broker, Error> {
+        Broker::start_with(config, None)
+    }
+
+    /// The same, in test mode if there is a bench.
+    pub(super) fn start_with(config: &Config, bench: Option<Arc<Bench>>) -> Result<Broker, Error> {
         config.validate()?;
         let settings = config.settings().clone();
         let stop_requested = Latch::new().map_err(Error::Start)?;
         let bound = bind_all(&settings)?;
         let bound_console = console::bind(&settings)?;
         let generation = watch_forks();
-        let clock = Clock::start();
+        let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
         let surroundings = Surroundings {
             store: Arc::new(MemoryStore),
@@ -80,14 +88,25 @@ impl Broker {
             seed: seed(&clock),
             started_unix: clock.started_unix(),
         };
-        let engine = Arc::new(Engine::new(&settings, surroundings));
-        let wing = Arc::new(Wing::new(Arc::clone(&engine), clock, settings.mqtt.max_connections));
+        let mut engine = Engine::new(&settings, surroundings);
+        if let Some(bench) = &bench {
+            engine = engine.with_observer(bench.clone());
+        }
+        let engine = Arc::new(engine);
+        let mut wing = Wing::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
+        if let Some(bench) = &bench {
+            wing = wing.with_testbed(Arc::clone(&bench.bed));
+        }
+        let wing = Arc::new(wing);
         let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
-        runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock));
+        if bench.is_none() {
+            // In test mode the test moves the clock.
+            runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
+        }
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
         let shown = console::listeners(&bound);
         let accepting = accept_all(&runtime, bound, &wing).and_then(|()| match bound_console {
-            Some(bound) => console::start(bound, &runtime, &engine, clock, config, shown).map(Some),
+            Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
             None => Ok(None),
         });
         let console = match accepting {
@@ -105,6 +124,7 @@ impl Broker {
             listeners,
             console,
             generation,
+            bench,
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
             queues: Mutex::new(Some(Vec::new())),
@@ -223,6 +243,10 @@ impl Shared {
         &self.engine
     }
 
+    pub(super) fn bench(&self) -> Option<&Arc<Bench>> {
+        self.bench.as_ref()
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -336,6 +360,9 @@ impl Shared {
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
         *self.stage.lock() = Stage::Stopped;
         self.changed.notify_all();
+        if let Some(bench) = &self.bench {
+            bench.bed.beat();
+        }
         self.stop_requested.set();
         Ok(())
     }

@@ -72,8 +72,7 @@ mod imp {
             .map_err(|(key, cause)| ConfigError::of_key(ErrorKind::BadValue, key, cause))?;
         let _inside = runtime.handle().enter();
         let most = config.settings().console.max_connections;
-        let server =
-            bound.serve(Arc::new(console), most).map_err(|source| Error::BindConsole { address, source })?;
+        let server = bound.serve(console, most).map_err(|source| Error::BindConsole { address, source })?;
         Ok(Running { address, server })
     }
 }

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use crate::codec::properties::Properties;
 use crate::codec::qos::QoS;
 use crate::embed::arena::MessageView;
+use crate::message::Publication;
+use crate::time::Time;
 
 /// A received message. Its clones share one payload.
 #[derive(Clone, Debug)]
@@ -19,6 +21,19 @@ pub struct Message {
 }
 
 impl Message {
+    /// A message that is being published; its tag is the broker's time in milliseconds.
+    pub(super) fn of(publication: &Publication<'_>, now: Time) -> Message {
+        Message {
+            topic: String::from_utf8_lossy(publication.topic).into(),
+            payload: Bytes::copy_from_slice(publication.payload),
+            properties: publication.properties.concat().into(),
+            expiry_interval: publication.expiry_interval(now),
+            qos: publication.qos,
+            retain: publication.retain,
+            tag: now.as_millis(),
+        }
+    }
+
     /// The Topic Name.
     pub fn topic(&self) -> &str {
         &self.topic

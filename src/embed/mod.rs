@@ -10,6 +10,7 @@ mod options;
 mod publish;
 mod queue;
 mod subscription;
+pub mod testing;
 
 pub use arena::{Batch, MessageView};
 pub use broker::Broker;

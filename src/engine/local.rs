@@ -97,6 +97,7 @@ impl Engine {
         let local = Arc::new(Local { sink, filter: filter.as_str().into(), listed: AtomicBool::new(false) });
         let subscriber = Subscriber::Local(Arc::clone(&local));
         self.router.subscribe(filter, &subscriber, options, identifier);
+        self.tell_change();
         if options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none() {
             let identifiers: &[u32] = if identifier == 0 { &[] } else { &[identifier] };
             let mut found = Vec::new();
@@ -113,5 +114,6 @@ impl Engine {
     /// Ends an in-process subscription: no message is pushed by a publish that begins after this returns.
     pub fn unsubscribe_local(&self, local: &Arc<Local>) {
         self.unroute(&local.filter, &Subscriber::Local(Arc::clone(local)));
+        self.tell_change();
     }
 }

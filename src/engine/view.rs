@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::codec::subscribe::SubscriptionOptions;
+use crate::codec::topic::TopicName;
 use crate::codec::version::Version;
 use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
+use crate::message::SharedMessage;
 use crate::session::state::{Held, Session};
+use crate::storage::Record;
 use crate::time::Time;
 
 /// A client that is connected, or whose session waits for it.
@@ -58,6 +61,11 @@ pub struct SubscriptionView {
 }
 
 impl Engine {
+    /// Whether a client of this identifier is connected.
+    pub fn is_connected(&self, client_id: &str) -> bool {
+        self.sessions.get(client_id).is_some_and(|session| session.control.lock().connected.is_some())
+    }
+
     /// Every client at this moment, in no order.
     pub fn clients(&self) -> Vec<ClientView> {
         self.sessions.all().iter().map(view).collect()
@@ -94,6 +102,28 @@ impl Engine {
             all.push(SubscriptionView { filter: filter.to_owned(), client_id, options, identifier });
         });
         all
+    }
+}
+
+impl Engine {
+    /// The first `limit` retained messages whose topic comes after the topic `after`, level by level; also those that
+    /// have expired and were not yet removed.
+    pub fn retained_page(&self, after: Option<&str>, limit: usize) -> Vec<SharedMessage> {
+        self.retained.page(after, limit)
+    }
+
+    /// The retained message of a topic.
+    pub fn retained_message(&self, topic: TopicName<'_>) -> Option<SharedMessage> {
+        self.retained.get(topic)
+    }
+
+    /// Removes the retained message of a topic; false if there is none.
+    pub fn clear_retained(&self, topic: TopicName<'_>) -> bool {
+        let removed = self.retained.remove(topic).is_some();
+        if removed {
+            self.store.record(Record::Cleared { topic: topic.as_str().as_bytes() });
+        }
+        removed
     }
 }
 

@@ -89,6 +89,45 @@ pub unsafe extern "C" fn midge_publish(
     }, concerns broker)
 }
 
+/// Publishes `count` messages in order, all with the same `options`, as midge_publish does each: for languages to
+/// which a call is dear. `topics`, `payloads` and `lens` are arrays of `count` entries; a payload may be NULL if its
+/// length is 0. The arrays may be NULL if `count` is 0.
+///
+/// `*published` (which may be NULL) is written also on failure: it is the number of messages that were published, and
+/// the index of the one that was refused. Those after it were not looked at.
+///
+/// Errors: as midge_publish.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_publish_many(
+    broker: *mut midge_broker,
+    topics: *const *const c_char,
+    payloads: *const *const c_void,
+    lens: *const usize,
+    count: usize,
+    options: *const midge_publish_options,
+    published: *mut usize,
+) -> midge_status {
+    let mut done = 0;
+    let status = guard!({
+        let broker = live(broker)?;
+        let topics = slice(topics, count, "topics")?;
+        let payloads = slice(payloads, count, "payloads")?;
+        let lens = slice(lens, count, "lens")?;
+        let options = read(options)?;
+        for ((name, payload), len) in topics.iter().zip(payloads).zip(lens) {
+            let name = topic(*name, "topic")?;
+            broker.publish(name, bytes(*payload, *len, "payload")?, &options)?;
+            done += 1;
+        }
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker);
+    if !published.is_null() {
+        // SAFETY: not NULL, and the caller keeps it writable, as the header says.
+        unsafe { published.write(done) };
+    }
+    status
+}
+
 /// The options as floor 7 takes them.
 ///
 /// # Safety

@@ -50,6 +50,11 @@ pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result
     Ok(answer)
 }
 
+/// The document of the API.
+pub(super) fn openapi() -> Result<Vec<u8>, Problem> {
+    unpacked(OPENAPI)
+}
+
 fn unpacked(gzip: &[u8]) -> Result<Vec<u8>, Problem> {
     let mut whole = Vec::new();
     GzDecoder::new(gzip).read_to_end(&mut whole).map_err(|error| Problem::internal(error.to_string()))?;

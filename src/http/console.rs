@@ -1,7 +1,7 @@
 //! What all requests to a console share.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -13,6 +13,8 @@ use crate::engine::core::Engine;
 use crate::http::access::Access;
 use crate::http::guard::Hosts;
 use crate::http::history::{History, STEP};
+use crate::http::topics::Watching;
+use crate::http::tutorial::Steps;
 use crate::runtime::Clock;
 use crate::time::Time;
 
@@ -45,6 +47,9 @@ pub struct Console {
     pub(super) config: Config,
     pub(super) listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
     pub(super) history: Mutex<History>,
+    pub(super) topics: Watching,
+    pub(super) steps: Steps,
+    me: Weak<Console>,
     clock: Clock,
     /// Milliseconds since 1970 at the broker's time zero.
     began: u64,
@@ -59,15 +64,22 @@ impl Console {
     ///
     /// # Errors
     /// A password file cannot be read: the key of its setting, and a sentence.
-    pub fn new(surroundings: Surroundings, address: SocketAddr) -> Result<Console, (&'static str, String)> {
+    pub fn new(
+        surroundings: Surroundings,
+        address: SocketAddr,
+    ) -> Result<Arc<Console>, (&'static str, String)> {
         let Surroundings { engine, clock, config, listeners } = surroundings;
         let settings = config.settings();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let began = u64::try_from(unix).unwrap_or(0).saturating_sub(clock.now().as_millis());
-        Ok(Console {
-            access: Access::new(settings, address.port())?,
-            hosts: Hosts::new(&settings.console.hosts),
+        let access = Access::new(settings, address.port())?;
+        Ok(Arc::new_cyclic(|me| Console {
+            access,
+            hosts: Hosts::new(&config.settings().console.hosts),
             history: Mutex::default(),
+            topics: Watching::default(),
+            steps: Steps::default(),
+            me: me.clone(),
             stop: watch::Sender::new(false),
             engine,
             config,
@@ -75,7 +87,12 @@ impl Console {
             clock,
             began,
             address,
-        })
+        }))
+    }
+
+    /// The console itself, for a task of its own.
+    pub(super) fn me(&self) -> Option<Arc<Console>> {
+        self.me.upgrade()
     }
 
     /// The broker's time.
@@ -125,6 +142,7 @@ impl Console {
     pub(super) async fn keep(self: Arc<Self>) {
         loop {
             let snapshot = self.engine.snapshot();
+            self.steps.note(&snapshot);
             self.history.lock().note(self.unix(self.now()), &snapshot);
             sleep(Duration::from_millis(STEP)).await;
         }

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::http::answer::{Answer, Problem};
+use crate::http::assets;
 use crate::http::console::Console;
 use crate::http::service::Asked;
 use crate::stats::{Snapshot, StatKind, table};
 use crate::time::Time;
-
-/// The document of the API.
-const OPENAPI: &str = include_str!("openapi.json");
 
 #[derive(Serialize)]
 struct Overview {
@@ -70,5 +68,5 @@ pub(super) fn health(_console: &Console, _asked: &Asked) -> Result<Answer, Probl
 
 /// `GET /api/v1/openapi.json`
 pub(super) fn openapi(_console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
-    Ok(Answer::new(OPENAPI, "application/json"))
+    Ok(Answer::new(assets::openapi()?, "application/json"))
 }

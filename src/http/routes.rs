@@ -9,7 +9,10 @@ use percent_encoding::percent_decode_str;
 use crate::http::answer::{Answer, Outgoing, Problem};
 use crate::http::console::Console;
 use crate::http::service::Asked;
-use crate::http::{clients, history, login, metrics, overview, settings, subscriptions};
+use crate::http::{
+    clients, drops, events, explain, history, live, login, metrics, overview, publish, retained, settings,
+    subscriptions, topics, tutorial,
+};
 
 /// Who may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +88,20 @@ pub(super) static ROUTES: &[Route] = &[
     get("/api/v1/clients/{client_id}", clients::one),
     delete("/api/v1/clients/{client_id}", clients::kick),
     get("/api/v1/subscriptions", subscriptions::list),
+    get("/api/v1/subscriptions/match", explain::matching),
+    get("/api/v1/topics", topics::show),
+    get("/api/v1/retained", retained::list),
+    get("/api/v1/retained/message", retained::one),
+    delete("/api/v1/retained/message", retained::remove),
+    Route {
+        has_large_body: true,
+        ..route("POST", "/api/v1/publish", Who::Admin, Act::Answer(publish::publish))
+    },
+    route("POST", "/api/v1/explain", Who::Viewer, Act::Answer(explain::explain)),
+    get("/api/v1/drops", drops::show),
+    get("/api/v1/tutorial", tutorial::show),
+    route("GET", "/api/v1/events", Who::Viewer, Act::Live(events::begin)),
+    route("GET", "/api/v1/live", Who::Viewer, Act::Live(live::begin)),
     get("/api/v1/listeners", settings::listeners),
     get("/api/v1/settings", settings::show),
 ];
@@ -131,7 +148,7 @@ fn fits(pattern: &str, path: &str) -> Option<String> {
 mod tests {
     use hyper::Method;
 
-    use super::{Found, ROUTES, find, fits};
+    use super::{Found, ROUTES, Who, find, fits};
 
     #[test]
     fn names_are_decoded_behind_their_place() {
@@ -150,6 +167,28 @@ mod tests {
             _ => panic!("there are other methods"),
         }
         assert!(matches!(find(&Method::GET, "/api/v1/nothing"), Found::Nothing));
+    }
+
+    /// The document says of each route who may ask, and of no other.
+    #[test]
+    fn the_document_describes_the_table() {
+        let text = crate::http::assets::openapi().unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let mut described = Vec::new();
+        for (path, methods) in paths {
+            for (method, operation) in methods.as_object().unwrap() {
+                let open = operation.get("security").is_some();
+                described.push(format!("{} {path} {open}", method.to_uppercase()));
+            }
+        }
+        let mut table: Vec<_> = ROUTES
+            .iter()
+            .map(|route| format!("{} {} {}", route.method, route.path, route.who == Who::Anybody))
+            .collect();
+        described.sort();
+        table.sort();
+        assert_eq!(described, table);
     }
 
     #[test]

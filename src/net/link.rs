@@ -4,12 +4,13 @@ use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 
-use crate::runtime::watch_stream;
+use crate::runtime::{NotInherited, watch_stream};
 use crate::session::link::{Cause, Link, Written};
 
 /// A vectored write to a dead peer must not raise SIGPIPE: it may happen on a thread of the host.
@@ -21,6 +22,8 @@ const NO_SIGNAL: i32 = 0;
 
 /// A TCP connection. Its task reads, any thread writes.
 pub struct TcpLink {
+    /// Before the socket, so that it is dropped before it.
+    _not_inherited: NotInherited,
     pub(super) io: AsyncFd<TcpStream>,
     waker: Mutex<Option<Waker>>,
     /// Whether something happened that the task has not yet looked at.
@@ -38,6 +41,7 @@ impl TcpLink {
     /// A link over a connected, non-blocking socket. Must be called inside the runtime.
     pub(super) fn new(stream: TcpStream) -> io::Result<TcpLink> {
         Ok(TcpLink {
+            _not_inherited: NotInherited::mark(&stream),
             io: watch_stream(stream)?,
             waker: Mutex::new(None),
             woken: AtomicBool::new(false),
@@ -67,6 +71,12 @@ impl TcpLink {
     pub(super) fn shut_down_writing(&self) {
         // The peer may be gone already, which is as good.
         let _gone = self.io.get_ref().shutdown(Shutdown::Write);
+    }
+
+    /// Has the connection end with a reset when it is closed.
+    pub(super) fn reset(&self) {
+        // A socket that refuses is closed in order, which is an end, too.
+        let _orderly = SockRef::from(self.io.get_ref()).set_linger(Some(Duration::ZERO));
     }
 
     fn notify(&self) {

@@ -1,8 +1,11 @@
 //! Listening sockets, and the accepting of connections.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -10,8 +13,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::net::connection::ConnectionTask;
+use crate::net::testing::{Door, Seat};
 use crate::net::wing::{Limit, Wing};
-use crate::runtime::watch_listener;
+use crate::runtime::{NotInherited, watch_listener};
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -23,6 +27,8 @@ const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_se
 /// A listening socket that does not yet accept.
 #[derive(Debug)]
 pub struct Bound {
+    /// Before the socket, so that it is dropped before it.
+    not_inherited: NotInherited,
     listener: TcpListener,
     address: SocketAddr,
     limit: Arc<Limit>,
@@ -53,7 +59,8 @@ pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bou
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
-    Ok(Bound { listener, address, limit: Arc::new(Limit::new(max_connections)) })
+    let not_inherited = NotInherited::mark(&listener);
+    Ok(Bound { not_inherited, listener, address, limit: Arc::new(Limit::new(max_connections)) })
 }
 
 impl Bound {
@@ -69,15 +76,29 @@ impl Bound {
 
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
     pub fn accept(self, wing: Arc<Wing>) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+        let limit = self.limit;
         let listener = watch_listener(self.listener)?;
-        Ok(run(listener, wing, self.limit))
+        let accepting = Accepting { _not_inherited: self.not_inherited, listener };
+        let tested = wing.testbed().map(|testbed| testbed.door());
+        Ok(async move {
+            match tested {
+                None => run(accepting, wing, limit).await,
+                Some((door, seat)) => run_tested(accepting, wing, limit, &door, seat).await,
+            }
+        })
     }
 }
 
-async fn run(listener: AsyncFd<TcpListener>, wing: Arc<Wing>, limit: Arc<Limit>) {
+/// A listening socket that accepts. The mark comes before the socket, so that it is dropped before it.
+struct Accepting {
+    _not_inherited: NotInherited,
+    listener: AsyncFd<TcpListener>,
+}
+
+async fn run(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>) {
     let mut rest = REST.0;
     loop {
-        let Ok(mut guard) = listener.readable().await else {
+        let Ok(mut guard) = accepting.listener.readable().await else {
             // The runtime is shutting down.
             return;
         };
@@ -104,6 +125,43 @@ async fn run(listener: AsyncFd<TcpListener>, wing: Arc<Wing>, limit: Arc<Limit>)
             }
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// As [`run`], but whoever asks at the door is answered when nobody waits outside any more.
+async fn run_tested(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>, door: &Door, _seat: Seat) {
+    loop {
+        let mut knocked = pin!(door.knocked());
+        poll_fn(|cx| match knocked.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => poll_ready(&accepting.listener, cx),
+        })
+        .await;
+        let asked = door.asked();
+        let exhausted = loop {
+            match accepting.listener.get_ref().accept() {
+                Ok((stream, peer)) => welcome(stream, peer, &wing, &limit),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(_) => break true,
+            }
+        };
+        drop(asked);
+        if exhausted {
+            sleep(REST.1).await;
+        }
+    }
+}
+
+/// Ready when somebody may wait; the readiness is forgotten before it is looked after.
+fn poll_ready(listener: &AsyncFd<TcpListener>, cx: &mut Context<'_>) -> Poll<()> {
+    match listener.poll_read_ready(cx) {
+        Poll::Ready(Ok(mut guard)) => {
+            guard.clear_ready();
+            Poll::Ready(())
+        }
+        // The runtime is shutting down.
+        Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
     }
 }
 

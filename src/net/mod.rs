@@ -4,6 +4,7 @@ mod connection;
 mod input;
 mod link;
 mod listener;
+pub mod testing;
 mod wing;
 
 pub use listener::{Bound, Connections, bind};

@@ -11,7 +11,7 @@ mod ticker;
 
 pub use clock::Clock;
 pub use event::Event;
-pub use fork::{generation, watch_forks};
+pub use fork::{NotInherited, generation, watch_forks};
 pub use latch::Latch;
 pub use readiness::{watch_listener, watch_stream};
 pub use threads::{Runtime, on_own_thread, thread_mark};

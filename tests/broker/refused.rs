@@ -1,6 +1,5 @@
 //! A host to which the system gives no more threads. Each test has a process of its own, with a low limit.
 #![allow(unsafe_code, reason = "std has no resource limits")]
-#![allow(clippy::print_stderr, reason = "a panic says why before the process ends")]
 
 use std::panic;
 use std::sync::{Arc, mpsc};
@@ -28,19 +27,18 @@ fn with_threads<T>(more: u64, body: impl FnOnce() -> T) -> T {
     let has = std::fs::read_dir("/proc/self/task").unwrap().count() as u64;
     let before = limit();
     let most = libc::rlimit { rlim_cur: if root { has + more } else { 1 }, ..before };
-    // SAFETY: the pointers are to live values.
-    unsafe {
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &most), 0);
-        let done = body();
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &before), 0);
-        done
-    }
+    // SAFETY: the pointer is to a live value, as below.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &most) }, 0);
+    let done = body();
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &before) }, 0);
+    done
 }
 
 /// No panic is heard of, although it might be caught.
 fn abort_at_a_panic() {
     panic::set_hook(Box::new(|panic| {
-        eprintln!("{panic}");
+        println!("{panic}");
         std::process::abort();
     }));
 }

@@ -219,12 +219,14 @@ HELPER int client_connect(midge_broker *broker, const char *client_id)
     size_t len = strlen(client_id);
     struct sockaddr_in address;
     const char *text = midge_broker_address(broker, NULL);
+    char host[32] = "";
+    int port = 0;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    MUST(fd >= 0 && text != NULL && strncmp(text, "127.0.0.1:", 10) == 0);
+    MUST(fd >= 0 && text != NULL && sscanf(text, "%31[0-9.]:%d", host, &port) == 2);
     memset(&address, 0, sizeof address);
     address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((unsigned short)atoi(text + 10));
+    MUST(inet_pton(AF_INET, host, &address.sin_addr) == 1);
+    address.sin_port = htons((unsigned short)port);
     MUST(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
     packet[0] = 0x10;
     packet[1] = (unsigned char)(sizeof head + 1 + len);

@@ -4,7 +4,7 @@
 #include <sys/wait.h>
 
 /* Static, so that what the child cannot free stays reachable. */
-static midge_broker *broker;
+static midge_broker *broker, *tested;
 static midge_queue *queue;
 static midge_subscription *of_queue, *of_callback;
 static midge_batch *batch;
@@ -37,7 +37,12 @@ static void in_the_child(void)
     midge_queue *new_queue = NULL;
     midge_error *error = NULL;
     midge_broker *own = NULL;
+    const char *topic = "a";
+    const void *payload = "b";
+    const size_t len = 1;
     int32_t own_fd = -1;
+    midge_fault fault = MIDGE_FAULT_INIT;
+    fault.action = MIDGE_FAULT_DROP;
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_stop(broker, 0));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_request_stop(broker));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_wait(broker, -1));
@@ -49,6 +54,7 @@ static void in_the_child(void)
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_subscriptions(broker, &subscriptions));
     CHECK_STATUS(MIDGE_STATUS_FORKED, publish_text(broker, "a", "from the child"));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_message(broker, midge_batch_at(batch, 0), 0));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_many(broker, &topic, &payload, &len, 1, NULL, NULL));
     CHECK_STATUS(MIDGE_STATUS_FORKED,
                  midge_subscribe(broker, "a", NULL, callback, NULL, freed, &more, &error));
     CHECK(error_is(error, MIDGE_STATUS_FORKED, "forked") && freed_count == 1);
@@ -59,6 +65,19 @@ static void in_the_child(void)
     CHECK(own_fd == -1 && close(fd) == 0);
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_close(queue));
     CHECK(midge_queue_len(queue) == 0 && midge_queue_dropped(queue) == 0);
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_advance(tested, 1000));
+    CHECK(midge_broker_time(tested) == -1);
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_inject(tested, &fault, NULL, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_fault_hits(tested, 1, 1, -1, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_clear_fault(tested, 0));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_cut(tested, "client"));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_pause(tested, "client", 1));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_published(tested, "#", &another, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_forget_published(tested));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_wait_for(tested, "#", 1, -1, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_wait_for_client(tested, "client", 1, -1));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_wait_for_subscription(tested, "#", -1));
+    midge_broker_free(tested);
     midge_subscription_free(of_callback);
     midge_subscription_free(of_queue);
     midge_queue_free(queue);
@@ -81,6 +100,7 @@ static void a_child_is_told_and_the_parent_goes_on(void)
     pid_t child;
     config = config_on_free_port();
     MUST(midge_start(config, &broker, NULL) == MIDGE_STATUS_OK);
+    MUST(midge_start_test(NULL, &tested, NULL) == MIDGE_STATUS_OK);
     MUST(midge_queue_new(broker, NULL, &queue) == MIDGE_STATUS_OK);
     MUST(midge_queue_subscribe(queue, "a", NULL, 0, &of_queue, NULL) == MIDGE_STATUS_OK);
     MUST(midge_subscribe(broker, "a", NULL, callback, NULL, freed, &of_callback, NULL) == MIDGE_STATUS_OK);
@@ -113,12 +133,68 @@ static void a_child_is_told_and_the_parent_goes_on(void)
     midge_subscription_free(of_queue);
     midge_queue_free(queue);
     midge_broker_free(broker);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(tested, 1000));
+    CHECK(midge_broker_time(tested) == 1000);
+    midge_broker_free(tested);
     midge_config_free(config);
     CHECK(freed_count == 1);
+}
+
+/* A broker on a free port of an address that no other test uses: nobody is given the port while it is free. */
+static midge_config *config_on_own_address(void)
+{
+    midge_config *own = NULL;
+    MUST(midge_config_new(&own) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(own, "listener.tcp.bind", "127.77.0.2:0", NULL) == MIDGE_STATUS_OK);
+    return own;
+}
+
+static void a_child_keeps_no_socket_of_the_broker(void)
+{
+    static const unsigned char disconnect[] = { 0xe0, 0 };
+    midge_broker *again = NULL;
+    midge_config *same;
+    midge_error *error = NULL;
+    int kept, left, release[2], status = 0;
+    char address[64], byte;
+    pid_t child;
+    broker = start_with(config_on_own_address());
+    strcpy(address, midge_broker_address(broker, NULL));
+    kept = client_connect(broker, "kept");
+    left = client_connect(broker, "left");
+    MUST(pipe(release) == 0);
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        /* Lives, and is what fork has made of it, until the parent has seen everything. */
+        close(release[1]);
+        if (read(release[0], &byte, 1) == 0)
+            execlp("true", "true", (char *)NULL);
+        _exit(2);
+    }
+    MUST(child > 0);
+    close(release[0]);
+    /* What the broker closes is closed, and what it stops is free. */
+    send_all(left, disconnect, sizeof disconnect);
+    CHECK(is_closed_by_peer(left));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "the other connection lives"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, 0));
+    CHECK(is_closed_by_peer(kept));
+    MUST(midge_config_new(&same) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(same, "listener.tcp.bind", address, NULL) == MIDGE_STATUS_OK);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_start(same, &again, &error));
+    midge_error_free(error);
+    close(release[1]);
+    MUST(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    midge_config_free(same);
+    midge_broker_free(again);
+    midge_broker_free(broker);
 }
 
 int main(void)
 {
     RUN(a_child_is_told_and_the_parent_goes_on);
+    RUN(a_child_keeps_no_socket_of_the_broker);
     FINISH();
 }

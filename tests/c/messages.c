@@ -198,6 +198,43 @@ static void network_clients_get_what_the_host_publishes(void)
     midge_broker_free(broker);
 }
 
+static void many_messages_are_published_by_one_call(void)
+{
+    midge_broker *broker = start();
+    const char *topics[] = { "a", "b", "a/+", "c" };
+    const void *payloads[] = { "x", NULL, "y", "z" };
+    const size_t lens[] = { 1, 0, 1, 1 };
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    midge_queue *queue = NULL;
+    midge_subscription *subscription = NULL;
+    midge_batch *batch = NULL;
+    size_t published = 77;
+    options.qos = 1;
+    options.content_type = "text/plain";
+    MUST(midge_queue_new(broker, NULL, &queue) == MIDGE_STATUS_OK);
+    MUST(midge_queue_subscribe(queue, "#", NULL, 0, &subscription, NULL) == MIDGE_STATUS_OK);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_many(broker, NULL, NULL, NULL, 0, &options, &published));
+    CHECK(published == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_many(broker, topics, payloads, lens, 2, &options, &published));
+    CHECK(published == 2);
+    MUST(midge_queue_poll(queue, 10, -1, &batch) == MIDGE_STATUS_OK);
+    MUST(midge_batch_count(batch) == 2);
+    CHECK(bytes_are(midge_message_topic(midge_batch_at(batch, 0)), "a"));
+    CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 0)), "x"));
+    CHECK(bytes_are(midge_message_content_type(midge_batch_at(batch, 1)), "text/plain"));
+    CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 1)), ""));
+    CHECK(midge_message_qos(midge_batch_at(batch, 1)) == 1);
+    midge_batch_free(batch);
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_many(broker, topics, payloads, lens, 4, NULL, &published));
+    CHECK(published == 2 && midge_queue_len(queue) == 2);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, 0));
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_publish_many(broker, topics, payloads, lens, 2, NULL, &published));
+    CHECK(published == 0);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+}
+
 static void wrong_messages_are_refused(void)
 {
     midge_broker *broker = start();
@@ -283,6 +320,7 @@ int main(void)
     RUN(retained_messages_wait_for_a_subscription);
     RUN(a_message_is_forwarded_to_another_broker);
     RUN(network_clients_get_what_the_host_publishes);
+    RUN(many_messages_are_published_by_one_call);
     RUN(wrong_messages_are_refused);
     RUN(structs_of_other_versions_are_read);
     FINISH();

@@ -36,6 +36,7 @@ def test_stopping_twice_and_using_it_afterwards() -> None:
     for call in (
         lambda: broker.publish("t"),
         lambda: broker.publish("t", qos=1, expiry=5),
+        lambda: broker.publish_many([("t", "x")]),
         lambda: broker.subscribe("t"),
         lambda: broker.on("t", print),
         lambda: broker.kick("c"),
@@ -175,6 +176,7 @@ def test_settings_behave_like_a_dict() -> None:
     copy["mqtt.max_qos"] = 2
     assert config["mqtt.max_qos"] == "1"
     assert dict(midge.Config(config)) == dict(config)
+    assert dict(pickle.loads(pickle.dumps(config))) == dict(config)
     off = midge.Config({"listener.tcp.bind": "off"})
     assert dict(off.copy()) == dict(off)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from conftest import PATIENCE
 
@@ -155,3 +157,101 @@ def test_a_batch_mixes_all_kinds_in_order(broker: midge.Broker) -> None:
         while len(received) < len(sent):
             received += messages.get_batch(100, timeout=PATIENCE)
     assert received == sent
+
+
+def test_many_messages_at_once(broker: midge.Broker) -> None:
+    sent = [
+        midge.Message(f"t/{index}", bytes([index % 256]) * (index % 70), index // 300 % 3, False)
+        for index in range(2000)
+    ]
+    with broker.subscribe("#") as messages:
+        assert broker.publish_many((m.topic, m.payload, m.qos) for m in sent) == len(sent)
+        received: list[midge.Message] = []
+        while len(received) < len(sent):
+            received += messages.get_batch(timeout=PATIENCE)
+    assert received == sent
+    assert broker.publish_many([]) == 0
+
+
+def test_many_messages_of_each_kind(broker: midge.Broker) -> None:
+    with_properties = midge.Message(
+        "d", b"4", 1, False, midge.Properties("text/plain", "r", b"c", (("a", "1"), ("a", "2")), None)
+    )
+    large = bytes(100_000)
+    with broker.subscribe("#", retain_as_published=True) as messages:
+        count = broker.publish_many(
+            [
+                ("a", "text"),
+                ("b", bytearray(b"2"), 2),
+                ("c", memoryview(b"3"), 1, True),
+                with_properties,
+                ["e", large],
+                ("f\u00fc", b""),
+                messages_of_one := midge.Message("g", b"7", 1),
+            ]
+        )
+        assert count == 7
+        received = [messages.get(timeout=PATIENCE) for _ in range(count)]
+    assert received == [
+        midge.Message("a", b"text"),
+        midge.Message("b", b"2", 2),
+        midge.Message("c", b"3", 1, True),
+        with_properties,
+        midge.Message("e", large),
+        midge.Message("f\u00fc", b""),
+        messages_of_one,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "sentence"),
+    [
+        (("a/#", "x"), midge.TopicError, "message 300: topic 'a/#': has a wildcard"),
+        (("", "x"), midge.TopicError, "message 300: topic: is empty"),
+        (("a\0b", "x"), midge.TopicError, "message 300: topic 'a\\x00b': holds U+0000"),
+        (("\ud800", "x"), midge.TopicError, r"message 300: topic '\ud800': has no UTF-8 form"),
+        (("a", "\ud800"), midge.ArgumentError, "payload: a text that has no UTF-8 form"),
+        (("a", "x", 3), midge.ArgumentError, "qos: 3 is not 0, 1 or 2"),
+        (("a", "x", "one"), midge.ArgumentError, "qos: 'one' is not 0, 1 or 2"),
+        (("a", "x", 1, "yes"), midge.ArgumentError, "retain: 'yes' is neither True nor False"),
+        (("a", "x", 1, []), midge.ArgumentError, "retain: [] is neither True nor False"),
+        (("a",), midge.ArgumentError, "message 300: has 1 items"),
+        (("a", "x", 1, True, None), midge.ArgumentError, "message 300: has 5 items"),
+        (("a", bytes(2_000_000)), midge.ArgumentError, "message 300: topic 'a', 2000000 bytes"),
+        (("a", None), TypeError, "payload: bytes, str, bytearray or memoryview is needed"),
+    ],
+)
+def test_one_of_many_is_refused(
+    broker: midge.Broker, wrong: tuple[object, ...], error: type[Exception], sentence: str
+) -> None:
+    """Those before it are published, those after it are not."""
+    with broker.subscribe("#") as messages:
+        with pytest.raises(error) as refused:
+            broker.publish_many([("ok", "x")] * 300 + [wrong, ("after", "x")])
+        assert sentence in str(refused.value)
+        taken = messages.get_batch(1000, timeout=PATIENCE)
+        while len(messages):
+            taken += messages.get_batch(1000, timeout=PATIENCE)
+    assert [m.topic for m in taken] == ["ok"] * 300
+
+
+def test_what_an_iterable_of_messages_raises_is_passed_on(broker: midge.Broker) -> None:
+    def generate() -> Iterator[tuple[str, str]]:
+        yield "t", "1"
+        yield "t", "2"
+        raise KeyError("the source is dry")
+
+    with broker.subscribe("t") as messages:
+        with pytest.raises(KeyError, match="dry"):
+            broker.publish_many(generate())
+        assert [m.payload for m in messages.get_batch(timeout=PATIENCE)] == [b"1", b"2"]
+
+
+def test_an_iterable_of_messages_may_use_the_broker(broker: midge.Broker) -> None:
+    def generate() -> Iterator[tuple[str, str]]:
+        for index in range(600):
+            broker.publish_many([("inner", "x")])
+            yield "outer", str(index)
+
+    assert broker.publish_many(generate()) == 600
+    assert broker.stats().messages_published == 1200

@@ -12,7 +12,7 @@ from midge._interpreter import refuse_subinterpreters
 
 refuse_subinterpreters()  # before ctypes is imported, which says less clearly what is wrong
 
-from midge._broker import Broker, Payload
+from midge._broker import Broker
 from midge._config import Config, Value
 from midge._errors import (
     AddressInUse,
@@ -29,6 +29,7 @@ from midge._errors import (
 )
 from midge._library import version
 from midge._message import Message, Properties
+from midge._publish import Payload
 from midge._subscription import Handler, Subscription
 from midge._views import Client, Stats, SubscriptionInfo
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
+from collections.abc import Iterator
 
 from midge import _ffi
 from midge._library import quick
@@ -13,27 +14,44 @@ from midge._message import Message, Properties
 # The members of midge_message_view: struct_size, topic, payload, tag, message_expiry_interval, qos, retained,
 # has_properties, reserved. Of them are read: topic, payload, message_expiry_interval, qos, retained, has_properties.
 _LAYOUT = "@8xNNNN8xqiii4x"
+_TAG = "@40xQ"
 _NONE = Properties()
 
 
 def read(batch: ctypes.c_void_p) -> list[Message]:
-    """The messages of a batch, copied out of it.
+    """The messages of a batch, copied out of it."""
+    rows, stride = _copied_rows(batch)
+    return _messages(batch, rows, stride)
+
+
+def read_tagged(batch: ctypes.c_void_p) -> Iterator[tuple[int, Message]]:
+    """The messages of a batch, copied out of it, each after the tag of its subscription."""
+    rows, stride = _copied_rows(batch)
+    tags = [tag for (tag,) in _cut(_TAG, stride).iter_unpack(rows)]
+    return zip(tags, _messages(batch, rows, stride))
+
+
+def _copied_rows(batch: ctypes.c_void_p) -> tuple[bytes, int]:
+    """The rows of a batch, and the size of one."""
+    stride, count = ctypes.c_size_t(), ctypes.c_size_t()
+    address = quick.midge_batch_views(batch, ctypes.byref(stride), ctypes.byref(count))
+    return ctypes.string_at(address, stride.value * count.value), stride.value
+
+
+def _messages(batch: ctypes.c_void_p, rows: bytes, stride: int) -> list[Message]:
+    """The messages of rows.
 
     A call through ctypes costs more than all else here. So the memory of the batch is copied by one call and cut up;
     only large payloads, which stand elsewhere, need one each.
     """
-    stride, count = ctypes.c_size_t(), ctypes.c_size_t()
-    address = quick.midge_batch_views(batch, ctypes.byref(stride), ctypes.byref(count))
-    rows = ctypes.string_at(address, stride.value * count.value)
     lent = quick.midge_batch_bytes(batch)
     base, size = lent.data or 0, lent.len
     piece = ctypes.string_at(base, size)
     make = tuple.__new__  # what Message(...) does, in half the time
     messages: list[Message] = []
     add = messages.append
-    for topic, topic_len, payload, payload_len, expiry, qos, retained, has_properties in _rows(
-        stride.value
-    ).iter_unpack(rows):
+    unpacked = _cut(_LAYOUT, stride).iter_unpack(rows)
+    for topic, topic_len, payload, payload_len, expiry, qos, retained, has_properties in unpacked:
         topic -= base
         payload -= base
         if 0 <= payload <= size - payload_len:
@@ -49,9 +67,9 @@ def read(batch: ctypes.c_void_p) -> list[Message]:
 
 
 @functools.cache
-def _rows(stride: int) -> struct.Struct:
+def _cut(layout: str, stride: int) -> struct.Struct:
     """How a row is read. Those of a later version are longer at their end."""
-    return struct.Struct(f"{_LAYOUT}{stride - struct.calcsize(_LAYOUT)}x")
+    return struct.Struct(f"{layout}{stride - struct.calcsize(layout)}x")
 
 
 def _properties(message: int, expiry: int) -> Properties:

@@ -9,29 +9,28 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Callable, Union
+from typing import Any, Callable, NoReturn
 
 from midge import _ffi
 from midge._batch import copied_text
 from midge._config import Config, Value
 from midge._errors import ArgumentError, MidgeError, StateError, TopicError
-from midge._library import (
-    encode,
-    encode_property,
-    milliseconds,
-    quick,
-    raise_for,
-    waiting,
-    within,
-)
+from midge._library import bound_to_process, encode, milliseconds, quick, raise_for, waiting
 from midge._message import Message
-from midge._subscription import LONG, SLICE, Handler, Subscription
+from midge._publish import (
+    COPIED,
+    Payload,
+    as_bytes,
+    plain,
+    publish_many,
+    publish_quick,
+    publish_waiting,
+    with_properties,
+)
+from midge._subscription import LONG, SLICE, Handler, Subscription, subscribe_options
 from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_stats, read_subscriptions
 
-__all__ = ["Broker", "Payload"]
-
-Payload = Union[bytes, str, bytearray, memoryview]
-"""What can be published; a str is sent as UTF-8."""
+__all__ = ["Broker"]
 
 OVERFLOW = {
     "drop_newest": _ffi.MIDGE_OVERFLOW_DROP_NEWEST,
@@ -42,30 +41,7 @@ OVERFLOW = {
 PATIENCE = 5.0
 """Seconds that stopping waits for a callback that runs, unless it is told otherwise."""
 
-COPIED = 64 * 1024
-"""Bytes of payload from which on other threads of Python may run while it is published."""
-
 _live: weakref.WeakSet[Broker] = weakref.WeakSet()
-
-_publish_quick = quick.midge_publish
-_publish_waiting = waiting.midge_publish
-
-
-def _plain(qos: int, retain: bool) -> _ffi.midge_publish_options:
-    """The options of a message without properties."""
-    return _ffi.midge_publish_options(
-        struct_size=ctypes.sizeof(_ffi.midge_publish_options),
-        qos=qos,
-        retain=int(retain),
-        message_expiry_interval=-1,
-    )
-
-
-_PLAIN: dict[tuple[int, bool], Any] = {
-    (qos, retain): ctypes.byref(_plain(qos, retain)) for qos in (0, 1, 2) for retain in (False, True)
-}
-_PLAIN[0, False] = None
-_NO_PROPERTIES = (None,) * 5
 
 
 class Broker:
@@ -100,6 +76,11 @@ class Broker:
         self._handle = handle
         self._settings = settings
         _live.add(self)
+
+    @property
+    def settings(self) -> Config:
+        """The settings that it was started with; changing them changes nothing."""
+        return self._settings.copy()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -139,25 +120,44 @@ class Broker:
         `retain` makes it the topic's retained message, or with an empty payload removes that. `expiry` is in
         seconds. The properties are those of MQTT 5. Raises TopicError, ArgumentError, or Stopped.
         """
-        if not isinstance(payload, bytes):
-            payload = _bytes(payload)
-        properties = (expiry, content_type, response_topic, correlation_data, user_properties)
-        if properties == _NO_PROPERTIES:
-            options = _PLAIN.get((qos, retain), _PLAIN)
-            if options is _PLAIN:
-                raise _wrong(qos, retain)
+        if type(payload) is not bytes:
+            payload = as_bytes(payload)
+        if (
+            expiry is None
+            and content_type is None
+            and response_topic is None
+            and correlation_data is None
+            and user_properties is None
+        ):
+            options = None if qos == 0 and retain is False else plain(qos, retain)
         else:
-            options = ctypes.byref(_options(qos, retain, *properties))
+            options = ctypes.byref(
+                with_properties(qos, retain, expiry, content_type, response_topic, correlation_data, user_properties)
+            )
+        if "\0" in topic:
+            raise TopicError(f"topic {topic!r}: holds U+0000")
         try:
             name = topic.encode()
         except UnicodeEncodeError:
             raise TopicError(f"topic {topic!r}: has no UTF-8 form") from None
-        if b"\0" in name:
-            raise TopicError(f"topic {topic!r}: holds U+0000")
-        publish = _publish_quick if len(payload) < COPIED else _publish_waiting
-        status = publish(self._handle, name, payload, len(payload), options)
+        size = len(payload)
+        status = (publish_quick if size < COPIED else publish_waiting)(self._handle, name, payload, size, options)
         if status:
-            raise_for(status, None, self._refused(status, topic, len(payload), qos, retain))
+            raise_for(status, None, self._refused(status, topic, size, qos, retain))
+
+    def publish_many(self, messages: Iterable[Sequence[Any]]) -> int:
+        """Publishes messages in order, several times as fast as `publish` does each; returns how many.
+
+        Each is (topic, payload), (topic, payload, qos), (topic, payload, qos, retain) or a Message. If one is
+        refused, those before it have been published, those after it have not, and the sentence has its index.
+
+        >>> with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("rooms/#") as messages:
+        ...     broker.publish_many((f"rooms/{number}", "on", 1) for number in range(1000))
+        ...     messages.get(timeout=5).topic
+        1000
+        'rooms/0'
+        """
+        return publish_many(self._handle, messages, self._refused)
 
     def subscribe(
         self,
@@ -189,14 +189,7 @@ class Broker:
             max_bytes=max_bytes or 0,
             overflow=OVERFLOW[overflow],
         )
-        options = _ffi.midge_subscribe_options(
-            struct_size=ctypes.sizeof(_ffi.midge_subscribe_options),
-            qos=qos,
-            no_local=no_local,
-            retain_as_published=retain_as_published,
-            retain_handling=retain_handling,
-            identifier=identifier,
-        )
+        options = subscribe_options(qos, no_local, retain_as_published, retain_handling, identifier)
         name = encode(f"topic filter {filter!r}", filter, TopicError)
         queue, subscription, error = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
         status = quick.midge_queue_new(self._handle, ctypes.byref(bounds), ctypes.byref(queue))
@@ -285,6 +278,9 @@ class Broker:
     def __exit__(self, *raised: object) -> None:
         self.stop()
 
+    def __reduce__(self) -> NoReturn:
+        raise bound_to_process(self)
+
     def __repr__(self) -> str:
         places = ", ".join(f"{host}:{port}" for host, port in self.addresses.values())
         return f"<midge.Broker on {places or 'no listener'}>"
@@ -306,58 +302,6 @@ class Broker:
             kind = f"{size} bytes, QoS {qos}{', retained' if retain else ''}"
             return f"topic {topic!r}, {kind}, beyond what the settings allow ({bounds})"
         return ""
-
-
-def _bytes(payload: Payload) -> bytes:
-    """The payload as bytes."""
-    if isinstance(payload, str):
-        return payload.encode()
-    if isinstance(payload, (bytearray, memoryview)):
-        return bytes(payload)
-    raise TypeError(f"payload: bytes, str, bytearray or memoryview is needed, not {type(payload).__name__}")
-
-
-def _wrong(qos: object, retain: object) -> ArgumentError:
-    """Why these are no options."""
-    if qos not in (0, 1, 2):
-        return ArgumentError(f"qos: {qos!r} is not 0, 1 or 2")
-    return ArgumentError(f"retain: {retain!r} is neither True nor False")
-
-
-def _options(
-    qos: int,
-    retain: bool,
-    expiry: int | None,
-    content_type: str | None,
-    response_topic: str | None,
-    correlation_data: bytes | None,
-    user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None,
-) -> _ffi.midge_publish_options:
-    """The options of a message with properties. They keep what they point to."""
-    if (qos, retain) not in _PLAIN:
-        raise _wrong(qos, retain)
-    options = _plain(qos, retain)
-    if expiry is not None:
-        if not 0 <= expiry <= 2**32 - 1:
-            raise ArgumentError(f"expiry: {expiry} is not 0 to {2**32 - 1} seconds")
-        options.message_expiry_interval = expiry
-    if content_type is not None:
-        options.content_type = encode_property("content_type", content_type)
-    if response_topic is not None:
-        if not response_topic or "+" in response_topic or "#" in response_topic:
-            raise ArgumentError(f"response_topic: {response_topic!r} is no topic")
-        options.response_topic = encode_property("response_topic", response_topic)
-    if correlation_data is not None:
-        data = ctypes.create_string_buffer(within("correlation_data", bytes(correlation_data)))
-        options.correlation_data = ctypes.cast(data, ctypes.c_void_p)  # type: ignore[assignment]
-        options.correlation_data_len = len(data) - 1
-    if user_properties is not None:
-        pairs = user_properties.items() if isinstance(user_properties, Mapping) else user_properties
-        encoded = [tuple(encode_property("user_properties", text) for text in pair) for pair in pairs]
-        array = (_ffi.midge_user_property * len(encoded))(*(_ffi.midge_user_property(*pair) for pair in encoded))
-        options.user_properties = ctypes.cast(array, ctypes.POINTER(_ffi.midge_user_property))
-        options.user_property_count = len(encoded)
-    return options
 
 
 def _stop_all() -> None:

@@ -122,6 +122,9 @@ class Config(Mapping[str, str]):
         with self._lock:
             return int(quick.midge_config_key_count(self._handle))
 
+    def __reduce__(self) -> tuple[type[Config], tuple[dict[str, str]]]:
+        return Config, (dict(self),)
+
     def __repr__(self) -> str:
         return f"Config({dict(self)!r})"
 
@@ -133,3 +136,21 @@ class Config(Mapping[str, str]):
 
 def _encode(what: str, text: str) -> bytes:
     return encode(what, text, ConfigError)
+
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+}
+
+
+def in_bytes(size: str) -> int:
+    """The number of bytes that a setting such as "64KiB" says."""
+    number = size.rstrip("".join(_UNITS))
+    return int(number) * _UNITS[size[len(number) :]]

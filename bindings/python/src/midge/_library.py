@@ -93,6 +93,12 @@ def milliseconds(seconds: float | None) -> int:
     return max(0, min(2**31 - 1, int(seconds * 1000 + 0.999))) if seconds < 2**21 else 2**31 - 1
 
 
+def bound_to_process(value: object) -> TypeError:
+    """Why something cannot be pickled or copied."""
+    name = f"midge.{type(value).__name__}"
+    return TypeError(f"a {name} belongs to the process that made it: it cannot be pickled or copied")
+
+
 LONGEST = 65_535
 """Bytes of the longest text that MQTT can carry."""
 

@@ -9,12 +9,12 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from midge import _ffi, _fork
 from midge._batch import read
 from midge._errors import ForkedError, MidgeError, StateError, Stopped, Timeout
-from midge._library import milliseconds, quick, raise_for, waiting
+from midge._library import bound_to_process, milliseconds, quick, raise_for, waiting
 from midge._message import Message
 
 __all__ = ["Handler", "Subscription"]
@@ -25,6 +25,24 @@ SLICE = 0.1
 """Seconds that the main thread waits at a time: between two waits Python handles signals, Ctrl-C among them."""
 LONG = 3600.0
 """Seconds that other threads wait at a time."""
+
+
+def subscribe_options(
+    qos: int,
+    no_local: bool = False,
+    retain_as_published: bool = False,
+    retain_handling: int = 0,
+    identifier: int = 0,
+) -> _ffi.midge_subscribe_options:
+    """The options of a subscription as the library takes them, and checks them."""
+    return _ffi.midge_subscribe_options(
+        struct_size=ctypes.sizeof(_ffi.midge_subscribe_options),
+        qos=qos,
+        no_local=no_local,
+        retain_as_published=retain_as_published,
+        retain_handling=retain_handling,
+        identifier=identifier,
+    )
 
 
 class Subscription:
@@ -102,6 +120,9 @@ class Subscription:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise bound_to_process(self)
 
     def __repr__(self) -> str:
         state = "closed" if not self._subscription else f"{len(self)} waiting"
@@ -204,6 +225,9 @@ class Handler:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise bound_to_process(self)
 
     def __repr__(self) -> str:
         return f"<midge.Handler {self.filter!r}>"

@@ -1,0 +1,321 @@
+"""midge.aio: a broker and its subscriptions for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import inspect
+import logging
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any, Callable
+
+import midge
+from midge._broker import OVERFLOW
+from midge._config import Config, Value
+from midge._errors import ArgumentError, StateError, Stopped, Timeout
+from midge._hub import Hub, Inbox
+from midge._library import quick
+from midge._message import Message
+from midge._publish import Payload
+from midge._subscription import BATCH, subscribe_options
+from midge._views import Client, Stats, SubscriptionInfo
+
+__all__ = ["Broker", "Handler", "Subscription"]
+
+
+class Broker:
+    """An MQTT broker inside this process, for the event loop that runs.
+
+    It starts at the beginning of an `async with` block, or by `start`, and stops at its end, or by `stop`.
+
+    >>> async def main() -> None:
+    ...     async with midge.aio.Broker("127.0.0.1:0") as broker, broker.subscribe("t") as messages:
+    ...         broker.publish("t", "hello")
+    ...         print((await messages.get(timeout=5)).payload)
+    >>> asyncio.run(main())
+    b'hello'
+    """
+
+    def __init__(
+        self,
+        listen: str | Sequence[str] | None = None,
+        config: Config | Mapping[str, Value] | None = None,
+        **options: Any,
+    ) -> None:
+        """A broker that is not started yet. The arguments are those of midge.Broker."""
+        self._make: Callable[[], midge.Broker] | None = lambda: midge.Broker(listen, config, **options)
+        self._broker: midge.Broker | None = None
+        self._owned = True
+        self._hub: Hub | None = None
+
+    @classmethod
+    def of(cls, broker: midge.Broker) -> Broker:
+        """A broker that was started elsewhere, such as a fixture's. At its end only its subscriptions end."""
+        view = cls()
+        view._make = None
+        view._broker = broker
+        view._owned = False
+        return view
+
+    async def start(self) -> Broker:
+        """Starts the broker: it listens when this returns."""
+        if self._make is not None:
+            make, self._make = self._make, None
+            self._broker = make()  # a millisecond; what it may wait for is the system
+        return self
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Stops the broker, as midge.Broker.stop does; the event loop runs meanwhile.
+
+        Iterations end when they have given what was left.
+        """
+        try:
+            if self._broker is not None and self._owned:
+                await asyncio.get_running_loop().run_in_executor(None, self._broker.stop, grace)
+        finally:
+            if self._hub is not None:
+                self._hub.end()
+
+    @property
+    def sync(self) -> midge.Broker:
+        """The broker itself. Its waiting calls stop the event loop."""
+        if self._broker is None:
+            raise StateError("the broker was not started")
+        return self._broker
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the first listener."""
+        return self.sync.address
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Host and port of every listener, by its name."""
+        return self.sync.addresses
+
+    def publish(
+        self, topic: str, payload: Payload = b"", qos: int = 0, retain: bool = False, **properties: Any
+    ) -> None:
+        """Publishes a message, as midge.Broker.publish does. It does not wait for subscribers."""
+        self.sync.publish(topic, payload, qos, retain, **properties)
+
+    def publish_many(self, messages: Iterable[Sequence[Any]]) -> int:
+        """Publishes messages in order, as midge.Broker.publish_many does."""
+        return self.sync.publish_many(messages)
+
+    def subscribe(
+        self,
+        filter: str,
+        qos: int = 2,
+        *,
+        capacity: int | None = None,
+        max_bytes: int | None = None,
+        overflow: str = "drop_newest",
+        **options: Any,
+    ) -> Subscription:
+        """Subscribes this program to a topic filter, as midge.Broker.subscribe does.
+
+        What the event loop has read waits in the subscription, at most `capacity` messages and `max_bytes` bytes of
+        payload; without them the settings `queue.capacity` and `queue.max_bytes` say.
+        """
+        broker = self.sync
+        if overflow not in OVERFLOW:
+            raise ArgumentError(f"overflow: {overflow!r} is not one of {', '.join(OVERFLOW)}")
+        for argument, bound in (("capacity", capacity), ("max_bytes", max_bytes)):
+            if bound is not None and bound < 1:
+                raise ArgumentError(f"{argument}: {bound} is less than 1")
+        if self._hub is None:
+            self._hub = Hub(broker)
+        hub = self._hub
+        inbox = Inbox(filter, capacity or hub.capacity, max_bytes or hub.max_bytes, overflow == "drop_oldest")
+        tag, handle = hub.subscribe(subscribe_options(qos, **options), inbox)
+        return Subscription(hub, tag, handle, inbox)
+
+    def on(
+        self,
+        filter: str,
+        callback: Callable[[Message], Awaitable[object] | object],
+        qos: int = 2,
+        **options: Any,
+    ) -> Handler:
+        """Has a function or coroutine function called with each message of a topic filter, in a task of its own.
+
+        The options are those of `subscribe`. What it raises is logged to the logger "midge".
+        """
+        return Handler(self.subscribe(filter, qos, **options), callback)
+
+    def clients(self) -> list[Client]:
+        """Every client that is connected or has a session, in no order."""
+        return self.sync.clients()
+
+    def subscriptions(self) -> list[SubscriptionInfo]:
+        """Every subscription, of clients and of this program, in no order."""
+        return self.sync.subscriptions()
+
+    def stats(self) -> Stats:
+        """The counters and gauges at this moment."""
+        return self.sync.stats()
+
+    def kick(self, client_id: str) -> bool:
+        """Disconnects a client; False if none of this name is connected."""
+        return self.sync.kick(client_id)
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped because the event loop did not get to reading them."""
+        return 0 if self._hub is None else self._hub.dropped
+
+    async def __aenter__(self) -> Broker:
+        return await self.start()
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.stop()
+
+    def __repr__(self) -> str:
+        return f"<midge.aio.Broker of {self._broker!r}>"
+
+
+class Subscription:
+    """Messages of a topic filter. Made by Broker.subscribe.
+
+    As an iterator (`async for`) it ends when the broker stops or the subscription is closed. Several tasks may take
+    messages: each message goes to one of them, and a task that is cancelled takes none with it. As a context manager
+    (`async with`, or `with`) it unsubscribes at the end, and so does forgetting it.
+    """
+
+    def __init__(self, hub: Hub, tag: int, handle: ctypes.c_void_p, inbox: Inbox) -> None:
+        """For Broker.subscribe."""
+        self._hub = hub
+        self._tag = tag
+        self._handle = [handle]  # a list, for popping is atomic: one call frees it
+        self._inbox = inbox
+
+    @property
+    def filter(self) -> str:
+        """The topic filter."""
+        return self._inbox.filter
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped because too many waited here."""
+        return self._inbox.dropped
+
+    def __len__(self) -> int:
+        """Messages that wait here. Those that the event loop has not read yet do not count."""
+        return len(self._inbox.messages)
+
+    def __bool__(self) -> bool:
+        return True
+
+    async def get(self, timeout: float | None = None) -> Message:
+        """The next message.
+
+        Waits up to `timeout` seconds for it, for ever without one, and raises Timeout if none came; raises Stopped
+        when the broker has stopped or the subscription was closed, and every message was taken.
+        """
+        inbox = self._inbox
+        if not inbox.messages:
+            await (inbox.wait() if timeout is None else self._wait(timeout))
+        return inbox.take()
+
+    async def get_batch(self, max: int = BATCH, timeout: float | None = None) -> list[Message]:
+        """Up to `max` messages, at least one; waits for the first, and raises, like `get`."""
+        if max < 1:
+            raise ValueError("max must be at least 1")
+        inbox = self._inbox
+        if not inbox.messages:
+            await (inbox.wait() if timeout is None else self._wait(timeout))
+        return [inbox.take() for _ in range(min(max, len(inbox.messages)))]
+
+    def close(self) -> None:
+        """Unsubscribes. What waits can still be taken. Closing twice does nothing."""
+        with contextlib.suppress(IndexError):
+            quick.midge_subscription_free(self._handle.pop())
+            self._hub.forget(self._tag)
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Message:
+        inbox = self._inbox
+        if not inbox.messages:
+            try:
+                await inbox.wait()
+            except Stopped:
+                raise StopAsyncIteration from None
+        return inbox.take()
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        self.close()
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if not self._handle else f"{len(self)} waiting"
+        return f"<midge.aio.Subscription {self.filter!r}, {state}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+    async def _wait(self, timeout: float) -> None:
+        """Waits until a message is there, at most for some seconds."""
+        try:
+            await asyncio.wait_for(self._inbox.wait(), timeout)
+        except asyncio.TimeoutError:
+            if not self._inbox.messages:
+                raise Timeout(f"no message of {self.filter!r} within the time") from None
+
+
+class Handler:
+    """A function that is called with each message of a topic filter. Made by Broker.on."""
+
+    def __init__(self, subscription: Subscription, callback: Callable[[Message], Awaitable[object] | object]) -> None:
+        """For Broker.on."""
+        self._subscription = subscription
+        self._callback = callback
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def filter(self) -> str:
+        """The topic filter."""
+        return self._subscription.filter
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped because the callback was too slow."""
+        return self._subscription.dropped
+
+    async def close(self) -> None:
+        """Unsubscribes, and waits until the callback has had what was left, unless it is the callback that closes."""
+        self._subscription.close()
+        if asyncio.current_task() is not self._task:
+            await asyncio.wait([self._task])
+
+    async def __aenter__(self) -> Handler:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<midge.aio.Handler {self.filter!r}>"
+
+    async def _run(self) -> None:
+        async for message in self._subscription:
+            try:
+                answer = self._callback(message)
+                if inspect.isawaitable(answer):
+                    await answer
+            except Exception:
+                logging.getLogger("midge").exception(
+                    "the callback of %r failed on a message of %r", self.filter, message.topic
+                )

@@ -1,0 +1,213 @@
+"""What is published: payloads, options, many messages at once."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Callable, Union
+
+from midge import _ffi
+from midge._errors import ArgumentError, TopicError
+from midge._library import encode, encode_property, quick, raise_for, waiting, within
+from midge._message import Properties
+
+Payload = Union[bytes, str, bytearray, memoryview]
+"""What can be published; a str is sent as UTF-8."""
+
+COPIED = 64 * 1024
+"""Bytes of payload from which on other threads of Python may run while it is published."""
+
+BATCH = 256
+"""Messages that are handed to the library at once."""
+
+publish_quick = quick.midge_publish
+publish_waiting = waiting.midge_publish
+
+
+def _plain(qos: int, retain: bool) -> _ffi.midge_publish_options:
+    """The options of a message without properties."""
+    return _ffi.midge_publish_options(
+        struct_size=ctypes.sizeof(_ffi.midge_publish_options),
+        qos=qos,
+        retain=int(retain),
+        message_expiry_interval=-1,
+    )
+
+
+_PLAIN: dict[tuple[int, bool], Any] = {
+    (qos, retain): ctypes.byref(_plain(qos, retain)) for qos in (0, 1, 2) for retain in (False, True)
+}
+
+
+def plain(qos: int, retain: bool) -> Any:
+    """A pointer to the options of a message without properties."""
+    try:
+        return _PLAIN[qos, retain]
+    except (KeyError, TypeError):
+        raise _wrong(qos, retain) from None
+
+
+Refused = Callable[[int, str, int, int, bool], str]
+"""The sentence for a status, a topic, the size of a payload, a QoS and RETAIN."""
+
+
+def publish_many(broker: ctypes.c_void_p | None, messages: Iterable[Sequence[Any]], refused: Refused) -> int:
+    """Publishes messages in order, and returns how many; `Broker.publish_many` says what they are."""
+    default = (0, False)
+    kind: tuple[int, bool] = default
+    topics: list[bytes] = []
+    payloads: list[bytes] = []
+    published = 0
+
+    def flush() -> int:
+        """Publishes what was collected, all of one kind."""
+        names, contents = topics[:], payloads[:]
+        topics.clear()
+        payloads.clear()
+        return _flush(broker, names, contents, kind, published, refused) if names else 0
+
+    try:
+        for message in messages:
+            size = len(message)
+            if size == 2:
+                topic, payload = message
+                of = default
+            elif size == 3:
+                topic, payload, qos = message
+                of = (qos, False)
+            elif size == 4:
+                topic, payload, qos, retain = message
+                of = (qos, retain)
+            elif size == 5 and isinstance(message[4], Properties):
+                published += flush()
+                _forward(broker, message, refused)
+                published += 1
+                continue
+            else:
+                raise ArgumentError(
+                    f"message {published + len(topics)}: has {size} items, not a topic, a payload, a qos, a retain"
+                )
+            if of != kind or len(topics) == BATCH:
+                published += flush()
+                kind = of
+            if type(payload) is not bytes:
+                payload = as_bytes(payload)
+            topics.append(topic.encode())
+            payloads.append(payload)
+    except UnicodeEncodeError:
+        raise TopicError(f"message {published + len(topics)}: topic {topic!r}: has no UTF-8 form") from None
+    finally:
+        published += flush()
+    return published
+
+
+def _flush(
+    broker: ctypes.c_void_p | None,
+    topics: list[bytes],
+    payloads: list[bytes],
+    kind: tuple[int, bool],
+    before: int,
+    refused: Refused,
+) -> int:
+    """Publishes messages of one kind, of which `before` went before, and returns how many."""
+    options = plain(*kind)
+    wrong = None
+    if b"\0" in b"".join(topics):
+        wrong = next(index for index, topic in enumerate(topics) if b"\0" in topic)
+        del payloads[wrong:]
+    count = len(payloads)
+    lens = list(map(len, payloads))
+    names = ctypes.c_char_p * count
+    done = ctypes.c_size_t()
+    call = quick if sum(lens) < COPIED else waiting
+    status = call.midge_publish_many(
+        broker,
+        names(*topics[:count]),
+        names(*payloads),
+        (ctypes.c_size_t * count)(*lens),
+        count,
+        options,
+        ctypes.byref(done),
+    )
+    if status:
+        at = done.value
+        sentence = refused(status, topics[at].decode(), lens[at], *kind)
+        raise_for(status, None, f"message {before + at}: {sentence}")
+    if wrong is not None:
+        raise TopicError(f"message {before + wrong}: topic {topics[wrong].decode()!r}: holds U+0000")
+    return count
+
+
+def _forward(broker: ctypes.c_void_p | None, message: Sequence[Any], refused: Refused) -> None:
+    """Publishes a Message with its properties."""
+    topic, payload, qos, retain, properties = message
+    options = with_properties(
+        qos,
+        retain,
+        properties.expiry,
+        properties.content_type,
+        properties.response_topic,
+        properties.correlation_data,
+        properties.user_properties,
+    )
+    payload = as_bytes(payload)
+    name = encode(f"topic {topic!r}", topic, TopicError)
+    status = waiting.midge_publish(broker, name, payload, len(payload), ctypes.byref(options))
+    if status:
+        raise_for(status, None, refused(status, topic, len(payload), qos, retain))
+
+
+def as_bytes(payload: Payload) -> bytes:
+    """The payload as bytes."""
+    if isinstance(payload, bytes):
+        return payload
+    if isinstance(payload, str):
+        try:
+            return payload.encode()
+        except UnicodeEncodeError:
+            raise ArgumentError("payload: a text that has no UTF-8 form") from None
+    if isinstance(payload, (bytearray, memoryview)):
+        return bytes(payload)
+    raise TypeError(f"payload: bytes, str, bytearray or memoryview is needed, not {type(payload).__name__}")
+
+
+def _wrong(qos: object, retain: object) -> ArgumentError:
+    """Why these are no options."""
+    if qos not in (0, 1, 2):
+        return ArgumentError(f"qos: {qos!r} is not 0, 1 or 2")
+    return ArgumentError(f"retain: {retain!r} is neither True nor False")
+
+
+def with_properties(
+    qos: int,
+    retain: bool,
+    expiry: int | None,
+    content_type: str | None,
+    response_topic: str | None,
+    correlation_data: bytes | None,
+    user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+) -> _ffi.midge_publish_options:
+    """The options of a message with properties. They keep what they point to."""
+    plain(qos, retain)
+    options = _plain(qos, retain)
+    if expiry is not None:
+        if not 0 <= expiry <= 2**32 - 1:
+            raise ArgumentError(f"expiry: {expiry} is not 0 to {2**32 - 1} seconds")
+        options.message_expiry_interval = expiry
+    if content_type is not None:
+        options.content_type = encode_property("content_type", content_type)
+    if response_topic is not None:
+        if not response_topic or "+" in response_topic or "#" in response_topic:
+            raise ArgumentError(f"response_topic: {response_topic!r} is no topic")
+        options.response_topic = encode_property("response_topic", response_topic)
+    if correlation_data is not None:
+        data = ctypes.create_string_buffer(within("correlation_data", bytes(correlation_data)))
+        options.correlation_data = ctypes.cast(data, ctypes.c_void_p)  # type: ignore[assignment]
+        options.correlation_data_len = len(data) - 1
+    if user_properties is not None:
+        pairs = user_properties.items() if isinstance(user_properties, Mapping) else user_properties
+        encoded = [tuple(encode_property("user_properties", text) for text in pair) for pair in pairs]
+        array = (_ffi.midge_user_property * len(encoded))(*(_ffi.midge_user_property(*pair) for pair in encoded))
+        options.user_properties = ctypes.cast(array, ctypes.POINTER(_ffi.midge_user_property))
+        options.user_property_count = len(encoded)
+    return options

@@ -1,0 +1,341 @@
+"""midge.aio: the event loop, its file descriptor, cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Coroutine
+from typing import Any, Callable
+
+import pytest
+from conftest import PATIENCE, TOP
+
+import midge
+import midge.aio
+
+Test = Callable[[], Coroutine[Any, Any, None]]
+
+
+def runs(test: Test) -> Callable[[], None]:
+    """Runs a coroutine function as a test."""
+
+    def run() -> None:
+        asyncio.run(asyncio.wait_for(test(), PATIENCE))
+
+    run.__name__ = test.__name__
+    run.__doc__ = test.__doc__
+    return run
+
+
+def started() -> midge.aio.Broker:
+    return midge.aio.Broker("127.0.0.1:0")
+
+
+@runs
+async def test_a_message_arrives() -> None:
+    async with started() as broker:
+        assert broker.address[1] > 0
+        assert broker.addresses == {"tcp": broker.address}
+        async with broker.subscribe("sensors/+/temp", qos=1) as messages:
+            broker.publish("sensors/a/temp", "21.5", qos=1, content_type="text/plain")
+            message = await messages.get()
+        properties = midge.Properties(content_type="text/plain")
+        assert message == midge.Message("sensors/a/temp", b"21.5", 1, False, properties)
+
+
+@runs
+async def test_retained_messages_and_options() -> None:
+    async with started() as broker:
+        broker.publish("t", "kept", retain=True)
+        async with broker.subscribe("t", identifier=5) as all_of_it, broker.subscribe("t", retain_handling=2) as new:
+            broker.publish("t", "now")
+            first, second = await all_of_it.get(), await all_of_it.get()
+            assert (first.payload, first.retain, first.properties.subscription_identifiers) == (b"kept", True, (5,))
+            assert second.payload == (await new.get()).payload == b"now"
+
+
+@runs
+async def test_iteration_ends_when_the_broker_stops() -> None:
+    broker = await started().start()
+    seen: list[bytes] = []
+
+    async def consume() -> None:
+        async for message in broker.subscribe("t"):
+            seen.append(message.payload)
+
+    consumer = asyncio.create_task(consume())
+    await asyncio.sleep(0)
+    broker.publish_many([("t", str(index)) for index in range(5000)])
+    await broker.stop()
+    await consumer
+    assert seen == [str(index).encode() for index in range(5000)]
+    with pytest.raises(midge.Stopped):
+        broker.subscribe("t")
+    await broker.stop()
+
+
+@runs
+async def test_iteration_ends_when_the_broker_is_stopped_elsewhere() -> None:
+    broker = await started().start()
+    messages = broker.subscribe("t")
+    waiting = asyncio.ensure_future(messages.get())
+    await asyncio.sleep(0)
+    thread = threading.Thread(target=broker.sync.stop)
+    thread.start()
+    with pytest.raises(midge.Stopped):
+        await waiting
+    thread.join(PATIENCE)
+    assert [message async for message in messages] == []
+    await broker.stop()
+
+
+@runs
+async def test_closing_ends_whoever_waits_and_keeps_what_is_there() -> None:
+    async with started() as broker:
+        messages = broker.subscribe("t")
+        waiting = asyncio.ensure_future(messages.get())
+        await asyncio.sleep(0)
+        messages.close()
+        messages.close()
+        with pytest.raises(midge.Stopped):
+            await waiting
+        with broker.subscribe("t") as other:
+            broker.publish("t", "left")
+        assert broker.subscriptions() == []
+        assert (await other.get()).payload == b"left"
+        with pytest.raises(midge.Stopped):
+            await other.get()
+
+
+@runs
+async def test_time_runs_out() -> None:
+    async with started() as broker, broker.subscribe("t") as messages:
+        for timeout in (0, 0.01):
+            with pytest.raises(midge.Timeout):
+                await messages.get(timeout)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(messages.get(), timeout)
+        broker.publish("t", "x")
+        assert (await messages.get(PATIENCE)).payload == b"x"
+
+
+@runs
+async def test_batches() -> None:
+    async with started() as broker, broker.subscribe("t") as messages:
+        broker.publish_many([("t", str(index)) for index in range(700)])
+        taken: list[midge.Message] = []
+        while len(taken) < 700:
+            batch = await messages.get_batch(100)
+            assert 1 <= len(batch) <= 100
+            taken += batch
+        assert [int(message.payload) for message in taken] == list(range(700))
+        with pytest.raises(ValueError, match="at least 1"):
+            await messages.get_batch(0)
+
+
+@runs
+async def test_a_task_that_is_cancelled_takes_no_message_with_it() -> None:
+    async with started() as broker, broker.subscribe("t") as messages:
+        first, second = asyncio.ensure_future(messages.get()), asyncio.ensure_future(messages.get())
+        await asyncio.sleep(0)
+        broker.publish("t", "1")
+        while not len(messages):
+            await asyncio.sleep(0)
+        first.cancel()  # after it was woken, before it ran
+        assert (await second).payload == b"1"
+        with contextlib.suppress(asyncio.CancelledError):
+            await first
+        assert first.cancelled()
+
+
+@runs
+async def test_a_full_inbox() -> None:
+    async with started() as broker:
+        newest = broker.subscribe("t", capacity=3)
+        oldest = broker.subscribe("t", capacity=3, overflow="drop_oldest")
+        narrow = broker.subscribe("t", max_bytes=2, overflow="drop_oldest")
+        other = broker.subscribe("t")
+        for index in range(5):
+            broker.publish("t", str(index))
+        broker.publish("t", "long")
+        for _ in range(6):
+            await other.get()
+        assert [m.payload for m in await newest.get_batch()] == [b"0", b"1", b"2"]
+        assert [m.payload for m in await oldest.get_batch()] == [b"3", b"4", b"long"]
+        assert [m.payload for m in await narrow.get_batch()] == [b"3", b"4"]
+        assert (newest.dropped, oldest.dropped, narrow.dropped, other.dropped) == (3, 3, 4, 0)
+        assert broker.dropped == 0
+
+
+@runs
+async def test_what_is_refused() -> None:
+    broker = started()
+    with pytest.raises(midge.StateError, match="not started"):
+        broker.publish("t")
+    async with broker:
+        with pytest.raises(midge.TopicError):
+            broker.subscribe("a#")
+        for options in ({"capacity": 0}, {"max_bytes": -1}, {"overflow": "explode"}, {"qos": 3}):
+            with pytest.raises(midge.ArgumentError) as caught:
+                broker.subscribe("t", **options)
+            assert next(iter(options)) in str(caught.value)
+        with pytest.raises(TypeError):
+            broker.subscribe("t", wrong=1)
+        assert broker.subscriptions() == []
+    with pytest.raises(midge.AddressInUse), midge.Broker("127.0.0.1:0") as other:
+        await midge.aio.Broker("{}:{}".format(*other.address)).start()
+
+
+@runs
+async def test_a_view_of_a_broker_that_was_started_elsewhere() -> None:
+    with midge.Broker("127.0.0.1:0") as sync:
+        async with midge.aio.Broker.of(sync) as broker, broker.subscribe("t") as messages:
+            threading.Thread(target=sync.publish, args=("t", "from a thread")).start()
+            assert (await messages.get()).payload == b"from a thread"
+            left = broker.subscribe("t")
+        with pytest.raises(midge.Stopped):
+            await left.get()
+        assert sync.publish_many([("t", "x")]) == 1
+        assert sync.stats().messages_published == 2
+
+
+@runs
+async def test_callbacks() -> None:
+    seen: asyncio.Queue[bytes] = asyncio.Queue()
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[assignment]
+    logging.getLogger("midge").addHandler(handler)
+    try:
+
+        async def callback(message: midge.Message) -> None:
+            if message.payload == b"bad":
+                raise KeyError("oops")
+            await seen.put(message.payload)
+
+        async with started() as broker:
+            async with broker.on("t", callback) as on, broker.on("u", lambda message: seen.put_nowait(b"plain")):
+                broker.publish("t", "bad")
+                broker.publish("t", "good")
+                assert await seen.get() == b"good"
+                broker.publish("u")
+                assert await seen.get() == b"plain"
+                assert (on.filter, on.dropped) == ("t", 0)
+            assert broker.subscriptions() == []
+    finally:
+        logging.getLogger("midge").removeHandler(handler)
+    (record,) = records
+    assert "'t'" in record.getMessage()
+
+
+@runs
+async def test_a_forgotten_subscription_unsubscribes() -> None:
+    async with started() as broker:
+        broker.subscribe("t")
+        assert broker.subscriptions() == []
+
+
+@runs
+async def test_cancelling_what_holds_a_broker() -> None:
+    running = asyncio.Event()
+    address: list[tuple[str, int]] = []
+
+    async def serve() -> None:
+        async with started() as broker, broker.subscribe("t") as messages:
+            address.append(broker.address)
+            running.set()
+            await messages.get()
+
+    task = asyncio.create_task(serve())
+    await running.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*address[0])
+
+
+@runs
+async def test_a_thousand_subscriptions_need_no_thread_and_one_descriptor() -> None:
+    async with started() as broker:
+        warm = broker.subscribe("warm")
+        gc.collect()  # what earlier tests left in cycles
+        before = descriptors(), threads()
+        got: list[int] = [0] * 1000
+
+        async def consume(number: int) -> None:
+            async with broker.subscribe(f"t/{number}") as messages:
+                async for message in messages:
+                    got[number] += int(message.payload)
+
+        tasks = [asyncio.create_task(consume(number)) for number in range(1000)]
+        await asyncio.sleep(0)
+        assert len(broker.subscriptions()) == 1001
+        assert (descriptors(), threads()) == before
+        broker.publish_many((f"t/{index % 1000}", b"1") for index in range(20_000))
+        broker.publish("warm")
+        await warm.get()
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+        assert got == [20] * 1000
+        assert len(broker.subscriptions()) == 1
+        assert (descriptors(), threads()) == before
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def test_one_loop_after_the_other() -> None:
+    """A loop that is closed under its subscriptions does no harm to the broker, nor to the next loop."""
+    with midge.Broker("127.0.0.1:0") as sync:
+
+        async def use() -> bytes:
+            messages = midge.aio.Broker.of(sync).subscribe("t")
+            sync.publish("t", "x")
+            return (await messages.get(PATIENCE)).payload
+
+        assert asyncio.run(use()) == b"x"
+        assert asyncio.run(use()) == b"x"
+
+        broker = midge.aio.Broker.of(sync)
+
+        async def subscribe() -> midge.aio.Subscription:
+            return broker.subscribe("t")
+
+        kept = asyncio.run(subscribe())
+        with pytest.raises(midge.StateError, match="another event loop"):
+            asyncio.run(subscribe())
+        kept.close()
+    assert sync.stats().messages_published == 2
+
+
+def test_without_a_loop() -> None:
+    with midge.Broker("127.0.0.1:0") as sync, pytest.raises(RuntimeError):
+        midge.aio.Broker.of(sync).subscribe("t")
+
+
+def test_the_example_of_a_thousand_subscriptions() -> None:
+    program = TOP / "examples" / "python" / "asyncio_thousand.py"
+    command = [sys.executable, str(program), "--subscriptions", "100", "--messages", "3000"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert lines[2].startswith("one each: 3,000 messages in ")
+    assert lines[5].startswith("all of them each: 3,000 messages in ")
+    assert [line.partition(":")[0] for line in (lines[3], lines[6])] == ["cancelled, 0 subscriptions"] * 2
+    open_ones = {line.partition(": ")[2].partition(";")[0] for line in (lines[1], lines[3], lines[4], lines[6])}
+    assert len(open_ones) == 1
