@@ -3,7 +3,7 @@
 import * as api from './lib/api.js';
 import { h, icon, put, setText } from './lib/dom.js';
 import { chooseLanguage, language, loadLanguage, t, tx } from './lib/i18n.js';
-import { connection, followBroker, repeat } from './lib/live.js';
+import { connection, followBroker } from './lib/live.js';
 import { sayError } from './lib/widgets.js';
 
 /** The pages: what stands above a group of them, then name in the address, icon and title. */
@@ -15,8 +15,12 @@ const GROUPS = [
   ['Learn', ['tutorial', 'Tutorial']],
 ];
 const PAGES = GROUPS.flatMap(([, ...pages]) => pages);
-/** The broker keeps its topic tree while somebody asks for it: an open console does, and has the topics at hand. */
+/**
+ * The broker keeps its topic tree while somebody asks for it: an open console does, and has the topics at hand, also
+ * for half an hour behind another window.
+ */
 const TREE_EVERY = 20000;
+const TREE_HIDDEN = 30 * 60000;
 
 const app = document.getElementById('app');
 let leaveFrame = () => {};
@@ -148,7 +152,14 @@ function showFrame() {
   connection.watchers.add(onConnection);
   onConnection(connection.heard);
   const unfollow = followBroker();
-  const endTree = repeat(() => api.get('topics', { limit: 1 }).catch(() => {}), TREE_EVERY);
+  let seen = Date.now();
+  const askTree = () => {
+    if (!document.hidden) seen = Date.now();
+    if (Date.now() - seen < TREE_HIDDEN) api.get('topics', { limit: 1 }).catch(() => {});
+  };
+  const tree = setInterval(askTree, TREE_EVERY);
+  document.addEventListener('visibilitychange', askTree);
+  askTree();
   let endPage = () => {};
   let turn = 0;
 
@@ -183,7 +194,8 @@ function showFrame() {
     connection.watchers.delete(onConnection);
     turn += 1;
     endPage();
-    endTree();
+    clearInterval(tree);
+    document.removeEventListener('visibilitychange', askTree);
     unfollow();
     put(app);
   };

@@ -52,12 +52,12 @@ function published(view, query) {
     const made = lazyTree({
       label: t('Published topics'), row,
       load: async (parent, offset, limit) => {
-        const asked = parent === null ? (search ? { search } : {}) : { parent };
+        const asked = parent === null ? (search ? { search } : {}) : parent === '' ? { root: 'empty' } : { parent };
         const answer = await get(`topics?${new URLSearchParams({ ...asked, offset, limit })}`);
         since = answer.watching_since;
         answer.items.forEach((item) => item.topic === made.chosen() && detail.show(item));
         found = parent === null ? answer.total : found;
-        return { total: answer.total ?? answer.items.length, items: search ? answer.items.map((item) => ({ ...item, children: 0 })) : answer.items };
+        return { total: answer.total, items: search ? answer.items.map((item) => ({ ...item, children: 0 })) : answer.items };
       },
       choose: detail.show,
     });
@@ -115,9 +115,9 @@ function topicDetail() {
       payload.node.hidden = !item.last;
       put(about, facts([
         [t('Messages'), count(item.messages)], [t('Rate'), `${short(item.rate)}/s`], [t('Receivers'), count(item.subscribers)],
-        item.last && [t('Last message'), h('span', { title: clock(item.last_at) }, ago(item.last_at))], item.last && ['QoS', String(item.qos)],
+        item.last_at && [t('Last message'), h('span', { title: clock(item.last_at) }, ago(item.last_at))], item.last_at && ['QoS', String(item.qos)],
         [t('Retained'), item.retained ? badge(t('retained'), 'good') : t('no')], item.children > 0 && [t('Topics below'), count(item.children)],
-      ]), item.messages > 0 && item.subscribers === 0 && h('p', { class: 'verdict bad' }, icon('warning'), h('span', {}, t('Nobody subscribes to this topic: its messages are dropped.'))));
+      ]), item.last_at && item.messages > 0 && item.subscribers === 0 && h('p', { class: 'verdict bad' }, icon('warning'), h('span', {}, t('Nobody subscribes to this topic: its messages are dropped.'))));
       if (item.last) payload.update(item.last);
     },
   };
