@@ -232,7 +232,8 @@ impl Tree {
         let from = after.map_or(Unbounded, Excluded);
         let mut rest = children.range::<str, _>((from, Unbounded));
         let branches = rest.by_ref().take(limit);
-        let branches = branches.filter_map(|(level, index)| self.branch(parent, level, *index, now)).collect();
+        let branches =
+            branches.filter_map(|(level, index)| self.branch(parent, level, *index, now)).collect();
         (branches, rest.next().is_some())
     }
 
