@@ -92,6 +92,7 @@ impl Broker {
         if let Some(bench) = &bench {
             engine = engine.with_observer(bench.clone());
         }
+        let (engine, journal) = console::keep_journal(engine, &settings);
         let engine = Arc::new(engine);
         let mut wing = Wing::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
         if let Some(bench) = &bench {
@@ -104,7 +105,7 @@ impl Broker {
             runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
         }
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        let shown = console::listeners(&bound);
+        let shown = (journal, console::listeners(&bound));
         let accepting = accept_all(&runtime, bound, &wing).and_then(|()| match bound_console {
             Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
             None => Ok(None),

@@ -1,6 +1,6 @@
 //! The console, for a broker whose setting `console.listen` asks for one.
 
-pub(super) use imp::{Running, bind, listeners, start};
+pub(super) use imp::{Running, bind, keep_journal, listeners, start};
 
 #[cfg(feature = "console")]
 mod imp {
@@ -11,7 +11,7 @@ mod imp {
     use crate::config::{Config, ConfigError, ErrorKind, Settings};
     use crate::embed::error::Error;
     use crate::engine::core::Engine;
-    use crate::http::{self, Console, ListenerView, Server, Surroundings};
+    use crate::http::{self, Console, ListenerView, Log, Server, Surroundings};
     use crate::net;
     use crate::runtime::{Clock, Runtime};
 
@@ -42,6 +42,17 @@ mod imp {
         settings.console.listen.map(bind).transpose()
     }
 
+    /// The same broker with a journal, if there will be a console; and the journal.
+    pub(in crate::embed) fn keep_journal(engine: Engine, settings: &Settings) -> (Engine, Option<Arc<Log>>) {
+        match settings.console.listen {
+            None => (engine, None),
+            Some(_) => {
+                let log = Log::new(settings.console.events);
+                (engine.with_journal(log.clone()), Some(log))
+            }
+        }
+    }
+
     /// What the console asks for its page of listeners.
     pub(in crate::embed) fn listeners(bound: &[(String, net::Bound)]) -> Listeners {
         let known: Vec<_> =
@@ -63,11 +74,12 @@ mod imp {
         engine: &Arc<Engine>,
         clock: Clock,
         config: &Config,
-        listeners: Listeners,
+        (log, listeners): (Option<Arc<Log>>, Listeners),
     ) -> Result<Running, Error> {
         let address = bound.address();
+        let log = log.unwrap_or_else(|| Log::new(config.settings().console.events));
         let surroundings =
-            Surroundings { engine: Arc::clone(engine), clock, config: config.clone(), listeners };
+            Surroundings { engine: Arc::clone(engine), clock, log, config: config.clone(), listeners };
         let console = Console::new(surroundings, address)
             .map_err(|(key, cause)| ConfigError::of_key(ErrorKind::BadValue, key, cause))?;
         let _inside = runtime.handle().enter();
@@ -114,6 +126,10 @@ mod imp {
         }
     }
 
+    pub(in crate::embed) fn keep_journal(engine: Engine, _settings: &Settings) -> (Engine, ()) {
+        (engine, ())
+    }
+
     pub(in crate::embed) fn listeners(_bound: &[(String, net::Bound)]) {}
 
     pub(in crate::embed) fn start(
@@ -122,7 +138,7 @@ mod imp {
         _engine: &Arc<Engine>,
         _clock: Clock,
         _config: &Config,
-        _listeners: (),
+        _given: ((), ()),
     ) -> Result<Running, Error> {
         match bound {}
     }

@@ -20,6 +20,7 @@ use crate::codec::version::Version;
 use crate::engine::asking::{Asking, Handled, Questions};
 use crate::engine::auth::Authentication;
 use crate::engine::core::Engine;
+use crate::engine::journal::Refused;
 use crate::engine::origin::Origin;
 use crate::engine::proving::Proving;
 use crate::engine::sentence::encode_with;
@@ -283,7 +284,7 @@ impl Connection {
             }
         };
         if let Err(error) = outcome {
-            self.refuse(engine, turn, manner, error);
+            self.refuse_client(engine, turn, manner, error, Some(packet.client_id));
         }
     }
 
@@ -326,7 +327,23 @@ impl Connection {
     /// Ends a connection that has no session, with a CONNACK where the protocol has one for it [MQTT-3.1.4-1], [MQTT-3.1.4-6],
     /// [MQTT3-3.1.4-5].
     pub(super) fn refuse(&mut self, engine: &Engine, turn: &mut Turn, manner: Manner, error: DecodeError) {
+        self.refuse_client(engine, turn, manner, error, None);
+    }
+
+    /// The same, of a client whose identifier is known.
+    fn refuse_client(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        manner: Manner,
+        error: DecodeError,
+        client_id: Option<&str>,
+    ) {
         self.stop_waiting(engine);
+        if let Some(journal) = &engine.journal {
+            let (address, why) = (self.origin.peer, error.cause);
+            journal.refused(turn.now, &Refused { client_id, address, reason: error.reason, why });
+        }
         turn.counts.connections_refused += 1;
         // Never a DISCONNECT [MQTT-3.14.0-1].
         let mut last = Vec::new();

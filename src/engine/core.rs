@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::config::Settings;
 use crate::engine::auth::Authenticator;
 use crate::engine::hooks::{Host, Wanted};
+use crate::engine::journal::{Journal, either};
 use crate::engine::notify::Notices;
 use crate::engine::observer::Observer;
 use crate::engine::options::Options;
@@ -43,7 +44,10 @@ pub struct Engine {
     pub(crate) taps: Taps,
     pub(crate) host: Option<Arc<dyn Host>>,
     /// Which hooks `host` has; none without one.
+    pub(crate) host_wanted: Wanted,
+    /// The same, and what the journal is told.
     pub(crate) wanted: Wanted,
+    pub(crate) journal: Option<Arc<dyn Journal>>,
     pub(crate) notices: Notices,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stopping: AtomicBool,
@@ -83,7 +87,9 @@ impl Engine {
             authenticator: None,
             taps: Taps::default(),
             host: None,
+            host_wanted: Wanted::default(),
             wanted: Wanted::default(),
+            journal: None,
             notices: Notices::default(),
             observer: None,
             stopping: AtomicBool::new(false),
@@ -111,7 +117,8 @@ impl Engine {
 
     /// The same broker, for a host that has hooks.
     pub fn with_host(self, host: Arc<dyn Host>) -> Engine {
-        Engine { wanted: host.wanted(), host: Some(host), ..self }
+        let host_wanted = host.wanted();
+        Engine { wanted: either(self.wanted, host_wanted), host_wanted, host: Some(host), ..self }
     }
 
     /// The counters and gauges at this moment.

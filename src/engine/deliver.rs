@@ -259,7 +259,7 @@ impl Engine {
             limits: &self.options.limits,
             client_id: &session.client_id,
             notices: &mut turn.notices,
-            tells: self.wanted.tells(),
+            tells: self.tells(),
         }
     }
 }

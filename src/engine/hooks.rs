@@ -11,7 +11,6 @@ use crate::codec::version::Version;
 use crate::engine::edit::Edit;
 use crate::session::link::Link;
 use crate::session::notice::Notice;
-use crate::session::outbound::Tells;
 
 /// The host program as the engine sees it.
 ///
@@ -66,11 +65,6 @@ impl Wanted {
     /// Whether a CONNECT is asked about.
     pub(crate) fn asks_to_connect(self) -> bool {
         self.authenticate || self.authorize
-    }
-
-    /// Which fates of messages are told.
-    pub(crate) fn tells(self) -> Tells {
-        Tells { dropped: self.dropped, delivered: self.delivered }
     }
 }
 

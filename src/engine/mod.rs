@@ -13,6 +13,7 @@ pub mod edit;
 pub mod expire;
 pub mod explain;
 pub mod hooks;
+pub mod journal;
 pub mod local;
 mod notify;
 pub mod observer;

@@ -8,10 +8,13 @@ use crate::codec::version::Version;
 use crate::engine::view::ClientView;
 use crate::http::answer::{Answer, Problem};
 use crate::http::console::Console;
+use crate::http::journal::Shown;
 use crate::http::query::Page;
 use crate::http::service::Asked;
 use crate::http::subscriptions::Subscription;
 
+/// Events of a client that are shown.
+const EVENTS: usize = 50;
 /// What a list may be sorted by.
 const SORTS: &[&str] = &[
     "client_id",
@@ -62,7 +65,7 @@ pub(super) fn sessions(console: &Console, asked: &Asked) -> Result<Answer, Probl
 struct Details {
     client: Client,
     subscriptions: Vec<Subscription>,
-    events: [(); 0],
+    events: Vec<Shown>,
 }
 
 /// `GET /api/v1/clients/{client_id}`
@@ -70,10 +73,11 @@ pub(super) fn one(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
     let client = console.engine.client(&asked.name).ok_or_else(|| unknown(&asked.name))?;
     let mut subscriptions = console.engine.subscriptions_of(&asked.name);
     subscriptions.sort_by(|a, b| a.filter.cmp(&b.filter));
+    let events = console.log.events_of(&asked.name, EVENTS);
     Answer::json(&Details {
         client: show(console, client),
         subscriptions: subscriptions.into_iter().map(Subscription::of).collect(),
-        events: [],
+        events: events.iter().map(|event| event.show(console)).collect(),
     })
 }
 

@@ -13,6 +13,7 @@ use crate::engine::core::Engine;
 use crate::http::access::Access;
 use crate::http::guard::Hosts;
 use crate::http::history::{History, STEP};
+use crate::http::journal::Log;
 use crate::http::topics::Watching;
 use crate::http::tutorial::Steps;
 use crate::runtime::Clock;
@@ -24,6 +25,8 @@ pub struct Surroundings {
     pub engine: Arc<Engine>,
     /// The broker's clock.
     pub clock: Clock,
+    /// The broker's journal.
+    pub log: Arc<Log>,
     /// The broker's settings.
     pub config: Config,
     /// Tells the MQTT listeners of this moment.
@@ -47,6 +50,7 @@ pub struct Console {
     pub(super) config: Config,
     pub(super) listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
     pub(super) history: Mutex<History>,
+    pub(super) log: Arc<Log>,
     pub(super) topics: Watching,
     pub(super) steps: Steps,
     me: Weak<Console>,
@@ -68,7 +72,7 @@ impl Console {
         surroundings: Surroundings,
         address: SocketAddr,
     ) -> Result<Arc<Console>, (&'static str, String)> {
-        let Surroundings { engine, clock, config, listeners } = surroundings;
+        let Surroundings { engine, clock, log, config, listeners } = surroundings;
         let settings = config.settings();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let began = u64::try_from(unix).unwrap_or(0).saturating_sub(clock.now().as_millis());
@@ -82,6 +86,7 @@ impl Console {
             me: me.clone(),
             stop: watch::Sender::new(false),
             engine,
+            log,
             config,
             listeners,
             clock,
@@ -143,6 +148,7 @@ impl Console {
         loop {
             let snapshot = self.engine.snapshot();
             self.steps.note(&snapshot);
+            self.log.refill();
             self.history.lock().note(self.unix(self.now()), &snapshot);
             sleep(Duration::from_millis(STEP)).await;
         }

@@ -21,8 +21,10 @@ use crate::http::service::Asked;
 
 /// Pieces of a stream that wait for the connection; behind them, the stream waits.
 const AHEAD: usize = 4;
-/// Time between two readings of the statistics.
-const PULSE: Duration = Duration::from_secs(1);
+/// Time between two looks at what has happened.
+const BEAT: Duration = Duration::from_millis(250);
+/// Looks between two readings of the statistics.
+const BEATS: u32 = 4;
 /// Milliseconds after which a browser whose stream broke off asks again.
 const RETRY: u32 = 2_000;
 
@@ -108,12 +110,31 @@ struct Stats {
     stats: std::collections::BTreeMap<&'static str, u64>,
 }
 
+/// How many of something a viewer has missed, because it reads too slowly.
+#[derive(Serialize)]
+pub(super) struct Skipped {
+    /// So many.
+    pub count: u64,
+}
+
 async fn pulse(console: Arc<Console>, mut stream: Stream) {
     let mut out = format!("retry: {RETRY}\n\n").into_bytes();
-    loop {
-        let stats = values(&console.engine.snapshot());
-        event(&mut out, "stats", &Stats { time: console.unix(console.now()), stats });
-        if !stream.send(std::mem::take(&mut out)).await || !stream.wait(sleep(PULSE)).await {
+    let mut next = console.log.next();
+    for beat in 0u32.. {
+        if beat.is_multiple_of(BEATS) {
+            let stats = values(&console.engine.snapshot());
+            event(&mut out, "stats", &Stats { time: console.unix(console.now()), stats });
+        }
+        let (events, behind, missed) = console.log.events_from(next);
+        next = behind;
+        if missed > 0 {
+            event(&mut out, "skipped", &Skipped { count: missed });
+        }
+        for happened in &events {
+            event(&mut out, "activity", &happened.show(&console));
+        }
+        let sent = out.is_empty() || stream.send(std::mem::take(&mut out)).await;
+        if !sent || !stream.wait(sleep(BEAT)).await {
             return;
         }
     }

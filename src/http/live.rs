@@ -18,7 +18,7 @@ use crate::codec::topic::{TopicFilter, TopicName};
 use crate::engine::taps::{Seen, Tap};
 use crate::http::answer::{Outgoing, Problem};
 use crate::http::console::Console;
-use crate::http::events::{Stream, event};
+use crate::http::events::{Skipped, Stream, event};
 use crate::http::payload::{Payload, SHOWN};
 use crate::http::retained::filter_of;
 use crate::http::service::Asked;
@@ -83,11 +83,6 @@ struct Shape<'c> {
     correlation_data: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     user_properties: Vec<(&'c str, &'c str)>,
-}
-
-#[derive(Serialize)]
-struct Skipped {
-    count: u64,
 }
 
 impl Tap for Viewer {

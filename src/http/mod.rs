@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod guard;
 mod history;
+mod journal;
 mod live;
 mod login;
 mod metrics;
@@ -31,4 +32,5 @@ mod tree;
 mod tutorial;
 
 pub use console::{Console, ListenerView, Surroundings};
+pub use journal::Log;
 pub use server::{Bound, Server, bind};
