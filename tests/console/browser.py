@@ -161,7 +161,7 @@ class Page:
         """Clicks, with the pointer, what is named `text`."""
         find = FIND % (json.dumps(selector), json.dumps(text))
         box = self.until(f"""(() => {{ const one = {find}; if (!one || one.disabled) return null; one.scrollIntoView({{ block: 'center' }});
-            const box = one.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; }})()""", f"{text!r} to click")
+            const box = one.getClientRects()[0]; return [box.x + box.width / 2, box.y + box.height / 2]; }})()""", f"{text!r} to click")
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 

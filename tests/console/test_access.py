@@ -99,6 +99,7 @@ def test_the_tree_is_walked_with_keys(page, connect):
     page.until(f"{active}.getAttribute('aria-level') === '2' && {active}.querySelector('.level').innerText === 'b'")
     page.press("ArrowRight", number=39)
     page.until("document.querySelectorAll('[role=treeitem]').length === 6")
+    page.sees("d", "[role=treeitem][aria-level='3']")
     page.press("ArrowDown", number=40)
     page.press("ArrowDown", number=40)
     page.press("Enter", number=13)

@@ -54,7 +54,7 @@ function closeMenus(target, focus) {
 async function showLogin(told) {
   leaveFrame();
   leaveFrame = () => {};
-  const known = told?.tutorial === undefined ? await api.askSession().catch(() => ({})) : told;
+  const known = told?.error === undefined ? await api.askSession().catch(() => ({})) : told;
   if (api.session) return showFrame();
   document.title = `${t('Log in')} – Midge`;
   const user = h('input', { name: 'user', autocomplete: 'username', required: true, autocapitalize: 'none', spellcheck: 'false' });
@@ -77,9 +77,9 @@ async function showLogin(told) {
     button.disabled = false;
   } },
   h('label', {}, t('User'), user), h('label', {}, t('Password'), password), problem, button,
-  known.tutorial && h('p', { class: 'hint' }, tx('Tutorial mode: the user is {user}, the password {password}.', { user: h('kbd', {}, 'admin'), password: h('kbd', {}, 'public') })));
+  known.tutorial_user && h('p', { class: 'hint' }, tx('Tutorial mode: the user is {user}, the password {password}.', { user: h('kbd', {}, known.tutorial_user), password: h('kbd', {}, 'public') })));
   put(app, h('main', { class: 'login' }, h('div', { class: 'card' }, h('div', { class: 'brand' }, icon('midge'), h('h1', {}, 'Midge')),
-    h('p', { class: 'lead' }, t('The MQTT broker inside this program.')), form), h('div', { class: 'login-foot' }, languageButton(showLogin), themeButton(), known.version && h('span', { class: 'muted' }, known.version))));
+    h('p', { class: 'lead' }, t('The MQTT broker inside this program.')), form), h('div', { class: 'login-foot' }, languageButton(showLogin), themeButton())));
   user.focus();
   return undefined;
 }
