@@ -27,7 +27,7 @@ conformance: ## test every statement of the MQTT specifications and write docs/C
 soak: ## the simulation at length: SEEDS=1000 random schedules
 	@SIM_SEEDS=$(or $(SEEDS),1000) cargo test --quiet --test simulation -- --nocapture
 
-install: ## header, libraries, pkg-config file and command below PREFIX (and DESTDIR)
+install: ## header, libraries, pkg-config and CMake files, command, manual below PREFIX (and DESTDIR)
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install.sh
 
 bless: ## write again what is generated and committed: header, Python declarations, CONFIGURATION.md

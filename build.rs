@@ -1,7 +1,7 @@
 //! Gives the shared library its SONAME, and packs the console's pages. The header is not written here but by
 //! tests/header.rs: who embeds Midge must not have to build cbindgen.
 
-fn main() {
+fn main() -> std::io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     let system = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if ["linux", "android", "freebsd", "netbsd", "openbsd"].contains(&system.as_str()) {
@@ -11,7 +11,8 @@ fn main() {
         println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
     }
     #[cfg(feature = "console")]
-    pages::pack();
+    pages::pack()?;
+    Ok(())
 }
 
 /// The files of src/http/assets, packed by gzip, and the list of them that src/http/assets.rs includes.
@@ -20,68 +21,60 @@ mod pages {
     use std::fmt::Write as _;
     use std::io::Write as _;
     use std::path::{Path, PathBuf};
-    use std::{env, fs};
+    use std::{env, fs, io};
 
     use flate2::{Compression, Crc, write::GzEncoder};
 
     /// The description of the API, packed as well.
     const DOCUMENT: &str = "src/http/openapi.json";
 
-    pub(crate) fn pack() {
+    pub(crate) fn pack() -> io::Result<()> {
         let assets = Path::new("src/http/assets");
-        println!("cargo:rerun-if-changed={}", assets.display());
-        let out = PathBuf::from(env::var("OUT_DIR").expect("cargo says where"));
+        let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
         let mut files = Vec::new();
-        collect(assets, &mut files);
+        collect(assets, &mut files)?;
         files.sort();
         let mut list = String::from("static ASSETS: &[Asset] = &[\n");
         for (number, file) in files.iter().enumerate() {
-            let content = fs::read(file).expect("the page can be read");
+            let content = fs::read(file)?;
             let packed = out.join(format!("asset-{number}.gz"));
-            fs::write(&packed, gzip(&content)).expect("cargo's folder takes files");
+            fs::write(&packed, gzip(&content)?)?;
             let mut crc = Crc::new();
             crc.update(&content);
-            let path =
-                file.strip_prefix(assets).expect("it was found there").to_str().expect("names are text");
+            let path = file.strip_prefix(assets).unwrap_or(file).display().to_string();
+            let (address, etag) = (format!("/{path}"), format!("\"{:08x}-{}\"", crc.sum(), content.len()));
+            let (kind, packed) = (content_type(&path), packed.display().to_string());
             writeln!(
                 list,
-                "    Asset {{ path: {:?}, content_type: {:?}, etag: {:?}, gzip: include_bytes!({:?}) }},",
-                format!("/{path}"),
-                content_type(path),
-                format!("\"{:08x}-{}\"", crc.sum(), content.len()),
-                packed.to_str().expect("cargo's folder is text"),
+                "    Asset {{ path: {address:?}, content_type: {kind:?}, etag: {etag:?}, gzip: include_bytes!({packed:?}) }},"
             )
-            .expect("memory takes everything");
+            .map_err(io::Error::other)?;
         }
         list.push_str("];\n");
         println!("cargo:rerun-if-changed={DOCUMENT}");
         let document = out.join("openapi.gz");
-        fs::write(&document, gzip(&fs::read(DOCUMENT).expect("the document is there")))
-            .expect("cargo's folder takes files");
-        writeln!(
-            list,
-            "static OPENAPI: &[u8] = include_bytes!({:?});",
-            document.to_str().expect("it is text")
-        )
-        .expect("memory takes everything");
-        fs::write(out.join("assets.rs"), list).expect("cargo's folder takes files");
+        fs::write(&document, gzip(&fs::read(DOCUMENT)?)?)?;
+        let document = document.display().to_string();
+        list.push_str(&format!("static OPENAPI: &[u8] = include_bytes!({document:?});\n"));
+        fs::write(out.join("assets.rs"), list)
     }
 
-    fn gzip(content: &[u8]) -> Vec<u8> {
+    fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-        gzip.write_all(content).expect("memory takes everything");
-        gzip.finish().expect("memory takes everything")
+        gzip.write_all(content)?;
+        gzip.finish()
     }
 
-    fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         println!("cargo:rerun-if-changed={}", folder.display());
-        for entry in fs::read_dir(folder).expect("the pages are there") {
-            let path = entry.expect("the pages are there").path();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
             match path.is_dir() {
-                true => collect(&path, files),
+                true => collect(&path, files)?,
                 false => files.push(path),
             }
         }
+        Ok(())
     }
 
     fn content_type(path: &str) -> &'static str {

@@ -13,6 +13,8 @@ const CHAPTERS: &[&str] = &[
     "publish",
     "message",
     "subscribe",
+    "edit",
+    "hooks",
     "queue",
     "stats",
     "lists",

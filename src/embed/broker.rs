@@ -6,12 +6,14 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
 use crate::embed::callback::Dispatcher;
 use crate::embed::console::{self, Running as RunningConsole};
 use crate::embed::error::Error;
+use crate::embed::hooks::Hooks;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::QueueCore;
 use crate::embed::testing::Bench;
@@ -19,10 +21,11 @@ use crate::engine::core::{Engine, Surroundings};
 use crate::engine::local::{Local, Sink};
 use crate::engine::turn::Running;
 use crate::engine::view::{ClientView, SubscriptionView};
-use crate::net::{Bound, Wing, bind};
+use crate::net::{Bound, Limit, Wing, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, on_own_thread, tick, watch_forks};
 use crate::stats::Snapshot;
-use crate::storage::MemoryStore;
+use crate::storage::{MemoryStore, Store};
+use crate::time::Time;
 
 /// What a longer grace counts as.
 const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -42,6 +45,10 @@ pub(super) struct Shared {
     wing: Arc<Wing>,
     listeners: Vec<(String, SocketAddr)>,
     console: Option<RunningConsole>,
+    /// Each listener's limit of connections.
+    limits: Vec<(String, Arc<Limit>)>,
+    /// That of connections that belong to no listener.
+    no_limit: Arc<Limit>,
     /// The generation of the process that started the broker.
     generation: u32,
     /// In test mode.
@@ -58,6 +65,22 @@ pub(super) struct Shared {
     changed: Condvar,
 }
 
+/// What a broker may be made of beside its settings.
+pub(super) struct Parts {
+    /// Where what must not be lost is recorded.
+    pub store: Arc<dyn Store>,
+    /// In test mode.
+    pub bench: Option<Arc<Bench>>,
+    /// The host's functions.
+    pub hooks: Hooks,
+}
+
+impl Default for Parts {
+    fn default() -> Parts {
+        Parts { store: Arc::new(MemoryStore), bench: None, hooks: Hooks::new() }
+    }
+}
+
 /// How far a broker's life has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -69,11 +92,34 @@ enum Stage {
 impl Broker {
     /// Starts a broker. When this returns, every listener is bound and takes connections.
     pub fn start(config: &Config) -> Result<Broker, Error> {
-        Broker::start_with(config, None)
+        Broker::start_with(config, &Hooks::new())
     }
 
-    /// The same, in test mode if there is a bench.
-    pub(super) fn start_with(config: &Config, bench: Option<Arc<Bench>>) -> Result<Broker, Error> {
+    /// Starts a broker that asks and tells the host by `hooks`.
+    ///
+    /// ```
+    /// use midge::config::Config;
+    /// use midge::embed::{Broker, Hooks, Verdict};
+    ///
+    /// let mut config = Config::new();
+    /// config.set("listener.tcp.bind", "127.0.0.1:0")?;
+    /// let hooks = Hooks::new()
+    ///     .authenticate(|client| match (client.username, client.password) {
+    ///         (Some("alice"), Some(b"secret")) => Verdict::Allow,
+    ///         _ => Verdict::Deny,
+    ///     })
+    ///     .on_connected(|client| println!("{} is here", client.client_id));
+    /// let broker = Broker::start_with(&config, &hooks)?;
+    /// broker.stop(None)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_with(config: &Config, hooks: &Hooks) -> Result<Broker, Error> {
+        Broker::start_of(config, Parts { hooks: hooks.clone(), ..Parts::default() })
+    }
+
+    /// Starts a broker of these parts.
+    pub(super) fn start_of(config: &Config, parts: Parts) -> Result<Broker, Error> {
+        let Parts { store, bench, hooks } = parts;
         config.validate()?;
         let settings = config.settings().clone();
         let stop_requested = Latch::new().map_err(Error::Start)?;
@@ -83,12 +129,15 @@ impl Broker {
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
         let surroundings = Surroundings {
-            store: Arc::new(MemoryStore),
+            store,
             alarm: ticker.clone(),
             seed: seed(&clock),
             started_unix: clock.started_unix(),
         };
         let mut engine = Engine::new(&settings, surroundings);
+        if !hooks.is_empty() {
+            engine = engine.with_host(Arc::new(hooks));
+        }
         if let Some(bench) = &bench {
             engine = engine.with_observer(bench.clone());
         }
@@ -105,8 +154,9 @@ impl Broker {
             runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
         }
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        let shown = (journal, console::listeners(&bound));
-        let accepting = accept_all(&runtime, bound, &wing).and_then(|()| match bound_console {
+        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
+        let shown = (journal, console::listeners(&bound, &limits));
+        let accepting = accept_all(&runtime, bound, &limits, &wing).and_then(|()| match bound_console {
             Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
             None => Ok(None),
         });
@@ -124,6 +174,8 @@ impl Broker {
             wing,
             listeners,
             console,
+            limits,
+            no_limit: Arc::new(Limit::new(None, None)),
             generation,
             bench,
             running: Mutex::new(Some(runtime)),
@@ -248,8 +300,33 @@ impl Shared {
         self.bench.as_ref()
     }
 
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(super) fn wing(&self) -> &Arc<Wing> {
+        &self.wing
+    }
+
+    /// The limit of a listener's connections, or of those that have none.
+    pub(super) fn limit(&self, listener: Option<&str>) -> Result<&Arc<Limit>, Error> {
+        let Some(name) = listener else {
+            return Ok(&self.no_limit);
+        };
+        let found = self.limits.iter().find(|(known, _)| known == name);
+        found.map(|(_, limit)| limit).ok_or_else(|| Error::Argument {
+            argument: "listener",
+            cause: format!("this broker has no listener {name:?}"),
+        })
+    }
+
+    /// The runtime of a broker that runs.
+    pub(super) fn runtime(&self) -> Result<Handle, Error> {
+        self.running.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Stopped)
     }
 
     pub(super) fn is_forked(&self) -> bool {
@@ -386,6 +463,7 @@ impl Shared {
             // Closes listeners and connections with their tasks.
             runtime.join();
         }
+        self.engine.forget_waiters(&mut self.engine.turn(self.clock.now()));
         let queues = self.queues.lock().take();
         for queue in queues.into_iter().flatten() {
             if let Some(queue) = queue.upgrade() {
@@ -411,12 +489,20 @@ fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
     Ok(bound)
 }
 
-fn accept_all(runtime: &Runtime, bound: Vec<(String, Bound)>, wing: &Arc<Wing>) -> Result<(), Error> {
+fn accept_all(
+    runtime: &Runtime,
+    bound: Vec<(String, Bound)>,
+    limits: &[(String, Arc<Limit>)],
+    wing: &Arc<Wing>,
+) -> Result<(), Error> {
     let _inside = runtime.handle().enter();
-    for (listener, socket) in bound {
+    for ((listener, socket), (_, limit)) in bound.into_iter().zip(limits) {
         let address = socket.address();
-        let task =
-            socket.accept(Arc::clone(wing)).map_err(|source| Error::Bind { listener, address, source })?;
+        let task = socket.accept(Arc::clone(wing), Arc::clone(limit)).map_err(|source| Error::Bind {
+            listener,
+            address,
+            source,
+        })?;
         runtime.handle().spawn(task);
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::{Overflow, Poll, QueueCore};
 use crate::engine::local::{Local, LocalMessage, Sink};
-use crate::runtime::{Runtime, thread_mark};
+use crate::runtime::{Runtime, in_callback, thread_mark};
 
 /// Messages given to one callback before the next subscription has its turn.
 const PORTION: usize = 256;
@@ -34,6 +34,12 @@ impl Broker {
     /// Subscribes the host to a Topic Filter. `callback` runs on the broker's callback thread, one message after the
     /// other; it may publish, subscribe and unsubscribe. While it runs, messages wait in a queue bounded by the
     /// settings `queue.capacity` and `queue.max_bytes`. If it panics, it is not called again.
+    ///
+    /// With `direct` it runs on the thread that publishes: a thread of the host inside `publish`, or a thread of the
+    /// broker for the message of a client, which serves no network meanwhile. It runs when no lock is held, for one
+    /// message at a time and in order: while it runs, what other threads publish, and what it publishes itself, waits in
+    /// the queue, and the running thread calls it for that, too, before it goes on; they do not wait. So when
+    /// `publish` returns, the call has been made, unless another call was running.
     pub fn subscribe_with(
         &self,
         filter: &str,
@@ -41,7 +47,7 @@ impl Broker {
         callback: impl FnMut(&MessageView<'_>) + Send + 'static,
     ) -> Result<CallbackSubscription, Error> {
         let broker = self.shared()?;
-        let dispatcher = broker.dispatcher()?;
+        let dispatcher = if options.direct { None } else { Some(broker.dispatcher()?) };
         let settings = broker.settings();
         let queue = QueueCore::new(
             settings.queue.capacity,
@@ -80,7 +86,8 @@ struct Target {
     run: Mutex<Run>,
     /// Told when a call has ended.
     idle: Condvar,
-    dispatcher: Arc<Dispatcher>,
+    /// `None`: the callback runs on the thread that publishes.
+    dispatcher: Option<Arc<Dispatcher>>,
 }
 
 struct Run {
@@ -97,16 +104,26 @@ impl Sink for Target {
     }
 
     fn wake(&self) {
-        if !self.scheduled.swap(true, Ordering::AcqRel)
-            && let Some(me) = self.me.upgrade()
-        {
-            self.dispatcher.schedule(me);
+        if self.scheduled.swap(true, Ordering::AcqRel) {
+            return;
         }
+        match &self.dispatcher {
+            None => self.call_here(),
+            Some(dispatcher) => {
+                if let Some(me) = self.me.upgrade() {
+                    dispatcher.schedule(me);
+                }
+            }
+        }
+    }
+
+    fn is_direct(&self) -> bool {
+        self.dispatcher.is_none()
     }
 }
 
 impl Target {
-    fn new(queue: QueueCore, callback: Callback, dispatcher: Arc<Dispatcher>) -> Arc<Target> {
+    fn new(queue: QueueCore, callback: Callback, dispatcher: Option<Arc<Dispatcher>>) -> Arc<Target> {
         Arc::new_cyclic(|me| Target {
             me: me.clone(),
             queue,
@@ -126,13 +143,29 @@ impl Target {
         }
         let callback = run.callback.take();
         drop(run);
-        drop(callback);
         self.queue.release();
+        // Last, for it may panic.
+        drop(callback);
+    }
+
+    /// Calls for everything that waits, on this thread.
+    fn call_here(&self) {
+        let _inside = in_callback();
+        loop {
+            while let Poll::Messages(batch) = self.queue.poll(PORTION, Some(Duration::ZERO)) {
+                self.call(&batch);
+            }
+            // Who puts a message in from now on finds that nobody calls; one that came before is in the queue.
+            self.scheduled.store(false, Ordering::Release);
+            if self.queue.is_empty() || self.scheduled.swap(true, Ordering::AcqRel) {
+                return;
+            }
+        }
     }
 
     fn call(&self, batch: &Batch) {
         for view in batch.iter() {
-            if self.dispatcher.list.lock().is_over() {
+            if self.dispatcher.as_ref().is_some_and(|dispatcher| dispatcher.list.lock().is_over()) {
                 return;
             }
             let mut run = self.run.lock();
@@ -141,7 +174,7 @@ impl Target {
             };
             run.by = Some(thread_mark());
             drop(run);
-            let survived = catch_unwind(AssertUnwindSafe(|| callback(&view))).is_ok();
+            let survived = survives(|| callback(&view));
             let mut run = self.run.lock();
             run.by = None;
             let over = run.cancelled || !survived;
@@ -152,11 +185,17 @@ impl Target {
                 run.cancelled = true;
                 drop(run);
                 // The callback's own state may panic when it is dropped, too.
-                let _dropped = catch_unwind(AssertUnwindSafe(|| drop(callback)));
+                let _dropped = survives(|| drop(callback));
             }
             self.idle.notify_all();
         }
     }
+}
+
+/// Runs what belongs to the host; whether it did not panic. What it has panicked with is not dropped, which may be a
+/// panic of its own, but leaked.
+fn survives(body: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(body)).map_err(std::mem::forget).is_ok()
 }
 
 /// The callback thread and the targets that wait for it.
@@ -256,7 +295,7 @@ mod tests {
     fn a_message_after_the_end_of_the_callback_thread_keeps_nothing_alive() {
         let dispatcher = Dispatcher::start().unwrap();
         let queue = QueueCore::new(10, 1000, Overflow::DropNewest);
-        let target = Target::new(queue, Box::new(|_| ()), Arc::clone(&dispatcher));
+        let target = Target::new(queue, Box::new(|_| ()), Some(Arc::clone(&dispatcher)));
         dispatcher.stop(Instant::now());
         let late = LocalMessage {
             topic: b"t",

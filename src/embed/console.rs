@@ -54,14 +54,20 @@ mod imp {
     }
 
     /// What the console asks for its page of listeners.
-    pub(in crate::embed) fn listeners(bound: &[(String, net::Bound)]) -> Listeners {
-        let known: Vec<_> =
-            bound.iter().map(|(name, bound)| (name.clone(), bound.address(), bound.connections())).collect();
+    pub(in crate::embed) fn listeners(
+        bound: &[(String, net::Bound)],
+        limits: &[(String, Arc<net::Limit>)],
+    ) -> Listeners {
+        let known: Vec<_> = bound
+            .iter()
+            .zip(limits)
+            .map(|((name, bound), (_, limit))| (name.clone(), bound.address(), Arc::clone(limit)))
+            .collect();
         Box::new(move || {
-            let show = |(name, address, connections): &(String, SocketAddr, net::Connections)| ListenerView {
+            let show = |(name, address, limit): &(String, SocketAddr, Arc<net::Limit>)| ListenerView {
                 name: name.clone(),
                 address: *address,
-                connections: connections.count(),
+                connections: limit.open(),
             };
             known.iter().map(show).collect()
         })
@@ -130,7 +136,11 @@ mod imp {
         (engine, ())
     }
 
-    pub(in crate::embed) fn listeners(_bound: &[(String, net::Bound)]) {}
+    pub(in crate::embed) fn listeners(
+        _bound: &[(String, net::Bound)],
+        _limits: &[(String, Arc<net::Limit>)],
+    ) {
+    }
 
     pub(in crate::embed) fn start(
         bound: Infallible,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::codec::properties::Properties;
 use crate::codec::qos::QoS;
 use crate::embed::arena::MessageView;
-use crate::message::Publication;
+use crate::message::{Publication, SharedMessage};
 use crate::time::Time;
 
 /// A received message. Its clones share one payload.
@@ -31,6 +31,19 @@ impl Message {
             qos: publication.qos,
             retain: publication.retain,
             tag: now.as_millis(),
+        }
+    }
+
+    /// A retained message, as a new subscription would get it now.
+    pub(super) fn retained(message: &SharedMessage, now: Time) -> Message {
+        Message {
+            topic: message.topic().into(),
+            payload: message.payload_shared(),
+            properties: message.properties_bytes().into(),
+            expiry_interval: Publication::of(message).expiry_interval(now),
+            qos: message.qos(),
+            retain: true,
+            tag: 0,
         }
     }
 

@@ -1,14 +1,18 @@
 //! Floor 7: the broker as a value in a Rust program.
 
+mod acknowledged;
+mod adopt;
 mod arena;
 mod broker;
 mod callback;
 mod console;
 mod error;
+mod hooks;
 mod message;
 mod options;
 mod publish;
 mod queue;
+mod retained;
 mod subscription;
 pub mod testing;
 
@@ -16,7 +20,15 @@ pub use arena::{Batch, MessageView};
 pub use broker::Broker;
 pub use callback::CallbackSubscription;
 pub use error::Error;
+pub use hooks::Hooks;
 pub use message::Message;
 pub use options::{PublishOptions, SubscribeOptions};
 pub use queue::{Overflow, Poll, Queue, QueueOptions, QueueSubscription};
 pub use subscription::Subscription;
+
+pub use crate::engine::edit::{Edit, EditError, Original};
+pub use crate::engine::hooks::{
+    AccessRequest, Action, Answer, ConnectRequest, Decision, Deferred, Passage, Verdict, defer,
+};
+pub use crate::session::link::Cause;
+pub use crate::session::notice::{Arrival, Delivered, Departure, Dropped, Subscribed, Unsubscribed};

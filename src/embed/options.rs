@@ -44,7 +44,7 @@ impl PublishOptions {
     }
 
     /// The properties, encoded without their length.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
         let mut encoded = Vec::new();
         let mut writer = PropertyWriter::new(&mut encoded);
         if self.payload_is_text {
@@ -101,6 +101,9 @@ pub struct SubscribeOptions {
     pub retain_handling: RetainHandling,
     /// A number that comes with each message of this subscription, 1 to 268,435,455; 0 is none.
     pub identifier: u32,
+    /// Whether a callback runs on the thread that publishes, before the publishing call returns, instead of on the
+    /// callback thread. See [`Broker::subscribe_with`](crate::embed::Broker::subscribe_with). Not for queues.
+    pub direct: bool,
 }
 
 impl Default for SubscribeOptions {
@@ -111,6 +114,7 @@ impl Default for SubscribeOptions {
             retain_as_published: false,
             retain_handling: RetainHandling::SendAlways,
             identifier: 0,
+            direct: false,
         }
     }
 }

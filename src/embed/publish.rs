@@ -1,5 +1,9 @@
 //! Publishing from the host, on the caller's own stack.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use crate::codec::properties::Properties;
 use crate::codec::publish::encoded_len;
 use crate::codec::topic::TopicName;
@@ -8,8 +12,9 @@ use crate::embed::arena::MessageView;
 use crate::embed::broker::{Broker, Shared};
 use crate::embed::error::Error;
 use crate::embed::options::PublishOptions;
+use crate::engine::safe::Waiter;
 use crate::engine::subscriber::Publisher;
-use crate::message::Publication;
+use crate::message::{Publication, SHARE_FROM};
 
 impl Broker {
     /// Publishes a message and returns how many subscribers it matched. When this returns, the message is in the
@@ -22,12 +27,30 @@ impl Broker {
         payload: impl AsRef<[u8]>,
         options: &PublishOptions,
     ) -> Result<usize, Error> {
-        let properties = options.encode()?;
-        let properties = Properties::from_validated(&properties);
-        self.shared()?.publish(topic, payload.as_ref(), properties, options)
+        self.publish_for(topic, payload.as_ref(), options, None)
     }
 
-    /// Publishes a received message under its own topic, with its payload and properties.
+    /// As [`Broker::publish`], of a payload that Midge keeps as it is: one of 8 KiB or more is not copied. It is dropped
+    /// once, on any thread, when nobody uses it any more: no subscriber, queue, retained message or received
+    /// [`Message`](crate::embed::Message). A smaller one is copied, which is cheaper, and dropped before this returns.
+    pub fn publish_owned(
+        &self,
+        topic: &str,
+        payload: impl AsRef<[u8]> + Send + 'static,
+        options: &PublishOptions,
+    ) -> Result<usize, Error> {
+        if payload.as_ref().len() < SHARE_FROM {
+            return self.publish(topic, payload, options);
+        }
+        let properties = options.encode()?;
+        let shared = self.shared()?;
+        let payload = shared.engine().lent().share(payload);
+        let properties = Properties::from_validated(&properties);
+        shared
+            .publish(&Outgoing { topic, payload: &payload, lent: Some(&payload), properties, options }, None)
+    }
+
+    /// Publishes a received message under its own topic, with its payload and properties. A large payload is shared.
     pub fn publish_message(&self, message: &MessageView<'_>, retain: bool) -> Result<usize, Error> {
         let options = PublishOptions {
             qos: message.qos,
@@ -35,18 +58,42 @@ impl Broker {
             message_expiry_interval: message.expiry_interval,
             ..PublishOptions::default()
         };
-        self.shared()?.publish(message.topic, message.payload, message.properties, &options)
+        let shared = self.shared()?;
+        // Lent by this broker, too: it may have come from a buffer of another one's host.
+        let lent = message.shared.filter(|payload| payload.len() >= SHARE_FROM);
+        let lent = lent.map(|payload| shared.engine().lent().share(payload.clone()));
+        let (topic, payload, properties) = (message.topic, message.payload, message.properties);
+        let outgoing = Outgoing { topic, payload, lent: lent.as_ref(), properties, options: &options };
+        shared.publish(&outgoing, None)
     }
-}
 
-impl Shared {
-    fn publish(
+    /// As [`Broker::publish`]; `waiter` is told when the message is safe, unless this fails.
+    pub(super) fn publish_for(
         &self,
         topic: &str,
         payload: &[u8],
-        properties: Properties<'_>,
         options: &PublishOptions,
+        waiter: Option<Arc<dyn Waiter>>,
     ) -> Result<usize, Error> {
+        let properties = options.encode()?;
+        let properties = Properties::from_validated(&properties);
+        self.shared()?.publish(&Outgoing { topic, payload, lent: None, properties, options }, waiter)
+    }
+}
+
+/// A message of the host.
+struct Outgoing<'o> {
+    topic: &'o str,
+    payload: &'o [u8],
+    /// The payload as a buffer that may be kept.
+    lent: Option<&'o Bytes>,
+    properties: Properties<'o>,
+    options: &'o PublishOptions,
+}
+
+impl Shared {
+    fn publish(&self, message: &Outgoing<'_>, waiter: Option<Arc<dyn Waiter>>) -> Result<usize, Error> {
+        let Outgoing { topic, payload, properties, options, .. } = *message;
         let name =
             TopicName::parse(topic).map_err(|cause| Error::Topic { topic: topic.to_owned(), cause })?;
         let settings = self.settings();
@@ -72,10 +119,15 @@ impl Shared {
         let mut turn = self.turn()?;
         let mut publication =
             Publication::new(topic.as_bytes(), payload, options.qos, options.retain, turn.now);
+        publication.lent = message.lent;
         publication.properties = properties.forwardable().collect();
         if let Some(seconds) = options.message_expiry_interval {
             publication.expires_at = turn.now.plus_secs(u64::from(seconds));
         }
-        Ok(self.engine().publish(&mut turn, Publisher::Host, name, &mut publication))
+        let reached = self.engine().publish(&mut turn, Publisher::Host, name, &mut publication);
+        if let Some(waiter) = waiter {
+            self.engine().tell_when_safe(&mut turn, options.qos, waiter);
+        }
+        Ok(reached)
     }
 }

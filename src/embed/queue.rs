@@ -104,6 +104,10 @@ impl Queue {
         options: &SubscribeOptions,
         tag: u64,
     ) -> Result<QueueSubscription, Error> {
+        if options.direct {
+            let cause = "a queue has no callback to run".to_owned();
+            return Err(Error::Argument { argument: "direct", cause });
+        }
         let sink = Arc::new(QueueSink { core: Arc::clone(&self.core), tag });
         let local = self.broker.subscribe(filter, options, sink)?;
         Ok(QueueSubscription { local, broker: Arc::clone(&self.broker) })

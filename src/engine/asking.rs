@@ -1,7 +1,6 @@
 //! Asking the host: what one packet raises, answered at once or later.
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
@@ -13,7 +12,8 @@ use crate::codec::reason::ReasonCode;
 use crate::engine::connection::{Attached, End};
 use crate::engine::core::Engine;
 use crate::engine::edit::{Changes, Edit};
-use crate::engine::hooks::{AccessRequest, Action, Answer, ConnectRequest, Deferred, Host, Verdict};
+use crate::engine::hooks::{AccessRequest, Action, Answer, ConnectRequest, Deferred, Host, Passage, Verdict};
+use crate::engine::notify::survive;
 use crate::engine::origin::Origin;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
@@ -139,14 +139,17 @@ impl Engine {
     /// Has the host look at a message; `None`: it is dropped.
     pub(crate) fn look(&self, turn: &mut Turn, mut edit: Edit<'_>) -> Option<Changes> {
         let host = self.host.as_deref()?;
-        self.call(turn, || host.on_publish(&mut edit).then(|| edit.into_changes())).flatten()
+        match self.call(turn, || host.on_publish(&mut edit)) {
+            Some(Passage::Pass) => Some(edit.into_changes()),
+            Some(Passage::Drop) | None => None,
+        }
     }
 
     /// Calls a hook; `None` if it panics. What it was to decide is denied then.
     fn call<T>(&self, turn: &mut Turn, hook: impl FnOnce() -> T) -> Option<T> {
-        let outcome = catch_unwind(AssertUnwindSafe(hook));
-        turn.counts.hooks_failed += u64::from(outcome.is_err());
-        outcome.ok()
+        let outcome = survive(hook);
+        turn.counts.hooks_failed += u64::from(outcome.is_none());
+        outcome
     }
 
     /// Whether a client is let in [MQTT-3.1.4-2], [MQTT3-3.1.4-1]: as far as its CONNECT shows who it is, and as its

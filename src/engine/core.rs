@@ -18,7 +18,7 @@ use crate::engine::subscriber::Subscriber;
 use crate::engine::taps::Taps;
 use crate::engine::timers::{Alarm, Timer, Timers};
 use crate::engine::turn::Turn;
-use crate::message::SharedMessage;
+use crate::message::{Lent, SharedMessage};
 use crate::stats::{Counters, Snapshot};
 use crate::storage::Store;
 use crate::time::Time;
@@ -39,6 +39,7 @@ pub struct Engine {
     pub(crate) parking: Mutex<Parking>,
     #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
+    pub(crate) lent: Arc<Lent>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     /// Who watches what is published.
     pub(crate) taps: Taps,
@@ -84,6 +85,7 @@ impl Engine {
             store: surroundings.store,
             parking: Mutex::default(),
             turns: Mutex::default(),
+            lent: Arc::default(),
             authenticator: None,
             taps: Taps::default(),
             host: None,
@@ -129,6 +131,11 @@ impl Engine {
         snapshot.retained_messages = self.retained.len() as u64;
         snapshot.retained_bytes = self.retained.bytes();
         snapshot
+    }
+
+    /// The buffers that the host lends.
+    pub fn lent(&self) -> &Arc<Lent> {
+        &self.lent
     }
 
     /// When the broker started, in seconds since 1970.

@@ -18,6 +18,7 @@ use crate::session::outbound::{Context, Outcome, Terms};
 use crate::session::state::Session;
 use crate::stats::DropReason;
 use crate::storage::Record;
+use crate::time::Time;
 use crate::topics::{Group, Identity, Match, Readiness};
 
 impl Engine {
@@ -230,11 +231,14 @@ impl Engine {
         }
     }
 
-    /// The retained messages that match a filter and have not expired.
-    pub(crate) fn retained_for(&self, turn: &Turn, filter: &TopicFilter<'_>, out: &mut Vec<SharedMessage>) {
-        self.retained.collect(filter, out);
-        out.retain(|message| !message.is_expired(turn.now));
-        self.sys_messages_for(turn, filter, out);
+    /// The retained messages that match a filter and have not expired at `now`, and those of `$SYS`, as if they were
+    /// retained.
+    pub fn retained_messages(&self, now: Time, filter: &TopicFilter<'_>) -> Vec<SharedMessage> {
+        let mut found = Vec::new();
+        self.retained.collect(filter, &mut found);
+        found.retain(|message| !message.is_expired(now));
+        self.sys_messages_for(now, filter, &mut found);
+        found
     }
 
     /// Sends a packet that is no PUBLISH to a session's client.

@@ -24,17 +24,17 @@ pub trait Host: Send + Sync {
 
     /// Whether a client is let in, as far as its CONNECT shows who it is; called before anything is done for it.
     fn authenticate(&self, _request: &ConnectRequest<'_>) -> Answer {
-        Answer::Now(Verdict::Allow)
+        Answer::ALLOW
     }
 
     /// Whether a client may publish to a topic, or subscribe to a filter. A Will is asked about with its CONNECT.
     fn authorize(&self, _request: &AccessRequest<'_>) -> Answer {
-        Answer::Now(Verdict::Allow)
+        Answer::ALLOW
     }
 
-    /// Looks at a client's message before it is published, and may change it; false: it is dropped.
-    fn on_publish(&self, _edit: &mut Edit<'_>) -> bool {
-        true
+    /// Looks at a client's message before it is published, and may change it. The host's own messages pass without.
+    fn on_publish(&self, _edit: &mut Edit<'_>) -> Passage {
+        Passage::Pass
     }
 
     /// Something has happened. Called for one notice after the other.
@@ -146,6 +146,15 @@ pub enum Verdict {
     DenyWith(ReasonCode),
 }
 
+/// What becomes of a message that the host has looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It is published, as it was changed.
+    Pass,
+    /// It is dropped and counted. The client is acknowledged as if it had been published.
+    Drop,
+}
+
 /// The answer of a hook.
 #[derive(Debug)]
 pub enum Answer {
@@ -153,6 +162,11 @@ pub enum Answer {
     Now(Verdict),
     /// Whoever holds the [`Decision`] decides later. The client's packets wait until then, in their order.
     Later(Deferred),
+}
+
+impl Answer {
+    /// Yes, now.
+    pub const ALLOW: Answer = Answer::Now(Verdict::Allow);
 }
 
 impl From<Verdict> for Answer {

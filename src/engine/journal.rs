@@ -87,10 +87,10 @@ pub(crate) fn either(a: Wanted, b: Wanted) -> Wanted {
 pub(crate) fn wants(wanted: Wanted, notice: &Notice) -> bool {
     match notice {
         Notice::Connected(_) => wanted.connected,
-        Notice::Disconnected { .. } => wanted.disconnected,
-        Notice::Subscribed { .. } => wanted.subscribed,
-        Notice::Unsubscribed { .. } => wanted.unsubscribed,
-        Notice::Delivered { .. } => wanted.delivered,
-        Notice::Dropped { .. } => wanted.dropped,
+        Notice::Disconnected(_) => wanted.disconnected,
+        Notice::Subscribed(_) => wanted.subscribed,
+        Notice::Unsubscribed(_) => wanted.unsubscribed,
+        Notice::Delivered(_) => wanted.delivered,
+        Notice::Dropped(_) => wanted.dropped,
     }
 }

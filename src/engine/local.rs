@@ -39,14 +39,20 @@ pub trait Sink: Send + Sync {
     /// Takes a message; false if there is no room. Called from any thread, must not block or publish.
     fn push(&self, message: &LocalMessage<'_>) -> bool;
 
-    /// Called once at the end of a turn in which messages were pushed.
+    /// Called once at the end of a turn in which messages were pushed. The thread holds no lock.
     fn wake(&self);
+
+    /// Whether `wake` calls the host: then it is called after everything else in the turn is done.
+    fn is_direct(&self) -> bool {
+        false
+    }
 }
 
 /// An in-process subscription.
 pub struct Local {
     sink: Arc<dyn Sink>,
     filter: Box<str>,
+    is_direct: bool,
     /// Whether a turn has this subscriber on its list of those to wake.
     listed: AtomicBool,
 }
@@ -55,6 +61,11 @@ impl Local {
     /// The Topic Filter.
     pub fn filter(&self) -> &str {
         &self.filter
+    }
+
+    /// As [`Sink::is_direct`].
+    pub fn is_direct(&self) -> bool {
+        self.is_direct
     }
 
     /// Hands a message over; whether the sink took it.
@@ -94,15 +105,18 @@ impl Engine {
         sink: Arc<dyn Sink>,
     ) -> Result<Arc<Local>, TopicError> {
         let filter = TopicFilter::parse(filter)?;
-        let local = Arc::new(Local { sink, filter: filter.as_str().into(), listed: AtomicBool::new(false) });
+        let local = Arc::new(Local {
+            is_direct: sink.is_direct(),
+            sink,
+            filter: filter.as_str().into(),
+            listed: AtomicBool::new(false),
+        });
         let subscriber = Subscriber::Local(Arc::clone(&local));
         self.router.subscribe(filter, &subscriber, options, identifier);
         self.tell_change();
         if options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none() {
             let identifiers: &[u32] = if identifier == 0 { &[] } else { &[identifier] };
-            let mut found = Vec::new();
-            self.retained_for(turn, &filter, &mut found);
-            for message in found {
+            for message in self.retained_messages(turn.now, &filter) {
                 let mut publication = Publication::of(&message);
                 let qos = message.qos().min(options.qos);
                 self.push_local(turn, &local, &mut publication, qos, true, identifiers);

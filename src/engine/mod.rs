@@ -22,6 +22,7 @@ pub mod origin;
 pub mod parked;
 mod proving;
 pub mod publish;
+pub mod safe;
 mod sentence;
 pub mod sessions;
 pub mod stop;

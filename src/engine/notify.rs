@@ -9,7 +9,7 @@ use crate::engine::core::Engine;
 use crate::engine::journal::wants;
 use crate::engine::turn::Turn;
 use crate::message::SharedMessage;
-use crate::session::notice::Notice;
+use crate::session::notice::{Dropped, Notice};
 use crate::stats::DropReason;
 
 /// Room for so many notices is kept.
@@ -24,6 +24,12 @@ struct State {
     waiting: VecDeque<Notice>,
     /// Whether a thread tells what waits: others only add to it.
     telling: bool,
+}
+
+/// Runs what belongs to the host; `None` if it panics. What it has panicked with is leaked: dropping it may be a panic,
+/// too.
+pub(crate) fn survive<T>(hook: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(hook)).map_err(std::mem::forget).ok()
 }
 
 /// Whoever tells, has told when it is dropped, also by a panic.
@@ -56,10 +62,8 @@ impl Engine {
         if !std::mem::replace(&mut state.telling, true) {
             let mut telling = Telling(state);
             while let Some(notice) = telling.0.waiting.pop_front() {
-                let told = MutexGuard::unlocked(&mut telling.0, || {
-                    catch_unwind(AssertUnwindSafe(|| host.tell(&notice)))
-                });
-                turn.counts.hooks_failed += u64::from(told.is_err());
+                let told = MutexGuard::unlocked(&mut telling.0, || survive(|| host.tell(&notice)));
+                turn.counts.hooks_failed += u64::from(told.is_none());
             }
             if telling.0.waiting.capacity() > KEPT {
                 telling.0.waiting = VecDeque::new();
@@ -77,10 +81,9 @@ impl Engine {
         reason: DropReason,
     ) {
         if self.wanted.dropped && self.notes_drops() {
-            turn.notices.extend(messages.map(|message| Notice::Dropped {
-                client_id: client_id.map(Into::into),
-                topic: message.topic().into(),
-                reason,
+            turn.notices.extend(messages.map(|message| {
+                let (client_id, topic) = (client_id.map(Into::into), message.topic().into());
+                Notice::Dropped(Dropped { client_id, topic, reason })
             }));
         }
     }
@@ -89,11 +92,8 @@ impl Engine {
     pub(crate) fn dropped(&self, turn: &mut Turn, client_id: Option<&str>, topic: &[u8], reason: DropReason) {
         turn.counts.drop(reason, 1);
         if self.wanted.dropped && self.notes_drops() {
-            turn.notices.push(Notice::Dropped {
-                client_id: client_id.map(Into::into),
-                topic: String::from_utf8_lossy(topic).into(),
-                reason,
-            });
+            let (client_id, topic) = (client_id.map(Into::into), String::from_utf8_lossy(topic).into());
+            turn.notices.push(Notice::Dropped(Dropped { client_id, topic, reason }));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Acknowledgements that wait until the store has committed what they stand for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -10,6 +10,7 @@ use crate::codec::frame;
 use crate::codec::version::Version;
 use crate::engine::connection::Attached;
 use crate::engine::core::Engine;
+use crate::engine::safe::{Safe, Waiter};
 use crate::engine::turn::Turn;
 use crate::session::state::Session;
 use crate::storage::Ticket;
@@ -21,7 +22,13 @@ const PUBACK: u8 = 4;
 #[derive(Default)]
 pub(crate) struct Parking {
     waiting: VecDeque<Parked>,
+    /// Those of the host, by their tickets. Unlike acknowledgements they wait for nothing else.
+    waiters: BTreeMap<(u64, u64), Arc<dyn Waiter>>,
+    /// Tells waiters of one ticket apart.
+    next: u64,
     committed: u64,
+    /// The broker has stopped: nothing will be committed.
+    closed: bool,
 }
 
 /// An encoded acknowledgement and what it waits for.
@@ -83,7 +90,30 @@ impl Engine {
     pub fn committed(&self, turn: &mut Turn, ticket: u64) {
         let mut parking = self.parking.lock();
         parking.committed = parking.committed.max(ticket);
+        release_waiters(turn, &mut parking);
         self.release(turn, &mut parking);
+    }
+
+    /// Has `waiter` told when the store has committed everything up to `ticket`.
+    pub(crate) fn park_waiter(&self, turn: &mut Turn, ticket: u64, waiter: Arc<dyn Waiter>) {
+        let mut parking = self.parking.lock();
+        if parking.closed {
+            return turn.tell_later(waiter, Safe::Stopped);
+        }
+        parking.next += 1;
+        let key = (ticket, parking.next);
+        parking.waiters.insert(key, waiter);
+        // The commit may have been told since the ticket was given.
+        release_waiters(turn, &mut parking);
+    }
+
+    /// Tells everybody in the host who waits, now and from now on, that the broker has stopped.
+    pub fn forget_waiters(&self, turn: &mut Turn) {
+        let mut parking = self.parking.lock();
+        parking.closed = true;
+        for waiter in std::mem::take(&mut parking.waiters).into_values() {
+            turn.tell_later(waiter, Safe::Stopped);
+        }
     }
 
     /// Sends what waits for nothing any more. The lock is held meanwhile, so that nobody overtakes.
@@ -109,6 +139,14 @@ impl Engine {
         if parking.waiting.is_empty() {
             parking.waiting = VecDeque::new();
         }
+    }
+}
+
+/// Has those told for whom everything is committed.
+fn release_waiters(turn: &mut Turn, parking: &mut Parking) {
+    let committed = parking.committed;
+    while let Some(first) = parking.waiters.first_entry().filter(|first| first.key().0 <= committed) {
+        turn.tell_later(first.remove(), Safe::Yes);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::engine::hooks::{AccessRequest, Action};
 use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
-use crate::session::notice::Notice;
+use crate::session::notice::{Notice, Subscribed};
 use crate::session::outbound::Terms;
 use crate::session::state::{Control, Held};
 use crate::storage::Record;
@@ -220,7 +220,8 @@ impl Engine {
         let held = Held { filter: done.filter, options, identifier };
         if self.wanted.subscribed {
             let (client_id, filter) = (attached.session.client_id.clone(), Arc::clone(&held.filter));
-            turn.notices.push(Notice::Subscribed { client_id, filter, options, identifier });
+            let subscribed = Subscribed { client_id, filter, options, identifier };
+            turn.notices.push(Notice::Subscribed(subscribed));
         }
         // Queue and window are not touched [MQTT-3.8.4-4].
         // [MQTT-3.8.4-3], [MQTT3-3.8.4-3]: an equal filter replaces the subscription.
@@ -274,8 +275,7 @@ impl Engine {
     }
 
     fn answer(&self, turn: &mut Turn, attached: &Attached, answer: &Answer<'_>, identifier: u32) {
-        let mut found = Vec::new();
-        self.retained_for(turn, &answer.filter, &mut found);
+        let found = self.retained_messages(turn.now, &answer.filter);
         // Those of the broker's own are not in the store.
         let all = self.retained.len().max(found.len());
         let identifier = [identifier];

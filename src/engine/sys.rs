@@ -29,16 +29,11 @@ impl Engine {
     }
 
     /// The `$SYS` messages that match a new subscription, as if they were retained: nothing is stored for them.
-    pub(crate) fn sys_messages_for(
-        &self,
-        turn: &Turn,
-        filter: &TopicFilter<'_>,
-        out: &mut Vec<SharedMessage>,
-    ) {
+    pub(crate) fn sys_messages_for(&self, now: Time, filter: &TopicFilter<'_>, out: &mut Vec<SharedMessage>) {
         if self.options.sys_interval.is_zero() || !filter.filter().starts_with("$SYS/") {
             return;
         }
-        self.for_each_sys(turn.now, |topic, value| {
+        self.for_each_sys(now, |topic, value| {
             if TopicName::parse(topic).is_ok_and(|name| filter.matches(&name)) {
                 out.push(Arc::new(Message::new(
                     topic.as_bytes(),
@@ -46,7 +41,7 @@ impl Engine {
                     value.as_bytes(),
                     QoS::AtMostOnce,
                     true,
-                    turn.now,
+                    now,
                     Time::NEVER,
                 )));
             }

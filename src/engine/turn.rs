@@ -7,8 +7,10 @@ use std::thread::panicking;
 
 use crate::engine::core::Engine;
 use crate::engine::local::Local;
+use crate::engine::safe::{Safe, Waiter};
 use crate::engine::subscriber::Subscriber;
 use crate::engine::will::OwedWill;
+use crate::message::Lent;
 use crate::session::notice::Notice;
 use crate::session::pool::Pool;
 use crate::session::state::Session;
@@ -40,6 +42,9 @@ pub struct Turn {
     pub(crate) notices: Vec<Notice>,
     /// Wills that the host is to look at, and that are published at the end.
     pub(crate) wills: Vec<OwedWill>,
+    /// Those of the host's code, which is called when everything else is done.
+    called: Vec<Arc<Local>>,
+    told: Vec<(Arc<dyn Waiter>, Safe)>,
     turns: u32,
 }
 
@@ -55,6 +60,8 @@ impl Turn {
             woken: Vec::new(),
             notices: Vec::new(),
             wills: Vec::new(),
+            called: Vec::new(),
+            told: Vec::new(),
             turns: 0,
         }
     }
@@ -66,11 +73,17 @@ impl Turn {
 
     /// Has an in-process subscriber woken at the end of the turn.
     pub(crate) fn wake_later(&mut self, local: &Arc<Local>) {
-        self.woken.push(Arc::clone(local));
+        let list = if local.is_direct() { &mut self.called } else { &mut self.woken };
+        list.push(Arc::clone(local));
+    }
+
+    /// Has somebody told at the end of the turn whether a message is safe.
+    pub(crate) fn tell_later(&mut self, waiter: Arc<dyn Waiter>, safe: Safe) {
+        self.told.push((waiter, safe));
     }
 }
 
-/// A turn that is finished when it is dropped: counters are added to, outboxes written, sinks woken.
+/// A turn that is finished when it is dropped: counters are added to, outboxes written, sinks woken, the host called.
 pub struct Running<'e> {
     engine: &'e Engine,
     turn: Option<Box<Turn>>,
@@ -114,13 +127,14 @@ impl Drop for Running<'_> {
 impl Engine {
     /// Begins a turn at `now`. One may begin inside another on the same thread: a hook publishes.
     pub fn turn(&self, now: Time) -> Running<'_> {
+        Lent::turn_begins();
         let kept = self.turns.lock().pop();
         let mut turn = kept.unwrap_or_else(|| Box::new(Turn::new()));
         turn.now = now;
         Running { engine: self, turn: Some(turn), unwinding: panicking() }
     }
 
-    /// Writes what the turn has put into outboxes so far, in the middle of a long turn as at its end.
+    /// Writes what the turn has put into outboxes, and calls whom it concerns. The thread holds no lock.
     pub(crate) fn end_of_turn(&self, turn: &mut Turn) {
         if !turn.wills.is_empty() {
             self.publish_owed_wills(turn);
@@ -130,6 +144,7 @@ impl Engine {
         // And the host told.
         if !turn.notices.is_empty() {
             self.tell(turn);
+            self.add_counts(turn);
         }
         let mut dirty = std::mem::take(&mut turn.dirty);
         for session in dirty.drain(..) {
@@ -149,6 +164,27 @@ impl Engine {
         turn.turns = turn.turns.wrapping_add(1);
         if turn.turns.is_multiple_of(SWEEP_EVERY) {
             turn.cache.forget_stale(&self.router);
+        }
+        Lent::turn_ends();
+        self.call_host(turn);
+        self.lent.give_back();
+    }
+
+    /// Runs code of the host, which may begin turns of its own.
+    fn call_host(&self, turn: &mut Turn) {
+        if !turn.called.is_empty() {
+            let mut called = std::mem::take(&mut turn.called);
+            for local in called.drain(..) {
+                local.wake();
+            }
+            turn.called = called;
+        }
+        if !turn.told.is_empty() {
+            let mut told = std::mem::take(&mut turn.told);
+            for (waiter, safe) in told.drain(..) {
+                waiter.tell(safe);
+            }
+            turn.told = told;
         }
     }
 

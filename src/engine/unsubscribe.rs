@@ -13,7 +13,7 @@ use crate::engine::connection::{Attached, End};
 use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
-use crate::session::notice::Notice;
+use crate::session::notice::{Notice, Unsubscribed};
 use crate::storage::Record;
 
 impl Engine {
@@ -43,7 +43,8 @@ impl Engine {
                     self.unroute(&held.filter, &subscriber);
                     if self.wanted.unsubscribed {
                         let client_id = attached.session.client_id.clone();
-                        turn.notices.push(Notice::Unsubscribed { client_id, filter: held.filter });
+                        let filter = held.filter;
+                        turn.notices.push(Notice::Unsubscribed(Unsubscribed { client_id, filter }));
                     }
                     if control.expiry_interval > 0 {
                         let client_id = &attached.session.client_id;

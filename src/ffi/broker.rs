@@ -1,11 +1,14 @@
 //! Brokers: start, stop, wait, addresses, clients.
 
 use std::ffi::{CString, c_char};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::embed::Broker;
-use crate::ffi::arguments::{beyond, borrowed, c_string, fill, free, given, milliseconds, slot, text};
+use crate::ffi::arguments::{
+    beyond, borrowed, c_string, fill, free, given, milliseconds, optional, slot, text,
+};
 use crate::ffi::config::midge_config;
 use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Concerned, Failure, guard};
@@ -60,6 +63,15 @@ pub(super) unsafe fn live<'a>(broker: *const midge_broker) -> Result<&'a Arc<Bro
     Ok(&handle.broker)
 }
 
+/// As [`live`], held for a call in which a callback may free the handle, or another thread while it waits.
+///
+/// # Safety
+/// `broker` is NULL or a live handle.
+pub(super) unsafe fn held(broker: *const midge_broker) -> Result<Arc<Broker>, Failure> {
+    // SAFETY: the caller's.
+    unsafe { live(broker) }.map(Arc::clone)
+}
+
 /// Starts a broker. When this returns, every listener is bound and takes connections. `config` NULL is the default
 /// configuration: one listener on 127.0.0.1:1883. The configuration may be changed or freed afterwards.
 ///
@@ -73,7 +85,7 @@ pub unsafe extern "C" fn midge_start(
     guard!({
         let out = slot(out, "out")?;
         let broker = match config.as_ref() {
-            Some(config) => Broker::start(&config.config)?,
+            Some(config) => Broker::start_with(&config.config, &config.hooks)?,
             None => Broker::start(&Config::new())?,
         };
         Ok(out.put_handle(midge_broker::of(Arc::new(broker))))
@@ -87,7 +99,7 @@ pub unsafe extern "C" fn midge_start(
 /// Stopping a stopped broker does nothing. Several threads may stop it at once, and all of them wait. The handle stays
 /// valid; most calls answer STATE from then on.
 ///
-/// Errors: IN_CALLBACK on a thread of a broker; FORKED; INVALID_ARGUMENT.
+/// Errors: IN_CALLBACK on a thread of a broker and in a hook; FORKED; INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_stop(broker: *mut midge_broker, grace_ms: i32) -> midge_status {
     guard!({
@@ -203,6 +215,35 @@ pub unsafe extern "C" fn midge_broker_listener_at(
     })
 }
 
+/// Serves a client on a connected stream socket: a TCP connection that the host has accepted, or one end of a UNIX
+/// socketpair. It counts as a connection of `listener`, or with NULL of none, and then only mqtt.max_connections bounds
+/// it. The broker needs no listener for that: `listener.tcp.bind` may be "off".
+///
+/// On success the descriptor belongs to the broker and is not to be used any more, by no other thread either; on
+/// failure it is still the caller's and open. The socket becomes non-blocking, which its duplicates share.
+///
+/// Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if there are as many
+/// connections as may be, or the system refuses; STATE; FORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_adopt_fd(
+    broker: *mut midge_broker,
+    fd: i32,
+    listener: *const c_char,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let broker = live(broker)?;
+        let listener = optional(listener, "listener")?;
+        if fd < 0 {
+            return Err(Failure::argument("fd", "is less than 0"));
+        }
+        broker.adopt_duplicate(BorrowedFd::borrow_raw(fd), listener)?;
+        // The broker has its own duplicate.
+        drop(OwnedFd::from_raw_fd(fd));
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error)
+}
+
 /// Disconnects a client; one that speaks MQTT 5 is told 0x98, Administrative action. Its session stays, as if the
 /// connection had broken.
 ///
@@ -213,7 +254,7 @@ pub unsafe extern "C" fn midge_broker_kick(
     client_id: *const c_char,
 ) -> midge_status {
     guard!({
-        let kicked = live(broker)?.kick(text(client_id, "client_id")?)?;
+        let kicked = held(broker)?.kick(text(client_id, "client_id")?)?;
         Ok(if kicked { MIDGE_STATUS_OK } else { MIDGE_STATUS_NOT_CONNECTED })
     }, concerns broker)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::config::{Config, table};
+use crate::embed::Hooks;
 use crate::ffi::arguments::{beyond, borrowed, c_string, fill, free, given, given_mut, slot, text};
 use crate::ffi::error::midge_error;
 use crate::ffi::guard::guard;
@@ -15,13 +16,14 @@ use crate::ffi::views::{midge_bytes, midge_setting_view};
 /// use it. A broker keeps a copy of its own.
 pub struct midge_config {
     pub(super) config: Config,
+    pub(super) hooks: Hooks,
     /// The keys as texts; made when they are asked for, forgotten when the settings change.
     keys: OnceLock<Vec<CString>>,
 }
 
 impl midge_config {
-    fn new(config: Config) -> midge_config {
-        midge_config { config, keys: OnceLock::new() }
+    fn new(config: Config, hooks: Hooks) -> midge_config {
+        midge_config { config, hooks, keys: OnceLock::new() }
     }
 
     fn keys(&self) -> &[CString] {
@@ -40,10 +42,10 @@ impl midge_config {
 /// Errors: INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_config_new(out: *mut *mut midge_config) -> midge_status {
-    guard!({ Ok(slot(out, "out")?.put_handle(midge_config::new(Config::new()))) })
+    guard!({ Ok(slot(out, "out")?.put_handle(midge_config::new(Config::new(), Hooks::new()))) })
 }
 
-/// Makes a copy of a configuration, which the caller frees by midge_config_free.
+/// Makes a copy of a configuration, with the same hooks, which the caller frees by midge_config_free.
 ///
 /// Errors: INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -53,7 +55,7 @@ pub unsafe extern "C" fn midge_config_clone(
 ) -> midge_status {
     guard!({
         let config = given(config, "config")?;
-        Ok(slot(out, "out")?.put_handle(midge_config::new(config.config.clone())))
+        Ok(slot(out, "out")?.put_handle(midge_config::new(config.config.clone(), config.hooks.clone())))
     })
 }
 

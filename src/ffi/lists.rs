@@ -1,10 +1,13 @@
-//! Lists: the clients and the subscriptions of a broker at one moment.
+//! Lists: the clients, the subscriptions and the retained messages of a broker at one moment.
+
+use std::ffi::c_char;
 
 use crate::codec::subscribe::RetainHandling;
 use crate::engine::view::{ClientView, SubscriptionView};
-use crate::ffi::arguments::{beyond, borrowed, borrowed_or_null, fill, free, given, slot};
+use crate::ffi::arguments::{beyond, borrowed, borrowed_or_null, fill, free, given, slot, topic};
 use crate::ffi::broker::{live, midge_broker};
 use crate::ffi::guard::guard;
+use crate::ffi::message::midge_message;
 use crate::ffi::status::midge_status;
 use crate::ffi::subscribe::{MIDGE_RETAIN_DO_NOT_SEND, MIDGE_RETAIN_SEND, MIDGE_RETAIN_SEND_IF_NEW};
 use crate::ffi::views::{midge_client_view, midge_subscription_view};
@@ -18,6 +21,11 @@ pub struct midge_clients {
 /// The subscriptions of a broker at one moment. It belongs to the caller, who frees it by midge_subscriptions_free.
 pub struct midge_subscriptions {
     subscriptions: Vec<SubscriptionView>,
+}
+
+/// The retained messages of a broker at one moment. It belongs to the caller, who frees it by midge_retained_free.
+pub struct midge_retained {
+    messages: Vec<midge_message>,
 }
 
 /// Lists every client that is connected or has a session, in no order.
@@ -106,6 +114,52 @@ pub unsafe extern "C" fn midge_subscriptions_at(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_subscriptions_free(subscriptions: *mut midge_subscriptions) {
     guard!({ free(subscriptions) }, else ());
+}
+
+/// Lists the retained messages whose topics match a filter, in the order of their topics; with a filter that begins
+/// with "$SYS/" those of the broker itself. Large payloads are shared, the rest is copied.
+///
+/// Errors: TOPIC; INVALID_ARGUMENT, also for a shared subscription's filter; FORKED; STATE after a PANIC.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_retained(
+    broker: *const midge_broker,
+    filter: *const c_char,
+    out: *mut *mut midge_retained,
+) -> midge_status {
+    guard!({
+        let out = slot(out, "out")?;
+        let messages = live(broker)?.retained(topic(filter, "filter")?)?;
+        Ok(out.put_handle(midge_retained { messages: messages.into_iter().map(midge_message::owning).collect() }))
+    }, concerns broker)
+}
+
+/// The number of messages in the list. 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_retained_count(retained: *const midge_retained) -> usize {
+    guard!({ retained.as_ref().map_or(0, |list| list.messages.len()) }, else 0)
+}
+
+/// The message at `index`, from 0. It lives as long as the list and must not be freed. NULL beyond the last.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_retained_at(
+    retained: *const midge_retained,
+    index: usize,
+) -> *const midge_message {
+    guard!(
+        {
+            retained
+                .as_ref()
+                .and_then(|list| list.messages.get(index))
+                .map_or(std::ptr::null(), std::ptr::from_ref)
+        },
+        else std::ptr::null()
+    )
+}
+
+/// Frees a list of retained messages. NULL is taken.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_retained_free(retained: *mut midge_retained) {
+    guard!({ free(retained) }, else ());
 }
 
 fn client_view(client: &ClientView, address: Option<&str>) -> midge_client_view {

@@ -5,7 +5,7 @@ use std::mem::transmute;
 use crate::codec::properties::Properties;
 use crate::embed::{Message, MessageView};
 use crate::ffi::arguments::{beyond, borrowed, borrowed_or_null, flag, free, given, slot};
-use crate::ffi::broker::{live, midge_broker};
+use crate::ffi::broker::{held, midge_broker};
 use crate::ffi::guard::guard;
 use crate::ffi::status::{MIDGE_STATUS_OK, midge_status};
 use crate::ffi::views::midge_bytes;
@@ -15,7 +15,18 @@ use crate::ffi::views::midge_bytes;
 pub struct midge_message {
     /// Lives as long as `owner`, or as the lender.
     view: MessageView<'static>,
-    owner: Option<Box<Message>>,
+    owner: Owner,
+}
+
+/// What keeps a message alive.
+#[allow(dead_code, reason = "the messages are kept, not read")]
+enum Owner {
+    /// Who has lent it.
+    Lender,
+    /// The message itself; it is the caller's.
+    Own(Box<Message>),
+    /// As `Own`, in a list.
+    InList(Box<Message>),
 }
 
 impl midge_message {
@@ -24,12 +35,19 @@ impl midge_message {
         // SAFETY: only the lifetime changes. Callers keep what is borrowed: `lend` for the length of a call, a batch
         // beside the messages that it makes, a clone its owner in the next field.
         let view = unsafe { transmute::<MessageView<'_>, MessageView<'static>>(*view) };
-        midge_message { view, owner: None }
+        midge_message { view, owner: Owner::Lender }
     }
 
     /// Lends a message for the length of a call.
-    pub(super) fn lend(view: &MessageView<'_>, to: impl FnOnce(*const midge_message)) {
-        to(&midge_message::borrowing(view));
+    pub(super) fn lend<T>(view: &MessageView<'_>, to: impl FnOnce(*const midge_message) -> T) -> T {
+        to(&midge_message::borrowing(view))
+    }
+
+    /// A message in a list, which frees it.
+    pub(super) fn owning(message: Message) -> midge_message {
+        let owner = Box::new(message);
+        let borrowing = midge_message::borrowing(&owner.view());
+        midge_message { owner: Owner::InList(owner), ..borrowing }
     }
 
     fn properties(&self) -> Properties<'_> {
@@ -197,7 +215,7 @@ pub unsafe extern "C" fn midge_message_clone(
         let out = slot(out, "out")?;
         let owner = Box::new(given(message, "message")?.view.to_message());
         let borrowing = midge_message::borrowing(&owner.view());
-        Ok(out.put_handle(midge_message { owner: Some(owner), ..borrowing }))
+        Ok(out.put_handle(midge_message { owner: Owner::Own(owner), ..borrowing }))
     })
 }
 
@@ -206,7 +224,7 @@ pub unsafe extern "C" fn midge_message_clone(
 pub unsafe extern "C" fn midge_message_free(message: *mut midge_message) {
     guard!(
         {
-            if message.as_ref().is_some_and(|message| message.owner.is_some()) {
+            if message.as_ref().is_some_and(|message| matches!(message.owner, Owner::Own(_))) {
                 free(message);
             }
         },
@@ -225,7 +243,7 @@ pub unsafe extern "C" fn midge_publish_message(
     retain: i32,
 ) -> midge_status {
     guard!({
-        let broker = live(broker)?;
+        let broker = held(broker)?;
         broker.publish_message(&given(message, "message")?.view, flag(retain, "retain")?)?;
         Ok(MIDGE_STATUS_OK)
     }, concerns broker)

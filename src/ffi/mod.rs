@@ -12,8 +12,10 @@
 mod arguments;
 mod broker;
 mod config;
+mod edit;
 mod error;
 mod guard;
+mod hooks;
 mod lists;
 mod message;
 mod publish;

@@ -3,10 +3,11 @@
 use std::ffi::{c_char, c_void};
 
 use crate::embed::PublishOptions;
-use crate::ffi::arguments::{Growing, bytes, flag, optional, options, qos, slice, text, topic};
-use crate::ffi::broker::{live, midge_broker};
+use crate::ffi::arguments::{Growing, bytes, flag, milliseconds, optional, options, qos, slice, text, topic};
+use crate::ffi::broker::{held, midge_broker};
 use crate::ffi::guard::{Failure, guard};
-use crate::ffi::status::{MIDGE_STATUS_OK, midge_status};
+use crate::ffi::status::{MIDGE_STATUS_OK, MIDGE_STATUS_STATE, MIDGE_STATUS_TIMED_OUT, midge_status};
+use crate::ffi::views::{UserData, midge_free_fn};
 
 /// A user property to be published: a name and a value, NUL-ended UTF-8. A name may occur more than once.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +82,7 @@ pub unsafe extern "C" fn midge_publish(
     options: *const midge_publish_options,
 ) -> midge_status {
     guard!({
-        let broker = live(broker)?;
+        let broker = held(broker)?;
         let topic = self::topic(topic, "topic")?;
         let payload = bytes(payload, len, "payload")?;
         broker.publish(topic, payload, &read(options)?)?;
@@ -109,7 +110,7 @@ pub unsafe extern "C" fn midge_publish_many(
 ) -> midge_status {
     let mut done = 0;
     let status = guard!({
-        let broker = live(broker)?;
+        let broker = held(broker)?;
         let topics = slice(topics, count, "topics")?;
         let payloads = slice(payloads, count, "payloads")?;
         let lens = slice(lens, count, "lens")?;
@@ -128,11 +129,118 @@ pub unsafe extern "C" fn midge_publish_many(
     status
 }
 
+/// Publishes as midge_publish does, and takes the payload over: it is given back by one call of `free_payload` with
+/// `user_data` (for a payload of malloc: `free` and the payload itself), when nobody uses it any more or when this
+/// fails. `free_payload` may be NULL for a payload that lives as long as the process.
+///
+/// A payload of 8 KiB or more is not copied, and must not change until it is given back: subscribers, queues, received
+/// messages and the retained message use it, in outboxes as well as in this process. A smaller one is copied, which is
+/// cheaper, and given back before this returns. `free_payload` runs on any thread, while no lock of Midge is held; it must
+/// not throw, stop a broker or free one. A forked child gives nothing back that its parent has handed over.
+///
+/// Errors: as midge_publish.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_publish_owned(
+    broker: *mut midge_broker,
+    topic: *const c_char,
+    payload: *const c_void,
+    len: usize,
+    free_payload: midge_free_fn,
+    user_data: *mut c_void,
+    options: *const midge_publish_options,
+) -> midge_status {
+    let user_data = UserData::new(user_data, free_payload);
+    guard!({
+        let owner = user_data;
+        let broker = held(broker)?;
+        let topic = self::topic(topic, "topic")?;
+        // For as long as the owner lives, the caller says.
+        let bytes: &'static [u8] = bytes(payload, len, "payload")?;
+        broker.publish_owned(topic, OwnedPayload { bytes, _owner: owner }, &read(options)?)?;
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker)
+}
+
+/// Publishes as midge_publish does, and waits up to `timeout_ms` milliseconds (less than 0: for ever) until the message
+/// is as safe as its QoS and the store promise: of QoS 1 and 2, until the store has committed it for every session
+/// that is to get it, and as the retained message. QoS 0 promises nothing, and a broker that keeps everything in memory
+/// is as safe at once as it will be, so there nothing is waited for.
+///
+/// Returns OK; TIMED_OUT, and then the message is published all the same. Errors: as midge_publish; STATE also if the
+/// broker stopped first; IN_CALLBACK on a thread of a broker, before anything is published.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_publish_acknowledged(
+    broker: *mut midge_broker,
+    topic: *const c_char,
+    payload: *const c_void,
+    len: usize,
+    options: *const midge_publish_options,
+    timeout_ms: i32,
+) -> midge_status {
+    guard!({
+        let broker = held(broker)?;
+        let topic = self::topic(topic, "topic")?;
+        let payload = bytes(payload, len, "payload")?;
+        let safe = broker.publish_acknowledged(topic, payload, &read(options)?, milliseconds(timeout_ms))?;
+        Ok(if safe.is_some() { MIDGE_STATUS_OK } else { MIDGE_STATUS_TIMED_OUT })
+    }, concerns broker)
+}
+
+/// Called once when a message is as safe as midge_publish_acknowledged waits for (`status` is OK), or when the broker
+/// has stopped before that (STATE).
+pub type midge_acknowledged_fn = Option<unsafe extern "C" fn(status: midge_status, user_data: *mut c_void)>;
+
+/// Publishes as midge_publish does, and has `callback` called once when the message is safe: before this returns and
+/// on this thread, if it is safe already, otherwise on a thread of the broker. The callback may publish, subscribe and
+/// free subscriptions; it must not throw. If this fails, it is not called.
+///
+/// `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the callback, or before this
+/// returns if it fails.
+///
+/// Errors: as midge_publish.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_publish_with_callback(
+    broker: *mut midge_broker,
+    topic: *const c_char,
+    payload: *const c_void,
+    len: usize,
+    options: *const midge_publish_options,
+    callback: midge_acknowledged_fn,
+    user_data: *mut c_void,
+    free_user_data: midge_free_fn,
+) -> midge_status {
+    let user_data = UserData::new(user_data, free_user_data);
+    guard!({
+        let user_data = user_data;
+        let broker = held(broker)?;
+        let callback = callback.ok_or_else(|| Failure::argument("callback", "is NULL"))?;
+        let topic = self::topic(topic, "topic")?;
+        let payload = bytes(payload, len, "payload")?;
+        broker.publish_with_callback(topic, payload, &read(options)?, move |outcome| {
+            let status = if outcome.is_ok() { MIDGE_STATUS_OK } else { MIDGE_STATUS_STATE };
+            callback(status, user_data.pointer());
+        })?;
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker)
+}
+
+/// A payload of the host, given back when this is dropped.
+struct OwnedPayload {
+    bytes: &'static [u8],
+    _owner: UserData,
+}
+
+impl AsRef<[u8]> for OwnedPayload {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes
+    }
+}
+
 /// The options as floor 7 takes them.
 ///
 /// # Safety
 /// `given` is NULL, or the options and what they point to are live.
-unsafe fn read(given: *const midge_publish_options) -> Result<PublishOptions, Failure> {
+pub(super) unsafe fn read(given: *const midge_publish_options) -> Result<PublishOptions, Failure> {
     // SAFETY: the caller's.
     let given = unsafe { options(given) }?;
     let mut read = PublishOptions::qos(qos(given.qos)?);

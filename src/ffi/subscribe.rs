@@ -5,11 +5,12 @@ use std::ffi::{c_char, c_void};
 use crate::codec::subscribe::RetainHandling;
 use crate::embed::{CallbackSubscription, QueueSubscription, SubscribeOptions};
 use crate::ffi::arguments::{Growing, flag, free, options, qos, slot, topic};
-use crate::ffi::broker::{live, midge_broker};
+use crate::ffi::broker::{held, midge_broker};
 use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Failure, guard};
 use crate::ffi::message::midge_message;
 use crate::ffi::status::midge_status;
+use crate::ffi::views::{UserData, midge_free_fn};
 
 /// Retained messages that match are delivered when the subscription is made.
 pub const MIDGE_RETAIN_SEND: i32 = 0;
@@ -35,6 +36,10 @@ pub struct midge_subscribe_options {
     pub retain_handling: i32,
     /// A number that comes with each message of this subscription, 1 to 268435455; 0 is none.
     pub identifier: i64,
+    /// 1: the callback runs on the thread that publishes, as midge_subscribe says; not for queues. Otherwise 0.
+    pub direct: i32,
+    /// 0.
+    pub reserved: i32,
 }
 
 // SAFETY: `repr(C)`, `struct_size` first, then integers only.
@@ -46,17 +51,16 @@ unsafe impl Growing for midge_subscribe_options {
         retain_as_published: 0,
         retain_handling: MIDGE_RETAIN_SEND,
         identifier: 0,
+        direct: 0,
+        reserved: 0,
     };
 }
 
 /// Called with each message of a subscription, on the one thread of the broker that runs all of its callbacks, one
-/// after the other. The message lives until the callback returns; midge_message_clone keeps it. The callback may
+/// after the other (or, with `direct`, on the thread that publishes). The message lives until the callback returns; midge_message_clone keeps it. The callback may
 /// publish, subscribe and free subscriptions; it must not throw, and while it runs other callbacks wait.
 pub type midge_message_fn =
     Option<unsafe extern "C" fn(message: *const midge_message, user_data: *mut c_void)>;
-
-/// Called once with the `user_data` that is no longer used.
-pub type midge_free_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// A subscription of the host, of a callback or of a queue. It belongs to the caller, who frees it by
 /// midge_subscription_free.
@@ -86,6 +90,14 @@ impl midge_subscription {
 /// the settings queue.capacity and queue.max_bytes bound, beyond which new ones are dropped and counted. `options`
 /// NULL is the defaults.
 ///
+/// With the option `direct` the callback runs on the thread that publishes: inside midge_publish, before that returns,
+/// or for the message of a client on a thread of the broker, which serves no client meanwhile. It runs for one message
+/// at a time and in order: what other threads publish while it runs, and what it publishes itself, waits in the queue,
+/// and the thread that runs it calls it for that, too, before it goes on; nobody waits. So when midge_publish returns,
+/// the callback has been called, unless another call of it was running. In it midge_stop answers IN_CALLBACK, as in
+/// every callback; do not hold a lock that it takes while you publish. It may still run on a thread of the host when
+/// midge_stop returns, but not when midge_subscription_free does.
+///
 /// `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the last call of `callback`, or
 /// before this returns if it fails. The callback may run before this returns and `*out` is written.
 ///
@@ -101,11 +113,11 @@ pub unsafe extern "C" fn midge_subscribe(
     out: *mut *mut midge_subscription,
     error: *mut *mut midge_error,
 ) -> midge_status {
-    let user_data = UserData { pointer: user_data, free: free_user_data };
+    let user_data = UserData::new(user_data, free_user_data);
     guard!({
         let user_data = user_data;
         let out = slot(out, "out")?;
-        let broker = live(broker)?;
+        let broker = held(broker)?;
         let callback = callback.ok_or_else(|| Failure::argument("callback", "is NULL"))?;
         let options = read(options)?;
         let subscription = broker.subscribe_with(topic(filter, "filter")?, &options, move |view| {
@@ -139,7 +151,11 @@ pub unsafe extern "C" fn midge_subscription_free(subscription: *mut midge_subscr
 pub(super) unsafe fn read(given: *const midge_subscribe_options) -> Result<SubscribeOptions, Failure> {
     // SAFETY: the caller's.
     let given = unsafe { options(given) }?;
+    if given.reserved != 0 {
+        return Err(Failure::argument("reserved", "is not 0"));
+    }
     Ok(SubscribeOptions {
+        direct: flag(given.direct, "direct")?,
         qos: qos(given.qos)?,
         no_local: flag(given.no_local, "no_local")?,
         retain_as_published: flag(given.retain_as_published, "retain_as_published")?,
@@ -155,29 +171,4 @@ pub(super) unsafe fn read(given: *const midge_subscribe_options) -> Result<Subsc
             Failure::argument("identifier", &format!("{} is not 0 to 268435455", given.identifier))
         })?,
     })
-}
-
-/// What the host gave for its callback; freed when this is dropped.
-struct UserData {
-    pointer: *mut c_void,
-    free: midge_free_fn,
-}
-
-// SAFETY: the header says that callbacks run on a thread of the broker; the host gives what may go there.
-unsafe impl Send for UserData {}
-
-impl UserData {
-    /// The pointer; a method, so that a closure holds the whole and not only this field.
-    fn pointer(&self) -> *mut c_void {
-        self.pointer
-    }
-}
-
-impl Drop for UserData {
-    fn drop(&mut self) {
-        if let Some(free) = self.free {
-            // SAFETY: the host's function for the host's pointer, called once, as a drop happens once.
-            unsafe { free(self.pointer) };
-        }
-    }
 }

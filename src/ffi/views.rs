@@ -20,6 +20,9 @@ impl midge_bytes {
     pub(super) const NONE: midge_bytes = midge_bytes { data: std::ptr::null(), len: 0 };
 }
 
+/// Called once with the `user_data` that is no longer used.
+pub type midge_free_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
 /// One setting of the table of settings.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -215,4 +218,35 @@ unsafe impl Growing for midge_stat_view {
         help: midge_bytes::NONE,
         value: 0,
     };
+}
+
+/// What the host gave for its callback, or with a payload; freed when this is dropped.
+pub(super) struct UserData {
+    pointer: *mut c_void,
+    free: midge_free_fn,
+}
+
+// SAFETY: the header says on which threads callbacks and free functions run; the host gives what may go there.
+unsafe impl Send for UserData {}
+// SAFETY: as above; of functions that run on several threads at once, the header says so.
+unsafe impl Sync for UserData {}
+
+impl UserData {
+    pub(super) fn new(pointer: *mut c_void, free: midge_free_fn) -> UserData {
+        UserData { pointer, free }
+    }
+
+    /// The pointer; a method, so that a closure holds the whole and not only this field.
+    pub(super) fn pointer(&self) -> *mut c_void {
+        self.pointer
+    }
+}
+
+impl Drop for UserData {
+    fn drop(&mut self) {
+        if let Some(free) = self.free {
+            // SAFETY: the host's function for the host's pointer, called once, as a drop happens once.
+            unsafe { free(self.pointer) };
+        }
+    }
 }

@@ -8,6 +8,7 @@ use crate::codec::topic::TopicName;
 use crate::engine::explain::{Explanation, Fate, Question, Receiver, Refusal};
 use crate::http::answer::{Answer, Problem};
 use crate::http::console::Console;
+use crate::http::number::whole;
 use crate::http::retained;
 use crate::http::service::Asked;
 
@@ -57,11 +58,11 @@ struct Hearer {
 #[serde(deny_unknown_fields)]
 struct Wanted {
     topic: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     qos: u8,
     #[serde(default)]
     retain: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     bytes: u32,
     #[serde(default)]
     client_id: Option<String>,

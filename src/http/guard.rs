@@ -152,7 +152,9 @@ mod tests {
     fn foreign_pages_are_found_by_their_origin() {
         let site = HeaderName::from_static("sec-fetch-site");
         let host = (HOST, "127.0.0.1:18083");
-        let ok = |more: &[(HeaderName, &str)]| is_from_here(&headers(&[&[host.clone()], more].concat()));
+        let ok = |more: &[(HeaderName, &str)]| {
+            is_from_here(&headers(&[std::slice::from_ref(&host), more].concat()))
+        };
         assert!(ok(&[]));
         assert!(ok(&[(ORIGIN, "http://127.0.0.1:18083")]));
         assert!(ok(&[(ORIGIN, "https://127.0.0.1:18083"), (site.clone(), "same-origin")]));

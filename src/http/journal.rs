@@ -12,7 +12,7 @@ use crate::codec::version::Version;
 use crate::engine::journal::{Journal, Refused};
 use crate::http::console::Console;
 use crate::session::link::Cause;
-use crate::session::notice::{Arrival, Notice};
+use crate::session::notice::{Arrival, Dropped, Notice};
 use crate::stats::DropReason;
 use crate::time::Time;
 
@@ -156,24 +156,26 @@ impl Journal for Log {
             Notice::Connected(arrival) => {
                 self.add(now, "connected", Some(&arrival.client_id), arrived(arrival));
             }
-            Notice::Disconnected { client_id, cause, why, .. } => {
-                self.add(now, "disconnected", Some(client_id), ended(*cause, why));
+            Notice::Disconnected(gone) => {
+                self.add(now, "disconnected", Some(&gone.client_id), ended(gone.cause, &gone.why));
             }
-            Notice::Subscribed { client_id, filter, options, .. } => {
-                let text = format!("Subscribed to {filter} with QoS {} at most.", options.qos.as_u8());
-                self.add(now, "subscribed", Some(client_id), text);
+            Notice::Subscribed(subscribed) => {
+                let (filter, qos) = (&subscribed.filter, subscribed.options.qos.as_u8());
+                let text = format!("Subscribed to {filter} with QoS {qos} at most.");
+                self.add(now, "subscribed", Some(&subscribed.client_id), text);
             }
-            Notice::Unsubscribed { client_id, filter } => {
-                self.add(now, "unsubscribed", Some(client_id), format!("Unsubscribed from {filter}."));
+            Notice::Unsubscribed(gone) => {
+                let text = format!("Unsubscribed from {}.", gone.filter);
+                self.add(now, "unsubscribed", Some(&gone.client_id), text);
             }
-            Notice::Dropped { client_id, topic, reason } => {
+            Notice::Dropped(dropped) => {
                 let room = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
                 if room.is_ok() {
-                    let (client_id, topic) = (client_id.clone(), topic.clone());
-                    self.drops.lock().push(Drop { at: now, reason: *reason, client_id, topic });
+                    let Dropped { client_id, topic, reason } = dropped.clone();
+                    self.drops.lock().push(Drop { at: now, reason, client_id, topic });
                 }
             }
-            Notice::Delivered { .. } => {}
+            Notice::Delivered(_) => {}
         }
     }
 
@@ -247,13 +249,13 @@ mod tests {
     use super::{DROPS, Log};
     use crate::engine::journal::Journal;
     use crate::session::link::Cause;
-    use crate::session::notice::Notice;
+    use crate::session::notice::{Departure, Dropped, Notice};
     use crate::stats::DropReason;
     use crate::time::Time;
 
     fn gone(client_id: &str) -> Notice {
         let (cause, why) = (Cause::Disconnected, "".into());
-        Notice::Disconnected { client_id: client_id.into(), connection: 1, cause, why }
+        Notice::Disconnected(Departure { client_id: client_id.into(), connection: 1, cause, why })
     }
 
     #[test]
@@ -277,11 +279,8 @@ mod tests {
     #[test]
     fn drops_are_taken_down_at_a_bounded_rate() {
         let log = Log::new(1000);
-        let dropped = |topic: &str| Notice::Dropped {
-            client_id: None,
-            topic: topic.into(),
-            reason: DropReason::NoSubscriber,
-        };
+        let reason = DropReason::NoSubscriber;
+        let dropped = |topic: &str| Notice::Dropped(Dropped { client_id: None, topic: topic.into(), reason });
         for number in 0..2 * DROPS {
             log.note(Time::ZERO, &dropped(&number.to_string()));
         }

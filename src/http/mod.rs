@@ -15,6 +15,7 @@ mod journal;
 mod live;
 mod login;
 mod metrics;
+mod number;
 mod overview;
 mod payload;
 mod publish;

@@ -1,7 +1,8 @@
 //! Publishing over HTTP.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::properties::{Properties, PropertyWriter};
@@ -11,9 +12,15 @@ use crate::engine::subscriber::Publisher;
 use crate::http::answer::{Answer, Problem};
 use crate::http::console::Console;
 use crate::http::explain::{Explained, qos_of, topic_of};
+use crate::http::number::{whole, whole_or_null};
 use crate::http::service::Asked;
 use crate::message::Publication;
 
+/// Base64 whose last character may carry bits that mean nothing.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 /// The longest string or binary value that MQTT carries, in bytes.
 const LONGEST: usize = 65_535;
 
@@ -26,11 +33,11 @@ struct Message {
     payload: String,
     #[serde(default, alias = "payload_encoding")]
     encoding: Encoding,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     qos: u8,
     #[serde(default)]
     retain: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_or_null")]
     expiry: Option<u32>,
     #[serde(default)]
     content_type: Option<String>,
@@ -121,7 +128,7 @@ impl Message {
 }
 
 fn decoded(name: &str, text: &str) -> Result<Vec<u8>, Problem> {
-    STANDARD.decode(text).map_err(|error| Problem::bad_request(format!("{name} is not base64: {error}")))
+    LENIENT.decode(text).map_err(|error| Problem::bad_request(format!("{name} is not base64: {error}")))
 }
 
 fn checked<'t>(name: &str, text: &'t str) -> Result<&'t str, Problem> {

@@ -9,6 +9,8 @@ use crate::http::answer::{Answer, Problem};
 
 /// Items of a page if the request does not say.
 const USUAL: usize = 100;
+/// The largest offset.
+const FARTHEST: usize = u32::MAX as usize;
 /// Most items of a page.
 const MOST: usize = 1_000;
 
@@ -24,11 +26,15 @@ impl Query {
 
     /// The value of a name; empty counts as absent.
     pub(super) fn get(&self, name: &str) -> Result<Option<&str>, Problem> {
+        Ok(self.raw(name)?.filter(|value| !value.is_empty()))
+    }
+
+    fn raw(&self, name: &str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let first = values.next();
         match values.next() {
             Some(_) => Err(Problem::bad_request(format!("{name} is given twice"))),
-            None => Ok(first.filter(|value| !value.is_empty())),
+            None => Ok(first),
         }
     }
 
@@ -39,7 +45,7 @@ impl Query {
 
     /// A number, within bounds.
     pub(super) fn number(&self, name: &str, usual: usize, most: usize) -> Result<usize, Problem> {
-        let Some(text) = self.get(name)? else { return Ok(usual) };
+        let Some(text) = self.raw(name)? else { return Ok(usual) };
         let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         number
             .filter(|number| *number <= most)
@@ -79,7 +85,7 @@ impl Page {
             Some(_) => return Err(Problem::bad_request("order is neither asc nor desc")),
         };
         Ok(Page {
-            offset: query.number("offset", 0, usize::MAX)?,
+            offset: query.number("offset", 0, FARTHEST)?,
             limit: query.number("limit", USUAL, MOST)?,
             search: query.get("search")?.unwrap_or_default().to_lowercase(),
             sort: sort.map(str::to_owned),
@@ -146,7 +152,7 @@ mod tests {
     fn numbers_are_bounded() {
         let number = |text: &str| Query::parse(text).number("n", 7, 100);
         assert_eq!((number("").unwrap(), number("n=0").unwrap(), number("n=100").unwrap()), (7, 0, 100));
-        for wrong in ["n=101", "n=-1", "n=+1", "n=1.0", "n=x", "n=99999999999999999999999"] {
+        for wrong in ["n=", "n=101", "n=-1", "n=+1", "n=1.0", "n=x", "n=99999999999999999999999"] {
             assert!(number(wrong).is_err(), "{wrong}");
         }
     }

@@ -157,7 +157,8 @@ async fn read(console: &Console, route: &Route, parts: &Parts, body: Incoming) -
     let is_json = content_type
         .and_then(|value| value.split(';').next())
         .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
-    if !is_json && !(body.is_empty() && route.body_may_be_absent) {
+    let is_absent = body.is_empty() && route.body_may_be_absent;
+    if !is_json && !is_absent {
         return Err(Problem::unsupported("the body must be JSON, with Content-Type: application/json"));
     }
     Ok(body)

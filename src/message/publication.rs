@@ -45,6 +45,8 @@ pub struct Publication<'a> {
     pub frame: Option<Frame<'a>>,
     /// The buffer that the parts are slices of, if it can be shared.
     pub owner: Option<&'a Bytes>,
+    /// The payload as a buffer of its own, if it has one.
+    pub lent: Option<&'a Bytes>,
     stored: Option<SharedMessage>,
 }
 
@@ -61,6 +63,7 @@ impl<'a> Publication<'a> {
             received_at: now,
             frame: None,
             owner: None,
+            lent: None,
             stored: None,
         }
     }
@@ -101,7 +104,12 @@ impl<'a> Publication<'a> {
         {
             return shared;
         }
-        Message::new(self.topic, &self.properties, self.payload, qos, retain, at, expires_at)
+        let copied = if self.lent.is_some() { &[] } else { self.payload };
+        let message = Message::new(self.topic, &self.properties, copied, qos, retain, at, expires_at);
+        match self.lent {
+            None => message,
+            Some(payload) => message.with_payload(payload.clone()),
+        }
     }
 
     /// The stored message, if somebody has asked for it.
@@ -111,7 +119,10 @@ impl<'a> Publication<'a> {
 
     /// The payload as a shared buffer if it is large enough to be shared rather than copied.
     pub fn shared_payload(&mut self) -> Option<Bytes> {
-        (self.payload.len() >= SHARE_FROM).then(|| self.message().payload_shared())
+        if self.payload.len() < SHARE_FROM {
+            return None;
+        }
+        Some(self.lent.cloned().unwrap_or_else(|| self.message().payload_shared()))
     }
 
     /// Bytes of the forwarded properties.

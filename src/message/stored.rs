@@ -13,13 +13,15 @@ pub type SharedMessage = Arc<Message>;
 
 /// An application message: topic, payload, and the properties that a server forwards.
 ///
-/// One buffer holds all three; for a message that arrived in a buffer of its own it is that buffer.
+/// One buffer holds all three; for a message that arrived in a buffer of its own it is that buffer. Only a payload that
+/// the host lends stands apart.
 #[derive(Clone, Debug)]
 pub struct Message {
     body: Bytes,
     topic: Span,
     properties: Span,
     payload: Span,
+    apart: Option<Box<Bytes>>,
     qos: QoS,
     retain: bool,
     expires_at: Time,
@@ -62,6 +64,7 @@ impl Message {
             properties: Span { start: a, end: b },
             payload: Span { start: b, end: body.len() as u32 },
             body: Bytes::from(body),
+            apart: None,
             qos,
             retain,
             expires_at,
@@ -94,11 +97,17 @@ impl Message {
             properties: span(properties)?,
             payload: span(payload)?,
             body: owner.clone(),
+            apart: None,
             qos,
             retain,
             expires_at,
             received_at: now,
         })
+    }
+
+    /// The same message, whose payload is this buffer.
+    pub fn with_payload(self, payload: Bytes) -> Message {
+        Message { apart: Some(Box::new(payload)), ..self }
     }
 
     /// The Topic Name, as encoded.
@@ -123,12 +132,18 @@ impl Message {
 
     /// The Application Message's payload.
     pub fn payload(&self) -> &[u8] {
-        self.payload.of(&self.body)
+        match &self.apart {
+            None => self.payload.of(&self.body),
+            Some(payload) => payload,
+        }
     }
 
     /// The payload, sharing this message's buffer.
     pub fn payload_shared(&self) -> Bytes {
-        self.body.slice(self.payload.start as usize..self.payload.end as usize)
+        match &self.apart {
+            None => self.body.slice(self.payload.start as usize..self.payload.end as usize),
+            Some(payload) => Bytes::clone(payload),
+        }
     }
 
     /// The QoS with which the message was published.
@@ -158,7 +173,8 @@ impl Message {
 
     /// Bytes that the message occupies, for the bounds of queues and stores.
     pub fn size(&self) -> usize {
-        self.body.len() + std::mem::size_of::<Message>()
+        let apart = self.apart.as_ref().map_or(0, |payload| payload.len());
+        self.body.len() + apart + std::mem::size_of::<Message>()
     }
 }
 
@@ -194,6 +210,16 @@ mod tests {
         .unwrap();
         assert_eq!((m.topic(), m.payload()), ("topic", &b"payload"[..]));
         assert_eq!(m.payload_shared().as_ptr(), owner[9..].as_ptr());
+    }
+
+    #[test]
+    fn a_payload_may_stand_apart() {
+        let payload = Bytes::from_static(b"lent");
+        let m = Message::new(b"t", &[], b"", QoS::AtMostOnce, false, Time::ZERO, Time::NEVER);
+        let before = m.size();
+        let m = m.with_payload(payload.clone());
+        assert_eq!((m.topic(), m.payload(), m.size()), ("t", &b"lent"[..], before + 4));
+        assert_eq!(m.payload_shared().as_ptr(), payload.as_ptr());
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl ConnectionTask {
     pub(super) fn new(
         wing: Arc<Wing>,
         stream: TcpStream,
-        peer: SocketAddr,
+        peer: Option<SocketAddr>,
         permit: Permit,
     ) -> io::Result<ConnectionTask> {
         let link = Arc::new(TcpLink::new(stream)?);
@@ -65,7 +65,10 @@ impl ConnectionTask {
             None => link.clone(),
             Some(tested) => tested.0.clone(),
         };
-        let connection = Connection::new(engine, &mut turn, as_link, Some(peer));
+        let mut connection = Connection::new(engine, &mut turn, as_link, peer);
+        if let Some(name) = permit.listener() {
+            connection = connection.by_listener(Arc::clone(name));
+        }
         drop(turn);
         Ok(ConnectionTask {
             link,
@@ -98,7 +101,13 @@ impl ConnectionTask {
                 // Woken when the socket is writable.
                 return Poll::Pending;
             }
-            ready!(self.poll_read(cx));
+            match self.connection.awaits_host() {
+                None => ready!(self.poll_read(cx)),
+                // Woken when the host has decided.
+                Some(true) => return Poll::Pending,
+                Some(false) if self.resume() => continue,
+                Some(false) => {}
+            }
             // The engine or the peer has ended it; the last packet, if there is one, is in the link.
             self.look();
             if self.end.is_none() {
@@ -138,7 +147,8 @@ impl ConnectionTask {
     fn read_all(&mut self) -> bool {
         self.look();
         for _ in 0..PORTIONS {
-            if self.end.is_some() || self.is_paused() {
+            // What waits for the host is handled when the host has answered.
+            if self.end.is_some() || self.is_paused() || self.connection.awaits_host().is_some() {
                 return false;
             }
             let Self { wing, link, connection, input, attached, .. } = self;
@@ -170,6 +180,15 @@ impl ConnectionTask {
         }
     }
 
+    /// Handles what waited for a decision of the host; whether the connection goes on.
+    fn resume(&mut self) -> bool {
+        let mut turn = self.wing.engine().turn(self.wing.now());
+        let claim = self.attached.take().unwrap_or_else(|| self.wing.attach());
+        let open = self.input.resume(&mut self.connection, self.wing.engine(), &mut turn);
+        self.attached = (!open || self.connection.session().is_some()).then_some(claim);
+        open
+    }
+
     /// Reads and handles one portion; ready when the connection is over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -186,6 +205,11 @@ impl ConnectionTask {
                     }
                     if !open {
                         return Poll::Ready(());
+                    }
+                    if self.connection.awaits_host().is_some() {
+                        // Woken when the decision is made, which may have been already.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
                     if !drained {
                         // Others have their turn before the rest is read.

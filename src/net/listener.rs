@@ -31,18 +31,7 @@ pub struct Bound {
     not_inherited: NotInherited,
     listener: TcpListener,
     address: SocketAddr,
-    limit: Arc<Limit>,
-}
-
-/// How many connections a listener holds; also after it was told to accept.
-#[derive(Clone)]
-pub struct Connections(Arc<Limit>);
-
-impl Connections {
-    /// Connections at this moment.
-    pub fn count(&self) -> u32 {
-        self.0.open()
-    }
+    max_connections: Option<u32>,
 }
 
 /// Binds a listening socket. Port 0 has the system choose one. An IPv6 address takes no IPv4 connections.
@@ -60,7 +49,7 @@ pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bou
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
     let not_inherited = NotInherited::mark(&listener);
-    Ok(Bound { not_inherited, listener, address, limit: Arc::new(Limit::new(max_connections)) })
+    Ok(Bound { not_inherited, listener, address, max_connections })
 }
 
 impl Bound {
@@ -69,14 +58,17 @@ impl Bound {
         self.address
     }
 
-    /// The number of its connections.
-    pub fn connections(&self) -> Connections {
-        Connections(Arc::clone(&self.limit))
+    /// The limit of its connections. `name` is the listener's.
+    pub fn limit(&self, name: &str) -> Arc<Limit> {
+        Arc::new(Limit::new(Some(name), self.max_connections))
     }
 
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
-    pub fn accept(self, wing: Arc<Wing>) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let limit = self.limit;
+    pub fn accept(
+        self,
+        wing: Arc<Wing>,
+        limit: Arc<Limit>,
+    ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_listener(self.listener)?;
         let accepting = Accepting { _not_inherited: self.not_inherited, listener };
         let tested = wing.testbed().map(|testbed| testbed.door());
@@ -174,7 +166,7 @@ fn welcome(stream: std::net::TcpStream, peer: SocketAddr, wing: &Arc<Wing>, limi
     if prepared.is_err() {
         return;
     }
-    match ConnectionTask::new(Arc::clone(wing), stream, peer, permit) {
+    match ConnectionTask::new(Arc::clone(wing), stream, Some(peer), permit) {
         Ok(task) => {
             tokio::spawn(task);
         }

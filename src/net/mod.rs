@@ -1,5 +1,6 @@
 //! Floor 6: the MQTT wing. Listeners, and one task for each connection.
 
+mod adopt;
 mod connection;
 mod input;
 mod link;
@@ -7,5 +8,6 @@ mod listener;
 pub mod testing;
 mod wing;
 
-pub use listener::{Bound, Connections, bind};
-pub use wing::Wing;
+pub use adopt::{Refused, adopt};
+pub use listener::{Bound, bind};
+pub use wing::{Limit, Wing};

@@ -98,18 +98,20 @@ impl Wing {
 
 /// How many connections a listener has and may have.
 #[derive(Debug)]
-pub(super) struct Limit {
+pub struct Limit {
+    name: Option<Arc<str>>,
     open: AtomicU32,
     most: u32,
 }
 
 impl Limit {
-    pub(super) fn new(most: Option<u32>) -> Limit {
-        Limit { open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
+    /// At most so many, of the listener of this name; `None` is no limit, and no listener.
+    pub fn new(name: Option<&str>, most: Option<u32>) -> Limit {
+        Limit { name: name.map(Into::into), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
     }
 
     /// Connections that it has.
-    pub(super) fn open(&self) -> u32 {
+    pub fn open(&self) -> u32 {
         self.open.load(Ordering::Acquire)
     }
 }
@@ -118,6 +120,13 @@ impl Limit {
 pub(super) struct Permit {
     wing: Arc<Wing>,
     listener: Arc<Limit>,
+}
+
+impl Permit {
+    /// The name of the listener, if it came by one.
+    pub(super) fn listener(&self) -> Option<&Arc<str>> {
+        self.listener.name.as_ref()
+    }
 }
 
 impl Drop for Permit {

@@ -22,6 +22,23 @@ pub fn on_own_thread() -> bool {
     OWN.get()
 }
 
+/// Has the calling thread count as a broker's own until the result is dropped: it runs a callback.
+pub fn in_callback() -> InCallback {
+    InCallback { before: OWN.replace(true) }
+}
+
+/// The end of a callback on a thread of the host.
+#[derive(Debug)]
+pub struct InCallback {
+    before: bool,
+}
+
+impl Drop for InCallback {
+    fn drop(&mut self) {
+        OWN.set(self.before);
+    }
+}
+
 /// A number that no other living thread has. Unlike a `ThreadId` it needs no memory, which a host's thread would hold.
 pub fn thread_mark() -> usize {
     OWN.with(|own| std::ptr::from_ref(own).addr())

@@ -16,52 +16,15 @@ pub enum Notice {
     /// A client has been let in; CONNACK is on its way.
     Connected(Box<Arrival>),
     /// A client's connection has ended.
-    Disconnected {
-        /// The Client Identifier.
-        client_id: Box<str>,
-        /// The number of the connection.
-        connection: u64,
-        /// Why it ended.
-        cause: Cause,
-        /// The same in words, where there is more to say.
-        why: Box<str>,
-    },
+    Disconnected(Departure),
     /// A client has subscribed, perhaps again.
-    Subscribed {
-        /// The Client Identifier.
-        client_id: Box<str>,
-        /// The Topic Filter, `$share/...` included.
-        filter: Arc<str>,
-        /// The Subscription Options as granted.
-        options: SubscriptionOptions,
-        /// The Subscription Identifier; 0 is none.
-        identifier: u32,
-    },
+    Subscribed(Subscribed),
     /// A client has unsubscribed. The end of its session is no unsubscribing.
-    Unsubscribed {
-        /// The Client Identifier.
-        client_id: Box<str>,
-        /// The Topic Filter, `$share/...` included.
-        filter: Arc<str>,
-    },
+    Unsubscribed(Unsubscribed),
     /// A client has a message: one of QoS 0 was sent to it, one of QoS 1 or 2 it has acknowledged by PUBACK or PUBREC.
-    Delivered {
-        /// The Client Identifier.
-        client_id: Box<str>,
-        /// The Topic Name.
-        topic: Box<str>,
-        /// The QoS of the delivery.
-        qos: QoS,
-    },
+    Delivered(Delivered),
     /// A message was dropped.
-    Dropped {
-        /// The Client Identifier of who does not get it, or of the publisher if nobody does; `None`: the host.
-        client_id: Option<Box<str>>,
-        /// The Topic Name.
-        topic: Box<str>,
-        /// Why.
-        reason: DropReason,
-    },
+    Dropped(Dropped),
 }
 
 /// A client that has been let in.
@@ -85,4 +48,61 @@ pub struct Arrival {
     pub session_present: bool,
     /// The Keep Alive in force, in seconds; 0 is none.
     pub keep_alive: u16,
+}
+
+/// A client whose connection has ended.
+#[derive(Clone, Debug)]
+pub struct Departure {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The number of the connection.
+    pub connection: u64,
+    /// Why it ended.
+    pub cause: Cause,
+    /// The same in words, where there is more to say.
+    pub why: Box<str>,
+}
+
+/// A client that has subscribed.
+#[derive(Clone, Debug)]
+pub struct Subscribed {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The Topic Filter, `$share/...` included.
+    pub filter: Arc<str>,
+    /// The Subscription Options as granted.
+    pub options: SubscriptionOptions,
+    /// The Subscription Identifier; 0 is none.
+    pub identifier: u32,
+}
+
+/// A client that has unsubscribed.
+#[derive(Clone, Debug)]
+pub struct Unsubscribed {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The Topic Filter, `$share/...` included.
+    pub filter: Arc<str>,
+}
+
+/// A client that has a message.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The Topic Name.
+    pub topic: Box<str>,
+    /// The QoS of the delivery.
+    pub qos: QoS,
+}
+
+/// A message that was dropped.
+#[derive(Clone, Debug)]
+pub struct Dropped {
+    /// The Client Identifier of who does not get it, or of the publisher if nobody does; `None`: the host.
+    pub client_id: Option<Box<str>>,
+    /// The Topic Name.
+    pub topic: Box<str>,
+    /// Why.
+    pub reason: DropReason,
 }

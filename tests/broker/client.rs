@@ -11,6 +11,7 @@ use midge::codec::packet_id::PacketId;
 use midge::codec::properties::Properties;
 use midge::codec::publish::Publish;
 use midge::codec::qos::QoS;
+use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::{Subscribe, SubscriptionOptions, SubscriptionRequest};
 use midge::codec::topic::TopicName;
 use midge::codec::version::Version;
@@ -60,24 +61,55 @@ impl Client {
     /// A connection on which nothing was sent.
     pub fn raw(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
+        Client::of(stream)
+    }
+
+    fn of(stream: TcpStream) -> Client {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client { stream, version: Version::V311, received: Vec::new(), taken: 0 }
     }
 
     /// A client with a clean session, accepted.
     pub fn connect(address: SocketAddr, client_id: &str, version: Version) -> Client {
-        let mut client = Client::raw(address);
-        client.version = version;
-        client.send_connect(client_id, 0);
-        client.expect("CONNACK", |packet| match packet {
+        Client::raw(address).opened(client_id, version)
+    }
+
+    /// A client with a clean session on a connected socket, accepted.
+    pub fn over(stream: TcpStream, client_id: &str, version: Version) -> Client {
+        Client::of(stream).opened(client_id, version)
+    }
+
+    fn opened(mut self, client_id: &str, version: Version) -> Client {
+        self.version = version;
+        self.send_connect(client_id, 0);
+        self.expect("CONNACK", |packet| match packet {
             Packet::Connack(connack) => {
                 assert!(!connack.reason.is_error(), "{connack:?}");
                 Some(())
             }
             _ => None,
         });
+        self
+    }
+
+    /// A connection on which CONNECT was sent, with a user name.
+    pub fn asking(address: SocketAddr, client_id: &str, username: &str, version: Version) -> Client {
+        let mut client = Client::raw(address);
+        client.version = version;
+        let connect = Connect { username: Some(username), ..client.connect_packet(client_id, 0, None) };
+        let mut bytes = Vec::new();
+        connect.encode(&mut bytes);
+        client.stream.write_all(&bytes).unwrap();
         client
+    }
+
+    /// The reason code of CONNACK.
+    pub fn connack(&mut self) -> ReasonCode {
+        self.expect("CONNACK", |packet| match packet {
+            Packet::Connack(connack) => Some(connack.reason),
+            _ => None,
+        })
     }
 
     pub fn send_connect(&mut self, client_id: &str, keep_alive: u16) {

@@ -7,12 +7,16 @@
     clippy::print_stdout
 )]
 
+mod adopt;
 mod client;
 mod descriptors;
+mod hooks;
 mod host;
 mod lifecycle;
 mod network;
+mod panics;
 mod process;
+mod publishing;
 mod queue_fd;
 mod refused;
 mod takeover;

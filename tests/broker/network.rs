@@ -309,7 +309,8 @@ fn a_panic_costs_one_connection() {
     let address = bound.address();
     {
         let _inside = runtime.handle().enter();
-        runtime.handle().spawn(bound.accept(wing.clone()).unwrap());
+        let limit = bound.limit("tcp");
+        runtime.handle().spawn(bound.accept(wing.clone(), limit).unwrap());
     }
     let options = SubscriptionOptions::default();
     engine.subscribe_local(&mut engine.turn(clock.now()), "bug", options, 0, Arc::new(Bug)).unwrap();

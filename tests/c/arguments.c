@@ -74,6 +74,15 @@ static void brokers(void)
     INVALID(midge_broker_listener_at(NULL, 0, &listener));
     INVALID(midge_broker_listener_at(broker, 1, &listener));
     INVALID(midge_broker_listener_at(broker, 0, NULL));
+    INVALID(midge_broker_adopt_fd(NULL, 0, NULL, NULL));
+    INVALID(midge_broker_adopt_fd(broker, -1, NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "fd: is less than 0"));
+    INVALID(midge_broker_adopt_fd(broker, INT32_MIN, NULL, NULL));
+    INVALID(midge_broker_adopt_fd(broker, 1000000, NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "socket: is not open"));
+    INVALID(midge_broker_adopt_fd(broker, 0, "nobody", &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "no listener \"nobody\""));
+    INVALID(midge_broker_adopt_fd(broker, 0, "\xff", NULL));
     INVALID(midge_broker_kick(NULL, "a"));
     INVALID(midge_broker_kick(broker, NULL));
     INVALID(midge_broker_kick(broker, "\xff"));
@@ -95,6 +104,7 @@ static void lists(void)
 {
     midge_broker *broker = start();
     midge_clients *clients = NULL;
+    midge_retained *retained = NULL;
     midge_subscriptions *subscriptions = NULL;
     midge_client_view client = MIDGE_CLIENT_VIEW_INIT;
     midge_subscription_view subscription = MIDGE_SUBSCRIPTION_VIEW_INIT;
@@ -102,7 +112,15 @@ static void lists(void)
     INVALID(midge_broker_clients(broker, NULL));
     INVALID(midge_broker_subscriptions(NULL, &subscriptions));
     INVALID(midge_broker_subscriptions(broker, NULL));
-    CHECK(clients == NULL && subscriptions == NULL);
+    INVALID(midge_broker_retained(NULL, "a", &retained));
+    INVALID(midge_broker_retained(broker, NULL, &retained));
+    INVALID(midge_broker_retained(broker, "a", NULL));
+    INVALID(midge_broker_retained(broker, "$share/group/a", &retained));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_retained(broker, "a+", &retained));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_retained(broker, "\xff", &retained));
+    CHECK(midge_retained_count(NULL) == 0 && midge_retained_at(NULL, 0) == NULL);
+    CHECK(clients == NULL && subscriptions == NULL && retained == NULL);
+    midge_retained_free(NULL);
     CHECK(midge_clients_count(NULL) == 0 && midge_subscriptions_count(NULL) == 0);
     INVALID(midge_clients_at(NULL, 0, &client));
     INVALID(midge_subscriptions_at(NULL, 0, &subscription));
@@ -117,6 +135,17 @@ static void lists(void)
     midge_broker_free(broker);
 }
 
+static void count_free(void *user_data)
+{
+    ++*(int *)user_data;
+}
+
+static void never(midge_status status, void *user_data)
+{
+    (void)user_data;
+    CHECK_STATUS(INT32_MAX, status);
+}
+
 static void publishing(void)
 {
     midge_broker *broker = start();
@@ -125,6 +154,7 @@ static void publishing(void)
     const size_t lens[] = { 1, 0 }, large[] = { (size_t)-1, 0 };
     midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
     size_t published = 77;
+    int freed = 0;
     INVALID(midge_publish(NULL, "a", "b", 1, NULL));
     INVALID(midge_publish(broker, NULL, "b", 1, NULL));
     INVALID(midge_publish(broker, "a", NULL, 1, NULL));
@@ -140,6 +170,29 @@ static void publishing(void)
     CHECK(published == 0);
     INVALID(midge_publish_many(broker, topics, payloads, lens, 2, NULL, &published));
     CHECK(published == 1);
+    INVALID(midge_publish_owned(NULL, "a", "b", 1, count_free, &freed, NULL));
+    INVALID(midge_publish_owned(broker, NULL, "b", 1, count_free, &freed, NULL));
+    INVALID(midge_publish_owned(broker, "a", NULL, 1, count_free, &freed, NULL));
+    INVALID(midge_publish_owned(broker, "a", "b", (size_t)-1, count_free, &freed, NULL));
+    CHECK(freed == 4);
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_owned(broker, "#", "b", 1, count_free, &freed, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_owned(broker, "\xff", "b", 1, count_free, &freed, NULL));
+    CHECK(freed == 6);
+    INVALID(midge_publish_owned(broker, "a", "b", 1, count_free, &freed, &options));
+    CHECK(freed == 7);
+    INVALID(midge_publish_owned(broker, "a", "b", 1, NULL, NULL, &options));
+    INVALID(midge_publish_acknowledged(broker, "a", "b", 1, &options, -1));
+    INVALID(midge_publish_acknowledged(NULL, "a", "b", 1, NULL, 0));
+    INVALID(midge_publish_acknowledged(broker, NULL, "b", 1, NULL, 0));
+    INVALID(midge_publish_acknowledged(broker, "a", NULL, 1, NULL, 0));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_acknowledged(broker, "a\xff", "b", 1, NULL, 0));
+    INVALID(midge_publish_with_callback(NULL, "a", "b", 1, NULL, never, &freed, count_free));
+    INVALID(midge_publish_with_callback(broker, NULL, "b", 1, NULL, never, &freed, count_free));
+    INVALID(midge_publish_with_callback(broker, "a", NULL, 1, NULL, never, &freed, count_free));
+    INVALID(midge_publish_with_callback(broker, "a", "b", 1, NULL, NULL, &freed, count_free));
+    INVALID(midge_publish_with_callback(broker, "a", "b", 1, &options, never, &freed, count_free));
+    CHECK(freed == 12);
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_with_callback(broker, "", "b", 1, NULL, never, NULL, NULL));
     INVALID(midge_publish_message(broker, NULL, 0));
     INVALID(midge_publish_message(NULL, NULL, 0));
     midge_broker_free(broker);
@@ -177,6 +230,12 @@ static void subscribing(void)
     REFUSED();
     options.identifier = INT64_MAX;
     REFUSED();
+    options.direct = 2;
+    REFUSED();
+    options.direct = -1;
+    REFUSED();
+    options.reserved = 1;
+    REFUSED();
     options.struct_size = 12;
     REFUSED();
     options.no_local = 1;
@@ -194,6 +253,7 @@ static void queues(void)
     midge_subscription *subscription = NULL;
     midge_batch *batch = NULL;
     midge_queue_options options = MIDGE_QUEUE_OPTIONS_INIT;
+    midge_subscribe_options direct = MIDGE_SUBSCRIBE_OPTIONS_INIT;
     size_t stride = 9, count = 9;
     int32_t fd = -5;
     INVALID(midge_queue_new(NULL, NULL, &none));
@@ -212,6 +272,8 @@ static void queues(void)
     INVALID(midge_queue_subscribe(NULL, "a", NULL, 0, &subscription, NULL));
     INVALID(midge_queue_subscribe(queue, NULL, NULL, 0, &subscription, NULL));
     INVALID(midge_queue_subscribe(queue, "a", NULL, 0, NULL, NULL));
+    direct.direct = 1;
+    INVALID(midge_queue_subscribe(queue, "a", &direct, 0, &subscription, NULL));
     CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_queue_subscribe(queue, "a+", NULL, 0, &subscription, NULL));
     INVALID(midge_queue_poll(NULL, 1, 0, &batch));
     INVALID(midge_queue_poll(queue, 0, 0, &batch));
@@ -246,6 +308,37 @@ static void messages(void)
     INVALID(midge_message_clone(NULL, &clone));
     CHECK(clone == NULL && name.data == NULL && value.data == NULL);
     midge_message_free(NULL);
+}
+
+static int32_t let_in(const midge_connect_request *request, midge_decision *decision, void *user_data)
+{
+    (void)request;
+    (void)decision;
+    (void)user_data;
+    return MIDGE_ALLOW;
+}
+
+static void hooks(void)
+{
+    midge_config *config = config_on_free_port();
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    hooks.authenticate = let_in;
+    INVALID(midge_config_set_hooks(NULL, &hooks));
+    INVALID(midge_config_set_hooks(NULL, NULL));
+    hooks.struct_size = 3;
+    INVALID(midge_config_set_hooks(config, &hooks));
+    hooks.struct_size = (size_t)-1;
+    INVALID(midge_config_set_hooks(config, &hooks));
+    INVALID(midge_decision_resolve(NULL, MIDGE_ALLOW));
+    midge_decision_free(NULL);
+    INVALID(midge_edit_set_topic(NULL, "a"));
+    INVALID(midge_edit_set_payload(NULL, "a", 1));
+    INVALID(midge_edit_set_qos(NULL, 0));
+    INVALID(midge_edit_set_retain(NULL, 0));
+    INVALID(midge_edit_add_user_property(NULL, "a", "b"));
+    INVALID(midge_edit_set_options(NULL, &options));
+    midge_config_free(config);
 }
 
 static void testing(void)
@@ -405,6 +498,7 @@ int main(void)
     RUN(subscribing);
     RUN(queues);
     RUN(messages);
+    RUN(hooks);
     RUN(testing);
     FINISH();
 }

@@ -26,11 +26,18 @@ static void freed(void *user_data)
     freed_count++;
 }
 
+static void never(midge_status status, void *user_data)
+{
+    (void)user_data;
+    CHECK_STATUS(INT32_MAX, status);
+}
+
 static void in_the_child(void)
 {
     midge_listener_view listener = MIDGE_LISTENER_VIEW_INIT;
     midge_stats stats = MIDGE_STATS_INIT;
     midge_clients *clients = NULL;
+    midge_retained *retained = NULL;
     midge_subscriptions *subscriptions = NULL;
     midge_subscription *more = NULL;
     midge_batch *another = NULL;
@@ -53,6 +60,13 @@ static void in_the_child(void)
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_clients(broker, &clients));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_subscriptions(broker, &subscriptions));
     CHECK_STATUS(MIDGE_STATUS_FORKED, publish_text(broker, "a", "from the child"));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_retained(broker, "#", &retained));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_adopt_fd(broker, fd, NULL, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_acknowledged(broker, "a", "b", 1, NULL, -1));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_owned(broker, "a", "b", 1, freed, NULL, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_with_callback(broker, "a", "b", 1, NULL, never, NULL, freed));
+    CHECK(freed_count == 2);
+    freed_count = 0;
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_message(broker, midge_batch_at(batch, 0), 0));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_publish_many(broker, &topic, &payload, &len, 1, NULL, NULL));
     CHECK_STATUS(MIDGE_STATUS_FORKED,

@@ -109,11 +109,55 @@ static void a_client_is_kicked(void)
     midge_broker_free(broker);
 }
 
+static void retained_messages_are_listed_in_the_order_of_their_topics(void)
+{
+    midge_broker *broker = start();
+    midge_retained *retained = NULL, *none = NULL, *of_broker = NULL;
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    const midge_message *message;
+    midge_message *clone = NULL;
+    static char large[20000];
+    memset(large, 'x', sizeof large);
+    options.retain = 1;
+    options.qos = 1;
+    options.content_type = "text/plain";
+    options.message_expiry_interval = 100;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a/2", large, sizeof large, &options));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a/1", "one", 3, &options));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "b", "other", 5, &options));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_retained(broker, "a/+", &retained));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_retained(broker, "a", &none));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_retained(broker, "$SYS/broker/version", &of_broker));
+    CHECK(midge_retained_count(none) == 0 && midge_retained_count(of_broker) == 1);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, 0));
+    midge_retained_free(none);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_retained(broker, "#", &none));
+    CHECK(midge_retained_count(none) == 3);
+    midge_broker_free(broker);
+    MUST(midge_retained_count(retained) == 2);
+    message = midge_retained_at(retained, 0);
+    CHECK(bytes_are(midge_message_topic(message), "a/1") && bytes_are(midge_message_payload(message), "one"));
+    CHECK(midge_message_qos(message) == 1 && midge_message_retained(message) == 1);
+    CHECK(midge_message_expiry_interval(message) > 0 && midge_message_expiry_interval(message) <= 100);
+    CHECK(bytes_are(midge_message_content_type(message), "text/plain") && midge_message_tag(message) == 0);
+    /* It is the list's. */
+    midge_message_free((midge_message *)(size_t)message);
+    CHECK(bytes_are(midge_message_payload(message), "one"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_clone(midge_retained_at(retained, 1), &clone));
+    CHECK(midge_retained_at(retained, 2) == NULL);
+    midge_retained_free(retained);
+    CHECK(midge_message_payload(clone).len == sizeof large);
+    midge_message_free(clone);
+    midge_retained_free(none);
+    midge_retained_free(of_broker);
+}
+
 int main(void)
 {
     RUN(statistics_count_what_happened);
     RUN(a_shorter_struct_gets_what_it_has_room_for);
     RUN(clients_and_subscriptions_are_listed);
     RUN(a_client_is_kicked);
+    RUN(retained_messages_are_listed_in_the_order_of_their_topics);
     FINISH();
 }

@@ -11,7 +11,10 @@
 #[allow(dead_code, reason = "shared with the tests of the broker")]
 mod client;
 mod clock;
+mod documentation;
+mod example;
 mod faults;
 mod kit;
 mod lifecycle;
+mod mosquitto;
 mod published;

@@ -1,11 +1,11 @@
 """Midge: an MQTT broker inside your program.
 
-import midge
-
-with midge.Broker("127.0.0.1:0") as broker:
-    with broker.subscribe("sensors/+/temp", qos=1) as messages:
-        broker.publish("sensors/a/temp", "21.5", qos=1)
-        print(messages.get(timeout=1).payload)
+>>> import midge
+>>> with midge.Broker("127.0.0.1:0") as broker:
+...     with broker.subscribe("sensors/+/temp", qos=1) as messages:
+...         broker.publish("sensors/a/temp", "21.5", qos=1)
+...         print(messages.get(timeout=1).payload)
+b'21.5'
 """
 
 from midge._interpreter import refuse_subinterpreters

@@ -31,6 +31,17 @@ def read_tagged(batch: ctypes.c_void_p) -> Iterator[tuple[int, Message]]:
     return zip(tags, _messages(batch, rows, stride))
 
 
+def copy_of(message: int) -> Message:
+    """One message of the library, copied."""
+    return Message(
+        copied_text(quick.midge_message_topic(message)) or "",
+        copied(quick.midge_message_payload(message)) or b"",
+        quick.midge_message_qos(message),
+        quick.midge_message_retained(message) == 1,
+        _properties(message, quick.midge_message_expiry_interval(message)),
+    )
+
+
 def _copied_rows(batch: ctypes.c_void_p) -> tuple[bytes, int]:
     """The rows of a batch, and the size of one."""
     stride, count = ctypes.c_size_t(), ctypes.c_size_t()

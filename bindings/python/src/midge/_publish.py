@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Union
 
@@ -178,14 +180,82 @@ def _wrong(qos: object, retain: object) -> ArgumentError:
     return ArgumentError(f"retain: {retain!r} is neither True nor False")
 
 
+def any_options(qos: int, retain: bool, **properties: Any) -> Any:
+    """A pointer to the options of a message, with properties or without."""
+    return ctypes.byref(with_properties(qos, retain, **properties)) if properties else plain(qos, retain)
+
+
+_lent: dict[int, Any] = {}
+"""The payloads that the library uses, and what keeps them where they are, by number."""
+_numbers = itertools.count(1)
+
+
+@_ffi.midge_free_fn
+def _give_back(number: int | None) -> None:
+    """Called by the library, on any thread, when it does not use a payload any more."""
+    _lent.pop(number or 0, None)
+
+
+def publish_owned(broker: ctypes.c_void_p | None, topic: bytes, payload: Payload, options: Any) -> tuple[int, int]:
+    """Publishes a payload that the library keeps; the status, and its size."""
+    if isinstance(payload, (bytearray, memoryview)):
+        view = memoryview(payload)
+        if view.readonly or not view.c_contiguous or view.nbytes == 0:
+            payload = bytes(view)
+    kept: Any
+    if isinstance(payload, (bytearray, memoryview)):
+        # A buffer that is exported is not moved.
+        size = view.nbytes
+        kept = (ctypes.c_char * size).from_buffer(payload)
+        address = ctypes.c_void_p(ctypes.addressof(kept))
+    else:
+        kept = as_bytes(payload)
+        size = len(kept)
+        address = ctypes.cast(ctypes.c_char_p(kept), ctypes.c_void_p)
+    number = next(_numbers)
+    _lent[number] = kept
+    # Payloads may be given back in here, and they are large: other threads of Python run meanwhile.
+    status = waiting.midge_publish_owned(broker, topic, address, size, _give_back, number, options)
+    return int(status), size
+
+
+_awaited: dict[int, Callable[[int], object]] = {}
+"""What is called when a message is safe, by number."""
+
+
+@_ffi.midge_acknowledged_fn
+def _acknowledged(status: int, number: int | None) -> None:
+    """Called by the library, on any thread, when a message is safe or the broker has stopped."""
+    done = _awaited.pop(number or 0, None)
+    if done is not None:
+        try:
+            done(status)
+        except Exception:
+            logging.getLogger("midge").exception("the end of a publication cannot be told")
+
+
+def publish_with_callback(
+    broker: ctypes.c_void_p | None, topic: bytes, payload: bytes, options: Any, done: Callable[[int], object]
+) -> int:
+    """Publishes a message; `done` is called once with a status, on any thread, unless this fails."""
+    number = next(_numbers)
+    _awaited[number] = done
+    status = waiting.midge_publish_with_callback(
+        broker, topic, payload, len(payload), options, _acknowledged, number, _ffi.midge_free_fn()
+    )
+    if status:
+        del _awaited[number]
+    return int(status)
+
+
 def with_properties(
     qos: int,
     retain: bool,
-    expiry: int | None,
-    content_type: str | None,
-    response_topic: str | None,
-    correlation_data: bytes | None,
-    user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+    expiry: int | None = None,
+    content_type: str | None = None,
+    response_topic: str | None = None,
+    correlation_data: bytes | None = None,
+    user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
 ) -> _ffi.midge_publish_options:
     """The options of a message with properties. They keep what they point to."""
     plain(qos, retain)

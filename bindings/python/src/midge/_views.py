@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from midge import _ffi
-from midge._batch import copied, copied_text
-from midge._library import quick, raise_for, waiting
+from midge._batch import copied, copied_text, copy_of
+from midge._errors import TopicError
+from midge._library import encode, quick, raise_for, waiting
+from midge._message import Message
 
 __all__ = ["Client", "Stats", "SubscriptionInfo"]
 
@@ -149,6 +151,20 @@ def read_subscriptions(broker: ctypes.c_void_p | None) -> list[SubscriptionInfo]
         )
         for view in _listed(broker, "subscriptions", _ffi.midge_subscription_view)
     ]
+
+
+def read_retained(broker: ctypes.c_void_p | None, filter: str) -> list[Message]:
+    """The retained messages that match a filter."""
+    name = encode(f"topic filter {filter!r}", filter, TopicError)
+    listed = ctypes.c_void_p()
+    status = waiting.midge_broker_retained(broker, name, ctypes.byref(listed))
+    if status < 0:
+        raise_for(status, None, f"topic filter {filter!r}")
+    try:
+        count = quick.midge_retained_count(listed)
+        return [copy_of(quick.midge_retained_at(listed, index)) for index in range(count)]
+    finally:
+        quick.midge_retained_free(listed)
 
 
 def read_stats(broker: ctypes.c_void_p | None) -> Stats:

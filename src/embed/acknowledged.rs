@@ -1,0 +1,229 @@
+//! Publishing with word of when the message is safe.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::embed::broker::Broker;
+use crate::embed::error::Error;
+use crate::embed::options::PublishOptions;
+use crate::engine::safe::{Safe, Waiter};
+use crate::runtime::on_own_thread;
+
+impl Broker {
+    /// As [`Broker::publish`], and waits up to `timeout` (`None`: for ever) until the message is as safe as its QoS and
+    /// the store promise: of QoS 1 and 2, until the store has committed it for every session that is owed it, and as a
+    /// retained message. QoS 0 promises nothing, and the store in memory commits at once, so neither waits.
+    ///
+    /// Returns how many subscribers matched; `None` if the time passed first, and then the message is published all the
+    /// same.
+    ///
+    /// # Errors
+    /// As [`Broker::publish`]; [`Error::Stopped`] also if the broker stopped first; [`Error::InCallback`] on a broker's
+    /// own thread, before anything is published.
+    pub fn publish_acknowledged(
+        &self,
+        topic: &str,
+        payload: impl AsRef<[u8]>,
+        options: &PublishOptions,
+        timeout: Option<Duration>,
+    ) -> Result<Option<usize>, Error> {
+        self.check()?;
+        if on_own_thread() {
+            return Err(Error::InCallback);
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let told = Arc::new(Told::default());
+        let waiter: Arc<dyn Waiter> = told.clone();
+        let reached = self.publish_for(topic, payload.as_ref(), options, Some(waiter))?;
+        match told.wait(deadline) {
+            None => Ok(None),
+            Some(Safe::Yes) => Ok(Some(reached)),
+            Some(Safe::Stopped) => Err(Error::Stopped),
+        }
+    }
+
+    /// As [`Broker::publish_acknowledged`], but returns at once; `done` is called exactly once, unless this fails: with
+    /// `Ok` when the message is safe, perhaps before this returns and on this thread, or else on a thread of the
+    /// broker; with [`Error::Stopped`] if the broker stopped first. It holds no lock and may publish.
+    pub fn publish_with_callback(
+        &self,
+        topic: &str,
+        payload: impl AsRef<[u8]>,
+        options: &PublishOptions,
+        done: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) -> Result<usize, Error> {
+        let waiter: Arc<dyn Waiter> = Arc::new(Callback(Mutex::new(Some(Box::new(done)))));
+        self.publish_for(topic, payload.as_ref(), options, Some(waiter))
+    }
+}
+
+/// Waits on the publishing thread.
+#[derive(Default)]
+struct Told {
+    outcome: Mutex<Option<Safe>>,
+    changed: Condvar,
+}
+
+impl Told {
+    fn wait(&self, deadline: Option<Instant>) -> Option<Safe> {
+        let mut outcome = self.outcome.lock();
+        while outcome.is_none() {
+            match deadline {
+                None => self.changed.wait(&mut outcome),
+                Some(deadline) if self.changed.wait_until(&mut outcome, deadline).timed_out() => break,
+                Some(_) => {}
+            }
+        }
+        *outcome
+    }
+}
+
+impl Waiter for Told {
+    fn tell(&self, safe: Safe) {
+        *self.outcome.lock() = Some(safe);
+        self.changed.notify_all();
+    }
+}
+
+type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+/// A function of the host.
+struct Callback(Mutex<Option<Done>>);
+
+impl Waiter for Callback {
+    fn tell(&self, safe: Safe) {
+        let done = self.0.lock().take();
+        let outcome = match safe {
+            Safe::Yes => Ok(()),
+            Safe::Stopped => Err(Error::Stopped),
+        };
+        if let Some(done) = done {
+            let _inside = crate::runtime::in_callback();
+            // A panic of the host ends its function and nothing else.
+            let _survived = catch_unwind(AssertUnwindSafe(|| done(outcome)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    use crate::codec::qos::QoS;
+    use crate::config::Config;
+    use crate::embed::broker::Parts;
+    use crate::embed::{Broker, Error, PublishOptions};
+    use crate::storage::{Record, Store, Ticket};
+
+    /// Commits when the test says so.
+    #[derive(Default)]
+    struct LateStore {
+        recorded: AtomicU64,
+        committed: AtomicU64,
+    }
+
+    impl Store for LateStore {
+        fn record(&self, _record: Record<'_>) {
+            self.recorded.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn ticket(&self) -> Ticket {
+            let recorded = self.recorded.load(Ordering::SeqCst);
+            match recorded <= self.committed.load(Ordering::SeqCst) {
+                true => Ticket::Committed,
+                false => Ticket::Pending(recorded),
+            }
+        }
+    }
+
+    fn broker() -> (Arc<Broker>, Arc<LateStore>) {
+        let mut config = Config::new();
+        config.set("listener.tcp.bind", "off").unwrap();
+        let store = Arc::new(LateStore::default());
+        (
+            Arc::new(Broker::start_of(&config, Parts { store: store.clone(), ..Parts::default() }).unwrap()),
+            store,
+        )
+    }
+
+    /// Commits everything, and tells the engine on a thread of its own.
+    fn commit(broker: &Broker, store: &LateStore) {
+        let recorded = store.recorded.load(Ordering::SeqCst);
+        store.committed.store(recorded, Ordering::SeqCst);
+        let shared = broker.shared().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| shared.engine().committed(&mut shared.turn().unwrap(), recorded));
+        });
+    }
+
+    fn retained(qos: QoS) -> PublishOptions {
+        PublishOptions::qos(qos).retained()
+    }
+
+    #[test]
+    fn who_waits_is_told_when_the_store_has_committed_and_not_before() {
+        let (broker, store) = broker();
+        let publish = |qos, timeout| broker.publish_acknowledged("t", "x", &retained(qos), timeout);
+        // QoS 0 promises nothing.
+        assert_eq!(publish(QoS::AtMostOnce, None).unwrap(), Some(0));
+        assert_eq!(publish(QoS::AtLeastOnce, Some(Duration::ZERO)).unwrap(), None);
+        assert_eq!(publish(QoS::AtLeastOnce, Some(Duration::from_millis(1))).unwrap(), None);
+        let recorded = store.recorded.load(Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| publish(QoS::ExactlyOnce, None));
+            while store.recorded.load(Ordering::SeqCst) == recorded {
+                std::thread::yield_now();
+            }
+            commit(&broker, &store);
+            assert_eq!(waiting.join().unwrap().unwrap(), Some(0));
+        });
+        // All is committed; a message that changes nothing is as safe.
+        let plain = PublishOptions::qos(QoS::AtLeastOnce);
+        assert_eq!(broker.publish_acknowledged("t", "x", &plain, None).unwrap(), Some(0));
+    }
+
+    #[test]
+    fn callbacks_are_called_once_by_whom_commits_and_may_publish() {
+        let (broker, store) = broker();
+        let (told, tells) = mpsc::channel();
+        for number in 0..3 {
+            let (told, again) = (told.clone(), Arc::downgrade(&broker));
+            let done = move |outcome: Result<(), Error>| {
+                let broker = again.upgrade().unwrap();
+                broker.publish("other", "x", &retained(QoS::AtLeastOnce)).unwrap();
+                assert!(matches!(broker.stop(None), Err(Error::InCallback)));
+                told.send((number, outcome.is_ok())).unwrap();
+                assert!(number != 1, "a defect of the host, for the test");
+            };
+            broker.publish_with_callback("t", "x", &retained(QoS::AtLeastOnce), done).unwrap();
+        }
+        assert!(tells.try_recv().is_err());
+        commit(&broker, &store);
+        drop(told);
+        assert_eq!(tells.iter().collect::<Vec<_>>(), [(0, true), (1, true), (2, true)]);
+    }
+
+    #[test]
+    fn a_broker_that_stops_tells_those_that_wait() {
+        let (broker, _store) = broker();
+        let (told, tells) = mpsc::channel();
+        let done = move |outcome: Result<(), Error>| told.send(outcome).unwrap();
+        broker.publish_with_callback("t", "x", &retained(QoS::AtLeastOnce), done).unwrap();
+        std::thread::scope(|scope| {
+            let waiting =
+                scope.spawn(|| broker.publish_acknowledged("t", "x", &retained(QoS::AtLeastOnce), None));
+            while broker.stats().messages_published < 2 {
+                std::thread::yield_now();
+            }
+            broker.stop(None).unwrap();
+            assert!(matches!(waiting.join().unwrap(), Err(Error::Stopped)));
+        });
+        assert!(matches!(tells.recv(), Ok(Err(Error::Stopped))));
+        assert!(tells.recv().is_err());
+    }
+}

@@ -1,0 +1,47 @@
+//! Connections that the host hands over.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::embed::broker::Broker;
+use crate::embed::error::Error;
+use crate::net::{Refused, adopt};
+
+impl Broker {
+    /// Serves a client on a connected stream socket: a TCP connection that the host has accepted, or one end of a UNIX
+    /// socketpair. It counts as one of `listener`, or of none: then only `mqtt.max_connections` bounds it. The broker
+    /// needs no listener for it (`listener.tcp.bind = "off"`).
+    ///
+    /// The socket is closed when the connection ends, and if this fails. It becomes non-blocking, as do its duplicates.
+    ///
+    /// # Errors
+    /// [`Error::Argument`]: no such listener, or no such socket; [`Error::System`]: there are as many connections as
+    /// may be, or the system refused; [`Error::Stopped`].
+    pub fn adopt(&self, socket: impl Into<OwnedFd>, listener: Option<&str>) -> Result<(), Error> {
+        let socket = socket.into();
+        self.adopt_duplicate(socket.as_fd(), listener)
+    }
+
+    /// As [`Broker::adopt`], of a duplicate; the descriptor stays the caller's.
+    pub(crate) fn adopt_duplicate(
+        &self,
+        socket: BorrowedFd<'_>,
+        listener: Option<&str>,
+    ) -> Result<(), Error> {
+        let shared = self.shared()?;
+        let limit = shared.limit(listener)?;
+        let handle = shared.runtime()?;
+        let inside = handle.enter();
+        let task = adopt(socket, shared.wing(), limit).map_err(|refused| match refused {
+            Refused::Unfit(cause) => Error::Argument { argument: "socket", cause: cause.to_owned() },
+            Refused::Full => {
+                let cause = "there are as many connections as its listener or mqtt.max_connections allows";
+                Error::System { what: "the socket", source: io::Error::other(cause) }
+            }
+            Refused::Io(source) => Error::System { what: "the socket", source },
+        })?;
+        drop(inside);
+        handle.spawn(task);
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Connections that the host hands over: an accepted socket, or one end of a socketpair.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use socket2::{Domain, SockRef, Type};
+
+use crate::net::connection::ConnectionTask;
+use crate::net::wing::{Limit, Wing};
+
+/// Why a descriptor was not taken.
+#[derive(Debug)]
+pub enum Refused {
+    /// It cannot carry a connection.
+    Unfit(&'static str),
+    /// There are as many connections as may be.
+    Full,
+    /// The system's answer.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Refused {
+        Refused::Io(error)
+    }
+}
+
+/// The task of a connection over a duplicate of `descriptor`, which stays the caller's. Must be called inside the
+/// runtime.
+pub fn adopt(
+    descriptor: BorrowedFd<'_>,
+    wing: &Arc<Wing>,
+    limit: &Arc<Limit>,
+) -> Result<impl Future<Output = ()> + Send + 'static, Refused> {
+    let peer = peer_of(SockRef::from(&descriptor))?;
+    let Some(permit) = wing.permit(limit) else {
+        wing.turned_away();
+        return Err(Refused::Full);
+    };
+    // Of a UNIX socket it has only what all stream sockets have in common: reading, writing, shutting down.
+    let stream = TcpStream::from(descriptor.try_clone_to_owned()?);
+    let socket = SockRef::from(&stream);
+    if peer.is_some() {
+        socket.set_tcp_nodelay(true)?;
+    }
+    // On other systems than Linux it is the socket that says that a write to a dead peer raises no signal.
+    #[cfg(target_vendor = "apple")]
+    socket.set_nosigpipe(true)?;
+    let before = socket.nonblocking()?;
+    socket.set_nonblocking(true)?;
+    let task = ConnectionTask::new(Arc::clone(wing), stream, peer, permit);
+    if task.is_err() && !before {
+        // The flag is of the socket, which the caller keeps.
+        SockRef::from(&descriptor).set_nonblocking(false)?;
+    }
+    Ok(task?)
+}
+
+/// The peer's address; `None` for a UNIX socket.
+fn peer_of(socket: SockRef<'_>) -> Result<Option<SocketAddr>, Refused> {
+    let kind = socket.r#type().map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOTSOCK) => Refused::Unfit("is not a socket"),
+        Some(libc::EBADF) => Refused::Unfit("is not open"),
+        _ => Refused::Io(error),
+    })?;
+    let domain = socket.local_addr()?.domain();
+    if kind != Type::STREAM || ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain) {
+        return Err(Refused::Unfit("is neither a TCP socket nor a UNIX stream socket"));
+    }
+    match socket.peer_addr() {
+        Ok(peer) => Ok(peer.as_socket()),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(Refused::Unfit("is not connected")),
+        Err(error) => Err(Refused::Io(error)),
+    }
+}
