@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tempfile
+import urllib.parse
 import urllib.request
 
 import websocket
@@ -129,6 +130,11 @@ class Page:
         """Goes to a page of the console, and waits until it is there."""
         self.evaluate(f"location.hash = {json.dumps('#/' + route)}")
         self.until(f"document.querySelector('main')?.dataset.page === {json.dumps(route)} && document.querySelector('main h1')")
+
+    def watch(self, topic_filter):
+        """Goes to the live page, and waits until it hears what is published to a filter."""
+        self.go(f"live?filter={urllib.parse.quote(topic_filter, safe='/')}")
+        self.until(f"document.querySelector('.messages')?.dataset.watching === {json.dumps(topic_filter)}")
 
     def evaluate(self, expression):
         """The value of `expression`; waits for it if it is a promise."""

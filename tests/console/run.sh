@@ -37,6 +37,6 @@ export MIDGE_BIN PYTHONDONTWRITEBYTECODE=1
 
 cd "$here"
 if [ "${1:-}" = --screenshots ]; then
-    exec "$venv/bin/python" screenshots.py "$root/docs/console"
+    exec env PYTHONPATH=../clients "$venv/bin/python" screenshots.py "$root/docs/console"
 fi
 exec "$venv/bin/python" -m pytest "$@"

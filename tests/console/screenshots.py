@@ -13,7 +13,7 @@ PAGES = {"overview": "overview", "live": "live?filter=home/%23", "drops": "drops
          "subscriptions": "subscriptions?topic=home/kitchen/temperature", "topics": "topics?topic=home/kitchen/temperature", "retained": "retained",
          "listeners": "listeners", "settings": "settings", "tutorial": "tutorial"}
 DARK = ["overview", "topics", "live", "drops"]
-PHONE = ["overview", "clients", "topics", "live", "drops", "tutorial"]
+PHONE = ["overview", "clients", "topics", "live", "drops"]
 CHINESE = ["overview", "drops"]
 
 
@@ -84,6 +84,20 @@ def take(browser, broker, folder, names, suffix, width=1280, height=800, **look)
     page.close()
 
 
+def learn(browser, folder):
+    """Pictures of the first steps, on a broker that has seen one subscriber."""
+    broker = Broker({})
+    learner = Client(broker, "")
+    learner.subscribe("chat")
+    take(browser, broker, folder, ["tutorial"], "start")
+    take(browser, broker, folder, ["tutorial"], "phone", width=360, height=740)
+    learner.close()
+    empty = Broker({})
+    take(browser, empty, folder, ["overview"], "start")
+    broker.stop()
+    empty.stop()
+
+
 def main():
     """Takes all of them into the folder that is named."""
     folder = pathlib.Path(sys.argv[1])
@@ -97,10 +111,11 @@ def main():
         watcher.log_in(broker.url)
         threading.Event().wait(float(sys.argv[2]) if len(sys.argv) > 2 else 120)
         watcher.close()
-        take(browser, broker, folder, PAGES, "light")
+        take(browser, broker, folder, [name for name in PAGES if name != "tutorial"], "light")
         take(browser, broker, folder, DARK, "dark", dark=True)
         take(browser, broker, folder, PHONE, "phone", width=360, height=740)
         take(browser, broker, folder, CHINESE, "chinese", language="zh-CN")
+        learn(browser, folder)
     finally:
         browser.close()
         home.close()

@@ -43,6 +43,7 @@ def test_axe_has_no_serious_findings(open_page, broker, request, look):
     for name in PAGES:
         page.go(name)
         if name == "live" and writer:
+            page.until("document.querySelector('.messages').dataset.watching")
             writer.publish("a/c", "y")
             page.sees("a/c", ".messages")
         page.until("document.querySelector('.panel, .tile, .empty, tbody tr, .tree, .steps li')")

@@ -15,7 +15,7 @@ def assert_harmless(page):
 
 
 def test_markup_of_clients_is_shown_as_text(page, connect):
-    page.go("live?filter=%23")
+    page.watch("#")
     client = connect(HTML, user="<b>bold</b>", version=mqtt.MQTTv5)
     client.subscribe(f"{HTML}/#")
     away = connect("away<b>", clean=False)
@@ -62,13 +62,13 @@ def test_marks_that_cannot_be_seen_are_seen(page, connect):
     page.sees("evil⟨U+202E⟩gnp.exe⟨U+200B⟩", "tbody")
     page.go("drops")
     page.sees("turn⟨U+202E⟩ed", ".drops")
-    page.go("live?filter=%23")
+    page.watch("#")
     client.publish("again", MARKS)
     page.sees("evil⟨U+202E⟩gnp.exe\u2407⟨U+200B⟩\u241b[31m", ".messages")
 
 
 def test_a_payload_of_bytes_is_shown_as_hex(page, connect):
-    page.go("live?filter=blob")
+    page.watch("blob")
     connect("writer").publish("blob", bytes([0, 255, 128, 65]))
     page.click(None, ".messages summary")
     page.sees("00 ff 80 41", ".messages .payload")

@@ -57,10 +57,29 @@ def test_a_message_that_was_too_early_is_explained(page, play):
     page.sees("It reaches 1 receiver.", ".explanation")
 
 
+def test_the_same_drop_is_told_once(page, connect):
+    publisher = connect("writer")
+    for _ in range(3):
+        publisher.publish("void", "x", qos=1)
+    page.go("drops")
+    page.sees("× 3", ".drops")
+    page.sees("published by writer", ".drops")
+    assert page.evaluate("document.querySelectorAll('.drops li').length") == 1
+
+
+def test_what_happened_before_the_login_is_told(open_page, broker, connect):
+    connect("early").subscribe("x")
+    page = open_page()
+    page.log_in(broker.url)
+    page.sees("early", ".feed")
+    page.sees("subscribed", ".feed")
+
+
 def test_the_form_publishes_to_a_client(page, connect):
     subscriber = connect("reader")
     subscriber.subscribe("news/#", 1)
-    page.go("live?filter=news/%23&topic=news/today")
+    page.watch("news/#")
+    page.fill("Topic", "news/today")
     page.fill("Payload", '{"headline": "a midge landed"}')
     page.evaluate("document.querySelectorAll('form.stack select')[0].value = '1'")
     page.click("Publish", "form button")
@@ -75,7 +94,7 @@ def test_the_form_publishes_to_a_client(page, connect):
 
 def test_a_paused_tail_holds_messages_back(page, connect):
     publisher = connect("writer")
-    page.go("live?filter=ticks")
+    page.watch("ticks")
     publisher.publish("ticks", "one")
     page.sees("one", ".messages")
     page.click("Pause", "button")

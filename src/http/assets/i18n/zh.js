@@ -149,6 +149,8 @@ export default {
   'anybody': '任何人',
   'Bytes': '字节数',
   'Published by': '发布者',
+  'published by {client}': '由 {client} 发布',
+  'for {client}': '发给 {client}',
   'Explain': '解释',
   // Listeners
   'Name': '名称',

@@ -105,7 +105,11 @@ export function followBroker() {
     broker.step = answer.step_ms;
   };
   const end = stream('events', {
-    open: () => history().catch(() => {}),
+    open: () => {
+      // The stream begins with the last events.
+      broker.activity = [];
+      history().catch(() => {});
+    },
     stats: (stats) => {
       broker.stats = stats;
       const last = broker.points.at(-1);

@@ -47,6 +47,11 @@ export function clientLink(id) {
     : h('a', { class: 'name', href: `#/clients/${encodeURIComponent(id)}` }, visible(id) || t('(empty)'));
 }
 
+/** A text of the broker's documentation: what stands in backticks is code. */
+export function prose(text) {
+  return text.split('`').map((part, at) => (at % 2 ? h('code', {}, part) : part));
+}
+
 /** A link to a topic in the tree. */
 export function topicLink(topic) {
   return h('a', { class: 'name', href: `#/topics?topic=${encodeURIComponent(topic)}` }, visible(topic));
@@ -180,7 +185,8 @@ export function reasonName(reason) {
 
 /** Why a message was dropped, in the language of the page. */
 export function reasonText(reason, text) {
-  return tk('why', reason, text.startsWith(`${reason.replaceAll('_', ' ')}: `) ? text.slice(reason.length + 2).replace(/^./, (first) => first.toUpperCase()) : text);
+  const named = text.toLowerCase().startsWith(`${reason.replaceAll('_', ' ')}: `);
+  return tk('why', reason, named ? text.slice(reason.length + 2).replace(/^./, (first) => first.toUpperCase()) : text);
 }
 
 const OUTCOMES = { sent: 'good', delivered: 'good', queued: 'warn', dropped: 'bad' };

@@ -59,7 +59,7 @@ export function mount(view, { rest }) {
     ]));
     put(subscriptions, filters.length ? h('table', { class: 'small' }, h('thead', {}, h('tr', {}, [t('Filter'), 'QoS', t('Options')].map((title) => h('th', { scope: 'col' }, title)))),
       h('tbody', {}, filters.map((one) => h('tr', {}, h('th', { scope: 'row' }, name(one.filter)), h('td', {}, one.qos), h('td', {}, options(one)))))) : h('p', { class: 'muted' }, t('None. What is published does not reach this client.')));
-    put(events, happened.length ? happened.map((event) => h('li', {}, h('time', {}, clock(event.time)), badge(tk('event', event.kind, event.kind), KINDS[event.kind]), h('span', {}, visible(event.text ?? ''))))
+    put(events, happened.length ? happened.toReversed().map((event) => h('li', {}, h('time', {}, clock(event.time)), badge(tk('event', event.kind, event.kind), KINDS[event.kind]), h('span', {}, visible(event.text ?? ''))))
       : h('li', { class: 'muted' }, t('Nothing since the broker keeps records.')));
     setText(title, visible(id) || t('(empty)'));
   }
@@ -76,6 +76,6 @@ export function options(one) {
 }
 
 function whyGone(client, happened) {
-  const text = client.disconnect_reason ?? happened.find((event) => event.kind === 'disconnected')?.text;
+  const text = client.disconnect_reason ?? happened.findLast((event) => event.kind === 'disconnected')?.text;
   return text ? h('p', { class: 'verdict warn' }, icon('unplug'), h('span', {}, h('strong', {}, t('Why it went:')), ' ', visible(text))) : null;
 }

@@ -2,8 +2,8 @@
 
 import { get, post } from '../lib/api.js';
 import { h, put } from '../lib/dom.js';
-import { bytes, clock, count, visible } from '../lib/format.js';
-import { t } from '../lib/i18n.js';
+import { clock, count, visible } from '../lib/format.js';
+import { t, tx } from '../lib/i18n.js';
 import { repeat } from '../lib/live.js';
 import { badge, choice, clientLink, empty, explanationView, field, heading, name, reasonName, reasonText, sayError, section } from '../lib/widgets.js';
 
@@ -25,7 +25,7 @@ export function mount(view) {
     const some = last.by_reason.filter((one) => one.count > 0).sort((a, b) => b.count - a.count);
     put(reasons, some.length ? some.map((one) => bar(one, most)) : h('li', { class: 'muted' }, t('Nothing was dropped. Every message found a receiver.')));
     const events = last.recent.filter((one) => only === null || one.reason === only);
-    put(recent, events.length ? h('ol', { class: 'drops' }, events.slice(0, 200).map(event)) : empty('drops', only ? t('None of this reason of late') : t('Nothing was dropped of late'),
+    put(recent, events.length ? h('ol', { class: 'drops' }, runs(events).slice(0, 200).map(event)) : empty('drops', only ? t('None of this reason of late') : t('Nothing was dropped of late'),
       t('When a message does not arrive, this list says which one, whose, and what to do. The usual reason: nobody had subscribed yet.')));
   };
   const bar = (one, most) => {
@@ -46,9 +46,23 @@ export function mount(view) {
   }, 2000);
 }
 
+/** Drops that are the same but for their time, as one with how many. */
+function runs(events) {
+  const found = new Map();
+  for (const one of events) {
+    const key = JSON.stringify([one.reason, one.topic, one.client_id]);
+    const known = found.get(key);
+    if (known) known.times += 1;
+    else found.set(key, { ...one, times: 1 });
+  }
+  return [...found.values()];
+}
+
+/** A drop. Where nobody had subscribed, the client is who published; else who did not get it. */
 function event(one) {
-  return h('li', {}, h('div', { class: 'who' }, h('time', {}, clock(one.time, true)), badge(reasonName(one.reason), 'bad'), one.topic !== null && one.topic !== undefined && name(one.topic), one.client_id !== null && one.client_id !== undefined && h('span', {}, '→ ', clientLink(one.client_id)),
-    h('span', { class: 'muted' }, `${bytes(one.bytes)} · QoS ${one.qos ?? '–'}`)), h('p', { class: 'muted' }, reasonText(one.reason, visible(one.text ?? ''))));
+  const who = clientLink(one.client_id);
+  return h('li', {}, h('div', { class: 'who' }, h('time', {}, clock(one.time, true)), badge(reasonName(one.reason), 'bad'), name(one.topic), one.times > 1 && badge(`× ${count(one.times)}`),
+    h('span', { class: 'muted' }, one.reason === 'no_subscriber' ? tx('published by {client}', { client: who }) : tx('for {client}', { client: who }))), h('p', { class: 'muted' }, reasonText(one.reason, visible(one.text ?? ''))));
 }
 
 function explainForm() {

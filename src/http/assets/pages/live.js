@@ -53,6 +53,7 @@ export function mount(view, { query }) {
 
   function listen() {
     end();
+    delete list.dataset.watching;
     problem.hidden = true;
     const text = filter.value;
     if (!valid(text)) {
@@ -61,6 +62,9 @@ export function mount(view, { query }) {
       return;
     }
     end = stream(`live?${new URLSearchParams({ filter: text })}`, {
+      open: () => {
+        list.dataset.watching = text;
+      },
       message: (message) => {
         heard += 1;
         waiting.push(message);

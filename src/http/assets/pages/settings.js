@@ -4,7 +4,7 @@ import { get } from '../lib/api.js';
 import { h, icon, put } from '../lib/dom.js';
 import { visible } from '../lib/format.js';
 import { t, tn } from '../lib/i18n.js';
-import { badge, field, heading, sayError } from '../lib/widgets.js';
+import { badge, field, heading, prose, sayError } from '../lib/widgets.js';
 
 /** Shows the page in `view`; gives what ends it. */
 export function mount(view, { query }) {
@@ -35,5 +35,5 @@ function chapter(one) {
 
 function setting(one) {
   return h('div', { class: 'setting' }, h('div', { class: 'setting-head' }, h('code', { class: 'name' }, one.key), h('code', { class: 'value' }, visible(String(one.value ?? '')) || '–'), one.changed && badge(t('changed'), 'good')),
-    h('p', {}, one.help), h('small', {}, [one.kind, one.range, one.changed && t('default: {value}', { value: String(one.default ?? '–') })].filter(Boolean).join(' · ')));
+    h('p', {}, prose(one.help)), h('small', {}, [one.kind, one.range, one.changed && t('default: {value}', { value: String(one.default ?? '–') })].filter(Boolean).join(' · ')));
 }
