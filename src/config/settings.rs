@@ -216,6 +216,9 @@ settings! {
         max_connections: usize = "128", Kind::integer(1, 65_535),
             "Connections to the console at the same time; a page that is open has one or two. Further ones are closed \
              at once.";
+        io_timeout: Duration = "20s", Kind::duration(10, HOUR),
+            "Time in which the head of a request must have come, and its body, and some of an answer must have been \
+             taken; else the connection is closed, as is one on which nothing is asked for so long.";
         max_topics: usize = "50000", Kind::integer(1, MANY),
             "Topics that the tree of published topics holds while somebody looks at it. Further ones are left out, and \
              the tree says so.";

@@ -152,4 +152,24 @@ mod imp {
     ) -> Result<Running, Error> {
         match bound {}
     }
+
+    #[cfg(test)]
+    mod tests {
+        use crate::config::Config;
+        use crate::embed::Broker;
+
+        #[test]
+        fn a_console_that_is_not_there_is_refused() {
+            let mut config = Config::new();
+            for (key, value) in [
+                ("listener.tcp.bind", "off"),
+                ("console.listen", "127.0.0.1:0"),
+                ("console.tutorial", "true"),
+            ] {
+                config.set(key, value).unwrap();
+            }
+            let sentence = Broker::start(&config).err().unwrap().to_string();
+            assert!(sentence.starts_with("console.listen: this library was built without"), "{sentence}");
+        }
+    }
 }

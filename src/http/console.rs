@@ -128,6 +128,11 @@ impl Console {
         self.config.settings().console.tutorial
     }
 
+    /// Time that a client may take.
+    pub(super) fn patience(&self) -> Duration {
+        self.config.settings().console.io_timeout
+    }
+
     /// Bytes of a body that carries a message: base64 and JSON make it larger.
     pub(super) fn largest_body(&self) -> usize {
         2 * self.config.settings().mqtt.max_packet_size as usize + 64 * 1024

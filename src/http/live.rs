@@ -10,6 +10,7 @@ use hyper::Response;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::codec::properties::Properties;
@@ -163,9 +164,22 @@ async fn follow(attached: Attached, viewer: Arc<Viewer>, mut stream: Stream) {
         if viewer.queue.lock().waiting.is_empty() && !stream.wait(heartbeat).await {
             return;
         }
-        let (caught, skipped) = viewer.take();
+        let (console, viewer) = (Arc::clone(&attached.console), Arc::clone(&viewer));
+        // Not on the threads that serve MQTT: a hundred payloads take their time.
+        match spawn_blocking(move || viewer.show_next(&console)).await {
+            Ok(shown) => out = shown,
+            Err(_) => return,
+        }
+    }
+}
+
+impl Viewer {
+    /// The next messages as events, and how many were missed.
+    fn show_next(&self, console: &Console) -> Vec<u8> {
+        let mut out = Vec::new();
+        let (caught, skipped) = self.take();
         for caught in &caught {
-            show(&attached.console, caught, &mut out);
+            show(console, caught, &mut out);
         }
         if skipped > 0 {
             event(&mut out, "skipped", &Skipped { count: skipped });
@@ -173,10 +187,9 @@ async fn follow(attached: Attached, viewer: Arc<Viewer>, mut stream: Stream) {
         if out.is_empty() {
             out.extend_from_slice(b": nothing\n\n");
         }
+        out
     }
-}
 
-impl Viewer {
     /// The next messages, and how many were missed.
     fn take(&self) -> (Vec<Caught>, u64) {
         let mut queue = self.queue.lock();

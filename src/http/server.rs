@@ -19,11 +19,10 @@ use tokio::time::{sleep, timeout};
 use crate::http::console::Console;
 use crate::http::service;
 use crate::http::stream::Patient;
+use crate::runtime::NotInherited;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 128;
-/// The head of a request must have come so soon, and a connection on which nothing is asked for is closed after it.
-const HEAD_TIME: Duration = Duration::from_secs(20);
 /// Bytes that the head of a request may have.
 const HEAD_BYTES: usize = 32 * 1024;
 /// Headers that a request may have.
@@ -36,6 +35,8 @@ const LINGER: Duration = Duration::from_millis(500);
 /// The console's socket, which does not yet accept.
 #[derive(Debug)]
 pub struct Bound {
+    /// Before the socket, so that it is dropped before it.
+    not_inherited: NotInherited,
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -52,7 +53,8 @@ pub fn bind(address: SocketAddr) -> io::Result<Bound> {
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
-    Ok(Bound { listener, address })
+    let not_inherited = NotInherited::mark(&listener);
+    Ok(Bound { not_inherited, listener, address })
 }
 
 impl Bound {
@@ -66,6 +68,7 @@ impl Bound {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let open = Arc::new(Open { count: Mutex::new(0), most: max_connections, none: Condvar::new() });
         let stop = console.stop_signal();
+        let listener = Listening { _not_inherited: self.not_inherited, listener };
         tokio::spawn(accept(listener, Arc::clone(&console), Arc::clone(&open), stop));
         tokio::spawn(console.clone().keep());
         Ok(Server { console, open })
@@ -90,6 +93,12 @@ impl Server {
             }
         }
     }
+}
+
+/// The socket that accepts. The mark comes before it, so that it is dropped before it.
+struct Listening {
+    _not_inherited: NotInherited,
+    listener: tokio::net::TcpListener,
 }
 
 /// Open connections.
@@ -123,7 +132,7 @@ impl Drop for Place {
 }
 
 async fn accept(
-    listener: tokio::net::TcpListener,
+    listening: Listening,
     console: Arc<Console>,
     open: Arc<Open>,
     mut stop: watch::Receiver<bool>,
@@ -132,7 +141,7 @@ async fn accept(
     loop {
         let accepted = poll_fn(|cx| match stopped.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => listener.poll_accept(cx).map(Some),
+            Poll::Pending => listening.listener.poll_accept(cx).map(Some),
         });
         match accepted.await {
             None => return,
@@ -152,13 +161,14 @@ async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place
     // A delayed segment is only slower.
     let _delayed = stream.set_nodelay(true);
     let mut stop = console.stop_signal();
+    let patience = console.patience();
     let service = service_fn(move |request| service::respond(Arc::clone(&console), peer, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(patience)
         .max_header_size(HEAD_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Patient::new(stream)), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, patience)), service);
     let mut connection = std::pin::pin!(connection);
     let mut stopped = std::pin::pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
     let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -21,8 +20,6 @@ use crate::http::random::is_same;
 use crate::http::routes::{Act, Found, Route, Who, find};
 use crate::http::{assets, guard};
 
-/// A body must have come so soon.
-const BODY_TIME: Duration = Duration::from_secs(30);
 /// Bytes of a body of which nothing but a few fields is expected.
 const SMALL_BODY: usize = 16 * 1024;
 /// The header that repeats the token of a login.
@@ -148,11 +145,11 @@ async fn read(console: &Console, route: &Route, parts: &Parts, body: Incoming) -
         return if body.is_end_stream() {
             Ok(Bytes::new())
         } else {
-            limited(body, SMALL_BODY).await.map(|_| Bytes::new())
+            limited(console, body, SMALL_BODY).await.map(|_| Bytes::new())
         };
     }
     let most = if route.has_large_body { console.largest_body() } else { SMALL_BODY };
-    let body = limited(body, most).await?;
+    let body = limited(console, body, most).await?;
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let is_json = content_type
         .and_then(|value| value.split(';').next())
@@ -164,11 +161,11 @@ async fn read(console: &Console, route: &Route, parts: &Parts, body: Incoming) -
     Ok(body)
 }
 
-async fn limited(body: Incoming, most: usize) -> Result<Bytes, Problem> {
+async fn limited(console: &Console, body: Incoming, most: usize) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > most as u64 {
         return Err(Problem::too_large(most));
     }
-    match timeout(BODY_TIME, Limited::new(body, most).collect()).await {
+    match timeout(console.patience(), Limited::new(body, most).collect()).await {
         Err(_) => Err(Problem::timed_out()),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(most)),

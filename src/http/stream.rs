@@ -10,19 +10,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// A write that makes no progress for so long is the connection's end.
-const STALL: Duration = Duration::from_secs(30);
+use crate::runtime::NotInherited;
 
 /// A TCP connection whose writes do not wait for ever.
 pub(super) struct Patient {
+    /// Before the socket, so that it is dropped before it.
+    _not_inherited: NotInherited,
     stream: TcpStream,
+    /// A write that makes no progress for so long is the connection's end.
+    patience: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub(super) fn new(stream: TcpStream) -> Patient {
-        Patient { stream, stalled: None }
+    /// A connection that waits so long.
+    pub(super) fn new(stream: TcpStream, patience: Duration) -> Patient {
+        Patient { _not_inherited: NotInherited::mark(&stream), stream, patience, stalled: None }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -30,7 +34,8 @@ impl Patient {
             self.stalled = None;
             return outcome;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL)));
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         match stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::codec::topic::TopicName;
@@ -162,16 +163,27 @@ fn last(message: &SharedMessage) -> Last {
 async fn keep(console: Arc<Console>) {
     loop {
         sleep(STEP).await;
-        let mut watching = console.topics.0.lock();
-        let Some(watch) = &mut *watching else { return };
-        if console.now().millis_since(watch.asked) > PATIENCE {
-            let tap: Arc<dyn Tap> = watch.recent.clone();
-            console.engine.unwatch(&tap);
-            *watching = None;
-            return;
+        let console = Arc::clone(&console);
+        // Many topics take their time: not on the threads that serve MQTT.
+        match spawn_blocking(move || is_kept(&console)).await {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return,
         }
-        watch.recent.drain_into(&mut watch.tree);
     }
+}
+
+/// Moves what was published into the tree; false if nobody wants it any more.
+fn is_kept(console: &Console) -> bool {
+    let mut watching = console.topics.0.lock();
+    let Some(watch) = &mut *watching else { return false };
+    if console.now().millis_since(watch.asked) > PATIENCE {
+        let tap: Arc<dyn Tap> = watch.recent.clone();
+        console.engine.unwatch(&tap);
+        *watching = None;
+        return false;
+    }
+    watch.recent.drain_into(&mut watch.tree);
+    true
 }
 
 fn item(console: &Console, branch: Branch) -> Item {

@@ -79,6 +79,49 @@ fn silent_connections_hold_up_nobody() {
 }
 
 #[test]
+fn who_is_too_slow_is_closed() {
+    let broker = broker(&[("console.io_timeout", "50ms")]);
+    let address = console(&broker);
+    let mut silent = Http::open(address);
+    assert!(silent.is_closed());
+    let mut slow = Http::open(address);
+    slow.stream.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
+    assert!(slow.is_closed());
+    let mut idle = Http::open(address);
+    assert_eq!(idle.get("/health").status, 200);
+    assert!(idle.is_closed());
+    let mut body = Http::open(address);
+    let head = "POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n";
+    body.stream.get_mut().write_all(head.as_bytes()).unwrap();
+    assert_eq!(body.head().0, 408);
+    assert!(body.is_closed());
+}
+
+#[test]
+fn a_viewer_that_takes_nothing_gives_up_its_place() {
+    let broker = broker(&[("console.io_timeout", "50ms"), ("console.max_connections", "1")]);
+    let mut stuck = Http::admin(console(&broker));
+    stuck.send("GET", "/api/v1/live", &[], b"");
+    stuck.until(": watching");
+    // Until its connection is full, and it is closed for that.
+    let payload = vec![0xff; 4096];
+    let begun = std::time::Instant::now();
+    loop {
+        broker.publish("t", &payload, &midge::embed::PublishOptions::default()).unwrap();
+        let mut next = Http::open(console(&broker));
+        let request = format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", console(&broker));
+        // A connection for which there is no place is closed, perhaps before it was written to.
+        let sent = next.stream.get_mut().write_all(request.as_bytes());
+        let mut status = String::new();
+        let answered = std::io::BufRead::read_line(&mut next.stream, &mut status);
+        if sent.is_ok() && answered.is_ok() && status.starts_with("HTTP/1.1 200") {
+            break;
+        }
+        assert!(begun.elapsed() < crate::client::PATIENCE, "the place is not given up");
+    }
+}
+
+#[test]
 fn addresses_and_methods_that_do_not_exist_are_named() {
     let broker = broker(&[]);
     let mut http = Http::admin(console(&broker));
