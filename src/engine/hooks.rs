@@ -11,7 +11,6 @@ use crate::codec::version::Version;
 use crate::engine::edit::Edit;
 use crate::session::link::Link;
 use crate::session::notice::{Level, Notice};
-use crate::session::outbound::Tells;
 
 /// The host program as the engine sees it.
 ///
@@ -73,11 +72,6 @@ impl Wanted {
     /// Whether lines of a level are logged.
     pub(crate) fn logs(self, level: Level) -> bool {
         self.log.is_some_and(|least| level <= least)
-    }
-
-    /// Which fates of messages are told.
-    pub(crate) fn tells(self) -> Tells {
-        Tells { dropped: self.dropped, delivered: self.delivered }
     }
 }
 
