@@ -67,6 +67,7 @@ pub(super) struct Access {
     brute: Mutex<Brute>,
     expiry: Duration,
     cookie: String,
+    learner: Option<String>,
 }
 
 struct User {
@@ -94,7 +95,8 @@ impl Access {
             "" => console.password.reveal().to_owned(),
             path => read(path).map_err(|cause| ("console.password_file", cause))?,
         };
-        if password.is_empty() && console.tutorial {
+        let is_public = password.is_empty() && console.tutorial;
+        if is_public {
             password = TUTORIAL_PASSWORD.to_owned();
         }
         let mut users = vec![User { name: console.user.clone(), password, role: Role::Admin }];
@@ -111,12 +113,18 @@ impl Access {
             brute: Mutex::default(),
             expiry: console.session_expiry,
             cookie: format!("midge_session_{port}"),
+            learner: is_public.then(|| console.user.clone()),
         })
     }
 
     /// The name of the cookie.
     pub(super) fn cookie(&self) -> &str {
         &self.cookie
+    }
+
+    /// The user whose password is that of the tutorial, which the login page may tell.
+    pub(super) fn learner(&self) -> Option<&str> {
+        self.learner.as_deref()
     }
 
     /// Who a request is from; `Ok(None)` if it does not say.
@@ -299,9 +307,12 @@ mod tests {
 
     #[test]
     fn the_tutorial_has_a_password_that_everybody_knows() {
-        assert!(access(&[("tutorial", "true")]).log_in("admin", "public", HERE, Time::ZERO).is_ok());
+        let learning = access(&[("tutorial", "true")]);
+        assert!(learning.log_in("admin", "public", HERE, Time::ZERO).is_ok());
+        assert_eq!(learning.learner(), Some("admin"));
         let own = access(&[("tutorial", "true"), ("password", "x")]);
         assert!(own.log_in("admin", "public", HERE, Time::ZERO).is_err());
+        assert_eq!(own.learner(), None);
     }
 
     #[test]

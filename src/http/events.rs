@@ -25,6 +25,8 @@ const AHEAD: usize = 4;
 const BEAT: Duration = Duration::from_millis(250);
 /// Looks between two readings of the statistics.
 const BEATS: u32 = 4;
+/// Events from before the stream that it begins with.
+const SHOWN_FIRST: usize = 20;
 /// Milliseconds after which a browser whose stream broke off asks again.
 const RETRY: u32 = 2_000;
 
@@ -119,7 +121,7 @@ pub(super) struct Skipped {
 
 async fn pulse(console: Arc<Console>, mut stream: Stream) {
     let mut out = format!("retry: {RETRY}\n\n").into_bytes();
-    let mut next = console.log.next();
+    let mut next = console.log.last(SHOWN_FIRST);
     for beat in 0u32.. {
         if beat.is_multiple_of(BEATS) {
             let stats = values(&console.engine.snapshot());

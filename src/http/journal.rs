@@ -80,10 +80,10 @@ impl Log {
         self.room.store(DROPS, Ordering::Relaxed);
     }
 
-    /// The number of the next event.
-    pub(super) fn next(&self) -> u64 {
+    /// The number of the oldest of the last `most` events.
+    pub(super) fn last(&self, most: usize) -> u64 {
         let events = self.events.lock();
-        events.first + events.entries.len() as u64
+        events.first + events.entries.len().saturating_sub(most) as u64
     }
 
     /// Events from a number on, at most some; the number behind them, and how many before them are forgotten.
@@ -264,7 +264,7 @@ mod tests {
         for number in 0..200u64 {
             log.note(Time::from_millis(number), &gone(if number % 2 == 0 { "a" } else { "b" }));
         }
-        assert_eq!(log.next(), 200);
+        assert_eq!((log.last(0), log.last(20), log.last(151)), (200, 180, 50));
         let (part, next, gone) = log.events_from(10);
         assert_eq!((part.len(), next, gone), (100, 150, 40));
         let (part, next, gone) = log.events_from(next);

@@ -1,7 +1,9 @@
 //! Logging in and out.
 
+use hyper::StatusCode;
 use hyper::header::SET_COOKIE;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::http::access::Visitor;
 use crate::http::answer::{Answer, Problem};
@@ -44,11 +46,16 @@ pub(super) fn log_out(console: &Console, asked: &Asked) -> Result<Answer, Proble
     Answer::done().with(SET_COOKIE, &format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
 }
 
-/// `GET /api/v1/session`
+/// `GET /api/v1/session`. Who is not logged in is told the user of the tutorial, for the login page.
 pub(super) fn session(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
-    match &asked.visitor {
-        Some(visitor) => show(console, visitor),
-        None => Err(Problem::unauthorized("nobody is logged in")),
+    let visitor = console.access().visitor(&asked.headers, asked.peer.ip(), console.now());
+    match visitor.map_err(refused)? {
+        Some(visitor) => show(console, &visitor),
+        None => {
+            let error = json!({ "code": "unauthorized", "message": "nobody is logged in" });
+            let body = json!({ "error": error, "tutorial_user": console.access().learner() });
+            Ok(Answer { status: StatusCode::UNAUTHORIZED, ..Answer::json(&body)? })
+        }
     }
 }
 

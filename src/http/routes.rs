@@ -80,7 +80,7 @@ pub(super) static ROUTES: &[Route] = &[
         body_may_be_absent: true,
         ..route("POST", "/api/v1/logout", Who::Viewer, Act::Answer(login::log_out))
     },
-    get("/api/v1/session", login::session),
+    route("GET", "/api/v1/session", Who::Anybody, Act::Answer(login::session)),
     get("/api/v1/overview", overview::show),
     get("/api/v1/history", history::show),
     get("/api/v1/clients", clients::connected),

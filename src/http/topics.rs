@@ -18,8 +18,9 @@ use crate::http::tree::{Branch, Last, Recent, Tree};
 use crate::message::SharedMessage;
 use crate::time::Time;
 
-/// The tree is forgotten when nobody has asked for it for so long, in milliseconds.
-const PATIENCE: u64 = 60_000;
+/// The tree is forgotten when nobody has asked for it for so long, in milliseconds. Browsers let a page that is hidden
+/// ask once a minute.
+const PATIENCE: u64 = 120_000;
 /// Time between two moves of what was published into the tree.
 const STEP: Duration = Duration::from_millis(250);
 /// Bytes of payloads that are kept between two moves.
@@ -44,6 +45,9 @@ struct Watch {
 struct Shown<'t> {
     parent: &'t str,
     watching_since: u64,
+    /// Of what was asked for, without the paging.
+    total: usize,
+    offset: usize,
     topics: usize,
     left_out: u64,
     truncated: bool,
@@ -75,8 +79,13 @@ pub(super) fn show(console: &Console, asked: &Asked) -> Result<Answer, Problem> 
     };
     let limit = asked.query.number("limit", USUAL, MOST)?;
     let after = asked.query.get("after")?;
+    let offset = asked.query.number("offset", 0, usize::MAX)?;
+    let search = asked.query.get("search")?;
+    if after.is_some() && (offset > 0 || search.is_some()) {
+        return Err(Problem::bad_request("after does not go with offset or search"));
+    }
     let now = console.now();
-    let (branches, truncated, topics, left_out, since) = {
+    let (branches, total, truncated, topics, left_out, since) = {
         let mut watching = console.topics.0.lock();
         let watch = match &mut *watching {
             Some(watch) => watch,
@@ -85,12 +94,29 @@ pub(super) fn show(console: &Console, asked: &Asked) -> Result<Answer, Problem> 
         watch.asked = now;
         watch.recent.drain_into(&mut watch.tree);
         let tree = &watch.tree;
-        let (branches, more) = tree.below(parent, after, limit, now);
-        (branches, more, tree.topics(), tree.left_out, tree.since)
+        let (branches, total, more) = match (search, after) {
+            (Some(text), _) if !text.is_empty() => {
+                let (found, total) = tree.search(text, offset, limit, now);
+                let more = total > offset.saturating_add(found.len());
+                (found, total, more)
+            }
+            (_, None) => {
+                let (part, total) = (tree.part(parent, offset, limit, now), tree.width(parent));
+                let more = total > offset.saturating_add(part.len());
+                (part, total, more)
+            }
+            (_, Some(_)) => {
+                let (branches, more) = tree.below(parent, after, limit, now);
+                (branches, tree.width(parent), more)
+            }
+        };
+        (branches, total, more, tree.topics(), tree.left_out, tree.since)
     };
     Answer::json(&Shown {
         parent: parent.unwrap_or_default(),
         watching_since: console.unix(since),
+        total,
+        offset,
         topics,
         left_out,
         truncated,

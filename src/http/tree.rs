@@ -226,28 +226,67 @@ impl Tree {
         now: Time,
     ) -> (Vec<Branch>, bool) {
         use std::ops::Bound::{Excluded, Unbounded};
-        let mut children = &self.roots;
-        for level in parent.into_iter().flat_map(|parent| parent.split('/')) {
-            match children.get(level).and_then(|index| self.nodes.get(*index)) {
-                Some(node) => children = &node.children,
-                None => return (Vec::new(), false),
-            }
-        }
+        let Some(children) = self.children_of(parent) else {
+            return (Vec::new(), false);
+        };
         let from = after.map_or(Unbounded, Excluded);
         let mut rest = children.range::<str, _>((from, Unbounded));
-        let branches = rest.by_ref().take(limit).filter_map(|(level, index)| {
-            let node = self.nodes.get(*index)?;
-            Some(Branch {
-                level: level.to_string(),
-                topic: parent.map_or_else(|| level.to_string(), |parent| format!("{parent}/{level}")),
-                children: node.children.len(),
-                messages: node.messages,
-                rate: node.rate.at(now),
-                last: node.last.as_deref().cloned(),
-            })
-        });
-        let branches = branches.collect();
+        let branches = rest.by_ref().take(limit);
+        let branches =
+            branches.filter_map(|(level, index)| self.branch(parent, level, *index, now)).collect();
         (branches, rest.next().is_some())
+    }
+
+    /// As [`Tree::below`], from the place `offset` among them.
+    pub(super) fn part(&self, parent: Option<&str>, offset: usize, limit: usize, now: Time) -> Vec<Branch> {
+        let children = self.children_of(parent).into_iter().flatten().skip(offset).take(limit);
+        children.filter_map(|(level, index)| self.branch(parent, level, *index, now)).collect()
+    }
+
+    /// How many there are directly below `parent`.
+    pub(super) fn width(&self, parent: Option<&str>) -> usize {
+        self.children_of(parent).map_or(0, BTreeMap::len)
+    }
+
+    /// The topics that contain `text` in any case, from the place `offset` among them, and how many there are. The level
+    /// of each is the whole topic.
+    pub(super) fn search(&self, text: &str, offset: usize, limit: usize, now: Time) -> (Vec<Branch>, usize) {
+        let (text, mut found, mut total) = (text.to_lowercase(), Vec::new(), 0);
+        // What is still to be looked at, the next one last.
+        let mut open: Vec<(String, usize)> = Vec::new();
+        open.extend(self.roots.iter().rev().map(|(level, index)| (level.to_string(), *index)));
+        while let Some((topic, index)) = open.pop() {
+            let Some(node) = self.nodes.get(index) else { continue };
+            if node.last.is_some() && topic.to_lowercase().contains(&text) {
+                if total >= offset && found.len() < limit {
+                    found.extend(self.branch(None, &topic, index, now));
+                }
+                total += 1;
+            }
+            let below = node.children.iter().rev();
+            open.extend(below.map(|(level, index)| (format!("{topic}/{level}"), *index)));
+        }
+        (found, total)
+    }
+
+    fn children_of(&self, parent: Option<&str>) -> Option<&BTreeMap<Box<str>, usize>> {
+        let mut children = &self.roots;
+        for level in parent.into_iter().flat_map(|parent| parent.split('/')) {
+            children = &self.nodes.get(*children.get(level)?)?.children;
+        }
+        Some(children)
+    }
+
+    fn branch(&self, parent: Option<&str>, level: &str, index: usize, now: Time) -> Option<Branch> {
+        let node = self.nodes.get(index)?;
+        Some(Branch {
+            level: level.to_owned(),
+            topic: parent.map_or_else(|| level.to_owned(), |parent| format!("{parent}/{level}")),
+            children: node.children.len(),
+            messages: node.messages,
+            rate: node.rate.at(now),
+            last: node.last.as_deref().cloned(),
+        })
     }
 }
 
@@ -306,6 +345,37 @@ mod tests {
         let a = &branches[0];
         assert!(!more && a.children == 3 && a.messages == 4 && a.last.is_some());
         assert!(tree.below(Some("a"), Some("a/b"), 9, Time::ZERO).0.iter().any(|b| b.last.is_none()));
+    }
+
+    #[test]
+    fn any_part_of_a_level_is_at_hand() {
+        let mut tree = Tree::new(100, 1 << 20, Time::ZERO);
+        for topic in ["a/1", "a/2", "a/3", "b"] {
+            tree.add(topic, 1, last(b"1", 0));
+        }
+        let part = |offset, limit| {
+            let part = tree.part(Some("a"), offset, limit, Time::ZERO);
+            part.into_iter().map(|branch| branch.level).collect::<Vec<_>>()
+        };
+        assert_eq!((tree.width(None), tree.width(Some("a")), tree.width(Some("c"))), (2, 3, 0));
+        assert_eq!((part(0, 2), part(2, 2)), (vec!["1".to_owned(), "2".to_owned()], vec!["3".to_owned()]));
+        assert!(part(3, 2).is_empty() && tree.part(Some("c"), 0, 9, Time::ZERO).is_empty());
+    }
+
+    #[test]
+    fn topics_are_found_by_a_part_of_them_in_any_case() {
+        let mut tree = Tree::new(100, 1 << 20, Time::ZERO);
+        for topic in ["Home/Kitchen", "home/hall", "/home", "office"] {
+            tree.add(topic, 1, last(b"1", 0));
+        }
+        let found = |text: &str, offset, limit| {
+            let (found, total) = tree.search(text, offset, limit, Time::ZERO);
+            (found.into_iter().map(|branch| branch.topic).collect::<Vec<_>>().join(" "), total)
+        };
+        assert_eq!(found("home", 0, 9), ("/home Home/Kitchen home/hall".to_owned(), 3));
+        assert_eq!(found("HOME", 1, 1), ("Home/Kitchen".to_owned(), 3));
+        assert_eq!(found("e/k", 0, 9), ("Home/Kitchen".to_owned(), 1));
+        assert_eq!(found("nothing", 0, 9), (String::new(), 0));
     }
 
     #[test]
