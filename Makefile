@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test console-test check conformance fuzz soak install bless clean
+.PHONY: help demo test console-test check conformance fuzz soak sanitize install bless clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ conformance: ## test every statement of the MQTT specifications and write docs/C
 
 soak: ## the simulation at length: SEEDS=1000 random schedules
 	@SIM_SEEDS=$(or $(SEEDS),1000) cargo test --quiet --test simulation -- --nocapture
+
+sanitize: ## C tests under AddressSanitizer and ThreadSanitizer, Rust tests under ThreadSanitizer, `unsafe` in Miri
+	@tools/sanitize.sh $(KINDS)
 
 install: ## header, libraries, pkg-config and CMake files, command, manual below PREFIX (and DESTDIR)
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install.sh

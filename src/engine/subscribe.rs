@@ -110,6 +110,7 @@ impl Engine {
             reasons.push(granted.as_u8());
         }
         drop(control);
+        self.sys_later(turn.now);
         self.tell_change();
         // [MQTT-2.2.1-6], [MQTT3-2.3.1-7], [MQTT-3.8.4-2], [MQTT3-3.8.4-2]; no Reason String, no User
         // Properties [MQTT-3.9.2-1], [MQTT-3.9.2-2].

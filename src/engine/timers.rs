@@ -104,7 +104,7 @@ impl Timers {
 }
 
 impl Engine {
-    /// Timers that run: 0, or 1 with `$SYS`, when there is no session and nothing waits for its time.
+    /// Timers that run: 0 when there is no session and nothing waits for its time.
     pub fn timers_running(&self) -> usize {
         self.timers.len()
     }

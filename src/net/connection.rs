@@ -147,18 +147,25 @@ impl ConnectionTask {
     fn read_all(&mut self) -> bool {
         self.look();
         for _ in 0..PORTIONS {
-            // What waits for the host is handled when the host has answered.
-            if self.end.is_some() || self.is_paused() || self.connection.awaits_host().is_some() {
+            if self.end.is_some() || self.is_paused() {
                 return false;
             }
-            let Self { wing, link, connection, input, attached, .. } = self;
-            match read(wing, link.io.get_ref(), input, connection, attached) {
-                Reading::Blocked => return false,
-                Reading::Data { open: true, .. } => {}
-                Reading::Data { .. } | Reading::End => {
-                    self.look();
-                    return self.end.is_none();
+            let open = match self.connection.awaits_host() {
+                // What comes behind is handled when the host has decided.
+                Some(true) => return false,
+                Some(false) => self.resume(),
+                None => {
+                    let Self { wing, link, connection, input, attached, .. } = self;
+                    match read(wing, link.io.get_ref(), input, connection, attached) {
+                        Reading::Blocked => return false,
+                        Reading::Data { open, .. } => open,
+                        Reading::End => false,
+                    }
                 }
+            };
+            if !open {
+                self.look();
+                return self.end.is_none();
             }
         }
         false

@@ -14,6 +14,7 @@ mod clock;
 mod documentation;
 mod example;
 mod faults;
+mod hooks;
 mod kit;
 mod lifecycle;
 mod mosquitto;

@@ -22,6 +22,9 @@ HANDLES = {
     "midge_batch": ["NULL", "f->batch"],
     "midge_clients": ["NULL", "f->clients"],
     "midge_subscriptions": ["NULL", "f->subscriptions"],
+    "midge_decision": ["NULL", "f->decision"],
+    # Lives only while a hook runs, where abuse.c has one.
+    "midge_edit": ["NULL", "f->edit"],
     "midge_retained": ["NULL", "f->retained"],
     "midge_subscription": ["NULL", "f->of_queue", "f->of_callback"],
 }
@@ -36,6 +39,7 @@ FREED = {
     "midge_clients_free": ["f->clients"],
     "midge_subscriptions_free": ["f->subscriptions"],
     "midge_subscription_free": ["f->of_queue", "f->of_callback"],
+    "midge_decision_free": ["f->decision"],
     "midge_retained_free": ["f->retained"],
     "midge_string_free": ["f->string"],
 }
@@ -44,7 +48,7 @@ TESTING = r"midge_broker_(advance|time|inject|fault_hits|clear_fault|cut|pause|p
 # Where TIMED_OUT comes with an error, too.
 TOLD = ["midge_broker_wait_for"]
 # After these the fixture is made anew.
-ENDS = ["midge_stop"]
+ENDS = ["midge_stop", "midge_decision_resolve"]
 # The last is right in most places. A topic filter with wildcards is no topic name, and so on.
 TEXTS = ["NULL", '""', '"\\xff\\xfe"', '"a/#/b"', "long_text", '"+/#"', '"mqtt.max_qos"', '"1"', '"a"']
 RIGHT_TEXTS = {
@@ -209,7 +213,7 @@ def call(result, name, parameters, structs, inits):
             arguments.append(choose(f"const {pointed} *" if kind.startswith("const") else f"{pointed} *", values, what))
             if is_status and position == 0 and name not in ("midge_start", "midge_start_test", "midge_error_code", "midge_stat_at"):
                 after.append("    if (at[0] == 0)\n        CHECK_CALL(status == MIDGE_STATUS_INVALID_ARGUMENT);")
-            if is_status and position == 0 and pointed in ("midge_broker", "midge_queue"):
+            if is_status and position == 0 and pointed in ("midge_broker", "midge_queue", "midge_decision"):
                 after.append("    if (at[0] != 0 && f->forked)\n        CHECK_CALL(status < 0);")
         elif kind.endswith("*") and "**" not in kind and (pointed in INTEGERS or pointed == "midge_bytes"):
             blank = "MIDGE_BYTES_INIT" if pointed == "midge_bytes" else "0"
@@ -219,6 +223,8 @@ def call(result, name, parameters, structs, inits):
             sys.exit(f"{name}: what may `{kind} {what}` be given? Teach tests/c/abuse/generate.py")
         position += 1
 
+    if name == "midge_decision_resolve":
+        after.append("    if (at[0] != 0 && status != MIDGE_STATUS_INVALID_ARGUMENT)\n        f->decision = NULL;")
     given = ", ".join(arguments)
     lines = [f"static int32_t call_{name}(fixture *f, const unsigned *at)", "{"] + before
     if is_status:

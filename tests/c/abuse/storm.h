@@ -27,6 +27,11 @@ typedef struct fixture {
     char *string;
     /* A client's connection, and a descriptor that is no socket. */
     int client, file;
+    /* A decision about a client that waits for it. */
+    midge_decision *decision;
+    int waiting;
+    /* While a hook runs that has one. */
+    midge_edit *edit;
     /* Whether this is a child process of the one that made all this. */
     int forked;
     /* The call that runs, for reports. */
@@ -89,6 +94,38 @@ HELPER void count_free(void *user_data)
 
 #include "calls.h"
 
+/* Decides later about a client whose identifier is "later". */
+typedef struct deferred {
+    event asked;
+    midge_decision *decision;
+} deferred;
+
+HELPER int32_t decide_later(const midge_connect_request *request, midge_decision *decision, void *user_data)
+{
+    deferred *state = (deferred *)user_data;
+    if (!bytes_are(request->client_id, "later"))
+        return MIDGE_ALLOW;
+    state->decision = decision;
+    event_add(&state->asked);
+    return MIDGE_DEFER;
+}
+
+HELPER midge_broker *start_that_decides(deferred **state)
+{
+    const event fresh = EVENT_INIT;
+    midge_config *config = config_on_free_port();
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    *state = (deferred *)malloc(sizeof **state);
+    MUST(*state != NULL);
+    (*state)->asked = fresh;
+    (*state)->decision = NULL;
+    hooks.user_data = *state;
+    hooks.free_user_data = free;
+    hooks.authenticate = decide_later;
+    MUST(midge_config_set_hooks(config, &hooks) == MIDGE_STATUS_OK);
+    return start_with(config);
+}
+
 HELPER midge_config *config_without_port(void)
 {
     midge_config *config = NULL;
@@ -101,10 +138,11 @@ HELPER void fixture_make(fixture *f)
 {
     midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
     const midge_user_property property = { "name", "value" };
+    deferred *later = NULL;
     memset(f, 0, sizeof *f);
     memset(long_text, 'x', sizeof long_text - 1);
     f->config = config_without_port();
-    f->live = start();
+    f->live = start_that_decides(&later);
     MUST(midge_start(f->config, &f->stopped, NULL) == MIDGE_STATUS_OK);
     MUST(midge_start_test(f->config, &f->test, NULL) == MIDGE_STATUS_OK);
     MUST(midge_queue_new(f->live, NULL, &f->queue) == MIDGE_STATUS_OK);
@@ -122,6 +160,10 @@ HELPER void fixture_make(fixture *f)
     MUST(midge_publish(f->live, "kept", "x", 1, &options) == MIDGE_STATUS_OK);
     MUST(midge_broker_retained(f->live, "kept", &f->retained) == MIDGE_STATUS_OK);
     f->client = client_connect(f->live, "a");
+    f->waiting = client_dial(f->live);
+    client_knock(f->waiting, "later");
+    MUST(event_wait(&later->asked, 1));
+    f->decision = later->decision;
     f->file = open("/dev/null", O_RDONLY);
     MUST(f->file >= 0);
     MUST(midge_broker_clients(f->live, &f->clients) == MIDGE_STATUS_OK);
@@ -153,6 +195,8 @@ HELPER void fixture_free(fixture *f)
     midge_error_free(f->error);
     midge_string_free(f->string);
     midge_retained_free(f->retained);
+    midge_decision_free(f->decision);
+    close(f->waiting);
     close(f->client);
     close(f->file);
     memset(f, 0, sizeof *f);

@@ -19,17 +19,19 @@ from midge._library import bound_to_process, encode, milliseconds, quick, raise_
 from midge._message import Message
 from midge._publish import (
     COPIED,
+    SIZES,
     Payload,
     any_options,
     as_bytes,
+    name_of,
     plain,
-    publish_many,
     publish_owned,
     publish_quick,
     publish_waiting,
     publish_with_callback,
     with_properties,
 )
+from midge._publish_many import publish_many
 from midge._subscription import Handler, Subscription, subscribe_options
 from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_retained, read_stats, read_subscriptions
 from midge._waiting import patiently
@@ -141,6 +143,7 @@ class Broker:
             ...
         midge.TopicError: topic 'rooms/+': has a wildcard
         """
+        name = name_of(topic)
         if type(payload) is not bytes:
             payload = as_bytes(payload)
         if (
@@ -155,14 +158,12 @@ class Broker:
             options = ctypes.byref(
                 with_properties(qos, retain, expiry, content_type, response_topic, correlation_data, user_properties)
             )
-        if "\0" in topic:
-            raise TopicError(f"topic {topic!r}: holds U+0000")
-        try:
-            name = topic.encode()
-        except UnicodeEncodeError:
-            raise TopicError(f"topic {topic!r}: has no UTF-8 form") from None
         size = len(payload)
-        status = (publish_quick if size < COPIED else publish_waiting)(self._handle, name, payload, size, options)
+        if size <= 1024:
+            status = publish_quick(self._handle, name, payload, SIZES[size], options)
+        else:
+            publish = publish_quick if size < COPIED else publish_waiting
+            status = publish(self._handle, name, payload, ctypes.c_size_t(size), options)
         if status:
             raise_for(status, None, self._refused(status, topic, size, qos, retain))
 
