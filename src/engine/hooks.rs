@@ -16,7 +16,7 @@ use crate::session::notice::{Level, Notice};
 ///
 /// The methods are called from any thread, also from one of the host that publishes, and with no lock of the broker
 /// held: each may publish, subscribe, and end connections. While a decision is made, the connection that it is about
-/// waits, and with it the thread: a method must not block, but may [defer](defer) its answer. A
+/// waits, and with it the thread: a method must not block, but may [defer] its answer. A
 /// panic is a denial.
 pub trait Host: Send + Sync {
     /// Which methods are of use. Asked once, when the engine is made; the others are never called and cost nothing.

@@ -10,7 +10,7 @@ use crate::http::answer::{Answer, Problem};
 /// Items of a page if the request does not say.
 const USUAL: usize = 100;
 /// The largest offset.
-const FARTHEST: usize = u32::MAX as usize;
+pub(super) const FARTHEST: usize = u32::MAX as usize;
 /// Most items of a page.
 const MOST: usize = 1_000;
 

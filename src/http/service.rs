@@ -12,7 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use tokio::time::timeout;
 
-use crate::http::access::{Refused, Role, Visitor};
+use crate::http::access::{Refused, Role};
 use crate::http::answer::{Answer, Outgoing, Problem};
 use crate::http::console::Console;
 use crate::http::query::Query;
@@ -33,7 +33,6 @@ pub(super) struct Asked {
     pub query: Query,
     pub headers: HeaderMap,
     pub body: Bytes,
-    pub visitor: Option<Visitor>,
     pub peer: SocketAddr,
 }
 
@@ -82,10 +81,10 @@ async fn answer(
     if !guard::is_from_here(&parts.headers) {
         return Err(Problem::forbidden("the request comes from a page that is not the console's"));
     }
-    let visitor = admit(console, route, &parts, peer)?;
+    admit(console, route, &parts, peer)?;
     let body = read(console, route, &parts, body).await?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let asked = Asked { name, query, headers: parts.headers, body, visitor, peer };
+    let asked = Asked { name, query, headers: parts.headers, body, peer };
     match route.act {
         Act::Live(begin) => begin(console, &asked),
         Act::Answer(handler) => {
@@ -101,16 +100,11 @@ async fn answer(
     }
 }
 
-/// Who asks, if they may.
-fn admit(
-    console: &Console,
-    route: &Route,
-    parts: &Parts,
-    peer: SocketAddr,
-) -> Result<Option<Visitor>, Problem> {
+/// Lets somebody in, or says why not.
+fn admit(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) -> Result<(), Problem> {
     let needed = match route.who {
-        Who::Anybody => return Ok(None),
-        Who::Scraper if console.is_for_this_machine() => return Ok(None),
+        Who::Anybody => return Ok(()),
+        Who::Scraper if console.is_for_this_machine() => return Ok(()),
         Who::Scraper | Who::Viewer => Role::Viewer,
         Who::Admin => Role::Admin,
     };
@@ -128,7 +122,7 @@ fn admit(
             return Err(Problem::forbidden("the header X-Midge-CSRF is not the token of the login"));
         }
     }
-    Ok(Some(visitor))
+    Ok(())
 }
 
 /// The problem of somebody who was not let in.

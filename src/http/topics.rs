@@ -13,6 +13,7 @@ use crate::engine::taps::Tap;
 use crate::http::answer::{Answer, Problem};
 use crate::http::console::Console;
 use crate::http::payload::Payload;
+use crate::http::query::FARTHEST;
 use crate::http::service::Asked;
 use crate::http::tree::{Branch, Last, Recent, Tree};
 use crate::message::SharedMessage;
@@ -79,7 +80,7 @@ pub(super) fn show(console: &Console, asked: &Asked) -> Result<Answer, Problem> 
     };
     let limit = asked.query.number("limit", USUAL, MOST)?;
     let after = asked.query.get("after")?;
-    let offset = asked.query.number("offset", 0, usize::MAX)?;
+    let offset = asked.query.number("offset", 0, FARTHEST)?;
     let search = asked.query.get("search")?;
     if after.is_some() && (offset > 0 || search.is_some()) {
         return Err(Problem::bad_request("after does not go with offset or search"));
