@@ -200,7 +200,7 @@ class Page:
         with open(path, "wb") as file:
             file.write(base64.b64decode(self.call("Page.captureScreenshot", **options)["data"]))
 
-    def complaints(self):
+    def complaints(self, forget=False):
         """What the browser complained of: exceptions, errors in its log, refused contents. Not the answers 401 and 404."""
         self.evaluate("0")
         said = []
@@ -215,6 +215,8 @@ class Page:
                 said.append(params["entry"]["text"])
             elif event["method"] == "Page.javascriptDialogOpening":
                 said.append(f"dialog: {params['message']}")
+        if forget:
+            self._connection.events.clear()
         return said
 
     def close(self):

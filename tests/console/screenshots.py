@@ -28,6 +28,7 @@ class Home:
         self.clients["recorder"].subscribe("#", 1)
         phone = Client(broker, "phone", clean=False)
         phone.subscribe("home/door/#", 1)
+        phone.subscribe("home/hall/light")
         phone.close()
         self._step = 0
         self._stop = threading.Event()

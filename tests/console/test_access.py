@@ -124,3 +124,11 @@ def test_a_viewer_sees_no_actions(open_page, start_broker, tmp_path):
         page.until("document.querySelector('.panel, .empty, .tree, tbody tr')")
         buttons = page.evaluate("[...document.querySelectorAll('main button, main a')].map((one) => one.innerText)")
         assert not {"Publish", "Delete", "Disconnect", "Publish here"} & set(buttons), json.dumps(buttons)
+
+
+def test_the_policy_lets_nothing_else_in(page, broker):
+    page.evaluate("document.body.append(Object.assign(document.createElement('img'), { src: 'http://127.0.0.1:1/x.png' }))")
+    page.evaluate("(() => { const one = document.createElement('script'); one.textContent = 'window.inline = true'; document.body.append(one); })()")
+    assert page.evaluate("window.inline ?? null") is None
+    refused = page.complaints(forget=True)
+    assert refused and all("Content Security Policy" in one for one in refused), refused

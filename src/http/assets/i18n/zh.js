@@ -207,7 +207,7 @@ export default {
   'Clients that come and go appear here.': '客户端的连接和断开会出现在这里。',
   'Nothing. Every message found a receiver.': '没有。每条消息都找到了接收者。',
   'The broker is running and waits for somebody. In a terminal:': '代理正在运行，等待客户端。在终端里执行：',
-  'The tutorial has the script, and two more steps.': '教程里有这个脚本和后面的步骤。',
+  'The tutorial has the script, and the next steps.': '教程里有这个脚本和后面的步骤。',
   // Retained
   'Search for a topic': '搜索主题',
   'Size': '大小',

@@ -134,7 +134,7 @@ function publishForm(query) {
     if (expires.value) body.expiry = Number(expires.value);
     if (contentType.value) body.content_type = contentType.value;
     if (responseTopic.value) body.response_topic = responseTopic.value;
-    if (correlation.value) body.correlation_data = correlation.value;
+    if (correlation.value) body.correlation_data = btoa(String.fromCharCode(...new TextEncoder().encode(correlation.value)));
     if (pairs.length) body.user_properties = pairs;
     try {
       const { explanation } = await post('publish', body);

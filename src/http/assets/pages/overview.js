@@ -62,6 +62,7 @@ export function mount(view) {
   broker.watchers.add(showStats);
   broker.activityWatchers.add(showFeed);
   showFeed();
+  if (broker.stats) showStats(broker.stats);
   return () => {
     broker.watchers.delete(showStats);
     broker.activityWatchers.delete(showFeed);
@@ -97,5 +98,5 @@ function showReasons(list, stats) {
 
 function firstSteps() {
   return empty('clients', t('No clients yet'), t('The broker is running and waits for somebody. In a terminal:'), code('python3 subscribe.py', 'subscribe.py'),
-    h('p', {}, h('a', { href: '#/tutorial' }, t('The tutorial has the script, and two more steps.'))));
+    h('p', {}, h('a', { href: '#/tutorial' }, t('The tutorial has the script, and the next steps.'))));
 }
