@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::Mutex;
 
 use crate::config::Settings;
-use crate::engine::auth::Authenticator;
 use crate::engine::hooks::{Host, Wanted};
 use crate::engine::log::Drops;
 use crate::engine::notify::Notices;
@@ -38,7 +37,6 @@ pub struct Engine {
     #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
     pub(crate) lent: Arc<Lent>,
-    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) host: Option<Arc<dyn Host>>,
     /// Which hooks `host` has; none without one.
     pub(crate) wanted: Wanted,
@@ -82,7 +80,6 @@ impl Engine {
             parking: Mutex::default(),
             turns: Mutex::default(),
             lent: Arc::default(),
-            authenticator: None,
             host: None,
             wanted: Wanted::default(),
             notices: Notices::default(),
@@ -96,11 +93,6 @@ impl Engine {
             started_unix: surroundings.started_unix,
             options,
         }
-    }
-
-    /// The same broker, whose clients may authenticate by the methods that `authenticator` knows.
-    pub fn with_authenticator(self, authenticator: Arc<dyn Authenticator>) -> Engine {
-        Engine { authenticator: Some(authenticator), ..self }
     }
 
     /// The same broker, for a host that has hooks.
