@@ -10,7 +10,9 @@ use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
+use crate::embed::asynchronous::Vigil;
 use crate::embed::callback::Dispatcher;
+use crate::embed::console::{self, Running as RunningConsole};
 use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
 use crate::embed::options::SubscribeOptions;
@@ -44,6 +46,7 @@ pub(super) struct Shared {
     settings: Settings,
     wing: Arc<Wing>,
     listeners: Vec<(String, SocketAddr)>,
+    console: Option<RunningConsole>,
     /// Each listener's limit of connections.
     limits: Vec<(String, Arc<Limit>)>,
     /// That of connections that belong to no listener.
@@ -57,7 +60,9 @@ pub(super) struct Shared {
     /// The queues that the stop closes; `None` once it has.
     queues: Mutex<Option<Vec<Weak<QueueCore>>>>,
     /// Set when a stop is requested, and when the broker has stopped.
-    stop_requested: Latch,
+    stop_requested: Arc<Latch>,
+    /// Tasks of the host that wait for that.
+    vigil: Vigil,
     /// A panic came out of the broker: it is not continued.
     abandoned: AtomicBool,
     stage: Mutex<Stage>,
@@ -121,8 +126,9 @@ impl Broker {
         let Parts { store, bench, hooks } = parts;
         config.validate()?;
         let settings = config.settings().clone();
-        let stop_requested = Latch::new().map_err(Error::Start)?;
+        let stop_requested = Arc::new(Latch::new().map_err(Error::Start)?);
         let bound = bind_all(&settings)?;
+        let bound_console = console::bind(&settings)?;
         let generation = watch_forks();
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
@@ -139,6 +145,7 @@ impl Broker {
         if let Some(bench) = &bench {
             engine = engine.with_observer(bench.clone());
         }
+        let (engine, journal) = console::keep_journal(engine, &settings);
         let engine = Arc::new(engine);
         let mut wing = Wing::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
         if let Some(bench) = &bench {
@@ -153,16 +160,25 @@ impl Broker {
         let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
         let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
         log_listeners(&engine, clock.now(), &listeners);
-        if let Err(error) = accept_all(&runtime, bound, &limits, &wing) {
-            runtime.join();
-            return Err(error);
-        }
+        let shown = (journal, console::listeners(&bound, &limits));
+        let accepting = accept_all(&runtime, bound, &limits, &wing).and_then(|()| match bound_console {
+            Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
+            None => Ok(None),
+        });
+        let console = match accepting {
+            Ok(console) => console,
+            Err(error) => {
+                runtime.join();
+                return Err(error);
+            }
+        };
         let shared = Shared {
             engine,
             clock,
             settings,
             wing,
             listeners,
+            console,
             limits,
             no_limit: Arc::new(Limit::new(None, None)),
             generation,
@@ -170,6 +186,7 @@ impl Broker {
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
             queues: Mutex::new(Some(Vec::new())),
+            vigil: Vigil::new(Arc::clone(&stop_requested)),
             stop_requested,
             abandoned: AtomicBool::new(false),
             stage: Mutex::new(Stage::Running),
@@ -178,9 +195,17 @@ impl Broker {
         Ok(Broker { shared: Arc::new(shared) })
     }
 
-    /// The address of a listener, with the port that the system chose if the setting said 0.
+    /// The address of a listener, with the port that the system chose if the setting said 0. `console` is the console's,
+    /// unless a listener has that name.
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.shared.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+        let known =
+            self.shared.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address);
+        known.or_else(|| (listener == "console").then(|| self.console_address()).flatten())
+    }
+
+    /// The address of the console, if `console.listen` gave it one.
+    pub fn console_address(&self) -> Option<SocketAddr> {
+        self.shared.console.as_ref().map(RunningConsole::address)
     }
 
     /// Every listener's name and address, in the order of the settings.
@@ -255,6 +280,12 @@ impl Broker {
         self.shared.abandon();
     }
 
+    /// As [`Broker::shared`], also of a broker that a panic has ended: it can be stopped and waited for.
+    pub(super) fn shared_even_abandoned(&self) -> Result<&Arc<Shared>, Error> {
+        self.shared.check_fork()?;
+        Ok(&self.shared)
+    }
+
     pub(super) fn shared(&self) -> Result<&Arc<Shared>, Error> {
         self.shared.check()?;
         Ok(&self.shared)
@@ -308,6 +339,10 @@ impl Shared {
     /// The runtime of a broker that runs.
     pub(super) fn runtime(&self) -> Result<Handle, Error> {
         self.running.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Stopped)
+    }
+
+    pub(super) fn vigil(&self) -> &Vigil {
+        &self.vigil
     }
 
     pub(super) fn is_forked(&self) -> bool {
@@ -402,7 +437,7 @@ impl Shared {
         }
     }
 
-    fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
+    pub(super) fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
         self.check_fork()?;
         if on_own_thread() {
             return Err(Error::InCallback);
@@ -426,6 +461,7 @@ impl Shared {
             bench.bed.beat();
         }
         self.stop_requested.set();
+        self.vigil.end();
         Ok(())
     }
 
@@ -447,6 +483,9 @@ impl Shared {
         if let Some(runtime) = self.running.lock().take() {
             // What is not written by then is not written.
             self.wing.wait_until_told(by);
+            if let Some(console) = &self.console {
+                console.stop(by);
+            }
             // Closes listeners and connections with their tasks.
             runtime.join();
         }

@@ -3,8 +3,10 @@
 mod acknowledged;
 mod adopt;
 mod arena;
+mod asynchronous;
 mod broker;
 mod callback;
+mod console;
 mod error;
 mod hooks;
 mod message;
@@ -12,7 +14,9 @@ mod options;
 mod publish;
 mod queue;
 mod retained;
+mod stream;
 mod subscription;
+mod tasks;
 pub mod testing;
 
 pub use arena::{Batch, MessageView};
@@ -24,6 +28,7 @@ pub(crate) use hooks::Log;
 pub use message::Message;
 pub use options::{PublishOptions, SubscribeOptions};
 pub use queue::{Overflow, Poll, Queue, QueueOptions, QueueSubscription};
+pub use stream::MessageStream;
 pub use subscription::Subscription;
 
 pub use crate::engine::edit::{Edit, EditError, Original};

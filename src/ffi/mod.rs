@@ -25,4 +25,6 @@ mod stats;
 mod status;
 mod subscribe;
 mod testing;
+#[cfg(test)]
+mod tour;
 mod views;
