@@ -105,6 +105,11 @@
 #define MIDGE_DEFER 2
 
 /**
+ * The verdict of midge_decision_resolve_auth that asks the client for more. No hook answers with it.
+ */
+#define MIDGE_CONTINUE 3
+
+/**
  * A client wants to publish.
  */
 #define MIDGE_ACTION_PUBLISH 0
@@ -580,11 +585,35 @@ typedef struct midge_connect_request {
      * 0.
      */
     int32_t reserved;
+    /**
+     * The method of enhanced authentication that it wants to use (MQTT 5); NULL if none. Then MIDGE_ALLOW refuses it with
+     * 0x8C, Bad authentication method, so that a hook that knows passwords only does not let it in unseen: answer with
+     * midge_decision_resolve_auth, or deny.
+     */
+    struct midge_bytes auth_method;
+    /**
+     * What it says by the method, with CONNECT or AUTH, any bytes; NULL if nothing.
+     */
+    struct midge_bytes auth_data;
+    /**
+     * How often it was answered by MIDGE_CONTINUE in this exchange.
+     */
+    int32_t auth_step;
+    /**
+     * 1 if it has been let in and authenticates again, otherwise 0. Then `password` is NULL.
+     */
+    int32_t reauthenticates;
 } midge_connect_request;
 
 /**
  * Decides whether a client is let in: MIDGE_ALLOW, MIDGE_DENY, MIDGE_DEFER, or a reason code of MQTT 5, 0x80 and above,
  * which denies with it. Any other number denies. `decision` is of use only with MIDGE_DEFER, which gives it to the host.
+ *
+ * A client of MQTT 5 may want to authenticate by a method (`auth_method`). The hook then resolves the decision by
+ * midge_decision_resolve_auth, at once or later, and answers MIDGE_DEFER. After MIDGE_CONTINUE it is called again with what
+ * the client answers, with the same number of the connection, until it lets the client in or denies. The client may
+ * authenticate again later; if that fails, its connection ends. A client that goes in the middle is not told of: an
+ * exchange has the setting mqtt.connect_timeout to come to an end.
  */
 typedef int32_t (*midge_authenticate_fn)(const struct midge_connect_request *request,
                                          struct midge_decision *decision,
@@ -1913,6 +1942,21 @@ midge_status midge_config_set_hooks(struct midge_config *config,
  */
 midge_status midge_decision_resolve(struct midge_decision *decision,
                                     int32_t verdict);
+
+/**
+ * Decides about a client that authenticates by a method, and frees the handle: MIDGE_ALLOW, which lets it in, or
+ * MIDGE_CONTINUE, which asks it for more. `data` of `len` bytes, at most 65,535, is what it is told; it is copied, and may
+ * be NULL if `len` is 0. Denials are given by midge_decision_resolve. The hook itself may call it, and answer MIDGE_DEFER.
+ *
+ * MIDGE_CONTINUE denies where there is no enhanced authentication going on; MIDGE_ALLOW allows there, and the client is
+ * not told of `data`.
+ *
+ * Errors: as midge_decision_resolve.
+ */
+midge_status midge_decision_resolve_auth(struct midge_decision *decision,
+                                         int32_t verdict,
+                                         const void *data,
+                                         size_t len);
 
 /**
  * Frees a decision; one that is not resolved denies. NULL is taken. In a forked child nothing is done.

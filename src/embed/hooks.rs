@@ -51,7 +51,28 @@ impl Hooks {
         self.wanted() == Wanted::default()
     }
 
-    /// Decides who is let in, by what CONNECT says. Without it, everybody is.
+    /// Decides who is let in, by what CONNECT says. Without it, everybody is, except clients that want to authenticate by
+    /// a method: those are refused with 0x8C.
+    ///
+    /// A client of MQTT 5 may name a method ([`ConnectRequest::auth_method`]). The hook then asks for more by
+    /// [`Verdict::Continue`](crate::embed::Verdict), and is called again with each answer of the client, until it lets
+    /// the client in by [`Verdict::AllowWith`](crate::embed::Verdict) or denies. The client may authenticate again later;
+    /// if that fails, its connection ends. What the hook wants to remember between two steps it finds by
+    /// [`ConnectRequest::connection`]; an exchange has `mqtt.connect_timeout` to come to an end, and a client that goes
+    /// before is not told of.
+    ///
+    /// ```
+    /// use midge::codec::reason::ReasonCode;
+    /// use midge::embed::{Hooks, Verdict};
+    ///
+    /// let hooks = Hooks::new().authenticate(|client| match (client.auth_method, client.auth_step) {
+    ///     (Some("riddle"), 0) => Verdict::Continue(b"What has keys but opens no lock?".to_vec()),
+    ///     (Some("riddle"), _) if client.auth_data == Some(b"a piano") => Verdict::AllowWith(Vec::new()),
+    ///     (Some("riddle"), _) => Verdict::Deny,
+    ///     (Some(_), _) => Verdict::DenyWith(ReasonCode::BadAuthenticationMethod),
+    ///     (None, _) => Verdict::Allow,
+    /// });
+    /// ```
     pub fn authenticate<A: Into<Answer>>(
         mut self,
         hook: impl Fn(&ConnectRequest<'_>) -> A + Send + Sync + 'static,

@@ -166,7 +166,6 @@ impl Engine {
         origin: &Origin,
         connect: &Connect<'_>,
     ) -> Result<Handled, DecodeError> {
-        self.check_connect(connect)?;
         let mut nth = 0;
         if self.wanted.authenticate {
             let request = ConnectRequest {
@@ -179,6 +178,10 @@ impl Engine {
                 version: connect.version,
                 clean_start: connect.clean_start,
                 keep_alive: connect.keep_alive,
+                auth_method: None,
+                auth_data: None,
+                auth_step: 0,
+                reauthenticates: false,
             };
             let Some(verdict) =
                 self.ask(turn, asking, nth, "authenticate", |host| host.authenticate(&request))
@@ -190,6 +193,18 @@ impl Engine {
             }
             nth += 1;
         }
+        self.ask_about_will(turn, asking, nth, origin, connect)
+    }
+
+    /// Whether a client may have its Will; the question is the packet's `nth`.
+    pub(crate) fn ask_about_will(
+        &self,
+        turn: &mut Turn,
+        asking: &mut Asking<'_>,
+        nth: usize,
+        origin: &Origin,
+        connect: &Connect<'_>,
+    ) -> Result<Handled, DecodeError> {
         if let Some(will) = connect.will.as_ref().filter(|_| self.wanted.authorize) {
             let request = AccessRequest {
                 client_id: connect.client_id,
@@ -236,8 +251,8 @@ pub(crate) fn denied(
     has: fn(ReasonCode) -> bool,
 ) -> Option<ReasonCode> {
     match verdict {
-        Verdict::Allow => None,
-        Verdict::Deny => Some(usual),
+        Verdict::Allow | Verdict::AllowWith(_) => None,
+        Verdict::Deny | Verdict::Continue(_) => Some(usual),
         Verdict::DenyWith(reason) if reason.is_error() && has(*reason) => Some(*reason),
         Verdict::DenyWith(_) => Some(usual),
     }

@@ -104,7 +104,7 @@ pub(crate) enum End {
 
 impl Progress {
     /// The last packet, of so many bytes, waits.
-    fn wait(&mut self, size: usize) {
+    pub(super) fn wait(&mut self, size: usize) {
         self.consumed -= size;
         self.need = size;
         self.waiting = true;
@@ -175,7 +175,9 @@ impl Connection {
             self.open(engine, turn, input, &mut questions, &mut progress);
         }
         if matches!(self.state, State::Proving(_)) {
-            self.prove(engine, turn, input, &mut progress);
+            let link = Arc::clone(&self.link);
+            let asking = Asking { link: &link, again: !questions.is_empty(), questions: &mut questions };
+            self.prove(engine, turn, asking, input, &mut progress);
         }
         let (attached, authentication) = match &mut self.state {
             State::Open(attached) => (Some(attached.clone()), None),
@@ -278,28 +280,34 @@ impl Connection {
             let error = DecodeError::new(reason, "the test wants it so");
             return self.refuse(engine, turn, manner, Some(packet.client_id), error);
         }
-        let mut asked = Ok(Handled::Done);
-        if engine.wanted.asks_to_connect() {
-            let asking = &mut Asking { link: &self.link, questions, again };
-            asked = engine.ask_to_connect(turn, asking, &self.origin, &packet);
-        }
-        let outcome = match asked {
-            Err(error) => Err(error),
-            Ok(Handled::Later) => {
-                progress.wait(frame.whole.len());
-                return;
-            }
-            Ok(Handled::Done) => {
-                questions.forget(engine);
-                match packet.properties.authentication_method() {
-                    Some(method) => self.ask_for_proof(engine, turn, method, frame.whole, &packet, manner),
-                    None => self.join(engine, turn, &packet, None),
-                }
-            }
+        let link = Arc::clone(&self.link);
+        let asking = &mut Asking { link: &link, questions, again };
+        let outcome = match packet.properties.authentication_method() {
+            Some(method) => self.ask_for_proof(engine, turn, asking, method, frame.whole, &packet, manner),
+            None => self.ask_to_join(engine, turn, asking, &packet),
         };
-        if let Err(error) = outcome {
-            self.refuse(engine, turn, manner, Some(packet.client_id), error);
+        match outcome {
+            Ok(Handled::Done) => asking.next(engine),
+            Ok(Handled::Later) => progress.wait(frame.whole.len()),
+            Err(error) => self.refuse(engine, turn, manner, Some(packet.client_id), error),
         }
+    }
+
+    /// Lets a client in, if the host does.
+    fn ask_to_join(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        asking: &mut Asking<'_>,
+        connect: &Connect<'_>,
+    ) -> Result<Handled, DecodeError> {
+        if engine.wanted.asks_to_connect() {
+            engine.check_connect(connect)?;
+            if engine.ask_to_connect(turn, asking, &self.origin, connect)? == Handled::Later {
+                return Ok(Handled::Later);
+            }
+        }
+        self.join(engine, turn, connect, None).map(|()| Handled::Done)
     }
 
     /// Gives the connection its session. `proof`: the authentication that is done, and what CONNACK says of it.
@@ -535,7 +543,9 @@ fn handle(
             Ok(())
         }
         Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
-        Packet::Auth(auth) => engine.receive_auth(turn, attached, authentication, &auth),
+        Packet::Auth(auth) => {
+            return engine.receive_auth(turn, attached, inbound, asking, authentication, &auth);
+        }
         // A CONNECT is found before it is decoded.
         Packet::Connect(_)
         | Packet::Connack(_)

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::Mutex;
 
 use crate::config::Settings;
-use crate::engine::auth::Authenticator;
 use crate::engine::hooks::{Host, Wanted};
 use crate::engine::journal::{Journal, either};
 use crate::engine::log::Drops;
@@ -40,7 +39,6 @@ pub struct Engine {
     #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
     pub(crate) lent: Arc<Lent>,
-    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     /// Who watches what is published.
     pub(crate) taps: Taps,
     pub(crate) host: Option<Arc<dyn Host>>,
@@ -89,7 +87,6 @@ impl Engine {
             parking: Mutex::default(),
             turns: Mutex::default(),
             lent: Arc::default(),
-            authenticator: None,
             taps: Taps::default(),
             host: None,
             host_wanted: Wanted::default(),
@@ -106,11 +103,6 @@ impl Engine {
             started_unix: surroundings.started_unix,
             options,
         }
-    }
-
-    /// The same broker, whose clients may authenticate by the methods that `authenticator` knows.
-    pub fn with_authenticator(self, authenticator: Arc<dyn Authenticator>) -> Engine {
-        Engine { authenticator: Some(authenticator), ..self }
     }
 
     /// The same broker, for a host that has hooks.

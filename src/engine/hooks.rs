@@ -22,7 +22,8 @@ pub trait Host: Send + Sync {
     /// Which methods are of use. Asked once, when the engine is made; the others are never called and cost nothing.
     fn wanted(&self) -> Wanted;
 
-    /// Whether a client is let in, as far as its CONNECT shows who it is; called before anything is done for it.
+    /// Whether a client is let in, as far as its CONNECT shows who it is; called before anything is done for it. With
+    /// enhanced authentication it is called again for each AUTH.
     fn authenticate(&self, _request: &ConnectRequest<'_>) -> Answer {
         Answer::ALLOW
     }
@@ -96,9 +97,19 @@ pub struct ConnectRequest<'r> {
     pub clean_start: bool,
     /// The Keep Alive that it asks for, in seconds; 0 is none.
     pub keep_alive: u16,
+    /// The method of enhanced authentication that it wants to use (MQTT 5), if it does: then the answer is
+    /// [`Verdict::Continue`], [`Verdict::AllowWith`] or a denial; 0x8C, Bad authentication method, if the method is not
+    /// known.
+    pub auth_method: Option<&'r str>,
+    /// What it says by the method, with CONNECT or AUTH.
+    pub auth_data: Option<&'r [u8]>,
+    /// How often it was answered by [`Verdict::Continue`] in this exchange.
+    pub auth_step: u32,
+    /// Whether it has been let in and authenticates again; then `password` is `None`.
+    pub reauthenticates: bool,
 }
 
-/// Without the password.
+/// Without the password and the authentication data.
 impl std::fmt::Debug for ConnectRequest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectRequest")
@@ -106,6 +117,7 @@ impl std::fmt::Debug for ConnectRequest<'_> {
             .field("client_id", &self.client_id)
             .field("username", &self.username)
             .field("address", &self.address)
+            .field("auth_method", &self.auth_method)
             .finish_non_exhaustive()
     }
 }
@@ -146,8 +158,17 @@ pub struct AccessRequest<'r> {
 pub enum Verdict {
     /// Yes.
     Allow,
+    /// Yes, and this is the last that an enhanced authentication has to say to the client; empty is nothing. It must not
+    /// be longer than 65,535 bytes. In answer to anything else the same as `Allow`.
+    ///
+    /// A client that wants to authenticate by a method is let in by this alone: `Allow` refuses it with 0x8C, Bad
+    /// authentication method, so that a hook that knows passwords only does not let it in unseen.
+    AllowWith(Vec<u8>),
+    /// Not yet: the client is to answer this, at most 65,535 bytes, and the hook is called again with what it says. In
+    /// answer to anything but an enhanced authentication a denial.
+    Continue(Vec<u8>),
     /// No, for the usual reason: 0x86 Bad User Name or Password for who wants to be let in, 0x87 Not authorized for what
-    /// it wants to do.
+    /// it wants to do, and for enhanced authentication.
     Deny,
     /// No, for this reason; one that is no error, or that the answer to the client cannot carry, is the usual one.
     DenyWith(ReasonCode),

@@ -2,7 +2,7 @@
 
 pub mod acknowledge;
 mod asking;
-pub mod auth;
+mod auth;
 pub mod close;
 pub mod connect;
 pub mod connection;

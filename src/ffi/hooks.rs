@@ -13,7 +13,7 @@ use crate::embed::{
     AccessRequest, Action, Answer, Arrival, Cause, ConnectRequest, Decision, Delivered, Departure, Dropped,
     Edit, Hooks, MessageView, Passage, Subscribed, Unsubscribed, Verdict, defer,
 };
-use crate::ffi::arguments::{Growing, borrowed, borrowed_or_null, given, given_mut, options};
+use crate::ffi::arguments::{Growing, borrowed, borrowed_or_null, bytes, given, given_mut, options};
 use crate::ffi::config::midge_config;
 use crate::ffi::edit::midge_edit;
 use crate::ffi::guard::{Failure, guard};
@@ -22,6 +22,9 @@ use crate::ffi::status::{MIDGE_STATUS_FORKED, MIDGE_STATUS_OK, MIDGE_STATUS_STAT
 use crate::ffi::views::{UserData, midge_bytes, midge_free_fn, midge_subscription_view};
 use crate::runtime::generation;
 
+/// The longest data of enhanced authentication, in bytes.
+const LONGEST_DATA: usize = 65_535;
+
 /// A hook's answer: yes.
 pub const MIDGE_ALLOW: i32 = 0;
 /// A hook's answer: no. The client is told 0x86, Bad User Name or Password, if it wants to be let in, otherwise 0x87,
@@ -29,6 +32,8 @@ pub const MIDGE_ALLOW: i32 = 0;
 pub const MIDGE_DENY: i32 = 1;
 /// A hook's answer: later, by midge_decision_resolve.
 pub const MIDGE_DEFER: i32 = 2;
+/// The verdict of midge_decision_resolve_auth that asks the client for more. No hook answers with it.
+pub const MIDGE_CONTINUE: i32 = 3;
 
 /// A client wants to publish.
 pub const MIDGE_ACTION_PUBLISH: i32 = 0;
@@ -76,6 +81,16 @@ pub struct midge_connect_request {
     pub keep_alive: i32,
     /// 0.
     pub reserved: i32,
+    /// The method of enhanced authentication that it wants to use (MQTT 5); NULL if none. Then MIDGE_ALLOW refuses it with
+    /// 0x8C, Bad authentication method, so that a hook that knows passwords only does not let it in unseen: answer with
+    /// midge_decision_resolve_auth, or deny.
+    pub auth_method: midge_bytes,
+    /// What it says by the method, with CONNECT or AUTH, any bytes; NULL if nothing.
+    pub auth_data: midge_bytes,
+    /// How often it was answered by MIDGE_CONTINUE in this exchange.
+    pub auth_step: i32,
+    /// 1 if it has been let in and authenticates again, otherwise 0. Then `password` is NULL.
+    pub reauthenticates: i32,
 }
 
 /// A client that wants to publish or to subscribe. It lives until the hook returns, with all that it points to.
@@ -184,6 +199,12 @@ pub struct midge_delivery_view {
 
 /// Decides whether a client is let in: MIDGE_ALLOW, MIDGE_DENY, MIDGE_DEFER, or a reason code of MQTT 5, 0x80 and above,
 /// which denies with it. Any other number denies. `decision` is of use only with MIDGE_DEFER, which gives it to the host.
+///
+/// A client of MQTT 5 may want to authenticate by a method (`auth_method`). The hook then resolves the decision by
+/// midge_decision_resolve_auth, at once or later, and answers MIDGE_DEFER. After MIDGE_CONTINUE it is called again with what
+/// the client answers, with the same number of the connection, until it lets the client in or denies. The client may
+/// authenticate again later; if that fails, its connection ends. A client that goes in the middle is not told of: an
+/// exchange has the setting mqtt.connect_timeout to come to an end.
 pub type midge_authenticate_fn = Option<
     unsafe extern "C" fn(
         request: *const midge_connect_request,
@@ -324,6 +345,38 @@ pub unsafe extern "C" fn midge_decision_resolve(decision: *mut midge_decision, v
         given(decision, "decision")?;
         let verdict = self::verdict(verdict)
             .ok_or_else(|| Failure::argument("verdict", &format!("{verdict} is no verdict")))?;
+        let in_time = midge_decision::spend(decision)?.is_some_and(|decision| decision.resolve(verdict));
+        Ok(if in_time { MIDGE_STATUS_OK } else { MIDGE_STATUS_STATE })
+    })
+}
+
+/// Decides about a client that authenticates by a method, and frees the handle: MIDGE_ALLOW, which lets it in, or
+/// MIDGE_CONTINUE, which asks it for more. `data` of `len` bytes, at most 65,535, is what it is told; it is copied, and may
+/// be NULL if `len` is 0. Denials are given by midge_decision_resolve. The hook itself may call it, and answer MIDGE_DEFER.
+///
+/// MIDGE_CONTINUE denies where there is no enhanced authentication going on; MIDGE_ALLOW allows there, and the client is
+/// not told of `data`.
+///
+/// Errors: as midge_decision_resolve.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_decision_resolve_auth(
+    decision: *mut midge_decision,
+    verdict: i32,
+    data: *const c_void,
+    len: usize,
+) -> midge_status {
+    guard!({
+        given(decision, "decision")?;
+        if len > LONGEST_DATA {
+            let cause = format!("{len} is more than MQTT carries, 65,535 bytes");
+            return Err(Failure::argument("len", &cause));
+        }
+        let data = bytes(data, len, "data")?.to_vec();
+        let verdict = match verdict {
+            MIDGE_ALLOW => Verdict::AllowWith(data),
+            MIDGE_CONTINUE => Verdict::Continue(data),
+            _ => return Err(Failure::argument("verdict", "is neither MIDGE_ALLOW nor MIDGE_CONTINUE")),
+        };
         let in_time = midge_decision::spend(decision)?.is_some_and(|decision| decision.resolve(verdict));
         Ok(if in_time { MIDGE_STATUS_OK } else { MIDGE_STATUS_STATE })
     })
@@ -492,6 +545,10 @@ fn connect_request(request: &ConnectRequest<'_>, address: &Address) -> midge_con
         clean_start: i32::from(request.clean_start),
         keep_alive: i32::from(request.keep_alive),
         reserved: 0,
+        auth_method: text(request.auth_method),
+        auth_data: borrowed_or_null(request.auth_data),
+        auth_step: i32::try_from(request.auth_step).unwrap_or(i32::MAX),
+        reauthenticates: i32::from(request.reauthenticates),
     }
 }
 

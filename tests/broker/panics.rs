@@ -51,7 +51,7 @@ fn a_callback_that_panics_when_it_is_dropped_ends_its_own_subscription_alone() {
         })
         .unwrap();
     let (behind, passed) = mpsc::channel();
-    let _behind = broker
+    let next = broker
         .subscribe_with("behind", &SubscribeOptions::default(), move |_| behind.send(()).unwrap())
         .unwrap();
     publish(&broker);
@@ -60,6 +60,7 @@ fn a_callback_that_panics_when_it_is_dropped_ends_its_own_subscription_alone() {
     // thread takes one after the other.
     broker.publish("behind", "", &PublishOptions::default()).unwrap();
     passed.recv_timeout(PATIENCE).unwrap();
+    drop(next);
     // The host's panic, on the host's thread.
     assert!(catch_unwind(AssertUnwindSafe(|| drop(bad))).is_err());
     publish(&broker);

@@ -331,6 +331,7 @@ static void hooks(void)
     hooks.struct_size = (size_t)-1;
     INVALID(midge_config_set_hooks(config, &hooks));
     INVALID(midge_decision_resolve(NULL, MIDGE_ALLOW));
+    INVALID(midge_decision_resolve_auth(NULL, MIDGE_ALLOW, NULL, 0));
     midge_decision_free(NULL);
     INVALID(midge_edit_set_topic(NULL, "a"));
     INVALID(midge_edit_set_payload(NULL, "a", 1));

@@ -551,6 +551,182 @@ static void decisions_are_made_on_another_thread(void)
     stop_hosted(&host_of);
 }
 
+/* ---- enhanced authentication ---- */
+
+/* Asks a riddle, at once or later; the client "later" is decided about by the test. */
+static int32_t ask_a_riddle(const midge_connect_request *request, midge_decision *decision, void *user_data)
+{
+    static const char riddle[] = "what has keys but opens no lock?";
+    host *host_of = (host *)user_data;
+    CHECK(request->struct_size == sizeof *request && request->protocol_version == 5);
+    CHECK(request->password.data == NULL);
+    if (bytes_are(request->auth_method, "forgotten"))
+        return MIDGE_ALLOW;
+    if (!bytes_are(request->auth_method, "riddle"))
+        return 0x8c;
+    say(host_of, request->reauthenticates ? "again:" : "new:", request->auth_data);
+    if (bytes_are(request->client_id, "later")) {
+        host_of->decision = decision;
+        event_add(&host_of->asked);
+        return MIDGE_DEFER;
+    }
+    /* What is wrong leaves the decision open. */
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_decision_resolve_auth(decision, MIDGE_DENY, "", 0));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_decision_resolve_auth(decision, MIDGE_CONTINUE, NULL, 1));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_decision_resolve_auth(decision, MIDGE_CONTINUE, riddle, 65536));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_decision_resolve(decision, MIDGE_CONTINUE));
+    if (request->auth_step == 0)
+        host_of->status = midge_decision_resolve_auth(decision, MIDGE_CONTINUE, riddle, strlen(riddle));
+    else if (bytes_are(request->auth_data, "a piano"))
+        host_of->status = midge_decision_resolve_auth(decision, MIDGE_ALLOW, NULL, 0);
+    else
+        return MIDGE_DENY;
+    return MIDGE_DEFER;
+}
+
+/* The properties Authentication Method and Authentication Data, behind their length. */
+static size_t put_proof(unsigned char *to, const char *method, const char *data)
+{
+    size_t len = 1;
+    to[len++] = 0x15;
+    len += put_text(to + len, method);
+    if (data != NULL) {
+        to[len++] = 0x16;
+        len += put_text(to + len, data);
+    }
+    to[0] = (unsigned char)(len - 1);
+    return len;
+}
+
+/* Sends CONNECT of MQTT 5 with a method; data NULL is none. */
+static int client_proves(midge_broker *broker, const char *client_id, const char *method, const char *data)
+{
+    static const unsigned char head[] = { 0x10, 0, 0, 4, 'M', 'Q', 'T', 'T', 5, 2, 0, 0 };
+    unsigned char packet[128];
+    size_t len = sizeof head;
+    struct sockaddr_in address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    MUST(fd >= 0);
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((unsigned short)atoi(midge_broker_address(broker, NULL) + 10));
+    MUST(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    memcpy(packet, head, sizeof head);
+    len += put_proof(packet + len, method, data);
+    len += put_text(packet + len, client_id);
+    packet[1] = (unsigned char)(len - 2);
+    send_all(fd, packet, len);
+    return fd;
+}
+
+static void client_says(int fd, int reason, const char *data)
+{
+    unsigned char packet[128];
+    size_t len = 3 + put_proof(packet + 3, "riddle", data);
+    packet[0] = 0xf0;
+    packet[1] = (unsigned char)(len - 2);
+    packet[2] = (unsigned char)reason;
+    send_all(fd, packet, len);
+}
+
+/* Whether the next packet is of a type with a reason code, and has this text in it. */
+static int hears(int fd, int type, int reason, const char *text)
+{
+    unsigned char packet[130];
+    size_t at = type == 0x20 ? 3 : 2, len = strlen(text), from;
+    receive(fd, packet, 2);
+    MUST(packet[1] < 128);
+    receive(fd, packet + 2, packet[1]);
+    if (packet[0] != type || packet[at] != reason)
+        printf("# it hears %02x with %02x\n", packet[0], packet[at]);
+    for (from = 0; from + len <= (size_t)packet[1] + 2; from++)
+        if (memcmp(packet + from, text, len) == 0)
+            return packet[0] == type && packet[at] == reason;
+    return 0;
+}
+
+static void a_client_solves_a_riddle(void)
+{
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    host host_of;
+    int fd;
+    host_init(&host_of);
+    hooks.authenticate = ask_a_riddle;
+    start_hosted(&host_of, &hooks, "5s");
+    fd = client_proves(host_of.broker, "a", "riddle", "hello");
+    CHECK(hears(fd, 0xf0, 0x18, "riddle"));
+    client_says(fd, 0x18, "a piano");
+    CHECK(hears(fd, 0x20, 0, "riddle"));
+    CHECK_STATUS(MIDGE_STATUS_OK, host_of.status);
+    client_says(fd, 0x19, NULL);
+    CHECK(hears(fd, 0xf0, 0x18, "opens no lock?"));
+    client_says(fd, 0x18, "a piano");
+    CHECK(hears(fd, 0xf0, 0, "riddle"));
+    client_says(fd, 0x19, NULL);
+    CHECK(hears(fd, 0xf0, 0x18, "opens no lock?"));
+    client_says(fd, 0x18, "a car");
+    CHECK(hears(fd, 0xe0, 0x87, ""));
+    CHECK(is_closed_by_peer(fd));
+    CHECK(said(&host_of, "new:hello new:a piano again: again:a piano again: again:a car"));
+    fd = client_proves(host_of.broker, "a", "riddle", NULL);
+    CHECK(hears(fd, 0xf0, 0x18, "riddle"));
+    client_says(fd, 0x18, "a car");
+    CHECK(hears(fd, 0x20, 0x87, ""));
+    CHECK(is_closed_by_peer(fd));
+    stop_hosted(&host_of);
+}
+
+static void a_method_that_nobody_knows_is_refused(void)
+{
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    midge_broker *broker = start();
+    host host_of;
+    int fd;
+    host_init(&host_of);
+    hooks.authenticate = ask_a_riddle;
+    start_hosted(&host_of, &hooks, "5s");
+    fd = client_proves(host_of.broker, "a", "SCRAM-SHA-256", "x");
+    CHECK(hears(fd, 0x20, 0x8c, ""));
+    CHECK(is_closed_by_peer(fd));
+    /* The hook knows nothing of methods. */
+    fd = client_proves(host_of.broker, "a", "forgotten", "x");
+    CHECK(hears(fd, 0x20, 0x8c, ""));
+    CHECK(is_closed_by_peer(fd));
+    stop_hosted(&host_of);
+    /* There is no hook. */
+    fd = client_proves(broker, "a", "riddle", "x");
+    CHECK(hears(fd, 0x20, 0x8c, ""));
+    CHECK(is_closed_by_peer(fd));
+    midge_broker_free(broker);
+}
+
+static void each_step_may_come_later(void)
+{
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    host host_of;
+    int fd;
+    host_init(&host_of);
+    hooks.authenticate = ask_a_riddle;
+    start_hosted(&host_of, &hooks, "1h");
+    fd = client_proves(host_of.broker, "later", "riddle", "1");
+    CHECK(event_wait(&host_of.asked, 1));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_decision_resolve_auth(host_of.decision, MIDGE_CONTINUE, "more?", 5));
+    CHECK(hears(fd, 0xf0, 0x18, "more?"));
+    client_says(fd, 0x18, "2");
+    CHECK(event_wait(&host_of.asked, 2));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_decision_resolve_auth(host_of.decision, MIDGE_ALLOW, "fine", 4));
+    CHECK(hears(fd, 0x20, 0, "fine"));
+    client_says(fd, 0x19, "3");
+    CHECK(event_wait(&host_of.asked, 3));
+    /* Who is gone needs no answer. */
+    close(fd);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(host_of.broker, 0));
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_decision_resolve_auth(host_of.decision, MIDGE_ALLOW, "late", 4));
+    CHECK(said(&host_of, "new:1 new:2 again:3"));
+    stop_hosted(&host_of);
+}
+
 /* ---- what a hook may do ---- */
 
 static int32_t do_all(const midge_access_request *request, midge_decision *decision, void *user_data)
@@ -683,6 +859,9 @@ int main(void)
     RUN(silence_denies);
     RUN(a_hook_may_resolve_its_own_decision);
     RUN(decisions_are_made_on_another_thread);
+    RUN(a_client_solves_a_riddle);
+    RUN(a_method_that_nobody_knows_is_refused);
+    RUN(each_step_may_come_later);
     RUN(a_hook_does_what_a_host_does_but_stop);
     RUN(a_notice_inside_the_host_s_own_publish_cannot_stop);
     RUN(a_notice_inside_the_host_s_own_publish_frees_the_broker);

@@ -1,53 +1,99 @@
 //! Enhanced authentication: a toy method that asks for a word, once or twice.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use midge::codec::auth::Auth;
 use midge::codec::packet::Packet;
 use midge::codec::properties::{Properties, PropertyWriter};
 use midge::codec::reason::ReasonCode;
-use midge::engine::auth::{Authenticator, Exchange, Step};
+use midge::engine::hooks::{AccessRequest, Answer, ConnectRequest, Decision, Host, Verdict, Wanted, defer};
 use midge::session::link::Cause;
 
 use crate::harness::{Client, Network, Opts, Packets, Q0, Q1, Received, V5, V311, opts};
 
 /// Knows the methods `word`, which asks for the client identifier backwards, and `at once`, which asks for nothing
 /// that CONNECT cannot bring.
-struct Toy;
-
-struct Word {
-    expected: String,
-    asked: bool,
+#[derive(Default)]
+struct Toy {
+    /// What it was asked, in words.
+    asked: Mutex<Vec<String>>,
+    /// Whether it decides later.
+    later: bool,
+    decisions: Mutex<Vec<(Decision, Verdict)>>,
+    /// Whether wills are asked about.
+    authorizes: bool,
 }
 
-impl Authenticator for Toy {
-    fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>> {
-        let asked = match method {
-            "word" => false,
-            "at once" => true,
-            _ => return None,
-        };
-        Some(Box::new(Word { expected: client_id.chars().rev().collect(), asked }))
+impl Host for Toy {
+    fn wanted(&self) -> Wanted {
+        Wanted { authenticate: true, authorize: self.authorizes, ..Wanted::default() }
+    }
+
+    fn authenticate(&self, request: &ConnectRequest<'_>) -> Answer {
+        let data = String::from_utf8_lossy(request.auth_data.unwrap_or(b"-")).into_owned();
+        self.asked.lock().unwrap().push(format!(
+            "{} {} {} {data} {}",
+            request.client_id, request.auth_step, request.reauthenticates, request.connection
+        ));
+        self.say(step(request))
+    }
+
+    fn authorize(&self, request: &AccessRequest<'_>) -> Answer {
+        self.asked.lock().unwrap().push(format!("may {} to {}", request.client_id, request.topic));
+        self.say(if request.topic == "secret" { Verdict::Deny } else { Verdict::Allow })
     }
 }
 
-impl Exchange for Word {
-    fn step(&mut self, data: &[u8]) -> Step {
-        match data {
-            b"banned" => Step::Refuse(ReasonCode::Banned),
-            b"again" => Step::Continue(vec![b'?'; 100]),
-            _ if !self.asked => {
-                self.asked = true;
-                Step::Continue([b"the word after ", data].concat())
-            }
-            word if word == self.expected.as_bytes() => Step::Success(b"welcome".to_vec()),
-            _ => Step::Refuse(ReasonCode::NotAuthorized),
+fn step(request: &ConnectRequest<'_>) -> Verdict {
+    let expected: String = request.client_id.chars().rev().collect();
+    let asks = match request.auth_method {
+        Some("word") => request.auth_step == 0,
+        Some("at once") => false,
+        Some("forgets the method") => return Verdict::Allow,
+        None if request.username == Some("odd") => return Verdict::Continue(Vec::new()),
+        None if request.username == Some("more") => return Verdict::AllowWith(b"unheard".to_vec()),
+        None => return Verdict::Allow,
+        _ => return Verdict::DenyWith(ReasonCode::BadAuthenticationMethod),
+    };
+    match request.auth_data.unwrap_or_default() {
+        b"banned" => Verdict::DenyWith(ReasonCode::Banned),
+        b"panic" => panic!("for the test"),
+        b"long" => Verdict::Continue(vec![b'?'; 65_536]),
+        b"again" => Verdict::Continue(vec![b'?'; 100]),
+        data if asks => Verdict::Continue([b"the word after ", data].concat()),
+        word if word == expected.as_bytes() => Verdict::AllowWith(b"welcome".to_vec()),
+        _ => Verdict::Deny,
+    }
+}
+
+impl Toy {
+    fn say(&self, verdict: Verdict) -> Answer {
+        if !self.later {
+            return verdict.into();
         }
+        let (decision, deferred) = defer();
+        self.decisions.lock().unwrap().push((decision, verdict));
+        deferred.into()
     }
+
+    /// Decides what was asked last.
+    fn decide(&self) {
+        let (decision, verdict) = self.decisions.lock().unwrap().pop().unwrap();
+        assert!(decision.resolve(verdict));
+    }
+
+    fn heard(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+fn hosted(toy: Toy) -> (Network, Arc<Toy>) {
+    let toy = Arc::new(toy);
+    (Network::hosted_by(toy.clone(), &[]), toy)
 }
 
 fn network() -> Network {
-    Network::authenticated_by(Arc::new(Toy))
+    hosted(Toy::default()).0
 }
 
 fn by(method: &str, data: &[u8]) -> Opts {
@@ -295,4 +341,145 @@ fn auth_out_of_turn_is_a_protocol_error() {
     assert!(!send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b""));
     client.expect_refused(ReasonCode::ProtocolError);
     drop(opts("old", V311).on(&network));
+}
+
+/// The host sees what a client says, how far the exchange is, and whether the client is there already.
+#[test]
+fn the_host_is_asked_step_by_step() {
+    let (network, toy) = hosted(Toy::default());
+    let mut client = proven(&network);
+    assert_eq!(toy.heard(), ["abc 0 false hello 1", "abc 1 false cba 1"]);
+    assert!(send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b"me"));
+    expect_auth(&mut client, ReasonCode::ContinueAuthentication);
+    assert!(answer(&mut client, b"again"));
+    expect_auth(&mut client, ReasonCode::ContinueAuthentication);
+    assert!(answer(&mut client, b"cba"));
+    expect_auth(&mut client, ReasonCode::Success);
+    assert_eq!(toy.heard(), ["abc 0 true me 1", "abc 1 true again 1", "abc 2 true cba 1"]);
+}
+
+/// A hook that knows passwords only lets nobody in by a method, and what is of use with a method alone is a denial
+/// without.
+#[test]
+fn a_hook_that_does_not_look_at_the_method_lets_nobody_in_by_it() {
+    let network = network();
+    let reason = ReasonCode::BadAuthenticationMethod;
+    assert_eq!(by("forgets the method", b"").refused_by(&network), (Some(reason), reason));
+    let reason = ReasonCode::BadUserNameOrPassword;
+    assert_eq!(opts("c", V5).username("odd").refused_by(&network), (Some(reason), reason));
+    let client = opts("c", V5).username("more").on(&network);
+    assert_eq!(client.told().authentication_data(), None);
+}
+
+/// A panic, or an answer that MQTT cannot carry.
+#[test]
+fn a_hook_that_fails_lets_nobody_in() {
+    let network = network();
+    for data in [&b"panic"[..], b"long"] {
+        let reason = ReasonCode::NotAuthorized;
+        assert_eq!(by("word", data).refused_by(&network), (Some(reason), reason));
+        let mut client = asked(&network);
+        assert!(!answer(&mut client, data));
+        assert_eq!(client.refusal(), (Some(reason), reason));
+        client.hang_up();
+        let mut client = proven(&network);
+        send_auth(&mut client, ReasonCode::ReAuthenticate, "word", data);
+        client.expect_refused(reason);
+    }
+    // DISCONNECT does not know Banned.
+    let mut client = proven(&network);
+    send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b"banned");
+    client.expect_refused(ReasonCode::NotAuthorized);
+}
+
+/// Each step may be decided later; packets behind it wait.
+#[test]
+fn every_step_may_be_decided_later() {
+    let (network, toy) = hosted(Toy { later: true, ..Toy::default() });
+    let mut client = Client::open(&network, V5);
+    assert!(client.send_bytes(&by("word", b"hello").encode()));
+    client.expect_nothing();
+    assert_eq!(client.connection.awaits_host(), Some(true));
+    toy.decide();
+    client.poll();
+    assert_eq!(expect_auth(&mut client, ReasonCode::ContinueAuthentication), "the word after hello");
+    assert!(answer(&mut client, b"cba"));
+    client.send(&Packet::Pingreq);
+    client.expect_nothing();
+    toy.decide();
+    client.poll();
+    assert!(matches!(client.next(), Some(Received::Connack { reason: ReasonCode::Success, .. })));
+    assert_eq!(client.next(), Some(Received::Pingresp));
+    assert!(send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b"me"));
+    client.send(&Packet::Pingreq);
+    client.expect_nothing();
+    toy.decide();
+    client.poll();
+    assert_eq!(expect_auth(&mut client, ReasonCode::ContinueAuthentication), "the word after me");
+    assert_eq!(client.next(), Some(Received::Pingresp));
+    assert!(answer(&mut client, b"wrong"));
+    toy.decide();
+    client.poll();
+    assert_eq!(client.next(), Some(Received::Disconnect(ReasonCode::NotAuthorized)));
+    // Nothing was asked twice, and each packet was counted once.
+    assert_eq!(toy.heard().len(), 4);
+    assert_eq!(network.stats().packets_received, 6);
+    client.hang_up();
+    assert_eq!(network.engine.timers_running(), 0);
+}
+
+#[test]
+fn silence_of_the_host_denies_in_the_middle_of_an_exchange() {
+    let (network, toy) = hosted(Toy { later: true, ..Toy::default() });
+    let mut client = Client::open(&network, V5);
+    assert!(client.send_bytes(&by("word", b"hello").encode()));
+    toy.decide();
+    client.poll();
+    expect_auth(&mut client, ReasonCode::ContinueAuthentication);
+    assert!(answer(&mut client, b"cba"));
+    network.advance(6);
+    client.poll();
+    assert_eq!(client.refusal().0, Some(ReasonCode::NotAuthorized));
+    let (decision, verdict) = toy.decisions.lock().unwrap().pop().unwrap();
+    assert!(!decision.resolve(verdict));
+    client.hang_up();
+    assert_eq!(network.engine.timers_running(), 0);
+}
+
+/// Who has not shown who it is is not asked about further.
+#[test]
+fn a_will_is_asked_about_when_its_client_is_known() {
+    for later in [false, true] {
+        let (network, toy) = hosted(Toy { authorizes: true, later, ..Toy::default() });
+        for (topic, reason) in [("open", ReasonCode::Success), ("secret", ReasonCode::NotAuthorized)] {
+            let decide = |client: &mut Client<'_>| {
+                if later {
+                    toy.decide();
+                    client.poll();
+                }
+            };
+            let will = crate::harness::LastWill::new(topic, "x");
+            let mut client = Client::open(&network, V5);
+            client.send_bytes(&by("word", b"hello").will(will.clone()).encode());
+            decide(&mut client);
+            expect_auth(&mut client, ReasonCode::ContinueAuthentication);
+            assert_eq!(toy.heard().len(), 1);
+            answer(&mut client, b"cba");
+            decide(&mut client);
+            decide(&mut client);
+            assert!(matches!(client.next(), Some(Received::Connack { reason: told, .. }) if told == reason));
+            let heard = toy.heard();
+            assert_eq!((heard.len(), &*heard[1]), (2, &*format!("may abc to {topic}")));
+            client.hang_up();
+            // At once, too.
+            let mut client = Client::open(&network, V5);
+            client.send_bytes(&by("at once", b"cba").will(will).encode());
+            decide(&mut client);
+            decide(&mut client);
+            assert!(matches!(client.next(), Some(Received::Connack { reason: told, .. }) if told == reason));
+            assert_eq!(toy.heard().len(), 2);
+            client.hang_up();
+        }
+        assert_eq!(network.engine.timers_running(), 0);
+    }
 }

@@ -48,7 +48,7 @@ TESTING = r"midge_broker_(advance|time|inject|fault_hits|clear_fault|cut|pause|p
 # Where TIMED_OUT comes with an error, too.
 TOLD = ["midge_broker_wait_for"]
 # After these the fixture is made anew.
-ENDS = ["midge_stop", "midge_decision_resolve"]
+ENDS = ["midge_stop", "midge_decision_resolve", "midge_decision_resolve_auth"]
 # The last is right in most places. A topic filter with wildcards is no topic name, and so on.
 TEXTS = ["NULL", '""', '"\\xff\\xfe"', '"a/#/b"', "long_text", '"+/#"', '"mqtt.max_qos"', '"1"', '"a"']
 RIGHT_TEXTS = {
@@ -227,7 +227,7 @@ def call(result, name, parameters, structs, inits):
             sys.exit(f"{name}: what may `{kind} {what}` be given? Teach tests/c/abuse/generate.py")
         position += 1
 
-    if name == "midge_decision_resolve":
+    if name in ("midge_decision_resolve", "midge_decision_resolve_auth"):
         after.append("    if (at[0] != 0 && status != MIDGE_STATUS_INVALID_ARGUMENT)\n        f->decision = NULL;")
     given = ", ".join(arguments)
     lines = [f"static int32_t call_{name}(fixture *f, const unsigned *at)", "{"] + before

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::topic::TopicName;
 use midge::config::Config;
-use midge::engine::auth::Authenticator;
 use midge::engine::core::{Engine, Surroundings};
 use midge::engine::hooks::Host;
 use midge::engine::subscriber::Publisher;
@@ -70,13 +69,6 @@ impl Network {
     pub fn hosted_by(host: Arc<dyn Host>, settings: &[(&str, &str)]) -> Network {
         let network = Network::with(settings);
         let engine = Arc::into_inner(network.engine).unwrap().with_host(host);
-        Network { engine: Arc::new(engine), ..network }
-    }
-
-    /// A new broker with enhanced authentication.
-    pub fn authenticated_by(authenticator: Arc<dyn Authenticator>) -> Network {
-        let network = Network::new();
-        let engine = Arc::into_inner(network.engine).unwrap().with_authenticator(authenticator);
         Network { engine: Arc::new(engine), ..network }
     }
 

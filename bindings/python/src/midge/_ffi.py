@@ -11,6 +11,7 @@ MIDGE_RETAIN_DO_NOT_SEND = 2
 MIDGE_ALLOW = 0
 MIDGE_DENY = 1
 MIDGE_DEFER = 2
+MIDGE_CONTINUE = 3
 MIDGE_ACTION_PUBLISH = 0
 MIDGE_ACTION_SUBSCRIBE = 1
 MIDGE_CAUSE_DISCONNECTED = 0
@@ -178,6 +179,10 @@ class midge_connect_request(ctypes.Structure):
     clean_start: int
     keep_alive: int
     reserved: int
+    auth_method: midge_bytes
+    auth_data: midge_bytes
+    auth_step: int
+    reauthenticates: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("connection", ctypes.c_uint64),
@@ -190,6 +195,10 @@ class midge_connect_request(ctypes.Structure):
         ("clean_start", ctypes.c_int32),
         ("keep_alive", ctypes.c_int32),
         ("reserved", ctypes.c_int32),
+        ("auth_method", midge_bytes),
+        ("auth_data", midge_bytes),
+        ("auth_step", ctypes.c_int32),
+        ("reauthenticates", ctypes.c_int32),
     ]
 
 
@@ -745,6 +754,15 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_edit_set_options": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_publish_options)]),
     "midge_config_set_hooks": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_hooks)]),
     "midge_decision_resolve": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int32]),
+    "midge_decision_resolve_auth": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+        ],
+    ),
     "midge_decision_free": (None, [ctypes.c_void_p]),
     "midge_config_set_log": (
         ctypes.c_int32,
