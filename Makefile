@@ -4,16 +4,19 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test check conformance fuzz soak sanitize install bless clean
+.PHONY: help demo test console-test check conformance fuzz soak sanitize install bless clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: ## build, host the broker from Python on 127.0.0.1:1883 (DEMO_PORT=...), run the story's two scripts
 	@tools/demo.sh --port $(DEMO_PORT)
 
 test: ## build and run every test: Rust, C, Python, real clients
 	@tools/test.sh
+
+console-test: ## the console: its API by schemathesis, Prometheus' parsers and curl
+	@tests/http/api/run.sh
 
 check: ## formatting, lints, licences and dependencies
 	@tools/check.sh

@@ -1,7 +1,7 @@
-//! Gives the shared library its SONAME. The header is not written here but by tests/header.rs: who embeds Midge must
-//! not have to build cbindgen.
+//! Gives the shared library its SONAME, and packs the console's pages. The header is not written here but by
+//! tests/header.rs: who embeds Midge must not have to build cbindgen.
 
-fn main() {
+fn main() -> std::io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     let system = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if ["linux", "android", "freebsd", "netbsd", "openbsd"].contains(&system.as_str()) {
@@ -9,5 +9,86 @@ fn main() {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libmidge.so.0");
         // Of the Rust parts only what is `no_mangle` is exported anyway; this leaves out static C parts, too.
         println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+    }
+    #[cfg(feature = "console")]
+    pages::pack()?;
+    Ok(())
+}
+
+/// The files of src/http/assets, packed by gzip, and the list of them that src/http/assets.rs includes.
+#[cfg(feature = "console")]
+mod pages {
+    use std::fmt::Write as _;
+    use std::io::Write as _;
+    use std::path::{Path, PathBuf};
+    use std::{env, fs, io};
+
+    use flate2::{Compression, Crc, write::GzEncoder};
+
+    /// The description of the API, packed as well.
+    const DOCUMENT: &str = "src/http/openapi.json";
+
+    pub(crate) fn pack() -> io::Result<()> {
+        let assets = Path::new("src/http/assets");
+        let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
+        let mut files = Vec::new();
+        collect(assets, &mut files)?;
+        files.sort();
+        let mut list = String::from("static ASSETS: &[Asset] = &[\n");
+        for (number, file) in files.iter().enumerate() {
+            let content = fs::read(file)?;
+            let packed = out.join(format!("asset-{number}.gz"));
+            fs::write(&packed, gzip(&content)?)?;
+            let mut crc = Crc::new();
+            crc.update(&content);
+            let path = file.strip_prefix(assets).unwrap_or(file).display().to_string();
+            let (address, etag) = (format!("/{path}"), format!("\"{:08x}-{}\"", crc.sum(), content.len()));
+            let (kind, packed) = (content_type(&path), packed.display().to_string());
+            writeln!(
+                list,
+                "    Asset {{ path: {address:?}, content_type: {kind:?}, etag: {etag:?}, gzip: include_bytes!({packed:?}) }},"
+            )
+            .map_err(io::Error::other)?;
+        }
+        list.push_str("];\n");
+        println!("cargo:rerun-if-changed={DOCUMENT}");
+        let document = out.join("openapi.gz");
+        fs::write(&document, gzip(&fs::read(DOCUMENT)?)?)?;
+        let document = document.display().to_string();
+        list.push_str(&format!("static OPENAPI: &[u8] = include_bytes!({document:?});\n"));
+        fs::write(out.join("assets.rs"), list)
+    }
+
+    fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(content)?;
+        gzip.finish()
+    }
+
+    fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+        println!("cargo:rerun-if-changed={}", folder.display());
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            match path.is_dir() {
+                true => collect(&path, files)?,
+                false => files.push(path),
+            }
+        }
+        Ok(())
+    }
+
+    fn content_type(path: &str) -> &'static str {
+        match path.rsplit('.').next().unwrap_or_default() {
+            "html" => "text/html; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            "js" | "mjs" => "text/javascript; charset=utf-8",
+            "json" | "webmanifest" => "application/json",
+            "svg" => "image/svg+xml",
+            "png" => "image/png",
+            "ico" => "image/x-icon",
+            "woff2" => "font/woff2",
+            "txt" => "text/plain; charset=utf-8",
+            _ => "application/octet-stream",
+        }
     }
 }

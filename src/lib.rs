@@ -24,6 +24,8 @@ pub mod config;
 pub mod embed;
 pub mod engine;
 mod ffi;
+#[cfg(feature = "console")]
+pub mod http;
 pub mod message;
 pub mod net;
 pub mod runtime;

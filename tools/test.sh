@@ -37,6 +37,7 @@ run c tests/c/run.sh
 run install tests/install/run.sh
 run python bindings/python/tests/run.sh
 run clients tests/clients/run.sh
+run console tests/http/api/run.sh
 
 echo
 printf '%s' "$table"

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::console::check_console;
 use crate::config::error::{ConfigError, ErrorKind};
 use crate::config::nearest::nearest;
 use crate::config::settings::{Listener, Settings};
@@ -122,7 +123,7 @@ impl Config {
                 return conflict(format!("listener.{}.bind is {address} too", earlier.name));
             }
         }
-        Ok(())
+        check_console(&self.settings)
     }
 
     /// Whether the listener's setting `key` was given a value, or has a default.
@@ -267,7 +268,7 @@ mod tests {
                 Kind::Bool => vec!["true".to_owned(), "false".to_owned()],
                 Kind::Choice(names) => names.iter().map(|name| (*name).to_owned()).collect(),
                 Kind::Address => ["off", "0.0.0.0:1", "[::1]:65535"].map(str::to_owned).to_vec(),
-                Kind::Text => vec!["text".to_owned()],
+                Kind::Text | Kind::Secret => vec!["text".to_owned()],
                 Kind::Integer(limits) | Kind::Size(limits) | Kind::Duration(limits) => {
                     let unit = if matches!(setting.kind, Kind::Duration(_)) { "ms" } else { "" };
                     let word = if unit == "ms" { "never" } else { "unlimited" };

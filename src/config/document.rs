@@ -115,7 +115,7 @@ fn default_of(setting: &Setting) -> String {
 
 /// The text of a setting's value as TOML.
 fn toml_value(setting: &Setting, text: String) -> String {
-    if setting.kind == Kind::Text {
+    if matches!(setting.kind, Kind::Text | Kind::Secret) {
         return toml_string(&text);
     }
     let bare = text.bytes().all(|byte| byte.is_ascii_digit()) || text == "true" || text == "false";

@@ -41,7 +41,7 @@ impl ConfigError {
     }
 
     /// An error about the setting `key`.
-    pub(super) fn of_key(kind: ErrorKind, key: &str, cause: impl Into<String>) -> Self {
+    pub(crate) fn of_key(kind: ErrorKind, key: &str, cause: impl Into<String>) -> Self {
         Self { kind, place: None, key: Some(key.to_owned()), cause: cause.into() }
     }
 

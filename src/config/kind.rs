@@ -22,6 +22,8 @@ pub enum Kind {
     Address,
     /// Any text without control characters.
     Text,
+    /// The same, for a password: it is not shown to those who only look.
+    Secret,
 }
 
 /// The numbers that a setting takes, in the smallest unit of its kind.
@@ -89,6 +91,7 @@ impl Kind {
             Kind::Choice(_) => "choice",
             Kind::Address => "address",
             Kind::Text => "text",
+            Kind::Secret => "secret",
         }
     }
 
@@ -99,7 +102,7 @@ impl Kind {
             Kind::Integer(limits) | Kind::Size(limits) | Kind::Duration(limits) => self.number_range(limits),
             Kind::Choice(names) => one_of(names),
             Kind::Address => "IPv4:port, [IPv6]:port, localhost:port, or off".to_owned(),
-            Kind::Text => "any text without control characters".to_owned(),
+            Kind::Text | Kind::Secret => "any text without control characters".to_owned(),
         }
     }
 

@@ -2,10 +2,12 @@
 
 pub mod error;
 pub mod kind;
+pub mod secret;
 pub mod settings;
 pub mod table;
 
 mod configuration;
+mod console;
 mod define;
 mod document;
 mod load;
@@ -17,5 +19,6 @@ pub use configuration::Config;
 pub use document::markdown;
 pub use error::{ConfigError, ErrorKind};
 pub use kind::{Kind, Limits};
+pub use secret::Secret;
 pub use settings::{Listener, QueueOverflow, Settings};
 pub use table::{Setting, table};

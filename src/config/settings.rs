@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::define::settings;
 use crate::config::kind::Kind;
+use crate::config::secret::Secret;
 use crate::config::table::{Access, Setting};
 use crate::config::value::{Field, Value};
 
@@ -183,6 +184,53 @@ settings! {
         max_bytes: u64 = "64MiB", Kind::size(KIB, 1024 * GIB),
             "Bytes of messages that wait for a thread of the host to take them. Cost: each queue may take as much \
              memory.";
+    }
+
+    console: ConsoleSettings, "The console: pages for a browser, an HTTP API and metrics, served by the broker itself." {
+        listen: Option<SocketAddr> = "off", Kind::Address,
+            "Address and port of the console; by custom port 18083. Port 0 takes a free port. With `off` there is no \
+             console. It needs `console.password`, or `console.tutorial`. Danger: the console speaks HTTP without encryption: beyond this \
+             machine, put a proxy with TLS in front of it, or a tunnel.";
+        tutorial: bool = "false", Kind::Bool,
+            "For learning, on an address of this machine alone: the password of `console.user` is `public` unless \
+             another is set, and the console shows the first steps.";
+        user: String = "admin", Kind::Text,
+            "Who may see and do everything.";
+        password: Secret = "", Kind::Secret,
+            "The password of `console.user`. Danger: this text stands in the configuration; `console.password_file` \
+             keeps it apart.";
+        password_file: String = "", Kind::Text,
+            "A file whose first line is the password of `console.user`. It is read when the broker starts.";
+        viewer_user: String = "viewer", Kind::Text,
+            "Who may see everything and change nothing.";
+        viewer_password: Secret = "", Kind::Secret,
+            "The password of `console.viewer_user`. Without one there is no such user.";
+        viewer_password_file: String = "", Kind::Text,
+            "A file whose first line is the password of `console.viewer_user`. It is read when the broker starts.";
+        hosts: String = "", Kind::Text,
+            "Names, with commas between them, by which browsers and scrapers reach the console, such as \
+             broker.example.org. Addresses and `localhost` need not be named; requests for any other name are refused, \
+             so that a foreign page cannot reach the console through a name of its own.";
+        session_expiry: Duration = "12h", Kind::duration(60 * SECOND, 30 * DAY),
+            "Time after which a login that is not used ends.";
+        max_connections: usize = "128", Kind::integer(1, 65_535),
+            "Connections to the console at the same time; a page that is open has one or two. Further ones are closed \
+             at once.";
+        io_timeout: Duration = "20s", Kind::duration(10, HOUR),
+            "Time in which the head of a request must have come, and its body, and some of an answer must have been \
+             taken; else the connection is closed, as is one on which nothing is asked for so long.";
+        max_topics: usize = "50000", Kind::integer(1, MANY),
+            "Topics that the tree of published topics holds while somebody looks at it. Further ones are left out, and \
+             the tree says so.";
+        max_topic_bytes: u64 = "32MiB", Kind::size(KIB, 1024 * GIB),
+            "Bytes of topics and last payloads that the tree of published topics holds. When it is full, topics that it \
+             holds stay, and payloads are left out.";
+        max_live_messages: usize = "500", Kind::integer(1, 1_000_000),
+            "Messages that wait for one viewer of the live messages. A viewer that reads more slowly is told how many \
+             it has missed. Cost: of each, up to 4 KiB of the payload.";
+        events: usize = "2000", Kind::integer(100, 10_000_000),
+            "Events (connected, disconnected, subscribed, refused, ...) that the console remembers; and as many drops of \
+             messages. Older ones are forgotten. Cost: a few hundred bytes each.";
     }
 
     hooks: HooksSettings, "Functions of the host program that decide for the broker, and that it is told things by." {

@@ -44,7 +44,10 @@ impl Kind {
             Kind::Text if text.chars().any(char::is_control) => {
                 Err(bad(format!("{} has a control character", quoted(text))))
             }
-            Kind::Text => Ok(Value::Text(text.to_owned())),
+            Kind::Secret if text.chars().any(char::is_control) => {
+                Err(bad("there is a control character in it".to_owned()))
+            }
+            Kind::Text | Kind::Secret => Ok(Value::Text(text.to_owned())),
         }
     }
 

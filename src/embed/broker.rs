@@ -12,6 +12,7 @@ use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
 use crate::embed::asynchronous::Vigil;
 use crate::embed::callback::Dispatcher;
+use crate::embed::console::{self, Running as RunningConsole};
 use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
 use crate::embed::options::SubscribeOptions;
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     settings: Settings,
     wing: Arc<Wing>,
     listeners: Vec<(String, SocketAddr)>,
+    console: Option<RunningConsole>,
     /// Each listener's limit of connections.
     limits: Vec<(String, Arc<Limit>)>,
     /// That of connections that belong to no listener.
@@ -126,6 +128,7 @@ impl Broker {
         let settings = config.settings().clone();
         let stop_requested = Arc::new(Latch::new().map_err(Error::Start)?);
         let bound = bind_all(&settings)?;
+        let bound_console = console::bind(&settings)?;
         let generation = watch_forks();
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
@@ -142,6 +145,7 @@ impl Broker {
         if let Some(bench) = &bench {
             engine = engine.with_observer(bench.clone());
         }
+        let (engine, journal) = console::keep_journal(engine, &settings);
         let engine = Arc::new(engine);
         let mut wing = Wing::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
         if let Some(bench) = &bench {
@@ -156,16 +160,25 @@ impl Broker {
         let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
         let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
         log_listeners(&engine, clock.now(), &listeners);
-        if let Err(error) = accept_all(&runtime, bound, &limits, &wing) {
-            runtime.join();
-            return Err(error);
-        }
+        let shown = (journal, console::listeners(&bound, &limits));
+        let accepting = accept_all(&runtime, bound, &limits, &wing).and_then(|()| match bound_console {
+            Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
+            None => Ok(None),
+        });
+        let console = match accepting {
+            Ok(console) => console,
+            Err(error) => {
+                runtime.join();
+                return Err(error);
+            }
+        };
         let shared = Shared {
             engine,
             clock,
             settings,
             wing,
             listeners,
+            console,
             limits,
             no_limit: Arc::new(Limit::new(None, None)),
             generation,
@@ -182,9 +195,17 @@ impl Broker {
         Ok(Broker { shared: Arc::new(shared) })
     }
 
-    /// The address of a listener, with the port that the system chose if the setting said 0.
+    /// The address of a listener, with the port that the system chose if the setting said 0. `console` is the console's,
+    /// unless a listener has that name.
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.shared.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+        let known =
+            self.shared.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address);
+        known.or_else(|| (listener == "console").then(|| self.console_address()).flatten())
+    }
+
+    /// The address of the console, if `console.listen` gave it one.
+    pub fn console_address(&self) -> Option<SocketAddr> {
+        self.shared.console.as_ref().map(RunningConsole::address)
     }
 
     /// Every listener's name and address, in the order of the settings.
@@ -462,6 +483,9 @@ impl Shared {
         if let Some(runtime) = self.running.lock().take() {
             // What is not written by then is not written.
             self.wing.wait_until_told(by);
+            if let Some(console) = &self.console {
+                console.stop(by);
+            }
             // Closes listeners and connections with their tasks.
             runtime.join();
         }

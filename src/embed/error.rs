@@ -24,6 +24,14 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// The console's address could not be bound.
+    #[error("console.listen: {address}: {}", bind_cause(source))]
+    BindConsole {
+        /// The address of the setting.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The system refused a thread, a descriptor or memory.
     #[error("the broker could not start: {0}")]
     Start(io::Error),

@@ -6,6 +6,7 @@ mod arena;
 mod asynchronous;
 mod broker;
 mod callback;
+mod console;
 mod error;
 mod hooks;
 mod message;

@@ -132,7 +132,7 @@ impl Engine {
         for held in std::mem::take(&mut control.subscriptions) {
             self.unroute(&held.filter, &subscriber);
         }
-        let left = session.outbound.lock().end(self.wanted.tells());
+        let left = session.outbound.lock().end(self.tells());
         self.counters.decrease(Gauge::MessagesQueued, left.waited as u64);
         self.hand_on(turn, &left.shared_unacknowledged);
         let handed_on = self.hand_on(turn, &left.shared_waiting);

@@ -20,6 +20,7 @@ use crate::codec::version::Version;
 use crate::engine::asking::{Asking, Handled, Questions};
 use crate::engine::auth::Authentication;
 use crate::engine::core::Engine;
+use crate::engine::journal::Refused;
 use crate::engine::log::words;
 use crate::engine::origin::Origin;
 use crate::engine::proving::Proving;
@@ -348,6 +349,10 @@ impl Connection {
         error: DecodeError,
     ) {
         self.stop_waiting(engine);
+        if let Some(journal) = &engine.journal {
+            let (address, why) = (self.origin.peer, error.cause);
+            journal.refused(turn.now, &Refused { client_id, address, reason: error.reason, why });
+        }
         turn.counts.connections_refused += 1;
         engine.log(turn, Level::Warn, client_id, || {
             let client = client_id.map(|id| format!(" of client {id:?}")).unwrap_or_default();

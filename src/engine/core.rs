@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::config::Settings;
 use crate::engine::auth::Authenticator;
 use crate::engine::hooks::{Host, Wanted};
+use crate::engine::journal::{Journal, either};
 use crate::engine::log::Drops;
 use crate::engine::notify::Notices;
 use crate::engine::observer::Observer;
@@ -15,6 +16,7 @@ use crate::engine::options::Options;
 use crate::engine::parked::Parking;
 use crate::engine::sessions::Sessions;
 use crate::engine::subscriber::Subscriber;
+use crate::engine::taps::Taps;
 use crate::engine::timers::{Alarm, Timers};
 use crate::engine::turn::Turn;
 use crate::message::{Lent, SharedMessage};
@@ -39,9 +41,14 @@ pub struct Engine {
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
     pub(crate) lent: Arc<Lent>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    /// Who watches what is published.
+    pub(crate) taps: Taps,
     pub(crate) host: Option<Arc<dyn Host>>,
     /// Which hooks `host` has; none without one.
+    pub(crate) host_wanted: Wanted,
+    /// The same, and what the journal is told.
     pub(crate) wanted: Wanted,
+    pub(crate) journal: Option<Arc<dyn Journal>>,
     pub(crate) notices: Notices,
     pub(crate) drops: Drops,
     pub(crate) observer: Option<Arc<dyn Observer>>,
@@ -83,8 +90,11 @@ impl Engine {
             turns: Mutex::default(),
             lent: Arc::default(),
             authenticator: None,
+            taps: Taps::default(),
             host: None,
+            host_wanted: Wanted::default(),
             wanted: Wanted::default(),
+            journal: None,
             notices: Notices::default(),
             drops: Drops::default(),
             observer: None,
@@ -105,7 +115,8 @@ impl Engine {
 
     /// The same broker, for a host that has hooks.
     pub fn with_host(self, host: Arc<dyn Host>) -> Engine {
-        Engine { wanted: host.wanted(), host: Some(host), ..self }
+        let host_wanted = host.wanted();
+        Engine { wanted: either(self.wanted, host_wanted), host_wanted, host: Some(host), ..self }
     }
 
     /// The counters and gauges at this moment.

@@ -263,7 +263,7 @@ impl Engine {
             limits: &self.options.limits,
             client_id: &session.client_id,
             notices: &mut turn.notices,
-            tells: self.wanted.tells(),
+            tells: self.tells(),
         }
     }
 }

@@ -11,13 +11,12 @@ use crate::codec::version::Version;
 use crate::engine::edit::Edit;
 use crate::session::link::Link;
 use crate::session::notice::{Level, Notice};
-use crate::session::outbound::Tells;
 
 /// The host program as the engine sees it.
 ///
 /// The methods are called from any thread, also from one of the host that publishes, and with no lock of the broker
 /// held: each may publish, subscribe, and end connections. While a decision is made, the connection that it is about
-/// waits, and with it the thread: a method must not block, but may [defer](defer) its answer. A
+/// waits, and with it the thread: a method must not block, but may [defer] its answer. A
 /// panic is a denial.
 pub trait Host: Send + Sync {
     /// Which methods are of use. Asked once, when the engine is made; the others are never called and cost nothing.
@@ -73,11 +72,6 @@ impl Wanted {
     /// Whether lines of a level are logged.
     pub(crate) fn logs(self, level: Level) -> bool {
         self.log.is_some_and(|least| level <= least)
-    }
-
-    /// Which fates of messages are told.
-    pub(crate) fn tells(self) -> Tells {
-        Tells { dropped: self.dropped, delivered: self.delivered }
     }
 }
 

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::core::Engine;
+use crate::engine::journal::wants;
 use crate::engine::turn::Turn;
 use crate::message::SharedMessage;
 use crate::session::notice::{Dropped, Level, LogLine, Notice};
@@ -41,8 +42,16 @@ impl Drop for Telling<'_> {
 }
 
 impl Engine {
-    /// Tells the host what the turn has noticed, unless another thread does, or this one farther up its stack.
+    /// Tells the journal and the host what the turn has noticed, the host unless another thread does, or this one
+    /// farther up its stack.
     pub(crate) fn tell(&self, turn: &mut Turn) {
+        if let Some(journal) = &self.journal {
+            turn.notices.iter().for_each(|notice| journal.note(turn.now, notice));
+            turn.notices.retain(|notice| wants(self.host_wanted, notice));
+            if turn.notices.is_empty() {
+                return;
+            }
+        }
         let Some(host) = self.host.as_deref() else {
             return turn.notices.clear();
         };
@@ -91,7 +100,7 @@ impl Engine {
         messages: impl Iterator<Item = &'m SharedMessage>,
         reason: DropReason,
     ) {
-        if self.wanted.dropped {
+        if self.wanted.dropped && self.notes_drops() {
             turn.notices.extend(messages.map(|message| {
                 let (client_id, topic) = (client_id.map(Into::into), message.topic().into());
                 Notice::Dropped(Dropped { client_id, topic, reason })
@@ -102,7 +111,7 @@ impl Engine {
     /// Counts a dropped message, and has the host told. `client_id`: who does not get it.
     pub(crate) fn dropped(&self, turn: &mut Turn, client_id: Option<&str>, topic: &[u8], reason: DropReason) {
         turn.counts.drop(reason, 1);
-        if self.wanted.dropped {
+        if self.wanted.dropped && self.notes_drops() {
             let (client_id, topic) = (client_id.map(Into::into), String::from_utf8_lossy(topic).into());
             turn.notices.push(Notice::Dropped(Dropped { client_id, topic, reason }));
         }

@@ -36,6 +36,9 @@ impl Engine {
         publication: &mut Publication<'_>,
     ) -> usize {
         turn.counts.messages_published += 1;
+        if self.taps.is_watched() {
+            self.show(publisher, publication);
+        }
         // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
         if publication.retain {
             self.retain(turn, topic, publication);

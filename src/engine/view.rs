@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::codec::subscribe::SubscriptionOptions;
+use crate::codec::topic::TopicName;
 use crate::codec::version::Version;
 use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
-use crate::session::state::Session;
+use crate::message::SharedMessage;
+use crate::session::state::{Held, Session};
+use crate::storage::Record;
 use crate::time::Time;
 
 /// A client that is connected, or whose session waits for it.
@@ -68,6 +71,26 @@ impl Engine {
         self.sessions.all().iter().map(view).collect()
     }
 
+    /// One client, if it is connected or has a session.
+    pub fn client(&self, client_id: &str) -> Option<ClientView> {
+        self.sessions.get(client_id).as_ref().map(view)
+    }
+
+    /// The subscriptions of one client, in no order; none if there is no such client.
+    pub fn subscriptions_of(&self, client_id: &str) -> Vec<SubscriptionView> {
+        let Some(session) = self.sessions.get(client_id) else {
+            return Vec::new();
+        };
+        let control = session.control.lock();
+        let show = |held: &Held| SubscriptionView {
+            filter: held.filter.to_string(),
+            client_id: Some(client_id.to_owned()),
+            options: held.options,
+            identifier: held.identifier,
+        };
+        control.subscriptions.iter().map(show).collect()
+    }
+
     /// Every subscription at this moment, in no order.
     pub fn subscriptions(&self) -> Vec<SubscriptionView> {
         let mut all = Vec::with_capacity(self.router.len());
@@ -79,6 +102,28 @@ impl Engine {
             all.push(SubscriptionView { filter: filter.to_owned(), client_id, options, identifier });
         });
         all
+    }
+}
+
+impl Engine {
+    /// The first `limit` retained messages whose topic comes after the topic `after`, level by level; also those that
+    /// have expired and were not yet removed.
+    pub fn retained_page(&self, after: Option<&str>, limit: usize) -> Vec<SharedMessage> {
+        self.retained.page(after, limit)
+    }
+
+    /// The retained message of a topic.
+    pub fn retained_message(&self, topic: TopicName<'_>) -> Option<SharedMessage> {
+        self.retained.get(topic)
+    }
+
+    /// Removes the retained message of a topic; false if there is none.
+    pub fn clear_retained(&self, topic: TopicName<'_>) -> bool {
+        let removed = self.retained.remove(topic).is_some();
+        if removed {
+            self.store.record(Record::Cleared { topic: topic.as_str().as_bytes() });
+        }
+        removed
     }
 }
 

@@ -52,10 +52,14 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let status = match &error {
             Error::Config(_) => MIDGE_STATUS_CONFIG,
-            Error::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            Error::Bind { source, .. } | Error::BindConsole { source, .. }
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
                 MIDGE_STATUS_ADDRESS_IN_USE
             }
-            Error::Bind { .. } | Error::Start(_) | Error::System { .. } => MIDGE_STATUS_IO,
+            Error::Bind { .. } | Error::BindConsole { .. } | Error::Start(_) | Error::System { .. } => {
+                MIDGE_STATUS_IO
+            }
             Error::Topic { .. } | Error::Filter { .. } => MIDGE_STATUS_TOPIC,
             Error::Argument { .. } => MIDGE_STATUS_INVALID_ARGUMENT,
             Error::Stopped | Error::NotInTestMode => MIDGE_STATUS_STATE,

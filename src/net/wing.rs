@@ -121,6 +121,11 @@ impl Limit {
     pub fn new(name: Option<&str>, most: Option<u32>) -> Limit {
         Limit { name: name.map(Into::into), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
     }
+
+    /// Connections that it has.
+    pub fn open(&self) -> u32 {
+        self.open.load(Ordering::Acquire)
+    }
 }
 
 impl Limit {

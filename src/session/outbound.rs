@@ -357,6 +357,39 @@ impl Outbound {
         self.begin(cx, publication, terms)
     }
 
+    /// What [`Outbound::deliver`] would do with a message of `packet` bytes, which takes `stored` bytes in a queue; nothing
+    /// is changed.
+    pub fn foresee(&self, limits: &Limits, qos: QoS, packet: usize, stored: usize) -> Outcome {
+        let qos0 = qos == QoS::AtMostOnce;
+        if self.link.is_none() && self.ended {
+            return Outcome::Dropped(DropReason::SessionEnded);
+        }
+        if self.link.is_none() && qos0 && !limits.queue_qos0 {
+            return Outcome::Dropped(DropReason::Offline);
+        }
+        let waits = match qos0 {
+            true => self.link.is_none() || self.queue.holds_qos0(),
+            false => !self.is_ready(limits),
+        };
+        if !waits && qos0 && !self.has_room(limits) {
+            return Outcome::Dropped(DropReason::OutboxFull);
+        }
+        if !waits && packet > self.grant.maximum_packet_size as usize {
+            return Outcome::Dropped(DropReason::PacketTooLarge);
+        }
+        if !waits {
+            return Outcome::Sent;
+        }
+        let size = stored + std::mem::size_of::<Message>();
+        let never_fits = limits.queue.messages == 0 || size > limits.queue.bytes;
+        let displaces = limits.queue.overflow == crate::session::queue::Overflow::DropOldest && !never_fits;
+        match self.queue.is_full(size, &limits.queue) && !displaces {
+            false => Outcome::Queued,
+            true if self.overflow_disconnects(limits) => Outcome::Overflowed,
+            true => Outcome::Dropped(DropReason::QueueFull),
+        }
+    }
+
     /// Sends a retained message, or lets it wait, beyond the bounds of the queue: as many messages more as `retained`,
     /// which is how many there are.
     pub fn deliver_retained(

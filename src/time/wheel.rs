@@ -243,7 +243,7 @@ mod tests {
         let mut wheel = Wheel::new(Time::from_millis(7));
         wheel.insert(Time::from_millis(33), 1);
         assert_eq!(wheel.next_deadline(), Some(Time::from_millis(64)));
-        assert_eq!(advance(&mut wheel, 63), []);
+        assert!(advance(&mut wheel, 63).is_empty());
         assert_eq!(advance(&mut wheel, 64), [1]);
         assert!(wheel.is_empty());
         assert_eq!(wheel.next_deadline(), None);
@@ -253,7 +253,7 @@ mod tests {
     fn a_deadline_on_a_tick_is_not_rounded() {
         let mut wheel = Wheel::new(Time::ZERO);
         wheel.insert(Time::from_millis(64), 1);
-        assert_eq!(advance(&mut wheel, 63), []);
+        assert!(advance(&mut wheel, 63).is_empty());
         assert_eq!(advance(&mut wheel, 64), [1]);
     }
 
@@ -263,7 +263,7 @@ mod tests {
         wheel.insert(Time::from_millis(10), 1);
         assert!(wheel.next_deadline() <= Some(Time::from_millis(1000)));
         assert_eq!(advance(&mut wheel, 1000), [1]);
-        assert_eq!(advance(&mut wheel, 1000), []);
+        assert!(advance(&mut wheel, 1000).is_empty());
     }
 
     #[test]
@@ -272,9 +272,9 @@ mod tests {
         wheel.insert(Time::from_millis(33), 1);
         let never = wheel.insert(Time::NEVER, 2);
         assert_eq!(wheel.next_deadline(), Some(Time::from_millis(33)));
-        assert_eq!(advance(&mut wheel, 32), []);
+        assert!(advance(&mut wheel, 32).is_empty());
         assert_eq!(advance(&mut wheel, 33), [1]);
-        assert_eq!(advance(&mut wheel, u64::MAX), []);
+        assert!(advance(&mut wheel, u64::MAX).is_empty());
         assert_eq!(wheel.cancel(never), Some(2));
         assert!(wheel.is_empty());
     }
@@ -326,7 +326,7 @@ mod tests {
     fn a_timer_that_never_fires_can_be_cancelled() {
         let mut wheel = Wheel::new(Time::ZERO);
         let id = wheel.insert(Time::NEVER, 1);
-        assert_eq!(advance(&mut wheel, u64::MAX - 1), []);
+        assert!(advance(&mut wheel, u64::MAX - 1).is_empty());
         assert_eq!(wheel.cancel(id), Some(1));
     }
 

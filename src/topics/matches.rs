@@ -123,7 +123,8 @@ impl<S: Clone + Identity> Group<S> {
         self.members.lock().roster.remove(identity)
     }
 
-    pub(super) fn members(&self) -> Vec<Match<S>> {
+    /// Every member at this moment.
+    pub fn members(&self) -> Vec<Match<S>> {
         self.members.lock().roster.as_slice().to_vec()
     }
 }

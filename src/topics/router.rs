@@ -422,7 +422,7 @@ mod tests {
         let deep = vec!["+"; 30_000].join("/");
         let (router, client) = router(&[&deep]);
         assert_eq!(heard(&router, &"/".repeat(29_999)), [0]);
-        assert_eq!(heard(&router, &"/".repeat(30_000)), []);
+        assert!(heard(&router, &"/".repeat(30_000)).is_empty());
         assert!(router.unsubscribe(filter(&deep), &client));
         assert!(router.is_bare());
     }

@@ -22,7 +22,8 @@ pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
     if !arguments.quiet {
         let lines =
             broker.addresses().iter().map(|(name, address)| format!("listening on {address} ({name})\n"));
-        crate::print(&lines.collect::<String>())?;
+        let console = broker.console_address().map(|address| format!("console at http://{address}\n"));
+        crate::print(&lines.chain(console).collect::<String>())?;
     }
     signals.wait().map_err(|error| Failure::runtime(format!("signals cannot be waited for: {error}")))?;
     Ok(broker.stop(None)?)

@@ -1,0 +1,175 @@
+//! The console, for a broker whose setting `console.listen` asks for one.
+
+pub(super) use imp::{Running, bind, keep_journal, listeners, start};
+
+#[cfg(feature = "console")]
+mod imp {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use crate::config::{Config, ConfigError, ErrorKind, Settings};
+    use crate::embed::error::Error;
+    use crate::engine::core::Engine;
+    use crate::http::{self, Console, ListenerView, Log, Server, Surroundings};
+    use crate::net;
+    use crate::runtime::{Clock, Runtime};
+
+    /// Tells the MQTT listeners of a moment.
+    type Listeners = Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>;
+
+    /// A console that is served.
+    pub(in crate::embed) struct Running {
+        address: SocketAddr,
+        server: Server,
+    }
+
+    impl Running {
+        /// Its address, with the port that the system chose.
+        pub(in crate::embed) fn address(&self) -> SocketAddr {
+            self.address
+        }
+
+        /// Ends its connections, at most until `by`.
+        pub(in crate::embed) fn stop(&self, by: Instant) {
+            self.server.stop(by);
+        }
+    }
+
+    /// Binds the console's address, if it has one.
+    pub(in crate::embed) fn bind(settings: &Settings) -> Result<Option<http::Bound>, Error> {
+        let bind = |address| http::bind(address).map_err(|source| Error::BindConsole { address, source });
+        settings.console.listen.map(bind).transpose()
+    }
+
+    /// The same broker with a journal, if there will be a console; and the journal.
+    pub(in crate::embed) fn keep_journal(engine: Engine, settings: &Settings) -> (Engine, Option<Arc<Log>>) {
+        match settings.console.listen {
+            None => (engine, None),
+            Some(_) => {
+                let log = Log::new(settings.console.events);
+                (engine.with_journal(log.clone()), Some(log))
+            }
+        }
+    }
+
+    /// What the console asks for its page of listeners.
+    pub(in crate::embed) fn listeners(
+        bound: &[(String, net::Bound)],
+        limits: &[(String, Arc<net::Limit>)],
+    ) -> Listeners {
+        let known: Vec<_> = bound
+            .iter()
+            .zip(limits)
+            .map(|((name, bound), (_, limit))| (name.clone(), bound.address(), Arc::clone(limit)))
+            .collect();
+        Box::new(move || {
+            let show = |(name, address, limit): &(String, SocketAddr, Arc<net::Limit>)| ListenerView {
+                name: name.clone(),
+                address: *address,
+                connections: limit.open(),
+            };
+            known.iter().map(show).collect()
+        })
+    }
+
+    /// Serves the console on the broker's runtime.
+    pub(in crate::embed) fn start(
+        bound: http::Bound,
+        runtime: &Runtime,
+        engine: &Arc<Engine>,
+        clock: Clock,
+        config: &Config,
+        (log, listeners): (Option<Arc<Log>>, Listeners),
+    ) -> Result<Running, Error> {
+        let address = bound.address();
+        let log = log.unwrap_or_else(|| Log::new(config.settings().console.events));
+        let surroundings =
+            Surroundings { engine: Arc::clone(engine), clock, log, config: config.clone(), listeners };
+        let console = Console::new(surroundings, address)
+            .map_err(|(key, cause)| ConfigError::of_key(ErrorKind::BadValue, key, cause))?;
+        let _inside = runtime.handle().enter();
+        let most = config.settings().console.max_connections;
+        let server = bound.serve(console, most).map_err(|source| Error::BindConsole { address, source })?;
+        Ok(Running { address, server })
+    }
+}
+
+/// A library without the console: the setting that asks for one is refused.
+#[cfg(not(feature = "console"))]
+mod imp {
+    use std::convert::Infallible;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use crate::config::{Config, ConfigError, ErrorKind, Settings};
+    use crate::embed::error::Error;
+    use crate::engine::core::Engine;
+    use crate::net;
+    use crate::runtime::{Clock, Runtime};
+
+    /// A console, of which there is none.
+    pub(in crate::embed) struct Running(Infallible);
+
+    impl Running {
+        pub(in crate::embed) fn address(&self) -> SocketAddr {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn stop(&self, _by: Instant) {
+            match self.0 {}
+        }
+    }
+
+    pub(in crate::embed) fn bind(settings: &Settings) -> Result<Option<Infallible>, Error> {
+        match settings.console.listen {
+            None => Ok(None),
+            Some(_) => {
+                let cause = "this library was built without the console (cargo feature `console`)";
+                Err(ConfigError::of_key(ErrorKind::Conflict, "console.listen", cause).into())
+            }
+        }
+    }
+
+    pub(in crate::embed) fn keep_journal(engine: Engine, _settings: &Settings) -> (Engine, ()) {
+        (engine, ())
+    }
+
+    pub(in crate::embed) fn listeners(
+        _bound: &[(String, net::Bound)],
+        _limits: &[(String, Arc<net::Limit>)],
+    ) {
+    }
+
+    pub(in crate::embed) fn start(
+        bound: Infallible,
+        _runtime: &Runtime,
+        _engine: &Arc<Engine>,
+        _clock: Clock,
+        _config: &Config,
+        _given: ((), ()),
+    ) -> Result<Running, Error> {
+        match bound {}
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use crate::config::Config;
+        use crate::embed::Broker;
+
+        #[test]
+        fn a_console_that_is_not_there_is_refused() {
+            let mut config = Config::new();
+            for (key, value) in [
+                ("listener.tcp.bind", "off"),
+                ("console.listen", "127.0.0.1:0"),
+                ("console.tutorial", "true"),
+            ] {
+                config.set(key, value).unwrap();
+            }
+            let sentence = Broker::start(&config).err().unwrap().to_string();
+            assert!(sentence.starts_with("console.listen: this library was built without"), "{sentence}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The console's pages: files of `assets/`, packed when the library is built.
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use hyper::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, VARY,
+};
+use hyper::{HeaderMap, Method, StatusCode};
+
+use crate::http::answer::{Answer, Problem};
+
+include!(concat!(env!("OUT_DIR"), "/assets.rs"));
+
+/// One file.
+struct Asset {
+    /// Its address: `/index.html`.
+    path: &'static str,
+    content_type: &'static str,
+    /// Changes with its content; with quotes.
+    etag: &'static str,
+    /// Its content, packed.
+    gzip: &'static [u8],
+}
+
+/// The file at an address.
+pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Answer, Problem> {
+    let path = if path == "/" { "/index.html" } else { path };
+    let Some(asset) = ASSETS.iter().find(|asset| asset.path == path) else {
+        return Err(Problem::not_found("there is nothing at this address"));
+    };
+    if method != Method::GET && method != Method::HEAD {
+        return Err(Problem::method_not_allowed("GET, HEAD".to_owned()));
+    }
+    let is_known = headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|tag| tag.trim().trim_start_matches("W/") == asset.etag || tag.trim() == "*");
+    let mut answer = match (is_known, takes_gzip(headers)) {
+        (true, _) => Answer { status: StatusCode::NOT_MODIFIED, ..Answer::done() },
+        (false, true) => Answer::new(asset.gzip, asset.content_type).with(CONTENT_ENCODING, "gzip")?,
+        (false, false) => Answer::new(unpacked(asset.gzip)?, asset.content_type),
+    };
+    // Asked for again each time, and mostly answered by 304: a page is never older than the broker.
+    answer.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    answer.headers.insert(ETAG, HeaderValue::from_static(asset.etag));
+    Ok(answer)
+}
+
+/// The document of the API.
+pub(super) fn openapi() -> Result<Vec<u8>, Problem> {
+    unpacked(OPENAPI)
+}
+
+fn unpacked(gzip: &[u8]) -> Result<Vec<u8>, Problem> {
+    let mut whole = Vec::new();
+    GzDecoder::new(gzip).read_to_end(&mut whole).map_err(|error| Problem::internal(error.to_string()))?;
+    Ok(whole)
+}
+
+/// Whether the client says that it takes gzip.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    codings.flat_map(|line| line.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let refused = parts.any(|part| {
+            part.strip_prefix("q=").is_some_and(|q| q.bytes().all(|byte| matches!(byte, b'0' | b'.')))
+        });
+        (name.eq_ignore_ascii_case("gzip") || name == "*") && !refused
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH};
+    use hyper::{HeaderMap, Method, StatusCode};
+
+    use super::{ASSETS, answer, takes_gzip, unpacked};
+
+    #[test]
+    fn every_file_unpacks_and_has_a_type() {
+        assert!(ASSETS.iter().any(|asset| asset.path == "/index.html"));
+        for asset in ASSETS {
+            assert!(!unpacked(asset.gzip).unwrap().is_empty(), "{}", asset.path);
+            assert_ne!(asset.content_type, "application/octet-stream", "{}", asset.path);
+        }
+    }
+
+    #[test]
+    fn a_file_that_the_browser_has_is_not_sent_again() {
+        let first = answer(&Method::GET, "/", &HeaderMap::new()).unwrap();
+        assert!(first.body.starts_with(b"<!") && !first.headers.contains_key(CONTENT_ENCODING));
+        let known = HeaderMap::from_iter([(IF_NONE_MATCH, first.headers[ETAG].clone())]);
+        let second = answer(&Method::GET, "/", &known).unwrap();
+        assert_eq!((second.status, second.body.len()), (StatusCode::NOT_MODIFIED, 0));
+        let other = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static("\"x\""))]);
+        assert_eq!(answer(&Method::GET, "/", &other).unwrap().status, StatusCode::OK);
+        assert!(answer(&Method::GET, "/../Cargo.toml", &HeaderMap::new()).is_err());
+        assert!(answer(&Method::POST, "/", &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn packed_for_those_who_take_it() {
+        let takes = |text: &str| {
+            takes_gzip(&HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_str(text).unwrap())]))
+        };
+        assert!(takes("gzip") && takes("br, gzip;q=0.5") && takes("*") && takes("deflate, GZIP"));
+        assert!(!takes("br") && !takes("gzip;q=0") && !takes("gzip; q=0.0") && !takes(""));
+    }
+}

@@ -1,0 +1,81 @@
+// One client: who it is, what it subscribed to, what happened to it, and why it went.
+
+import { get, isAdmin, remove } from '../lib/api.js';
+import { h, icon, put, setText } from '../lib/dom.js';
+import { ago, clock, count, expiry, visible } from '../lib/format.js';
+import { t, tk } from '../lib/i18n.js';
+import { repeat } from '../lib/live.js';
+import { badge, confirm, empty, facts, heading, name, sayError, section, toast } from '../lib/widgets.js';
+
+const KINDS = { connected: 'good', subscribed: 'good', refused: 'bad', dropped: 'bad', disconnected: 'warn' };
+
+/** Shows the page in `view`; gives what ends it. */
+export function mount(view, { rest }) {
+  const id = rest.join('/');
+  const path = `clients/${encodeURIComponent(id)}`;
+  const state = h('span', {});
+  const about = h('div', {});
+  const subscriptions = h('div', {});
+  const events = h('ol', { class: 'feed' });
+  const kick = h('button', { type: 'button', class: 'danger', hidden: true, onclick: async () => {
+    if (!await confirm(t('Disconnect this client?'), t('{id} is disconnected. It may connect again at once; most libraries do.', { id: visible(id) }), t('Disconnect'))) return;
+    try {
+      await remove(path);
+      toast(t('Disconnected.'), 'good');
+      end.now();
+    } catch (error) {
+      sayError(error);
+    }
+  } }, icon('unplug'), h('span', {}, t('Disconnect')));
+  const title = h('span', { class: 'name' }, visible(id) || t('(empty)'));
+  const body = h('div', {}, section(null, about), section(t('Subscriptions'), subscriptions), section(t('What happened'), events));
+  put(view, h('nav', { class: 'crumbs', 'aria-label': t('Where this is') }, h('a', { href: '#/clients' }, icon('left'), t('Clients'))), heading(title, state, kick), body);
+  document.title = `${visible(id)} – Midge`;
+
+  let shown = '';
+  const end = repeat(async () => {
+    try {
+      const answer = await get(path);
+      const signature = JSON.stringify(answer) + ago(answer.client?.connected_at);
+      if (signature !== shown) draw(answer);
+      shown = signature;
+    } catch (error) {
+      if (error.status !== 404) return error.status && sayError(error);
+      shown = '';
+      kick.hidden = true;
+      put(body, empty('clients', t('The broker knows no such client'), t('It has not been here, or its session has ended and was forgotten.')));
+    }
+    return undefined;
+  }, 2000);
+
+  function draw({ client, subscriptions: filters, events: happened }) {
+    put(state, client.connected ? badge(t('connected'), 'good') : badge(t('away'), 'warn'));
+    kick.hidden = !(client.connected && isAdmin());
+    put(about, !client.connected && whyGone(client, happened), facts([
+      [t('User'), client.username === null ? '–' : visible(client.username)], [t('Address'), client.address ?? '–'], [t('Version'), `MQTT ${client.protocol}`],
+      [t('Clean start'), client.clean_start ? t('yes') : t('no')], [t('Keep-alive'), `${count(client.keep_alive)} s`],
+      [t('Connected'), h('span', { title: clock(client.connected_at) }, client.connected_at ? ago(client.connected_at) : '–')], [t('Session ends'), expiry(client.session_expiry)],
+      [t('Messages in'), count(client.received_messages)], [t('Messages out'), count(client.sent_messages)], [t('Queued'), count(client.queued)], [t('In flight'), count(client.inflight)],
+    ]));
+    put(subscriptions, filters.length ? h('table', { class: 'small' }, h('thead', {}, h('tr', {}, [t('Filter'), 'QoS', t('Options')].map((title) => h('th', { scope: 'col' }, title)))),
+      h('tbody', {}, filters.map((one) => h('tr', {}, h('th', { scope: 'row' }, name(one.filter)), h('td', {}, one.qos), h('td', {}, options(one)))))) : h('p', { class: 'muted' }, t('None. What is published does not reach this client.')));
+    put(events, happened.length ? happened.toReversed().map((event) => h('li', {}, h('time', {}, clock(event.time)), badge(tk('event', event.kind, event.kind), KINDS[event.kind]), h('span', {}, visible(event.text ?? ''))))
+      : h('li', { class: 'muted' }, t('Nothing since the broker keeps records.')));
+    setText(title, visible(id) || t('(empty)'));
+  }
+  return end;
+}
+
+/** The options of a subscription, as badges. */
+export function options(one) {
+  const badges = [
+    one.shared !== null && one.shared !== undefined && badge(t('shared: {group}', { group: visible(one.shared) })), one.no_local && badge(t('no local')), one.retain_as_published && badge(t('retain as published')),
+    one.retain_handling > 0 && badge(one.retain_handling === 1 ? t('retained if new') : t('no retained')), one.identifier > 0 && badge(t('id {n}', { n: one.identifier })),
+  ].filter(Boolean);
+  return badges.length ? h('span', { class: 'badges' }, badges) : '–';
+}
+
+function whyGone(client, happened) {
+  const text = client.disconnect_reason ?? happened.findLast((event) => event.kind === 'disconnected')?.text;
+  return text ? h('p', { class: 'verdict warn' }, icon('unplug'), h('span', {}, h('strong', {}, t('Why it went:')), ' ', visible(text))) : null;
+}

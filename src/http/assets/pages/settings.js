@@ -1,0 +1,39 @@
+// Every setting: its value, and what it means.
+
+import { get } from '../lib/api.js';
+import { h, icon, put } from '../lib/dom.js';
+import { visible } from '../lib/format.js';
+import { t, tn } from '../lib/i18n.js';
+import { badge, field, heading, prose, sayError } from '../lib/widgets.js';
+
+/** Shows the page in `view`; gives what ends it. */
+export function mount(view, { query }) {
+  let all = [];
+  const input = h('input', { type: 'search', placeholder: t('Search the settings'), 'aria-label': t('Search the settings'), value: query.search ?? '', oninput: () => draw() });
+  const changed = h('input', { type: 'checkbox', onchange: () => draw() });
+  const list = h('div', {});
+  const found = h('p', { class: 'muted status', 'aria-live': 'polite' });
+  put(view, heading(t('Settings'), t('Read only: the program that hosts the broker sets them.')), h('div', { class: 'toolbar' }, h('label', { class: 'search' }, icon('search'), input), field(t('Only what was changed'), changed), found), list);
+
+  function draw() {
+    const wanted = input.value.toLowerCase();
+    const some = all.filter((one) => (!changed.checked || one.changed) && `${one.key} ${one.help}`.toLowerCase().includes(wanted));
+    const chapters = Map.groupBy ? Map.groupBy(some, chapter) : some.reduce((map, one) => map.set(chapter(one), [...map.get(chapter(one)) ?? [], one]), new Map());
+    found.textContent = tn(some.length, '{n} setting', '{n} settings');
+    put(list, some.length ? [...chapters].map(([name, settings]) => h('section', { class: 'panel' }, h('h2', {}, name), settings.map(setting)))
+      : h('p', { class: 'nothing' }, changed.checked && !wanted ? t('Every setting has its default.') : t('Nothing here matches “{search}”.', { search: input.value })));
+  }
+  get('settings', { limit: 1000 }).then((answer) => {
+    all = answer.items;
+    draw();
+  }, sayError);
+}
+
+function chapter(one) {
+  return one.key.split('.')[0];
+}
+
+function setting(one) {
+  return h('div', { class: 'setting' }, h('div', { class: 'setting-head' }, h('code', { class: 'name' }, one.key), h('code', { class: 'value' }, visible(String(one.value ?? '')) || '–'), one.changed && badge(t('changed'), 'good')),
+    h('p', {}, prose(one.help)), h('small', {}, [one.kind, one.range, one.changed && t('default: {value}', { value: String(one.default ?? '–') })].filter(Boolean).join(' · ')));
+}

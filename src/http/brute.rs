@@ -1,0 +1,145 @@
+//! Guessing passwords is made slow: after some failures an address has to wait, each time longer.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::time::Time;
+
+/// Failures that cost nothing: people mistype.
+const FREE: u32 = 5;
+/// The first wait, in milliseconds; each further failure doubles it.
+const FIRST_WAIT: u64 = 1_000;
+/// The longest wait, in milliseconds.
+const LONGEST_WAIT: u64 = 300_000;
+/// Failures are forgotten so long after the last one, in milliseconds.
+const MEMORY: u64 = 900_000;
+/// Addresses that are remembered.
+const MOST: usize = 1_024;
+
+/// Who has failed to log in lately.
+#[derive(Debug, Default)]
+pub(super) struct Brute {
+    failures: HashMap<IpAddr, Failures>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    count: u32,
+    last: Time,
+    until: Time,
+}
+
+impl Brute {
+    /// Seconds that an address still has to wait before it may try again, at least 1; `None` if it may try now.
+    pub(super) fn must_wait(&self, address: IpAddr, now: Time) -> Option<u64> {
+        let failures = self.failures.get(&origin(address))?;
+        (failures.until > now).then(|| failures.until.millis_since(now).div_ceil(1000).max(1))
+    }
+
+    /// Notes a wrong password.
+    pub(super) fn failed(&mut self, address: IpAddr, now: Time) {
+        if self.failures.len() >= MOST {
+            self.forget(now);
+        }
+        let entry =
+            self.failures.entry(origin(address)).or_insert(Failures { count: 0, last: now, until: now });
+        if now.millis_since(entry.last) > MEMORY {
+            entry.count = 0;
+        }
+        entry.count = entry.count.saturating_add(1);
+        entry.last = now;
+        if let Some(beyond) = entry.count.checked_sub(FREE) {
+            let wait = FIRST_WAIT.saturating_mul(1 << beyond.min(20)).min(LONGEST_WAIT);
+            entry.until = now.plus_millis(wait);
+        }
+    }
+
+    /// Notes a right password.
+    pub(super) fn succeeded(&mut self, address: IpAddr) {
+        self.failures.remove(&origin(address));
+    }
+
+    /// Makes room: what is old goes, and if nothing is, who failed least lately.
+    fn forget(&mut self, now: Time) {
+        self.failures.retain(|_, failures| now.millis_since(failures.last) <= MEMORY);
+        if self.failures.len() >= MOST {
+            let oldest = self.failures.iter().min_by_key(|(_, failures)| failures.last).map(|(ip, _)| *ip);
+            oldest.and_then(|ip| self.failures.remove(&ip));
+        }
+    }
+}
+
+/// Whom an address stands for: of IPv6, the network that one subscriber has.
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::{Brute, FREE, MOST};
+    use crate::time::Time;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_millis(seconds * 1000)
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_wait_doubles_and_ends() {
+        let (mut brute, a) = (Brute::default(), ip("192.0.2.1"));
+        for _ in 1..FREE {
+            brute.failed(a, at(0));
+            assert_eq!(brute.must_wait(a, at(0)), None);
+        }
+        brute.failed(a, at(0));
+        assert_eq!(brute.must_wait(a, at(0)), Some(1));
+        assert_eq!(brute.must_wait(a, at(1)), None);
+        brute.failed(a, at(1));
+        assert_eq!(brute.must_wait(a, at(1)), Some(2));
+        for _ in 0..100 {
+            brute.failed(a, at(1));
+        }
+        assert_eq!(brute.must_wait(a, at(1)), Some(300));
+        assert_eq!(brute.must_wait(ip("192.0.2.2"), at(1)), None);
+        brute.succeeded(a);
+        assert_eq!(brute.must_wait(a, at(1)), None);
+    }
+
+    #[test]
+    fn failures_are_forgotten_after_a_while() {
+        let (mut brute, a) = (Brute::default(), ip("192.0.2.1"));
+        (0..FREE).for_each(|_| brute.failed(a, at(0)));
+        brute.failed(a, at(10_000));
+        assert_eq!(brute.must_wait(a, at(10_000)), None);
+    }
+
+    #[test]
+    fn addresses_of_one_network_of_ipv6_count_together() {
+        let mut brute = Brute::default();
+        for host in 0..FREE {
+            brute.failed(ip(&format!("2001:db8:1:2::{host:x}")), at(0));
+        }
+        assert_eq!(brute.must_wait(ip("2001:db8:1:2:ffff::1"), at(0)), Some(1));
+        assert_eq!(brute.must_wait(ip("2001:db8:1:3::1"), at(0)), None);
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let mut brute = Brute::default();
+        for number in 0..3 * MOST as u32 {
+            brute.failed(IpAddr::from(number.to_be_bytes()), at(u64::from(number)));
+        }
+        assert!(brute.failures.len() <= MOST);
+    }
+}

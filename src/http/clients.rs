@@ -1,0 +1,159 @@
+//! Clients and sessions.
+
+use std::cmp::Ordering;
+
+use serde::Serialize;
+
+use crate::codec::version::Version;
+use crate::engine::view::ClientView;
+use crate::http::answer::{Answer, Problem};
+use crate::http::console::Console;
+use crate::http::journal::Shown;
+use crate::http::query::Page;
+use crate::http::service::Asked;
+use crate::http::subscriptions::Subscription;
+
+/// Events of a client that are shown.
+const EVENTS: usize = 50;
+/// What a list may be sorted by.
+const SORTS: &[&str] = &[
+    "client_id",
+    "username",
+    "address",
+    "connected",
+    "connected_at",
+    "protocol",
+    "clean_start",
+    "keep_alive",
+    "session_expiry",
+    "subscriptions",
+    "queued",
+    "inflight",
+    "received_messages",
+    "sent_messages",
+];
+
+#[derive(Serialize)]
+pub(super) struct Client {
+    client_id: String,
+    username: Option<String>,
+    address: Option<String>,
+    connected: bool,
+    connected_at: Option<u64>,
+    protocol: &'static str,
+    clean_start: bool,
+    keep_alive: u16,
+    session_expiry: Option<u32>,
+    subscriptions: usize,
+    queued: usize,
+    inflight: usize,
+    received_messages: u64,
+    sent_messages: u64,
+}
+
+/// `GET /api/v1/clients`
+pub(super) fn connected(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+    list(console, asked, |client| client.connected)
+}
+
+/// `GET /api/v1/sessions`
+pub(super) fn sessions(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+    list(console, asked, |_| true)
+}
+
+#[derive(Serialize)]
+struct Details {
+    client: Client,
+    subscriptions: Vec<Subscription>,
+    events: Vec<Shown>,
+}
+
+/// `GET /api/v1/clients/{client_id}`
+pub(super) fn one(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+    let client = console.engine.client(&asked.name).ok_or_else(|| unknown(&asked.name))?;
+    let mut subscriptions = console.engine.subscriptions_of(&asked.name);
+    subscriptions.sort_by(|a, b| a.filter.cmp(&b.filter));
+    let events = console.log.events_of(&asked.name, EVENTS);
+    Answer::json(&Details {
+        client: show(console, client),
+        subscriptions: subscriptions.into_iter().map(Subscription::of).collect(),
+        events: events.iter().map(|event| event.show(console)).collect(),
+    })
+}
+
+/// `DELETE /api/v1/clients/{client_id}`: disconnects it.
+pub(super) fn kick(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+    let mut turn = console.engine.turn(console.now());
+    match console.engine.kick(&mut turn, &asked.name) {
+        true => Ok(Answer::done()),
+        false => Err(unknown(&asked.name)),
+    }
+}
+
+fn unknown(client_id: &str) -> Problem {
+    Problem::not_found(format!("no client {client_id:?} is connected"))
+}
+
+fn list(console: &Console, asked: &Asked, wanted: impl Fn(&ClientView) -> bool) -> Result<Answer, Problem> {
+    let page = Page::of(&asked.query, SORTS)?;
+    let mut all = console.engine.clients();
+    all.retain(|client| wanted(client) && is_found(&page, client));
+    let by = page.sort().unwrap_or("client_id");
+    page.cut(all, |a, b| compare(by, a, b), |client| show(console, client))
+}
+
+fn is_found(page: &Page, client: &ClientView) -> bool {
+    if page.search().is_empty() {
+        return true;
+    }
+    let address = client.address.map(|address| address.to_string()).unwrap_or_default();
+    page.finds(&[&client.client_id, client.username.as_deref().unwrap_or_default(), &address])
+}
+
+/// The order by a name; of equals, by the Client Identifier, so that pages do not overlap.
+fn compare(by: &str, a: &ClientView, b: &ClientView) -> Ordering {
+    let order = match by {
+        "username" => a.username.cmp(&b.username),
+        "address" => a.address.cmp(&b.address),
+        "connected" => a.connected.cmp(&b.connected),
+        "connected_at" => a.connected_since.cmp(&b.connected_since),
+        "protocol" => protocol(a.version).cmp(protocol(b.version)),
+        "clean_start" => a.clean_start.cmp(&b.clean_start),
+        "keep_alive" => a.keep_alive.cmp(&b.keep_alive),
+        "session_expiry" => a.session_expiry.cmp(&b.session_expiry),
+        "subscriptions" => a.subscriptions.cmp(&b.subscriptions),
+        "queued" => a.queued.cmp(&b.queued),
+        "inflight" => a.inflight.cmp(&b.inflight),
+        "received_messages" => a.received_messages.cmp(&b.received_messages),
+        "sent_messages" => a.sent_messages.cmp(&b.sent_messages),
+        _ => Ordering::Equal,
+    };
+    order.then_with(|| a.client_id.cmp(&b.client_id))
+}
+
+fn show(console: &Console, client: ClientView) -> Client {
+    Client {
+        username: client.username,
+        address: client.address.map(|address| address.to_string()),
+        connected: client.connected,
+        connected_at: client.connected_since.map(|since| console.unix(since)),
+        protocol: protocol(client.version),
+        clean_start: client.clean_start,
+        keep_alive: client.keep_alive,
+        session_expiry: (client.session_expiry != u32::MAX).then_some(client.session_expiry),
+        subscriptions: client.subscriptions,
+        queued: client.queued,
+        inflight: client.inflight,
+        received_messages: client.received_messages,
+        sent_messages: client.sent_messages,
+        client_id: client.client_id,
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::V31 => "3.1",
+        Version::V311 => "3.1.1",
+        Version::V5 => "5.0",
+    }
+}

@@ -1,0 +1,161 @@
+//! What all requests to a console share.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::config::Config;
+use crate::engine::core::Engine;
+use crate::http::access::Access;
+use crate::http::guard::Hosts;
+use crate::http::history::{History, STEP};
+use crate::http::journal::Log;
+use crate::http::topics::Watching;
+use crate::http::tutorial::Steps;
+use crate::runtime::Clock;
+use crate::time::Time;
+
+/// What a console is given.
+pub struct Surroundings {
+    /// The broker that it shows.
+    pub engine: Arc<Engine>,
+    /// The broker's clock.
+    pub clock: Clock,
+    /// The broker's journal.
+    pub log: Arc<Log>,
+    /// The broker's settings.
+    pub config: Config,
+    /// Tells the MQTT listeners of this moment.
+    pub listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
+}
+
+/// An MQTT listener as the console shows it.
+#[derive(Clone, Debug)]
+pub struct ListenerView {
+    /// Its name in the settings.
+    pub name: String,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Connections that it holds.
+    pub connections: u32,
+}
+
+/// The console of one broker.
+pub struct Console {
+    pub(super) engine: Arc<Engine>,
+    pub(super) config: Config,
+    pub(super) listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
+    pub(super) history: Mutex<History>,
+    pub(super) log: Arc<Log>,
+    pub(super) topics: Watching,
+    pub(super) steps: Steps,
+    me: Weak<Console>,
+    clock: Clock,
+    /// Milliseconds since 1970 at the broker's time zero.
+    began: u64,
+    access: Access,
+    hosts: Hosts,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+}
+
+impl Console {
+    /// The console that will be served at `address`.
+    ///
+    /// # Errors
+    /// A password file cannot be read: the key of its setting, and a sentence.
+    pub fn new(
+        surroundings: Surroundings,
+        address: SocketAddr,
+    ) -> Result<Arc<Console>, (&'static str, String)> {
+        let Surroundings { engine, clock, log, config, listeners } = surroundings;
+        let settings = config.settings();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let began = u64::try_from(unix).unwrap_or(0).saturating_sub(clock.now().as_millis());
+        let access = Access::new(settings, address.port())?;
+        Ok(Arc::new_cyclic(|me| Console {
+            access,
+            hosts: Hosts::new(&config.settings().console.hosts),
+            history: Mutex::default(),
+            topics: Watching::default(),
+            steps: Steps::default(),
+            me: me.clone(),
+            stop: watch::Sender::new(false),
+            engine,
+            log,
+            config,
+            listeners,
+            clock,
+            began,
+            address,
+        }))
+    }
+
+    /// The console itself, for a task of its own.
+    pub(super) fn me(&self) -> Option<Arc<Console>> {
+        self.me.upgrade()
+    }
+
+    /// The broker's time.
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// A point of the broker's time in milliseconds since 1970.
+    pub(super) fn unix(&self, time: Time) -> u64 {
+        self.began.saturating_add(time.as_millis())
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    pub(super) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// Whether nobody beyond this machine can reach the console.
+    pub(super) fn is_for_this_machine(&self) -> bool {
+        self.address.ip().is_loopback()
+    }
+
+    /// Whether the console shows the first steps.
+    pub(super) fn is_tutorial(&self) -> bool {
+        self.config.settings().console.tutorial
+    }
+
+    /// Time that a client may take.
+    pub(super) fn patience(&self) -> Duration {
+        self.config.settings().console.io_timeout
+    }
+
+    /// Bytes of a body that carries a message: base64 and JSON make it larger.
+    pub(super) fn largest_body(&self) -> usize {
+        2 * self.config.settings().mqtt.max_packet_size as usize + 64 * 1024
+    }
+
+    /// Becomes true when the broker stops.
+    pub(super) fn stop_signal(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Has streams and connections end.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Takes down the statistics for the history, for as long as the task lives.
+    pub(super) async fn keep(self: Arc<Self>) {
+        loop {
+            let snapshot = self.engine.snapshot();
+            self.steps.note(&snapshot);
+            self.log.refill();
+            self.history.lock().note(self.unix(self.now()), &snapshot);
+            sleep(Duration::from_millis(STEP)).await;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Server-sent events: the frame of a stream, and the broker's pulse.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use serde::Serialize;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::http::answer::{Outgoing, Problem};
+use crate::http::console::Console;
+use crate::http::overview::values;
+use crate::http::service::Asked;
+
+/// Pieces of a stream that wait for the connection; behind them, the stream waits.
+const AHEAD: usize = 4;
+/// Time between two looks at what has happened.
+const BEAT: Duration = Duration::from_millis(250);
+/// Looks between two readings of the statistics.
+const BEATS: u32 = 4;
+/// Events from before the stream that it begins with.
+const SHOWN_FIRST: usize = 20;
+/// Milliseconds after which a browser whose stream broke off asks again.
+const RETRY: u32 = 2_000;
+
+/// One event as text: a name, and JSON in one line.
+pub(super) fn event(out: &mut Vec<u8>, name: &str, data: &impl Serialize) {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+    // JSON has no line breaks of its own, and memory takes everything.
+    let start = out.len();
+    if serde_json::to_writer(&mut *out, data).is_err() {
+        out.truncate(start);
+        out.extend_from_slice(b"null");
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
+/// A stream's way out.
+pub(super) struct Stream {
+    sender: Sender<Bytes>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Stream {
+    /// A stream and the answer that carries it.
+    pub(super) fn new(console: &Console) -> (Stream, Response<Outgoing>) {
+        let (sender, receiver) = channel(AHEAD);
+        (Stream { sender, stop: console.stop_signal() }, response(receiver))
+    }
+
+    /// Sends what there is; waits as long as the connection takes nothing. False if the viewer is gone, or the broker stops.
+    pub(super) async fn send(&mut self, bytes: Vec<u8>) -> bool {
+        let Stream { sender, stop } = self;
+        either(stopped(stop), sender.send(bytes.into())).await.is_some_and(|sent| sent.is_ok())
+    }
+
+    /// Waits until `done`; false if the viewer is gone or the broker stops before.
+    pub(super) async fn wait(&mut self, done: impl Future<Output = ()>) -> bool {
+        let Stream { sender, stop } = self;
+        either(either(stopped(stop), sender.closed()), done).await.is_some()
+    }
+}
+
+/// What the second future comes to; `None` if the first is done before.
+async fn either<T>(first: impl Future, second: impl Future<Output = T>) -> Option<T> {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    poll_fn(move |cx| match first.as_mut().poll(cx) {
+        Poll::Ready(_) => Poll::Ready(None),
+        Poll::Pending => second.as_mut().poll(cx).map(Some),
+    })
+    .await
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that the console is gone, which is a stop, too.
+    let _stopped = stop.wait_for(|stop| *stop).await;
+}
+
+fn response(receiver: Receiver<Bytes>) -> Response<Outgoing> {
+    let mut response = Response::new(Outgoing::Live(receiver));
+    let said = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    for (name, value) in said {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// `GET /api/v1/events`
+pub(super) fn begin(console: &Arc<Console>, _asked: &Asked) -> Result<Response<Outgoing>, Problem> {
+    let (stream, response) = Stream::new(console);
+    tokio::spawn(pulse(Arc::clone(console), stream));
+    Ok(response)
+}
+
+#[derive(Serialize)]
+struct Stats {
+    time: u64,
+    #[serde(flatten)]
+    stats: std::collections::BTreeMap<&'static str, u64>,
+}
+
+/// How many of something a viewer has missed, because it reads too slowly.
+#[derive(Serialize)]
+pub(super) struct Skipped {
+    /// So many.
+    pub count: u64,
+}
+
+async fn pulse(console: Arc<Console>, mut stream: Stream) {
+    let mut out = format!("retry: {RETRY}\n\n").into_bytes();
+    let mut next = console.log.last(SHOWN_FIRST);
+    for beat in 0u32.. {
+        if beat.is_multiple_of(BEATS) {
+            let stats = values(&console.engine.snapshot());
+            event(&mut out, "stats", &Stats { time: console.unix(console.now()), stats });
+        }
+        let (events, behind, missed) = console.log.events_from(next);
+        next = behind;
+        if missed > 0 {
+            event(&mut out, "skipped", &Skipped { count: missed });
+        }
+        for happened in &events {
+            event(&mut out, "activity", &happened.show(&console));
+        }
+        let sent = out.is_empty() || stream.send(std::mem::take(&mut out)).await;
+        if !sent || !stream.wait(sleep(BEAT)).await {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::event;
+
+    #[test]
+    fn an_event_is_two_lines_whatever_is_in_it() {
+        let mut out = Vec::new();
+        event(&mut out, "x", &"a\nb\r\u{2028}</script>");
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.starts_with("event: x\ndata: \"a\\nb\\r") && text.ends_with("\n\n"));
+    }
+}

@@ -1,0 +1,295 @@
+//! What has happened lately: clients that came, went, subscribed or were refused, and messages that were dropped. Two
+//! rings, bounded; dropped messages are taken down at a bounded rate.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::codec::version::Version;
+use crate::engine::journal::{Journal, Refused};
+use crate::http::console::Console;
+use crate::session::link::Cause;
+use crate::session::notice::{Arrival, Dropped, Notice};
+use crate::stats::DropReason;
+use crate::time::Time;
+
+/// Dropped messages that are taken down between two [`Log::refill`]s.
+const DROPS: u32 = 100;
+/// Entries that are copied while the lock is held.
+const STEP: usize = 100;
+
+/// The journal of one broker.
+pub struct Log {
+    events: Mutex<Ring<Event>>,
+    drops: Mutex<Ring<Drop>>,
+    /// How many more dropped messages are taken down for now.
+    room: AtomicU32,
+}
+
+/// Something that happened to a client.
+#[derive(Clone)]
+pub(super) struct Event {
+    at: Time,
+    kind: &'static str,
+    client_id: Option<Arc<str>>,
+    text: Arc<str>,
+}
+
+/// A message that was dropped.
+#[derive(Clone)]
+pub(super) struct Drop {
+    pub at: Time,
+    pub reason: DropReason,
+    pub client_id: Option<Box<str>>,
+    pub topic: Box<str>,
+}
+
+/// The last entries, numbered from 0 since the beginning.
+struct Ring<T> {
+    entries: VecDeque<T>,
+    /// The number of the first entry that is still there.
+    first: u64,
+    most: usize,
+}
+
+/// An event as it is shown.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    time: u64,
+    kind: &'static str,
+    client_id: Option<Arc<str>>,
+    text: Arc<str>,
+}
+
+impl Log {
+    /// A journal that remembers so many events, and as many dropped messages.
+    pub fn new(most: usize) -> Arc<Log> {
+        let log = Log {
+            events: Mutex::new(Ring::new(most)),
+            drops: Mutex::new(Ring::new(most)),
+            room: AtomicU32::new(DROPS),
+        };
+        Arc::new(log)
+    }
+
+    /// Lets dropped messages be taken down again.
+    pub(super) fn refill(&self) {
+        self.room.store(DROPS, Ordering::Relaxed);
+    }
+
+    /// The number of the oldest of the last `most` events.
+    pub(super) fn last(&self, most: usize) -> u64 {
+        let events = self.events.lock();
+        events.first + events.entries.len().saturating_sub(most) as u64
+    }
+
+    /// Events from a number on, at most some; the number behind them, and how many before them are forgotten.
+    pub(super) fn events_from(&self, from: u64) -> (Vec<Event>, u64, u64) {
+        self.events.lock().part(from)
+    }
+
+    /// The last `most` events of one client, the oldest first.
+    pub(super) fn events_of(&self, client_id: &str, most: usize) -> Vec<Event> {
+        let mut found = VecDeque::new();
+        let mut from = 0;
+        loop {
+            let (part, next, _) = self.events.lock().part(from);
+            if part.is_empty() {
+                return found.into();
+            }
+            from = next;
+            for event in part.into_iter().filter(|event| event.client_id.as_deref() == Some(client_id)) {
+                if found.len() >= most {
+                    found.pop_front();
+                }
+                found.push_back(event);
+            }
+        }
+    }
+
+    /// The last `most` dropped messages, the newest first.
+    pub(super) fn drops(&self, most: usize) -> Vec<Drop> {
+        let mut found = Vec::new();
+        let mut from = {
+            let drops = self.drops.lock();
+            (drops.first + drops.entries.len() as u64).saturating_sub(most as u64)
+        };
+        loop {
+            let (part, next, _) = self.drops.lock().part(from);
+            if part.is_empty() || found.len() >= most {
+                found.reverse();
+                return found;
+            }
+            found.extend(part);
+            from = next;
+        }
+    }
+
+    fn add(&self, at: Time, kind: &'static str, client_id: Option<&str>, text: String) {
+        let event = Event { at, kind, client_id: client_id.map(Into::into), text: text.into() };
+        self.events.lock().push(event);
+    }
+}
+
+impl Event {
+    /// As it is shown.
+    pub(super) fn show(&self, console: &Console) -> Shown {
+        Shown {
+            time: console.unix(self.at),
+            kind: self.kind,
+            client_id: self.client_id.clone(),
+            text: Arc::clone(&self.text),
+        }
+    }
+}
+
+impl Journal for Log {
+    fn wants_drops(&self) -> bool {
+        self.room.load(Ordering::Relaxed) > 0
+    }
+
+    fn note(&self, now: Time, notice: &Notice) {
+        match notice {
+            Notice::Connected(arrival) => {
+                self.add(now, "connected", Some(&arrival.client_id), arrived(arrival));
+            }
+            Notice::Disconnected(gone) => {
+                self.add(now, "disconnected", Some(&gone.client_id), ended(gone.cause, &gone.why));
+            }
+            Notice::Subscribed(subscribed) => {
+                let (filter, qos) = (&subscribed.filter, subscribed.options.qos.as_u8());
+                let text = format!("Subscribed to {filter} with QoS {qos} at most.");
+                self.add(now, "subscribed", Some(&subscribed.client_id), text);
+            }
+            Notice::Unsubscribed(gone) => {
+                let text = format!("Unsubscribed from {}.", gone.filter);
+                self.add(now, "unsubscribed", Some(&gone.client_id), text);
+            }
+            Notice::Dropped(dropped) => {
+                let room = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+                if room.is_ok() {
+                    let Dropped { client_id, topic, reason } = dropped.clone();
+                    self.drops.lock().push(Drop { at: now, reason, client_id, topic });
+                }
+            }
+            Notice::Delivered(_) | Notice::Logged(_) => {}
+        }
+    }
+
+    fn refused(&self, now: Time, refused: &Refused<'_>) {
+        let from = refused.address.map(|address| format!(" from {address}")).unwrap_or_default();
+        let code = refused.reason.as_u8();
+        let text = format!("A connection{from} was refused: {} (0x{code:02X}).", refused.why);
+        self.add(now, "refused", refused.client_id.filter(|id| !id.is_empty()), text);
+    }
+}
+
+impl<T: Clone> Ring<T> {
+    fn new(most: usize) -> Ring<T> {
+        Ring { entries: VecDeque::new(), first: 0, most }
+    }
+
+    fn push(&mut self, entry: T) {
+        if self.entries.len() >= self.most {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// Some entries from a number on, the number behind them, and how many before them are gone.
+    fn part(&self, from: u64) -> (Vec<T>, u64, u64) {
+        let begin = from.max(self.first);
+        let skip = usize::try_from(begin - self.first).unwrap_or(usize::MAX);
+        let part: Vec<T> = self.entries.iter().skip(skip).take(STEP).cloned().collect();
+        let next = begin + part.len() as u64;
+        (part, next, begin - from)
+    }
+}
+
+fn arrived(arrival: &Arrival) -> String {
+    let version = match arrival.version {
+        Version::V31 => "3.1",
+        Version::V311 => "3.1.1",
+        Version::V5 => "5.0",
+    };
+    let from = arrival.address.map(|address| format!(" from {address}")).unwrap_or_default();
+    let session = match (arrival.session_present, arrival.clean_start) {
+        (true, _) => "its session goes on",
+        (false, true) => "with a new session, as it wished",
+        (false, false) => "with a new session",
+    };
+    format!("Connected{from} with MQTT {version}, {session}.")
+}
+
+fn ended(cause: Cause, why: &str) -> String {
+    let cause = match cause {
+        Cause::Disconnected => "The client said goodbye.".to_owned(),
+        Cause::ConnectionLost => "The connection was lost, without a goodbye.".to_owned(),
+        Cause::Refused(reason) => {
+            format!("The broker ended the connection, with reason 0x{:02X}.", reason.as_u8())
+        }
+        Cause::KeepAliveTimeout => "The client was silent for too long.".to_owned(),
+        Cause::ConnectTimeout => "CONNECT did not come in time.".to_owned(),
+        Cause::SessionTakenOver => "The client connected again.".to_owned(),
+        Cause::Kicked => "An administrator or the host program disconnected the client.".to_owned(),
+        Cause::ServerShuttingDown => "The broker stops.".to_owned(),
+    };
+    match why {
+        "" => cause,
+        why => format!("{cause} In detail: {why}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DROPS, Log};
+    use crate::engine::journal::Journal;
+    use crate::session::link::Cause;
+    use crate::session::notice::{Departure, Dropped, Notice};
+    use crate::stats::DropReason;
+    use crate::time::Time;
+
+    fn gone(client_id: &str) -> Notice {
+        let (cause, why) = (Cause::Disconnected, "".into());
+        Notice::Disconnected(Departure { client_id: client_id.into(), connection: 1, cause, why })
+    }
+
+    #[test]
+    fn the_last_events_are_kept() {
+        let log = Log::new(150);
+        for number in 0..200u64 {
+            log.note(Time::from_millis(number), &gone(if number % 2 == 0 { "a" } else { "b" }));
+        }
+        assert_eq!((log.last(0), log.last(20), log.last(151)), (200, 180, 50));
+        let (part, next, gone) = log.events_from(10);
+        assert_eq!((part.len(), next, gone), (100, 150, 40));
+        let (part, next, gone) = log.events_from(next);
+        assert_eq!((part.len(), next, gone), (50, 200, 0));
+        assert!(log.events_from(next).0.is_empty());
+        let of_a = log.events_of("a", 3);
+        let times: Vec<_> = of_a.iter().map(|event| event.at.as_millis()).collect();
+        assert_eq!(times, [194, 196, 198]);
+        assert_eq!(log.events_of("nobody", 3).len(), 0);
+    }
+
+    #[test]
+    fn drops_are_taken_down_at_a_bounded_rate() {
+        let log = Log::new(1000);
+        let reason = DropReason::NoSubscriber;
+        let dropped = |topic: &str| Notice::Dropped(Dropped { client_id: None, topic: topic.into(), reason });
+        for number in 0..2 * DROPS {
+            log.note(Time::ZERO, &dropped(&number.to_string()));
+        }
+        assert!(!log.wants_drops());
+        log.refill();
+        log.note(Time::ZERO, &dropped("last"));
+        let drops = log.drops(2);
+        let topics: Vec<_> = drops.iter().map(|drop| &*drop.topic).collect();
+        assert_eq!(topics, ["last", &(DROPS - 1).to_string()]);
+        assert_eq!(log.drops(1000).len() as u32, DROPS + 1);
+    }
+}

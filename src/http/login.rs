@@ -1,0 +1,70 @@
+//! Logging in and out.
+
+use hyper::StatusCode;
+use hyper::header::SET_COOKIE;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::http::access::Visitor;
+use crate::http::answer::{Answer, Problem};
+use crate::http::console::Console;
+use crate::http::service::{Asked, refused};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Credentials {
+    user: String,
+    password: String,
+}
+
+#[derive(Serialize)]
+struct Session<'s> {
+    user: &'s str,
+    role: &'static str,
+    /// Absent for a request with a password of its own.
+    csrf: Option<&'s str>,
+    tutorial: bool,
+    version: &'static str,
+}
+
+/// `POST /api/v1/login`
+pub(super) fn log_in(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+    let Credentials { user, password } = asked.json()?;
+    let outcome = console.access().log_in(&user, &password, asked.peer.ip(), console.now());
+    let (token, visitor) = outcome.map_err(|why| match why {
+        Ok(why) => refused(why),
+        Err(error) => Problem::internal(format!("the system has no random numbers: {error}")),
+    })?;
+    let name = console.access().cookie();
+    show(console, &visitor)?.with(SET_COOKIE, &format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict"))
+}
+
+/// `POST /api/v1/logout`
+pub(super) fn log_out(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+    console.access().log_out(&asked.headers);
+    let name = console.access().cookie();
+    Answer::done().with(SET_COOKIE, &format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
+}
+
+/// `GET /api/v1/session`. Who is not logged in is told the user of the tutorial, for the login page.
+pub(super) fn session(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+    let visitor = console.access().visitor(&asked.headers, asked.peer.ip(), console.now());
+    match visitor.map_err(refused)? {
+        Some(visitor) => show(console, &visitor),
+        None => {
+            let error = json!({ "code": "unauthorized", "message": "nobody is logged in" });
+            let body = json!({ "error": error, "tutorial_user": console.access().learner() });
+            Ok(Answer { status: StatusCode::UNAUTHORIZED, ..Answer::json(&body)? })
+        }
+    }
+}
+
+fn show(console: &Console, visitor: &Visitor) -> Result<Answer, Problem> {
+    Answer::json(&Session {
+        user: &visitor.user,
+        role: visitor.role.name(),
+        csrf: visitor.csrf.as_deref(),
+        tutorial: console.is_tutorial(),
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}

@@ -1,0 +1,37 @@
+//! Floor 6: the console wing. Pages, HTTP API, live events and metrics of one broker; it knows nothing of the MQTT wing.
+
+mod access;
+mod answer;
+mod assets;
+mod brute;
+mod clients;
+mod console;
+mod drops;
+mod events;
+mod explain;
+mod guard;
+mod history;
+mod journal;
+mod live;
+mod login;
+mod metrics;
+mod number;
+mod overview;
+mod payload;
+mod publish;
+mod query;
+mod random;
+mod retained;
+mod routes;
+mod server;
+mod service;
+mod settings;
+mod stream;
+mod subscriptions;
+mod topics;
+mod tree;
+mod tutorial;
+
+pub use console::{Console, ListenerView, Surroundings};
+pub use journal::Log;
+pub use server::{Bound, Server, bind};

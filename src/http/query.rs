@@ -1,0 +1,175 @@
+//! What a request asks for: the query, and the pages of a list.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use serde::Serialize;
+
+use crate::http::answer::{Answer, Problem};
+
+/// Items of a page if the request does not say.
+const USUAL: usize = 100;
+/// The largest offset.
+pub(super) const FARTHEST: usize = u32::MAX as usize;
+/// Most items of a page.
+const MOST: usize = 1_000;
+
+/// The decoded pairs of a query.
+#[derive(Debug, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// The pairs of the text behind the question mark. A name that comes twice is an error for whoever asks for it.
+    pub(super) fn parse(text: &str) -> Query {
+        Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+    }
+
+    /// The value of a name; empty counts as absent.
+    pub(super) fn get(&self, name: &str) -> Result<Option<&str>, Problem> {
+        Ok(self.raw(name)?.filter(|value| !value.is_empty()))
+    }
+
+    fn raw(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let first = values.next();
+        match values.next() {
+            Some(_) => Err(Problem::bad_request(format!("{name} is given twice"))),
+            None => Ok(first),
+        }
+    }
+
+    /// The value of a name that must be there.
+    pub(super) fn need(&self, name: &str) -> Result<&str, Problem> {
+        self.get(name)?.ok_or_else(|| Problem::bad_request(format!("{name} is missing")))
+    }
+
+    /// A number, within bounds.
+    pub(super) fn number(&self, name: &str, usual: usize, most: usize) -> Result<usize, Problem> {
+        let Some(text) = self.raw(name)? else { return Ok(usual) };
+        let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        number
+            .filter(|number| *number <= most)
+            .ok_or_else(|| Problem::bad_request(format!("{name} is not a number from 0 to {most}")))
+    }
+}
+
+/// Which part of a list is wanted, in which order.
+#[derive(Debug)]
+pub(super) struct Page {
+    offset: usize,
+    limit: usize,
+    search: String,
+    sort: Option<String>,
+    descending: bool,
+}
+
+/// A part of a list.
+#[derive(Serialize)]
+struct List<T> {
+    total: usize,
+    offset: usize,
+    items: Vec<T>,
+}
+
+impl Page {
+    /// The page that a query asks for; `sorts` are the names that it may sort by.
+    pub(super) fn of(query: &Query, sorts: &[&str]) -> Result<Page, Problem> {
+        let sort = query.get("sort")?;
+        if let Some(sort) = sort.filter(|sort| !sorts.contains(sort)) {
+            let names = sorts.join(", ");
+            return Err(Problem::bad_request(format!("sort is {sort:?}, which is none of {names}")));
+        }
+        let descending = match query.get("order")? {
+            None | Some("asc") => false,
+            Some("desc") => true,
+            Some(_) => return Err(Problem::bad_request("order is neither asc nor desc")),
+        };
+        Ok(Page {
+            offset: query.number("offset", 0, FARTHEST)?,
+            limit: query.number("limit", USUAL, MOST)?,
+            search: query.get("search")?.unwrap_or_default().to_lowercase(),
+            sort: sort.map(str::to_owned),
+            descending,
+        })
+    }
+
+    /// Whether what is searched for occurs in one of the texts; letters large or small.
+    pub(super) fn finds(&self, texts: &[&str]) -> bool {
+        self.search.is_empty() || texts.iter().any(|text| lowered(text).contains(&self.search))
+    }
+
+    /// The name to sort by.
+    pub(super) fn sort(&self) -> Option<&str> {
+        self.sort.as_deref()
+    }
+
+    /// What is searched for, in small letters.
+    pub(super) fn search(&self) -> &str {
+        &self.search
+    }
+
+    /// Sorts all items, and turns those of the page into what is shown.
+    pub(super) fn cut<T, S: Serialize>(
+        &self,
+        mut all: Vec<T>,
+        mut compare: impl FnMut(&T, &T) -> Ordering,
+        show: impl FnMut(T) -> S,
+    ) -> Result<Answer, Problem> {
+        // No two items are equal: `compare` looks at what tells them apart last.
+        all.sort_unstable_by(|a, b| if self.descending { compare(b, a) } else { compare(a, b) });
+        let total = all.len();
+        let items = all.into_iter().skip(self.offset).take(self.limit).map(show).collect();
+        Answer::json(&List { total, offset: self.offset, items })
+    }
+}
+
+fn lowered(text: &str) -> Cow<'_, str> {
+    match text.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        true => text.to_lowercase().into(),
+        false => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Page, Query};
+
+    #[test]
+    fn a_query_is_decoded() {
+        let query = Query::parse("a=x%2Fy+z&b=&c&d=1&d=2&%C3%BC=%C3%9C");
+        assert_eq!(query.get("a").unwrap(), Some("x/y z"));
+        assert_eq!(
+            (query.get("b").unwrap(), query.get("c").unwrap(), query.get("e").unwrap()),
+            (None, None, None)
+        );
+        assert_eq!(query.get("ü").unwrap(), Some("Ü"));
+        assert!(query.get("d").is_err() && query.need("e").is_err());
+    }
+
+    #[test]
+    fn numbers_are_bounded() {
+        let number = |text: &str| Query::parse(text).number("n", 7, 100);
+        assert_eq!((number("").unwrap(), number("n=0").unwrap(), number("n=100").unwrap()), (7, 0, 100));
+        for wrong in ["n=", "n=101", "n=-1", "n=+1", "n=1.0", "n=x", "n=99999999999999999999999"] {
+            assert!(number(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_sorted_and_cut() {
+        let page = |text: &str| Page::of(&Query::parse(text), &["name"]);
+        let cut = |text: &str| {
+            let answer = page(text).unwrap().cut(vec![3, 1, 2], Ord::cmp, |n| n * 10).unwrap();
+            String::from_utf8(answer.body.to_vec()).unwrap()
+        };
+        assert_eq!(cut(""), r#"{"total":3,"offset":0,"items":[10,20,30]}"#);
+        assert_eq!(cut("order=desc&limit=1"), r#"{"total":3,"offset":0,"items":[30]}"#);
+        assert_eq!(cut("offset=2"), r#"{"total":3,"offset":2,"items":[30]}"#);
+        assert_eq!(cut("offset=9"), r#"{"total":3,"offset":9,"items":[]}"#);
+        for wrong in ["sort=size", "order=up", "limit=1001"] {
+            assert!(page(wrong).is_err(), "{wrong}");
+        }
+        let page = page("search=%C3%84b").unwrap();
+        assert!(page.finds(&["x", "xäBx"]) && !page.finds(&["ab"]));
+    }
+}

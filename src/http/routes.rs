@@ -1,0 +1,202 @@
+//! The table of addresses: each has a method, who may ask, and who answers. The OpenAPI document describes the same
+//! table; a test compares them.
+
+use std::sync::Arc;
+
+use hyper::{Method, Response};
+use percent_encoding::percent_decode_str;
+
+use crate::http::answer::{Answer, Outgoing, Problem};
+use crate::http::console::Console;
+use crate::http::service::Asked;
+use crate::http::{
+    clients, drops, events, explain, history, live, login, metrics, overview, publish, retained, settings,
+    subscriptions, topics, tutorial,
+};
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Everybody.
+    Anybody,
+    /// Everybody on this machine if nobody else can reach the console; else who may look.
+    Scraper,
+    /// Who may look.
+    Viewer,
+    /// Who may do.
+    Admin,
+}
+
+/// How a request is answered.
+#[derive(Clone, Copy)]
+pub(super) enum Act {
+    /// By a function, on a thread that may take its time.
+    Answer(fn(&Console, &Asked) -> Result<Answer, Problem>),
+    /// By a stream that goes on.
+    Live(fn(&Arc<Console>, &Asked) -> Result<Response<Outgoing>, Problem>),
+}
+
+/// One line of the table.
+pub(super) struct Route {
+    pub method: &'static str,
+    /// A level in braces stands for any text.
+    pub path: &'static str,
+    pub who: Who,
+    pub act: Act,
+    /// Whether the body may be as large as a message.
+    pub has_large_body: bool,
+    /// Whether a POST may come without a body.
+    pub body_may_be_absent: bool,
+}
+
+/// What there is at an address.
+pub(super) enum Found {
+    /// A route, and the text for its level in braces.
+    Route(&'static Route, String),
+    /// Something, for other methods: the value of Allow.
+    OtherMethods(String),
+    Nothing,
+}
+
+const fn route(method: &'static str, path: &'static str, who: Who, act: Act) -> Route {
+    Route { method, path, who, act, has_large_body: false, body_may_be_absent: false }
+}
+
+const fn get(path: &'static str, handler: fn(&Console, &Asked) -> Result<Answer, Problem>) -> Route {
+    route("GET", path, Who::Viewer, Act::Answer(handler))
+}
+
+const fn delete(path: &'static str, handler: fn(&Console, &Asked) -> Result<Answer, Problem>) -> Route {
+    route("DELETE", path, Who::Admin, Act::Answer(handler))
+}
+
+/// Every route.
+pub(super) static ROUTES: &[Route] = &[
+    route("GET", "/health", Who::Anybody, Act::Answer(overview::health)),
+    route("GET", "/metrics", Who::Scraper, Act::Answer(metrics::show)),
+    route("GET", "/api/v1/openapi.json", Who::Anybody, Act::Answer(overview::openapi)),
+    route("POST", "/api/v1/login", Who::Anybody, Act::Answer(login::log_in)),
+    Route {
+        body_may_be_absent: true,
+        ..route("POST", "/api/v1/logout", Who::Viewer, Act::Answer(login::log_out))
+    },
+    route("GET", "/api/v1/session", Who::Anybody, Act::Answer(login::session)),
+    get("/api/v1/overview", overview::show),
+    get("/api/v1/history", history::show),
+    get("/api/v1/clients", clients::connected),
+    get("/api/v1/sessions", clients::sessions),
+    get("/api/v1/clients/{client_id}", clients::one),
+    delete("/api/v1/clients/{client_id}", clients::kick),
+    get("/api/v1/subscriptions", subscriptions::list),
+    get("/api/v1/subscriptions/match", explain::matching),
+    get("/api/v1/topics", topics::show),
+    get("/api/v1/retained", retained::list),
+    get("/api/v1/retained/message", retained::one),
+    delete("/api/v1/retained/message", retained::remove),
+    Route {
+        has_large_body: true,
+        ..route("POST", "/api/v1/publish", Who::Admin, Act::Answer(publish::publish))
+    },
+    route("POST", "/api/v1/explain", Who::Viewer, Act::Answer(explain::explain)),
+    get("/api/v1/drops", drops::show),
+    get("/api/v1/tutorial", tutorial::show),
+    route("GET", "/api/v1/events", Who::Viewer, Act::Live(events::begin)),
+    route("GET", "/api/v1/live", Who::Viewer, Act::Live(live::begin)),
+    get("/api/v1/listeners", settings::listeners),
+    get("/api/v1/settings", settings::show),
+];
+
+/// The route of a request.
+pub(super) fn find(method: &Method, path: &str) -> Found {
+    // HEAD is GET without the body, which the server leaves out.
+    let wanted = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let mut others: Vec<&str> = Vec::new();
+    let mut by_name = None;
+    for route in ROUTES {
+        let Some(name) = fits(route.path, path) else { continue };
+        if route.method != wanted {
+            others.push(route.method);
+        } else if name.is_empty() {
+            return Found::Route(route, name);
+        } else {
+            by_name = Some((route, name));
+        }
+    }
+    match by_name {
+        Some((route, name)) => Found::Route(route, name),
+        None if others.is_empty() => Found::Nothing,
+        None => {
+            if others.contains(&"GET") {
+                others.push("HEAD");
+            }
+            others.sort_unstable();
+            Found::OtherMethods(others.join(", "))
+        }
+    }
+}
+
+/// The text for the level in braces, empty if there is none; `None` if the path does not fit.
+fn fits(pattern: &str, path: &str) -> Option<String> {
+    let Some((before, _)) = pattern.split_once('{') else {
+        return (pattern == path).then(String::new);
+    };
+    let level = path.strip_prefix(before).filter(|level| !level.is_empty() && !level.contains('/'))?;
+    percent_decode_str(level).decode_utf8().ok().map(|name| name.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Method;
+
+    use super::{Found, ROUTES, Who, find, fits};
+
+    #[test]
+    fn names_are_decoded_behind_their_place() {
+        assert_eq!(fits("/a/{x}", "/a/b%2Fc+d%20%C3%BC").as_deref(), Some("b/c+d ü"));
+        assert_eq!(fits("/a", "/a").as_deref(), Some(""));
+        for path in ["/a/", "/a/b/c", "/b/c", "/a", "/a/%FF"] {
+            assert_eq!(fits("/a/{x}", path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn other_methods_are_named() {
+        assert!(matches!(find(&Method::HEAD, "/health"), Found::Route(..)));
+        match find(&Method::POST, "/api/v1/clients/x") {
+            Found::OtherMethods(allow) => assert_eq!(allow, "DELETE, GET, HEAD"),
+            _ => panic!("there are other methods"),
+        }
+        assert!(matches!(find(&Method::GET, "/api/v1/nothing"), Found::Nothing));
+    }
+
+    /// The document says of each route who may ask, and of no other.
+    #[test]
+    fn the_document_describes_the_table() {
+        let text = crate::http::assets::openapi().unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let mut described = Vec::new();
+        for (path, methods) in paths {
+            for (method, operation) in methods.as_object().unwrap() {
+                let open = operation.get("security").is_some();
+                described.push(format!("{} {path} {open}", method.to_uppercase()));
+            }
+        }
+        let mut table: Vec<_> = ROUTES
+            .iter()
+            .map(|route| format!("{} {} {}", route.method, route.path, route.who == Who::Anybody))
+            .collect();
+        described.sort();
+        table.sort();
+        assert_eq!(described, table);
+    }
+
+    #[test]
+    fn each_route_is_there_once() {
+        for (index, route) in ROUTES.iter().enumerate() {
+            let again =
+                ROUTES.iter().skip(index + 1).any(|r| r.path == route.path && r.method == route.method);
+            assert!(!again, "{} {}", route.method, route.path);
+        }
+    }
+}

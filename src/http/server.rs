@@ -1,0 +1,183 @@
+//! The console's listening socket, its connections, and their end.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::{Condvar, Mutex};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::http::console::Console;
+use crate::http::service;
+use crate::http::stream::Patient;
+use crate::runtime::NotInherited;
+
+/// Connections that the system holds until they are accepted.
+const BACKLOG: i32 = 128;
+/// Bytes that the head of a request may have.
+const HEAD_BYTES: usize = 32 * 1024;
+/// Headers that a request may have.
+const HEADERS: usize = 64;
+/// How long accepting rests when the system is out of descriptors or memory.
+const REST: Duration = Duration::from_millis(500);
+/// An answer that is on its way when the broker stops may take so long.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// The console's socket, which does not yet accept.
+#[derive(Debug)]
+pub struct Bound {
+    /// Before the socket, so that it is dropped before it.
+    not_inherited: NotInherited,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Binds the console's socket. Port 0 has the system choose one.
+pub fn bind(address: SocketAddr) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    let not_inherited = NotInherited::mark(&listener);
+    Ok(Bound { not_inherited, listener, address })
+}
+
+impl Bound {
+    /// The address, with the port that the system chose.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts connections from now on. Must be called inside the runtime, whose end is the server's.
+    pub fn serve(self, console: Arc<Console>, max_connections: usize) -> io::Result<Server> {
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        let open = Arc::new(Open { count: Mutex::new(0), most: max_connections, none: Condvar::new() });
+        let stop = console.stop_signal();
+        let listener = Listening { _not_inherited: self.not_inherited, listener };
+        tokio::spawn(accept(listener, Arc::clone(&console), Arc::clone(&open), stop));
+        tokio::spawn(console.clone().keep());
+        Ok(Server { console, open })
+    }
+}
+
+/// The running server of a console.
+pub struct Server {
+    console: Arc<Console>,
+    open: Arc<Open>,
+}
+
+impl Server {
+    /// Ends live streams, lets answers that are on their way arrive, and waits until every connection is closed, at most
+    /// until `by`. Must not be called on a thread of the runtime.
+    pub fn stop(&self, by: Instant) {
+        self.console.stop();
+        let mut count = self.open.count.lock();
+        while *count > 0 {
+            if self.open.none.wait_until(&mut count, by).timed_out() {
+                return;
+            }
+        }
+    }
+}
+
+/// The socket that accepts. The mark comes before it, so that it is dropped before it.
+struct Listening {
+    _not_inherited: NotInherited,
+    listener: tokio::net::TcpListener,
+}
+
+/// Open connections.
+struct Open {
+    count: Mutex<usize>,
+    most: usize,
+    none: Condvar,
+}
+
+/// One connection's place; given back when it is dropped.
+struct Place(Arc<Open>);
+
+impl Place {
+    fn take(open: &Arc<Open>) -> Option<Place> {
+        let mut count = open.count.lock();
+        (*count < open.most).then(|| {
+            *count += 1;
+            Place(Arc::clone(open))
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut count = self.0.count.lock();
+        *count -= 1;
+        if *count == 0 {
+            self.0.none.notify_all();
+        }
+    }
+}
+
+async fn accept(
+    listening: Listening,
+    console: Arc<Console>,
+    open: Arc<Open>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut stopped = std::pin::pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
+    loop {
+        let accepted = poll_fn(|cx| match stopped.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => listening.listener.poll_accept(cx).map(Some),
+        });
+        match accepted.await {
+            None => return,
+            Some(Ok((stream, peer))) => {
+                if let Some(place) = Place::take(&open) {
+                    tokio::spawn(serve(stream, peer, Arc::clone(&console), place));
+                }
+            }
+            Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            // Out of descriptors or memory: trying again at once would only spin.
+            Some(Err(_)) => sleep(REST).await,
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place: Place) {
+    // A delayed segment is only slower.
+    let _delayed = stream.set_nodelay(true);
+    let mut stop = console.stop_signal();
+    let patience = console.patience();
+    let service = service_fn(move |request| service::respond(Arc::clone(&console), peer, request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_header_size(HEAD_BYTES)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(Patient::new(stream, patience)), service);
+    let mut connection = std::pin::pin!(connection);
+    let mut stopped = std::pin::pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
+    let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(_) => Poll::Ready(true),
+        Poll::Pending => stopped.as_mut().poll(cx).map(|()| false),
+    });
+    if !ended.await {
+        connection.as_mut().graceful_shutdown();
+        let _in_time = timeout(LINGER, connection).await;
+    }
+    drop(place);
+}

@@ -1,0 +1,168 @@
+//! From a request to its answer: the guard at the door, who asks, which handler answers, and on which thread.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, Response};
+use tokio::time::timeout;
+
+use crate::http::access::{Refused, Role};
+use crate::http::answer::{Answer, Outgoing, Problem};
+use crate::http::console::Console;
+use crate::http::query::Query;
+use crate::http::random::is_same;
+use crate::http::routes::{Act, Found, Route, Who, find};
+use crate::http::{assets, guard};
+
+/// Bytes of a body of which nothing but a few fields is expected.
+const SMALL_BODY: usize = 16 * 1024;
+/// The header that repeats the token of a login.
+const CSRF: &str = "x-midge-csrf";
+
+/// What a handler is asked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The part of the path that stands for a name, decoded.
+    pub name: String,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub peer: SocketAddr,
+}
+
+impl Asked {
+    /// The body, which is JSON.
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_slice(&self.body).map_err(|error| Problem::bad_request(format!("the body: {error}")))
+    }
+}
+
+/// Answers a request.
+pub(super) async fn respond(
+    console: Arc<Console>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Outgoing>, Infallible> {
+    let mut response = match answer(&console, peer, request).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    };
+    guard::harden(response.headers_mut());
+    Ok(response)
+}
+
+async fn answer(
+    console: &Arc<Console>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Outgoing>, Problem> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    // A probe knows only an address, and learns nothing.
+    if path != "/health" && !console.hosts().is_ours(&parts.uri, &parts.headers) {
+        return Err(Problem::misdirected());
+    }
+    let (route, name) = match find(&parts.method, path) {
+        Found::Route(route, name) => (route, name),
+        Found::OtherMethods(allow) => return Err(Problem::method_not_allowed(allow)),
+        Found::Nothing if path.starts_with("/api/") => {
+            return Err(Problem::not_found("there is nothing at this address"));
+        }
+        Found::Nothing => {
+            return assets::answer(&parts.method, path, &parts.headers).map(Answer::into_response);
+        }
+    };
+    if !guard::is_from_here(&parts.headers) {
+        return Err(Problem::forbidden("the request comes from a page that is not the console's"));
+    }
+    admit(console, route, &parts, peer)?;
+    let body = read(console, route, &parts, body).await?;
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let asked = Asked { name, query, headers: parts.headers, body, peer };
+    match route.act {
+        Act::Live(begin) => begin(console, &asked),
+        Act::Answer(handler) => {
+            let console = Arc::clone(console);
+            // Not on the threads that serve MQTT: a list may take its time.
+            let answered = tokio::task::spawn_blocking(move || handler(&console, &asked)).await;
+            match answered {
+                Ok(answer) => answer.map(Answer::into_response),
+                Err(error) if error.is_cancelled() => Err(Problem::unavailable("the broker stops")),
+                Err(_) => Err(Problem::internal("the handler of this request has failed")),
+            }
+        }
+    }
+}
+
+/// Lets somebody in, or says why not.
+fn admit(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) -> Result<(), Problem> {
+    let needed = match route.who {
+        Who::Anybody => return Ok(()),
+        Who::Scraper if console.is_for_this_machine() => return Ok(()),
+        Who::Scraper | Who::Viewer => Role::Viewer,
+        Who::Admin => Role::Admin,
+    };
+    let visitor = console.access().visitor(&parts.headers, peer.ip(), console.now()).map_err(refused)?;
+    let Some(visitor) = visitor else {
+        return Err(Problem::unauthorized("nobody is logged in"));
+    };
+    if visitor.role < needed {
+        return Err(Problem::forbidden(format!("{} may only look", visitor.user)));
+    }
+    let is_safe = parts.method == Method::GET || parts.method == Method::HEAD;
+    if let Some(token) = visitor.csrf.as_deref().filter(|_| !is_safe) {
+        let repeated = parts.headers.get(CSRF).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !is_same(token, repeated) {
+            return Err(Problem::forbidden("the header X-Midge-CSRF is not the token of the login"));
+        }
+    }
+    Ok(())
+}
+
+/// The problem of somebody who was not let in.
+pub(super) fn refused(refused: Refused) -> Problem {
+    match refused {
+        Refused::Wrong => Problem::unauthorized("the user or the password is wrong"),
+        Refused::Wait(seconds) => Problem::too_many(seconds),
+    }
+}
+
+async fn read(console: &Console, route: &Route, parts: &Parts, body: Incoming) -> Result<Bytes, Problem> {
+    if parts.method != Method::POST {
+        // What a GET or DELETE brings means nothing; the connection is not used again unless it is read.
+        return if body.is_end_stream() {
+            Ok(Bytes::new())
+        } else {
+            limited(console, body, SMALL_BODY).await.map(|_| Bytes::new())
+        };
+    }
+    let most = if route.has_large_body { console.largest_body() } else { SMALL_BODY };
+    let body = limited(console, body, most).await?;
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_json = content_type
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
+    let is_absent = body.is_empty() && route.body_may_be_absent;
+    if !is_json && !is_absent {
+        return Err(Problem::unsupported("the body must be JSON, with Content-Type: application/json"));
+    }
+    Ok(body)
+}
+
+async fn limited(console: &Console, body: Incoming, most: usize) -> Result<Bytes, Problem> {
+    if body.size_hint().lower() > most as u64 {
+        return Err(Problem::too_large(most));
+    }
+    match timeout(console.patience(), Limited::new(body, most).collect()).await {
+        Err(_) => Err(Problem::timed_out()),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(most)),
+        Ok(Err(_)) => Err(Problem::bad_request("the body is broken off")),
+    }
+}

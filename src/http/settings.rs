@@ -1,0 +1,80 @@
+//! The settings in force, and the MQTT listeners; to look at.
+
+use serde::Serialize;
+
+use crate::config::{Kind, table};
+use crate::http::answer::{Answer, Problem};
+use crate::http::console::Console;
+use crate::http::service::Asked;
+
+/// What a password is shown as.
+const HIDDEN: &str = "***";
+
+#[derive(Serialize)]
+struct Setting {
+    key: String,
+    kind: &'static str,
+    value: String,
+    default: &'static str,
+    range: String,
+    help: &'static str,
+    changed: bool,
+}
+
+#[derive(Serialize)]
+struct Listener {
+    name: String,
+    address: String,
+    connections: u32,
+}
+
+#[derive(Serialize)]
+struct All<T> {
+    total: usize,
+    offset: usize,
+    items: Vec<T>,
+}
+
+/// `GET /api/v1/settings`
+pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
+    let config = &console.config;
+    let lines = config.keys().into_iter().filter_map(|key| {
+        let setting = table().iter().find(|setting| is_of(setting.key, &key))?;
+        let mut value = config.get(&key).ok()?;
+        if setting.kind == Kind::Secret && !value.is_empty() {
+            value = HIDDEN.to_owned();
+        }
+        Some(Setting {
+            kind: setting.kind.name(),
+            value,
+            default: setting.default,
+            range: setting.range(),
+            help: setting.help,
+            changed: !config.is_default(&key),
+            key,
+        })
+    });
+    all(lines.collect())
+}
+
+/// `GET /api/v1/listeners`
+pub(super) fn listeners(console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
+    let shown = (console.listeners)().into_iter().map(|listener| Listener {
+        name: listener.name,
+        address: listener.address.to_string(),
+        connections: listener.connections,
+    });
+    all(shown.collect())
+}
+
+fn all<T: Serialize>(items: Vec<T>) -> Result<Answer, Problem> {
+    Answer::json(&All { total: items.len(), offset: 0, items })
+}
+
+/// Whether a key is the table's, in which `*` stands for the name of a listener.
+fn is_of(line: &str, key: &str) -> bool {
+    match line.split_once('*') {
+        None => line == key,
+        Some((before, after)) => key.starts_with(before) && key.ends_with(after),
+    }
+}

@@ -1,0 +1,202 @@
+//! The topics that are published: the tree, switched on by asking for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::codec::topic::TopicName;
+use crate::engine::taps::Tap;
+use crate::http::answer::{Answer, Problem};
+use crate::http::console::Console;
+use crate::http::payload::Payload;
+use crate::http::query::FARTHEST;
+use crate::http::service::Asked;
+use crate::http::tree::{Branch, Last, Recent, Tree};
+use crate::message::SharedMessage;
+use crate::time::Time;
+
+/// The tree is forgotten when nobody has asked for it for so long, in milliseconds. Browsers let a page that is hidden
+/// ask once a minute.
+const PATIENCE: u64 = 120_000;
+/// Time between two moves of what was published into the tree.
+const STEP: Duration = Duration::from_millis(250);
+/// Bytes of payloads that are kept between two moves.
+const BETWEEN: usize = 8 << 20;
+/// Branches of one answer.
+const USUAL: usize = 500;
+const MOST: usize = 5_000;
+/// Retained messages that are looked at in one go.
+const PAGE: usize = 1_024;
+
+/// The tree while it is watched.
+#[derive(Default)]
+pub(super) struct Watching(Mutex<Option<Watch>>);
+
+struct Watch {
+    tree: Tree,
+    recent: Arc<Recent>,
+    asked: Time,
+}
+
+#[derive(Serialize)]
+struct Shown<'t> {
+    parent: &'t str,
+    watching_since: u64,
+    /// Of what was asked for, without the paging.
+    total: usize,
+    offset: usize,
+    topics: usize,
+    left_out: u64,
+    truncated: bool,
+    items: Vec<Item>,
+}
+
+#[derive(Serialize)]
+struct Item {
+    level: String,
+    topic: String,
+    children: usize,
+    last: Option<Payload>,
+    last_at: Option<u64>,
+    qos: Option<u8>,
+    retained: bool,
+    messages: u64,
+    rate: f64,
+    subscribers: usize,
+}
+
+/// `GET /api/v1/topics`
+pub(super) fn show(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+    let parent = asked.query.get("parent")?;
+    // The empty level is a level, too: `parent=` is the root, and `root=empty` what is below a leading slash.
+    let parent = match asked.query.get("root")? {
+        None => parent,
+        Some("empty") => Some(""),
+        Some(_) => return Err(Problem::bad_request("root can only be empty")),
+    };
+    let limit = asked.query.number("limit", USUAL, MOST)?;
+    let after = asked.query.get("after")?;
+    let offset = asked.query.number("offset", 0, FARTHEST)?;
+    let search = asked.query.get("search")?;
+    let now = console.now();
+    let (branches, total, truncated, topics, left_out, since) = {
+        let mut watching = console.topics.0.lock();
+        let watch = match &mut *watching {
+            Some(watch) => watch,
+            none => none.insert(begin(console)),
+        };
+        watch.asked = now;
+        watch.recent.drain_into(&mut watch.tree);
+        let tree = &watch.tree;
+        let (branches, total, more) = match (search, after) {
+            (Some(text), _) if !text.is_empty() => {
+                let (found, total) = tree.search(text, offset, limit, now);
+                let more = total > offset.saturating_add(found.len());
+                (found, total, more)
+            }
+            (_, None) => {
+                let (part, total) = (tree.part(parent, offset, limit, now), tree.width(parent));
+                let more = total > offset.saturating_add(part.len());
+                (part, total, more)
+            }
+            (_, Some(_)) => {
+                let (branches, more) = tree.below(parent, after, limit, now);
+                (branches, tree.width(parent), more)
+            }
+        };
+        (branches, total, more, tree.topics(), tree.left_out, tree.since)
+    };
+    Answer::json(&Shown {
+        parent: parent.unwrap_or_default(),
+        watching_since: console.unix(since),
+        total,
+        offset,
+        topics,
+        left_out,
+        truncated,
+        items: branches.into_iter().map(|branch| item(console, branch)).collect(),
+    })
+}
+
+/// Looks at everything that is published from now on; what is retained is there already.
+fn begin(console: &Console) -> Watch {
+    let settings = &console.config.settings().console;
+    let (now, most) = (console.now(), settings.max_topics);
+    let mut tree = Tree::new(most, settings.max_topic_bytes, now);
+    let mut page = console.engine.retained_page(None, PAGE);
+    while let Some(end) = page.last().map(|message| message.topic().to_owned()) {
+        for message in page.iter().filter(|message| !message.is_expired(now)) {
+            tree.add(message.topic(), 0, last(message));
+        }
+        page = match tree.topics() < most {
+            true => console.engine.retained_page(Some(&end), PAGE),
+            false => Vec::new(),
+        };
+    }
+    let recent = Recent::new(most, BETWEEN);
+    let tap: Arc<dyn Tap> = recent.clone();
+    console.engine.watch(tap);
+    if let Some(console) = console.me() {
+        tokio::spawn(keep(console));
+    }
+    Watch { tree, recent, asked: now }
+}
+
+fn last(message: &SharedMessage) -> Last {
+    Last {
+        payload: Some(
+            message.payload().get(..crate::http::payload::SHOWN).unwrap_or(message.payload()).into(),
+        ),
+        bytes: message.payload().len(),
+        at: message.received_at(),
+        qos: message.qos(),
+    }
+}
+
+/// Moves what was published into the tree, until nobody has asked for it for a while.
+async fn keep(console: Arc<Console>) {
+    loop {
+        sleep(STEP).await;
+        let console = Arc::clone(&console);
+        // Many topics take their time: not on the threads that serve MQTT.
+        match spawn_blocking(move || is_kept(&console)).await {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return,
+        }
+    }
+}
+
+/// Moves what was published into the tree; false if nobody wants it any more.
+fn is_kept(console: &Console) -> bool {
+    let mut watching = console.topics.0.lock();
+    let Some(watch) = &mut *watching else { return false };
+    if console.now().millis_since(watch.asked) > PATIENCE {
+        let tap: Arc<dyn Tap> = watch.recent.clone();
+        console.engine.unwatch(&tap);
+        *watching = None;
+        return false;
+    }
+    watch.recent.drain_into(&mut watch.tree);
+    true
+}
+
+fn item(console: &Console, branch: Branch) -> Item {
+    let name = TopicName::parse(&branch.topic).ok();
+    let retained = name.and_then(|name| console.engine.retained_message(name));
+    Item {
+        subscribers: name.map_or(0, |name| console.engine.subscribers_of(name)),
+        retained: retained.is_some(),
+        last_at: branch.last.as_ref().map(|last| console.unix(last.at)),
+        qos: branch.last.as_ref().map(|last| last.qos.as_u8()),
+        last: branch.last.and_then(|last| Some(Payload::of(&last.payload?, last.bytes))),
+        level: branch.level,
+        topic: branch.topic,
+        children: branch.children,
+        messages: branch.messages,
+        rate: branch.rate,
+    }
+}

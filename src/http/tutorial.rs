@@ -1,0 +1,51 @@
+//! The first steps of somebody who learns, ticked off as the broker sees them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use crate::http::answer::{Answer, Problem};
+use crate::http::console::Console;
+use crate::http::service::Asked;
+use crate::stats::Snapshot;
+
+/// What has been seen; a step that was done stays done.
+#[derive(Default)]
+pub(super) struct Steps {
+    subscribed: AtomicBool,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    steps: [Step; 4],
+}
+
+#[derive(Serialize)]
+struct Step {
+    id: &'static str,
+    done: bool,
+}
+
+impl Steps {
+    /// Looks whether something new was done.
+    pub(super) fn note(&self, snapshot: &Snapshot) {
+        if snapshot.subscriptions > 0 {
+            self.subscribed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// `GET /api/v1/tutorial`
+pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
+    let snapshot = console.engine.snapshot();
+    console.steps.note(&snapshot);
+    let received = snapshot.messages_delivered > 0;
+    let steps = [
+        // Who has received has subscribed, also between two looks.
+        Step { id: "subscribe", done: received || console.steps.subscribed.load(Ordering::Relaxed) },
+        Step { id: "publish", done: snapshot.publish_received > 0 },
+        Step { id: "received", done: received },
+        Step { id: "lesson", done: snapshot.messages_dropped_no_subscriber > 0 },
+    ];
+    Answer::json(&Shown { steps })
+}

@@ -1,0 +1,198 @@
+//! A small blocking HTTP client on a real socket, and a broker with a console.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use midge::config::Config;
+use midge::embed::Broker;
+use serde_json::Value;
+
+use crate::client::PATIENCE;
+
+/// A broker with a console in tutorial mode, and perhaps other settings.
+pub fn broker(settings: &[(&str, &str)]) -> Broker {
+    let mut config = crate::client::config();
+    config.set("console.listen", "127.0.0.1:0").unwrap();
+    config.set("console.tutorial", "true").unwrap();
+    set(&mut config, settings);
+    Broker::start(&config).unwrap()
+}
+
+pub fn set(config: &mut Config, settings: &[(&str, &str)]) {
+    for (key, value) in settings {
+        config.set(key, value).unwrap();
+    }
+}
+
+/// The address of the broker's console.
+pub fn console(broker: &Broker) -> SocketAddr {
+    broker.console_address().unwrap()
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// In small letters.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The code of a problem.
+    pub fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A connection to a console.
+pub struct Http {
+    pub stream: BufReader<TcpStream>,
+    host: String,
+    /// Headers of every request.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Http {
+    /// A connection on which nothing was sent.
+    pub fn open(address: SocketAddr) -> Http {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Http { stream: BufReader::new(stream), host: address.to_string(), headers: Vec::new() }
+    }
+
+    /// A connection whose requests bring user and password.
+    pub fn basic(address: SocketAddr, encoded: &str) -> Http {
+        let mut http = Http::open(address);
+        http.headers.push(("Authorization".to_owned(), format!("Basic {encoded}")));
+        http
+    }
+
+    /// A connection of the tutorial's administrator.
+    pub fn admin(address: SocketAddr) -> Http {
+        Http::basic(address, "YWRtaW46cHVibGlj")
+    }
+
+    /// A connection that has logged in, with the cookie and the token.
+    pub fn log_in(address: SocketAddr, user: &str, password: &str) -> Http {
+        let mut http = Http::open(address);
+        let answer = http.post("/api/v1/login", &format!(r#"{{"user":"{user}","password":"{password}"}}"#));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        let token = answer.json()["csrf"].as_str().unwrap().to_owned();
+        http.headers.push(("Cookie".to_owned(), cookie));
+        http.headers.push(("X-Midge-CSRF".to_owned(), token));
+        http
+    }
+
+    pub fn get(&mut self, path: &str) -> Answer {
+        self.ask("GET", path, &[], b"")
+    }
+
+    /// The JSON of an answer that must be 200.
+    pub fn json(&mut self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.json()
+    }
+
+    pub fn delete(&mut self, path: &str) -> Answer {
+        self.ask("DELETE", path, &[], b"")
+    }
+
+    pub fn post(&mut self, path: &str, body: &str) -> Answer {
+        self.ask("POST", path, &[("Content-Type", "application/json")], body.as_bytes())
+    }
+
+    pub fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.send(method, path, headers, body);
+        self.answer(method == "HEAD")
+    }
+
+    /// Sends a request; a header `Host` in `headers` takes the place of the right one.
+    pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
+        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            head.push_str(&format!("Host: {}\r\n", self.host));
+        }
+        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in own.chain(headers.iter().copied()) {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() || method == "POST" {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        head.push_str("\r\n");
+        let mut request = head.into_bytes();
+        request.extend_from_slice(body);
+        self.stream.get_mut().write_all(&request).unwrap();
+    }
+
+    /// The head of an answer.
+    pub fn head(&mut self) -> (u16, Vec<(String, String)>) {
+        let line = self.line();
+        let status = line.split(' ').nth(1).unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line();
+            if line.is_empty() {
+                return (status, headers);
+            }
+            let (name, value) = line.split_once(": ").unwrap();
+            headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+    }
+
+    fn answer(&mut self, is_head: bool) -> Answer {
+        let (status, headers) = self.head();
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        let length: usize = answer.header("content-length").map_or(0, |value| value.parse().unwrap());
+        if !is_head {
+            answer.body.resize(length, 0);
+            self.stream.read_exact(&mut answer.body).unwrap();
+        }
+        answer
+    }
+
+    /// A line without its end.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// The next event of a stream with this name.
+    pub fn event(&mut self, name: &str) -> Value {
+        loop {
+            let line = self.line();
+            if line == format!("event: {name}") {
+                let data = self.line();
+                return serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            }
+        }
+    }
+
+    /// Reads until a line is this one.
+    pub fn until(&mut self, wanted: &str) {
+        while self.line() != wanted {}
+    }
+
+    /// Whether the server has closed the connection, perhaps after more was sent.
+    pub fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).is_ok()
+    }
+}

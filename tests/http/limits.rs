@@ -1,0 +1,151 @@
+//! Requests that are too large, too slow, or none at all.
+
+use std::io::Write;
+
+use crate::http::{Http, broker, console};
+
+#[test]
+fn heads_and_bodies_are_bounded() {
+    let broker = broker(&[("mqtt.max_packet_size", "128")]);
+    let address = console(&broker);
+    let long = "x".repeat(64 * 1024);
+    let mut http = Http::open(address);
+    http.send("GET", "/", &[("X-Long", &long)], b"");
+    assert_eq!(http.head().0, 431);
+    assert!(http.is_closed());
+    let many: Vec<_> = (0..200).map(|number| (format!("X-{number}"), "x")).collect();
+    let many: Vec<_> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let mut http = Http::open(address);
+    http.send("GET", "/", &many, b"");
+    assert_eq!(http.head().0, 431);
+
+    let mut http = Http::admin(address);
+    let body = format!(r#"{{"topic":"a","payload":"{long}{long}"}}"#);
+    assert_eq!(http.post("/api/v1/publish", &body).code(), "too_large");
+    let body = format!(r#"{{"user":"{long}","password":""}}"#);
+    assert_eq!(Http::open(address).post("/api/v1/login", &body).code(), "too_large");
+}
+
+#[test]
+fn a_chunked_body_is_bounded_too() {
+    let broker = broker(&[]);
+    let mut http = Http::open(console(&broker));
+    let head = format!(
+        "POST /api/v1/login HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+        console(&broker)
+    );
+    let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096)).repeat(8);
+    let stream = http.stream.get_mut();
+    stream.write_all(head.as_bytes()).unwrap();
+    // The server may answer and close before it has read all of it.
+    let _closed = stream.write_all(chunk.as_bytes());
+    assert_eq!(http.head().0, 413);
+}
+
+#[test]
+fn what_is_no_http_is_answered_once_and_closed() {
+    let broker = broker(&[]);
+    for bytes in [
+        &b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"[..],
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\r\n\r\nX\r\n\r\n",
+    ] {
+        let mut http = Http::open(console(&broker));
+        http.stream.get_mut().write_all(bytes).unwrap();
+        let line = http.line();
+        assert!(line.starts_with("HTTP/1.1 4") || line.is_empty(), "{line:?}");
+    }
+    assert_eq!(Http::open(console(&broker)).get("/health").status, 200);
+}
+
+#[test]
+fn connections_are_bounded() {
+    let broker = broker(&[("console.max_connections", "2")]);
+    let address = console(&broker);
+    let (mut first, mut second) = (Http::open(address), Http::open(address));
+    assert_eq!((first.get("/health").status, second.get("/health").status), (200, 200));
+    assert!(Http::open(address).is_closed());
+    assert_eq!(first.get("/health").status, 200);
+}
+
+#[test]
+fn silent_connections_hold_up_nobody() {
+    let broker = broker(&[]);
+    let mut silent: Vec<_> = (0..50).map(|_| Http::open(console(&broker))).collect();
+    for http in &mut silent {
+        http.stream.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
+    }
+    assert_eq!(Http::open(console(&broker)).get("/health").status, 200);
+}
+
+#[test]
+fn who_is_too_slow_is_closed() {
+    let broker = broker(&[("console.io_timeout", "50ms")]);
+    let address = console(&broker);
+    let mut silent = Http::open(address);
+    assert!(silent.is_closed());
+    let mut slow = Http::open(address);
+    slow.stream.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
+    assert!(slow.is_closed());
+    let mut idle = Http::open(address);
+    assert_eq!(idle.get("/health").status, 200);
+    assert!(idle.is_closed());
+    let mut body = Http::open(address);
+    let head = "POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n";
+    body.stream.get_mut().write_all(head.as_bytes()).unwrap();
+    assert_eq!(body.head().0, 408);
+    assert!(body.is_closed());
+}
+
+#[test]
+fn a_viewer_that_takes_nothing_gives_up_its_place() {
+    let broker = broker(&[("console.io_timeout", "50ms"), ("console.max_connections", "1")]);
+    let mut stuck = Http::admin(console(&broker));
+    stuck.send("GET", "/api/v1/live", &[], b"");
+    stuck.until(": watching");
+    // Until its connection is full, and it is closed for that.
+    let payload = vec![0xff; 4096];
+    let begun = std::time::Instant::now();
+    loop {
+        broker.publish("t", &payload, &midge::embed::PublishOptions::default()).unwrap();
+        let mut next = Http::open(console(&broker));
+        let request = format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", console(&broker));
+        // A connection for which there is no place is closed, perhaps before it was written to.
+        let sent = next.stream.get_mut().write_all(request.as_bytes());
+        let mut status = String::new();
+        let answered = std::io::BufRead::read_line(&mut next.stream, &mut status);
+        if sent.is_ok() && answered.is_ok() && status.starts_with("HTTP/1.1 200") {
+            break;
+        }
+        assert!(begun.elapsed() < crate::client::PATIENCE, "the place is not given up");
+    }
+}
+
+#[test]
+fn addresses_and_methods_that_do_not_exist_are_named() {
+    let broker = broker(&[]);
+    let mut http = Http::admin(console(&broker));
+    assert_eq!(http.get("/api/v1/nothing").code(), "not_found");
+    assert_eq!(http.get("/nothing.html").status, 404);
+    assert_eq!(http.get("/../Cargo.toml").status, 404);
+    assert_eq!(http.get("/api/v1/clients/").status, 404);
+    let answer = http.ask("PUT", "/api/v1/overview", &[], b"");
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
+    let answer = http.ask("HEAD", "/api/v1/overview", &[], b"");
+    assert!(answer.status == 200 && answer.header("content-length").is_some());
+    assert_eq!(http.ask("OPTIONS", "/", &[], b"").status, 405);
+}
+
+#[test]
+fn pages_are_packed_and_kept_by_the_browser() {
+    let broker = broker(&[]);
+    let mut http = Http::open(console(&broker));
+    let plain = http.get("/");
+    assert!(plain.text().starts_with("<!"));
+    let packed = http.ask("GET", "/index.html", &[("Accept-Encoding", "br, gzip")], b"");
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert_eq!(&packed.body[..2], [0x1f, 0x8b]);
+    let etag = plain.header("etag").unwrap();
+    let again = http.ask("GET", "/", &[("If-None-Match", etag)], b"");
+    assert_eq!((again.status, again.body.len()), (304, 0));
+}

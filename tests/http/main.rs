@@ -1,0 +1,20 @@
+//! The console over real sockets: access, lists, live streams, publishing, and its end.
+#![cfg(feature = "console")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs
+)]
+
+mod access;
+#[path = "../broker/client.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod client;
+mod http;
+mod limits;
+mod lists;
+mod live;
+mod stop;
