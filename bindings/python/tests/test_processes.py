@@ -58,6 +58,8 @@ def test_a_forked_child_cannot_use_the_broker(run: Any) -> None:
             with midge.Broker("127.0.0.1:0") as own, own.subscribe("t") as heard:
                 own.publish("t", "works")
                 assert heard.get(timeout=30).payload == b"works"
+            from midge._library import inside
+            assert not inside, inside
             raise SystemExit(refused)
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 14, status

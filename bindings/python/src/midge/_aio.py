@@ -18,6 +18,7 @@ from midge._errors import ArgumentError, StateError, Stopped, Timeout
 from midge._hooks import Hooks
 from midge._hub import Hub, Inbox
 from midge._library import quick
+from midge._log import Level
 from midge._message import Message
 from midge._publish import Payload
 from midge._subscription import BATCH, subscribe_options
@@ -45,9 +46,10 @@ class Broker:
         config: Config | Mapping[str, Value] | None = None,
         *,
         hooks: Hooks | None = None,
+        log: Level | None = None,
     ) -> None:
         """A broker that is not started yet. The arguments are those of midge.Broker."""
-        self._make: Callable[[], midge.Broker] | None = lambda: _started(listen, config, hooks)
+        self._make: Callable[[], midge.Broker] | None = lambda: _started(listen, config, hooks, log)
         self._broker: midge.Broker | None = None
         self._owned = True
         self._hub: Hub | None = None
@@ -231,10 +233,11 @@ def _started(
     listen: str | Sequence[str] | None,
     config: Config | Mapping[str, Value] | None,
     hooks: Hooks | None,
+    log: Level | None,
 ) -> midge.Broker:
     """A broker whose hooks may be coroutine functions."""
     broker = midge.Broker.__new__(midge.Broker)
-    broker._start(listen, config, hooks, asyncio.get_running_loop())
+    broker._start(listen, config, hooks, log, asyncio.get_running_loop())
     return broker
 
 

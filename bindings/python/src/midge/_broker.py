@@ -17,6 +17,8 @@ from midge._config import Config, Value
 from midge._errors import ArgumentError, MidgeError, StateError, Timeout, TopicError
 from midge._hooks import Hooks, install, uninstall
 from midge._library import Library, bound_to_process, drain, encode, milliseconds, quick, raise_for, waiting
+from midge._log import Level
+from midge._log import install as install_log
 from midge._message import Message
 from midge._publish import (
     COPIED,
@@ -77,20 +79,23 @@ class Broker:
         config: Config | Mapping[str, Value] | None = None,
         *,
         hooks: Hooks | None = None,
+        log: Level | None = None,
     ) -> None:
         """Starts a broker.
 
         `listen` is an address such as "127.0.0.1:1883", or several; port 0 takes a free port. Without it the
         settings say where to listen; their default is 127.0.0.1:1883. `config` holds settings, such as
-        {"mqtt.max_qos": 1}. `hooks` decide who is let in and what is allowed, and are told what happens.
+        {"mqtt.max_qos": 1}. `hooks` decide who is let in and what is allowed, and are told what happens. With `log`,
+        such as logging.INFO or "info", what happens from that level on is logged to the logger "midge".
         """
-        self._start(listen, config, hooks, None)
+        self._start(listen, config, hooks, log, None)
 
     def _start(
         self,
         listen: str | Sequence[str] | None,
         config: Config | Mapping[str, Value] | None,
         hooks: Hooks | None,
+        log: Level | None,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         """Starts the broker; `loop` runs those hooks that are coroutine functions."""
@@ -104,10 +109,13 @@ class Broker:
             for index, address in enumerate([listen] if isinstance(listen, str) else listen):
                 settings[f"listener.tcp{'' if index == 0 else f'-{index + 1}'}.bind"] = address
         handle, error = ctypes.c_void_p(), ctypes.c_void_p()
-        if hooks is not None:
+        if log is not None:
+            install_log(settings._handle, log)
+        if hooks is not None or log is not None:
             # A call that runs hooks on this thread may have to wait for others that run them: it must not keep the
             # interpreter's lock meanwhile.
             self._quick, self._publish = waiting, publish_waiting
+        if hooks is not None:
             self._hooks = install(settings._handle, hooks, loop)
         start = getattr(waiting, self._start_name)
         status = start(settings._handle, ctypes.byref(handle), ctypes.byref(error))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 
+from midge._library import inside
+
 generation = 0
 
 
 def _in_child() -> None:
     global generation
     generation += 1
+    inside.clear()  # the other threads do not exist here
 
 
 if hasattr(os, "register_at_fork"):

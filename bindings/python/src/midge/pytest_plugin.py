@@ -61,7 +61,7 @@ def mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[Callable[...
 
     def start(settings: Mapping[str, Any] = {}, listen: Any = None, hooks: Any = None, **more: Any) -> TestBroker:
         named = {key.replace("__", "."): value for key, value in more.items()}
-        broker = TestBroker(listen, {**common, **settings, **named}, timeout=timeout, hooks=hooks)
+        broker = TestBroker(listen, {**common, **settings, **named}, timeout=timeout, hooks=hooks, log="debug")
         brokers.append(broker)
         return broker
 
