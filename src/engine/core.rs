@@ -9,6 +9,7 @@ use crate::config::Settings;
 use crate::engine::auth::Authenticator;
 use crate::engine::hooks::{Host, Wanted};
 use crate::engine::journal::{Journal, either};
+use crate::engine::log::Drops;
 use crate::engine::notify::Notices;
 use crate::engine::observer::Observer;
 use crate::engine::options::Options;
@@ -49,6 +50,7 @@ pub struct Engine {
     pub(crate) wanted: Wanted,
     pub(crate) journal: Option<Arc<dyn Journal>>,
     pub(crate) notices: Notices,
+    pub(crate) drops: Drops,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
@@ -94,6 +96,7 @@ impl Engine {
             wanted: Wanted::default(),
             journal: None,
             notices: Notices::default(),
+            drops: Drops::default(),
             observer: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),

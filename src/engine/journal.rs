@@ -48,6 +48,7 @@ const NOTED: Wanted = Wanted {
     unsubscribed: true,
     delivered: false,
     dropped: true,
+    log: None,
 };
 
 impl Engine {
@@ -80,6 +81,7 @@ pub(crate) fn either(a: Wanted, b: Wanted) -> Wanted {
         unsubscribed: a.unsubscribed || b.unsubscribed,
         delivered: a.delivered || b.delivered,
         dropped: a.dropped || b.dropped,
+        log: a.log.max(b.log),
     }
 }
 
@@ -92,5 +94,6 @@ pub(crate) fn wants(wanted: Wanted, notice: &Notice) -> bool {
         Notice::Unsubscribed(_) => wanted.unsubscribed,
         Notice::Delivered(_) => wanted.delivered,
         Notice::Dropped(_) => wanted.dropped,
+        Notice::Logged(line) => wanted.logs(line.level),
     }
 }

@@ -15,6 +15,7 @@ pub mod explain;
 pub mod hooks;
 pub mod journal;
 pub mod local;
+pub mod log;
 mod notify;
 pub mod observer;
 pub mod options;

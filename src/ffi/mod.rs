@@ -17,6 +17,7 @@ mod error;
 mod guard;
 mod hooks;
 mod lists;
+mod log;
 mod message;
 mod publish;
 mod queue;
@@ -24,4 +25,6 @@ mod stats;
 mod status;
 mod subscribe;
 mod testing;
+#[cfg(test)]
+mod tour;
 mod views;

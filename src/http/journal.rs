@@ -175,7 +175,7 @@ impl Journal for Log {
                     self.drops.lock().push(Drop { at: now, reason, client_id, topic });
                 }
             }
-            Notice::Delivered(_) => {}
+            Notice::Delivered(_) | Notice::Logged(_) => {}
         }
     }
 

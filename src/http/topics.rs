@@ -82,9 +82,6 @@ pub(super) fn show(console: &Console, asked: &Asked) -> Result<Answer, Problem> 
     let after = asked.query.get("after")?;
     let offset = asked.query.number("offset", 0, FARTHEST)?;
     let search = asked.query.get("search")?;
-    if after.is_some() && (offset > 0 || search.is_some()) {
-        return Err(Problem::bad_request("after does not go with offset or search"));
-    }
     let now = console.now();
     let (branches, total, truncated, topics, left_out, since) = {
         let mut watching = console.topics.0.lock();
