@@ -94,6 +94,6 @@ pub(crate) fn wants(wanted: Wanted, notice: &Notice) -> bool {
         Notice::Unsubscribed(_) => wanted.unsubscribed,
         Notice::Delivered(_) => wanted.delivered,
         Notice::Dropped(_) => wanted.dropped,
-        Notice::Logged(_) => wanted.log.is_some(),
+        Notice::Logged(line) => wanted.logs(line.level),
     }
 }
