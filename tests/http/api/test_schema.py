@@ -12,7 +12,7 @@ schema = schemathesis.pytest.from_fixture("schema").exclude(path=list(LIVE))
 
 
 @schema.parametrize()
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_the_document_says(case):
     # Guesses of a password would be slowed, as they should be.
     case.call_and_validate(auth=LOGIN, excluded_checks=[CHECKS.get_one("ignored_auth")])
