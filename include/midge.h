@@ -150,6 +150,26 @@
 #define MIDGE_CAUSE_STOPPING 6
 
 /**
+ * Something has failed that is to work: a hook was too late, or no connection can be accepted.
+ */
+#define MIDGE_LOG_ERROR 0
+
+/**
+ * A client or a message did not get what it wanted: refused, ended for breaking a rule, dropped for want of room.
+ */
+#define MIDGE_LOG_WARN 1
+
+/**
+ * What an operator wants to know: started, stopped, clients that come and go.
+ */
+#define MIDGE_LOG_INFO 2
+
+/**
+ * What helps to find a fault: subscriptions, connections before their CONNECT, messages that nobody wanted.
+ */
+#define MIDGE_LOG_DEBUG 3
+
+/**
  * A message for which a queue has no room is dropped and counted.
  */
 #define MIDGE_OVERFLOW_DROP_NEWEST 0
@@ -884,6 +904,37 @@ typedef struct midge_hooks {
 } midge_hooks;
 
 /**
+ * A line of the log. It lives until the function returns, with all that it points to.
+ */
+typedef struct midge_log_view {
+    /**
+     * The size of the struct.
+     */
+    size_t struct_size;
+    /**
+     * What has happened, one line, with the client. What clients have named stands in quotes, with escapes.
+     */
+    struct midge_bytes text;
+    /**
+     * The client that it is about; NULL if it is about none.
+     */
+    struct midge_bytes client_id;
+    /**
+     * A MIDGE_LOG_... constant.
+     */
+    int32_t level;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_log_view;
+
+/**
+ * Is given a line of the log.
+ */
+typedef void (*midge_log_fn)(const struct midge_log_view *line, void *user_data);
+
+/**
  * The bounds of a queue. Begin with MIDGE_QUEUE_OPTIONS_INIT.
  */
 typedef struct midge_queue_options {
@@ -1402,11 +1453,12 @@ void midge_string_free(char *text);
 midge_status midge_config_new(struct midge_config **out);
 
 /**
- * Makes a copy of a configuration, with the same hooks, which the caller frees by midge_config_free.
+ * Makes a copy of a configuration, with the same hooks and the same log, which the caller frees by midge_config_free.
  *
  * Errors: INVALID_ARGUMENT.
  */
-midge_status midge_config_clone(const struct midge_config *config, struct midge_config **out);
+midge_status midge_config_clone(const struct midge_config *config,
+                                struct midge_config **out);
 
 /**
  * Gives the setting `key` the value `value`, both as text: "listener.tcp.bind" and "127.0.0.1:0",
@@ -1866,6 +1918,26 @@ midge_status midge_decision_resolve(struct midge_decision *decision,
  * Frees a decision; one that is not resolved denies. NULL is taken. In a forked child nothing is done.
  */
 void midge_decision_free(struct midge_decision *decision);
+
+/**
+ * Has the brokers that are started with a configuration from now on give lines of their log to `log`: those of `level`
+ * and of the levels before it, from MIDGE_LOG_ERROR to MIDGE_LOG_DEBUG. `log` NULL: none, which costs nothing. A log that
+ * was set before is replaced. A copy of the configuration has the same log.
+ *
+ * `log` is called as the functions of midge_hooks are, for one line of a broker after the other: on the broker's threads,
+ * and on a thread of the host that starts or stops it, publishes or kicks. It may call Midge, but midge_stop answers
+ * IN_CALLBACK. Dropped messages are summed up: a line at once, then one in ten seconds.
+ *
+ * `free_user_data`, which may be NULL, is called exactly once with `user_data` when `log` will not be called any more,
+ * also if this fails.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_config_set_log(struct midge_config *config,
+                                  int32_t level,
+                                  midge_log_fn log,
+                                  void *user_data,
+                                  midge_free_fn free_user_data);
 
 /**
  * Makes a queue without subscriptions. `options` NULL is the settings of the broker.

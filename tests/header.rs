@@ -15,6 +15,7 @@ const CHAPTERS: &[&str] = &[
     "subscribe",
     "edit",
     "hooks",
+    "log",
     "queue",
     "stats",
     "lists",

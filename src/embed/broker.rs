@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
+use crate::embed::asynchronous::Vigil;
 use crate::embed::callback::Dispatcher;
 use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
@@ -22,6 +23,7 @@ use crate::engine::turn::Running;
 use crate::engine::view::{ClientView, SubscriptionView};
 use crate::net::{Bound, Limit, Wing, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, on_own_thread, tick, watch_forks};
+use crate::session::notice::Level;
 use crate::stats::Snapshot;
 use crate::storage::{MemoryStore, Store};
 use crate::time::Time;
@@ -56,7 +58,9 @@ pub(super) struct Shared {
     /// The queues that the stop closes; `None` once it has.
     queues: Mutex<Option<Vec<Weak<QueueCore>>>>,
     /// Set when a stop is requested, and when the broker has stopped.
-    stop_requested: Latch,
+    stop_requested: Arc<Latch>,
+    /// Tasks of the host that wait for that.
+    vigil: Vigil,
     /// A panic came out of the broker: it is not continued.
     abandoned: AtomicBool,
     stage: Mutex<Stage>,
@@ -120,7 +124,7 @@ impl Broker {
         let Parts { store, bench, hooks } = parts;
         config.validate()?;
         let settings = config.settings().clone();
-        let stop_requested = Latch::new().map_err(Error::Start)?;
+        let stop_requested = Arc::new(Latch::new().map_err(Error::Start)?);
         let bound = bind_all(&settings)?;
         let generation = watch_forks();
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
@@ -149,8 +153,9 @@ impl Broker {
             // In test mode the test moves the clock.
             runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
         }
-        let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
+        let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
         let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
+        log_listeners(&engine, clock.now(), &listeners);
         if let Err(error) = accept_all(&runtime, bound, &limits, &wing) {
             runtime.join();
             return Err(error);
@@ -168,6 +173,7 @@ impl Broker {
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
             queues: Mutex::new(Some(Vec::new())),
+            vigil: Vigil::new(Arc::clone(&stop_requested)),
             stop_requested,
             abandoned: AtomicBool::new(false),
             stage: Mutex::new(Stage::Running),
@@ -253,6 +259,12 @@ impl Broker {
         self.shared.abandon();
     }
 
+    /// As [`Broker::shared`], also of a broker that a panic has ended: it can be stopped and waited for.
+    pub(super) fn shared_even_abandoned(&self) -> Result<&Arc<Shared>, Error> {
+        self.shared.check_fork()?;
+        Ok(&self.shared)
+    }
+
     pub(super) fn shared(&self) -> Result<&Arc<Shared>, Error> {
         self.shared.check()?;
         Ok(&self.shared)
@@ -306,6 +318,10 @@ impl Shared {
     /// The runtime of a broker that runs.
     pub(super) fn runtime(&self) -> Result<Handle, Error> {
         self.running.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Stopped)
+    }
+
+    pub(super) fn vigil(&self) -> &Vigil {
+        &self.vigil
     }
 
     pub(super) fn is_forked(&self) -> bool {
@@ -400,7 +416,7 @@ impl Shared {
         }
     }
 
-    fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
+    pub(super) fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
         self.check_fork()?;
         if on_own_thread() {
             return Err(Error::InCallback);
@@ -414,14 +430,24 @@ impl Shared {
         }
         *stage = Stage::Stopping;
         drop(stage);
+        self.log("the broker stops");
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
+        self.engine.log_untold_drops(&mut self.engine.turn(self.clock.now()));
+        self.log("the broker has stopped");
         *self.stage.lock() = Stage::Stopped;
         self.changed.notify_all();
         if let Some(bench) = &self.bench {
             bench.bed.beat();
         }
         self.stop_requested.set();
+        self.vigil.end();
         Ok(())
+    }
+
+    /// Has a line logged that says how far the broker's life has come.
+    fn log(&self, text: &str) {
+        let mut turn = self.engine.turn(self.clock.now());
+        self.engine.log(&mut turn, Level::Info, None, || text.to_owned());
     }
 
     fn shut_down(&self, grace: Duration) {
@@ -463,6 +489,15 @@ fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
         bound.push((listener.name.clone(), socket));
     }
     Ok(bound)
+}
+
+/// Logs the start, before the first client can come.
+fn log_listeners(engine: &Engine, now: Time, listeners: &[(String, SocketAddr)]) {
+    let mut turn = engine.turn(now);
+    engine.log(&mut turn, Level::Info, None, || format!("midge {} has started", env!("CARGO_PKG_VERSION")));
+    for (name, address) in listeners {
+        engine.log(&mut turn, Level::Info, None, || format!("listener {name} is at {address}"));
+    }
 }
 
 fn accept_all(

@@ -176,17 +176,17 @@ impl Target {
             drop(run);
             let survived = survives(|| callback(&view));
             let mut run = self.run.lock();
-            run.by = None;
-            let over = run.cancelled || !survived;
-            if !over {
+            if survived && !run.cancelled {
                 run.callback = Some(callback);
-                drop(run);
             } else {
                 run.cancelled = true;
                 drop(run);
-                // The callback's own state may panic when it is dropped, too.
+                // The callback's own state may panic when it is dropped, too. Who cancels waits for it.
                 let _dropped = survives(|| drop(callback));
+                run = self.run.lock();
             }
+            run.by = None;
+            drop(run);
             self.idle.notify_all();
         }
     }

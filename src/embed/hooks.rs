@@ -5,11 +5,15 @@ use std::sync::Arc;
 use crate::engine::edit::Edit;
 use crate::engine::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Wanted};
 use crate::runtime::in_callback;
-use crate::session::notice::{Arrival, Delivered, Departure, Dropped, Notice, Subscribed, Unsubscribed};
+use crate::session::notice::{
+    Arrival, Delivered, Departure, Dropped, Level, LogLine, Notice, Subscribed, Unsubscribed,
+};
 
 type Authenticate = dyn Fn(&ConnectRequest<'_>) -> Answer + Send + Sync;
 type Authorize = dyn Fn(&AccessRequest<'_>) -> Answer + Send + Sync;
 type OnPublish = dyn Fn(&mut Edit<'_>) -> Passage + Send + Sync;
+/// The least that is logged, and to whom.
+pub(crate) type Log = (Level, Arc<dyn Fn(&LogLine) + Send + Sync>);
 type Told<T> = Option<Arc<dyn Fn(&T) + Send + Sync>>;
 
 /// Functions of the host, each of which may be left out: then it costs nothing. A clone has the same functions, and
@@ -33,6 +37,7 @@ pub struct Hooks {
     on_unsubscribed: Told<Unsubscribed>,
     on_delivered: Told<Delivered>,
     on_dropped: Told<Dropped>,
+    on_log: Option<Log>,
 }
 
 impl Hooks {
@@ -107,6 +112,30 @@ impl Hooks {
         self.on_dropped = Some(Arc::new(hook));
         self
     }
+
+    /// Is given the log's lines of this level and of those that matter more. Lines of other levels cost nothing.
+    ///
+    /// It is a hook as the others: called by the broker's threads, and by threads of the host that start or stop the
+    /// broker, publish or kick, with no lock held, for one line after the other.
+    ///
+    /// ```
+    /// use midge::config::Config;
+    /// use midge::embed::{Broker, Hooks, Level};
+    ///
+    /// let mut config = Config::new();
+    /// config.set("listener.tcp.bind", "127.0.0.1:0")?;
+    /// let hooks = Hooks::new().on_log(Level::Info, |line| eprintln!("{line}"));
+    /// let broker = Broker::start_with(&config, &hooks)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_log(self, level: Level, hook: impl Fn(&LogLine) + Send + Sync + 'static) -> Hooks {
+        self.with_log(Some((level, Arc::new(hook))))
+    }
+
+    /// The same hooks, with this log.
+    pub(crate) fn with_log(self, log: Option<Log>) -> Hooks {
+        Hooks { on_log: log, ..self }
+    }
 }
 
 impl Host for Hooks {
@@ -121,6 +150,7 @@ impl Host for Hooks {
             unsubscribed: self.on_unsubscribed.is_some(),
             delivered: self.on_delivered.is_some(),
             dropped: self.on_dropped.is_some(),
+            log: self.on_log.as_ref().map(|(level, _)| *level),
         }
     }
 
@@ -148,6 +178,11 @@ impl Host for Hooks {
             Notice::Unsubscribed(about) => tell(&self.on_unsubscribed, about),
             Notice::Delivered(about) => tell(&self.on_delivered, about),
             Notice::Dropped(about) => tell(&self.on_dropped, about),
+            Notice::Logged(line) => {
+                if let Some((_, hook)) = &self.on_log {
+                    hook(line);
+                }
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::link::Link;
+use crate::session::notice::Level;
 use crate::time::TimerId;
 
 /// The questions of one packet and the answers to them, in the order of asking. While one is awaited, the connection
@@ -106,6 +107,7 @@ impl Engine {
         turn: &mut Turn,
         asking: &mut Asking<'_>,
         nth: usize,
+        hook: &str,
         question: impl FnOnce(&dyn Host) -> Answer,
     ) -> Option<Verdict> {
         if let Some(reply) = asking.questions.replies.get(nth) {
@@ -117,7 +119,7 @@ impl Engine {
         let Some(host) = self.host.as_deref() else {
             return Some(Verdict::Allow);
         };
-        let reply = match self.call(turn, || question(host)).unwrap_or(Answer::Now(Verdict::Deny)) {
+        let reply = match self.call(turn, hook, || question(host)).unwrap_or(Answer::Now(Verdict::Deny)) {
             Answer::Now(verdict) => Reply::Given(verdict),
             Answer::Later(deferred) => match deferred.wake(asking.link) {
                 Some(verdict) => Reply::Given(verdict),
@@ -139,16 +141,19 @@ impl Engine {
     /// Has the host look at a message; `None`: it is dropped.
     pub(crate) fn look(&self, turn: &mut Turn, mut edit: Edit<'_>) -> Option<Changes> {
         let host = self.host.as_deref()?;
-        match self.call(turn, || host.on_publish(&mut edit)) {
+        match self.call(turn, "on_publish", || host.on_publish(&mut edit)) {
             Some(Passage::Pass) => Some(edit.into_changes()),
             Some(Passage::Drop) | None => None,
         }
     }
 
     /// Calls a hook; `None` if it panics. What it was to decide is denied then.
-    fn call<T>(&self, turn: &mut Turn, hook: impl FnOnce() -> T) -> Option<T> {
+    fn call<T>(&self, turn: &mut Turn, name: &str, hook: impl FnOnce() -> T) -> Option<T> {
         let outcome = survive(hook);
-        turn.counts.hooks_failed += u64::from(outcome.is_none());
+        if outcome.is_none() {
+            turn.counts.hooks_failed += 1;
+            self.log(turn, Level::Error, None, || format!("the hook {name} has panicked, which denies"));
+        }
         outcome
     }
 
@@ -175,7 +180,9 @@ impl Engine {
                 clean_start: connect.clean_start,
                 keep_alive: connect.keep_alive,
             };
-            let Some(verdict) = self.ask(turn, asking, nth, |host| host.authenticate(&request)) else {
+            let Some(verdict) =
+                self.ask(turn, asking, nth, "authenticate", |host| host.authenticate(&request))
+            else {
                 return Ok(Handled::Later);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::BadUserNameOrPassword, connack_has) {
@@ -194,7 +201,8 @@ impl Engine {
                 retain: will.retain,
                 is_will: true,
             };
-            let Some(verdict) = self.ask(turn, asking, nth, |host| host.authorize(&request)) else {
+            let Some(verdict) = self.ask(turn, asking, nth, "authorize", |host| host.authorize(&request))
+            else {
                 return Ok(Handled::Later);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::NotAuthorized, connack_has) {

@@ -74,6 +74,7 @@ impl Engine {
                 why: why.into(),
             }));
         }
+        self.log_end(turn, &session.client_id, cause, why);
         if cause == Cause::KeepAliveTimeout {
             turn.counts.keep_alive_timeouts += 1;
         }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::config::Settings;
 use crate::engine::auth::Authenticator;
 use crate::engine::hooks::{Host, Wanted};
+use crate::engine::log::Drops;
 use crate::engine::notify::Notices;
 use crate::engine::observer::Observer;
 use crate::engine::options::Options;
@@ -42,6 +43,7 @@ pub struct Engine {
     /// Which hooks `host` has; none without one.
     pub(crate) wanted: Wanted,
     pub(crate) notices: Notices,
+    pub(crate) drops: Drops,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
@@ -84,6 +86,7 @@ impl Engine {
             host: None,
             wanted: Wanted::default(),
             notices: Notices::default(),
+            drops: Drops::default(),
             observer: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),

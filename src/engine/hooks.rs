@@ -10,7 +10,7 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::edit::Edit;
 use crate::session::link::Link;
-use crate::session::notice::Notice;
+use crate::session::notice::{Level, Notice};
 use crate::session::outbound::Tells;
 
 /// The host program as the engine sees it.
@@ -55,6 +55,8 @@ pub struct Wanted {
     pub unsubscribed: bool,
     pub delivered: bool,
     pub dropped: bool,
+    /// The least that is logged; `None`: nothing.
+    pub log: Option<Level>,
 }
 
 impl Wanted {
@@ -66,6 +68,11 @@ impl Wanted {
     /// Whether a CONNECT is asked about.
     pub(crate) fn asks_to_connect(self) -> bool {
         self.authenticate || self.authorize
+    }
+
+    /// Whether lines of a level are logged.
+    pub(crate) fn logs(self, level: Level) -> bool {
+        self.log.is_some_and(|least| level <= least)
     }
 
     /// Which fates of messages are told.

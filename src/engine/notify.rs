@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
 use crate::message::SharedMessage;
-use crate::session::notice::{Dropped, Notice};
+use crate::session::notice::{Dropped, Level, LogLine, Notice};
 use crate::stats::DropReason;
 
 /// Room for so many notices is kept.
@@ -54,13 +54,33 @@ impl Engine {
             let mut telling = Telling(state);
             while let Some(notice) = telling.0.waiting.pop_front() {
                 let told = MutexGuard::unlocked(&mut telling.0, || survive(|| host.tell(&notice)));
-                turn.counts.hooks_failed += u64::from(told.is_none());
+                if told.is_none() {
+                    turn.counts.hooks_failed += 1;
+                    self.log_failure(&mut telling.0.waiting, &notice);
+                }
             }
             if telling.0.waiting.capacity() > KEPT {
                 telling.0.waiting = VecDeque::new();
             }
         }
         turn.counts.notices_lost += lost as u64;
+    }
+
+    /// Has the host's log told next that it has panicked, unless it was the log.
+    fn log_failure(&self, waiting: &mut VecDeque<Notice>, notice: &Notice) {
+        let hook = match notice {
+            Notice::Connected(_) => "on_connected",
+            Notice::Disconnected(_) => "on_disconnected",
+            Notice::Subscribed(_) => "on_subscribed",
+            Notice::Unsubscribed(_) => "on_unsubscribed",
+            Notice::Delivered(_) => "on_delivered",
+            Notice::Dropped(_) => "on_dropped",
+            Notice::Logged(_) => return,
+        };
+        if self.wanted.logs(Level::Error) {
+            let text = format!("the hook {hook} has panicked").into();
+            waiting.push_front(Notice::Logged(LogLine { level: Level::Error, client_id: None, text }));
+        }
     }
 
     /// Has the host told of dropped messages that are counted already.

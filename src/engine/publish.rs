@@ -212,7 +212,8 @@ impl Engine {
                 retain: publish.retain,
                 is_will: false,
             };
-            let Some(verdict) = self.ask(turn, asking, 0, |host| host.authorize(&request)) else {
+            let Some(verdict) = self.ask(turn, asking, 0, "authorize", |host| host.authorize(&request))
+            else {
                 return Ok(None);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::NotAuthorized, puback_has) {

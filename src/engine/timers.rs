@@ -34,6 +34,8 @@ pub enum Timer {
     Sys,
     /// Expired retained messages are removed.
     Sweep,
+    /// The log tells of dropped messages.
+    Drops,
 }
 
 /// The wheel, and the time for which the alarm is set.

@@ -139,6 +139,9 @@ impl Engine {
         if !turn.wills.is_empty() {
             self.publish_owed_wills(turn);
         }
+        if self.wanted.log.is_some() {
+            self.log_drops(turn);
+        }
         // First, so that a client that has received a message finds it counted.
         self.add_counts(turn);
         // And the host told.
@@ -157,6 +160,9 @@ impl Engine {
         }
         turn.woken = woken;
         // What was written, and what made room for.
+        if self.wanted.log.is_some() {
+            self.log_drops(turn);
+        }
         if !turn.notices.is_empty() {
             self.tell(turn);
         }

@@ -102,7 +102,7 @@ pub unsafe extern "C" fn midge_start(
     guard!({
         let out = slot(out, "out")?;
         let broker = match config.as_ref() {
-            Some(config) => Broker::start_with(&config.config, &config.hooks)?,
+            Some(config) => Broker::start_with(&config.config, &config.hooks())?,
             None => Broker::start(&Config::new())?,
         };
         Ok(out.put_handle(midge_broker::of(Arc::new(broker))))

@@ -17,6 +17,7 @@ mod error;
 mod guard;
 mod hooks;
 mod lists;
+mod log;
 mod message;
 mod publish;
 mod queue;

@@ -17,6 +17,7 @@ use crate::net::link::{Ending, TcpLink};
 use crate::net::testing::{Line, Seat};
 use crate::net::wing::{Attached, Permit, Wing};
 use crate::session::link::{Cause, Link};
+use crate::session::notice::Level;
 
 /// A connection that ends may take so long to take its last packet, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
@@ -286,10 +287,15 @@ fn read(
 impl Drop for ConnectionTask {
     fn drop(&mut self) {
         let cause = self.end.as_ref().map_or(Cause::ConnectionLost, |end| end.ending.cause);
+        let broken = std::thread::panicking();
         // During a panic a second one would end the host program.
         let _told = catch_unwind(AssertUnwindSafe(|| {
             let engine = self.wing.engine();
             let mut turn = engine.turn(self.wing.now());
+            if broken {
+                let text = || "a connection is closed because its task has panicked".to_owned();
+                engine.log(&mut turn, Level::Error, None, text);
+            }
             self.connection.lost(engine, &mut turn, cause);
         }));
     }

@@ -25,6 +25,59 @@ pub enum Notice {
     Delivered(Delivered),
     /// A message was dropped.
     Dropped(Dropped),
+    /// A line of the log.
+    Logged(LogLine),
+}
+
+/// How much a line of the log matters; the first matters most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Something has failed that is to work: a hook has panicked, or no connection can be accepted.
+    Error,
+    /// A client or a message did not get what it wanted: refused, ended for breaking a rule, dropped for want of room.
+    Warn,
+    /// What an operator wants to know: started, stopped, clients that come and go.
+    Info,
+    /// What helps to find a fault: subscriptions, connections before their CONNECT, messages that nobody wanted.
+    Debug,
+}
+
+impl Level {
+    /// Every level, in the order of the list.
+    pub const ALL: &[Level] = &[Level::Error, Level::Warn, Level::Info, Level::Debug];
+
+    /// The name, in small letters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        }
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A line of the log. It is displayed with its level: `info: client "c" has connected`.
+#[derive(Clone, Debug)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: Level,
+    /// The client that it is about, if it is about one.
+    pub client_id: Option<Box<str>>,
+    /// What has happened, one line, with the client. What clients have named stands in quotes, with escapes.
+    pub text: Box<str>,
+}
+
+impl std::fmt::Display for LogLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.level, self.text)
+    }
 }
 
 /// A client that has been let in.

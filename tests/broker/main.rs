@@ -13,6 +13,7 @@ mod descriptors;
 mod hooks;
 mod host;
 mod lifecycle;
+mod log;
 mod network;
 mod panics;
 mod process;

@@ -50,8 +50,16 @@ fn a_callback_that_panics_when_it_is_dropped_ends_its_own_subscription_alone() {
             told.send(()).unwrap();
         })
         .unwrap();
+    let (behind, passed) = mpsc::channel();
+    let _behind = broker
+        .subscribe_with("behind", &SubscribeOptions::default(), move |_| behind.send(()).unwrap())
+        .unwrap();
     publish(&broker);
     hears.recv_timeout(PATIENCE).unwrap();
+    // The callback tells before it returns, and a call that runs drops what was cancelled meanwhile. The callback
+    // thread takes one after the other.
+    broker.publish("behind", "", &PublishOptions::default()).unwrap();
+    passed.recv_timeout(PATIENCE).unwrap();
     // The host's panic, on the host's thread.
     assert!(catch_unwind(AssertUnwindSafe(|| drop(bad))).is_err());
     publish(&broker);

@@ -341,6 +341,24 @@ static void hooks(void)
     midge_config_free(config);
 }
 
+static void written(const midge_log_view *line, void *user_data)
+{
+    (void)line;
+    (void)user_data;
+}
+
+static void logging(void)
+{
+    midge_config *config = config_on_free_port();
+    INVALID(midge_config_set_log(NULL, MIDGE_LOG_INFO, written, NULL, NULL));
+    INVALID(midge_config_set_log(NULL, MIDGE_LOG_INFO, NULL, NULL, NULL));
+    INVALID(midge_config_set_log(config, -1, written, NULL, NULL));
+    INVALID(midge_config_set_log(config, 4, written, NULL, NULL));
+    INVALID(midge_config_set_log(config, INT32_MIN, NULL, NULL, NULL));
+    INVALID(midge_config_set_log(config, INT32_MAX, written, NULL, NULL));
+    midge_config_free(config);
+}
+
 static void testing(void)
 {
     const midge_fault fresh = MIDGE_FAULT_INIT;
@@ -499,6 +517,7 @@ int main(void)
     RUN(queues);
     RUN(messages);
     RUN(hooks);
+    RUN(logging);
     RUN(testing);
     FINISH();
 }

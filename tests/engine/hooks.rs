@@ -124,6 +124,7 @@ fn words(notice: &Notice) -> String {
         Notice::Dropped(n) => {
             format!("{} misses {}: {}", n.client_id.as_deref().unwrap_or("the host"), n.topic, n.reason)
         }
+        Notice::Logged(line) => line.to_string(),
         other => panic!("{other:?}"),
     }
 }

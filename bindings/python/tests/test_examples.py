@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 import re
 import threading
+from typing import Any
 
 import pytest
 from conftest import TOP, Run
@@ -63,3 +64,16 @@ def test_pages(page: str, line: int, program: str, run_pytest: Run) -> None:
     else:
         code = compile("\n" * (line - 1) + program, page, "exec")
         exec(code, {"__name__": "__main__"})
+
+
+def test_the_benchmark_runs(run: Any) -> None:
+    program = str(TOP / "bindings" / "python" / "benches" / "inprocess.py")
+    ended = run(
+        "import runpy, sys; sys.argv[:] = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')",
+        program,
+        "--messages=300",
+        "--rounds=2",
+    )
+    rows = [line.rpartition("  ")[2] for line in ended.stdout.splitlines()[1:]]
+    assert len(rows) == 4
+    assert all(row.endswith(" x bare") for row in rows)

@@ -54,6 +54,9 @@ class Peer:
     def __exit__(self, *raised: object) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        left = self.client.socket()
+        if left is not None:  # paho leaves a connection that ended otherwise to the collector
+            left.close()
 
 
 def connected(broker: TestBroker, client_id: str, version: int = mqtt.MQTTv311, **options: Any) -> Peer:

@@ -178,6 +178,10 @@ def call(result, name, parameters, structs, inits):
             arguments.append(choose(kind, ["NULL", "ignore"], what))
         elif kind == "midge_acknowledged_fn":
             arguments.append(choose(kind, ["NULL", "acknowledged"], what))
+        elif kind == "midge_log_fn":
+            arguments.append(choose(kind, ["NULL", "log_nothing"], what))
+            # What was set is not kept, nor is its user data.
+            after.append("    (void)midge_config_set_log(f->config, MIDGE_LOG_ERROR, NULL, NULL, NULL);")
         elif kind == "midge_free_fn":
             arguments.append(choose(kind, ["NULL", "count_free"], what))
             after.append(f"    CHECK_CALL(freed == (at[{len(sizes) - 1}] == 1));")

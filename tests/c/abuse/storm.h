@@ -87,6 +87,12 @@ HELPER void acknowledged(midge_status status, void *user_data)
     (void)user_data;
 }
 
+HELPER void log_nothing(const midge_log_view *line, void *user_data)
+{
+    (void)line;
+    (void)user_data;
+}
+
 HELPER void count_free(void *user_data)
 {
     ++*(int *)user_data;

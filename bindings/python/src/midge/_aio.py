@@ -15,6 +15,7 @@ import midge
 from midge._broker import OVERFLOW
 from midge._config import Config, Value
 from midge._errors import ArgumentError, StateError, Stopped, Timeout
+from midge._hooks import Hooks
 from midge._hub import Hub, Inbox
 from midge._library import quick
 from midge._message import Message
@@ -42,10 +43,11 @@ class Broker:
         self,
         listen: str | Sequence[str] | None = None,
         config: Config | Mapping[str, Value] | None = None,
-        **options: Any,
+        *,
+        hooks: Hooks | None = None,
     ) -> None:
         """A broker that is not started yet. The arguments are those of midge.Broker."""
-        self._make: Callable[[], midge.Broker] | None = lambda: midge.Broker(listen, config, **options)
+        self._make: Callable[[], midge.Broker] | None = lambda: _started(listen, config, hooks)
         self._broker: midge.Broker | None = None
         self._owned = True
         self._hub: Hub | None = None
@@ -223,6 +225,17 @@ class Broker:
 
     def __repr__(self) -> str:
         return f"<midge.aio.Broker of {self._broker!r}>"
+
+
+def _started(
+    listen: str | Sequence[str] | None,
+    config: Config | Mapping[str, Value] | None,
+    hooks: Hooks | None,
+) -> midge.Broker:
+    """A broker whose hooks may be coroutine functions."""
+    broker = midge.Broker.__new__(midge.Broker)
+    broker._start(listen, config, hooks, asyncio.get_running_loop())
+    return broker
 
 
 def settle(safe: asyncio.Future[None], status: int) -> None:

@@ -9,13 +9,14 @@ import socket
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Callable, NoReturn
+from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 from midge import _ffi
 from midge._batch import copied_text
 from midge._config import Config, Value
 from midge._errors import ArgumentError, MidgeError, StateError, Timeout, TopicError
-from midge._library import bound_to_process, encode, milliseconds, quick, raise_for, waiting
+from midge._hooks import Hooks, install, uninstall
+from midge._library import Library, bound_to_process, drain, encode, milliseconds, quick, raise_for, waiting
 from midge._message import Message
 from midge._publish import (
     COPIED,
@@ -35,6 +36,9 @@ from midge._publish_many import publish_many
 from midge._subscription import Handler, Subscription, subscribe_options
 from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_retained, read_stats, read_subscriptions
 from midge._waiting import patiently
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Broker"]
 
@@ -65,29 +69,51 @@ class Broker:
     Message(topic='sensors/a/temp', payload=b'21.5', qos=1, retain=False, properties=Properties(...))
     """
 
-    _start = "midge_start"
+    _start_name = "midge_start"
 
     def __init__(
         self,
         listen: str | Sequence[str] | None = None,
         config: Config | Mapping[str, Value] | None = None,
+        *,
+        hooks: Hooks | None = None,
     ) -> None:
         """Starts a broker.
 
         `listen` is an address such as "127.0.0.1:1883", or several; port 0 takes a free port. Without it the
         settings say where to listen; their default is 127.0.0.1:1883. `config` holds settings, such as
-        {"mqtt.max_qos": 1}.
+        {"mqtt.max_qos": 1}. `hooks` decide who is let in and what is allowed, and are told what happens.
         """
+        self._start(listen, config, hooks, None)
+
+    def _start(
+        self,
+        listen: str | Sequence[str] | None,
+        config: Config | Mapping[str, Value] | None,
+        hooks: Hooks | None,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        """Starts the broker; `loop` runs those hooks that are coroutine functions."""
         self._handle: ctypes.c_void_p | None = None
+        self._hooks = 0
+        self._quick: Library = quick
+        self._publish: Callable[..., int] = publish_quick
         self._handlers: weakref.WeakSet[Handler] = weakref.WeakSet()
         settings = config.copy() if isinstance(config, Config) else Config(config or {})
         if listen is not None:
             for index, address in enumerate([listen] if isinstance(listen, str) else listen):
                 settings[f"listener.tcp{'' if index == 0 else f'-{index + 1}'}.bind"] = address
         handle, error = ctypes.c_void_p(), ctypes.c_void_p()
-        start = getattr(waiting, self._start)
+        if hooks is not None:
+            # A call that runs hooks on this thread may have to wait for others that run them: it must not keep the
+            # interpreter's lock meanwhile.
+            self._quick, self._publish = waiting, publish_waiting
+            self._hooks = install(settings._handle, hooks, loop)
+        start = getattr(waiting, self._start_name)
         status = start(settings._handle, ctypes.byref(handle), ctypes.byref(error))
         if status < 0:
+            if hooks is not None:
+                uninstall(self._hooks)
             raise_for(status, error)
         self._handle = handle
         self._settings = settings
@@ -160,9 +186,9 @@ class Broker:
             )
         size = len(payload)
         if size <= 1024:
-            status = publish_quick(self._handle, name, payload, SIZES[size], options)
+            status = self._publish(self._handle, name, payload, SIZES[size], options)
         else:
-            publish = publish_quick if size < COPIED else publish_waiting
+            publish = self._publish if size < COPIED else publish_waiting
             status = publish(self._handle, name, payload, ctypes.c_size_t(size), options)
         if status:
             raise_for(status, None, self._refused(status, topic, size, qos, retain))
@@ -234,7 +260,7 @@ class Broker:
         1000
         'rooms/0'
         """
-        return publish_many(self._handle, messages, self._refused)
+        return publish_many(self._handle, messages, self._refused, self._quick)
 
     def subscribe(
         self,
@@ -359,7 +385,7 @@ class Broker:
         >>> broker.kick("nobody")
         False
         """
-        status = quick.midge_broker_kick(self._handle, encode("client_id", client_id))
+        status = self._quick.midge_broker_kick(self._handle, encode("client_id", client_id))
         if status < 0:
             raise_for(status)
         return bool(status == _ffi.MIDGE_STATUS_OK)
@@ -405,6 +431,8 @@ class Broker:
         # No call can be running: it would hold a reference.
         if getattr(self, "_handle", None) is not None:
             waiting.midge_broker_free(self._handle)
+            if self._hooks:
+                uninstall(self._hooks)
 
     def _refused(self, status: int, topic: str, size: int, qos: int, retain: bool) -> str:
         """Why a message was refused, as far as that can be seen from here."""
@@ -425,6 +453,7 @@ def _stop_all() -> None:
     for broker in list(_live):
         with contextlib.suppress(MidgeError):
             broker.stop()
+    drain(PATIENCE)
 
 
 atexit.register(_stop_all)

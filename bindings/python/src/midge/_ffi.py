@@ -20,6 +20,10 @@ MIDGE_CAUSE_KEEP_ALIVE = 3
 MIDGE_CAUSE_TAKEN_OVER = 4
 MIDGE_CAUSE_KICKED = 5
 MIDGE_CAUSE_STOPPING = 6
+MIDGE_LOG_ERROR = 0
+MIDGE_LOG_WARN = 1
+MIDGE_LOG_INFO = 2
+MIDGE_LOG_DEBUG = 3
 MIDGE_OVERFLOW_DROP_NEWEST = 0
 MIDGE_OVERFLOW_DROP_OLDEST = 1
 MIDGE_FAULT_REFUSE = 1
@@ -63,6 +67,7 @@ midge_on_connected_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 midge_on_disconnected_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 midge_on_subscription_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 midge_on_delivery_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+midge_log_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class midge_bytes(ctypes.Structure):
@@ -334,6 +339,21 @@ class midge_hooks(ctypes.Structure):
         ("on_unsubscribed", midge_on_subscription_fn),
         ("on_delivered", midge_on_delivery_fn),
         ("on_dropped", midge_on_delivery_fn),
+    ]
+
+
+class midge_log_view(ctypes.Structure):
+    struct_size: int
+    text: midge_bytes
+    client_id: midge_bytes
+    level: int
+    reserved: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("text", midge_bytes),
+        ("client_id", midge_bytes),
+        ("level", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
     ]
 
 
@@ -726,6 +746,16 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_config_set_hooks": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_hooks)]),
     "midge_decision_resolve": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int32]),
     "midge_decision_free": (None, [ctypes.c_void_p]),
+    "midge_config_set_log": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            midge_log_fn,
+            ctypes.c_void_p,
+            midge_free_fn,
+        ],
+    ),
     "midge_queue_new": (
         ctypes.c_int32,
         [

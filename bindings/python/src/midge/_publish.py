@@ -10,7 +10,7 @@ from typing import Any, Callable, Union
 
 from midge import _ffi
 from midge._errors import ArgumentError, TopicError
-from midge._library import encode_property, quick, waiting, within
+from midge._library import encode_property, guarded, quick, waiting, within
 
 Payload = Union[bytes, str, bytearray, memoryview]
 """What can be published; a str is sent as UTF-8."""
@@ -22,8 +22,9 @@ COPIED = 64 * 1024
 # be of the right C types already: a c_void_p, bytes, bytes, a c_size_t, what ctypes.byref gives or None.
 publish_quick = ctypes.PyDLL(quick._name)["midge_publish"]
 publish_quick.restype = ctypes.c_int32
-publish_waiting = ctypes.CDLL(waiting._name)["midge_publish"]
-publish_waiting.restype = ctypes.c_int32
+_publish_unguarded = ctypes.CDLL(quick._name)["midge_publish"]
+_publish_unguarded.restype = ctypes.c_int32
+publish_waiting = guarded(_publish_unguarded)
 
 SIZES = tuple(ctypes.c_size_t(size) for size in range(1025))
 """Sizes of small payloads, as C takes them."""

@@ -9,7 +9,7 @@ from itertools import accumulate, islice
 from typing import Any, Callable
 
 from midge._errors import ArgumentError, TopicError
-from midge._library import encode, quick, raise_for, waiting
+from midge._library import Library, encode, raise_for, waiting
 from midge._message import Properties
 from midge._publish import COPIED, as_bytes, plain, with_properties
 
@@ -22,9 +22,14 @@ Refused = Callable[[int, str, int, int, bool], str]
 """The sentence for a status, a topic, the size of a payload, a QoS and RETAIN."""
 
 
-def publish_many(broker: ctypes.c_void_p | None, messages: Iterable[Sequence[Any]], refused: Refused) -> int:
-    """Publishes messages in order, and returns how many; `Broker.publish_many` says what they are."""
-    many = _Many(broker, refused)
+def publish_many(
+    broker: ctypes.c_void_p | None, messages: Iterable[Sequence[Any]], refused: Refused, library: Library
+) -> int:
+    """Publishes messages in order, and returns how many; `Broker.publish_many` says what they are.
+
+    `library` is what small batches are published with.
+    """
+    many = _Many(broker, refused, library)
     iterator = iter(messages)
     while True:
         batch: list[Sequence[Any]] = []
@@ -41,8 +46,9 @@ def publish_many(broker: ctypes.c_void_p | None, messages: Iterable[Sequence[Any
 class _Many:
     """Messages on their way to a broker."""
 
-    def __init__(self, broker: ctypes.c_void_p | None, refused: Refused) -> None:
+    def __init__(self, broker: ctypes.c_void_p | None, refused: Refused, library: Library) -> None:
         self._broker = broker
+        self._library = library
         self._refused = refused
         self.published = 0
 
@@ -108,7 +114,7 @@ class _Many:
         sizes = array(WORD, map(len, payloads))
         total = sum(sizes)
         if total < COPIED:
-            call: ctypes.CDLL = quick
+            call = self._library
             content = b"".join(payloads)
             places: Any = array(WORD, accumulate(sizes, initial=_address(content)))
             payload_places = places.buffer_info()[0]

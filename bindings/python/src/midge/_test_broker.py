@@ -48,7 +48,7 @@ class TestBroker(Broker):
 
     __test__ = False  # pytest takes classes of this name for tests
 
-    _start = "midge_start_test"
+    _start_name = "midge_start_test"
 
     def __init__(
         self,

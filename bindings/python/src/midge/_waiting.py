@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from typing import Callable
 
 from midge import _ffi
-from midge._library import milliseconds, quick, raise_for, waiting
+from midge._library import Library, milliseconds, quick, raise_for, waiting
 
 SLICE = 0.1
 """Seconds that the main thread waits at a time."""
@@ -21,7 +20,7 @@ def patience() -> float:
     return SLICE if threading.current_thread() is threading.main_thread() else LONG
 
 
-def patiently(call: Callable[[int, ctypes.CDLL], int], timeout: float | None) -> bool:
+def patiently(call: Callable[[int, Library], int], timeout: float | None) -> bool:
     """Calls `call(milliseconds, library)` until it answers OK; False when `timeout` seconds have passed.
 
     A call that does not wait is made with the library that keeps the interpreter's lock.

@@ -46,9 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestBroker]]:
-    """Starts brokers: `mqtt_broker_factory(settings={}, listen=None, **settings)`; they stop at the test's end.
+    """Starts brokers: `mqtt_broker_factory(settings={}, listen=None, hooks=None, **settings)`.
 
-    Settings may be keywords with two underscores for each dot: `mqtt_broker_factory(mqtt__max_qos=1)`. Those of the
+    They stop when the test ends. Settings may be keywords with two underscores for each dot:
+    `mqtt_broker_factory(mqtt__max_qos=1)`. Those of the
     ini file and the command line, and of the marker `mqtt_settings`, come before.
     """
     from midge.testing import TestBroker
@@ -58,9 +59,9 @@ def mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[Callable[...
     brokers: list[TestBroker] = []
     request.node.stash[_brokers] = brokers
 
-    def start(settings: Mapping[str, Any] = {}, listen: Any = None, **more: Any) -> TestBroker:
+    def start(settings: Mapping[str, Any] = {}, listen: Any = None, hooks: Any = None, **more: Any) -> TestBroker:
         named = {key.replace("__", "."): value for key, value in more.items()}
-        broker = TestBroker(listen, {**common, **settings, **named}, timeout=timeout)
+        broker = TestBroker(listen, {**common, **settings, **named}, timeout=timeout, hooks=hooks)
         brokers.append(broker)
         return broker
 
