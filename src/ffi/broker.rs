@@ -3,6 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use crate::config::Config;
 use crate::embed::Broker;
@@ -50,6 +51,22 @@ unsafe fn known<'a>(broker: *const midge_broker) -> Result<&'a midge_broker, Fai
     // SAFETY: the caller's.
     let handle = unsafe { given(broker, "broker") }?;
     if handle.broker.is_forked() { Err(Failure::of(MIDGE_STATUS_FORKED)) } else { Ok(handle) }
+}
+
+/// The broker behind a handle, for a call that waits: meanwhile the handle may be freed.
+///
+/// # Safety
+/// `broker` is NULL or a live handle.
+unsafe fn held_while_waiting(broker: *const midge_broker) -> Result<Arc<Broker>, Failure> {
+    // SAFETY: the caller's. Nothing is read of the handle behind the fence.
+    let inner = Arc::as_ptr(unsafe { &known(broker)?.broker });
+    // Who frees the handle looks at the count first: if it sees this owner, all that was read came before.
+    fence(Ordering::Release);
+    // SAFETY: the pointer is of an Arc that the handle still owns, for it is not freed before this owner is counted.
+    unsafe {
+        Arc::increment_strong_count(inner);
+        Ok(Arc::from_raw(inner))
+    }
 }
 
 /// The broker behind a handle, unless a panic or a fork ended its use.
@@ -103,7 +120,7 @@ pub unsafe extern "C" fn midge_start(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_stop(broker: *mut midge_broker, grace_ms: i32) -> midge_status {
     guard!({
-        let broker = Arc::clone(&known(broker)?.broker);
+        let broker = held_while_waiting(broker)?;
         broker.stop(milliseconds(grace_ms))?;
         Ok(MIDGE_STATUS_OK)
     }, concerns broker)
@@ -123,6 +140,9 @@ pub unsafe extern "C" fn midge_broker_free(broker: *mut midge_broker) {
                 if handle.broker.stop(None).is_err() {
                     handle.broker.abandon();
                 }
+                // Behind what those have read of the handle who are counted as owners, and may still wait.
+                let _owners = Arc::strong_count(&handle.broker);
+                fence(Ordering::Acquire);
                 free(broker);
             }
         },
@@ -155,7 +175,7 @@ pub unsafe extern "C" fn midge_broker_request_stop(broker: *mut midge_broker) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_broker_wait(broker: *mut midge_broker, timeout_ms: i32) -> midge_status {
     guard!({
-        let broker = Arc::clone(&known(broker)?.broker);
+        let broker = held_while_waiting(broker)?;
         if on_own_thread() {
             return Err(Failure::of(MIDGE_STATUS_IN_CALLBACK));
         }
