@@ -54,6 +54,7 @@
 #define MIDGE_SUBSCRIBE_OPTIONS_INIT { sizeof(midge_subscribe_options), 2, 0, 0, MIDGE_RETAIN_SEND, 0, 0, 0 }
 #define MIDGE_QUEUE_OPTIONS_INIT { sizeof(midge_queue_options), 0, 0, MIDGE_OVERFLOW_DROP_NEWEST, 0 }
 #define MIDGE_BYTES_INIT { NULL, 0 }
+#define MIDGE_FAULT_INIT { sizeof(midge_fault), 0, MIDGE_PACKET_ANY, NULL, 0, 1, 0, 0, 0, 0 }
 #define MIDGE_LISTENER_VIEW_INIT { sizeof(midge_listener_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT }
 #define MIDGE_SETTING_VIEW_INIT \
     { sizeof(midge_setting_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, \
@@ -67,7 +68,7 @@
     { sizeof(midge_stat_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0 }
 #define MIDGE_STATS_INIT \
     { sizeof(midge_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /**
@@ -94,6 +95,96 @@
  * The oldest messages of a full queue are dropped and counted, until the new one fits.
  */
 #define MIDGE_OVERFLOW_DROP_OLDEST 1
+
+/**
+ * CONNECT is refused with `reason_code`. The client's session is not touched.
+ */
+#define MIDGE_FAULT_REFUSE 1
+
+/**
+ * A packet to the client is lost.
+ */
+#define MIDGE_FAULT_DROP 2
+
+/**
+ * A packet to the client comes `delay_ms` later, in the broker's time: others overtake it meanwhile.
+ */
+#define MIDGE_FAULT_DELAY 3
+
+/**
+ * A packet to the client comes twice.
+ */
+#define MIDGE_FAULT_DUPLICATE 4
+
+/**
+ * The connection is cut (a TCP reset, without DISCONNECT) in place of a packet to the client.
+ */
+#define MIDGE_FAULT_CUT 5
+
+/**
+ * The connection is cut when `bytes` more bytes were sent to the client, in the middle of a packet if it falls so.
+ */
+#define MIDGE_FAULT_CUT_AFTER_BYTES 6
+
+/**
+ * Packets of every kind.
+ */
+#define MIDGE_PACKET_ANY 0
+
+/**
+ * The answer to CONNECT. The numbers are the packet types of MQTT.
+ */
+#define MIDGE_PACKET_CONNACK 2
+
+/**
+ * A message.
+ */
+#define MIDGE_PACKET_PUBLISH 3
+
+/**
+ * The answer to a QoS 1 message.
+ */
+#define MIDGE_PACKET_PUBACK 4
+
+/**
+ * The first answer to a QoS 2 message.
+ */
+#define MIDGE_PACKET_PUBREC 5
+
+/**
+ * The answer to the client's PUBREC.
+ */
+#define MIDGE_PACKET_PUBREL 6
+
+/**
+ * The last answer to a QoS 2 message.
+ */
+#define MIDGE_PACKET_PUBCOMP 7
+
+/**
+ * The answer to SUBSCRIBE.
+ */
+#define MIDGE_PACKET_SUBACK 9
+
+/**
+ * The answer to UNSUBSCRIBE.
+ */
+#define MIDGE_PACKET_UNSUBACK 11
+
+/**
+ * The answer to PINGREQ.
+ */
+#define MIDGE_PACKET_PINGRESP 13
+
+/**
+ * The broker's goodbye (MQTT 5).
+ */
+#define MIDGE_PACKET_DISCONNECT 14
+
+/**
+ * A step of an enhanced authentication (MQTT 5).
+ */
+#define MIDGE_PACKET_AUTH 15
 
 /**
  * Messages that were taken from a queue together. It belongs to the caller, who frees it by midge_batch_free, on any
@@ -546,7 +637,8 @@ typedef struct midge_stats {
      */
     uint64_t messages_dropped_expired;
     /**
-     * Messages dropped: a client published below $SYS, where only the broker may.
+     * Messages dropped: a client published below $SYS, where only the broker may, or where the host program does
+     * not allow it.
      */
     uint64_t messages_dropped_not_authorized;
     /**
@@ -590,6 +682,19 @@ typedef struct midge_stats {
      * Largest number of clients that were connected at the same time.
      */
     uint64_t clients_maximum;
+    /**
+     * Calls of a function of the host program that failed, and decisions that it had not made in time; each
+     * decision of these is a denial.
+     */
+    uint64_t hooks_failed;
+    /**
+     * Notices for the host program that were lost because hooks.max_waiting others waited.
+     */
+    uint64_t notices_lost;
+    /**
+     * Messages dropped: the host program looked at the message and dropped it.
+     */
+    uint64_t messages_dropped_host;
 } midge_stats;
 
 /**
@@ -725,6 +830,55 @@ typedef struct midge_subscription_view {
      */
     int32_t retain_handling;
 } midge_subscription_view;
+
+/**
+ * Something that goes wrong between a broker in test mode and its clients. Begin with MIDGE_FAULT_INIT: once, for any
+ * client, packets of every kind.
+ */
+typedef struct midge_fault {
+    /**
+     * Set by MIDGE_FAULT_INIT.
+     */
+    size_t struct_size;
+    /**
+     * A MIDGE_FAULT_... constant.
+     */
+    int32_t action;
+    /**
+     * A MIDGE_PACKET_... constant: which packets to the client are concerned. MIDGE_PACKET_ANY for
+     * MIDGE_FAULT_REFUSE and MIDGE_FAULT_CUT_AFTER_BYTES.
+     */
+    int32_t packet_type;
+    /**
+     * The client identifier; NULL is every client.
+     */
+    const char *client_id;
+    /**
+     * Packets (or CONNECTs) that it might have met and does not, before the first that it does: 0 or more.
+     */
+    int64_t after;
+    /**
+     * How often it strikes; 0 is until it is cleared.
+     */
+    int64_t count;
+    /**
+     * For MIDGE_FAULT_DELAY: milliseconds of the broker's time, 0 or more. Otherwise 0.
+     */
+    int64_t delay_ms;
+    /**
+     * For MIDGE_FAULT_CUT_AFTER_BYTES: 0 or more. Otherwise 0.
+     */
+    int64_t bytes;
+    /**
+     * For MIDGE_FAULT_REFUSE: a reason code of MQTT 5 that CONNACK can carry as a failure, such as 0x87 Not
+     * authorized or 0x88 Server unavailable; older clients get the return code that stands for it. Otherwise 0.
+     */
+    int32_t reason_code;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_fault;
 
 /**
  * The call did what it says.
@@ -1444,6 +1598,155 @@ const struct midge_message *midge_retained_at(const struct midge_retained *retai
  * Frees a list of retained messages. NULL is taken.
  */
 void midge_retained_free(struct midge_retained *retained);
+
+/**
+ * Starts a broker in test mode, as midge_start does. It takes from clients and hosts what any broker takes, and does
+ * what it would do; but its time stands still until midge_broker_advance moves it, it has faults if
+ * midge_broker_inject says so, and it remembers what was published.
+ *
+ * If listener.tcp.bind is left at its default (also with `config` NULL), the listener is at a free port of 127.0.0.1:
+ * midge_broker_address tells which.
+ *
+ * Errors: as midge_start.
+ */
+midge_status midge_start_test(const struct midge_config *config,
+                              struct midge_broker **out,
+                              struct midge_error **error);
+
+/**
+ * Moves the time of a broker in test mode on by `milliseconds`, at most a hundred years. Everything that is due in
+ * between happens in its order and at its time: silent clients are disconnected, sessions and messages expire, delayed
+ * wills are published, packets that a fault has delayed are sent. When this returns that has happened, what is to be
+ * written to clients is written, as far as they take it, and connections that are to be closed are closed.
+ *
+ * What clients have sent before the call is handled before the time moves. Their own clocks do not know of it: one
+ * that is to ping every minute does not within an hour that passes at once. 0 moves no time, and has everything
+ * handled that was sent.
+ *
+ * Callbacks of subscriptions are not waited for. Errors: STATE, also if the broker is not in test mode; IN_CALLBACK on a
+ * thread of a broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_advance(struct midge_broker *broker,
+                                  int64_t milliseconds);
+
+/**
+ * The broker's time in milliseconds since it started, in test mode or not; -1 for NULL, in a forked child, and after
+ * a PANIC.
+ */
+int64_t midge_broker_time(const struct midge_broker *broker);
+
+/**
+ * Has something go wrong from now on. If several faults fit a packet, the one that was injected first strikes. `*id`
+ * (`id` may be NULL) names the fault for midge_broker_fault_hits and midge_broker_clear_fault.
+ *
+ * Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT, also if 10000 faults were not
+ * cleared. The sentence names the field.
+ */
+midge_status midge_broker_inject(struct midge_broker *broker,
+                                 const struct midge_fault *fault,
+                                 uint64_t *id,
+                                 struct midge_error **error);
+
+/**
+ * Tells how often a fault has struck, 0 for one that was cleared. With a `count` of more than 0 it waits until the
+ * fault has struck so often, or was cleared, for at most `timeout_ms` milliseconds of real time (less than 0: for
+ * ever). `hits` may be NULL.
+ *
+ * Returns OK; TIMED_OUT (also if it was cleared before), without writing `*hits`. Errors: STATE, also if the broker is
+ * not in test mode; IN_CALLBACK if it is to wait on a thread of a broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_fault_hits(struct midge_broker *broker,
+                                     uint64_t id,
+                                     uint64_t count,
+                                     int32_t timeout_ms,
+                                     uint64_t *hits);
+
+/**
+ * Ends a fault; 0 is all of them, and has clients read again that midge_broker_pause stopped. One that was cleared
+ * before is no error. Packets that a fault has delayed stay so.
+ *
+ * Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_clear_fault(struct midge_broker *broker,
+                                      uint64_t id);
+
+/**
+ * Cuts a client's connection with a TCP reset, without DISCONNECT. When this returns, the broker has dealt with the end
+ * of the connection: the will is published or its delay runs.
+ *
+ * Returns OK or NOT_CONNECTED. Errors: STATE, also if the broker is not in test mode; IN_CALLBACK on a thread of a
+ * broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_cut(struct midge_broker *broker,
+                              const char *client_id);
+
+/**
+ * Stops reading what a client sends (`pause` 1), or reads it again (0): to the client it looks as if the broker hung.
+ * Its keep alive runs in the broker's time.
+ *
+ * Returns OK or NOT_CONNECTED. Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_pause(struct midge_broker *broker,
+                                const char *client_id,
+                                int32_t pause);
+
+/**
+ * Gives the messages that were published to topics that `filter` matches, oldest first: by clients, by the host, and
+ * wills; whether or not anybody heard them. The `tag` of each is the broker's time of its publication, in
+ * milliseconds. The batch, which may be empty, belongs to the caller, who frees it by midge_batch_free.
+ *
+ * The settings queue.capacity and queue.max_bytes bound how many are remembered; the oldest are forgotten.
+ *
+ * Errors: TOPIC; STATE, only if the broker is not in test mode or after a PANIC; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_published(struct midge_broker *broker,
+                                    const char *filter,
+                                    struct midge_batch **out,
+                                    struct midge_error **error);
+
+/**
+ * Forgets what was published so far.
+ *
+ * Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_forget_published(struct midge_broker *broker);
+
+/**
+ * Waits until at least `count` messages were published to topics that `filter` matches, since the broker started or
+ * midge_broker_forget_published, for at most `timeout_ms` milliseconds of real time (less than 0: for ever).
+ *
+ * Returns OK or TIMED_OUT; then the sentence in `*error` says what was published instead (its code is TIMED_OUT).
+ * Errors: TOPIC; STATE, also if the broker is not in test mode or stops meanwhile; IN_CALLBACK on a thread of a broker;
+ * FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_wait_for(struct midge_broker *broker,
+                                   const char *filter,
+                                   size_t count,
+                                   int32_t timeout_ms,
+                                   struct midge_error **error);
+
+/**
+ * Waits until a client is connected (`connected` 1), or is not (0), for at most `timeout_ms` milliseconds of real time
+ * (less than 0: for ever).
+ *
+ * Returns OK or TIMED_OUT. Errors: STATE, also if the broker is not in test mode or stops meanwhile; IN_CALLBACK on a
+ * thread of a broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_wait_for_client(struct midge_broker *broker,
+                                          const char *client_id,
+                                          int32_t connected,
+                                          int32_t timeout_ms);
+
+/**
+ * Waits until a client or the host has subscribed to exactly this filter, for at most `timeout_ms` milliseconds of real
+ * time (less than 0: for ever).
+ *
+ * Returns OK or TIMED_OUT. Errors: TOPIC; STATE, also if the broker is not in test mode or stops meanwhile; IN_CALLBACK
+ * on a thread of a broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_wait_for_subscription(struct midge_broker *broker,
+                                                const char *filter,
+                                                int32_t timeout_ms);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -16,6 +16,8 @@ pub mod storage;
 pub mod time;
 pub mod topics;
 
+pub use embed::testing;
+
 /// The Rust code of README.md is compiled and run as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -16,6 +16,7 @@ const CHAPTERS: &[&str] = &[
     "queue",
     "stats",
     "lists",
+    "testing",
 ];
 
 fn root() -> &'static Path {

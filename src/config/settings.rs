@@ -184,4 +184,13 @@ settings! {
             "Bytes of messages that wait for a thread of the host to take them. Cost: each queue may take as much \
              memory.";
     }
+
+    hooks: HooksSettings, "Functions of the host program that decide for the broker, and that it is told things by." {
+        deadline: Duration = "5s", Kind::duration(1, HOUR),
+            "Time that a deferred decision has; then it is a denial. The packets of the client that it is about wait \
+             until then, and those of other clients go on. A CONNECT has no longer than `mqtt.connect_timeout`.";
+        max_waiting: usize = "100000", Kind::integer(1, MANY),
+            "Notices that wait while the function that is told them runs. One more is lost, and counted. Cost: each \
+             takes memory for a client identifier and a topic.";
+    }
 }

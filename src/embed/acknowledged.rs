@@ -116,6 +116,7 @@ mod tests {
 
     use crate::codec::qos::QoS;
     use crate::config::Config;
+    use crate::embed::broker::Parts;
     use crate::embed::{Broker, Error, PublishOptions};
     use crate::storage::{Record, Store, Ticket};
 
@@ -144,7 +145,12 @@ mod tests {
         let mut config = Config::new();
         config.set("listener.tcp.bind", "off").unwrap();
         let store = Arc::new(LateStore::default());
-        (Arc::new(Broker::start_on(&config, store.clone()).unwrap()), store)
+        (
+            Arc::new(
+                Broker::start_with(&config, Parts { store: store.clone(), ..Parts::default() }).unwrap(),
+            ),
+            store,
+        )
     }
 
     /// Commits everything, and tells the engine on a thread of its own.

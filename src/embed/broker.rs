@@ -14,6 +14,7 @@ use crate::embed::callback::Dispatcher;
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::QueueCore;
+use crate::embed::testing::Bench;
 use crate::engine::core::{Engine, Surroundings};
 use crate::engine::local::{Local, Sink};
 use crate::engine::turn::Running;
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     no_limit: Arc<Limit>,
     /// The generation of the process that started the broker.
     generation: u32,
+    /// In test mode.
+    bench: Option<Arc<Bench>>,
     running: Mutex<Option<Runtime>>,
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
     /// The queues that the stop closes; `None` once it has.
@@ -57,6 +60,20 @@ pub(super) struct Shared {
     abandoned: AtomicBool,
     stage: Mutex<Stage>,
     changed: Condvar,
+}
+
+/// What a broker may be made of beside its settings.
+pub(super) struct Parts {
+    /// Where what must not be lost is recorded.
+    pub store: Arc<dyn Store>,
+    /// In test mode.
+    pub bench: Option<Arc<Bench>>,
+}
+
+impl Default for Parts {
+    fn default() -> Parts {
+        Parts { store: Arc::new(MemoryStore), bench: None }
+    }
 }
 
 /// How far a broker's life has come.
@@ -70,17 +87,18 @@ enum Stage {
 impl Broker {
     /// Starts a broker. When this returns, every listener is bound and takes connections.
     pub fn start(config: &Config) -> Result<Broker, Error> {
-        Broker::start_on(config, Arc::new(MemoryStore))
+        Broker::start_with(config, Parts::default())
     }
 
-    /// Starts a broker on this store.
-    pub(super) fn start_on(config: &Config, store: Arc<dyn Store>) -> Result<Broker, Error> {
+    /// Starts a broker of these parts.
+    pub(super) fn start_with(config: &Config, parts: Parts) -> Result<Broker, Error> {
+        let Parts { store, bench } = parts;
         config.validate()?;
         let settings = config.settings().clone();
         let stop_requested = Latch::new().map_err(Error::Start)?;
         let bound = bind_all(&settings)?;
         let generation = watch_forks();
-        let clock = Clock::start();
+        let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
         let surroundings = Surroundings {
             store,
@@ -88,10 +106,21 @@ impl Broker {
             seed: seed(&clock),
             started_unix: clock.started_unix(),
         };
-        let engine = Arc::new(Engine::new(&settings, surroundings));
-        let wing = Arc::new(Wing::new(Arc::clone(&engine), clock, settings.mqtt.max_connections));
+        let mut engine = Engine::new(&settings, surroundings);
+        if let Some(bench) = &bench {
+            engine = engine.with_observer(bench.clone());
+        }
+        let engine = Arc::new(engine);
+        let mut wing = Wing::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
+        if let Some(bench) = &bench {
+            wing = wing.with_testbed(Arc::clone(&bench.bed));
+        }
+        let wing = Arc::new(wing);
         let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
-        runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock));
+        if bench.is_none() {
+            // In test mode the test moves the clock.
+            runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
+        }
         let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
         let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit())).collect();
         if let Err(error) = accept_all(&runtime, bound, &limits, &wing) {
@@ -107,6 +136,7 @@ impl Broker {
             limits,
             no_limit: Arc::new(Limit::new(None)),
             generation,
+            bench,
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
             queues: Mutex::new(Some(Vec::new())),
@@ -215,6 +245,10 @@ impl Drop for Broker {
 impl Shared {
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    pub(super) fn bench(&self) -> Option<&Arc<Bench>> {
+        self.bench.as_ref()
     }
 
     pub(super) fn now(&self) -> Time {
@@ -355,6 +389,9 @@ impl Shared {
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
         *self.stage.lock() = Stage::Stopped;
         self.changed.notify_all();
+        if let Some(bench) = &self.bench {
+            bench.bed.beat();
+        }
         self.stop_requested.set();
         Ok(())
     }

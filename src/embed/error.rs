@@ -61,9 +61,12 @@ pub enum Error {
     /// The broker has stopped, or the subscription or queue has ended.
     #[error("the broker has stopped")]
     Stopped,
-    /// A broker cannot be stopped from one of its own threads, for it would wait for itself.
-    #[error("a broker cannot be stopped from its own callback; use request_stop there")]
+    /// A broker cannot be stopped from one of its own threads, nor can its time be moved: the call would wait for itself.
+    #[error("this would wait for the callback that calls it; to stop a broker there, use request_stop")]
     InCallback,
+    /// Only a broker that was started in test mode can do this.
+    #[error("the broker was not started in test mode")]
+    NotInTestMode,
     /// This process is a fork of the one that started the broker.
     #[error("this process was forked from the one that started the broker, whose threads do not exist here")]
     Forked,

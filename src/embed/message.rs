@@ -21,6 +21,19 @@ pub struct Message {
 }
 
 impl Message {
+    /// A message that is being published; its tag is the broker's time in milliseconds.
+    pub(super) fn of(publication: &Publication<'_>, now: Time) -> Message {
+        Message {
+            topic: String::from_utf8_lossy(publication.topic).into(),
+            payload: Bytes::copy_from_slice(publication.payload),
+            properties: publication.properties.concat().into(),
+            expiry_interval: publication.expiry_interval(now),
+            qos: publication.qos,
+            retain: publication.retain,
+            tag: now.as_millis(),
+        }
+    }
+
     /// A retained message, as a new subscription would get it now.
     pub(super) fn retained(message: &SharedMessage, now: Time) -> Message {
         Message {

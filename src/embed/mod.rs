@@ -12,6 +12,7 @@ mod publish;
 mod queue;
 mod retained;
 mod subscription;
+pub mod testing;
 
 pub use arena::{Batch, MessageView};
 pub use broker::Broker;

@@ -9,6 +9,7 @@ use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
 use crate::session::acknowledged::Acknowledged;
 use crate::session::inbound::Inbound;
+use crate::session::notice::Notice;
 use crate::storage::Record;
 
 impl Engine {
@@ -26,12 +27,22 @@ impl Engine {
         if outbound.epoch() != attached.epoch {
             return Ok(());
         }
+        let delivered = match self.wanted.delivered && kind != AckKind::Pubcomp && !ack.reason.is_error() {
+            true => outbound.unacknowledged(id),
+            false => None,
+        };
         let meaning = match kind {
             AckKind::Puback => outbound.puback(id),
             AckKind::Pubrec => outbound.pubrec(id, ack.reason),
             AckKind::Pubcomp | AckKind::Pubrel => outbound.pubcomp(id),
         };
-        let mut cx = self.context(turn);
+        if let Some((message, qos)) = delivered
+            && matches!(meaning, Acknowledged::Complete | Acknowledged::Progress)
+        {
+            let (client_id, topic) = (session.client_id.clone(), message.topic().into());
+            turn.notices.push(Notice::Delivered { client_id, topic, qos });
+        }
+        let mut cx = self.context(turn, session);
         let mut flush = false;
         match meaning {
             Acknowledged::Unexpected => {

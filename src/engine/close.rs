@@ -13,6 +13,7 @@ use crate::engine::turn::Turn;
 use crate::message::Publication;
 use crate::session::inflight::Pending;
 use crate::session::link::Cause;
+use crate::session::notice::Notice;
 use crate::session::state::{Control, Session};
 use crate::stats::{DropReason, Gauge};
 use crate::storage::Record;
@@ -65,6 +66,14 @@ impl Engine {
             self.timers.cancel(timer);
         }
         self.counters.decrease(Gauge::ClientsConnected, 1);
+        if self.wanted.disconnected {
+            turn.notices.push(Notice::Disconnected {
+                client_id: session.client_id.clone(),
+                connection: connected.number,
+                cause,
+                why: why.into(),
+            });
+        }
         if cause == Cause::KeepAliveTimeout {
             turn.counts.keep_alive_timeouts += 1;
         }
@@ -86,6 +95,7 @@ impl Engine {
         } else {
             self.await_return(turn, session, control);
         }
+        self.tell_change();
     }
 
     /// Sets the timers of a session whose client is gone.
@@ -121,12 +131,15 @@ impl Engine {
         for held in std::mem::take(&mut control.subscriptions) {
             self.unroute(&held.filter, &subscriber);
         }
-        let left = session.outbound.lock().end();
+        let left = session.outbound.lock().end(self.wanted.tells());
         self.counters.decrease(Gauge::MessagesQueued, left.waited as u64);
         self.hand_on(turn, &left.shared_unacknowledged);
         let handed_on = self.hand_on(turn, &left.shared_waiting);
         turn.counts.drop(DropReason::SessionEnded, left.waited.saturating_sub(handed_on) as u64);
+        let dropped = left.dropped.iter().map(|pending| &pending.message);
+        self.note_dropped(turn, Some(&session.client_id), dropped, DropReason::SessionEnded);
         self.sessions.remove(session);
+        self.tell_change();
         if control.expiry_interval > 0 {
             self.store.record(Record::SessionEnded { client_id: &session.client_id });
         }

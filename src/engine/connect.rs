@@ -1,6 +1,5 @@
 //! CONNECT: a client gets a session.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,12 +13,14 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::connection::Attached;
 use crate::engine::core::Engine;
+use crate::engine::origin::Origin;
 use crate::engine::publish::is_the_brokers;
 use crate::engine::sessions::InsertError;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
+use crate::session::notice::{Arrival, Notice};
 use crate::session::outbound::Grant;
 use crate::session::state::{Connected, Control, Session};
 use crate::stats::Gauge;
@@ -32,7 +33,7 @@ const LARGEST_PACKET: u32 = MAX_REMAINING_LENGTH + 5;
 #[derive(Clone, Copy)]
 struct Guest<'g> {
     link: &'g Arc<dyn Link>,
-    peer: Option<SocketAddr>,
+    origin: &'g Origin,
     connect: &'g Connect<'g>,
     /// The properties of CONNACK.
     told: Properties<'g>,
@@ -45,7 +46,7 @@ impl Engine {
         &self,
         turn: &mut Turn,
         link: &Arc<dyn Link>,
-        peer: Option<SocketAddr>,
+        origin: &Origin,
         connect: &Connect<'_>,
         proof: &[u8],
     ) -> Result<Attached, DecodeError> {
@@ -59,7 +60,7 @@ impl Engine {
             told.extend_from_slice(proof);
             check_connack(connect, told.len())?;
         }
-        let guest = Guest { link, peer, connect, told: Properties::from_validated(&told) };
+        let guest = Guest { link, origin, connect, told: Properties::from_validated(&told) };
         loop {
             // [MQTT-3.1.2-5], [MQTT-3.1.2-6], [MQTT3-3.1.2-4]
             let (session, resumed) = match self.sessions.get(client_id) {
@@ -201,7 +202,8 @@ impl Engine {
         let keep_alive = self.keep_alive(connect);
         control.connected = Some(Box::new(Connected {
             version: connect.version,
-            peer: guest.peer,
+            number: guest.origin.number,
+            peer: guest.origin.peer,
             username: connect.username.map(Into::into),
             clean_start: connect.clean_start,
             keep_alive,
@@ -224,8 +226,28 @@ impl Engine {
             self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
         }
         self.counters.increase(Gauge::ClientsConnected, 1);
+        if self.wanted.connected {
+            let arrival = self.arrival(session, guest, resumed, keep_alive);
+            turn.notices.push(Notice::Connected(Box::new(arrival)));
+        }
         self.greet(turn, session, control.epoch, guest, resumed);
         Attached { session: Arc::clone(session), epoch, version: connect.version }
+    }
+
+    /// What the host is told of a client that is let in.
+    fn arrival(&self, session: &Session, guest: Guest<'_>, resumed: bool, keep_alive: u16) -> Arrival {
+        let Guest { origin, connect, .. } = guest;
+        Arrival {
+            client_id: session.client_id.clone(),
+            connection: origin.number,
+            username: connect.username.map(Into::into),
+            address: origin.peer,
+            listener: origin.listener.clone(),
+            version: connect.version,
+            clean_start: connect.clean_start,
+            session_present: resumed,
+            keep_alive,
+        }
     }
 
     /// Sends CONNACK, and behind it what an earlier connection left.
@@ -241,7 +263,7 @@ impl Engine {
         let mut outbound = session.outbound.lock();
         outbound.attach(Arc::clone(guest.link), epoch, self.grant(connect));
         session.unacknowledged.store(0, Ordering::Relaxed);
-        let mut cx = self.context(turn);
+        let mut cx = self.context(turn, session);
         // [MQTT-3.1.4-5], [MQTT3-3.1.4-4], [MQTT-3.2.0-1], [MQTT3-3.2.0-1], [MQTT-3.2.0-2]
         let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));
         outbound.pump(&mut cx);

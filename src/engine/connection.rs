@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use parking_lot::MutexGuard;
 
 use crate::codec::ack::AckKind;
 use crate::codec::connack::Connack;
@@ -16,8 +17,10 @@ use crate::codec::ping;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
+use crate::engine::asking::{Asking, Handled, Questions};
 use crate::engine::auth::Authentication;
 use crate::engine::core::Engine;
+use crate::engine::origin::Origin;
 use crate::engine::proving::Proving;
 use crate::engine::sentence::encode_with;
 use crate::engine::timers::Timer;
@@ -35,10 +38,12 @@ const NOT_CONNECT: DecodeError = DecodeError::protocol("the first packet is not 
 /// A network connection as the engine sees it; its task owns it.
 pub struct Connection {
     pub(super) link: Arc<dyn Link>,
-    peer: Option<SocketAddr>,
+    pub(super) origin: Origin,
     pub(super) state: State,
     /// Bytes of an unfinished packet that were counted and will be handed over again.
     counted: usize,
+    /// What the host was asked about the packet that waits for an answer; none if no packet does.
+    questions: Option<Box<Questions>>,
 }
 
 pub(super) enum State {
@@ -71,6 +76,9 @@ pub struct Progress {
     pub need: usize,
     /// Whether more packets are taken.
     pub open: bool,
+    /// Whether a packet waits for a decision of the host: the rest is to be handed over again when
+    /// [`Connection::awaits_host`] says so, and nothing more is to be read until then.
+    pub waiting: bool,
 }
 
 /// One packet's surroundings: the bytes it came in.
@@ -87,6 +95,17 @@ pub(crate) enum End {
     Refused(DecodeError),
     /// The client said goodbye; true: with its will.
     Disconnected { with_will: bool },
+    /// It has ended while the host was asked.
+    Gone,
+}
+
+impl Progress {
+    /// The last packet, of so many bytes, waits.
+    fn wait(&mut self, size: usize) {
+        self.consumed -= size;
+        self.need = size;
+        self.waiting = true;
+    }
 }
 
 impl From<DecodeError> for End {
@@ -106,7 +125,21 @@ impl Connection {
         turn.counts.connections_accepted += 1;
         let deadline = turn.now.plus(engine.options.connect_timeout);
         let deadline = engine.timers.insert(deadline, Timer::ConnectDeadline(Arc::downgrade(&link)));
-        Connection { link, peer, state: State::Opening { deadline }, counted: 0 }
+        let number = engine.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let origin = Origin { number, peer, listener: None };
+        Connection { link, origin, state: State::Opening { deadline }, counted: 0, questions: None }
+    }
+
+    /// The same connection, which came by the listener of this name.
+    pub fn by_listener(mut self, name: Arc<str>) -> Connection {
+        self.origin.listener = Some(name);
+        self
+    }
+
+    /// Whether a packet waits for the host: `Some(true)` while a decision is awaited, `Some(false)` if all are made and
+    /// the packet is to be handed over again. The link is woken when they are.
+    pub fn awaits_host(&self) -> Option<bool> {
+        self.questions.as_ref().map(|questions| !questions.are_answered())
     }
 
     /// The session, once there is one.
@@ -128,9 +161,14 @@ impl Connection {
         owner: Option<&Bytes>,
     ) -> Progress {
         turn.counts.bytes_received += input.len().saturating_sub(self.counted) as u64;
-        let mut progress = Progress { consumed: 0, need: 0, open: true };
+        let mut progress = Progress { consumed: 0, need: 0, open: true, waiting: false };
+        if self.awaits_host() == Some(true) {
+            self.counted = input.len();
+            return Progress { waiting: true, ..progress };
+        }
+        let mut questions = self.questions.take().map_or_else(Questions::default, |kept| *kept);
         if matches!(self.state, State::Opening { .. }) {
-            self.open(engine, turn, input, &mut progress);
+            self.open(engine, turn, input, &mut questions, &mut progress);
         }
         if matches!(self.state, State::Proving(_)) {
             self.prove(engine, turn, input, &mut progress);
@@ -140,12 +178,22 @@ impl Connection {
             State::Proven(proven) => (Some(proven.0.clone()), Some(&mut proven.1)),
             _ => (None, None),
         };
-        if let Some(attached) = attached
-            && !run(engine, turn, &attached, authentication, input, owner, &mut progress)
-        {
-            self.state = State::Closed;
+        if let Some(attached) = attached {
+            attached.session.set_awaits_host(false);
+            let asking = Asking { link: &self.link, again: !questions.is_empty(), questions: &mut questions };
+            if !run(engine, turn, &attached, authentication, asking, input, owner, &mut progress) {
+                self.state = State::Closed;
+            }
+            if progress.waiting {
+                attached.session.set_awaits_host(true);
+            }
         }
         progress.open = !matches!(self.state, State::Closed);
+        progress.waiting &= progress.open;
+        match progress.waiting {
+            true => self.questions = Some(Box::new(questions)),
+            false => questions.forget(engine),
+        }
         self.counted = input.len().saturating_sub(progress.consumed);
         progress
     }
@@ -157,6 +205,9 @@ impl Connection {
 
     /// The network connection is gone, or is being closed for `cause`.
     pub fn lost(&mut self, engine: &Engine, turn: &mut Turn, cause: Cause) {
+        if let Some(mut questions) = self.questions.take() {
+            questions.forget(engine);
+        }
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Opening { deadline } => {
                 engine.timers.cancel(deadline);
@@ -173,7 +224,14 @@ impl Connection {
         turn.counts.connections_closed += 1;
     }
 
-    fn open(&mut self, engine: &Engine, turn: &mut Turn, input: &[u8], progress: &mut Progress) {
+    fn open(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        input: &[u8],
+        questions: &mut Questions,
+        progress: &mut Progress,
+    ) {
         // [MQTT-3.1.0-1]: the first packet is CONNECT; what is none is not waited for.
         if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
             return self.refuse(engine, turn, Manner::of(None), NOT_CONNECT);
@@ -189,8 +247,9 @@ impl Connection {
             }
             Framing::Complete(frame) => frame,
         };
+        let again = !questions.is_empty();
         progress.consumed = frame.whole.len();
-        turn.counts.packets_received += 1;
+        turn.counts.packets_received += u64::from(!again);
         let mut manner = Manner::of(connect::peek_version(frame.body));
         // CONNECT has its own version; that of MQTT 3 demands nothing of the fixed header that it does not know.
         let packet = match packet::decode(frame, Version::V311) {
@@ -199,9 +258,29 @@ impl Connection {
             Err(error) => return self.refuse(engine, turn, manner, error),
         };
         manner.learn(&packet);
-        let outcome = match packet.properties.authentication_method() {
-            Some(method) => self.ask_for_proof(engine, turn, method, frame.whole, &packet, manner),
-            None => self.join(engine, turn, &packet, None),
+        let observer = engine.observer.as_ref().filter(|_| !again);
+        let refused = observer.and_then(|observer| observer.refuses(packet.client_id));
+        if let Some(reason) = refused {
+            return self.refuse(engine, turn, manner, DecodeError::new(reason, "the test wants it so"));
+        }
+        let mut asked = Ok(Handled::Done);
+        if engine.wanted.asks_to_connect() {
+            let asking = &mut Asking { link: &self.link, questions, again };
+            asked = engine.ask_to_connect(turn, asking, &self.origin, &packet);
+        }
+        let outcome = match asked {
+            Err(error) => Err(error),
+            Ok(Handled::Later) => {
+                progress.wait(frame.whole.len());
+                return;
+            }
+            Ok(Handled::Done) => {
+                questions.forget(engine);
+                match packet.properties.authentication_method() {
+                    Some(method) => self.ask_for_proof(engine, turn, method, frame.whole, &packet, manner),
+                    None => self.join(engine, turn, &packet, None),
+                }
+            }
         };
         if let Err(error) = outcome {
             self.refuse(engine, turn, manner, error);
@@ -217,7 +296,9 @@ impl Connection {
         proof: Option<(Authentication, Vec<u8>)>,
     ) -> Result<(), DecodeError> {
         let told = proof.as_ref().map_or(&[][..], |(_, properties)| properties);
-        let attached = engine.connect(turn, &self.link, self.peer, connect, told)?;
+        let attached = engine.connect(turn, &self.link, &self.origin, connect, told)?;
+        self.link.identify(&attached.session.client_id);
+        engine.tell_change();
         let state = match proof {
             None => State::Open(attached),
             Some((authentication, _)) => State::Proven(Box::new((attached, authentication))),
@@ -305,11 +386,13 @@ fn has_return_code(reason: ReasonCode) -> bool {
 }
 
 /// Handles the packets of one turn under the lock of the receiving half; false if the connection has ended.
+#[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
 fn run(
     engine: &Engine,
     turn: &mut Turn,
     attached: &Attached,
     authentication: Option<&mut Authentication>,
+    asking: Asking<'_>,
     input: &[u8],
     owner: Option<&Bytes>,
     progress: &mut Progress,
@@ -321,7 +404,7 @@ fn run(
             return false;
         }
         attached.session.heard(turn.now);
-        packets(engine, turn, attached, authentication, &mut inbound, input, owner, progress)
+        packets(engine, turn, attached, authentication, &mut inbound, asking, input, owner, progress)
     };
     match ended {
         Ok(()) => true,
@@ -331,6 +414,7 @@ fn run(
             engine.close_saying(turn, &attached.session, attached.epoch, cause, error.cause);
             false
         }
+        Err(End::Gone) => false,
         Err(End::Disconnected { with_will }) => {
             let cause = if with_will { Cause::ConnectionLost } else { Cause::Disconnected };
             engine.close(turn, &attached.session, attached.epoch, cause);
@@ -354,7 +438,8 @@ fn packets(
     turn: &mut Turn,
     attached: &Attached,
     mut authentication: Option<&mut Authentication>,
-    inbound: &mut Inbound,
+    inbound: &mut MutexGuard<'_, Inbound>,
+    mut asking: Asking<'_>,
     input: &[u8],
     owner: Option<&Bytes>,
     progress: &mut Progress,
@@ -368,35 +453,45 @@ fn packets(
             }
             Framing::Complete(frame) => {
                 progress.consumed += frame.whole.len();
-                turn.counts.packets_received += 1;
+                turn.counts.packets_received += u64::from(!asking.again);
                 let received = Received { whole: frame.whole, owner };
                 let packet = decode_after_connect(frame, attached.version)?;
                 let authentication = authentication.as_deref_mut();
-                handle(engine, turn, attached, authentication, inbound, packet, received)?;
+                let asking = &mut asking;
+                match handle(engine, turn, attached, authentication, inbound, asking, packet, received)? {
+                    Handled::Done => asking.next(engine),
+                    Handled::Later => {
+                        progress.wait(frame.whole.len());
+                        return Ok(());
+                    }
+                }
             }
         }
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "a connection, and a packet with its surroundings")]
 fn handle(
     engine: &Engine,
     turn: &mut Turn,
     attached: &Attached,
     authentication: Option<&mut Authentication>,
-    inbound: &mut Inbound,
+    inbound: &mut MutexGuard<'_, Inbound>,
+    asking: &mut Asking<'_>,
     packet: Packet<'_>,
     received: Received<'_>,
-) -> Result<(), End> {
+) -> Result<Handled, End> {
     match packet {
         Packet::Publish(publish) => {
-            attached.session.received_messages.fetch_add(1, Ordering::Relaxed);
-            engine.receive_publish(turn, attached, inbound, &publish, received)
+            return engine.receive_publish(turn, attached, inbound, asking, &publish, received);
+        }
+        Packet::Subscribe(subscribe) => {
+            return engine.receive_subscribe(turn, attached, inbound, asking, &subscribe);
         }
         Packet::Puback(ack) => engine.receive_ack(turn, attached, AckKind::Puback, &ack),
         Packet::Pubrec(ack) => engine.receive_ack(turn, attached, AckKind::Pubrec, &ack),
         Packet::Pubcomp(ack) => engine.receive_ack(turn, attached, AckKind::Pubcomp, &ack),
         Packet::Pubrel(ack) => engine.receive_pubrel(turn, attached, inbound, &ack),
-        Packet::Subscribe(subscribe) => engine.receive_subscribe(turn, attached, &subscribe),
         Packet::Unsubscribe(unsubscribe) => engine.receive_unsubscribe(turn, attached, &unsubscribe),
         Packet::Pingreq => {
             // [MQTT-3.12.4-1], [MQTT3-3.12.4-1]
@@ -412,6 +507,7 @@ fn handle(
         | Packet::Unsuback(_)
         | Packet::Pingresp => Err(DecodeError::protocol("only a server sends a packet of this type").into()),
     }
+    .map(|()| Handled::Done)
 }
 
 #[cfg(test)]

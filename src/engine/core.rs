@@ -7,6 +7,9 @@ use parking_lot::Mutex;
 
 use crate::config::Settings;
 use crate::engine::auth::Authenticator;
+use crate::engine::hooks::{Host, Wanted};
+use crate::engine::notify::Notices;
+use crate::engine::observer::Observer;
 use crate::engine::options::Options;
 use crate::engine::parked::Parking;
 use crate::engine::sessions::Sessions;
@@ -36,10 +39,17 @@ pub struct Engine {
     pub(crate) turns: Mutex<Vec<Box<Turn>>>,
     pub(crate) lent: Arc<Lent>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(crate) host: Option<Arc<dyn Host>>,
+    /// Which hooks `host` has; none without one.
+    pub(crate) wanted: Wanted,
+    pub(crate) notices: Notices,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
     pub(crate) sweeping: AtomicBool,
     pub(crate) identifiers: AtomicU64,
+    /// Connections so far.
+    pub(crate) connections: AtomicU64,
     pub(crate) started_unix: u64,
 }
 
@@ -70,21 +80,36 @@ impl Engine {
             turns: Mutex::default(),
             lent: Arc::default(),
             authenticator: None,
+            host: None,
+            wanted: Wanted::default(),
+            notices: Notices::default(),
+            observer: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
             identifiers: AtomicU64::new(surroundings.seed),
+            connections: AtomicU64::new(0),
             started_unix: surroundings.started_unix,
             options,
         };
-        if !engine.options.sys_interval.is_zero() {
-            engine.timers.insert(Time::ZERO.plus(engine.options.sys_interval), Timer::Sys);
-        }
+        engine.begin_sys();
         engine
+    }
+
+    /// Sets the timer of `$SYS`.
+    pub(crate) fn begin_sys(&self) {
+        if !self.options.sys_interval.is_zero() {
+            self.timers.insert(Time::ZERO.plus(self.options.sys_interval), Timer::Sys);
+        }
     }
 
     /// The same broker, whose clients may authenticate by the methods that `authenticator` knows.
     pub fn with_authenticator(self, authenticator: Arc<dyn Authenticator>) -> Engine {
         Engine { authenticator: Some(authenticator), ..self }
+    }
+
+    /// The same broker, for a host that has hooks.
+    pub fn with_host(self, host: Arc<dyn Host>) -> Engine {
+        Engine { wanted: host.wanted(), host: Some(host), ..self }
     }
 
     /// The counters and gauges at this moment.

@@ -42,7 +42,8 @@ impl Engine {
             reached += usize::from(self.deliver_shared(turn, publisher, publication, &shared.group));
         }
         if reached == 0 {
-            turn.counts.drop(DropReason::NoSubscriber, 1);
+            let client_id = publisher.client_id();
+            self.dropped(turn, client_id, publication.topic, DropReason::NoSubscriber);
         }
         reached
     }
@@ -140,7 +141,7 @@ impl Engine {
     ) -> bool {
         let mut outbound = session.outbound.lock();
         // [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT3-3.1.2-5]
-        let outcome = outbound.deliver(&mut self.context(turn), publication, terms);
+        let outcome = outbound.deliver(&mut self.context(turn, session), publication, terms);
         let flush = outbound.list_for_flush();
         let owed = terms.qos > QoS::AtMostOnce
             && matches!(outcome, Outcome::Sent | Outcome::Queued)
@@ -152,12 +153,13 @@ impl Engine {
         if owed {
             self.store.record(Record::Owed { client_id: &session.client_id, message: publication.message() });
         }
+        let client_id = Some(&*session.client_id);
         match outcome {
             Outcome::Sent | Outcome::Queued => {}
             Outcome::Dropped(DropReason::SessionEnded) if terms.share.is_some() => return false,
-            Outcome::Dropped(reason) => turn.counts.drop(reason, 1),
+            Outcome::Dropped(reason) => self.dropped(turn, client_id, publication.topic, reason),
             Outcome::Overflowed => {
-                turn.counts.drop(DropReason::QueueFull, 1);
+                self.dropped(turn, client_id, publication.topic, DropReason::QueueFull);
                 self.disconnect_later(session, Cause::Refused(ReasonCode::QuotaExceeded));
             }
         }
@@ -188,7 +190,7 @@ impl Engine {
         if local.push(&message) {
             turn.counts.messages_delivered += 1;
         } else {
-            turn.counts.drop(DropReason::LocalQueueFull, 1);
+            self.dropped(turn, None, publication.topic, DropReason::LocalQueueFull);
         }
         if local.list_for_wake() {
             turn.wake_later(local);
@@ -207,7 +209,8 @@ impl Engine {
         let mut publication = Publication::of(message);
         let before = turn.counts.messages_delivered;
         let mut outbound = session.outbound.lock();
-        let outcome = outbound.deliver_retained(&mut self.context(turn), &mut publication, terms, all);
+        let outcome =
+            outbound.deliver_retained(&mut self.context(turn, session), &mut publication, terms, all);
         let flush = outbound.list_for_flush();
         drop(outbound);
         if message.topic().starts_with("$SYS/") {
@@ -217,11 +220,12 @@ impl Engine {
         if flush {
             turn.flush_later(session);
         }
+        let client_id = Some(&*session.client_id);
         match outcome {
             Outcome::Sent | Outcome::Queued => {}
-            Outcome::Dropped(reason) => turn.counts.drop(reason, 1),
+            Outcome::Dropped(reason) => self.dropped(turn, client_id, publication.topic, reason),
             Outcome::Overflowed => {
-                turn.counts.drop(DropReason::QueueFull, 1);
+                self.dropped(turn, client_id, publication.topic, DropReason::QueueFull);
                 self.disconnect_later(session, Cause::Refused(ReasonCode::QuotaExceeded));
             }
         }
@@ -244,19 +248,22 @@ impl Engine {
         session: &Arc<Session>,
         encode: impl FnOnce(Version, &mut Vec<u8>),
     ) {
-        let flush = session.outbound.lock().send(&mut self.context(turn), encode);
+        let flush = session.outbound.lock().send(&mut self.context(turn, session), encode);
         if flush {
             turn.flush_later(session);
         }
     }
 
-    pub(crate) fn context<'c>(&'c self, turn: &'c mut Turn) -> Context<'c> {
+    pub(crate) fn context<'c>(&'c self, turn: &'c mut Turn, session: &'c Session) -> Context<'c> {
         Context {
             now: turn.now,
             pool: &mut turn.pool,
             counts: &mut turn.counts,
             gauges: &self.counters,
             limits: &self.options.limits,
+            client_id: &session.client_id,
+            notices: &mut turn.notices,
+            tells: self.wanted.tells(),
         }
     }
 }

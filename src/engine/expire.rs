@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::engine::connect::keep_alive_millis;
 use crate::engine::core::Engine;
+use crate::engine::hooks::Verdict;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::link::Cause;
@@ -41,6 +42,11 @@ impl Engine {
                     }
                 }
             }
+            Timer::Decision(slot) => {
+                if slot.upgrade().is_some_and(|slot| slot.decide(Verdict::Deny)) {
+                    turn.counts.hooks_failed += 1;
+                }
+            }
             Timer::Sys => self.publish_sys(turn),
             Timer::Sweep => self.sweep(turn),
         }
@@ -54,7 +60,11 @@ impl Engine {
         let Some(connected) = control.connected.as_mut() else {
             return;
         };
-        let deadline = session.last_heard().plus_millis(keep_alive_millis(connected.keep_alive));
+        let mut deadline = session.last_heard().plus_millis(keep_alive_millis(connected.keep_alive));
+        if session.awaits_host() {
+            // It is not the client that is silent: it is not read.
+            deadline = turn.now.plus_millis(keep_alive_millis(connected.keep_alive));
+        }
         if turn.now < deadline {
             let timer = Timer::KeepAlive(Arc::downgrade(session), epoch);
             connected.keep_alive_timer = Some(self.timers.insert(deadline, timer));
@@ -77,12 +87,18 @@ impl Engine {
         // Before the look, so that a message that is kept meanwhile is not left without a timer.
         self.sweeping.store(false, Ordering::Release);
         let mut more = false;
+        let now = turn.now;
+        let mut topics = Vec::new();
         let expired = self.retained.retain(|message| {
-            let gone = message.is_expired(turn.now);
+            let gone = message.is_expired(now);
             more |= !gone && message.expires_at() != crate::time::Time::NEVER;
+            if gone && self.wanted.dropped {
+                topics.push(message.clone());
+            }
             !gone
         });
         turn.counts.drop(DropReason::Expired, expired as u64);
+        self.note_dropped(turn, None, topics.iter(), DropReason::Expired);
         if more {
             self.sweep_later(turn);
         }

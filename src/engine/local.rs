@@ -113,6 +113,7 @@ impl Engine {
         });
         let subscriber = Subscriber::Local(Arc::clone(&local));
         self.router.subscribe(filter, &subscriber, options, identifier);
+        self.tell_change();
         if options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none() {
             let identifiers: &[u32] = if identifier == 0 { &[] } else { &[identifier] };
             for message in self.retained_messages(turn.now, &filter) {
@@ -127,5 +128,6 @@ impl Engine {
     /// Ends an in-process subscription: no message is pushed by a publish that begins after this returns.
     pub fn unsubscribe_local(&self, local: &Arc<Local>) {
         self.unroute(&local.filter, &Subscriber::Local(Arc::clone(local)));
+        self.tell_change();
     }
 }

@@ -1,6 +1,7 @@
 //! Floor 4: the whole broker without I/O, one file per verb. It is told the time and never asks for it.
 
 pub mod acknowledge;
+mod asking;
 pub mod auth;
 pub mod close;
 pub mod connect;
@@ -8,9 +9,14 @@ pub mod connection;
 pub mod core;
 pub mod deliver;
 pub mod disconnect;
+pub mod edit;
 pub mod expire;
+pub mod hooks;
 pub mod local;
+mod notify;
+pub mod observer;
 pub mod options;
+pub mod origin;
 pub mod parked;
 mod proving;
 pub mod publish;

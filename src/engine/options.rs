@@ -34,6 +34,8 @@ pub struct Options {
     pub retained_messages: usize,
     pub retained_bytes: u64,
     pub sys_interval: Duration,
+    pub hooks_deadline: Duration,
+    pub hooks_max_waiting: usize,
     pub limits: Limits,
 }
 
@@ -68,6 +70,8 @@ impl Options {
             retained_messages: s.retained.max_messages,
             retained_bytes: s.retained.max_bytes,
             sys_interval: s.sys.interval,
+            hooks_deadline: s.hooks.deadline,
+            hooks_max_waiting: s.hooks.max_waiting,
             limits: Limits {
                 queue: Bounds {
                     messages: s.session.max_queued_messages.unwrap_or(usize::MAX),

@@ -55,7 +55,7 @@ impl Engine {
             return;
         }
         if ticket == Ticket::Committed && !outbound.has_parked() {
-            let flush = outbound.send(&mut self.context(turn), encode);
+            let flush = outbound.send(&mut self.context(turn, &attached.session), encode);
             drop(outbound);
             if flush {
                 turn.flush_later(&attached.session);
@@ -130,7 +130,7 @@ impl Engine {
             if next.is_puback && outbound.epoch() == next.epoch {
                 session.unacknowledged.fetch_sub(1, Ordering::Relaxed);
             }
-            let flush = outbound.unpark(&mut self.context(turn), next.epoch, &next.packet);
+            let flush = outbound.unpark(&mut self.context(turn, &session), next.epoch, &next.packet);
             drop(outbound);
             if flush {
                 turn.flush_later(&session);

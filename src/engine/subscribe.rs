@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::codec::error::DecodeError;
@@ -11,10 +12,14 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::suback::Suback;
 use crate::codec::subscribe::{RetainHandling, Subscribe, SubscriptionOptions};
 use crate::codec::topic::TopicFilter;
+use crate::engine::asking::{Asking, Handled, denied, suback_has};
 use crate::engine::connection::{Attached, End};
 use crate::engine::core::Engine;
+use crate::engine::hooks::{AccessRequest, Action};
 use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
+use crate::session::inbound::Inbound;
+use crate::session::notice::Notice;
 use crate::session::outbound::Terms;
 use crate::session::state::{Control, Held};
 use crate::storage::Record;
@@ -31,6 +36,9 @@ struct Answer<'f> {
     options: SubscriptionOptions,
 }
 
+/// For each filter of a packet, why the host does not allow it; `None` if it does.
+type Denials = SmallVec<[Option<ReasonCode>; 8]>;
+
 /// Why a filter is not subscribed to.
 enum Refusal {
     /// The server does not have what it asks for, and CONNACK said so.
@@ -45,8 +53,10 @@ impl Engine {
         &self,
         turn: &mut Turn,
         attached: &Attached,
+        inbound: &mut MutexGuard<'_, Inbound>,
+        asking: &mut Asking<'_>,
         subscribe: &Subscribe<'_>,
-    ) -> Result<(), End> {
+    ) -> Result<Handled, End> {
         let identifier = subscribe.properties.subscription_identifier().unwrap_or(0);
         if identifier != 0 && !self.options.subscription_identifiers {
             let reason = ReasonCode::SubscriptionIdentifiersNotSupported;
@@ -59,25 +69,48 @@ impl Engine {
             let filter = self.check_filter(attached, request.filter, request.options)?;
             requests.push(Request { filter, options: request.options });
         }
+        let mut denials: Denials = SmallVec::new();
+        if self.wanted.authorize {
+            let asked = asking.unlocked(attached, inbound, |asking| {
+                self.ask_to_subscribe(turn, attached, asking, &requests, &mut denials)
+            })?;
+            if asked == Handled::Later {
+                return Ok(Handled::Later);
+            }
+        }
+        let mut denials = denials.into_iter();
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut answers: SmallVec<[Answer<'_>; 4]> = SmallVec::new();
         let mut control = attached.session.control.lock();
         if !control.is_connected_by(attached.epoch) {
-            return Ok(());
+            return Ok(Handled::Done);
         }
         // [MQTT-3.8.4-5], [MQTT3-3.8.4-4]
         for request in requests {
+            if let Some(denied) = denials.next().flatten() {
+                reasons.push(denied.as_u8());
+                continue;
+            }
             let granted = request.filter.map_or_else(
                 |refused| refused,
                 |filter| {
                     let options = request.options;
-                    self.subscribe_one(attached, &mut control, filter, options, identifier, &mut answers)
+                    self.subscribe_one(
+                        turn,
+                        attached,
+                        &mut control,
+                        filter,
+                        options,
+                        identifier,
+                        &mut answers,
+                    )
                 },
             );
             // [MQTT-3.9.3-1], [MQTT3-3.9.3-1]: one reason code a filter, in their order.
             reasons.push(granted.as_u8());
         }
         drop(control);
+        self.tell_change();
         // [MQTT-2.2.1-6], [MQTT3-2.3.1-7], [MQTT-3.8.4-2], [MQTT3-3.8.4-2]; no Reason String, no User
         // Properties [MQTT-3.9.2-1], [MQTT-3.9.2-2].
         let suback =
@@ -87,7 +120,44 @@ impl Engine {
         for answer in &answers {
             self.answer(turn, attached, answer, identifier);
         }
-        Ok(())
+        Ok(Handled::Done)
+    }
+
+    /// Asks the host whether a client may subscribe, for each filter that could be subscribed to.
+    fn ask_to_subscribe(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        asking: &mut Asking<'_>,
+        requests: &[Request<'_>],
+        denials: &mut Denials,
+    ) -> Handled {
+        let who = self.who(attached);
+        let mut handled = Handled::Done;
+        let mut nth = 0;
+        for request in requests {
+            let Ok(filter) = &request.filter else {
+                denials.push(None);
+                continue;
+            };
+            let request = AccessRequest {
+                client_id: &attached.session.client_id,
+                username: who.username.as_deref(),
+                address: who.address,
+                action: Action::Subscribe,
+                topic: filter.as_str(),
+                qos: request.options.qos,
+                retain: false,
+                is_will: false,
+            };
+            // All of them, so that the host can decide them together.
+            match self.ask(turn, asking, nth, |host| host.authorize(&request)) {
+                Some(verdict) => denials.push(denied(&verdict, ReasonCode::NotAuthorized, suback_has)),
+                None => handled = Handled::Later,
+            }
+            nth += 1;
+        }
+        handled
     }
 
     /// Whether the answer to so many filters is a packet that the client takes [MQTT-3.1.2-24]. If it could never be
@@ -130,6 +200,7 @@ impl Engine {
     #[allow(clippy::too_many_arguments, reason = "one entry of the packet, and where its effects go")]
     fn subscribe_one<'f>(
         &self,
+        turn: &mut Turn,
         attached: &Attached,
         control: &mut Control,
         filter: TopicFilter<'f>,
@@ -147,6 +218,10 @@ impl Engine {
         }
         let done = self.router.subscribe(filter, &subscriber, options, identifier);
         let held = Held { filter: done.filter, options, identifier };
+        if self.wanted.subscribed {
+            let (client_id, filter) = (attached.session.client_id.clone(), Arc::clone(&held.filter));
+            turn.notices.push(Notice::Subscribed { client_id, filter, options, identifier });
+        }
         // Queue and window are not touched [MQTT-3.8.4-4].
         // [MQTT-3.8.4-3], [MQTT3-3.8.4-3]: an equal filter replaces the subscription.
         let old = done

@@ -36,6 +36,14 @@ pub enum Publisher<'p> {
 }
 
 impl Publisher<'_> {
+    /// The Client Identifier of a client.
+    pub fn client_id(&self) -> Option<&str> {
+        match self {
+            Publisher::Session(session) => Some(&session.client_id),
+            Publisher::Host | Publisher::Broker => None,
+        }
+    }
+
     /// Whether the publisher and `subscriber` are the same client, for No Local [MQTT-3.8.3-3]. All of the
     /// host program counts as one client.
     pub fn is(&self, subscriber: &Subscriber) -> bool {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::engine::core::Engine;
+use crate::engine::hooks::Slot;
 use crate::session::link::Link;
 use crate::session::state::Session;
 use crate::time::{Time, TimerId, Wheel};
@@ -27,6 +28,8 @@ pub enum Timer {
     SessionExpiry(Weak<Session>, u32),
     /// A delayed will is published. The number is the last connection's.
     Will(Weak<Session>, u32),
+    /// A decision of the host is overdue.
+    Decision(Weak<Slot>),
     /// `$SYS` topics are published.
     Sys,
     /// Expired retained messages are removed.
@@ -48,6 +51,12 @@ impl Timers {
     /// An empty wheel.
     pub fn new(alarm: Arc<dyn Alarm>) -> Timers {
         Timers { inner: Mutex::new(Inner { wheel: Wheel::new(Time::ZERO), armed: Time::NEVER }), alarm }
+    }
+
+    /// The same without its timers, and with a wheel that rounds no deadline.
+    pub fn exact(self) -> Timers {
+        let inner = Inner { wheel: Wheel::exact(Time::ZERO), armed: Time::NEVER };
+        Timers { inner: Mutex::new(inner), alarm: self.alarm }
     }
 
     /// Has something happen at `at`, at the wheel's coarseness later.
@@ -98,6 +107,11 @@ impl Engine {
     /// Timers that run: 0, or 1 with `$SYS`, when there is no session and nothing waits for its time.
     pub fn timers_running(&self) -> usize {
         self.timers.len()
+    }
+
+    /// When [`Engine::tick`] is to be called next: when the next timer is due, or before.
+    pub fn next_tick(&self) -> Option<Time> {
+        self.timers.next()
     }
 
     /// Lets everything happen whose time has come. Returns when to call again; `None`: when the alarm says so.

@@ -9,7 +9,9 @@ use crate::engine::core::Engine;
 use crate::engine::local::Local;
 use crate::engine::safe::{Safe, Waiter};
 use crate::engine::subscriber::Subscriber;
+use crate::engine::will::OwedWill;
 use crate::message::Lent;
+use crate::session::notice::Notice;
 use crate::session::pool::Pool;
 use crate::session::state::Session;
 use crate::stats::Counts;
@@ -36,6 +38,10 @@ pub struct Turn {
     pub(crate) cache: MatchCache<Subscriber>,
     dirty: Vec<Arc<Session>>,
     woken: Vec<Arc<Local>>,
+    /// What the host is told at the end.
+    pub(crate) notices: Vec<Notice>,
+    /// Wills that the host is to look at, and that are published at the end.
+    pub(crate) wills: Vec<OwedWill>,
     /// Those of the host's code, which is called when everything else is done.
     called: Vec<Arc<Local>>,
     told: Vec<(Arc<dyn Waiter>, Safe)>,
@@ -52,6 +58,8 @@ impl Turn {
             cache: MatchCache::new(CACHED_TOPICS),
             dirty: Vec::new(),
             woken: Vec::new(),
+            notices: Vec::new(),
+            wills: Vec::new(),
             called: Vec::new(),
             told: Vec::new(),
             turns: 0,
@@ -117,7 +125,7 @@ impl Drop for Running<'_> {
 }
 
 impl Engine {
-    /// Begins a turn at `now`. It must not be held while another is begun on the same thread.
+    /// Begins a turn at `now`. One may begin inside another on the same thread: a hook publishes.
     pub fn turn(&self, now: Time) -> Running<'_> {
         Lent::turn_begins();
         let kept = self.turns.lock().pop();
@@ -128,8 +136,15 @@ impl Engine {
 
     /// Writes what the turn has put into outboxes, and calls whom it concerns. The thread holds no lock.
     pub(crate) fn end_of_turn(&self, turn: &mut Turn) {
+        if !turn.wills.is_empty() {
+            self.publish_owed_wills(turn);
+        }
         // First, so that a client that has received a message finds it counted.
         self.add_counts(turn);
+        // And the host told.
+        if !turn.notices.is_empty() {
+            self.tell(turn);
+        }
         let mut dirty = std::mem::take(&mut turn.dirty);
         for session in dirty.drain(..) {
             self.flush(turn, &session, false);
@@ -140,7 +155,11 @@ impl Engine {
             local.wake();
         }
         turn.woken = woken;
-        self.add_counts(turn); // What was written.
+        // What was written, and what made room for.
+        if !turn.notices.is_empty() {
+            self.tell(turn);
+        }
+        self.add_counts(turn);
         turn.turns = turn.turns.wrapping_add(1);
         if turn.turns.is_multiple_of(SWEEP_EVERY) {
             turn.cache.forget_stale(&self.router);
@@ -180,6 +199,6 @@ impl Engine {
     /// Writes what waits in a session's outbox. `writable`: its connection has just become writable. Whether the
     /// connection took no more of what this call wrote.
     pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) -> bool {
-        session.flush(&mut self.context(turn), writable)
+        session.flush(&mut self.context(turn, session), writable)
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::connection::{Attached, End};
 use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
+use crate::session::notice::Notice;
 use crate::storage::Record;
 
 impl Engine {
@@ -40,6 +41,10 @@ impl Engine {
                     let held = control.subscriptions.swap_remove(at);
                     // [MQTT-3.10.4-2], [MQTT3-3.10.4-2]
                     self.unroute(&held.filter, &subscriber);
+                    if self.wanted.unsubscribed {
+                        let client_id = attached.session.client_id.clone();
+                        turn.notices.push(Notice::Unsubscribed { client_id, filter: held.filter });
+                    }
                     if control.expiry_interval > 0 {
                         let client_id = &attached.session.client_id;
                         self.store.record(Record::Unsubscribed { client_id, filter: text });
@@ -55,6 +60,7 @@ impl Engine {
             control.subscriptions = Vec::new();
         }
         drop(control);
+        self.tell_change();
         // [MQTT-2.2.1-6]; no Reason String, no User Properties [MQTT-3.11.2-1], [MQTT-3.11.2-2].
         let unsuback =
             Unsuback { packet_id: unsubscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };

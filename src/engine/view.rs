@@ -58,6 +58,11 @@ pub struct SubscriptionView {
 }
 
 impl Engine {
+    /// Whether a client of this identifier is connected.
+    pub fn is_connected(&self, client_id: &str) -> bool {
+        self.sessions.get(client_id).is_some_and(|session| session.control.lock().connected.is_some())
+    }
+
     /// Every client at this moment, in no order.
     pub fn clients(&self) -> Vec<ClientView> {
         self.sessions.all().iter().map(view).collect()

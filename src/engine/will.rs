@@ -7,11 +7,19 @@ use smallvec::SmallVec;
 use crate::codec::connect;
 use crate::codec::topic::TopicName;
 use crate::engine::core::Engine;
+use crate::engine::edit::{Changes, Edit};
 use crate::engine::subscriber::Publisher;
 use crate::engine::turn::Turn;
 use crate::message::{Message, Publication};
 use crate::session::state::{Control, Session, Will};
+use crate::stats::DropReason;
 use crate::time::Time;
+
+/// A will that is published at the end of the turn.
+pub(crate) struct OwedWill {
+    session: Arc<Session>,
+    will: Box<Will>,
+}
 
 impl Engine {
     /// The Will Message of a CONNECT packet.
@@ -41,6 +49,21 @@ impl Engine {
             return;
         };
         turn.counts.wills_published += 1;
+        if self.wanted.on_publish {
+            // The host is asked when no lock is held any more.
+            return turn.wills.push(OwedWill { session: Arc::clone(session), will });
+        }
+        self.publish_one_will(turn, session, &will);
+    }
+
+    /// Publishes the wills that the host is to look at first.
+    pub(crate) fn publish_owed_wills(&self, turn: &mut Turn) {
+        for owed in std::mem::take(&mut turn.wills) {
+            self.publish_one_will(turn, &owed.session, &owed.will);
+        }
+    }
+
+    fn publish_one_will(&self, turn: &mut Turn, session: &Arc<Session>, will: &Will) {
         let message = &will.message;
         let mut publication = Publication::new(
             message.topic_bytes(),
@@ -55,9 +78,29 @@ impl Engine {
         if let Some(seconds) = will.expiry {
             publication.expires_at = turn.now.plus_secs(u64::from(seconds));
         }
-        if let Ok(topic) = TopicName::parse(message.topic()) {
+        let Some(changes) = self.look_at_will(turn, session, &publication, message.topic()) else {
+            let client_id = Some(&*session.client_id);
+            return self.dropped(turn, client_id, message.topic_bytes(), DropReason::Host);
+        };
+        let mut publication = changes.apply(&publication);
+        if let Ok(topic) = TopicName::parse(changes.topic().unwrap_or(message.topic())) {
             // The client is the publisher, also in the sense of No Local [MQTT-3.8.3-3].
             self.publish(turn, Publisher::Session(session), topic, &mut publication);
         }
+    }
+
+    /// What the host changes of a will; `None`: it is dropped.
+    fn look_at_will<'m>(
+        &'m self,
+        turn: &mut Turn,
+        session: &'m Session,
+        publication: &Publication<'m>,
+        topic: &'m str,
+    ) -> Option<Changes> {
+        if !self.wanted.on_publish {
+            return Some(Changes::default());
+        }
+        let edit = Edit::new(self, &session.client_id, None, topic, publication).of_a_will();
+        self.look(turn, edit)
     }
 }

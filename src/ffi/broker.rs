@@ -26,6 +26,16 @@ pub struct midge_broker {
     listeners: Vec<(CString, CString)>,
 }
 
+impl midge_broker {
+    pub(super) fn of(broker: Arc<Broker>) -> midge_broker {
+        let text = |(name, address): &(String, std::net::SocketAddr)| {
+            (c_string(name), c_string(&address.to_string()))
+        };
+        let listeners = broker.addresses().iter().map(text).collect();
+        midge_broker { broker, listeners }
+    }
+}
+
 impl Concerned for midge_broker {
     fn abandon(&self) {
         self.broker.abandon();
@@ -78,11 +88,7 @@ pub unsafe extern "C" fn midge_start(
             Some(config) => Broker::start(&config.config)?,
             None => Broker::start(&Config::new())?,
         };
-        let text = |(name, address): &(String, std::net::SocketAddr)| {
-            (c_string(name), c_string(&address.to_string()))
-        };
-        let listeners = broker.addresses().iter().map(text).collect();
-        Ok(out.put_handle(midge_broker { broker: Arc::new(broker), listeners }))
+        Ok(out.put_handle(midge_broker::of(Arc::new(broker))))
     }, tells error)
 }
 

@@ -58,7 +58,7 @@ impl From<Error> for Failure {
             Error::Bind { .. } | Error::Start(_) | Error::System { .. } => MIDGE_STATUS_IO,
             Error::Topic { .. } | Error::Filter { .. } => MIDGE_STATUS_TOPIC,
             Error::Argument { .. } => MIDGE_STATUS_INVALID_ARGUMENT,
-            Error::Stopped => MIDGE_STATUS_STATE,
+            Error::Stopped | Error::NotInTestMode => MIDGE_STATUS_STATE,
             Error::InCallback => MIDGE_STATUS_IN_CALLBACK,
             Error::Forked => MIDGE_STATUS_FORKED,
         };

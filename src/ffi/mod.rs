@@ -21,4 +21,5 @@ mod queue;
 mod stats;
 mod status;
 mod subscribe;
+mod testing;
 mod views;

@@ -134,7 +134,7 @@ pub unsafe extern "C" fn midge_queue_poll(
         let queue = known(queue)?.clone();
         Ok(match queue.poll(max, milliseconds(timeout_ms)) {
             Poll::Messages(batch) => {
-                out.put_handle(midge_batch { batch, messages: OnceLock::new(), views: OnceLock::new() })
+                out.put_handle(midge_batch::of(batch))
             }
             Poll::TimedOut => MIDGE_STATUS_TIMED_OUT,
             Poll::Closed => MIDGE_STATUS_CLOSED,
@@ -294,6 +294,10 @@ unsafe fn bounds(given: *const midge_queue_options) -> Result<QueueOptions, Fail
 }
 
 impl midge_batch {
+    pub(super) fn of(batch: Batch) -> midge_batch {
+        midge_batch { batch, messages: OnceLock::new(), views: OnceLock::new() }
+    }
+
     fn messages(&self) -> &[midge_message] {
         self.messages.get_or_init(|| self.batch.iter().map(|view| midge_message::borrowing(&view)).collect())
     }

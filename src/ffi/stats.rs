@@ -77,7 +77,8 @@ pub struct midge_stats {
     pub messages_dropped_packet_too_large: u64,
     /// Messages dropped: the Message Expiry Interval ended before the message could be delivered.
     pub messages_dropped_expired: u64,
-    /// Messages dropped: a client published below $SYS, where only the broker may.
+    /// Messages dropped: a client published below $SYS, where only the broker may, or where the host program does
+    /// not allow it.
     pub messages_dropped_not_authorized: u64,
     /// Messages dropped: the message was delivered but not retained, because of retained.max_messages or
     /// retained.max_bytes.
@@ -100,6 +101,13 @@ pub struct midge_stats {
     pub messages_queued: u64,
     /// Largest number of clients that were connected at the same time.
     pub clients_maximum: u64,
+    /// Calls of a function of the host program that failed, and decisions that it had not made in time; each
+    /// decision of these is a denial.
+    pub hooks_failed: u64,
+    /// Notices for the host program that were lost because hooks.max_waiting others waited.
+    pub notices_lost: u64,
+    /// Messages dropped: the host program looked at the message and dropped it.
+    pub messages_dropped_host: u64,
 }
 
 /// Reads the statistics. `out->struct_size` must be set, as MIDGE_STATS_INIT does; fields that this version of Midge
@@ -218,4 +226,7 @@ copy_statistics! {
     retained_bytes,
     messages_queued,
     clients_maximum,
+    hooks_failed,
+    notices_lost,
+    messages_dropped_host,
 }

@@ -14,11 +14,14 @@ use tokio::time::{Sleep, sleep};
 use crate::engine::connection::Connection;
 use crate::net::input::{Input, Reading};
 use crate::net::link::{Ending, TcpLink};
+use crate::net::testing::{Line, Seat};
 use crate::net::wing::{Attached, Permit, Wing};
 use crate::session::link::{Cause, Link};
 
 /// A connection that ends may take so long to take its last packet, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
+/// Portions that a test has read at once: somebody who sends for ever is read as ever.
+const PORTIONS: usize = 256;
 
 /// The task of one connection: reads, handles what it read, waits until a full socket is writable, ends.
 pub(super) struct ConnectionTask {
@@ -32,6 +35,9 @@ pub(super) struct ConnectionTask {
     /// Held from before the session's beginning until the last packet is written: a broker that stops waits for it.
     attached: Option<Attached>,
     _permit: Permit,
+    /// In test mode: the line to the client, and the test's way to this task. The last of the fields to be dropped: who
+    /// waits for the task's end finds the socket closed.
+    tested: Option<Box<(Arc<Line>, Seat)>>,
 }
 
 /// A connection in its last moments.
@@ -54,7 +60,11 @@ impl ConnectionTask {
         let link = Arc::new(TcpLink::new(stream)?);
         let engine = wing.engine();
         let mut turn = engine.turn(wing.now());
-        let as_link: Arc<dyn Link> = link.clone();
+        let tested = wing.testbed().map(|testbed| Box::new(testbed.line(Arc::clone(&link))));
+        let as_link: Arc<dyn Link> = match &tested {
+            None => link.clone(),
+            Some(tested) => tested.0.clone(),
+        };
         let connection = Connection::new(engine, &mut turn, as_link, peer);
         drop(turn);
         Ok(ConnectionTask {
@@ -66,7 +76,82 @@ impl ConnectionTask {
             attached: None,
             _permit: permit,
             wing,
+            tested,
         })
+    }
+
+    /// Goes on as far as it can.
+    fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(end) = &mut self.end {
+                ready!(end.poll_written(&self.link, cx));
+                self.attached = None;
+                ready!(end.poll_closed(&self.link, cx));
+                return Poll::Ready(());
+            }
+            self.look();
+            if self.end.is_some() {
+                continue;
+            }
+            let broken = self.poll_write(cx);
+            if !broken && self.is_paused() {
+                // Woken when the socket is writable.
+                return Poll::Pending;
+            }
+            ready!(self.poll_read(cx));
+            // The engine or the peer has ended it; the last packet, if there is one, is in the link.
+            self.look();
+            if self.end.is_none() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// The same, under a test that may want it to do at once what there is to do, or to cut the connection.
+    fn go_on_tested(&mut self, line: &Line, cx: &mut Context<'_>) -> Poll<()> {
+        let asked = line.asked();
+        let mut outcome = match !asked.is_empty() && self.read_all() {
+            true => Poll::Ready(()),
+            false => self.go_on(cx),
+        };
+        while line.waits() {
+            let Poll::Ready(Ok(mut guard)) = self.link.io.poll_write_ready(cx) else {
+                break;
+            };
+            if line.flush().is_err() {
+                guard.clear_ready();
+            }
+        }
+        if line.is_cut() {
+            self.link.reset();
+            outcome = Poll::Ready(());
+        }
+        match outcome {
+            // Who has asked is answered when the connection is closed.
+            Poll::Ready(()) => asked.into_iter().for_each(|ticket| line.ask(ticket)),
+            Poll::Pending => drop(asked),
+        }
+        outcome
+    }
+
+    /// Reads all that there is, also what the runtime has not yet been told of; whether the connection is over.
+    fn read_all(&mut self) -> bool {
+        self.look();
+        for _ in 0..PORTIONS {
+            if self.end.is_some() || self.is_paused() {
+                return false;
+            }
+            let Self { wing, link, connection, input, attached, .. } = self;
+            match read(wing, link.io.get_ref(), input, connection, attached) {
+                Reading::Blocked => return false,
+                Reading::Data { open: true, .. } => {}
+                Reading::Data { .. } | Reading::End => {
+                    self.look();
+                    return self.end.is_none();
+                }
+            }
+        }
+        false
     }
 
     /// Looks at what other threads have asked for.
@@ -91,22 +176,14 @@ impl ConnectionTask {
             let Ok(mut guard) = ready!(self.link.io.poll_read_ready(cx)) else {
                 return Poll::Ready(());
             };
-            let engine = self.wing.engine();
-            let mut turn = engine.turn(self.wing.now());
-            // Before a session can begin: a stop that comes right behind it waits for the last packet.
-            let claim = self.attached.take().unwrap_or_else(|| self.wing.attach());
-            let stream = guard.get_inner();
-            let reading = self.input.read(stream, &mut self.connection, engine, &mut turn);
-            let over = matches!(reading, Reading::Data { open: false, .. });
-            self.attached = (over || self.connection.session().is_some()).then_some(claim);
-            match reading {
+            let Self { wing, connection, input, attached, .. } = self;
+            match read(wing, guard.get_inner(), input, connection, attached) {
                 Reading::Blocked => guard.clear_ready(),
                 Reading::End => return Poll::Ready(()),
                 Reading::Data { drained, open } => {
                     if drained {
                         guard.clear_ready();
                     }
-                    drop(turn);
                     if !open {
                         return Poll::Ready(());
                     }
@@ -122,8 +199,9 @@ impl ConnectionTask {
 
     /// Whether the client must take what it has caused before more of it is read.
     fn is_paused(&self) -> bool {
-        self.blocked
-            && self.connection.session().is_some_and(|session| self.wing.engine().must_pause(session))
+        let full = self.blocked
+            && self.connection.session().is_some_and(|session| self.wing.engine().must_pause(session));
+        full || self.tested.as_ref().is_some_and(|tested| tested.0.is_paused())
     }
 
     /// Writes again once the socket is writable; whether the connection is broken: then reading brings its end.
@@ -155,6 +233,24 @@ impl ConnectionTask {
     }
 }
 
+/// Reads and handles one portion, if there is one. What it has caused is written when this returns.
+fn read(
+    wing: &Arc<Wing>,
+    stream: &TcpStream,
+    input: &mut Input,
+    connection: &mut Connection,
+    attached: &mut Option<Attached>,
+) -> Reading {
+    let engine = wing.engine();
+    let mut turn = engine.turn(wing.now());
+    // Before a session can begin: a stop that comes right behind it waits for the last packet.
+    let claim = attached.take().unwrap_or_else(|| wing.attach());
+    let reading = input.read(stream, connection, engine, &mut turn);
+    let over = matches!(reading, Reading::Data { open: false, .. });
+    *attached = (over || connection.session().is_some()).then_some(claim);
+    reading
+}
+
 /// However the task ends, by itself, with the runtime or by a panic: its session learns that the connection is gone.
 impl Drop for ConnectionTask {
     fn drop(&mut self) {
@@ -174,27 +270,11 @@ impl Future for ConnectionTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = &mut *self;
         task.link.register(cx.waker());
-        loop {
-            if let Some(end) = &mut task.end {
-                ready!(end.poll_written(&task.link, cx));
-                task.attached = None;
-                ready!(end.poll_closed(&task.link, cx));
-                return Poll::Ready(());
-            }
-            task.look();
-            if task.end.is_some() {
-                continue;
-            }
-            let broken = task.poll_write(cx);
-            if !broken && task.is_paused() {
-                // Woken when the socket is writable.
-                return Poll::Pending;
-            }
-            ready!(task.poll_read(cx));
-            // The engine or the peer has ended it; the last packet, if there is one, is in the link.
-            task.look();
-            if task.end.is_none() {
-                return Poll::Ready(());
+        match &task.tested {
+            None => task.go_on(cx),
+            Some(tested) => {
+                let line = Arc::clone(&tested.0);
+                task.go_on_tested(&line, cx)
             }
         }
     }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use socket2::SockRef;
@@ -70,6 +71,12 @@ impl TcpLink {
     pub(super) fn shut_down_writing(&self) {
         // The peer may be gone already, which is as good.
         let _gone = self.io.get_ref().shutdown(Shutdown::Write);
+    }
+
+    /// Has the connection end with a reset when it is closed.
+    pub(super) fn reset(&self) {
+        // A socket that refuses is closed in order, which is an end, too.
+        let _orderly = SockRef::from(self.io.get_ref()).set_linger(Some(Duration::ZERO));
     }
 
     fn notify(&self) {

@@ -1,8 +1,11 @@
 //! Listening sockets, and the accepting of connections.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -10,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::net::connection::ConnectionTask;
+use crate::net::testing::{Door, Seat};
 use crate::net::wing::{Limit, Wing};
 use crate::runtime::{NotInherited, watch_listener};
 
@@ -67,7 +71,13 @@ impl Bound {
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_listener(self.listener)?;
         let accepting = Accepting { _not_inherited: self.not_inherited, listener };
-        Ok(run(accepting, wing, limit))
+        let tested = wing.testbed().map(|testbed| testbed.door());
+        Ok(async move {
+            match tested {
+                None => run(accepting, wing, limit).await,
+                Some((door, seat)) => run_tested(accepting, wing, limit, &door, seat).await,
+            }
+        })
     }
 }
 
@@ -107,6 +117,43 @@ async fn run(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>) {
             }
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// As [`run`], but whoever asks at the door is answered when nobody waits outside any more.
+async fn run_tested(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>, door: &Door, _seat: Seat) {
+    loop {
+        let mut knocked = pin!(door.knocked());
+        poll_fn(|cx| match knocked.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => poll_ready(&accepting.listener, cx),
+        })
+        .await;
+        let asked = door.asked();
+        let exhausted = loop {
+            match accepting.listener.get_ref().accept() {
+                Ok((stream, peer)) => welcome(stream, peer, &wing, &limit),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(_) => break true,
+            }
+        };
+        drop(asked);
+        if exhausted {
+            sleep(REST.1).await;
+        }
+    }
+}
+
+/// Ready when somebody may wait; the readiness is forgotten before it is looked after.
+fn poll_ready(listener: &AsyncFd<TcpListener>, cx: &mut Context<'_>) -> Poll<()> {
+    match listener.poll_read_ready(cx) {
+        Poll::Ready(Ok(mut guard)) => {
+            guard.clear_ready();
+            Poll::Ready(())
+        }
+        // The runtime is shutting down.
+        Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
     }
 }
 

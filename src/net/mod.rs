@@ -5,6 +5,7 @@ mod connection;
 mod input;
 mod link;
 mod listener;
+pub mod testing;
 mod wing;
 
 pub use adopt::{Refused, adopt};

@@ -7,6 +7,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::core::Engine;
+use crate::net::testing::Testbed;
 use crate::runtime::Clock;
 use crate::time::Time;
 
@@ -20,13 +21,28 @@ pub struct Wing {
     attached: Mutex<u32>,
     /// Told when the last of them was.
     idle: Condvar,
+    /// Of a broker in test mode.
+    testbed: Option<Arc<Testbed>>,
 }
 
 impl Wing {
     /// The wing of an engine; at most `most` connections at a time.
     pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>) -> Wing {
         let most = most.unwrap_or(u32::MAX);
-        Wing { engine, clock, most, open: AtomicU32::new(0), attached: Mutex::new(0), idle: Condvar::new() }
+        Wing {
+            engine,
+            clock,
+            most,
+            open: AtomicU32::new(0),
+            attached: Mutex::new(0),
+            idle: Condvar::new(),
+            testbed: None,
+        }
+    }
+
+    /// The same wing in test mode.
+    pub fn with_testbed(self, testbed: Arc<Testbed>) -> Wing {
+        Wing { testbed: Some(testbed), ..self }
     }
 
     /// Waits until every connection that had a session has written its last packet, at most until `by`. Must not
@@ -49,6 +65,11 @@ impl Wing {
     /// The engine.
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The test bed, in test mode.
+    pub(super) fn testbed(&self) -> Option<&Arc<Testbed>> {
+        self.testbed.as_ref()
     }
 
     /// Now.

@@ -1,8 +1,12 @@
 //! What an acknowledgement of the client does to a delivery, and the acknowledgements to the client that wait for the
 //! store.
 
+use std::sync::Arc;
+
 use crate::codec::packet_id::PacketId;
+use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
+use crate::message::SharedMessage;
 use crate::session::inflight::Awaits;
 use crate::session::outbound::{Context, Outbound};
 
@@ -20,6 +24,12 @@ pub enum Acknowledged {
 }
 
 impl Outbound {
+    /// The message of a delivery that has not been acknowledged, with its QoS.
+    pub fn unacknowledged(&mut self, id: PacketId) -> Option<(SharedMessage, QoS)> {
+        let pending = self.inflight.get_mut(id)?.pending.as_ref()?;
+        Some((Arc::clone(&pending.message), pending.qos))
+    }
+
     /// PUBACK: ends a QoS 1 delivery.
     /// [MQTT-4.3.2-3]
     pub fn puback(&mut self, id: PacketId) -> Acknowledged {

@@ -43,6 +43,9 @@ pub trait Link: Send + Sync {
     /// Writes what the connection takes now.
     fn write(&self, buffers: &[IoSlice<'_>]) -> Written;
 
+    /// Tells whose connection it is, before the first packet that follows from it is written.
+    fn identify(&self, _client_id: &str) {}
+
     /// Has the connection's own task look at its session again: there is something to flush when the
     /// connection is writable.
     fn wake(&self);

@@ -5,6 +5,7 @@ pub mod aliases;
 pub mod inbound;
 pub mod inflight;
 pub mod link;
+pub mod notice;
 pub mod outbound;
 pub mod outbox;
 pub mod pool;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
-use crate::message::Publication;
+use crate::message::{Message, Publication};
 use crate::session::aliases::AliasesOut;
 use crate::session::inflight::{Inflight, Pending};
 use crate::session::link::{Cause, Link};
+use crate::session::notice::Notice;
 use crate::session::outbox::{Chunk, Outbox};
 use crate::session::pool::Pool;
 use crate::session::queue::{Bounds, Queue, Queued};
@@ -39,9 +40,41 @@ pub struct Context<'c> {
     pub gauges: &'c Counters,
     /// The bounds.
     pub limits: &'c Limits,
+    /// The Client Identifier of the session.
+    pub client_id: &'c str,
+    /// What the host is told at the end of the turn.
+    pub notices: &'c mut Vec<Notice>,
+    /// Of what it asks to be told.
+    pub tells: Tells,
+}
+
+/// Of which fates of messages the host asks to be told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tells {
+    /// Of those that are dropped.
+    pub dropped: bool,
+    /// Of those that are delivered.
+    pub delivered: bool,
 }
 
 impl Context<'_> {
+    /// Counts a message of this topic that this session does not get, and has the host told.
+    pub(super) fn drop(&mut self, topic: &str, reason: DropReason) {
+        self.counts.drop(reason, 1);
+        if self.tells.dropped {
+            let client_id = Some(self.client_id.into());
+            self.notices.push(Notice::Dropped { client_id, topic: topic.into(), reason });
+        }
+    }
+
+    /// Has the host told of a message that this session's client has.
+    pub(super) fn delivered(&mut self, topic: &[u8], qos: QoS) {
+        if self.tells.delivered {
+            let topic = String::from_utf8_lossy(topic).into();
+            self.notices.push(Notice::Delivered { client_id: self.client_id.into(), topic, qos });
+        }
+    }
+
     /// Tells that a queue of `before` messages has `after` now.
     fn queue_changed(&self, before: usize, after: usize) {
         if after > before {
@@ -103,6 +136,8 @@ pub struct Leftovers {
     pub shared_unacknowledged: Vec<Pending>,
     /// Those of shared subscriptions that waited and were never sent, oldest first.
     pub shared_waiting: Vec<Pending>,
+    /// The others that waited, if the host is told of what is dropped.
+    pub dropped: Vec<Pending>,
 }
 
 /// Bytes and the end of a connection that was replaced while a thread was writing to it: that thread ends it.
@@ -392,16 +427,19 @@ impl Outbound {
     }
 
     /// The session has ended: forgets what waits or is unacknowledged.
-    pub fn end(&mut self) -> Leftovers {
+    pub fn end(&mut self, tells: Tells) -> Leftovers {
         self.ended = true;
         let is_shared = |pending: &Pending| pending.share.is_some();
         let waited = self.queue.len();
         let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
         let waiting = std::mem::take(&mut self.queue).into_waiting();
+        let waiting = waiting.filter(|pending| tells.dropped || is_shared(pending));
+        let (shared_waiting, dropped) = waiting.partition(is_shared);
         Leftovers {
             waited,
             shared_unacknowledged: unacknowledged.filter(is_shared).collect(),
-            shared_waiting: waiting.filter(is_shared).collect(),
+            shared_waiting,
+            dropped,
         }
     }
 
@@ -436,16 +474,15 @@ impl Outbound {
         let pending = pending(publication, terms);
         if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
             // What nobody will be sent takes no places [MQTT-3.3.2-5].
-            cx.counts.drop(DropReason::Expired, self.queue.drop_expired(cx.now) as u64);
+            let now = cx.now;
+            self.queue.drop_expired(now, |message| cx.drop(message.topic(), DropReason::Expired));
         }
-        let queued = self.queue.push(pending, &cx.limits.queue);
+        let bounds = &cx.limits.queue;
+        let displaced = |message: &Message| cx.drop(message.topic(), DropReason::QueueFull);
+        let queued = self.queue.push(pending, bounds, displaced);
         cx.queue_changed(before, self.queue.len());
         match queued {
-            Queued::Waits => Outcome::Queued,
-            Queued::Displaced(count) => {
-                cx.counts.drop(DropReason::QueueFull, u64::from(count));
-                Outcome::Queued
-            }
+            Queued::Waits | Queued::Displaced(_) => Outcome::Queued,
             Queued::Refused if self.overflow_disconnects(cx.limits) => Outcome::Overflowed,
             Queued::Refused => Outcome::Dropped(DropReason::QueueFull),
         }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::codec::qos::QoS;
+use crate::message::Message;
 use crate::session::inflight::Pending;
 use crate::time::Time;
 
@@ -71,8 +72,8 @@ impl Queue {
         self.qos0 > 0
     }
 
-    /// Adds a message within the bounds.
-    pub fn push(&mut self, pending: Pending, bounds: &Bounds) -> Queued {
+    /// Adds a message within the bounds. `dropped` is told which ones make way for it.
+    pub fn push(&mut self, pending: Pending, bounds: &Bounds, mut dropped: impl FnMut(&Message)) -> Queued {
         let size = pending.message.size();
         // What would not fit into an empty queue displaces nothing.
         let never_fits = bounds.messages == 0 || size > bounds.bytes;
@@ -84,7 +85,10 @@ impl Queue {
         if full {
             // What waits beyond the bounds, retained messages, makes way for no more than the place of the new message.
             let (messages, bytes) = (bounds.messages.max(self.len()), bounds.bytes.max(self.bytes));
-            while self.is_full(size, &Bounds { messages, bytes, ..*bounds }) && self.pop().is_some() {
+            while self.is_full(size, &Bounds { messages, bytes, ..*bounds })
+                && let Some(old) = self.pop()
+            {
+                dropped(&old.message);
                 displaced += 1;
             }
         }
@@ -97,16 +101,18 @@ impl Queue {
         self.waiting.len() >= bounds.messages || self.bytes.saturating_add(size) > bounds.bytes
     }
 
-    /// Removes the messages that have expired; returns how many those were. It looks at the messages only if one
-    /// can have expired since the last look.
-    pub fn drop_expired(&mut self, now: Time) -> usize {
+    /// Removes the messages that have expired, of which `dropped` is told. It looks at the messages only if one can
+    /// have expired since the last look.
+    pub fn drop_expired(&mut self, now: Time, mut dropped: impl FnMut(&Message)) {
         if now < self.next_expiry {
-            return 0;
+            return;
         }
-        let before = self.waiting.len();
-        let waiting = std::mem::take(self).waiting;
-        waiting.into_iter().filter(|p| !p.message.is_expired(now)).for_each(|p| self.push_unbounded(p));
-        before - self.waiting.len()
+        for pending in std::mem::take(self).waiting {
+            match pending.message.is_expired(now) {
+                true => dropped(&pending.message),
+                false => self.push_unbounded(pending),
+            }
+        }
     }
 
     /// Adds a message that is bounded elsewhere: a retained message, of which the store holds a bounded number.
@@ -175,8 +181,8 @@ mod tests {
     fn a_full_queue_refuses_the_newest() {
         let mut queue = Queue::default();
         let bounds = bounds(1, 10_000, Overflow::DropNewest);
-        assert_eq!(queue.push(pending("a"), &bounds), Queued::Waits);
-        assert_eq!(queue.push(pending("b"), &bounds), Queued::Refused);
+        assert_eq!(queue.push(pending("a"), &bounds, |_| ()), Queued::Waits);
+        assert_eq!(queue.push(pending("b"), &bounds, |_| ()), Queued::Refused);
         assert_eq!(queue.pop().unwrap().message.topic(), "a");
         assert_eq!(queue.bytes(), 0);
     }
@@ -185,8 +191,8 @@ mod tests {
     fn or_drops_the_oldest() {
         let mut queue = Queue::default();
         let bounds = bounds(1, 10_000, Overflow::DropOldest);
-        queue.push(pending("a"), &bounds);
-        assert_eq!(queue.push(pending("b"), &bounds), Queued::Displaced(1));
+        queue.push(pending("a"), &bounds, |_| ());
+        assert_eq!(queue.push(pending("b"), &bounds, |_| ()), Queued::Displaced(1));
         assert_eq!(queue.pop().unwrap().message.topic(), "b");
     }
 
@@ -194,8 +200,8 @@ mod tests {
     fn what_can_never_wait_displaces_nothing() {
         let mut queue = Queue::default();
         let bounds = bounds(10, pending("a").message.size(), Overflow::DropOldest);
-        assert_eq!(queue.push(pending("a"), &bounds), Queued::Waits);
-        assert_eq!(queue.push(pending("too large"), &bounds), Queued::Refused);
+        assert_eq!(queue.push(pending("a"), &bounds, |_| ()), Queued::Waits);
+        assert_eq!(queue.push(pending("too large"), &bounds, |_| ()), Queued::Refused);
         assert_eq!(queue.pop().unwrap().message.topic(), "a");
     }
 
@@ -209,7 +215,7 @@ mod tests {
             (bounds(1, 10_000, Overflow::DropOldest), "b"),
             (bounds(10, pending("a").message.size(), Overflow::DropOldest), "c"),
         ] {
-            assert_eq!(queue.push(pending("d"), &bounds), Queued::Displaced(1));
+            assert_eq!(queue.push(pending("d"), &bounds, |_| ()), Queued::Displaced(1));
             assert_eq!((queue.len(), queue.front().unwrap().message.topic()), (3, oldest));
         }
     }
@@ -218,7 +224,7 @@ mod tests {
     fn bytes_are_bounded_too_and_a_message_larger_than_the_queue_is_refused() {
         let mut queue = Queue::default();
         let bounds = bounds(10, 8, Overflow::DropOldest);
-        assert_eq!(queue.push(pending("too large"), &bounds), Queued::Refused);
+        assert_eq!(queue.push(pending("too large"), &bounds, |_| ()), Queued::Refused);
         assert!(queue.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -32,6 +32,8 @@ pub struct Session {
     attached: AtomicU32,
     /// When the client's last packet came, in milliseconds of the broker's time.
     last_received: AtomicU64,
+    /// Whether a decision of the host is awaited, and so nothing is read.
+    awaits_host: AtomicBool,
     /// Application messages received.
     pub received_messages: AtomicU64,
     /// QoS 1 messages of the attached connection whose PUBACK waits for the store; changed under the lock of
@@ -72,12 +74,14 @@ pub struct Held {
 /// A connection as its session knows it.
 #[derive(Clone, Debug)]
 pub struct Connected {
+    /// The number of the connection, which no other connection of this broker has.
+    pub number: u64,
     /// The protocol version.
     pub version: Version,
     /// The peer's address, where there is one.
     pub peer: Option<SocketAddr>,
     /// The User Name.
-    pub username: Option<Box<str>>,
+    pub username: Option<Arc<str>>,
     /// Clean Start, or Clean Session.
     pub clean_start: bool,
     /// The Keep Alive in force, in seconds; 0 is none.
@@ -120,6 +124,7 @@ impl Session {
             outbound: Mutex::default(),
             attached: AtomicU32::new(0),
             last_received: AtomicU64::new(0),
+            awaits_host: AtomicBool::new(false),
             received_messages: AtomicU64::new(0),
             unacknowledged: AtomicU32::new(0),
         }
@@ -133,6 +138,16 @@ impl Session {
     /// Whether this connection is attached: the packets of any other are of no account.
     pub fn is_attached(&self, epoch: u32) -> bool {
         self.attached.load(Ordering::Acquire) == epoch
+    }
+
+    /// Notes whether a decision of the host is awaited, and so nothing is read from the client.
+    pub fn set_awaits_host(&self, awaits: bool) {
+        self.awaits_host.store(awaits, Ordering::Relaxed);
+    }
+
+    /// Whether a decision of the host is awaited.
+    pub fn awaits_host(&self) -> bool {
+        self.awaits_host.load(Ordering::Relaxed)
     }
 
     /// Notes that the client has sent a packet.
@@ -208,7 +223,7 @@ mod tests {
     use crate::codec::ping;
     use crate::codec::version::Version;
     use crate::session::link::{Cause, Link, Written};
-    use crate::session::outbound::{Context, Grant, Limits};
+    use crate::session::outbound::{Context, Grant, Limits, Tells};
     use crate::session::pool::Pool;
     use crate::session::queue::{Bounds, Overflow};
     use crate::stats::{Counters, Counts};
@@ -219,7 +234,8 @@ mod tests {
         let queue = Bounds { messages: 1, bytes: 1, overflow: Overflow::DropNewest };
         let limits = Limits { queue, outbox_bytes: 1000, queue_qos0: false };
         let (pool, counts, gauges, limits) = (&mut pool, &mut counts, &gauges, &limits);
-        act(&mut Context { now: Time::ZERO, pool, counts, gauges, limits })
+        let (notices, tells) = (&mut Vec::new(), Tells::default());
+        act(&mut Context { now: Time::ZERO, pool, counts, gauges, limits, client_id: "a", notices, tells })
     }
 
     /// Attaches a connection with one packet to be written.

@@ -42,7 +42,7 @@ impl Outbound {
                 self.inflight.mark_sent();
             } else {
                 self.inflight.remove_unsent();
-                cx.counts.drop(DropReason::PacketTooLarge, 1);
+                cx.drop(pending.message.topic(), DropReason::PacketTooLarge);
             }
         }
         true
@@ -52,8 +52,8 @@ impl Outbound {
         while let Some(front) = self.queue.front() {
             if front.message.is_expired(cx.now) {
                 // [MQTT-3.3.2-5]
+                cx.drop(front.message.topic(), DropReason::Expired);
                 self.queue.pop();
-                cx.counts.drop(DropReason::Expired, 1);
                 continue;
             }
             let needs_place = front.qos != QoS::AtMostOnce;
@@ -70,7 +70,7 @@ impl Outbound {
                 false => self.transmit(cx, &mut publication, &terms, None, false),
             };
             if !sent {
-                cx.counts.drop(DropReason::PacketTooLarge, 1);
+                cx.drop(pending.message.topic(), DropReason::PacketTooLarge);
             }
         }
     }
@@ -121,6 +121,9 @@ impl Outbound {
             } else {
                 cx.counts.messages_delivered += 1;
                 self.sent_messages += 1;
+                if terms.qos == QoS::AtMostOnce {
+                    cx.delivered(publication.topic, terms.qos);
+                }
             }
         }
         appended

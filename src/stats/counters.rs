@@ -86,6 +86,11 @@ stats! {
             "Will messages published because a client went without a word.";
         sessions_expired, "clients/expired",
             "Sessions that ended because their client did not come back in time.";
+        hooks_failed, "hooks/failed",
+            "Calls of a function of the host program that failed, and decisions that it had not made in time; each \
+             decision of these is a denial.";
+        notices_lost, "hooks/lost",
+            "Notices for the host program that were lost because hooks.max_waiting others waited.";
     }
     dropped {
         NoSubscriber, messages_dropped_no_subscriber;
@@ -98,6 +103,7 @@ stats! {
         RetainedFull, messages_dropped_retained_full;
         LocalQueueFull, messages_dropped_local_queue_full;
         SessionEnded, messages_dropped_session_ended;
+        Host, messages_dropped_host;
     }
     gauges {
         ClientsConnected, clients_connected, "clients/connected",

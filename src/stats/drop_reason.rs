@@ -19,7 +19,8 @@ drop_reasons! {
     Expired, "expired",
         "expired: the Message Expiry Interval ended before the message could be delivered.";
     NotAuthorized, "not_authorized",
-        "not authorized: a client published below $SYS, where only the broker may.";
+        "not authorized: a client published below $SYS, where only the broker may, or where the host program does \
+         not allow it.";
     RetainedFull, "retained_full",
         "retained full: the message was delivered but not retained, because of retained.max_messages or \
          retained.max_bytes.";
@@ -27,6 +28,8 @@ drop_reasons! {
         "local queue full: a queue inside the host program was not emptied fast enough.";
     SessionEnded, "session_ended",
         "session ended: the message was waiting in a session that expired, or was replaced by a clean one.";
+    Host, "host",
+        "host: the host program looked at the message and dropped it.";
 }
 
 impl fmt::Display for DropReason {

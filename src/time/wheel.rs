@@ -14,8 +14,10 @@ pub const TICK_MILLIS: u64 = 32;
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
-/// 10 levels of 6 bits: more than the 59 bits that a tick can have.
+/// 10 levels of 6 bits: more than the 59 bits that a tick of 32 ms can have.
 const LEVELS: usize = 10;
+/// Never reached: 36 million years of ticks of 1 ms.
+const LAST_TICK: u64 = (1 << (LEVELS as u32 * SLOT_BITS)) - 1;
 /// The list of timers whose tick had passed when they were inserted.
 const OVERDUE: usize = LEVELS * SLOTS;
 /// Ends a list.
@@ -39,6 +41,8 @@ pub struct Wheel<K> {
     tick: u64,
     /// Counts insertions, to tell a timer from its successor in the same place.
     serial: u32,
+    /// Milliseconds of a tick.
+    resolution: u64,
 }
 
 /// A timer, linked to its neighbours in the same slot. 32 bytes with a `K` of 8.
@@ -55,12 +59,22 @@ struct Timer<K> {
 impl<K> Wheel<K> {
     /// An empty wheel that stands at `now`.
     pub fn new(now: Time) -> Wheel<K> {
+        Wheel::with_resolution(now, TICK_MILLIS)
+    }
+
+    /// An empty wheel that stands at `now` and rounds no deadline: for a clock that stands still in between.
+    pub fn exact(now: Time) -> Wheel<K> {
+        Wheel::with_resolution(now, 1)
+    }
+
+    fn with_resolution(now: Time, resolution: u64) -> Wheel<K> {
         Wheel {
             timers: Slab::new(),
             heads: vec![NONE; OVERDUE + 1].into_boxed_slice(),
             occupied: [0; LEVELS],
-            tick: tick_reached(now),
+            tick: tick_reached(now, resolution),
             serial: 0,
+            resolution,
         }
     }
 
@@ -71,7 +85,7 @@ impl<K> Wheel<K> {
     pub fn insert(&mut self, deadline: Time, key: K) -> TimerId {
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
-        let tick = deadline.as_millis().div_ceil(TICK_MILLIS);
+        let tick = deadline.as_millis().div_ceil(self.resolution).min(LAST_TICK);
         let index =
             self.timers.insert(Timer { key, tick, next: NONE, previous: NONE, serial, list: 0 }) as u32;
         self.link(index, tick);
@@ -95,7 +109,7 @@ impl<K> Wheel<K> {
     /// A `now` before the one of an earlier call counts as that one.
     pub fn advance(&mut self, now: Time, due: &mut Vec<K>) {
         self.collect(OVERDUE, due);
-        let target = tick_reached(now);
+        let target = tick_reached(now, self.resolution);
         while let Some((level, slot, tick)) = self.next_slot()
             && tick <= target
         {
@@ -117,7 +131,7 @@ impl<K> Wheel<K> {
             Some(&head) if head != NONE => self.tick,
             _ => self.next_slot()?.2,
         };
-        Some(Time::from_millis(tick.saturating_mul(TICK_MILLIS)))
+        Some(Time::from_millis(tick.saturating_mul(self.resolution)))
     }
 
     /// The number of timers.
@@ -204,8 +218,8 @@ impl<K> Wheel<K> {
 }
 
 /// The last tick that has begun at `now`.
-fn tick_reached(now: Time) -> u64 {
-    now.as_millis() / TICK_MILLIS
+fn tick_reached(now: Time, resolution: u64) -> u64 {
+    (now.as_millis() / resolution).min(LAST_TICK - 1)
 }
 
 #[cfg(test)]
@@ -250,6 +264,19 @@ mod tests {
         assert!(wheel.next_deadline() <= Some(Time::from_millis(1000)));
         assert_eq!(advance(&mut wheel, 1000), [1]);
         assert_eq!(advance(&mut wheel, 1000), []);
+    }
+
+    #[test]
+    fn an_exact_wheel_rounds_no_deadline_and_never_reaches_the_last() {
+        let mut wheel = Wheel::exact(Time::from_millis(7));
+        wheel.insert(Time::from_millis(33), 1);
+        let never = wheel.insert(Time::NEVER, 2);
+        assert_eq!(wheel.next_deadline(), Some(Time::from_millis(33)));
+        assert_eq!(advance(&mut wheel, 32), []);
+        assert_eq!(advance(&mut wheel, 33), [1]);
+        assert_eq!(advance(&mut wheel, u64::MAX), []);
+        assert_eq!(wheel.cancel(never), Some(2));
+        assert!(wheel.is_empty());
     }
 
     #[test]

@@ -303,7 +303,7 @@ fn a_panic_costs_one_connection() {
     let surroundings =
         Surroundings { store: Arc::new(MemoryStore), alarm: Arc::new(Alarmless), seed: 1, started_unix: 0 };
     let engine = Arc::new(Engine::new(config().settings(), surroundings));
-    let wing = Arc::new(Wing::new(engine.clone(), clock, None));
+    let wing = Arc::new(Wing::new(engine.clone(), clock.clone(), None));
     let runtime = Runtime::start(1).unwrap();
     let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
     let address = bound.address();

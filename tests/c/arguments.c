@@ -310,6 +310,153 @@ static void messages(void)
     midge_message_free(NULL);
 }
 
+static void testing(void)
+{
+    const midge_fault fresh = MIDGE_FAULT_INIT;
+    midge_fault fault = MIDGE_FAULT_INIT;
+    midge_broker *broker = NULL, *plain = start();
+    midge_batch *batch = NULL;
+    midge_error *error = NULL;
+    uint64_t id = 0, hits = 99;
+#define NO_FAULT(field)                                                                        \
+    do {                                                                                       \
+        INVALID(midge_broker_inject(broker, &fault, &id, &error));                             \
+        CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, field ": "));                     \
+        error = NULL;                                                                          \
+        fault = fresh;                                                                         \
+    } while (0)
+#define NOT_IN_TEST_MODE(call) CHECK_STATUS(MIDGE_STATUS_STATE, call)
+    INVALID(midge_start_test(NULL, NULL, NULL));
+    MUST(midge_start_test(NULL, &broker, NULL) == MIDGE_STATUS_OK);
+    INVALID(midge_broker_advance(NULL, 1));
+    INVALID(midge_broker_advance(broker, -1));
+    INVALID(midge_broker_advance(broker, INT64_MIN));
+    INVALID(midge_broker_advance(broker, INT64_MAX));
+    CHECK(midge_broker_time(NULL) == -1 && midge_broker_time(broker) == 0);
+    INVALID(midge_broker_inject(NULL, &fault, &id, NULL));
+    INVALID(midge_broker_inject(broker, NULL, &id, NULL));
+    NO_FAULT("action");
+    fault.action = 7;
+    NO_FAULT("action");
+    fault.action = INT32_MIN;
+    NO_FAULT("action");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.packet_type = 1;
+    NO_FAULT("packet_type");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.packet_type = 256 + MIDGE_PACKET_PUBACK;
+    NO_FAULT("packet_type");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.packet_type = -1;
+    NO_FAULT("packet_type");
+    fault.action = MIDGE_FAULT_REFUSE;
+    NO_FAULT("reason_code");
+    fault.action = MIDGE_FAULT_REFUSE;
+    fault.reason_code = 256 + 0x87;
+    NO_FAULT("reason_code");
+    fault.action = MIDGE_FAULT_REFUSE;
+    fault.reason_code = 0x8E;
+    NO_FAULT("reason_code");
+    fault.action = MIDGE_FAULT_REFUSE;
+    fault.reason_code = 0x87;
+    fault.packet_type = MIDGE_PACKET_CONNACK;
+    NO_FAULT("packet_type");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.reason_code = 0x87;
+    NO_FAULT("reason_code");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.delay_ms = 1;
+    NO_FAULT("delay_ms");
+    fault.action = MIDGE_FAULT_DELAY;
+    fault.delay_ms = -1;
+    NO_FAULT("delay_ms");
+    fault.action = MIDGE_FAULT_CUT;
+    fault.bytes = 1;
+    NO_FAULT("bytes");
+    fault.action = MIDGE_FAULT_CUT_AFTER_BYTES;
+    fault.bytes = -1;
+    NO_FAULT("bytes");
+    fault.action = MIDGE_FAULT_CUT_AFTER_BYTES;
+    fault.after = 1;
+    NO_FAULT("after");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.after = INT64_MIN;
+    NO_FAULT("after");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.count = -1;
+    NO_FAULT("count");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.client_id = "\xff";
+    NO_FAULT("client_id");
+    fault.action = MIDGE_FAULT_DROP;
+    fault.reserved = 1;
+    NO_FAULT("reserved");
+    fault.struct_size = 0;
+    NO_FAULT("struct_size");
+    CHECK(id == 0);
+    fault.action = MIDGE_FAULT_DELAY;
+    fault.delay_ms = INT64_MAX;
+    fault.count = INT64_MAX;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_inject(broker, &fault, NULL, NULL));
+    INVALID(midge_broker_fault_hits(NULL, 1, 0, 0, &hits));
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_broker_fault_hits(broker, UINT64_MAX, 1, -1, &hits));
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_broker_fault_hits(broker, 1, UINT64_MAX, 0, &hits));
+    CHECK(hits == 99);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_fault_hits(broker, UINT64_MAX, 0, -1, &hits));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_fault_hits(broker, 1, 0, 0, NULL));
+    CHECK(hits == 0);
+    INVALID(midge_broker_clear_fault(NULL, 0));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_fault(broker, 0));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_fault(broker, UINT64_MAX));
+    INVALID(midge_broker_cut(NULL, "a"));
+    INVALID(midge_broker_cut(broker, NULL));
+    INVALID(midge_broker_cut(broker, "\xff"));
+    CHECK_STATUS(MIDGE_STATUS_NOT_CONNECTED, midge_broker_cut(broker, "a"));
+    INVALID(midge_broker_pause(NULL, "a", 1));
+    INVALID(midge_broker_pause(broker, NULL, 1));
+    INVALID(midge_broker_pause(broker, "\xff", 1));
+    INVALID(midge_broker_pause(broker, "a", 2));
+    CHECK_STATUS(MIDGE_STATUS_NOT_CONNECTED, midge_broker_pause(broker, "a", 1));
+    INVALID(midge_broker_published(NULL, "a", &batch, NULL));
+    INVALID(midge_broker_published(broker, NULL, &batch, NULL));
+    INVALID(midge_broker_published(broker, "a", NULL, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_published(broker, "\xff", &batch, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_published(broker, "a+", &batch, &error));
+    CHECK(error_is(error, MIDGE_STATUS_TOPIC, "a+") && batch == NULL);
+    INVALID(midge_broker_forget_published(NULL));
+    error = NULL;
+    INVALID(midge_broker_wait_for(NULL, "a", 1, 0, NULL));
+    INVALID(midge_broker_wait_for(broker, NULL, 1, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_wait_for(broker, "#/a", 1, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait_for(broker, "a", 0, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_broker_wait_for(broker, "a", (size_t)-1, 0, NULL));
+    INVALID(midge_broker_wait_for_client(NULL, "a", 1, 0));
+    INVALID(midge_broker_wait_for_client(broker, NULL, 1, 0));
+    INVALID(midge_broker_wait_for_client(broker, "\xff", 1, 0));
+    INVALID(midge_broker_wait_for_client(broker, "a", -1, 0));
+    INVALID(midge_broker_wait_for_subscription(NULL, "a", 0));
+    INVALID(midge_broker_wait_for_subscription(broker, NULL, 0));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_broker_wait_for_subscription(broker, "", 0));
+
+    fault = fresh;
+    fault.action = MIDGE_FAULT_DROP;
+    NOT_IN_TEST_MODE(midge_broker_advance(plain, 1));
+    NOT_IN_TEST_MODE(midge_broker_inject(plain, &fault, NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_STATE, "not started in test mode"));
+    NOT_IN_TEST_MODE(midge_broker_fault_hits(plain, 1, 0, 0, NULL));
+    NOT_IN_TEST_MODE(midge_broker_clear_fault(plain, 0));
+    NOT_IN_TEST_MODE(midge_broker_cut(plain, "a"));
+    NOT_IN_TEST_MODE(midge_broker_pause(plain, "a", 1));
+    NOT_IN_TEST_MODE(midge_broker_published(plain, "a", &batch, NULL));
+    NOT_IN_TEST_MODE(midge_broker_forget_published(plain));
+    NOT_IN_TEST_MODE(midge_broker_wait_for(plain, "a", 0, 0, NULL));
+    NOT_IN_TEST_MODE(midge_broker_wait_for_client(plain, "a", 0, 0));
+    NOT_IN_TEST_MODE(midge_broker_wait_for_subscription(plain, "a", 0));
+    CHECK(midge_broker_time(plain) >= 0);
+    midge_broker_free(plain);
+    midge_broker_free(broker);
+}
+
 int main(void)
 {
     RUN(texts_of_any_number);
@@ -320,5 +467,6 @@ int main(void)
     RUN(subscribing);
     RUN(queues);
     RUN(messages);
+    RUN(testing);
     FINISH();
 }

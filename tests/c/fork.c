@@ -4,7 +4,7 @@
 #include <sys/wait.h>
 
 /* Static, so that what the child cannot free stays reachable. */
-static midge_broker *broker;
+static midge_broker *broker, *tested;
 static midge_queue *queue;
 static midge_subscription *of_queue, *of_callback;
 static midge_batch *batch;
@@ -48,6 +48,8 @@ static void in_the_child(void)
     const void *payload = "b";
     const size_t len = 1;
     int32_t own_fd = -1;
+    midge_fault fault = MIDGE_FAULT_INIT;
+    fault.action = MIDGE_FAULT_DROP;
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_stop(broker, 0));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_request_stop(broker));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_wait(broker, -1));
@@ -77,6 +79,19 @@ static void in_the_child(void)
     CHECK(own_fd == -1 && close(fd) == 0);
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_queue_close(queue));
     CHECK(midge_queue_len(queue) == 0 && midge_queue_dropped(queue) == 0);
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_advance(tested, 1000));
+    CHECK(midge_broker_time(tested) == -1);
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_inject(tested, &fault, NULL, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_fault_hits(tested, 1, 1, -1, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_clear_fault(tested, 0));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_cut(tested, "client"));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_pause(tested, "client", 1));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_published(tested, "#", &another, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_forget_published(tested));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_wait_for(tested, "#", 1, -1, NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_wait_for_client(tested, "client", 1, -1));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_wait_for_subscription(tested, "#", -1));
+    midge_broker_free(tested);
     midge_subscription_free(of_callback);
     midge_subscription_free(of_queue);
     midge_queue_free(queue);
@@ -99,6 +114,7 @@ static void a_child_is_told_and_the_parent_goes_on(void)
     pid_t child;
     config = config_on_free_port();
     MUST(midge_start(config, &broker, NULL) == MIDGE_STATUS_OK);
+    MUST(midge_start_test(NULL, &tested, NULL) == MIDGE_STATUS_OK);
     MUST(midge_queue_new(broker, NULL, &queue) == MIDGE_STATUS_OK);
     MUST(midge_queue_subscribe(queue, "a", NULL, 0, &of_queue, NULL) == MIDGE_STATUS_OK);
     MUST(midge_subscribe(broker, "a", NULL, callback, NULL, freed, &of_callback, NULL) == MIDGE_STATUS_OK);
@@ -131,6 +147,9 @@ static void a_child_is_told_and_the_parent_goes_on(void)
     midge_subscription_free(of_queue);
     midge_queue_free(queue);
     midge_broker_free(broker);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(tested, 1000));
+    CHECK(midge_broker_time(tested) == 1000);
+    midge_broker_free(tested);
     midge_config_free(config);
     CHECK(freed_count == 1);
 }

@@ -10,6 +10,7 @@ mod connect;
 mod counters;
 mod expiry;
 mod framing;
+mod hooks;
 mod inflight;
 mod keep_alive;
 mod local;

@@ -69,11 +69,17 @@ impl<'n> Client<'n> {
     /// Sends bytes; whether the broker takes more.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> bool {
         self.unfinished.extend_from_slice(bytes);
+        let open = self.receive();
+        self.poll();
+        open
+    }
+
+    /// Hands over what was sent and is not handled.
+    fn receive(&mut self) -> bool {
         let mut turn = self.network.turn();
         let progress = self.connection.receive(&self.network.engine, &mut turn, &self.unfinished, None);
         drop(turn);
         self.unfinished.drain(..progress.consumed);
-        self.poll();
         progress.open
     }
 
@@ -352,6 +358,9 @@ impl<'n> Client<'n> {
     /// What the connection's task does when it is woken.
     pub fn poll(&mut self) {
         while self.line.take_wake() {
+            if self.connection.awaits_host() == Some(false) {
+                self.receive();
+            }
             let mut turn = self.network.turn();
             if let Some(session) = self.connection.session() {
                 self.network.engine.end_if_doomed(&mut turn, session);

@@ -19,6 +19,7 @@ pub struct Opts {
     clean: bool,
     keep_alive: u16,
     username: Option<String>,
+    password: Option<Vec<u8>>,
     will: Option<LastWill>,
     properties: Vec<u8>,
 }
@@ -41,6 +42,7 @@ pub fn opts(id: &str, version: Version) -> Opts {
         clean: true,
         keep_alive: 0,
         username: None,
+        password: None,
         will: None,
         properties: Vec::new(),
     }
@@ -77,6 +79,11 @@ impl Opts {
         self
     }
 
+    pub fn password(mut self, password: &[u8]) -> Opts {
+        self.password = Some(password.to_vec());
+        self
+    }
+
     pub fn will(mut self, will: LastWill) -> Opts {
         self.will = Some(will);
         self
@@ -105,7 +112,7 @@ impl Opts {
             client_id: &self.id,
             will,
             username: self.username.as_deref(),
-            password: None,
+            password: self.password.as_deref(),
             properties: Properties::from_encoded(&self.properties).unwrap(),
         };
         Packet::Connect(connect).encode(self.version, &mut out);

@@ -7,6 +7,7 @@ use midge::codec::topic::TopicName;
 use midge::config::Config;
 use midge::engine::auth::Authenticator;
 use midge::engine::core::{Engine, Surroundings};
+use midge::engine::hooks::Host;
 use midge::engine::subscriber::Publisher;
 use midge::engine::timers::Alarm;
 use midge::engine::turn::Running;
@@ -63,6 +64,13 @@ impl Network {
             Surroundings { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix: 1000 };
         let engine = Engine::new(config.settings(), surroundings);
         Network { engine: Arc::new(engine), alarm, now: Cell::new(Time::ZERO) }
+    }
+
+    /// A new broker with these settings and a host with hooks.
+    pub fn hosted_by(host: Arc<dyn Host>, settings: &[(&str, &str)]) -> Network {
+        let network = Network::with(settings);
+        let engine = Arc::into_inner(network.engine).unwrap().with_host(host);
+        Network { engine: Arc::new(engine), ..network }
     }
 
     /// A new broker with enhanced authentication.

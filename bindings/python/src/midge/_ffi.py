@@ -10,6 +10,24 @@ MIDGE_RETAIN_SEND_IF_NEW = 1
 MIDGE_RETAIN_DO_NOT_SEND = 2
 MIDGE_OVERFLOW_DROP_NEWEST = 0
 MIDGE_OVERFLOW_DROP_OLDEST = 1
+MIDGE_FAULT_REFUSE = 1
+MIDGE_FAULT_DROP = 2
+MIDGE_FAULT_DELAY = 3
+MIDGE_FAULT_DUPLICATE = 4
+MIDGE_FAULT_CUT = 5
+MIDGE_FAULT_CUT_AFTER_BYTES = 6
+MIDGE_PACKET_ANY = 0
+MIDGE_PACKET_CONNACK = 2
+MIDGE_PACKET_PUBLISH = 3
+MIDGE_PACKET_PUBACK = 4
+MIDGE_PACKET_PUBREC = 5
+MIDGE_PACKET_PUBREL = 6
+MIDGE_PACKET_PUBCOMP = 7
+MIDGE_PACKET_SUBACK = 9
+MIDGE_PACKET_UNSUBACK = 11
+MIDGE_PACKET_PINGRESP = 13
+MIDGE_PACKET_DISCONNECT = 14
+MIDGE_PACKET_AUTH = 15
 MIDGE_STATUS_OK = 0
 MIDGE_STATUS_TIMED_OUT = 1
 MIDGE_STATUS_CLOSED = 2
@@ -204,6 +222,9 @@ class midge_stats(ctypes.Structure):
     retained_bytes: int
     messages_queued: int
     clients_maximum: int
+    hooks_failed: int
+    notices_lost: int
+    messages_dropped_host: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("uptime_ms", ctypes.c_uint64),
@@ -246,6 +267,9 @@ class midge_stats(ctypes.Structure):
         ("retained_bytes", ctypes.c_uint64),
         ("messages_queued", ctypes.c_uint64),
         ("clients_maximum", ctypes.c_uint64),
+        ("hooks_failed", ctypes.c_uint64),
+        ("notices_lost", ctypes.c_uint64),
+        ("messages_dropped_host", ctypes.c_uint64),
     ]
 
 
@@ -319,6 +343,31 @@ class midge_subscription_view(ctypes.Structure):
         ("no_local", ctypes.c_int32),
         ("retain_as_published", ctypes.c_int32),
         ("retain_handling", ctypes.c_int32),
+    ]
+
+
+class midge_fault(ctypes.Structure):
+    struct_size: int
+    action: int
+    packet_type: int
+    client_id: bytes | None
+    after: int
+    count: int
+    delay_ms: int
+    bytes: int
+    reason_code: int
+    reserved: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("action", ctypes.c_int32),
+        ("packet_type", ctypes.c_int32),
+        ("client_id", ctypes.c_char_p),
+        ("after", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("delay_ms", ctypes.c_int64),
+        ("bytes", ctypes.c_int64),
+        ("reason_code", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
     ]
 
 
@@ -561,6 +610,68 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_retained_count": (ctypes.c_size_t, [ctypes.c_void_p]),
     "midge_retained_at": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t]),
     "midge_retained_free": (None, [ctypes.c_void_p]),
+    "midge_start_test": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_advance": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int64]),
+    "midge_broker_time": (ctypes.c_int64, [ctypes.c_void_p]),
+    "midge_broker_inject": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.POINTER(midge_fault),
+            ctypes.POINTER(ctypes.c_uint64),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_fault_hits": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_uint64,
+            ctypes.c_uint64,
+            ctypes.c_int32,
+            ctypes.POINTER(ctypes.c_uint64),
+        ],
+    ),
+    "midge_broker_clear_fault": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_uint64]),
+    "midge_broker_cut": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
+    "midge_broker_pause": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32]),
+    "midge_broker_published": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_forget_published": (ctypes.c_int32, [ctypes.c_void_p]),
+    "midge_broker_wait_for": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            ctypes.c_int32,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_wait_for_client": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_int32,
+            ctypes.c_int32,
+        ],
+    ),
+    "midge_broker_wait_for_subscription": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32]),
 }
 
 

@@ -1,0 +1,48 @@
+//! What a broker in test mode has beside: its test bed, and the memory of what was published.
+
+use std::sync::Arc;
+
+use crate::codec::reason::ReasonCode;
+use crate::config::Settings;
+use crate::embed::message::Message;
+use crate::embed::testing::capture::Capture;
+use crate::engine::observer::Observer;
+use crate::message::Publication;
+use crate::net::testing::Testbed;
+use crate::runtime::Clock;
+use crate::time::Time;
+
+/// A broker's bench.
+pub(in crate::embed) struct Bench {
+    pub(in crate::embed) clock: Clock,
+    pub(in crate::embed) bed: Arc<Testbed>,
+    pub(super) capture: Capture,
+}
+
+impl Bench {
+    /// The bench of a broker that has not started yet.
+    pub(in crate::embed) fn new(settings: &Settings) -> Bench {
+        let clock = Clock::by_hand();
+        let max_bytes = usize::try_from(settings.queue.max_bytes).unwrap_or(usize::MAX);
+        Bench {
+            bed: Arc::new(Testbed::new(clock.clone())),
+            clock,
+            capture: Capture::new(settings.queue.capacity, max_bytes),
+        }
+    }
+}
+
+impl Observer for Bench {
+    fn refuses(&self, client_id: &str) -> Option<ReasonCode> {
+        self.bed.refuses(client_id)
+    }
+
+    fn published(&self, now: Time, publication: &Publication<'_>) {
+        self.capture.add(Message::of(publication, now));
+        self.bed.beat();
+    }
+
+    fn changed(&self) {
+        self.bed.beat();
+    }
+}

@@ -1,0 +1,114 @@
+//! A broker for tests.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::embed::broker::{Broker, Parts, Shared};
+use crate::embed::error::Error;
+use crate::embed::testing::bench::Bench;
+use crate::runtime::on_own_thread;
+
+/// The listener whose default address becomes a free port.
+const DEFAULT_BIND: &str = "listener.tcp.bind";
+/// The farthest that the clock goes in one call: a hundred years.
+const FARTHEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// A broker in test mode. It takes from clients and hosts what any broker takes, and does what it would do; but its
+/// time stands still until [`TestBroker::advance`], it has faults if [`TestBroker::inject`] says so, and it remembers
+/// what was published.
+///
+/// It stops when it is dropped. Everything that a [`Broker`] can do is done by it, too.
+pub struct TestBroker {
+    broker: Arc<Broker>,
+}
+
+impl TestBroker {
+    /// Starts a broker in test mode. If `listener.tcp.bind` is left at its default, the listener is at a free port of
+    /// 127.0.0.1, so that tests run side by side; [`Broker::address`] tells which.
+    pub fn start(config: &Config) -> Result<TestBroker, Error> {
+        let mut config = config.clone();
+        if config.is_default(DEFAULT_BIND) {
+            config.set(DEFAULT_BIND, "127.0.0.1:0")?;
+        }
+        let bench = Bench::new(config.settings());
+        let broker = Broker::start_with(&config, Parts { bench: Some(Arc::new(bench)), ..Parts::default() })?;
+        Ok(TestBroker { broker: Arc::new(broker) })
+    }
+
+    /// A broker that was started in test mode.
+    pub(crate) fn of(broker: &Arc<Broker>) -> Result<TestBroker, Error> {
+        match broker.shared()?.bench() {
+            Some(_) => Ok(TestBroker { broker: Arc::clone(broker) }),
+            None => Err(Error::NotInTestMode),
+        }
+    }
+
+    /// The broker.
+    pub(crate) fn into_broker(self) -> Arc<Broker> {
+        self.broker
+    }
+
+    /// Moves the broker's time on by `by`, in whole milliseconds. Everything that is due in between happens, in its
+    /// order and at its time: silent clients are disconnected, sessions and messages expire, delayed wills are
+    /// published, packets that a fault has delayed are sent. When this returns, that has happened: what is to be
+    /// written to clients is written, as far as they take it, and connections that are to be closed are closed.
+    ///
+    /// What clients have sent before the call is handled before the time moves, and what they answer meanwhile before
+    /// this returns or later. Their own clocks do not know of it: a client that is to ping every minute does not within
+    /// an hour that passes at once, so move in smaller steps and let it, or connect it without Keep Alive.
+    ///
+    /// # Errors
+    /// `Argument` for more than a hundred years; `Stopped`; `InCallback` on a thread of the broker.
+    pub fn advance(&self, by: Duration) -> Result<(), Error> {
+        let (shared, bench) = self.waiting()?;
+        if by > FARTHEST {
+            let cause = "is more than a hundred years".to_owned();
+            return Err(Error::Argument { argument: "advance", cause });
+        }
+        bench.bed.advance(shared.engine(), by);
+        Ok(())
+    }
+
+    /// Has everything handled that clients have sent so far, connections that they have made included. Time does not
+    /// move.
+    ///
+    /// # Errors
+    /// As [`TestBroker::advance`].
+    pub fn settle(&self) -> Result<(), Error> {
+        self.waiting()?.1.bed.settle();
+        Ok(())
+    }
+
+    /// How far the broker's time has come: 0 until it is moved.
+    pub fn now(&self) -> Duration {
+        self.uptime()
+    }
+
+    /// The broker's parts, for calls that wait.
+    pub(super) fn waiting(&self) -> Result<(&Arc<Shared>, &Arc<Bench>), Error> {
+        if on_own_thread() {
+            self.broker.check()?;
+            return Err(Error::InCallback);
+        }
+        let shared = self.broker.shared()?;
+        if shared.has_stopped() {
+            return Err(Error::Stopped);
+        }
+        Ok((shared, shared.bench().ok_or(Error::NotInTestMode)?))
+    }
+
+    /// The same for calls that do not wait and are of use when the broker has stopped.
+    pub(super) fn bench(&self) -> Result<&Arc<Bench>, Error> {
+        self.broker.shared()?.bench().ok_or(Error::NotInTestMode)
+    }
+}
+
+impl Deref for TestBroker {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}

@@ -1,0 +1,42 @@
+//! Has threads wait until something has changed, without looking again and again.
+
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Beats whenever something has changed that somebody may wait for.
+#[derive(Default)]
+pub(super) struct Pulse {
+    beats: Mutex<u64>,
+    beat: Condvar,
+}
+
+impl Pulse {
+    /// Something has changed.
+    pub(super) fn beat(&self) {
+        *self.beats.lock() += 1;
+        self.beat.notify_all();
+    }
+
+    /// Looks until something is found, after each change, at most until `by`; `None` waits for ever.
+    pub(super) fn wait<T>(&self, by: Option<Instant>, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+        loop {
+            let seen = *self.beats.lock();
+            if let Some(found) = look() {
+                return Some(found);
+            }
+            let mut beats = self.beats.lock();
+            while *beats == seen {
+                match by {
+                    None => self.beat.wait(&mut beats),
+                    Some(by) if self.beat.wait_until(&mut beats, by).timed_out() => {
+                        let missed = *beats != seen;
+                        drop(beats);
+                        return missed.then(look).flatten();
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+}

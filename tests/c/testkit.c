@@ -1,0 +1,350 @@
+/* The test kit in C: a broker on a free port, a clock that the test moves, faults, what was published. */
+#include "check.h"
+
+static midge_broker *start_test(void)
+{
+    midge_broker *broker = NULL;
+    MUST(midge_start_test(NULL, &broker, NULL) == MIDGE_STATUS_OK);
+    return broker;
+}
+
+static midge_fault fault_of(int32_t action, int32_t packet_type, const char *client_id)
+{
+    midge_fault fault = MIDGE_FAULT_INIT;
+    fault.action = action;
+    fault.packet_type = packet_type;
+    fault.client_id = client_id;
+    return fault;
+}
+
+static uint64_t inject(midge_broker *broker, const midge_fault *fault)
+{
+    uint64_t id = 0;
+    midge_error *error = NULL;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_inject(broker, fault, &id, &error));
+    CHECK(id != 0 && error == NULL);
+    return id;
+}
+
+/* Sends a QoS 1 message of one letter. */
+static void publish_qos1(int fd, const char *topic, char payload, unsigned char packet_id)
+{
+    unsigned char packet[80];
+    size_t len = strlen(topic);
+    packet[0] = 0x32;
+    packet[1] = (unsigned char)(5 + len);
+    packet[2] = 0;
+    packet[3] = (unsigned char)len;
+    memcpy(packet + 4, topic, len);
+    packet[4 + len] = 0;
+    packet[5 + len] = packet_id;
+    packet[6 + len] = (unsigned char)payload;
+    send_all(fd, packet, 7 + len);
+}
+
+static int receives_puback(int fd, unsigned char packet_id)
+{
+    unsigned char puback[4];
+    receive(fd, puback, sizeof puback);
+    return puback[0] == 0x40 && puback[3] == packet_id;
+}
+
+static void ping(int fd)
+{
+    unsigned char pingresp[2];
+    send_all(fd, "\xC0\0", 2);
+    receive(fd, pingresp, sizeof pingresp);
+    CHECK(pingresp[0] == 0xD0);
+}
+
+static void a_test_broker_is_at_a_free_port_whatever_else_is_set(void)
+{
+    midge_config *config = NULL;
+    midge_broker *first = start_test(), *second = NULL;
+    MUST(midge_config_new(&config) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(config, "mqtt.max_qos", "1", NULL) == MIDGE_STATUS_OK);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_start_test(config, &second, NULL));
+    CHECK(strncmp(midge_broker_address(second, "tcp"), "127.0.0.1:", 10) == 0);
+    CHECK(strcmp(midge_broker_address(first, "tcp"), midge_broker_address(second, "tcp")) != 0);
+    midge_config_free(config);
+    midge_broker_free(second);
+    midge_broker_free(first);
+}
+
+static void an_error_names_the_setting(void)
+{
+    midge_broker *first = start_test(), *second = NULL;
+    midge_config *config = NULL;
+    midge_error *error = NULL;
+    MUST(midge_config_new(&config) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(config, "listener.tcp.bind", midge_broker_address(first, NULL), NULL) == MIDGE_STATUS_OK);
+    CHECK_STATUS(MIDGE_STATUS_ADDRESS_IN_USE, midge_start_test(config, &second, &error));
+    CHECK(error_is(error, MIDGE_STATUS_ADDRESS_IN_USE, "listener.tcp.bind: 127.0.0.1:") && second == NULL);
+    midge_config_free(config);
+    midge_broker_free(first);
+}
+
+/* Clients of check.h have a keep alive of 60 seconds. */
+static void a_keep_alive_passes_when_the_test_says_so(void)
+{
+    midge_broker *broker = start_test();
+    int fd = client_connect(broker, "a");
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 89999));
+    ping(fd);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 90000));
+    CHECK(midge_broker_time(broker) == 179999);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait_for_client(broker, "a", 0, 0));
+    CHECK(is_closed_by_peer(fd));
+    midge_broker_free(broker);
+}
+
+static void what_was_published_is_remembered(void)
+{
+    midge_broker *broker = start_test();
+    midge_batch *batch = NULL;
+    midge_error *error = NULL;
+    int fd = client_connect(broker, "a");
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 5));
+    publish_qos1(fd, "a/b", 'x', 1);
+    CHECK(receives_puback(fd, 1));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a/c", "y"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_published(broker, "a/+", &batch, NULL));
+    CHECK(midge_batch_count(batch) == 2);
+    CHECK(bytes_are(midge_message_topic(midge_batch_at(batch, 0)), "a/b"));
+    CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 0)), "x"));
+    CHECK(midge_message_qos(midge_batch_at(batch, 0)) == 1 && midge_message_tag(midge_batch_at(batch, 0)) == 5);
+    midge_batch_free(batch);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait_for(broker, "#", 2, 0, &error));
+    CHECK(error == NULL);
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_broker_wait_for(broker, "b", 1, 0, &error));
+    CHECK(error_is(error, MIDGE_STATUS_TIMED_OUT, "\"a/b\": \"x\""));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_forget_published(broker));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_published(broker, "#", &batch, NULL));
+    CHECK(midge_batch_count(batch) == 0);
+    midge_batch_free(batch);
+    close(fd);
+    midge_broker_free(broker);
+}
+
+static void a_lost_puback_is_asked_for_again(void)
+{
+    midge_broker *broker = start_test();
+    const midge_fault lost = fault_of(MIDGE_FAULT_DROP, MIDGE_PACKET_PUBACK, "a");
+    uint64_t id = inject(broker, &lost), hits = 0;
+    int fd = client_connect(broker, "a");
+    publish_qos1(fd, "t", 'x', 1);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_fault_hits(broker, id, 1, PATIENCE * 1000, &hits));
+    CHECK(hits == 1);
+    ping(fd);
+    publish_qos1(fd, "t", 'x', 1);
+    CHECK(receives_puback(fd, 1));
+    close(fd);
+    midge_broker_free(broker);
+}
+
+static void a_late_puback_comes_in_the_broker_s_time(void)
+{
+    midge_broker *broker = start_test();
+    midge_fault late = fault_of(MIDGE_FAULT_DELAY, MIDGE_PACKET_PUBACK, NULL);
+    int fd = client_connect(broker, "a");
+    late.delay_ms = 5000;
+    inject(broker, &late);
+    publish_qos1(fd, "t", 'x', 1);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 4999));
+    ping(fd);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 1));
+    CHECK(receives_puback(fd, 1));
+    close(fd);
+    midge_broker_free(broker);
+}
+
+static void a_doubled_puback_comes_twice(void)
+{
+    midge_broker *broker = start_test();
+    const midge_fault doubled = fault_of(MIDGE_FAULT_DUPLICATE, MIDGE_PACKET_PUBACK, NULL);
+    int fd = client_connect(broker, "a");
+    inject(broker, &doubled);
+    publish_qos1(fd, "t", 'x', 7);
+    CHECK(receives_puback(fd, 7));
+    CHECK(receives_puback(fd, 7));
+    ping(fd);
+    close(fd);
+    midge_broker_free(broker);
+}
+
+/* A CONNECT of a client "a" of MQTT 3.1.1, and the return code that it gets. */
+static int return_code(midge_broker *broker)
+{
+    static const unsigned char packet[] = { 0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 1, 'a' };
+    unsigned char connack[4];
+    struct sockaddr_in address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((unsigned short)atoi(midge_broker_address(broker, NULL) + 10));
+    MUST(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    send_all(fd, packet, sizeof packet);
+    receive(fd, connack, sizeof connack);
+    close(fd);
+    return connack[3];
+}
+
+static void a_connect_is_refused_until_the_fault_is_cleared(void)
+{
+    midge_broker *broker = start_test();
+    midge_fault refused = fault_of(MIDGE_FAULT_REFUSE, MIDGE_PACKET_ANY, NULL);
+    uint64_t id;
+    refused.reason_code = 0x87;
+    refused.count = 0;
+    id = inject(broker, &refused);
+    CHECK(return_code(broker) == 5 && return_code(broker) == 5);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_fault(broker, id));
+    CHECK(return_code(broker) == 0);
+    midge_broker_free(broker);
+}
+
+static void connections_are_cut_now_and_later(void)
+{
+    midge_broker *broker = start_test();
+    midge_fault later = fault_of(MIDGE_FAULT_CUT_AFTER_BYTES, MIDGE_PACKET_ANY, NULL);
+    const midge_fault instead = fault_of(MIDGE_FAULT_CUT, MIDGE_PACKET_PINGRESP, "b");
+    char half[4];
+    int fd = client_connect(broker, "a");
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_cut(broker, "a"));
+    CHECK_STATUS(MIDGE_STATUS_NOT_CONNECTED, midge_broker_cut(broker, "a"));
+    CHECK(is_closed_by_peer(fd));
+
+    fd = client_connect(broker, "b");
+    inject(broker, &instead);
+    send_all(fd, "\xC0\0", 2);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait_for_client(broker, "b", 0, PATIENCE * 1000));
+    CHECK(is_closed_by_peer(fd));
+
+    fd = client_connect(broker, "c");
+    client_subscribe(fd, "t");
+    later.bytes = 4;
+    inject(broker, &later);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "t", "x"));
+    receive(fd, half, sizeof half);
+    CHECK(is_closed_by_peer(fd));
+    midge_broker_free(broker);
+}
+
+static void a_client_that_is_paused_is_read_later(void)
+{
+    midge_broker *broker = start_test();
+    int fd = client_connect(broker, "a");
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_pause(broker, "a", 1));
+    publish_qos1(fd, "t", 'x', 1);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 0));
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_broker_wait_for(broker, "t", 1, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_pause(broker, "a", 0));
+    CHECK(receives_puback(fd, 1));
+    close(fd);
+    midge_broker_free(broker);
+}
+
+static event seen = EVENT_INIT;
+
+static void *waits_for_all(void *user_data)
+{
+    midge_broker *broker = (midge_broker *)user_data;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait_for_client(broker, "a", 1, -1));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait_for_subscription(broker, "t/#", -1));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait_for(broker, "t/#", 2, -1, NULL));
+    event_add(&seen);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait_for_client(broker, "a", 0, -1));
+    return NULL;
+}
+
+static void a_thread_waits_for_what_comes(void)
+{
+    midge_broker *broker = start_test();
+    pthread_t thread;
+    int fd;
+    MUST(pthread_create(&thread, NULL, waits_for_all, broker) == 0);
+    fd = client_connect(broker, "a");
+    client_subscribe(fd, "t/#");
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "t/1", "x"));
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "t/2", "y"));
+    CHECK(event_wait(&seen, 1));
+    close(fd);
+    MUST(pthread_join(thread, NULL) == 0);
+    midge_broker_free(broker);
+}
+
+static void *waits_in_vain(void *user_data)
+{
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_broker_wait_for_client((midge_broker *)user_data, "nobody", 1, -1));
+    return NULL;
+}
+
+static void a_stop_ends_the_waiting(void)
+{
+    midge_broker *broker = start_test();
+    midge_batch *batch = NULL;
+    pthread_t thread;
+    MUST(pthread_create(&thread, NULL, waits_in_vain, broker) == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "t", "x"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, 0));
+    MUST(pthread_join(thread, NULL) == 0);
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_broker_advance(broker, 1));
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_broker_cut(broker, "a"));
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_broker_wait_for(broker, "t", 2, -1, NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_published(broker, "t", &batch, NULL));
+    CHECK(midge_batch_count(batch) == 1);
+    midge_broker_free(broker);
+    CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 0)), "x"));
+    midge_batch_free(batch);
+}
+
+static midge_broker *of_callback;
+static event called = EVENT_INIT;
+
+static void from_inside(const midge_message *message, void *user_data)
+{
+    uint64_t hits = 0;
+    (void)message;
+    (void)user_data;
+    CHECK_STATUS(MIDGE_STATUS_IN_CALLBACK, midge_broker_advance(of_callback, 1000));
+    CHECK_STATUS(MIDGE_STATUS_IN_CALLBACK, midge_broker_cut(of_callback, "a"));
+    CHECK_STATUS(MIDGE_STATUS_IN_CALLBACK, midge_broker_wait_for(of_callback, "t", 1, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_IN_CALLBACK, midge_broker_wait_for_client(of_callback, "a", 0, 0));
+    CHECK_STATUS(MIDGE_STATUS_IN_CALLBACK, midge_broker_wait_for_subscription(of_callback, "t", 0));
+    CHECK_STATUS(MIDGE_STATUS_IN_CALLBACK, midge_broker_fault_hits(of_callback, 1, 1, 0, &hits));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_fault_hits(of_callback, 1, 0, 0, &hits));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_fault(of_callback, 0));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_forget_published(of_callback));
+    CHECK(midge_broker_time(of_callback) == 0);
+    event_add(&called);
+}
+
+static void a_callback_is_told_what_it_cannot_wait_for(void)
+{
+    midge_subscription *subscription = NULL;
+    of_callback = start_test();
+    MUST(midge_subscribe(of_callback, "t", NULL, from_inside, NULL, NULL, &subscription, NULL) == MIDGE_STATUS_OK);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(of_callback, "t", "x"));
+    CHECK(event_wait(&called, 1));
+    midge_subscription_free(subscription);
+    midge_broker_free(of_callback);
+}
+
+int main(void)
+{
+    RUN(a_test_broker_is_at_a_free_port_whatever_else_is_set);
+    RUN(an_error_names_the_setting);
+    RUN(a_keep_alive_passes_when_the_test_says_so);
+    RUN(what_was_published_is_remembered);
+    RUN(a_lost_puback_is_asked_for_again);
+    RUN(a_late_puback_comes_in_the_broker_s_time);
+    RUN(a_doubled_puback_comes_twice);
+    RUN(a_connect_is_refused_until_the_fault_is_cleared);
+    RUN(connections_are_cut_now_and_later);
+    RUN(a_client_that_is_paused_is_read_later);
+    RUN(a_thread_waits_for_what_comes);
+    RUN(a_stop_ends_the_waiting);
+    RUN(a_callback_is_told_what_it_cannot_wait_for);
+    FINISH();
+}
