@@ -59,6 +59,8 @@ pub(super) struct Shared {
     /// A panic came out of the broker: it is not continued.
     abandoned: AtomicBool,
     stage: Mutex<Stage>,
+    /// Whether the stage is `Stopped`, for who publishes.
+    stopped: AtomicBool,
     changed: Condvar,
 }
 
@@ -143,6 +145,7 @@ impl Broker {
             stop_requested,
             abandoned: AtomicBool::new(false),
             stage: Mutex::new(Stage::Running),
+            stopped: AtomicBool::new(false),
             changed: Condvar::new(),
         };
         Ok(Broker { shared: Arc::new(shared) })
@@ -293,6 +296,15 @@ impl Shared {
         Ok(self.engine.turn(self.clock.now()))
     }
 
+    /// As [`Shared::turn`], at the time of the system's last tick.
+    pub(super) fn quick_turn(&self) -> Result<Running<'_>, Error> {
+        self.check()?;
+        if self.has_stopped() {
+            return Err(Error::Stopped);
+        }
+        Ok(self.engine.turn(self.clock.lately()))
+    }
+
     pub(super) fn subscribe(
         &self,
         filter: &str,
@@ -352,7 +364,7 @@ impl Shared {
     }
 
     pub(super) fn has_stopped(&self) -> bool {
-        *self.stage.lock() == Stage::Stopped
+        self.stopped.load(Ordering::Acquire)
     }
 
     pub(super) fn abandon(self: &Arc<Self>) {
@@ -388,6 +400,7 @@ impl Shared {
         drop(stage);
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
         *self.stage.lock() = Stage::Stopped;
+        self.stopped.store(true, Ordering::Release);
         self.changed.notify_all();
         if let Some(bench) = &self.bench {
             bench.bed.beat();

@@ -15,7 +15,7 @@ use crate::engine::parked::Parking;
 use crate::engine::sessions::Sessions;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::timers::{Alarm, Timer, Timers};
-use crate::engine::turn::Turn;
+use crate::engine::turn::{KEPT_TURNS, Turn};
 use crate::message::{Lent, SharedMessage};
 use crate::stats::{Counters, Snapshot};
 use crate::storage::Store;
@@ -35,8 +35,8 @@ pub struct Engine {
     pub(crate) counters: Counters,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) parking: Mutex<Parking>,
-    #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
-    pub(crate) turns: Mutex<Vec<Box<Turn>>>,
+    /// Turns that are used again; each is locked while it runs. Nobody waits for one.
+    pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
     pub(crate) lent: Arc<Lent>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) host: Option<Arc<dyn Host>>,
@@ -77,7 +77,7 @@ impl Engine {
             counters: Counters::default(),
             store: surroundings.store,
             parking: Mutex::default(),
-            turns: Mutex::default(),
+            turns: Default::default(),
             lent: Arc::default(),
             authenticator: None,
             host: None,
