@@ -4,10 +4,10 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test check conformance fuzz soak install bless clean
+.PHONY: help demo test check conformance fuzz soak install bless clean bench-inprocess
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: ## build, host the broker from Python on 127.0.0.1:1883 (DEMO_PORT=...), run the story's two scripts
 	@tools/demo.sh --port $(DEMO_PORT)
@@ -26,6 +26,9 @@ conformance: ## test every statement of the MQTT specifications and write docs/C
 
 soak: ## the simulation at length: SEEDS=1000 random schedules
 	@SIM_SEEDS=$(or $(SEEDS),1000) cargo test --quiet --test simulation -- --nocapture
+
+bench-inprocess: ## Midge inside a process beside libzmq, mosquitto and (RUMQTTD=yes) rumqttd: ROUNDS=5
+	@python3 benches/inprocess/run.py
 
 install: ## header, libraries, pkg-config file and command below PREFIX (and DESTDIR)
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install.sh

@@ -73,6 +73,7 @@ static void arrived(const void *payload, size_t len)
 static void *receive_all(void *unused)
 {
     (void)unused;
+    pthread_setname_np(pthread_self(), "receiver");
     while (received < wanted) {
         size_t count = receive();
         __atomic_store_n(&received, received + (long)count, __ATOMIC_RELEASE);
@@ -90,6 +91,13 @@ static double median(double *values, long count)
 {
     qsort(values, (size_t)count, sizeof *values, by_size);
     return values[count / 2];
+}
+
+static double system_time(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (double)used.ru_stime.tv_sec + (double)used.ru_stime.tv_usec * 1e-6;
 }
 
 static void throughput(size_t bytes, long messages)
@@ -111,7 +119,10 @@ static void throughput(size_t bytes, long messages)
         publish(payload, bytes);
     }
     pthread_join(receiver, NULL);
-    printf("%.0f %.1f\n", (double)messages / (seconds() - began), (cpu() - used) / (double)messages * 1e9);
+    printf("%.0f %.1f", (double)messages / (seconds() - began), (cpu() - used) / (double)messages * 1e9);
+    if (getenv("SYSTEM") != NULL)
+        printf(" %.1f", system_time() / (double)messages * 1e9);
+    printf("\n");
     free(payload);
 }
 
