@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test check conformance fuzz soak install bless clean bench-inprocess
+.PHONY: help demo test check conformance fuzz soak sanitize install bless clean bench-inprocess
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,7 +30,10 @@ soak: ## the simulation at length: SEEDS=1000 random schedules
 bench-inprocess: ## Midge inside a process beside libzmq, mosquitto and (RUMQTTD=yes) rumqttd: ROUNDS=5
 	@python3 benches/inprocess/run.py
 
-install: ## header, libraries, pkg-config file and command below PREFIX (and DESTDIR)
+sanitize: ## C tests under AddressSanitizer and ThreadSanitizer, Rust tests under ThreadSanitizer, `unsafe` in Miri
+	@tools/sanitize.sh $(KINDS)
+
+install: ## header, libraries, pkg-config and CMake files, command, manual below PREFIX (and DESTDIR)
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/install.sh
 
 bless: ## write again what is generated and committed: header, Python declarations, CONFIGURATION.md

@@ -27,7 +27,8 @@
  * library does not know must be zero, or the call answers INVALID_ARGUMENT.
  *
  * Threads. Every call may be made from any thread, except on a midge_config, which one thread at a time may use.
- * Callbacks run on a thread of the broker, one after the other, unless they are direct. Midge's threads block SIGPIPE, SIGINT, SIGTERM,
+ * Callbacks run on a thread of the broker, one after the other, unless they are direct; hooks run where midge_hooks
+ * says. Midge's threads block SIGPIPE, SIGINT, SIGTERM,
  * SIGHUP, SIGUSR1, SIGUSR2, SIGALRM and SIGCHLD, so that the host's threads handle them; no write raises SIGPIPE.
  *
  * Fork. A child process has the broker's memory but not its threads: there every call on a broker, a queue or a
@@ -52,6 +53,7 @@
 #define MIDGE_PUBLISH_OPTIONS_INIT \
     { sizeof(midge_publish_options), 0, 0, -1, 0, 0, NULL, NULL, NULL, 0, NULL, 0 }
 #define MIDGE_SUBSCRIBE_OPTIONS_INIT { sizeof(midge_subscribe_options), 2, 0, 0, MIDGE_RETAIN_SEND, 0, 0, 0 }
+#define MIDGE_HOOKS_INIT { sizeof(midge_hooks), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 #define MIDGE_QUEUE_OPTIONS_INIT { sizeof(midge_queue_options), 0, 0, MIDGE_OVERFLOW_DROP_NEWEST, 0 }
 #define MIDGE_BYTES_INIT { NULL, 0 }
 #define MIDGE_FAULT_INIT { sizeof(midge_fault), 0, MIDGE_PACKET_ANY, NULL, 0, 1, 0, 0, 0, 0 }
@@ -85,6 +87,87 @@
  * Retained messages are not delivered when the subscription is made.
  */
 #define MIDGE_RETAIN_DO_NOT_SEND 2
+
+/**
+ * A hook's answer: yes.
+ */
+#define MIDGE_ALLOW 0
+
+/**
+ * A hook's answer: no. The client is told 0x86, Bad User Name or Password, if it wants to be let in, otherwise 0x87,
+ * Not authorized; older versions of MQTT as far as they can say it.
+ */
+#define MIDGE_DENY 1
+
+/**
+ * A hook's answer: later, by midge_decision_resolve.
+ */
+#define MIDGE_DEFER 2
+
+/**
+ * A client wants to publish.
+ */
+#define MIDGE_ACTION_PUBLISH 0
+
+/**
+ * A client wants to subscribe.
+ */
+#define MIDGE_ACTION_SUBSCRIBE 1
+
+/**
+ * The client has sent DISCONNECT.
+ */
+#define MIDGE_CAUSE_DISCONNECTED 0
+
+/**
+ * The peer has closed the connection, or it broke.
+ */
+#define MIDGE_CAUSE_CONNECTION_LOST 1
+
+/**
+ * The client has broken a rule; the reason code says which.
+ */
+#define MIDGE_CAUSE_REFUSED 2
+
+/**
+ * The client was silent for one and a half times its keep alive.
+ */
+#define MIDGE_CAUSE_KEEP_ALIVE 3
+
+/**
+ * The client has connected again.
+ */
+#define MIDGE_CAUSE_TAKEN_OVER 4
+
+/**
+ * The host has kicked the client.
+ */
+#define MIDGE_CAUSE_KICKED 5
+
+/**
+ * The broker stops.
+ */
+#define MIDGE_CAUSE_STOPPING 6
+
+/**
+ * Something has failed that is to work: a hook was too late, or no connection can be accepted.
+ */
+#define MIDGE_LOG_ERROR 0
+
+/**
+ * A client or a message did not get what it wanted: refused, ended for breaking a rule, dropped for want of room.
+ */
+#define MIDGE_LOG_WARN 1
+
+/**
+ * What an operator wants to know: started, stopped, clients that come and go.
+ */
+#define MIDGE_LOG_INFO 2
+
+/**
+ * What helps to find a fault: subscriptions, connections before their CONNECT, messages that nobody wanted.
+ */
+#define MIDGE_LOG_DEBUG 3
 
 /**
  * A message for which a queue has no room is dropped and counted.
@@ -207,6 +290,19 @@ typedef struct midge_clients midge_clients;
  * use it. A broker keeps a copy of its own.
  */
 typedef struct midge_config midge_config;
+
+/**
+ * A decision that a hook has answered with MIDGE_DEFER. It belongs to the host, who resolves or frees it once, on any
+ * thread. Meanwhile the client's packets wait in their order, and those of other clients do not. What is not decided
+ * within the setting hooks.deadline is denied.
+ */
+typedef struct midge_decision midge_decision;
+
+/**
+ * A client's message before it is published. It is lent to `on_publish`: it lives until that returns, and only the
+ * thread that was called may use it. What is set takes the place of what the client sent.
+ */
+typedef struct midge_edit midge_edit;
 
 /**
  * Why a call failed. It belongs to the caller, who frees it by midge_error_free.
@@ -435,6 +531,408 @@ typedef struct midge_subscribe_options {
  * publish, subscribe and free subscriptions; it must not throw, and while it runs other callbacks wait.
  */
 typedef void (*midge_message_fn)(const struct midge_message *message, void *user_data);
+
+/**
+ * A client that wants to be let in. It lives until the hook returns, with all that it points to.
+ */
+typedef struct midge_connect_request {
+    /**
+     * The size of the struct.
+     */
+    size_t struct_size;
+    /**
+     * The number of the connection, which no other connection of this broker has.
+     */
+    uint64_t connection;
+    /**
+     * The client identifier; empty if the client leaves the choice to the broker.
+     */
+    struct midge_bytes client_id;
+    /**
+     * The user name; NULL if it gave none.
+     */
+    struct midge_bytes username;
+    /**
+     * The password, any bytes; NULL if it gave none.
+     */
+    struct midge_bytes password;
+    /**
+     * The peer's address; NULL if it did not come over a network.
+     */
+    struct midge_bytes address;
+    /**
+     * The name of the listener that it came by; NULL if by none.
+     */
+    struct midge_bytes listener;
+    /**
+     * 3 (MQTT 3.1), 4 (MQTT 3.1.1) or 5 (MQTT 5).
+     */
+    int32_t protocol_version;
+    /**
+     * 1 with Clean Start or Clean Session, otherwise 0.
+     */
+    int32_t clean_start;
+    /**
+     * The keep alive that it asks for, in seconds; 0 is none.
+     */
+    int32_t keep_alive;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_connect_request;
+
+/**
+ * Decides whether a client is let in: MIDGE_ALLOW, MIDGE_DENY, MIDGE_DEFER, or a reason code of MQTT 5, 0x80 and above,
+ * which denies with it. Any other number denies. `decision` is of use only with MIDGE_DEFER, which gives it to the host.
+ */
+typedef int32_t (*midge_authenticate_fn)(const struct midge_connect_request *request,
+                                         struct midge_decision *decision,
+                                         void *user_data);
+
+/**
+ * A client that wants to publish or to subscribe. It lives until the hook returns, with all that it points to.
+ */
+typedef struct midge_access_request {
+    /**
+     * The size of the struct.
+     */
+    size_t struct_size;
+    /**
+     * The client identifier; empty with the will of a client that leaves the choice to the broker.
+     */
+    struct midge_bytes client_id;
+    /**
+     * The user name; NULL if it gave none.
+     */
+    struct midge_bytes username;
+    /**
+     * The peer's address; NULL if it did not come over a network.
+     */
+    struct midge_bytes address;
+    /**
+     * The topic name to publish to, or the topic filter, with `$share/<group>/` if it is shared, to subscribe to.
+     */
+    struct midge_bytes topic;
+    /**
+     * A MIDGE_ACTION_... constant.
+     */
+    int32_t action;
+    /**
+     * The QoS of the message, or the highest one that is asked for.
+     */
+    int32_t qos;
+    /**
+     * 1 if the message is to be retained, otherwise 0.
+     */
+    int32_t retain;
+    /**
+     * 1 if it is the will of a client that connects, otherwise 0.
+     */
+    int32_t is_will;
+} midge_access_request;
+
+/**
+ * Decides whether a client may publish to a topic or subscribe to a filter, as midge_authenticate_fn does.
+ */
+typedef int32_t (*midge_authorize_fn)(const struct midge_access_request *request,
+                                      struct midge_decision *decision,
+                                      void *user_data);
+
+/**
+ * A client's message before it is published. It lives until the hook returns, with all that it points to.
+ */
+typedef struct midge_publish_request {
+    /**
+     * The size of the struct.
+     */
+    size_t struct_size;
+    /**
+     * The client identifier.
+     */
+    struct midge_bytes client_id;
+    /**
+     * The user name; NULL if it gave none, and with a will.
+     */
+    struct midge_bytes username;
+    /**
+     * The message as the client has sent it. `midge_message_retained` tells whether it is to be retained.
+     */
+    const struct midge_message *message;
+    /**
+     * 1 if it is the will of a client that is gone, otherwise 0.
+     */
+    int32_t is_will;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_publish_request;
+
+/**
+ * Looks at a client's message, and may change it by `edit`: MIDGE_ALLOW publishes it, any other number drops it; the
+ * client is acknowledged as if it had been published.
+ */
+typedef int32_t (*midge_on_publish_fn)(const struct midge_publish_request *request,
+                                       struct midge_edit *edit,
+                                       void *user_data);
+
+/**
+ * A client that has been let in. It lives until the hook returns, with all that it points to.
+ */
+typedef struct midge_connection_view {
+    /**
+     * The size of the struct.
+     */
+    size_t struct_size;
+    /**
+     * The number of the connection, which no other connection of this broker has.
+     */
+    uint64_t connection;
+    /**
+     * The client identifier, which the broker may have chosen.
+     */
+    struct midge_bytes client_id;
+    /**
+     * The user name; NULL if it gave none.
+     */
+    struct midge_bytes username;
+    /**
+     * The peer's address; NULL if it did not come over a network.
+     */
+    struct midge_bytes address;
+    /**
+     * The name of the listener that it came by; NULL if by none.
+     */
+    struct midge_bytes listener;
+    /**
+     * 3 (MQTT 3.1), 4 (MQTT 3.1.1) or 5 (MQTT 5).
+     */
+    int32_t protocol_version;
+    /**
+     * 1 with Clean Start or Clean Session, otherwise 0.
+     */
+    int32_t clean_start;
+    /**
+     * 1 if it has resumed a session, otherwise 0.
+     */
+    int32_t session_present;
+    /**
+     * The keep alive in force, in seconds; 0 is none.
+     */
+    int32_t keep_alive;
+} midge_connection_view;
+
+/**
+ * Is told of a client that has been let in.
+ */
+typedef void (*midge_on_connected_fn)(const struct midge_connection_view *view, void *user_data);
+
+/**
+ * A client whose connection has ended. It lives until the hook returns, with all that it points to.
+ */
+typedef struct midge_disconnection_view {
+    /**
+     * The size of the struct.
+     */
+    size_t struct_size;
+    /**
+     * The number of the connection.
+     */
+    uint64_t connection;
+    /**
+     * The client identifier.
+     */
+    struct midge_bytes client_id;
+    /**
+     * Why it has ended, in words; empty if the cause says it all.
+     */
+    struct midge_bytes why;
+    /**
+     * A MIDGE_CAUSE_... constant.
+     */
+    int32_t cause;
+    /**
+     * With MIDGE_CAUSE_REFUSED the reason code of MQTT 5, otherwise 0.
+     */
+    int32_t reason_code;
+} midge_disconnection_view;
+
+/**
+ * Is told of a client whose connection has ended.
+ */
+typedef void (*midge_on_disconnected_fn)(const struct midge_disconnection_view *view, void *user_data);
+
+/**
+ * A subscription of a client or of the host program.
+ */
+typedef struct midge_subscription_view {
+    /**
+     * Set by MIDGE_SUBSCRIPTION_VIEW_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The topic filter, with `$share/<group>/` if it is shared.
+     */
+    struct midge_bytes filter;
+    /**
+     * The client identifier; NULL for the host program.
+     */
+    struct midge_bytes client_id;
+    /**
+     * The subscription identifier; 0 is none.
+     */
+    int64_t identifier;
+    /**
+     * The highest QoS of a delivery: 0, 1 or 2.
+     */
+    int32_t qos;
+    /**
+     * 1 if messages that the subscriber publishes itself are left out, otherwise 0.
+     */
+    int32_t no_local;
+    /**
+     * 1 if RETAIN is passed on as it was published, otherwise 0.
+     */
+    int32_t retain_as_published;
+    /**
+     * A MIDGE_RETAIN_... constant.
+     */
+    int32_t retain_handling;
+} midge_subscription_view;
+
+/**
+ * Is told that a client has subscribed or unsubscribed; of the latter only the filter and the client are told. The end
+ * of a session is no unsubscribing.
+ */
+typedef void (*midge_on_subscription_fn)(const struct midge_subscription_view *view, void *user_data);
+
+/**
+ * A message that was delivered or dropped. It lives until the hook returns, with all that it points to.
+ */
+typedef struct midge_delivery_view {
+    /**
+     * The size of the struct.
+     */
+    size_t struct_size;
+    /**
+     * The client that has it, or that does not get it, or that has published it if nobody does; NULL for the host.
+     */
+    struct midge_bytes client_id;
+    /**
+     * The topic name.
+     */
+    struct midge_bytes topic;
+    /**
+     * Why it was dropped, such as "queue_full", as in the statistics "messages_dropped_..."; NULL if it was delivered.
+     */
+    struct midge_bytes reason;
+    /**
+     * The QoS of the delivery; -1 if it was dropped.
+     */
+    int32_t qos;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_delivery_view;
+
+/**
+ * Is told of a message that was delivered or dropped.
+ */
+typedef void (*midge_on_delivery_fn)(const struct midge_delivery_view *view, void *user_data);
+
+/**
+ * Functions of the host, any of which may be NULL: then everybody is let in, everything is allowed, nothing is told,
+ * and it costs nothing. Begin with MIDGE_HOOKS_INIT.
+ *
+ * They are called on the broker's threads, and on a thread of the host that publishes. They may publish, subscribe,
+ * kick and ask for statistics; midge_stop answers IN_CALLBACK. They must not block, for the thread serves others, must
+ * not throw, and must not wait for what the broker is to do meanwhile. The first three are called on several threads at
+ * once, the others one after the other, in the order in which things have happened.
+ */
+typedef struct midge_hooks {
+    /**
+     * Set by MIDGE_HOOKS_INIT.
+     */
+    size_t struct_size;
+    /**
+     * What each function is given.
+     */
+    void *user_data;
+    /**
+     * Called once with `user_data` when no function will be called any more: when the configuration, its copies, and
+     * the brokers that were started with them are freed, with their queues and subscriptions.
+     */
+    midge_free_fn free_user_data;
+    /**
+     * Who is let in.
+     */
+    midge_authenticate_fn authenticate;
+    /**
+     * What clients may publish and subscribe to. The will of a client is asked about when it connects.
+     */
+    midge_authorize_fn authorize;
+    /**
+     * What becomes of the messages and wills of clients. Messages of the host pass without.
+     */
+    midge_on_publish_fn on_publish;
+    /**
+     * A client has been let in.
+     */
+    midge_on_connected_fn on_connected;
+    /**
+     * A client's connection has ended.
+     */
+    midge_on_disconnected_fn on_disconnected;
+    /**
+     * A client has subscribed.
+     */
+    midge_on_subscription_fn on_subscribed;
+    /**
+     * A client has unsubscribed.
+     */
+    midge_on_subscription_fn on_unsubscribed;
+    /**
+     * A client has a message: one of QoS 0 was sent to it, another it has acknowledged.
+     */
+    midge_on_delivery_fn on_delivered;
+    /**
+     * A message was dropped, once for each receiver.
+     */
+    midge_on_delivery_fn on_dropped;
+} midge_hooks;
+
+/**
+ * A line of the log. It lives until the function returns, with all that it points to.
+ */
+typedef struct midge_log_view {
+    /**
+     * The size of the struct.
+     */
+    size_t struct_size;
+    /**
+     * What has happened, one line, with the client. What clients have named stands in quotes, with escapes.
+     */
+    struct midge_bytes text;
+    /**
+     * The client that it is about; NULL if it is about none.
+     */
+    struct midge_bytes client_id;
+    /**
+     * A MIDGE_LOG_... constant.
+     */
+    int32_t level;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_log_view;
+
+/**
+ * Is given a line of the log.
+ */
+typedef void (*midge_log_fn)(const struct midge_log_view *line, void *user_data);
 
 /**
  * The bounds of a queue. Begin with MIDGE_QUEUE_OPTIONS_INIT.
@@ -794,44 +1292,6 @@ typedef struct midge_client_view {
 } midge_client_view;
 
 /**
- * A subscription of a client or of the host program.
- */
-typedef struct midge_subscription_view {
-    /**
-     * Set by MIDGE_SUBSCRIPTION_VIEW_INIT.
-     */
-    size_t struct_size;
-    /**
-     * The topic filter, with `$share/<group>/` if it is shared.
-     */
-    struct midge_bytes filter;
-    /**
-     * The client identifier; NULL for the host program.
-     */
-    struct midge_bytes client_id;
-    /**
-     * The subscription identifier; 0 is none.
-     */
-    int64_t identifier;
-    /**
-     * The highest QoS of a delivery: 0, 1 or 2.
-     */
-    int32_t qos;
-    /**
-     * 1 if messages that the subscriber publishes itself are left out, otherwise 0.
-     */
-    int32_t no_local;
-    /**
-     * 1 if RETAIN is passed on as it was published, otherwise 0.
-     */
-    int32_t retain_as_published;
-    /**
-     * A MIDGE_RETAIN_... constant.
-     */
-    int32_t retain_handling;
-} midge_subscription_view;
-
-/**
  * Something that goes wrong between a broker in test mode and its clients. Begin with MIDGE_FAULT_INIT: once, for any
  * client, packets of every kind.
  */
@@ -993,11 +1453,12 @@ void midge_string_free(char *text);
 midge_status midge_config_new(struct midge_config **out);
 
 /**
- * Makes a copy of a configuration, which the caller frees by midge_config_free.
+ * Makes a copy of a configuration, with the same hooks and the same log, which the caller frees by midge_config_free.
  *
  * Errors: INVALID_ARGUMENT.
  */
-midge_status midge_config_clone(const struct midge_config *config, struct midge_config **out);
+midge_status midge_config_clone(const struct midge_config *config,
+                                struct midge_config **out);
 
 /**
  * Gives the setting `key` the value `value`, both as text: "listener.tcp.bind" and "127.0.0.1:0",
@@ -1088,7 +1549,7 @@ midge_status midge_start(const struct midge_config *config,
  * Stopping a stopped broker does nothing. Several threads may stop it at once, and all of them wait. The handle stays
  * valid; most calls answer STATE from then on.
  *
- * Errors: IN_CALLBACK on a thread of a broker; FORKED; INVALID_ARGUMENT.
+ * Errors: IN_CALLBACK on a thread of a broker and in a hook; FORKED; INVALID_ARGUMENT.
  */
 midge_status midge_stop(struct midge_broker *broker,
                         int32_t grace_ms);
@@ -1206,8 +1667,8 @@ midge_status midge_publish_many(struct midge_broker *broker,
  *
  * A payload of 8 KiB or more is not copied, and must not change until it is given back: subscribers, queues, received
  * messages and the retained message use it, in outboxes as well as in this process. A smaller one is copied, which is
- * cheaper, and given back before this returns. `free_payload` runs on any thread, while no lock of Midge is held; it must not
- * throw, stop a broker or free one. In a forked child it is not called.
+ * cheaper, and given back before this returns. `free_payload` runs on any thread, while no lock of Midge is held; it must
+ * not throw, stop a broker or free one. A forked child gives nothing back that its parent has handed over.
  *
  * Errors: as midge_publish.
  */
@@ -1388,6 +1849,95 @@ midge_status midge_subscribe(struct midge_broker *broker,
  * callback returns. Of a queue: messages that wait in the queue stay there.
  */
 void midge_subscription_free(struct midge_subscription *subscription);
+
+/**
+ * Publishes to another topic. Whether the client may is not asked.
+ *
+ * Errors: TOPIC; INVALID_ARGUMENT, also below $SYS.
+ */
+midge_status midge_edit_set_topic(struct midge_edit *edit, const char *topic);
+
+/**
+ * Publishes another payload, which is copied. `payload` may be NULL if `len` is 0.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_edit_set_payload(struct midge_edit *edit, const void *payload, size_t len);
+
+/**
+ * Publishes with another QoS: 0, 1 or 2. What the client is acknowledged stays as it is.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_edit_set_qos(struct midge_edit *edit, int32_t qos);
+
+/**
+ * Has the message retained (1) or not (0).
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_edit_set_retain(struct midge_edit *edit, int32_t retain);
+
+/**
+ * Adds a user property behind those that are there.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_edit_add_user_property(struct midge_edit *edit, const char *name, const char *value);
+
+/**
+ * Replaces everything but the topic and the payload: QoS, RETAIN, and all properties. NULL is the defaults.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_edit_set_options(struct midge_edit *edit, const struct midge_publish_options *options);
+
+/**
+ * Sets the hooks of the brokers that are started with a configuration from now on; NULL: none. Hooks that were set
+ * before are replaced. A copy of the configuration has the same hooks.
+ *
+ * `free_user_data` is called exactly once, also if this fails; not if `hooks` cannot be read, because its struct_size
+ * is wrong.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_config_set_hooks(struct midge_config *config,
+                                    const struct midge_hooks *hooks);
+
+/**
+ * Decides, and frees the handle: MIDGE_ALLOW, MIDGE_DENY, or a reason code of MQTT 5, 0x80 and above, which denies with
+ * it. The hook itself may call it, and answer MIDGE_DEFER.
+ *
+ * Errors: STATE if that is of no use any more, for the time is over, the client is gone or the broker has stopped;
+ * INVALID_ARGUMENT, which leaves the decision open; FORKED.
+ */
+midge_status midge_decision_resolve(struct midge_decision *decision,
+                                    int32_t verdict);
+
+/**
+ * Frees a decision; one that is not resolved denies. NULL is taken. In a forked child nothing is done.
+ */
+void midge_decision_free(struct midge_decision *decision);
+
+/**
+ * Has the brokers that are started with a configuration from now on give lines of their log to `log`: those of `level`
+ * and of the levels before it, from MIDGE_LOG_ERROR to MIDGE_LOG_DEBUG. `log` NULL: none, which costs nothing. A log that
+ * was set before is replaced. A copy of the configuration has the same log.
+ *
+ * `log` is called as the functions of midge_hooks are, for one line of a broker after the other: on the broker's threads,
+ * and on a thread of the host that starts or stops it, publishes or kicks. It may call Midge, but midge_stop answers
+ * IN_CALLBACK. Dropped messages are summed up: a line at once, then one in ten seconds.
+ *
+ * `free_user_data`, which may be NULL, is called exactly once with `user_data` when `log` will not be called any more,
+ * also if this fails.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_config_set_log(struct midge_config *config,
+                                  int32_t level,
+                                  midge_log_fn log,
+                                  void *user_data,
+                                  midge_free_fn free_user_data);
 
 /**
  * Makes a queue without subscriptions. `options` NULL is the settings of the broker.

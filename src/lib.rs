@@ -1,5 +1,22 @@
 //! Midge: an MQTT broker that lives inside a program.
 //!
+//! [`Broker::start`] starts one; `docs/rust.md` shows each thing that it can do, and `docs/embedding.md` what to know of
+//! threads, signals, `fork` and memory.
+//!
+//! ```
+//! use midge::{Broker, Config, PublishOptions, SubscribeOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = Config::new();
+//! config.set("listener.tcp.bind", "127.0.0.1:0")?;
+//! let broker = Broker::start(&config)?;
+//! let mut messages = broker.subscribe("rooms/#", &SubscribeOptions::default())?;
+//! broker.publish("rooms/1", "warm", &PublishOptions::default())?;
+//! println!("{:?}", messages.next());
+//! broker.stop(None)?;
+//! # Ok(()) }
+//! ```
+//!
 //! The floors of the house are described in `docs/design.md`; a module imports only from floors below it.
 
 pub mod codec;
@@ -16,7 +33,14 @@ pub mod storage;
 pub mod time;
 pub mod topics;
 
+pub use codec::qos::QoS;
+pub use config::Config;
 pub use embed::testing;
+pub use embed::{
+    Answer, Batch, Broker, CallbackSubscription, Decision, Edit, Error, Hooks, Message, MessageStream,
+    MessageView, Overflow, Passage, Poll, PublishOptions, Queue, QueueOptions, QueueSubscription,
+    SubscribeOptions, Subscription, Verdict, defer,
+};
 
 /// The Rust code of README.md is compiled and run as a test.
 #[cfg(doctest)]

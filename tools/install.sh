@@ -1,10 +1,10 @@
 #!/bin/sh
-# Builds and installs header, shared and static library, pkg-config file and the `midge` command. Where cargo is not on
-# the PATH, as under sudo, it installs what was built before.
+# Builds and installs header, shared and static library, pkg-config file, CMake package, the `midge` command and its
+# manual page. Where cargo is not on the PATH, as under sudo, it installs what was built before.
 #
 #   PREFIX=/usr/local DESTDIR= tools/install.sh
 #
-# PREFIX      where it will be used from (default /usr/local); BINDIR, LIBDIR and INCLUDEDIR are below it
+# PREFIX      where it will be used from (default /usr/local); BINDIR, LIBDIR, INCLUDEDIR and MANDIR are below it
 # DESTDIR     put in front of every path, for packagers
 # PROFILE     the folder of the cargo profile (default release; debug is that of the profile dev)
 # BUILD       "no" installs what was built before, without the command if that was not
@@ -16,6 +16,7 @@ prefix=${PREFIX:-/usr/local}
 bindir=${BINDIR:-$prefix/bin}
 libdir=${LIBDIR:-$prefix/lib}
 includedir=${INCLUDEDIR:-$prefix/include}
+mandir=${MANDIR:-$prefix/share/man}
 built=${CARGO_TARGET_DIR:-$root/target}/${PROFILE:-release}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
 abi=0
@@ -40,6 +41,8 @@ install -m 644 "$built/libmidge.a" "$lib/libmidge.a"
 if [ -f "$built/midge" ]; then
     mkdir -p "${DESTDIR:-}$bindir"
     install -m 755 "$built/midge" "${DESTDIR:-}$bindir/midge"
+    mkdir -p "${DESTDIR:-}$mandir/man1"
+    install -m 644 "$root/man/midge.1" "${DESTDIR:-}$mandir/man1/midge.1"
 fi
 if [ "${STRIP:-yes}" != no ] && command -v strip >/dev/null 2>&1; then
     strip --strip-unneeded "$lib/libmidge.so.$version"
@@ -53,7 +56,9 @@ if [ -z "${DESTDIR:-}" ] && [ "$(id -u)" = 0 ] && command -v ldconfig >/dev/null
     ldconfig || echo "ldconfig failed; programs may not find libmidge.so.$abi" >&2
 fi
 
-# Libs.private is what the static library needs besides itself (rustc --print native-static-libs).
+# What the static library needs besides itself (rustc --print native-static-libs).
+needs="gcc_s util rt pthread m dl c"
+
 cat >"$lib/pkgconfig/midge.pc" <<END
 prefix=$prefix
 libdir=$libdir
@@ -63,7 +68,30 @@ Name: midge
 Description: An MQTT broker that lives inside a program
 Version: $version
 Libs: -L\${libdir} -lmidge
-Libs.private: -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+Libs.private: $(for need in $needs; do printf -- '-l%s ' "$need"; done)
 Cflags: -I\${includedir}
 END
+
+# from_lib <directory>: the way to it from the directory of the libraries, so that the tree may be moved; the directory
+# itself if one of them is not below the prefix.
+from_lib() {
+    case "$libdir,$1" in
+    "$prefix"/*,"$prefix"/*)
+        way=
+        rest=${libdir#"$prefix"}
+        while [ -n "$rest" ]; do
+            way=../$way
+            rest=${rest%/*}
+        done
+        echo "\${_midge_lib}/$way${1#"$prefix"/}"
+        ;;
+    *) echo "$1" ;;
+    esac
+}
+
+cmake=$lib/cmake/midge
+mkdir -p "$cmake"
+sed -e "s|@VERSION@|$version|g; s|@ABI@|$abi|g; s|@INCLUDE@|$(from_lib "$includedir")|g" \
+    -e "s|@NEEDS@|$(echo "$needs" | tr ' ' ';')|g" "$root/tools/cmake/midgeConfig.cmake.in" >"$cmake/midgeConfig.cmake"
+sed -e "s|@VERSION@|$version|g; s|@BYTES@|$(($(getconf LONG_BIT) / 8))|g" "$root/tools/cmake/midgeConfigVersion.cmake.in" >"$cmake/midgeConfigVersion.cmake"
 echo "installed midge $version below ${DESTDIR:-}$prefix"

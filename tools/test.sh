@@ -34,6 +34,7 @@ count() {
 run rust cargo test --quiet --no-fail-fast
 run minimal cargo test --quiet --no-fail-fast --no-default-features --lib
 run c tests/c/run.sh
+run install tests/install/run.sh
 run python bindings/python/tests/run.sh
 run clients tests/clients/run.sh
 

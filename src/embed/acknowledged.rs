@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::PublishOptions;
+use crate::embed::tasks::Promise;
 use crate::engine::safe::{Safe, Waiter};
 use crate::runtime::on_own_thread;
 
@@ -42,6 +43,42 @@ impl Broker {
             None => Ok(None),
             Some(Safe::Yes) => Ok(Some(reached)),
             Some(Safe::Stopped) => Err(Error::Stopped),
+        }
+    }
+
+    /// As [`Broker::publish_acknowledged`], without blocking the thread: the message is published when the future is first
+    /// polled, and the future is ready when the message is safe. One that is dropped meanwhile takes nothing back. For a
+    /// timeout use your executor's.
+    ///
+    /// ```
+    /// # use midge::{Broker, Config, PublishOptions, QoS};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// # let mut config = Config::new();
+    /// # config.set("listener.tcp.bind", "off")?;
+    /// # let broker = Broker::start(&config)?;
+    /// let options = PublishOptions::qos(QoS::AtLeastOnce).retained();
+    /// let reached = broker.publish_acknowledged_async("state", "on", &options).await?;
+    /// assert_eq!(reached, 0);
+    /// # broker.stop_async(None).await?;
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Broker::publish`]; [`Error::Stopped`] also if the broker stopped first.
+    pub async fn publish_acknowledged_async(
+        &self,
+        topic: &str,
+        payload: impl AsRef<[u8]>,
+        options: &PublishOptions,
+    ) -> Result<usize, Error> {
+        let promise = Promise::new();
+        let waiter: Arc<dyn Waiter> = promise.clone();
+        let reached = self.publish_for(topic, payload.as_ref(), options, Some(waiter))?;
+        drop(payload);
+        match promise.kept().await {
+            Safe::Yes => Ok(reached),
+            Safe::Stopped => Err(Error::Stopped),
         }
     }
 
@@ -146,9 +183,7 @@ mod tests {
         config.set("listener.tcp.bind", "off").unwrap();
         let store = Arc::new(LateStore::default());
         (
-            Arc::new(
-                Broker::start_with(&config, Parts { store: store.clone(), ..Parts::default() }).unwrap(),
-            ),
+            Arc::new(Broker::start_of(&config, Parts { store: store.clone(), ..Parts::default() }).unwrap()),
             store,
         )
     }

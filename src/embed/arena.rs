@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::codec::properties::Properties;
 use crate::codec::qos::QoS;
+use crate::engine::edit::Original;
 use crate::engine::local::LocalMessage;
 
 /// Messages in order, their bytes one behind the other.
@@ -241,6 +242,22 @@ pub struct MessageView<'b> {
     pub expiry_interval: Option<u32>,
     /// The MQTT 5 properties of the publication, and the Subscription Identifiers.
     pub properties: Properties<'b>,
+}
+
+impl<'m> MessageView<'m> {
+    /// A message that a hook looks at.
+    pub(crate) fn of(original: &Original<'m>) -> MessageView<'m> {
+        MessageView {
+            topic: original.topic,
+            payload: original.payload,
+            shared: None,
+            qos: original.qos,
+            retain: original.retain,
+            tag: 0,
+            expiry_interval: original.expiry_interval,
+            properties: original.properties,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
 use crate::config::{Config, Settings};
+use crate::embed::asynchronous::Vigil;
 use crate::embed::callback::Dispatcher;
 use crate::embed::error::Error;
+use crate::embed::hooks::Hooks;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::QueueCore;
 use crate::embed::testing::Bench;
@@ -21,6 +23,7 @@ use crate::engine::turn::Running;
 use crate::engine::view::{ClientView, SubscriptionView};
 use crate::net::{Bound, Limit, Wing, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, generation, on_own_thread, tick, watch_forks};
+use crate::session::notice::Level;
 use crate::stats::Snapshot;
 use crate::storage::{MemoryStore, Store};
 use crate::time::Time;
@@ -55,7 +58,9 @@ pub(super) struct Shared {
     /// The queues that the stop closes; `None` once it has.
     queues: Mutex<Option<Vec<Weak<QueueCore>>>>,
     /// Set when a stop is requested, and when the broker has stopped.
-    stop_requested: Latch,
+    stop_requested: Arc<Latch>,
+    /// Tasks of the host that wait for that.
+    vigil: Vigil,
     /// A panic came out of the broker: it is not continued.
     abandoned: AtomicBool,
     stage: Mutex<Stage>,
@@ -70,11 +75,13 @@ pub(super) struct Parts {
     pub store: Arc<dyn Store>,
     /// In test mode.
     pub bench: Option<Arc<Bench>>,
+    /// The host's functions.
+    pub hooks: Hooks,
 }
 
 impl Default for Parts {
     fn default() -> Parts {
-        Parts { store: Arc::new(MemoryStore), bench: None }
+        Parts { store: Arc::new(MemoryStore), bench: None, hooks: Hooks::new() }
     }
 }
 
@@ -89,15 +96,37 @@ enum Stage {
 impl Broker {
     /// Starts a broker. When this returns, every listener is bound and takes connections.
     pub fn start(config: &Config) -> Result<Broker, Error> {
-        Broker::start_with(config, Parts::default())
+        Broker::start_with(config, &Hooks::new())
+    }
+
+    /// Starts a broker that asks and tells the host by `hooks`.
+    ///
+    /// ```
+    /// use midge::config::Config;
+    /// use midge::embed::{Broker, Hooks, Verdict};
+    ///
+    /// let mut config = Config::new();
+    /// config.set("listener.tcp.bind", "127.0.0.1:0")?;
+    /// let hooks = Hooks::new()
+    ///     .authenticate(|client| match (client.username, client.password) {
+    ///         (Some("alice"), Some(b"secret")) => Verdict::Allow,
+    ///         _ => Verdict::Deny,
+    ///     })
+    ///     .on_connected(|client| println!("{} is here", client.client_id));
+    /// let broker = Broker::start_with(&config, &hooks)?;
+    /// broker.stop(None)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_with(config: &Config, hooks: &Hooks) -> Result<Broker, Error> {
+        Broker::start_of(config, Parts { hooks: hooks.clone(), ..Parts::default() })
     }
 
     /// Starts a broker of these parts.
-    pub(super) fn start_with(config: &Config, parts: Parts) -> Result<Broker, Error> {
-        let Parts { store, bench } = parts;
+    pub(super) fn start_of(config: &Config, parts: Parts) -> Result<Broker, Error> {
+        let Parts { store, bench, hooks } = parts;
         config.validate()?;
         let settings = config.settings().clone();
-        let stop_requested = Latch::new().map_err(Error::Start)?;
+        let stop_requested = Arc::new(Latch::new().map_err(Error::Start)?);
         let bound = bind_all(&settings)?;
         let generation = watch_forks();
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
@@ -109,6 +138,9 @@ impl Broker {
             started_unix: clock.started_unix(),
         };
         let mut engine = Engine::new(&settings, surroundings);
+        if !hooks.is_empty() {
+            engine = engine.with_host(Arc::new(hooks));
+        }
         if let Some(bench) = &bench {
             engine = engine.with_observer(bench.clone());
         }
@@ -123,8 +155,9 @@ impl Broker {
             // In test mode the test moves the clock.
             runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
         }
-        let listeners = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit())).collect();
+        let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
+        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
+        log_listeners(&engine, clock.now(), &listeners);
         if let Err(error) = accept_all(&runtime, bound, &limits, &wing) {
             runtime.join();
             return Err(error);
@@ -136,12 +169,13 @@ impl Broker {
             wing,
             listeners,
             limits,
-            no_limit: Arc::new(Limit::new(None)),
+            no_limit: Arc::new(Limit::new(None, None)),
             generation,
             bench,
             running: Mutex::new(Some(runtime)),
             dispatcher: Mutex::new(None),
             queues: Mutex::new(Some(Vec::new())),
+            vigil: Vigil::new(Arc::clone(&stop_requested)),
             stop_requested,
             abandoned: AtomicBool::new(false),
             stage: Mutex::new(Stage::Running),
@@ -228,6 +262,12 @@ impl Broker {
         self.shared.abandon();
     }
 
+    /// As [`Broker::shared`], also of a broker that a panic has ended: it can be stopped and waited for.
+    pub(super) fn shared_even_abandoned(&self) -> Result<&Arc<Shared>, Error> {
+        self.shared.check_fork()?;
+        Ok(&self.shared)
+    }
+
     pub(super) fn shared(&self) -> Result<&Arc<Shared>, Error> {
         self.shared.check()?;
         Ok(&self.shared)
@@ -281,6 +321,10 @@ impl Shared {
     /// The runtime of a broker that runs.
     pub(super) fn runtime(&self) -> Result<Handle, Error> {
         self.running.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Stopped)
+    }
+
+    pub(super) fn vigil(&self) -> &Vigil {
+        &self.vigil
     }
 
     pub(super) fn is_forked(&self) -> bool {
@@ -384,7 +428,7 @@ impl Shared {
         }
     }
 
-    fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
+    pub(super) fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
         self.check_fork()?;
         if on_own_thread() {
             return Err(Error::InCallback);
@@ -398,7 +442,10 @@ impl Shared {
         }
         *stage = Stage::Stopping;
         drop(stage);
+        self.log("the broker stops");
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
+        self.engine.log_untold_drops(&mut self.engine.turn(self.clock.now()));
+        self.log("the broker has stopped");
         *self.stage.lock() = Stage::Stopped;
         self.stopped.store(true, Ordering::Release);
         self.changed.notify_all();
@@ -406,7 +453,14 @@ impl Shared {
             bench.bed.beat();
         }
         self.stop_requested.set();
+        self.vigil.end();
         Ok(())
+    }
+
+    /// Has a line logged that says how far the broker's life has come.
+    fn log(&self, text: &str) {
+        let mut turn = self.engine.turn(self.clock.now());
+        self.engine.log(&mut turn, Level::Info, None, || text.to_owned());
     }
 
     fn shut_down(&self, grace: Duration) {
@@ -448,6 +502,15 @@ fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
         bound.push((listener.name.clone(), socket));
     }
     Ok(bound)
+}
+
+/// Logs the start, before the first client can come.
+fn log_listeners(engine: &Engine, now: Time, listeners: &[(String, SocketAddr)]) {
+    let mut turn = engine.turn(now);
+    engine.log(&mut turn, Level::Info, None, || format!("midge {} has started", env!("CARGO_PKG_VERSION")));
+    for (name, address) in listeners {
+        engine.log(&mut turn, Level::Info, None, || format!("listener {name} is at {address}"));
+    }
 }
 
 fn accept_all(

@@ -143,8 +143,9 @@ impl Target {
         }
         let callback = run.callback.take();
         drop(run);
-        drop(callback);
         self.queue.release();
+        // Last, for it may panic.
+        drop(callback);
     }
 
     /// Calls for everything that waits, on this thread.
@@ -173,22 +174,28 @@ impl Target {
             };
             run.by = Some(thread_mark());
             drop(run);
-            let survived = catch_unwind(AssertUnwindSafe(|| callback(&view))).is_ok();
+            let survived = survives(|| callback(&view));
             let mut run = self.run.lock();
-            run.by = None;
-            let over = run.cancelled || !survived;
-            if !over {
+            if survived && !run.cancelled {
                 run.callback = Some(callback);
-                drop(run);
             } else {
                 run.cancelled = true;
                 drop(run);
-                // The callback's own state may panic when it is dropped, too.
-                let _dropped = catch_unwind(AssertUnwindSafe(|| drop(callback)));
+                // The callback's own state may panic when it is dropped, too. Who cancels waits for it.
+                let _dropped = survives(|| drop(callback));
+                run = self.run.lock();
             }
+            run.by = None;
+            drop(run);
             self.idle.notify_all();
         }
     }
+}
+
+/// Runs what belongs to the host; whether it did not panic. What it has panicked with is not dropped, which may be a
+/// panic of its own, but leaked.
+fn survives(body: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(body)).map_err(std::mem::forget).is_ok()
 }
 
 /// The callback thread and the targets that wait for it.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::codec::topic::TopicError;
 use crate::config::ConfigError;
+use crate::engine::edit::EditError;
 
 /// Why a call failed. The sentence names the key, the argument or the address at fault.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,15 @@ pub enum Error {
     /// This process is a fork of the one that started the broker.
     #[error("this process was forked from the one that started the broker, whose threads do not exist here")]
     Forked,
+}
+
+impl From<EditError> for Error {
+    fn from(error: EditError) -> Error {
+        match error {
+            EditError::Topic { topic, cause } => Error::Topic { topic, cause },
+            EditError::Argument { argument, cause } => Error::Argument { argument, cause: cause.to_owned() },
+        }
+    }
 }
 
 fn bind_cause(error: &io::Error) -> String {

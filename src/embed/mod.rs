@@ -3,22 +3,38 @@
 mod acknowledged;
 mod adopt;
 mod arena;
+mod asynchronous;
 mod broker;
 mod callback;
 mod error;
+mod hooks;
 mod message;
 mod options;
 mod publish;
 mod queue;
 mod retained;
+mod stream;
 mod subscription;
+mod tasks;
 pub mod testing;
 
 pub use arena::{Batch, MessageView};
 pub use broker::Broker;
 pub use callback::CallbackSubscription;
 pub use error::Error;
+pub use hooks::Hooks;
+pub(crate) use hooks::Log;
 pub use message::Message;
 pub use options::{PublishOptions, SubscribeOptions};
 pub use queue::{Overflow, Poll, Queue, QueueOptions, QueueSubscription};
+pub use stream::MessageStream;
 pub use subscription::Subscription;
+
+pub use crate::engine::edit::{Edit, EditError, Original};
+pub use crate::engine::hooks::{
+    AccessRequest, Action, Answer, ConnectRequest, Decision, Deferred, Passage, Verdict, defer,
+};
+pub use crate::session::link::Cause;
+pub use crate::session::notice::{
+    Arrival, Delivered, Departure, Dropped, Level, LogLine, Subscribed, Unsubscribed,
+};

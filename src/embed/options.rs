@@ -66,7 +66,7 @@ impl PublishOptions {
     }
 
     /// The properties, encoded without their length.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
         let mut encoded = Vec::new();
         if self.is_plain() {
             return Ok(encoded);

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{self, Context};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -11,6 +12,7 @@ use crate::embed::arena::{Arena, Batch};
 use crate::embed::broker::{Broker, Shared};
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
+use crate::embed::tasks::{Tasks, Woken};
 use crate::engine::local::{Local, LocalMessage, Sink};
 use crate::runtime::Event;
 
@@ -118,6 +120,55 @@ impl Queue {
         self.core.poll(max, timeout)
     }
 
+    /// Takes up to `max` messages, and waits for the first without blocking the thread; `None` when the broker has
+    /// stopped or the queue was closed, and every message was taken, and in a forked child. On any executor; a future
+    /// that is dropped takes no message with it. Its waker is called by who publishes, and must do no more than
+    /// have the task polled, as that of every executor does.
+    ///
+    /// ```
+    /// # use midge::{Broker, Config, PublishOptions, QueueOptions, SubscribeOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// # let mut config = Config::new();
+    /// # config.set("listener.tcp.bind", "off")?;
+    /// # let broker = Broker::start(&config)?;
+    /// let queue = broker.queue(&QueueOptions::default())?;
+    /// let _rooms = queue.subscribe("rooms/#", &SubscribeOptions::default(), 1)?;
+    /// broker.publish("rooms/1", "warm", &PublishOptions::default())?;
+    /// while let Some(batch) = queue.recv(1000).await {
+    ///     for message in batch.iter() {
+    ///         println!("{}: {} bytes", message.topic, message.payload.len());
+    ///     }
+    /// #   queue.close();
+    /// }
+    /// # broker.stop_async(None).await?;
+    /// # Ok(()) }) }
+    /// ```
+    pub async fn recv(&self, max: usize) -> Option<Batch> {
+        let mut waiting = Waiting { queue: self, place: None };
+        std::future::poll_fn(|context| self.poll_recv(max, context, &mut waiting.place)).await
+    }
+
+    /// As [`Queue::recv`], of a task that waits at `place` if it has waited before.
+    pub(super) fn poll_recv(
+        &self,
+        max: usize,
+        context: &mut Context<'_>,
+        place: &mut Option<u64>,
+    ) -> task::Poll<Option<Batch>> {
+        if self.is_forked() {
+            return task::Poll::Ready(None);
+        }
+        loop {
+            match self.core.poll(max, Some(Duration::ZERO)) {
+                Poll::Messages(batch) => return task::Poll::Ready(Some(batch)),
+                Poll::Closed => return task::Poll::Ready(None),
+                Poll::TimedOut if self.core.wakes(context, place) => return task::Poll::Pending,
+                Poll::TimedOut => {}
+            }
+        }
+    }
+
     /// A descriptor for event loops (poll, epoll, select): readable while messages wait, and from when the queue is
     /// closed. It is made at the first call, always the same one, non-blocking and close-on-exec; only its
     /// readability is to be looked at. The poll that takes the last message makes it unreadable again, unless a message
@@ -188,6 +239,20 @@ impl Drop for QueueSubscription {
     }
 }
 
+/// A task that waits for a message.
+struct Waiting<'q> {
+    queue: &'q Queue,
+    place: Option<u64>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.place.is_some() {
+            self.queue.core.forget(self.place);
+        }
+    }
+}
+
 /// The queue itself.
 pub(super) struct QueueCore {
     capacity: usize,
@@ -195,7 +260,7 @@ pub(super) struct QueueCore {
     overflow: Overflow,
     state: Mutex<State>,
     ready: Condvar,
-    /// Threads that wait for a message, plus [`EVENT`] if there is an event: only then is there somebody to wake.
+    /// Threads and tasks that wait for a message, plus [`EVENT`] if there is an event: only then is there somebody to wake.
     waiting: AtomicU32,
     /// Whether messages wait, for who looks without the lock.
     filled: AtomicBool,
@@ -238,6 +303,8 @@ struct State {
     wakings: u64,
     /// How many messages the last poll took.
     last_take: usize,
+    /// Tasks that wait for a message; each counts in `waiting`.
+    tasks: Tasks,
 }
 
 impl QueueCore {
@@ -290,22 +357,51 @@ impl QueueCore {
     pub(super) fn wake(&self) {
         if self.is_waited_for() {
             let mut state = self.state.lock();
-            self.wake_all(&mut state);
+            let tasks = self.wake_all(&mut state);
             let event = std::mem::take(&mut state.unraised).then(|| state.event.clone()).flatten();
             drop(state);
+            tasks.wake();
             if let Some(event) = event {
                 event.raise();
             }
         }
     }
 
-    /// Wakes those that wait, once: who waits again says so again.
-    fn wake_all(&self, state: &mut State) {
+    /// Wakes those that wait, once: who waits again says so again. The tasks are woken by the caller, without the lock.
+    fn wake_all(&self, state: &mut State) -> Woken {
         let nobody = if state.event.is_some() { EVENT } else { 0 };
         if self.waiting.swap(nobody, Ordering::SeqCst) != nobody {
             state.wakings += 1;
             self.ready.notify_all();
         }
+        state.tasks.take()
+    }
+
+    /// Has a task woken at the next message; false if it need not wait.
+    fn wakes(&self, context: &Context<'_>, place: &mut Option<u64>) -> bool {
+        let waker = context.waker().clone();
+        let mut state = self.state.lock();
+        if state.is_readable() {
+            return false;
+        }
+        let tasks = state.tasks.len();
+        let before = state.tasks.put(place, waker);
+        // As a thread does: announced under the lock, before anybody can put a message in.
+        self.waiting.fetch_add((state.tasks.len() - tasks) as u32, Ordering::SeqCst);
+        drop(state);
+        drop(before);
+        true
+    }
+
+    /// Forgets a task that waits no more.
+    fn forget(&self, place: Option<u64>) {
+        let mut state = self.state.lock();
+        let waker = state.tasks.remove(place);
+        if waker.is_some() {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        drop(state);
+        drop(waker);
     }
 
     /// Has this event raised from now on. A second call does nothing.
@@ -325,9 +421,10 @@ impl QueueCore {
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        self.wake_all(&mut state);
+        let tasks = self.wake_all(&mut state);
         let event = state.event.clone();
         drop(state);
+        tasks.wake();
         if let Some(event) = event {
             event.raise();
         }
@@ -336,11 +433,12 @@ impl QueueCore {
     /// Closes the queue and frees what is in it: the broker's threads may keep an ended subscriber for a while.
     pub(super) fn release(&self) {
         let mut state = self.state.lock();
-        self.wake_all(&mut state);
+        let tasks = self.wake_all(&mut state);
         let empty =
             State { closed: true, dropped: state.dropped, wakings: state.wakings, ..State::default() };
         let freed = std::mem::replace(&mut *state, empty);
         drop(state);
+        tasks.wake();
         drop(freed);
     }
 

@@ -1,5 +1,6 @@
 //! A subscription with a queue of its own.
 
+use std::task::{Context, Poll as TaskPoll};
 use std::time::Duration;
 
 use crate::embed::arena::Batch;
@@ -14,11 +15,15 @@ const BATCH: usize = 256;
 
 /// A subscription of the host, with a bounded queue of its own. Dropping it unsubscribes.
 ///
-/// As an iterator it waits for each message and ends when the broker stops.
+/// As an iterator it waits for each message and ends when the broker stops; [`Subscription::recv`] does the same in
+/// async code, and [`Subscription::into_stream`] makes a stream of it. It is no stream itself: with `StreamExt` in scope
+/// `next` would be ambiguous.
 pub struct Subscription {
     queue: Queue,
     taken: Option<Batch>,
     next: usize,
+    /// Where the task waits that has last called `poll_recv`.
+    place: Option<u64>,
     _subscription: QueueSubscription,
 }
 
@@ -27,7 +32,7 @@ impl Broker {
     pub fn subscribe(&self, filter: &str, options: &SubscribeOptions) -> Result<Subscription, Error> {
         let queue = self.queue(&QueueOptions::default())?;
         let subscription = queue.subscribe(filter, options, 0)?;
-        Ok(Subscription { queue, taken: None, next: 0, _subscription: subscription })
+        Ok(Subscription { queue, taken: None, next: 0, place: None, _subscription: subscription })
     }
 }
 
@@ -35,7 +40,47 @@ impl Subscription {
     /// The next message; waits up to `timeout` for it. `Ok(None)` if none came; [`Error::Stopped`] when the broker has
     /// stopped and every message was taken.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Message>, Error> {
-        self.recv(Some(timeout))
+        self.take(Some(timeout))
+    }
+
+    /// The next message; waits for it without blocking the thread. `None` when the broker has stopped and every message was
+    /// taken, and in a forked child.
+    ///
+    /// It needs no runtime, and works on any executor. It is cancel-safe: a future that is dropped takes no message with
+    /// it, so it may be a branch of `select!`. The waker is called by who publishes, and must do no more than have
+    /// the task polled, as that of every executor does.
+    ///
+    /// ```
+    /// # use midge::{Broker, Config, PublishOptions, SubscribeOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// # let mut config = Config::new();
+    /// # config.set("listener.tcp.bind", "off")?;
+    /// let broker = Broker::start(&config)?;
+    /// let mut messages = broker.subscribe("rooms/#", &SubscribeOptions::default())?;
+    /// broker.publish("rooms/1", "warm", &PublishOptions::default())?;
+    /// let message = messages.recv().await.unwrap();
+    /// assert_eq!((message.topic(), &message.payload()[..]), ("rooms/1", &b"warm"[..]));
+    /// broker.stop_async(None).await?;
+    /// assert!(messages.recv().await.is_none());
+    /// # Ok(()) }) }
+    /// ```
+    pub async fn recv(&mut self) -> Option<Message> {
+        std::future::poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// As [`Subscription::recv`], for a future of your own. The task that has polled last is woken, once.
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> TaskPoll<Option<Message>> {
+        loop {
+            if let Some(message) = self.taken_before() {
+                return TaskPoll::Ready(Some(message));
+            }
+            match self.queue.poll_recv(BATCH, context, &mut self.place) {
+                TaskPoll::Ready(Some(batch)) => self.took(batch),
+                TaskPoll::Ready(None) => return TaskPoll::Ready(None),
+                TaskPoll::Pending => return TaskPoll::Pending,
+            }
+        }
     }
 
     /// Messages that were dropped because this subscription's queue was full.
@@ -48,21 +93,29 @@ impl Subscription {
         &self.queue
     }
 
-    fn recv(&mut self, timeout: Option<Duration>) -> Result<Option<Message>, Error> {
+    fn take(&mut self, timeout: Option<Duration>) -> Result<Option<Message>, Error> {
         loop {
-            if let Some(view) = self.taken.as_ref().and_then(|batch| batch.get(self.next)) {
-                self.next += 1;
-                return Ok(Some(view.to_message()));
+            if let Some(message) = self.taken_before() {
+                return Ok(Some(message));
             }
             match self.queue.poll(BATCH, timeout) {
-                Poll::Messages(batch) => {
-                    self.taken = Some(batch);
-                    self.next = 0;
-                }
+                Poll::Messages(batch) => self.took(batch),
                 Poll::TimedOut => return Ok(None),
                 Poll::Closed => return Err(Error::Stopped),
             }
         }
+    }
+
+    /// The next message of those that were taken from the queue.
+    fn taken_before(&mut self) -> Option<Message> {
+        let message = self.taken.as_ref()?.get(self.next)?.to_message();
+        self.next += 1;
+        Some(message)
+    }
+
+    fn took(&mut self, batch: Batch) {
+        self.taken = Some(batch);
+        self.next = 0;
     }
 }
 
@@ -70,6 +123,6 @@ impl Iterator for Subscription {
     type Item = Message;
 
     fn next(&mut self) -> Option<Message> {
-        self.recv(None).ok().flatten()
+        self.take(None).ok().flatten()
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
 use crate::session::acknowledged::Acknowledged;
 use crate::session::inbound::Inbound;
-use crate::session::notice::Notice;
+use crate::session::notice::{Delivered, Notice};
 use crate::storage::Record;
 
 impl Engine {
@@ -40,7 +40,7 @@ impl Engine {
             && matches!(meaning, Acknowledged::Complete | Acknowledged::Progress)
         {
             let (client_id, topic) = (session.client_id.clone(), message.topic().into());
-            turn.notices.push(Notice::Delivered { client_id, topic, qos });
+            turn.notices.push(Notice::Delivered(Delivered { client_id, topic, qos }));
         }
         let mut cx = self.context(turn, session);
         let mut flush = false;

@@ -1,7 +1,6 @@
 //! Asking the host: what one packet raises, answered at once or later.
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
@@ -13,12 +12,14 @@ use crate::codec::reason::ReasonCode;
 use crate::engine::connection::{Attached, End};
 use crate::engine::core::Engine;
 use crate::engine::edit::{Changes, Edit};
-use crate::engine::hooks::{AccessRequest, Action, Answer, ConnectRequest, Deferred, Host, Verdict};
+use crate::engine::hooks::{AccessRequest, Action, Answer, ConnectRequest, Deferred, Host, Passage, Verdict};
+use crate::engine::notify::survive;
 use crate::engine::origin::Origin;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::link::Link;
+use crate::session::notice::Level;
 use crate::time::TimerId;
 
 /// The questions of one packet and the answers to them, in the order of asking. While one is awaited, the connection
@@ -106,6 +107,7 @@ impl Engine {
         turn: &mut Turn,
         asking: &mut Asking<'_>,
         nth: usize,
+        hook: &str,
         question: impl FnOnce(&dyn Host) -> Answer,
     ) -> Option<Verdict> {
         if let Some(reply) = asking.questions.replies.get(nth) {
@@ -117,7 +119,7 @@ impl Engine {
         let Some(host) = self.host.as_deref() else {
             return Some(Verdict::Allow);
         };
-        let reply = match self.call(turn, || question(host)).unwrap_or(Answer::Now(Verdict::Deny)) {
+        let reply = match self.call(turn, hook, || question(host)).unwrap_or(Answer::Now(Verdict::Deny)) {
             Answer::Now(verdict) => Reply::Given(verdict),
             Answer::Later(deferred) => match deferred.wake(asking.link) {
                 Some(verdict) => Reply::Given(verdict),
@@ -139,14 +141,20 @@ impl Engine {
     /// Has the host look at a message; `None`: it is dropped.
     pub(crate) fn look(&self, turn: &mut Turn, mut edit: Edit<'_>) -> Option<Changes> {
         let host = self.host.as_deref()?;
-        self.call(turn, || host.on_publish(&mut edit).then(|| edit.into_changes())).flatten()
+        match self.call(turn, "on_publish", || host.on_publish(&mut edit)) {
+            Some(Passage::Pass) => Some(edit.into_changes()),
+            Some(Passage::Drop) | None => None,
+        }
     }
 
     /// Calls a hook; `None` if it panics. What it was to decide is denied then.
-    fn call<T>(&self, turn: &mut Turn, hook: impl FnOnce() -> T) -> Option<T> {
-        let outcome = catch_unwind(AssertUnwindSafe(hook));
-        turn.counts.hooks_failed += u64::from(outcome.is_err());
-        outcome.ok()
+    fn call<T>(&self, turn: &mut Turn, name: &str, hook: impl FnOnce() -> T) -> Option<T> {
+        let outcome = survive(hook);
+        if outcome.is_none() {
+            turn.counts.hooks_failed += 1;
+            self.log(turn, Level::Error, None, || format!("the hook {name} has panicked, which denies"));
+        }
+        outcome
     }
 
     /// Whether a client is let in [MQTT-3.1.4-2], [MQTT3-3.1.4-1]: as far as its CONNECT shows who it is, and as its
@@ -172,7 +180,9 @@ impl Engine {
                 clean_start: connect.clean_start,
                 keep_alive: connect.keep_alive,
             };
-            let Some(verdict) = self.ask(turn, asking, nth, |host| host.authenticate(&request)) else {
+            let Some(verdict) =
+                self.ask(turn, asking, nth, "authenticate", |host| host.authenticate(&request))
+            else {
                 return Ok(Handled::Later);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::BadUserNameOrPassword, connack_has) {
@@ -191,7 +201,8 @@ impl Engine {
                 retain: will.retain,
                 is_will: true,
             };
-            let Some(verdict) = self.ask(turn, asking, nth, |host| host.authorize(&request)) else {
+            let Some(verdict) = self.ask(turn, asking, nth, "authorize", |host| host.authorize(&request))
+            else {
                 return Ok(Handled::Later);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::NotAuthorized, connack_has) {

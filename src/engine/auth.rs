@@ -61,6 +61,11 @@ impl Authentication {
         }
     }
 
+    /// The Client Identifier of its CONNECT.
+    pub(crate) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
     /// The properties of an AUTH or CONNACK: the method, always the same [MQTT-4.12.0-5], and the data.
     pub(crate) fn properties(&self, answer: &Answer) -> Vec<u8> {
         let mut properties = Vec::new();

@@ -13,7 +13,7 @@ use crate::engine::turn::Turn;
 use crate::message::Publication;
 use crate::session::inflight::Pending;
 use crate::session::link::Cause;
-use crate::session::notice::Notice;
+use crate::session::notice::{Departure, Notice};
 use crate::session::state::{Control, Session};
 use crate::stats::{DropReason, Gauge};
 use crate::storage::Record;
@@ -67,13 +67,14 @@ impl Engine {
         }
         self.counters.decrease(Gauge::ClientsConnected, 1);
         if self.wanted.disconnected {
-            turn.notices.push(Notice::Disconnected {
+            turn.notices.push(Notice::Disconnected(Departure {
                 client_id: session.client_id.clone(),
                 connection: connected.number,
                 cause,
                 why: why.into(),
-            });
+            }));
         }
+        self.log_end(turn, &session.client_id, cause, why);
         if cause == Cause::KeepAliveTimeout {
             turn.counts.keep_alive_timeouts += 1;
         }

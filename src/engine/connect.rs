@@ -20,7 +20,7 @@ use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
-use crate::session::notice::{Arrival, Notice};
+use crate::session::notice::{Arrival, Level, Notice};
 use crate::session::outbound::Grant;
 use crate::session::state::{Connected, Control, Session};
 use crate::stats::Gauge;
@@ -230,6 +230,7 @@ impl Engine {
             let arrival = self.arrival(session, guest, resumed, keep_alive);
             turn.notices.push(Notice::Connected(Box::new(arrival)));
         }
+        self.log_arrival(turn, session, guest, resumed);
         self.greet(turn, session, control.epoch, guest, resumed);
         Attached { session: Arc::clone(session), epoch, version: connect.version }
     }
@@ -248,6 +249,17 @@ impl Engine {
             session_present: resumed,
             keep_alive,
         }
+    }
+
+    fn log_arrival(&self, turn: &mut Turn, session: &Session, guest: Guest<'_>, resumed: bool) {
+        let client_id = &session.client_id;
+        self.log(turn, Level::Info, Some(client_id), || {
+            let resumed = if resumed { ", resumes its session" } else { "" };
+            format!(
+                "client {client_id:?}: has connected {} by {}{resumed}",
+                guest.origin, guest.connect.version
+            )
+        });
     }
 
     /// Sends CONNACK, and behind it what an earlier connection left.

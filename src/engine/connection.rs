@@ -20,6 +20,7 @@ use crate::codec::version::Version;
 use crate::engine::asking::{Asking, Handled, Questions};
 use crate::engine::auth::Authentication;
 use crate::engine::core::Engine;
+use crate::engine::log::words;
 use crate::engine::origin::Origin;
 use crate::engine::proving::Proving;
 use crate::engine::sentence::encode_with;
@@ -27,6 +28,7 @@ use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
+use crate::session::notice::Level;
 use crate::session::state::Session;
 use crate::time::TimerId;
 
@@ -127,6 +129,7 @@ impl Connection {
         let deadline = engine.timers.insert(deadline, Timer::ConnectDeadline(Arc::downgrade(&link)));
         let number = engine.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let origin = Origin { number, peer, listener: None };
+        engine.log(turn, Level::Debug, None, || format!("connection {number} {origin} is accepted"));
         Connection { link, origin, state: State::Opening { deadline }, counted: 0, questions: None }
     }
 
@@ -211,10 +214,12 @@ impl Connection {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Opening { deadline } => {
                 engine.timers.cancel(deadline);
+                self.log_end(engine, turn, cause);
                 self.link.finish(Vec::new(), cause);
             }
             State::Proving(proving) => {
                 engine.timers.cancel(proving.deadline);
+                self.log_end(engine, turn, cause);
                 self.link.finish(Vec::new(), cause);
             }
             State::Proven(proven) => engine.close(turn, &proven.0.session, proven.0.epoch, cause),
@@ -222,6 +227,14 @@ impl Connection {
             State::Closed => {}
         }
         turn.counts.connections_closed += 1;
+    }
+
+    /// Logs the end of a connection that no client has come by.
+    fn log_end(&self, engine: &Engine, turn: &mut Turn, cause: Cause) {
+        let level = if cause == Cause::ConnectTimeout { Level::Warn } else { Level::Debug };
+        engine.log(turn, level, None, || {
+            format!("connection {} {} has ended: {}", self.origin.number, self.origin, words(cause, ""))
+        });
     }
 
     fn open(
@@ -234,11 +247,11 @@ impl Connection {
     ) {
         // [MQTT-3.1.0-1]: the first packet is CONNECT; what is none is not waited for.
         if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
-            return self.refuse(engine, turn, Manner::of(None), NOT_CONNECT);
+            return self.refuse(engine, turn, Manner::of(None), None, NOT_CONNECT);
         }
         let framing = match frame::split(input, engine.options.max_packet_size) {
             Ok(framing) => framing,
-            Err(error) => return self.refuse(engine, turn, Manner::of(None), error),
+            Err(error) => return self.refuse(engine, turn, Manner::of(None), None, error),
         };
         let frame = match framing {
             Framing::Partial { need } => {
@@ -254,14 +267,15 @@ impl Connection {
         // CONNECT has its own version; that of MQTT 3 demands nothing of the fixed header that it does not know.
         let packet = match packet::decode(frame, Version::V311) {
             Ok(Packet::Connect(packet)) => packet,
-            Ok(_) => return self.refuse(engine, turn, manner, NOT_CONNECT),
-            Err(error) => return self.refuse(engine, turn, manner, error),
+            Ok(_) => return self.refuse(engine, turn, manner, None, NOT_CONNECT),
+            Err(error) => return self.refuse(engine, turn, manner, None, error),
         };
         manner.learn(&packet);
         let observer = engine.observer.as_ref().filter(|_| !again);
         let refused = observer.and_then(|observer| observer.refuses(packet.client_id));
         if let Some(reason) = refused {
-            return self.refuse(engine, turn, manner, DecodeError::new(reason, "the test wants it so"));
+            let error = DecodeError::new(reason, "the test wants it so");
+            return self.refuse(engine, turn, manner, Some(packet.client_id), error);
         }
         let mut asked = Ok(Handled::Done);
         if engine.wanted.asks_to_connect() {
@@ -283,7 +297,7 @@ impl Connection {
             }
         };
         if let Err(error) = outcome {
-            self.refuse(engine, turn, manner, error);
+            self.refuse(engine, turn, manner, Some(packet.client_id), error);
         }
     }
 
@@ -325,9 +339,26 @@ impl Connection {
 
     /// Ends a connection that has no session, with a CONNACK where the protocol has one for it [MQTT-3.1.4-1], [MQTT-3.1.4-6],
     /// [MQTT3-3.1.4-5].
-    pub(super) fn refuse(&mut self, engine: &Engine, turn: &mut Turn, manner: Manner, error: DecodeError) {
+    pub(super) fn refuse(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        manner: Manner,
+        client_id: Option<&str>,
+        error: DecodeError,
+    ) {
         self.stop_waiting(engine);
         turn.counts.connections_refused += 1;
+        engine.log(turn, Level::Warn, client_id, || {
+            let client = client_id.map(|id| format!(" of client {id:?}")).unwrap_or_default();
+            let DecodeError { reason, cause } = error;
+            format!(
+                "connection {}{client} {} is refused with 0x{:02X}: {cause}",
+                self.origin.number,
+                self.origin,
+                reason.as_u8()
+            )
+        });
         // Never a DISCONNECT [MQTT-3.14.0-1].
         let mut last = Vec::new();
         let reason = error.reason;

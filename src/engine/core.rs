@@ -8,18 +8,18 @@ use parking_lot::Mutex;
 use crate::config::Settings;
 use crate::engine::auth::Authenticator;
 use crate::engine::hooks::{Host, Wanted};
+use crate::engine::log::Drops;
 use crate::engine::notify::Notices;
 use crate::engine::observer::Observer;
 use crate::engine::options::Options;
 use crate::engine::parked::Parking;
 use crate::engine::sessions::Sessions;
 use crate::engine::subscriber::Subscriber;
-use crate::engine::timers::{Alarm, Timer, Timers};
+use crate::engine::timers::{Alarm, Timers};
 use crate::engine::turn::{KEPT_TURNS, Turn};
 use crate::message::{Lent, SharedMessage};
 use crate::stats::{Counters, Snapshot};
 use crate::storage::Store;
-use crate::time::Time;
 use crate::topics::{Retained, Router};
 
 /// A broker without I/O. Every method may be called from any thread.
@@ -43,10 +43,13 @@ pub struct Engine {
     /// Which hooks `host` has; none without one.
     pub(crate) wanted: Wanted,
     pub(crate) notices: Notices,
+    pub(crate) drops: Drops,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
     pub(crate) sweeping: AtomicBool,
+    /// Whether a publication of the `$SYS` topics is due.
+    pub(crate) sys_due: AtomicBool,
     pub(crate) identifiers: AtomicU64,
     /// Connections so far.
     pub(crate) connections: AtomicU64,
@@ -66,10 +69,10 @@ pub struct Surroundings {
 }
 
 impl Engine {
-    /// A broker without sessions at [`Time::ZERO`].
+    /// A broker without sessions at [`Time::ZERO`](crate::time::Time::ZERO).
     pub fn new(settings: &Settings, surroundings: Surroundings) -> Engine {
         let options = Options::new(settings);
-        let engine = Engine {
+        Engine {
             sessions: Sessions::default(),
             router: Router::new(),
             retained: Retained::new(options.retained_messages, options.retained_bytes),
@@ -83,22 +86,15 @@ impl Engine {
             host: None,
             wanted: Wanted::default(),
             notices: Notices::default(),
+            drops: Drops::default(),
             observer: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
+            sys_due: AtomicBool::new(false),
             identifiers: AtomicU64::new(surroundings.seed),
             connections: AtomicU64::new(0),
             started_unix: surroundings.started_unix,
             options,
-        };
-        engine.begin_sys();
-        engine
-    }
-
-    /// Sets the timer of `$SYS`.
-    pub(crate) fn begin_sys(&self) {
-        if !self.options.sys_interval.is_zero() {
-            self.timers.insert(Time::ZERO.plus(self.options.sys_interval), Timer::Sys);
         }
     }
 

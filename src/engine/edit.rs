@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::codec::properties::Properties;
+use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::topic::{TopicError, TopicName};
 use crate::engine::core::Engine;
@@ -10,19 +10,29 @@ use crate::engine::publish::is_the_brokers;
 use crate::message::Publication;
 use crate::time::Time;
 
+/// The longest string that MQTT can carry, in bytes.
+const LONGEST: usize = 65_535;
+
 /// A client's message before it is published. What is set takes the place of what the client sent.
 pub struct Edit<'m> {
     engine: &'m Engine,
     client_id: &'m str,
     username: Option<&'m str>,
     is_will: bool,
-    topic: &'m str,
-    payload: &'m [u8],
-    qos: QoS,
-    retain: bool,
-    properties: Cow<'m, [u8]>,
-    expiry_interval: Option<u32>,
+    original: Original<'m>,
     changes: Changes,
+}
+
+/// The message as the client has sent it.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "each field is that of the message")]
+pub struct Original<'m> {
+    pub topic: &'m str,
+    pub payload: &'m [u8],
+    pub qos: QoS,
+    pub retain: bool,
+    pub properties: Properties<'m>,
+    pub expiry_interval: Option<u32>,
 }
 
 /// What the host has set.
@@ -59,32 +69,24 @@ pub enum EditError {
 }
 
 impl<'m> Edit<'m> {
-    /// The message of a publication.
-    pub(crate) fn new(
+    /// The message of a publication, whose `properties` are those of [`joined`].
+    pub(crate) fn new<'p: 'm>(
         engine: &'m Engine,
         client_id: &'m str,
         username: Option<&'m str>,
         topic: &'m str,
-        publication: &Publication<'m>,
+        publication: &Publication<'p>,
+        properties: &'m [u8],
     ) -> Edit<'m> {
-        let properties = match publication.properties.as_slice() {
-            [] => Cow::Borrowed(&[][..]),
-            [one] => Cow::Borrowed(*one),
-            many => Cow::Owned(many.concat()),
-        };
-        Edit {
-            engine,
-            client_id,
-            username,
-            is_will: false,
+        let original = Original {
             topic,
             payload: publication.payload,
             qos: publication.qos,
             retain: publication.retain,
-            properties,
+            properties: Properties::from_validated(properties),
             expiry_interval: publication.expiry_interval(publication.received_at),
-            changes: Changes::default(),
-        }
+        };
+        Edit { engine, client_id, username, is_will: false, original, changes: Changes::default() }
     }
 
     /// The same message, which is a Will.
@@ -95,6 +97,11 @@ impl<'m> Edit<'m> {
     /// What was set.
     pub(crate) fn into_changes(self) -> Changes {
         self.changes
+    }
+
+    /// The message as the client has sent it.
+    pub fn original(&self) -> Original<'m> {
+        self.original
     }
 
     /// The publisher's Client Identifier.
@@ -114,32 +121,32 @@ impl<'m> Edit<'m> {
 
     /// The Topic Name.
     pub fn topic(&self) -> &str {
-        self.changes.topic.as_deref().unwrap_or(self.topic)
+        self.changes.topic.as_deref().unwrap_or(self.original.topic)
     }
 
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        self.changes.payload.as_deref().unwrap_or(self.payload)
+        self.changes.payload.as_deref().unwrap_or(self.original.payload)
     }
 
     /// The QoS.
     pub fn qos(&self) -> QoS {
-        self.changes.qos.unwrap_or(self.qos)
+        self.changes.qos.unwrap_or(self.original.qos)
     }
 
     /// Whether the message is to be retained.
     pub fn retain(&self) -> bool {
-        self.changes.retain.unwrap_or(self.retain)
+        self.changes.retain.unwrap_or(self.original.retain)
     }
 
     /// The properties that are passed on to subscribers, without the Message Expiry Interval.
     pub fn properties(&self) -> Properties<'_> {
-        Properties::from_validated(self.changes.properties.as_deref().unwrap_or(&self.properties))
+        self.changes.properties.as_deref().map_or(self.original.properties, Properties::from_validated)
     }
 
     /// Seconds after which the message is no longer delivered.
     pub fn message_expiry_interval(&self) -> Option<u32> {
-        self.changes.expiry_interval.unwrap_or(self.expiry_interval)
+        self.changes.expiry_interval.unwrap_or(self.original.expiry_interval)
     }
 
     /// Publishes to another topic. The client is not asked whether it may.
@@ -185,6 +192,21 @@ impl<'m> Edit<'m> {
         self.changes.expiry_interval = Some(seconds);
     }
 
+    /// Adds a User Property behind those that are there.
+    pub fn add_user_property(&mut self, name: &str, value: &str) -> Result<(), EditError> {
+        let mut properties = self.properties().raw().to_vec();
+        let refuse = |cause| Err(EditError::Argument { argument: "user_properties", cause });
+        if name.len().max(value.len()) > LONGEST {
+            return refuse("is longer than the 65535 bytes that MQTT carries");
+        }
+        if name.contains('\0') || value.contains('\0') {
+            return refuse("holds U+0000, which MQTT forbids");
+        }
+        PropertyWriter::new(&mut properties).user_property(name, value);
+        self.changes.properties = Some(properties);
+        Ok(())
+    }
+
     /// Replaces the properties. Those that are not passed on to subscribers are left out.
     pub fn set_properties(&mut self, properties: Properties<'_>) {
         self.changes.properties = Some(properties.forwardable().collect::<Vec<_>>().concat());
@@ -222,5 +244,14 @@ impl Changes {
             changed.owner = p.owner;
         }
         changed
+    }
+}
+
+/// The properties of a publication in one piece.
+pub(crate) fn joined<'p>(publication: &Publication<'p>) -> Cow<'p, [u8]> {
+    match publication.properties.as_slice() {
+        [] => Cow::Borrowed(&[]),
+        [one] => Cow::Borrowed(*one),
+        many => Cow::Owned(many.concat()),
     }
 }

@@ -9,6 +9,7 @@ use crate::engine::hooks::Verdict;
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::session::link::Cause;
+use crate::session::notice::Level;
 use crate::session::state::Session;
 use crate::stats::DropReason;
 
@@ -45,10 +46,14 @@ impl Engine {
             Timer::Decision(slot) => {
                 if slot.upgrade().is_some_and(|slot| slot.decide(Verdict::Deny)) {
                     turn.counts.hooks_failed += 1;
+                    self.log(turn, Level::Error, None, || {
+                        "a decision was not made within hooks.deadline, which denies".to_owned()
+                    });
                 }
             }
             Timer::Sys => self.publish_sys(turn),
             Timer::Sweep => self.sweep(turn),
+            Timer::Drops => self.log_more_drops(turn),
         }
     }
 
@@ -78,6 +83,10 @@ impl Engine {
         let mut control = session.control.lock();
         if control.epoch == epoch && control.connected.is_none() && !control.ended {
             turn.counts.sessions_expired += 1;
+            let client_id = &session.client_id;
+            self.log(turn, Level::Debug, Some(client_id), || {
+                format!("client {client_id:?}: the session has expired")
+            });
             self.end_session(turn, session, &mut control);
         }
     }

@@ -10,7 +10,7 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::edit::Edit;
 use crate::session::link::Link;
-use crate::session::notice::Notice;
+use crate::session::notice::{Level, Notice};
 use crate::session::outbound::Tells;
 
 /// The host program as the engine sees it.
@@ -25,17 +25,17 @@ pub trait Host: Send + Sync {
 
     /// Whether a client is let in, as far as its CONNECT shows who it is; called before anything is done for it.
     fn authenticate(&self, _request: &ConnectRequest<'_>) -> Answer {
-        Answer::Now(Verdict::Allow)
+        Answer::ALLOW
     }
 
     /// Whether a client may publish to a topic, or subscribe to a filter. A Will is asked about with its CONNECT.
     fn authorize(&self, _request: &AccessRequest<'_>) -> Answer {
-        Answer::Now(Verdict::Allow)
+        Answer::ALLOW
     }
 
-    /// Looks at a client's message before it is published, and may change it; false: it is dropped.
-    fn on_publish(&self, _edit: &mut Edit<'_>) -> bool {
-        true
+    /// Looks at a client's message before it is published, and may change it. The host's own messages pass without.
+    fn on_publish(&self, _edit: &mut Edit<'_>) -> Passage {
+        Passage::Pass
     }
 
     /// Something has happened. Called for one notice after the other.
@@ -55,6 +55,8 @@ pub struct Wanted {
     pub unsubscribed: bool,
     pub delivered: bool,
     pub dropped: bool,
+    /// The least that is logged; `None`: nothing.
+    pub log: Option<Level>,
 }
 
 impl Wanted {
@@ -66,6 +68,11 @@ impl Wanted {
     /// Whether a CONNECT is asked about.
     pub(crate) fn asks_to_connect(self) -> bool {
         self.authenticate || self.authorize
+    }
+
+    /// Whether lines of a level are logged.
+    pub(crate) fn logs(self, level: Level) -> bool {
+        self.log.is_some_and(|least| level <= least)
     }
 
     /// Which fates of messages are told.
@@ -152,6 +159,15 @@ pub enum Verdict {
     DenyWith(ReasonCode),
 }
 
+/// What becomes of a message that the host has looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It is published, as it was changed.
+    Pass,
+    /// It is dropped and counted. The client is acknowledged as if it had been published.
+    Drop,
+}
+
 /// The answer of a hook.
 #[derive(Debug)]
 pub enum Answer {
@@ -159,6 +175,11 @@ pub enum Answer {
     Now(Verdict),
     /// Whoever holds the [`Decision`] decides later. The client's packets wait until then, in their order.
     Later(Deferred),
+}
+
+impl Answer {
+    /// Yes, now.
+    pub const ALLOW: Answer = Answer::Now(Verdict::Allow);
 }
 
 impl From<Verdict> for Answer {

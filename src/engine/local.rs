@@ -123,6 +123,7 @@ impl Engine {
         });
         let subscriber = Subscriber::Local(Arc::clone(&local));
         self.router.subscribe(filter, &subscriber, options, identifier);
+        self.sys_later(turn.now);
         self.tell_change();
         if options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none() {
             let identifiers: &[u32] = if identifier == 0 { &[] } else { &[identifier] };

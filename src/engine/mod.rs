@@ -13,6 +13,7 @@ pub mod edit;
 pub mod expire;
 pub mod hooks;
 pub mod local;
+pub mod log;
 mod notify;
 pub mod observer;
 pub mod options;

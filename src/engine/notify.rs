@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::engine::core::Engine;
 use crate::engine::turn::Turn;
 use crate::message::SharedMessage;
-use crate::session::notice::Notice;
+use crate::session::notice::{Dropped, Level, LogLine, Notice};
 use crate::stats::DropReason;
 
 /// Room for so many notices is kept.
@@ -23,6 +23,12 @@ struct State {
     waiting: VecDeque<Notice>,
     /// Whether a thread tells what waits: others only add to it.
     telling: bool,
+}
+
+/// Runs what belongs to the host; `None` if it panics. What it has panicked with is leaked: dropping it may be a panic,
+/// too.
+pub(crate) fn survive<T>(hook: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(hook)).map_err(std::mem::forget).ok()
 }
 
 /// Whoever tells, has told when it is dropped, also by a panic.
@@ -47,16 +53,34 @@ impl Engine {
         if !std::mem::replace(&mut state.telling, true) {
             let mut telling = Telling(state);
             while let Some(notice) = telling.0.waiting.pop_front() {
-                let told = MutexGuard::unlocked(&mut telling.0, || {
-                    catch_unwind(AssertUnwindSafe(|| host.tell(&notice)))
-                });
-                turn.counts.hooks_failed += u64::from(told.is_err());
+                let told = MutexGuard::unlocked(&mut telling.0, || survive(|| host.tell(&notice)));
+                if told.is_none() {
+                    turn.counts.hooks_failed += 1;
+                    self.log_failure(&mut telling.0.waiting, &notice);
+                }
             }
             if telling.0.waiting.capacity() > KEPT {
                 telling.0.waiting = VecDeque::new();
             }
         }
         turn.counts.notices_lost += lost as u64;
+    }
+
+    /// Has the host's log told next that it has panicked, unless it was the log.
+    fn log_failure(&self, waiting: &mut VecDeque<Notice>, notice: &Notice) {
+        let hook = match notice {
+            Notice::Connected(_) => "on_connected",
+            Notice::Disconnected(_) => "on_disconnected",
+            Notice::Subscribed(_) => "on_subscribed",
+            Notice::Unsubscribed(_) => "on_unsubscribed",
+            Notice::Delivered(_) => "on_delivered",
+            Notice::Dropped(_) => "on_dropped",
+            Notice::Logged(_) => return,
+        };
+        if self.wanted.logs(Level::Error) {
+            let text = format!("the hook {hook} has panicked").into();
+            waiting.push_front(Notice::Logged(LogLine { level: Level::Error, client_id: None, text }));
+        }
     }
 
     /// Has the host told of dropped messages that are counted already.
@@ -68,10 +92,9 @@ impl Engine {
         reason: DropReason,
     ) {
         if self.wanted.dropped {
-            turn.notices.extend(messages.map(|message| Notice::Dropped {
-                client_id: client_id.map(Into::into),
-                topic: message.topic().into(),
-                reason,
+            turn.notices.extend(messages.map(|message| {
+                let (client_id, topic) = (client_id.map(Into::into), message.topic().into());
+                Notice::Dropped(Dropped { client_id, topic, reason })
             }));
         }
     }
@@ -80,11 +103,8 @@ impl Engine {
     pub(crate) fn dropped(&self, turn: &mut Turn, client_id: Option<&str>, topic: &[u8], reason: DropReason) {
         turn.counts.drop(reason, 1);
         if self.wanted.dropped {
-            turn.notices.push(Notice::Dropped {
-                client_id: client_id.map(Into::into),
-                topic: String::from_utf8_lossy(topic).into(),
-                reason,
-            });
+            let (client_id, topic) = (client_id.map(Into::into), String::from_utf8_lossy(topic).into());
+            turn.notices.push(Notice::Dropped(Dropped { client_id, topic, reason }));
         }
     }
 }

@@ -24,9 +24,7 @@ pub trait Observer: Send + Sync {
 impl Engine {
     /// The same broker, watched, with timers that are not rounded to the tick of the wheel. It must not be in use.
     pub fn with_observer(self, observer: Arc<dyn Observer>) -> Engine {
-        let engine = Engine { observer: Some(observer), timers: Timers::exact(self.timers), ..self };
-        engine.begin_sys();
-        engine
+        Engine { observer: Some(observer), timers: Timers::exact(self.timers), ..self }
     }
 
     /// Tells the observer of clients and subscriptions.

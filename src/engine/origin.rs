@@ -1,5 +1,6 @@
 //! Where a connection comes from.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,4 +13,18 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// The name of the listener that it came by, where there is one.
     pub listener: Option<Arc<str>>,
+}
+
+/// In words, for the log: `from 127.0.0.1:50000 at listener tcp`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer {
+            Some(peer) => write!(f, "from {peer}")?,
+            None => f.write_str("from this host")?,
+        }
+        match &self.listener {
+            Some(listener) => write!(f, " at listener {listener}"),
+            None => Ok(()),
+        }
+    }
 }

@@ -49,8 +49,16 @@ impl Connection {
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
-                self.refuse(engine, turn, manner, error);
+                let client_id = self.proving_client();
+                self.refuse(engine, turn, manner, client_id.as_deref(), error);
             }
+        }
+    }
+
+    fn proving_client(&self) -> Option<Box<str>> {
+        match &self.state {
+            State::Proving(proving) => Some(proving.authentication.client_id().into()),
+            _ => None,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::codec::topic::TopicName;
 use crate::engine::asking::{Asking, Handled, denied, puback_has};
 use crate::engine::connection::{Attached, End, Received};
 use crate::engine::core::Engine;
-use crate::engine::edit::Edit;
+use crate::engine::edit::{Edit, joined};
 use crate::engine::hooks::{AccessRequest, Action};
 use crate::engine::subscriber::Publisher;
 use crate::engine::turn::Turn;
@@ -212,7 +212,8 @@ impl Engine {
                 retain: publish.retain,
                 is_will: false,
             };
-            let Some(verdict) = self.ask(turn, asking, 0, |host| host.authorize(&request)) else {
+            let Some(verdict) = self.ask(turn, asking, 0, "authorize", |host| host.authorize(&request))
+            else {
                 return Ok(None);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::NotAuthorized, puback_has) {
@@ -228,7 +229,9 @@ impl Engine {
         if !self.wanted.on_publish {
             return Ok(Some(self.pass_on(turn, attached, topic, &mut publication)));
         }
-        let edit = Edit::new(self, client_id, who.username.as_deref(), topic.as_str(), &publication);
+        let properties = joined(&publication);
+        let username = who.username.as_deref();
+        let edit = Edit::new(self, client_id, username, topic.as_str(), &publication, &properties);
         let Some(changes) = self.look(turn, edit) else {
             self.dropped(turn, Some(client_id), topic.as_str().as_bytes(), DropReason::Host);
             return Ok(Some(ReasonCode::Success));

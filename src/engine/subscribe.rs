@@ -19,7 +19,7 @@ use crate::engine::hooks::{AccessRequest, Action};
 use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
-use crate::session::notice::Notice;
+use crate::session::notice::{Level, Notice, Subscribed};
 use crate::session::outbound::Terms;
 use crate::session::state::{Control, Held};
 use crate::storage::Record;
@@ -110,7 +110,11 @@ impl Engine {
             reasons.push(granted.as_u8());
         }
         drop(control);
+        self.sys_later(turn.now);
         self.tell_change();
+        if self.wanted.log.is_some() {
+            self.log_subscriptions(turn, attached, subscribe, &reasons);
+        }
         // [MQTT-2.2.1-6], [MQTT3-2.3.1-7], [MQTT-3.8.4-2], [MQTT3-3.8.4-2]; no Reason String, no User
         // Properties [MQTT-3.9.2-1], [MQTT-3.9.2-2].
         let suback =
@@ -121,6 +125,27 @@ impl Engine {
             self.answer(turn, attached, answer, identifier);
         }
         Ok(Handled::Done)
+    }
+
+    fn log_subscriptions(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        subscribe: &Subscribe<'_>,
+        reasons: &[u8],
+    ) {
+        let client_id = &attached.session.client_id;
+        for (request, reason) in subscribe.filters().zip(reasons) {
+            let filter = request.filter;
+            if *reason < 0x80 {
+                let text = || format!("client {client_id:?}: has subscribed to {filter:?} with QoS {reason}");
+                self.log(turn, Level::Debug, Some(client_id), text);
+            } else {
+                let text =
+                    || format!("client {client_id:?}: may not subscribe to {filter:?} (0x{reason:02X})");
+                self.log(turn, Level::Warn, Some(client_id), text);
+            }
+        }
     }
 
     /// Asks the host whether a client may subscribe, for each filter that could be subscribed to.
@@ -151,7 +176,7 @@ impl Engine {
                 is_will: false,
             };
             // All of them, so that the host can decide them together.
-            match self.ask(turn, asking, nth, |host| host.authorize(&request)) {
+            match self.ask(turn, asking, nth, "authorize", |host| host.authorize(&request)) {
                 Some(verdict) => denials.push(denied(&verdict, ReasonCode::NotAuthorized, suback_has)),
                 None => handled = Handled::Later,
             }
@@ -220,7 +245,8 @@ impl Engine {
         let held = Held { filter: done.filter, options, identifier };
         if self.wanted.subscribed {
             let (client_id, filter) = (attached.session.client_id.clone(), Arc::clone(&held.filter));
-            turn.notices.push(Notice::Subscribed { client_id, filter, options, identifier });
+            let subscribed = Subscribed { client_id, filter, options, identifier };
+            turn.notices.push(Notice::Subscribed(subscribed));
         }
         // Queue and window are not touched [MQTT-3.8.4-4].
         // [MQTT-3.8.4-3], [MQTT3-3.8.4-3]: an equal filter replaces the subscription.

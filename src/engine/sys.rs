@@ -1,6 +1,7 @@
 //! `$SYS`: the broker's counters as topics.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::codec::qos::QoS;
 use crate::codec::topic::{TopicFilter, TopicName};
@@ -13,12 +14,25 @@ use crate::stats;
 use crate::time::Time;
 
 impl Engine {
-    /// Publishes every `$SYS` topic, if somebody has subscribed to one.
+    /// Sees to it that the `$SYS` topics are published at the next multiple of their interval, if somebody has
+    /// subscribed to one.
+    pub(crate) fn sys_later(&self, now: Time) {
+        let interval = self.options.sys_interval.as_millis() as u64;
+        if interval == 0 || !self.router.has_dollar_sys() || self.sys_due.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let next = (now.as_millis() / interval + 1).saturating_mul(interval);
+        self.timers.insert(Time::from_millis(next), Timer::Sys);
+    }
+
+    /// Publishes every `$SYS` topic, if somebody still has a subscription to one.
     pub(crate) fn publish_sys(&self, turn: &mut Turn) {
-        self.timers.insert(turn.now.plus(self.options.sys_interval), Timer::Sys);
+        // Before the look for subscriptions: whoever subscribes and finds that it is due is seen by it.
+        self.sys_due.swap(false, Ordering::AcqRel);
         if !self.router.has_dollar_sys() {
             return;
         }
+        self.sys_later(turn.now);
         self.for_each_sys(turn.now, |topic, value| {
             let mut publication =
                 Publication::new(topic.as_bytes(), value.as_bytes(), QoS::AtMostOnce, false, turn.now);

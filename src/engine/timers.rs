@@ -34,6 +34,8 @@ pub enum Timer {
     Sys,
     /// Expired retained messages are removed.
     Sweep,
+    /// The log tells of dropped messages.
+    Drops,
 }
 
 /// The wheel, and the time for which the alarm is set.
@@ -104,7 +106,7 @@ impl Timers {
 }
 
 impl Engine {
-    /// Timers that run: 0, or 1 with `$SYS`, when there is no session and nothing waits for its time.
+    /// Timers that run: 0 when there is no session and nothing waits for its time.
     pub fn timers_running(&self) -> usize {
         self.timers.len()
     }

@@ -178,11 +178,15 @@ impl Engine {
         if !turn.wills.is_empty() {
             self.publish_owed_wills(turn);
         }
+        if self.wanted.log.is_some() {
+            self.log_drops(turn);
+        }
         // First, so that a client that has received a message finds it counted.
         self.add_counts(turn);
         // And the host told.
         if !turn.notices.is_empty() {
             self.tell(turn);
+            self.add_counts(turn);
         }
         let wrote = !turn.dirty.is_empty();
         if wrote {
@@ -196,8 +200,12 @@ impl Engine {
             turn.woken.drain(..).for_each(|local| local.wake());
         }
         // What was written, and what made room for.
-        let told = !turn.notices.is_empty();
-        if told {
+        let logs = self.wanted.log.is_some();
+        if logs {
+            self.log_drops(turn);
+        }
+        let told = logs || !turn.notices.is_empty();
+        if !turn.notices.is_empty() {
             self.tell(turn);
         }
         if wrote || told {

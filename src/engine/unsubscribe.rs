@@ -13,7 +13,7 @@ use crate::engine::connection::{Attached, End};
 use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
-use crate::session::notice::Notice;
+use crate::session::notice::{Level, Notice, Unsubscribed};
 use crate::storage::Record;
 
 impl Engine {
@@ -41,9 +41,14 @@ impl Engine {
                     let held = control.subscriptions.swap_remove(at);
                     // [MQTT-3.10.4-2], [MQTT3-3.10.4-2]
                     self.unroute(&held.filter, &subscriber);
+                    let client_id = &attached.session.client_id;
+                    self.log(turn, Level::Debug, Some(client_id), || {
+                        format!("client {client_id:?}: has unsubscribed from {text:?}")
+                    });
                     if self.wanted.unsubscribed {
                         let client_id = attached.session.client_id.clone();
-                        turn.notices.push(Notice::Unsubscribed { client_id, filter: held.filter });
+                        let filter = held.filter;
+                        turn.notices.push(Notice::Unsubscribed(Unsubscribed { client_id, filter }));
                     }
                     if control.expiry_interval > 0 {
                         let client_id = &attached.session.client_id;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::codec::connect;
 use crate::codec::topic::TopicName;
 use crate::engine::core::Engine;
-use crate::engine::edit::{Changes, Edit};
+use crate::engine::edit::{Changes, Edit, joined};
 use crate::engine::subscriber::Publisher;
 use crate::engine::turn::Turn;
 use crate::message::{Message, Publication};
@@ -90,17 +90,18 @@ impl Engine {
     }
 
     /// What the host changes of a will; `None`: it is dropped.
-    fn look_at_will<'m>(
-        &'m self,
+    fn look_at_will(
+        &self,
         turn: &mut Turn,
-        session: &'m Session,
-        publication: &Publication<'m>,
-        topic: &'m str,
+        session: &Session,
+        publication: &Publication<'_>,
+        topic: &str,
     ) -> Option<Changes> {
         if !self.wanted.on_publish {
             return Some(Changes::default());
         }
-        let edit = Edit::new(self, &session.client_id, None, topic, publication).of_a_will();
-        self.look(turn, edit)
+        let properties = joined(publication);
+        let edit = Edit::new(self, &session.client_id, None, topic, publication, &properties);
+        self.look(turn, edit.of_a_will())
     }
 }

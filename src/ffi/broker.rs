@@ -85,7 +85,7 @@ pub unsafe extern "C" fn midge_start(
     guard!({
         let out = slot(out, "out")?;
         let broker = match config.as_ref() {
-            Some(config) => Broker::start(&config.config)?,
+            Some(config) => Broker::start_with(&config.config, &config.hooks())?,
             None => Broker::start(&Config::new())?,
         };
         Ok(out.put_handle(midge_broker::of(Arc::new(broker))))
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn midge_start(
 /// Stopping a stopped broker does nothing. Several threads may stop it at once, and all of them wait. The handle stays
 /// valid; most calls answer STATE from then on.
 ///
-/// Errors: IN_CALLBACK on a thread of a broker; FORKED; INVALID_ARGUMENT.
+/// Errors: IN_CALLBACK on a thread of a broker and in a hook; FORKED; INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_stop(broker: *mut midge_broker, grace_ms: i32) -> midge_status {
     guard!({
@@ -254,7 +254,7 @@ pub unsafe extern "C" fn midge_broker_kick(
     client_id: *const c_char,
 ) -> midge_status {
     guard!({
-        let kicked = live(broker)?.kick(text(client_id, "client_id")?)?;
+        let kicked = held(broker)?.kick(text(client_id, "client_id")?)?;
         Ok(if kicked { MIDGE_STATUS_OK } else { MIDGE_STATUS_NOT_CONNECTED })
     }, concerns broker)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::config::{Config, table};
+use crate::embed::{Hooks, Log};
 use crate::ffi::arguments::{beyond, borrowed, c_string, fill, free, given, given_mut, slot, text};
 use crate::ffi::error::midge_error;
 use crate::ffi::guard::guard;
@@ -15,13 +16,20 @@ use crate::ffi::views::{midge_bytes, midge_setting_view};
 /// use it. A broker keeps a copy of its own.
 pub struct midge_config {
     pub(super) config: Config,
+    pub(super) hooks: Hooks,
+    pub(super) log: Option<Log>,
     /// The keys as texts; made when they are asked for, forgotten when the settings change.
     keys: OnceLock<Vec<CString>>,
 }
 
 impl midge_config {
     fn new(config: Config) -> midge_config {
-        midge_config { config, keys: OnceLock::new() }
+        midge_config { config, hooks: Hooks::new(), log: None, keys: OnceLock::new() }
+    }
+
+    /// All functions of the host.
+    pub(super) fn hooks(&self) -> Hooks {
+        self.hooks.clone().with_log(self.log.clone())
     }
 
     fn keys(&self) -> &[CString] {
@@ -43,7 +51,7 @@ pub unsafe extern "C" fn midge_config_new(out: *mut *mut midge_config) -> midge_
     guard!({ Ok(slot(out, "out")?.put_handle(midge_config::new(Config::new()))) })
 }
 
-/// Makes a copy of a configuration, which the caller frees by midge_config_free.
+/// Makes a copy of a configuration, with the same hooks and the same log, which the caller frees by midge_config_free.
 ///
 /// Errors: INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -53,7 +61,12 @@ pub unsafe extern "C" fn midge_config_clone(
 ) -> midge_status {
     guard!({
         let config = given(config, "config")?;
-        Ok(slot(out, "out")?.put_handle(midge_config::new(config.config.clone())))
+        let copy = midge_config {
+            hooks: config.hooks.clone(),
+            log: config.log.clone(),
+            ..midge_config::new(config.config.clone())
+        };
+        Ok(slot(out, "out")?.put_handle(copy))
     })
 }
 

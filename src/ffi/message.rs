@@ -39,8 +39,8 @@ impl midge_message {
     }
 
     /// Lends a message for the length of a call.
-    pub(super) fn lend(view: &MessageView<'_>, to: impl FnOnce(*const midge_message)) {
-        to(&midge_message::borrowing(view));
+    pub(super) fn lend<T>(view: &MessageView<'_>, to: impl FnOnce(*const midge_message) -> T) -> T {
+        to(&midge_message::borrowing(view))
     }
 
     /// A message in a list, which frees it.

@@ -12,9 +12,12 @@
 mod arguments;
 mod broker;
 mod config;
+mod edit;
 mod error;
 mod guard;
+mod hooks;
 mod lists;
+mod log;
 mod message;
 mod publish;
 mod queue;
@@ -22,4 +25,6 @@ mod stats;
 mod status;
 mod subscribe;
 mod testing;
+#[cfg(test)]
+mod tour;
 mod views;

@@ -139,8 +139,8 @@ pub unsafe extern "C" fn midge_publish_many(
 ///
 /// A payload of 8 KiB or more is not copied, and must not change until it is given back: subscribers, queues, received
 /// messages and the retained message use it, in outboxes as well as in this process. A smaller one is copied, which is
-/// cheaper, and given back before this returns. `free_payload` runs on any thread, while no lock of Midge is held; it must not
-/// throw, stop a broker or free one. In a forked child it is not called.
+/// cheaper, and given back before this returns. `free_payload` runs on any thread, while no lock of Midge is held; it must
+/// not throw, stop a broker or free one. A forked child gives nothing back that its parent has handed over.
 ///
 /// Errors: as midge_publish.
 #[unsafe(no_mangle)]
@@ -244,7 +244,7 @@ impl AsRef<[u8]> for OwnedPayload {
 ///
 /// # Safety
 /// `given` is NULL, or the options and what they point to are live.
-unsafe fn read(given: *const midge_publish_options) -> Result<PublishOptions, Failure> {
+pub(super) unsafe fn read(given: *const midge_publish_options) -> Result<PublishOptions, Failure> {
     if given.is_null() {
         return Ok(PublishOptions::default());
     }

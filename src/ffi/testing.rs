@@ -115,7 +115,7 @@ pub unsafe extern "C" fn midge_start_test(
     guard!({
         let out = slot(out, "out")?;
         let broker = match config.as_ref() {
-            Some(config) => TestBroker::start(&config.config)?,
+            Some(config) => TestBroker::start_with(&config.config, &config.hooks())?,
             None => TestBroker::start(&Config::new())?,
         };
         Ok(out.put_handle(midge_broker::of(broker.into_broker())))

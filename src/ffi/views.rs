@@ -228,6 +228,8 @@ pub(super) struct UserData {
 
 // SAFETY: the header says on which threads callbacks and free functions run; the host gives what may go there.
 unsafe impl Send for UserData {}
+// SAFETY: as above; of functions that run on several threads at once, the header says so.
+unsafe impl Sync for UserData {}
 
 impl UserData {
     pub(super) fn new(pointer: *mut c_void, free: midge_free_fn) -> UserData {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use socket2::{Domain, SockRef, Type};
 
 use crate::net::connection::ConnectionTask;
-use crate::net::wing::{Limit, Wing};
+use crate::net::wing::{FULL, Limit, Wing};
 
 /// Why a descriptor was not taken.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub fn adopt(
 ) -> Result<impl Future<Output = ()> + Send + 'static, Refused> {
     let peer = peer_of(SockRef::from(&descriptor))?;
     let Some(permit) = wing.permit(limit) else {
-        wing.turned_away();
+        wing.turned_away(peer, FULL);
         return Err(Refused::Full);
     };
     // Of a UNIX socket it has only what all stream sockets have in common: reading, writing, shutting down.

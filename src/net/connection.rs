@@ -17,6 +17,7 @@ use crate::net::link::{Ending, TcpLink};
 use crate::net::testing::{Line, Seat};
 use crate::net::wing::{Attached, Permit, Wing};
 use crate::session::link::{Cause, Link};
+use crate::session::notice::Level;
 
 /// A connection that ends may take so long to take its last packet, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
@@ -65,7 +66,10 @@ impl ConnectionTask {
             None => link.clone(),
             Some(tested) => tested.0.clone(),
         };
-        let connection = Connection::new(engine, &mut turn, as_link, peer);
+        let mut connection = Connection::new(engine, &mut turn, as_link, peer);
+        if let Some(name) = permit.listener() {
+            connection = connection.by_listener(Arc::clone(name));
+        }
         drop(turn);
         Ok(ConnectionTask {
             link,
@@ -98,7 +102,13 @@ impl ConnectionTask {
                 // Woken when the socket is writable.
                 return Poll::Pending;
             }
-            ready!(self.poll_read(cx));
+            match self.connection.awaits_host() {
+                None => ready!(self.poll_read(cx)),
+                // Woken when the host has decided.
+                Some(true) => return Poll::Pending,
+                Some(false) if self.resume() => continue,
+                Some(false) => {}
+            }
             // The engine or the peer has ended it; the last packet, if there is one, is in the link.
             self.look();
             if self.end.is_none() {
@@ -141,14 +151,22 @@ impl ConnectionTask {
             if self.end.is_some() || self.is_paused() {
                 return false;
             }
-            let Self { wing, link, connection, input, attached, .. } = self;
-            match read(wing, link.io.get_ref(), input, connection, attached) {
-                Reading::Blocked => return false,
-                Reading::Data { open: true, .. } => {}
-                Reading::Data { .. } | Reading::End => {
-                    self.look();
-                    return self.end.is_none();
+            let open = match self.connection.awaits_host() {
+                // What comes behind is handled when the host has decided.
+                Some(true) => return false,
+                Some(false) => self.resume(),
+                None => {
+                    let Self { wing, link, connection, input, attached, .. } = self;
+                    match read(wing, link.io.get_ref(), input, connection, attached) {
+                        Reading::Blocked => return false,
+                        Reading::Data { open, .. } => open,
+                        Reading::End => false,
+                    }
                 }
+            };
+            if !open {
+                self.look();
+                return self.end.is_none();
             }
         }
         false
@@ -170,6 +188,15 @@ impl ConnectionTask {
         }
     }
 
+    /// Handles what waited for a decision of the host; whether the connection goes on.
+    fn resume(&mut self) -> bool {
+        let mut turn = self.wing.engine().turn(self.wing.now());
+        let claim = self.attached.take().unwrap_or_else(|| self.wing.attach());
+        let open = self.input.resume(&mut self.connection, self.wing.engine(), &mut turn);
+        self.attached = (!open || self.connection.session().is_some()).then_some(claim);
+        open
+    }
+
     /// Reads and handles one portion; ready when the connection is over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -186,6 +213,11 @@ impl ConnectionTask {
                     }
                     if !open {
                         return Poll::Ready(());
+                    }
+                    if self.connection.awaits_host().is_some() {
+                        // Woken when the decision is made, which may have been already.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
                     if !drained {
                         // Others have their turn before the rest is read.
@@ -255,10 +287,15 @@ fn read(
 impl Drop for ConnectionTask {
     fn drop(&mut self) {
         let cause = self.end.as_ref().map_or(Cause::ConnectionLost, |end| end.ending.cause);
+        let broken = std::thread::panicking();
         // During a panic a second one would end the host program.
         let _told = catch_unwind(AssertUnwindSafe(|| {
             let engine = self.wing.engine();
             let mut turn = engine.turn(self.wing.now());
+            if broken {
+                let text = || "a connection is closed because its task has panicked".to_owned();
+                engine.log(&mut turn, Level::Error, None, text);
+            }
             self.connection.lost(engine, &mut turn, cause);
         }));
     }

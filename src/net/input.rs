@@ -54,6 +54,16 @@ impl Input {
         outcome
     }
 
+    /// Has the connection handle what it did not take when it waited for the host; whether it takes more packets.
+    pub(super) fn resume(&mut self, connection: &mut Connection, engine: &Engine, turn: &mut Turn) -> bool {
+        // A large packet is alone in its buffer, which may become its payload's.
+        let alone = self.need >= OWN_BUFFER_FROM && self.need == self.tail.len();
+        let waited = Bytes::from(std::mem::take(&mut self.tail));
+        let progress = connection.receive(engine, turn, &waited, alone.then_some(&waited));
+        self.keep(waited.get(progress.consumed..).unwrap_or_default(), progress);
+        progress.open
+    }
+
     fn read_small(
         &mut self,
         stream: &TcpStream,

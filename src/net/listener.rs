@@ -14,8 +14,9 @@ use tokio::time::sleep;
 
 use crate::net::connection::ConnectionTask;
 use crate::net::testing::{Door, Seat};
-use crate::net::wing::{Limit, Wing};
+use crate::net::wing::{FULL, Limit, Wing};
 use crate::runtime::{NotInherited, watch_listener};
+use crate::session::notice::Level;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -58,9 +59,9 @@ impl Bound {
         self.address
     }
 
-    /// The limit of its connections.
-    pub fn limit(&self) -> Arc<Limit> {
-        Arc::new(Limit::new(self.max_connections))
+    /// The limit of its connections. `name` is the listener's.
+    pub fn limit(&self, name: &str) -> Arc<Limit> {
+        Arc::new(Limit::new(Some(name), self.max_connections))
     }
 
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
@@ -108,7 +109,12 @@ async fn run(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>) {
                 }
                 // The connection was gone before it was accepted: the next one.
                 Err(error) if is_of_the_connection(&error) => accepted += 1,
-                Err(_) => {
+                Err(error) => {
+                    if rest == REST.0 {
+                        wing.log(Level::Error, || {
+                            format!("listener {} cannot accept connections for now: {error}", limit.name())
+                        });
+                    }
                     // Trying again at once would only spin. Existing connections live on; new ones wait until there
                     // is room again.
                     sleep(rest).await;
@@ -159,7 +165,7 @@ fn poll_ready(listener: &AsyncFd<TcpListener>, cx: &mut Context<'_>) -> Poll<()>
 
 fn welcome(stream: std::net::TcpStream, peer: SocketAddr, wing: &Arc<Wing>, limit: &Arc<Limit>) {
     let Some(permit) = wing.permit(limit) else {
-        wing.turned_away();
+        wing.turned_away(Some(peer), FULL);
         return;
     };
     let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
@@ -170,7 +176,7 @@ fn welcome(stream: std::net::TcpStream, peer: SocketAddr, wing: &Arc<Wing>, limi
         Ok(task) => {
             tokio::spawn(task);
         }
-        Err(_) => wing.turned_away(),
+        Err(error) => wing.turned_away(Some(peer), &error.to_string()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What all connections of a broker share: the engine, the clock, the number of connections.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -9,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::engine::core::Engine;
 use crate::net::testing::Testbed;
 use crate::runtime::Clock;
+use crate::session::notice::Level;
 use crate::time::Time;
 
 /// The MQTT wing of one broker.
@@ -90,30 +92,58 @@ impl Wing {
     }
 
     /// Counts a connection that was turned away.
-    pub(super) fn turned_away(&self) {
+    pub(super) fn turned_away(&self, peer: Option<SocketAddr>, why: &str) {
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += 1;
+        self.engine.log(&mut turn, Level::Warn, None, || match peer {
+            Some(peer) => format!("a connection from {peer} is turned away: {why}"),
+            None => format!("a connection from this host is turned away: {why}"),
+        });
+    }
+
+    /// Has a line logged.
+    pub(super) fn log(&self, level: Level, text: impl FnOnce() -> String) {
+        let mut turn = self.engine.turn(self.now());
+        self.engine.log(&mut turn, level, None, text);
     }
 }
 
 /// How many connections a listener has and may have.
 #[derive(Debug)]
 pub struct Limit {
+    name: Option<Arc<str>>,
     open: AtomicU32,
     most: u32,
 }
 
 impl Limit {
-    /// At most so many; `None` is no limit.
-    pub fn new(most: Option<u32>) -> Limit {
-        Limit { open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
+    /// At most so many, of the listener of this name; `None` is no limit, and no listener.
+    pub fn new(name: Option<&str>, most: Option<u32>) -> Limit {
+        Limit { name: name.map(Into::into), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
     }
 }
+
+impl Limit {
+    /// The listener's name.
+    pub(super) fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+}
+
+/// Why a connection is turned away for which there is no place.
+pub(super) const FULL: &str = "there are as many connections as may be";
 
 /// One connection's place; given back when it is dropped.
 pub(super) struct Permit {
     wing: Arc<Wing>,
     listener: Arc<Limit>,
+}
+
+impl Permit {
+    /// The name of the listener, if it came by one.
+    pub(super) fn listener(&self) -> Option<&Arc<str>> {
+        self.listener.name.as_ref()
+    }
 }
 
 impl Drop for Permit {

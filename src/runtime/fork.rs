@@ -24,6 +24,10 @@ pub fn generation() -> u32 {
 /// Has forks counted from now on.
 pub fn watch_forks() -> u32 {
     REGISTERED.call_once(|| {
+        if cfg!(miri) {
+            // It knows no fork.
+            return;
+        }
         // SAFETY: `in_child` is async-signal-safe: it changes atomics and opens, duplicates and closes descriptors. A
         // handler lives as long as the library, and the C library forgets it when the library is unloaded.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "std has no poll(2); on the short list of docs/design.md")]
 
 use std::io::{self, PipeReader, PipeWriter, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,16 +36,26 @@ impl Latch {
         }
     }
 
+    /// Whether the latch is set.
+    pub fn is_set(&self) -> bool {
+        self.set.load(Ordering::Acquire)
+    }
+
     /// Waits until the latch is set; false if `timeout` passed first. `None` waits for ever.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            if self.set.load(Ordering::Acquire) {
+            if self.is_set() {
                 return true;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return false;
+            }
+            if cfg!(miri) {
+                // It knows no poll.
+                std::thread::yield_now();
+                continue;
             }
             // A signal may end the wait early, and a part of a millisecond counts as a whole one.
             let slice = left.map_or(SLICE, |left| left.as_micros().div_ceil(1000).min(SLICE));
@@ -54,6 +64,13 @@ impl Latch {
             // SAFETY: the pointer is to one live pollfd, and the descriptor is open as long as `self` is borrowed.
             unsafe { libc::poll(&mut descriptor, 1, slice as libc::c_int) };
         }
+    }
+}
+
+/// Readable for good once the latch is set.
+impl AsRawFd for Latch {
+    fn as_raw_fd(&self) -> RawFd {
+        self.reader.as_raw_fd()
     }
 }
 

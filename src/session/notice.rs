@@ -16,52 +16,68 @@ pub enum Notice {
     /// A client has been let in; CONNACK is on its way.
     Connected(Box<Arrival>),
     /// A client's connection has ended.
-    Disconnected {
-        /// The Client Identifier.
-        client_id: Box<str>,
-        /// The number of the connection.
-        connection: u64,
-        /// Why it ended.
-        cause: Cause,
-        /// The same in words, where there is more to say.
-        why: Box<str>,
-    },
+    Disconnected(Departure),
     /// A client has subscribed, perhaps again.
-    Subscribed {
-        /// The Client Identifier.
-        client_id: Box<str>,
-        /// The Topic Filter, `$share/...` included.
-        filter: Arc<str>,
-        /// The Subscription Options as granted.
-        options: SubscriptionOptions,
-        /// The Subscription Identifier; 0 is none.
-        identifier: u32,
-    },
+    Subscribed(Subscribed),
     /// A client has unsubscribed. The end of its session is no unsubscribing.
-    Unsubscribed {
-        /// The Client Identifier.
-        client_id: Box<str>,
-        /// The Topic Filter, `$share/...` included.
-        filter: Arc<str>,
-    },
+    Unsubscribed(Unsubscribed),
     /// A client has a message: one of QoS 0 was sent to it, one of QoS 1 or 2 it has acknowledged by PUBACK or PUBREC.
-    Delivered {
-        /// The Client Identifier.
-        client_id: Box<str>,
-        /// The Topic Name.
-        topic: Box<str>,
-        /// The QoS of the delivery.
-        qos: QoS,
-    },
+    Delivered(Delivered),
     /// A message was dropped.
-    Dropped {
-        /// The Client Identifier of who does not get it, or of the publisher if nobody does; `None`: the host.
-        client_id: Option<Box<str>>,
-        /// The Topic Name.
-        topic: Box<str>,
-        /// Why.
-        reason: DropReason,
-    },
+    Dropped(Dropped),
+    /// A line of the log.
+    Logged(LogLine),
+}
+
+/// How much a line of the log matters; the first matters most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Something has failed that is to work: a hook has panicked, or no connection can be accepted.
+    Error,
+    /// A client or a message did not get what it wanted: refused, ended for breaking a rule, dropped for want of room.
+    Warn,
+    /// What an operator wants to know: started, stopped, clients that come and go.
+    Info,
+    /// What helps to find a fault: subscriptions, connections before their CONNECT, messages that nobody wanted.
+    Debug,
+}
+
+impl Level {
+    /// Every level, in the order of the list.
+    pub const ALL: &[Level] = &[Level::Error, Level::Warn, Level::Info, Level::Debug];
+
+    /// The name, in small letters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        }
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A line of the log. It is displayed with its level: `info: client "c" has connected`.
+#[derive(Clone, Debug)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: Level,
+    /// The client that it is about, if it is about one.
+    pub client_id: Option<Box<str>>,
+    /// What has happened, one line, with the client. What clients have named stands in quotes, with escapes.
+    pub text: Box<str>,
+}
+
+impl std::fmt::Display for LogLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.level, self.text)
+    }
 }
 
 /// A client that has been let in.
@@ -85,4 +101,61 @@ pub struct Arrival {
     pub session_present: bool,
     /// The Keep Alive in force, in seconds; 0 is none.
     pub keep_alive: u16,
+}
+
+/// A client whose connection has ended.
+#[derive(Clone, Debug)]
+pub struct Departure {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The number of the connection.
+    pub connection: u64,
+    /// Why it ended.
+    pub cause: Cause,
+    /// The same in words, where there is more to say.
+    pub why: Box<str>,
+}
+
+/// A client that has subscribed.
+#[derive(Clone, Debug)]
+pub struct Subscribed {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The Topic Filter, `$share/...` included.
+    pub filter: Arc<str>,
+    /// The Subscription Options as granted.
+    pub options: SubscriptionOptions,
+    /// The Subscription Identifier; 0 is none.
+    pub identifier: u32,
+}
+
+/// A client that has unsubscribed.
+#[derive(Clone, Debug)]
+pub struct Unsubscribed {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The Topic Filter, `$share/...` included.
+    pub filter: Arc<str>,
+}
+
+/// A client that has a message.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The Topic Name.
+    pub topic: Box<str>,
+    /// The QoS of the delivery.
+    pub qos: QoS,
+}
+
+/// A message that was dropped.
+#[derive(Clone, Debug)]
+pub struct Dropped {
+    /// The Client Identifier of who does not get it, or of the publisher if nobody does; `None`: the host.
+    pub client_id: Option<Box<str>>,
+    /// The Topic Name.
+    pub topic: Box<str>,
+    /// Why.
+    pub reason: DropReason,
 }

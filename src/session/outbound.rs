@@ -9,7 +9,7 @@ use crate::message::{Message, Publication};
 use crate::session::aliases::AliasesOut;
 use crate::session::inflight::{Inflight, Pending};
 use crate::session::link::{Cause, Link};
-use crate::session::notice::Notice;
+use crate::session::notice::{Delivered, Dropped, Notice};
 use crate::session::outbox::{Chunk, Outbox};
 use crate::session::pool::Pool;
 use crate::session::queue::{Bounds, Queue, Queued};
@@ -63,7 +63,7 @@ impl Context<'_> {
         self.counts.drop(reason, 1);
         if self.tells.dropped {
             let client_id = Some(self.client_id.into());
-            self.notices.push(Notice::Dropped { client_id, topic: topic.into(), reason });
+            self.notices.push(Notice::Dropped(Dropped { client_id, topic: topic.into(), reason }));
         }
     }
 
@@ -71,7 +71,8 @@ impl Context<'_> {
     pub(super) fn delivered(&mut self, topic: &[u8], qos: QoS) {
         if self.tells.delivered {
             let topic = String::from_utf8_lossy(topic).into();
-            self.notices.push(Notice::Delivered { client_id: self.client_id.into(), topic, qos });
+            let client_id = self.client_id.into();
+            self.notices.push(Notice::Delivered(Delivered { client_id, topic, qos }));
         }
     }
 

@@ -29,6 +29,13 @@ macro_rules! stats {
                     $( DropReason::$reason => self.$dropped += n, )*
                 }
             }
+
+            /// Messages dropped for `reason`.
+            pub fn dropped(&self, reason: DropReason) -> u64 {
+                match reason {
+                    $( DropReason::$reason => self.$dropped, )*
+                }
+            }
         }
 
         /// What rises and falls.

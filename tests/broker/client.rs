@@ -11,6 +11,7 @@ use midge::codec::packet_id::PacketId;
 use midge::codec::properties::Properties;
 use midge::codec::publish::Publish;
 use midge::codec::qos::QoS;
+use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::{Subscribe, SubscriptionOptions, SubscriptionRequest};
 use midge::codec::topic::TopicName;
 use midge::codec::version::Version;
@@ -90,6 +91,25 @@ impl Client {
             _ => None,
         });
         self
+    }
+
+    /// A connection on which CONNECT was sent, with a user name.
+    pub fn asking(address: SocketAddr, client_id: &str, username: &str, version: Version) -> Client {
+        let mut client = Client::raw(address);
+        client.version = version;
+        let connect = Connect { username: Some(username), ..client.connect_packet(client_id, 0, None) };
+        let mut bytes = Vec::new();
+        connect.encode(&mut bytes);
+        client.stream.write_all(&bytes).unwrap();
+        client
+    }
+
+    /// The reason code of CONNACK.
+    pub fn connack(&mut self) -> ReasonCode {
+        self.expect("CONNACK", |packet| match packet {
+            Packet::Connack(connack) => Some(connack.reason),
+            _ => None,
+        })
     }
 
     pub fn send_connect(&mut self, client_id: &str, keep_alive: u16) {

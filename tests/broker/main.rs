@@ -10,9 +10,12 @@
 mod adopt;
 mod client;
 mod descriptors;
+mod hooks;
 mod host;
 mod lifecycle;
+mod log;
 mod network;
+mod panics;
 mod process;
 mod publishing;
 mod queue_fd;

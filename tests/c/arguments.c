@@ -310,6 +310,55 @@ static void messages(void)
     midge_message_free(NULL);
 }
 
+static int32_t let_in(const midge_connect_request *request, midge_decision *decision, void *user_data)
+{
+    (void)request;
+    (void)decision;
+    (void)user_data;
+    return MIDGE_ALLOW;
+}
+
+static void hooks(void)
+{
+    midge_config *config = config_on_free_port();
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    hooks.authenticate = let_in;
+    INVALID(midge_config_set_hooks(NULL, &hooks));
+    INVALID(midge_config_set_hooks(NULL, NULL));
+    hooks.struct_size = 3;
+    INVALID(midge_config_set_hooks(config, &hooks));
+    hooks.struct_size = (size_t)-1;
+    INVALID(midge_config_set_hooks(config, &hooks));
+    INVALID(midge_decision_resolve(NULL, MIDGE_ALLOW));
+    midge_decision_free(NULL);
+    INVALID(midge_edit_set_topic(NULL, "a"));
+    INVALID(midge_edit_set_payload(NULL, "a", 1));
+    INVALID(midge_edit_set_qos(NULL, 0));
+    INVALID(midge_edit_set_retain(NULL, 0));
+    INVALID(midge_edit_add_user_property(NULL, "a", "b"));
+    INVALID(midge_edit_set_options(NULL, &options));
+    midge_config_free(config);
+}
+
+static void written(const midge_log_view *line, void *user_data)
+{
+    (void)line;
+    (void)user_data;
+}
+
+static void logging(void)
+{
+    midge_config *config = config_on_free_port();
+    INVALID(midge_config_set_log(NULL, MIDGE_LOG_INFO, written, NULL, NULL));
+    INVALID(midge_config_set_log(NULL, MIDGE_LOG_INFO, NULL, NULL, NULL));
+    INVALID(midge_config_set_log(config, -1, written, NULL, NULL));
+    INVALID(midge_config_set_log(config, 4, written, NULL, NULL));
+    INVALID(midge_config_set_log(config, INT32_MIN, NULL, NULL, NULL));
+    INVALID(midge_config_set_log(config, INT32_MAX, written, NULL, NULL));
+    midge_config_free(config);
+}
+
 static void testing(void)
 {
     const midge_fault fresh = MIDGE_FAULT_INIT;
@@ -467,6 +516,8 @@ int main(void)
     RUN(subscribing);
     RUN(queues);
     RUN(messages);
+    RUN(hooks);
+    RUN(logging);
     RUN(testing);
     FINISH();
 }

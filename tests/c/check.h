@@ -212,10 +212,10 @@ HELPER int is_closed_by_peer(int fd)
 }
 
 /* Says CONNECT on a connected socket, with a client identifier of 1 to 60 bytes, and is accepted. */
-HELPER void client_open(int fd, const char *client_id)
+HELPER void client_knock(int fd, const char *client_id)
 {
     static const unsigned char head[] = { 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 60, 0 };
-    unsigned char packet[80], connack[4];
+    unsigned char packet[80];
     size_t len = strlen(client_id);
     packet[0] = 0x10;
     packet[1] = (unsigned char)(sizeof head + 1 + len);
@@ -223,12 +223,19 @@ HELPER void client_open(int fd, const char *client_id)
     packet[2 + sizeof head] = (unsigned char)len;
     memcpy(packet + 3 + sizeof head, client_id, len);
     send_all(fd, packet, 3 + sizeof head + len);
+}
+
+/* The same, and is let in. */
+HELPER void client_open(int fd, const char *client_id)
+{
+    unsigned char connack[4];
+    client_knock(fd, client_id);
     receive(fd, connack, sizeof connack);
     MUST(connack[0] == 0x20 && connack[3] == 0);
 }
 
-/* Connects with a client identifier of 1 to 60 bytes. */
-HELPER int client_connect(midge_broker *broker, const char *client_id)
+/* A connection to the broker's first listener. */
+HELPER int client_dial(midge_broker *broker)
 {
     struct sockaddr_in address;
     const char *text = midge_broker_address(broker, NULL);
@@ -241,6 +248,13 @@ HELPER int client_connect(midge_broker *broker, const char *client_id)
     MUST(inet_pton(AF_INET, host, &address.sin_addr) == 1);
     address.sin_port = htons((unsigned short)port);
     MUST(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    return fd;
+}
+
+/* Connects with a client identifier of 1 to 60 bytes. */
+HELPER int client_connect(midge_broker *broker, const char *client_id)
+{
+    int fd = client_dial(broker);
     client_open(fd, client_id);
     return fd;
 }

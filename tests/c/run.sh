@@ -21,7 +21,9 @@ mkdir -p "$work"
 PREFIX=$work/prefix PROFILE=$built STRIP=no BUILD=no sh tools/install.sh
 
 export PKG_CONFIG_PATH="$work/prefix/lib/pkgconfig"
-cflags="$(pkg-config --cflags midge) -pthread -g -Wall -Wextra -Wpedantic -Werror"
+# The calls of every function that abuse.c makes.
+python3 tests/c/abuse/generate.py include/midge.h >"$work/calls.h"
+cflags="$(pkg-config --cflags midge) -I$work -pthread -g -Wall -Wextra -Wpedantic -Werror"
 shared="$(pkg-config --libs midge) -Wl,-rpath,$work/prefix/lib"
 static="$work/prefix/lib/libmidge.a $(pkg-config --static --libs midge | sed 's/-L[^ ]*//; s/-lmidge//')"
 passed=0
@@ -54,6 +56,14 @@ if nm -D --defined-only "$work/prefix/lib/libmidge.so" | awk '{ print $NF }' | g
     fail "libmidge.so exports other names than midge_*"
 else
     pass
+fi
+
+# No function is left out of them.
+if nm -D --defined-only "$work/prefix/lib/libmidge.so" | awk '{ print $NF }' | sort >"$work/exported" &&
+    sed -n 's/^    { "\(midge_[a-z_0-9]*\)", call_.*/\1/p' "$work/calls.h" | sort | diff "$work/exported" -; then
+    pass
+else
+    fail "tests/c/abuse/generate.py leaves functions out"
 fi
 
 names=${*:-$(for file in tests/c/*.c examples/c/*.c; do basename "$file" .c; done)}

@@ -331,6 +331,62 @@ static void a_callback_is_told_what_it_cannot_wait_for(void)
     midge_broker_free(of_callback);
 }
 
+/* What one of many threads does. */
+static void *does_everything(void *user_data)
+{
+    midge_broker *broker = (midge_broker *)user_data;
+    int round;
+    for (round = 0; round < 30; round++) {
+        midge_fault late = fault_of(MIDGE_FAULT_DELAY, MIDGE_PACKET_ANY, round % 2 ? "a" : NULL);
+        midge_batch *batch = NULL;
+        uint64_t id, hits = 0;
+        late.delay_ms = round;
+        id = inject(broker, &late);
+        CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "t", "x"));
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, round));
+        CHECK(midge_broker_pause(broker, "a", round % 2) >= 0 && midge_broker_cut(broker, "a") >= 0);
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_published(broker, "t", &batch, NULL));
+        CHECK(midge_batch_count(batch) <= 4 * 30 + 20);
+        midge_batch_free(batch);
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_fault_hits(broker, id, 0, 0, &hits));
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_fault(broker, id));
+    }
+    return NULL;
+}
+
+static void threads_use_everything_at_once(void)
+{
+    midge_broker *broker = start_test();
+    pthread_t threads[4];
+    int index;
+    for (index = 0; index < 4; index++)
+        MUST(pthread_create(&threads[index], NULL, does_everything, broker) == 0);
+    /* Clients come and are cut: how far they get is all the same. */
+    for (index = 0; index < 20; index++) {
+        static const unsigned char packets[] = { 0x10, 13,   0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0,   0, 1, 'a',
+                                                 0x82, 6,    0, 1, 0,   1,   't', 0,   0x30, 4, 0, 1, 't', 'x' };
+        char answer[64];
+        struct pollfd ready;
+        struct sockaddr_in address;
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        memset(&address, 0, sizeof address);
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        address.sin_port = htons((unsigned short)atoi(midge_broker_address(broker, NULL) + 10));
+        MUST(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+        CHECK(send(fd, packets, sizeof packets, MSG_NOSIGNAL) == (ssize_t)sizeof packets);
+        ready.fd = fd;
+        ready.events = POLLIN;
+        if (poll(&ready, 1, 0) == 1)
+            CHECK(recv(fd, answer, sizeof answer, 0) <= (ssize_t)sizeof answer);
+        close(fd);
+    }
+    for (index = 0; index < 4; index++)
+        MUST(pthread_join(threads[index], NULL) == 0);
+    CHECK(midge_broker_time(broker) == 4 * 30 * 29 / 2);
+    midge_broker_free(broker);
+}
+
 int main(void)
 {
     RUN(a_test_broker_is_at_a_free_port_whatever_else_is_set);
@@ -346,5 +402,6 @@ int main(void)
     RUN(a_thread_waits_for_what_comes);
     RUN(a_stop_ends_the_waiting);
     RUN(a_callback_is_told_what_it_cannot_wait_for);
+    RUN(threads_use_everything_at_once);
     FINISH();
 }

@@ -30,7 +30,10 @@ if ! cmp -s "$here/package-lock.json" "$here/node_modules/installed.json"; then
     cp "$here/package-lock.json" "$here/node_modules/installed.json"
 fi
 
+failed=0
 if [ -z "${MIDGE_BIN:-}" ]; then
+    echo "mosquitto's clients against the faults of the test kit:"
+    (cd "$root" && cargo test --quiet --test testing -- --ignored mosquitto) || failed=1
     (cd "$root" && cargo build --quiet --bin midge)
     target=${CARGO_TARGET_DIR:-$root/target}
     MIDGE_BIN=$target/debug/midge
@@ -39,7 +42,6 @@ MIDGE_BIN=$(realpath "$MIDGE_BIN")
 export MIDGE_BIN PYTHONDONTWRITEBYTECODE=1
 
 cd "$here"
-failed=0
 echo "mosquitto's clients, paho-mqtt 2 and MQTT.js:"
 "$root/.venv-clients/bin/python" -m pytest -n 4 --ignore test_paho1.py "$@" || failed=1
 echo "paho-mqtt 1:"

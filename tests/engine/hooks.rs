@@ -11,7 +11,7 @@ use midge::engine::connection::Connection;
 use midge::engine::core::Engine;
 use midge::engine::edit::Edit;
 use midge::engine::hooks::{
-    AccessRequest, Action, Answer, ConnectRequest, Decision, Host, Verdict, Wanted, defer,
+    AccessRequest, Action, Answer, ConnectRequest, Decision, Host, Passage, Verdict, Wanted, defer,
 };
 use midge::engine::subscriber::Publisher;
 use midge::message::Publication;
@@ -25,7 +25,7 @@ use crate::harness::{
 
 type Authenticate = dyn Fn(&ConnectRequest<'_>) -> Answer + Send + Sync;
 type Authorize = dyn Fn(&AccessRequest<'_>) -> Answer + Send + Sync;
-type OnPublish = dyn Fn(&mut Edit<'_>) -> bool + Send + Sync;
+type OnPublish = dyn Fn(&mut Edit<'_>) -> Passage + Send + Sync;
 type Tell = dyn Fn(&Notice) + Send + Sync;
 
 /// A host with the hooks that a test gives it. What it is told it writes down.
@@ -58,7 +58,7 @@ impl Host for Toy {
         self.authorize.as_ref().unwrap()(request)
     }
 
-    fn on_publish(&self, edit: &mut Edit<'_>) -> bool {
+    fn on_publish(&self, edit: &mut Edit<'_>) -> Passage {
         self.on_publish.as_ref().unwrap()(edit)
     }
 
@@ -80,7 +80,8 @@ impl Toy {
     }
 
     fn looks(f: impl Fn(&mut Edit<'_>) -> bool + Send + Sync + 'static) -> Toy {
-        Toy { on_publish: Some(Box::new(f)), ..Toy::default() }
+        let look = move |edit: &mut Edit<'_>| if f(edit) { Passage::Pass } else { Passage::Drop };
+        Toy { on_publish: Some(Box::new(look)), ..Toy::default() }
     }
 
     fn told() -> Toy {
@@ -111,19 +112,19 @@ fn everything() -> Wanted {
 
 fn words(notice: &Notice) -> String {
     match notice {
-        Notice::Connected(arrival) => {
-            let resumed = if arrival.session_present { " again" } else { "" };
-            format!("{} connected{resumed}", arrival.client_id)
+        Notice::Connected(n) => {
+            format!("{} connected{}", n.client_id, if n.session_present { " again" } else { "" })
         }
-        Notice::Disconnected { client_id, cause, .. } => format!("{client_id} disconnected: {cause:?}"),
-        Notice::Subscribed { client_id, filter, options, .. } => {
-            format!("{client_id} subscribed {filter} {}", options.qos.as_u8())
+        Notice::Disconnected(n) => format!("{} disconnected: {:?}", n.client_id, n.cause),
+        Notice::Subscribed(n) => {
+            format!("{} subscribed {} {}", n.client_id, n.filter, n.options.qos.as_u8())
         }
-        Notice::Unsubscribed { client_id, filter } => format!("{client_id} unsubscribed {filter}"),
-        Notice::Delivered { client_id, topic, qos } => format!("{client_id} has {topic} {}", qos.as_u8()),
-        Notice::Dropped { client_id, topic, reason } => {
-            format!("{} misses {topic}: {reason}", client_id.as_deref().unwrap_or("the host"))
+        Notice::Unsubscribed(n) => format!("{} unsubscribed {}", n.client_id, n.filter),
+        Notice::Delivered(n) => format!("{} has {} {}", n.client_id, n.topic, n.qos.as_u8()),
+        Notice::Dropped(n) => {
+            format!("{} misses {}: {}", n.client_id.as_deref().unwrap_or("the host"), n.topic, n.reason)
         }
+        Notice::Logged(line) => line.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -405,10 +406,22 @@ fn what_the_host_leaves_alone_is_passed_on_as_it_came() {
     }
 }
 
+/// Panics when it is dropped, unless a panic is under way.
+struct Grenade;
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+/// Also what a panic brings is harmless.
 #[test]
 fn the_host_drops_messages() {
     let network = Toy::looks(|edit| match edit.payload() {
-        b"panic" => panic!("for the test"),
+        b"panic" => std::panic::panic_any(Grenade),
         payload => payload != b"drop",
     })
     .network();
@@ -608,7 +621,7 @@ fn a_hook_may_do_what_the_host_may() {
         })),
         on_publish: Some(Box::new(move |_| {
             on_publish();
-            true
+            Passage::Pass
         })),
         // Not of what it does itself, for ever.
         tell: Some(Box::new(move |notice| {
@@ -664,7 +677,7 @@ fn a_hook_may_end_the_connection_that_it_is_asked_about() {
                 if edit.topic() == "look" {
                     ends(edit.client_id());
                 }
-                true
+                Passage::Pass
             })),
             ..Toy::default()
         });

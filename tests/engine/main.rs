@@ -14,6 +14,7 @@ mod hooks;
 mod inflight;
 mod keep_alive;
 mod local;
+mod log;
 mod memory;
 mod outbox;
 mod publish;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::harness::{ALL, Inbox, LastWill, Network, Q1, Q2, V5, opts};
+use crate::harness::{ALL, Inbox, LastWill, Network, Q0, Q1, Q2, V5, opts};
 
 #[test]
 fn when_all_sessions_have_ended_nothing_is_left() {
@@ -50,11 +50,17 @@ fn when_all_sessions_have_ended_nothing_is_left() {
 }
 
 #[test]
-fn the_timer_of_sys_is_all_that_stays() {
+fn the_timer_of_sys_runs_while_somebody_is_subscribed() {
     let network = Network::with(&[("sys.interval", "10s")]);
-    opts("a", V5).expiry(5).keep_alive(5).on(&network).hang_up();
+    assert_eq!(network.engine.timers_running(), 0);
+    let mut client = opts("a", V5).expiry(5).keep_alive(5).on(&network);
+    let before = network.engine.timers_running();
+    client.subscribe("$SYS/broker/uptime", Q0);
+    client.subscribe("$share/g/$SYS/broker/uptime", Q0);
+    assert_eq!(network.engine.timers_running(), before + 1);
+    client.hang_up();
     network.advance(60);
-    assert_eq!(network.engine.timers_running(), 1);
+    assert_eq!(network.engine.timers_running(), 0);
 }
 
 #[test]

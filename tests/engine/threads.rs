@@ -225,7 +225,7 @@ fn threads_that_connect_publish_subscribe_and_tick_end_and_leave_nothing() {
     drop(turn);
     let stats = engine.snapshot();
     assert_eq!((stats.sessions, stats.subscriptions, stats.clients_connected), (0, 0, 0));
-    assert_eq!(engine.timers_running(), 1);
+    assert_eq!(engine.timers_running(), 0);
 }
 
 /// Two publishers, one hearer whose line is now and then full: order per publisher holds, nothing is lost.

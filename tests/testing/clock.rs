@@ -179,6 +179,19 @@ fn many_threads_move_the_time_and_each_step_counts() {
     assert_eq!(broker.now(), secs(100));
 }
 
+/// Steps take the real time of what happens in them, not of how long they are.
+#[test]
+fn a_century_in_which_little_happens_passes_at_once() {
+    let broker = start();
+    let years = secs(100 * 365 * 24 * 3600);
+    drop(Guest { session_expiry: u32::MAX - 1, ..Guest::named("a") }.connect(&broker));
+    assert!(broker.wait_for_no_client("a", PATIENCE).unwrap());
+    broker.advance(years).unwrap();
+    assert_eq!(broker.stats().sessions, 1, "it expires after 136 years");
+    broker.advance(years).unwrap();
+    assert_eq!((broker.stats().sessions, broker.now()), (0, 2 * years));
+}
+
 #[test]
 fn a_step_of_more_than_a_century_is_an_error() {
     let broker = start();

@@ -1,8 +1,13 @@
 //! Starting and stopping in test mode: side by side, from callbacks, and while somebody waits.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use midge::codec::connect::Connect;
+use midge::codec::properties::Properties;
+use midge::codec::version::Version;
 use midge::embed::{Error, PublishOptions, SubscribeOptions};
 use midge::testing::{Fault, PacketKind, TestBroker};
 
@@ -80,6 +85,63 @@ fn a_callback_cannot_move_the_time_it_would_wait_for_itself() {
     broker.publish("t", "x", &PublishOptions::default()).unwrap();
     for _ in 0..3 {
         assert!(answers.recv_timeout(PATIENCE).unwrap());
+    }
+}
+
+/// Also on a thread of the host, where it would find its own publication half done.
+#[test]
+fn a_direct_callback_cannot_either() {
+    let broker = std::sync::Arc::new(start());
+    let (told, answers) = channel();
+    let inside = std::sync::Arc::downgrade(&broker);
+    let mut options = SubscribeOptions::default();
+    options.direct = true;
+    let _subscription = broker
+        .subscribe_with("t", &options, move |_| {
+            let broker = inside.upgrade().unwrap();
+            told.send(matches!(broker.advance(secs(1)), Err(Error::InCallback))).unwrap();
+        })
+        .unwrap();
+    broker.publish("t", "x", &PublishOptions::default()).unwrap();
+    assert!(answers.try_recv().unwrap());
+    broker.advance(secs(1)).unwrap();
+}
+
+/// A broker without a port, and a client at the other end of a socketpair: time and faults are the same.
+#[test]
+fn a_socket_that_was_handed_over_is_tested_like_any_other() {
+    let broker = start_with(&[("listener.tcp.bind", "off")]);
+    let mut connect_packet = Vec::new();
+    let client = |id: &str, bytes: &mut Vec<u8>| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        broker.adopt(theirs, None).unwrap();
+        bytes.clear();
+        Connect {
+            version: Version::V311,
+            clean_start: true,
+            keep_alive: 60,
+            client_id: id,
+            will: None,
+            username: None,
+            password: None,
+            properties: Properties::EMPTY,
+        }
+        .encode(bytes);
+        (&ours).write_all(bytes).unwrap();
+        assert!(broker.wait_for_client(id, PATIENCE).unwrap());
+        ours
+    };
+    let mut silent = client("silent", &mut connect_packet);
+    broker.advance(secs(89)).unwrap();
+    let mut cut = client("cut", &mut connect_packet);
+    broker.advance(secs(1)).unwrap();
+    assert!(broker.wait_for_no_client("silent", Duration::ZERO).unwrap());
+    assert!(broker.wait_for_client("cut", Duration::ZERO).unwrap());
+    assert!(broker.cut("cut").unwrap());
+    for peer in [&mut silent, &mut cut] {
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, [0x20, 2, 0, 0], "CONNACK, and the end");
     }
 }
 

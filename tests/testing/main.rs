@@ -11,7 +11,11 @@
 #[allow(dead_code, reason = "shared with the tests of the broker")]
 mod client;
 mod clock;
+mod documentation;
+mod example;
 mod faults;
+mod hooks;
 mod kit;
 mod lifecycle;
+mod mosquitto;
 mod published;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -17,6 +18,9 @@ import midge
 PATIENCE = 30.0
 """Seconds after which something that should happen at once is given up."""
 TOP = Path(__file__).resolve().parents[3]
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -39,6 +43,31 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
         return ended
 
     return run
+
+
+@pytest.fixture
+def run_pytest(tmp_path: Path) -> Run:
+    """Writes test files, and runs pytest on them."""
+
+    def run(text: str, *arguments: str, status: int = 0, **files: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "test_it.py").write_text(textwrap.dedent(text))
+        for name, content in files.items():
+            (tmp_path / name.replace("_dot_", ".")).write_text(textwrap.dedent(content))
+        command = [sys.executable, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider", *plugin(), *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=4 * PATIENCE, check=False)
+        assert ended.returncode == status, ended.stdout + ended.stderr
+        return ended
+
+    return run
+
+
+def plugin() -> list[str]:
+    """The arguments that have pytest load the plugin, unless it is installed, and does so itself."""
+    try:
+        importlib.metadata.distribution("midge")
+    except importlib.metadata.PackageNotFoundError:
+        return ["-p", "midge.pytest_plugin"]
+    return []
 
 
 def until(broker: midge.Broker, seen: Callable[[], Any], what: str = "it") -> None:

@@ -44,6 +44,9 @@ class Peer:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        left = self.client.socket()
+        if left is not None:  # paho leaves a connection that ended otherwise to the collector
+            left.close()
 
 
 @pytest.fixture(params=[mqtt.MQTTv31, mqtt.MQTTv311, mqtt.MQTTv5], ids=["3.1", "3.1.1", "5"])

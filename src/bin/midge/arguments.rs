@@ -94,9 +94,69 @@ fn seconds(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::time::Duration;
 
-    use clap::CommandFactory;
+    use clap::{Arg, Command, CommandFactory};
 
     use super::{Arguments, address, pair, seconds};
+    use crate::failure::EXIT_CODES;
+
+    /// The words of man/midge.1, in one line and without marks of roff.
+    fn man_page() -> String {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/midge.1")).unwrap();
+        let plain = ["\\fB", "\\fI", "\\fR", "\""].iter().fold(page, |page, mark| page.replace(mark, ""));
+        let words = plain.replace("\\-", "-").replace(" , ", ", ");
+        words.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// How the manual names an option: "-c, --config FILE".
+    fn heading(argument: &Arg) -> String {
+        let value = argument.get_value_names().map(|names| names.iter().map(ToString::to_string).collect());
+        let names: Vec<String> = value.unwrap_or_default();
+        let takes = argument.get_action().takes_values();
+        let options = [
+            argument.get_short().map(|short| format!("-{short}")),
+            argument.get_long().map(|long| format!("--{long}")),
+        ];
+        let options: Vec<String> = options.into_iter().flatten().collect();
+        let value = names.first().filter(|_| takes).map_or("", String::as_str);
+        format!("{} {value}", options.join(", ")).trim().to_owned()
+    }
+
+    #[test]
+    fn the_manual_says_what_the_help_says() {
+        let page = man_page();
+        let mut command = Arguments::command();
+        command.build();
+        let has = |words: &str| assert!(page.contains(words), "man/midge.1 lacks: {words}");
+        has(&format!("midge {} ", env!("CARGO_PKG_VERSION")));
+        has(&command.get_about().unwrap().to_string());
+        let of = |command: &Command| -> Vec<Arg> { command.get_arguments().cloned().collect() };
+        let mut options: Vec<String> = of(&command).iter().map(heading).collect();
+        for sub in command.get_subcommands() {
+            has(&format!(".SS {} {}.", sub.get_name(), sub.get_about().unwrap()));
+            if sub.get_name() == "help" {
+                continue;
+            }
+            for argument in of(sub).iter().filter(|argument| argument.get_id() != "help") {
+                let values = argument.get_default_values().iter();
+                let defaults =
+                    values.filter(|_| argument.get_action().takes_values()).map(|v| v.to_string_lossy());
+                let default = defaults.map(|value| format!(" [default: {value}]")).collect::<String>();
+                has(&format!("{} {}{default}", heading(argument), argument.get_help().unwrap()));
+            }
+            options.extend(of(sub).iter().map(heading));
+        }
+        for line in EXIT_CODES.lines().skip(1) {
+            let (code, sentence) = line.trim().split_once("  ").unwrap();
+            has(&format!(".TP .B {code} {sentence}"));
+        }
+        for word in page.split_whitespace().filter(|word| word.starts_with("--")) {
+            let word = word.trim_end_matches([',', '.']);
+            assert!(
+                options.iter().any(|option| option.split_whitespace().any(|known| known == word)),
+                "man/midge.1 has {word}, which the command has not"
+            );
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::embed::broker::{Broker, Parts, Shared};
 use crate::embed::error::Error;
+use crate::embed::hooks::Hooks;
 use crate::embed::testing::bench::Bench;
 use crate::runtime::on_own_thread;
 
@@ -28,12 +29,18 @@ impl TestBroker {
     /// Starts a broker in test mode. If `listener.tcp.bind` is left at its default, the listener is at a free port of
     /// 127.0.0.1, so that tests run side by side; [`Broker::address`] tells which.
     pub fn start(config: &Config) -> Result<TestBroker, Error> {
+        TestBroker::start_with(config, &Hooks::new())
+    }
+
+    /// The same, for a host with hooks, as [`Broker::start_with`].
+    pub fn start_with(config: &Config, hooks: &Hooks) -> Result<TestBroker, Error> {
         let mut config = config.clone();
         if config.is_default(DEFAULT_BIND) {
             config.set(DEFAULT_BIND, "127.0.0.1:0")?;
         }
         let bench = Bench::new(config.settings());
-        let broker = Broker::start_with(&config, Parts { bench: Some(Arc::new(bench)), ..Parts::default() })?;
+        let parts = Parts { bench: Some(Arc::new(bench)), hooks: hooks.clone(), ..Parts::default() };
+        let broker = Broker::start_of(&config, parts)?;
         Ok(TestBroker { broker: Arc::new(broker) })
     }
 

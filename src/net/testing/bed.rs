@@ -136,7 +136,8 @@ impl Testbed {
     /// Has every connection that clients have made accepted, and everything that they have sent handled. Must not be
     /// called on a thread of the broker.
     pub fn settle(&self) {
-        Round::ask(|ticket| self.doors.lock().iter().for_each(|door| door.ask(ticket.clone())));
+        let doors = self.doors.lock().clone();
+        Round::ask(|ticket| doors.iter().for_each(|door| door.ask(ticket.clone())));
         Round::ask(|ticket| self.lines().iter().for_each(|line| line.ask(ticket.clone())));
     }
 

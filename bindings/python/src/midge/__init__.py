@@ -1,11 +1,11 @@
 """Midge: an MQTT broker inside your program.
 
-import midge
-
-with midge.Broker("127.0.0.1:0") as broker:
-    with broker.subscribe("sensors/+/temp", qos=1) as messages:
-        broker.publish("sensors/a/temp", "21.5", qos=1)
-        print(messages.get(timeout=1).payload)
+>>> import midge
+>>> with midge.Broker("127.0.0.1:0") as broker:
+...     with broker.subscribe("sensors/+/temp", qos=1) as messages:
+...         broker.publish("sensors/a/temp", "21.5", qos=1)
+...         print(messages.get(timeout=1).payload)
+b'21.5'
 """
 
 from midge._interpreter import refuse_subinterpreters
@@ -27,28 +27,48 @@ from midge._errors import (
     TopicError,
     UnknownKey,
 )
+from midge._hooks import Hooks, Verdict
 from midge._library import version
 from midge._message import Message, Properties
 from midge._publish import Payload
+from midge._requests import (
+    AccessRequest,
+    Connected,
+    ConnectRequest,
+    Decision,
+    Delivered,
+    Disconnected,
+    Dropped,
+    PublishRequest,
+)
 from midge._subscription import Handler, Subscription
 from midge._views import Client, Stats, SubscriptionInfo
 
 __version__ = version()
 
 __all__ = [
+    "AccessRequest",
     "AddressInUse",
     "ArgumentError",
     "Broker",
     "Client",
     "Config",
     "ConfigError",
+    "ConnectRequest",
+    "Connected",
+    "Decision",
+    "Delivered",
+    "Disconnected",
+    "Dropped",
     "ForkedError",
     "Handler",
+    "Hooks",
     "IoError",
     "Message",
     "MidgeError",
     "Payload",
     "Properties",
+    "PublishRequest",
     "StateError",
     "Stats",
     "Stopped",
@@ -58,4 +78,5 @@ __all__ = [
     "TopicError",
     "UnknownKey",
     "Value",
+    "Verdict",
 ]

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import inspect
 import logging
+import socket
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, Callable
 
@@ -14,6 +15,7 @@ import midge
 from midge._broker import OVERFLOW
 from midge._config import Config, Value
 from midge._errors import ArgumentError, StateError, Stopped, Timeout
+from midge._hooks import Hooks
 from midge._hub import Hub, Inbox
 from midge._library import quick
 from midge._message import Message
@@ -41,10 +43,11 @@ class Broker:
         self,
         listen: str | Sequence[str] | None = None,
         config: Config | Mapping[str, Value] | None = None,
-        **options: Any,
+        *,
+        hooks: Hooks | None = None,
     ) -> None:
         """A broker that is not started yet. The arguments are those of midge.Broker."""
-        self._make: Callable[[], midge.Broker] | None = lambda: midge.Broker(listen, config, **options)
+        self._make: Callable[[], midge.Broker] | None = lambda: _started(listen, config, hooks)
         self._broker: midge.Broker | None = None
         self._owned = True
         self._hub: Hub | None = None
@@ -100,9 +103,38 @@ class Broker:
         """Publishes a message, as midge.Broker.publish does. It does not wait for subscribers."""
         self.sync.publish(topic, payload, qos, retain, **properties)
 
+    def publish_owned(
+        self, topic: str, payload: Payload, qos: int = 0, retain: bool = False, **properties: Any
+    ) -> None:
+        """Publishes a large message without copying it, as midge.Broker.publish_owned does."""
+        self.sync.publish_owned(topic, payload, qos, retain, **properties)
+
     def publish_many(self, messages: Iterable[Sequence[Any]]) -> int:
         """Publishes messages in order, as midge.Broker.publish_many does."""
         return self.sync.publish_many(messages)
+
+    async def publish_acknowledged(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        qos: int = 1,
+        retain: bool = False,
+        *,
+        timeout: float | None = None,
+        **properties: Any,
+    ) -> None:
+        """Publishes a message, and waits until it is safe, as midge.Broker.publish_acknowledged does."""
+        loop = asyncio.get_running_loop()
+        safe: asyncio.Future[None] = loop.create_future()
+
+        def done(status: int) -> None:
+            loop.call_soon_threadsafe(settle, safe, status)
+
+        self.sync._publish_with_callback(topic, payload, qos, retain, done, **properties)
+        try:
+            await asyncio.wait_for(safe, timeout)
+        except asyncio.TimeoutError:
+            raise Timeout(f"the message to {topic!r} is not safe within the time") from None
 
     def subscribe(
         self,
@@ -142,6 +174,17 @@ class Broker:
         """Has a function or coroutine function called with each message of a topic filter, in a task of its own.
 
         The options are those of `subscribe`. What it raises is logged to the logger "midge".
+
+        >>> async def main() -> None:
+        ...     done = asyncio.Event()
+        ...     async def answer(message: midge.Message) -> None:
+        ...         print(message.topic)
+        ...         done.set()
+        ...     async with midge.aio.Broker("127.0.0.1:0") as broker, broker.on("questions/+", answer):
+        ...         broker.publish("questions/1", "?")
+        ...         await done.wait()
+        >>> asyncio.run(main())
+        questions/1
         """
         return Handler(self.subscribe(filter, qos, **options), callback)
 
@@ -152,6 +195,14 @@ class Broker:
     def subscriptions(self) -> list[SubscriptionInfo]:
         """Every subscription, of clients and of this program, in no order."""
         return self.sync.subscriptions()
+
+    def retained(self, filter: str = "#") -> list[Message]:
+        """The retained messages whose topics match a filter, in the order of their topics."""
+        return self.sync.retained(filter)
+
+    def adopt(self, connection: socket.socket, listener: str | None = None) -> None:
+        """Serves a client on a connected socket, as midge.Broker.adopt does."""
+        self.sync.adopt(connection, listener)
 
     def stats(self) -> Stats:
         """The counters and gauges at this moment."""
@@ -176,12 +227,38 @@ class Broker:
         return f"<midge.aio.Broker of {self._broker!r}>"
 
 
+def _started(
+    listen: str | Sequence[str] | None,
+    config: Config | Mapping[str, Value] | None,
+    hooks: Hooks | None,
+) -> midge.Broker:
+    """A broker whose hooks may be coroutine functions."""
+    broker = midge.Broker.__new__(midge.Broker)
+    broker._start(listen, config, hooks, asyncio.get_running_loop())
+    return broker
+
+
+def settle(safe: asyncio.Future[None], status: int) -> None:
+    """Ends the waiting for a message."""
+    if safe.done():
+        return
+    if status < 0:
+        safe.set_exception(Stopped("the broker has stopped before the message was safe"))
+    else:
+        safe.set_result(None)
+
+
 class Subscription:
     """Messages of a topic filter. Made by Broker.subscribe.
 
     As an iterator (`async for`) it ends when the broker stops or the subscription is closed. Several tasks may take
     messages: each message goes to one of them, and a task that is cancelled takes none with it. As a context manager
     (`async with`, or `with`) it unsubscribes at the end, and so does forgetting it.
+
+    >>> async def log(broker: midge.aio.Broker) -> None:
+    ...     async for message in broker.subscribe("#"):
+    ...         print(message.topic)
+    ...     print("the broker has stopped")
     """
 
     def __init__(self, hub: Hub, tag: int, handle: ctypes.c_void_p, inbox: Inbox) -> None:

@@ -38,7 +38,7 @@ def copy_of(message: int) -> Message:
         copied(quick.midge_message_payload(message)) or b"",
         quick.midge_message_qos(message),
         quick.midge_message_retained(message) == 1,
-        _properties(message, quick.midge_message_expiry_interval(message)),
+        read_properties(message, quick.midge_message_expiry_interval(message)),
     )
 
 
@@ -71,7 +71,7 @@ def _messages(batch: ctypes.c_void_p, rows: bytes, stride: int) -> list[Message]
             data = ctypes.string_at(base + payload, payload_len)
         properties = _NONE
         if has_properties or expiry >= 0:
-            properties = _properties(quick.midge_batch_at(batch, len(messages)), expiry)
+            properties = read_properties(quick.midge_batch_at(batch, len(messages)), expiry)
         name = piece[topic : topic + topic_len].decode()
         add(make(Message, (name, data, qos, retained == 1, properties)))
     return messages
@@ -83,7 +83,8 @@ def _cut(layout: str, stride: int) -> struct.Struct:
     return struct.Struct(f"{layout}{stride - struct.calcsize(layout)}x")
 
 
-def _properties(message: int, expiry: int) -> Properties:
+def read_properties(message: int, expiry: int) -> Properties:
+    """The properties of a message, copied; `expiry` is -1 for none."""
     pairs = []
     for index in range(quick.midge_message_user_property_count(message)):
         name, value = _ffi.midge_bytes(), _ffi.midge_bytes()

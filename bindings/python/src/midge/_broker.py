@@ -6,30 +6,39 @@ import atexit
 import contextlib
 import ctypes
 import socket
-import threading
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Callable, NoReturn
+from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 from midge import _ffi
 from midge._batch import copied_text
 from midge._config import Config, Value
-from midge._errors import ArgumentError, MidgeError, StateError, TopicError
-from midge._library import bound_to_process, encode, milliseconds, quick, raise_for, waiting
+from midge._errors import ArgumentError, MidgeError, StateError, Timeout, TopicError
+from midge._hooks import Hooks, install, uninstall
+from midge._library import Library, bound_to_process, drain, encode, milliseconds, quick, raise_for, waiting
 from midge._message import Message
 from midge._publish import (
     COPIED,
+    SIZES,
     Payload,
+    any_options,
     as_bytes,
+    name_of,
     plain,
-    publish_many,
+    publish_owned,
     publish_quick,
     publish_waiting,
+    publish_with_callback,
     with_properties,
 )
-from midge._subscription import LONG, SLICE, Handler, Subscription, subscribe_options
+from midge._publish_many import publish_many
+from midge._subscription import Handler, Subscription, subscribe_options
 from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_retained, read_stats, read_subscriptions
+from midge._waiting import patiently
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Broker"]
 
@@ -51,28 +60,60 @@ class Broker:
     It listens when the constructor returns, and it stops at the end of a `with` block, by `stop`, when the last
     reference goes, or when the interpreter exits. All methods may be called from any thread. Several brokers share
     nothing.
+
+    >>> with midge.Broker("127.0.0.1:0", {"mqtt.max_qos": 1}) as broker:
+    ...     host, port = broker.address  # where clients connect; port 0 took a free one
+    ...     with broker.subscribe("sensors/+/temp", qos=1) as messages:
+    ...         broker.publish("sensors/a/temp", "21.5", qos=1)
+    ...         messages.get(timeout=5)
+    Message(topic='sensors/a/temp', payload=b'21.5', qos=1, retain=False, properties=Properties(...))
     """
+
+    _start_name = "midge_start"
 
     def __init__(
         self,
         listen: str | Sequence[str] | None = None,
         config: Config | Mapping[str, Value] | None = None,
+        *,
+        hooks: Hooks | None = None,
     ) -> None:
         """Starts a broker.
 
         `listen` is an address such as "127.0.0.1:1883", or several; port 0 takes a free port. Without it the
         settings say where to listen; their default is 127.0.0.1:1883. `config` holds settings, such as
-        {"mqtt.max_qos": 1}.
+        {"mqtt.max_qos": 1}. `hooks` decide who is let in and what is allowed, and are told what happens.
         """
+        self._start(listen, config, hooks, None)
+
+    def _start(
+        self,
+        listen: str | Sequence[str] | None,
+        config: Config | Mapping[str, Value] | None,
+        hooks: Hooks | None,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        """Starts the broker; `loop` runs those hooks that are coroutine functions."""
         self._handle: ctypes.c_void_p | None = None
+        self._hooks = 0
+        self._quick: Library = quick
+        self._publish: Callable[..., int] = publish_quick
         self._handlers: weakref.WeakSet[Handler] = weakref.WeakSet()
         settings = config.copy() if isinstance(config, Config) else Config(config or {})
         if listen is not None:
             for index, address in enumerate([listen] if isinstance(listen, str) else listen):
                 settings[f"listener.tcp{'' if index == 0 else f'-{index + 1}'}.bind"] = address
         handle, error = ctypes.c_void_p(), ctypes.c_void_p()
-        status = waiting.midge_start(settings._handle, ctypes.byref(handle), ctypes.byref(error))
+        if hooks is not None:
+            # A call that runs hooks on this thread may have to wait for others that run them: it must not keep the
+            # interpreter's lock meanwhile.
+            self._quick, self._publish = waiting, publish_waiting
+            self._hooks = install(settings._handle, hooks, loop)
+        start = getattr(waiting, self._start_name)
+        status = start(settings._handle, ctypes.byref(handle), ctypes.byref(error))
         if status < 0:
+            if hooks is not None:
+                uninstall(self._hooks)
             raise_for(status, error)
         self._handle = handle
         self._settings = settings
@@ -120,7 +161,15 @@ class Broker:
 
         `retain` makes it the topic's retained message, or with an empty payload removes that. `expiry` is in
         seconds. The properties are those of MQTT 5. Raises TopicError, ArgumentError, or Stopped.
+
+        >>> broker.publish("rooms/1/light", "on")
+        >>> broker.publish("rooms/1/state", b"...", qos=1, retain=True, content_type="application/cbor")
+        >>> broker.publish("rooms/+", "on")
+        Traceback (most recent call last):
+            ...
+        midge.TopicError: topic 'rooms/+': has a wildcard
         """
+        name = name_of(topic)
         if type(payload) is not bytes:
             payload = as_bytes(payload)
         if (
@@ -135,14 +184,67 @@ class Broker:
             options = ctypes.byref(
                 with_properties(qos, retain, expiry, content_type, response_topic, correlation_data, user_properties)
             )
-        if "\0" in topic:
-            raise TopicError(f"topic {topic!r}: holds U+0000")
-        try:
-            name = topic.encode()
-        except UnicodeEncodeError:
-            raise TopicError(f"topic {topic!r}: has no UTF-8 form") from None
         size = len(payload)
-        status = (publish_quick if size < COPIED else publish_waiting)(self._handle, name, payload, size, options)
+        if size <= 1024:
+            status = self._publish(self._handle, name, payload, SIZES[size], options)
+        else:
+            publish = self._publish if size < COPIED else publish_waiting
+            status = publish(self._handle, name, payload, ctypes.c_size_t(size), options)
+        if status:
+            raise_for(status, None, self._refused(status, topic, size, qos, retain))
+
+    def publish_acknowledged(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        qos: int = 1,
+        retain: bool = False,
+        *,
+        timeout: float | None = None,
+        **properties: Any,
+    ) -> None:
+        """Publishes a message, and waits until it is as safe as its QoS and the store promise.
+
+        Of QoS 1 and 2 that is when the store has committed it for every session that is to get it. Raises Timeout if
+        that takes more than `timeout` seconds; the message is published all the same. The properties are those of
+        `publish`.
+
+        >>> broker.publish_acknowledged("meter/1", "230.1", qos=1, retain=True, timeout=5)
+        """
+        options = any_options(qos, retain, **properties)
+        data = as_bytes(payload)
+        name = encode(f"topic {topic!r}", topic, TopicError)
+        status = waiting.midge_publish_acknowledged(self._handle, name, data, len(data), options, milliseconds(timeout))
+        if status == _ffi.MIDGE_STATUS_TIMED_OUT:
+            raise Timeout(f"the message to {topic!r} is not safe within the time")
+        if status:
+            raise_for(status, None, self._refused(status, topic, len(data), qos, retain))
+
+    def _publish_with_callback(
+        self, topic: str, payload: Payload, qos: int, retain: bool, done: Callable[[int], object], **properties: Any
+    ) -> None:
+        """For midge.aio: `done` is called once with a status, on any thread, unless this raises."""
+        options = any_options(qos, retain, **properties)
+        data = as_bytes(payload)
+        name = encode(f"topic {topic!r}", topic, TopicError)
+        status = publish_with_callback(self._handle, name, data, options, done)
+        if status:
+            raise_for(status, None, self._refused(status, topic, len(data), qos, retain))
+
+    def publish_owned(
+        self, topic: str, payload: Payload, qos: int = 0, retain: bool = False, **properties: Any
+    ) -> None:
+        """Publishes a large message without copying it: subscribers, queues and sockets read the payload itself.
+
+        The broker holds the payload until nobody uses it any more; a bytearray cannot be resized meanwhile, and must
+        not be changed. Payloads of less than 8 KiB are copied, which is cheaper. The properties are those of
+        `publish`.
+
+        >>> broker.publish_owned("camera/1", bytes(1_000_000), retain=True)
+        """
+        options = any_options(qos, retain, **properties)
+        name = encode(f"topic {topic!r}", topic, TopicError)
+        status, size = publish_owned(self._handle, name, payload, options)
         if status:
             raise_for(status, None, self._refused(status, topic, size, qos, retain))
 
@@ -158,7 +260,7 @@ class Broker:
         1000
         'rooms/0'
         """
-        return publish_many(self._handle, messages, self._refused)
+        return publish_many(self._handle, messages, self._refused, self._quick)
 
     def subscribe(
         self,
@@ -178,6 +280,13 @@ class Broker:
         The queue holds `capacity` messages and `max_bytes` bytes; without them the settings `queue.capacity` and
         `queue.max_bytes` say. With `overflow` "drop_newest" a message for which there is no room is dropped and
         counted, with "drop_oldest" the one that has waited longest. The others are the options of MQTT 5.
+
+        >>> with broker.subscribe("rooms/#", capacity=100, overflow="drop_oldest") as messages:
+        ...     broker.publish("rooms/1/light", "on")
+        ...     for message in messages:  # ends when the broker stops
+        ...         print(message.topic, message.payload)
+        ...         break
+        rooms/1/light b'on'
         """
         if overflow not in OVERFLOW:
             raise ArgumentError(f"overflow: {overflow!r} is not one of {', '.join(OVERFLOW)}")
@@ -215,13 +324,23 @@ class Broker:
         """Has `callback` called with each message of a topic filter, on a thread of its own.
 
         The options are those of `subscribe`. What the callback raises is logged.
+
+        >>> heard = threading.Event()
+        >>> with broker.on("alarm", lambda message: heard.set()):
+        ...     broker.publish("alarm", "fire")
+        ...     heard.wait(timeout=5)
+        True
         """
         handler = Handler(self.subscribe(filter, qos, **options), callback)
         self._handlers.add(handler)
         return handler
 
     def clients(self) -> list[Client]:
-        """Every client that is connected or has a session, in no order."""
+        """Every client that is connected or has a session, in no order.
+
+        >>> [client.client_id for client in broker.clients() if client.connected]
+        []
+        """
         return read_clients(self._handle)
 
     def subscriptions(self) -> list[SubscriptionInfo]:
@@ -251,12 +370,22 @@ class Broker:
         connection.detach()
 
     def stats(self) -> Stats:
-        """The counters and gauges at this moment."""
+        """The counters and gauges at this moment.
+
+        >>> before = broker.stats()
+        >>> broker.publish("nobody/listens", "lost")
+        >>> broker.stats().messages_dropped_no_subscriber - before.messages_dropped_no_subscriber
+        1
+        """
         return read_stats(self._handle)
 
     def kick(self, client_id: str) -> bool:
-        """Disconnects a client; False if none of this name is connected."""
-        status = quick.midge_broker_kick(self._handle, encode("client_id", client_id))
+        """Disconnects a client; False if none of this name is connected.
+
+        >>> broker.kick("nobody")
+        False
+        """
+        status = self._quick.midge_broker_kick(self._handle, encode("client_id", client_id))
         if status < 0:
             raise_for(status)
         return bool(status == _ffi.MIDGE_STATUS_OK)
@@ -267,17 +396,7 @@ class Broker:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until a stop is requested or the broker has stopped; False if `timeout` seconds passed first."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        patience = SLICE if threading.current_thread() is threading.main_thread() else LONG
-        while True:
-            left = patience if deadline is None else min(patience, deadline - time.monotonic())
-            status = waiting.midge_broker_wait(self._handle, milliseconds(max(0.0, left)))
-            if status < 0:
-                raise_for(status)
-            if status == _ffi.MIDGE_STATUS_OK:
-                return True
-            if deadline is not None and time.monotonic() >= deadline:
-                return False
+        return patiently(lambda left, library: int(library.midge_broker_wait(self._handle, left)), timeout)
 
     def stop(self, grace: float | None = None) -> None:
         """Stops the broker: listeners are closed, clients are told, and every thread is joined.
@@ -306,12 +425,14 @@ class Broker:
 
     def __repr__(self) -> str:
         places = ", ".join(f"{host}:{port}" for host, port in self.addresses.values())
-        return f"<midge.Broker on {places or 'no listener'}>"
+        return f"<midge.{type(self).__name__} on {places or 'no listener'}>"
 
     def __del__(self) -> None:
         # No call can be running: it would hold a reference.
         if getattr(self, "_handle", None) is not None:
             waiting.midge_broker_free(self._handle)
+            if self._hooks:
+                uninstall(self._hooks)
 
     def _refused(self, status: int, topic: str, size: int, qos: int, retain: bool) -> str:
         """Why a message was refused, as far as that can be seen from here."""
@@ -332,6 +453,7 @@ def _stop_all() -> None:
     for broker in list(_live):
         with contextlib.suppress(MidgeError):
             broker.stop()
+    drain(PATIENCE)
 
 
 atexit.register(_stop_all)

@@ -22,6 +22,15 @@ class Config(Mapping[str, str]):
 
     Reading gives each value as its canonical text. Setting a wrong key or value raises ConfigError, which names the
     key. Every setting stands in docs/CONFIGURATION.md.
+
+    >>> config = midge.Config({"mqtt.max_packet_size": "64KiB"})
+    >>> config["mqtt.max_qos"] = 1
+    >>> config["mqtt.max_packet_size"], config["mqtt.max_qos"]
+    ('64KiB', '1')
+    >>> config["mqtt.max_qs"] = 1
+    Traceback (most recent call last):
+        ...
+    midge.ConfigError: mqtt.max_qs: unknown setting; did you mean mqtt.max_qos?
     """
 
     def __init__(self, settings: Mapping[str, Value] = {}) -> None:
@@ -36,7 +45,11 @@ class Config(Mapping[str, str]):
 
     @classmethod
     def from_text(cls, toml: str, origin: str = "text") -> Config:
-        """The settings of a TOML text. `origin` names it in errors."""
+        """The settings of a TOML text. `origin` names it in errors.
+
+        >>> midge.Config.from_text("[mqtt]\\nmax_qos = 1")["mqtt.max_qos"]
+        '1'
+        """
         config = cls()
         config.load_text(toml, origin)
         return config

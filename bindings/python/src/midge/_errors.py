@@ -25,7 +25,14 @@ class MidgeError(Exception):
 
 
 class ConfigError(MidgeError, ValueError):
-    """A setting is wrong. The sentence names the key; `key` is it, if the error is about one."""
+    """A setting is wrong. The sentence names the key; `key` is it, if the error is about one.
+
+    >>> try:
+    ...     midge.Broker("nowhere")
+    ... except midge.ConfigError as error:
+    ...     print(error.key)
+    listener.tcp.bind
+    """
 
     def __init__(self, message: str, key: str | None = None) -> None:
         super().__init__(message)
@@ -77,6 +84,10 @@ class ForkedError(StateError):
 
 class Timeout(MidgeError, TimeoutError):
     """The time ran out."""
+
+
+for _name in __all__:
+    globals()[_name].__module__ = "midge"  # where tracebacks say that they are from
 
 
 def _key_in(message: str) -> str | None:

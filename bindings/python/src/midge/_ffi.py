@@ -8,6 +8,22 @@ from typing import Any
 MIDGE_RETAIN_SEND = 0
 MIDGE_RETAIN_SEND_IF_NEW = 1
 MIDGE_RETAIN_DO_NOT_SEND = 2
+MIDGE_ALLOW = 0
+MIDGE_DENY = 1
+MIDGE_DEFER = 2
+MIDGE_ACTION_PUBLISH = 0
+MIDGE_ACTION_SUBSCRIBE = 1
+MIDGE_CAUSE_DISCONNECTED = 0
+MIDGE_CAUSE_CONNECTION_LOST = 1
+MIDGE_CAUSE_REFUSED = 2
+MIDGE_CAUSE_KEEP_ALIVE = 3
+MIDGE_CAUSE_TAKEN_OVER = 4
+MIDGE_CAUSE_KICKED = 5
+MIDGE_CAUSE_STOPPING = 6
+MIDGE_LOG_ERROR = 0
+MIDGE_LOG_WARN = 1
+MIDGE_LOG_INFO = 2
+MIDGE_LOG_DEBUG = 3
 MIDGE_OVERFLOW_DROP_NEWEST = 0
 MIDGE_OVERFLOW_DROP_OLDEST = 1
 MIDGE_FAULT_REFUSE = 1
@@ -44,6 +60,14 @@ MIDGE_STATUS_PANIC = -9
 midge_free_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 midge_acknowledged_fn = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_void_p)
 midge_message_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+midge_authenticate_fn = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+midge_authorize_fn = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+midge_on_publish_fn = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+midge_on_connected_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+midge_on_disconnected_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+midge_on_subscription_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+midge_on_delivery_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+midge_log_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class midge_bytes(ctypes.Structure):
@@ -138,6 +162,197 @@ class midge_subscribe_options(ctypes.Structure):
         ("retain_handling", ctypes.c_int32),
         ("identifier", ctypes.c_int64),
         ("direct", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+    ]
+
+
+class midge_connect_request(ctypes.Structure):
+    struct_size: int
+    connection: int
+    client_id: midge_bytes
+    username: midge_bytes
+    password: midge_bytes
+    address: midge_bytes
+    listener: midge_bytes
+    protocol_version: int
+    clean_start: int
+    keep_alive: int
+    reserved: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("connection", ctypes.c_uint64),
+        ("client_id", midge_bytes),
+        ("username", midge_bytes),
+        ("password", midge_bytes),
+        ("address", midge_bytes),
+        ("listener", midge_bytes),
+        ("protocol_version", ctypes.c_int32),
+        ("clean_start", ctypes.c_int32),
+        ("keep_alive", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+    ]
+
+
+class midge_access_request(ctypes.Structure):
+    struct_size: int
+    client_id: midge_bytes
+    username: midge_bytes
+    address: midge_bytes
+    topic: midge_bytes
+    action: int
+    qos: int
+    retain: int
+    is_will: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("client_id", midge_bytes),
+        ("username", midge_bytes),
+        ("address", midge_bytes),
+        ("topic", midge_bytes),
+        ("action", ctypes.c_int32),
+        ("qos", ctypes.c_int32),
+        ("retain", ctypes.c_int32),
+        ("is_will", ctypes.c_int32),
+    ]
+
+
+class midge_publish_request(ctypes.Structure):
+    struct_size: int
+    client_id: midge_bytes
+    username: midge_bytes
+    message: int | None
+    is_will: int
+    reserved: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("client_id", midge_bytes),
+        ("username", midge_bytes),
+        ("message", ctypes.c_void_p),
+        ("is_will", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+    ]
+
+
+class midge_connection_view(ctypes.Structure):
+    struct_size: int
+    connection: int
+    client_id: midge_bytes
+    username: midge_bytes
+    address: midge_bytes
+    listener: midge_bytes
+    protocol_version: int
+    clean_start: int
+    session_present: int
+    keep_alive: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("connection", ctypes.c_uint64),
+        ("client_id", midge_bytes),
+        ("username", midge_bytes),
+        ("address", midge_bytes),
+        ("listener", midge_bytes),
+        ("protocol_version", ctypes.c_int32),
+        ("clean_start", ctypes.c_int32),
+        ("session_present", ctypes.c_int32),
+        ("keep_alive", ctypes.c_int32),
+    ]
+
+
+class midge_disconnection_view(ctypes.Structure):
+    struct_size: int
+    connection: int
+    client_id: midge_bytes
+    why: midge_bytes
+    cause: int
+    reason_code: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("connection", ctypes.c_uint64),
+        ("client_id", midge_bytes),
+        ("why", midge_bytes),
+        ("cause", ctypes.c_int32),
+        ("reason_code", ctypes.c_int32),
+    ]
+
+
+class midge_subscription_view(ctypes.Structure):
+    struct_size: int
+    filter: midge_bytes
+    client_id: midge_bytes
+    identifier: int
+    qos: int
+    no_local: int
+    retain_as_published: int
+    retain_handling: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("filter", midge_bytes),
+        ("client_id", midge_bytes),
+        ("identifier", ctypes.c_int64),
+        ("qos", ctypes.c_int32),
+        ("no_local", ctypes.c_int32),
+        ("retain_as_published", ctypes.c_int32),
+        ("retain_handling", ctypes.c_int32),
+    ]
+
+
+class midge_delivery_view(ctypes.Structure):
+    struct_size: int
+    client_id: midge_bytes
+    topic: midge_bytes
+    reason: midge_bytes
+    qos: int
+    reserved: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("client_id", midge_bytes),
+        ("topic", midge_bytes),
+        ("reason", midge_bytes),
+        ("qos", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+    ]
+
+
+class midge_hooks(ctypes.Structure):
+    struct_size: int
+    user_data: int | None
+    free_user_data: Any
+    authenticate: Any
+    authorize: Any
+    on_publish: Any
+    on_connected: Any
+    on_disconnected: Any
+    on_subscribed: Any
+    on_unsubscribed: Any
+    on_delivered: Any
+    on_dropped: Any
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("user_data", ctypes.c_void_p),
+        ("free_user_data", midge_free_fn),
+        ("authenticate", midge_authenticate_fn),
+        ("authorize", midge_authorize_fn),
+        ("on_publish", midge_on_publish_fn),
+        ("on_connected", midge_on_connected_fn),
+        ("on_disconnected", midge_on_disconnected_fn),
+        ("on_subscribed", midge_on_subscription_fn),
+        ("on_unsubscribed", midge_on_subscription_fn),
+        ("on_delivered", midge_on_delivery_fn),
+        ("on_dropped", midge_on_delivery_fn),
+    ]
+
+
+class midge_log_view(ctypes.Structure):
+    struct_size: int
+    text: midge_bytes
+    client_id: midge_bytes
+    level: int
+    reserved: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("text", midge_bytes),
+        ("client_id", midge_bytes),
+        ("level", ctypes.c_int32),
         ("reserved", ctypes.c_int32),
     ]
 
@@ -322,27 +537,6 @@ class midge_client_view(ctypes.Structure):
         ("protocol_version", ctypes.c_int32),
         ("clean_start", ctypes.c_int32),
         ("keep_alive", ctypes.c_int32),
-    ]
-
-
-class midge_subscription_view(ctypes.Structure):
-    struct_size: int
-    filter: midge_bytes
-    client_id: midge_bytes
-    identifier: int
-    qos: int
-    no_local: int
-    retain_as_published: int
-    retain_handling: int
-    _fields_ = [
-        ("struct_size", ctypes.c_size_t),
-        ("filter", midge_bytes),
-        ("client_id", midge_bytes),
-        ("identifier", ctypes.c_int64),
-        ("qos", ctypes.c_int32),
-        ("no_local", ctypes.c_int32),
-        ("retain_as_published", ctypes.c_int32),
-        ("retain_handling", ctypes.c_int32),
     ]
 
 
@@ -543,6 +737,25 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         ],
     ),
     "midge_subscription_free": (None, [ctypes.c_void_p]),
+    "midge_edit_set_topic": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
+    "midge_edit_set_payload": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]),
+    "midge_edit_set_qos": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int32]),
+    "midge_edit_set_retain": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int32]),
+    "midge_edit_add_user_property": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]),
+    "midge_edit_set_options": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_publish_options)]),
+    "midge_config_set_hooks": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_hooks)]),
+    "midge_decision_resolve": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int32]),
+    "midge_decision_free": (None, [ctypes.c_void_p]),
+    "midge_config_set_log": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            midge_log_fn,
+            ctypes.c_void_p,
+            midge_free_fn,
+        ],
+    ),
     "midge_queue_new": (
         ctypes.c_int32,
         [

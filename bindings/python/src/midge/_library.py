@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 from pathlib import Path
-from typing import NoReturn
+from threading import get_ident
+from typing import Any, Callable, NoReturn, Union
 
 from midge import _ffi
 from midge._errors import (
@@ -37,14 +39,62 @@ def find() -> str:
 
 _path = find()
 
+inside: set[int] = set()
+"""The threads that are in the library and do not hold the interpreter's lock, or are in a callback of it."""
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the library, of which `drain` knows when it runs.
+
+    A thread that wants the interpreter's lock when the interpreter ends is torn out of where it is. If that is a
+    callback in the middle of the library, the process is aborted.
+    """
+
+    def call(*arguments: Any) -> Any:
+        thread = get_ident()
+        if thread in inside:
+            return function(*arguments)
+        inside.add(thread)
+        try:
+            return function(*arguments)
+        finally:
+            inside.discard(thread)
+
+    return call
+
+
+def drain(patience: float) -> None:
+    """Waits, before the interpreter ends, until no other thread is in the library."""
+    deadline = time.monotonic() + patience
+    while inside - {get_ident()} and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+class Guarded:
+    """The functions of a library, each guarded."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        """The functions of `library`."""
+        self._library = library
+
+    def __getattr__(self, name: str) -> Any:
+        function = guarded(getattr(self._library, name))
+        setattr(self, name, function)
+        return function
+
+
+_unguarded = ctypes.CDLL(_path)
 # Calls that may wait: they let other threads of Python run.
-waiting = ctypes.CDLL(_path)
+waiting = Guarded(_unguarded)
 # Calls that take a microsecond: they keep the interpreter's lock, which costs more than they do. It is safe because
 # nothing that holds a lock of the library ever waits for the interpreter: it never calls into Python.
 quick = ctypes.PyDLL(_path)
 
-_ffi.declare(waiting)
+_ffi.declare(_unguarded)
 _ffi.declare(quick)
+
+Library = Union[ctypes.PyDLL, Guarded]
+"""Either of them."""
 
 
 _EXCEPTIONS: dict[int, type[MidgeError]] = {

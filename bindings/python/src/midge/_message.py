@@ -25,7 +25,13 @@ class Properties(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message that was received. It cannot be changed."""
+    """A message that was received. It cannot be changed.
+
+    >>> message = midge.Message("rooms/1", b"on", qos=1)
+    >>> topic, payload, *_ = message
+    >>> message._replace(payload=b"off").payload
+    b'off'
+    """
 
     topic: str
     """The topic that it was published to."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any, Callable, Union
 
 from midge import _ffi
 from midge._errors import ArgumentError, TopicError
-from midge._library import encode, encode_property, quick, raise_for, waiting, within
-from midge._message import Properties
+from midge._library import encode_property, guarded, quick, waiting, within
 
 Payload = Union[bytes, str, bytearray, memoryview]
 """What can be published; a str is sent as UTF-8."""
@@ -17,11 +18,36 @@ Payload = Union[bytes, str, bytearray, memoryview]
 COPIED = 64 * 1024
 """Bytes of payload from which on other threads of Python may run while it is published."""
 
-BATCH = 256
-"""Messages that are handed to the library at once."""
+# midge_publish without the types of its arguments: converting them costs as much as all else in a call. So they must
+# be of the right C types already: a c_void_p, bytes, bytes, a c_size_t, what ctypes.byref gives or None.
+publish_quick = ctypes.PyDLL(quick._name)["midge_publish"]
+publish_quick.restype = ctypes.c_int32
+_publish_unguarded = ctypes.CDLL(quick._name)["midge_publish"]
+_publish_unguarded.restype = ctypes.c_int32
+publish_waiting = guarded(_publish_unguarded)
 
-publish_quick = quick.midge_publish
-publish_waiting = waiting.midge_publish
+SIZES = tuple(ctypes.c_size_t(size) for size in range(1025))
+"""Sizes of small payloads, as C takes them."""
+
+_names: dict[str, bytes] = {}
+KEPT_NAMES = 4096
+"""Topics whose UTF-8 form is remembered."""
+
+
+def name_of(topic: str) -> bytes:
+    """A topic in UTF-8, without U+0000."""
+    name = _names.get(topic)
+    if name is None:
+        if "\0" in topic:
+            raise TopicError(f"topic {topic!r}: holds U+0000")
+        try:
+            name = topic.encode()
+        except UnicodeEncodeError:
+            raise TopicError(f"topic {topic!r}: has no UTF-8 form") from None
+        if len(_names) >= KEPT_NAMES:
+            _names.clear()
+        _names[topic] = name
+    return name
 
 
 def _plain(qos: int, retain: bool) -> _ffi.midge_publish_options:
@@ -47,116 +73,6 @@ def plain(qos: int, retain: bool) -> Any:
         raise _wrong(qos, retain) from None
 
 
-Refused = Callable[[int, str, int, int, bool], str]
-"""The sentence for a status, a topic, the size of a payload, a QoS and RETAIN."""
-
-
-def publish_many(broker: ctypes.c_void_p | None, messages: Iterable[Sequence[Any]], refused: Refused) -> int:
-    """Publishes messages in order, and returns how many; `Broker.publish_many` says what they are."""
-    default = (0, False)
-    kind: tuple[int, bool] = default
-    topics: list[bytes] = []
-    payloads: list[bytes] = []
-    published = 0
-
-    def flush() -> int:
-        """Publishes what was collected, all of one kind."""
-        names, contents = topics[:], payloads[:]
-        topics.clear()
-        payloads.clear()
-        return _flush(broker, names, contents, kind, published, refused) if names else 0
-
-    try:
-        for message in messages:
-            size = len(message)
-            if size == 2:
-                topic, payload = message
-                of = default
-            elif size == 3:
-                topic, payload, qos = message
-                of = (qos, False)
-            elif size == 4:
-                topic, payload, qos, retain = message
-                of = (qos, retain)
-            elif size == 5 and isinstance(message[4], Properties):
-                published += flush()
-                _forward(broker, message, refused)
-                published += 1
-                continue
-            else:
-                raise ArgumentError(
-                    f"message {published + len(topics)}: has {size} items, not a topic, a payload, a qos, a retain"
-                )
-            if of != kind or len(topics) == BATCH:
-                published += flush()
-                kind = of
-            if type(payload) is not bytes:
-                payload = as_bytes(payload)
-            topics.append(topic.encode())
-            payloads.append(payload)
-    except UnicodeEncodeError:
-        raise TopicError(f"message {published + len(topics)}: topic {topic!r}: has no UTF-8 form") from None
-    finally:
-        published += flush()
-    return published
-
-
-def _flush(
-    broker: ctypes.c_void_p | None,
-    topics: list[bytes],
-    payloads: list[bytes],
-    kind: tuple[int, bool],
-    before: int,
-    refused: Refused,
-) -> int:
-    """Publishes messages of one kind, of which `before` went before, and returns how many."""
-    options = plain(*kind)
-    wrong = None
-    if b"\0" in b"".join(topics):
-        wrong = next(index for index, topic in enumerate(topics) if b"\0" in topic)
-        del payloads[wrong:]
-    count = len(payloads)
-    lens = list(map(len, payloads))
-    names = ctypes.c_char_p * count
-    done = ctypes.c_size_t()
-    call = quick if sum(lens) < COPIED else waiting
-    status = call.midge_publish_many(
-        broker,
-        names(*topics[:count]),
-        names(*payloads),
-        (ctypes.c_size_t * count)(*lens),
-        count,
-        options,
-        ctypes.byref(done),
-    )
-    if status:
-        at = done.value
-        sentence = refused(status, topics[at].decode(), lens[at], *kind)
-        raise_for(status, None, f"message {before + at}: {sentence}")
-    if wrong is not None:
-        raise TopicError(f"message {before + wrong}: topic {topics[wrong].decode()!r}: holds U+0000")
-    return count
-
-
-def _forward(broker: ctypes.c_void_p | None, message: Sequence[Any], refused: Refused) -> None:
-    """Publishes a Message with its properties."""
-    topic, payload, qos, retain, properties = message
-    options = with_properties(
-        qos,
-        retain,
-        properties.expiry,
-        properties.content_type,
-        properties.response_topic,
-        properties.correlation_data,
-        properties.user_properties,
-    )
-    payload = as_bytes(payload)
-    name = encode(f"topic {topic!r}", topic, TopicError)
-    status = waiting.midge_publish(broker, name, payload, len(payload), ctypes.byref(options))
-    if status:
-        raise_for(status, None, refused(status, topic, len(payload), qos, retain))
-
-
 def as_bytes(payload: Payload) -> bytes:
     """The payload as bytes."""
     if isinstance(payload, bytes):
@@ -178,14 +94,82 @@ def _wrong(qos: object, retain: object) -> ArgumentError:
     return ArgumentError(f"retain: {retain!r} is neither True nor False")
 
 
+def any_options(qos: int, retain: bool, **properties: Any) -> Any:
+    """A pointer to the options of a message, with properties or without."""
+    return ctypes.byref(with_properties(qos, retain, **properties)) if properties else plain(qos, retain)
+
+
+_lent: dict[int, Any] = {}
+"""The payloads that the library uses, and what keeps them where they are, by number."""
+_numbers = itertools.count(1)
+
+
+@_ffi.midge_free_fn
+def _give_back(number: int | None) -> None:
+    """Called by the library, on any thread, when it does not use a payload any more."""
+    _lent.pop(number or 0, None)
+
+
+def publish_owned(broker: ctypes.c_void_p | None, topic: bytes, payload: Payload, options: Any) -> tuple[int, int]:
+    """Publishes a payload that the library keeps; the status, and its size."""
+    if isinstance(payload, (bytearray, memoryview)):
+        view = memoryview(payload)
+        if view.readonly or not view.c_contiguous or view.nbytes == 0:
+            payload = bytes(view)
+    kept: Any
+    if isinstance(payload, (bytearray, memoryview)):
+        # A buffer that is exported is not moved.
+        size = view.nbytes
+        kept = (ctypes.c_char * size).from_buffer(payload)
+        address = ctypes.c_void_p(ctypes.addressof(kept))
+    else:
+        kept = as_bytes(payload)
+        size = len(kept)
+        address = ctypes.cast(ctypes.c_char_p(kept), ctypes.c_void_p)
+    number = next(_numbers)
+    _lent[number] = kept
+    # Payloads may be given back in here, and they are large: other threads of Python run meanwhile.
+    status = waiting.midge_publish_owned(broker, topic, address, size, _give_back, number, options)
+    return int(status), size
+
+
+_awaited: dict[int, Callable[[int], object]] = {}
+"""What is called when a message is safe, by number."""
+
+
+@_ffi.midge_acknowledged_fn
+def _acknowledged(status: int, number: int | None) -> None:
+    """Called by the library, on any thread, when a message is safe or the broker has stopped."""
+    done = _awaited.pop(number or 0, None)
+    if done is not None:
+        try:
+            done(status)
+        except Exception:
+            logging.getLogger("midge").exception("the end of a publication cannot be told")
+
+
+def publish_with_callback(
+    broker: ctypes.c_void_p | None, topic: bytes, payload: bytes, options: Any, done: Callable[[int], object]
+) -> int:
+    """Publishes a message; `done` is called once with a status, on any thread, unless this fails."""
+    number = next(_numbers)
+    _awaited[number] = done
+    status = waiting.midge_publish_with_callback(
+        broker, topic, payload, len(payload), options, _acknowledged, number, _ffi.midge_free_fn()
+    )
+    if status:
+        del _awaited[number]
+    return int(status)
+
+
 def with_properties(
     qos: int,
     retain: bool,
-    expiry: int | None,
-    content_type: str | None,
-    response_topic: str | None,
-    correlation_data: bytes | None,
-    user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+    expiry: int | None = None,
+    content_type: str | None = None,
+    response_topic: str | None = None,
+    correlation_data: bytes | None = None,
+    user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
 ) -> _ffi.midge_publish_options:
     """The options of a message with properties. They keep what they point to."""
     plain(qos, retain)

@@ -16,15 +16,12 @@ from midge._batch import read
 from midge._errors import ForkedError, MidgeError, StateError, Stopped, Timeout
 from midge._library import bound_to_process, milliseconds, quick, raise_for, waiting
 from midge._message import Message
+from midge._waiting import patience
 
 __all__ = ["Handler", "Subscription"]
 
 BATCH = 256
 """Messages that are taken from the library at once."""
-SLICE = 0.1
-"""Seconds that the main thread waits at a time: between two waits Python handles signals, Ctrl-C among them."""
-LONG = 3600.0
-"""Seconds that other threads wait at a time."""
 
 
 def subscribe_options(
@@ -85,6 +82,12 @@ class Subscription:
 
         Waits up to `timeout` seconds for it, for ever without one, and raises Timeout if none came; raises Stopped
         when the broker has stopped or the subscription was closed, and every message was taken.
+
+        >>> messages = broker.subscribe("rooms/#")
+        >>> messages.get(timeout=0)
+        Traceback (most recent call last):
+            ...
+        midge.Timeout: no message of 'rooms/#' within the time
         """
         try:
             return self._taken.popleft()
@@ -95,6 +98,12 @@ class Subscription:
         """Up to `max` messages in one call, at least one.
 
         Waits for the first, and raises, like `get`.
+
+        >>> messages = broker.subscribe("rooms/#")
+        >>> broker.publish_many([("rooms/1", "on"), ("rooms/2", "off")])
+        2
+        >>> [message.payload for message in messages.get_batch(timeout=5)]
+        [b'on', b'off']
         """
         if max < 1:
             raise ValueError("max must be at least 1")
@@ -139,9 +148,9 @@ class Subscription:
         if _fork.generation != self._born:
             raise ForkedError("this process was forked from the one that subscribed")
         deadline = None if timeout is None else time.monotonic() + timeout
-        patience = SLICE if threading.current_thread() is threading.main_thread() else LONG
+        at_a_time = patience()
         while True:
-            left = patience if deadline is None else min(patience, deadline - time.monotonic())
+            left = at_a_time if deadline is None else min(at_a_time, deadline - time.monotonic())
             if self._one_taker.acquire(timeout=left) if left > 0 else self._one_taker.acquire(blocking=False):
                 try:
                     messages = self._left_over(wanted) or self._poll(max, left)

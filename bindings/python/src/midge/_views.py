@@ -108,7 +108,7 @@ class Stats(Mapping[str, int]):
         return f"Stats({', '.join(f'{name}={value}' for name, value in self._values.items())})"
 
 
-_VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5"}
+VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5"}
 
 
 def read_clients(broker: ctypes.c_void_p | None) -> list[Client]:
@@ -122,7 +122,7 @@ def read_clients(broker: ctypes.c_void_p | None) -> list[Client]:
                 connected=view.connected == 1,
                 username=copied_text(view.username),
                 address=copied_text(view.address),
-                version=_VERSIONS.get(view.protocol_version, str(view.protocol_version)),
+                version=VERSIONS.get(view.protocol_version, str(view.protocol_version)),
                 clean_start=view.clean_start == 1,
                 keep_alive=view.keep_alive,
                 connected_since=since / 1000 if since >= 0 else None,
@@ -139,18 +139,20 @@ def read_clients(broker: ctypes.c_void_p | None) -> list[Client]:
 
 def read_subscriptions(broker: ctypes.c_void_p | None) -> list[SubscriptionInfo]:
     """The subscriptions of a broker."""
-    return [
-        SubscriptionInfo(
-            filter=copied_text(view.filter) or "",
-            client_id=copied_text(view.client_id),
-            qos=view.qos,
-            no_local=view.no_local == 1,
-            retain_as_published=view.retain_as_published == 1,
-            retain_handling=view.retain_handling,
-            identifier=view.identifier or None,
-        )
-        for view in _listed(broker, "subscriptions", _ffi.midge_subscription_view)
-    ]
+    return [read_subscription(view) for view in _listed(broker, "subscriptions", _ffi.midge_subscription_view)]
+
+
+def read_subscription(view: _ffi.midge_subscription_view) -> SubscriptionInfo:
+    """A subscription, copied."""
+    return SubscriptionInfo(
+        filter=copied_text(view.filter) or "",
+        client_id=copied_text(view.client_id),
+        qos=view.qos,
+        no_local=view.no_local == 1,
+        retain_as_published=view.retain_as_published == 1,
+        retain_handling=view.retain_handling,
+        identifier=view.identifier or None,
+    )
 
 
 def read_retained(broker: ctypes.c_void_p | None, filter: str) -> list[Message]:

@@ -1,0 +1,153 @@
+//! Tasks of the host that wait for the broker, on whatever executor.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::engine::safe::{Safe, Waiter};
+use crate::runtime::in_callback;
+
+/// Those that wait for one thing, each in a place of its own.
+#[derive(Default)]
+pub(super) struct Tasks {
+    last: u64,
+    waiting: SmallVec<[(u64, Waker); 1]>,
+}
+
+impl Tasks {
+    /// Has a task woken the next time. `place` is where it waits, if it does. The waker that it had before is returned,
+    /// to be dropped when no lock is held.
+    pub(super) fn put(&mut self, place: &mut Option<u64>, waker: Waker) -> Option<Waker> {
+        match self.waiting.iter_mut().find(|(taken, _)| Some(*taken) == *place) {
+            Some((_, before)) => Some(std::mem::replace(before, waker)),
+            None => {
+                self.last += 1;
+                *place = Some(self.last);
+                self.waiting.push((self.last, waker));
+                None
+            }
+        }
+    }
+
+    /// Forgets a task; its waker, unless it was woken.
+    pub(super) fn remove(&mut self, place: Option<u64>) -> Option<Waker> {
+        let index = self.waiting.iter().position(|(taken, _)| Some(*taken) == place)?;
+        Some(self.waiting.swap_remove(index).1)
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes all out, to be woken when no lock is held.
+    pub(super) fn take(&mut self) -> Woken {
+        Woken(std::mem::take(&mut self.waiting))
+    }
+}
+
+/// Tasks that are to be woken.
+#[must_use]
+pub(super) struct Woken(SmallVec<[(u64, Waker); 1]>);
+
+impl Woken {
+    pub(super) fn wake(self) {
+        self.0.into_iter().for_each(|(_, waker)| wake(waker));
+    }
+}
+
+/// A waker is the host's code: nothing that it does unwinds into the broker, or stops the broker that calls it.
+fn wake(waker: Waker) {
+    let _inside = in_callback();
+    // What it has panicked with may panic when it is dropped.
+    let _survived = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(std::mem::forget);
+}
+
+/// A value that one task waits for.
+pub(super) struct Promise<T> {
+    state: Mutex<(Option<T>, Option<Waker>)>,
+}
+
+impl<T> Promise<T> {
+    pub(super) fn new() -> Arc<Promise<T>> {
+        Arc::new(Promise { state: Mutex::new((None, None)) })
+    }
+
+    /// Gives the value to who waits.
+    pub(super) fn keep(&self, value: T) {
+        let mut state = self.state.lock();
+        state.0 = Some(value);
+        let waker = state.1.take();
+        drop(state);
+        waker.into_iter().for_each(wake);
+    }
+
+    /// Waits for the value.
+    pub(super) async fn kept(&self) -> T {
+        std::future::poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<T> {
+        let waker = context.waker().clone();
+        let mut state = self.state.lock();
+        if let Some(value) = state.0.take() {
+            return Poll::Ready(value);
+        }
+        let before = state.1.replace(waker);
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl Waiter for Promise<Safe> {
+    fn tell(&self, safe: Safe) {
+        self.keep(safe);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::Tasks;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            let before = self.0.fetch_add(1, Ordering::SeqCst);
+            assert!(before != 0, "a defect of the host, for the test");
+        }
+    }
+
+    #[test]
+    fn each_task_has_one_place_and_is_woken_once() {
+        let count = Arc::new(Count::default());
+        let mut tasks = Tasks::default();
+        let mut places = [None; 3];
+        for _ in 0..2 {
+            for place in &mut places {
+                tasks.put(place, Waker::from(Arc::clone(&count)));
+            }
+        }
+        assert_eq!(tasks.len(), 3);
+        assert!(tasks.remove(places[1]).is_some());
+        assert!(tasks.remove(places[1]).is_none());
+        // One that panics keeps no other asleep.
+        tasks.take().wake();
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
+        assert_eq!(tasks.len(), 0);
+        // A place that was woken is not another's.
+        let mut other = None;
+        tasks.put(&mut other, Waker::from(count));
+        assert!(tasks.remove(places[0]).is_none());
+        assert_eq!(tasks.len(), 1);
+    }
+}

@@ -1,0 +1,223 @@
+//! The log: lines that a host reads.
+
+use std::sync::{Arc, Mutex};
+
+use midge::codec::reason::ReasonCode;
+use midge::codec::subscribe::SubscriptionOptions;
+use midge::engine::hooks::{AccessRequest, Answer, ConnectRequest, Deferred, Host, Verdict, Wanted, defer};
+use midge::session::notice::{Level, LogLine, Notice};
+
+use crate::harness::{ALL, Client, Network, Q0, Q1, V5, V311, opts};
+
+/// A host that keeps the lines of its log. It lets nobody in who is called `bad`, panics for `panic`, and never decides
+/// about `slow`.
+struct Reader {
+    level: Option<Level>,
+    lines: Mutex<Vec<LogLine>>,
+    undecided: Mutex<Vec<midge::engine::hooks::Decision>>,
+}
+
+impl Host for Reader {
+    fn wanted(&self) -> Wanted {
+        Wanted { authenticate: true, authorize: true, connected: true, log: self.level, ..Wanted::default() }
+    }
+
+    fn authenticate(&self, request: &ConnectRequest<'_>) -> Answer {
+        match request.client_id {
+            "bad" => Verdict::Deny.into(),
+            "panic" => panic!("for the test"),
+            "slow" => {
+                let (decision, deferred): (_, Deferred) = defer();
+                self.undecided.lock().unwrap().push(decision);
+                deferred.into()
+            }
+            _ => Answer::ALLOW,
+        }
+    }
+
+    fn authorize(&self, request: &AccessRequest<'_>) -> Answer {
+        if request.topic == "secret" { Verdict::Deny.into() } else { Answer::ALLOW }
+    }
+
+    fn tell(&self, notice: &Notice) {
+        match notice {
+            Notice::Logged(line) => self.lines.lock().unwrap().push(line.clone()),
+            Notice::Connected(arrival) => assert!(&*arrival.client_id != "stumbles", "for the test"),
+            _ => {}
+        }
+    }
+}
+
+impl Reader {
+    fn new(level: impl Into<Option<Level>>) -> Arc<Reader> {
+        Arc::new(Reader { level: level.into(), lines: Mutex::default(), undecided: Mutex::default() })
+    }
+
+    /// The lines since the last call.
+    fn read(&self) -> Vec<String> {
+        self.lines.lock().unwrap().drain(..).map(|line| line.to_string()).collect()
+    }
+}
+
+fn read_at(level: Level) -> (Network, Arc<Reader>) {
+    let reader = Reader::new(level);
+    (Network::hosted_by(reader.clone(), &[("session.max_queued_messages", "1")]), reader)
+}
+
+#[test]
+fn clients_come_and_go() {
+    let (network, reader) = read_at(Level::Info);
+    for version in ALL {
+        let client = opts("c", version).resume().on(&network);
+        assert_eq!(reader.read(), [format!("info: client \"c\": has connected from this host by {version}")]);
+        client.disconnect();
+        assert_eq!(reader.read(), ["info: client \"c\": has disconnected"]);
+        opts("c", version).on(&network).hang_up();
+        assert_eq!(reader.read().pop().unwrap(), "info: client \"c\": the connection is lost");
+    }
+    let silent = opts("c", V5).keep_alive(10).on(&network);
+    network.advance(20);
+    assert_eq!(
+        reader.read().pop().unwrap(),
+        "info: client \"c\": disconnected: nothing came for one and a half times the keep alive"
+    );
+    silent.hang_up();
+    let old = opts("c", V5).persistent().on(&network);
+    reader.read();
+    let new = opts("c", V5).persistent().resume().on(&network);
+    assert_eq!(
+        reader.read(),
+        [
+            "info: client \"c\": taken over: another connection came with the same client identifier",
+            "info: client \"c\": has connected from this host by 5.0, resumes its session"
+        ]
+    );
+    old.hang_up();
+    network.engine.kick(&mut network.turn(), "c");
+    assert_eq!(reader.read(), ["info: client \"c\": kicked by the host"]);
+    new.hang_up();
+}
+
+/// Whatever a client calls itself, a line is a line.
+#[test]
+fn what_clients_name_stands_in_quotes() {
+    let (network, reader) = read_at(Level::Debug);
+    let mut client = opts("a\n\"b", V5).on(&network);
+    client.subscribe("x\u{1b}y", Q1);
+    client.unsubscribe(&["x\u{1b}y"]);
+    let lines = reader.read();
+    assert_eq!(
+        lines[2..],
+        [
+            "debug: client \"a\\n\\\"b\": has subscribed to \"x\\u{1b}y\" with QoS 1",
+            "debug: client \"a\\n\\\"b\": has unsubscribed from \"x\\u{1b}y\""
+        ]
+    );
+    assert!(lines[1].starts_with("info: client \"a\\n\\\"b\": has connected"));
+    client.hang_up();
+}
+
+#[test]
+fn refusals_and_broken_rules_are_warnings_and_name_the_client() {
+    let (network, reader) = read_at(Level::Warn);
+    opts("bad", V311).refused_by(&network);
+    let mut client = opts("c", V5).on(&network);
+    let options = SubscriptionOptions::default();
+    assert_eq!(client.subscribe_with("secret", options, 0), ReasonCode::NotAuthorized.as_u8());
+    assert!(!client.send_bytes(&[0, 0]));
+    let mut garbage = Client::open(&network, V5);
+    assert!(!garbage.send_bytes(b"GET / HTTP/1.1\r\n"));
+    let mut late = Client::open(&network, V5);
+    network.advance(11);
+    // As its task does.
+    let cause = late.line.finished().unwrap();
+    late.connection.lost(&network.engine, &mut network.turn(), cause);
+    assert_eq!(
+        reader.read(),
+        [
+            "warn: connection 1 of client \"bad\" from this host is refused with 0x86: the host has not let the client in",
+            "warn: client \"c\": may not subscribe to \"secret\" (0x87)",
+            "warn: client \"c\": disconnected with 0x81: the packet type is 0",
+            "warn: connection 3 from this host is refused with 0x82: the first packet is not CONNECT",
+            "warn: connection 4 from this host has ended: no CONNECT came in time",
+        ]
+    );
+    garbage.hang_up();
+    client.hang_up();
+}
+
+#[test]
+fn hooks_that_fail_are_errors() {
+    let (network, reader) = read_at(Level::Error);
+    opts("panic", V5).refused_by(&network);
+    opts("stumbles", V5).on(&network).hang_up();
+    let mut slow = Client::open(&network, V5);
+    slow.send_bytes(&opts("slow", V5).encode());
+    network.advance(6);
+    assert_eq!(
+        reader.read(),
+        [
+            "error: the hook authenticate has panicked, which denies",
+            "error: the hook on_connected has panicked",
+            "error: a decision was not made within hooks.deadline, which denies"
+        ]
+    );
+    slow.hang_up();
+}
+
+/// However many are dropped, there is one line at once, then one in ten seconds while it goes on.
+#[test]
+fn dropped_messages_are_summed_up() {
+    let (network, reader) = read_at(Level::Warn);
+    let mut away = opts("away", V5).persistent().on(&network);
+    away.subscribe("t", Q1);
+    away.hang_up();
+    let publish = |count: usize| (0..count).for_each(|_| assert_eq!(network.publish("t", "x", 1, false), 1));
+    publish(101);
+    assert_eq!(reader.read(), ["warn: 1 message dropped: queue_full 1"]);
+    network.advance(9);
+    assert!(reader.read().is_empty());
+    network.advance(2);
+    assert_eq!(reader.read(), ["warn: 99 messages dropped: queue_full 99"]);
+    publish(5);
+    assert!(reader.read().is_empty());
+    network.advance(10);
+    assert_eq!(reader.read(), ["warn: 5 messages dropped: queue_full 5"]);
+    // What nobody wants is no loss. The timer does not run for nothing.
+    network.publish("nobody", "x", 0, false);
+    network.advance(30);
+    assert!(reader.read().is_empty());
+    let timers = network.engine.timers_running();
+    publish(1);
+    assert_eq!(reader.read(), ["warn: 1 message dropped: queue_full 1"]);
+    assert_eq!(network.engine.timers_running(), timers + 1);
+    publish(2);
+    network.engine.log_untold_drops(&mut network.turn());
+    assert_eq!(reader.read(), ["warn: 2 messages dropped: queue_full 2"]);
+}
+
+#[test]
+fn what_nobody_wanted_is_seen_by_who_looks_closely() {
+    let (network, reader) = read_at(Level::Debug);
+    network.publish("nobody", "x", 0, false);
+    assert_eq!(reader.read(), ["debug: 1 message dropped: no_subscriber 1"]);
+    let mut client = opts("c", V5).on(&network);
+    reader.read();
+    assert_eq!(client.publish("secret", "x", Q1), ReasonCode::NotAuthorized);
+    network.advance(11);
+    assert_eq!(reader.read(), ["warn: 1 message dropped: not_authorized 1"]);
+    client.hang_up();
+}
+
+/// Nobody listens: no line is made, and no timer runs.
+#[test]
+fn no_log_is_no_work() {
+    let reader = Reader::new(None);
+    let network = Network::hosted_by(reader.clone(), &[]);
+    let mut client = opts("c", V5).on(&network);
+    client.send_publish("nobody", "x", Q0, 0);
+    client.hang_up();
+    network.engine.log(&mut network.turn(), Level::Error, None, || panic!("it is asked for"));
+    assert!(reader.read().is_empty());
+    assert_eq!(network.engine.timers_running(), 0);
+}

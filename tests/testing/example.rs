@@ -1,0 +1,95 @@
+//! The Rust code of docs/testing.md: a program that speaks MQTT, and its tests.
+
+use std::time::Duration;
+
+use midge::codec::packet::Packet;
+use midge::codec::qos::QoS;
+use midge::codec::reason::ReasonCode;
+use midge::config::Config;
+use midge::testing::{Fault, PacketKind, TestBroker};
+
+use crate::client::Client;
+use crate::kit::{Guest, publish};
+
+/// The program under test: it publishes readings at QoS 1, connects again until they are acknowledged, and leaves a
+/// will.
+struct Sensor<'b> {
+    broker: &'b TestBroker,
+    client: Option<Client>,
+}
+
+impl<'b> Sensor<'b> {
+    fn start(broker: &'b TestBroker) -> Sensor<'b> {
+        Sensor { broker, client: None }
+    }
+
+    fn report(&mut self, reading: &str) {
+        for _ in 0..10 {
+            let mut client = match self.client.take() {
+                Some(client) => client,
+                None => {
+                    let guest = Guest {
+                        keep_alive: 60,
+                        session_expiry: 3600,
+                        will: Some(("sensor/status", 300)),
+                        ..Guest::named("sensor")
+                    };
+                    match guest.try_connect(self.broker) {
+                        (client, Ok(_)) => client,
+                        (_, Err(_)) => continue,
+                    }
+                }
+            };
+            publish(&mut client, "sensor/reading", reading.as_bytes(), QoS::AtLeastOnce, 1, false);
+            let acknowledged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                client.expect("PUBACK", |packet| matches!(packet, Packet::Puback(_)).then_some(()));
+            }));
+            if acknowledged.is_ok() {
+                self.client = Some(client);
+                return;
+            }
+        }
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_sensor_tries_again_until_it_is_let_in() {
+    let broker = TestBroker::start(&Config::new()).unwrap();
+    let busy = Fault::refuse(ReasonCode::ServerBusy).unwrap().times(3);
+    let busy = broker.inject(busy).unwrap();
+
+    Sensor::start(&broker).report("21.5");
+
+    assert_eq!(broker.hits(busy), 3);
+    broker.wait_for("sensor/reading", 1, PATIENCE).unwrap();
+    broker.assert_published("sensor/reading", "21.5");
+}
+
+#[test]
+fn a_sensor_that_loses_its_connection_sends_again() {
+    let broker = TestBroker::start(&Config::new()).unwrap();
+    broker.inject(Fault::cut_at(PacketKind::Puback).client("sensor")).unwrap();
+
+    Sensor::start(&broker).report("21.5");
+
+    let readings = broker.wait_for("sensor/reading", 2, PATIENCE).unwrap();
+    assert!(readings.iter().all(|reading| reading.payload() == "21.5"));
+}
+
+#[test]
+fn a_sensor_that_is_silent_is_reported_after_five_minutes() {
+    let broker = TestBroker::start(&Config::new()).unwrap();
+    let mut sensor = Sensor::start(&broker);
+    sensor.report("21.5");
+
+    // One and a half times its keep alive of 60 seconds: the broker takes it for dead.
+    broker.advance(Duration::from_secs(90)).unwrap();
+    assert!(broker.wait_for_no_client("sensor", PATIENCE).unwrap());
+    broker.assert_not_published("sensor/status");
+
+    // Its will waits for 300 seconds more.
+    broker.advance(Duration::from_secs(300)).unwrap();
+    broker.assert_published("sensor/status", "gone");
+}
