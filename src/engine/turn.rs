@@ -188,6 +188,10 @@ impl Engine {
             self.tell(turn);
             self.add_counts(turn);
         }
+        // Before a client can have its acknowledgement: what it does next, such as stopping the broker, comes after.
+        if !turn.woken.is_empty() {
+            turn.woken.drain(..).for_each(|local| local.wake());
+        }
         let wrote = !turn.dirty.is_empty();
         if wrote {
             let mut dirty = std::mem::take(&mut turn.dirty);
@@ -195,9 +199,6 @@ impl Engine {
                 self.flush(turn, &session, false);
             }
             turn.dirty = dirty;
-        }
-        if !turn.woken.is_empty() {
-            turn.woken.drain(..).for_each(|local| local.wake());
         }
         // What was written, and what made room for.
         let logs = self.wanted.log.is_some();
