@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test console-test check conformance fuzz soak sanitize install bless clean
+.PHONY: help demo test console-test check conformance fuzz soak sanitize install bless clean bench-inprocess
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ conformance: ## test every statement of the MQTT specifications and write docs/C
 
 soak: ## the simulation at length: SEEDS=1000 random schedules
 	@SIM_SEEDS=$(or $(SEEDS),1000) cargo test --quiet --test simulation -- --nocapture
+
+bench-inprocess: ## Midge inside a process beside libzmq, mosquitto and (RUMQTTD=yes) rumqttd: ROUNDS=5
+	@python3 benches/inprocess/run.py
 
 sanitize: ## C tests under AddressSanitizer and ThreadSanitizer, Rust tests under ThreadSanitizer, `unsafe` in Miri
 	@tools/sanitize.sh $(KINDS)

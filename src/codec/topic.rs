@@ -85,6 +85,12 @@ impl<'a> TopicName<'a> {
     pub fn levels(self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         self.0.split('/')
     }
+
+    /// How many levels there are.
+    #[inline]
+    pub fn level_count(self) -> usize {
+        1 + self.0.bytes().filter(|byte| *byte == b'/').count()
+    }
 }
 
 impl<'a> TopicFilter<'a> {

@@ -17,6 +17,8 @@ pub(super) struct Arena {
     /// Large payloads, not copied.
     shared: Vec<Bytes>,
     entries: Vec<Entry>,
+    /// How often in a row it was emptied with most of its room unused.
+    roomy: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +112,20 @@ impl Arena {
     }
 
     fn get(&self, index: usize) -> Option<MessageView<'_>> {
+        let row = self.row(index)?;
+        Some(MessageView {
+            topic: std::str::from_utf8(row.topic).unwrap_or_default(),
+            payload: row.payload,
+            shared: row.shared,
+            qos: row.qos,
+            retain: row.retain,
+            tag: row.tag,
+            expiry_interval: row.expiry_interval,
+            properties: row.properties,
+        })
+    }
+
+    fn row(&self, index: usize) -> Option<Row<'_>> {
         let entry = self.entries.get(index)?;
         let part = |from: usize, len: u32| self.bytes.get(from..from + len as usize).unwrap_or_default();
         let properties = entry.topic + entry.topic_len as usize;
@@ -117,8 +133,8 @@ impl Arena {
             Some(shared) => shared,
             None => part(properties + entry.properties_len as usize, entry.payload_len),
         };
-        Some(MessageView {
-            topic: std::str::from_utf8(part(entry.topic, entry.topic_len)).unwrap_or_default(),
+        Some(Row {
+            topic: part(entry.topic, entry.topic_len),
             payload,
             shared: self.shared.get(entry.shared as usize),
             qos: entry.qos,
@@ -129,19 +145,25 @@ impl Arena {
         })
     }
 
-    /// Empties the arena and keeps its room, unless that is large.
+    /// Empties the arena and keeps its room, unless that is large and most of it was not needed several times.
     pub(super) fn reset(&mut self) {
-        const KEPT: usize = 256 * 1024;
-        if self.bytes.capacity() > KEPT {
-            self.bytes = Vec::new();
-        }
-        if self.entries.capacity() * size_of::<Entry>() > KEPT {
-            self.entries = Vec::new();
+        self.roomy = if is_roomy(&self.bytes) || is_roomy(&self.entries) { self.roomy + 1 } else { 0 };
+        if self.roomy >= ROOMY {
+            *self = Arena::default();
         }
         self.bytes.clear();
         self.entries.clear();
         self.shared.clear();
     }
+}
+
+/// An arena whose room is larger than this,
+const KEPT: usize = 256 * 1024;
+/// and was hardly used for so many batches in a row, gives it back.
+const ROOMY: u32 = 1024;
+
+fn is_roomy<T>(values: &Vec<T>) -> bool {
+    values.capacity() * size_of::<T>() > KEPT && values.len() < values.capacity() / 4
 }
 
 /// Messages that were taken from a queue together. It may be sent to, and freed on, any thread.
@@ -178,10 +200,28 @@ impl Batch {
         self.arena.bytes_of_range(&self.range)
     }
 
+    /// The messages in order, as rows.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.range.clone().filter_map(|index| self.arena.row(index))
+    }
+
     /// The messages in order.
     pub fn iter(&self) -> impl Iterator<Item = MessageView<'_>> {
         (0..self.len()).filter_map(|index| self.get(index))
     }
+}
+
+/// As [`MessageView`], with the topic as bytes, which nobody looks through once more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row<'b> {
+    pub(crate) topic: &'b [u8],
+    pub(crate) payload: &'b [u8],
+    shared: Option<&'b Bytes>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) tag: u64,
+    pub(crate) expiry_interval: Option<u32>,
+    pub(crate) properties: Properties<'b>,
 }
 
 /// A message in a batch, borrowed from it.

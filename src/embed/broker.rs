@@ -66,6 +66,8 @@ pub(super) struct Shared {
     /// A panic came out of the broker: it is not continued.
     abandoned: AtomicBool,
     stage: Mutex<Stage>,
+    /// Whether the stage is `Stopped`, for who publishes.
+    stopped: AtomicBool,
     changed: Condvar,
 }
 
@@ -190,6 +192,7 @@ impl Broker {
             stop_requested,
             abandoned: AtomicBool::new(false),
             stage: Mutex::new(Stage::Running),
+            stopped: AtomicBool::new(false),
             changed: Condvar::new(),
         };
         Ok(Broker { shared: Arc::new(shared) })
@@ -358,6 +361,15 @@ impl Shared {
         Ok(self.engine.turn(self.clock.now()))
     }
 
+    /// As [`Shared::turn`], at the time of the system's last tick.
+    pub(super) fn quick_turn(&self) -> Result<Running<'_>, Error> {
+        self.check()?;
+        if self.has_stopped() {
+            return Err(Error::Stopped);
+        }
+        Ok(self.engine.turn(self.clock.lately()))
+    }
+
     pub(super) fn subscribe(
         &self,
         filter: &str,
@@ -417,7 +429,7 @@ impl Shared {
     }
 
     pub(super) fn has_stopped(&self) -> bool {
-        *self.stage.lock() == Stage::Stopped
+        self.stopped.load(Ordering::Acquire)
     }
 
     pub(super) fn abandon(self: &Arc<Self>) {
@@ -456,6 +468,7 @@ impl Shared {
         self.engine.log_untold_drops(&mut self.engine.turn(self.clock.now()));
         self.log("the broker has stopped");
         *self.stage.lock() = Stage::Stopped;
+        self.stopped.store(true, Ordering::Release);
         self.changed.notify_all();
         if let Some(bench) = &self.bench {
             bench.bed.beat();

@@ -32,6 +32,18 @@ pub struct PublishOptions {
 }
 
 impl PublishOptions {
+    /// The default.
+    pub(super) const PLAIN: &PublishOptions = &PublishOptions {
+        qos: QoS::AtMostOnce,
+        retain: false,
+        message_expiry_interval: None,
+        payload_is_text: false,
+        content_type: None,
+        response_topic: None,
+        correlation_data: None,
+        user_properties: Vec::new(),
+    };
+
     /// Options with this QoS.
     pub fn qos(qos: QoS) -> PublishOptions {
         PublishOptions { qos, ..PublishOptions::default() }
@@ -43,9 +55,22 @@ impl PublishOptions {
         self
     }
 
+    /// Whether there are no properties.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        !self.payload_is_text
+            && self.content_type.is_none()
+            && self.response_topic.is_none()
+            && self.correlation_data.is_none()
+            && self.user_properties.is_empty()
+    }
+
     /// The properties, encoded without their length.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
         let mut encoded = Vec::new();
+        if self.is_plain() {
+            return Ok(encoded);
+        }
         let mut writer = PropertyWriter::new(&mut encoded);
         if self.payload_is_text {
             writer.payload_format_indicator(1);

@@ -30,6 +30,13 @@ impl Broker {
         self.publish_for(topic, payload.as_ref(), options, None)
     }
 
+    /// As [`Broker::publish`] with the default options.
+    pub(crate) fn publish_plain(&self, topic: &str, payload: &[u8]) -> Result<usize, Error> {
+        let options = PublishOptions::PLAIN;
+        let outgoing = Outgoing { topic, payload, lent: None, properties: Properties::EMPTY, options };
+        self.shared()?.publish(&outgoing, None)
+    }
+
     /// As [`Broker::publish`], of a payload that Midge keeps as it is: one of 8 KiB or more is not copied. It is dropped
     /// once, on any thread, when nobody uses it any more: no subscriber, queue, retained message or received
     /// [`Message`](crate::embed::Message). A smaller one is copied, which is cheaper, and dropped before this returns.
@@ -98,7 +105,7 @@ impl Shared {
             TopicName::parse(topic).map_err(|cause| Error::Topic { topic: topic.to_owned(), cause })?;
         let settings = self.settings();
         let levels = settings.mqtt.max_topic_levels;
-        if name.levels().take(levels + 1).count() > levels {
+        if name.level_count() > levels {
             let cause = format!("has more than {levels} levels (mqtt.max_topic_levels)");
             return Err(Error::Argument { argument: "topic", cause });
         }
@@ -116,7 +123,10 @@ impl Shared {
             let cause = format!("makes a packet of {size} bytes; mqtt.max_packet_size is {most}");
             return Err(Error::Argument { argument: "payload", cause });
         }
-        let mut turn = self.turn()?;
+        let mut turn = match options.message_expiry_interval {
+            None => self.quick_turn()?,
+            Some(_) => self.turn()?,
+        };
         let mut publication =
             Publication::new(topic.as_bytes(), payload, options.qos, options.retain, turn.now);
         publication.lent = message.lent;

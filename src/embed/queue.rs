@@ -1,7 +1,7 @@
 //! Pull queues: the broker puts messages in, a thread of the host takes them out in batches.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{self, Context};
 use std::time::{Duration, Instant};
@@ -262,7 +262,23 @@ pub(super) struct QueueCore {
     ready: Condvar,
     /// Threads and tasks that wait for a message, plus [`EVENT`] if there is an event: only then is there somebody to wake.
     waiting: AtomicU32,
+    /// Whether messages wait, for who looks without the lock.
+    filled: AtomicBool,
+    /// How often a consumer looks again before it sleeps: see [`QueueCore::look_again`].
+    patience: AtomicU32,
 }
+
+/// A consumer looks again after so long. Meanwhile some messages gather, which are taken at once.
+const PAUSE: Duration = Duration::from_micros(2);
+/// And at most so often: as long as falling asleep and being woken take.
+const LOOKS: u32 = 8;
+
+/// Who was woken so soon should rather have looked again.
+const SHORT_SLEEP: Duration = Duration::from_micros(50);
+/// When so many messages were taken at once, the next are not waited for but left to gather,
+const STREAM: usize = 4;
+/// for so long, and what the system's timers add to it. Both sides then spend little on each other.
+const NAP: Duration = Duration::from_micros(20);
 
 /// Counts as many waiting threads as there never are.
 const EVENT: u32 = 1 << 31;
@@ -283,6 +299,10 @@ struct State {
     event: Option<Arc<Event>>,
     /// Whether the first of the waiting messages has come since the event was last raised.
     unraised: bool,
+    /// How often those that waited were woken.
+    wakings: u64,
+    /// How many messages the last poll took.
+    last_take: usize,
     /// Tasks that wait for a message; each counts in `waiting`.
     tasks: Tasks,
 }
@@ -296,6 +316,8 @@ impl QueueCore {
             state: Mutex::default(),
             ready: Condvar::new(),
             waiting: AtomicU32::new(0),
+            filled: AtomicBool::new(false),
+            patience: AtomicU32::new(1),
         }
     }
 
@@ -305,7 +327,10 @@ impl QueueCore {
         if state.closed {
             return false;
         }
-        state.unraised |= state.len == 0;
+        if state.len == 0 {
+            state.unraised = true;
+            self.filled.store(true, Ordering::Release);
+        }
         while state.len >= self.capacity || (state.len > 0 && state.bytes + size > self.max_bytes) {
             if self.overflow == Overflow::DropNewest {
                 state.dropped += 1;
@@ -323,16 +348,16 @@ impl QueueCore {
         self.state.lock().len == 0
     }
 
+    /// Whether a consumer waits, or an event is to be raised. One announces itself under the lock before it looks for
+    /// messages, and they were put in under the lock: if it is not counted after that, it sees them.
+    fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
     pub(super) fn wake(&self) {
-        // A consumer announces itself under the lock before it looks for messages, and they were put in under the
-        // lock: if it is not counted here, it has seen them.
-        let waiting = self.waiting.load(Ordering::SeqCst);
-        if waiting > 0 {
+        if self.is_waited_for() {
             let mut state = self.state.lock();
-            if waiting != EVENT {
-                self.ready.notify_all();
-            }
-            let tasks = self.take_tasks(&mut state);
+            let tasks = self.wake_all(&mut state);
             let event = std::mem::take(&mut state.unraised).then(|| state.event.clone()).flatten();
             drop(state);
             tasks.wake();
@@ -342,9 +367,13 @@ impl QueueCore {
         }
     }
 
-    /// The tasks that wait, which are to be woken.
-    fn take_tasks(&self, state: &mut State) -> Woken {
-        self.waiting.fetch_sub(state.tasks.len() as u32, Ordering::SeqCst);
+    /// Wakes those that wait, once: who waits again says so again. The tasks are woken by the caller, without the lock.
+    fn wake_all(&self, state: &mut State) -> Woken {
+        let nobody = if state.event.is_some() { EVENT } else { 0 };
+        if self.waiting.swap(nobody, Ordering::SeqCst) != nobody {
+            state.wakings += 1;
+            self.ready.notify_all();
+        }
         state.tasks.take()
     }
 
@@ -392,8 +421,7 @@ impl QueueCore {
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        self.ready.notify_all();
-        let tasks = self.take_tasks(&mut state);
+        let tasks = self.wake_all(&mut state);
         let event = state.event.clone();
         drop(state);
         tasks.wake();
@@ -405,10 +433,10 @@ impl QueueCore {
     /// Closes the queue and frees what is in it: the broker's threads may keep an ended subscriber for a while.
     pub(super) fn release(&self) {
         let mut state = self.state.lock();
-        let tasks = self.take_tasks(&mut state);
-        let empty = State { closed: true, dropped: state.dropped, ..State::default() };
+        let tasks = self.wake_all(&mut state);
+        let empty =
+            State { closed: true, dropped: state.dropped, wakings: state.wakings, ..State::default() };
         let freed = std::mem::replace(&mut *state, empty);
-        self.ready.notify_all();
         drop(state);
         tasks.wake();
         drop(freed);
@@ -417,6 +445,7 @@ impl QueueCore {
     pub(super) fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.state.lock();
+        let mut looked = false;
         let found = loop {
             if let Some(batch) = state.take(max.max(1)) {
                 break Poll::Messages(batch);
@@ -427,7 +456,19 @@ impl QueueCore {
             if timeout == Some(Duration::ZERO) {
                 break Poll::TimedOut;
             }
+            if !std::mem::replace(&mut looked, true) {
+                let last = state.last_take;
+                drop(state);
+                match last {
+                    0..=1 => self.look_again(PAUSE),
+                    2..STREAM => self.look_again(4 * PAUSE),
+                    _ => std::thread::sleep(NAP),
+                }
+                state = self.state.lock();
+                continue;
+            }
             self.waiting.fetch_add(1, Ordering::SeqCst);
+            let (wakings, slept) = (state.wakings, Instant::now());
             let timed_out = match deadline {
                 Some(deadline) => self.ready.wait_until(&mut state, deadline).timed_out(),
                 None => {
@@ -435,17 +476,42 @@ impl QueueCore {
                     false
                 }
             };
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            if state.wakings == wakings {
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+            } else if slept.elapsed() < SHORT_SLEEP {
+                self.patience.store(LOOKS, Ordering::Relaxed);
+            }
             if timed_out && !state.is_readable() {
                 break Poll::TimedOut;
             }
         };
+        if state.len == 0 {
+            self.filled.store(false, Ordering::Relaxed);
+        }
         let event = if state.is_readable() { None } else { state.event.clone() };
         drop(state);
         if let Some(event) = event {
             self.settle(&event);
         }
         found
+    }
+
+    /// Looks for a message for a while instead of falling asleep at once, the longer the more often that was of use:
+    /// waking a thread costs the publisher more than the publishing. Where messages come seldom, it looks once.
+    fn look_again(&self, pause: Duration) {
+        let patience = self.patience.load(Ordering::Relaxed);
+        for _ in 0..patience {
+            // The publisher may be waiting for this very processor.
+            std::thread::yield_now();
+            let began = Instant::now();
+            while began.elapsed() < pause {
+                (0..8).for_each(|_| std::hint::spin_loop());
+            }
+            if self.filled.load(Ordering::Acquire) {
+                return self.patience.store((patience * 2).min(LOOKS), Ordering::Relaxed);
+            }
+        }
+        self.patience.store((patience / 2).max(1), Ordering::Relaxed);
     }
 
     /// Lowers the event of a queue that was found empty.
@@ -475,6 +541,7 @@ impl State {
             self.bytes -= self.front.bytes_at(index);
         }
         self.len -= range.len();
+        self.last_take = range.len();
         Some(Batch::new(Arc::clone(&self.front), range))
     }
 
@@ -513,6 +580,10 @@ struct QueueSink {
 impl Sink for QueueSink {
     fn push(&self, message: &LocalMessage<'_>) -> bool {
         self.core.push(message, self.tag)
+    }
+
+    fn wants_wake(&self) -> bool {
+        self.core.is_waited_for()
     }
 
     fn wake(&self) {

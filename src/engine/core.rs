@@ -17,7 +17,7 @@ use crate::engine::sessions::Sessions;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::taps::Taps;
 use crate::engine::timers::{Alarm, Timers};
-use crate::engine::turn::Turn;
+use crate::engine::turn::{KEPT_TURNS, Turn};
 use crate::message::{Lent, SharedMessage};
 use crate::stats::{Counters, Snapshot};
 use crate::storage::Store;
@@ -36,8 +36,8 @@ pub struct Engine {
     pub(crate) counters: Counters,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) parking: Mutex<Parking>,
-    #[allow(clippy::vec_box, reason = "a turn moves by its pointer, on every turn")]
-    pub(crate) turns: Mutex<Vec<Box<Turn>>>,
+    /// Turns that are used again; each is locked while it runs. Nobody waits for one.
+    pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
     pub(crate) lent: Arc<Lent>,
     /// Who watches what is published.
     pub(crate) taps: Taps,
@@ -85,7 +85,7 @@ impl Engine {
             counters: Counters::default(),
             store: surroundings.store,
             parking: Mutex::default(),
-            turns: Mutex::default(),
+            turns: Default::default(),
             lent: Arc::default(),
             taps: Taps::default(),
             host: None,

@@ -30,7 +30,8 @@ impl Engine {
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
     ) -> usize {
-        let matches = turn.cache.find(&self.router, topic);
+        let taken = turn.cache.take(&self.router, topic);
+        let matches = &taken.matches;
         let mut reached = 0;
         // [MQTT-3.3.4-2], [MQTT3-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest
         // QoS and with every identifier [MQTT-3.3.4-3], [MQTT-3.3.4-4].
@@ -45,6 +46,7 @@ impl Engine {
             let client_id = publisher.client_id();
             self.dropped(turn, client_id, publication.topic, DropReason::NoSubscriber);
         }
+        turn.cache.give_back(taken);
         reached
     }
 
@@ -192,7 +194,7 @@ impl Engine {
         } else {
             self.dropped(turn, None, publication.topic, DropReason::LocalQueueFull);
         }
-        if local.list_for_wake() {
+        if local.list_for_wake(turn.number()) {
             turn.wake_later(local);
         }
     }

@@ -1,7 +1,7 @@
 //! In-process subscribers: the host program subscribes without a socket.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -39,7 +39,12 @@ pub trait Sink: Send + Sync {
     /// Takes a message; false if there is no room. Called from any thread, must not block or publish.
     fn push(&self, message: &LocalMessage<'_>) -> bool;
 
-    /// Called once at the end of a turn in which messages were pushed. The thread holds no lock.
+    /// Whether somebody waits for what was pushed; asked after a push, so that nobody is woken for nothing.
+    fn wants_wake(&self) -> bool {
+        true
+    }
+
+    /// Called at the end of each turn in which messages were pushed. The thread holds no lock.
     fn wake(&self);
 
     /// Whether `wake` calls the host: then it is called after everything else in the turn is done.
@@ -53,8 +58,8 @@ pub struct Local {
     sink: Arc<dyn Sink>,
     filter: Box<str>,
     is_direct: bool,
-    /// Whether a turn has this subscriber on its list of those to wake.
-    listed: AtomicBool,
+    /// The last turn that has this subscriber on its list of those to wake.
+    listed_by: AtomicU64,
 }
 
 impl Local {
@@ -73,16 +78,21 @@ impl Local {
         self.sink.push(message)
     }
 
-    /// Whether the caller has to wake the sink at the end of its turn; true once until it is woken.
-    pub fn list_for_wake(&self) -> bool {
-        !self.listed.swap(true, Ordering::AcqRel)
+    /// Whether the turn of this number has to wake the sink at its end: true the first time. When several turns run at
+    /// once, each may be told so more than once, and the sink is woken more than once.
+    pub fn list_for_wake(&self, turn: u64) -> bool {
+        if !self.sink.wants_wake() {
+            return false;
+        }
+        let first = self.listed_by.load(Ordering::Relaxed) != turn;
+        if first {
+            self.listed_by.store(turn, Ordering::Relaxed);
+        }
+        first
     }
 
     /// Wakes the sink.
     pub fn wake(&self) {
-        // Not a mere store: whoever found this listed, and so wakes nobody, has put its message in before, and the sink
-        // is to see that when it looks for somebody to wake.
-        self.listed.swap(false, Ordering::AcqRel);
         self.sink.wake();
     }
 }
@@ -109,7 +119,7 @@ impl Engine {
             is_direct: sink.is_direct(),
             sink,
             filter: filter.as_str().into(),
-            listed: AtomicBool::new(false),
+            listed_by: AtomicU64::new(0),
         });
         let subscriber = Subscriber::Local(Arc::clone(&local));
         self.router.subscribe(filter, &subscriber, options, identifier);

@@ -165,7 +165,7 @@ impl Engine {
     /// Whether a topic is within the bounds of length and levels.
     pub(crate) fn check_topic(&self, topic: TopicName<'_>) -> Result<(), DecodeError> {
         let most = self.options.max_topic_levels;
-        let too_deep = topic.levels().take(most + 1).count() > most;
+        let too_deep = topic.level_count() > most;
         match too_deep || topic.as_str().len() > self.options.max_topic_length {
             true => Err(DecodeError::new(ReasonCode::TopicNameInvalid, "the topic is too long or too deep")),
             false => Ok(()),

@@ -3,7 +3,10 @@
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::panicking;
+
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::engine::core::Engine;
 use crate::engine::local::Local;
@@ -21,9 +24,9 @@ use crate::topics::MatchCache;
 /// Topics whose matches a turn remembers.
 const CACHED_TOPICS: usize = 1024;
 /// Turns that wait for their next use.
-const KEPT_TURNS: usize = 16;
+pub(crate) const KEPT_TURNS: usize = 16;
 /// After so many turns, the remembered matches are looked through for ended sessions.
-const SWEEP_EVERY: u32 = 4096;
+const SWEEP_EVERY: u64 = 4096;
 
 /// What one bundle of packets needs and leaves behind: the time, counters, buffers, and the subscribers that
 /// have something to be written.
@@ -45,10 +48,19 @@ pub struct Turn {
     /// Those of the host's code, which is called when everything else is done.
     called: Vec<Arc<Local>>,
     told: Vec<(Arc<dyn Waiter>, Safe)>,
-    turns: u32,
+    /// Unlike that of every other turn of the process, those that this one was before included.
+    number: u64,
 }
 
+/// How many turns of this process remember something. Each has as many numbers for itself as it may run.
+static TURNS: AtomicU64 = AtomicU64::new(0);
+const NUMBERS: u64 = 1 << 40;
+
 impl Turn {
+    fn boxed() -> Box<Turn> {
+        Box::new(Turn::new())
+    }
+
     fn new() -> Turn {
         Turn {
             now: Time::ZERO,
@@ -62,8 +74,12 @@ impl Turn {
             wills: Vec::new(),
             called: Vec::new(),
             told: Vec::new(),
-            turns: 0,
+            number: TURNS.fetch_add(1, Ordering::Relaxed).wrapping_mul(NUMBERS) + 1,
         }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Has a session's outbox flushed at the end of the turn.
@@ -86,52 +102,75 @@ impl Turn {
 /// A turn that is finished when it is dropped: counters are added to, outboxes written, sinks woken, the host called.
 pub struct Running<'e> {
     engine: &'e Engine,
-    turn: Option<Box<Turn>>,
+    turn: Place<'e>,
     /// Whether the turn began while the thread was unwinding from a panic.
     unwinding: bool,
 }
 
+/// Where a running turn is.
+enum Place<'e> {
+    /// In a place of the engine's, which is there for the next.
+    Kept(MappedMutexGuard<'e, Turn>),
+    /// All places were in use.
+    Own(Box<Turn>),
+}
+
 impl Deref for Running<'_> {
     type Target = Turn;
-    #[allow(clippy::expect_used, reason = "the turn is there until the drop")]
+    #[inline]
     fn deref(&self) -> &Turn {
-        self.turn.as_deref().expect("a running turn")
+        match &self.turn {
+            Place::Kept(turn) => turn,
+            Place::Own(turn) => turn,
+        }
     }
 }
 
 impl DerefMut for Running<'_> {
-    #[allow(clippy::expect_used, reason = "the turn is there until the drop")]
+    #[inline]
     fn deref_mut(&mut self) -> &mut Turn {
-        self.turn.as_deref_mut().expect("a running turn")
+        match &mut self.turn {
+            Place::Kept(turn) => turn,
+            Place::Own(turn) => turn,
+        }
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        if let Some(mut turn) = self.turn.take() {
-            if panicking() && !self.unwinding {
-                // A panic in the middle of the turn: whom it has dirtied is written to all the same, but the turn is
-                // not used again. A second panic would be the host's end.
-                let _written = catch_unwind(AssertUnwindSafe(|| self.engine.end_of_turn(&mut turn)));
-                return;
-            }
-            self.engine.end_of_turn(&mut turn);
-            let mut kept = self.engine.turns.lock();
-            if kept.len() < KEPT_TURNS {
-                kept.push(turn);
-            }
+        let engine = self.engine;
+        let panics = panicking() && !self.unwinding;
+        let turn = &mut **self;
+        if !panics {
+            return engine.end_of_turn(turn);
         }
+        // A panic in the middle of the turn: whom it has dirtied is written to all the same, but what it has
+        // remembered is not used again. A second panic would be the host's end.
+        let _written = catch_unwind(AssertUnwindSafe(|| engine.end_of_turn(turn)));
+        let _dropped = catch_unwind(AssertUnwindSafe(|| *turn = Turn::new()));
     }
 }
 
 impl Engine {
-    /// Begins a turn at `now`. One may begin inside another on the same thread: a hook publishes.
+    /// Begins a turn at `now`. It must not be held while another is begun on the same thread.
     pub fn turn(&self, now: Time) -> Running<'_> {
         Lent::turn_begins();
-        let kept = self.turns.lock().pop();
-        let mut turn = kept.unwrap_or_else(|| Box::new(Turn::new()));
-        turn.now = now;
-        Running { engine: self, turn: Some(turn), unwinding: panicking() }
+        let mut turn = self.place();
+        match &mut turn {
+            Place::Kept(turn) => turn.now = now,
+            Place::Own(turn) => turn.now = now,
+        }
+        Running { engine: self, turn, unwinding: panicking() }
+    }
+
+    fn place(&self) -> Place<'_> {
+        // The first that is free: what it remembers is most likely still true, and in the processor's cache.
+        match self.turns.iter().find_map(Mutex::try_lock) {
+            Some(place) => {
+                Place::Kept(MutexGuard::map(place, |turn| &mut **turn.get_or_insert_with(Turn::boxed)))
+            }
+            None => Place::Own(Turn::boxed()),
+        }
     }
 
     /// Writes what the turn has put into outboxes, and calls whom it concerns. The thread holds no lock.
@@ -149,26 +188,32 @@ impl Engine {
             self.tell(turn);
             self.add_counts(turn);
         }
-        let mut dirty = std::mem::take(&mut turn.dirty);
-        for session in dirty.drain(..) {
-            self.flush(turn, &session, false);
+        // Before a client can have its acknowledgement: what it does next, such as stopping the broker, comes after.
+        if !turn.woken.is_empty() {
+            turn.woken.drain(..).for_each(|local| local.wake());
         }
-        turn.dirty = dirty;
-        let mut woken = std::mem::take(&mut turn.woken);
-        for local in woken.drain(..) {
-            local.wake();
+        let wrote = !turn.dirty.is_empty();
+        if wrote {
+            let mut dirty = std::mem::take(&mut turn.dirty);
+            for session in dirty.drain(..) {
+                self.flush(turn, &session, false);
+            }
+            turn.dirty = dirty;
         }
-        turn.woken = woken;
         // What was written, and what made room for.
-        if self.wanted.log.is_some() {
+        let logs = self.wanted.log.is_some();
+        if logs {
             self.log_drops(turn);
         }
+        let told = logs || !turn.notices.is_empty();
         if !turn.notices.is_empty() {
             self.tell(turn);
         }
-        self.add_counts(turn);
-        turn.turns = turn.turns.wrapping_add(1);
-        if turn.turns.is_multiple_of(SWEEP_EVERY) {
+        if wrote || told {
+            self.add_counts(turn);
+        }
+        turn.number += 1;
+        if turn.number.is_multiple_of(SWEEP_EVERY) {
             turn.cache.forget_stale(&self.router);
         }
         Lent::turn_ends();
@@ -195,7 +240,8 @@ impl Engine {
     }
 
     fn add_counts(&self, turn: &mut Turn) {
-        self.counters.add(&std::mem::take(&mut turn.counts));
+        self.counters.add(&turn.counts);
+        turn.counts = Counts::default();
     }
 
     /// Whether a session's client is to be read no more until it has taken what waits for it.

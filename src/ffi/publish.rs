@@ -85,7 +85,11 @@ pub unsafe extern "C" fn midge_publish(
         let broker = held(broker)?;
         let topic = self::topic(topic, "topic")?;
         let payload = bytes(payload, len, "payload")?;
-        broker.publish(topic, payload, &read(options)?)?;
+        if options.is_null() {
+            broker.publish_plain(topic, payload)?;
+        } else {
+            broker.publish(topic, payload, &read(options)?)?;
+        }
         Ok(MIDGE_STATUS_OK)
     }, concerns broker)
 }
@@ -241,6 +245,9 @@ impl AsRef<[u8]> for OwnedPayload {
 /// # Safety
 /// `given` is NULL, or the options and what they point to are live.
 pub(super) unsafe fn read(given: *const midge_publish_options) -> Result<PublishOptions, Failure> {
+    if given.is_null() {
+        return Ok(PublishOptions::default());
+    }
     // SAFETY: the caller's.
     let given = unsafe { options(given) }?;
     let mut read = PublishOptions::qos(qos(given.qos)?);

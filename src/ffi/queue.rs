@@ -305,10 +305,10 @@ impl midge_batch {
     fn views(&self) -> &[midge_message_view] {
         self.views.get_or_init(|| {
             self.batch
-                .iter()
+                .rows()
                 .map(|message| midge_message_view {
                     struct_size: size_of::<midge_message_view>(),
-                    topic: borrowed(message.topic.as_bytes()),
+                    topic: borrowed(message.topic),
                     payload: borrowed(message.payload),
                     tag: message.tag,
                     message_expiry_interval: message.expiry_interval.map_or(-1, i64::from),

@@ -24,6 +24,14 @@ pub struct MatchCache<S> {
     hand: usize,
 }
 
+/// An answer that is out of its cache.
+pub struct Taken<S> {
+    /// The slot that it is of, and the topic's hash.
+    slot: Option<(usize, u64)>,
+    /// The answer.
+    pub matches: Arc<Matches<S>>,
+}
+
 struct Slot<S> {
     hash: u64,
     stamp: Stamp,
@@ -51,29 +59,45 @@ impl<S: Clone + Identity> MatchCache<S> {
     ///
     /// A change to the subscriptions that returned before this call is in the answer.
     pub fn find(&mut self, router: &Router<S>, topic: TopicName<'_>) -> Arc<Matches<S>> {
+        let taken = self.take(router, topic);
+        let matches = Arc::clone(&taken.matches);
+        self.give_back(taken);
+        matches
+    }
+
+    /// As [`MatchCache::find`], without counting a further owner: the answer is to be given back before anything else
+    /// is asked for.
+    pub fn take(&mut self, router: &Router<S>, topic: TopicName<'_>) -> Taken<S> {
         if self.router != router.id() {
             self.clear();
             self.router = router.id();
         }
         let hash = router.hash(topic);
-        let text = topic.as_str();
         let first = (hash as usize & self.sets.saturating_sub(1)) * WAYS;
-        let Some(set) = self.slots.get_mut(first..first + WAYS) else {
-            return self.compute(router, topic, hash);
-        };
-        for slot in set {
-            if slot.hash == hash
-                && slot.topic == text
-                && let Some(matches) = &slot.matches
-            {
+        let set = self.slots.get_mut(first..first + WAYS).unwrap_or_default();
+        for (way, slot) in set.iter_mut().enumerate() {
+            if slot.hash == hash && slot.topic == topic.as_str() && slot.matches.is_some() {
                 slot.is_used = true;
-                if slot.stamp == router.stamp_at(slot.place) {
-                    return Arc::clone(matches);
+                if slot.stamp == router.stamp_at(slot.place)
+                    && let Some(matches) = slot.matches.take()
+                {
+                    return Taken { slot: Some((first + way, hash)), matches };
                 }
                 break;
             }
         }
-        self.compute(router, topic, hash)
+        Taken { slot: None, matches: self.compute(router, topic, hash) }
+    }
+
+    /// Puts a taken answer back.
+    pub fn give_back(&mut self, taken: Taken<S>) {
+        if let Some((index, hash)) = taken.slot
+            && let Some(slot) = self.slots.get_mut(index)
+            && slot.hash == hash
+            && slot.matches.is_none()
+        {
+            slot.matches = Some(taken.matches);
+        }
     }
 
     /// Drops the answers that no longer hold, and with them what keeps ended subscribers alive.

@@ -1,0 +1,75 @@
+//! In steady state a message from the host to a queue or a direct callback costs no allocation; a batch costs few.
+#![allow(unsafe_code, reason = "an allocator that counts")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use midge::config::Config;
+use midge::embed::{Broker, Poll, PublishOptions, QueueOptions, SubscribeOptions};
+
+thread_local! {
+    /// Allocations of this thread.
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: the system's allocator does the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(run: impl FnOnce()) -> usize {
+    let before = COUNT.get();
+    run();
+    COUNT.get() - before
+}
+
+#[test]
+fn a_message_within_the_process_costs_no_allocation() {
+    const BATCHES: usize = 20;
+    const EACH: usize = 500;
+    let mut config = Config::new();
+    config.set("listener.tcp.bind", "off").unwrap();
+    let broker = Broker::start(&config).unwrap();
+    let queue = broker.queue(&QueueOptions::default()).unwrap();
+    let _queued = queue.subscribe("a/+", &SubscribeOptions::default(), 0).unwrap();
+    let mut direct = SubscribeOptions::default();
+    direct.direct = true;
+    let _called =
+        broker.subscribe_with("b", &direct, |message| assert_eq!(message.payload.len(), 64)).unwrap();
+    let round = || {
+        for _ in 0..EACH {
+            broker.publish("a/b", [7; 64], &PublishOptions::default()).unwrap();
+            broker.publish("b", [7; 64], &PublishOptions::default()).unwrap();
+        }
+        let Poll::Messages(batch) = queue.poll(EACH, Some(Duration::ZERO)) else {
+            panic!("no messages");
+        };
+        assert_eq!(batch.len(), EACH);
+    };
+    // Both of the queue's arenas grow, and the topics are remembered.
+    (0..4).for_each(|_| round());
+    let counted = allocations(|| (0..BATCHES).for_each(|_| round()));
+    assert_eq!(counted, 0, "{counted} allocations for {} messages", 2 * BATCHES * EACH);
+}
