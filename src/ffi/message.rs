@@ -1,6 +1,7 @@
 //! Messages: what a callback or a batch brings.
 
 use std::mem::transmute;
+use std::sync::Arc;
 
 use crate::codec::properties::Properties;
 use crate::embed::{Message, MessageView};
@@ -20,13 +21,14 @@ pub struct midge_message {
 
 /// What keeps a message alive.
 #[allow(dead_code, reason = "the messages are kept, not read")]
+// Not boxes: a Box that moves claims to be the only way to what it holds, and the view is another.
 enum Owner {
     /// Who has lent it.
     Lender,
     /// The message itself; it is the caller's.
-    Own(Box<Message>),
+    Own(Arc<Message>),
     /// As `Own`, in a list.
-    InList(Box<Message>),
+    InList(Arc<Message>),
 }
 
 impl midge_message {
@@ -45,7 +47,7 @@ impl midge_message {
 
     /// A message in a list, which frees it.
     pub(super) fn owning(message: Message) -> midge_message {
-        let owner = Box::new(message);
+        let owner = Arc::new(message);
         let borrowing = midge_message::borrowing(&owner.view());
         midge_message { owner: Owner::InList(owner), ..borrowing }
     }
@@ -213,7 +215,7 @@ pub unsafe extern "C" fn midge_message_clone(
 ) -> midge_status {
     guard!({
         let out = slot(out, "out")?;
-        let owner = Box::new(given(message, "message")?.view.to_message());
+        let owner = Arc::new(given(message, "message")?.view.to_message());
         let borrowing = midge_message::borrowing(&owner.view());
         Ok(out.put_handle(midge_message { owner: Owner::Own(owner), ..borrowing }))
     })

@@ -59,8 +59,15 @@ fn config() -> *mut midge_config {
     // SAFETY: a live place for the output, and NUL-ended texts.
     unsafe {
         assert_eq!(midge_config_new(&mut config), MIDGE_STATUS_OK);
-        let (key, value) = (c"listener.tcp.bind".as_ptr(), c"127.0.0.1:0".as_ptr());
-        assert_eq!(midge_config_set(config, key, value, null_mut()), MIDGE_STATUS_OK);
+        for (key, value) in [
+            (c"listener.tcp.bind", c"127.0.0.1:0"),
+            // Miri takes its time.
+            (c"hooks.deadline", c"1h"),
+            (c"mqtt.connect_timeout", c"1h"),
+        ] {
+            let set = midge_config_set(config, key.as_ptr(), value.as_ptr(), null_mut());
+            assert_eq!(set, MIDGE_STATUS_OK);
+        }
     }
     config
 }
@@ -170,6 +177,7 @@ fn messages_batches_and_views_outlive_everything_else() {
 }
 
 /// What the hooks and the callback of the next test share.
+#[derive(Default)]
 struct Host {
     asked: AtomicU32,
     heard: AtomicU32,
@@ -226,8 +234,9 @@ unsafe extern "C" fn freed(user_data: *mut c_void) {
 
 #[test]
 fn hooks_callbacks_and_lists() {
-    let host = Host { asked: AtomicU32::new(0), heard: AtomicU32::new(0), freed: AtomicU32::new(0) };
-    let user_data = (&raw const host).cast_mut().cast::<c_void>();
+    // For ever: a check that fails leaves the broker behind.
+    let host: &'static Host = Box::leak(Box::default());
+    let user_data = std::ptr::from_ref(host).cast_mut().cast::<c_void>();
     let config = config();
     let mut hooks = midge_hooks::DEFAULT;
     hooks.user_data = user_data;
