@@ -40,6 +40,9 @@ fn after_a_stop_calls_say_so_and_what_was_published_can_be_read() {
     assert!(matches!(broker.advance(secs(1)), Err(Error::Stopped)));
     assert!(matches!(broker.settle(), Err(Error::Stopped)));
     assert!(matches!(broker.cut("a"), Err(Error::Stopped)));
+    assert!(matches!(broker.pause_reading("a"), Err(Error::Stopped)));
+    let fault = Fault::drop(PacketKind::Connack);
+    assert!(matches!(broker.inject(fault), Err(Error::Stopped)));
     assert!(matches!(broker.wait_for_client("a", PATIENCE), Err(Error::Stopped)));
     broker.assert_published("t", "x");
 }

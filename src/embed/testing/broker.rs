@@ -100,10 +100,16 @@ impl TestBroker {
             return Err(Error::InCallback);
         }
         let shared = self.broker.shared()?;
-        if shared.has_stopped() {
-            return Err(Error::Stopped);
+        Ok((shared, self.running()?))
+    }
+
+    /// The same for calls that do not wait.
+    pub(super) fn running(&self) -> Result<&Arc<Bench>, Error> {
+        let bench = self.bench()?;
+        match self.broker.shared()?.has_stopped() {
+            true => Err(Error::Stopped),
+            false => Ok(bench),
         }
-        Ok((shared, shared.bench().ok_or(Error::NotInTestMode)?))
     }
 
     /// The same for calls that do not wait and are of use when the broker has stopped.

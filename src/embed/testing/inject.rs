@@ -16,7 +16,7 @@ impl TestBroker {
     /// # Errors
     /// `Argument` if there are 10,000 faults that were not cleared; `Stopped`.
     pub fn inject(&self, fault: Fault) -> Result<FaultId, Error> {
-        let number = self.bench()?.bed.inject(fault).ok_or_else(|| {
+        let number = self.running()?.bed.inject(fault).ok_or_else(|| {
             let cause = "there are 10000 already; clear some".to_owned();
             Error::Argument { argument: "fault", cause }
         })?;
@@ -67,7 +67,7 @@ impl TestBroker {
     /// # Errors
     /// `Stopped`.
     pub fn pause_reading(&self, client_id: &str) -> Result<bool, Error> {
-        Ok(self.bench()?.bed.pause(client_id, true))
+        Ok(self.running()?.bed.pause(client_id, true))
     }
 
     /// Reads again from a client. False if it is not connected.
@@ -75,6 +75,6 @@ impl TestBroker {
     /// # Errors
     /// `Stopped`.
     pub fn resume_reading(&self, client_id: &str) -> Result<bool, Error> {
-        Ok(self.bench()?.bed.pause(client_id, false))
+        Ok(self.running()?.bed.pause(client_id, false))
     }
 }
