@@ -7,7 +7,7 @@ import midge
 
 count = int(sys.argv[1])
 payload = b"x" * 64
-with midge.Broker(config={"listener.tcp.bind": "off"}) as broker:
+with midge.Broker(config={"listener.tcp.bind": "off"}) as broker:  # noqa: SIM117
     with broker.subscribe("bench/topic", capacity=100_000) as messages:
         published = taken = 0.0
         left = count
@@ -20,7 +20,7 @@ with midge.Broker(config={"listener.tcp.bind": "off"}) as broker:
             began = time.perf_counter()
             got = 0
             while got < portion:
-                got += len(messages.poll(256, timeout=10))
+                got += len(messages.get_batch(256, timeout=10))
             taken += time.perf_counter() - began
             left -= portion
 print(f"{count / published:.0f} {count / taken:.0f}")

@@ -46,7 +46,7 @@ fn start() -> (LinkTx, LinkRx) {
         connections,
     };
     let config = Config { id: 0, router, v4: Some([("1".to_owned(), server)].into()), ..Config::default() };
-    let mut broker = Broker::new(config);
+    let broker = Broker::new(config);
     let (publisher, rx) = broker.link("publisher").unwrap();
     let (mut tx, subscriber) = broker.link("subscriber").unwrap();
     tx.subscribe(TOPIC).unwrap();
@@ -58,8 +58,11 @@ fn start() -> (LinkTx, LinkRx) {
 
 fn next(subscriber: &mut LinkRx) -> Vec<u8> {
     loop {
-        if let Some(Notification::Forward(forward)) = subscriber.recv().unwrap() {
-            return forward.publish.payload.to_vec();
+        match subscriber.recv().unwrap() {
+            Some(Notification::Forward(forward)) => return forward.publish.payload.to_vec(),
+            // The router waits until it is told that there is room.
+            Some(Notification::Unschedule) => subscriber.ready().unwrap(),
+            _ => {}
         }
     }
 }
@@ -71,9 +74,13 @@ fn throughput(bytes: usize, messages: u64) {
     let receiver = std::thread::spawn(move || {
         let mut count = 0;
         while count < messages {
-            if let Some(Notification::Forward(_)) = subscriber.recv().unwrap() {
-                count += 1;
-                counted.store(count, Ordering::Release);
+            match subscriber.recv().unwrap() {
+                Some(Notification::Forward(_)) => {
+                    count += 1;
+                    counted.store(count, Ordering::Release);
+                }
+                Some(Notification::Unschedule) => subscriber.ready().unwrap(),
+                _ => {}
             }
         }
     });
