@@ -15,8 +15,8 @@ demo: ## build, host the broker from Python on 127.0.0.1:1883 (DEMO_PORT=...), r
 test: ## build and run every test: Rust, C, Python, real clients
 	@tools/test.sh
 
-console-test: ## the console: its API by schemathesis, Prometheus' parsers and curl
-	@tests/http/api/run.sh
+console-test: ## the console: its API by schemathesis, Prometheus' parsers and curl, its pages in Chromium
+	@tests/http/api/run.sh && tests/console/run.sh
 
 check: ## formatting, lints, licences and dependencies
 	@tools/check.sh
