@@ -7,13 +7,13 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::message::{Message, Publication};
 use crate::session::aliases::AliasesOut;
-use crate::session::inflight::{Inflight, Pending};
+use crate::session::inflight::Inflight;
 use crate::session::link::{Cause, Link};
 use crate::session::notice::{Delivered, Dropped, Notice};
 use crate::session::outbox::{Chunk, Outbox};
+use crate::session::pending::Pending;
 use crate::session::pool::Pool;
 use crate::session::queue::{Bounds, Queue, Queued};
-use crate::session::transmit::pending;
 use crate::stats::{Counters, Counts, DropReason, Gauge};
 use crate::time::Time;
 
@@ -320,6 +320,11 @@ impl Outbound {
         self.link.is_some() && self.outbox.list_for_flush()
     }
 
+    /// Whether so little waits to be written that it may wait for more.
+    pub fn may_wait(&self) -> bool {
+        self.outbox.may_wait()
+    }
+
     /// Sends a message, or queues it, or drops it.
     pub fn deliver(
         &mut self,
@@ -404,7 +409,7 @@ impl Outbound {
         if self.link.is_none() || fits || self.queue.len() >= most {
             return self.deliver(cx, publication, terms);
         }
-        self.queue.push_unbounded(pending(publication, terms));
+        self.queue.push_unbounded(Pending::new(cx.pool, publication, terms));
         cx.queue_changed(0, 1);
         Outcome::Queued
     }
@@ -463,7 +468,7 @@ impl Outbound {
     /// The session has ended: forgets what waits or is unacknowledged.
     pub fn end(&mut self, tells: Tells) -> Leftovers {
         self.ended = true;
-        let is_shared = |pending: &Pending| pending.share.is_some();
+        let is_shared = |pending: &Pending| pending.share().is_some();
         let waited = self.queue.len();
         let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
         let waiting = std::mem::take(&mut self.queue).into_waiting();
@@ -505,7 +510,7 @@ impl Outbound {
         terms: &Terms<'_>,
     ) -> Outcome {
         let before = self.queue.len();
-        let pending = pending(publication, terms);
+        let pending = Pending::new(cx.pool, publication, terms);
         if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
             // What nobody will be sent takes no places [MQTT-3.3.2-5].
             let now = cx.now;
@@ -534,12 +539,13 @@ impl Outbound {
         terms: &Terms<'_>,
     ) -> Outcome {
         // [MQTT-4.3.2-1], [MQTT3-4.3.2-1], [MQTT-4.3.3-1]
-        let Some(id) = self.inflight.begin(pending(publication, terms)) else {
+        let pending = Pending::new(cx.pool, publication, terms);
+        let Some(id) = self.inflight.begin(cx.pool, pending) else {
             return self.enqueue(cx, publication, terms);
         };
         // [MQTT-4.3.2-2], [MQTT-4.3.3-2]
         if !self.transmit(cx, publication, terms, Some(id), false) {
-            self.inflight.complete(id);
+            self.inflight.take_back(cx.pool);
             return Outcome::Dropped(DropReason::PacketTooLarge);
         }
         Outcome::Sent
