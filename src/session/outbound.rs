@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
@@ -97,6 +99,21 @@ pub struct Terms<'t> {
     pub identifiers: &'t [u32],
     /// The whole filter of the shared subscription, if it is one.
     pub share: Option<&'t Arc<str>>,
+}
+
+/// PUBLISH packets of QoS 0, without RETAIN, properties and alias, one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'b> {
+    /// The packets.
+    pub bytes: &'b [u8],
+    /// Whether they have a property length (MQTT 5).
+    pub v5: bool,
+    /// How many there are.
+    pub messages: u64,
+    /// Bytes of their payloads.
+    pub payload_bytes: u64,
+    /// Bytes of the largest packet.
+    pub largest: usize,
 }
 
 /// What became of a message for one subscriber.
@@ -360,6 +377,25 @@ impl Outbound {
             return self.enqueue(cx, publication, terms);
         }
         self.begin(cx, publication, terms)
+    }
+
+    /// Sends messages of QoS 0 as the packets that they came in, `shared` if they are there; false if one of them could
+    /// not be sent so: then nothing is done.
+    pub fn deliver_block(&mut self, cx: &mut Context<'_>, block: &Block<'_>, shared: Option<&Bytes>) -> bool {
+        let fits = self.outbox.len().saturating_add(block.bytes.len()) < cx.limits.outbox_bytes
+            && block.largest <= self.grant.maximum_packet_size as usize;
+        let plain = self.grant.version.is_v5() == block.v5 && !self.aliases.is_active();
+        if self.link.is_none() || self.queue.holds_qos0() || !fits || !plain {
+            return false;
+        }
+        let copied = if shared.is_some() { &[] } else { block.bytes };
+        self.outbox.append(cx.pool, shared.cloned(), |out| out.extend_from_slice(copied));
+        cx.counts.packets_sent += block.messages;
+        cx.counts.publish_sent += block.messages;
+        cx.counts.publish_bytes_sent += block.payload_bytes;
+        cx.counts.messages_delivered += block.messages;
+        self.sent_messages += block.messages;
+        true
     }
 
     /// What [`Outbound::deliver`] would do with a message of `packet` bytes, which takes `stored` bytes in a queue; nothing
