@@ -280,18 +280,17 @@ pub unsafe extern "C" fn midge_broker_kick(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::ptr::null_mut;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicPtr, Ordering};
 
-    use super::{midge_broker_free, midge_broker_wait, midge_start};
+    use super::{midge_broker, midge_broker_free, midge_broker_wait, midge_start};
     use crate::ffi::config::{midge_config_free, midge_config_new, midge_config_set};
     use crate::ffi::status::MIDGE_STATUS_OK;
 
-    /// The only use of a handle that is allowed while it is freed.
-    #[test]
-    fn freeing_a_broker_stops_it_although_a_thread_waits_for_its_end() {
+    /// A broker on a free port, as C starts it.
+    pub(in crate::ffi) fn start() -> *mut midge_broker {
         let (mut config, mut broker) = (null_mut(), null_mut());
         // SAFETY: as C would call it: live places for outputs, NUL-ended texts, handles that are freed once.
         unsafe {
@@ -300,6 +299,16 @@ mod tests {
             assert_eq!(midge_config_set(config, key, value, null_mut()), MIDGE_STATUS_OK);
             assert_eq!(midge_start(config, &mut broker, null_mut()), MIDGE_STATUS_OK);
             midge_config_free(config);
+        }
+        broker
+    }
+
+    /// The only use of a handle that is allowed while it is freed.
+    #[test]
+    fn freeing_a_broker_stops_it_although_a_thread_waits_for_its_end() {
+        let broker = start();
+        // SAFETY: as C would call it: a live handle that is freed once.
+        unsafe {
             let shared = Arc::clone(&(*broker).broker);
             let handle = AtomicPtr::new(broker);
             std::thread::scope(|scope| {
