@@ -49,6 +49,7 @@ def test_a_message_that_was_too_early_is_explained(page, play):
     page.fill("Topic", "chat")
     page.click("Explain", "button")
     page.sees("No subscriber.", ".explanation")
+    page.sees("Access: every client may publish this.", ".explanation")
     subscriber = play("subscribe.py")
     assert subscriber.line() == "Connected with result code 0"
     page.go("overview")
@@ -137,7 +138,9 @@ def test_a_client_is_disconnected(page, connect):
     page.click("Disconnect", "dialog button")
     assert client.ended.get(timeout=30)
     page.sees_not("Disconnect this client?")
-    page.sees("The broker knows no such client")
+    page.sees("Why it went:", ".verdict")
+    page.sees("An administrator or the host program disconnected the client.", ".feed")
+    page.sees("gone", "main header .badge")
     assert not page.evaluate("document.querySelector('main header button').checkVisibility()")
 
 
