@@ -155,6 +155,10 @@ def test_a_client_that_is_away_says_why_it_went(page, connect):
     page.sees("Why it went:")
     page.sees("dreams/#", "table")
     page.until("[...document.querySelectorAll('.facts div')].some((one) => one.innerText.replace(/\\s+/g, ' ') === 'Queued 1')")
+    page.go("drops")
+    page.fill("Topic", "dreams/today")
+    page.press("Enter")
+    page.until("[...document.querySelectorAll('.receivers .muted')].some((one) => one.innerText.startsWith('The subscriber was away'))")
 
 
 def test_a_retained_message_is_looked_at_and_deleted(page, connect):
@@ -196,7 +200,10 @@ def test_settings_and_listeners_are_shown(page, broker):
     page.sees("console.listen", ".setting")
 
 
-def test_the_page_in_chinese(open_page, broker, play):
+def test_the_page_in_chinese(open_page, broker, play, connect):
+    sleeper = connect("sleeper", clean=False)
+    sleeper.subscribe("away", 1)
+    sleeper.close()
     page = open_page(language="zh-CN")
     page.open(broker.url)
     page.sees("登录")
@@ -206,6 +213,10 @@ def test_the_page_in_chinese(open_page, broker, play):
     play("publish.py")
     page.go("drops")
     page.sees("无订阅者", ".drops")
+    page.fill("主题", "away")
+    page.evaluate("document.querySelector('form.stack select').value = '1'")
+    page.click("解释", "button")
+    page.sees("1 个中有 1 个稍后收到消息。", ".explanation")
     page.go("settings")
     page.sees("监听的地址和端口。", ".setting")
     page.sees("布尔值 · true 或 false", ".setting")
