@@ -79,8 +79,9 @@ impl Peer {
     pub fn new(engine: &Engine, version: Version, answers: bool) -> Peer {
         let kept = answers.then(|| Mutex::new(Vec::with_capacity(64 * 1024)));
         let line = Arc::new(Line { kept });
-        let connection =
-            broker(|| Connection::new(engine, &mut engine.turn(Time::ZERO), line.clone() as Arc<dyn Link>, None));
+        let connection = broker(|| {
+            Connection::new(engine, &mut engine.turn(Time::ZERO), line.clone() as Arc<dyn Link>, None)
+        });
         Peer { version, line, connection, answers: Vec::new() }
     }
 

@@ -14,7 +14,8 @@ const ROUNDS: usize = 100;
 const KNOWN: usize = BATCH * ROUNDS * 2;
 
 pub fn rows() -> Vec<Row> {
-    let row = |name, units: usize, rounds, build| Row { name, units: units as u64, rounds, build };
+    let row =
+        |name, units: usize, rounds, build| Row { name, units: units as u64, rounds, threads: false, build };
     vec![
         row("subscribe_exact", BATCH, ROUNDS, || Subscribing::build("device/", "/command", false)),
         row("subscribe_wildcard", BATCH, ROUNDS, || Subscribing::build("device/", "/+", false)),

@@ -11,7 +11,7 @@ const BATCH: usize = 50;
 
 pub fn rows() -> Vec<Row> {
     use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
-    let row = |name, units, rounds, build| Row { name, units, rounds, build };
+    let row = |name, units, rounds, build| Row { name, units, rounds, threads: false, build };
     vec![
         row("pair_qos0_batch", 50, 200, || Flow::pair(Version::V311, Q0, BATCH, "bench/1/data")),
         row("pair_qos0_single", 1, 4000, || Flow::pair(Version::V311, Q0, 1, "bench/1/data")),
@@ -22,10 +22,10 @@ pub fn rows() -> Vec<Row> {
         row("pair_v5_qos0_batch", 50, 200, || Flow::pair(Version::V5, Q0, BATCH, "bench/1/data")),
         row("pair_v5_qos1_batch", 50, 100, || Flow::pair(Version::V5, Q1, BATCH, "bench/1/data")),
         row("wildcard_qos0_batch", 50, 200, || Flow::pair(Version::V311, Q0, BATCH, "bench/+/#")),
-        row("fanout_1000_qos0_batch", 50_000, 2, || Flow::new(1, 1000, BATCH)),
-        row("fanout_1000_qos0_single", 1000, 40, || Flow::new(1, 1000, 1)),
-        row("fanin_100_qos0_batch", 5000, 4, || Flow::new(100, 1, BATCH)),
-        row("fanin_100_qos0_single", 100, 40, || Flow::new(100, 1, 1)),
+        row("fanout_1000_qos0_batch", 50_000, 2, || Flow::to_one_topic(1, 1000, BATCH)),
+        row("fanout_1000_qos0_single", 1000, 40, || Flow::to_one_topic(1, 1000, 1)),
+        row("fanin_100_qos0_batch", 5000, 4, || Flow::to_one_topic(100, 1, BATCH)),
+        row("fanin_100_qos0_single", 100, 40, || Flow::to_one_topic(100, 1, 1)),
     ]
 }
 
@@ -45,7 +45,7 @@ impl Flow {
     }
 
     /// All to one topic, with QoS 0.
-    fn new(publishers: usize, subscribers: usize, batch: usize) -> Box<dyn Work> {
+    fn to_one_topic(publishers: usize, subscribers: usize, batch: usize) -> Box<dyn Work> {
         Flow::between(Version::V311, QoS::AtMostOnce, (publishers, subscribers), batch, "bench/1/data")
     }
 

@@ -17,7 +17,7 @@ use crate::rows::{Row, Work, broker, packets};
 const BATCH: u64 = 50;
 
 pub fn rows() -> Vec<Row> {
-    let row = |name, units, rounds, build| Row { name, units, rounds, build };
+    let row = |name, units, rounds, build| Row { name, units, rounds, threads: false, build };
     vec![
         row("host_to_queue", BATCH, 200, HostQueue::build),
         row("host_to_client_qos0", 1, 4000, HostClient::build),

@@ -13,7 +13,7 @@ const ROUNDS: usize = 80;
 const TOPICS: usize = BATCH * ROUNDS;
 
 pub fn rows() -> Vec<Row> {
-    let row = |name, units, build| Row { name, units, rounds: ROUNDS, build };
+    let row = |name, units, build| Row { name, units, rounds: ROUNDS, threads: false, build };
     vec![
         row("random_topic_exact", BATCH as u64, Random::exact),
         row("random_topic_5_wildcards", 5 * BATCH as u64, Random::wild),
@@ -33,7 +33,7 @@ impl Random {
     fn exact() -> Box<dyn Work> {
         let topic = |n: usize| format!("bench/{n:05}/data");
         let filters: Vec<String> = (0..10 * TOPICS).map(topic).collect();
-        Random::new(&[filters], |n| topic(10 * n))
+        Random::among(&[filters], |n| topic(10 * n))
     }
 
     /// 14,000 filters of five clients, of which each topic matches one: three without wildcards, one with + and one
@@ -44,10 +44,10 @@ impl Random {
         let exact: Vec<String> = (0..TOPICS).map(topic).collect();
         let plus = (0..TOPICS / 4).map(|n| device(n) + "/+").collect();
         let hash = (0..TOPICS / 4).map(|n| device(n) + "/#").collect();
-        Random::new(&[exact.clone(), exact.clone(), exact, plus, hash], topic)
+        Random::among(&[exact.clone(), exact.clone(), exact, plus, hash], topic)
     }
 
-    fn new(filters: &[Vec<String>], topic: impl Fn(usize) -> String) -> Box<dyn Work> {
+    fn among(filters: &[Vec<String>], topic: impl Fn(usize) -> String) -> Box<dyn Work> {
         let engine = engine();
         let version = Version::V311;
         let subscribers = (filters.iter().enumerate())
