@@ -22,7 +22,7 @@ mod rows;
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
-    for (group, rows) in [("engine", rows::engine()), ("sockets", rows::sockets())] {
+    for (group, rows) in [("engine", rows::without_sockets()), ("sockets", rows::with_sockets())] {
         for row in rows.iter().filter(|row| wants(group) || wants(row.name)) {
             let taken = row.run(row_begins, row_ends);
             let switches = SWITCHES.load(Ordering::Relaxed);

@@ -1,37 +1,16 @@
-//! An engine without I/O, and clients at the other end of fake lines.
+//! Clients of an engine without I/O, at the other end of fake lines.
 
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::config::Config;
 use midge::engine::connection::Connection;
-use midge::engine::core::{Engine, Surroundings};
-use midge::engine::timers::Alarm;
+use midge::engine::core::Engine;
 use midge::session::link::{Cause, Link, Written};
-use midge::storage::MemoryStore;
 use midge::time::Time;
 
 use crate::rows::{broker, packets};
-
-/// A broker with default settings, except that `$SYS` is off.
-pub fn engine() -> Engine {
-    let mut config = Config::new();
-    for (key, value) in [("sys.interval", "0"), ("mqtt.receive_maximum", "1000")] {
-        config.set(key, value).unwrap();
-    }
-    let surroundings =
-        Surroundings { store: Arc::new(MemoryStore), alarm: Arc::new(Deaf), seed: 7, started_unix: 1000 };
-    Engine::new(config.settings(), surroundings)
-}
-
-/// Time stands still.
-struct Deaf;
-
-impl Alarm for Deaf {
-    fn set(&self, _at: Time) {}
-}
 
 /// Takes everything, and keeps it if somebody is to answer.
 struct Line {

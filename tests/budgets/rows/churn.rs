@@ -4,7 +4,8 @@ use midge::codec::qos::QoS;
 use midge::codec::version::Version;
 use midge::engine::core::Engine;
 
-use crate::rows::bed::{Peer, engine};
+use crate::rows::bed::Peer;
+use crate::rows::engine::engine;
 use crate::rows::{Row, Work, packets};
 
 const VERSION: Version = Version::V311;
@@ -38,7 +39,7 @@ struct Subscribing {
 
 impl Subscribing {
     fn build(before: &str, after: &str, leaves: bool) -> Box<dyn Work> {
-        let engine = engine();
+        let engine = engine(&[]);
         let mut peer = Peer::connected(&engine, VERSION, "s", false);
         let filters: Vec<[String; 1]> = (0..KNOWN).map(|n| [format!("{before}{n:06}{after}")]).collect();
         let mut portions = Vec::new();
@@ -78,7 +79,7 @@ struct Coming {
 
 impl Coming {
     fn build(busy: bool) -> Box<dyn Work> {
-        Box::new(Coming { engine: engine(), busy, number: 0 })
+        Box::new(Coming { engine: engine(&[]), busy, number: 0 })
     }
 }
 
@@ -117,7 +118,7 @@ struct Retaining {
 
 impl Retaining {
     fn new() -> Retaining {
-        let engine = engine();
+        let engine = engine(&[]);
         let peer = Peer::connected(&engine, VERSION, "p", false);
         let portion = |round: usize| {
             let mut portion = Vec::new();

@@ -4,7 +4,8 @@ use midge::codec::qos::QoS;
 use midge::codec::version::Version;
 use midge::engine::core::Engine;
 
-use crate::rows::bed::{Peer, engine};
+use crate::rows::bed::Peer;
+use crate::rows::engine::engine;
 use crate::rows::{Row, Work, packets};
 
 const BATCH: usize = 50;
@@ -56,7 +57,7 @@ impl Flow {
         batch: usize,
         filter: &str,
     ) -> Box<dyn Work> {
-        let engine = engine();
+        let engine = engine(&[]);
         let answers = qos > QoS::AtMostOnce;
         let filters = [filter.to_owned()];
         let publishers =

@@ -11,7 +11,8 @@ use midge::engine::subscriber::Publisher;
 use midge::message::Publication;
 use midge::time::Time;
 
-use crate::rows::bed::{Peer, engine};
+use crate::rows::bed::Peer;
+use crate::rows::engine::engine;
 use crate::rows::{Row, Work, broker, packets};
 
 const BATCH: u64 = 50;
@@ -71,7 +72,7 @@ struct HostClient {
 
 impl HostClient {
     fn build() -> Box<dyn Work> {
-        let engine = engine();
+        let engine = engine(&[]);
         let client = Peer::connected(&engine, midge::codec::version::Version::V311, "s", false);
         let client = client.subscribed(&engine, &["bench/1/data".to_owned()], QoS::AtMostOnce);
         Box::new(HostClient { engine, _client: client })

@@ -2,8 +2,11 @@
 
 mod bed;
 mod churn;
+#[path = "../../support/engine.rs"]
+mod engine;
 mod flow;
 mod host;
+#[path = "../../support/packets.rs"]
 mod packets;
 mod sockets;
 mod table;
@@ -45,12 +48,12 @@ pub struct Taken {
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
 /// The rows without sockets, whose work is done in this thread.
-pub fn engine() -> Vec<Row> {
+pub fn without_sockets() -> Vec<Row> {
     [flow::rows(), host::rows(), table::rows(), churn::rows()].into_iter().flatten().collect()
 }
 
 /// The rows with sockets, whose work is done in the broker's thread.
-pub fn sockets() -> Vec<Row> {
+pub fn with_sockets() -> Vec<Row> {
     sockets::rows()
 }
 

@@ -4,7 +4,8 @@ use midge::codec::qos::QoS;
 use midge::codec::version::Version;
 use midge::engine::core::Engine;
 
-use crate::rows::bed::{Peer, engine};
+use crate::rows::bed::Peer;
+use crate::rows::engine::engine;
 use crate::rows::{Row, Work, packets};
 
 const BATCH: usize = 50;
@@ -48,7 +49,7 @@ impl Random {
     }
 
     fn among(filters: &[Vec<String>], topic: impl Fn(usize) -> String) -> Box<dyn Work> {
-        let engine = engine();
+        let engine = engine(&[]);
         let version = Version::V311;
         let subscribers = (filters.iter().enumerate())
             .map(|(n, filters)| {

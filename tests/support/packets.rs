@@ -1,4 +1,5 @@
 //! Packets for clients to send, and what they answer.
+#![allow(dead_code, reason = "each test sends others")]
 
 use midge::codec::ack::{Ack, AckKind};
 use midge::codec::connect::Connect;
@@ -6,7 +7,7 @@ use midge::codec::disconnect::Disconnect;
 use midge::codec::frame::{Framing, split};
 use midge::codec::packet::{Packet, decode};
 use midge::codec::packet_id::PacketId;
-use midge::codec::properties::Properties;
+use midge::codec::properties::{Properties, PropertyWriter};
 use midge::codec::publish::Publish;
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
@@ -20,16 +21,35 @@ pub fn id(number: usize) -> PacketId {
     PacketId::new(number as u16).unwrap()
 }
 
+/// CONNECT for a session that ends with its connection.
 pub fn connect(version: Version, client_id: &str, out: &mut Vec<u8>) {
+    connect_with(version, client_id, true, Properties::EMPTY, out);
+}
+
+/// CONNECT of MQTT 5 for a session that ends so many seconds after its connection.
+pub fn connect_for(seconds: u32, client_id: &str, out: &mut Vec<u8>) {
+    let mut properties = Vec::new();
+    PropertyWriter::new(&mut properties).session_expiry_interval(seconds);
+    let properties = Properties::from_encoded(&properties).unwrap();
+    connect_with(Version::V5, client_id, false, properties, out);
+}
+
+fn connect_with(
+    version: Version,
+    client_id: &str,
+    clean_start: bool,
+    properties: Properties<'_>,
+    out: &mut Vec<u8>,
+) {
     let packet = Connect {
         version,
-        clean_start: true,
+        clean_start,
         keep_alive: 60,
         client_id,
         will: None,
         username: None,
         password: None,
-        properties: Properties::EMPTY,
+        properties,
     };
     Packet::Connect(packet).encode(version, out);
 }
