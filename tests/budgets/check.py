@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Counts what the rows of tests/budgets take and compares it with budgets.toml. tests/budgets/run.sh calls it.
 
-    check.py <program> [--bless]
+    check.py <program> [--bless | --profile <row>]
 
 Instructions are callgrind's, of the engine alone; system calls are strace's, of the broker's thread alone; the program
-counts its allocations itself. --bless writes what was counted into budgets.toml.
+counts its allocations itself. --bless writes what was counted into budgets.toml; --profile shows where the instructions of one row go.
 """
 
 from __future__ import annotations
@@ -138,8 +138,21 @@ def write(counted: dict[str, dict[str, float]]) -> None:
     BUDGETS.write_text(text)
 
 
+def profile(program: str, row: str) -> None:
+    """Shows where the instructions of a row go."""
+    with tempfile.TemporaryDirectory() as work:
+        out = Path(work) / "callgrind"
+        lines = run([*CALLGRIND, f"--callgrind-out-file={out}", program, row], ENVIRONMENT)
+        if not lines:
+            sys.exit(f"there is no row {row}")
+        show = BUDGETS.parent / "profile.py"
+        subprocess.run([sys.executable, show, f"{out}.1", str(lines[0][1])], check=True)
+
+
 def main() -> None:
     program = sys.argv[1]
+    if "--profile" in sys.argv:
+        return profile(program, sys.argv[-1])
     with tempfile.TemporaryDirectory() as work:
         counted = engine(program, Path(work)) | sockets(program, Path(work))
     print(f"{'row':32} {'instructions':>12} {'allocations':>12} {'system calls':>12} {'switches':>9}")

@@ -3,6 +3,7 @@
 #
 #   tests/budgets/run.sh              counts and compares
 #   tests/budgets/run.sh --bless      writes what was counted into budgets.toml
+#   tests/budgets/run.sh --profile pair_qos0_batch    shows where the instructions of a row go
 #
 # It needs valgrind and strace, and, in a container, leave to trace (docker: --cap-add SYS_PTRACE on old kernels).
 set -euo pipefail
