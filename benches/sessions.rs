@@ -10,7 +10,6 @@
     reason = "a bench"
 )]
 
-use std::fs;
 use std::mem::size_of;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,8 +30,11 @@ mod counting;
 mod engine;
 #[path = "../tests/support/packets.rs"]
 mod packets;
+#[path = "../tests/support/resident.rs"]
+mod resident;
 
 use crate::engine::{Nowhere, engine, lost, opened, send};
+use crate::resident::{resident, trim};
 
 const NOW: Time = Time::ZERO;
 /// Seconds until the sessions expire.
@@ -142,16 +144,6 @@ fn nanos(took: Duration, count: usize) -> f64 {
     took.as_nanos() as f64 / count as f64
 }
 
-/// Has the system's allocator give back what it keeps.
-#[allow(unsafe_code, reason = "a call of C")]
-fn trim() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it has no precondition.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Bytes in use.
 struct Memory {
     asked_for: isize,
@@ -161,10 +153,7 @@ struct Memory {
 
 impl Memory {
     fn now() -> Memory {
-        // The second number is of pages.
-        let statm = fs::read_to_string("/proc/self/statm").unwrap();
-        let pages: isize = statm.split(' ').nth(1).unwrap().parse().unwrap();
-        Memory { asked_for: counting::asked_for(), in_use: counting::in_use(), resident: pages * 4096 }
+        Memory { asked_for: counting::asked_for(), in_use: counting::in_use(), resident: resident() }
     }
 
     fn minus(&self, other: &Memory) -> Memory {
