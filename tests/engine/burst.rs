@@ -168,7 +168,6 @@ fn what_is_put_off_is_written_together() {
     publish(&"x".repeat(9000));
     assert_eq!(*tally.0.lock().unwrap(), [8 + 8 + 3 + 3 + 9000]);
     publish("three");
-    drop(publish);
     let mut turn = network.turn();
     for session in later {
         network.engine.flush(&mut turn, &session, false);
