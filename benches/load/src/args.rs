@@ -82,7 +82,7 @@ pub struct Common {
     pub label: String,
     /// First level of the topics of p2p, fanin, fanout, latency and offline, so that two runs do not meet
     #[arg(long, default_value = "bench")]
-    pub topics: String,
+    pub prefix: String,
     /// When all is set up, write a line to stderr and begin when one comes on stdin (flows, offline's drain, stall)
     #[arg(long)]
     pub sync: bool,

@@ -112,7 +112,7 @@ pub fn run(a: &args::Offline, rep: &mut Report) -> Result<(), String> {
     connect_all(&mut pool, &target, n, 0.0, who(false), &mut none).all(n)?;
     let fill = |k: usize, seq: usize, p: &mut Subscribe| {
         if seq == 0 {
-            p.add(format!("{}/off/{k}", c.topics).as_bytes(), qos);
+            p.add(format!("{}/off/{k}", c.prefix).as_bytes(), qos);
         }
     };
     subscribe_all(&mut pool, &target, (0, n), qos, fill, &mut none)?;
@@ -125,7 +125,7 @@ pub fn run(a: &args::Offline, rep: &mut Report) -> Result<(), String> {
     let opts = BulkOpts { qos, retain: false, window: a.window };
     let measured = meter.start();
     let make = |j: u64, t: &mut Vec<u8>, p: &mut Vec<u8>| {
-        let _ = write!(t, "{}/off/{}", c.topics, j % n as u64);
+        let _ = write!(t, "{}/off/{}", c.prefix, j % n as u64);
         p.extend_from_slice(&now_ns().to_le_bytes());
         p.extend_from_slice(&j.to_le_bytes());
         p.resize(payload, b'x');

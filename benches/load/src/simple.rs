@@ -16,7 +16,7 @@ fn topics(c: &args::Common, publishers: usize, matches: u32) -> Topics {
 }
 
 fn topic(c: &args::Common, i: usize) -> Vec<u8> {
-    format!("{}/{i}/data", c.topics).into_bytes()
+    format!("{}/{i}/data", c.prefix).into_bytes()
 }
 
 pub fn p2p(a: &args::P2p, rep: &mut Report) -> Result<(), String> {
@@ -50,7 +50,7 @@ pub fn fanin(a: &args::Fanin, rep: &mut Report) -> Result<(), String> {
     let shape = Shape { publishers: n, subscribers: 1, topics: topics(c, n, 1), flows_per_subscriber: n };
     let mut fill = |_: usize, seq: usize, p: &mut Subscribe| {
         if seq == 0 {
-            p.add(format!("{}/+/data", c.topics).as_bytes(), c.qos);
+            p.add(format!("{}/+/data", c.prefix).as_bytes(), c.qos);
         }
     };
     // One subscriber takes it all: keep what waits for it under the 1000

@@ -1,0 +1,67 @@
+"""Each row and each case of fairness in little, against Midge: every count must be exact, and no time counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import fairness
+from .brokers import OPEN, Broker, Peer
+from .load import Load
+from .rounds import Bench
+from .rows import WORKS, Work
+
+
+def run(bench: Bench) -> int:
+    """Runs all; 0 if all passed."""
+    midge = next(peer for peer in bench.peers if peer.name == "midge")
+    floor = next(peer for peer in bench.peers if peer.name == "floor")
+    checks = [(f"{work.name} of {peer.name}", row, (bench, peer, work)) for work in WORKS for peer in ([midge, floor] if work.floor else [midge])]
+    checks += [(f"fairness-{case.name}", unfair, (bench, midge, case)) for case in fairness.CASES]
+    failed = 0
+    for name, check, given in checks:
+        wrong = check(*given)
+        failed += bool(wrong)
+        print(f"{'FAILED' if wrong else 'ok'} {name} {'; '.join(wrong)}", flush=True)
+    print(f"{len(checks) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def row(bench: Bench, peer: Peer, work: Work) -> list[str]:
+    """What is wrong with a row."""
+    warmup = ["--warmup", "0.1"] if work.timed else []
+    with Broker(peer, OPEN, None) as broker:
+        found = Load(bench.programs["midge-load"], broker, [*work.small, *warmup, "--deadline", "60"], None).result()
+    wrong = list(found["errors"])
+    for key, count in work.counted.items():
+        if found.get(key) != count:
+            wrong.append(f"{key} is {found.get(key)}, not {count}")
+    for figure in work.figures:
+        if found.get("phases", {}).get(figure.phase, {}).get(figure.value) is None:
+            wrong.append(f"no {figure.value} of {figure.phase}")
+    return wrong
+
+
+def unfair(bench: Bench, peer: Peer, case: fairness.Case) -> list[str]:
+    """What is wrong with a case: the quiet ones lose nothing, and each message is delivered or counted as dropped."""
+    with Broker(peer, case.setup, None) as broker:
+        found = fairness.run(bench, broker, case, None)
+    wrong = []
+    for when in ("alone", "beside"):
+        figures: dict[str, Any] = found[when]
+        if not figures:
+            wrong.append(f"no figures of the quiet ones {when}")
+            continue
+        wrong += figures["errors"]
+        if figures["lost"] or not figures["delivered"]:
+            wrong.append(f"{when}: {figures['delivered']} delivered, {figures['lost']} lost")
+    trouble = found["trouble"]
+    wrong += [f"the trouble-maker: {error}" for error in trouble.get("errors") or []]
+    if case.name.startswith("stalled"):
+        dropped = sum(found["dropped"].values())
+        if not dropped:
+            wrong.append("nothing was dropped: the subscriber that stopped reading was no trouble")
+        if trouble["delivered"] + dropped != found["passed"]:
+            wrong.append(f"{found['passed']} passed by; {trouble['delivered']} delivered, {dropped} dropped: {found['dropped']}")
+    elif found["dropped"]:
+        wrong.append(f"dropped: {found['dropped']}")
+    return wrong
