@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", type=words, default=None, help="only these besides Midge and the floor; none: no others")
     parser.add_argument("--report", action="store_true", help="write page and picture from results.json, measure nothing")
     parser.add_argument("--smoke", action="store_true", help="each row in little: the counts must be exact, no time counts")
+    parser.add_argument("--selftest", action="store_true", help="every scenario of the load generator against every broker")
     parser.add_argument("--out", type=Path, default=HERE, help="where results.json, RESULTS.md and results.svg are written")
     return parser.parse_args()
 
@@ -45,6 +46,8 @@ def main() -> int:
         bench = Bench(programs, peers, asked.rounds, asked.seconds, broker_on, load_on)
         if asked.smoke:
             return smoke.run(bench)
+        if asked.selftest:
+            return smoke.every_scenario(bench)
         measure(bench, asked)
     data = json.loads((asked.out / "results.json").read_text())
     (asked.out / "RESULTS.md").write_text(report.page(data))

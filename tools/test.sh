@@ -38,6 +38,7 @@ run install tests/install/run.sh
 run python bindings/python/tests/run.sh
 run clients tests/clients/run.sh
 run console tests/http/api/run.sh
+run bench tests/bench/run.sh
 
 echo
 printf '%s' "$table"

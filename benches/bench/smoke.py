@@ -1,7 +1,12 @@
-"""Each row and each case of fairness in little, against Midge: every count must be exact, and no time counts."""
+"""Tests of the benchmark, in which every count must be exact and no time counts.
+
+`run`: each row and each case of fairness in little, against Midge and the floor. `every_scenario`: the load generator's
+scenarios by both protocol versions and all QoS, against every broker that is there.
+"""
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from . import fairness
@@ -24,6 +29,43 @@ def run(bench: Bench) -> int:
         print(f"{'FAILED' if wrong else 'ok'} {name} {'; '.join(wrong)}", flush=True)
     print(f"{len(checks) - failed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def every_scenario(bench: Bench) -> int:
+    """All scenarios against all brokers but the floor, which knows only some; 0 if all passed."""
+    passed = failed = 0
+    for peer in (peer for peer in bench.peers if peer.name != "floor"):
+        for words in scenarios():
+            with Broker(peer, OPEN, None) as broker:
+                found = Load(bench.programs["midge-load"], broker, [*words.split(), "--deadline", "120"], None).result()
+            passed += bool(found["ok"])
+            failed += not found["ok"]
+            print(f"{'ok' if found['ok'] else 'FAILED'} {peer.name} {words} {'; '.join(found['errors'])}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def scenarios() -> list[str]:
+    """The scenarios, briefly."""
+    flow = "--seconds 0.5 --warmup 0.1"
+    every = ["p2p --seconds 0.5 --flood", "p2p --messages 54321 --qos 1"]
+    for proto, qos in product((4, 5), (0, 1, 2)):
+        both = f"--proto {proto} --qos {qos}"
+        every += [
+            f"p2p {both} {flow}",
+            f"p2p {both} {flow} --rate 3000",
+            f"p2p {both} {flow} --payload 30000 -n 10",
+            f"fanin {both} {flow}",
+            f"fanout {both} {flow} -n 200",
+            f"wild {both} {flow} -m 20000",
+            f"latency {both} {flow}",
+            f"churn {both} {flow}",
+            f"retain {both} -r 5000 --fraction 0.2 -n 3",
+            f"conns {both} -c 1000 --procs 2 --hold 0.2 --subscribe --ping --broadcast 100",
+        ]
+        if qos:
+            every.append(f"offline {both} -n 100 --messages 5000")
+    return every
 
 
 def row(bench: Bench, peer: Peer, work: Work) -> list[str]:
