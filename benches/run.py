@@ -30,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0, help="the measured part of each flow")
     parser.add_argument("--rows", type=words, default=[], help="only these, or those that begin so; also fairness, threads")
     parser.add_argument("--peers", type=words, default=None, help="only these besides Midge and the floor; none: no others")
+    parser.add_argument("--base", type=Path, help="another build of Midge, measured beside this one")
     parser.add_argument("--report", action="store_true", help="write page and picture from results.json, measure nothing")
     parser.add_argument("--smoke", action="store_true", help="each row in little: the counts must be exact, no time counts")
     parser.add_argument("--selftest", action="store_true", help="every scenario of the load generator against every broker")
@@ -41,6 +42,8 @@ def main() -> int:
     asked = arguments()
     if not asked.report:
         programs = load.build(release=not asked.smoke)
+        if asked.base:
+            programs["midge-base"] = asked.base.absolute()
         peers = installed(programs, asked.peers)
         broker_on, load_on = machine.processors()
         bench = Bench(programs, peers, asked.rounds, asked.seconds, broker_on, load_on)

@@ -154,6 +154,7 @@ def says(*arguments: str) -> Callable[[str], str]:
 
 KINDS = [
     Kind("midge", "midge", midge, says("--version")),
+    Kind("base", "midge-base", midge, says("--version")),
     Kind("floor", "rawrelay", floor, lambda program: "rawrelay"),
     Kind("mosquitto", "mosquitto", mosquitto, says("-h")),
     Kind("flashmq", "flashmq", flashmq, says("--version")),
@@ -182,7 +183,7 @@ def installed(built: dict[str, Path], wanted: list[str] | None) -> list[Peer]:
     peers = []
     for kind in KINDS:
         program = built.get(kind.program) or shutil.which(kind.program, path=SEARCH)
-        if kind.name not in ("midge", "floor") and wanted is not None and kind.name not in wanted:
+        if kind.name not in ("midge", "base", "floor") and wanted is not None and kind.name not in wanted:
             continue
         if program:
             peers.append(Peer(kind, str(program), kind.version(str(program))))

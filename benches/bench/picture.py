@@ -15,6 +15,7 @@ WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 920, 300, 70, 13, 16, 64
 COLOURS = {
     "floor": ("#8a8f98", "#8a8f98"),
     "midge": ("#0b6bcb", "#4aa3ff"),
+    "base": ("#6f9ccb", "#a9cdf5"),
     "mosquitto": ("#b4510b", "#e58a45"),
     "flashmq": ("#5b7f1f", "#9cc455"),
     "nanomq": ("#8a3fa0", "#c98adb"),

@@ -12,6 +12,7 @@ from .rows import WORKS, Figure, Target, Work
 
 NAMES = {
     "midge": "Midge",
+    "base": "other Midge",
     "floor": "floor",
     "mosquitto": "mosquitto",
     "flashmq": "FlashMQ",
@@ -210,7 +211,7 @@ def fairness(found: dict[str, Any]) -> str:
                 continue
             part = [[number(median([r[when][key] for r in runs])) for when in ("alone", "beside")] for key in ("p50", "p99", "late_p99")]
             peak = [median([r[of]["rss_peak_kb"] if of else r["rss_peak_kb"] for r in runs]) for of in ("alone", None)]
-            dropped = " ".join(f"{reason} {count:,}" for reason, count in runs[-1]["dropped"].items())
+            dropped = " ".join((f"{count:,}" if reason == "all" else f"{reason} {count:,}") for reason, count in runs[-1]["dropped"].items())
             lost = sum(r[when]["lost"] for r in runs for when in ("alone", "beside"))
             rows.append(
                 [
@@ -244,6 +245,9 @@ def remarks(data: dict[str, Any], found: list[tuple[Work, dict[str, Any]]]) -> s
                 lines.append(f"- {NAMES[name]}, {work.name}: {len(wrong)} of {len(one['rounds'])} runs not clean: {'; '.join(wrong[0])}.")
     for name, one in (data.get("fairness") or {}).items():
         for peer in peers_in(one):
+            other = median([r[peer]["alone"].get("noise") for r in one["rounds"]])
+            if other is not None and other > NOISY:
+                lines.append(f"- Noisy: fairness of {NAMES[peer]}, {name}. Other programs used {other:.0f} % of a processor meanwhile.")
             wrong = [r[peer][when].get("errors") for r in one["rounds"] for when in ("alone", "beside") if r[peer][when].get("errors")]
             if wrong:
                 lines.append(f"- {NAMES[peer]}, {name}: {len(wrong)} runs of the quiet ones not clean: {'; '.join(wrong[0])}.")
