@@ -28,13 +28,25 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="the measured part of each flow")
-    parser.add_argument("--rows", type=words, default=[], help="only these, or those that begin so; also fairness, threads")
-    parser.add_argument("--peers", type=words, default=None, help="only these besides Midge and the floor; none: no others")
+    parser.add_argument(
+        "--rows", type=words, default=[], help="only these, or those that begin so; also fairness, threads"
+    )
+    parser.add_argument(
+        "--peers", type=words, default=None, help="only these besides Midge and the floor; none: no others"
+    )
     parser.add_argument("--base", type=Path, help="another build of Midge, measured beside this one")
-    parser.add_argument("--report", action="store_true", help="write page and picture from results.json, measure nothing")
-    parser.add_argument("--smoke", action="store_true", help="each row in little: the counts must be exact, no time counts")
-    parser.add_argument("--selftest", action="store_true", help="every scenario of the load generator against every broker")
-    parser.add_argument("--out", type=Path, default=HERE, help="where results.json, RESULTS.md and results.svg are written")
+    parser.add_argument(
+        "--report", action="store_true", help="write page and picture from results.json, measure nothing"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="each row in little: the counts must be exact, no time counts"
+    )
+    parser.add_argument(
+        "--selftest", action="store_true", help="every scenario of the load generator against every broker"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help="where results.json, RESULTS.md and results.svg are written"
+    )
     return parser.parse_args()
 
 
@@ -88,7 +100,7 @@ def begun(path: Path, bench: Bench, asked: argparse.Namespace) -> dict[str, Any]
     """What is known before anything is measured. Rows that are not asked for stay, if they are of the same machine."""
     facts = machine.facts()
     command = f"`{shlex.join(['benches/run.py', *sys.argv[1:]])}`"
-    data = {
+    data: dict[str, Any] = {
         "command": command,
         "when": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": machine.commit(),

@@ -216,7 +216,7 @@ class Broker:
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        return int(self.process.pid)
 
     def listening(self) -> None:
         """Waits until somebody listens."""

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from .brokers import DEFAULTS, QUEUE, Broker, Peer
+from .brokers import DEFAULTS, QUEUE, Broker
 from .load import Load, Result
 from .rounds import Bench
 
@@ -41,7 +41,10 @@ CASES = (
         "one greedy publisher among 1,000 quiet ones",
         ("latency", "-n", "1000", "--rate", "2000"),
         ("p2p", "-n", "1", "--flood", "--prefix", "trouble"),
-        (("latency", "-n", "20", "--rate", "1000", "--messages", "300"), ("p2p", "-n", "1", "--prefix", "trouble", "--messages", "5000")),
+        (
+            ("latency", "-n", "20", "--rate", "1000", "--messages", "300"),
+            ("p2p", "-n", "1", "--prefix", "trouble", "--messages", "5000"),
+        ),
         floor=True,
     ),
     Case(
@@ -69,7 +72,21 @@ CASES = (
         "a fan-out of 1 to 1,000 flat out beside 100 quiet pairs",
         ("latency", "-n", "100", "--rate", "2000"),
         ("fanout", "-n", "1000", "--prefix", "trouble"),
-        (("latency", "-n", "20", "--rate", "1000", "--messages", "300"), ("fanout", "-n", "100", "--prefix", "trouble", "--messages", "100")),
+        (
+            ("latency", "-n", "20", "--rate", "1000", "--messages", "300"),
+            ("fanout", "-n", "100", "--prefix", "trouble", "--messages", "100"),
+        ),
+        floor=True,
+    ),
+    Case(
+        "flood",
+        "the same, with 2,000 messages under way",
+        ("latency", "-n", "100", "--rate", "2000"),
+        ("fanout", "-n", "1000", "--prefix", "trouble", "--flood"),
+        (
+            ("latency", "-n", "20", "--rate", "1000", "--messages", "300"),
+            ("fanout", "-n", "50", "--prefix", "trouble", "--flood", "--messages", "1000"),
+        ),
         floor=True,
     ),
     Case(
@@ -77,7 +94,10 @@ CASES = (
         "a session comes back to 100,000 queued messages, QoS 1",
         ("latency", "-n", "100", "--rate", "2000"),
         ("offline", "-n", "1", "--messages", "100000", "--qos", "1", "--prefix", "trouble"),
-        (("latency", "-n", "20", "--rate", "1000", "--messages", "300"), ("offline", "-n", "1", "--messages", "3000", "--qos", "1", "--prefix", "trouble")),
+        (
+            ("latency", "-n", "20", "--rate", "1000", "--messages", "300"),
+            ("offline", "-n", "1", "--messages", "3000", "--qos", "1", "--prefix", "trouble"),
+        ),
         setup=QUEUE,
         lasts=False,
     ),
@@ -94,7 +114,9 @@ def measure(bench: Bench, case: Case) -> dict[str, Any]:
         for peer in peers:
             with Broker(peer, case.setup, bench.broker_on) as broker:
                 found[peer.name] = run(bench, broker, case, bench.seconds)
-            told = ", ".join(f"{when} {found[peer.name][when]['p99']:g}" for when in ("alone", "beside") if found[peer.name][when])
+            told = ", ".join(
+                f"{when} {found[peer.name][when]['p99']:g}" for when in ("alone", "beside") if found[peer.name][when]
+            )
             print(f"  {case.name} {number + 1}/{number_of}: {peer.name}: p99 us {told}", flush=True)
         rounds.append(found)
     return {"quiet": list(case.quiet), "trouble": list(case.trouble), "rounds": rounds}

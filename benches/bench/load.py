@@ -83,7 +83,7 @@ class Load:
 def strace_count(broker: Broker) -> subprocess.Popen[str] | None:
     """Begins to count the broker's system calls by strace, where perf cannot; None where that cannot either."""
     try:
-        return subprocess.Popen(
+        counting = subprocess.Popen(
             ["strace", "-f", "-c", "-U", "calls,name", "-p", str(broker.pid)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -91,6 +91,9 @@ def strace_count(broker: Broker) -> subprocess.Popen[str] | None:
         )
     except OSError:
         return None
+    assert counting.stderr
+    counting.stderr.readline()  # It says that it is attached, or why not.
+    return counting
 
 
 def strace_total(counting: subprocess.Popen[str]) -> int | None:

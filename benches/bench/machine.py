@@ -30,7 +30,10 @@ def commit() -> str:
     """The commit that is measured, with a plus sign if the working tree differs from it in what is built."""
     shown = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=TOP, capture_output=True, text=True)
     changed = subprocess.run(
-        ["git", "status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock"], cwd=TOP, capture_output=True, text=True
+        ["git", "status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
     )
     return (shown.stdout.strip() or "unknown") + ("+" if changed.stdout.strip() else "")
 

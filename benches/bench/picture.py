@@ -26,12 +26,12 @@ COLOURS = {
 
 def draw(data: dict[str, Any]) -> str:
     """The picture as SVG."""
-    groups = []
+    groups: list[tuple[str, list[tuple[str, float]]]] = []
     for work in WORKS:
         one = data["rows"].get(work.name)
         for figure in (f for f in work.figures if f.is_cpu and one):
             order = sorted(peers_in(one), key=list(COLOURS).index)
-            bars = [(name, median(values(one, figure, name))) for name in order]
+            bars = [(name, median(values(one, figure, name)) or 0.0) for name in order]
             groups.append((figure.title, [(name, value) for name, value in bars if value]))
     shown = [value for _, bars in groups for _, value in bars]
     if not shown:
@@ -45,7 +45,9 @@ def draw(data: dict[str, Any]) -> str:
 
     names = [name for name in COLOURS if any(name == n for _, bars in groups for n, _ in bars)]
     out = [head(height)]
-    out.append(f'<text x="{LEFT}" y="20" class="title">CPU time of the broker: microseconds each, logarithmic scale</text>')
+    out.append(
+        f'<text x="{LEFT}" y="20" class="title">CPU time of the broker: microseconds each, logarithmic scale</text>'
+    )
     at = LEFT
     for name in names:
         out.append(f'<rect x="{at}" y="30" width="11" height="11" class="{name}"/>')
@@ -61,7 +63,9 @@ def draw(data: dict[str, Any]) -> str:
         middle = y + len(bars) * BAR / 2 + 4
         out.append(f'<text x="{LEFT - 10}" y="{middle:.1f}" class="end">{escape(title)}</text>')
         for name, value in bars:
-            out.append(f'<rect x="{LEFT}" y="{y}" width="{max(1.0, x(value) - LEFT):.1f}" height="{BAR - 2}" class="{name}"/>')
+            out.append(
+                f'<rect x="{LEFT}" y="{y}" width="{max(1.0, x(value) - LEFT):.1f}" height="{BAR - 2}" class="{name}"/>'
+            )
             out.append(f'<text x="{x(value) + 5:.1f}" y="{y + BAR - 3}" class="value">{number(value)}</text>')
             y += BAR
         y += GAP

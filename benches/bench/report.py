@@ -60,9 +60,15 @@ def about(data: dict[str, Any]) -> str:
     where = f"broker on processor {pinned[0]}, load on {pinned[1]}" if pinned else "one processor for broker and load"
     rows = [
         ["processor", f"{machine['cpu']}, {machine['processors']} usable; {where}"],
-        ["memory, kernel", f"{machine['memory_mib']:,} MiB, Linux {machine['kernel']}, {machine['congestion_control']}"],
+        [
+            "memory, kernel",
+            f"{machine['memory_mib']:,} MiB, Linux {machine['kernel']}, {machine['congestion_control']}",
+        ],
         ["measured", f"{data['when']}, commit {data['commit']}, by {data['command']}"],
-        ["brokers", ", ".join(f"{NAMES[name]} {version}" for name, version in data["versions"].items() if name != "floor")],
+        [
+            "brokers",
+            ", ".join(f"{NAMES[name]} {version}" for name, version in data["versions"].items() if name != "floor"),
+        ],
     ]
     return table(["machine", ""], rows)
 
@@ -105,7 +111,14 @@ def reach(found: dict[str, Any], figure: Figure, target: Target) -> float | None
 def costs(data: dict[str, Any], found: list[tuple[Work, dict[str, Any]]]) -> str:
     """CPU time of each row, ratios, targets."""
     others = [name for name in NAMES if name not in ("midge", "floor") and name in data["versions"]]
-    heads = ["CPU microseconds each", "floor", "Midge", *(NAMES[o] for o in others), "Midge / floor", "Midge / mosquitto"]
+    heads = [
+        "CPU microseconds each",
+        "floor",
+        "Midge",
+        *(NAMES[o] for o in others),
+        "Midge / floor",
+        "Midge / mosquitto",
+    ]
     rows = []
     for work, one in found:
         for figure in (f for f in work.figures if f.is_cpu):
@@ -145,7 +158,7 @@ def detail(found: list[tuple[Work, dict[str, Any]]]) -> str:
     heads = ["row", "", "CPU us each", "each/s", "context switches each", "system calls each", "other CPU, %"]
     return (
         "## Throughput, context switches, system calls\n\nThe rate is what the two together reached, and often the load is the slower"
-        " one. System calls are counted in runs of their own. \"Other CPU\" is what further programs used meanwhile, in percent of"
+        ' one. System calls are counted in runs of their own. "Other CPU" is what further programs used meanwhile, in percent of'
         " one processor.\n\n" + table(heads, rows)
     )
 
@@ -156,7 +169,11 @@ def memory(found: list[tuple[Work, dict[str, Any]]]) -> str:
     for work, one in found:
         for figure in (f for f in work.figures if not f.is_cpu):
             target, met = judged(one, figure)
-            cells = [number(median(values(one, figure, name))) if name in peers_in(one) else "-" for name in NAMES if shown(found, name)]
+            cells = [
+                number(median(values(one, figure, name))) if name in peers_in(one) else "-"
+                for name in NAMES
+                if shown(found, name)
+            ]
             rows.append([figure.title, *cells, target, met])
     if not rows:
         return ""
@@ -195,9 +212,9 @@ def threads(found: dict[str, Any]) -> str:
             )
     heads = ["`runtime.worker_threads`", "CPU us each", "against 1", "messages/s", "against 1", "context switches each"]
     return (
-        f"## Threads\n\nMidge, 100 pairs, QoS 0, with one thread and with two. Here nothing is pinned: broker and load share the"
-        f" {found['processors']} processors, and where there are only two, a second thread takes its processor from the load.\n\n"
-        + table(heads, rows)
+        f"## Threads\n\nMidge, 100 pairs, QoS 0, with one thread and with two. Here nothing is pinned: broker and load share"
+        f" the {found['processors']} processors, and where there are only two, a second thread takes its processor from the"
+        " load.\n\n" + table(heads, rows)
     )
 
 
@@ -205,13 +222,23 @@ def fairness(found: dict[str, Any]) -> str:
     rows = []
     for case in (case for case in CASES if case.name in found):
         for name in peers_in(found[case.name]):
-            runs = [one[name] for one in found[case.name]["rounds"] if one.get(name, {}).get("beside") and one[name]["alone"]]
+            runs = [
+                one[name]
+                for one in found[case.name]["rounds"]
+                if one.get(name, {}).get("beside") and one[name]["alone"]
+            ]
             if not runs:
                 rows.append([case.title, NAMES[name], *["failed"] * 8])
                 continue
-            part = [[number(median([r[when][key] for r in runs])) for when in ("alone", "beside")] for key in ("p50", "p99", "late_p99")]
+            part = [
+                [number(median([r[when][key] for r in runs])) for when in ("alone", "beside")]
+                for key in ("p50", "p99", "late_p99")
+            ]
             peak = [median([r[of]["rss_peak_kb"] if of else r["rss_peak_kb"] for r in runs]) for of in ("alone", None)]
-            dropped = " ".join((f"{count:,}" if reason == "all" else f"{reason} {count:,}") for reason, count in runs[-1]["dropped"].items())
+            dropped = " ".join(
+                (f"{count:,}" if reason == "all" else f"{reason} {count:,}")
+                for reason, count in runs[-1]["dropped"].items()
+            )
             lost = sum(r[when]["lost"] for r in runs for when in ("alone", "beside"))
             rows.append(
                 [
@@ -223,12 +250,21 @@ def fairness(found: dict[str, Any]) -> str:
                     str(lost),
                 ]
             )
-    heads = ["trouble", "", "p50 us", "p99 us", "load's own lateness, p99 us", "peak MiB", "dropped by the broker", "quiet ones lost"]
+    heads = [
+        "trouble",
+        "",
+        "p50 us",
+        "p99 us",
+        "load's own lateness, p99 us",
+        "peak MiB",
+        "dropped by the broker",
+        "quiet ones lost",
+    ]
     return (
-        "## Fairness\n\nQuiet clients alone / beside the trouble-maker, on the same broker process; medians of the rounds. Latency counts"
-        " from when a message was due, so that lateness of the load itself (its own column) is in it. Queues have the brokers'"
-        " default bounds, but for the backlog, where 200,000 messages may wait. Drops are those of the last round.\n\n"
-        + table(heads, rows)
+        "## Fairness\n\nQuiet clients alone / beside the trouble-maker, on the same broker process; medians of rounds. Latency"
+        " counts from when a message was due, so that lateness of the load itself (its own column) is in it. Queues have"
+        " the brokers' default bounds, but for the backlog, where 200,000 messages may wait. Drops are those of the last"
+        " round.\n\n" + table(heads, rows)
     )
 
 
@@ -242,22 +278,35 @@ def remarks(data: dict[str, Any], found: list[tuple[Work, dict[str, Any]]]) -> s
         for name in peers_in(one):
             wrong = [r[name]["errors"] for r in one["rounds"] if r.get(name, {}).get("errors")]
             if wrong:
-                lines.append(f"- {NAMES[name]}, {work.name}: {len(wrong)} of {len(one['rounds'])} runs not clean: {'; '.join(wrong[0])}.")
+                lines.append(
+                    f"- {NAMES[name]}, {work.name}: {len(wrong)} of {len(one['rounds'])} runs not clean: {'; '.join(wrong[0])}."
+                )
     for name, one in (data.get("fairness") or {}).items():
         for peer in peers_in(one):
             other = median([r[peer]["alone"].get("noise") for r in one["rounds"]])
             if other is not None and other > NOISY:
-                lines.append(f"- Noisy: fairness of {NAMES[peer]}, {name}. Other programs used {other:.0f} % of a processor meanwhile.")
-            wrong = [r[peer][when].get("errors") for r in one["rounds"] for when in ("alone", "beside") if r[peer][when].get("errors")]
+                lines.append(
+                    f"- Noisy: fairness of {NAMES[peer]}, {name}. Other programs used {other:.0f} % of a processor meanwhile."
+                )
+            wrong = [
+                r[peer][when].get("errors")
+                for r in one["rounds"]
+                for when in ("alone", "beside")
+                if r[peer][when].get("errors")
+            ]
             if wrong:
-                lines.append(f"- {NAMES[peer]}, {name}: {len(wrong)} runs of the quiet ones not clean: {'; '.join(wrong[0])}.")
+                lines.append(
+                    f"- {NAMES[peer]}, {name}: {len(wrong)} runs of the quiet ones not clean: {'; '.join(wrong[0])}."
+                )
     return "## Remarks\n\n" + "\n".join(lines or ["Every count was exact, and no run was noisy."]) + "\n"
 
 
 def commands(data: dict[str, Any], found: list[tuple[Work, dict[str, Any]]]) -> str:
     lines = [f"{work.name}: midge-load {shlex.join(one['arguments'])}" for work, one in found]
     for name, one in (data.get("fairness") or {}).items():
-        lines.append(f"fairness {name}: midge-load {shlex.join(one['quiet'])}; trouble: midge-load {shlex.join(one['trouble'])}")
+        lines.append(
+            f"fairness {name}: midge-load {shlex.join(one['quiet'])}; trouble: midge-load {shlex.join(one['trouble'])}"
+        )
     if data.get("threads"):
         lines.append(f"threads: midge-load {shlex.join(data['threads']['arguments'])}")
     return "## Commands\n\nEach run is on a fresh broker process.\n\n```\n" + "\n".join(lines) + "\n```\n"

@@ -95,8 +95,15 @@ def system_calls(bench: Bench, peer: Peer, work: Work) -> dict[str, Any]:
 def by_strace(bench: Bench, peer: Peer, work: Work) -> dict[str, Any]:
     """The same by strace, which may attach where perf may not count. It slows the broker, and batches grow by that."""
     with Broker(peer, OPEN, bench.broker_on) as broker:
-        load = Load(bench.programs["midge-load"], broker, [*bench.arguments(work), "--deadline", "180"], bench.load_on, sync=True)
-        counting = strace_count(load.ready() and broker)
+        load = Load(
+            bench.programs["midge-load"],
+            broker,
+            [*bench.arguments(work), "--deadline", "180"],
+            bench.load_on,
+            sync=True,
+        )
+        load.ready()
+        counting = strace_count(broker)
         load.begin()
         result = load.result()
         total = strace_total(counting) if counting else None
@@ -131,7 +138,10 @@ def noise(found: dict[str, Any], figure: Figure) -> float | None:
 def threads(bench: Bench) -> dict[str, Any]:
     """Midge with one thread and with two, neither it nor the load pinned to a processor."""
     midge = next(peer for peer in bench.peers if peer.name == "midge")
-    found: dict[str, Any] = {"rounds": [], "arguments": ["p2p", "-n", "100", "--qos", "0", "--seconds", f"{bench.seconds:g}"]}
+    found: dict[str, Any] = {
+        "rounds": [],
+        "arguments": ["p2p", "-n", "100", "--qos", "0", "--seconds", f"{bench.seconds:g}"],
+    }
     for number in range(bench.rounds):
         one = {}
         for count in (1, 2):

@@ -105,7 +105,13 @@ WORKS = (
         (
             cpu("wild", "200,000 wildcard subscriptions, 5 match", Target(0.35, "flashmq"), Target(WILD_ALONE)),
             cpu("subscribe", "subscribing, each of 200,000", Target(1.0), phase="subscribe", each="subscription"),
-            rss("subscription-bytes", "a subscription, each of 200,000", Target(150), phase="subscribe", each="subscription"),
+            rss(
+                "subscription-bytes",
+                "a subscription, each of 200,000",
+                Target(150),
+                phase="subscribe",
+                each="subscription",
+            ),
         ),
         floor=False,
         small=("wild", "-m", "5000", "-k", "5", "--messages", "2000"),
@@ -128,7 +134,13 @@ WORKS = (
         ("conns", "-c", str(CONNECTIONS), "--hold", "1"),
         (
             cpu("connect", "a connection", Target(20), phase="connect", each="connection"),
-            rss("connection-bytes", f"an idle connection, each of {CONNECTIONS:,}", Target(1500), phase="connect", each="connection"),
+            rss(
+                "connection-bytes",
+                f"an idle connection, each of {CONNECTIONS:,}",
+                Target(1500),
+                phase="connect",
+                each="connection",
+            ),
             Figure(
                 "connection-heap", "the same: anonymous memory", "connect", "anon_bytes_per_op", "bytes", "connection"
             ),

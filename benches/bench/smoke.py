@@ -6,6 +6,8 @@ scenarios by both protocol versions and all QoS, against every broker that is th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -20,11 +22,15 @@ def run(bench: Bench) -> int:
     """Runs all; 0 if all passed."""
     midge = next(peer for peer in bench.peers if peer.name == "midge")
     floor = next(peer for peer in bench.peers if peer.name == "floor")
-    checks = [(f"{work.name} of {peer.name}", row, (bench, peer, work)) for work in WORKS for peer in ([midge, floor] if work.floor else [midge])]
-    checks += [(f"fairness-{case.name}", unfair, (bench, midge, case)) for case in fairness.CASES]
+    checks: list[tuple[str, Callable[[], list[str]]]] = []
+    for work in WORKS:
+        for peer in [midge, floor] if work.floor else [midge]:
+            checks.append((f"{work.name} of {peer.name}", partial(row, bench, peer, work)))
+    for case in fairness.CASES:
+        checks.append((f"fairness-{case.name}", partial(unfair, bench, midge, case)))
     failed = 0
-    for name, check, given in checks:
-        wrong = check(*given)
+    for name, check in checks:
+        wrong = check()
         failed += bool(wrong)
         print(f"{'FAILED' if wrong else 'ok'} {name} {'; '.join(wrong)}", flush=True)
     print(f"{len(checks) - failed} passed, {failed} failed")
@@ -103,7 +109,9 @@ def unfair(bench: Bench, peer: Peer, case: fairness.Case) -> list[str]:
         if not dropped:
             wrong.append("nothing was dropped: the subscriber that stopped reading was no trouble")
         if trouble["delivered"] + dropped != found["passed"]:
-            wrong.append(f"{found['passed']} passed by; {trouble['delivered']} delivered, {dropped} dropped: {found['dropped']}")
+            wrong.append(
+                f"{found['passed']} passed by; {trouble['delivered']} delivered, {dropped} dropped: {found['dropped']}"
+            )
     elif found["dropped"]:
         wrong.append(f"dropped: {found['dropped']}")
     return wrong
