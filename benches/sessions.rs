@@ -21,7 +21,8 @@ use midge::engine::core::Engine;
 use midge::engine::timers::Timer;
 use midge::session::inbound::Inbound;
 use midge::session::outbound::Outbound;
-use midge::session::state::{Control, Held, Session};
+use midge::session::state::{Control, Session};
+use midge::session::subscriptions::Held;
 use midge::time::Time;
 
 #[path = "../tests/support/counting.rs"]

@@ -85,7 +85,7 @@ impl Engine {
     ) -> Result<(), End> {
         let packet_id = ack.packet_id;
         // [MQTT-4.3.3-12], [MQTT-4.3.3-13]
-        let reason = match inbound.received.remove(&packet_id) {
+        let reason = match inbound.received.remove(packet_id) {
             true => {
                 let client_id = &attached.session.client_id;
                 self.store.record(Record::Released { client_id, packet_id });

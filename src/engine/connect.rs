@@ -186,7 +186,7 @@ impl Engine {
         resumed: bool,
     ) -> Attached {
         let connect = guest.connect;
-        for timer in control.timers.drain(..) {
+        for timer in control.take_timers() {
             self.timers.cancel(timer);
         }
         // [MQTT-3.1.3-9]: a will that waits for its delay is not sent when the session is resumed.

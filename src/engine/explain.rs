@@ -202,7 +202,7 @@ impl Engine {
 /// The filters of a session that match.
 fn matching(session: &Session, topic: TopicName<'_>) -> Vec<(String, SubscriptionOptions)> {
     let control = session.control.lock();
-    let held = control.subscriptions.iter().filter(|held| {
+    let held = control.subscriptions.as_slice().iter().filter(|held| {
         TopicFilter::parse(&held.filter)
             .is_ok_and(|filter| filter.group().is_none() && filter.matches(&topic))
     });

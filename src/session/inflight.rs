@@ -44,28 +44,39 @@ fn identifier(sequence: u64) -> PacketId {
 /// The in-flight window of one session.
 #[derive(Debug, Default)]
 pub struct Inflight {
-    /// Ordered by sequence.
-    deliveries: VecDeque<Delivery>,
+    /// None if there is no delivery.
+    window: Option<Box<Window>>,
     next: u64,
     /// How many deliveries from the front were sent on this connection.
-    sent: usize,
+    sent: u32,
+}
+
+/// Deliveries, ordered by sequence.
+#[derive(Debug, Default)]
+pub struct Window(VecDeque<Delivery>);
+
+impl Window {
+    /// Deliveries that there is room for.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
 }
 
 impl Inflight {
     /// Deliveries that are not complete.
     pub fn len(&self) -> usize {
-        self.deliveries.len()
+        self.deliveries().map_or(0, VecDeque::len)
     }
 
     /// Whether every delivery is complete.
     pub fn is_empty(&self) -> bool {
-        self.deliveries.is_empty()
+        self.window.is_none()
     }
 
     /// Adds a delivery that is being sent for the first time, and gives it an identifier that is not in
     /// use [MQTT-2.2.1-4], [MQTT3-2.3.1-4]. `None` if all are in use.
     pub fn begin(&mut self, pool: &mut Pool, pending: Pending) -> Option<PacketId> {
-        if self.deliveries.len() as u64 >= IDENTIFIERS {
+        if self.len() as u64 >= IDENTIFIERS {
             return None;
         }
         while self.in_use(self.next) {
@@ -77,10 +88,8 @@ impl Inflight {
             QoS::ExactlyOnce => Awaits::Pubrec,
             _ => Awaits::Puback,
         };
-        if self.deliveries.capacity() == 0 {
-            self.deliveries = pool.take_window();
-        }
-        self.deliveries.push_back(Delivery { sequence, awaits, pending: Some(pending) });
+        let window = self.window.get_or_insert_with(|| pool.take_window());
+        window.0.push_back(Delivery { sequence, awaits, pending: Some(pending) });
         self.sent += 1;
         Some(identifier(sequence))
     }
@@ -88,26 +97,26 @@ impl Inflight {
     /// The delivery with this identifier, and its place.
     pub fn find(&mut self, id: PacketId) -> Option<(usize, &mut Delivery)> {
         let at = self.position(id)?;
-        Some((at, self.deliveries.get_mut(at)?))
+        Some((at, self.window.as_mut()?.0.get_mut(at)?))
     }
 
     /// Ends the delivery at this place.
     pub fn complete(&mut self, pool: &mut Pool, at: usize) {
-        let Some(done) = self.deliveries.remove(at) else { return };
-        if at < self.sent {
+        let Some(done) = self.remove(at) else { return };
+        if at < self.sent() {
             self.sent -= 1;
         }
         if let Some(pending) = done.pending {
             pool.spares.give(pending.message);
         }
-        if self.deliveries.is_empty() {
-            pool.put_window(std::mem::take(&mut self.deliveries));
+        if let Some(window) = self.window.take_if(|window| window.0.is_empty()) {
+            pool.put_window(window);
         }
     }
 
     /// Ends the delivery that was begun last.
     pub fn take_back(&mut self, pool: &mut Pool) {
-        self.complete(pool, self.deliveries.len().saturating_sub(1));
+        self.complete(pool, self.len().saturating_sub(1));
     }
 
     /// A new connection: every delivery is to be sent again, in order [MQTT-4.4.0-1],
@@ -118,40 +127,50 @@ impl Inflight {
 
     /// Deliveries that were begun or gone on with on this connection and are not complete.
     pub fn sent(&self) -> usize {
-        self.sent
+        self.sent as usize
     }
 
     /// The next delivery that was not yet sent on this connection.
     pub fn unsent(&self) -> Option<&Delivery> {
-        self.deliveries.get(self.sent)
+        self.deliveries()?.get(self.sent())
     }
 
     /// Counts the delivery that [`Inflight::unsent`] gave as sent.
     pub fn mark_sent(&mut self) {
-        self.sent = self.deliveries.len().min(self.sent + 1);
+        self.sent += u32::from(self.sent() < self.len());
     }
 
     /// Removes the delivery that [`Inflight::unsent`] gave.
     pub fn remove_unsent(&mut self) {
-        self.deliveries.remove(self.sent);
+        self.remove(self.sent());
+        self.window.take_if(|window| window.0.is_empty());
     }
 
     /// The messages that the client does not have for sure and that another may be sent, oldest first: those of
     /// QoS 1 [MQTT-4.8.2-5].
     pub fn into_unacknowledged(self) -> impl Iterator<Item = Pending> {
-        let qos1 = self.deliveries.into_iter().filter(|d| d.awaits == Awaits::Puback);
+        let all = self.window.into_iter().flat_map(|window| window.0);
+        let qos1 = all.filter(|d| d.awaits == Awaits::Puback);
         qos1.filter_map(|d| d.pending)
     }
 
     /// Every delivery, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
-        self.deliveries.iter()
+        self.deliveries().into_iter().flatten()
+    }
+
+    fn deliveries(&self) -> Option<&VecDeque<Delivery>> {
+        self.window.as_ref().map(|window| &window.0)
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Delivery> {
+        self.window.as_mut()?.0.remove(at)
     }
 
     fn in_use(&self, sequence: u64) -> bool {
-        match self.deliveries.front() {
+        match self.iter().next() {
             Some(oldest) if sequence - oldest.sequence >= IDENTIFIERS => {
-                self.deliveries.iter().any(|d| (sequence - d.sequence).is_multiple_of(IDENTIFIERS))
+                self.iter().any(|d| (sequence - d.sequence).is_multiple_of(IDENTIFIERS))
             }
             _ => false,
         }
@@ -160,21 +179,22 @@ impl Inflight {
     /// Sequences are sorted, and identifiers are given round: usually the youngest sequence with this
     /// identifier is the one. Only a delivery that is left behind by 65,535 younger ones is searched for.
     fn position(&self, id: PacketId) -> Option<usize> {
+        let deliveries = self.deliveries()?;
+        let oldest = deliveries.front()?;
         // Clients acknowledge in order [MQTT-4.6.0-2].
-        if self.deliveries.front()?.packet_id() == id {
+        if oldest.packet_id() == id {
             return Some(0);
         }
         let youngest = self.next.checked_sub(1)?;
         let back = (youngest % IDENTIFIERS + IDENTIFIERS + 1 - u64::from(id.get())) % IDENTIFIERS;
         let by_sequence = youngest
             .checked_sub(back)
-            .and_then(|wanted| self.deliveries.binary_search_by_key(&wanted, |d| d.sequence).ok());
+            .and_then(|wanted| deliveries.binary_search_by_key(&wanted, |d| d.sequence).ok());
         by_sequence.or_else(|| {
-            let oldest = self.deliveries.front()?;
             if youngest - oldest.sequence < IDENTIFIERS {
                 return None;
             }
-            self.deliveries.iter().position(|d| d.packet_id() == id)
+            deliveries.iter().position(|d| d.packet_id() == id)
         })
     }
 }
@@ -275,11 +295,11 @@ mod tests {
     fn a_window_that_empties_leaves_its_buffer_and_its_messages_to_others() {
         let mut window = Window::new();
         let ids: Vec<_> = (0..100).map(|_| window.begin().unwrap()).collect();
-        let capacity = window.inflight.deliveries.capacity();
+        let capacity = window.inflight.window.as_ref().unwrap().capacity();
         for id in ids.into_iter().rev() {
             assert!(window.complete(id));
         }
-        assert_eq!(window.inflight.deliveries.capacity(), 0);
+        assert!(window.inflight.window.is_none());
         assert_eq!(window.pool.take_window().capacity(), capacity);
     }
 

@@ -12,4 +12,5 @@ pub mod pending;
 pub mod pool;
 pub mod queue;
 pub mod state;
+pub mod subscriptions;
 mod transmit;

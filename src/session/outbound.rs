@@ -166,16 +166,23 @@ struct Orphan {
     cause: Cause,
 }
 
+/// What few sessions have.
+#[derive(Default)]
+struct Rare {
+    orphans: Vec<Orphan>,
+    /// Those of the connection, if its client accepts any.
+    aliases: Option<AliasesOut>,
+}
+
 /// The sending half of a session. Any thread that delivers holds its lock for a moment.
 pub struct Outbound {
     link: Option<Arc<dyn Link>>,
     epoch: u32,
     pub(super) grant: Grant,
-    pub(super) aliases: AliasesOut,
     pub(super) outbox: Outbox,
     pub(super) inflight: Inflight,
     pub(super) queue: Queue,
-    orphans: Vec<Orphan>,
+    rare: Option<Box<Rare>>,
     /// Acknowledgements that wait for the store.
     pub(super) parked: u32,
     /// Application messages sent, each once.
@@ -199,11 +206,10 @@ impl Default for Outbound {
             link: None,
             epoch: 0,
             grant,
-            aliases: AliasesOut::default(),
             outbox: Outbox::default(),
             inflight: Inflight::default(),
             queue: Queue::default(),
-            orphans: Vec::new(),
+            rare: None,
             parked: 0,
             sent_messages: 0,
             doom: None,
@@ -281,7 +287,7 @@ impl Outbound {
         self.link = Some(link);
         self.epoch = epoch;
         self.grant = grant;
-        self.aliases = AliasesOut::new(grant.topic_alias_maximum);
+        self.set_aliases(grant.topic_alias_maximum);
         self.inflight.restart();
         self.parked = 0;
         self.doom = None;
@@ -297,7 +303,10 @@ impl Outbound {
         let mut last = self.outbox.drain();
         encode(&self.grant, &mut last);
         match busy {
-            true => self.orphans.push(Orphan { epoch: self.epoch, link, last, cause }),
+            true => {
+                let epoch = self.epoch;
+                self.rare().orphans.push(Orphan { epoch, link, last, cause });
+            }
             false => link.finish(last, cause),
         }
     }
@@ -384,7 +393,7 @@ impl Outbound {
     pub fn deliver_block(&mut self, cx: &mut Context<'_>, block: &Block<'_>, shared: Option<&Bytes>) -> bool {
         let fits = self.outbox.len().saturating_add(block.bytes.len()) < cx.limits.outbox_bytes
             && block.largest <= self.grant.maximum_packet_size as usize;
-        let plain = self.grant.version.is_v5() == block.v5 && !self.aliases.is_active();
+        let plain = self.grant.version.is_v5() == block.v5 && !self.has_aliases();
         if self.link.is_none() || self.queue.holds_qos0() || !fits || !plain {
             return false;
         }
@@ -468,8 +477,7 @@ impl Outbound {
 
     /// Says how far the writing of a taken chunk came. True if there is more to write.
     pub fn chunk_written(&mut self, epoch: u32, rest: Option<Chunk>) -> bool {
-        if let Some(at) = self.orphans.iter().position(|orphan| orphan.epoch == epoch) {
-            let orphan = self.orphans.swap_remove(at);
+        if let Some(orphan) = self.take_orphan(epoch) {
             let mut last = rest.map_or_else(Vec::new, Chunk::into_unwritten);
             last.extend_from_slice(&orphan.last);
             orphan.link.finish(last, orphan.cause);
@@ -537,6 +545,35 @@ impl Outbound {
     /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too.
     pub(super) fn has_room(&self, limits: &Limits) -> bool {
         self.outbox.len() < limits.outbox_bytes
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Begins without aliases, of which the client accepts so many.
+    fn set_aliases(&mut self, maximum: u16) {
+        let aliases = (maximum > 0).then(|| AliasesOut::new(maximum));
+        if aliases.is_some() || self.has_aliases() {
+            self.rare().aliases = aliases;
+        }
+        self.rare.take_if(|rare| rare.aliases.is_none() && rare.orphans.is_empty());
+    }
+
+    /// The aliases that may be sent, if any may.
+    pub(super) fn aliases(&mut self) -> Option<&mut AliasesOut> {
+        self.rare.as_mut()?.aliases.as_mut()
+    }
+
+    /// Whether aliases may be sent at all [MQTT-3.1.2-26], [MQTT-3.1.2-27].
+    pub(super) fn has_aliases(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.aliases.is_some())
+    }
+
+    fn take_orphan(&mut self, epoch: u32) -> Option<Orphan> {
+        let orphans = &mut self.rare.as_mut()?.orphans;
+        let at = orphans.iter().position(|orphan| orphan.epoch == epoch)?;
+        Some(orphans.swap_remove(at))
     }
 
     fn enqueue(

@@ -1,9 +1,7 @@
 //! Buffers for outboxes and windows: one pool a thread, so that an idle session holds none.
 
-use std::collections::VecDeque;
-
 use crate::message::Spares;
-use crate::session::inflight::Delivery;
+use crate::session::inflight::Window;
 
 /// Buffers of more than this capacity are not kept.
 const LARGEST_KEPT: usize = 64 * 1024;
@@ -20,7 +18,8 @@ const MOST_WINDOWS: usize = 64;
 pub struct Pool {
     buffers: Vec<Vec<u8>>,
     bytes: usize,
-    windows: Vec<VecDeque<Delivery>>,
+    #[allow(clippy::vec_box, reason = "a session holds a window by one pointer, and gives it here as it is")]
+    windows: Vec<Box<Window>>,
     /// Messages that are no longer needed.
     pub spares: Spares,
 }
@@ -54,13 +53,13 @@ impl Pool {
     }
 
     /// An empty window.
-    pub fn take_window(&mut self) -> VecDeque<Delivery> {
+    pub fn take_window(&mut self) -> Box<Window> {
         self.windows.pop().unwrap_or_default()
     }
 
     /// Keeps an empty window for its next use, or frees it when the pool holds enough.
-    pub fn put_window(&mut self, window: VecDeque<Delivery>) {
-        if window.is_empty() && window.capacity() <= LARGEST_WINDOW && self.windows.len() < MOST_WINDOWS {
+    pub fn put_window(&mut self, window: Box<Window>) {
+        if window.capacity() <= LARGEST_WINDOW && self.windows.len() < MOST_WINDOWS {
             self.windows.push(window);
         }
     }

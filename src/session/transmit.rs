@@ -83,9 +83,8 @@ impl Outbound {
         id: Option<PacketId>,
         dup: bool,
     ) -> bool {
-        let plain = terms.identifiers.is_empty()
-            && !self.aliases.is_active()
-            && publication.expires_at == Time::NEVER;
+        let plain =
+            terms.identifiers.is_empty() && !self.has_aliases() && publication.expires_at == Time::NEVER;
         let v5 = self.grant.version.is_v5();
         let forwarded = plain.then(|| publication.frame_for(v5, id)).flatten();
         let appended = match forwarded {
@@ -149,7 +148,7 @@ impl Outbound {
             }
         }
         let properties = if version.is_v5() { own.len() + publication.properties_len() } else { 0 };
-        let alias_room = if self.aliases.is_active() { TOPIC_ALIAS_LEN } else { 0 };
+        let alias_room = if self.has_aliases() { TOPIC_ALIAS_LEN } else { 0 };
         let size = publish::encoded_len(
             version,
             topic.len(),
@@ -160,8 +159,8 @@ impl Outbound {
         if size > self.grant.maximum_packet_size as usize {
             return false;
         }
-        if self.aliases.is_active() {
-            match self.aliases.name(topic) {
+        if let Some(aliases) = self.aliases() {
+            match aliases.name(topic) {
                 Naming::Name => {}
                 Naming::Introduce(alias) => {
                     PropertyWriter::new(&mut own).topic_alias(alias);

@@ -21,7 +21,9 @@ fn used() -> (Engine, Arc<Nowhere>) {
     let mut packets = Vec::new();
     packets::connect(Version::V311, "first", &mut packets);
     packets::subscribe(Version::V311, &["first".to_owned()], QoS::AtMostOnce, &mut packets);
+    // The second time the topic's answer is kept.
     packets::publish(Version::V311, "first", QoS::AtLeastOnce, 1, false, &mut packets);
+    packets::publish(Version::V311, "first", QoS::AtLeastOnce, 2, false, &mut packets);
     lost(&engine, NOW, opened(&engine, NOW, &link, &packets));
     (engine, link)
 }
