@@ -35,9 +35,7 @@ fn alone() -> MutexGuard<'static, ()> {
 /// Compares with the budget of that name.
 fn check(name: &str, bytes: isize) {
     println!("{name:28} {bytes:6} bytes");
-    let budgets = include_str!("../budgets/budgets.toml");
-    let line = budgets.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
-    let budget: isize = line.unwrap_or_else(|| panic!("budgets.toml has no {name}")).parse().unwrap();
+    let budget = budget(name);
     assert!(
         bytes <= budget,
         "{name}: {bytes} bytes, budget {budget}: make it smaller, or write the new number into \
@@ -50,4 +48,10 @@ fn each<T>(count: usize, make: impl FnOnce() -> T) -> (isize, T) {
     let before = counting::in_use();
     let made = make();
     ((counting::in_use() - before) / count as isize, made)
+}
+
+fn budget(name: &str) -> isize {
+    let budgets = include_str!("../budgets/budgets.toml");
+    let line = budgets.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+    line.unwrap_or_else(|| panic!("budgets.toml has no {name}")).parse().unwrap()
 }
