@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test console-test check conformance fuzz soak sanitize install bless clean bench-inprocess
+.PHONY: help demo test console-test check conformance fuzz soak sanitize install bless clean bench bench-report bench-selftest bench-inprocess
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -12,7 +12,7 @@ help: ## list the targets
 demo: ## build, host the broker from Python on 127.0.0.1:1883 (DEMO_PORT=...), run the story's two scripts
 	@tools/demo.sh --port $(DEMO_PORT)
 
-test: ## build and run every test: Rust, C, Python, real clients
+test: ## build and run every test: Rust, C, Python, real clients, the console in a browser
 	@tools/test.sh
 
 console-test: ## the console: its API by schemathesis, Prometheus' parsers and curl, its pages in Chromium
@@ -29,6 +29,16 @@ conformance: ## test every statement of the MQTT specifications and write docs/C
 
 soak: ## the simulation at length: SEEDS=1000 random schedules
 	@SIM_SEEDS=$(or $(SEEDS),1000) cargo test --quiet --test simulation -- --nocapture
+
+bench: ## Midge beside the brokers that are installed and the floor: ROUNDS=5 SECONDS=3 ROWS=p2p,fairness PEERS=none
+	@python3 benches/run.py --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),3) --rows '$(ROWS)' $(if $(PEERS),--peers '$(PEERS)') $(if $(BASE),--base '$(BASE)')
+
+bench-report: ## write benches/RESULTS.md and its picture again, measuring nothing
+	@python3 benches/run.py --report
+
+bench-selftest: ## the load generator itself: against brokers with known faults, and every scenario against those installed
+	@cd benches/load && cargo test --quiet
+	@python3 benches/run.py --selftest
 
 bench-inprocess: ## Midge inside a process beside libzmq, mosquitto and (RUMQTTD=yes) rumqttd: ROUNDS=5
 	@python3 benches/inprocess/run.py

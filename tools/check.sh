@@ -5,10 +5,13 @@ cd "$(dirname "$0")/.."
 
 echo "== formatting"
 cargo fmt --check
+cargo fmt --check --manifest-path benches/load/Cargo.toml
 
 echo "== lints"
 cargo clippy --quiet --all-targets -- -D warnings
 cargo clippy --quiet --no-default-features --lib -- -D warnings
+target=${CARGO_TARGET_DIR:-$PWD/target}/load
+cargo clippy --quiet --all-targets --manifest-path benches/load/Cargo.toml --target-dir "$target" -- -D warnings
 
 echo "== documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --lib

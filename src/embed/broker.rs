@@ -18,15 +18,12 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// The address of a listener, with the port that the system chose if the setting said 0. `console` is the console's,
-    /// unless a listener has that name.
+    /// The address of a listener, with the port that the system chose if the setting said 0.
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        let known =
-            self.shared.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address);
-        known.or_else(|| (listener == "console").then(|| self.console_address()).flatten())
+        self.shared.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
     }
 
-    /// The address of the console, if `console.listen` gave it one.
+    /// The address of the console, if `console.listen` gave it one; with the port that the system chose if that said 0.
     pub fn console_address(&self) -> Option<SocketAddr> {
         self.shared.console.as_ref().map(RunningConsole::address)
     }

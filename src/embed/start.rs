@@ -95,12 +95,17 @@ impl Broker {
         let mut wing = Wing::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
         if let Some(bench) = &bench {
             wing = wing.with_testbed(Arc::clone(&bench.bed));
+        } else if settings.runtime.worker_threads == 1 {
+            wing = wing.on_one_thread();
         }
         let wing = Arc::new(wing);
         let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
         if bench.is_none() {
             // In test mode the test moves the clock.
             runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
+        }
+        if let Some(flusher) = wing.flusher() {
+            runtime.handle().spawn(flusher);
         }
         let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
         let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();

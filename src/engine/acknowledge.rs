@@ -32,9 +32,9 @@ impl Engine {
             false => None,
         };
         let meaning = match kind {
-            AckKind::Puback => outbound.puback(id),
-            AckKind::Pubrec => outbound.pubrec(id, ack.reason),
-            AckKind::Pubcomp | AckKind::Pubrel => outbound.pubcomp(id),
+            AckKind::Puback => outbound.puback(&mut turn.pool, id),
+            AckKind::Pubrec => outbound.pubrec(&mut turn.pool, id, ack.reason),
+            AckKind::Pubcomp | AckKind::Pubrel => outbound.pubcomp(&mut turn.pool, id),
         };
         if let Some((message, qos)) = delivered
             && matches!(meaning, Acknowledged::Complete | Acknowledged::Progress)

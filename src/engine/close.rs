@@ -11,9 +11,9 @@ use crate::engine::subscriber::{Publisher, Subscriber};
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::message::Publication;
-use crate::session::inflight::Pending;
 use crate::session::link::Cause;
 use crate::session::notice::{Departure, Notice};
+use crate::session::pending::Pending;
 use crate::session::state::{Control, Session};
 use crate::stats::{DropReason, Gauge};
 use crate::storage::Record;
@@ -156,7 +156,7 @@ impl Engine {
         let mut handed_on = 0;
         let now = turn.now;
         for pending in messages.iter().filter(|pending| !pending.message.is_expired(now)) {
-            let group = pending.share.as_ref().and_then(|filter| self.router.group(filter));
+            let group = pending.share().and_then(|filter| self.router.group(filter));
             if let Some(group) = group {
                 let mut publication = Publication::of(&pending.message);
                 // No Local, for which the publisher counts, is not for shared subscriptions [MQTT-3.8.3-4].

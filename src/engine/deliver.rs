@@ -90,7 +90,7 @@ impl Engine {
 
     /// Delivers to one subscriber, whose matching subscriptions these are; false if No Local forbids it, or if a member
     /// of a group has just left.
-    fn deliver(
+    pub(crate) fn deliver(
         &self,
         turn: &mut Turn,
         publisher: Publisher<'_>,

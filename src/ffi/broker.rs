@@ -25,6 +25,8 @@ pub struct midge_broker {
     broker: Arc<Broker>,
     /// The name and the address of each listener.
     listeners: Vec<(CString, CString)>,
+    /// The address of the console, if there is one.
+    console: Option<CString>,
 }
 
 impl midge_broker {
@@ -33,7 +35,8 @@ impl midge_broker {
             (c_string(name), c_string(&address.to_string()))
         };
         let listeners = broker.addresses().iter().map(text).collect();
-        midge_broker { broker, listeners }
+        let console = broker.console_address().map(|address| c_string(&address.to_string()));
+        midge_broker { broker, listeners, console }
     }
 }
 
@@ -201,6 +204,20 @@ pub unsafe extern "C" fn midge_broker_address(
                 .ok()
                 .and_then(|broker| broker.listeners.iter().find(wanted))
                 .map_or(std::ptr::null(), |(_, address)| address.as_ptr())
+        },
+        else std::ptr::null()
+    )
+}
+
+/// The address of the console with the port that it has, such as "127.0.0.1:18083": a browser finds it at "http://" and
+/// this. It lives as long as the broker's handle. NULL if `console.listen` is off, for a NULL broker, and in a forked
+/// child.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_console_address(broker: *const midge_broker) -> *const c_char {
+    guard!(
+        {
+            let console = known(broker).ok().and_then(|broker| broker.console.as_ref());
+            console.map_or(std::ptr::null(), |address| address.as_ptr())
         },
         else std::ptr::null()
     )

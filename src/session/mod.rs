@@ -8,6 +8,7 @@ pub mod link;
 pub mod notice;
 pub mod outbound;
 pub mod outbox;
+pub mod pending;
 pub mod pool;
 pub mod queue;
 pub mod state;

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::message::{Message, Publication};
 use crate::session::aliases::AliasesOut;
-use crate::session::inflight::{Inflight, Pending};
+use crate::session::inflight::Inflight;
 use crate::session::link::{Cause, Link};
 use crate::session::notice::{Delivered, Dropped, Notice};
 use crate::session::outbox::{Chunk, Outbox};
+use crate::session::pending::Pending;
 use crate::session::pool::Pool;
 use crate::session::queue::{Bounds, Queue, Queued};
-use crate::session::transmit::pending;
 use crate::stats::{Counters, Counts, DropReason, Gauge};
 use crate::time::Time;
 
@@ -97,6 +99,21 @@ pub struct Terms<'t> {
     pub identifiers: &'t [u32],
     /// The whole filter of the shared subscription, if it is one.
     pub share: Option<&'t Arc<str>>,
+}
+
+/// PUBLISH packets of QoS 0, without RETAIN, properties and alias, one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'b> {
+    /// The packets.
+    pub bytes: &'b [u8],
+    /// Whether they have a property length (MQTT 5).
+    pub v5: bool,
+    /// How many there are.
+    pub messages: u64,
+    /// Bytes of their payloads.
+    pub payload_bytes: u64,
+    /// Bytes of the largest packet.
+    pub largest: usize,
 }
 
 /// What became of a message for one subscriber.
@@ -320,6 +337,11 @@ impl Outbound {
         self.link.is_some() && self.outbox.list_for_flush()
     }
 
+    /// Whether so little waits to be written that it may wait for more.
+    pub fn may_wait(&self) -> bool {
+        self.outbox.may_wait()
+    }
+
     /// Sends a message, or queues it, or drops it.
     pub fn deliver(
         &mut self,
@@ -355,6 +377,25 @@ impl Outbound {
             return self.enqueue(cx, publication, terms);
         }
         self.begin(cx, publication, terms)
+    }
+
+    /// Sends messages of QoS 0 as the packets that they came in, `shared` if they are there; false if one of them could
+    /// not be sent so: then nothing is done.
+    pub fn deliver_block(&mut self, cx: &mut Context<'_>, block: &Block<'_>, shared: Option<&Bytes>) -> bool {
+        let fits = self.outbox.len().saturating_add(block.bytes.len()) < cx.limits.outbox_bytes
+            && block.largest <= self.grant.maximum_packet_size as usize;
+        let plain = self.grant.version.is_v5() == block.v5 && !self.aliases.is_active();
+        if self.link.is_none() || self.queue.holds_qos0() || !fits || !plain {
+            return false;
+        }
+        let copied = if shared.is_some() { &[] } else { block.bytes };
+        self.outbox.append(cx.pool, shared.cloned(), |out| out.extend_from_slice(copied));
+        cx.counts.packets_sent += block.messages;
+        cx.counts.publish_sent += block.messages;
+        cx.counts.publish_bytes_sent += block.payload_bytes;
+        cx.counts.messages_delivered += block.messages;
+        self.sent_messages += block.messages;
+        true
     }
 
     /// What [`Outbound::deliver`] would do with a message of `packet` bytes, which takes `stored` bytes in a queue; nothing
@@ -404,7 +445,7 @@ impl Outbound {
         if self.link.is_none() || fits || self.queue.len() >= most {
             return self.deliver(cx, publication, terms);
         }
-        self.queue.push_unbounded(pending(publication, terms));
+        self.queue.push_unbounded(Pending::new(cx.pool, publication, terms));
         cx.queue_changed(0, 1);
         Outcome::Queued
     }
@@ -463,7 +504,7 @@ impl Outbound {
     /// The session has ended: forgets what waits or is unacknowledged.
     pub fn end(&mut self, tells: Tells) -> Leftovers {
         self.ended = true;
-        let is_shared = |pending: &Pending| pending.share.is_some();
+        let is_shared = |pending: &Pending| pending.share().is_some();
         let waited = self.queue.len();
         let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
         let waiting = std::mem::take(&mut self.queue).into_waiting();
@@ -505,7 +546,7 @@ impl Outbound {
         terms: &Terms<'_>,
     ) -> Outcome {
         let before = self.queue.len();
-        let pending = pending(publication, terms);
+        let pending = Pending::new(cx.pool, publication, terms);
         if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
             // What nobody will be sent takes no places [MQTT-3.3.2-5].
             let now = cx.now;
@@ -534,12 +575,13 @@ impl Outbound {
         terms: &Terms<'_>,
     ) -> Outcome {
         // [MQTT-4.3.2-1], [MQTT3-4.3.2-1], [MQTT-4.3.3-1]
-        let Some(id) = self.inflight.begin(pending(publication, terms)) else {
+        let pending = Pending::new(cx.pool, publication, terms);
+        let Some(id) = self.inflight.begin(cx.pool, pending) else {
             return self.enqueue(cx, publication, terms);
         };
         // [MQTT-4.3.2-2], [MQTT-4.3.3-2]
         if !self.transmit(cx, publication, terms, Some(id), false) {
-            self.inflight.complete(id);
+            self.inflight.take_back(cx.pool);
             return Outcome::Dropped(DropReason::PacketTooLarge);
         }
         Outcome::Sent

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use crate::session::link::{Link, Written};
 use crate::session::pool::Pool;
 
+/// So many bytes do not wait for more: a write of them is no dearer for each than a larger one.
+const ENOUGH: usize = 8 * 1024;
 /// Slices handed to one write.
 const SLICES: usize = 16;
 
@@ -136,8 +138,18 @@ pub struct Outbox {
     /// Bytes taken by the writing thread.
     in_flight: usize,
     state: State,
-    /// Whether a turn has this outbox on its list of things to flush.
-    listed: bool,
+    listed: Listed,
+}
+
+/// Whether this outbox is on a list of things to flush.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Listed {
+    #[default]
+    No,
+    /// It may wait for more.
+    Yes,
+    /// As much waits as is worth a write.
+    AtOnce,
 }
 
 impl Outbox {
@@ -170,17 +182,26 @@ impl Outbox {
         }
     }
 
-    /// Whether the caller has to see to it that this outbox is flushed; true once until it is.
+    /// Whether the caller has to see to it that this outbox is flushed; true once until it is, and once more when
+    /// it should wait no longer.
     pub fn list_for_flush(&mut self) -> bool {
-        let must = self.state == State::Idle && !self.listed && !self.tail.is_empty();
-        self.listed |= must;
+        let wanted = if self.tail.len() < ENOUGH { Listed::Yes } else { Listed::AtOnce };
+        let must = self.state == State::Idle && self.listed < wanted && !self.tail.is_empty();
+        if must {
+            self.listed = wanted;
+        }
         must
+    }
+
+    /// Whether so little waits to be written that it may wait for more.
+    pub fn may_wait(&self) -> bool {
+        self.listed != Listed::AtOnce
     }
 
     /// Takes what is to be written next; `None` if another thread writes, the connection is blocked, or
     /// nothing waits. The caller writes it without the lock, then calls [`Outbox::written`].
     pub fn take(&mut self, writable: bool) -> Option<Chunk> {
-        self.listed = false;
+        self.listed = Listed::No;
         let may = match self.state {
             State::Idle => true,
             State::Blocked => writable,

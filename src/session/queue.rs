@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::codec::qos::QoS;
 use crate::message::Message;
-use crate::session::inflight::Pending;
+use crate::session::pending::Pending;
 use crate::time::Time;
 
 /// What happens to a message for which there is no room.
@@ -155,22 +155,17 @@ impl Default for Queue {
 mod tests {
     use super::{Bounds, Overflow, Queue, Queued};
     use crate::codec::qos::QoS;
-    use crate::message::Message;
-    use crate::session::inflight::Pending;
+    use crate::message::Publication;
+    use crate::session::outbound::Terms;
+    use crate::session::pending::Pending;
+    use crate::session::pool::Pool;
     use crate::time::Time;
-    use smallvec::SmallVec;
-    use std::sync::Arc;
 
     fn pending(topic: &str) -> Pending {
-        let message =
-            Message::new(topic.as_bytes(), &[], b"", QoS::AtLeastOnce, false, Time::ZERO, Time::NEVER);
-        Pending {
-            message: Arc::new(message),
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            identifiers: SmallVec::new(),
-            share: None,
-        }
+        let qos = QoS::AtLeastOnce;
+        let terms = Terms { qos, retain: false, identifiers: &[], share: None };
+        let mut publication = Publication::new(topic.as_bytes(), b"", qos, false, Time::ZERO);
+        Pending::new(&mut Pool::new(), &mut publication, &terms)
     }
 
     fn bounds(messages: usize, bytes: usize, overflow: Overflow) -> Bounds {

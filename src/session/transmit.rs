@@ -1,7 +1,5 @@
 //! The sending half of a session: packets into the outbox, of what waits and of what is sent again.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
 use crate::codec::ack::{Ack, AckKind};
@@ -11,7 +9,6 @@ use crate::codec::publish;
 use crate::codec::qos::QoS;
 use crate::message::{Publication, SHARE_FROM};
 use crate::session::aliases::Naming;
-use crate::session::inflight::Pending;
 use crate::session::outbound::{Context, Outbound, Outcome, Terms};
 use crate::stats::DropReason;
 use crate::time::Time;
@@ -199,16 +196,5 @@ impl Outbound {
         drop(spans);
         cx.pool.put(own);
         true
-    }
-}
-
-/// A message that waits, or waits for its acknowledgement.
-pub(super) fn pending(publication: &mut Publication<'_>, terms: &Terms<'_>) -> Pending {
-    Pending {
-        message: Arc::clone(publication.message()),
-        qos: terms.qos,
-        retain: terms.retain,
-        identifiers: SmallVec::from_slice(terms.identifiers),
-        share: terms.share.map(Arc::clone),
     }
 }
