@@ -134,22 +134,51 @@ impl Runtime {
 }
 
 fn start_one() -> io::Result<Runtime> {
-    let alive = Arc::default();
-    let tokio = Arc::new(settings(&mut Builder::new_current_thread(), 1, &alive).build()?);
     let (stop, stopped) = oneshot::channel();
-    let held = Arc::clone(&tokio);
-    let body = move || {
-        // Also told when nobody has the sender any more.
-        let _told = held.block_on(stopped);
-    };
-    match Runtime::spawn_thread("midge-0", body) {
-        Ok(thread) => Ok(Runtime { handle: tokio.handle().clone(), workers: Workers::One { thread, stop } }),
-        Err(error) => {
-            // Where the host is inside a runtime of its own, tokio refuses to be dropped in any other way.
-            if let Some(tokio) = Arc::into_inner(tokio) {
-                tokio.shutdown_background();
+    let built = Arc::new(Built::default());
+    let told = Arc::clone(&built);
+    // tokio asks for the thread that builds it, which costs memory that a thread of the host would hold.
+    let thread = Runtime::spawn_thread("midge-0", move || {
+        let alive = Arc::default();
+        let build = || settings(&mut Builder::new_current_thread(), 1, &alive).build();
+        match catch_unwind(AssertUnwindSafe(build)).unwrap_or_else(|_| Err(no_runtime())) {
+            Ok(tokio) => {
+                told.put(Ok(tokio.handle().clone()));
+                // Also told when nobody has the sender any more.
+                let _told = tokio.block_on(stopped);
             }
+            Err(error) => told.put(Err(error)),
+        }
+    })?;
+    match built.wait() {
+        Ok(handle) => Ok(Runtime { handle, workers: Workers::One { thread, stop } }),
+        Err(error) => {
+            let _ended = thread.join();
             Err(error)
+        }
+    }
+}
+
+/// What became of a runtime that another thread builds.
+#[derive(Debug, Default)]
+struct Built {
+    outcome: Mutex<Option<io::Result<Handle>>>,
+    there: Condvar,
+}
+
+impl Built {
+    fn put(&self, outcome: io::Result<Handle>) {
+        *self.outcome.lock() = Some(outcome);
+        self.there.notify_one();
+    }
+
+    fn wait(&self) -> io::Result<Handle> {
+        let mut outcome = self.outcome.lock();
+        loop {
+            match outcome.take() {
+                Some(outcome) => return outcome,
+                None => self.there.wait(&mut outcome),
+            }
         }
     }
 }
@@ -162,9 +191,13 @@ fn start_several(workers: usize) -> io::Result<Runtime> {
     };
     // tokio panics when the system gives it no thread, which may be so although it gave some a moment ago.
     let built = catch_unwind(AssertUnwindSafe(|| with_signals_blocked(build)));
-    let tokio =
-        built.unwrap_or_else(|_| Err(io::Error::other("the system gives no thread to the broker")))?;
+    let tokio = built.unwrap_or_else(|_| Err(no_runtime()))?;
     Ok(Runtime { handle: tokio.handle().clone(), workers: Workers::Several { tokio, alive } })
+}
+
+/// tokio panics only for want of threads.
+fn no_runtime() -> io::Error {
+    io::Error::other("the system gives no thread to the broker")
 }
 
 /// What both schedulers have in common: tokio's threads are named and counted, from the number `first` on.

@@ -43,8 +43,8 @@ fn abort_at_a_panic() {
     }));
 }
 
-/// tokio would panic without its first thread, and go on without another. Of one thread it knows nothing, but refuses to
-/// be dropped where the host is inside a runtime of its own.
+/// tokio would panic without its first thread, and go on without another; and it refuses to be dropped where the host is
+/// inside a runtime of its own.
 #[test]
 fn a_start_without_enough_threads_is_an_error_that_leaves_nothing_behind() {
     if !alone("refused::a_start_without_enough_threads_is_an_error_that_leaves_nothing_behind") {
