@@ -15,7 +15,7 @@ use crate::engine::publish::is_the_brokers;
 use crate::engine::subscriber::{Publisher, Subscriber};
 use crate::engine::turn::Turn;
 use crate::message::{self, Publication, SHARE_FROM};
-use crate::session::outbound::Block;
+use crate::session::terms::Block;
 use crate::stats::DropReason;
 use crate::topics::{Identity, Match};
 

@@ -21,8 +21,8 @@ use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
 use crate::session::notice::{Arrival, Level, Notice};
-use crate::session::outbound::Grant;
 use crate::session::state::{Connected, Control, Session};
+use crate::session::terms::Grant;
 use crate::stats::Gauge;
 use crate::storage::Record;
 

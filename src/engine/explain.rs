@@ -10,8 +10,8 @@ use crate::codec::version::Version;
 use crate::engine::core::Engine;
 use crate::engine::publish::is_the_brokers;
 use crate::engine::subscriber::Subscriber;
-use crate::session::outbound::Outcome;
 use crate::session::state::Session;
+use crate::session::terms::Outcome;
 use crate::stats::DropReason;
 use crate::topics::{Identity, Match};
 

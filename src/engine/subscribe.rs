@@ -20,9 +20,9 @@ use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::notice::{Level, Notice, Subscribed};
-use crate::session::outbound::Terms;
 use crate::session::state::Control;
 use crate::session::subscriptions::Held;
+use crate::session::terms::Terms;
 use crate::storage::Record;
 
 /// One entry of the packet: its filter, or why it is refused.

@@ -8,8 +8,9 @@ use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::message::SharedMessage;
 use crate::session::inflight::Awaits;
-use crate::session::outbound::{Context, Outbound};
+use crate::session::outbound::Outbound;
 use crate::session::pool::Pool;
+use crate::session::terms::Context;
 
 /// What an acknowledgement meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,4 +13,5 @@ pub mod pool;
 pub mod queue;
 pub mod state;
 pub mod subscriptions;
+pub mod terms;
 mod transmit;

@@ -9,7 +9,8 @@ use crate::codec::publish;
 use crate::codec::qos::QoS;
 use crate::message::{Publication, SHARE_FROM};
 use crate::session::aliases::Naming;
-use crate::session::outbound::{Context, Outbound, Outcome, Terms};
+use crate::session::outbound::Outbound;
+use crate::session::terms::{Context, Outcome, Terms};
 use crate::stats::DropReason;
 use crate::time::Time;
 
