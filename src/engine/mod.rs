@@ -24,6 +24,7 @@ pub mod origin;
 pub mod parked;
 mod proving;
 pub mod publish;
+mod refuse;
 pub mod safe;
 mod sentence;
 pub mod sessions;
