@@ -12,7 +12,7 @@ help: ## list the targets
 demo: ## build, host the broker from Python on 127.0.0.1:1883 (DEMO_PORT=...), run the story's two scripts
 	@tools/demo.sh --port $(DEMO_PORT)
 
-test: ## build and run every test: Rust, C, Python, real clients
+test: ## build and run every test: Rust, C, Python, real clients, the console in a browser
 	@tools/test.sh
 
 console-test: ## the console: its API by schemathesis, Prometheus' parsers and curl, its pages in Chromium

@@ -1,12 +1,15 @@
 """The story of the first message: a broker inside this program, a subscriber, a publisher, and what the broker saw.
 
-Ends with status 0 if, and only if, all of it was seen; 1 if not; 2 if it could not begin. At a terminal it stays up
-until Ctrl-C.
+A browser shows it, too, in the broker's console. Ends with status 0 if, and only if, all of it was seen; 1 if not; 2 if
+it could not begin. At a terminal it stays up until Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import contextlib
+import http.client
 import importlib.util
 import os
 import queue
@@ -24,6 +27,8 @@ HOST = "127.0.0.1"
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "python"
 PATIENCE = 30.0
 """Seconds that a step may take on a busy machine."""
+USER, PASSWORD = "admin", "public"
+"""The login of a console in tutorial mode."""
 
 
 class NotSeenError(Exception):
@@ -81,12 +86,18 @@ class Script:
 
 def main() -> int:
     """Runs the demo, and returns its status."""
-    port = port_of(sys.argv[1:])
+    port, console_port = ports_of(sys.argv[1:])
     if importlib.util.find_spec("paho") is None:
         return fail("the two scripts need paho-mqtt: pip install paho-mqtt")
     try:
-        broker = midge.Broker(f"{HOST}:{port}")
-    except midge.AddressInUse:
+        broker = midge.Broker(f"{HOST}:{port}", {"console.listen": f"{HOST}:{console_port}", "console.tutorial": True})
+    except midge.AddressInUse as error:
+        if str(error).startswith("console.listen"):
+            return fail(
+                f"{HOST}:{console_port}, the console's address, is taken by another program; choose another port for "
+                f"it with `make demo DEMO_CONSOLE_PORT={other(console_port)}` or "
+                f"`demo.py --console-port {other(console_port)}`"
+            )
         return fail(
             f"{HOST}:{port} is taken by another program; choose another port with "
             f"`make demo DEMO_PORT={other(port)}` or `demo.py --port {other(port)}`"
@@ -97,6 +108,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with broker:
+            watch_topics(broker)
             tell(broker, scripts)
             if sys.stdin.isatty() and sys.stdout.isatty():
                 stay(broker)
@@ -116,6 +128,7 @@ def tell(broker: midge.Broker, scripts: list[Script]) -> None:
     """The story, step by step; raises NotSeenError at the first step that does not happen."""
     host, port = broker.address
     say(f"1. The broker runs inside this program, process {os.getpid()}, and listens on {host}:{port}.")
+    say(f"   Its console, for a browser: {url(broker)} (user {USER}, password {PASSWORD}).")
     see(connected(broker) == [], "0 clients at the start")
     say("   0 clients.")
 
@@ -159,13 +172,38 @@ def stay(broker: midge.Broker) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         say("")
-        say(f"The broker stays up on {host}:{port}. In another terminal, for example:")
+        say(f"The broker stays up on {host}:{port}. In a browser, with user {USER} and password {PASSWORD}:")
+        say(f"  {url(broker)}")
+        say("In another terminal, for example:")
         say(f"  MQTT_PORT={port} {sys.executable} {os.path.relpath(EXAMPLES / 'publish.py')}")
         say(f"  mosquitto_pub -h {host} -p {port} -t chat -m 'hello again'")
         say("Ctrl-C ends it.")
-        broker.wait()
+        while not broker.wait(timeout=60):
+            watch_topics(broker)
     except KeyboardInterrupt:
         say("")
+
+
+def url(broker: midge.Broker) -> str:
+    """Where a browser finds the console."""
+    host, port = console_address(broker)
+    return f"http://{host}:{port}"
+
+
+def console_address(broker: midge.Broker) -> tuple[str, int]:
+    """The console's host and port."""
+    address = broker.console_address
+    assert address is not None
+    return address
+
+
+def watch_topics(broker: midge.Broker) -> None:
+    """Has the console note what is published, before anybody looks; two minutes after the last question it forgets."""
+    login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    console = http.client.HTTPConnection(*console_address(broker), timeout=PATIENCE)
+    with contextlib.closing(console):
+        console.request("GET", "/api/v1/topics?limit=1", headers={"Authorization": f"Basic {login}"})
+        see(console.getresponse().status == http.client.OK, "an answer of the console")
 
 
 def connected(broker: midge.Broker) -> list[midge.Client]:
@@ -192,15 +230,26 @@ def see(seen: bool, what: str) -> None:
         raise NotSeenError(what)
 
 
-def port_of(arguments: list[str]) -> int:
-    """The port of the command line, else of DEMO_PORT, else 1883."""
+def ports_of(arguments: list[str]) -> tuple[int, int]:
+    """The ports of the broker and of its console: of the command line, else of the environment, else the usual ones."""
     parser = argparse.ArgumentParser(description="The story of the first message.")
     default = os.environ.get("DEMO_PORT") or "1883"
     parser.add_argument("--port", type=int, default=default, help="port of the broker; 0 takes a free one")
-    port: int = parser.parse_args(arguments).port
-    if not 0 <= port <= 65535:
-        parser.error(f"--port: {port} is not a port (0 to 65535)")
-    return port
+    parser.add_argument(
+        "--console-port",
+        type=int,
+        default=os.environ.get("DEMO_CONSOLE_PORT") or None,
+        help="port of its console; 0 takes a free one (default: 18083, or 0 if the broker's is 0)",
+    )
+    given = parser.parse_args(arguments)
+    port: int = given.port
+    console_port: int = given.console_port if given.console_port is not None else (18083 if port else 0)
+    for option, number in (("--port", port), ("--console-port", console_port)):
+        if not 0 <= number <= 65535:
+            parser.error(f"{option}: {number} is not a port (0 to 65535)")
+    if port == console_port != 0:
+        parser.error(f"--console-port: {port} is the port of the broker")
+    return port, console_port
 
 
 def other(port: int) -> int:

@@ -1619,6 +1619,13 @@ const char *midge_broker_address(const struct midge_broker *broker,
                                  const char *listener);
 
 /**
+ * The address of the console with the port that it has, such as "127.0.0.1:18083": a browser finds it at "http://" and
+ * this. It lives as long as the broker's handle. NULL if `console.listen` is off, for a NULL broker, and in a forked
+ * child.
+ */
+const char *midge_broker_console_address(const struct midge_broker *broker);
+
+/**
  * The number of listeners. 0 for NULL and in a forked child.
  */
 size_t midge_broker_listener_count(const struct midge_broker *broker);

@@ -33,10 +33,10 @@ const ROOF: &str = "ffi";
 /// What floors 1 to 4 must not name, and why.
 const FOREIGN: [(&str, &str); 12] = [
     ("tokio", "the runtime begins on floor 5"),
-    ("socket2", "sockets begin on floor 6"),
-    ("TcpStream", "sockets begin on floor 6"),
-    ("TcpListener", "sockets begin on floor 6"),
-    ("UdpSocket", "sockets begin on floor 6"),
+    ("socket2", "sockets begin on floor 5"),
+    ("TcpStream", "sockets begin on floor 5"),
+    ("TcpListener", "sockets begin on floor 5"),
+    ("UdpSocket", "sockets begin on floor 5"),
     ("thread::spawn", "threads begin on floor 5"),
     ("thread::sleep", "threads begin on floor 5"),
     ("thread::Builder", "threads begin on floor 5"),

@@ -6,7 +6,8 @@ mkdir -p build/logs
 
 . tools/need.sh
 need cargo - gcc 'gcc libc6-dev' g++ g++ nm binutils pkg-config pkg-config python3 python3 venv python3-venv \
-    valgrind valgrind mosquitto_sub mosquitto-clients node nodejs npm npm
+    valgrind valgrind strace strace mosquitto_sub mosquitto-clients node nodejs npm npm curl curl \
+    chromium chromium make make
 
 table=""
 failed=0
@@ -34,10 +35,12 @@ count() {
 run rust cargo test --quiet --no-fail-fast
 run minimal cargo test --quiet --no-fail-fast --no-default-features --lib
 run c tests/c/run.sh
+run budgets tests/budgets/run.sh
 run install tests/install/run.sh
 run python bindings/python/tests/run.sh
 run clients tests/clients/run.sh
 run console tests/http/api/run.sh
+run browser tests/console/run.sh
 run bench tests/bench/run.sh
 
 echo

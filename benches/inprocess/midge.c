@@ -3,7 +3,8 @@
  *   midge alone <bytes> <messages>   one thread publishes and takes batches: CPU ns for each message
  *   midge direct <messages>      publish to a direct callback: the median until it is called, and CPU ns for each
  *   midge start <rounds>         microseconds of the first start and stop of the process, and the medians of all
- *   midge memory                 KiB of resident memory that the first started broker adds
+ *   midge memory                 KiB of resident memory that the first started broker adds, how much of it is anonymous
+ *                                (the rest are pages of the library's file), and what a second broker adds
  */
 #include "bench.h"
 
@@ -131,13 +132,35 @@ static void start_and_stop(long rounds)
     printf("%.0f %.0f\n", median(starts, rounds) * 1e6, median(stops, rounds) * 1e6);
 }
 
-static long resident(void)
+typedef struct memory {
+    long resident;
+    long anonymous;
+} memory;
+
+/* In KiB. */
+static memory measure_memory(void)
 {
-    long total, pages;
+    long total, resident, of_files, page = sysconf(_SC_PAGESIZE) / 1024;
+    memory found;
     FILE *file = fopen("/proc/self/statm", "r");
-    MUST(file != NULL && fscanf(file, "%ld %ld", &total, &pages) == 2);
+    MUST(file != NULL && fscanf(file, "%ld %ld %ld", &total, &resident, &of_files) == 3);
     fclose(file);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+    found.resident = resident * page;
+    found.anonymous = (resident - of_files) * page;
+    return found;
+}
+
+static void memory_of_brokers(void)
+{
+    memory none = measure_memory(), one, two;
+    broker = start();
+    usleep(20000);
+    one = measure_memory();
+    start();
+    usleep(20000);
+    two = measure_memory();
+    printf("%ld %ld %ld\n", one.resident - none.resident, one.anonymous - none.anonymous,
+           two.resident - one.resident);
 }
 
 int main(int argc, char **argv)
@@ -151,10 +174,7 @@ int main(int argc, char **argv)
     } else if (argc == 3 && strcmp(argv[1], "start") == 0) {
         start_and_stop(atol(argv[2]));
     } else if (argc == 2 && strcmp(argv[1], "memory") == 0) {
-        long before = resident();
-        broker = start();
-        usleep(20000);
-        printf("%ld\n", resident() - before);
+        memory_of_brokers();
     } else {
         fprintf(stderr, "midge throughput|waiting|alone|direct|start|memory ...\n");
         return 2;

@@ -3,6 +3,8 @@
 
 What is not installed is left out: libzmq3-dev, libmosquitto-dev and mosquitto, paho-mqtt 2, and rumqttd's link, which
 is built from benches/inprocess/rumqttd if RUMQTTD=yes.
+
+ONLY="start memory" measures only these. BESIDE=folder runs the C program with the libmidge.so.0 of another build, too.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target"))
 OUT = TARGET / "inprocess"
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SCALE = float(os.environ.get("SCALE", "1"))
+ONLY = os.environ.get("ONLY", "").split()
+BESIDE = os.environ.get("BESIDE")
 ENV = dict(os.environ)
 
 
@@ -178,7 +182,11 @@ def main() -> None:
         )
     )
     work.append(
-        ("resident memory of a started broker: KiB", "midge", [*midge, "memory"])
+        (
+            "resident memory of a started broker, of it anonymous, of a second one: KiB",
+            "midge",
+            [*midge, "memory"],
+        )
     )
     python = [sys.executable, str(HERE / "python_midge.py"), str(int(200_000 * SCALE))]
     work.append(("Python: published one by one/s, taken in batches/s", "midge", python))
@@ -191,6 +199,15 @@ def main() -> None:
                 paho,
             )
         )
+    if BESIDE:
+        other = ["env", f"LD_LIBRARY_PATH={Path(BESIDE).resolve()}"]
+        work += [
+            (what, "midge, the other build", [*other, *command])
+            for what, name, command in work
+            if command[0] == midge[0]
+        ]
+    if ONLY:
+        work = [one for one in work if any(word in one[2] for word in ONLY)]
     found: dict[tuple[str, str], list[list[float]]] = {}
     for number in range(ROUNDS):
         print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)

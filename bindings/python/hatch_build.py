@@ -21,6 +21,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # may name files in them.
 CRATE = ("Cargo.toml", "Cargo.lock", "build.rs", "src", "include", "examples/rust", "tests/header.rs")
 LICENSES = ("LICENSE-MIT", "LICENSE-APACHE")
+FEATURES = ("--no-default-features", "--features", "console")
+"""The library has the console; the command `midge` is not part of the package."""
 TEXTS = re.compile(r"(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)", re.I)
 
 
@@ -54,7 +56,7 @@ class CargoBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
 def third_party(crate: Path) -> str:
     """The licence texts of every crate that the library is linked from, each text once."""
-    command = [find_cargo(), "metadata", "--format-version=1", "--locked", "--no-default-features"]
+    command = [find_cargo(), "metadata", "--format-version=1", "--locked", *FEATURES]
     asked = subprocess.run(
         [*command, "--filter-platform", host(crate)], cwd=crate, stdout=subprocess.PIPE, check=False, text=True
     )
@@ -114,7 +116,7 @@ def find_crate(root: Path) -> Path:
 
 def build_library(crate: Path) -> Path:
     """Has cargo build the library, and returns the shared one."""
-    command = [find_cargo(), "build", "--release", "--locked", "--lib", "--no-default-features"]
+    command = [find_cargo(), "build", "--release", "--locked", "--lib", *FEATURES]
     command.append("--message-format=json-render-diagnostics")
     built = subprocess.run(command, cwd=crate, stdout=subprocess.PIPE, check=False)
     if built.returncode != 0:

@@ -156,7 +156,7 @@ mod tests {
 
     use crate::codec::qos::QoS;
     use crate::config::Config;
-    use crate::embed::broker::Parts;
+    use crate::embed::start::Parts;
     use crate::embed::{Broker, Error, PublishOptions};
     use crate::storage::{Record, Store, Ticket};
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::embed::broker::{Broker, Shared};
+use crate::embed::broker::Broker;
 use crate::embed::error::Error;
+use crate::embed::shared::Shared;
 use crate::embed::tasks::{Promise, Tasks};
 use crate::runtime::{Latch, Runtime, on_own_thread, watch_latch};
 

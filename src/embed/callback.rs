@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::embed::arena::{Batch, MessageView};
-use crate::embed::broker::{Broker, Shared};
+use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
-use crate::embed::queue::{Overflow, Poll, QueueCore};
+use crate::embed::queue_core::{Overflow, Poll, QueueCore};
+use crate::embed::shared::Shared;
 use crate::engine::local::{Local, LocalMessage, Sink};
 use crate::runtime::{Runtime, in_callback, thread_mark};
 
@@ -287,7 +288,7 @@ mod tests {
 
     use super::{Dispatcher, Target};
     use crate::codec::qos::QoS;
-    use crate::embed::queue::{Overflow, QueueCore};
+    use crate::embed::queue_core::{Overflow, QueueCore};
     use crate::engine::local::{LocalMessage, Sink};
 
     /// A connection may still publish between the end of the callback thread and that of the runtime.

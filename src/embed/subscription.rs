@@ -8,7 +8,8 @@ use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::message::Message;
 use crate::embed::options::SubscribeOptions;
-use crate::embed::queue::{Poll, Queue, QueueOptions, QueueSubscription};
+use crate::embed::queue::{Queue, QueueOptions, QueueSubscription};
+use crate::embed::queue_core::Poll;
 
 /// Messages taken from the queue at once.
 const BATCH: usize = 256;

@@ -32,9 +32,9 @@ impl Engine {
             false => None,
         };
         let meaning = match kind {
-            AckKind::Puback => outbound.puback(id),
-            AckKind::Pubrec => outbound.pubrec(id, ack.reason),
-            AckKind::Pubcomp | AckKind::Pubrel => outbound.pubcomp(id),
+            AckKind::Puback => outbound.puback(&mut turn.pool, id),
+            AckKind::Pubrec => outbound.pubrec(&mut turn.pool, id, ack.reason),
+            AckKind::Pubcomp | AckKind::Pubrel => outbound.pubcomp(&mut turn.pool, id),
         };
         if let Some((message, qos)) = delivered
             && matches!(meaning, Acknowledged::Complete | Acknowledged::Progress)
@@ -85,7 +85,7 @@ impl Engine {
     ) -> Result<(), End> {
         let packet_id = ack.packet_id;
         // [MQTT-4.3.3-12], [MQTT-4.3.3-13]
-        let reason = match inbound.received.remove(&packet_id) {
+        let reason = match inbound.received.remove(packet_id) {
             true => {
                 let client_id = &attached.session.client_id;
                 self.store.record(Record::Released { client_id, packet_id });

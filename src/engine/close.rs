@@ -11,9 +11,9 @@ use crate::engine::subscriber::{Publisher, Subscriber};
 use crate::engine::timers::Timer;
 use crate::engine::turn::Turn;
 use crate::message::Publication;
-use crate::session::inflight::Pending;
 use crate::session::link::Cause;
 use crate::session::notice::{Departure, Notice};
+use crate::session::pending::Pending;
 use crate::session::state::{Control, Session};
 use crate::stats::{DropReason, Gauge};
 use crate::storage::Record;
@@ -108,13 +108,13 @@ impl Engine {
                 self.publish_will(turn, session, control);
             } else if will.delay < control.expiry_interval {
                 let at = turn.now.plus_secs(u64::from(will.delay));
-                control.timers.push(self.timers.insert(at, Timer::Will(weak.clone(), control.epoch)));
+                control.will_timer = Some(self.timers.insert(at, Timer::Will(weak.clone(), control.epoch)));
             }
         }
         // A Session Expiry Interval of 0xFFFFFFFF does not expire; any other does [MQTT-4.1.0-2].
         if control.expiry_interval != u32::MAX {
             let at = turn.now.plus_secs(u64::from(control.expiry_interval));
-            control.timers.push(self.timers.insert(at, Timer::SessionExpiry(weak, control.epoch)));
+            control.expiry_timer = Some(self.timers.insert(at, Timer::SessionExpiry(weak, control.epoch)));
         }
     }
 
@@ -124,12 +124,12 @@ impl Engine {
         // [MQTT-3.1.2-8], [MQTT3-3.1.2-8]: the will is sent when the session ends, if its delay has not
         // passed by then.
         self.publish_will(turn, session, control);
-        for timer in control.timers.drain(..) {
+        for timer in control.take_timers() {
             self.timers.cancel(timer);
         }
         control.ended = true;
         let subscriber = Subscriber::Session(Arc::clone(session));
-        for held in std::mem::take(&mut control.subscriptions) {
+        for held in std::mem::take(&mut control.subscriptions).as_slice() {
             self.unroute(&held.filter, &subscriber);
         }
         let left = session.outbound.lock().end(self.tells());
@@ -156,7 +156,7 @@ impl Engine {
         let mut handed_on = 0;
         let now = turn.now;
         for pending in messages.iter().filter(|pending| !pending.message.is_expired(now)) {
-            let group = pending.share.as_ref().and_then(|filter| self.router.group(filter));
+            let group = pending.share().and_then(|filter| self.router.group(filter));
             if let Some(group) = group {
                 let mut publication = Publication::of(&pending.message);
                 // No Local, for which the publisher counts, is not for shared subscriptions [MQTT-3.8.3-4].

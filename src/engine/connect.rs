@@ -21,8 +21,8 @@ use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
 use crate::session::notice::{Arrival, Level, Notice};
-use crate::session::outbound::Grant;
 use crate::session::state::{Connected, Control, Session};
+use crate::session::terms::Grant;
 use crate::stats::Gauge;
 use crate::storage::Record;
 
@@ -186,7 +186,7 @@ impl Engine {
         resumed: bool,
     ) -> Attached {
         let connect = guest.connect;
-        for timer in control.timers.drain(..) {
+        for timer in control.take_timers() {
             self.timers.cancel(timer);
         }
         // [MQTT-3.1.3-9]: a will that waits for its delay is not sent when the session is resumed.

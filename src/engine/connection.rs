@@ -500,6 +500,14 @@ fn packets(
                 turn.counts.packets_received += u64::from(!asking.again);
                 let received = Received { whole: frame.whole, owner };
                 let packet = decode_after_connect(frame, attached.version)?;
+                if let Packet::Publish(publish) = &packet
+                    && let Some(burst) = engine.burst(rest, &frame, publish, attached.version.is_v5())
+                {
+                    progress.consumed += burst.len() - frame.whole.len();
+                    engine.receive_burst(turn, attached, &burst);
+                    asking.next(engine);
+                    continue;
+                }
                 let authentication = authentication.as_deref_mut();
                 let asking = &mut asking;
                 match handle(engine, turn, attached, authentication, inbound, asking, packet, received)? {

@@ -14,8 +14,8 @@ use crate::engine::subscriber::{Publisher, Subscriber};
 use crate::engine::turn::Turn;
 use crate::message::{Publication, SharedMessage};
 use crate::session::link::Cause;
-use crate::session::outbound::{Context, Outcome, Terms};
 use crate::session::state::Session;
+use crate::session::terms::{Context, Outcome, Terms};
 use crate::stats::DropReason;
 use crate::storage::Record;
 use crate::time::Time;
@@ -90,7 +90,7 @@ impl Engine {
 
     /// Delivers to one subscriber, whose matching subscriptions these are; false if No Local forbids it, or if a member
     /// of a group has just left.
-    fn deliver(
+    pub(crate) fn deliver(
         &self,
         turn: &mut Turn,
         publisher: Publisher<'_>,

@@ -10,8 +10,8 @@ use crate::codec::version::Version;
 use crate::engine::core::Engine;
 use crate::engine::publish::is_the_brokers;
 use crate::engine::subscriber::Subscriber;
-use crate::session::outbound::Outcome;
 use crate::session::state::Session;
+use crate::session::terms::Outcome;
 use crate::stats::DropReason;
 use crate::topics::{Identity, Match};
 
@@ -202,7 +202,7 @@ impl Engine {
 /// The filters of a session that match.
 fn matching(session: &Session, topic: TopicName<'_>) -> Vec<(String, SubscriptionOptions)> {
     let control = session.control.lock();
-    let held = control.subscriptions.iter().filter(|held| {
+    let held = control.subscriptions.as_slice().iter().filter(|held| {
         TopicFilter::parse(&held.filter)
             .is_ok_and(|filter| filter.group().is_none() && filter.matches(&topic))
     });

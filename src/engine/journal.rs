@@ -8,7 +8,7 @@ use crate::codec::reason::ReasonCode;
 use crate::engine::core::Engine;
 use crate::engine::hooks::Wanted;
 use crate::session::notice::Notice;
-use crate::session::outbound::Tells;
+use crate::session::terms::Tells;
 use crate::time::Time;
 
 /// Takes down what happens. The methods are called from any thread, with no lock of the broker held but perhaps that of

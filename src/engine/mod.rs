@@ -3,6 +3,7 @@
 pub mod acknowledge;
 mod asking;
 mod auth;
+mod burst;
 pub mod close;
 pub mod connect;
 pub mod connection;

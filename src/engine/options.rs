@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::codec::qos::QoS;
 use crate::config::{QueueOverflow, Settings};
-use crate::session::outbound::Limits;
 use crate::session::queue::{Bounds, Overflow};
+use crate::session::terms::Limits;
 
 /// The engine's options, fixed for its life. Their meaning is that of the settings of the same name.
 #[derive(Clone, Debug)]

@@ -80,7 +80,7 @@ impl Engine {
         let Inbound { received: unreleased, aliases, .. } = &mut **inbound;
         let topic = self.resolve(aliases, publish)?;
         if publish.qos == QoS::ExactlyOnce
-            && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(id))
+            && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(*id))
         {
             // [MQTT-4.3.3-10], [MQTT3-4.3.3-2]: the message is known, it is only acknowledged again.
             self.acknowledge(turn, attached, AckKind::Pubrec, id, ReasonCode::Success);

@@ -20,8 +20,9 @@ use crate::engine::subscriber::Subscriber;
 use crate::engine::turn::Turn;
 use crate::session::inbound::Inbound;
 use crate::session::notice::{Level, Notice, Subscribed};
-use crate::session::outbound::Terms;
-use crate::session::state::{Control, Held};
+use crate::session::state::Control;
+use crate::session::subscriptions::Held;
+use crate::session::terms::Terms;
 use crate::storage::Record;
 
 /// One entry of the packet: its filter, or why it is refused.
@@ -238,7 +239,7 @@ impl Engine {
         let options = SubscriptionOptions { qos: requested.qos.min(self.options.max_qos), ..requested };
         let subscriber = Subscriber::Session(Arc::clone(&attached.session));
         let full = control.subscriptions.len() >= self.options.max_subscriptions_per_client;
-        if full && !control.subscriptions.iter().any(|held| *held.filter == *text) {
+        if full && !control.subscriptions.contains(text) {
             return ReasonCode::QuotaExceeded;
         }
         let done = self.router.subscribe(filter, &subscriber, options, identifier);
@@ -250,16 +251,7 @@ impl Engine {
         }
         // Queue and window are not touched [MQTT-3.8.4-4].
         // [MQTT-3.8.4-3], [MQTT3-3.8.4-3]: an equal filter replaces the subscription.
-        let old = done
-            .replaced
-            .then(|| control.subscriptions.iter_mut().find(|old| old.filter == held.filter))
-            .flatten();
-        match old {
-            Some(old) => *old = held,
-            None => {
-                control.subscriptions.push(held);
-            }
-        }
+        control.subscriptions.put(held);
         if control.expiry_interval > 0 {
             let client_id = &attached.session.client_id;
             self.store.record(Record::Subscribed { client_id, filter: text, options, identifier });

@@ -87,6 +87,15 @@ impl Turn {
         self.dirty.push(Arc::clone(session));
     }
 
+    /// Moves to `later` the sessions that need not be flushed at the end of this turn: more may come for them first.
+    ///
+    /// None if code of the host is to be called, for it may take its time.
+    pub fn put_off(&mut self, later: &mut impl Extend<Arc<Session>>) {
+        if self.called.is_empty() && self.told.is_empty() {
+            later.extend(self.dirty.extract_if(.., |session| session.outbound.lock().may_wait()));
+        }
+    }
+
     /// Has an in-process subscriber woken at the end of the turn.
     pub(crate) fn wake_later(&mut self, local: &Arc<Local>) {
         let list = if local.is_direct() { &mut self.called } else { &mut self.woken };

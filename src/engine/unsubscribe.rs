@@ -35,10 +35,8 @@ impl Engine {
         // [MQTT-3.10.4-6], [MQTT3-3.10.4-6]
         for text in unsubscribe.filters() {
             // [MQTT-3.10.4-1], [MQTT3-3.10.4-1]: filters are compared character by character.
-            let at = control.subscriptions.iter().position(|held| *held.filter == *text);
-            let reason = match at {
-                Some(at) => {
-                    let held = control.subscriptions.swap_remove(at);
+            let reason = match control.subscriptions.remove(text) {
+                Some(held) => {
                     // [MQTT-3.10.4-2], [MQTT3-3.10.4-2]
                     self.unroute(&held.filter, &subscriber);
                     let client_id = &attached.session.client_id;
@@ -60,9 +58,6 @@ impl Engine {
                 None => ReasonCode::NoSubscriptionExisted,
             };
             reasons.push(reason.as_u8());
-        }
-        if control.subscriptions.is_empty() {
-            control.subscriptions = Vec::new();
         }
         drop(control);
         self.tell_change();

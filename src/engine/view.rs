@@ -10,7 +10,8 @@ use crate::codec::version::Version;
 use crate::engine::core::Engine;
 use crate::engine::subscriber::Subscriber;
 use crate::message::SharedMessage;
-use crate::session::state::{Held, Session};
+use crate::session::state::Session;
+use crate::session::subscriptions::Held;
 use crate::storage::Record;
 use crate::time::Time;
 
@@ -88,7 +89,7 @@ impl Engine {
             options: held.options,
             identifier: held.identifier,
         };
-        control.subscriptions.iter().map(show).collect()
+        control.subscriptions.as_slice().iter().map(show).collect()
     }
 
     /// Every subscription at this moment, in no order.

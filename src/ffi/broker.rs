@@ -25,6 +25,8 @@ pub struct midge_broker {
     broker: Arc<Broker>,
     /// The name and the address of each listener.
     listeners: Vec<(CString, CString)>,
+    /// The address of the console, if there is one.
+    console: Option<CString>,
 }
 
 impl midge_broker {
@@ -33,7 +35,8 @@ impl midge_broker {
             (c_string(name), c_string(&address.to_string()))
         };
         let listeners = broker.addresses().iter().map(text).collect();
-        midge_broker { broker, listeners }
+        let console = broker.console_address().map(|address| c_string(&address.to_string()));
+        midge_broker { broker, listeners, console }
     }
 }
 
@@ -206,6 +209,20 @@ pub unsafe extern "C" fn midge_broker_address(
     )
 }
 
+/// The address of the console with the port that it has, such as "127.0.0.1:18083": a browser finds it at "http://" and
+/// this. It lives as long as the broker's handle. NULL if `console.listen` is off, for a NULL broker, and in a forked
+/// child.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_console_address(broker: *const midge_broker) -> *const c_char {
+    guard!(
+        {
+            let console = known(broker).ok().and_then(|broker| broker.console.as_ref());
+            console.map_or(std::ptr::null(), |address| address.as_ptr())
+        },
+        else std::ptr::null()
+    )
+}
+
 /// The number of listeners. 0 for NULL and in a forked child.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_broker_listener_count(broker: *const midge_broker) -> usize {
@@ -280,18 +297,17 @@ pub unsafe extern "C" fn midge_broker_kick(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::ptr::null_mut;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicPtr, Ordering};
 
-    use super::{midge_broker_free, midge_broker_wait, midge_start};
+    use super::{midge_broker, midge_broker_free, midge_broker_wait, midge_start};
     use crate::ffi::config::{midge_config_free, midge_config_new, midge_config_set};
     use crate::ffi::status::MIDGE_STATUS_OK;
 
-    /// The only use of a handle that is allowed while it is freed.
-    #[test]
-    fn freeing_a_broker_stops_it_although_a_thread_waits_for_its_end() {
+    /// A broker on a free port, as C starts it.
+    pub(in crate::ffi) fn start() -> *mut midge_broker {
         let (mut config, mut broker) = (null_mut(), null_mut());
         // SAFETY: as C would call it: live places for outputs, NUL-ended texts, handles that are freed once.
         unsafe {
@@ -300,6 +316,16 @@ mod tests {
             assert_eq!(midge_config_set(config, key, value, null_mut()), MIDGE_STATUS_OK);
             assert_eq!(midge_start(config, &mut broker, null_mut()), MIDGE_STATUS_OK);
             midge_config_free(config);
+        }
+        broker
+    }
+
+    /// The only use of a handle that is allowed while it is freed.
+    #[test]
+    fn freeing_a_broker_stops_it_although_a_thread_waits_for_its_end() {
+        let broker = start();
+        // SAFETY: as C would call it: a live handle that is freed once.
+        unsafe {
             let shared = Arc::clone(&(*broker).broker);
             let handle = AtomicPtr::new(broker);
             std::thread::scope(|scope| {

@@ -147,29 +147,14 @@ pub(super) use guard;
 mod tests {
     use std::ptr::{null, null_mut};
 
-    use crate::ffi::broker::{
-        live, midge_broker, midge_broker_free, midge_broker_wait, midge_start, midge_stop,
-    };
-    use crate::ffi::config::{midge_config_free, midge_config_new, midge_config_set};
+    use crate::ffi::broker::tests::start;
+    use crate::ffi::broker::{live, midge_broker, midge_broker_free, midge_broker_wait, midge_stop};
     use crate::ffi::error::{midge_error, midge_error_code, midge_error_free};
     use crate::ffi::publish::midge_publish;
     use crate::ffi::queue::{midge_queue, midge_queue_free, midge_queue_new, midge_queue_poll};
     use crate::ffi::status::{
         MIDGE_STATUS_CLOSED, MIDGE_STATUS_OK, MIDGE_STATUS_PANIC, MIDGE_STATUS_STATE, midge_status,
     };
-
-    fn start() -> *mut midge_broker {
-        let (mut config, mut broker) = (null_mut(), null_mut());
-        // SAFETY: as C would call it: live places for outputs, NUL-ended texts, handles that are freed once.
-        unsafe {
-            assert_eq!(midge_config_new(&mut config), MIDGE_STATUS_OK);
-            let (key, value) = (c"listener.tcp.bind".as_ptr(), c"127.0.0.1:0".as_ptr());
-            assert_eq!(midge_config_set(config, key, value, null_mut()), MIDGE_STATUS_OK);
-            assert_eq!(midge_start(config, &mut broker, null_mut()), MIDGE_STATUS_OK);
-            midge_config_free(config);
-        }
-        broker
-    }
 
     fn panics(broker: *mut midge_broker, error: *mut *mut midge_error) -> midge_status {
         guard!({

@@ -12,9 +12,11 @@
 mod arguments;
 mod broker;
 mod config;
+mod decision;
 mod edit;
 mod error;
 mod guard;
+mod hook_calls;
 mod hooks;
 mod lists;
 mod log;

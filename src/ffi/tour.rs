@@ -14,13 +14,14 @@ use crate::ffi::config::{
     midge_config, midge_config_clone, midge_config_free, midge_config_get, midge_config_key_at,
     midge_config_key_count, midge_config_new, midge_config_set, midge_setting_at,
 };
+use crate::ffi::decision::{midge_decision, midge_decision_resolve};
 use crate::ffi::edit::{
     midge_edit, midge_edit_add_user_property, midge_edit_set_payload, midge_edit_set_topic,
 };
 use crate::ffi::error::{midge_error_free, midge_error_message, midge_string_free};
 use crate::ffi::hooks::{
-    MIDGE_ALLOW, MIDGE_DEFER, midge_config_set_hooks, midge_connect_request, midge_decision,
-    midge_decision_resolve, midge_hooks, midge_publish_request,
+    MIDGE_ALLOW, MIDGE_DEFER, midge_config_set_hooks, midge_connect_request, midge_hooks,
+    midge_publish_request,
 };
 use crate::ffi::lists::{midge_broker_clients, midge_clients_at, midge_clients_count, midge_clients_free};
 use crate::ffi::message::{

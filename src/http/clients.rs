@@ -63,19 +63,23 @@ pub(super) fn sessions(console: &Console, asked: &Asked) -> Result<Answer, Probl
 
 #[derive(Serialize)]
 struct Details {
-    client: Client,
+    /// None for one that is gone with its session: then there is what happened to it, and why it went.
+    client: Option<Client>,
     subscriptions: Vec<Subscription>,
     events: Vec<Shown>,
 }
 
 /// `GET /api/v1/clients/{client_id}`
 pub(super) fn one(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
-    let client = console.engine.client(&asked.name).ok_or_else(|| unknown(&asked.name))?;
+    let client = console.engine.client(&asked.name);
     let mut subscriptions = console.engine.subscriptions_of(&asked.name);
     subscriptions.sort_by(|a, b| a.filter.cmp(&b.filter));
     let events = console.log.events_of(&asked.name, EVENTS);
+    if client.is_none() && events.is_empty() {
+        return Err(unknown(&asked.name));
+    }
     Answer::json(&Details {
-        client: show(console, client),
+        client: client.map(|client| show(console, client)),
         subscriptions: subscriptions.into_iter().map(Subscription::of).collect(),
         events: events.iter().map(|event| event.show(console)).collect(),
     })

@@ -20,6 +20,9 @@ pub(super) struct Explained {
     text: String,
     receivers: Vec<Heard>,
     retained: &'static str,
+    /// Hooks of the host that decide on what clients publish, and that an explanation does not ask: they may count, log or
+    /// take their time. None where no client publishes.
+    not_asked: Option<Vec<&'static str>>,
 }
 
 #[derive(Serialize)]
@@ -105,7 +108,11 @@ pub(super) fn explain(console: &Console, asked: &Asked) -> Result<Answer, Proble
         properties_len: 0,
         publisher: wanted.client_id.as_deref(),
     };
-    Answer::json(&Explained::of(&question, console.engine.explain(&question)))
+    let host = console.engine.host_wanted;
+    let hooks = [("authorize", host.authorize), ("on_publish", host.on_publish)];
+    let not_asked = hooks.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
+    let explained = Explained::of(&question, console.engine.explain(&question));
+    Answer::json(&Explained { not_asked: Some(not_asked), ..explained })
 }
 
 /// A Topic Name from a body.
@@ -132,7 +139,8 @@ impl Explained {
         let topic = question.topic.as_str().to_owned();
         if let Some(refusal) = refused {
             let text = refusal_text(refusal).to_owned();
-            return Explained { topic, outcome: "refused", text, receivers: Vec::new(), retained };
+            let (outcome, receivers) = ("refused", Vec::new());
+            return Explained { topic, outcome, text, receivers, retained, not_asked: None };
         }
         let heard: Vec<Heard> =
             receivers.into_iter().map(|receiver| Heard::of(question.qos, receiver)).collect();
@@ -152,7 +160,7 @@ impl Explained {
                 ("delivered", format!("{sent} of {all} get the message now, {queued} later."))
             }
         };
-        Explained { topic, outcome, text, receivers: heard, retained }
+        Explained { topic, outcome, text, receivers: heard, retained, not_asked: None }
     }
 }
 

@@ -11,7 +11,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::{Condvar, Mutex};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -19,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use crate::http::console::Console;
 use crate::http::service;
 use crate::http::stream::Patient;
-use crate::runtime::NotInherited;
+use crate::runtime::{NotInherited, listen};
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 128;
@@ -43,15 +42,7 @@ pub struct Bound {
 
 /// Binds the console's socket. Port 0 has the system choose one.
 pub fn bind(address: SocketAddr) -> io::Result<Bound> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    let listener = TcpListener::from(socket);
+    let listener = listen(address, BACKLOG)?;
     let address = listener.local_addr()?;
     let not_inherited = NotInherited::mark(&listener);
     Ok(Bound { not_inherited, listener, address })

@@ -2,8 +2,10 @@
 
 mod lent;
 mod publication;
+mod spares;
 mod stored;
 
 pub use lent::Lent;
 pub use publication::{Frame, Publication, SHARE_FROM};
+pub use spares::Spares;
 pub use stored::{Message, SharedMessage};

@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 
 use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
-use crate::message::{Message, SharedMessage};
+use crate::message::stored::Manner;
+use crate::message::{Message, SharedMessage, Spares};
 use crate::time::Time;
 
 /// A payload of at least so many bytes is shared between outboxes instead of copied into each.
@@ -92,6 +93,24 @@ impl<'a> Publication<'a> {
             None => Arc::new(self.make()),
         };
         self.stored.insert(message)
+    }
+
+    /// The same, of a spare one if there is one.
+    pub fn message_from(&mut self, spares: &mut Spares) -> &SharedMessage {
+        let may = self.stored.is_none() && self.owner.is_none() && self.lent.is_none();
+        if may
+            && let Some(mut spare) = spares.take()
+            && let Some(message) = Arc::get_mut(&mut spare)
+        {
+            message.become_copy(self.topic, &self.properties, self.payload, &self.manner());
+            self.stored = Some(spare);
+        }
+        self.message()
+    }
+
+    fn manner(&self) -> Manner {
+        let &Publication { qos, retain, received_at, expires_at, .. } = self;
+        Manner { qos, retain, received_at, expires_at }
     }
 
     fn make(&self) -> Message {

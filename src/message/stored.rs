@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::codec::properties::Properties;
 use crate::codec::qos::QoS;
+use crate::message::SHARE_FROM;
 use crate::time::Time;
 
 /// A message as queues, in-flight windows and the retained store hold it.
@@ -17,7 +18,7 @@ pub type SharedMessage = Arc<Message>;
 /// the host lends stands apart.
 #[derive(Clone, Debug)]
 pub struct Message {
-    body: Bytes,
+    body: Body,
     topic: Span,
     properties: Span,
     payload: Span,
@@ -26,6 +27,36 @@ pub struct Message {
     retain: bool,
     expires_at: Time,
     received_at: Time,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    /// A copy, used for another message when nobody holds this one any more.
+    Own(Vec<u8>),
+    /// A buffer of which a payload may become a part without a copy.
+    Shared(Bytes),
+}
+
+impl Body {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Body::Own(bytes) => bytes,
+            Body::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// What a message is, apart from its topic, properties and payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// The QoS with which it was published.
+    pub qos: QoS,
+    /// Whether it was published with RETAIN.
+    pub retain: bool,
+    /// When the broker received it.
+    pub received_at: Time,
+    /// When it expires; [`Time::NEVER`] if it does not.
+    pub expires_at: Time,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +82,22 @@ impl Message {
         now: Time,
         expires_at: Time,
     ) -> Message {
+        let manner = Manner { qos, retain, received_at: now, expires_at };
+        Message::copied(Vec::new(), topic, properties, payload, &manner)
+    }
+
+    /// A message with this buffer, whatever it held.
+    fn copied(
+        mut body: Vec<u8>,
+        topic: &[u8],
+        properties: &[&[u8]],
+        payload: &[u8],
+        manner: &Manner,
+    ) -> Message {
         let properties_len: usize = properties.iter().map(|span| span.len()).sum();
-        let mut body = Vec::with_capacity(topic.len() + properties_len + payload.len());
+        let len = topic.len() + properties_len + payload.len();
+        body.clear();
+        body.reserve_exact(len);
         body.extend_from_slice(topic);
         for span in properties {
             body.extend_from_slice(span);
@@ -62,13 +107,36 @@ impl Message {
         Message {
             topic: Span { start: 0, end: a },
             properties: Span { start: a, end: b },
-            payload: Span { start: b, end: body.len() as u32 },
-            body: Bytes::from(body),
+            payload: Span { start: b, end: len as u32 },
+            body: if len < SHARE_FROM { Body::Own(body) } else { Body::Shared(Bytes::from(body)) },
             apart: None,
-            qos,
-            retain,
-            expires_at,
-            received_at: now,
+            qos: manner.qos,
+            retain: manner.retain,
+            expires_at: manner.expires_at,
+            received_at: manner.received_at,
+        }
+    }
+
+    /// Becomes another message, in the same buffer.
+    pub(super) fn become_copy(
+        &mut self,
+        topic: &[u8],
+        properties: &[&[u8]],
+        payload: &[u8],
+        manner: &Manner,
+    ) {
+        let body = match &mut self.body {
+            Body::Own(body) => std::mem::take(body),
+            Body::Shared(_) => Vec::new(),
+        };
+        *self = Message::copied(body, topic, properties, payload, manner);
+    }
+
+    /// The bytes that its buffer has room for, if it can be used for another message.
+    pub(super) fn spare_capacity(&self) -> Option<usize> {
+        match &self.body {
+            Body::Own(body) if self.apart.is_none() => Some(body.capacity()),
+            _ => None,
         }
     }
 
@@ -96,7 +164,7 @@ impl Message {
             topic: span(topic)?,
             properties: span(properties)?,
             payload: span(payload)?,
-            body: owner.clone(),
+            body: Body::Shared(owner.clone()),
             apart: None,
             qos,
             retain,
@@ -112,7 +180,7 @@ impl Message {
 
     /// The Topic Name, as encoded.
     pub fn topic_bytes(&self) -> &[u8] {
-        self.topic.of(&self.body)
+        self.topic.of(self.body.bytes())
     }
 
     /// The Topic Name.
@@ -122,7 +190,7 @@ impl Message {
 
     /// The properties that travel with the message, encoded, without their length.
     pub fn properties_bytes(&self) -> &[u8] {
-        self.properties.of(&self.body)
+        self.properties.of(self.body.bytes())
     }
 
     /// The properties that travel with the message.
@@ -133,16 +201,17 @@ impl Message {
     /// The Application Message's payload.
     pub fn payload(&self) -> &[u8] {
         match &self.apart {
-            None => self.payload.of(&self.body),
+            None => self.payload.of(self.body.bytes()),
             Some(payload) => payload,
         }
     }
 
-    /// The payload, sharing this message's buffer.
+    /// The payload, sharing this message's buffer if that is worth it.
     pub fn payload_shared(&self) -> Bytes {
-        match &self.apart {
-            None => self.body.slice(self.payload.start as usize..self.payload.end as usize),
-            Some(payload) => Bytes::clone(payload),
+        match (&self.apart, &self.body) {
+            (Some(payload), _) => Bytes::clone(payload),
+            (None, Body::Shared(body)) => body.slice(self.payload.start as usize..self.payload.end as usize),
+            (None, Body::Own(body)) => Bytes::copy_from_slice(self.payload.of(body)),
         }
     }
 
@@ -174,7 +243,7 @@ impl Message {
     /// Bytes that the message occupies, for the bounds of queues and stores.
     pub fn size(&self) -> usize {
         let apart = self.apart.as_ref().map_or(0, |payload| payload.len());
-        self.body.len() + apart + std::mem::size_of::<Message>()
+        self.body.bytes().len() + apart + std::mem::size_of::<Message>()
     }
 }
 

@@ -112,6 +112,7 @@ impl ConnectionTask {
             // The engine or the peer has ended it; the last packet, if there is one, is in the link.
             self.look();
             if self.end.is_none() {
+                self.write_what_was_put_off();
                 return Poll::Ready(());
             }
         }
@@ -185,6 +186,16 @@ impl ConnectionTask {
         if let Some(ending) = self.link.take_ending() {
             let deadline = Box::pin(sleep(LINGER));
             self.end = Some(Box::new(End { ending, written: 0, shut: false, deadline }));
+        }
+    }
+
+    /// Writes what this connection's end would lose: a client that has shut its side only may still read.
+    fn write_what_was_put_off(&self) {
+        if self.wing.later().is_some()
+            && let Some(session) = self.connection.session()
+        {
+            let mut turn = self.wing.engine().turn(self.wing.now());
+            self.wing.engine().flush(&mut turn, session, false);
         }
     }
 
@@ -265,7 +276,8 @@ impl ConnectionTask {
     }
 }
 
-/// Reads and handles one portion, if there is one. What it has caused is written when this returns.
+/// Reads and handles one portion, if there is one. What it has caused is written when this returns, or, where that is put
+/// off, when the connections that are ready now have been read.
 fn read(
     wing: &Arc<Wing>,
     stream: &TcpStream,
@@ -280,6 +292,9 @@ fn read(
     let reading = input.read(stream, connection, engine, &mut turn);
     let over = matches!(reading, Reading::Data { open: false, .. });
     *attached = (over || connection.session().is_some()).then_some(claim);
+    if let Some(later) = wing.later() {
+        later.take_over(&mut turn);
+    }
     reading
 }
 

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::net::connection::ConnectionTask;
 use crate::net::testing::{Door, Seat};
 use crate::net::wing::{FULL, Limit, Wing};
-use crate::runtime::{NotInherited, watch_listener};
+use crate::runtime::{NotInherited, listen, watch_listener};
 use crate::session::notice::Level;
 
 /// Connections that the system holds until they are accepted.
@@ -38,16 +37,7 @@ pub struct Bound {
 /// Binds a listening socket. Port 0 has the system choose one. An IPv6 address takes no IPv4 connections.
 /// TCP [MQTT-4.2-1], [MQTT3-7.1.1-1].
 pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bound> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A port whose old connections linger can be bound at once; one that is listened on cannot.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    let listener = TcpListener::from(socket);
+    let listener = listen(address, BACKLOG)?;
     let address = listener.local_addr()?;
     let not_inherited = NotInherited::mark(&listener);
     Ok(Bound { not_inherited, listener, address, max_connections })

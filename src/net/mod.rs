@@ -3,6 +3,7 @@
 mod adopt;
 mod connection;
 mod input;
+mod later;
 mod link;
 mod listener;
 pub mod testing;

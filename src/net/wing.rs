@@ -8,6 +8,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::core::Engine;
+use crate::net::later::{Flusher, Later};
 use crate::net::testing::Testbed;
 use crate::runtime::Clock;
 use crate::session::notice::Level;
@@ -25,6 +26,8 @@ pub struct Wing {
     idle: Condvar,
     /// Of a broker in test mode.
     testbed: Option<Arc<Testbed>>,
+    /// Where writing is put off.
+    later: Option<Later>,
 }
 
 impl Wing {
@@ -39,7 +42,18 @@ impl Wing {
             attached: Mutex::new(0),
             idle: Condvar::new(),
             testbed: None,
+            later: None,
         }
+    }
+
+    /// The same wing, whose connections all live on one thread; [`Wing::flusher`] is to be run there, too.
+    pub fn on_one_thread(self) -> Wing {
+        Wing { later: Some(Later::default()), ..self }
+    }
+
+    /// The task that writes what connections put off, if they do.
+    pub fn flusher(self: &Arc<Self>) -> Option<Flusher> {
+        self.later.as_ref().map(|_| Flusher::new(self))
     }
 
     /// The same wing in test mode.
@@ -72,6 +86,11 @@ impl Wing {
     /// The test bed, in test mode.
     pub(super) fn testbed(&self) -> Option<&Arc<Testbed>> {
         self.testbed.as_ref()
+    }
+
+    /// Where writing is put off.
+    pub(super) fn later(&self) -> Option<&Later> {
+        self.later.as_ref()
     }
 
     /// Now.

@@ -6,6 +6,7 @@ mod fork;
 mod latch;
 mod readiness;
 mod signals;
+mod socket;
 mod threads;
 mod ticker;
 
@@ -14,5 +15,6 @@ pub use event::Event;
 pub use fork::{NotInherited, generation, watch_forks};
 pub use latch::Latch;
 pub use readiness::{watch_latch, watch_listener, watch_stream};
+pub use socket::listen;
 pub use threads::{Runtime, in_callback, on_own_thread, thread_mark};
 pub use ticker::{Ticker, tick};

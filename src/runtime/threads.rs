@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
 
 use crate::runtime::signals::with_signals_blocked;
 
@@ -47,8 +48,17 @@ pub fn thread_mark() -> usize {
 /// The runtime's worker threads. [`Runtime::join`] ends them.
 #[derive(Debug)]
 pub struct Runtime {
-    tokio: tokio::runtime::Runtime,
-    alive: Arc<Alive>,
+    handle: Handle,
+    workers: Workers,
+}
+
+#[derive(Debug)]
+enum Workers {
+    /// A thread of ours in tokio's scheduler for one thread: it starts in half the time of the one for several, needs no
+    /// code for stealing, and spends less on each batch of tasks. It ends when it is told so.
+    One { thread: JoinHandle<()>, stop: oneshot::Sender<()> },
+    /// Threads of tokio's.
+    Several { tokio: tokio::runtime::Runtime, alive: Arc<Alive> },
 }
 
 /// How many of a runtime's threads have begun and not ended.
@@ -86,53 +96,23 @@ impl Runtime {
     /// # Errors
     /// The system has no descriptors, or not so many threads.
     pub fn start(workers: usize) -> io::Result<Runtime> {
-        let alive = Arc::new(Alive::default());
-        let (begin, end) = (Arc::clone(&alive), Arc::clone(&alive));
-        let numbers = AtomicUsize::new(0);
-        let build = || {
-            try_threads(workers)?;
-            Builder::new_multi_thread()
-                .worker_threads(workers)
-                .max_blocking_threads(1)
-                .thread_name_fn(move || format!("midge-{}", numbers.fetch_add(1, Ordering::Relaxed)))
-                .on_thread_start(move || {
-                    OWN.set(true);
-                    begin.begin();
-                })
-                .on_thread_stop(move || end.end())
-                .enable_io()
-                .enable_time()
-                .build()
-        };
-        // tokio panics when the system gives it no thread, which may be so although it gave some a moment ago.
-        let built = catch_unwind(AssertUnwindSafe(|| with_signals_blocked(build)));
-        let tokio =
-            built.unwrap_or_else(|_| Err(io::Error::other("the system gives no thread to the broker")))?;
-        Ok(Runtime { tokio, alive })
+        if workers > 1 { start_several(workers) } else { start_one() }
     }
 
     /// A handle to spawn tasks with.
     pub fn handle(&self) -> &Handle {
-        self.tokio.handle()
+        &self.handle
     }
 
     /// Ends every task and joins every thread.
     pub fn join(self) {
-        if Handle::try_current().is_err() {
-            return drop(self.tokio);
-        }
-        // The host calls from inside a runtime of its own, where tokio refuses to wait: another thread does it.
-        let Runtime { tokio, alive } = self;
-        let handed = Arc::new(Mutex::new(Some(tokio)));
-        let held = Arc::clone(&handed);
-        let drop_it = move || drop(held.lock().take());
-        if let Ok(helper) = Runtime::spawn_helper("midge-stop", drop_it) {
-            // Nothing in it panics but what tokio would.
-            let _ended = helper.join();
-        } else if let Some(tokio) = handed.lock().take() {
-            // The system has no thread to spare: the broker's own end, and only the system's joining is left out.
-            tokio.shutdown_background();
-            alive.wait_for_none();
+        match self.workers {
+            Workers::One { thread, stop } => {
+                // It waits for this. What panics in a task stays there.
+                let _told = stop.send(());
+                let _ended = thread.join();
+            }
+            Workers::Several { tokio, alive } => join_several(tokio, &alive),
         }
     }
 
@@ -150,6 +130,107 @@ impl Runtime {
     /// Starts a thread, with its signals blocked, that is none of a broker's own: it may stop one.
     pub fn spawn_helper(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
         with_signals_blocked(|| std::thread::Builder::new().name(name.to_owned()).spawn(body))
+    }
+}
+
+fn start_one() -> io::Result<Runtime> {
+    let (stop, stopped) = oneshot::channel();
+    let built = Arc::new(Built::default());
+    let told = Arc::clone(&built);
+    // tokio asks for the thread that builds it, which costs memory that a thread of the host would hold.
+    let thread = Runtime::spawn_thread("midge-0", move || {
+        let alive = Arc::default();
+        let build = || settings(&mut Builder::new_current_thread(), 1, &alive).build();
+        match catch_unwind(AssertUnwindSafe(build)).unwrap_or_else(|_| Err(no_runtime())) {
+            Ok(tokio) => {
+                told.put(Ok(tokio.handle().clone()));
+                // Also told when nobody has the sender any more.
+                let _told = tokio.block_on(stopped);
+            }
+            Err(error) => told.put(Err(error)),
+        }
+    })?;
+    match built.wait() {
+        Ok(handle) => Ok(Runtime { handle, workers: Workers::One { thread, stop } }),
+        Err(error) => {
+            let _ended = thread.join();
+            Err(error)
+        }
+    }
+}
+
+/// What became of a runtime that another thread builds.
+#[derive(Debug, Default)]
+struct Built {
+    outcome: Mutex<Option<io::Result<Handle>>>,
+    there: Condvar,
+}
+
+impl Built {
+    fn put(&self, outcome: io::Result<Handle>) {
+        *self.outcome.lock() = Some(outcome);
+        self.there.notify_one();
+    }
+
+    fn wait(&self) -> io::Result<Handle> {
+        let mut outcome = self.outcome.lock();
+        loop {
+            match outcome.take() {
+                Some(outcome) => return outcome,
+                None => self.there.wait(&mut outcome),
+            }
+        }
+    }
+}
+
+fn start_several(workers: usize) -> io::Result<Runtime> {
+    let alive = Arc::default();
+    let build = || {
+        try_threads(workers)?;
+        settings(Builder::new_multi_thread().worker_threads(workers), 0, &alive).build()
+    };
+    // tokio panics when the system gives it no thread, which may be so although it gave some a moment ago.
+    let built = catch_unwind(AssertUnwindSafe(|| with_signals_blocked(build)));
+    let tokio = built.unwrap_or_else(|_| Err(no_runtime()))?;
+    Ok(Runtime { handle: tokio.handle().clone(), workers: Workers::Several { tokio, alive } })
+}
+
+/// tokio panics only for want of threads.
+fn no_runtime() -> io::Error {
+    io::Error::other("the system gives no thread to the broker")
+}
+
+/// What both schedulers have in common: tokio's threads are named and counted, from the number `first` on.
+fn settings<'b>(builder: &'b mut Builder, first: usize, alive: &Arc<Alive>) -> &'b mut Builder {
+    let (begin, end) = (Arc::clone(alive), Arc::clone(alive));
+    let numbers = AtomicUsize::new(first);
+    builder
+        .max_blocking_threads(1)
+        .thread_name_fn(move || format!("midge-{}", numbers.fetch_add(1, Ordering::Relaxed)))
+        .on_thread_start(move || {
+            OWN.set(true);
+            begin.begin();
+        })
+        .on_thread_stop(move || end.end())
+        .enable_io()
+        .enable_time()
+}
+
+fn join_several(tokio: tokio::runtime::Runtime, alive: &Alive) {
+    if Handle::try_current().is_err() {
+        return drop(tokio);
+    }
+    // The host calls from inside a runtime of its own, where tokio refuses to wait: another thread does it.
+    let handed = Arc::new(Mutex::new(Some(tokio)));
+    let held = Arc::clone(&handed);
+    let drop_it = move || drop(held.lock().take());
+    if let Ok(helper) = Runtime::spawn_helper("midge-stop", drop_it) {
+        // Nothing in it panics but what tokio would.
+        let _ended = helper.join();
+    } else if let Some(tokio) = handed.lock().take() {
+        // The system has no thread to spare: the broker's own end, and only the system's joining is left out.
+        tokio.shutdown_background();
+        alive.wait_for_none();
     }
 }
 

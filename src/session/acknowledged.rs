@@ -8,7 +8,9 @@ use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::message::SharedMessage;
 use crate::session::inflight::Awaits;
-use crate::session::outbound::{Context, Outbound};
+use crate::session::outbound::Outbound;
+use crate::session::pool::Pool;
+use crate::session::terms::Context;
 
 /// What an acknowledgement meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,30 +28,32 @@ pub enum Acknowledged {
 impl Outbound {
     /// The message of a delivery that has not been acknowledged, with its QoS.
     pub fn unacknowledged(&mut self, id: PacketId) -> Option<(SharedMessage, QoS)> {
-        let pending = self.inflight.get_mut(id)?.pending.as_ref()?;
+        let (_, delivery) = self.inflight.find(id)?;
+        let pending = delivery.pending.as_ref()?;
         Some((Arc::clone(&pending.message), pending.qos))
     }
 
     /// PUBACK: ends a QoS 1 delivery.
     /// [MQTT-4.3.2-3]
-    pub fn puback(&mut self, id: PacketId) -> Acknowledged {
-        match self.inflight.get_mut(id).map(|d| d.awaits) {
-            None => Acknowledged::Unknown,
-            Some(Awaits::Puback) => self.complete(id),
-            Some(_) => Acknowledged::Unexpected,
-        }
+    pub fn puback(&mut self, pool: &mut Pool, id: PacketId) -> Acknowledged {
+        self.end_if(pool, id, Awaits::Puback)
     }
 
     /// PUBREC: the client owns the message, or refuses it with an error code [MQTT-4.3.3-4].
     /// [MQTT-4.3.3-3]
-    pub fn pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Acknowledged {
-        match self.inflight.get_mut(id) {
+    pub fn pubrec(&mut self, pool: &mut Pool, id: PacketId, reason: ReasonCode) -> Acknowledged {
+        match self.inflight.find(id) {
             None => Acknowledged::Unknown,
-            Some(delivery) if delivery.awaits == Awaits::Puback => Acknowledged::Unexpected,
-            Some(_) if reason.is_error() => self.complete(id),
-            Some(delivery) => {
+            Some((_, delivery)) if delivery.awaits == Awaits::Puback => Acknowledged::Unexpected,
+            Some((at, _)) if reason.is_error() => {
+                self.inflight.complete(pool, at);
+                Acknowledged::Complete
+            }
+            Some((_, delivery)) => {
                 delivery.awaits = Awaits::Pubcomp;
-                delivery.pending = None;
+                if let Some(pending) = delivery.pending.take() {
+                    pool.spares.give(pending.message);
+                }
                 Acknowledged::Progress
             }
         }
@@ -57,12 +61,8 @@ impl Outbound {
 
     /// PUBCOMP: ends a QoS 2 delivery.
     /// [MQTT-4.3.3-5]
-    pub fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
-        match self.inflight.get_mut(id).map(|d| d.awaits) {
-            None => Acknowledged::Unknown,
-            Some(Awaits::Pubcomp) => self.complete(id),
-            Some(_) => Acknowledged::Unexpected,
-        }
+    pub fn pubcomp(&mut self, pool: &mut Pool, id: PacketId) -> Acknowledged {
+        self.end_if(pool, id, Awaits::Pubcomp)
     }
 
     /// An acknowledgement of this connection waits for the store.
@@ -84,8 +84,15 @@ impl Outbound {
         self.send(cx, |_, out| out.extend_from_slice(packet))
     }
 
-    fn complete(&mut self, id: PacketId) -> Acknowledged {
-        self.inflight.complete(id);
-        Acknowledged::Complete
+    /// Ends a delivery if it awaits this.
+    fn end_if(&mut self, pool: &mut Pool, id: PacketId, awaits: Awaits) -> Acknowledged {
+        match self.inflight.find(id) {
+            None => Acknowledged::Unknown,
+            Some((at, delivery)) if delivery.awaits == awaits => {
+                self.inflight.complete(pool, at);
+                Acknowledged::Complete
+            }
+            Some(_) => Acknowledged::Unexpected,
+        }
     }
 }

@@ -4,7 +4,7 @@
 #[derive(Debug, Default)]
 pub struct AliasesIn {
     /// Topic Names by alias less one.
-    topics: Vec<Option<Box<str>>>,
+    topics: Box<[Option<Box<str>>]>,
 }
 
 impl AliasesIn {
@@ -12,7 +12,9 @@ impl AliasesIn {
     pub fn set(&mut self, alias: u16, topic: &str) {
         let at = usize::from(alias).saturating_sub(1);
         if at >= self.topics.len() {
-            self.topics.resize(at + 1, None);
+            let mut topics = std::mem::take(&mut self.topics).into_vec();
+            topics.resize(at + 1, None);
+            self.topics = topics.into_boxed_slice();
         }
         if let Some(place) = self.topics.get_mut(at)
             && place.as_deref() != Some(topic)
@@ -50,11 +52,6 @@ impl AliasesOut {
     /// The aliases of a connection that accepts `maximum` of them.
     pub fn new(maximum: u16) -> AliasesOut {
         AliasesOut { topics: Vec::new(), maximum }
-    }
-
-    /// Whether aliases may be sent at all [MQTT-3.1.2-26], [MQTT-3.1.2-27].
-    pub fn is_active(&self) -> bool {
-        self.maximum > 0
     }
 
     /// How to name a topic in the packet that is sent next on this connection.

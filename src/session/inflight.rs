@@ -1,44 +1,13 @@
 //! Messages that were sent with a Packet Identifier and are not yet acknowledged, in the order of sending.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
-use smallvec::SmallVec;
-
 use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
-use crate::message::SharedMessage;
-use crate::session::outbound::Terms;
+use crate::session::pending::Pending;
+use crate::session::pool::Pool;
+use std::collections::VecDeque;
 
 /// Packet Identifiers run from 1 to this number, then again from 1.
 const IDENTIFIERS: u64 = 65_535;
-
-/// A message for one client: what is sent, and how.
-#[derive(Clone, Debug)]
-pub struct Pending {
-    /// The message.
-    pub message: SharedMessage,
-    /// The QoS of the delivery.
-    pub qos: QoS,
-    /// The RETAIN flag of the delivery.
-    pub retain: bool,
-    /// The Subscription Identifiers of the subscriptions that matched [MQTT-3.3.4-3].
-    pub identifiers: SmallVec<[u32; 1]>,
-    /// The whole filter of the shared subscription that it was sent for: another member may take its place.
-    pub share: Option<Arc<str>>,
-}
-
-impl Pending {
-    /// How it is sent.
-    pub fn terms(&self) -> Terms<'_> {
-        Terms {
-            qos: self.qos,
-            retain: self.retain,
-            identifiers: &self.identifiers,
-            share: self.share.as_ref(),
-        }
-    }
-}
 
 /// What the client has to send next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,28 +44,39 @@ fn identifier(sequence: u64) -> PacketId {
 /// The in-flight window of one session.
 #[derive(Debug, Default)]
 pub struct Inflight {
-    /// Ordered by sequence.
-    deliveries: VecDeque<Delivery>,
+    /// None if there is no delivery.
+    window: Option<Box<Window>>,
     next: u64,
     /// How many deliveries from the front were sent on this connection.
-    sent: usize,
+    sent: u32,
+}
+
+/// Deliveries, ordered by sequence.
+#[derive(Debug, Default)]
+pub struct Window(VecDeque<Delivery>);
+
+impl Window {
+    /// Deliveries that there is room for.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
 }
 
 impl Inflight {
     /// Deliveries that are not complete.
     pub fn len(&self) -> usize {
-        self.deliveries.len()
+        self.deliveries().map_or(0, VecDeque::len)
     }
 
     /// Whether every delivery is complete.
     pub fn is_empty(&self) -> bool {
-        self.deliveries.is_empty()
+        self.window.is_none()
     }
 
     /// Adds a delivery that is being sent for the first time, and gives it an identifier that is not in
     /// use [MQTT-2.2.1-4], [MQTT3-2.3.1-4]. `None` if all are in use.
-    pub fn begin(&mut self, pending: Pending) -> Option<PacketId> {
-        if self.deliveries.len() as u64 >= IDENTIFIERS {
+    pub fn begin(&mut self, pool: &mut Pool, pending: Pending) -> Option<PacketId> {
+        if self.len() as u64 >= IDENTIFIERS {
             return None;
         }
         while self.in_use(self.next) {
@@ -108,28 +88,35 @@ impl Inflight {
             QoS::ExactlyOnce => Awaits::Pubrec,
             _ => Awaits::Puback,
         };
-        self.deliveries.push_back(Delivery { sequence, awaits, pending: Some(pending) });
+        let window = self.window.get_or_insert_with(|| pool.take_window());
+        window.0.push_back(Delivery { sequence, awaits, pending: Some(pending) });
         self.sent += 1;
         Some(identifier(sequence))
     }
 
-    /// The delivery with this identifier.
-    pub fn get_mut(&mut self, id: PacketId) -> Option<&mut Delivery> {
+    /// The delivery with this identifier, and its place.
+    pub fn find(&mut self, id: PacketId) -> Option<(usize, &mut Delivery)> {
         let at = self.position(id)?;
-        self.deliveries.get_mut(at)
+        Some((at, self.window.as_mut()?.0.get_mut(at)?))
     }
 
-    /// Ends the delivery with this identifier.
-    pub fn complete(&mut self, id: PacketId) -> Option<Delivery> {
-        let at = self.position(id)?;
-        let done = self.deliveries.remove(at)?;
-        if at < self.sent {
+    /// Ends the delivery at this place.
+    pub fn complete(&mut self, pool: &mut Pool, at: usize) {
+        let Some(done) = self.remove(at) else { return };
+        if at < self.sent() {
             self.sent -= 1;
         }
-        if self.deliveries.is_empty() {
-            self.deliveries = VecDeque::new();
+        if let Some(pending) = done.pending {
+            pool.spares.give(pending.message);
         }
-        Some(done)
+        if let Some(window) = self.window.take_if(|window| window.0.is_empty()) {
+            pool.put_window(window);
+        }
+    }
+
+    /// Ends the delivery that was begun last.
+    pub fn take_back(&mut self, pool: &mut Pool) {
+        self.complete(pool, self.len().saturating_sub(1));
     }
 
     /// A new connection: every delivery is to be sent again, in order [MQTT-4.4.0-1],
@@ -140,40 +127,50 @@ impl Inflight {
 
     /// Deliveries that were begun or gone on with on this connection and are not complete.
     pub fn sent(&self) -> usize {
-        self.sent
+        self.sent as usize
     }
 
     /// The next delivery that was not yet sent on this connection.
     pub fn unsent(&self) -> Option<&Delivery> {
-        self.deliveries.get(self.sent)
+        self.deliveries()?.get(self.sent())
     }
 
     /// Counts the delivery that [`Inflight::unsent`] gave as sent.
     pub fn mark_sent(&mut self) {
-        self.sent = self.deliveries.len().min(self.sent + 1);
+        self.sent += u32::from(self.sent() < self.len());
     }
 
     /// Removes the delivery that [`Inflight::unsent`] gave.
     pub fn remove_unsent(&mut self) {
-        self.deliveries.remove(self.sent);
+        self.remove(self.sent());
+        self.window.take_if(|window| window.0.is_empty());
     }
 
     /// The messages that the client does not have for sure and that another may be sent, oldest first: those of
     /// QoS 1 [MQTT-4.8.2-5].
     pub fn into_unacknowledged(self) -> impl Iterator<Item = Pending> {
-        let qos1 = self.deliveries.into_iter().filter(|d| d.awaits == Awaits::Puback);
+        let all = self.window.into_iter().flat_map(|window| window.0);
+        let qos1 = all.filter(|d| d.awaits == Awaits::Puback);
         qos1.filter_map(|d| d.pending)
     }
 
     /// Every delivery, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
-        self.deliveries.iter()
+        self.deliveries().into_iter().flatten()
+    }
+
+    fn deliveries(&self) -> Option<&VecDeque<Delivery>> {
+        self.window.as_ref().map(|window| &window.0)
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Delivery> {
+        self.window.as_mut()?.0.remove(at)
     }
 
     fn in_use(&self, sequence: u64) -> bool {
-        match self.deliveries.front() {
+        match self.iter().next() {
             Some(oldest) if sequence - oldest.sequence >= IDENTIFIERS => {
-                self.deliveries.iter().any(|d| (sequence - d.sequence).is_multiple_of(IDENTIFIERS))
+                self.iter().any(|d| (sequence - d.sequence).is_multiple_of(IDENTIFIERS))
             }
             _ => false,
         }
@@ -182,17 +179,22 @@ impl Inflight {
     /// Sequences are sorted, and identifiers are given round: usually the youngest sequence with this
     /// identifier is the one. Only a delivery that is left behind by 65,535 younger ones is searched for.
     fn position(&self, id: PacketId) -> Option<usize> {
+        let deliveries = self.deliveries()?;
+        let oldest = deliveries.front()?;
+        // Clients acknowledge in order [MQTT-4.6.0-2].
+        if oldest.packet_id() == id {
+            return Some(0);
+        }
         let youngest = self.next.checked_sub(1)?;
         let back = (youngest % IDENTIFIERS + IDENTIFIERS + 1 - u64::from(id.get())) % IDENTIFIERS;
         let by_sequence = youngest
             .checked_sub(back)
-            .and_then(|wanted| self.deliveries.binary_search_by_key(&wanted, |d| d.sequence).ok());
+            .and_then(|wanted| deliveries.binary_search_by_key(&wanted, |d| d.sequence).ok());
         by_sequence.or_else(|| {
-            let oldest = self.deliveries.front()?;
             if youngest - oldest.sequence < IDENTIFIERS {
                 return None;
             }
-            self.deliveries.iter().position(|d| d.packet_id() == id)
+            deliveries.iter().position(|d| d.packet_id() == id)
         })
     }
 }
@@ -200,73 +202,109 @@ impl Inflight {
 #[cfg(test)]
 mod tests {
     use super::{Inflight, Pending};
+    use crate::codec::packet_id::PacketId;
     use crate::codec::qos::QoS;
-    use crate::message::Message;
+    use crate::message::Publication;
+    use crate::session::pool::Pool;
+    use crate::session::terms::Terms;
     use crate::time::Time;
-    use smallvec::SmallVec;
-    use std::sync::Arc;
 
-    fn pending() -> Pending {
-        let message = Message::new(b"t", &[], b"", QoS::AtLeastOnce, false, Time::ZERO, Time::NEVER);
-        Pending {
-            message: Arc::new(message),
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            identifiers: SmallVec::new(),
-            share: None,
+    struct Window {
+        inflight: Inflight,
+        pool: Pool,
+    }
+
+    impl Window {
+        fn new() -> Window {
+            Window { inflight: Inflight::default(), pool: Pool::new() }
+        }
+
+        fn begin(&mut self) -> Option<PacketId> {
+            let qos = QoS::AtLeastOnce;
+            let terms = Terms { qos, retain: false, identifiers: &[], share: None };
+            let mut publication = Publication::new(b"t", b"", qos, false, Time::ZERO);
+            let pending = Pending::new(&mut self.pool, &mut publication, &terms);
+            self.inflight.begin(&mut self.pool, pending)
+        }
+
+        /// Whether there was a delivery with this identifier.
+        fn complete(&mut self, id: PacketId) -> bool {
+            let Some((at, delivery)) = self.inflight.find(id) else {
+                return false;
+            };
+            assert_eq!(delivery.packet_id(), id);
+            self.inflight.complete(&mut self.pool, at);
+            true
         }
     }
 
     #[test]
     fn identifiers_begin_at_one_and_are_found() {
-        let mut inflight = Inflight::default();
-        let a = inflight.begin(pending()).unwrap();
-        let b = inflight.begin(pending()).unwrap();
+        let mut window = Window::new();
+        let a = window.begin().unwrap();
+        let b = window.begin().unwrap();
         assert_eq!((a.get(), b.get()), (1, 2));
-        assert!(inflight.complete(b).is_some());
-        assert!(inflight.complete(b).is_none());
-        assert!(inflight.complete(a).is_some());
-        assert!(inflight.is_empty());
+        assert!(window.complete(b));
+        assert!(!window.complete(b));
+        assert!(window.complete(a));
+        assert!(window.inflight.is_empty());
     }
 
     /// [MQTT-2.2.1-4]: an identifier is not given again while it is in use.
     /// [MQTT-4.3.2-1], [MQTT-4.3.3-1]
     #[test]
     fn an_identifier_in_use_is_skipped_when_the_numbers_come_round() {
-        let mut inflight = Inflight::default();
-        let stuck = inflight.begin(pending()).unwrap();
+        let mut window = Window::new();
+        let stuck = window.begin().unwrap();
         for _ in 0..65_534 {
-            let id = inflight.begin(pending()).unwrap();
+            let id = window.begin().unwrap();
             assert_ne!(id, stuck);
-            inflight.complete(id).unwrap();
+            assert!(window.complete(id));
         }
-        let next = inflight.begin(pending()).unwrap();
+        let next = window.begin().unwrap();
         assert_eq!(next.get(), 2);
-        assert!(inflight.complete(stuck).is_some());
-        assert!(inflight.complete(next).is_some());
+        assert!(window.complete(stuck));
+        assert!(window.complete(next));
     }
 
     #[test]
     fn all_identifiers_can_be_in_use_and_then_there_is_none() {
-        let mut inflight = Inflight::default();
+        let mut window = Window::new();
         for _ in 0..65_535 {
-            assert!(inflight.begin(pending()).is_some());
+            assert!(window.begin().is_some());
         }
-        assert!(inflight.begin(pending()).is_none());
+        assert!(window.begin().is_none());
     }
 
     #[test]
     fn a_new_connection_sends_all_again_in_order() {
-        let mut inflight = Inflight::default();
-        let ids: Vec<_> = (0..3).map(|_| inflight.begin(pending()).unwrap()).collect();
-        assert!(inflight.unsent().is_none());
-        inflight.restart();
-        inflight.complete(ids[1]).unwrap();
+        let mut window = Window::new();
+        let ids: Vec<_> = (0..3).map(|_| window.begin().unwrap()).collect();
+        assert!(window.inflight.unsent().is_none());
+        window.inflight.restart();
+        assert!(window.complete(ids[1]));
         let mut again = Vec::new();
-        while let Some(delivery) = inflight.unsent() {
+        while let Some(delivery) = window.inflight.unsent() {
             again.push(delivery.packet_id());
-            inflight.mark_sent();
+            window.inflight.mark_sent();
         }
         assert_eq!(again, [ids[0], ids[2]]);
+    }
+
+    #[test]
+    fn a_window_that_empties_leaves_its_buffer_and_its_messages_to_others() {
+        let mut window = Window::new();
+        let ids: Vec<_> = (0..100).map(|_| window.begin().unwrap()).collect();
+        let capacity = window.inflight.window.as_ref().unwrap().capacity();
+        for id in ids.into_iter().rev() {
+            assert!(window.complete(id));
+        }
+        assert!(window.inflight.window.is_none());
+        assert_eq!(window.pool.take_window().capacity(), capacity);
+    }
+
+    #[test]
+    fn a_delivery_takes_40_bytes() {
+        assert_eq!(size_of::<super::Delivery>(), 40);
     }
 }

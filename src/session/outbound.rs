@@ -2,144 +2,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::message::{Message, Publication};
 use crate::session::aliases::AliasesOut;
-use crate::session::inflight::{Inflight, Pending};
+use crate::session::inflight::Inflight;
 use crate::session::link::{Cause, Link};
-use crate::session::notice::{Delivered, Dropped, Notice};
 use crate::session::outbox::{Chunk, Outbox};
-use crate::session::pool::Pool;
-use crate::session::queue::{Bounds, Queue, Queued};
-use crate::session::transmit::pending;
-use crate::stats::{Counters, Counts, DropReason, Gauge};
-use crate::time::Time;
-
-/// The bounds of the sending half, equal for all sessions.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bounds of the queue.
-    pub queue: Bounds,
-    /// Bytes that may wait in the outbox before QoS 0 messages are dropped and others queued.
-    pub outbox_bytes: usize,
-    /// Whether QoS 0 messages are queued for absent clients.
-    pub queue_qos0: bool,
-}
-
-/// What one delivery needs beside the message.
-pub struct Context<'c> {
-    /// Now.
-    pub now: Time,
-    /// Buffers of the calling thread.
-    pub pool: &'c mut Pool,
-    /// Counters of the calling turn.
-    pub counts: &'c mut Counts,
-    /// The broker's gauges.
-    pub gauges: &'c Counters,
-    /// The bounds.
-    pub limits: &'c Limits,
-    /// The Client Identifier of the session.
-    pub client_id: &'c str,
-    /// What the host is told at the end of the turn.
-    pub notices: &'c mut Vec<Notice>,
-    /// Of what it asks to be told.
-    pub tells: Tells,
-}
-
-/// Of which fates of messages the host asks to be told.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tells {
-    /// Of those that are dropped.
-    pub dropped: bool,
-    /// Of those that are delivered.
-    pub delivered: bool,
-}
-
-impl Context<'_> {
-    /// Counts a message of this topic that this session does not get, and has the host told.
-    pub(super) fn drop(&mut self, topic: &str, reason: DropReason) {
-        self.counts.drop(reason, 1);
-        if self.tells.dropped {
-            let client_id = Some(self.client_id.into());
-            self.notices.push(Notice::Dropped(Dropped { client_id, topic: topic.into(), reason }));
-        }
-    }
-
-    /// Has the host told of a message that this session's client has.
-    pub(super) fn delivered(&mut self, topic: &[u8], qos: QoS) {
-        if self.tells.delivered {
-            let topic = String::from_utf8_lossy(topic).into();
-            let client_id = self.client_id.into();
-            self.notices.push(Notice::Delivered(Delivered { client_id, topic, qos }));
-        }
-    }
-
-    /// Tells that a queue of `before` messages has `after` now.
-    fn queue_changed(&self, before: usize, after: usize) {
-        if after > before {
-            self.gauges.increase(Gauge::MessagesQueued, (after - before) as u64);
-        } else if before > after {
-            self.gauges.decrease(Gauge::MessagesQueued, (before - after) as u64);
-        }
-    }
-}
-
-/// How a message is sent to one subscriber.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms<'t> {
-    /// The lower of the message's and the subscription's QoS [MQTT-3.8.4-8], [MQTT3-3.8.4-6].
-    pub qos: QoS,
-    /// The RETAIN flag to send.
-    pub retain: bool,
-    /// The Subscription Identifiers to send.
-    pub identifiers: &'t [u32],
-    /// The whole filter of the shared subscription, if it is one.
-    pub share: Option<&'t Arc<str>>,
-}
-
-/// What became of a message for one subscriber.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is in the outbox.
-    Sent,
-    /// It waits in the queue.
-    Queued,
-    /// It was dropped.
-    Dropped(DropReason),
-    /// It was dropped, and the client is to be disconnected, for its queue is full.
-    Overflowed,
-}
-
-/// What a connection allows the broker to send, from its CONNECT packet.
-#[derive(Clone, Copy, Debug)]
-pub struct Grant {
-    /// The version of the connection.
-    pub version: Version,
-    /// QoS 1 and 2 messages that may be unacknowledged: the smaller of the client's Receive Maximum and ours.
-    pub receive_maximum: u16,
-    /// The largest packet that the client takes [MQTT-3.1.2-24]. CONNACK was none too large, so acknowledgements, whose
-    /// length is fixed, are not either.
-    pub maximum_packet_size: u32,
-    /// Topic aliases that may be sent.
-    pub topic_alias_maximum: u16,
-    /// Whether the session outlives the connection, so that what it is owed is recorded.
-    pub persistent: bool,
-}
-
-/// What a session leaves behind when it ends.
-#[derive(Debug)]
-pub struct Leftovers {
-    /// Messages that waited.
-    pub waited: usize,
-    /// Those of shared subscriptions that were sent with QoS 1 and not acknowledged, oldest first.
-    pub shared_unacknowledged: Vec<Pending>,
-    /// Those of shared subscriptions that waited and were never sent, oldest first.
-    pub shared_waiting: Vec<Pending>,
-    /// The others that waited, if the host is told of what is dropped.
-    pub dropped: Vec<Pending>,
-}
+use crate::session::pending::Pending;
+use crate::session::queue::{Queue, Queued};
+use crate::session::terms::{Block, Context, Grant, Leftovers, Limits, Outcome, Tells, Terms};
+use crate::stats::DropReason;
 
 /// Bytes and the end of a connection that was replaced while a thread was writing to it: that thread ends it.
 struct Orphan {
@@ -149,16 +25,23 @@ struct Orphan {
     cause: Cause,
 }
 
+/// What few sessions have.
+#[derive(Default)]
+struct Rare {
+    orphans: Vec<Orphan>,
+    /// Those of the connection, if its client accepts any.
+    aliases: Option<AliasesOut>,
+}
+
 /// The sending half of a session. Any thread that delivers holds its lock for a moment.
 pub struct Outbound {
     link: Option<Arc<dyn Link>>,
     epoch: u32,
     pub(super) grant: Grant,
-    pub(super) aliases: AliasesOut,
     pub(super) outbox: Outbox,
     pub(super) inflight: Inflight,
     pub(super) queue: Queue,
-    orphans: Vec<Orphan>,
+    rare: Option<Box<Rare>>,
     /// Acknowledgements that wait for the store.
     pub(super) parked: u32,
     /// Application messages sent, each once.
@@ -182,11 +65,10 @@ impl Default for Outbound {
             link: None,
             epoch: 0,
             grant,
-            aliases: AliasesOut::default(),
             outbox: Outbox::default(),
             inflight: Inflight::default(),
             queue: Queue::default(),
-            orphans: Vec::new(),
+            rare: None,
             parked: 0,
             sent_messages: 0,
             doom: None,
@@ -264,7 +146,7 @@ impl Outbound {
         self.link = Some(link);
         self.epoch = epoch;
         self.grant = grant;
-        self.aliases = AliasesOut::new(grant.topic_alias_maximum);
+        self.set_aliases(grant.topic_alias_maximum);
         self.inflight.restart();
         self.parked = 0;
         self.doom = None;
@@ -280,7 +162,10 @@ impl Outbound {
         let mut last = self.outbox.drain();
         encode(&self.grant, &mut last);
         match busy {
-            true => self.orphans.push(Orphan { epoch: self.epoch, link, last, cause }),
+            true => {
+                let epoch = self.epoch;
+                self.rare().orphans.push(Orphan { epoch, link, last, cause });
+            }
             false => link.finish(last, cause),
         }
     }
@@ -320,6 +205,11 @@ impl Outbound {
         self.link.is_some() && self.outbox.list_for_flush()
     }
 
+    /// Whether so little waits to be written that it may wait for more.
+    pub fn may_wait(&self) -> bool {
+        self.outbox.may_wait()
+    }
+
     /// Sends a message, or queues it, or drops it.
     pub fn deliver(
         &mut self,
@@ -355,6 +245,25 @@ impl Outbound {
             return self.enqueue(cx, publication, terms);
         }
         self.begin(cx, publication, terms)
+    }
+
+    /// Sends messages of QoS 0 as the packets that they came in, `shared` if they are there; false if one of them could
+    /// not be sent so: then nothing is done.
+    pub fn deliver_block(&mut self, cx: &mut Context<'_>, block: &Block<'_>, shared: Option<&Bytes>) -> bool {
+        let fits = self.outbox.len().saturating_add(block.bytes.len()) < cx.limits.outbox_bytes
+            && block.largest <= self.grant.maximum_packet_size as usize;
+        let plain = self.grant.version.is_v5() == block.v5 && !self.has_aliases();
+        if self.link.is_none() || self.queue.holds_qos0() || !fits || !plain {
+            return false;
+        }
+        let copied = if shared.is_some() { &[] } else { block.bytes };
+        self.outbox.append(cx.pool, shared.cloned(), |out| out.extend_from_slice(copied));
+        cx.counts.packets_sent += block.messages;
+        cx.counts.publish_sent += block.messages;
+        cx.counts.publish_bytes_sent += block.payload_bytes;
+        cx.counts.messages_delivered += block.messages;
+        self.sent_messages += block.messages;
+        true
     }
 
     /// What [`Outbound::deliver`] would do with a message of `packet` bytes, which takes `stored` bytes in a queue; nothing
@@ -404,7 +313,7 @@ impl Outbound {
         if self.link.is_none() || fits || self.queue.len() >= most {
             return self.deliver(cx, publication, terms);
         }
-        self.queue.push_unbounded(pending(publication, terms));
+        self.queue.push_unbounded(Pending::new(cx.pool, publication, terms));
         cx.queue_changed(0, 1);
         Outcome::Queued
     }
@@ -427,8 +336,7 @@ impl Outbound {
 
     /// Says how far the writing of a taken chunk came. True if there is more to write.
     pub fn chunk_written(&mut self, epoch: u32, rest: Option<Chunk>) -> bool {
-        if let Some(at) = self.orphans.iter().position(|orphan| orphan.epoch == epoch) {
-            let orphan = self.orphans.swap_remove(at);
+        if let Some(orphan) = self.take_orphan(epoch) {
             let mut last = rest.map_or_else(Vec::new, Chunk::into_unwritten);
             last.extend_from_slice(&orphan.last);
             orphan.link.finish(last, orphan.cause);
@@ -463,7 +371,7 @@ impl Outbound {
     /// The session has ended: forgets what waits or is unacknowledged.
     pub fn end(&mut self, tells: Tells) -> Leftovers {
         self.ended = true;
-        let is_shared = |pending: &Pending| pending.share.is_some();
+        let is_shared = |pending: &Pending| pending.share().is_some();
         let waited = self.queue.len();
         let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
         let waiting = std::mem::take(&mut self.queue).into_waiting();
@@ -498,6 +406,35 @@ impl Outbound {
         self.outbox.len() < limits.outbox_bytes
     }
 
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Begins without aliases, of which the client accepts so many.
+    fn set_aliases(&mut self, maximum: u16) {
+        let aliases = (maximum > 0).then(|| AliasesOut::new(maximum));
+        if aliases.is_some() || self.has_aliases() {
+            self.rare().aliases = aliases;
+        }
+        self.rare.take_if(|rare| rare.aliases.is_none() && rare.orphans.is_empty());
+    }
+
+    /// The aliases that may be sent, if any may.
+    pub(super) fn aliases(&mut self) -> Option<&mut AliasesOut> {
+        self.rare.as_mut()?.aliases.as_mut()
+    }
+
+    /// Whether aliases may be sent at all [MQTT-3.1.2-26], [MQTT-3.1.2-27].
+    pub(super) fn has_aliases(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.aliases.is_some())
+    }
+
+    fn take_orphan(&mut self, epoch: u32) -> Option<Orphan> {
+        let orphans = &mut self.rare.as_mut()?.orphans;
+        let at = orphans.iter().position(|orphan| orphan.epoch == epoch)?;
+        Some(orphans.swap_remove(at))
+    }
+
     fn enqueue(
         &mut self,
         cx: &mut Context<'_>,
@@ -505,7 +442,7 @@ impl Outbound {
         terms: &Terms<'_>,
     ) -> Outcome {
         let before = self.queue.len();
-        let pending = pending(publication, terms);
+        let pending = Pending::new(cx.pool, publication, terms);
         if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
             // What nobody will be sent takes no places [MQTT-3.3.2-5].
             let now = cx.now;
@@ -534,12 +471,13 @@ impl Outbound {
         terms: &Terms<'_>,
     ) -> Outcome {
         // [MQTT-4.3.2-1], [MQTT3-4.3.2-1], [MQTT-4.3.3-1]
-        let Some(id) = self.inflight.begin(pending(publication, terms)) else {
+        let pending = Pending::new(cx.pool, publication, terms);
+        let Some(id) = self.inflight.begin(cx.pool, pending) else {
             return self.enqueue(cx, publication, terms);
         };
         // [MQTT-4.3.2-2], [MQTT-4.3.3-2]
         if !self.transmit(cx, publication, terms, Some(id), false) {
-            self.inflight.complete(id);
+            self.inflight.take_back(cx.pool);
             return Outcome::Dropped(DropReason::PacketTooLarge);
         }
         Outcome::Sent

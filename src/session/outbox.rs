@@ -8,6 +8,8 @@ use bytes::Bytes;
 use crate::session::link::{Link, Written};
 use crate::session::pool::Pool;
 
+/// So many bytes do not wait for more: a write of them is no dearer for each than a larger one.
+const ENOUGH: usize = 8 * 1024;
 /// Slices handed to one write.
 const SLICES: usize = 16;
 
@@ -15,36 +17,56 @@ const SLICES: usize = 16;
 #[derive(Debug, Default)]
 pub struct Chunk {
     bytes: Vec<u8>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What a chunk of small packets that is written in one go does not have.
+#[derive(Debug, Default)]
+struct Rare {
     /// (position in `bytes` before which the payload stands, the payload)
     shared: VecDeque<(usize, Bytes)>,
     /// Bytes of `bytes` that are written.
     written: usize,
     /// Bytes of the first shared payload that are written.
     shared_written: usize,
-    unwritten: usize,
+    /// Bytes of the shared payloads that are not written.
+    shared_unwritten: usize,
 }
 
 impl Chunk {
     /// Bytes that are not yet written.
     pub fn len(&self) -> usize {
-        self.unwritten
+        match &self.rare {
+            None => self.bytes.len(),
+            Some(rare) => self.bytes.len() - rare.written + rare.shared_unwritten,
+        }
     }
 
     /// Whether all is written.
     pub fn is_empty(&self) -> bool {
-        self.unwritten == 0
+        self.len() == 0
     }
 
     /// Writes until the link takes no more; whether all was written, or what stopped it.
     pub fn write_to(&mut self, link: &dyn Link) -> Result<(), Written> {
-        while self.unwritten > 0 {
-            let outcome = match self.shared.is_empty() {
-                true => link.write(&[IoSlice::new(self.bytes.get(self.written..).unwrap_or_default())]),
-                false => self.write_vectored(link),
+        while !self.is_empty() {
+            let outcome = match &self.rare {
+                None => link.write(&[IoSlice::new(&self.bytes)]),
+                Some(rare) if rare.shared.is_empty() => {
+                    link.write(&[IoSlice::new(self.bytes.get(rare.written..).unwrap_or_default())])
+                }
+                Some(rare) => self.write_vectored(rare, link),
             };
             match outcome {
                 Written::Bytes(0) => return Err(Written::Gone),
-                Written::Bytes(count) => self.advance(count),
+                Written::Bytes(count) if count == self.len() => {
+                    self.bytes.clear();
+                    self.rare = None;
+                }
+                Written::Bytes(count) => {
+                    let rare = self.rare.get_or_insert_default();
+                    rare.advance(count);
+                }
                 stopped => return Err(stopped),
             }
         }
@@ -53,19 +75,29 @@ impl Chunk {
 
     /// What is not yet written, in one buffer.
     pub fn into_unwritten(mut self) -> Vec<u8> {
-        if self.shared.is_empty() {
-            self.bytes.drain(..self.written);
+        let Some(rare) = self.rare.take() else {
+            return self.bytes;
+        };
+        if rare.shared.is_empty() {
+            self.bytes.drain(..rare.written);
             return self.bytes;
         }
-        let mut all = Vec::with_capacity(self.unwritten);
-        self.for_each_slice(usize::MAX, |slice| all.extend_from_slice(slice));
+        let mut all = Vec::with_capacity(self.bytes.len() - rare.written + rare.shared_unwritten);
+        self.for_each_slice(&rare, usize::MAX, |slice| all.extend_from_slice(slice));
         all
     }
 
-    fn write_vectored(&self, link: &dyn Link) -> Written {
+    /// Appends a payload that is shared.
+    fn push_shared(&mut self, payload: Bytes) {
+        let rare = self.rare.get_or_insert_default();
+        rare.shared_unwritten += payload.len();
+        rare.shared.push_back((self.bytes.len(), payload));
+    }
+
+    fn write_vectored(&self, rare: &Rare, link: &dyn Link) -> Written {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut count = 0;
-        self.for_each_slice(SLICES, |slice| {
+        self.for_each_slice(rare, SLICES, |slice| {
             if let Some(place) = slices.get_mut(count) {
                 *place = IoSlice::new(slice);
                 count += 1;
@@ -74,9 +106,9 @@ impl Chunk {
         link.write(slices.get(..count).unwrap_or_default())
     }
 
-    fn for_each_slice<'a>(&'a self, most: usize, mut f: impl FnMut(&'a [u8])) {
-        let (mut at, mut skip, mut left) = (self.written, self.shared_written, most);
-        for (position, payload) in &self.shared {
+    fn for_each_slice<'a>(&'a self, rare: &'a Rare, most: usize, mut f: impl FnMut(&'a [u8])) {
+        let (mut at, mut skip, mut left) = (rare.written, rare.shared_written, most);
+        for (position, payload) in &rare.shared {
             if left < 2 {
                 return;
             }
@@ -93,9 +125,11 @@ impl Chunk {
             f(self.bytes.get(at..).unwrap_or_default());
         }
     }
+}
 
+impl Rare {
+    /// So many bytes more are written.
     fn advance(&mut self, mut count: usize) {
-        self.unwritten = self.unwritten.saturating_sub(count);
         while let Some((position, payload)) = self.shared.front() {
             let before = position.saturating_sub(self.written);
             if count < before {
@@ -106,9 +140,11 @@ impl Chunk {
             let rest = payload.len().saturating_sub(self.shared_written);
             if count < rest {
                 self.shared_written += count;
+                self.shared_unwritten -= count;
                 return;
             }
             count -= rest;
+            self.shared_unwritten -= rest;
             self.shared_written = 0;
             self.shared.pop_front();
         }
@@ -136,8 +172,18 @@ pub struct Outbox {
     /// Bytes taken by the writing thread.
     in_flight: usize,
     state: State,
-    /// Whether a turn has this outbox on its list of things to flush.
-    listed: bool,
+    listed: Listed,
+}
+
+/// Whether this outbox is on a list of things to flush.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Listed {
+    #[default]
+    No,
+    /// It may wait for more.
+    Yes,
+    /// As much waits as is worth a write.
+    AtOnce,
 }
 
 impl Outbox {
@@ -161,26 +207,32 @@ impl Outbox {
         if self.tail.bytes.capacity() == 0 {
             self.tail.bytes = pool.take();
         }
-        let before = self.tail.bytes.len();
         encode(&mut self.tail.bytes);
-        self.tail.unwritten += self.tail.bytes.len() - before;
         if let Some(payload) = payload {
-            self.tail.unwritten += payload.len();
-            self.tail.shared.push_back((self.tail.bytes.len(), payload));
+            self.tail.push_shared(payload);
         }
     }
 
-    /// Whether the caller has to see to it that this outbox is flushed; true once until it is.
+    /// Whether the caller has to see to it that this outbox is flushed; true once until it is, and once more when
+    /// it should wait no longer.
     pub fn list_for_flush(&mut self) -> bool {
-        let must = self.state == State::Idle && !self.listed && !self.tail.is_empty();
-        self.listed |= must;
+        let wanted = if self.tail.len() < ENOUGH { Listed::Yes } else { Listed::AtOnce };
+        let must = self.state == State::Idle && self.listed < wanted && !self.tail.is_empty();
+        if must {
+            self.listed = wanted;
+        }
         must
+    }
+
+    /// Whether so little waits to be written that it may wait for more.
+    pub fn may_wait(&self) -> bool {
+        self.listed != Listed::AtOnce
     }
 
     /// Takes what is to be written next; `None` if another thread writes, the connection is blocked, or
     /// nothing waits. The caller writes it without the lock, then calls [`Outbox::written`].
     pub fn take(&mut self, writable: bool) -> Option<Chunk> {
-        self.listed = false;
+        self.listed = Listed::No;
         let may = match self.state {
             State::Idle => true,
             State::Blocked => writable,

@@ -1,15 +1,27 @@
-//! Buffers for outboxes: one pool a thread, so that an idle outbox holds no memory.
+//! Buffers for outboxes and windows: one pool a thread, so that an idle session holds none.
+
+use crate::message::Spares;
+use crate::session::inflight::Window;
 
 /// Buffers of more than this capacity are not kept.
 const LARGEST_KEPT: usize = 64 * 1024;
 /// Bytes of capacity that a pool keeps at most.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
+/// Windows with room for more deliveries are not kept.
+const LARGEST_WINDOW: usize = 1024;
+/// So many windows are kept at most.
+const MOST_WINDOWS: usize = 64;
+
 /// Empty buffers that wait for their next use.
 #[derive(Debug, Default)]
 pub struct Pool {
     buffers: Vec<Vec<u8>>,
     bytes: usize,
+    #[allow(clippy::vec_box, reason = "a session holds a window by one pointer, and gives it here as it is")]
+    windows: Vec<Box<Window>>,
+    /// Messages that are no longer needed.
+    pub spares: Spares,
 }
 
 impl Pool {
@@ -40,10 +52,21 @@ impl Pool {
         self.buffers.push(buffer);
     }
 
-    /// Frees all buffers.
+    /// An empty window.
+    pub fn take_window(&mut self) -> Box<Window> {
+        self.windows.pop().unwrap_or_default()
+    }
+
+    /// Keeps an empty window for its next use, or frees it when the pool holds enough.
+    pub fn put_window(&mut self, window: Box<Window>) {
+        if window.capacity() <= LARGEST_WINDOW && self.windows.len() < MOST_WINDOWS {
+            self.windows.push(window);
+        }
+    }
+
+    /// Frees everything.
     pub fn clear(&mut self) {
-        self.buffers = Vec::new();
-        self.bytes = 0;
+        *self = Pool::new();
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::codec::qos::QoS;
 use crate::message::Message;
-use crate::session::inflight::Pending;
+use crate::session::pending::Pending;
 use crate::time::Time;
 
 /// What happens to a message for which there is no room.
@@ -40,10 +40,13 @@ pub enum Queued {
     Refused,
 }
 
-/// Messages in the order of their arrival.
+/// Messages in the order of their arrival. An empty queue holds no memory.
+#[derive(Debug, Default)]
+pub struct Queue(Option<Box<Waiting>>);
+
 #[derive(Debug)]
-pub struct Queue {
-    waiting: VecDeque<Pending>,
+struct Waiting {
+    messages: VecDeque<Pending>,
     bytes: usize,
     /// How many of them have QoS 0: a younger QoS 0 message must not overtake them.
     qos0: usize,
@@ -54,22 +57,22 @@ pub struct Queue {
 impl Queue {
     /// Messages that wait.
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        self.0.as_ref().map_or(0, |waiting| waiting.messages.len())
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.0.is_none()
     }
 
     /// Bytes that the waiting messages occupy.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
     /// Whether a QoS 0 message waits.
     pub fn holds_qos0(&self) -> bool {
-        self.qos0 > 0
+        self.0.as_ref().is_some_and(|waiting| waiting.qos0 > 0)
     }
 
     /// Adds a message within the bounds. `dropped` is told which ones make way for it.
@@ -84,7 +87,7 @@ impl Queue {
         let mut displaced = 0;
         if full {
             // What waits beyond the bounds, retained messages, makes way for no more than the place of the new message.
-            let (messages, bytes) = (bounds.messages.max(self.len()), bounds.bytes.max(self.bytes));
+            let (messages, bytes) = (bounds.messages.max(self.len()), bounds.bytes.max(self.bytes()));
             while self.is_full(size, &Bounds { messages, bytes, ..*bounds })
                 && let Some(old) = self.pop()
             {
@@ -98,16 +101,16 @@ impl Queue {
 
     /// Whether the next message of `size` bytes would be beyond the bounds.
     pub fn is_full(&self, size: usize, bounds: &Bounds) -> bool {
-        self.waiting.len() >= bounds.messages || self.bytes.saturating_add(size) > bounds.bytes
+        self.len() >= bounds.messages || self.bytes().saturating_add(size) > bounds.bytes
     }
 
     /// Removes the messages that have expired, of which `dropped` is told. It looks at the messages only if one can
     /// have expired since the last look.
     pub fn drop_expired(&mut self, now: Time, mut dropped: impl FnMut(&Message)) {
-        if now < self.next_expiry {
+        if self.0.as_ref().is_none_or(|waiting| now < waiting.next_expiry) {
             return;
         }
-        for pending in std::mem::take(self).waiting {
+        for pending in std::mem::take(self).into_waiting() {
             match pending.message.is_expired(now) {
                 true => dropped(&pending.message),
                 false => self.push_unbounded(pending),
@@ -117,37 +120,39 @@ impl Queue {
 
     /// Adds a message that is bounded elsewhere: a retained message, of which the store holds a bounded number.
     pub fn push_unbounded(&mut self, pending: Pending) {
-        self.bytes += pending.message.size();
-        self.next_expiry = self.next_expiry.min(pending.message.expires_at());
-        self.qos0 += usize::from(pending.qos == QoS::AtMostOnce);
-        self.waiting.push_back(pending);
+        let waiting = self.0.get_or_insert_default();
+        waiting.bytes += pending.message.size();
+        waiting.next_expiry = waiting.next_expiry.min(pending.message.expires_at());
+        waiting.qos0 += usize::from(pending.qos == QoS::AtMostOnce);
+        waiting.messages.push_back(pending);
     }
 
     /// The messages, oldest first.
     pub fn into_waiting(self) -> impl Iterator<Item = Pending> {
-        self.waiting.into_iter()
+        self.0.into_iter().flat_map(|waiting| waiting.messages)
     }
 
     /// The oldest message.
     pub fn front(&self) -> Option<&Pending> {
-        self.waiting.front()
+        self.0.as_ref()?.messages.front()
     }
 
     /// Removes the oldest message.
     pub fn pop(&mut self) -> Option<Pending> {
-        let pending = self.waiting.pop_front()?;
-        self.bytes -= pending.message.size();
-        self.qos0 -= usize::from(pending.qos == QoS::AtMostOnce);
-        if self.waiting.is_empty() {
-            *self = Queue::default();
+        let waiting = self.0.as_mut()?;
+        let pending = waiting.messages.pop_front()?;
+        waiting.bytes -= pending.message.size();
+        waiting.qos0 -= usize::from(pending.qos == QoS::AtMostOnce);
+        if waiting.messages.is_empty() {
+            self.0 = None;
         }
         Some(pending)
     }
 }
 
-impl Default for Queue {
-    fn default() -> Queue {
-        Queue { waiting: VecDeque::new(), bytes: 0, qos0: 0, next_expiry: Time::NEVER }
+impl Default for Waiting {
+    fn default() -> Waiting {
+        Waiting { messages: VecDeque::new(), bytes: 0, qos0: 0, next_expiry: Time::NEVER }
     }
 }
 
@@ -155,22 +160,17 @@ impl Default for Queue {
 mod tests {
     use super::{Bounds, Overflow, Queue, Queued};
     use crate::codec::qos::QoS;
-    use crate::message::Message;
-    use crate::session::inflight::Pending;
+    use crate::message::Publication;
+    use crate::session::pending::Pending;
+    use crate::session::pool::Pool;
+    use crate::session::terms::Terms;
     use crate::time::Time;
-    use smallvec::SmallVec;
-    use std::sync::Arc;
 
     fn pending(topic: &str) -> Pending {
-        let message =
-            Message::new(topic.as_bytes(), &[], b"", QoS::AtLeastOnce, false, Time::ZERO, Time::NEVER);
-        Pending {
-            message: Arc::new(message),
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            identifiers: SmallVec::new(),
-            share: None,
-        }
+        let qos = QoS::AtLeastOnce;
+        let terms = Terms { qos, retain: false, identifiers: &[], share: None };
+        let mut publication = Publication::new(topic.as_bytes(), b"", qos, false, Time::ZERO);
+        Pending::new(&mut Pool::new(), &mut publication, &terms)
     }
 
     fn bounds(messages: usize, bytes: usize, overflow: Overflow) -> Bounds {

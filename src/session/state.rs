@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::version::Version;
 use crate::message::SharedMessage;
 use crate::session::inbound::Inbound;
-use crate::session::outbound::{Context, Outbound};
+use crate::session::outbound::Outbound;
 use crate::session::outbox::Outbox;
 use crate::session::pool::Pool;
-use crate::time::Time;
+use crate::session::subscriptions::Subscriptions;
+use crate::session::terms::Context;
+use crate::time::{Time, TimerId};
 
 /// Chunks that one call writes before the connection's own task goes on: others may append for ever meanwhile.
 const CHUNKS: usize = 64;
@@ -55,20 +56,11 @@ pub struct Control {
     /// The Will Message, until it is published or deleted.
     pub will: Option<Box<Will>>,
     /// What the client subscribed to.
-    pub subscriptions: Vec<Held>,
-    /// The absent session's timers: its end, and its will.
-    pub timers: Vec<crate::time::TimerId>,
-}
-
-/// A subscription as its session holds it.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// The Topic Filter, `$share/...` included; the text is shared with the table of subscriptions.
-    pub filter: Arc<str>,
-    /// The Subscription Options.
-    pub options: SubscriptionOptions,
-    /// The Subscription Identifier; 0 is none.
-    pub identifier: u32,
+    pub subscriptions: Subscriptions,
+    /// The timer of the absent client's will.
+    pub will_timer: Option<TimerId>,
+    /// The timer of the absent session's end.
+    pub expiry_timer: Option<TimerId>,
 }
 
 /// A connection as its session knows it.
@@ -108,6 +100,11 @@ pub struct Will {
 }
 
 impl Control {
+    /// Forgets the timers; those that were set.
+    pub fn take_timers(&mut self) -> impl Iterator<Item = TimerId> {
+        [self.will_timer.take(), self.expiry_timer.take()].into_iter().flatten()
+    }
+
     /// Whether the connection with this number is the session's now.
     pub fn is_connected_by(&self, epoch: u32) -> bool {
         self.epoch == epoch && self.connected.is_some()
@@ -223,9 +220,9 @@ mod tests {
     use crate::codec::ping;
     use crate::codec::version::Version;
     use crate::session::link::{Cause, Link, Written};
-    use crate::session::outbound::{Context, Grant, Limits, Tells};
     use crate::session::pool::Pool;
     use crate::session::queue::{Bounds, Overflow};
+    use crate::session::terms::{Context, Grant, Limits, Tells};
     use crate::stats::{Counters, Counts};
     use crate::time::Time;
 

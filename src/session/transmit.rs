@@ -1,7 +1,5 @@
 //! The sending half of a session: packets into the outbox, of what waits and of what is sent again.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
 use crate::codec::ack::{Ack, AckKind};
@@ -11,8 +9,8 @@ use crate::codec::publish;
 use crate::codec::qos::QoS;
 use crate::message::{Publication, SHARE_FROM};
 use crate::session::aliases::Naming;
-use crate::session::inflight::Pending;
-use crate::session::outbound::{Context, Outbound, Outcome, Terms};
+use crate::session::outbound::Outbound;
+use crate::session::terms::{Context, Outcome, Terms};
 use crate::stats::DropReason;
 use crate::time::Time;
 
@@ -86,9 +84,8 @@ impl Outbound {
         id: Option<PacketId>,
         dup: bool,
     ) -> bool {
-        let plain = terms.identifiers.is_empty()
-            && !self.aliases.is_active()
-            && publication.expires_at == Time::NEVER;
+        let plain =
+            terms.identifiers.is_empty() && !self.has_aliases() && publication.expires_at == Time::NEVER;
         let v5 = self.grant.version.is_v5();
         let forwarded = plain.then(|| publication.frame_for(v5, id)).flatten();
         let appended = match forwarded {
@@ -152,7 +149,7 @@ impl Outbound {
             }
         }
         let properties = if version.is_v5() { own.len() + publication.properties_len() } else { 0 };
-        let alias_room = if self.aliases.is_active() { TOPIC_ALIAS_LEN } else { 0 };
+        let alias_room = if self.has_aliases() { TOPIC_ALIAS_LEN } else { 0 };
         let size = publish::encoded_len(
             version,
             topic.len(),
@@ -163,8 +160,8 @@ impl Outbound {
         if size > self.grant.maximum_packet_size as usize {
             return false;
         }
-        if self.aliases.is_active() {
-            match self.aliases.name(topic) {
+        if let Some(aliases) = self.aliases() {
+            match aliases.name(topic) {
                 Naming::Name => {}
                 Naming::Introduce(alias) => {
                     PropertyWriter::new(&mut own).topic_alias(alias);
@@ -199,16 +196,5 @@ impl Outbound {
         drop(spans);
         cx.pool.put(own);
         true
-    }
-}
-
-/// A message that waits, or waits for its acknowledgement.
-pub(super) fn pending(publication: &mut Publication<'_>, terms: &Terms<'_>) -> Pending {
-    Pending {
-        message: Arc::clone(publication.message()),
-        qos: terms.qos,
-        retain: terms.retain,
-        identifiers: SmallVec::from_slice(terms.identifiers),
-        share: terms.share.map(Arc::clone),
     }
 }

@@ -22,6 +22,10 @@ pub struct MatchCache<S> {
     weight: usize,
     /// The slot of a set that is looked at first when one must go.
     hand: usize,
+    /// Of topics that were asked for and not kept, a part of the hash: who comes again is kept. Allocated at first use.
+    seen: Vec<u16>,
+    /// An answer that was not kept, for its memory.
+    spare: Option<Arc<Matches<S>>>,
 }
 
 /// An answer that is out of its cache.
@@ -43,6 +47,10 @@ struct Slot<S> {
 }
 
 const WAYS: usize = 4;
+/// Topics that are remembered to have been asked for; a power of two.
+const SEEN: usize = 4096;
+/// An answer with room for more subscribers is not kept for its memory.
+const LARGEST_SPARE: usize = 1024;
 /// Longer topics are not kept.
 const MAX_TOPIC: usize = 256;
 /// The answers of a full cache may have so many subscribers on average.
@@ -52,7 +60,7 @@ impl<S: Clone + Identity> MatchCache<S> {
     /// A cache for about `capacity` topics; none if it is 0.
     pub fn new(capacity: usize) -> MatchCache<S> {
         let sets = if capacity == 0 { 0 } else { capacity.div_ceil(WAYS).next_power_of_two() };
-        MatchCache { slots: Vec::new(), sets, router: 0, weight: 0, hand: 0 }
+        MatchCache { slots: Vec::new(), sets, router: 0, weight: 0, hand: 0, seen: Vec::new(), spare: None }
     }
 
     /// Who hears `topic`: the answer of [`Router::matches`], kept or computed.
@@ -91,12 +99,24 @@ impl<S: Clone + Identity> MatchCache<S> {
 
     /// Puts a taken answer back.
     pub fn give_back(&mut self, taken: Taken<S>) {
-        if let Some((index, hash)) = taken.slot
-            && let Some(slot) = self.slots.get_mut(index)
+        let Some((index, hash)) = taken.slot else {
+            return self.keep_memory(taken.matches);
+        };
+        if let Some(slot) = self.slots.get_mut(index)
             && slot.hash == hash
             && slot.matches.is_none()
         {
             slot.matches = Some(taken.matches);
+        }
+    }
+
+    /// Keeps what an answer is in, not the answer.
+    fn keep_memory(&mut self, mut answer: Arc<Matches<S>>) {
+        if let Some(matches) = Arc::get_mut(&mut answer)
+            && matches.direct.capacity() <= LARGEST_SPARE
+        {
+            matches.clear();
+            self.spare = Some(answer);
         }
     }
 
@@ -125,12 +145,27 @@ impl<S: Clone + Identity> MatchCache<S> {
         self.len() == 0
     }
 
-    /// Computes an answer and keeps it if it is not too large.
+    /// Whether a topic was asked for before, and not very long ago. Topics that come once would drive out those
+    /// that come again.
+    fn comes_again(&mut self, hash: u64) -> bool {
+        if self.seen.is_empty() {
+            self.seen.resize(SEEN, 0);
+        }
+        // Bits that choose neither the set nor the counters; 0 stands for none.
+        let mark = (hash >> 48) as u16 | 1;
+        let place = self.seen.get_mut((hash >> 12) as usize % SEEN);
+        place.is_some_and(|seen| std::mem::replace(seen, mark) == mark)
+    }
+
+    /// Computes an answer, and keeps it if its topic comes again and it is not too large.
     #[cold]
     fn compute(&mut self, router: &Router<S>, topic: TopicName<'_>, hash: u64) -> Arc<Matches<S>> {
+        if !self.comes_again(hash) {
+            return router.matches_in(self.spare.take(), topic, hash);
+        }
         let place = router.place(topic, hash);
         let stamp = router.stamp_at(place); // Before the answer is computed: see `Generations`.
-        let matches = router.matches_hashed(topic, hash);
+        let matches = router.matches_in(None, topic, hash);
         let weight = weight(&matches);
         let bound = self.sets * WAYS * MEAN_WEIGHT;
         if topic.as_str().len() > MAX_TOPIC || weight > bound / 8 {
@@ -204,6 +239,7 @@ mod tests {
     use super::{MatchCache, Slot};
     use crate::codec::subscribe::SubscriptionOptions;
     use crate::codec::topic::{TopicFilter, TopicName};
+    use crate::topics::matches::Matches;
     use crate::topics::roster::Identity;
     use crate::topics::router::Router;
 
@@ -221,11 +257,37 @@ mod tests {
         TopicName::parse(text).unwrap()
     }
 
+    /// Asks twice: who comes again is kept.
+    fn learn<S: Clone + Identity>(
+        cache: &mut MatchCache<S>,
+        router: &Router<S>,
+        topic: TopicName<'_>,
+    ) -> Arc<Matches<S>> {
+        cache.find(router, topic);
+        cache.find(router, topic)
+    }
+
+    #[test]
+    fn a_topic_that_comes_once_is_not_kept_and_costs_no_allocation() {
+        let (router, client) = router(&["a/+"]);
+        let mut cache = MatchCache::new(64);
+        let memory = Arc::as_ptr(&cache.find(&router, name("a/1")));
+        for number in 2..50 {
+            let found = cache.find(&router, name(&format!("a/{number}")));
+            assert_eq!((found.direct.len(), Arc::as_ptr(&found)), (1, memory));
+        }
+        assert!(cache.is_empty());
+        assert_eq!(Arc::strong_count(&client), 2);
+        let kept = learn(&mut cache, &router, name("a/1"));
+        assert!(Arc::ptr_eq(&kept, &cache.find(&router, name("a/1"))));
+        assert_eq!(cache.len(), 1);
+    }
+
     #[test]
     fn an_answer_is_kept_until_its_subscriptions_change() {
         let (router, client) = router(&["a/+"]);
         let mut cache = MatchCache::new(64);
-        let first = cache.find(&router, name("a/b"));
+        let first = learn(&mut cache, &router, name("a/b"));
         assert!(Arc::ptr_eq(&first, &cache.find(&router, name("a/b"))));
         assert!(router.unsubscribe(TopicFilter::parse("a/+").unwrap(), &client));
         assert!(cache.find(&router, name("a/b")).is_empty());
@@ -240,8 +302,8 @@ mod tests {
             let stamp = || router.stamp_at(router.place(name("a"), router.hash(name("a"))));
             let before = stamp();
             let mut cache = MatchCache::new(64);
-            cache.find(&router, name("a"));
-            cache.find(&router, name("b/b"));
+            learn(&mut cache, &router, name("a"));
+            learn(&mut cache, &router, name("b/b"));
             assert_eq!(cache.len(), 2);
             router.unsubscribe(TopicFilter::parse("b/+").unwrap(), &client);
             assert_eq!(Arc::strong_count(&client), 4);
@@ -257,11 +319,11 @@ mod tests {
         let (router, _) = router(&["#"]);
         let mut cache = MatchCache::new(64);
         for number in 0..1000 {
-            cache.find(&router, name(&format!("topic/{number}")));
+            learn(&mut cache, &router, name(&format!("topic/{number}")));
         }
         assert_eq!((cache.len(), cache.slots.len()), (64, 64));
         cache.clear();
-        cache.find(&router, name(&"x".repeat(super::MAX_TOPIC + 1)));
+        learn(&mut cache, &router, name(&"x".repeat(super::MAX_TOPIC + 1)));
         assert!(cache.is_empty());
 
         let crowd: Vec<Client> = (0..200).map(Arc::new).collect();
@@ -269,7 +331,7 @@ mod tests {
             router.subscribe(TopicFilter::parse("a/#").unwrap(), client, SubscriptionOptions::default(), 0);
         }
         for number in 0..100 {
-            cache.find(&router, name(&format!("a/{number}")));
+            learn(&mut cache, &router, name(&format!("a/{number}")));
             assert!(cache.weight <= 64 * super::MEAN_WEIGHT);
             assert_eq!(cache.weight, cache.len() * 201);
         }
@@ -279,9 +341,9 @@ mod tests {
     fn a_used_answer_outlives_many_that_are_not_used_again() {
         let (router, _) = router(&["#"]);
         let mut cache = MatchCache::new(64);
-        let mut hot = cache.find(&router, name("hot"));
+        let mut hot = learn(&mut cache, &router, name("hot"));
         for number in 0..10_000 {
-            cache.find(&router, name(&format!("cold/{number}")));
+            learn(&mut cache, &router, name(&format!("cold/{number}")));
             let found = cache.find(&router, name("hot"));
             assert!(Arc::ptr_eq(&hot, &found), "replaced after {number}");
             hot = found;
@@ -326,6 +388,7 @@ mod tests {
         router.subscribe(TopicFilter::parse("a").unwrap(), &first, SubscriptionOptions::default(), 0);
         router.subscribe(TopicFilter::parse("#").unwrap(), &second, SubscriptionOptions::default(), 0);
         let mut cache = MatchCache::new(64);
+        cache.find(&router, name("a"));
         let meddled = Rc::clone(&router);
         deed.set(Some(Box::new(move || {
             assert!(meddled.unsubscribe(TopicFilter::parse("a").unwrap(), &first));

@@ -14,7 +14,7 @@ pub struct Matches<S> {
     /// The matching subscriptions that are not shared. Those of one subscriber are adjacent.
     pub direct: SmallVec<[Match<S>; 1]>,
     /// The groups whose shared subscription matches.
-    pub shared: Box<[SharedMatch<S>]>,
+    pub shared: Vec<SharedMatch<S>>,
 }
 
 /// One subscription that matches.
@@ -61,7 +61,13 @@ struct Members<S> {
 impl<S> Matches<S> {
     /// Nobody.
     pub(super) fn nobody() -> Matches<S> {
-        Matches { direct: SmallVec::new(), shared: Box::default() }
+        Matches { direct: SmallVec::new(), shared: Vec::new() }
+    }
+
+    /// Forgets everybody.
+    pub(super) fn clear(&mut self) {
+        self.direct.clear();
+        self.shared.clear();
     }
 
     /// Whether nobody hears the topic. A group that has lost its last member since still counts.

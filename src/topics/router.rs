@@ -29,8 +29,6 @@ pub struct Router<S> {
     subscriptions: AtomicUsize,
     /// The number of subscriptions whose first level is `$SYS`.
     dollar_sys: AtomicUsize,
-    /// The answer for a topic that nobody hears.
-    nobody: Arc<Matches<S>>,
     id: u64,
 }
 
@@ -68,7 +66,6 @@ impl<S: Clone + Identity> Router<S> {
             hasher,
             subscriptions: AtomicUsize::new(0),
             dollar_sys: AtomicUsize::new(0),
-            nobody: Arc::new(Matches::nobody()),
             id: ROUTERS.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -148,7 +145,7 @@ impl<S: Clone + Identity> Router<S> {
     /// Who hears `topic`, computed now.
     /// [MQTT-3.3.2-3], [MQTT3-3.3.2-3]
     pub fn matches(&self, topic: TopicName<'_>) -> Arc<Matches<S>> {
-        self.matches_hashed(topic, self.hash(topic))
+        self.matches_in(None, topic, self.hash(topic))
     }
 
     /// The state of the subscriptions that concern `topic`: while it is equal, [`Router::matches`] gives an equal
@@ -221,36 +218,40 @@ impl<S: Clone + Identity> Router<S> {
         self.generations.stamp(place)
     }
 
-    /// Who hears `topic`, whose hash is `hash`.
-    pub(super) fn matches_hashed(&self, topic: TopicName<'_>, hash: u64) -> Arc<Matches<S>> {
-        let (mut matches, lists) = self.tables.read().matches(topic, hash);
-        if matches.is_empty() {
-            return Arc::clone(&self.nobody);
+    /// Who hears `topic`, whose hash is `hash`; in the memory of an empty answer that nobody else holds, if given.
+    pub(super) fn matches_in(
+        &self,
+        spare: Option<Arc<Matches<S>>>,
+        topic: TopicName<'_>,
+        hash: u64,
+    ) -> Arc<Matches<S>> {
+        let mut answer = spare.unwrap_or_else(|| Arc::new(Matches::nobody()));
+        if let Some(matches) = Arc::get_mut(&mut answer) {
+            let lists = self.tables.read().matches(topic, hash, matches);
+            if lists > 1 {
+                matches.direct.sort_unstable_by_key(Match::identity);
+            }
         }
-        if lists > 1 {
-            matches.direct.sort_by_key(Match::identity);
-        }
-        Arc::new(matches)
+        answer
     }
 }
 
 impl<S: Clone + Identity> Tables<S> {
-    /// Who hears `topic`, whose hash is `hash`, in no order, and how many lists that comes from: one list names a
-    /// subscriber once.
-    fn matches(&self, topic: TopicName<'_>, hash: u64) -> (Matches<S>, usize) {
+    /// Adds to `out` who hears `topic`, whose hash is `hash`, in no order; how many lists that comes from: one list
+    /// names a subscriber once.
+    fn matches(&self, topic: TopicName<'_>, hash: u64, out: &mut Matches<S>) -> usize {
+        let exact = self.exact.get(hash, topic.as_str());
         let mut ends: SmallVec<[&End<S>; 8]> = SmallVec::new();
         self.trie.collect(topic, &mut ends);
-        let mut lists: SmallVec<[&[Match<S>]; 8]> = SmallVec::new();
-        lists.push(self.exact.get(hash, topic.as_str()));
-        lists.extend(ends.iter().map(|end| end.subscribers()));
-        lists.retain(|list| !list.is_empty());
-        let mut direct = SmallVec::with_capacity(lists.iter().map(|list| list.len()).sum());
-        direct.extend(lists.iter().copied().flatten().cloned());
-        let mut shared = Vec::with_capacity(ends.iter().map(|end| end.groups().len()).sum());
-        shared.extend(
-            ends.iter().flat_map(|end| end.groups()).map(|group| SharedMatch { group: Arc::clone(group) }),
-        );
-        (Matches { direct, shared: shared.into_boxed_slice() }, lists.len())
+        out.direct.reserve_exact(exact.len() + ends.iter().map(|end| end.subscribers().len()).sum::<usize>());
+        out.direct.extend(exact.iter().cloned());
+        let mut lists = usize::from(!exact.is_empty());
+        for end in &ends {
+            lists += usize::from(!end.subscribers().is_empty());
+            out.direct.extend(end.subscribers().iter().cloned());
+            out.shared.extend(end.groups().iter().map(|group| SharedMatch { group: Arc::clone(group) }));
+        }
+        lists
     }
 
     /// The group of a shared filter, and whether it is new; a new one is not in the tree yet.

@@ -33,6 +33,16 @@ pub fn broker() -> Broker {
     Broker::start(&config()).unwrap()
 }
 
+/// The numbers of worker threads between which a broker differs.
+pub const WORKERS: [&str; 2] = ["1", "2"];
+
+/// A broker on a free port with so many worker threads.
+pub fn broker_with_workers(workers: &str) -> Broker {
+    let mut config = config();
+    config.set("runtime.worker_threads", workers).unwrap();
+    Broker::start(&config).unwrap()
+}
+
 /// The address of the broker's listener.
 pub fn address(broker: &Broker) -> SocketAddr {
     broker.address("tcp").unwrap()

@@ -10,7 +10,7 @@ use midge::codec::version::Version;
 use midge::config::Config;
 use midge::embed::{Broker, Error, PublishOptions, SubscribeOptions};
 
-use crate::client::{Client, PATIENCE, address, broker, config};
+use crate::client::{Client, PATIENCE, WORKERS, address, broker, broker_with_workers, config};
 use crate::process::{alone, broker_threads, descriptors, resident_kib};
 
 /// A thousand times with a client each, in a process of its own, so that other tests' threads do not count.
@@ -264,10 +264,12 @@ fn a_thread_that_is_inside_another_runtime_may_start_and_stop_a_broker() {
     let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     other.block_on(async {
         tokio::spawn(async {
-            let broker = broker();
-            let mut client = Client::connect(address(&broker), "c", Version::V5);
-            broker.stop(None).unwrap();
-            client.until_closed();
+            for workers in WORKERS {
+                let broker = broker_with_workers(workers);
+                let mut client = Client::connect(address(&broker), "c", Version::V5);
+                broker.stop(None).unwrap();
+                client.until_closed();
+            }
         })
         .await
         .unwrap();

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use midge::codec::version::Version;
 use midge::embed::{Broker, PublishOptions, SubscribeOptions};
 
-use crate::client::{Client, PATIENCE, address, broker};
+use crate::client::{Client, PATIENCE, WORKERS, address, broker, broker_with_workers};
 
 /// The last packet of a broker that stops, for an MQTT 5 client.
 const STOPPED: [u8; 3] = [0xe0, 1, 0x8b];
@@ -104,10 +104,12 @@ fn a_broker_that_is_dropped_in_its_own_callback_stops_behind_it() {
 #[test]
 fn a_broker_is_dropped_inside_any_runtime_of_the_host() {
     let dropped = || {
-        let broker = broker();
-        let mut client = Client::connect(address(&broker), "c", Version::V5);
-        drop(broker);
-        assert_eq!(client.until_closed(), STOPPED);
+        for workers in WORKERS {
+            let broker = broker_with_workers(workers);
+            let mut client = Client::connect(address(&broker), "c", Version::V5);
+            drop(broker);
+            assert_eq!(client.until_closed(), STOPPED);
+        }
     };
     let one = tokio::runtime::Builder::new_current_thread().build().unwrap();
     one.block_on(async { dropped() });
@@ -120,16 +122,18 @@ fn a_broker_is_dropped_inside_any_runtime_of_the_host() {
 
 #[test]
 fn a_runtime_of_the_host_that_is_shut_down_drops_the_broker_in_its_task() {
-    let hosts = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    let broker = broker();
-    let mut client = Client::connect(address(&broker), "c", Version::V5);
-    let (told, hears) = mpsc::channel();
-    hosts.spawn(async move {
-        told.send(()).unwrap();
-        std::future::pending::<()>().await;
-        drop(broker);
-    });
-    hears.recv_timeout(PATIENCE).unwrap();
-    drop(hosts);
-    assert_eq!(client.until_closed(), STOPPED);
+    for workers in WORKERS {
+        let hosts = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let broker = broker_with_workers(workers);
+        let mut client = Client::connect(address(&broker), "c", Version::V5);
+        let (told, hears) = mpsc::channel();
+        hosts.spawn(async move {
+            told.send(()).unwrap();
+            std::future::pending::<()>().await;
+            drop(broker);
+        });
+        hears.recv_timeout(PATIENCE).unwrap();
+        drop(hosts);
+        assert_eq!(client.until_closed(), STOPPED);
+    }
 }

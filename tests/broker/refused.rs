@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use midge::codec::version::Version;
 use midge::embed::{Broker, Error, PublishOptions, SubscribeOptions};
 
-use crate::client::{Client, PATIENCE, address, broker, config};
+use crate::client::{Client, PATIENCE, WORKERS, address, broker, broker_with_workers, config};
 use crate::process::{alone, broker_threads, descriptors};
 
 /// A user that has no other process: the limit counts all threads of a user, but none of root's.
@@ -43,7 +43,8 @@ fn abort_at_a_panic() {
     }));
 }
 
-/// tokio would panic without its first thread, and go on without another.
+/// tokio would panic without its first thread, and go on without another; and it refuses to be dropped where the host is
+/// inside a runtime of its own.
 #[test]
 fn a_start_without_enough_threads_is_an_error_that_leaves_nothing_behind() {
     if !alone("refused::a_start_without_enough_threads_is_an_error_that_leaves_nothing_behind") {
@@ -51,11 +52,17 @@ fn a_start_without_enough_threads_is_an_error_that_leaves_nothing_behind() {
     }
     abort_at_a_panic();
     let mut config = config();
-    config.set("runtime.worker_threads", "8").unwrap();
-    for more in [0, 3] {
+    for (workers, more) in [("1", 0), ("8", 0), ("8", 3)] {
+        config.set("runtime.worker_threads", workers).unwrap();
         let open = descriptors();
-        let error = with_threads(more, || Broker::start(&config)).err().unwrap();
-        assert!(matches!(error, Error::Start(_)), "{error}");
+        let refused = || {
+            let error = with_threads(more, || Broker::start(&config)).err().unwrap();
+            assert!(matches!(error, Error::Start(_)), "{error}");
+        };
+        refused();
+        let hosts = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        hosts.block_on(async { refused() });
+        drop(hosts);
         assert_eq!(descriptors(), open);
         while broker_threads() > 0 {
             std::thread::yield_now();
@@ -93,16 +100,18 @@ fn a_broker_stops_inside_a_runtime_of_the_host_although_there_is_no_thread_to_sp
     abort_at_a_panic();
     let hosts = tokio::runtime::Builder::new_current_thread().build().unwrap();
     hosts.block_on(async {
-        let open = descriptors();
-        let broker = broker();
-        let mut client = Client::connect(address(&broker), "c", Version::V5);
-        with_threads(0, || broker.stop(None).unwrap());
-        assert_eq!(client.until_closed(), [0xe0, 1, 0x8b]);
-        drop((broker, client));
-        while broker_threads() > 0 {
-            std::thread::yield_now();
+        for workers in WORKERS {
+            let open = descriptors();
+            let broker = broker_with_workers(workers);
+            let mut client = Client::connect(address(&broker), "c", Version::V5);
+            with_threads(0, || broker.stop(None).unwrap());
+            assert_eq!(client.until_closed(), [0xe0, 1, 0x8b]);
+            drop((broker, client));
+            while broker_threads() > 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(descriptors(), open);
         }
-        assert_eq!(descriptors(), open);
     });
 }
 

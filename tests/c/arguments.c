@@ -70,6 +70,7 @@ static void brokers(void)
     INVALID(midge_broker_request_stop(NULL));
     INVALID(midge_broker_wait(NULL, 0));
     CHECK(midge_broker_address(NULL, NULL) == NULL && midge_broker_address(broker, "\xff") == NULL);
+    CHECK(midge_broker_console_address(NULL) == NULL && midge_broker_console_address(broker) == NULL);
     CHECK(midge_broker_listener_count(NULL) == 0);
     INVALID(midge_broker_listener_at(NULL, 0, &listener));
     INVALID(midge_broker_listener_at(broker, 1, &listener));

@@ -234,11 +234,10 @@ HELPER void client_open(int fd, const char *client_id)
     MUST(connack[0] == 0x20 && connack[3] == 0);
 }
 
-/* A connection to the broker's first listener. */
-HELPER int client_dial(midge_broker *broker)
+/* A connection to an address such as "127.0.0.1:1883". */
+HELPER int dial(const char *text)
 {
     struct sockaddr_in address;
-    const char *text = midge_broker_address(broker, NULL);
     char host[32] = "";
     int port = 0;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -249,6 +248,12 @@ HELPER int client_dial(midge_broker *broker)
     address.sin_port = htons((unsigned short)port);
     MUST(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
     return fd;
+}
+
+/* A connection to the broker's first listener. */
+HELPER int client_dial(midge_broker *broker)
+{
+    return dial(midge_broker_address(broker, NULL));
 }
 
 /* Connects with a client identifier of 1 to 60 bytes. */

@@ -1,5 +1,5 @@
 /* Hooks: who is let in, what is allowed, what becomes of messages, what the host is told; decisions that come later. */
-#include "check.h"
+#include "notes.h"
 
 typedef struct host {
     midge_broker *broker;
@@ -9,19 +9,17 @@ typedef struct host {
     midge_decision *decision;
     midge_status status;
     int32_t cause;
-    char words[4096];
-    pthread_mutex_t mutex;
+    notes told_of;
 } host;
 
 static void host_init(host *host)
 {
     event fresh = EVENT_INIT;
-    pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
     memset(host, 0, sizeof *host);
     host->asked = fresh;
     host->told = fresh;
     host->freed = fresh;
-    host->mutex = unlocked;
+    notes_init(&host->told_of);
     host->cause = -1;
 }
 
@@ -49,27 +47,10 @@ static void stop_hosted(host *host)
     CHECK(event_count(&host->freed) == 1);
 }
 
-/* Writes down what it is told: words, separated by blanks. */
+/* Writes down what it is told, a blank behind it. */
 static void say(host *host, const char *word, midge_bytes more)
 {
-    size_t len;
-    pthread_mutex_lock(&host->mutex);
-    len = strlen(host->words);
-    snprintf(host->words + len, sizeof host->words - len, "%s%s%.*s", len == 0 ? "" : " ", word, (int)more.len,
-             (const char *)more.data);
-    pthread_mutex_unlock(&host->mutex);
-}
-
-static int said(host *host, const char *words)
-{
-    int right;
-    pthread_mutex_lock(&host->mutex);
-    right = strcmp(host->words, words) == 0;
-    if (!right)
-        printf("# the host was told: %s\n", host->words);
-    host->words[0] = '\0';
-    pthread_mutex_unlock(&host->mutex);
-    return right;
+    note(&host->told_of, "%s%.*s ", word, (int)more.len, (const char *)more.data);
 }
 
 /* ---- clients of MQTT 3.1.1 ---- */
@@ -89,14 +70,7 @@ static int client_asks(midge_broker *broker, const char *client_id, const char *
     static const unsigned char head[] = { 0x10, 0, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0 };
     unsigned char packet[128];
     size_t len = sizeof head;
-    struct sockaddr_in address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    MUST(fd >= 0);
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((unsigned short)atoi(midge_broker_address(broker, NULL) + 10));
-    MUST(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    int fd = client_dial(broker);
     memcpy(packet, head, sizeof head);
     packet[9] = (unsigned char)(2 | (username == NULL ? 0 : 0x80) | (password == NULL ? 0 : 0x40));
     len += put_text(packet + len, client_id);
@@ -398,16 +372,16 @@ static void the_host_is_told_what_happens(void)
     start_hosted(&host_of, &hooks, "5s");
     fd = client_connect(host_of.broker, "a");
     client_subscribe(fd, "t");
-    CHECK(said(&host_of, "+a s:t"));
+    CHECK(notes_were(&host_of.told_of, "+a s:t "));
     CHECK_STATUS(MIDGE_STATUS_OK, publish_text(host_of.broker, "t", "x"));
     CHECK_STATUS(MIDGE_STATUS_OK, publish_text(host_of.broker, "nobody", "x"));
-    CHECK(said(&host_of, "m:t d:nobody for:no_subscriber"));
+    CHECK(notes_were(&host_of.told_of, "m:t d:nobody for:no_subscriber "));
     CHECK(client_hears(fd, "t", "x"));
     send_all(fd, unsubscribe, sizeof unsubscribe);
     receive(fd, unsuback, sizeof unsuback);
-    CHECK(said(&host_of, "u:t"));
+    CHECK(notes_were(&host_of.told_of, "u:t "));
     CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_kick(host_of.broker, "a"));
-    CHECK(said(&host_of, "-a") && host_of.cause == MIDGE_CAUSE_KICKED);
+    CHECK(notes_were(&host_of.told_of, "-a ") && host_of.cause == MIDGE_CAUSE_KICKED);
     CHECK(is_closed_by_peer(fd));
     fd = client_connect(host_of.broker, "a");
     send_all(fd, "\xe0", 2);
@@ -604,14 +578,7 @@ static int client_proves(midge_broker *broker, const char *client_id, const char
     static const unsigned char head[] = { 0x10, 0, 0, 4, 'M', 'Q', 'T', 'T', 5, 2, 0, 0 };
     unsigned char packet[128];
     size_t len = sizeof head;
-    struct sockaddr_in address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    MUST(fd >= 0);
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((unsigned short)atoi(midge_broker_address(broker, NULL) + 10));
-    MUST(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    int fd = client_dial(broker);
     memcpy(packet, head, sizeof head);
     len += put_proof(packet + len, method, data);
     len += put_text(packet + len, client_id);
@@ -668,7 +635,7 @@ static void a_client_solves_a_riddle(void)
     client_says(fd, 0x18, "a car");
     CHECK(hears(fd, 0xe0, 0x87, ""));
     CHECK(is_closed_by_peer(fd));
-    CHECK(said(&host_of, "new:hello new:a piano again: again:a piano again: again:a car"));
+    CHECK(notes_were(&host_of.told_of, "new:hello new:a piano again: again:a piano again: again:a car "));
     fd = client_proves(host_of.broker, "a", "riddle", NULL);
     CHECK(hears(fd, 0xf0, 0x18, "riddle"));
     client_says(fd, 0x18, "a car");
@@ -723,7 +690,7 @@ static void each_step_may_come_later(void)
     close(fd);
     CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(host_of.broker, 0));
     CHECK_STATUS(MIDGE_STATUS_STATE, midge_decision_resolve_auth(host_of.decision, MIDGE_ALLOW, "late", 4));
-    CHECK(said(&host_of, "new:1 new:2 again:3"));
+    CHECK(notes_were(&host_of.told_of, "new:1 new:2 again:3 "));
     stop_hosted(&host_of);
 }
 

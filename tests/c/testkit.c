@@ -177,13 +177,7 @@ static int return_code(midge_broker *broker)
 {
     static const unsigned char packet[] = { 0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 1, 'a' };
     unsigned char connack[4];
-    struct sockaddr_in address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((unsigned short)atoi(midge_broker_address(broker, NULL) + 10));
-    MUST(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    int fd = client_dial(broker);
     send_all(fd, packet, sizeof packet);
     receive(fd, connack, sizeof connack);
     close(fd);
@@ -367,13 +361,7 @@ static void threads_use_everything_at_once(void)
                                                  0x82, 6,    0, 1, 0,   1,   't', 0,   0x30, 4, 0, 1, 't', 'x' };
         char answer[64];
         struct pollfd ready;
-        struct sockaddr_in address;
-        int fd = socket(AF_INET, SOCK_STREAM, 0);
-        memset(&address, 0, sizeof address);
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        address.sin_port = htons((unsigned short)atoi(midge_broker_address(broker, NULL) + 10));
-        MUST(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+        int fd = client_dial(broker);
         CHECK(send(fd, packets, sizeof packets, MSG_NOSIGNAL) == (ssize_t)sizeof packets);
         ready.fd = fd;
         ready.events = POLLIN;

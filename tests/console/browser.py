@@ -13,11 +13,21 @@ import websocket
 
 # Longest wait for something that should happen. It is not what happens: a test goes on when its event is there.
 DEADLINE = 30
-# Tries each 100 ms until the expression is true; the browser waits, not the test.
+# Looks whether the expression is true, and again whenever the page changes or something happens in it.
 UNTIL = """new Promise((resolve) => {
-  const end = performance.now() + %d;
-  const look = () => { let value = null; try { value = (() => (%s))(); } catch (error) { value = null; }
-    if (value || performance.now() > end) resolve(value || null); else setTimeout(look, 50); };
+  const value = () => { try { return (() => (%s))() || null; } catch (error) { return null; } };
+  const happens = ['readystatechange', 'load', 'hashchange', 'focusin', 'focusout', 'input', 'change', 'toggle', 'scroll'];
+  const look = () => { const found = value(); if (found !== null) end(found); };
+  const changes = new MutationObserver(look);
+  const end = (found) => {
+    changes.disconnect();
+    clearTimeout(late);
+    for (const one of happens) for (const at of [window, document]) at.removeEventListener(one, look, true);
+    resolve(found);
+  };
+  const late = setTimeout(() => end(value()), %d);
+  changes.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+  for (const one of happens) for (const at of [window, document]) at.addEventListener(one, look, true);
   look();
 })"""
 # What stands on the page as a person would find it: the visible element whose own name is that text.
@@ -145,7 +155,7 @@ class Page:
 
     def until(self, expression, why=None):
         """Waits until `expression` is true, and gives what it is."""
-        value = self.evaluate(UNTIL % (DEADLINE * 1000, expression))
+        value = self.evaluate(UNTIL % (expression, DEADLINE * 1000))
         assert value is not None, f"{why or expression} did not become true; the page: {self.text()[:1500]!r}"
         return value
 

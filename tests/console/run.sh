@@ -4,8 +4,9 @@
 #   tests/console/run.sh [pytest arguments]
 #   tests/console/run.sh --screenshots     writes docs/console/ again instead
 #
-# MIDGE_BIN names the command to test; without it, cargo builds one. What is missing is installed: Python packages into
-# .venv-console, axe-core into tests/console/node_modules, and, where we are root on Debian, the Debian packages.
+# MIDGE_BIN names the command to test; without it, cargo builds one. test_demo.py plays `make demo` with the Python package of
+# this checkout. What is missing is installed: Python packages into .venv-browser, axe-core into tests/console/node_modules,
+# and, where we are root on Debian, the Debian packages.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,7 +16,7 @@ cd "$root"
 . tools/need.sh
 need python3 python3 venv python3-venv chromium chromium node nodejs npm npm
 
-venv=$root/.venv-console
+venv=$root/.venv-browser
 if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
     rm -rf "$venv"
     python3 -m venv "$venv"

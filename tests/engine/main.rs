@@ -6,6 +6,7 @@ mod harness;
 
 mod aliases;
 mod auth;
+mod burst;
 mod connect;
 mod counters;
 mod expiry;

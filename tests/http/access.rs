@@ -10,7 +10,7 @@ use crate::http::{Http, broker, console, set};
 #[test]
 fn a_console_is_off_unless_it_is_asked_for() {
     let broker = crate::client::broker();
-    assert_eq!((broker.console_address(), broker.address("console")), (None, None));
+    assert_eq!(broker.console_address(), None);
 }
 
 #[test]

@@ -4,18 +4,28 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use midge::config::Config;
-use midge::embed::Broker;
+use midge::embed::{Broker, Hooks};
 use serde_json::Value;
 
 use crate::client::PATIENCE;
 
 /// A broker with a console in tutorial mode, and perhaps other settings.
 pub fn broker(settings: &[(&str, &str)]) -> Broker {
+    let mut config = tutorial();
+    set(&mut config, settings);
+    Broker::start(&config).unwrap()
+}
+
+/// The same with hooks of the host program.
+pub fn broker_with(hooks: &Hooks) -> Broker {
+    Broker::start_with(&tutorial(), hooks).unwrap()
+}
+
+fn tutorial() -> Config {
     let mut config = crate::client::config();
     config.set("console.listen", "127.0.0.1:0").unwrap();
     config.set("console.tutorial", "true").unwrap();
-    set(&mut config, settings);
-    Broker::start(&config).unwrap()
+    config
 }
 
 pub fn set(config: &mut Config, settings: &[(&str, &str)]) {

@@ -1,10 +1,14 @@
 //! What the console shows and does.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
+use midge::embed::{Hooks, Passage, Verdict};
 
 use crate::client::{Client, address};
-use crate::http::{Http, broker, console};
+use crate::http::{Http, broker, broker_with, console};
 
 /// Everything that could do harm in a page, in a terminal or in JSON.
 const HOSTILE: &str = "<script>alert('\"&')</script>\u{202e}\u{7f}\u{9b}%2f..\\ü\u{1F41D}";
@@ -60,7 +64,10 @@ fn a_client_is_shown_with_its_subscriptions_and_events_and_kicked() {
     assert_eq!(http.delete(path).code(), "not_found");
     assert_eq!(http.get("/api/v1/clients/nobody").code(), "not_found");
 
-    // The session has ended with the connection; who comes back sees why it went.
+    // The session has ended with the connection; why it went is still known, also when it comes back.
+    let gone = http.json(path);
+    assert!(gone["client"].is_null() && gone["subscriptions"].as_array().unwrap().is_empty(), "{gone}");
+    assert_eq!(kinds(&gone), ["connected", "subscribed", "disconnected"]);
     let _again = Client::connect(address(&broker), "a/b c", Version::V5);
     let details = http.json(path);
     assert_eq!(kinds(&details), ["connected", "subscribed", "disconnected", "connected"]);
@@ -208,6 +215,7 @@ fn a_message_that_does_not_arrive_is_explained_before_and_after() {
     assert!(receiver["text"].as_str().unwrap().contains("QoS 2 is lowered to 1"), "{receiver}");
     let refused = explain(r#"{"topic":"$SYS/x"}"#);
     assert_eq!(refused["outcome"], "refused");
+    assert_eq!([&nobody, &sent, &refused].map(|one| &one["not_asked"]), [&serde_json::json!([]); 3]);
 
     Client::connect(address(&broker), "p", Version::V311).publish("$lost/1", b"x", QoS::AtMostOnce);
     let mut events = Http::admin(console(&broker));
@@ -222,6 +230,28 @@ fn a_message_that_does_not_arrive_is_explained_before_and_after() {
     let counted =
         drops["by_reason"].as_array().unwrap().iter().find(|by| by["reason"] == "no_subscriber").unwrap();
     assert_eq!(counted["count"], 1);
+}
+
+#[test]
+fn an_explanation_names_the_hooks_that_it_does_not_ask() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let [by_authorize, by_publish] = [Arc::clone(&asked), Arc::clone(&asked)];
+    let hooks = Hooks::new()
+        .authorize(move |_| {
+            by_authorize.fetch_add(1, Ordering::SeqCst);
+            Verdict::Allow
+        })
+        .on_publish(move |_| {
+            by_publish.fetch_add(1, Ordering::SeqCst);
+            Passage::Pass
+        });
+    let broker = broker_with(&hooks);
+    let mut http = Http::admin(console(&broker));
+    let explained = http.post("/api/v1/explain", r#"{"topic":"chat","client_id":"c"}"#).json();
+    assert_eq!(explained["not_asked"], serde_json::json!(["authorize", "on_publish"]));
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    let published = http.post("/api/v1/publish", r#"{"topic":"chat"}"#).json();
+    assert!(published["explanation"]["not_asked"].is_null(), "{published}");
 }
 
 #[test]

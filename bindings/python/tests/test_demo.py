@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import os
 import pty
 import re
@@ -10,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from typing import Any
 
 import pytest
@@ -30,8 +33,11 @@ def test_the_whole_story(version: str) -> None:
         [python, "-c", "import paho.mqtt as p; print(p.__version__)"], capture_output=True, text=True
     )
     assert found.stdout.startswith(version)
-    ended = demo(python, "--port", "0")
+    ended = demo(python, "--port", "0")  # and the console's with it
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert re.search(
+        r"   Its console, for a browser: http://127\.0\.0\.1:\d+ \(user admin, password public\)\.\n", ended.stdout
+    )
     for sentence in (
         "0 clients.",
         "published 1, no subscriber, dropped 1 (no subscriber: nobody had subscribed",
@@ -58,6 +64,10 @@ def test_at_a_terminal_it_stays_until_ctrl_c() -> None:
                 shown += terminal.readline()
             (port,) = re.findall(r"stays up on 127\.0\.0\.1:(\d+)\.", shown)
             socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE).close()
+            assert "In a browser, with user admin and password public:" in shown
+            assert topics_of_the_console(*re.findall(r"^  (http://127\.0\.0\.1:\d+)\r?$", shown, re.MULTILINE)) == {
+                "chat": "hello tao"
+            }
             os.killpg(process.pid, signal.SIGINT)  # what a terminal does at Ctrl-C: to the scripts, too
             with contextlib.suppress(OSError):  # the terminal's other end was closed
                 shown += terminal.read()
@@ -74,6 +84,28 @@ def test_a_port_in_use_is_said(broker: midge.Broker) -> None:
         assert ended.stderr.count("\n") == 1
         assert port in ended.stderr
         assert "DEMO_PORT" in ended.stderr
+
+
+def test_a_console_s_port_in_use_is_said(broker: midge.Broker) -> None:
+    port = str(broker.address[1])
+    for ended in (
+        demo(sys.executable, "--port", "0", "--console-port", port),
+        demo(sys.executable, "--port", "0", console_port=port),
+    ):
+        assert ended.returncode == 2
+        assert ended.stdout == ""
+        assert ended.stderr.count("\n") == 1
+        assert f"127.0.0.1:{port}, the console's address, is taken" in ended.stderr
+        assert "DEMO_CONSOLE_PORT" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--port", "1884", "--console-port", "1884"), ("--console-port", "65536"), ("--port", "-1")]
+)
+def test_ports_that_cannot_be_are_refused(arguments: tuple[str, ...]) -> None:
+    ended = demo(sys.executable, *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "error: --" in ended.stderr
 
 
 @pytest.mark.parametrize("readme", ["README.md", "bindings/python/README.md"])
@@ -93,13 +125,21 @@ def test_the_version_is_the_library_s() -> None:
     assert f'\nversion = "{midge.__version__}"\n' in manifest
 
 
-def demo(python: str, *arguments: str, port: str = "") -> subprocess.CompletedProcess[str]:
+def topics_of_the_console(url: str) -> dict[str, str]:
+    """The last payload of each topic, as the console shows it."""
+    login = base64.b64encode(b"admin:public").decode()
+    request = urllib.request.Request(f"{url}/api/v1/topics", headers={"Authorization": f"Basic {login}"})
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return {item["topic"]: item["last"]["text"] for item in json.load(answer)["items"]}
+
+
+def demo(python: str, *arguments: str, port: str = "", console_port: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [python, str(TOP / "demo" / "demo.py"), *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=4 * PATIENCE,
-        env={**os.environ, "DEMO_PORT": port},
+        env={**os.environ, "DEMO_PORT": port, "DEMO_CONSOLE_PORT": console_port},
         check=False,
     )

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,19 @@ def test_the_command_reads_a_file(tmp_path: Path) -> None:
     file.write_text('[listener.tcp]\nbind = "127.0.0.1:0"\n')
     with started("-m", "midge", "--config", str(file)) as process:
         assert line(process).startswith("listening on 127.0.0.1:")
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0
+
+
+def test_the_command_tells_where_the_console_is() -> None:
+    console = ("--set", "console.listen=127.0.0.1:0", "--set", "console.tutorial=true")
+    with started("-m", "midge", "--listen", "127.0.0.1:0", *console) as process:
+        assert line(process).startswith("listening on 127.0.0.1:")
+        url = line(process)
+        assert url.startswith("console at http://127.0.0.1:")
+        with urllib.request.urlopen(url.split()[-1] + "/health", timeout=PATIENCE) as answer:
+            assert answer.status == 200
         process.terminate()
         process.communicate(timeout=PATIENCE)
         assert process.returncode == 0

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::embed::broker::{Broker, Parts, Shared};
+use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
+use crate::embed::shared::Shared;
+use crate::embed::start::Parts;
 use crate::embed::testing::bench::Bench;
 use crate::runtime::on_own_thread;
 

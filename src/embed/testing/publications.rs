@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::embed::arena::Batch;
-use crate::embed::broker::Shared;
 use crate::embed::error::Error;
 use crate::embed::message::Message;
+use crate::embed::shared::Shared;
 use crate::embed::testing::bench::Bench;
 use crate::embed::testing::broker::TestBroker;
 use crate::embed::testing::capture::batch;

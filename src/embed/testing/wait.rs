@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::topic::TopicFilter;
-use crate::embed::broker::Shared;
 use crate::embed::error::Error;
+use crate::embed::shared::Shared;
 use crate::embed::testing::bench::Bench;
 use crate::embed::testing::broker::TestBroker;
 

@@ -10,7 +10,7 @@ mod store;
 
 pub use client::{Client, Packets, id, version_pairs};
 pub use connect::{LastWill, Opts, opts};
-pub use inbox::Inbox;
+pub use inbox::{Inbox, Pushed};
 pub use line::Line;
 pub use network::Network;
 pub use received::{Message, Received};

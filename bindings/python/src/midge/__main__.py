@@ -29,7 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: broker.request_stop())
         for name, (host, port) in broker.addresses.items():
-            print(f"listening on {f'[{host}]' if ':' in host else host}:{port} ({name})", flush=True)
+            print(f"listening on {bracketed(host)}:{port} ({name})", flush=True)
+        if broker.console_address is not None:
+            host, port = broker.console_address
+            print(f"console at http://{bracketed(host)}:{port}", flush=True)
         broker.wait()
     return 0
 
@@ -64,6 +67,11 @@ def assignment(text: str) -> tuple[str, str]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return key.strip(), value.strip()
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
 
 
 def fail(error: BaseException, status: int) -> int:

@@ -99,6 +99,11 @@ class Broker:
         """Host and port of every listener, by its name."""
         return self.sync.addresses
 
+    @property
+    def console_address(self) -> tuple[str, int] | None:
+        """Host and port of the console for a browser; None if `console.listen` does not ask for one."""
+        return self.sync.console_address
+
     def publish(
         self, topic: str, payload: Payload = b"", qos: int = 0, retain: bool = False, **properties: Any
     ) -> None:

@@ -148,9 +148,14 @@ class Broker:
             status = quick.midge_broker_listener_at(self._handle, index, ctypes.byref(view))
             if status < 0:
                 raise_for(status)
-            host, _, port = (copied_text(view.address) or "").rpartition(":")
-            found[copied_text(view.name) or ""] = (host.strip("[]"), int(port))
+            found[copied_text(view.name) or ""] = host_and_port(copied_text(view.address) or "")
         return found
+
+    @property
+    def console_address(self) -> tuple[str, int] | None:
+        """Host and port of the console for a browser; None if `console.listen` does not ask for one."""
+        found = quick.midge_broker_console_address(self._handle)
+        return host_and_port(found.decode()) if found else None
 
     def publish(
         self,
@@ -454,6 +459,12 @@ class Broker:
             kind = f"{size} bytes, QoS {qos}{', retained' if retain else ''}"
             return f"topic {topic!r}, {kind}, beyond what the settings allow ({bounds})"
         return ""
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The two parts of an address such as "127.0.0.1:1883" or "[::1]:1883"."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _stop_all() -> None:

@@ -630,6 +630,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_broker_request_stop": (ctypes.c_int32, [ctypes.c_void_p]),
     "midge_broker_wait": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int32]),
     "midge_broker_address": (ctypes.c_char_p, [ctypes.c_void_p, ctypes.c_char_p]),
+    "midge_broker_console_address": (ctypes.c_char_p, [ctypes.c_void_p]),
     "midge_broker_listener_count": (ctypes.c_size_t, [ctypes.c_void_p]),
     "midge_broker_listener_at": (
         ctypes.c_int32,

@@ -198,12 +198,28 @@ export function explanationView(explanation) {
   const kept = { stored: t('It was kept as the retained message of the topic.'), removed: t('The retained message of the topic was removed.'), refused: t('It was not retained: the limit for retained messages is reached.') }[explanation.retained];
   return h('div', { class: 'explanation' },
     h('p', { class: `verdict ${good ? 'good' : receivers.some((one) => one.outcome === 'queued') ? 'warn' : 'bad'}` }, icon(good ? 'check' : 'warning'),
-      h('span', {}, h('strong', {}, verdict(explanation.outcome, receivers)), ' ', tk('why', explanation.outcome, explanation.text ?? ''))),
+      h('span', {}, h('strong', {}, verdict(explanation.outcome, receivers)), ' ', told(explanation, receivers))),
     kept && h('p', { class: 'muted' }, kept),
+    explanation.not_asked && access(explanation.not_asked).map((text) => h('p', { class: 'muted' }, text)),
     receivers.length > 0 && h('ul', { class: 'receivers' }, receivers.map((one) => h('li', {},
       h('div', { class: 'who' }, clientLink(one.client_id), badge(tk('outcome', one.outcome, one.outcome), OUTCOMES[one.outcome]), one.reason && badge(reasonName(one.reason))),
-      h('div', { class: 'muted' }, tk('why', one.reason ?? one.outcome, visible(one.text ?? ''))),
+      h('div', { class: 'muted' }, reasonText(one.reason ?? one.outcome, visible(one.text ?? ''))),
       h('div', { class: 'filters' }, (one.filters ?? []).map((filter) => name(filter.filter ?? filter)), one.qos !== null && one.qos !== undefined && h('span', { class: 'muted' }, `QoS ${one.qos}`))))));
+}
+
+/** How many get it. */
+function told(explanation, receivers) {
+  const number = (outcome) => receivers.filter((one) => one.outcome === outcome).length;
+  const values = { sent: number('sent'), queued: number('queued'), all: receivers.length };
+  if (!values.all) return tk('why', explanation.outcome, explanation.text ?? '');
+  if (values.sent) return values.queued ? t('{sent} of {all} get the message now, {queued} later.', values) : t('{sent} of {all} get the message now.', values);
+  return values.queued ? t('{queued} of {all} get the message later.', values) : t('{all} match, and none gets the message.', values);
+}
+
+/** Who may publish it, as far as that is known. */
+function access(hooks) {
+  const said = { authorize: t('Access: the host program decides who may publish this, and was not asked.'), on_publish: t('The host program may change or drop what clients publish; it was not asked.') };
+  return hooks.length ? hooks.map((hook) => said[hook]) : [t('Access: every client may publish this.')];
 }
 
 function verdict(outcome, receivers) {

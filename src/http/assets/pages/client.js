@@ -28,7 +28,8 @@ export function mount(view, { rest }) {
     }
   } }, icon('unplug'), h('span', {}, t('Disconnect')));
   const title = h('span', { class: 'name' }, visible(id) || t('(empty)'));
-  const body = h('div', {}, section(null, about), section(t('Subscriptions'), subscriptions), section(t('What happened'), events));
+  const known = section(t('Subscriptions'), subscriptions);
+  const body = h('div', {}, section(null, about), known, section(t('What happened'), events));
   put(view, h('nav', { class: 'crumbs', 'aria-label': t('Where this is') }, h('a', { href: '#/clients' }, icon('left'), t('Clients'))), heading(title, state, kick), body);
   document.title = `${visible(id)} – Midge`;
 
@@ -43,15 +44,25 @@ export function mount(view, { rest }) {
       if (error.status !== 404) return error.status && sayError(error);
       shown = '';
       kick.hidden = true;
+      put(state);
       put(body, empty('clients', t('The broker knows no such client'), t('It has not been here, or its session has ended and was forgotten.')));
     }
     return undefined;
   }, 2000);
 
   function draw({ client, subscriptions: filters, events: happened }) {
-    put(state, client.connected ? badge(t('connected'), 'good') : badge(t('away'), 'warn'));
-    kick.hidden = !(client.connected && isAdmin());
-    put(about, !client.connected && whyGone(client, happened), facts([
+    put(state, client?.connected ? badge(t('connected'), 'good') : badge(client ? t('away') : t('gone'), 'warn'));
+    kick.hidden = !(client?.connected && isAdmin());
+    if (client) tell(client, filters, happened);
+    else put(about, whyGone(happened), h('p', { class: 'muted' }, t('Its session has ended, and the broker has forgotten it.')));
+    known.hidden = !client;
+    put(events, happened.length ? happened.toReversed().map((event) => h('li', {}, h('time', {}, clock(event.time)), badge(tk('event', event.kind, event.kind), KINDS[event.kind]), h('span', {}, visible(event.text ?? ''))))
+      : h('li', { class: 'muted' }, t('Nothing since the broker keeps records.')));
+    setText(title, visible(id) || t('(empty)'));
+  }
+
+  function tell(client, filters, happened) {
+    put(about, !client.connected && whyGone(happened), facts([
       [t('User'), client.username === null ? '–' : visible(client.username)], [t('Address'), client.address ?? '–'], [t('Version'), `MQTT ${client.protocol}`],
       [t('Clean start'), client.clean_start ? t('yes') : t('no')], [t('Keep-alive'), `${count(client.keep_alive)} s`],
       [t('Connected'), h('span', { title: clock(client.connected_at) }, client.connected_at ? ago(client.connected_at) : '–')], [t('Session ends'), expiry(client.session_expiry)],
@@ -59,9 +70,6 @@ export function mount(view, { rest }) {
     ]));
     put(subscriptions, filters.length ? h('table', { class: 'small' }, h('thead', {}, h('tr', {}, [t('Filter'), 'QoS', t('Options')].map((title) => h('th', { scope: 'col' }, title)))),
       h('tbody', {}, filters.map((one) => h('tr', {}, h('th', { scope: 'row' }, name(one.filter)), h('td', {}, one.qos), h('td', {}, options(one)))))) : h('p', { class: 'muted' }, t('None. What is published does not reach this client.')));
-    put(events, happened.length ? happened.toReversed().map((event) => h('li', {}, h('time', {}, clock(event.time)), badge(tk('event', event.kind, event.kind), KINDS[event.kind]), h('span', {}, visible(event.text ?? ''))))
-      : h('li', { class: 'muted' }, t('Nothing since the broker keeps records.')));
-    setText(title, visible(id) || t('(empty)'));
   }
   return end;
 }
@@ -75,7 +83,7 @@ export function options(one) {
   return badges.length ? h('span', { class: 'badges' }, badges) : '–';
 }
 
-function whyGone(client, happened) {
-  const text = client.disconnect_reason ?? happened.findLast((event) => event.kind === 'disconnected')?.text;
+function whyGone(happened) {
+  const text = happened.findLast((event) => event.kind === 'disconnected')?.text;
   return text ? h('p', { class: 'verdict warn' }, icon('unplug'), h('span', {}, h('strong', {}, t('Why it went:')), ' ', visible(text))) : null;
 }

@@ -1,0 +1,361 @@
+//! What a queue is inside: messages in two arenas, and those who wait for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::embed::arena::{Arena, Batch};
+use crate::embed::tasks::{Tasks, Woken};
+use crate::engine::local::LocalMessage;
+use crate::runtime::Event;
+
+/// What happens to a message for which a queue has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The new message is dropped and counted.
+    #[default]
+    DropNewest,
+    /// The oldest waiting message is dropped and counted.
+    DropOldest,
+}
+/// What polling a queue brought.
+#[derive(Clone, Debug)]
+pub enum Poll {
+    /// At least one message.
+    Messages(Batch),
+    /// The time ran out.
+    TimedOut,
+    /// The broker has stopped and every message was taken.
+    Closed,
+}
+/// The queue itself.
+pub(super) struct QueueCore {
+    capacity: usize,
+    max_bytes: usize,
+    overflow: Overflow,
+    state: Mutex<State>,
+    ready: Condvar,
+    /// Threads and tasks that wait for a message, plus [`EVENT`] if there is an event: only then is there somebody to wake.
+    waiting: AtomicU32,
+    /// Whether messages wait, for who looks without the lock.
+    filled: AtomicBool,
+    /// How often a consumer looks again before it sleeps: see [`QueueCore::look_again`].
+    patience: AtomicU32,
+}
+
+/// A consumer looks again after so long. Meanwhile some messages gather, which are taken at once.
+const PAUSE: Duration = Duration::from_micros(2);
+/// And at most so often: as long as falling asleep and being woken take.
+const LOOKS: u32 = 8;
+
+/// Who was woken so soon should rather have looked again.
+const SHORT_SLEEP: Duration = Duration::from_micros(50);
+/// When so many messages were taken at once, the next are not waited for but left to gather,
+const STREAM: usize = 4;
+/// for so long, and what the system's timers add to it. Both sides then spend little on each other.
+const NAP: Duration = Duration::from_micros(20);
+
+/// Counts as many waiting threads as there never are.
+const EVENT: u32 = 1 << 31;
+
+#[derive(Default)]
+struct State {
+    /// Where messages are put in.
+    back: Arena,
+    /// Where they are taken out: from `next` on.
+    front: Arc<Arena>,
+    next: usize,
+    /// Waiting messages and their bytes.
+    len: usize,
+    bytes: usize,
+    dropped: u64,
+    closed: bool,
+    /// Raised while there are messages, and from when the queue is closed; never under the lock.
+    event: Option<Arc<Event>>,
+    /// Whether the first of the waiting messages has come since the event was last raised.
+    unraised: bool,
+    /// How often those that waited were woken.
+    wakings: u64,
+    /// How many messages the last poll took.
+    last_take: usize,
+    /// Tasks that wait for a message; each counts in `waiting`.
+    tasks: Tasks,
+}
+
+impl QueueCore {
+    pub(super) fn new(capacity: usize, max_bytes: usize, overflow: Overflow) -> QueueCore {
+        QueueCore {
+            capacity,
+            max_bytes,
+            overflow,
+            state: Mutex::default(),
+            ready: Condvar::new(),
+            waiting: AtomicU32::new(0),
+            filled: AtomicBool::new(false),
+            patience: AtomicU32::new(1),
+        }
+    }
+
+    pub(super) fn push(&self, message: &LocalMessage<'_>, tag: u64) -> bool {
+        let size = Arena::bytes_of(message);
+        let mut state = self.state.lock();
+        if state.closed {
+            return false;
+        }
+        if state.len == 0 {
+            state.unraised = true;
+            self.filled.store(true, Ordering::Release);
+        }
+        while state.len >= self.capacity || (state.len > 0 && state.bytes + size > self.max_bytes) {
+            if self.overflow == Overflow::DropNewest {
+                state.dropped += 1;
+                return false;
+            }
+            state.dropped += 1;
+            state.discard_oldest();
+        }
+        state.bytes += state.back.push(message, tag);
+        state.len += 1;
+        true
+    }
+
+    /// Messages that wait.
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Messages that were dropped because the queue was full.
+    pub(super) fn dropped(&self) -> u64 {
+        self.state.lock().dropped
+    }
+
+    /// Whether a consumer waits, or an event is to be raised. One announces itself under the lock before it looks for
+    /// messages, and they were put in under the lock: if it is not counted after that, it sees them.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    pub(super) fn wake(&self) {
+        if self.is_waited_for() {
+            let mut state = self.state.lock();
+            let tasks = self.wake_all(&mut state);
+            let event = std::mem::take(&mut state.unraised).then(|| state.event.clone()).flatten();
+            drop(state);
+            tasks.wake();
+            if let Some(event) = event {
+                event.raise();
+            }
+        }
+    }
+
+    /// Wakes those that wait, once: who waits again says so again. The tasks are woken by the caller, without the lock.
+    fn wake_all(&self, state: &mut State) -> Woken {
+        let nobody = if state.event.is_some() { EVENT } else { 0 };
+        if self.waiting.swap(nobody, Ordering::SeqCst) != nobody {
+            state.wakings += 1;
+            self.ready.notify_all();
+        }
+        state.tasks.take()
+    }
+
+    /// Has a task woken at the next message; false if it need not wait.
+    pub(super) fn wakes(&self, context: &Context<'_>, place: &mut Option<u64>) -> bool {
+        let waker = context.waker().clone();
+        let mut state = self.state.lock();
+        if state.is_readable() {
+            return false;
+        }
+        let tasks = state.tasks.len();
+        let before = state.tasks.put(place, waker);
+        // As a thread does: announced under the lock, before anybody can put a message in.
+        self.waiting.fetch_add((state.tasks.len() - tasks) as u32, Ordering::SeqCst);
+        drop(state);
+        drop(before);
+        true
+    }
+
+    /// Forgets a task that waits no more.
+    pub(super) fn forget(&self, place: Option<u64>) {
+        let mut state = self.state.lock();
+        let waker = state.tasks.remove(place);
+        if waker.is_some() {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        drop(state);
+        drop(waker);
+    }
+
+    /// Has this event raised from now on. A second call does nothing.
+    pub(super) fn raises(&self, event: &Arc<Event>) {
+        let mut state = self.state.lock();
+        if state.event.is_none() {
+            state.event = Some(Arc::clone(event));
+            self.waiting.fetch_add(EVENT, Ordering::SeqCst);
+        }
+        let raised = state.is_readable();
+        drop(state);
+        if raised {
+            event.raise();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let tasks = self.wake_all(&mut state);
+        let event = state.event.clone();
+        drop(state);
+        tasks.wake();
+        if let Some(event) = event {
+            event.raise();
+        }
+    }
+
+    /// Closes the queue and frees what is in it: the broker's threads may keep an ended subscriber for a while.
+    pub(super) fn release(&self) {
+        let mut state = self.state.lock();
+        let tasks = self.wake_all(&mut state);
+        let empty =
+            State { closed: true, dropped: state.dropped, wakings: state.wakings, ..State::default() };
+        let freed = std::mem::replace(&mut *state, empty);
+        drop(state);
+        tasks.wake();
+        drop(freed);
+    }
+
+    pub(super) fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut state = self.state.lock();
+        let mut looked = false;
+        let found = loop {
+            if let Some(batch) = state.take(max.max(1)) {
+                break Poll::Messages(batch);
+            }
+            if state.closed {
+                break Poll::Closed;
+            }
+            if timeout == Some(Duration::ZERO) {
+                break Poll::TimedOut;
+            }
+            if !std::mem::replace(&mut looked, true) {
+                let last = state.last_take;
+                drop(state);
+                match last {
+                    0..=1 => self.look_again(PAUSE),
+                    2..STREAM => self.look_again(4 * PAUSE),
+                    _ => std::thread::sleep(NAP),
+                }
+                state = self.state.lock();
+                continue;
+            }
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let (wakings, slept) = (state.wakings, Instant::now());
+            let timed_out = match deadline {
+                Some(deadline) => self.ready.wait_until(&mut state, deadline).timed_out(),
+                None => {
+                    self.ready.wait(&mut state);
+                    false
+                }
+            };
+            if state.wakings == wakings {
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+            } else if slept.elapsed() < SHORT_SLEEP {
+                self.patience.store(LOOKS, Ordering::Relaxed);
+            }
+            if timed_out && !state.is_readable() {
+                break Poll::TimedOut;
+            }
+        };
+        if state.len == 0 {
+            self.filled.store(false, Ordering::Relaxed);
+        }
+        let event = if state.is_readable() { None } else { state.event.clone() };
+        drop(state);
+        if let Some(event) = event {
+            self.settle(&event);
+        }
+        found
+    }
+
+    /// Looks for a message for a while instead of falling asleep at once, the longer the more often that was of use:
+    /// waking a thread costs the publisher more than the publishing. Where messages come seldom, it looks once.
+    fn look_again(&self, pause: Duration) {
+        let patience = self.patience.load(Ordering::Relaxed);
+        for _ in 0..patience {
+            // The publisher may be waiting for this very processor.
+            std::thread::yield_now();
+            let began = Instant::now();
+            while began.elapsed() < pause {
+                (0..8).for_each(|_| std::hint::spin_loop());
+            }
+            if self.filled.load(Ordering::Acquire) {
+                return self.patience.store((patience * 2).min(LOOKS), Ordering::Relaxed);
+            }
+        }
+        self.patience.store((patience / 2).max(1), Ordering::Relaxed);
+    }
+
+    /// Lowers the event of a queue that was found empty.
+    fn settle(&self, event: &Event) {
+        event.lower();
+        // What came before it was lowered may have raised it before, too.
+        if self.state.lock().is_readable() {
+            event.raise();
+        }
+    }
+}
+
+impl State {
+    /// Whether a poll would not wait.
+    fn is_readable(&self) -> bool {
+        self.len > 0 || self.closed
+    }
+
+    fn take(&mut self, max: usize) -> Option<Batch> {
+        if self.next >= self.front.len() && !self.swap() {
+            return None;
+        }
+        let end = self.front.len().min(self.next.saturating_add(max));
+        let range = self.next..end;
+        self.next = end;
+        for index in range.clone() {
+            self.bytes -= self.front.bytes_at(index);
+        }
+        self.len -= range.len();
+        self.last_take = range.len();
+        Some(Batch::new(Arc::clone(&self.front), range))
+    }
+
+    /// Has what was put in taken out next; whether there is anything.
+    fn swap(&mut self) -> bool {
+        if self.back.is_empty() {
+            return false;
+        }
+        let full = std::mem::take(&mut self.back);
+        // The arena that was taken out before is used again, if no batch holds it any more.
+        if let Some(empty) = Arc::get_mut(&mut self.front) {
+            empty.reset();
+            self.back = std::mem::take(empty);
+            *empty = full;
+        } else {
+            self.front = Arc::new(full);
+        }
+        self.next = 0;
+        true
+    }
+
+    fn discard_oldest(&mut self) {
+        if self.next < self.front.len() || self.swap() {
+            self.bytes -= self.front.bytes_at(self.next);
+            self.next += 1;
+            self.len -= 1;
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the handles of one broker have in common.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
+
+use crate::codec::topic::TopicFilter;
+use crate::config::Settings;
+use crate::embed::asynchronous::Vigil;
+use crate::embed::callback::Dispatcher;
+use crate::embed::console::Running as RunningConsole;
+use crate::embed::error::Error;
+use crate::embed::options::SubscribeOptions;
+use crate::embed::queue_core::QueueCore;
+use crate::embed::stop::Stage;
+use crate::embed::testing::Bench;
+use crate::engine::core::Engine;
+use crate::engine::local::{Local, Sink};
+use crate::engine::turn::Running;
+use crate::net::{Limit, Wing};
+use crate::runtime::{Clock, Latch, Runtime, generation};
+use crate::time::Time;
+
+/// What the broker's handles have in common.
+pub(super) struct Shared {
+    pub(super) engine: Arc<Engine>,
+    pub(super) clock: Clock,
+    pub(super) settings: Settings,
+    pub(super) wing: Arc<Wing>,
+    pub(super) listeners: Vec<(String, SocketAddr)>,
+    pub(super) console: Option<RunningConsole>,
+    /// Each listener's limit of connections.
+    pub(super) limits: Vec<(String, Arc<Limit>)>,
+    /// That of connections that belong to no listener.
+    pub(super) no_limit: Arc<Limit>,
+    /// The generation of the process that started the broker.
+    pub(super) generation: u32,
+    /// In test mode.
+    pub(super) bench: Option<Arc<Bench>>,
+    pub(super) running: Mutex<Option<Runtime>>,
+    pub(super) dispatcher: Mutex<Option<Arc<Dispatcher>>>,
+    /// The queues that the stop closes; `None` once it has.
+    pub(super) queues: Mutex<Option<Vec<Weak<QueueCore>>>>,
+    /// Set when a stop is requested, and when the broker has stopped.
+    pub(super) stop_requested: Arc<Latch>,
+    /// Tasks of the host that wait for that.
+    pub(super) vigil: Vigil,
+    /// A panic came out of the broker: it is not continued.
+    pub(super) abandoned: AtomicBool,
+    pub(super) stage: Mutex<Stage>,
+    /// Whether the stage is `Stopped`, for who publishes.
+    pub(super) stopped: AtomicBool,
+    pub(super) changed: Condvar,
+}
+
+impl Shared {
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn bench(&self) -> Option<&Arc<Bench>> {
+        self.bench.as_ref()
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn wing(&self) -> &Arc<Wing> {
+        &self.wing
+    }
+
+    /// The limit of a listener's connections, or of those that have none.
+    pub(super) fn limit(&self, listener: Option<&str>) -> Result<&Arc<Limit>, Error> {
+        let Some(name) = listener else {
+            return Ok(&self.no_limit);
+        };
+        let found = self.limits.iter().find(|(known, _)| known == name);
+        found.map(|(_, limit)| limit).ok_or_else(|| Error::Argument {
+            argument: "listener",
+            cause: format!("this broker has no listener {name:?}"),
+        })
+    }
+
+    /// The runtime of a broker that runs.
+    pub(super) fn runtime(&self) -> Result<Handle, Error> {
+        self.running.lock().as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Stopped)
+    }
+
+    pub(super) fn vigil(&self) -> &Vigil {
+        &self.vigil
+    }
+
+    pub(super) fn is_forked(&self) -> bool {
+        generation() != self.generation
+    }
+
+    /// A turn on the calling thread; an error once the broker stops.
+    pub(super) fn turn(&self) -> Result<Running<'_>, Error> {
+        self.check()?;
+        if self.has_stopped() {
+            return Err(Error::Stopped);
+        }
+        Ok(self.engine.turn(self.clock.now()))
+    }
+
+    /// As [`Shared::turn`], at the time of the system's last tick.
+    pub(super) fn quick_turn(&self) -> Result<Running<'_>, Error> {
+        self.check()?;
+        if self.has_stopped() {
+            return Err(Error::Stopped);
+        }
+        Ok(self.engine.turn(self.clock.lately()))
+    }
+
+    pub(super) fn subscribe(
+        &self,
+        filter: &str,
+        options: &SubscribeOptions,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Arc<Local>, Error> {
+        let wrong = |cause| Error::Filter { filter: filter.to_owned(), cause };
+        let parsed = TopicFilter::parse(filter).map_err(wrong)?;
+        let options_of_mqtt = options.to_mqtt()?;
+        if parsed.group().is_some() && options.no_local {
+            let cause = "a shared subscription cannot have it".to_owned(); // [MQTT-3.8.3-4]
+            return Err(Error::Argument { argument: "no_local", cause });
+        }
+        let mut turn = self.turn()?;
+        self.engine
+            .subscribe_local(&mut turn, filter, options_of_mqtt, options.identifier, sink)
+            .map_err(wrong)
+    }
+
+    pub(super) fn unsubscribe(&self, local: &Arc<Local>) {
+        if !self.is_forked() {
+            self.engine.unsubscribe_local(local);
+        }
+    }
+
+    /// The callback thread; started by the first who asks.
+    pub(super) fn dispatcher(&self) -> Result<Arc<Dispatcher>, Error> {
+        let mut dispatcher = self.dispatcher.lock();
+        if *self.stage.lock() != Stage::Running {
+            return Err(Error::Stopped);
+        }
+        match &*dispatcher {
+            Some(dispatcher) => Ok(Arc::clone(dispatcher)),
+            None => Ok(Arc::clone(dispatcher.insert(Dispatcher::start()?))),
+        }
+    }
+
+    /// Has a queue closed when the broker stops.
+    pub(super) fn closes_at_stop(&self, queue: &Arc<QueueCore>) {
+        let mut queues = self.queues.lock();
+        let Some(queues) = &mut *queues else {
+            return queue.close();
+        };
+        if queues.len() == queues.capacity() {
+            queues.retain(|queue| queue.strong_count() > 0);
+        }
+        queues.push(Arc::downgrade(queue));
+    }
+
+    pub(super) fn check_fork(&self) -> Result<(), Error> {
+        if self.is_forked() { Err(Error::Forked) } else { Ok(()) }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.check_fork()?;
+        if self.abandoned.load(Ordering::Acquire) { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}

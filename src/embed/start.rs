@@ -1,0 +1,198 @@
+//! Starting a broker.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::config::{Config, Settings};
+use crate::embed::asynchronous::Vigil;
+use crate::embed::broker::Broker;
+use crate::embed::console;
+use crate::embed::error::Error;
+use crate::embed::hooks::Hooks;
+use crate::embed::shared::Shared;
+use crate::embed::stop::Stage;
+use crate::embed::testing::Bench;
+use crate::engine::core::{Engine, Surroundings};
+use crate::net::{Bound, Limit, Wing, bind};
+use crate::runtime::{Clock, Latch, Runtime, Ticker, tick, watch_forks};
+use crate::session::notice::Level;
+use crate::storage::{MemoryStore, Store};
+use crate::time::Time;
+
+/// What a broker may be made of beside its settings.
+pub(super) struct Parts {
+    /// Where what must not be lost is recorded.
+    pub store: Arc<dyn Store>,
+    /// In test mode.
+    pub bench: Option<Arc<Bench>>,
+    /// The host's functions.
+    pub hooks: Hooks,
+}
+
+impl Default for Parts {
+    fn default() -> Parts {
+        Parts { store: Arc::new(MemoryStore), bench: None, hooks: Hooks::new() }
+    }
+}
+
+impl Broker {
+    /// Starts a broker. When this returns, every listener is bound and takes connections.
+    pub fn start(config: &Config) -> Result<Broker, Error> {
+        Broker::start_with(config, &Hooks::new())
+    }
+
+    /// Starts a broker that asks and tells the host by `hooks`.
+    ///
+    /// ```
+    /// use midge::config::Config;
+    /// use midge::embed::{Broker, Hooks, Verdict};
+    ///
+    /// let mut config = Config::new();
+    /// config.set("listener.tcp.bind", "127.0.0.1:0")?;
+    /// let hooks = Hooks::new()
+    ///     .authenticate(|client| match (client.username, client.password) {
+    ///         (Some("alice"), Some(b"secret")) => Verdict::Allow,
+    ///         _ => Verdict::Deny,
+    ///     })
+    ///     .on_connected(|client| println!("{} is here", client.client_id));
+    /// let broker = Broker::start_with(&config, &hooks)?;
+    /// broker.stop(None)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_with(config: &Config, hooks: &Hooks) -> Result<Broker, Error> {
+        Broker::start_of(config, Parts { hooks: hooks.clone(), ..Parts::default() })
+    }
+
+    /// Starts a broker of these parts.
+    pub(super) fn start_of(config: &Config, parts: Parts) -> Result<Broker, Error> {
+        let Parts { store, bench, hooks } = parts;
+        config.validate()?;
+        let settings = config.settings().clone();
+        let stop_requested = Arc::new(Latch::new().map_err(Error::Start)?);
+        let bound = bind_all(&settings)?;
+        let bound_console = console::bind(&settings)?;
+        let generation = watch_forks();
+        let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
+        let ticker = Arc::new(Ticker::default());
+        let surroundings = Surroundings {
+            store,
+            alarm: ticker.clone(),
+            seed: seed(&clock),
+            started_unix: clock.started_unix(),
+        };
+        let mut engine = Engine::new(&settings, surroundings);
+        if !hooks.is_empty() {
+            engine = engine.with_host(Arc::new(hooks));
+        }
+        if let Some(bench) = &bench {
+            engine = engine.with_observer(bench.clone());
+        }
+        let (engine, journal) = console::keep_journal(engine, &settings);
+        let engine = Arc::new(engine);
+        let mut wing = Wing::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
+        if let Some(bench) = &bench {
+            wing = wing.with_testbed(Arc::clone(&bench.bed));
+        } else if settings.runtime.worker_threads == 1 {
+            wing = wing.on_one_thread();
+        }
+        let wing = Arc::new(wing);
+        let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
+        if bench.is_none() {
+            // In test mode the test moves the clock.
+            runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
+        }
+        if let Some(flusher) = wing.flusher() {
+            runtime.handle().spawn(flusher);
+        }
+        let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
+        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
+        log_listeners(&engine, clock.now(), &listeners);
+        let shown = (journal, console::listeners(&bound, &limits));
+        let accepting = accept_all(&runtime, bound, &limits, &wing).and_then(|()| match bound_console {
+            Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
+            None => Ok(None),
+        });
+        let console = match accepting {
+            Ok(console) => console,
+            Err(error) => {
+                runtime.join();
+                return Err(error);
+            }
+        };
+        let shared = Shared {
+            engine,
+            clock,
+            settings,
+            wing,
+            listeners,
+            console,
+            limits,
+            no_limit: Arc::new(Limit::new(None, None)),
+            generation,
+            bench,
+            running: Mutex::new(Some(runtime)),
+            dispatcher: Mutex::new(None),
+            queues: Mutex::new(Some(Vec::new())),
+            vigil: Vigil::new(Arc::clone(&stop_requested)),
+            stop_requested,
+            abandoned: AtomicBool::new(false),
+            stage: Mutex::new(Stage::Running),
+            stopped: AtomicBool::new(false),
+            changed: Condvar::new(),
+        };
+        Ok(Broker { shared: Arc::new(shared) })
+    }
+}
+
+fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
+    let mut bound = Vec::new();
+    for listener in &settings.listeners {
+        let Some(address) = listener.bind else {
+            continue;
+        };
+        let socket = bind(address, listener.max_connections).map_err(|source| Error::Bind {
+            listener: listener.name.clone(),
+            address,
+            source,
+        })?;
+        bound.push((listener.name.clone(), socket));
+    }
+    Ok(bound)
+}
+
+/// Logs the start, before the first client can come.
+fn log_listeners(engine: &Engine, now: Time, listeners: &[(String, SocketAddr)]) {
+    let mut turn = engine.turn(now);
+    engine.log(&mut turn, Level::Info, None, || format!("midge {} has started", env!("CARGO_PKG_VERSION")));
+    for (name, address) in listeners {
+        engine.log(&mut turn, Level::Info, None, || format!("listener {name} is at {address}"));
+    }
+}
+
+fn accept_all(
+    runtime: &Runtime,
+    bound: Vec<(String, Bound)>,
+    limits: &[(String, Arc<Limit>)],
+    wing: &Arc<Wing>,
+) -> Result<(), Error> {
+    let _inside = runtime.handle().enter();
+    for ((listener, socket), (_, limit)) in bound.into_iter().zip(limits) {
+        let address = socket.address();
+        let task = socket.accept(Arc::clone(wing), Arc::clone(limit)).map_err(|source| Error::Bind {
+            listener,
+            address,
+            source,
+        })?;
+        runtime.handle().spawn(task);
+    }
+    Ok(())
+}
+
+/// A number that differs from broker to broker: the standard library's hashing is seeded by the system.
+fn seed(clock: &Clock) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(clock.started_unix())
+}

@@ -1,0 +1,176 @@
+//! A burst: QoS 0 messages to one topic that came one behind the other. Where nobody but clients is concerned, and the bytes
+//! are forwarded as they are, a subscriber is given all of them at once: one lock and one copy instead of one for each.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::codec::frame::{self, Frame, Framing};
+use crate::codec::publish::{Publish, first_byte};
+use crate::codec::qos::QoS;
+use crate::codec::topic::TopicName;
+use crate::engine::connection::Attached;
+use crate::engine::core::Engine;
+use crate::engine::publish::is_the_brokers;
+use crate::engine::subscriber::{Publisher, Subscriber};
+use crate::engine::turn::Turn;
+use crate::message::{self, Publication, SHARE_FROM};
+use crate::session::terms::Block;
+use crate::stats::DropReason;
+use crate::topics::{Identity, Match};
+
+/// The first byte of a PUBLISH of QoS 0 without RETAIN.
+const PLAIN: u8 = first_byte(false, QoS::AtMostOnce, false);
+
+/// Two messages or more, whole packets.
+pub(crate) struct Burst<'r> {
+    block: Block<'r>,
+    topic: TopicName<'r>,
+    /// What every packet has between its fixed header and its payload.
+    prefix: &'r [u8],
+}
+
+impl<'r> Burst<'r> {
+    /// The burst at the beginning of `input`, whose first packet is this one.
+    pub(crate) fn at(
+        input: &'r [u8],
+        first: &Frame<'r>,
+        publish: &Publish<'r>,
+        v5: bool,
+    ) -> Option<Burst<'r>> {
+        let has_topic = first.first == PLAIN && !publish.topic.is_empty() && publish.properties.is_empty();
+        let prefix = first.body.get(..first.body.len().checked_sub(publish.payload.len())?)?;
+        let mut burst = Burst {
+            block: Block { bytes: &[], v5, messages: 0, payload_bytes: 0, largest: 0 },
+            topic: TopicName::from_validated(publish.topic),
+            prefix,
+        };
+        if !has_topic || is_the_brokers(burst.topic) {
+            return None;
+        }
+        let mut end = 0;
+        while let Some(frame) = burst.next(input.get(end..)?) {
+            end += frame.whole.len();
+            burst.block.messages += 1;
+            burst.block.largest = burst.block.largest.max(frame.whole.len());
+            burst.block.payload_bytes += (frame.body.len() - prefix.len()) as u64;
+        }
+        burst.block.bytes = input.get(..end)?;
+        (burst.block.messages > 1).then_some(burst)
+    }
+
+    /// The packet at the beginning of `input` if it belongs to the burst. Larger ones are shared, not copied.
+    fn next(&self, input: &'r [u8]) -> Option<Frame<'r>> {
+        match frame::split(input, SHARE_FROM as u32) {
+            Ok(Framing::Complete(frame)) if frame.first == PLAIN && frame.body.starts_with(self.prefix) => {
+                Some(frame)
+            }
+            _ => None,
+        }
+    }
+
+    /// Bytes of all packets.
+    pub(crate) fn len(&self) -> usize {
+        self.block.bytes.len()
+    }
+
+    /// Each message by itself.
+    fn for_each(&self, turn: &mut Turn, mut f: impl FnMut(&mut Turn, &mut Publication<'r>)) {
+        let mut rest = self.block.bytes;
+        while let Some(frame) = self.next(rest) {
+            rest = rest.get(frame.whole.len()..).unwrap_or_default();
+            let payload = frame.body.get(self.prefix.len()..).unwrap_or_default();
+            let topic = self.topic.as_str().as_bytes();
+            let mut publication = Publication::new(topic, payload, QoS::AtMostOnce, false, turn.now);
+            let whole = frame.whole;
+            publication.frame = Some(message::Frame { whole, v5: self.block.v5, packet_id_at: None });
+            f(turn, &mut publication);
+        }
+    }
+}
+
+impl Engine {
+    /// The burst at the beginning of `input`, if there is one and it may be taken as one: nobody looks at each message.
+    pub(crate) fn burst<'r>(
+        &self,
+        input: &'r [u8],
+        first: &Frame<'r>,
+        publish: &Publish<'r>,
+        v5: bool,
+    ) -> Option<Burst<'r>> {
+        let watched = self.wanted.asks_to_publish() || self.taps.is_watched() || self.observer.is_some();
+        if first.first != PLAIN || watched || self.wanted.delivered {
+            return None;
+        }
+        Burst::at(input, first, publish, v5).filter(|burst| self.check_topic(burst.topic).is_ok())
+    }
+
+    /// The messages of a burst, whose first packet has been counted as received.
+    pub(crate) fn receive_burst(&self, turn: &mut Turn, attached: &Attached, burst: &Burst<'_>) {
+        let messages = burst.block.messages;
+        attached.session.received_messages.fetch_add(messages, Ordering::Relaxed);
+        turn.counts.packets_received += messages - 1;
+        turn.counts.publish_received += messages;
+        turn.counts.publish_bytes_received += burst.block.payload_bytes;
+        turn.counts.messages_published += messages;
+        let publisher = Publisher::Session(&attached.session);
+        let taken = turn.cache.take(&self.router, burst.topic);
+        if !taken.matches.shared.is_empty() {
+            // Each message is another member's.
+            turn.cache.give_back(taken);
+            burst.for_each(turn, |turn, publication| {
+                self.route(turn, publisher, burst.topic, publication);
+            });
+            return;
+        }
+        let matches = &taken.matches;
+        let mut reached = false;
+        let mut buffer = None;
+        let may_share = burst.len() >= SHARE_FROM && matches.direct.len() > 1;
+        for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
+            if let [only] = group
+                && !(only.options.no_local && publisher.is(&only.subscriber))
+            {
+                let shared = may_share
+                    .then(|| &*buffer.get_or_insert_with(|| Bytes::copy_from_slice(burst.block.bytes)));
+                if self.deliver_block(turn, only, &burst.block, shared) {
+                    reached = true;
+                    continue;
+                }
+            }
+            burst.for_each(turn, |turn, publication| {
+                reached |= self.deliver(turn, publisher, publication, group, None);
+            });
+        }
+        if !reached {
+            let client_id = Some(&*attached.session.client_id);
+            let topic = burst.topic.as_str().as_bytes();
+            (0..messages).for_each(|_| self.dropped(turn, client_id, topic, DropReason::NoSubscriber));
+        }
+        turn.cache.give_back(taken);
+    }
+
+    /// Gives a subscriber the packets as they are; false if it is to be given each message by itself.
+    fn deliver_block(
+        &self,
+        turn: &mut Turn,
+        subscription: &Match<Subscriber>,
+        block: &Block<'_>,
+        shared: Option<&Bytes>,
+    ) -> bool {
+        let Subscriber::Session(session) = &subscription.subscriber else {
+            return false;
+        };
+        if subscription.identifier != 0 {
+            return false;
+        }
+        let mut outbound = session.outbound.lock();
+        let given = outbound.deliver_block(&mut self.context(turn, session), block, shared);
+        let flush = given && outbound.list_for_flush();
+        drop(outbound);
+        if flush {
+            turn.flush_later(session);
+        }
+        given
+    }
+}

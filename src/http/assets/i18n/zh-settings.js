@@ -1,0 +1,66 @@
+// The Chinese of the help of every setting; a test compares the keys, and what stands in backticks, with docs/CONFIGURATION.md.
+
+export const help = {
+  'listener.*.bind': '监听的地址和端口。端口 0 表示使用空闲端口，代理启动后会告知是哪一个。设为 `off` 则没有这个监听器。默认值属于监听器 `tcp`，其他监听器都必须给出值。危险：`0.0.0.0` 和 `[::]` 会让所有能访问本机的机器连接进来。',
+  'listener.*.max_connections': '这个监听器同时保持的连接数，超出的连接会被立即关闭。`mqtt.max_connections` 限制所有监听器的总数。',
+  'runtime.worker_threads': '处理网络的线程数。当一个处理器不足以应付流量时，增加线程会有帮助。代价：每个线程都有自己的栈和缓冲区。',
+  'runtime.stop_grace': '停止代理时，等待各连接发完排队数据的最长时间。设为 0 则立即关闭连接。',
+  'mqtt.max_connections': '所有监听器上同时连接的客户端数，再多一个就会被拒绝。危险：不设上限时，进程可打开的文件数就是上限。',
+  'mqtt.connect_timeout': '新连接发完 CONNECT 报文的时限，超时即关闭。危险：时限过长，不说话的对端会一直占用连接。',
+  'mqtt.max_packet_size': '客户端可发送的最大报文，包括报头；发送更大报文的客户端会被断开。MQTT 5 客户端会得知这个值（Maximum Packet Size）。代价：报文到达过程中，一个连接可能占用这么多内存。大于 `session.max_queued_bytes` 的消息不能为忙碌或离线的客户端等待。',
+  'mqtt.keep_alive_max': '最长的心跳间隔。MQTT 5 客户端要求更长或不要求心跳时，会被告知使用这个值（Server Keep Alive）。设为 0 则由客户端决定。旧版本的客户端无法得知，仍使用自己的值。',
+  'mqtt.receive_maximum': '客户端在第一条消息得到确认之前，可以发送的 QoS 1 和 QoS 2 消息数。MQTT 5 客户端会得知这个值（Receive Maximum），超出的会被断开。代价：未完成的 QoS 2 交互的报文标识符保存在内存中。',
+  'mqtt.max_inflight': '代理在第一条消息得到确认之前，向一个客户端发送的 QoS 1 和 QoS 2 消息数；其余的在会话队列中等待。客户端自己的 Receive Maximum 可以降低它。代价：这些消息保存在内存中，以备重发。',
+  'mqtt.topic_alias_maximum': 'MQTT 5 客户端发布时可以使用的主题别名数。设为 0 则不能使用。代价：一个连接可能保存这么多主题。',
+  'mqtt.topic_alias_maximum_outgoing': '代理向接受主题别名的 MQTT 5 客户端使用的别名数；客户端自己的 Topic Alias Maximum 可以降低它。代价：一个连接可能保存这么多主题。',
+  'mqtt.max_topic_levels': '主题名或主题过滤器的层数，以斜杠分隔。层数更多的报文会被拒绝。代价：匹配所需时间与它成正比。',
+  'mqtt.max_topic_length': '主题名或主题过滤器的字节数。更长的报文会被拒绝。',
+  'mqtt.max_subscriptions_per_client': '一个客户端可以持有的订阅数，再多一个会以 Quota exceeded 被拒绝。代价：每个订阅的过滤器在会话和订阅表中占用内存。',
+  'mqtt.max_client_id_length': '客户端标识符的字节数。更长的会以 Client Identifier not valid 被拒绝。',
+  'mqtt.max_qos': '客户端可以发布的最高 QoS；MQTT 5 客户端会得知这个值（Maximum QoS）。订阅最多也只授予这个 QoS。',
+  'mqtt.retain': '客户端是否可以发布保留消息；MQTT 5 客户端会得知（Retain Available）。',
+  'mqtt.wildcard_subscriptions': '主题过滤器是否可以使用通配符 `+` 和 `#`；MQTT 5 客户端会得知（Wildcard Subscription Available）。',
+  'mqtt.shared_subscriptions': '客户端是否可以用 `$share/<group>/<filter>` 共享订阅；MQTT 5 客户端会得知（Shared Subscription Available）。',
+  'mqtt.subscription_identifiers': 'MQTT 5 客户端是否可以给订阅加标识符；客户端会得知（Subscription Identifiers Available）。',
+  'mqtt.response_information': 'MQTT 5 客户端询问时得到的文本（Response Information）：习惯上是应答主题的开头，例如 `replies`。没有文本就没有这项信息。',
+  'mqtt.allow_empty_client_id': '客户端是否可以不带标识符连接，由代理分配一个。MQTT 3.1.1 只允许在 Clean Session 时这样做。',
+  'session.max_expiry': '客户端离开后会话保留的最长时间。它限制 MQTT 5 客户端的 Session Expiry Interval，也是旧版客户端不使用 Clean Session 时会话的有效期。设为 0 则会话随连接结束。危险：设为 `never` 时，不再回来的客户端的会话会一直保留，直到达到 `session.max_sessions`。',
+  'session.max_sessions': '同时存在的会话数，包括在线和离线的客户端；需要再多一个会话的客户端会被拒绝。代价：每个会话及其队列占用的内存。',
+  'session.max_queued_messages': '因客户端离线或窗口已满而在一个会话中等待的消息数。设为 0 则没有消息等待。危险：不限数量时，只剩 `session.max_queued_bytes` 作为上限。',
+  'session.max_queued_bytes': '在一个会话中等待的消息的字节数。代价：每个会话都可能占用这么多内存。',
+  'session.queue_overflow': '会话队列已满时，如何处理新的 QoS 1 或 QoS 2 消息。`drop_newest` 丢弃这条消息；`drop_oldest` 丢弃最早等待的消息，直到放得下；`disconnect` 断开过慢的客户端，若没有连接则丢弃这条消息。每次丢弃都会计数。',
+  'session.queue_qos0': 'QoS 0 消息是否像 QoS 1 和 2 一样为离线的客户端等待。代价：它们占用队列的位置。',
+  'session.max_outbox_bytes': '因客户端读得慢而等待写入一个连接的字节数。超出后，发给它的 QoS 0 消息被丢弃并计数，QoS 1 和 2 的消息留在会话队列中。代价：每个慢客户端都可能占用这么多内存。',
+  'retained.max_messages': '有保留消息的主题数。达到后，新主题的消息照常送达但不保留，并计为丢弃。',
+  'retained.max_bytes': '所有保留消息的总字节数。会超出上限的消息照常送达但不保留，并计为丢弃；该主题原有的保留消息也不再保留。',
+  'sys.interval': '两次发布 `$SYS/broker` 下计数器之间的时间。设为 0 则不发布。代价：间隔短会给每个订阅 `$SYS/#` 的客户端带来流量。',
+  'queue.capacity': '等待宿主程序线程取走的消息数。再多一条时如何处理，在创建队列时选择。',
+  'queue.max_bytes': '等待宿主程序线程取走的消息的字节数。代价：每个队列都可能占用这么多内存。',
+  'console.listen': '控制台的地址和端口，习惯上是端口 18083。端口 0 表示使用空闲端口。设为 `off` 则没有控制台。它需要 `console.password` 或 `console.tutorial`。危险：控制台使用不加密的 HTTP；要在本机之外使用，请在前面放置带 TLS 的代理，或使用隧道。',
+  'console.tutorial': '用于学习，仅限本机地址：`console.user` 的密码是 `public`，除非另外设置；控制台会显示入门步骤。',
+  'console.user': '可以查看和操作一切的用户。',
+  'console.password': '`console.user` 的密码。危险：这段文本写在配置里；`console.password_file` 可以把它分开存放。',
+  'console.password_file': '一个文件，首行是 `console.user` 的密码。代理启动时读取。',
+  'console.viewer_user': '可以查看一切、但不能更改任何东西的用户。',
+  'console.viewer_password': '`console.viewer_user` 的密码。没有密码就没有这个用户。',
+  'console.viewer_password_file': '一个文件，首行是 `console.viewer_user` 的密码。代理启动时读取。',
+  'console.hosts': '浏览器和采集程序访问控制台所用的名称，以逗号分隔，例如 broker.example.org。IP 地址和 `localhost` 不必列出；使用其他名称的请求会被拒绝，使外来网页不能借自己的域名访问控制台。',
+  'console.session_expiry': '登录在多久不使用后失效。',
+  'console.max_connections': '同时连接到控制台的连接数；打开的页面占用一到两个。超出的会被立即关闭。',
+  'console.io_timeout': '请求头和请求体到达的时限，以及对方取走一部分应答的时限；超时则关闭连接，这么久没有请求的连接也会被关闭。',
+  'console.max_topics': '有人查看时，已发布主题树所保存的主题数。更多的主题会被略过，主题树会说明这一点。',
+  'console.max_topic_bytes': '已发布主题树所保存的主题和最后载荷的字节数。满了以后，已有的主题保留，载荷被略过。',
+  'console.max_live_messages': '为一个实时消息查看者等待的消息数。读得更慢的查看者会被告知错过了多少条。代价：每条最多保存载荷的 4 KiB。',
+  'console.events': '控制台记住的事件数（连接、断开、订阅、拒绝等），以及同样多的消息丢弃记录。更早的会被遗忘。代价：每条几百字节。',
+  'hooks.deadline': '延后的决定所拥有的时间，超时即为拒绝。在此之前，相关客户端的报文等待，其他客户端的继续。CONNECT 的时间不会超过 `mqtt.connect_timeout`。',
+  'hooks.max_waiting': '在接收通知的函数运行时等待的通知数。再多一条就会丢失并计数。代价：每条占用客户端标识符和主题所需的内存。',
+};
+
+const WORDS = [
+  [/\bany text without control characters/, '任意文本，不含控制字符'], [/ in steps of /, '，步长 '], [/,? or /, ' 或 '], [/ to /, ' 至 '], [/\bunlimited\b/, 'unlimited（不限）'], [/\bnever\b/, 'never（永不）'],
+];
+
+/** What values a setting may have. */
+export function range(text) {
+  return WORDS.reduce((all, [english, chinese]) => all.replace(english, chinese), text);
+}

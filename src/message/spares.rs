@@ -1,0 +1,81 @@
+//! Messages that nobody holds any more, and their buffers, for the next ones.
+
+use std::sync::Arc;
+
+use crate::message::{Message, SharedMessage};
+
+/// So many are kept at most.
+const MOST: usize = 8192;
+/// Larger buffers are not kept.
+const LARGEST: usize = 1024;
+
+/// Messages that wait to become others: in steady state a message that is acknowledged costs no allocation.
+#[derive(Debug, Default)]
+pub struct Spares {
+    messages: Vec<SharedMessage>,
+}
+
+impl Spares {
+    /// Keeps a message for its next use, unless somebody else holds it.
+    pub fn give(&mut self, mut message: SharedMessage) {
+        let fits = |message: &mut Message| message.spare_capacity().is_some_and(|bytes| bytes <= LARGEST);
+        if self.messages.len() < MOST && Arc::get_mut(&mut message).is_some_and(fits) {
+            self.messages.push(message);
+        }
+    }
+
+    /// A message that nobody else holds.
+    pub(super) fn take(&mut self) -> Option<SharedMessage> {
+        self.messages.pop()
+    }
+
+    /// Frees all.
+    pub fn clear(&mut self) {
+        self.messages = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{LARGEST, MOST, Spares};
+    use crate::codec::qos::QoS;
+    use crate::message::{Message, Publication, SharedMessage};
+    use crate::time::Time;
+
+    fn message(payload: &[u8]) -> SharedMessage {
+        let qos = QoS::AtLeastOnce;
+        Arc::new(Message::new(b"before", &[], payload, qos, true, Time::ZERO, Time::from_millis(1)))
+    }
+
+    #[test]
+    fn a_message_that_nobody_holds_becomes_the_next() {
+        let mut spares = Spares::default();
+        let old = message(&[7; 64]);
+        let at = Arc::as_ptr(&old);
+        spares.give(old);
+        let mut publication =
+            Publication::new(b"after", b"payload", QoS::ExactlyOnce, false, Time::from_millis(5));
+        let new = Arc::clone(publication.message_from(&mut spares));
+        assert_eq!(Arc::as_ptr(&new), at);
+        assert_eq!((new.topic(), new.payload(), new.qos()), ("after", &b"payload"[..], QoS::ExactlyOnce));
+        assert_eq!(
+            (new.retain(), new.received_at(), new.expires_at()),
+            (false, Time::from_millis(5), Time::NEVER)
+        );
+        assert!(spares.take().is_none());
+    }
+
+    #[test]
+    fn what_is_held_or_large_is_not_kept_and_the_others_are_bounded() {
+        let mut spares = Spares::default();
+        let held = message(b"");
+        spares.give(Arc::clone(&held));
+        spares.give(message(&[0; LARGEST]));
+        assert!(spares.take().is_none());
+        assert_eq!(held.topic(), "before");
+        (0..MOST + 5).for_each(|_| spares.give(message(b"")));
+        assert_eq!(spares.messages.len(), MOST);
+    }
+}

@@ -1,0 +1,96 @@
+//! A message for one client: what is sent, and how.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::codec::qos::QoS;
+use crate::message::{Publication, SharedMessage};
+use crate::session::pool::Pool;
+use crate::session::terms::Terms;
+
+/// A message for one client that waits to be sent, or for its acknowledgement.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// The message.
+    pub message: SharedMessage,
+    /// The QoS of the delivery.
+    pub qos: QoS,
+    /// The RETAIN flag of the delivery.
+    pub retain: bool,
+    /// The Subscription Identifier of the subscription that matched, 0 if it has none, or if several have.
+    identifier: u32,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few deliveries have.
+#[derive(Clone, Debug)]
+struct Rare {
+    /// The Subscription Identifiers of the subscriptions that matched [MQTT-3.3.4-3].
+    identifiers: SmallVec<[u32; 2]>,
+    /// The whole filter of the shared subscription that it was sent for: another member may take its place.
+    share: Option<Arc<str>>,
+}
+
+impl Pending {
+    /// The message of a publication, on these terms.
+    pub fn new(pool: &mut Pool, publication: &mut Publication<'_>, terms: &Terms<'_>) -> Pending {
+        let (identifier, rare) = match (terms.identifiers, terms.share) {
+            ([], None) => (0, None),
+            ([identifier], None) => (*identifier, None),
+            (identifiers, share) => {
+                let identifiers = SmallVec::from_slice(identifiers);
+                (0, Some(Box::new(Rare { identifiers, share: share.map(Arc::clone) })))
+            }
+        };
+        let message = Arc::clone(publication.message_from(&mut pool.spares));
+        Pending { message, qos: terms.qos, retain: terms.retain, identifier, rare }
+    }
+
+    /// How it is sent.
+    pub fn terms(&self) -> Terms<'_> {
+        let identifiers = match &self.rare {
+            Some(rare) => &rare.identifiers[..],
+            None if self.identifier == 0 => &[],
+            None => std::slice::from_ref(&self.identifier),
+        };
+        Terms { qos: self.qos, retain: self.retain, identifiers, share: self.share() }
+    }
+
+    /// The whole filter of the shared subscription that it was sent for, if it was.
+    pub fn share(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.share.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Pending;
+    use crate::codec::qos::QoS;
+    use crate::message::Publication;
+    use crate::session::pool::Pool;
+    use crate::session::terms::Terms;
+    use crate::time::Time;
+
+    #[test]
+    fn the_terms_are_kept() {
+        let share: Arc<str> = "$share/g/t".into();
+        for identifiers in [&[][..], &[7], &[7, 8], &[1, 2, 3]] {
+            for share in [None, Some(&share)] {
+                let terms = Terms { qos: QoS::ExactlyOnce, retain: true, identifiers, share };
+                let mut publication = Publication::new(b"t", b"", QoS::ExactlyOnce, false, Time::ZERO);
+                let pending = Pending::new(&mut Pool::new(), &mut publication, &terms);
+                let kept = pending.terms();
+                assert_eq!((kept.qos, kept.retain, kept.identifiers), (terms.qos, true, identifiers));
+                assert_eq!(kept.share, share);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pending_message_takes_24_bytes() {
+        assert_eq!(size_of::<Pending>(), 24);
+    }
+}

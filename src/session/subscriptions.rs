@@ -1,0 +1,229 @@
+//! What a client has subscribed to. One subscription needs no allocation; among many one is found by its filter in
+//! constant time.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::codec::subscribe::SubscriptionOptions;
+
+/// So many are searched one by one.
+const UNINDEXED: usize = 16;
+
+/// A subscription as its session holds it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The Topic Filter, `$share/...` included; the text is shared with the table of subscriptions.
+    pub filter: Arc<str>,
+    /// The Subscription Options.
+    pub options: SubscriptionOptions,
+    /// The Subscription Identifier; 0 is none.
+    pub identifier: u32,
+}
+
+/// The subscriptions of one session, in no order that means anything.
+#[derive(Debug, Default)]
+pub enum Subscriptions {
+    /// None.
+    #[default]
+    None,
+    /// One.
+    One(Held),
+    /// Two or more.
+    Many(Box<Many>),
+}
+
+/// Two subscriptions or more.
+#[derive(Debug, Default)]
+pub struct Many {
+    entries: Vec<Held>,
+    /// Places in `entries` by filter; empty while there are at most [`UNINDEXED`].
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Subscriptions {
+    /// All of them.
+    pub fn as_slice(&self) -> &[Held] {
+        match self {
+            Subscriptions::None => &[],
+            Subscriptions::One(held) => std::slice::from_ref(held),
+            Subscriptions::Many(many) => &many.entries,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Subscriptions::None)
+    }
+
+    /// Whether there is one to this filter.
+    pub fn contains(&self, filter: &str) -> bool {
+        match self {
+            Subscriptions::Many(many) => many.place(filter).is_some(),
+            few => few.as_slice().iter().any(|held| *held.filter == *filter),
+        }
+    }
+
+    /// Adds a subscription, or replaces the one to the same filter.
+    pub fn put(&mut self, held: Held) {
+        match self {
+            Subscriptions::None => *self = Subscriptions::One(held),
+            Subscriptions::One(one) if one.filter == held.filter => *one = held,
+            Subscriptions::One(_) => {
+                if let Subscriptions::One(one) = std::mem::take(self) {
+                    let many = Many { entries: vec![one, held], ..Many::default() };
+                    *self = Subscriptions::Many(Box::new(many));
+                }
+            }
+            Subscriptions::Many(many) => many.put(held),
+        }
+    }
+
+    /// Removes the subscription to this filter.
+    pub fn remove(&mut self, filter: &str) -> Option<Held> {
+        match self {
+            Subscriptions::Many(many) => {
+                let removed = many.remove(filter)?;
+                if many.entries.len() <= 1 {
+                    *self = many.entries.pop().map_or(Subscriptions::None, Subscriptions::One);
+                }
+                Some(removed)
+            }
+            Subscriptions::One(one) if *one.filter == *filter => match std::mem::take(self) {
+                Subscriptions::One(one) => Some(one),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl Many {
+    fn place(&self, filter: &str) -> Option<usize> {
+        if self.places.is_empty() {
+            return self.entries.iter().position(|held| *held.filter == *filter);
+        }
+        let is_wanted = |at: &u32| self.entries.get(*at as usize).is_some_and(|held| *held.filter == *filter);
+        self.places.find(self.hasher.hash_one(filter), is_wanted).map(|at| *at as usize)
+    }
+
+    fn put(&mut self, held: Held) {
+        if let Some(old) = self.place(&held.filter).and_then(|at| self.entries.get_mut(at)) {
+            *old = held;
+            return;
+        }
+        self.entries.push(held);
+        if !self.places.is_empty() {
+            self.index(self.entries.len() - 1);
+        } else if self.entries.len() > UNINDEXED {
+            (0..self.entries.len()).for_each(|at| self.index(at));
+        }
+    }
+
+    fn remove(&mut self, filter: &str) -> Option<Held> {
+        let at = self.place(filter)?;
+        let last = self.entries.len().checked_sub(1)?;
+        if !self.places.is_empty() {
+            let hash = |filter: &str| self.hasher.hash_one(filter);
+            if let Ok(place) = self.places.find_entry(hash(filter), |place| *place as usize == at) {
+                place.remove();
+            }
+            if let Some(moved) = self.entries.get(last).filter(|_| last != at)
+                && let Some(place) =
+                    self.places.find_mut(hash(&moved.filter), |place| *place as usize == last)
+            {
+                *place = at as u32;
+            }
+        }
+        let removed = self.entries.swap_remove(at);
+        self.give_back();
+        Some(removed)
+    }
+
+    /// Adds the entry at this place, which must not be in it, to the index.
+    fn index(&mut self, at: usize) {
+        let Many { entries, places, hasher } = self;
+        let hash_at = |at: &u32| entries.get(*at as usize).map_or(0, |held| hasher.hash_one(&*held.filter));
+        let at = at as u32;
+        places.insert_unique(hash_at(&at), at, hash_at);
+    }
+
+    /// Returns memory once three quarters of it are unused.
+    fn give_back(&mut self) {
+        let wanted = self.entries.len() * 2;
+        if self.entries.capacity() < wanted.max(UNINDEXED) * 2 {
+            return;
+        }
+        self.entries.shrink_to(wanted);
+        let Many { entries, places, hasher } = self;
+        match entries.len() <= UNINDEXED {
+            true => *places = HashTable::new(),
+            false => places.shrink_to(wanted, |at| {
+                entries.get(*at as usize).map_or(0, |held| hasher.hash_one(&*held.filter))
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::proptest;
+
+    use super::{Held, Subscriptions};
+    use crate::codec::subscribe::SubscriptionOptions;
+
+    fn held(filter: &str, identifier: u32) -> Held {
+        Held { filter: filter.into(), options: SubscriptionOptions::default(), identifier }
+    }
+
+    #[test]
+    fn a_session_without_or_with_one_subscription_needs_24_bytes() {
+        assert_eq!(size_of::<Subscriptions>(), 24);
+    }
+
+    #[test]
+    fn what_many_occupied_is_given_back() {
+        let mut all = Subscriptions::default();
+        (0..10_000).for_each(|n| all.put(held(&n.to_string(), 1)));
+        (0..9_990).for_each(|n| assert!(all.remove(&n.to_string()).is_some()));
+        let Subscriptions::Many(many) = &all else { panic!("ten are many") };
+        assert!(many.entries.capacity() <= 64 && many.places.capacity() <= 64);
+        (9_990..9_999).for_each(|n| assert!(all.remove(&n.to_string()).is_some()));
+        assert!(matches!(all, Subscriptions::One(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_list(steps in vec((0..60_u8, proptest::bool::weighted(0.6)), 0..600)) {
+            let mut all = Subscriptions::default();
+            let mut model: Vec<(String, u32)> = Vec::new();
+            for (value, (filter, put)) in steps.into_iter().enumerate() {
+                let (filter, value) = (filter.to_string(), value as u32);
+                let found = model.iter().position(|(present, _)| *present == filter);
+                let old = found.map(|at| model.swap_remove(at));
+                assert_eq!(all.contains(&filter), old.is_some());
+                if put {
+                    all.put(held(&filter, value));
+                    model.push((filter, value));
+                } else {
+                    let removed = all.remove(&filter).map(|held| (held.filter.to_string(), held.identifier));
+                    assert_eq!(removed, old);
+                }
+                let pairs = all.as_slice().iter().map(|held| (held.filter.to_string(), held.identifier));
+                let mut pairs: Vec<_> = pairs.collect();
+                pairs.sort_unstable();
+                model.sort_unstable();
+                assert_eq!(pairs, model);
+                assert_eq!((all.len(), all.is_empty()), (model.len(), model.is_empty()));
+            }
+        }
+    }
+}

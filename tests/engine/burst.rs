@@ -1,0 +1,176 @@
+//! Messages to one topic that come together mean what they mean when they come one by one.
+
+use std::io::IoSlice;
+use std::sync::{Arc, Mutex};
+
+use midge::codec::subscribe::SubscriptionOptions;
+use midge::codec::version::Version;
+use midge::engine::connection::Connection;
+use midge::session::link::{Cause, Link, Written};
+use midge::stats::Snapshot;
+
+use crate::harness::{Inbox, Network, Packets, Pushed, Q0, Q1, V5, V311, opts};
+
+/// What all clients and the host have received, and what was counted.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    received: Vec<Vec<String>>,
+    pushed: Vec<Pushed>,
+    stats: Snapshot,
+}
+
+/// Messages to `t`, small, growing and empty, then one to `u` and another to `t`.
+fn packets(version: Version, sizes: usize) -> Vec<Vec<u8>> {
+    let messages = (0..12).map(|n| ("t", format!("{n}{}", "x".repeat(n * sizes))));
+    let empty = [("t", String::new()), ("u", "other".to_owned()), ("t", "last".to_owned())];
+    messages
+        .chain(empty)
+        .map(|(topic, payload)| Packets::default().publish(version, topic, &payload, Q0, 0).0)
+        .collect()
+}
+
+/// Sends the packets to clients of all kinds, `together` or one by one.
+fn run(version: Version, sizes: usize, together: bool) -> Outcome {
+    let network = Network::with(&[("session.max_outbox_bytes", "64KiB")]);
+    let mut publisher = opts("publisher", version).on(&network);
+    let plain = SubscriptionOptions::with_qos(Q1);
+    let mut others = vec![
+        opts("old", V311).on(&network),
+        opts("new", V5).on(&network),
+        opts("identified", V5).on(&network),
+        opts("twice", V5).on(&network),
+        opts("short", V5).with(|p| _ = p.maximum_packet_size(30)).on(&network),
+        opts("aliased", V5).with(|p| _ = p.topic_alias_maximum(2)).on(&network),
+        opts("full", version).on(&network),
+        opts("first member", version).on(&network),
+        opts("second member", V311).on(&network),
+    ];
+    for (client, filters) in others.iter_mut().zip([
+        &["t"][..],
+        &["t"],
+        &[],
+        &["t", "#"],
+        &["+"],
+        &["t"],
+        &["t", "u", "fill"],
+        &["$share/g/t"],
+        &["$share/g/t"],
+    ]) {
+        for filter in filters {
+            client.subscribe_with(filter, plain, 0);
+        }
+    }
+    others[2].subscribe_with("t", plain, 7);
+    if version == V5 {
+        publisher.subscribe_with("t", SubscriptionOptions { no_local: true, ..plain }, 0);
+    } else {
+        publisher.subscribe("t", Q0);
+    }
+    let inbox = Inbox::new(100);
+    network.engine.subscribe_local(&mut network.turn(), "t", plain, 0, inbox.clone()).unwrap();
+    others[6].line.block();
+    network.publish("fill", &"x".repeat(40_000), 0, false);
+    let packets = packets(version, sizes);
+    match together {
+        true => assert!(publisher.send_bytes(&packets.concat())),
+        false => packets.iter().for_each(|packet| assert!(publisher.send_bytes(packet))),
+    }
+    others[6].line.open();
+    others[6].writable();
+    others.push(publisher);
+    let received = others.iter_mut().map(|client| client.drain()).collect();
+    Outcome { received, pushed: inbox.take(), stats: network.stats() }
+}
+
+#[test]
+fn a_burst_is_delivered_as_its_messages_are() {
+    for version in [V311, V5] {
+        for sizes in [1, 300, 900] {
+            let (one_by_one, together) = (run(version, sizes, false), run(version, sizes, true));
+            assert_eq!(together, one_by_one, "{version}, {sizes}");
+            assert_eq!(together.received[0].len(), 14, "{version}, {sizes}");
+            let dropped = together.stats.messages_dropped_outbox_full;
+            assert_eq!(dropped > 0, sizes == 900, "{dropped}: what fits in part is taken in part");
+            assert_eq!(together.pushed.len(), 14);
+        }
+    }
+}
+
+/// A group's members have their turns.
+#[test]
+fn a_burst_to_a_shared_subscription_goes_to_all_members() {
+    let outcome = run(V311, 1, true);
+    assert_eq!([outcome.received[7].len(), outcome.received[8].len()], [7, 7]);
+}
+
+#[test]
+fn a_burst_that_nobody_hears_is_counted_message_by_message() {
+    let network = Network::new();
+    let mut client = opts("a", V5).on(&network);
+    assert!(client.send_bytes(&packets(V5, 1).concat()));
+    let stats = network.stats();
+    assert_eq!((stats.messages_dropped_no_subscriber, stats.publish_received), (15, 15));
+}
+
+/// What begins like a burst and goes wrong: what came before is delivered, and the connection ends.
+#[test]
+fn a_burst_ends_where_a_packet_is_wrong() {
+    for version in [V311, V5] {
+        let network = Network::new();
+        let mut hearer = opts("hearer", version).on(&network);
+        hearer.subscribe("t", Q0);
+        let mut client = opts("a", version).on(&network);
+        let mut bytes = packets(version, 1)[..3].concat();
+        bytes.extend([0x30, 1, 0]);
+        assert!(!client.send_bytes(&bytes));
+        assert_eq!(hearer.drain().len(), 3);
+    }
+}
+
+/// Counts the calls that write.
+#[derive(Default)]
+struct Tally(Mutex<Vec<usize>>);
+
+impl Link for Tally {
+    fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
+        let bytes = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.0.lock().unwrap().push(bytes);
+        Written::Bytes(bytes)
+    }
+    fn wake(&self) {}
+    fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+}
+
+/// What several turns put off goes in one write; what is large does not wait.
+#[test]
+fn what_is_put_off_is_written_together() {
+    let network = Network::new();
+    let tally = Arc::new(Tally::default());
+    let link = Arc::clone(&tally) as Arc<dyn Link>;
+    let mut connection = Connection::new(&network.engine, &mut network.turn(), link, None);
+    let hello = Packets(opts("hearer", V311).encode()).0;
+    connection.receive(&network.engine, &mut network.turn(), &hello, None);
+    connection.receive(&network.engine, &mut network.turn(), &[0x82, 6, 0, 1, 0, 1, b't', 0], None);
+    tally.0.lock().unwrap().clear();
+    let mut later = Vec::new();
+    let mut publish = |payload: &str| {
+        let mut turn = network.turn();
+        let topic = midge::codec::topic::TopicName::parse("t").unwrap();
+        let publisher = midge::engine::subscriber::Publisher::Host;
+        let mut publication =
+            midge::message::Publication::new(b"t", payload.as_bytes(), Q0, false, network.now());
+        network.engine.publish(&mut turn, publisher, topic, &mut publication);
+        turn.put_off(&mut later);
+    };
+    publish("one");
+    publish("two");
+    assert_eq!(*tally.0.lock().unwrap(), [0; 0]);
+    publish(&"x".repeat(9000));
+    assert_eq!(*tally.0.lock().unwrap(), [8 + 8 + 3 + 3 + 9000]);
+    publish("three");
+    let mut turn = network.turn();
+    for session in later {
+        network.engine.flush(&mut turn, &session, false);
+    }
+    assert_eq!(tally.0.lock().unwrap().len(), 2);
+}
