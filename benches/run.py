@@ -99,7 +99,9 @@ def wanted(name: str, rows: list[str]) -> bool:
 def begun(path: Path, bench: Bench, asked: argparse.Namespace) -> dict[str, Any]:
     """What is known before anything is measured. Rows that are not asked for stay, if they are of the same machine."""
     facts = machine.facts()
-    command = f"`{shlex.join(['benches/run.py', *sys.argv[1:]])}`"
+    timing = ["--rounds", str(asked.rounds), "--seconds", f"{asked.seconds:g}"]
+    chosen = [word for name in ("rows", "peers") if (some := getattr(asked, name)) for word in (f"--{name}", ",".join(some))]
+    command = f"`{shlex.join(['benches/run.py', *timing, *chosen])}`"
     data: dict[str, Any] = {
         "command": command,
         "when": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),

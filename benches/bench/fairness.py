@@ -105,15 +105,16 @@ CASES = (
 
 
 def measure(bench: Bench, case: Case) -> dict[str, Any]:
-    """The case for Midge, for mosquitto and, where it can, for the floor: one round each, alternating."""
+    """The case for Midge, for mosquitto and, where it can, for the floor: alternating, two rounds at most."""
     peers = [p for p in bench.peers if p.name in ("midge", "base", "mosquitto") or (p.name == "floor" and case.floor)]
     rounds = []
-    number_of = max(1, min(3, bench.rounds))
+    number_of = min(2, bench.rounds)
+    seconds = min(2.0, bench.seconds)
     for number in range(number_of):
         found = {}
         for peer in peers:
             with Broker(peer, case.setup, bench.broker_on) as broker:
-                found[peer.name] = run(bench, broker, case, bench.seconds)
+                found[peer.name] = run(bench, broker, case, seconds)
             told = ", ".join(
                 f"{when} {found[peer.name][when]['p99']:g}" for when in ("alone", "beside") if found[peer.name][when]
             )

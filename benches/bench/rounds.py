@@ -26,10 +26,13 @@ class Bench:
     seconds: float
     broker_on: set[int] | None
     load_on: set[int] | None
+    # Until it has turned out that perf may not count here.
+    perf: bool = True
 
-    def arguments(self, work: Work) -> list[str]:
-        timing = ["--seconds", f"{self.seconds:g}"] if work.timed else []
-        warmup = ["--warmup", f"{min(1.0, self.seconds / 3):.2g}"] if work.timed else []
+    def arguments(self, work: Work, most: float | None = None) -> list[str]:
+        seconds = min(self.seconds, most or self.seconds)
+        timing = ["--seconds", f"{seconds:g}"] if work.timed else []
+        warmup = ["--warmup", f"{min(1.0, seconds / 3):.2g}"] if work.timed else []
         return [*work.arguments, *timing, *warmup]
 
     def peers_of(self, work: Work) -> list[Peer]:
@@ -81,12 +84,14 @@ def reduced(work: Work, result: Result) -> dict[str, Any]:
 
 def system_calls(bench: Bench, peer: Peer, work: Work) -> dict[str, Any]:
     """System calls for each operation, in a run of their own: counting makes each a little dearer."""
-    result = run(bench, peer, [*bench.arguments(work), "--perf"])
     counted: dict[str, Any] = {}
-    for figure in work.figures:
-        perf = (result.get("phases", {}).get(figure.phase) or {}).get("perf") or {}
-        if figure.is_cpu and perf.get("syscalls_per_op") is not None:
-            counted[figure.name] = {"each": perf["syscalls_per_op"], "by": "perf"}
+    if bench.perf:
+        phases = run(bench, peer, [*bench.arguments(work, most=1), "--perf"]).get("phases", {})
+        for figure in work.figures:
+            each = (phases.get(figure.phase, {}).get("perf") or {}).get("syscalls_per_op")
+            if figure.is_cpu and each is not None:
+                counted[figure.name] = {"each": each, "by": "perf"}
+        bench.perf = bool(counted) or not phases
     if not counted and work.timed and work.name != "churn":
         counted = by_strace(bench, peer, work)
     return counted
@@ -98,7 +103,7 @@ def by_strace(bench: Bench, peer: Peer, work: Work) -> dict[str, Any]:
         load = Load(
             bench.programs["midge-load"],
             broker,
-            [*bench.arguments(work), "--deadline", "180"],
+            [*bench.arguments(work, most=1), "--deadline", "180"],
             bench.load_on,
             sync=True,
         )
