@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::engine::connection::Connection;
 use crate::net::input::{Input, Reading};
+use crate::net::later::{Later, let_others};
 use crate::net::link::{Ending, TcpLink};
 use crate::net::testing::{Line, Seat};
 use crate::net::wing::{Attached, Permit, Wing};
@@ -36,6 +37,8 @@ pub(super) struct ConnectionTask {
     /// Held from before the session's beginning until the last packet is written: a broker that stops waits for it.
     attached: Option<Attached>,
     _permit: Permit,
+    /// Whether what was read last goes to so many that it is to be written before more is read.
+    heavy: bool,
     /// In test mode: the line to the client, and the test's way to this task. The last of the fields to be dropped: who
     /// waits for the task's end finds the socket closed.
     tested: Option<Box<(Arc<Line>, Seat)>>,
@@ -80,6 +83,7 @@ impl ConnectionTask {
             attached: None,
             _permit: permit,
             wing,
+            heavy: false,
             tested,
         })
     }
@@ -158,7 +162,7 @@ impl ConnectionTask {
                 Some(false) => self.resume(),
                 None => {
                     let Self { wing, link, connection, input, attached, .. } = self;
-                    match read(wing, link.io.get_ref(), input, connection, attached) {
+                    match read(wing, link.io.get_ref(), input, connection, attached).0 {
                         Reading::Blocked => return false,
                         Reading::Data { open, .. } => open,
                         Reading::End => false,
@@ -211,11 +215,17 @@ impl ConnectionTask {
     /// Reads and handles one portion; ready when the connection is over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            if self.heavy && self.wing.later().is_some_and(Later::is_behind) {
+                let_others(cx);
+                return Poll::Pending;
+            }
             let Ok(mut guard) = ready!(self.link.io.poll_read_ready(cx)) else {
                 return Poll::Ready(());
             };
-            let Self { wing, connection, input, attached, .. } = self;
-            match read(wing, guard.get_inner(), input, connection, attached) {
+            let Self { wing, connection, input, attached, heavy, .. } = self;
+            let reading;
+            (reading, *heavy) = read(wing, guard.get_inner(), input, connection, attached);
+            match reading {
                 Reading::Blocked => guard.clear_ready(),
                 Reading::End => return Poll::Ready(()),
                 Reading::Data { drained, open } => {
@@ -232,7 +242,7 @@ impl ConnectionTask {
                     }
                     if !drained {
                         // Others have their turn before the rest is read.
-                        cx.waker().wake_by_ref();
+                        let_others(cx);
                         return Poll::Pending;
                     }
                 }
@@ -277,14 +287,15 @@ impl ConnectionTask {
 }
 
 /// Reads and handles one portion, if there is one. What it has caused is written when this returns, or, where that is put
-/// off, when the connections that are ready now have been read.
+/// off, when the connections that are ready now have been read; true if it goes to so many that no more is to be read
+/// before.
 fn read(
     wing: &Arc<Wing>,
     stream: &TcpStream,
     input: &mut Input,
     connection: &mut Connection,
     attached: &mut Option<Attached>,
-) -> Reading {
+) -> (Reading, bool) {
     let engine = wing.engine();
     let mut turn = engine.turn(wing.now());
     // Before a session can begin: a stop that comes right behind it waits for the last packet.
@@ -292,10 +303,8 @@ fn read(
     let reading = input.read(stream, connection, engine, &mut turn);
     let over = matches!(reading, Reading::Data { open: false, .. });
     *attached = (over || connection.session().is_some()).then_some(claim);
-    if let Some(later) = wing.later() {
-        later.take_over(&mut turn);
-    }
-    reading
+    let heavy = wing.later().is_some_and(|later| later.take_over(&mut turn));
+    (reading, heavy)
 }
 
 /// However the task ends, by itself, with the runtime or by a panic: its session learns that the connection is gone.

@@ -160,7 +160,7 @@ fn what_is_put_off_is_written_together() {
         let mut publication =
             midge::message::Publication::new(b"t", payload.as_bytes(), Q0, false, network.now());
         network.engine.publish(&mut turn, publisher, topic, &mut publication);
-        turn.put_off(&mut later);
+        turn.put_off(64, &mut later);
     };
     publish("one");
     publish("two");
