@@ -17,9 +17,12 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# What cargo needs of the crate, from the top of the repository. `examples` and `tests` only because the manifest
-# may name files in them.
-CRATE = ("Cargo.toml", "Cargo.lock", "build.rs", "src", "include", "examples/rust", "tests/header.rs")
+# What cargo needs of the crate, from the top of the repository. Benches, examples and tests only because the manifest
+# names files among them.
+CRATE = (
+    *("Cargo.toml", "Cargo.lock", "build.rs", "src", "include", "examples/rust", "tests/header.rs"),
+    *("benches/budgets.rs", "benches/connections.rs", "benches/sessions.rs"),
+)
 LICENSES = ("LICENSE-MIT", "LICENSE-APACHE")
 FEATURES = ("--no-default-features", "--features", "console")
 """The library has the console; the command `midge` is not part of the package."""

@@ -28,43 +28,53 @@ pub(crate) struct Burst<'r> {
     topic: TopicName<'r>,
     /// What every packet has between its fixed header and its payload.
     prefix: &'r [u8],
+    /// No packet of it has more bytes: larger ones are shared, not copied, and none may be larger than the broker takes.
+    most: u32,
 }
 
 impl<'r> Burst<'r> {
     /// The burst at the beginning of `input`, whose first packet is this one.
-    pub(crate) fn at(
+    fn at(
         input: &'r [u8],
         first: &Frame<'r>,
         publish: &Publish<'r>,
         v5: bool,
+        most: u32,
     ) -> Option<Burst<'r>> {
-        let has_topic = first.first == PLAIN && !publish.topic.is_empty() && publish.properties.is_empty();
         let prefix = first.body.get(..first.body.len().checked_sub(publish.payload.len())?)?;
-        let mut burst = Burst {
-            block: Block { bytes: &[], v5, messages: 0, payload_bytes: 0, largest: 0 },
-            topic: TopicName::from_validated(publish.topic),
-            prefix,
-        };
-        if !has_topic || is_the_brokers(burst.topic) {
+        let block = Block { bytes: &[], v5, messages: 1, payload_bytes: 0, largest: first.whole.len() };
+        let topic = TopicName::from_validated(publish.topic);
+        let mut burst = Burst { block, topic, prefix, most };
+        let mut end = first.whole.len();
+        // What is mostly so comes first: a message alone pays for this look alone.
+        let mut next = burst.next(input.get(end..)?);
+        if next.is_none()
+            || first.whole.len() > most as usize
+            || publish.topic.is_empty()
+            || !publish.properties.is_empty()
+            || is_the_brokers(topic)
+        {
             return None;
         }
-        let mut end = 0;
-        while let Some(frame) = burst.next(input.get(end..)?) {
+        burst.block.payload_bytes = publish.payload.len() as u64;
+        while let Some(frame) = next {
             end += frame.whole.len();
             burst.block.messages += 1;
             burst.block.largest = burst.block.largest.max(frame.whole.len());
             burst.block.payload_bytes += (frame.body.len() - prefix.len()) as u64;
+            next = burst.next(input.get(end..)?);
         }
         burst.block.bytes = input.get(..end)?;
-        (burst.block.messages > 1).then_some(burst)
+        Some(burst)
     }
 
-    /// The packet at the beginning of `input` if it belongs to the burst. Larger ones are shared, not copied.
+    /// The packet at the beginning of `input` if it belongs to the burst.
     fn next(&self, input: &'r [u8]) -> Option<Frame<'r>> {
-        match frame::split(input, SHARE_FROM as u32) {
-            Ok(Framing::Complete(frame)) if frame.first == PLAIN && frame.body.starts_with(self.prefix) => {
-                Some(frame)
-            }
+        if input.first() != Some(&PLAIN) {
+            return None;
+        }
+        match frame::split(input, self.most) {
+            Ok(Framing::Complete(frame)) if frame.body.starts_with(self.prefix) => Some(frame),
             _ => None,
         }
     }
@@ -102,7 +112,8 @@ impl Engine {
         if first.first != PLAIN || watched || self.wanted.delivered {
             return None;
         }
-        Burst::at(input, first, publish, v5).filter(|burst| self.check_topic(burst.topic).is_ok())
+        let most = self.options.max_packet_size.min(SHARE_FROM as u32);
+        Burst::at(input, first, publish, v5, most).filter(|burst| self.check_topic(burst.topic).is_ok())
     }
 
     /// The messages of a burst, whose first packet has been counted as received.

@@ -87,12 +87,17 @@ impl Turn {
         self.dirty.push(Arc::clone(session));
     }
 
-    /// Moves to `later` the sessions that need not be flushed at the end of this turn: more may come for them first.
+    /// Moves to `later` the sessions that need not be flushed at the end of this turn: more may come for them first. If
+    /// there are more than `most`, all of them: others are not to wait until so many are written to.
     ///
     /// None if code of the host is to be called, for it may take its time.
-    pub fn put_off(&mut self, later: &mut impl Extend<Arc<Session>>) {
-        if self.called.is_empty() && self.told.is_empty() {
-            later.extend(self.dirty.extract_if(.., |session| session.outbound.lock().may_wait()));
+    pub fn put_off(&mut self, most: usize, later: &mut impl Extend<Arc<Session>>) {
+        if !self.called.is_empty() || !self.told.is_empty() {
+            return;
+        }
+        match self.dirty.len() > most {
+            true => later.extend(self.dirty.drain(..)),
+            false => later.extend(self.dirty.extract_if(.., |session| session.outbound.lock().may_wait())),
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::engine::connection::Connection;
 use crate::net::input::{Input, Reading};
+use crate::net::later::{Later, let_others};
 use crate::net::link::{Ending, TcpLink};
 use crate::net::testing::{Line, Seat};
 use crate::net::wing::{Attached, Permit, Wing};
@@ -37,6 +38,8 @@ pub(super) struct ConnectionTask {
     /// Held from before the session's beginning until the last packet is written: a broker that stops waits for it.
     attached: Attached,
     permit: Permit,
+    /// Whether what was read last goes to so many that it is to be written before more is read.
+    heavy: bool,
     /// In test mode: the line to the client, and the test's way to this task. The last of the fields to be dropped: who
     /// waits for the task's end finds the socket closed.
     tested: Option<Box<(Arc<Line>, Seat)>>,
@@ -80,8 +83,13 @@ impl ConnectionTask {
             end: None,
             attached: Attached::default(),
             permit,
+            heavy: false,
             tested,
         })
+    }
+
+    fn wing(&self) -> &Wing {
+        self.permit.wing()
     }
 
     /// Goes on as far as it can.
@@ -158,7 +166,7 @@ impl ConnectionTask {
                 Some(false) => self.resume(),
                 None => {
                     let Self { permit, link, connection, input, attached, .. } = self;
-                    match read(permit.wing(), link.io.get_ref(), input, connection, attached) {
+                    match read(permit.wing(), link.io.get_ref(), input, connection, attached).0 {
                         Reading::Blocked => return false,
                         Reading::Data { open, .. } => open,
                         Reading::End => false,
@@ -179,8 +187,9 @@ impl ConnectionTask {
             return;
         }
         if let Some(session) = self.connection.session() {
-            let mut turn = self.permit.wing().engine().turn(self.permit.wing().now());
-            self.permit.wing().engine().end_if_doomed(&mut turn, session);
+            let wing = self.permit.wing();
+            let mut turn = wing.engine().turn(wing.now());
+            wing.engine().end_if_doomed(&mut turn, session);
             self.blocked = session.outbound.lock().is_blocked();
         }
         if let Some(ending) = self.link.take_ending() {
@@ -191,21 +200,22 @@ impl ConnectionTask {
 
     /// Writes what this connection's end would lose: a client that has shut its side only may still read.
     fn write_what_was_put_off(&self) {
-        if self.permit.wing().later().is_some()
+        if self.wing().later().is_some()
             && let Some(session) = self.connection.session()
         {
-            let mut turn = self.permit.wing().engine().turn(self.permit.wing().now());
-            self.permit.wing().engine().flush(&mut turn, session, false);
+            let mut turn = self.wing().engine().turn(self.wing().now());
+            self.wing().engine().flush(&mut turn, session, false);
         }
     }
 
     /// Handles what waited for a decision of the host; whether the connection goes on.
     fn resume(&mut self) -> bool {
-        let mut turn = self.permit.wing().engine().turn(self.permit.wing().now());
-        self.attached.begin(self.permit.wing());
-        let open = self.input.resume(&mut self.connection, self.permit.wing().engine(), &mut turn);
+        let wing = self.permit.wing();
+        let mut turn = wing.engine().turn(wing.now());
+        self.attached.begin(wing);
+        let open = self.input.resume(&mut self.connection, wing.engine(), &mut turn);
         if open && self.connection.session().is_none() {
-            self.attached.end(self.permit.wing());
+            self.attached.end(wing);
         }
         open
     }
@@ -213,11 +223,17 @@ impl ConnectionTask {
     /// Reads and handles one portion; ready when the connection is over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            if self.heavy && self.wing().later().is_some_and(Later::is_behind) {
+                let_others(cx);
+                return Poll::Pending;
+            }
             let Ok(mut guard) = ready!(self.link.io.poll_read_ready(cx)) else {
                 return Poll::Ready(());
             };
-            let Self { permit, connection, input, attached, .. } = self;
-            match read(permit.wing(), guard.get_inner(), input, connection, attached) {
+            let Self { permit, connection, input, attached, heavy, .. } = self;
+            let reading;
+            (reading, *heavy) = read(permit.wing(), guard.get_inner(), input, connection, attached);
+            match reading {
                 Reading::Blocked => guard.clear_ready(),
                 Reading::End => return Poll::Ready(()),
                 Reading::Data { drained, open } => {
@@ -234,7 +250,7 @@ impl ConnectionTask {
                     }
                     if !drained {
                         // Others have their turn before the rest is read.
-                        cx.waker().wake_by_ref();
+                        let_others(cx);
                         return Poll::Pending;
                     }
                 }
@@ -245,10 +261,7 @@ impl ConnectionTask {
     /// Whether the client must take what it has caused before more of it is read.
     fn is_paused(&self) -> bool {
         let full = self.blocked
-            && self
-                .connection
-                .session()
-                .is_some_and(|session| self.permit.wing().engine().must_pause(session));
+            && self.connection.session().is_some_and(|session| self.wing().engine().must_pause(session));
         full || self.tested.as_ref().is_some_and(|tested| tested.0.is_paused())
     }
 
@@ -258,8 +271,9 @@ impl ConnectionTask {
             let Poll::Ready(Ok(mut guard)) = self.link.io.poll_write_ready(cx) else {
                 return false;
             };
-            let engine = self.permit.wing().engine();
-            let mut turn = engine.turn(self.permit.wing().now());
+            let wing = self.permit.wing();
+            let engine = wing.engine();
+            let mut turn = engine.turn(wing.now());
             let full = self.connection.writable(engine, &mut turn);
             drop(turn);
             self.blocked =
@@ -282,14 +296,15 @@ impl ConnectionTask {
 }
 
 /// Reads and handles one portion, if there is one. What it has caused is written when this returns, or, where that is put
-/// off, when the connections that are ready now have been read.
+/// off, when the connections that are ready now have been read; true if it goes to so many that no more is to be read
+/// before.
 fn read(
-    wing: &Arc<Wing>,
+    wing: &Wing,
     stream: &TcpStream,
     input: &mut Input,
     connection: &mut Connection,
     attached: &mut Attached,
-) -> Reading {
+) -> (Reading, bool) {
     let engine = wing.engine();
     let mut turn = engine.turn(wing.now());
     // Before a session can begin: a stop that comes right behind it waits for the last packet.
@@ -299,10 +314,8 @@ fn read(
     if !over && connection.session().is_none() {
         attached.end(wing);
     }
-    if let Some(later) = wing.later() {
-        later.take_over(&mut turn);
-    }
-    reading
+    let heavy = wing.later().is_some_and(|later| later.take_over(&mut turn));
+    (reading, heavy)
 }
 
 /// However the task ends, by itself, with the runtime or by a panic: its session learns that the connection is gone.
@@ -312,8 +325,9 @@ impl Drop for ConnectionTask {
         let broken = std::thread::panicking();
         // During a panic a second one would end the host program.
         let _told = catch_unwind(AssertUnwindSafe(|| {
-            let engine = self.permit.wing().engine();
-            let mut turn = engine.turn(self.permit.wing().now());
+            let wing = self.permit.wing();
+            let engine = wing.engine();
+            let mut turn = engine.turn(wing.now());
             if broken {
                 let text = || "a connection is closed because its task has panicked".to_owned();
                 engine.log(&mut turn, Level::Error, None, text);

@@ -119,6 +119,10 @@ impl Many {
             *old = held;
             return;
         }
+        // Not twice the room: a million subscriptions would leave half of it unused.
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.entries.len() / 8 + 2);
+        }
         self.entries.push(held);
         if !self.places.is_empty() {
             self.index(self.entries.len() - 1);

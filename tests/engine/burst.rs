@@ -29,8 +29,8 @@ fn packets(version: Version, sizes: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Sends the packets to clients of all kinds, `together` or one by one.
-fn run(version: Version, sizes: usize, together: bool) -> Outcome {
+/// Sends the packets to clients of all kinds, `together` or one by one; the largest first if `falling`.
+fn run(version: Version, sizes: usize, falling: bool, together: bool) -> Outcome {
     let network = Network::with(&[("session.max_outbox_bytes", "64KiB")]);
     let mut publisher = opts("publisher", version).on(&network);
     let plain = SubscriptionOptions::with_qos(Q1);
@@ -70,7 +70,10 @@ fn run(version: Version, sizes: usize, together: bool) -> Outcome {
     network.engine.subscribe_local(&mut network.turn(), "t", plain, 0, inbox.clone()).unwrap();
     others[6].line.block();
     network.publish("fill", &"x".repeat(40_000), 0, false);
-    let packets = packets(version, sizes);
+    let mut packets = packets(version, sizes);
+    if falling {
+        packets.reverse();
+    }
     match together {
         true => assert!(publisher.send_bytes(&packets.concat())),
         false => packets.iter().for_each(|packet| assert!(publisher.send_bytes(packet))),
@@ -85,10 +88,11 @@ fn run(version: Version, sizes: usize, together: bool) -> Outcome {
 #[test]
 fn a_burst_is_delivered_as_its_messages_are() {
     for version in [V311, V5] {
-        for sizes in [1, 300, 900] {
-            let (one_by_one, together) = (run(version, sizes, false), run(version, sizes, true));
-            assert_eq!(together, one_by_one, "{version}, {sizes}");
-            assert_eq!(together.received[0].len(), 14, "{version}, {sizes}");
+        for (sizes, falling) in [(1, false), (300, false), (900, false), (300, true), (900, true)] {
+            let one_by_one = run(version, sizes, falling, false);
+            let together = run(version, sizes, falling, true);
+            assert_eq!(together, one_by_one, "{version}, {sizes}, {falling}");
+            assert_eq!(together.received[0].len(), 14, "{version}, {sizes}, {falling}");
             let dropped = together.stats.messages_dropped_outbox_full;
             assert_eq!(dropped > 0, sizes == 900, "{dropped}: what fits in part is taken in part");
             assert_eq!(together.pushed.len(), 14);
@@ -99,7 +103,7 @@ fn a_burst_is_delivered_as_its_messages_are() {
 /// A group's members have their turns.
 #[test]
 fn a_burst_to_a_shared_subscription_goes_to_all_members() {
-    let outcome = run(V311, 1, true);
+    let outcome = run(V311, 1, false, true);
     assert_eq!([outcome.received[7].len(), outcome.received[8].len()], [7, 7]);
 }
 
@@ -125,6 +129,20 @@ fn a_burst_ends_where_a_packet_is_wrong() {
         assert!(!client.send_bytes(&bytes));
         assert_eq!(hearer.drain().len(), 3);
     }
+}
+
+/// A burst is no way around the largest packet that the broker takes.
+#[test]
+fn a_packet_that_is_too_large_is_refused_in_a_burst_too() {
+    let network = Network::with(&[("mqtt.max_packet_size", "1KiB")]);
+    let mut hearer = opts("hearer", V5).on(&network);
+    hearer.subscribe("t", Q0);
+    let mut client = opts("a", V5).on(&network);
+    let packets = Packets::default().publish(V5, "t", "1", Q0, 0).publish(V5, "t", "2", Q0, 0);
+    let packets = packets.publish(V5, "t", &"3".repeat(1100), Q0, 0).publish(V5, "t", "4", Q0, 0);
+    assert!(!client.send_bytes(&packets.0));
+    assert_eq!(hearer.drain(), ["1", "2"]);
+    client.expect_refused(midge::codec::reason::ReasonCode::PacketTooLarge);
 }
 
 /// Counts the calls that write.
@@ -160,7 +178,7 @@ fn what_is_put_off_is_written_together() {
         let mut publication =
             midge::message::Publication::new(b"t", payload.as_bytes(), Q0, false, network.now());
         network.engine.publish(&mut turn, publisher, topic, &mut publication);
-        turn.put_off(&mut later);
+        turn.put_off(64, &mut later);
     };
     publish("one");
     publish("two");
