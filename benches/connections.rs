@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Instant;
 
 use midge::codec::version::Version;
 use midge::config::Config;
@@ -72,8 +73,14 @@ fn main() {
         counting::in_use() - heap,
         self::resident() - resident
     );
+    let start = Instant::now();
     trim();
-    println!("trimmed     {:6} bytes resident", self::resident() - resident);
+    let took = start.elapsed();
+    println!(
+        "trimmed     {:6} bytes resident, in {:.1} ms",
+        self::resident() - resident,
+        took.as_secs_f64() * 1000.0
+    );
 }
 
 /// Connects, says so, and waits until it may go.

@@ -77,8 +77,14 @@ fn main() {
     println!("expire          {:8.0} ns each, {:.2} s in all", nanos(took, count), took.as_secs_f64());
     let left = Memory::now().minus(&before);
     println!("left            {:8} bytes asked for, {} resident", left.asked_for, left.resident);
+    let start = Instant::now();
     trim();
-    println!("trimmed         {:8} bytes resident", Memory::now().minus(&before).resident);
+    let took = start.elapsed();
+    println!(
+        "trimmed         {:8} bytes resident, in {:.1} ms",
+        Memory::now().minus(&before).resident,
+        took.as_secs_f64() * 1000.0
+    );
 }
 
 fn publisher(engine: &Engine, link: &Arc<Nowhere>) -> Connection {

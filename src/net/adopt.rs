@@ -8,7 +8,7 @@ use std::sync::Arc;
 use socket2::{Domain, SockRef, Type};
 
 use crate::net::connection::ConnectionTask;
-use crate::net::wing::{FULL, Limit, Wing};
+use crate::net::wing::{FULL, Gate, Limit, Wing};
 
 /// Why a descriptor was not taken.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ pub fn adopt(
     limit: &Arc<Limit>,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Refused> {
     let peer = peer_of(SockRef::from(&descriptor))?;
-    let Some(permit) = wing.permit(limit) else {
+    let gate = Arc::new(Gate { wing: Arc::clone(wing), limit: Arc::clone(limit) });
+    let Some(permit) = gate.permit() else {
         wing.turned_away(peer, FULL);
         return Err(Refused::Full);
     };
@@ -50,7 +51,7 @@ pub fn adopt(
     socket.set_nosigpipe(true)?;
     let before = socket.nonblocking()?;
     socket.set_nonblocking(true)?;
-    let task = ConnectionTask::new(Arc::clone(wing), stream, peer, permit);
+    let task = ConnectionTask::new(stream, peer, permit);
     if task.is_err() && !before {
         // The flag is of the socket, which the caller keeps.
         SockRef::from(&descriptor).set_nonblocking(false)?;

@@ -26,8 +26,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const PORTIONS: usize = 256;
 
 /// The task of one connection: reads, handles what it read, waits until a full socket is writable, ends.
+///
+/// With 152 bytes it fits into 256 with the runtime's part, which has tasks in steps of 128.
 pub(super) struct ConnectionTask {
-    wing: Arc<Wing>,
     link: Arc<TcpLink>,
     connection: Connection,
     input: Input,
@@ -35,8 +36,8 @@ pub(super) struct ConnectionTask {
     blocked: bool,
     end: Option<Box<End>>,
     /// Held from before the session's beginning until the last packet is written: a broker that stops waits for it.
-    attached: Option<Attached>,
-    _permit: Permit,
+    attached: Attached,
+    permit: Permit,
     /// Whether what was read last goes to so many that it is to be written before more is read.
     heavy: bool,
     /// In test mode: the line to the client, and the test's way to this task. The last of the fields to be dropped: who
@@ -56,12 +57,12 @@ struct End {
 impl ConnectionTask {
     /// The task of a connection that was just accepted.
     pub(super) fn new(
-        wing: Arc<Wing>,
         stream: TcpStream,
         peer: Option<SocketAddr>,
         permit: Permit,
     ) -> io::Result<ConnectionTask> {
         let link = Arc::new(TcpLink::new(stream)?);
+        let wing = permit.wing();
         let engine = wing.engine();
         let mut turn = engine.turn(wing.now());
         let tested = wing.testbed().map(|testbed| Box::new(testbed.line(Arc::clone(&link))));
@@ -80,12 +81,15 @@ impl ConnectionTask {
             input: Input::default(),
             blocked: false,
             end: None,
-            attached: None,
-            _permit: permit,
-            wing,
+            attached: Attached::default(),
+            permit,
             heavy: false,
             tested,
         })
+    }
+
+    fn wing(&self) -> &Wing {
+        self.permit.wing()
     }
 
     /// Goes on as far as it can.
@@ -93,7 +97,7 @@ impl ConnectionTask {
         loop {
             if let Some(end) = &mut self.end {
                 ready!(end.poll_written(&self.link, cx));
-                self.attached = None;
+                self.attached.end(self.permit.wing());
                 ready!(end.poll_closed(&self.link, cx));
                 return Poll::Ready(());
             }
@@ -161,8 +165,8 @@ impl ConnectionTask {
                 Some(true) => return false,
                 Some(false) => self.resume(),
                 None => {
-                    let Self { wing, link, connection, input, attached, .. } = self;
-                    match read(wing, link.io.get_ref(), input, connection, attached).0 {
+                    let Self { permit, link, connection, input, attached, .. } = self;
+                    match read(permit.wing(), link.io.get_ref(), input, connection, attached).0 {
                         Reading::Blocked => return false,
                         Reading::Data { open, .. } => open,
                         Reading::End => false,
@@ -183,8 +187,9 @@ impl ConnectionTask {
             return;
         }
         if let Some(session) = self.connection.session() {
-            let mut turn = self.wing.engine().turn(self.wing.now());
-            self.wing.engine().end_if_doomed(&mut turn, session);
+            let wing = self.permit.wing();
+            let mut turn = wing.engine().turn(wing.now());
+            wing.engine().end_if_doomed(&mut turn, session);
             self.blocked = session.outbound.lock().is_blocked();
         }
         if let Some(ending) = self.link.take_ending() {
@@ -195,36 +200,39 @@ impl ConnectionTask {
 
     /// Writes what this connection's end would lose: a client that has shut its side only may still read.
     fn write_what_was_put_off(&self) {
-        if self.wing.later().is_some()
+        if self.wing().later().is_some()
             && let Some(session) = self.connection.session()
         {
-            let mut turn = self.wing.engine().turn(self.wing.now());
-            self.wing.engine().flush(&mut turn, session, false);
+            let mut turn = self.wing().engine().turn(self.wing().now());
+            self.wing().engine().flush(&mut turn, session, false);
         }
     }
 
     /// Handles what waited for a decision of the host; whether the connection goes on.
     fn resume(&mut self) -> bool {
-        let mut turn = self.wing.engine().turn(self.wing.now());
-        let claim = self.attached.take().unwrap_or_else(|| self.wing.attach());
-        let open = self.input.resume(&mut self.connection, self.wing.engine(), &mut turn);
-        self.attached = (!open || self.connection.session().is_some()).then_some(claim);
+        let wing = self.permit.wing();
+        let mut turn = wing.engine().turn(wing.now());
+        self.attached.begin(wing);
+        let open = self.input.resume(&mut self.connection, wing.engine(), &mut turn);
+        if open && self.connection.session().is_none() {
+            self.attached.end(wing);
+        }
         open
     }
 
     /// Reads and handles one portion; ready when the connection is over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.heavy && self.wing.later().is_some_and(Later::is_behind) {
+            if self.heavy && self.wing().later().is_some_and(Later::is_behind) {
                 let_others(cx);
                 return Poll::Pending;
             }
             let Ok(mut guard) = ready!(self.link.io.poll_read_ready(cx)) else {
                 return Poll::Ready(());
             };
-            let Self { wing, connection, input, attached, heavy, .. } = self;
+            let Self { permit, connection, input, attached, heavy, .. } = self;
             let reading;
-            (reading, *heavy) = read(wing, guard.get_inner(), input, connection, attached);
+            (reading, *heavy) = read(permit.wing(), guard.get_inner(), input, connection, attached);
             match reading {
                 Reading::Blocked => guard.clear_ready(),
                 Reading::End => return Poll::Ready(()),
@@ -253,7 +261,7 @@ impl ConnectionTask {
     /// Whether the client must take what it has caused before more of it is read.
     fn is_paused(&self) -> bool {
         let full = self.blocked
-            && self.connection.session().is_some_and(|session| self.wing.engine().must_pause(session));
+            && self.connection.session().is_some_and(|session| self.wing().engine().must_pause(session));
         full || self.tested.as_ref().is_some_and(|tested| tested.0.is_paused())
     }
 
@@ -263,8 +271,9 @@ impl ConnectionTask {
             let Poll::Ready(Ok(mut guard)) = self.link.io.poll_write_ready(cx) else {
                 return false;
             };
-            let engine = self.wing.engine();
-            let mut turn = engine.turn(self.wing.now());
+            let wing = self.permit.wing();
+            let engine = wing.engine();
+            let mut turn = engine.turn(wing.now());
             let full = self.connection.writable(engine, &mut turn);
             drop(turn);
             self.blocked =
@@ -290,19 +299,21 @@ impl ConnectionTask {
 /// off, when the connections that are ready now have been read; true if it goes to so many that no more is to be read
 /// before.
 fn read(
-    wing: &Arc<Wing>,
+    wing: &Wing,
     stream: &TcpStream,
     input: &mut Input,
     connection: &mut Connection,
-    attached: &mut Option<Attached>,
+    attached: &mut Attached,
 ) -> (Reading, bool) {
     let engine = wing.engine();
     let mut turn = engine.turn(wing.now());
     // Before a session can begin: a stop that comes right behind it waits for the last packet.
-    let claim = attached.take().unwrap_or_else(|| wing.attach());
+    attached.begin(wing);
     let reading = input.read(stream, connection, engine, &mut turn);
     let over = matches!(reading, Reading::Data { open: false, .. });
-    *attached = (over || connection.session().is_some()).then_some(claim);
+    if !over && connection.session().is_none() {
+        attached.end(wing);
+    }
     let heavy = wing.later().is_some_and(|later| later.take_over(&mut turn));
     (reading, heavy)
 }
@@ -314,14 +325,16 @@ impl Drop for ConnectionTask {
         let broken = std::thread::panicking();
         // During a panic a second one would end the host program.
         let _told = catch_unwind(AssertUnwindSafe(|| {
-            let engine = self.wing.engine();
-            let mut turn = engine.turn(self.wing.now());
+            let wing = self.permit.wing();
+            let engine = wing.engine();
+            let mut turn = engine.turn(wing.now());
             if broken {
                 let text = || "a connection is closed because its task has panicked".to_owned();
                 engine.log(&mut turn, Level::Error, None, text);
             }
             self.connection.lost(engine, &mut turn, cause);
         }));
+        self.attached.end(self.permit.wing());
     }
 }
 
@@ -406,5 +419,16 @@ impl End {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ConnectionTask;
+
+    /// tokio's task has 104 bytes of its own, and is a multiple of 128.
+    #[test]
+    fn a_connection_and_the_runtimes_part_of_it_take_256_bytes() {
+        assert!(size_of::<ConnectionTask>() <= 152, "{}", size_of::<ConnectionTask>());
     }
 }

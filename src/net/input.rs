@@ -14,9 +14,14 @@ const SCRATCH: usize = 64 * 1024;
 /// A packet of at least this size is read into a buffer of its own, which becomes its payload's.
 const OWN_BUFFER_FROM: usize = 32 * 1024;
 
-/// The beginning of an unfinished packet.
+/// The beginning of an unfinished packet, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Input {
+    unfinished: Option<Box<Unfinished>>,
+}
+
+#[derive(Debug, Default)]
+struct Unfinished {
     tail: Vec<u8>,
     /// Bytes that the packet has in all, as far as that is known.
     need: usize,
@@ -42,8 +47,8 @@ impl Input {
         engine: &Engine,
         turn: &mut Turn,
     ) -> Reading {
-        if self.need >= OWN_BUFFER_FROM {
-            return self.read_large(stream, connection, engine, turn);
+        if let Some(large) = self.unfinished.take_if(|unfinished| unfinished.need >= OWN_BUFFER_FROM) {
+            return self.read_large(large, stream, connection, engine, turn);
         }
         let mut scratch = std::mem::take(&mut turn.scratch);
         if scratch.len() < SCRATCH {
@@ -56,9 +61,10 @@ impl Input {
 
     /// Has the connection handle what it did not take when it waited for the host; whether it takes more packets.
     pub(super) fn resume(&mut self, connection: &mut Connection, engine: &Engine, turn: &mut Turn) -> bool {
+        let waited = self.unfinished.take().unwrap_or_default();
         // A large packet is alone in its buffer, which may become its payload's.
-        let alone = self.need >= OWN_BUFFER_FROM && self.need == self.tail.len();
-        let waited = Bytes::from(std::mem::take(&mut self.tail));
+        let alone = waited.need >= OWN_BUFFER_FROM && waited.need == waited.tail.len();
+        let waited = Bytes::from(waited.tail);
         let progress = connection.receive(engine, turn, &waited, alone.then_some(&waited));
         self.keep(waited.get(progress.consumed..).unwrap_or_default(), progress);
         progress.open
@@ -72,11 +78,12 @@ impl Input {
         turn: &mut Turn,
         scratch: &mut [u8],
     ) -> Reading {
-        let kept = self.tail.len();
+        let tail = self.unfinished.as_ref().map_or(&[][..], |unfinished| &unfinished.tail);
+        let kept = tail.len();
         let Some((front, room)) = scratch.split_at_mut_checked(kept) else {
             return Reading::End;
         };
-        front.copy_from_slice(&self.tail);
+        front.copy_from_slice(tail);
         let (count, drained) = match receive(stream, room) {
             Ok(read) => read,
             Err(stopped) => return stopped,
@@ -90,42 +97,46 @@ impl Input {
     /// Reads no further than the end of the packet, so that the buffer holds nothing else.
     fn read_large(
         &mut self,
+        mut large: Box<Unfinished>,
         stream: &TcpStream,
         connection: &mut Connection,
         engine: &Engine,
         turn: &mut Turn,
     ) -> Reading {
-        let kept = self.tail.len();
+        let kept = large.tail.len();
         // The buffer grows with what has come, not with what was announced.
-        let room = self.need.saturating_sub(kept).min(kept.max(SCRATCH));
-        self.tail.reserve_exact(room);
-        self.tail.resize(kept + room, 0);
-        let outcome = receive(stream, self.tail.get_mut(kept..).unwrap_or_default());
+        let room = large.need.saturating_sub(kept).min(kept.max(SCRATCH));
+        large.tail.reserve_exact(room);
+        large.tail.resize(kept + room, 0);
+        let outcome = receive(stream, large.tail.get_mut(kept..).unwrap_or_default());
         let (count, drained) = match outcome {
             Ok(read) => read,
             Err(stopped) => {
-                self.tail.truncate(kept);
+                large.tail.truncate(kept);
+                self.unfinished = Some(large);
                 return stopped;
             }
         };
-        self.tail.truncate(kept + count);
-        if self.tail.len() < self.need {
+        large.tail.truncate(kept + count);
+        if large.tail.len() < large.need {
+            self.unfinished = Some(large);
             return Reading::Data { drained, open: true };
         }
-        let packet = Bytes::from(std::mem::take(&mut self.tail));
+        let packet = Bytes::from(large.tail);
         let progress = connection.receive(engine, turn, &packet, Some(&packet));
         self.keep(packet.get(progress.consumed..).unwrap_or_default(), progress);
         Reading::Data { drained, open: progress.open }
     }
 
     fn keep(&mut self, rest: &[u8], progress: Progress) {
-        self.need = if rest.is_empty() { 0 } else { progress.need };
         if rest.is_empty() {
-            self.tail = Vec::new();
-        } else {
-            self.tail.clear();
-            self.tail.extend_from_slice(rest);
+            self.unfinished = None;
+            return;
         }
+        let unfinished = self.unfinished.get_or_insert_default();
+        unfinished.need = progress.need;
+        unfinished.tail.clear();
+        unfinished.tail.extend_from_slice(rest);
     }
 }
 

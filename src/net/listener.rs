@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::net::connection::ConnectionTask;
 use crate::net::testing::{Door, Seat};
-use crate::net::wing::{FULL, Limit, Wing};
+use crate::net::wing::{FULL, Gate, Limit, Wing};
 use crate::runtime::{NotInherited, listen, watch_listener};
 use crate::session::notice::Level;
 
@@ -63,10 +63,11 @@ impl Bound {
         let listener = watch_listener(self.listener)?;
         let accepting = Accepting { _not_inherited: self.not_inherited, listener };
         let tested = wing.testbed().map(|testbed| testbed.door());
+        let gate = Arc::new(Gate { wing, limit });
         Ok(async move {
             match tested {
-                None => run(accepting, wing, limit).await,
-                Some((door, seat)) => run_tested(accepting, wing, limit, &door, seat).await,
+                None => run(accepting, gate).await,
+                Some((door, seat)) => run_tested(accepting, gate, &door, seat).await,
             }
         })
     }
@@ -78,7 +79,7 @@ struct Accepting {
     listener: AsyncFd<TcpListener>,
 }
 
-async fn run(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>) {
+async fn run(accepting: Accepting, gate: Arc<Gate>) {
     let mut rest = REST.0;
     loop {
         let Ok(mut guard) = accepting.listener.readable().await else {
@@ -91,7 +92,7 @@ async fn run(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>) {
                 Ok((stream, peer)) => {
                     accepted += 1;
                     rest = REST.0;
-                    welcome(stream, peer, &wing, &limit);
+                    welcome(stream, peer, &gate);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     guard.clear_ready();
@@ -101,8 +102,9 @@ async fn run(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>) {
                 Err(error) if is_of_the_connection(&error) => accepted += 1,
                 Err(error) => {
                     if rest == REST.0 {
-                        wing.log(Level::Error, || {
-                            format!("listener {} cannot accept connections for now: {error}", limit.name())
+                        gate.wing.log(Level::Error, || {
+                            let name = gate.limit.name();
+                            format!("listener {name} cannot accept connections for now: {error}")
                         });
                     }
                     // Trying again at once would only spin. Existing connections live on; new ones wait until there
@@ -117,7 +119,7 @@ async fn run(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>) {
 }
 
 /// As [`run`], but whoever asks at the door is answered when nobody waits outside any more.
-async fn run_tested(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>, door: &Door, _seat: Seat) {
+async fn run_tested(accepting: Accepting, gate: Arc<Gate>, door: &Door, _seat: Seat) {
     loop {
         let mut knocked = pin!(door.knocked());
         poll_fn(|cx| match knocked.as_mut().poll(cx) {
@@ -128,7 +130,7 @@ async fn run_tested(accepting: Accepting, wing: Arc<Wing>, limit: Arc<Limit>, do
         let asked = door.asked();
         let exhausted = loop {
             match accepting.listener.get_ref().accept() {
-                Ok((stream, peer)) => welcome(stream, peer, &wing, &limit),
+                Ok((stream, peer)) => welcome(stream, peer, &gate),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(_) => break true,
@@ -153,20 +155,20 @@ fn poll_ready(listener: &AsyncFd<TcpListener>, cx: &mut Context<'_>) -> Poll<()>
     }
 }
 
-fn welcome(stream: std::net::TcpStream, peer: SocketAddr, wing: &Arc<Wing>, limit: &Arc<Limit>) {
-    let Some(permit) = wing.permit(limit) else {
-        wing.turned_away(Some(peer), FULL);
+fn welcome(stream: std::net::TcpStream, peer: SocketAddr, gate: &Arc<Gate>) {
+    let Some(permit) = gate.permit() else {
+        gate.wing.turned_away(Some(peer), FULL);
         return;
     };
     let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
     if prepared.is_err() {
         return;
     }
-    match ConnectionTask::new(Arc::clone(wing), stream, Some(peer), permit) {
+    match ConnectionTask::new(stream, Some(peer), permit) {
         Ok(task) => {
             tokio::spawn(task);
         }
-        Err(error) => wing.turned_away(Some(peer), &error.to_string()),
+        Err(error) => gate.wing.turned_away(Some(peer), &error.to_string()),
     }
 }
 

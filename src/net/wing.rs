@@ -72,12 +72,6 @@ impl Wing {
         }
     }
 
-    /// Counts a connection that has a session, until the result is dropped.
-    pub(super) fn attach(self: &Arc<Self>) -> Attached {
-        *self.attached.lock() += 1;
-        Attached { wing: Arc::clone(self) }
-    }
-
     /// The engine.
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
@@ -96,18 +90,6 @@ impl Wing {
     /// Now.
     pub(super) fn now(&self) -> Time {
         self.clock.now()
-    }
-
-    /// Leave for one more connection; `None` if there are as many as may be, here or at the listener.
-    pub(super) fn permit(self: &Arc<Self>, listener: &Arc<Limit>) -> Option<Permit> {
-        if !take(&self.open, self.most) {
-            return None;
-        }
-        if !take(&listener.open, listener.most) {
-            self.open.fetch_sub(1, Ordering::AcqRel);
-            return None;
-        }
-        Some(Permit { wing: Arc::clone(self), listener: Arc::clone(listener) })
     }
 
     /// Counts a connection that was turned away.
@@ -157,37 +139,73 @@ impl Limit {
 /// Why a connection is turned away for which there is no place.
 pub(super) const FULL: &str = "there are as many connections as may be";
 
+/// Where connections come in: the wing, and the limit of the listener. They share it, so that each holds one pointer.
+pub(super) struct Gate {
+    pub wing: Arc<Wing>,
+    pub limit: Arc<Limit>,
+}
+
+impl Gate {
+    /// Leave for one more connection; `None` if there are as many as may be, here or at the listener.
+    pub(super) fn permit(self: &Arc<Self>) -> Option<Permit> {
+        if !take(&self.wing.open, self.wing.most) {
+            return None;
+        }
+        if !take(&self.limit.open, self.limit.most) {
+            self.wing.open.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Permit { gate: Arc::clone(self) })
+    }
+}
+
 /// One connection's place; given back when it is dropped.
 pub(super) struct Permit {
-    wing: Arc<Wing>,
-    listener: Arc<Limit>,
+    gate: Arc<Gate>,
 }
 
 impl Permit {
+    /// The wing that gave it.
+    pub(super) fn wing(&self) -> &Arc<Wing> {
+        &self.gate.wing
+    }
+
     /// The name of the listener, if it came by one.
     pub(super) fn listener(&self) -> Option<&Arc<str>> {
-        self.listener.name.as_ref()
+        self.gate.limit.name.as_ref()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.listener.open.fetch_sub(1, Ordering::AcqRel);
-        self.wing.open.fetch_sub(1, Ordering::AcqRel);
+        self.gate.limit.open.fetch_sub(1, Ordering::AcqRel);
+        self.gate.wing.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// A connection that has a session and has not written its last packet.
-pub(super) struct Attached {
-    wing: Arc<Wing>,
-}
+/// Whether a connection is counted as one that has a session and has not written its last packet. It names no wing, to be
+/// small: who has it ends it, at last when it is dropped itself.
+#[derive(Default)]
+pub(super) struct Attached(bool);
 
-impl Drop for Attached {
-    fn drop(&mut self) {
-        let mut attached = self.wing.attached.lock();
+impl Attached {
+    /// Counts the connection, if it is not counted.
+    pub(super) fn begin(&mut self, wing: &Wing) {
+        if !self.0 {
+            *wing.attached.lock() += 1;
+            self.0 = true;
+        }
+    }
+
+    /// Counts it no longer, if it is counted.
+    pub(super) fn end(&mut self, wing: &Wing) {
+        if !std::mem::take(&mut self.0) {
+            return;
+        }
+        let mut attached = wing.attached.lock();
         *attached -= 1;
         if *attached == 0 {
-            self.wing.idle.notify_all();
+            wing.idle.notify_all();
         }
     }
 }

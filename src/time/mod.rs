@@ -1,5 +1,6 @@
 //! Floor 1: the broker's time, and what is due at which of its points.
 
+mod blocks;
 mod clock;
 mod wheel;
 

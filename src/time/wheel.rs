@@ -5,9 +5,8 @@
 //! wheel's own; when the wheel reaches that slot, the timer moves to a lower level or is due. One bitmap per level
 //! tells which slots hold timers: time that holds no timer is skipped in one step.
 
-use slab::Slab;
-
 use crate::time::Time;
+use crate::time::blocks::Blocks;
 
 /// The wheel's resolution in milliseconds: a deadline is rounded up to a multiple of it.
 pub const TICK_MILLIS: u64 = 32;
@@ -32,7 +31,7 @@ pub struct TimerId {
 
 /// Timers that each hold a `K` until their deadline. Inserting and cancelling take constant time.
 pub struct Wheel<K> {
-    timers: Slab<Timer<K>>,
+    timers: Blocks<Timer<K>>,
     /// The first timer of each slot, `level * SLOTS + slot`, and of the overdue list.
     heads: Box<[u32]>,
     /// Bit `slot` of entry `level` is set while that slot holds a timer.
@@ -69,7 +68,7 @@ impl<K> Wheel<K> {
 
     fn with_resolution(now: Time, resolution: u64) -> Wheel<K> {
         Wheel {
-            timers: Slab::new(),
+            timers: Blocks::new(),
             heads: vec![NONE; OVERDUE + 1].into_boxed_slice(),
             occupied: [0; LEVELS],
             tick: tick_reached(now, resolution),
@@ -86,20 +85,19 @@ impl<K> Wheel<K> {
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
         let tick = deadline.as_millis().div_ceil(self.resolution).min(LAST_TICK);
-        let index =
-            self.timers.insert(Timer { key, tick, next: NONE, previous: NONE, serial, list: 0 }) as u32;
+        let index = self.timers.insert(Timer { key, tick, next: NONE, previous: NONE, serial, list: 0 });
         self.link(index, tick);
         TimerId { index, serial }
     }
 
     /// Removes a timer and returns its key; `None` if it has been handed out or cancelled before.
     pub fn cancel(&mut self, id: TimerId) -> Option<K> {
-        let timer = self.timers.get(id.index as usize)?;
+        let timer = self.timers.get(id.index)?;
         if timer.serial != id.serial {
             return None;
         }
         self.unlink(id.index);
-        self.timers.try_remove(id.index as usize).map(|timer| timer.key)
+        self.timers.remove(id.index).map(|timer| timer.key)
     }
 
     /// Moves the wheel to `now` and appends the keys of all timers that are due to `due`: those of an earlier tick
@@ -141,7 +139,7 @@ impl<K> Wheel<K> {
 
     /// Whether there is no timer.
     pub fn is_empty(&self) -> bool {
-        self.timers.is_empty()
+        self.len() == 0
     }
 
     /// The first occupied slot ahead: level, slot and the tick at which it begins.
@@ -160,12 +158,12 @@ impl<K> Wheel<K> {
     fn collect(&mut self, list: usize, due: &mut Vec<K>) {
         let Some(head) = self.heads.get_mut(list) else { return };
         let mut index = std::mem::replace(head, NONE);
-        while let Some(timer) = self.timers.get(index as usize) {
+        while let Some(timer) = self.timers.get(index) {
             let (next, tick) = (timer.next, timer.tick);
             if tick > self.tick {
                 self.link(index, tick);
             } else {
-                due.push(self.timers.remove(index as usize).key);
+                due.extend(self.timers.remove(index).map(|timer| timer.key));
             }
             index = next;
         }
@@ -185,10 +183,10 @@ impl<K> Wheel<K> {
         };
         let Some(head) = self.heads.get_mut(list) else { return };
         let next = std::mem::replace(head, index);
-        if let Some(timer) = self.timers.get_mut(next as usize) {
+        if let Some(timer) = self.timers.get_mut(next) {
             timer.previous = index;
         }
-        if let Some(timer) = self.timers.get_mut(index as usize) {
+        if let Some(timer) = self.timers.get_mut(index) {
             timer.next = next;
             timer.previous = NONE;
             timer.list = list as u16;
@@ -197,12 +195,12 @@ impl<K> Wheel<K> {
 
     /// Takes a timer out of its list.
     fn unlink(&mut self, index: u32) {
-        let Some(timer) = self.timers.get(index as usize) else { return };
+        let Some(timer) = self.timers.get(index) else { return };
         let (next, previous, list) = (timer.next, timer.previous, usize::from(timer.list));
-        if let Some(timer) = self.timers.get_mut(next as usize) {
+        if let Some(timer) = self.timers.get_mut(next) {
             timer.previous = previous;
         }
-        if let Some(timer) = self.timers.get_mut(previous as usize) {
+        if let Some(timer) = self.timers.get_mut(previous) {
             timer.next = next;
             return;
         }

@@ -3,6 +3,7 @@
 mod arguments;
 mod configuration;
 mod failure;
+mod memory;
 mod query;
 mod serve;
 mod status;

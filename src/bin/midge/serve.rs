@@ -4,8 +4,8 @@ use midge::config::Config;
 use midge::embed::Broker;
 
 use crate::failure::Failure;
-use crate::system::{StopSignals, raise_descriptor_limit};
-use crate::{arguments, configuration};
+use crate::system::{StopSignals, join_free_memory, raise_descriptor_limit};
+use crate::{arguments, configuration, memory};
 
 /// Runs a broker until SIGINT or SIGTERM.
 pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
@@ -15,7 +15,10 @@ pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
     let signals = StopSignals::block()
         .map_err(|error| Failure::runtime(format!("signals cannot be waited for: {error}")))?;
     raise_descriptor_limit();
-    let broker = Broker::start(&config)?;
+    join_free_memory();
+    let hooks = memory::cleared_up()
+        .map_err(|error| Failure::runtime(format!("a thread cannot be started: {error}")))?;
+    let broker = Broker::start_with(&config, &hooks)?;
     if broker.addresses().is_empty() {
         return Err(Failure::usage("every listener is off, so that nobody could connect"));
     }

@@ -1,7 +1,8 @@
-//! What the command asks of the operating system and std does not offer: waiting for signals, the limit of open files.
+//! What the command asks of the operating system and std does not offer: waiting for signals, the limit of open files,
+//! what the allocator does with memory that is free.
 #![allow(
     unsafe_code,
-    reason = "std has neither signal masks nor resource limits; on the short list of docs/design.md"
+    reason = "std has no signal masks, resource limits or settings of malloc; on the short list of docs/design.md"
 )]
 
 use std::io;
@@ -46,6 +47,25 @@ pub(crate) fn raise_descriptor_limit() {
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
         }
+    }
+}
+
+/// Has the system's allocator join neighbouring pieces of free memory at once, also small ones: only what is joined can
+/// be given back to the system. Before the first thread starts.
+pub(crate) fn join_free_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt has no precondition but that no other thread allocates, and there is none yet.
+    unsafe {
+        libc::mallopt(libc::M_MXFAST, 0);
+    }
+}
+
+/// Has the system's allocator give back to the system every whole page that is free.
+pub(crate) fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim has no precondition; it takes the locks of malloc.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
