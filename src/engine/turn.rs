@@ -88,7 +88,8 @@ impl Turn {
     }
 
     /// Moves to `later` the sessions that need not be flushed at the end of this turn: more may come for them first. If
-    /// there are more than `most`, all of them: others are not to wait until so many are written to.
+    /// there are more than `most`, all of them: others are not to wait until so many are written to. Whoever adds to one
+    /// of these has it on the list again, so that what it holds stays within what it may hold.
     ///
     /// None if code of the host is to be called, for it may take its time.
     pub fn put_off(&mut self, most: usize, later: &mut impl Extend<Arc<Session>>) {
@@ -96,7 +97,7 @@ impl Turn {
             return;
         }
         match self.dirty.len() > most {
-            true => later.extend(self.dirty.drain(..)),
+            true => later.extend(self.dirty.drain(..).inspect(|session| session.outbound.lock().put_off())),
             false => later.extend(self.dirty.extract_if(.., |session| session.outbound.lock().may_wait())),
         }
     }

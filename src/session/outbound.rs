@@ -210,6 +210,11 @@ impl Outbound {
         self.outbox.may_wait()
     }
 
+    /// Has much wait as if it were little: who adds to it has to see to the flush, or to wait.
+    pub fn put_off(&mut self) {
+        self.outbox.put_off();
+    }
+
     /// Sends a message, or queues it, or drops it.
     pub fn deliver(
         &mut self,

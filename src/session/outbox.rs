@@ -229,6 +229,11 @@ impl Outbox {
         self.listed != Listed::AtOnce
     }
 
+    /// Has much wait as if it were little: who adds to it lists it again.
+    pub fn put_off(&mut self) {
+        self.listed = self.listed.min(Listed::Yes);
+    }
+
     /// Takes what is to be written next; `None` if another thread writes, the connection is blocked, or
     /// nothing waits. The caller writes it without the lock, then calls [`Outbox::written`].
     pub fn take(&mut self, writable: bool) -> Option<Chunk> {

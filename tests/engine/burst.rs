@@ -192,3 +192,38 @@ fn what_is_put_off_is_written_together() {
     }
     assert_eq!(tally.0.lock().unwrap().len(), 2);
 }
+
+/// Who waits behind very many loses nothing that comes meanwhile: who adds to what waits writes it, or waits, too.
+#[test]
+fn what_is_put_off_for_very_many_is_written_when_more_comes() {
+    let network = Network::with(&[("session.max_outbox_bytes", "64KiB")]);
+    let mut clients: Vec<_> = (0..3).map(|n| opts(&format!("hearer{n}"), V311).on(&network)).collect();
+    clients.iter_mut().for_each(|client| client.subscribe("all", Q0));
+    clients[0].subscribe("own", Q0);
+    let mut later = Vec::new();
+    let mut publish = |topic: &'static str| {
+        let payload = "x".repeat(40_000);
+        let name = midge::codec::topic::TopicName::parse(topic).unwrap();
+        let (topic, payload) = (topic.as_bytes(), payload.as_bytes());
+        let mut publication = midge::message::Publication::new(topic, payload, Q0, false, network.now());
+        let publisher = midge::engine::subscriber::Publisher::Host;
+        let mut turn = network.turn();
+        network.engine.publish(&mut turn, publisher, name, &mut publication);
+        turn.put_off(2, &mut later);
+        drop(turn);
+        later.len()
+    };
+    assert_eq!(publish("all"), 3);
+    for _ in 0..3 {
+        assert_eq!(publish("own"), 3);
+    }
+    assert_eq!(clients[0].drain().len(), 4);
+    // Another that publishes to as many is to wait, too.
+    assert_eq!(publish("all"), 6);
+    assert_eq!(clients[1].drain().len(), 0);
+    for session in later {
+        network.engine.flush(&mut network.turn(), &session, false);
+    }
+    assert_eq!([clients[0].drain().len(), clients[1].drain().len()], [1, 2]);
+    assert_eq!(network.stats().messages_dropped_outbox_full, 0);
+}
