@@ -87,6 +87,11 @@ impl Turn {
         self.dirty.push(Arc::clone(session));
     }
 
+    /// Whether more sessions than so many are to be flushed at the end of this turn.
+    pub fn concerns_more_than(&self, most: usize) -> bool {
+        self.dirty.len() > most
+    }
+
     /// Moves to `later` the sessions that need not be flushed at the end of this turn: more may come for them first. If
     /// there are more than `most`, all of them: others are not to wait until so many are written to. Whoever adds to one
     /// of these has it on the list again, so that what it holds stays within what it may hold.
@@ -96,7 +101,7 @@ impl Turn {
         if !self.called.is_empty() || !self.told.is_empty() {
             return;
         }
-        match self.dirty.len() > most {
+        match self.concerns_more_than(most) {
             true => later.extend(self.dirty.drain(..).inspect(|session| session.outbound.lock().put_off())),
             false => later.extend(self.dirty.extract_if(.., |session| session.outbound.lock().may_wait())),
         }

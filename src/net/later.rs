@@ -1,5 +1,6 @@
 //! Outboxes that are written when every connection that was ready has been read: what several clients have sent to one
-//! goes in one write. And what goes to very many is written a few at a time, so that others have their turns in between.
+//! goes in one write. And what goes to very many is written a few at a time, so that others have their turns in between,
+//! and do not wait behind the very many.
 //!
 //! Where one thread runs all tasks in the order in which they became ready, the task here is behind all connections that
 //! were ready with the one that wakes it. Where several threads do, it would be a detour: there, nothing is put off.
@@ -28,8 +29,26 @@ pub(super) struct Later {
 
 #[derive(Default)]
 struct State {
-    sessions: VecDeque<Arc<Session>>,
+    /// Those of turns that wrote to few: all of them are written to at once.
+    few: VecDeque<Arc<Session>>,
+    /// Those of turns that wrote to very many.
+    many: VecDeque<Arc<Session>>,
     waker: Option<Waker>,
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.few.is_empty() && self.many.is_empty()
+    }
+
+    /// Whom to write to next: at most `left` of the very many.
+    fn next(&mut self, left: &mut usize) -> Option<Arc<Session>> {
+        if let Some(session) = self.few.pop_front() {
+            return Some(session);
+        }
+        *left = left.checked_sub(1)?;
+        self.many.pop_front()
+    }
 }
 
 impl Later {
@@ -37,17 +56,19 @@ impl Later {
     /// who has caused it is to wait until it is written.
     pub(super) fn take_over(&self, turn: &mut Turn) -> bool {
         let mut state = self.state.lock();
-        let were = state.sessions.len();
-        turn.put_off(SLICE, &mut state.sessions);
-        if were == 0 && !state.sessions.is_empty() {
+        let was_empty = state.is_empty();
+        let were = state.many.len();
+        let list = if turn.concerns_more_than(SLICE) { &mut state.many } else { &mut state.few };
+        turn.put_off(SLICE, list);
+        if was_empty && !state.is_empty() {
             state.waker.iter().for_each(Waker::wake_by_ref);
         }
-        state.sessions.len() - were > SLICE
+        state.many.len() > were
     }
 
     /// Whether more waits to be written than is written at once.
     pub(super) fn is_behind(&self) -> bool {
-        self.state.lock().sessions.len() > SLICE
+        self.state.lock().many.len() > SLICE
     }
 }
 
@@ -69,24 +90,20 @@ impl Flusher {
     }
 }
 
-/// Writes to a slice of the sessions. Who has caused a panic is left out, and the others are gone on with.
+/// Writes to the few and to a slice of the very many. Who has caused a panic is left out, and the others are gone on with.
 fn write_slice(wing: &Wing, later: &Later) {
-    let mut left = SLICE;
-    while left > 0 {
-        let flushed = catch_unwind(AssertUnwindSafe(|| {
+    let (mut left, mut done) = (SLICE, false);
+    while !done {
+        // A panic is told of where it happens.
+        let _flushed = catch_unwind(AssertUnwindSafe(|| {
             let mut turn = wing.engine().turn(wing.now());
-            while left > 0 {
-                let Some(session) = later.state.lock().sessions.pop_front() else {
-                    left = 0;
-                    return;
-                };
-                left -= 1;
+            loop {
+                let next = later.state.lock().next(&mut left);
+                done = next.is_none();
+                let Some(session) = next else { return };
                 wing.engine().flush(&mut turn, &session, false);
             }
         }));
-        if flushed.is_ok() {
-            return;
-        }
     }
 }
 
@@ -105,10 +122,110 @@ impl Future for Flusher {
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
         }
-        if !state.sessions.is_empty() {
+        if !state.is_empty() {
             drop(state);
             let_others(cx);
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Waker};
+
+    use parking_lot::Mutex;
+
+    use super::SLICE;
+    use crate::config::Config;
+    use crate::engine::connection::Connection;
+    use crate::engine::core::{Engine, Surroundings};
+    use crate::net::wing::Wing;
+    use crate::runtime::{Clock, Ticker};
+    use crate::session::link::{Cause, Link, Written};
+    use crate::storage::MemoryStore;
+
+    /// Counts the bytes.
+    #[derive(Default)]
+    struct Tally(Mutex<usize>);
+
+    impl Link for Tally {
+        fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
+            let bytes = buffers.iter().map(|buffer| buffer.len()).sum();
+            *self.0.lock() += bytes;
+            Written::Bytes(bytes)
+        }
+        fn wake(&self) {}
+        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    }
+
+    struct Client {
+        connection: Connection,
+        tally: Arc<Tally>,
+    }
+
+    fn wing() -> Arc<Wing> {
+        let surroundings = Surroundings {
+            store: Arc::new(MemoryStore),
+            alarm: Arc::new(Ticker::default()),
+            seed: 7,
+            started_unix: 1000,
+        };
+        let engine = Arc::new(Engine::new(Config::new().settings(), surroundings));
+        Arc::new(Wing::new(engine, Clock::by_hand(), None).on_one_thread())
+    }
+
+    impl Client {
+        /// A client of MQTT 3.1.1 that hears a topic of one letter.
+        fn new(wing: &Wing, number: u8, topic: u8) -> Client {
+            let tally = Arc::new(Tally::default());
+            let link = Arc::clone(&tally) as Arc<dyn Link>;
+            let connection = Connection::new(wing.engine(), &mut wing.engine().turn(wing.now()), link, None);
+            let mut client = Client { connection, tally };
+            let id = [b'a' + number / 16, b'a' + number % 16];
+            client.send(wing, &[&b"\x10\x0e\0\x04MQTT\x04\x02\0\0\0\x02"[..], &id].concat());
+            client.send(wing, &[0x82, 6, 0, 1, 0, 1, topic, 0]);
+            client.take();
+            client
+        }
+
+        /// Sends packets; whether this client is to wait until what it has caused is written.
+        fn send(&mut self, wing: &Wing, packets: &[u8]) -> bool {
+            let mut turn = wing.engine().turn(wing.now());
+            self.connection.receive(wing.engine(), &mut turn, packets, None);
+            let later = wing.later().unwrap();
+            packets.first() == Some(&0x30) && later.take_over(&mut turn)
+        }
+
+        /// Bytes received since the last call.
+        fn take(&self) -> usize {
+            std::mem::take(&mut *self.tally.0.lock())
+        }
+    }
+
+    /// Very many are written to in slices, and a client that hears something else does not wait for them.
+    #[test]
+    fn few_do_not_wait_behind_very_many() {
+        let wing = wing();
+        let mut crowd: Vec<Client> = (0..2 * SLICE as u8 + 2).map(|n| Client::new(&wing, n, b'm')).collect();
+        let mut quiet = Client::new(&wing, 200, b'q');
+        let written = |crowd: &[Client]| crowd.iter().filter(|client| client.take() > 0).count();
+        let mut flusher = pin!(wing.flusher().unwrap());
+        let mut cx = Context::from_waker(Waker::noop());
+
+        let publisher = &mut crowd[0];
+        assert!(publisher.send(&wing, &[0x30, 4, 0, 1, b'm', b'1']));
+        assert!(!quiet.send(&wing, &[0x30, 4, 0, 1, b'q', b'1']));
+        assert!(wing.later().unwrap().is_behind());
+        assert_eq!((quiet.take(), written(&crowd)), (0, 0));
+        assert!(flusher.as_mut().poll(&mut cx).is_pending());
+        assert_eq!((quiet.take(), written(&crowd)), (6, SLICE));
+        assert!(flusher.as_mut().poll(&mut cx).is_pending());
+        assert!(!wing.later().unwrap().is_behind());
+        assert!(flusher.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(written(&crowd), SLICE + 2);
     }
 }
