@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::publish::{Publish, first_byte};
@@ -137,6 +138,7 @@ impl Engine {
         let matches = &taken.matches;
         let mut reached = false;
         let mut buffer = None;
+        let mut one_by_one: SmallVec<[&[Match<Subscriber>]; 4]> = SmallVec::new();
         let may_share = burst.len() >= SHARE_FROM && matches.direct.len() > 1;
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
             if let [only] = group
@@ -149,10 +151,17 @@ impl Engine {
                     continue;
                 }
             }
+            one_by_one.push(group);
+        }
+        if !one_by_one.is_empty() {
+            // Who keeps a message shares it with the others who do.
             burst.for_each(turn, |turn, publication| {
-                reached |= self.deliver(turn, publisher, publication, group, None);
+                for group in &one_by_one {
+                    reached |= self.deliver(turn, publisher, publication, group, None);
+                }
             });
         }
+        drop(one_by_one);
         if !reached {
             let client_id = Some(&*attached.session.client_id);
             let topic = burst.topic.as_str().as_bytes();

@@ -105,3 +105,29 @@ fn memory_is_given_back_after_a_burst() {
     check("after_burst", counting::in_use() - before);
     assert_eq!(crowd.engine.snapshot().sessions, 1);
 }
+
+/// Messages that come together, and that many keep, are kept once, as those that come one by one are.
+#[test]
+fn messages_that_come_together_are_kept_once() {
+    const TOGETHER: usize = 50;
+    let _alone = alone();
+    let (engine, link) = (engine(&[("session.queue_qos0", "true")]), Arc::new(Nowhere::default()));
+    for number in 0..SUBSCRIBERS {
+        let mut packets = Vec::new();
+        packets::connect_for(3600, &format!("s{number}"), &mut packets);
+        packets::subscribe(Version::V5, &["burst".to_owned()], QoS::AtMostOnce, &mut packets);
+        lost(&engine, NOW, opened(&engine, NOW, &link, &packets));
+    }
+    let mut packets = Vec::new();
+    packets::connect(Version::V5, "p", &mut packets);
+    let mut publisher = opened(&engine, NOW, &link, &packets);
+    packets.clear();
+    (0..TOGETHER).for_each(|_| {
+        packets::publish(Version::V5, "burst", QoS::AtMostOnce, 0, false, &mut packets);
+    });
+    let before = counting::in_use();
+    send(&engine, NOW, &mut publisher, &packets);
+    let kept = counting::in_use() - before;
+    assert_eq!(engine.snapshot().messages_queued, (SUBSCRIBERS * TOGETHER) as u64);
+    assert!(kept < (SUBSCRIBERS * TOGETHER * packets::PAYLOAD.len()) as isize, "{kept} bytes");
+}
