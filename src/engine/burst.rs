@@ -74,10 +74,12 @@ impl<'r> Burst<'r> {
         if input.first() != Some(&PLAIN) {
             return None;
         }
-        match frame::split(input, self.most) {
-            Ok(Framing::Complete(frame)) if frame.body.starts_with(self.prefix) => Some(frame),
-            _ => None,
-        }
+        let Ok(Framing::Complete(frame)) = frame::split(input, self.most) else {
+            return None;
+        };
+        // [MQTT-1.5.5-1]: whether a longer Remaining Length is allowed is not decided here.
+        let is_shortest = frame.whole.len() == frame::packet_len(frame.body.len());
+        (is_shortest && frame.body.starts_with(self.prefix)).then_some(frame)
     }
 
     /// Bytes of all packets.

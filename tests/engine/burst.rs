@@ -145,6 +145,21 @@ fn a_packet_that_is_too_large_is_refused_in_a_burst_too() {
     client.expect_refused(midge::codec::reason::ReasonCode::PacketTooLarge);
 }
 
+/// [MQTT-1.5.5-1]: what MQTT 5 does not allow, and MQTT 3 does, is not taken for one of the burst.
+#[test]
+fn a_burst_ends_where_a_remaining_length_is_longer_than_it_needs_to_be() {
+    for (version, taken, open) in [(V311, 4, true), (V5, 3, false)] {
+        let network = Network::new();
+        let mut hearer = opts("hearer", version).on(&network);
+        hearer.subscribe("t", Q0);
+        let mut client = opts("a", version).on(&network);
+        let mut bytes = packets(version, 1)[..3].concat();
+        bytes.extend([0x30, 0x84, 0, 0, 1, b't', 0]);
+        assert_eq!(client.send_bytes(&bytes), open, "{version}");
+        assert_eq!(hearer.drain().len(), taken, "{version}");
+    }
+}
+
 /// Counts the calls that write.
 #[derive(Default)]
 struct Tally(Mutex<Vec<usize>>);
