@@ -56,8 +56,9 @@ impl Shared {
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
         self.engine.log_untold_drops(&mut self.engine.turn(self.clock.now()));
         self.log("the broker has stopped");
-        *self.stage.lock() = Stage::Stopped;
+        // Before others who stop it return.
         self.stopped.store(true, Ordering::Release);
+        *self.stage.lock() = Stage::Stopped;
         self.changed.notify_all();
         if let Some(bench) = &self.bench {
             bench.bed.beat();
