@@ -18,6 +18,15 @@ pub struct Frame<'a> {
     pub whole: &'a [u8],
 }
 
+impl Frame<'_> {
+    /// Whether the Remaining Length has no byte more than it needs to have. A needless one is a zero before the body.
+    #[inline]
+    pub fn is_shortest(&self) -> bool {
+        let header = self.whole.len() - self.body.len();
+        header <= 2 || self.whole.get(header - 1) != Some(&0)
+    }
+}
+
 /// What the beginning of a stream holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing<'a> {

@@ -14,7 +14,6 @@ use crate::codec::subscribe::Subscribe;
 use crate::codec::unsuback::Unsuback;
 use crate::codec::unsubscribe::Unsubscribe;
 use crate::codec::version::Version;
-use crate::codec::wire::varint_len;
 
 /// A packet of any type. It borrows from the bytes it was decoded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +168,7 @@ fn check_flags(first: u8, version: Version) -> Result<(), DecodeError> {
 /// MQTT 5 demands the shortest Remaining Length.
 #[inline]
 fn check_shortest(frame: &Frame<'_>) -> Result<(), DecodeError> {
-    if frame.whole.len() == 1 + varint_len(frame.body.len()) + frame.body.len() {
+    if frame.is_shortest() {
         Ok(())
     } else {
         Err(DecodeError::malformed("the remaining length is longer than it needs to be")) // [MQTT-1.5.5-1]

@@ -45,12 +45,14 @@ impl<'r> Burst<'r> {
         let prefix = first.body.get(..first.body.len().checked_sub(publish.payload.len())?)?;
         let block = Block { bytes: &[], v5, messages: 1, payload_bytes: 0, largest: first.whole.len() };
         let topic = TopicName::from_validated(publish.topic);
+        let usual = first.whole.len();
+        let head = first.whole.get(..usual.checked_sub(publish.payload.len())?)?;
         let mut burst = Burst { block, topic, prefix, most };
-        let mut end = first.whole.len();
+        let mut rest = input.get(usual..)?;
         // What is mostly so comes first: a message alone pays for this look alone.
-        let mut next = burst.next(input.get(end..)?);
+        let mut next = burst.next(rest);
         if next.is_none()
-            || first.whole.len() > most as usize
+            || usual > most as usize
             || publish.topic.is_empty()
             || !publish.properties.is_empty()
             || is_the_brokers(topic)
@@ -59,13 +61,18 @@ impl<'r> Burst<'r> {
         }
         burst.block.payload_bytes = publish.payload.len() as u64;
         while let Some(frame) = next {
-            end += frame.whole.len();
             burst.block.messages += 1;
             burst.block.largest = burst.block.largest.max(frame.whole.len());
             burst.block.payload_bytes += (frame.body.len() - prefix.len()) as u64;
-            next = burst.next(input.get(end..)?);
+            rest = rest.get(frame.whole.len()..)?;
+            // Many are as long as the first one: they are told by one comparison.
+            let alike = rest.chunks_exact(usual).take_while(|packet| packet.starts_with(head)).count();
+            burst.block.messages += alike as u64;
+            burst.block.payload_bytes += (alike * publish.payload.len()) as u64;
+            rest = rest.get(alike * usual..)?;
+            next = burst.next(rest);
         }
-        burst.block.bytes = input.get(..end)?;
+        burst.block.bytes = input.get(..input.len() - rest.len())?;
         Some(burst)
     }
 
@@ -78,8 +85,7 @@ impl<'r> Burst<'r> {
             return None;
         };
         // [MQTT-1.5.5-1]: whether a longer Remaining Length is allowed is not decided here.
-        let is_shortest = frame.whole.len() == frame::packet_len(frame.body.len());
-        (is_shortest && frame.body.starts_with(self.prefix)).then_some(frame)
+        (frame.is_shortest() && frame.body.starts_with(self.prefix)).then_some(frame)
     }
 
     /// Bytes of all packets.
