@@ -218,6 +218,7 @@ impl<S: Clone + Identity> Trie<S> {
             Some(id) => id,
             None => {
                 let end = End { filter: None, subscribers: Roster::Empty, groups: None };
+                make_room(&mut self.ends);
                 *place.insert(Id::new(self.ends.insert(end))?)
             }
         };
@@ -231,6 +232,7 @@ impl<S: Clone + Identity> Trie<S> {
         if present.is_some() {
             return present;
         }
+        make_room(&mut self.nodes);
         let id = Id::new(self.nodes.insert(Node::new(level, parent)))?;
         if level == b"+" {
             self.nodes.get_mut(parent.index())?.plus = Some(id);
@@ -361,6 +363,13 @@ fn levels(path: Option<&str>) -> impl Iterator<Item = &str> {
 fn edge_hash(parent: Id, level_hash: u64) -> u64 {
     let mixed = (level_hash ^ u64::from(parent.0.get())).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed ^ (mixed >> 32)
+}
+
+/// Sees to the room for one more, and not for twice as many: of a million, half would be unused.
+fn make_room<T>(slab: &mut Slab<T>) {
+    if slab.len() == slab.capacity() {
+        slab.reserve_exact(slab.len() / 8 + 4);
+    }
 }
 
 fn rehash(nodes: &Slab<Node>, hasher: &DefaultHashBuilder, id: Id) -> u64 {
