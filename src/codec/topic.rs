@@ -89,7 +89,13 @@ impl<'a> TopicName<'a> {
     /// How many levels there are.
     #[inline]
     pub fn level_count(self) -> usize {
-        1 + self.0.bytes().filter(|byte| *byte == b'/').count()
+        level_count(self.0)
+    }
+
+    /// The first level.
+    #[inline]
+    pub fn first_level(self) -> &'a str {
+        first_level(self.0)
     }
 }
 
@@ -133,6 +139,18 @@ impl<'a> TopicFilter<'a> {
     #[inline]
     pub fn levels(self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         self.filter.split('/')
+    }
+
+    /// How many levels the filter without the share prefix has.
+    #[inline]
+    pub fn level_count(self) -> usize {
+        level_count(self.filter)
+    }
+
+    /// The first level of the filter without the share prefix.
+    #[inline]
+    pub fn first_level(self) -> &'a str {
+        first_level(self.filter)
     }
 
     /// Whether a message published to `topic` is for this filter.
@@ -181,6 +199,15 @@ fn check_text(text: &str) -> Result<(), TopicError> {
     }
 }
 
+fn level_count(text: &str) -> usize {
+    1 + text.bytes().filter(|byte| *byte == b'/').count()
+}
+
+fn first_level(text: &str) -> &str {
+    let end = text.bytes().position(|byte| byte == b'/').unwrap_or(text.len());
+    text.get(..end).unwrap_or_default()
+}
+
 /// One pass without an early exit, which the compiler turns into vector instructions.
 #[inline]
 fn holds_wildcard(text: &str) -> bool {
@@ -208,6 +235,9 @@ fn split_share(text: &str) -> Result<(Option<&str>, &str), TopicError> {
 }
 
 fn check_wildcards(filter: &str) -> Result<(), TopicError> {
+    if !holds_wildcard(filter) {
+        return Ok(());
+    }
     let mut levels = filter.split('/').peekable();
     while let Some(level) = levels.next() {
         // [MQTT-4.7.1-1], [MQTT3-4.7.1-2]

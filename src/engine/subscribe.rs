@@ -63,7 +63,7 @@ impl Engine {
             let reason = ReasonCode::SubscriptionIdentifiersNotSupported;
             return Err(DecodeError::new(reason, "the server knows no subscription identifiers").into());
         }
-        self.check_answer(attached, subscribe.filters().count())?;
+        self.check_answer(attached, || subscribe.filters().count())?;
         // All of the packet is looked at before any of it is done: one that ends the connection changes no session.
         let mut requests: SmallVec<[Request<'_>; 4]> = SmallVec::new();
         for request in subscribe.filters() {
@@ -188,10 +188,18 @@ impl Engine {
 
     /// Whether the answer to so many filters is a packet that the client takes [MQTT-3.1.2-24]. If it could never be
     /// answered, nothing is done, and the client is told why.
-    pub(crate) fn check_answer(&self, attached: &Attached, filters: usize) -> Result<(), End> {
+    pub(crate) fn check_answer(
+        &self,
+        attached: &Attached,
+        filters: impl FnOnce() -> usize,
+    ) -> Result<(), End> {
+        let most = attached.session.outbound.lock().maximum_packet_size();
+        // The answer is no larger than what is answered, and this no larger than what the broker takes.
+        if most >= self.options.max_packet_size {
+            return Ok(());
+        }
         // Packet Identifier, Property Length, and a reason code for each filter; MQTT 3 has no such bound.
-        let size = frame::packet_len(3 + filters);
-        if size > attached.session.outbound.lock().maximum_packet_size() as usize {
+        if frame::packet_len(3 + filters()) > most as usize {
             let cause = "the answer would be larger than the client's maximum packet size";
             return Err(DecodeError::new(ReasonCode::PacketTooLarge, cause).into());
         }
@@ -284,8 +292,9 @@ impl Engine {
             let error = DecodeError::new(ReasonCode::WildcardSubscriptionsNotSupported, cause);
             return Some(Refusal::NotOffered(error));
         }
-        let levels = filter.levels().take(self.options.max_topic_levels + 1).count();
-        if levels > self.options.max_topic_levels || filter.as_str().len() > self.options.max_topic_length {
+        if filter.level_count() > self.options.max_topic_levels
+            || filter.as_str().len() > self.options.max_topic_length
+        {
             return Some(Refusal::Filter(ReasonCode::TopicFilterInvalid));
         }
         None

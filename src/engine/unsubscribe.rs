@@ -25,7 +25,7 @@ impl Engine {
         attached: &Attached,
         unsubscribe: &Unsubscribe<'_>,
     ) -> Result<(), End> {
-        self.check_answer(attached, unsubscribe.filters().count())?;
+        self.check_answer(attached, || unsubscribe.filters().count())?;
         let subscriber = Subscriber::Session(Arc::clone(&attached.session));
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut control = attached.session.control.lock();

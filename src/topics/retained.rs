@@ -117,6 +117,9 @@ impl<V: Clone> Retained<V> {
     /// The lock is held for a bounded time: of a long walk, it is released now and then. A message that is kept during
     /// the whole call is found once.
     pub fn collect(&self, filter: &TopicFilter<'_>, out: &mut Vec<V>) {
+        if self.is_empty() {
+            return;
+        }
         if !filter.has_wildcard() {
             out.extend(
                 self.table.read().entries.get(&*key_of(filter.filter())).map(|entry| entry.value.clone()),
