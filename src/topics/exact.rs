@@ -4,16 +4,27 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
-use hashbrown::hash_table::Entry;
 
 use crate::topics::matches::Match;
 use crate::topics::roster::{Identity, Roster};
 use crate::topics::sharded::{Sharded, give_back};
 
 /// Filters without wildcards and without a group.
+///
+/// They stand one behind the other, without gaps, so that what the hash table leaves free is little.
 pub(super) struct Exact<S> {
     hasher: DefaultHashBuilder,
-    topics: Sharded<Topic<S>>,
+    places: Sharded<Place>,
+    topics: Vec<Topic<S>>,
+}
+
+/// So many filters keep their room when they go.
+const FEW: usize = 64;
+
+/// Where a filter stands, and what a table that grows needs of its hash.
+struct Place {
+    hash: u32,
+    at: u32,
 }
 
 /// One filter and who subscribed to it; 32 bytes with an `S` of 8.
@@ -24,53 +35,54 @@ struct Topic<S> {
 
 impl<S: Clone + Identity> Exact<S> {
     pub(super) fn new(hasher: DefaultHashBuilder) -> Exact<S> {
-        Exact { hasher, topics: Sharded::new() }
+        Exact { hasher, places: Sharded::new(), topics: Vec::new() }
     }
 
-    /// Adds a subscription; returns the stored filter and the subscription it replaced.
-    pub(super) fn put(&mut self, filter: &str, entry: Match<S>) -> (Arc<str>, Option<Match<S>>) {
-        let hash = self.hasher.hash_one(filter);
-        let hasher = &self.hasher;
-        let Some(shard) = self.topics.of_mut(hash) else { return (Arc::from(filter), None) };
-        match shard.entry(hash, |topic| &*topic.filter == filter, |topic| hasher.hash_one(&*topic.filter)) {
-            Entry::Occupied(topic) => {
-                let topic = topic.into_mut();
-                (Arc::clone(&topic.filter), topic.subscribers.put(entry))
-            }
-            Entry::Vacant(place) => {
-                let filter: Arc<str> = Arc::from(filter);
-                place.insert(Topic { filter: Arc::clone(&filter), subscribers: Roster::One(entry) });
-                (filter, None)
-            }
+    /// Adds a subscription to the filter whose hash is `hash`; returns the stored filter and the subscription it replaced.
+    pub(super) fn put(&mut self, hash: u64, filter: &str, entry: Match<S>) -> (Arc<str>, Option<Match<S>>) {
+        if let Some(at) = self.find(hash, filter)
+            && let Some(topic) = self.topics.get_mut(at)
+        {
+            return (Arc::clone(&topic.filter), topic.subscribers.put(entry));
         }
+        let filter: Arc<str> = Arc::from(filter);
+        // Neither fails while there are fewer than 2^32 filters.
+        if let Ok(at) = u32::try_from(self.topics.len())
+            && let Some(shard) = self.places.of_mut(hash)
+        {
+            let place = Place { hash: hash as u32, at };
+            shard.insert_unique(place.spread(), place, Place::spread);
+            // Not to twice the size: of a million, half would be unused.
+            if self.topics.len() == self.topics.capacity() {
+                self.topics.reserve_exact(self.topics.len() / 8 + 4);
+            }
+            self.topics.push(Topic { filter: Arc::clone(&filter), subscribers: Roster::One(entry) });
+        }
+        (filter, None)
     }
 
     /// Removes a subscription and returns it.
-    pub(super) fn remove(&mut self, filter: &str, identity: usize) -> Option<Match<S>> {
-        let hash = self.hasher.hash_one(filter);
-        let hasher = &self.hasher;
-        let shard = self.topics.of_mut(hash)?;
-        let mut topic = shard.find_entry(hash, |topic| &*topic.filter == filter).ok()?;
-        let removed = topic.get_mut().subscribers.remove(identity);
-        if topic.get().subscribers.is_empty() {
-            topic.remove();
-            give_back(shard, |topic| hasher.hash_one(&*topic.filter));
+    pub(super) fn remove(&mut self, hash: u64, filter: &str, identity: usize) -> Option<Match<S>> {
+        let at = self.find(hash, filter)?;
+        let topic = self.topics.get_mut(at)?;
+        let removed = topic.subscribers.remove(identity);
+        if topic.subscribers.is_empty() {
+            self.remove_topic(hash, at);
         }
         removed
     }
 
     /// The subscriptions to `topic`, whose hash is `hash`.
     pub(super) fn get(&self, hash: u64, topic: &str) -> &[Match<S>] {
-        self.topics
-            .of(hash)
-            .and_then(|shard| shard.find(hash, |entry| &*entry.filter == topic))
+        self.find(hash, topic)
+            .and_then(|at| self.topics.get(at))
             .map_or(&[], |entry| entry.subscribers.as_slice())
     }
 
     /// Copies the subscriptions of one shard to `out`; false if there is no such shard.
     pub(super) fn copy_shard(&self, shard: usize, out: &mut Vec<(Arc<str>, Match<S>)>) -> bool {
-        let Some(shard) = self.topics.at(shard) else { return false };
-        for topic in shard {
+        let Some(shard) = self.places.at(shard) else { return false };
+        for topic in shard.iter().filter_map(|place| self.topics.get(place.at as usize)) {
             out.extend(
                 topic.subscribers.as_slice().iter().map(|entry| (Arc::clone(&topic.filter), entry.clone())),
             );
@@ -78,20 +90,66 @@ impl<S: Clone + Identity> Exact<S> {
         true
     }
 
+    #[inline]
+    fn find(&self, hash: u64, filter: &str) -> Option<usize> {
+        let is_wanted = |place: &Place| {
+            place.hash == hash as u32
+                && self.topics.get(place.at as usize).is_some_and(|topic| &*topic.filter == filter)
+        };
+        let place = self.places.of(hash)?.find(spread(hash as u32), is_wanted)?;
+        Some(place.at as usize)
+    }
+
+    /// Removes a filter; the last one takes its place.
+    fn remove_topic(&mut self, hash: u64, at: usize) {
+        if let Some(shard) = self.places.of_mut(hash)
+            && let Ok(place) = shard.find_entry(spread(hash as u32), |place| place.at as usize == at)
+        {
+            place.remove();
+            give_back(shard, Place::spread);
+        }
+        self.topics.swap_remove(at);
+        if let Some(moved) = self.topics.get(at) {
+            let (hash, was_at) = (self.hasher.hash_one(&*moved.filter), self.topics.len());
+            let place = self
+                .places
+                .of_mut(hash)
+                .and_then(|shard| shard.find_mut(spread(hash as u32), |place| place.at as usize == was_at));
+            if let Some(place) = place {
+                place.at = at as u32;
+            }
+        }
+        // What comes and goes alone allocates nothing.
+        if self.topics.len() * 4 + FEW < self.topics.capacity() {
+            self.topics.shrink_to(self.topics.len() * 2);
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn is_bare(&self) -> bool {
-        self.topics.is_empty()
+        self.topics.is_empty() && self.places.is_empty()
     }
+}
+
+impl Place {
+    fn spread(&self) -> u64 {
+        spread(self.hash)
+    }
+}
+
+/// The hash of a place in its part of the table.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::Topic;
+    use super::{Place, Topic};
 
     #[test]
-    fn a_filter_takes_32_bytes() {
-        assert_eq!(size_of::<Topic<Arc<()>>>(), 32);
+    fn a_filter_takes_32_bytes_and_its_place_8() {
+        assert_eq!((size_of::<Topic<Arc<()>>>(), size_of::<Place>()), (32, 8));
     }
 }

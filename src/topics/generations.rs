@@ -46,8 +46,7 @@ impl Generations {
 
     /// The counters of a topic whose whole text has the hash `hash`.
     pub(super) fn place(hasher: &DefaultHashBuilder, topic: TopicName<'_>, hash: u64) -> Place {
-        let first = topic.levels().next().unwrap_or_default();
-        Place { name: index(hash, NAMES), level: index(hasher.hash_one(first), LEVELS) }
+        Place { name: index(hash, NAMES), level: index(hasher.hash_one(topic.first_level()), LEVELS) }
     }
 
     /// The state now. Each counter only grows, so their sum is equal exactly if each of them is.
@@ -60,15 +59,21 @@ impl Generations {
 
     /// Tells of a change to the subscriptions of `filter`; to be called under the write lock.
     pub(super) fn raise(&self, hasher: &DefaultHashBuilder, filter: TopicFilter<'_>) {
-        let first = filter.levels().next().unwrap_or_default();
-        let counter = if !filter.has_wildcard() {
-            self.names.get(usize::from(index(hasher.hash_one(filter.filter()), NAMES)))
-        } else if first == "+" || first == "#" {
-            Some(&self.all)
-        } else {
-            self.levels.get(usize::from(index(hasher.hash_one(first), LEVELS)))
+        if !filter.has_wildcard() {
+            return self.raise_name(hasher.hash_one(filter.filter()));
+        }
+        let counter = match filter.first_level() {
+            "+" | "#" => Some(&self.all),
+            first => self.levels.get(usize::from(index(hasher.hash_one(first), LEVELS))),
         };
         if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// As [`Generations::raise`] of a filter without wildcards, whose text has the hash `hash`.
+    pub(super) fn raise_name(&self, hash: u64) {
+        if let Some(counter) = self.names.get(usize::from(index(hash, NAMES))) {
             counter.fetch_add(1, Ordering::Release);
         }
     }

@@ -81,6 +81,7 @@ impl<S: Clone + Identity> Router<S> {
         identifier: u32,
     ) -> Subscribed {
         let entry = Match { subscriber: subscriber.clone(), options, identifier };
+        let hash = self.hash_exact(filter);
         let mut tables = self.tables.write();
         let (stored, old) = if filter.group().is_some() {
             let (group, is_new) = tables.group_or_new(&self.hasher, filter);
@@ -91,13 +92,18 @@ impl<S: Clone + Identity> Router<S> {
             }
             (Arc::clone(group.filter()), old)
         } else {
-            let result = if filter.has_wildcard() {
-                tables.trie.put(filter, entry)
-            } else {
-                tables.exact.put(filter.filter(), entry)
-            };
-            self.generations.raise(&self.hasher, filter);
-            result
+            match hash {
+                Some(hash) => {
+                    let result = tables.exact.put(hash, filter.filter(), entry);
+                    self.generations.raise_name(hash);
+                    result
+                }
+                None => {
+                    let result = tables.trie.put(filter, entry);
+                    self.generations.raise(&self.hasher, filter);
+                    result
+                }
+            }
         };
         if old.is_none() {
             self.subscriptions.fetch_add(1, Ordering::Relaxed);
@@ -110,6 +116,7 @@ impl<S: Clone + Identity> Router<S> {
     /// Removes the subscriber's subscription to the whole filter; false if there is none.
     pub fn unsubscribe(&self, filter: TopicFilter<'_>, subscriber: &S) -> bool {
         let identity = subscriber.identity();
+        let hash = self.hash_exact(filter);
         let mut tables = self.tables.write();
         let old = if filter.group().is_some() {
             let (old, was_last) = tables.leave(&self.hasher, filter, identity);
@@ -118,15 +125,16 @@ impl<S: Clone + Identity> Router<S> {
             }
             old
         } else {
-            let old = if filter.has_wildcard() {
-                tables.trie.remove(filter, identity)
-            } else {
-                tables.exact.remove(filter.filter(), identity)
-            };
-            if old.is_some() {
-                self.generations.raise(&self.hasher, filter);
+            match hash {
+                Some(hash) => {
+                    let old = tables.exact.remove(hash, filter.filter(), identity);
+                    old.inspect(|_| self.generations.raise_name(hash))
+                }
+                None => {
+                    let old = tables.trie.remove(filter, identity);
+                    old.inspect(|_| self.generations.raise(&self.hasher, filter))
+                }
             }
-            old
         };
         if old.is_some() {
             self.subscriptions.fetch_sub(1, Ordering::Relaxed);
@@ -207,6 +215,12 @@ impl<S: Clone + Identity> Router<S> {
     #[inline]
     pub(super) fn hash(&self, topic: TopicName<'_>) -> u64 {
         self.hasher.hash_one(topic.as_str())
+    }
+
+    /// The hash of a filter without wildcards and without a group.
+    fn hash_exact(&self, filter: TopicFilter<'_>) -> Option<u64> {
+        let is_exact = filter.group().is_none() && !filter.has_wildcard();
+        is_exact.then(|| self.hasher.hash_one(filter.filter()))
     }
 
     pub(super) fn place(&self, topic: TopicName<'_>, hash: u64) -> Place {
@@ -315,7 +329,7 @@ fn hash_of<S: Clone + Identity>(hasher: &DefaultHashBuilder, group: &Arc<Group<S
 }
 
 fn is_dollar_sys(filter: TopicFilter<'_>) -> bool {
-    filter.levels().next() == Some("$SYS")
+    filter.first_level() == "$SYS"
 }
 
 #[cfg(test)]
