@@ -3,6 +3,7 @@
 mod cache;
 mod exact;
 mod generations;
+mod level;
 mod matches;
 #[cfg(test)]
 mod proptests;

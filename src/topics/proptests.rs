@@ -40,7 +40,20 @@ enum Step {
 const CLIENTS: usize = 6;
 
 fn level() -> impl Strategy<Value = &'static str> {
-    select(&["", "a", "b", "c", "$SYS", "$x", "a level of more than sixteen bytes"][..])
+    select(
+        &[
+            "",
+            "a",
+            "b",
+            "c",
+            "$SYS",
+            "$x",
+            "a level of fif.",
+            "a level of fif..",
+            "a level of more than sixteen bytes",
+            "another of more than sixteen bytes",
+        ][..],
+    )
 }
 
 fn topic() -> impl Strategy<Value = String> {

@@ -2,7 +2,8 @@
 //!
 //! Nodes stand in a slab and name each other by index. One hash table for the whole tree finds the child of a node
 //! for a level's text; the child for `+` is a field of the node. A wildcard at the end of a filter has no node: most
-//! filters with wildcards cost one node of their own.
+//! filters with wildcards cost one node of their own. Matching waits for memory more than for anything else: nodes are
+//! half a cache line, and what few of them have stands elsewhere.
 
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
@@ -13,6 +14,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::codec::topic::{TopicFilter, TopicName};
+use crate::topics::level::{Level, Wanted};
 use crate::topics::matches::{Group, Match};
 use crate::topics::roster::{Identity, Roster};
 use crate::topics::sharded::{Sharded, give_back};
@@ -24,35 +26,45 @@ pub(super) struct Trie<S> {
     /// The nodes reached by the text of a level, hashed by parent and text.
     children: Sharded<Id>,
     ends: Slab<End<S>>,
+    /// The ends of the nodes that have several.
+    several: Slab<Ends>,
+    /// The texts that are too long for a node.
+    long: Slab<Box<[u8]>>,
 }
 
-/// Index + 1 into `Trie::nodes` or `Trie::ends`, so that an `Option` of it takes no more room.
+/// Index + 1 into a slab, so that an `Option` of it takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Id(NonZeroU32);
 
-/// The filters that begin with the same levels; 48 bytes.
+/// The filters that begin with the same levels; 32 bytes.
 struct Node {
-    /// The level's text; short ones without an allocation.
-    level: SmallVec<[u8; 16]>,
+    level: Level,
     /// The root's is the root.
     parent: Id,
     /// The child for `+` with more to follow.
     plus: Option<Id>,
-    /// The filter that ends with this level.
+    /// The filter that ends here, in `Trie::ends`; if there are several, their place in `Trie::several`.
+    ends: Option<Id>,
+    /// How filters end here, a bit for each [`Tail`], and the number of children reached by their text.
+    tails_and_children: u32,
+}
+
+/// The filters that end at one node.
+#[derive(Clone, Copy, Default)]
+struct Ends {
     here: Option<Id>,
-    /// The filter that ends with `+` after this level.
     one: Option<Id>,
-    /// The filter that ends with `#` after this level.
     below: Option<Id>,
-    /// The number of children reached by their text.
-    children: u32,
 }
 
 /// Where a filter ends, seen from the last node on the way.
 #[derive(Clone, Copy)]
 enum Tail {
+    /// With this level.
     Here,
+    /// With `+` after this level.
     One,
+    /// With `#` after this level.
     Below,
 }
 
@@ -71,8 +83,9 @@ const STEP: usize = 1024;
 impl<S: Clone + Identity> Trie<S> {
     pub(super) fn new(hasher: DefaultHashBuilder) -> Trie<S> {
         let mut nodes = Slab::new();
-        nodes.insert(Node::new(&[], Id::FIRST));
-        Trie { hasher, nodes, children: Sharded::new(), ends: Slab::new() }
+        nodes.insert(Node::new(Level::default(), Id::FIRST));
+        let (ends, several, long) = (Slab::new(), Slab::new(), Slab::new());
+        Trie { hasher, nodes, children: Sharded::new(), ends, several, long }
     }
 
     /// Adds a subscription that is not shared; returns the stored filter and the subscription it replaced.
@@ -135,16 +148,18 @@ impl<S: Clone + Identity> Trie<S> {
         let mut levels = topic.levels().peekable();
         while let Some(level) = levels.next() {
             let is_last = levels.peek().is_none();
-            let hash = self.hasher.hash_one(level.as_bytes());
+            let level = self.wanted(level);
             for id in nodes.drain(..) {
                 let Some(node) = self.node(id) else { continue };
                 if wildcards {
-                    out.extend(self.end(node.below));
-                    out.extend(self.end(node.one.filter(|_| is_last)));
+                    out.extend(self.end(node, Tail::Below));
+                    if is_last {
+                        out.extend(self.end(node, Tail::One));
+                    }
                     next.extend(node.plus);
                 }
-                if node.children != 0 {
-                    next.extend(self.child(id, level.as_bytes(), hash));
+                if node.children() != 0 {
+                    next.extend(self.child(id, &level));
                 }
             }
             std::mem::swap(&mut nodes, &mut next);
@@ -154,8 +169,8 @@ impl<S: Clone + Identity> Trie<S> {
             wildcards = true;
         }
         for node in nodes.into_iter().filter_map(|id| self.node(id)) {
-            out.extend(self.end(node.here));
-            out.extend(self.end(node.below)); // `a/#` also matches `a` (section 4.7.1.2).
+            out.extend(self.end(node, Tail::Here));
+            out.extend(self.end(node, Tail::Below)); // `a/#` also matches `a` (section 4.7.1.2).
         }
     }
 
@@ -174,22 +189,62 @@ impl<S: Clone + Identity> Trie<S> {
 
     #[cfg(test)]
     pub(super) fn is_bare(&self) -> bool {
-        self.nodes.len() == 1 && self.children.is_empty() && self.ends.is_empty()
+        let others = [self.ends.len(), self.several.len(), self.long.len()];
+        self.nodes.len() == 1 && self.children.is_empty() && others == [0; 3]
     }
 
     fn node(&self, id: Id) -> Option<&Node> {
         self.nodes.get(id.index())
     }
 
-    fn end(&self, id: Option<Id>) -> Option<&End<S>> {
-        self.ends.get(id?.index())
+    /// The filter that ends so at a node.
+    #[inline]
+    fn end(&self, node: &Node, tail: Tail) -> Option<&End<S>> {
+        self.ends.get(self.end_id(node, tail)?.index())
     }
 
-    /// The child of `parent` for the text `level`, whose hash is `hash`.
-    fn child(&self, parent: Id, level: &[u8], hash: u64) -> Option<Id> {
-        let is_wanted =
-            |id: &Id| self.node(*id).is_some_and(|node| node.parent == parent && *node.level == *level);
-        let hash = edge_hash(parent, hash);
+    #[inline]
+    fn end_id(&self, node: &Node, tail: Tail) -> Option<Id> {
+        if !node.has(tail) {
+            return None;
+        }
+        if node.has_several() { *self.several.get(node.ends?.index())?.get(tail) } else { node.ends }
+    }
+
+    /// Sets or removes the filter that ends so at a node, which has it not or has it.
+    fn set_end(&mut self, id: Id, tail: Tail, end: Option<Id>) -> Option<()> {
+        let node = self.nodes.get_mut(id.index())?;
+        let mut ends = if node.has_several() {
+            self.several.try_remove(node.ends?.index())?
+        } else {
+            let mut ends = Ends::default();
+            if let Some(only) = Tail::ALL.into_iter().find(|tail| node.has(*tail)) {
+                *ends.get_mut(only) = node.ends;
+            }
+            ends
+        };
+        *ends.get_mut(tail) = end;
+        let bits = Tail::ALL.into_iter().filter(|tail| ends.get(*tail).is_some()).map(Tail::bit);
+        node.tails_and_children = bits.fold(node.children(), |all, bit| all | bit);
+        node.ends = match node.has_several() {
+            false => ends.here.or(ends.one).or(ends.below),
+            true => Some(Id::new(self.several.insert(ends))?),
+        };
+        Some(())
+    }
+
+    /// The text of a level, to look for it.
+    fn wanted<'t>(&self, level: &'t str) -> Wanted<'t> {
+        Wanted::new(level.as_bytes(), self.hasher.hash_one(level.as_bytes()))
+    }
+
+    /// The child of `parent` for a level.
+    #[inline]
+    fn child(&self, parent: Id, level: &Wanted<'_>) -> Option<Id> {
+        let is_wanted = |id: &Id| {
+            self.node(*id).is_some_and(|node| node.parent == parent && level.is(&node.level, &self.long))
+        };
+        let hash = edge_hash(parent, level.hash);
         self.children.of(hash)?.find(hash, is_wanted).copied()
     }
 
@@ -200,10 +255,10 @@ impl<S: Clone + Identity> Trie<S> {
         for level in levels(path) {
             at = match level {
                 "+" => self.node(at)?.plus?,
-                _ => self.child(at, level.as_bytes(), self.hasher.hash_one(level.as_bytes()))?,
+                _ => self.child(at, &self.wanted(level))?,
             };
         }
-        Some((at, self.node(at)?.end(tail)?))
+        Some((at, self.end_id(self.node(at)?, tail)?))
     }
 
     /// The end of `filter`, with the nodes that lead there. `None` cannot happen while there are fewer than 2^32 nodes.
@@ -213,34 +268,35 @@ impl<S: Clone + Identity> Trie<S> {
         for level in levels(path) {
             at = self.child_or_new(at, level)?;
         }
-        let place = self.nodes.get_mut(at.index())?.end_mut(tail);
-        let id = match *place {
+        let id = match self.end_id(self.node(at)?, tail) {
             Some(id) => id,
             None => {
                 let end = End { filter: None, subscribers: Roster::Empty, groups: None };
                 make_room(&mut self.ends);
-                *place.insert(Id::new(self.ends.insert(end))?)
+                let id = Id::new(self.ends.insert(end))?;
+                self.set_end(at, tail, Some(id))?;
+                id
             }
         };
         self.ends.get_mut(id.index())
     }
 
     fn child_or_new(&mut self, parent: Id, level: &str) -> Option<Id> {
-        let level = level.as_bytes();
-        let hash = self.hasher.hash_one(level);
-        let present = if level == b"+" { self.node(parent)?.plus } else { self.child(parent, level, hash) };
+        let wanted = self.wanted(level);
+        let present = if level == "+" { self.node(parent)?.plus } else { self.child(parent, &wanted) };
         if present.is_some() {
             return present;
         }
+        let node = Node::new(wanted.store(&mut self.long), parent);
         make_room(&mut self.nodes);
-        let id = Id::new(self.nodes.insert(Node::new(level, parent)))?;
-        if level == b"+" {
+        let id = Id::new(self.nodes.insert(node))?;
+        if level == "+" {
             self.nodes.get_mut(parent.index())?.plus = Some(id);
         } else {
-            self.nodes.get_mut(parent.index())?.children += 1;
-            let (nodes, hasher) = (&self.nodes, &self.hasher);
-            let hash = edge_hash(parent, hash);
-            self.children.of_mut(hash)?.insert_unique(hash, id, |id| rehash(nodes, hasher, *id));
+            self.nodes.get_mut(parent.index())?.tails_and_children += 1;
+            let (nodes, long, hasher) = (&self.nodes, &self.long, &self.hasher);
+            let hash = edge_hash(parent, wanted.hash);
+            self.children.of_mut(hash)?.insert_unique(hash, id, |id| rehash(nodes, long, hasher, *id));
         }
         Some(id)
     }
@@ -251,18 +307,19 @@ impl<S: Clone + Identity> Trie<S> {
             return;
         }
         self.ends.try_remove(end.index());
-        if let Some(node) = self.nodes.get_mut(last.index()) {
-            *node.end_mut(split_tail(filter).1) = None;
-        }
+        self.set_end(last, split_tail(filter).1, None);
         let mut at = last;
         while at != Id::FIRST && self.node(at).is_some_and(Node::is_unused) {
-            let hash = rehash(&self.nodes, &self.hasher, at);
+            let hash = rehash(&self.nodes, &self.long, &self.hasher, at);
             let Some(node) = self.nodes.try_remove(at.index()) else { return };
+            node.level.forget(&mut self.long);
             self.detach(node.parent, at, hash);
             at = node.parent;
         }
         if self.ends.is_empty() {
             self.ends = Slab::new();
+            self.several = Slab::new();
+            self.long = Slab::new();
             self.nodes.shrink_to_fit();
         }
     }
@@ -274,13 +331,13 @@ impl<S: Clone + Identity> Trie<S> {
             node.plus = None;
             return;
         }
-        node.children -= 1;
-        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        node.tails_and_children -= 1;
+        let (nodes, long, hasher) = (&self.nodes, &self.long, &self.hasher);
         if let Some(children) = self.children.of_mut(hash)
             && let Ok(place) = children.find_entry(hash, |id| *id == child)
         {
             place.remove();
-            give_back(children, |id| rehash(nodes, hasher, *id));
+            give_back(children, |id| rehash(nodes, long, hasher, *id));
         }
     }
 }
@@ -301,31 +358,55 @@ impl<S: Clone + Identity> End<S> {
     }
 }
 
-impl Node {
-    fn new(level: &[u8], parent: Id) -> Node {
-        let level = SmallVec::from_slice(level);
-        Node { level, parent, plus: None, here: None, one: None, below: None, children: 0 }
-    }
+impl Tail {
+    const ALL: [Tail; 3] = [Tail::Here, Tail::One, Tail::Below];
 
-    fn end(&self, tail: Tail) -> Option<Id> {
+    /// Its bit in [`Node::tails_and_children`].
+    const fn bit(self) -> u32 {
+        1 << (29 + self as u32)
+    }
+}
+
+impl Ends {
+    fn get(&self, tail: Tail) -> &Option<Id> {
         match tail {
-            Tail::Here => self.here,
-            Tail::One => self.one,
-            Tail::Below => self.below,
+            Tail::Here => &self.here,
+            Tail::One => &self.one,
+            Tail::Below => &self.below,
         }
     }
 
-    fn end_mut(&mut self, tail: Tail) -> &mut Option<Id> {
+    fn get_mut(&mut self, tail: Tail) -> &mut Option<Id> {
         match tail {
             Tail::Here => &mut self.here,
             Tail::One => &mut self.one,
             Tail::Below => &mut self.below,
         }
     }
+}
+
+impl Node {
+    /// Those of `tails_and_children`.
+    const TAILS: u32 = Tail::Here.bit() | Tail::One.bit() | Tail::Below.bit();
+
+    fn new(level: Level, parent: Id) -> Node {
+        Node { level, parent, plus: None, ends: None, tails_and_children: 0 }
+    }
+
+    fn has(&self, tail: Tail) -> bool {
+        self.tails_and_children & tail.bit() != 0
+    }
+
+    fn has_several(&self) -> bool {
+        (self.tails_and_children & Node::TAILS).count_ones() > 1
+    }
+
+    fn children(&self) -> u32 {
+        self.tails_and_children & !Node::TAILS
+    }
 
     fn is_unused(&self) -> bool {
-        let ends = [self.here, self.one, self.below];
-        self.children == 0 && self.plus.is_none() && ends.iter().all(Option::is_none)
+        self.tails_and_children == 0 && self.plus.is_none()
     }
 }
 
@@ -372,8 +453,8 @@ fn make_room<T>(slab: &mut Slab<T>) {
     }
 }
 
-fn rehash(nodes: &Slab<Node>, hasher: &DefaultHashBuilder, id: Id) -> u64 {
-    nodes.get(id.index()).map_or(0, |node| edge_hash(node.parent, hasher.hash_one(&*node.level)))
+fn rehash(nodes: &Slab<Node>, long: &Slab<Box<[u8]>>, hasher: &DefaultHashBuilder, id: Id) -> u64 {
+    nodes.get(id.index()).map_or(0, |node| edge_hash(node.parent, hasher.hash_one(node.level.text(long))))
 }
 
 #[cfg(test)]
@@ -383,8 +464,8 @@ mod tests {
     use super::{End, Node};
 
     #[test]
-    fn a_node_takes_48_bytes_and_an_end_40() {
-        assert_eq!(size_of::<Node>(), 48);
+    fn a_node_takes_32_bytes_and_an_end_40() {
+        assert_eq!(size_of::<Node>(), 32);
         assert_eq!(size_of::<End<Arc<()>>>(), 40);
     }
 }
