@@ -123,10 +123,16 @@ def costs(data: dict[str, Any], found: list[tuple[Work, dict[str, Any]]]) -> str
     for work, one in found:
         for figure in (f for f in work.figures if f.is_cpu):
             target, met = judged(one, figure)
-            cells = [number(median(values(one, figure, name))) for name in ("floor", "midge", *others)]
+            cells = [cell(one, figure, name) for name in ("floor", "midge", *others)]
             against = [ranged(ratios(one, figure, "midge", base)) for base in ("floor", "mosquitto")]
             rows.append([f"{figure.title}{footnote(data, one)}", *cells, *against, target, met])
     return "## CPU time\n\n" + table([*heads, "target", "met"], rows)
+
+
+def cell(found: dict[str, Any], figure: Figure, name: str) -> str:
+    """A broker's figure; whether it failed, or was not measured."""
+    value = median(values(found, figure, name))
+    return "failed" if value is None and name in peers_in(found) else number(value)
 
 
 def footnote(data: dict[str, Any], one: dict[str, Any]) -> str:
@@ -139,7 +145,11 @@ def detail(found: list[tuple[Work, dict[str, Any]]]) -> str:
     for work, one in found:
         for figure in (f for f in work.figures if f.is_cpu):
             for name in peers_in(one):
-                runs = [r[name][figure.name] for r in one["rounds"] if figure.name in r.get(name, {})]
+                runs = [
+                    r[name][figure.name]
+                    for r in one["rounds"]
+                    if figure.name in r.get(name, {}) and not r[name]["errors"]
+                ]
                 if not runs:
                     continue
                 took = [r["value"] for r in runs]
@@ -169,11 +179,7 @@ def memory(found: list[tuple[Work, dict[str, Any]]]) -> str:
     for work, one in found:
         for figure in (f for f in work.figures if not f.is_cpu):
             target, met = judged(one, figure)
-            cells = [
-                number(median(values(one, figure, name))) if name in peers_in(one) else "-"
-                for name in NAMES
-                if shown(found, name)
-            ]
+            cells = [cell(one, figure, name) for name in NAMES if shown(found, name)]
             rows.append([figure.title, *cells, target, met])
     if not rows:
         return ""

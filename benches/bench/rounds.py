@@ -118,8 +118,9 @@ def by_strace(bench: Bench, peer: Peer, work: Work) -> dict[str, Any]:
 
 
 def values(found: dict[str, Any], figure: Figure, peer: str) -> list[float | None]:
-    """A figure in each round; None where the run failed."""
-    return [(one.get(peer, {}).get(figure.name) or {}).get("value") for one in found["rounds"]]
+    """A figure in each round; None where the run failed, or something was lost: what was not done costs nothing."""
+    runs = [one.get(peer, {}) for one in found["rounds"]]
+    return [None if run.get("errors") else (run.get(figure.name) or {}).get("value") for run in runs]
 
 
 def median(numbers: list[float | None]) -> float | None:
