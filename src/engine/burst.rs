@@ -53,6 +53,7 @@ impl<'r> Burst<'r> {
         let mut next = burst.next(rest);
         if next.is_none()
             || usual > most as usize
+            || !first.is_shortest()
             || publish.topic.is_empty()
             || !publish.properties.is_empty()
             || is_the_brokers(topic)

@@ -160,6 +160,25 @@ fn a_burst_ends_where_a_remaining_length_is_longer_than_it_needs_to_be() {
     }
 }
 
+/// A first packet whose Remaining Length is longer than it needs to be, which MQTT 3 allows, takes no message with it.
+#[test]
+fn no_message_is_lost_behind_a_remaining_length_that_is_longer_than_it_needs_to_be() {
+    let network = Network::new();
+    let mut hearers: Vec<_> = [("old", V311), ("new", V5), ("shared", V311)]
+        .map(|(id, version)| opts(id, version).on(&network))
+        .into();
+    for (hearer, filter) in hearers.iter_mut().zip(["t", "t", "$share/g/t"]) {
+        hearer.subscribe(filter, Q0);
+    }
+    let mut client = opts("a", V311).on(&network);
+    let long = [0x30, 0x84, 0, 0, 1, b't', b'l'];
+    let short = [0x30, 5, 0, 1, b't', b's', b's'];
+    assert!(client.send_bytes(&[long, short, long, short].concat()));
+    for hearer in &mut hearers {
+        assert_eq!(hearer.drain(), ["l", "ss", "l", "ss"]);
+    }
+}
+
 /// Counts the calls that write.
 #[derive(Default)]
 struct Tally(Mutex<Vec<usize>>);
