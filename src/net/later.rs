@@ -33,6 +33,12 @@ struct State {
     few: VecDeque<Arc<Session>>,
     /// Those of turns that wrote to very many.
     many: VecDeque<Arc<Session>>,
+    /// Those turns: the sessions of each that are still in `many`, and the bytes that it may have put into each.
+    turns: VecDeque<(usize, u64)>,
+    /// The sum of these bytes.
+    bytes: u64,
+    /// The most that it may be, for an outbox that is full takes no more of QoS 0.
+    most: u64,
     waker: Option<Waker>,
 }
 
@@ -47,7 +53,15 @@ impl State {
             return Some(session);
         }
         *left = left.checked_sub(1)?;
-        self.many.pop_front()
+        let session = self.many.pop_front()?;
+        if let Some((sessions, bytes)) = self.turns.front_mut() {
+            *sessions -= 1;
+            if *sessions == 0 {
+                self.bytes -= *bytes;
+                self.turns.pop_front();
+            }
+        }
+        Some(session)
     }
 }
 
@@ -55,15 +69,24 @@ impl Later {
     /// Takes over from a turn what may wait until the other connections have been read. Whether that is so much that
     /// who has caused it is to wait until it is written.
     pub(super) fn take_over(&self, turn: &mut Turn) -> bool {
+        let is_heavy = turn.concerns_more_than(SLICE);
+        let bytes = turn.counts.bytes_received.max(turn.counts.publish_bytes_received);
         let mut state = self.state.lock();
+        if is_heavy && state.bytes + bytes > state.most {
+            return false; // It writes itself, and with that what was put off for the same sessions.
+        }
         let was_empty = state.is_empty();
         let were = state.many.len();
-        let list = if turn.concerns_more_than(SLICE) { &mut state.many } else { &mut state.few };
-        turn.put_off(SLICE, list);
+        turn.put_off(SLICE, if is_heavy { &mut state.many } else { &mut state.few });
+        let more = state.many.len() - were;
+        if more > 0 {
+            state.turns.push_back((more, bytes));
+            state.bytes += bytes;
+        }
         if was_empty && !state.is_empty() {
             state.waker.iter().for_each(Waker::wake_by_ref);
         }
-        state.many.len() > were
+        more > 0
     }
 
     /// Whether more waits to be written than is written at once.
@@ -86,6 +109,9 @@ pub struct Flusher {
 impl Flusher {
     /// The task of this wing.
     pub(super) fn new(wing: &Arc<Wing>) -> Flusher {
+        if let Some(later) = wing.later() {
+            later.state.lock().most = wing.engine().options.limits.outbox_bytes as u64 / 2;
+        }
         Flusher { wing: Arc::downgrade(wing) }
     }
 }
@@ -227,5 +253,23 @@ mod tests {
         assert!(!wing.later().unwrap().is_behind());
         assert!(flusher.as_mut().poll(&mut cx).is_pending());
         assert_eq!(written(&crowd), SLICE + 2);
+    }
+
+    /// Several that publish to very many in turn do not fill what is put off for who reads.
+    #[test]
+    fn nothing_is_lost_of_what_several_publish_to_very_many() {
+        let wing = wing();
+        let mut flusher = pin!(wing.flusher().unwrap());
+        let mut crowd: Vec<Client> = (0..SLICE as u8 + 2).map(|n| Client::new(&wing, n, b'm')).collect();
+        let portion = [&[0x30, 0x83, 0x20, 0, 1, b'm'][..], &[b'x'; 4096]].concat().repeat(15);
+        for publisher in &mut crowd[..40] {
+            publisher.send(&wing, &portion);
+        }
+        while wing.later().is_some_and(|later| !later.state.lock().is_empty()) {
+            assert!(flusher.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert!(crowd.iter().all(|client| client.take() == 40 * portion.len()));
+        let state = wing.later().unwrap().state.lock();
+        assert_eq!((state.bytes, state.turns.len()), (0, 0));
     }
 }
