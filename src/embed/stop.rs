@@ -56,14 +56,14 @@ impl Shared {
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
         self.engine.log_untold_drops(&mut self.engine.turn(self.clock.now()));
         self.log("the broker has stopped");
-        // Before others who stop it return.
+        // Before others who stop it return: they find it stopped, and nothing to wait for.
+        self.stop_requested.set();
         self.stopped.store(true, Ordering::Release);
         *self.stage.lock() = Stage::Stopped;
         self.changed.notify_all();
         if let Some(bench) = &self.bench {
             bench.bed.beat();
         }
-        self.stop_requested.set();
         self.vigil.end();
         Ok(())
     }
@@ -106,6 +106,7 @@ impl Shared {
 mod tests {
     use std::time::Duration;
 
+    use super::Stage;
     use crate::config::Config;
     use crate::embed::{Broker, Poll, QueueOptions};
 
@@ -118,5 +119,31 @@ mod tests {
         broker.shared.shut_down(Duration::ZERO);
         let queue = broker.queue(&QueueOptions::default()).unwrap();
         assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Poll::Closed));
+    }
+
+    /// Whoever has stopped the broker finds that nothing is left to wait for.
+    #[test]
+    fn who_waits_for_the_stop_is_told_before_others_who_stop_the_broker_return() {
+        let mut config = Config::new();
+        config.set("listener.tcp.bind", "off").unwrap();
+        let broker = Broker::start(&config).unwrap();
+        let shared = &broker.shared;
+        std::thread::scope(|scope| {
+            scope.spawn(|| broker.stop(None).unwrap());
+            // While the lock is held, others who stop it do not return.
+            let stage = loop {
+                let stage = shared.stage.lock();
+                if *stage != Stage::Running {
+                    break stage;
+                }
+                drop(stage);
+                std::thread::yield_now();
+            };
+            while !shared.has_stopped() {
+                std::thread::yield_now();
+            }
+            assert!(broker.wait(Some(Duration::ZERO)));
+            drop(stage);
+        });
     }
 }
