@@ -261,7 +261,7 @@ impl<S: Clone + Identity> Trie<S> {
         Some((at, self.end_id(self.node(at)?, tail)?))
     }
 
-    /// The end of `filter`, with the nodes that lead there. `None` cannot happen while there are fewer than 2^32 nodes.
+    /// The end of `filter`, with the nodes that lead there. `None` cannot happen while there are fewer than 2^29 nodes.
     fn end_or_new(&mut self, filter: TopicFilter<'_>) -> Option<&mut End<S>> {
         let (path, tail) = split_tail(filter);
         let mut at = Id::FIRST;
@@ -286,6 +286,9 @@ impl<S: Clone + Identity> Trie<S> {
         let present = if level == "+" { self.node(parent)?.plus } else { self.child(parent, &wanted) };
         if present.is_some() {
             return present;
+        }
+        if level != "+" && self.node(parent)?.children() == Node::MOST {
+            return None;
         }
         let node = Node::new(wanted.store(&mut self.long), parent);
         make_room(&mut self.nodes);
@@ -388,6 +391,8 @@ impl Ends {
 impl Node {
     /// Those of `tails_and_children`.
     const TAILS: u32 = Tail::Here.bit() | Tail::One.bit() | Tail::Below.bit();
+    /// So many children reached by their text can be counted.
+    const MOST: u32 = !Node::TAILS;
 
     fn new(level: Level, parent: Id) -> Node {
         Node { level, parent, plus: None, ends: None, tails_and_children: 0 }
@@ -461,11 +466,27 @@ fn rehash(nodes: &Slab<Node>, long: &Slab<Box<[u8]>>, hasher: &DefaultHashBuilde
 mod tests {
     use std::sync::Arc;
 
-    use super::{End, Node};
+    use hashbrown::DefaultHashBuilder;
+
+    use super::{End, Node, Trie};
+    use crate::codec::subscribe::SubscriptionOptions;
+    use crate::codec::topic::TopicFilter;
+    use crate::topics::matches::Match;
 
     #[test]
     fn a_node_takes_32_bytes_and_an_end_40() {
         assert_eq!(size_of::<Node>(), 32);
         assert_eq!(size_of::<End<Arc<()>>>(), 40);
+    }
+
+    /// The count of children never runs into the bits beside it.
+    #[test]
+    fn a_node_that_cannot_count_another_child_takes_none() {
+        let hasher = DefaultHashBuilder::default();
+        let mut trie: Trie<Arc<u32>> = Trie::new(hasher);
+        trie.nodes[0].tails_and_children = Node::MOST;
+        let entry = Match { subscriber: Arc::new(1), options: SubscriptionOptions::default(), identifier: 0 };
+        trie.put(TopicFilter::parse("a/+").unwrap(), entry);
+        assert_eq!((trie.nodes[0].tails_and_children, trie.nodes.len()), (Node::MOST, 1));
     }
 }
