@@ -1,6 +1,7 @@
 //! Floor 3: who hears what. Subscriptions and the answers to "who gets this topic", and the retained messages.
 
 mod cache;
+mod ends;
 mod exact;
 mod generations;
 mod level;
@@ -8,6 +9,7 @@ mod matches;
 #[cfg(test)]
 mod proptests;
 mod retained;
+mod room;
 mod roster;
 mod router;
 mod sharded;

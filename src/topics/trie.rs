@@ -14,8 +14,10 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::codec::topic::{TopicFilter, TopicName};
+use crate::topics::ends::{Ends, Tail};
 use crate::topics::level::{Level, Wanted};
 use crate::topics::matches::{Group, Match};
+use crate::topics::room::Room;
 use crate::topics::roster::{Identity, Roster};
 use crate::topics::sharded::{Sharded, give_back};
 
@@ -30,11 +32,13 @@ pub(super) struct Trie<S> {
     several: Slab<Ends>,
     /// The texts that are too long for a node.
     long: Slab<Box<[u8]>>,
+    /// Those of `nodes` and `ends`.
+    rooms: (Room, Room),
 }
 
 /// Index + 1 into a slab, so that an `Option` of it takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Id(NonZeroU32);
+pub(super) struct Id(NonZeroU32);
 
 /// The filters that begin with the same levels; 32 bytes.
 struct Node {
@@ -47,25 +51,6 @@ struct Node {
     ends: Option<Id>,
     /// How filters end here, a bit for each [`Tail`], and the number of children reached by their text.
     tails_and_children: u32,
-}
-
-/// The filters that end at one node.
-#[derive(Clone, Copy, Default)]
-struct Ends {
-    here: Option<Id>,
-    one: Option<Id>,
-    below: Option<Id>,
-}
-
-/// Where a filter ends, seen from the last node on the way.
-#[derive(Clone, Copy)]
-enum Tail {
-    /// With this level.
-    Here,
-    /// With `+` after this level.
-    One,
-    /// With `#` after this level.
-    Below,
 }
 
 /// One filter (without a share prefix) and who subscribed to it.
@@ -85,7 +70,8 @@ impl<S: Clone + Identity> Trie<S> {
         let mut nodes = Slab::new();
         nodes.insert(Node::new(Level::default(), Id::FIRST));
         let (ends, several, long) = (Slab::new(), Slab::new(), Slab::new());
-        Trie { hasher, nodes, children: Sharded::new(), ends, several, long }
+        let rooms = (Room::new(), Room::new());
+        Trie { hasher, nodes, children: Sharded::new(), ends, several, long, rooms }
     }
 
     /// Adds a subscription that is not shared; returns the stored filter and the subscription it replaced.
@@ -272,7 +258,7 @@ impl<S: Clone + Identity> Trie<S> {
             Some(id) => id,
             None => {
                 let end = End { filter: None, subscribers: Roster::Empty, groups: None };
-                make_room(&mut self.ends);
+                self.rooms.1.make(&mut self.ends);
                 let id = Id::new(self.ends.insert(end))?;
                 self.set_end(at, tail, Some(id))?;
                 id
@@ -291,7 +277,7 @@ impl<S: Clone + Identity> Trie<S> {
             return None;
         }
         let node = Node::new(wanted.store(&mut self.long), parent);
-        make_room(&mut self.nodes);
+        self.rooms.0.make(&mut self.nodes);
         let id = Id::new(self.nodes.insert(node))?;
         if level == "+" {
             self.nodes.get_mut(parent.index())?.plus = Some(id);
@@ -324,6 +310,11 @@ impl<S: Clone + Identity> Trie<S> {
             self.several = Slab::new();
             self.long = Slab::new();
             self.nodes.shrink_to_fit();
+        }
+        self.rooms.1.give_back(&mut self.ends);
+        if self.rooms.0.give_back(&mut self.nodes) {
+            self.several.shrink_to_fit();
+            self.long.shrink_to_fit();
         }
     }
 
@@ -358,33 +349,6 @@ impl<S: Clone + Identity> End<S> {
 
     fn is_unused(&self) -> bool {
         self.subscribers.is_empty() && self.groups.is_none()
-    }
-}
-
-impl Tail {
-    const ALL: [Tail; 3] = [Tail::Here, Tail::One, Tail::Below];
-
-    /// Its bit in [`Node::tails_and_children`].
-    const fn bit(self) -> u32 {
-        1 << (29 + self as u32)
-    }
-}
-
-impl Ends {
-    fn get(&self, tail: Tail) -> &Option<Id> {
-        match tail {
-            Tail::Here => &self.here,
-            Tail::One => &self.one,
-            Tail::Below => &self.below,
-        }
-    }
-
-    fn get_mut(&mut self, tail: Tail) -> &mut Option<Id> {
-        match tail {
-            Tail::Here => &mut self.here,
-            Tail::One => &mut self.one,
-            Tail::Below => &mut self.below,
-        }
     }
 }
 
@@ -451,13 +415,6 @@ fn edge_hash(parent: Id, level_hash: u64) -> u64 {
     mixed ^ (mixed >> 32)
 }
 
-/// Sees to the room for one more, and not for twice as many: of a million, half would be unused.
-fn make_room<T>(slab: &mut Slab<T>) {
-    if slab.len() == slab.capacity() {
-        slab.reserve_exact(slab.len() / 8 + 4);
-    }
-}
-
 fn rehash(nodes: &Slab<Node>, long: &Slab<Box<[u8]>>, hasher: &DefaultHashBuilder, id: Id) -> u64 {
     nodes.get(id.index()).map_or(0, |node| edge_hash(node.parent, hasher.hash_one(node.level.text(long))))
 }
@@ -472,6 +429,7 @@ mod tests {
     use crate::codec::subscribe::SubscriptionOptions;
     use crate::codec::topic::TopicFilter;
     use crate::topics::matches::Match;
+    use crate::topics::roster::Identity;
 
     #[test]
     fn a_node_takes_32_bytes_and_an_end_40() {
@@ -488,5 +446,20 @@ mod tests {
         let entry = Match { subscriber: Arc::new(1), options: SubscriptionOptions::default(), identifier: 0 };
         trie.put(TopicFilter::parse("a/+").unwrap(), entry);
         assert_eq!((trie.nodes[0].tails_and_children, trie.nodes.len()), (Node::MOST, 1));
+    }
+
+    #[test]
+    fn filters_that_are_gone_take_no_memory_though_an_older_one_stays() {
+        let mut trie: Trie<Arc<u32>> = Trie::new(DefaultHashBuilder::default());
+        let client = Arc::new(1);
+        let entry =
+            || Match { subscriber: client.clone(), options: SubscriptionOptions::default(), identifier: 0 };
+        let texts: Vec<String> = (0..10_000).map(|n| format!("a level that is long {n}/#")).collect();
+        let filters = || texts.iter().map(|text| TopicFilter::parse(text).unwrap());
+        trie.put(TopicFilter::parse("#").unwrap(), entry());
+        filters().for_each(|filter| _ = trie.put(filter, entry()));
+        filters().for_each(|filter| assert!(trie.remove(filter, client.identity()).is_some()));
+        let rooms = [trie.nodes.capacity(), trie.ends.capacity(), trie.long.capacity()];
+        assert!(rooms.iter().all(|room| *room <= 100), "{rooms:?}");
     }
 }
