@@ -66,14 +66,14 @@ impl State {
 }
 
 impl Later {
-    /// Takes over from a turn what may wait until the other connections have been read. Whether that is so much that
-    /// who has caused it is to wait until it is written.
+    /// Takes over from a turn what may wait until the other connections have been read, unless too much waits already.
+    /// Whether it is so much that who has caused it is to wait until what was taken over is written.
     pub(super) fn take_over(&self, turn: &mut Turn) -> bool {
         let is_heavy = turn.concerns_more_than(SLICE);
         let bytes = turn.counts.bytes_received.max(turn.counts.publish_bytes_received);
         let mut state = self.state.lock();
         if is_heavy && state.bytes + bytes > state.most {
-            return false; // It writes itself, and with that what was put off for the same sessions.
+            return true; // It writes itself, and with that what was put off for the same sessions.
         }
         let was_empty = state.is_empty();
         let were = state.many.len();
@@ -263,7 +263,7 @@ mod tests {
         let mut crowd: Vec<Client> = (0..SLICE as u8 + 2).map(|n| Client::new(&wing, n, b'm')).collect();
         let portion = [&[0x30, 0x83, 0x20, 0, 1, b'm'][..], &[b'x'; 4096]].concat().repeat(15);
         for publisher in &mut crowd[..40] {
-            publisher.send(&wing, &portion);
+            assert!(publisher.send(&wing, &portion));
         }
         while wing.later().is_some_and(|later| !later.state.lock().is_empty()) {
             assert!(flusher.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
