@@ -20,6 +20,15 @@ pub(super) enum Stage {
     Stopped,
 }
 
+/// Says that a broker has stopped when its stop is over.
+struct End<'s>(&'s Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.has_ended();
+    }
+}
+
 impl Shared {
     pub(super) fn abandon(self: &Arc<Self>) {
         if !self.is_forked() && !self.abandoned.swap(true, Ordering::AcqRel) {
@@ -52,10 +61,16 @@ impl Shared {
         }
         *stage = Stage::Stopping;
         drop(stage);
+        // Also if what follows panics: others who stop it would wait for ever.
+        let _end = End(self);
         self.log("the broker stops");
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
         self.engine.log_untold_drops(&mut self.engine.turn(self.clock.now()));
         self.log("the broker has stopped");
+        Ok(())
+    }
+
+    fn has_ended(&self) {
         // Before others who stop it return: they find it stopped, and nothing to wait for.
         self.stop_requested.set();
         self.stopped.store(true, Ordering::Release);
@@ -65,7 +80,6 @@ impl Shared {
             bench.bed.beat();
         }
         self.vigil.end();
-        Ok(())
     }
 
     /// Has a line logged that says how far the broker's life has come.

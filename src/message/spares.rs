@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::message::{Message, SharedMessage};
 
-/// So many are kept at most.
-const MOST: usize = 8192;
+/// So many bytes are kept at most.
+const MOST: usize = 1024 * 1024;
 /// Larger buffers are not kept.
 const LARGEST: usize = 1024;
 
@@ -13,33 +13,39 @@ const LARGEST: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Spares {
     messages: Vec<SharedMessage>,
+    bytes: usize,
 }
 
 impl Spares {
     /// Keeps a message for its next use, unless somebody else holds it.
     pub fn give(&mut self, mut message: SharedMessage) {
-        let fits = |message: &mut Message| message.spare_capacity().is_some_and(|bytes| bytes <= LARGEST);
-        if self.messages.len() < MOST && Arc::get_mut(&mut message).is_some_and(fits) {
+        let Some(bytes) = Arc::get_mut(&mut message).and_then(|message| message.spare_capacity()) else {
+            return;
+        };
+        if bytes <= LARGEST && self.bytes + cost(bytes) <= MOST {
+            self.bytes += cost(bytes);
             self.messages.push(message);
         }
     }
 
     /// A message that nobody else holds.
     pub(super) fn take(&mut self) -> Option<SharedMessage> {
-        self.messages.pop()
+        let message = self.messages.pop()?;
+        self.bytes -= message.spare_capacity().map_or(0, cost);
+        Some(message)
     }
+}
 
-    /// Frees all.
-    pub fn clear(&mut self) {
-        self.messages = Vec::new();
-    }
+/// The bytes of a message whose buffer has room for `capacity`.
+fn cost(capacity: usize) -> usize {
+    size_of::<Message>() + capacity
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::{LARGEST, MOST, Spares};
+    use super::{LARGEST, MOST, Spares, cost};
     use crate::codec::qos::QoS;
     use crate::message::{Message, Publication, SharedMessage};
     use crate::time::Time;
@@ -75,7 +81,10 @@ mod tests {
         spares.give(message(&[0; LARGEST]));
         assert!(spares.take().is_none());
         assert_eq!(held.topic(), "before");
-        (0..MOST + 5).for_each(|_| spares.give(message(b"")));
-        assert_eq!(spares.messages.len(), MOST);
+        (0..MOST / 50).for_each(|_| spares.give(message(b"")));
+        let kept = spares.messages.len();
+        assert!(spares.bytes <= MOST && spares.bytes + cost(LARGEST) > MOST, "{} bytes", spares.bytes);
+        (0..kept).for_each(|_| assert!(spares.take().is_some()));
+        assert_eq!(spares.bytes, 0);
     }
 }
