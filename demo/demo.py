@@ -174,8 +174,8 @@ def stay(broker: midge.Broker) -> None:
         say("")
         say(f"The broker stays up on {host}:{port}. In a browser, with user {USER} and password {PASSWORD}:")
         say(f"  {url(broker)}")
-        say("In another terminal, for example:")
-        say(f"  MQTT_PORT={port} {sys.executable} {os.path.relpath(EXAMPLES / 'publish.py')}")
+        say("In another terminal, for example (the first stays connected until Ctrl-C):")
+        say(f"  MQTT_PORT={port} {sys.executable} {EXAMPLES / 'publish.py'}")
         say(f"  mosquitto_pub -h {host} -p {port} -t chat -m 'hello again'")
         say("Ctrl-C ends it.")
         while not broker.wait(timeout=60):

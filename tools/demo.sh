@@ -10,6 +10,7 @@ paho=${PAHO:-paho-mqtt}
 venv=build/demo-venv
 mkdir -p build
 
+[ -d "$venv" ] || echo "Midge is built; the first time that takes a minute or two" >&2
 log=build/demo-install.log
 {
     "${PYTHON:-python3}" -m venv "$venv"

@@ -157,8 +157,14 @@ fn parse_address(text: &str) -> Result<Value, Refusal> {
         _ => text.parse().ok(),
     };
     address.map(Value::Address).ok_or_else(|| {
+        let port = text.rsplit_once(':').map(|(_, port)| port);
+        let why = match port {
+            Some(port) if is_digits(port) && port.parse::<u16>().is_err() => ": a port is 65535 at most",
+            Some(port) if is_digits(port) => ": before the port stands an IP address, or localhost",
+            _ => ": it takes an IP address, a colon and a port",
+        };
         bad(format!(
-            "{} is not an address (examples: 127.0.0.1:1883, [::1]:1883, localhost:1883, off)",
+            "{} is not an address (examples: 127.0.0.1:1883, [::1]:1883, localhost:1883, off){why}",
             quoted(text)
         ))
     })
@@ -366,10 +372,19 @@ mod tests {
         for (text, expected) in pairs {
             assert_eq!(canonical(Kind::Address, text), expected);
         }
-        for text in
-            ["", "127.0.0.1", ":1883", "1883", "localhost:", "localhost:65536", "::1:1883", "broker.local:1"]
-        {
+        let (no_port, too_high, no_address) = ("a colon and a port", "65535 at most", "stands an IP address");
+        for (text, why) in [
+            ("", no_port),
+            ("127.0.0.1", no_port),
+            (":1883", no_address),
+            ("1883", no_port),
+            ("localhost:", no_port),
+            ("localhost:65536", too_high),
+            ("::1:1883", no_address),
+            ("broker.local:1", no_address),
+        ] {
             let (kind, cause) = refused(Kind::Address, text);
+            assert!(cause.contains(why), "{cause}");
             assert_eq!(kind, ErrorKind::BadValue, "{text}");
             assert!(cause.starts_with(&format!("{text:?} is not an address (examples: ")), "{cause}");
         }

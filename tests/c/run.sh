@@ -95,11 +95,7 @@ for name in $names; do
 done
 
 # The C code of README.md, which listens on 127.0.0.1:1883, is only compiled.
-{
-    printf '#include <midge.h>\n#include <stdio.h>\nint main(void)\n{\n'
-    sed -n '/^```c$/,/^```$/ { /^```/!p }' README.md
-    printf 'return 0;\n}\n'
-} >"$work/readme.c"
+sed -n '/^```c$/,/^```$/ { /^```/!p }' README.md >"$work/readme.c"
 # shellcheck disable=SC2086 # the flags are words
 if gcc -std=c99 $cflags "$work/readme.c" -o "$work/readme" $shared && grep -q midge_publish "$work/readme.c"; then
     pass
