@@ -25,15 +25,15 @@ use crate::topics::sharded::{Sharded, give_back};
 pub(super) struct Trie<S> {
     hasher: DefaultHashBuilder,
     nodes: Slab<Node>,
+    nodes_room: Room,
     /// The nodes reached by the text of a level, hashed by parent and text.
     children: Sharded<Id>,
     ends: Slab<End<S>>,
+    ends_room: Room,
     /// The ends of the nodes that have several.
     several: Slab<Ends>,
     /// The texts that are too long for a node.
     long: Slab<Box<[u8]>>,
-    /// Those of `nodes` and `ends`.
-    rooms: (Room, Room),
 }
 
 /// Index + 1 into a slab, so that an `Option` of it takes no more room.
@@ -69,9 +69,16 @@ impl<S: Clone + Identity> Trie<S> {
     pub(super) fn new(hasher: DefaultHashBuilder) -> Trie<S> {
         let mut nodes = Slab::new();
         nodes.insert(Node::new(Level::default(), Id::FIRST));
-        let (ends, several, long) = (Slab::new(), Slab::new(), Slab::new());
-        let rooms = (Room::new(), Room::new());
-        Trie { hasher, nodes, children: Sharded::new(), ends, several, long, rooms }
+        Trie {
+            hasher,
+            nodes,
+            nodes_room: Room::new(),
+            children: Sharded::new(),
+            ends: Slab::new(),
+            ends_room: Room::new(),
+            several: Slab::new(),
+            long: Slab::new(),
+        }
     }
 
     /// Adds a subscription that is not shared; returns the stored filter and the subscription it replaced.
@@ -197,7 +204,7 @@ impl<S: Clone + Identity> Trie<S> {
         if node.has_several() { *self.several.get(node.ends?.index())?.get(tail) } else { node.ends }
     }
 
-    /// Sets or removes the filter that ends so at a node, which has it not or has it.
+    /// Sets the filter that ends so at a node, or removes it.
     fn set_end(&mut self, id: Id, tail: Tail, end: Option<Id>) -> Option<()> {
         let node = self.nodes.get_mut(id.index())?;
         let mut ends = if node.has_several() {
@@ -258,7 +265,7 @@ impl<S: Clone + Identity> Trie<S> {
             Some(id) => id,
             None => {
                 let end = End { filter: None, subscribers: Roster::Empty, groups: None };
-                self.rooms.1.make(&mut self.ends);
+                self.ends_room.make(&mut self.ends);
                 let id = Id::new(self.ends.insert(end))?;
                 self.set_end(at, tail, Some(id))?;
                 id
@@ -277,7 +284,7 @@ impl<S: Clone + Identity> Trie<S> {
             return None;
         }
         let node = Node::new(wanted.store(&mut self.long), parent);
-        self.rooms.0.make(&mut self.nodes);
+        self.nodes_room.make(&mut self.nodes);
         let id = Id::new(self.nodes.insert(node))?;
         if level == "+" {
             self.nodes.get_mut(parent.index())?.plus = Some(id);
@@ -305,14 +312,8 @@ impl<S: Clone + Identity> Trie<S> {
             self.detach(node.parent, at, hash);
             at = node.parent;
         }
-        if self.ends.is_empty() {
-            self.ends = Slab::new();
-            self.several = Slab::new();
-            self.long = Slab::new();
-            self.nodes.shrink_to_fit();
-        }
-        self.rooms.1.give_back(&mut self.ends);
-        if self.rooms.0.give_back(&mut self.nodes) {
+        self.ends_room.give_back(&mut self.ends);
+        if self.nodes_room.give_back(&mut self.nodes) {
             self.several.shrink_to_fit();
             self.long.shrink_to_fit();
         }
