@@ -8,6 +8,9 @@
 mod harness;
 
 mod bytes;
+mod connect;
+mod endings;
+mod forwarding;
 mod old;
 mod properties;
 mod scan;
