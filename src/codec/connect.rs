@@ -314,8 +314,113 @@ mod tests {
         assert_eq!(will.properties.will_delay_interval(), Some(7));
     }
 
-    /// [MQTT-3.1.2-9], [MQTT-3.1.2-16], [MQTT-3.1.2-17], [MQTT-3.1.2-18], [MQTT-3.1.2-19], [MQTT-3.1.3-1],
+    /// The fields of a payload of MQTT 5, each of another length.
+    const ID: &[u8] = b"\x00\x02id";
+    const WILL_PROPERTIES: &[u8] = b"\x05\x18\x00\x00\x00\x07";
+    const WILL_TOPIC: &[u8] = b"\x00\x03top";
+    const WILL_PAYLOAD: &[u8] = b"\x00\x04load";
+    const USERNAME: &[u8] = b"\x00\x05tommy";
+    const PASSWORD: &[u8] = b"\x00\x06secret";
+
+    /// A CONNECT of MQTT 5 with these flags and this payload.
+    fn with_payload(flags: u8, fields: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = b"\x10\x00\x00\x04MQTT\x05\x00\x00\x0a\x00".to_vec();
+        bytes[9] = flags;
+        bytes.extend(fields.concat());
+        bytes[1] = (bytes.len() - 2) as u8;
+        bytes
+    }
+
+    /// Expects that these flags and this payload do not fit.
+    #[track_caller]
+    fn assert_no_payload(flags: u8, fields: &[&[u8]]) {
+        assert_refused(Version::V5, &with_payload(flags, fields), ReasonCode::MalformedPacket);
+    }
+
+    /// [MQTT-3.1.3-1], [MQTT-3.1.3-3]
+    #[test]
+    fn mqtt_3_1_3_1_the_fields_of_the_payload_have_one_order() {
+        let fields = [ID, WILL_PROPERTIES, WILL_TOPIC, WILL_PAYLOAD, USERNAME, PASSWORD];
+        let bytes = with_payload(0xF6, &fields);
+        let Ok(Packet::Connect(connect)) = decode_bytes(&bytes, Version::V5) else { panic!("{bytes:02x?}") };
+        let will = connect.will.unwrap();
+        assert_eq!(connect.client_id, "id");
+        assert_eq!(will.properties.will_delay_interval(), Some(7));
+        assert_eq!((will.topic.as_str(), will.payload), ("top", &b"load"[..]));
+        assert_eq!((will.qos, will.retain), (QoS::ExactlyOnce, true));
+        assert_eq!((connect.username, connect.password), (Some("tommy"), Some(&b"secret"[..])));
+        // In no other order do they mean the same.
+        for at in 1..fields.len() {
+            let mut swapped = fields;
+            swapped.swap(at - 1, at);
+            let swapped = with_payload(0xF6, &swapped);
+            assert_ne!(decode_bytes(&swapped, Version::V5), Ok(Packet::Connect(connect)), "{at}");
+        }
+    }
+
     /// [MQTT-3.1.3-3]
+    #[test]
+    fn mqtt_3_1_3_3_there_is_a_client_identifier() {
+        assert_no_payload(0x02, &[]);
+        assert_no_payload(0x82, &[USERNAME]);
+        assert!(decode_bytes(&with_payload(0x02, &[ID]), Version::V5).is_ok());
+    }
+
+    /// [MQTT-3.1.2-9], [MQTT-3.1.2-11]: all of its fields are there, or none of them.
+    #[test]
+    fn mqtt_3_1_2_9_a_will_has_its_fields_if_it_has_its_flag() {
+        let fields = [ID, WILL_PROPERTIES, WILL_TOPIC, WILL_PAYLOAD];
+        assert!(decode_bytes(&with_payload(0x06, &fields), Version::V5).is_ok());
+        assert!(decode_bytes(&with_payload(0x02, &fields[..1]), Version::V5).is_ok());
+        for count in 1..4 {
+            assert_no_payload(0x06, &fields[..count]);
+            assert_no_payload(0x02, &fields[..=count]);
+        }
+        assert_no_payload(0x06, &[ID, WILL_TOPIC, WILL_PAYLOAD]);
+        assert_no_payload(0x06, &[ID, WILL_PROPERTIES, WILL_PAYLOAD]);
+        assert_no_payload(0x86, &[ID, USERNAME]);
+    }
+
+    /// [MQTT-3.1.2-16], whatever else is there.
+    #[test]
+    fn mqtt_3_1_2_16_without_its_flag_there_is_no_user_name() {
+        assert_no_payload(0x02, &[ID, USERNAME]);
+        assert_no_payload(0x42, &[ID, USERNAME, PASSWORD]);
+        assert_no_payload(0x06, &[ID, WILL_PROPERTIES, WILL_TOPIC, WILL_PAYLOAD, USERNAME]);
+    }
+
+    /// [MQTT-3.1.2-17], whatever else is there.
+    #[test]
+    fn mqtt_3_1_2_17_with_its_flag_there_is_a_user_name() {
+        assert_no_payload(0x82, &[ID]);
+        assert_no_payload(0xC2, &[ID, PASSWORD]);
+        assert_no_payload(0x86, &[ID, WILL_PROPERTIES, WILL_TOPIC, WILL_PAYLOAD]);
+        let bytes = with_payload(0x82, &[ID, USERNAME]);
+        let connect = Connect { version: Version::V5, keep_alive: 10, client_id: "id", ..PLAIN };
+        let expected = Connect { username: Some("tommy"), ..connect };
+        assert_eq!(decode_bytes(&bytes, Version::V5), Ok(Packet::Connect(expected)));
+    }
+
+    /// [MQTT-3.1.2-18], whatever else is there.
+    #[test]
+    fn mqtt_3_1_2_18_without_its_flag_there_is_no_password() {
+        assert_no_payload(0x02, &[ID, PASSWORD]);
+        assert_no_payload(0x82, &[ID, USERNAME, PASSWORD]);
+        assert_no_payload(0x06, &[ID, WILL_PROPERTIES, WILL_TOPIC, WILL_PAYLOAD, PASSWORD]);
+    }
+
+    /// [MQTT-3.1.2-19], whatever else is there.
+    #[test]
+    fn mqtt_3_1_2_19_with_its_flag_there_is_a_password() {
+        assert_no_payload(0x42, &[ID]);
+        assert_no_payload(0xC2, &[ID, USERNAME]);
+        assert_no_payload(0x46, &[ID, WILL_PROPERTIES, WILL_TOPIC, WILL_PAYLOAD]);
+        let bytes = with_payload(0x42, &[ID, PASSWORD]);
+        let connect = Connect { version: Version::V5, keep_alive: 10, client_id: "id", ..PLAIN };
+        let expected = Connect { password: Some(b"secret"), ..connect };
+        assert_eq!(decode_bytes(&bytes, Version::V5), Ok(Packet::Connect(expected)));
+    }
+
     #[test]
     fn a_connect_cut_short_or_too_long_is_malformed() {
         for bytes in [PLAIN_V31, PLAIN_V311, PLAIN_V5, FULL_V311, FULL_V5] {

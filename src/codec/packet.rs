@@ -193,9 +193,9 @@ mod tests {
         }
     }
 
-    /// [MQTT-2.1.3-1], [MQTT3-2.2.2-1], [MQTT3-2.2.2-2]
+    /// [MQTT3-2.2.2-1], [MQTT3-2.2.2-2]
     #[test]
-    fn mqtt_2_1_3_1_type_0_is_no_packet() {
+    fn type_0_is_no_packet() {
         for version in ALL_VERSIONS {
             assert_refused(version, &[0x00, 0], ReasonCode::MalformedPacket);
         }

@@ -191,6 +191,7 @@ mod tests {
     use super::{MAX_FIELD, Reader, put_packet, put_utf8, put_varint, varint_len};
     use crate::codec::reason::ReasonCode;
 
+    /// [MQTT-1.5.5-1]
     #[test]
     fn variable_byte_integers_have_the_lengths_of_table_1_1() {
         let cases: [(usize, &[u8]); 8] = [

@@ -50,9 +50,19 @@ fn reserved_flags_of_the_fixed_header_are_checked() {
     }
 }
 
-/// Ill-formed UTF-8, encoded surrogates and U+0000.
-const BAD_STRINGS: [&[u8]; 6] =
-    [b"\0\x01\xFF", b"\0\x02\xC3\x28", b"\0\x03\xED\xA0\x80", b"\0\x02\xC0\x80", b"\0\x01\0", b"\0\x03a\0b"];
+/// Ill-formed UTF-8, cut, too long or beyond U+10FFFF, encoded surrogates, and U+0000.
+const BAD_STRINGS: [&[u8]; 10] = [
+    b"\0\x01\xFF",
+    b"\0\x02\xC3\x28",
+    b"\0\x02\xE2\x82",
+    b"\0\x03\xE0\x80\x80",
+    b"\0\x04\xF4\x90\x80\x80",
+    b"\0\x03\xED\xA0\x80",
+    b"\0\x03\xED\xBF\xBF",
+    b"\0\x02\xC0\x80",
+    b"\0\x01\0",
+    b"\0\x03a\0b",
+];
 
 /// [MQTT-1.5.4-1], [MQTT-1.5.4-2], [MQTT-3.3.2-1], [MQTT-3.8.3-1], [MQTT-3.10.3-1], [MQTT-4.7.3-2],
 /// [MQTT3-1.5.3-1], [MQTT3-1.5.3-2], [MQTT3-3.3.2-1], [MQTT3-3.8.3-1], [MQTT3-3.10.3-1], [MQTT3-4.7.3-2]
@@ -124,6 +134,48 @@ fn strings_of_properties_that_are_none_close_the_connection() {
     }
     for wildcard in [b"\x08\0\x01+", b"\x08\0\x01#"] {
         assert_closed(V5, &packet(V5, 0x30, b"\0\x01t", wildcard, b"x"), ReasonCode::ProtocolError);
+    }
+}
+
+/// [MQTT-1.5.4-1], [MQTT-1.5.4-2], [MQTT-1.5.7-1]: in every place for a string that a client's packet has.
+#[test]
+fn strings_of_the_properties_of_any_packet_that_are_none_close_the_connection() {
+    let good: &[u8] = b"\0\x01a";
+    let method = [&[0x15], good].concat();
+    for bad in BAD_STRINGS {
+        let pairs = [[&[0x26], bad, good].concat(), [&[0x26], good, bad].concat()];
+        let sentence = [&[0x1F], bad].concat();
+        for property in pairs.iter().chain([&sentence]) {
+            for first in [0x40, 0x50, 0x62, 0x70] {
+                assert_closed(V5, &packet(V5, first, &[0, 1, 0], property, &[]), MALFORMED);
+            }
+            assert_closed(V5, &packet(V5, 0xE0, &[0], property, &[]), MALFORMED);
+            let auth = [&method[..], property].concat();
+            assert_closed(V5, &packet(V5, 0xF0, &[0x19], &auth, &[]), MALFORMED);
+        }
+        for property in &pairs {
+            assert_closed(V5, &packet(V5, 0x82, &[0, 1], property, b"\0\x01t\0"), MALFORMED);
+            assert_closed(V5, &packet(V5, 0xA2, &[0, 1], property, b"\0\x01t"), MALFORMED);
+        }
+        assert_closed(V5, &packet(V5, 0xE0, &[0], &[&[0x1C], bad].concat(), &[]), MALFORMED);
+        assert_closed(V5, &packet(V5, 0xF0, &[0x19], &[&[0x15], bad].concat(), &[]), MALFORMED);
+        // CONNECT: of itself, then of its will.
+        for (own, wills) in [
+            (&pairs[0][..], &[][..]),
+            (&pairs[1], &[]),
+            (&[&[0x15], bad].concat(), &[]),
+            (&[], &pairs[0]),
+            (&[], &pairs[1]),
+            (&[], &[&[0x03], bad].concat()),
+            (&[], &[&[0x08], bad].concat()),
+        ] {
+            let head = b"\0\x04MQTT\x05\x06\0\0";
+            let tail = [&b"\0\x02id"[..], &[wills.len() as u8], wills, b"\0\x01w\0\x01x"].concat();
+            let network = Network::new();
+            let mut client = Client::open(&network, V5);
+            assert!(!client.send_bytes(&packet(V5, 0x10, head, own, &tail)));
+            assert_eq!(client.refusal(), (Some(MALFORMED), MALFORMED), "{own:02x?} {wills:02x?}");
+        }
     }
 }
 
@@ -226,6 +278,22 @@ fn a_publish_without_properties_has_a_property_length_of_zero_in_mqtt_5() {
             assert_eq!(hearer.line.take(), expected, "{from} to {to}");
         }
     }
+}
+
+/// [MQTT-2.2.2-1]: byte by byte, in each packet of the broker that must say so.
+#[test]
+fn a_packet_without_properties_has_a_property_length_of_zero_in_mqtt_5() {
+    let network = Network::new();
+    let mut client = opts("a", V5).on(&network);
+    client.send_bytes(b"\x82\x07\0\x07\0\0\x01t\x01");
+    assert_eq!(client.line.take(), b"\x90\x04\0\x07\0\x01");
+    client.send_bytes(b"\xA2\x06\0\x08\0\0\x01t");
+    assert_eq!(client.line.take(), b"\xB0\x04\0\x08\0\0");
+    // A CONNACK that refuses and may not say why in words.
+    let connect = opts("b", V5).will(LastWill::new("$SYS/x", ""));
+    let mut client = Client::open(&network, V5);
+    client.send_bytes(&connect.with(|p| _ = p.request_problem_information(false)).encode());
+    assert_eq!(client.line.take(), b"\x20\x03\0\x87\0");
 }
 
 /// [MQTT-4.13.1-1], [MQTT3-4.8.0-1], [MQTT-4.13.2-1]: whatever comes behind it is not processed.

@@ -59,9 +59,9 @@ fn refusals(network: &Network, problems: bool) -> Vec<(&'static str, Vec<Propert
 
 /// The broker's only Reason Strings are in the CONNACK or DISCONNECT that ends a connection, where they are allowed
 /// whatever Request Problem Information says; unwanted, they are left out all the same. It has no User Properties.
-/// [MQTT-3.1.2-29], [MQTT-3.2.2-19], [MQTT-3.2.2-20], [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-3.5.2-2], [MQTT-3.5.2-3],
-/// [MQTT-3.6.2-2], [MQTT-3.6.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3], [MQTT-3.9.2-1], [MQTT-3.9.2-2], [MQTT-3.11.2-1],
-/// [MQTT-3.11.2-2], [MQTT-3.14.2-3], [MQTT-3.14.2-4]
+/// [MQTT-3.1.2-29], [MQTT-3.2.2-20], [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-3.5.2-2], [MQTT-3.5.2-3], [MQTT-3.6.2-2],
+/// [MQTT-3.6.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3], [MQTT-3.9.2-1], [MQTT-3.9.2-2], [MQTT-3.11.2-1], [MQTT-3.11.2-2],
+/// [MQTT-3.14.2-4]
 #[test]
 fn the_broker_explains_itself_in_the_last_packet_alone() {
     for problems in [false, true] {
@@ -94,7 +94,7 @@ fn the_broker_explains_itself_in_the_last_packet_alone() {
     }
 }
 
-/// [MQTT-3.1.2-28], [MQTT-3.14.2-2], [MQTT-4.12.0-6]
+/// [MQTT-4.12.0-6]
 #[test]
 fn connack_and_disconnect_hold_nothing_that_is_not_asked_for() {
     for (name, properties) in refusals(&Network::new(), true) {

@@ -6,8 +6,9 @@ use midge::codec::properties::Properties;
 use midge::codec::publish::Publish;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
+use midge::session::link::Cause;
 
-use crate::harness::{ALL, Client, Network, Q0, Q1, Q2, Received, V5, id, opts};
+use crate::harness::{ALL, Client, LastWill, Network, Q0, Q1, Q2, Received, V5, id, opts};
 
 /// [MQTT-3.2.0-1], [MQTT-3.2.0-2], [MQTT-3.1.4-5], [MQTT3-3.2.0-1], [MQTT3-3.1.4-4]
 #[test]
@@ -63,6 +64,19 @@ fn no_disconnect_is_sent_before_connack() {
             assert!(client.line.finished().is_some());
             assert!(client.line.take().is_empty(), "{version} {bytes:02x?}");
         }
+        // Nor behind a CONNACK that refuses, nor by a broker that stops.
+        let network = Network::new();
+        let mut refused = Client::open(&network, version);
+        refused.send_bytes(&opts("a", version).will(LastWill::new("$SYS/x", "")).encode());
+        refused.send_bytes(&[0xC0, 0]);
+        assert!(matches!(refused.next(), Some(Received::Connack { reason, .. }) if reason.is_error()));
+        refused.expect_nothing();
+        let mut waiting = Client::open(&network, version);
+        waiting.send_bytes(&[0x10]);
+        network.engine.stop(&mut network.turn());
+        waiting.expect_nothing();
+        waiting.connection.lost(&network.engine, &mut network.turn(), Cause::ServerShuttingDown);
+        waiting.expect_nothing();
     }
 }
 
@@ -167,7 +181,7 @@ fn what_was_refused_is_not_sent_again() {
     opts("to", V5).persistent().on(&network).expect_nothing();
 }
 
-/// [MQTT-4.6.0-4], [MQTT3-4.6.0-4]: on this connection, and when they are sent again.
+/// [MQTT-4.6.0-4], [MQTT3-4.6.0-4]: those that come together as well. On the next connection each is sent once more.
 #[test]
 fn pubrels_are_in_the_order_of_pubrecs() {
     for version in ALL {
@@ -179,10 +193,13 @@ fn pubrels_are_in_the_order_of_pubrecs() {
         }
         let ids: Vec<u16> = (0..4).map(|_| hearer.expect_publish().id).collect();
         let order = [ids[2], ids[0], ids[3], ids[1]];
+        // One by one, then again in one segment.
         for id in order {
             hearer.send_ack(AckKind::Pubrec, id);
         }
-        for id in order {
+        let segment: Vec<u8> = order.iter().flat_map(|id| [0x50, 2, (id >> 8) as u8, *id as u8]).collect();
+        hearer.send_bytes(&segment);
+        for id in order.into_iter().chain(order) {
             hearer.expect_ack(AckKind::Pubrel, id);
         }
         hearer.expect_nothing();
@@ -197,7 +214,7 @@ fn pubrels_are_in_the_order_of_pubrecs() {
     }
 }
 
-/// [MQTT-3.3.4-10], [MQTT-4.9.0-3]
+/// [MQTT-3.3.4-10], [MQTT-4.9.0-3], [MQTT-3.3.4-9]
 #[test]
 fn a_full_window_delays_nothing_but_publish() {
     let network = Network::new();
@@ -215,7 +232,18 @@ fn a_full_window_delays_nothing_but_publish() {
     client.expect_ack(AckKind::Pubcomp, 99);
     client.expect_nothing();
     client.acknowledge(&first);
-    client.expect_message("t", "second");
+    let second = client.expect_message("t", "second");
+    client.acknowledge(&second);
+    // A delivery of QoS 2 fills the window until PUBCOMP, and its PUBREL does not wait for that.
+    client.subscribe("t", Q2);
+    network.publish("t", "third", 2, false);
+    network.publish("t", "fourth", 2, false);
+    let third = client.expect_message("t", "third");
+    client.send_ack(AckKind::Pubrec, third.id);
+    client.expect_ack(AckKind::Pubrel, third.id);
+    client.expect_nothing();
+    client.send_ack(AckKind::Pubcomp, third.id);
+    client.expect_message("t", "fourth");
 }
 
 /// [MQTT-3.8.4-4], [MQTT3-3.8.4-3]: what waits and what is on its way survives, and retained messages come again.
@@ -304,7 +332,7 @@ fn what_a_member_refuses_goes_to_nobody_else() {
 }
 
 /// [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-4.3.3-1], [MQTT-4.3.3-2], [MQTT-2.2.1-4], [MQTT-4.3.2-3], [MQTT-4.3.3-3],
-/// [MQTT-4.3.3-5], [MQTT3-2.3.1-4], [MQTT3-4.3.2-1], [MQTT3-4.3.3-1]
+/// [MQTT-4.3.3-4], [MQTT-4.3.3-5], [MQTT-2.2.1-5], [MQTT3-2.3.1-4], [MQTT3-4.3.2-1], [MQTT3-4.3.3-1]
 #[test]
 fn a_message_is_unacknowledged_until_its_handshake_is_complete() {
     for version in ALL {
@@ -316,7 +344,8 @@ fn a_message_is_unacknowledged_until_its_handshake_is_complete() {
         for n in 0..6 {
             network.publish("t", "x", 1 + n % 2, false);
             let message = hearer.expect_publish();
-            assert!(message.id != 0 && !message.dup && !seen.contains(&message.id));
+            assert_eq!((message.qos.as_u8(), message.dup), (1 + n % 2, false));
+            assert!(message.id != 0 && !seen.contains(&message.id));
             seen.push(message.id);
         }
         assert_eq!(unacknowledged(), 6);
@@ -334,7 +363,57 @@ fn a_message_is_unacknowledged_until_its_handshake_is_complete() {
     }
 }
 
-/// [MQTT-3.3.4-1], [MQTT-2.2.1-5], [MQTT-4.3.2-4], [MQTT-4.3.3-8], [MQTT-4.3.3-4], [MQTT3-3.3.4-1], [MQTT3-2.3.1-6],
+/// [MQTT-4.3.3-4]: with each reason code that PUBREC has, for what is on its way.
+#[test]
+fn a_pubrec_is_answered_by_pubrel_unless_it_refuses() {
+    for code in [0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99] {
+        let network = Network::new();
+        let mut hearer = opts("to", V5).persistent().on(&network);
+        hearer.subscribe("t", Q2);
+        network.publish("t", "x", 2, false);
+        let message = hearer.expect_publish();
+        let [high, low] = message.id.to_be_bytes();
+        hearer.send_bytes(&[0x50, 3, high, low, code]);
+        if code < 0x80 {
+            assert_eq!(hearer.expect_ack(AckKind::Pubrel, message.id), ReasonCode::Success, "{code:#x}");
+        }
+        hearer.expect_nothing();
+        assert_eq!(network.engine.clients()[0].inflight, usize::from(code < 0x80), "{code:#x}");
+    }
+}
+
+/// [MQTT-4.5.0-1]: of all that have subscribed, here or not, by whatever filter; and of nobody else.
+#[test]
+fn a_message_is_added_to_the_session_of_every_subscriber() {
+    for version in ALL {
+        for qos in 1..=2 {
+            let network = Network::new();
+            let filters = ["t/x", "t/#", "+/x", "#", "t/x", "t/y", "x"];
+            let names: Vec<String> = (0..14).map(|n| n.to_string()).collect();
+            // Each filter twice: of one who is absent, and of one who is there.
+            let mut there = Vec::new();
+            for (n, name) in names.iter().enumerate() {
+                let mut client = opts(name, version).persistent().on(&network);
+                client.subscribe(filters[n / 2], Q2);
+                match n % 2 {
+                    0 => client.hang_up(),
+                    _ => there.push(client),
+                }
+            }
+            let mut publisher = opts("from", version).on(&network);
+            assert!(!publisher.publish("t/x", "x", crate::harness::QOS[qos]).is_error());
+            for (n, client) in there.iter_mut().enumerate() {
+                assert_eq!(client.drain().len(), usize::from(n < 5), "{version}: {}", filters[n]);
+            }
+            for n in 0..7 {
+                let mut client = opts(&names[2 * n], version).persistent().on(&network);
+                assert_eq!(client.drain().len(), usize::from(n < 5), "{version}: absent, {}", filters[n]);
+            }
+        }
+    }
+}
+
+/// [MQTT-3.3.4-1], [MQTT-2.2.1-5], [MQTT-4.3.2-4], [MQTT-4.3.3-8], [MQTT-4.3.3-11], [MQTT3-3.3.4-1], [MQTT3-2.3.1-6],
 /// [MQTT3-4.3.2-2], [MQTT3-4.3.3-2]
 #[test]
 fn a_publish_is_answered_as_its_qos_demands() {
