@@ -76,7 +76,8 @@ impl Authentication {
         self.proven |= answer.done;
     }
 
-    /// The properties of an AUTH or CONNACK: the method, always the same [MQTT-4.12.0-5], and the data.
+    /// The properties of an AUTH or CONNACK: the method, always the same [MQTT-4.12.0-5], and the data. AUTH has no
+    /// Reason String, no User Properties [MQTT-3.15.2-2], [MQTT-3.15.2-3].
     pub(crate) fn properties(&self, answer: &Answer) -> Vec<u8> {
         let mut properties = Vec::new();
         let mut writer = PropertyWriter::new(&mut properties);

@@ -45,7 +45,8 @@ fn a_connect_that_breaks_the_format_in_any_way_is_closed() {
             assert_refused(version, &[&[0x10 | flags], &good[1..]].concat(), MALFORMED);
         }
         // The reserved flag, a Will QoS of 3, and each field without its flag.
-        let changes: [fn(u8) -> u8; 5] = [|f| f | 0x01, |f| f | 0x18, |f| f & !0x04, |f| f & !0x40, |f| f & !0x80];
+        let changes: [fn(u8) -> u8; 5] =
+            [|f| f | 0x01, |f| f | 0x18, |f| f & !0x04, |f| f & !0x40, |f| f & !0x80];
         for change in changes {
             assert_refused(version, &altered(9, change), MALFORMED);
         }
@@ -94,9 +95,8 @@ fn the_flags_of_connack_say_session_present_and_nothing_else() {
 /// [MQTT-3.1.3-6], [MQTT-3.2.2-16]: neither that of a client that is there nor that of a session that waits.
 #[test]
 fn an_assigned_client_identifier_is_none_that_a_session_has() {
-    let assigned = |network: &Network| {
-        opts("", V5).on(network).told().assigned_client_identifier().unwrap().to_owned()
-    };
+    let assigned =
+        |network: &Network| opts("", V5).on(network).told().assigned_client_identifier().unwrap().to_owned();
     // Brokers with the same seed give the same identifiers.
     let other = Network::new();
     let foreseen: [String; 2] = std::array::from_fn(|_| assigned(&other));

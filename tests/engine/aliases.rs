@@ -29,7 +29,31 @@ fn an_alias_of_a_client_stands_for_its_topic() {
     }
 }
 
-/// [MQTT-3.3.2-12]
+/// [MQTT-3.3.2-12]: all of them, at the same time.
+#[test]
+fn every_alias_up_to_the_servers_maximum_is_taken() {
+    for most in ["1", "16", "300"] {
+        let network = Network::with(&[("mqtt.topic_alias_maximum", most)]);
+        let mut hearer = opts("to", V5).on(&network);
+        hearer.subscribe("#", Q0);
+        let mut publisher = opts("from", V5).on(&network);
+        let most = most.parse().unwrap();
+        assert_eq!(publisher.told().topic_alias_maximum(), Some(most));
+        for alias in 1..=most {
+            publisher.send_with(&format!("t/{alias}"), b"", Q0, false, |p| _ = p.topic_alias(alias));
+        }
+        for alias in 1..=most {
+            publisher.send_with("", b"x", Q0, false, |p| _ = p.topic_alias(alias));
+        }
+        for payload in ["", "x"] {
+            for alias in 1..=most {
+                hearer.expect_message(&format!("t/{alias}"), payload);
+            }
+        }
+    }
+}
+
+/// [MQTT-3.2.2-17]
 #[test]
 fn an_alias_out_of_range_ends_the_connection() {
     for alias in [17, 65_535] {
@@ -60,6 +84,7 @@ fn an_alias_that_was_not_set_is_a_protocol_error() {
     client.expect_refused(ReasonCode::ProtocolError);
 }
 
+/// [MQTT-3.2.2-18]
 #[test]
 fn no_aliases_are_taken_if_the_setting_says_none() {
     let network = Network::with(&[("mqtt.topic_alias_maximum", "0")]);
@@ -69,7 +94,7 @@ fn no_aliases_are_taken_if_the_setting_says_none() {
     client.expect_refused(ReasonCode::TopicAliasInvalid);
 }
 
-/// [MQTT-3.1.2-26], [MQTT-3.1.2-27], [MQTT-3.3.2-11]
+/// [MQTT-3.1.2-26], [MQTT-3.3.2-11]
 #[test]
 fn the_broker_uses_no_more_aliases_than_the_client_takes() {
     let network = Network::new();
@@ -104,13 +129,18 @@ fn the_broker_uses_no_more_aliases_than_the_client_takes() {
     assert_eq!((message.dup, message.properties().topic_alias()), (true, Some(1)));
 }
 
+/// [MQTT-3.1.2-27]: without a Topic Alias Maximum, and with one of 0.
 #[test]
 fn a_client_that_does_not_ask_gets_no_aliases() {
-    for settings in [&[][..], &[("mqtt.topic_alias_maximum_outgoing", "0")]] {
+    for (settings, most) in
+        [(&[][..], None), (&[], Some(0)), (&[("mqtt.topic_alias_maximum_outgoing", "0")], Some(9))]
+    {
         let network = Network::with(settings);
         let connect = opts("to", V5);
-        let connect =
-            if settings.is_empty() { connect } else { connect.with(|p| _ = p.topic_alias_maximum(9)) };
+        let connect = match most {
+            None => connect,
+            Some(most) => connect.with(|p| _ = p.topic_alias_maximum(most)),
+        };
         let mut hearer = connect.on(&network);
         hearer.subscribe("#", Q0);
         for _ in 0..2 {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::auth::Auth;
 use midge::codec::packet::Packet;
-use midge::codec::properties::{Properties, PropertyWriter};
+use midge::codec::properties::{Properties, Property, PropertyWriter};
 use midge::codec::reason::ReasonCode;
 use midge::engine::hooks::{AccessRequest, Answer, ConnectRequest, Decision, Host, Verdict, Wanted, defer};
 use midge::session::link::Cause;
@@ -336,7 +336,7 @@ fn auth_out_of_turn_is_a_protocol_error() {
     expect_auth(&mut client, ReasonCode::ContinueAuthentication);
     assert!(!send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b""));
     client.expect_refused(ReasonCode::ProtocolError);
-    // [MQTT-4.12.0-6], [MQTT-4.12.0-7]: without a method in CONNECT there is no AUTH.
+    // [MQTT-4.12.0-7]: without a method in CONNECT there is no AUTH.
     let mut client = opts("plain", V5).on(&network);
     assert!(!send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b""));
     client.expect_refused(ReasonCode::ProtocolError);
@@ -358,8 +358,38 @@ fn the_host_is_asked_step_by_step() {
     assert_eq!(toy.heard(), ["abc 0 true me 1", "abc 1 true again 1", "abc 2 true cba 1"]);
 }
 
+/// AUTH has a method and data, and explains nothing, whether or not the client wants to hear it.
+/// [MQTT-3.15.2-2], [MQTT-3.15.2-3], [MQTT-3.1.2-29], [MQTT-4.12.0-5]
+#[test]
+fn auth_has_no_reason_string_and_no_user_properties() {
+    for problems in [false, true] {
+        let network = network();
+        let mut client = Client::open(&network, V5);
+        let connect = by("word", b"hello").with(|p| _ = p.request_problem_information(problems));
+        client.send_bytes(&connect.encode());
+        answer(&mut client, b"cba");
+        send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b"me");
+        answer(&mut client, b"again");
+        answer(&mut client, b"cba");
+        let mut reasons = Vec::new();
+        while let Some(packet) = client.next() {
+            let Received::Auth { reason, properties } = packet else { continue };
+            reasons.push(reason);
+            for property in Properties::from_encoded(&properties).unwrap().iter() {
+                match property {
+                    Property::AuthenticationMethod(method) => assert_eq!(method, "word"),
+                    Property::AuthenticationData(_) => {}
+                    other => panic!("{reason:?}: {other:?}"),
+                }
+            }
+        }
+        let goes_on = ReasonCode::ContinueAuthentication;
+        assert_eq!(reasons, [goes_on, goes_on, goes_on, ReasonCode::Success]);
+    }
+}
+
 /// A hook that knows passwords only lets nobody in by a method, and what is of use with a method alone is a denial
-/// without.
+/// without [MQTT-4.12.0-6].
 #[test]
 fn a_hook_that_does_not_look_at_the_method_lets_nobody_in_by_it() {
     let network = network();
@@ -369,6 +399,7 @@ fn a_hook_that_does_not_look_at_the_method_lets_nobody_in_by_it() {
     assert_eq!(opts("c", V5).username("odd").refused_by(&network), (Some(reason), reason));
     let client = opts("c", V5).username("more").on(&network);
     assert_eq!(client.told().authentication_data(), None);
+    assert_eq!(client.told().authentication_method(), None);
 }
 
 /// A panic, or an answer that MQTT cannot carry.

@@ -49,7 +49,7 @@ fn the_window_of_old_versions_is_a_setting() {
     }
 }
 
-/// A QoS 2 place is free after PUBCOMP, not after PUBREC.
+/// [MQTT-3.3.4-9]: a QoS 2 place is free after PUBCOMP, not after PUBREC.
 #[test]
 fn a_qos_2_delivery_holds_its_place_until_pubcomp() {
     let network = Network::new();

@@ -27,6 +27,7 @@ fn a_client_that_is_silent_for_one_and_a_half_times_its_keep_alive_is_closed() {
     }
 }
 
+/// [MQTT-3.1.2-22]
 #[test]
 fn any_packet_is_a_sign_of_life() {
     for version in ALL {
@@ -46,7 +47,7 @@ fn any_packet_is_a_sign_of_life() {
     }
 }
 
-/// Receiving is not a sign of life: it is the client that must send.
+/// [MQTT-3.1.2-22]: receiving is not a sign of life: it is the client that must send.
 #[test]
 fn what_the_client_receives_is_no_sign_of_life() {
     let network = Network::new();
@@ -59,6 +60,7 @@ fn what_the_client_receives_is_no_sign_of_life() {
     assert_eq!(client.line.finished(), Some(Cause::KeepAliveTimeout));
 }
 
+/// [MQTT-3.1.2-22]
 #[test]
 fn a_keep_alive_of_zero_is_none() {
     for version in ALL {

@@ -4,9 +4,12 @@ use midge::codec::ack::AckKind;
 use midge::codec::packet::Packet;
 use midge::codec::properties::Properties;
 use midge::codec::publish::Publish;
+use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 
-use crate::harness::{ALL, Network, Packets, Q0, Q1, Q2, QOS, V5, V31, V311, id, opts, version_pairs};
+use crate::harness::{
+    ALL, Client, Network, Packets, Q0, Q1, Q2, QOS, V5, V31, V311, id, opts, version_pairs,
+};
 
 /// [MQTT-3.8.4-8], [MQTT-4.3.1-1], [MQTT-4.3.2-1], [MQTT-4.3.3-1]: the lower of both QoS, in all nine combinations.
 #[test]
@@ -108,6 +111,19 @@ fn dup_is_not_passed_on() {
     }
 }
 
+/// Sends a PUBLISH to `t` with the identifier 9.
+fn send_again(client: &mut Client<'_>, dup: bool, qos: QoS, payload: &str) {
+    client.send(&Packet::Publish(Publish {
+        dup,
+        qos,
+        retain: false,
+        topic: "t",
+        packet_id: Some(id(9)),
+        properties: Properties::EMPTY,
+        payload: payload.as_bytes(),
+    }));
+}
+
 /// [MQTT-4.3.3-10]: until PUBREL, the same identifier is the same message.
 /// [MQTT3-4.3.3-2]
 #[test]
@@ -117,26 +133,32 @@ fn a_retransmitted_qos_2_message_is_not_delivered_twice() {
         let mut hearer = opts("to", version).on(&network);
         hearer.subscribe("t", Q2);
         let mut publisher = opts("from", version).persistent().on(&network);
-        publisher.send_publish("t", "once", Q2, 9);
-        publisher.expect_ack(AckKind::Pubrec, 9);
-        publisher.send_publish("t", "once", Q2, 9);
-        publisher.expect_ack(AckKind::Pubrec, 9);
+        for dup in [false, true, false] {
+            send_again(&mut publisher, dup, Q2, "once");
+            assert_eq!(publisher.expect_ack(AckKind::Pubrec, 9), ReasonCode::Success);
+        }
         publisher.hang_up();
         // Nor on the next connection of the session.
         let mut publisher = opts("from", version).persistent().on(&network);
-        publisher.send_publish("t", "once", Q2, 9);
-        assert_eq!(publisher.expect_ack(AckKind::Pubrec, 9), ReasonCode::Success);
+        for dup in [true, false] {
+            send_again(&mut publisher, dup, Q2, "once");
+            assert_eq!(publisher.expect_ack(AckKind::Pubrec, 9), ReasonCode::Success);
+        }
         publisher.send_ack(AckKind::Pubrel, 9);
         publisher.expect_ack(AckKind::Pubcomp, 9);
         assert_eq!(hearer.drain(), ["once"], "{version}");
-        // [MQTT-4.3.3-12]: after PUBREL it is a new message.
-        publisher.send_publish("t", "again", Q2, 9);
-        publisher.expect_ack(AckKind::Pubrec, 9);
-        assert_eq!(hearer.drain(), ["again"], "{version}");
+        // [MQTT-4.3.3-12]: after PUBCOMP it is a new message, with DUP or without.
+        for dup in [false, true] {
+            send_again(&mut publisher, dup, Q2, "again");
+            publisher.expect_ack(AckKind::Pubrec, 9);
+            assert_eq!(hearer.drain(), ["again"], "{version}");
+            publisher.send_ack(AckKind::Pubrel, 9);
+            publisher.expect_ack(AckKind::Pubcomp, 9);
+        }
     }
 }
 
-/// [MQTT-4.3.2-5]: for QoS 1 a repeated identifier is a new message.
+/// [MQTT-4.3.2-5]: for QoS 1 a repeated identifier is a new message, whatever DUP says.
 /// [MQTT3-4.3.2-2]
 #[test]
 fn a_retransmitted_qos_1_message_is_delivered_again() {
@@ -145,11 +167,11 @@ fn a_retransmitted_qos_1_message_is_delivered_again() {
         let mut hearer = opts("to", version).on(&network);
         hearer.subscribe("t", Q1);
         let mut publisher = opts("from", version).on(&network);
-        for _ in 0..2 {
-            publisher.send_publish("t", "x", Q1, 9);
+        for dup in [false, false, true, true, false] {
+            send_again(&mut publisher, dup, Q1, "x");
             publisher.expect_ack(AckKind::Puback, 9);
         }
-        assert_eq!(hearer.drain(), ["x", "x"]);
+        assert_eq!(hearer.drain(), ["x"; 5]);
     }
 }
 
@@ -180,7 +202,7 @@ fn pubrec_of_an_unknown_identifier_is_answered_by_pubrel() {
     }
 }
 
-/// [MQTT-4.3.3-4]: a PUBREC with an error ends the delivery; PUBREL does not follow.
+/// [MQTT-3.3.4-9]: a PUBREC with an error ends the delivery; PUBREL does not follow.
 #[test]
 fn a_pubrec_with_an_error_ends_the_delivery() {
     let network = Network::new();
@@ -308,7 +330,7 @@ fn what_the_server_told_that_it_cannot_do_ends_the_connection() {
     let network = Network::with(&[("mqtt.max_qos", "1"), ("mqtt.retain", "false")]);
     let mut client = opts("a", V5).on(&network);
     client.send_publish("t", "", Q2, 1);
-    client.expect_refused(ReasonCode::QosNotSupported); // [MQTT-3.2.2-11]
+    client.expect_refused(ReasonCode::QosNotSupported);
     let mut client = opts("a", V5).on(&network);
     client.send_with("t", b"x", Q0, true, |_| {});
     client.expect_refused(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-14]

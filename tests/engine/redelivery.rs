@@ -1,6 +1,7 @@
 //! What a client did not acknowledge is sent again when it comes back.
 
 use midge::codec::ack::AckKind;
+use midge::codec::packet::Packet;
 use midge::codec::reason::ReasonCode;
 
 use crate::harness::{ALL, Network, Q1, Q2, Received, V5, opts};
@@ -61,16 +62,33 @@ fn after_pubrec_only_pubrel_is_sent_again() {
     }
 }
 
-/// Nothing is sent again on the same connection [MQTT-4.4.0-1].
+/// Nothing is sent again on the same connection [MQTT-4.4.0-1]: neither PUBLISH nor PUBREL, whatever comes and goes.
 #[test]
 fn nothing_is_sent_again_while_the_connection_lives() {
-    let network = Network::new();
-    let mut hearer = opts("to", V5).persistent().on(&network);
-    hearer.subscribe("t", Q1);
-    network.publish("t", "1", 1, false);
-    hearer.expect_message("t", "1");
-    network.advance(3600);
-    hearer.expect_nothing();
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("to", version).persistent().on(&network);
+        hearer.subscribe("t", Q2);
+        for qos in [1, 2, 2] {
+            network.publish("t", "x", qos, false);
+        }
+        let ids: [u16; 3] = std::array::from_fn(|_| hearer.expect_publish().id);
+        hearer.send_ack(AckKind::Pubrec, ids[2]);
+        hearer.expect_ack(AckKind::Pubrel, ids[2]);
+        network.advance(3600);
+        hearer.expect_nothing();
+        hearer.send(&Packet::Pingreq);
+        assert_eq!(hearer.next(), Some(Received::Pingresp));
+        hearer.subscribe("t", Q2);
+        hearer.unsubscribe(&["u"]);
+        network.publish("t", "y", 1, false);
+        let other = hearer.expect_message("t", "y");
+        hearer.acknowledge(&other);
+        hearer.publish("u", "z", Q2);
+        hearer.writable();
+        network.advance(3600);
+        hearer.expect_nothing();
+    }
 }
 
 #[test]

@@ -31,7 +31,15 @@ fn a_retained_message_is_kept_replaced_and_cleared() {
         for qos in QOS {
             publisher.retain("t", "1", qos);
             publisher.retain("t", "2", qos);
-            publisher.publish("t", "not retained", qos);
+            // Neither these nor what they are published to are kept, and nothing is replaced or removed.
+            for topic in ["t", "u"] {
+                publisher.publish(topic, "not retained", qos);
+                publisher.publish(topic, "", qos);
+            }
+            // Nor is an empty message where there is nothing to remove.
+            publisher.retain("v", "", qos);
+            assert_eq!(network.stats().retained_messages, 1);
+            assert_eq!(seen(&network, "#"), ["t=2"]);
             let mut hearer = opts("to", to).on(&network);
             hearer.subscribe("t", Q2);
             let message = hearer.expect_message("t", "2");
@@ -67,7 +75,7 @@ fn the_qos_of_a_retained_message_is_the_lower_one() {
     }
 }
 
-/// [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+/// [MQTT-3.3.1-12], [MQTT-3.3.1-13]: from the host.
 #[test]
 fn a_running_subscription_gets_retain_only_as_published() {
     let network = Network::new();

@@ -61,6 +61,7 @@ fn the_setting_caps_the_expiry_of_all_versions() {
     }
 }
 
+/// [MQTT-4.1.0-2]
 #[test]
 fn disconnect_can_change_the_expiry() {
     let network = Network::new();

@@ -1,7 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
 use midge::codec::reason::ReasonCode;
-use midge::codec::subscribe::SubscriptionOptions;
+use midge::codec::subscribe::{RetainHandling, SubscriptionOptions};
 
 use crate::harness::{ALL, Network, Q0, Q1, Q2, QOS, V5, V31, V311, opts};
 
@@ -58,6 +58,15 @@ fn overlapping_subscriptions_get_one_message() {
             hearer.acknowledge(&message);
             hearer.expect_nothing();
         }
+        // The highest granted one is a bound, wherever it stands.
+        for (first, second) in [(0, 1), (1, 0)] {
+            let mut hearer = opts("other", version).on(&network);
+            hearer.subscribe_with("a/b", qos(first), 0);
+            hearer.subscribe_with("a/+", qos(second), 0);
+            network.publish("a/b", "x", 2, false);
+            assert_eq!(hearer.expect_publish().qos, Q1);
+            hearer.expect_nothing();
+        }
     }
 }
 
@@ -83,6 +92,55 @@ fn an_equal_filter_replaces_the_subscription() {
     hearer.subscribe_with("t", qos(0), 0);
     network.publish("t", "x", 0, false);
     assert!(hearer.expect_publish().identifiers().is_empty());
+    // All of its options, there and back.
+    for (retain_as_published, no_local) in [(true, false), (false, true), (true, true), (false, false)] {
+        let retain_handling = RetainHandling::DoNotSend;
+        let options = SubscriptionOptions { retain_as_published, no_local, retain_handling, ..qos(1) };
+        hearer.subscribe_with("t", options, 0);
+        network.publish("t", "x", 0, true);
+        assert_eq!(hearer.expect_publish().retain, retain_as_published);
+        hearer.send_publish("t", "own", Q0, 0);
+        assert_eq!(hearer.drain().len(), usize::from(!no_local));
+    }
+    assert_eq!(network.stats().subscriptions, 1);
+}
+
+/// [MQTT-3.8.4-5]: as if each filter had come in a SUBSCRIBE of its own.
+#[test]
+fn a_filter_that_comes_twice_in_one_packet_is_replaced() {
+    let network = Network::new();
+    network.publish("t", "kept", 0, true);
+    for (retain_handling, expected) in
+        [(RetainHandling::SendAlways, 2), (RetainHandling::SendIfNew, 1), (RetainHandling::DoNotSend, 0)]
+    {
+        let mut hearer = opts("to", V5).on(&network);
+        let options = |level| SubscriptionOptions { retain_handling, ..qos(level) };
+        assert_eq!(hearer.subscribe_all(&[("t", options(2)), ("t", options(1))], 0), [2, 1]);
+        assert_eq!(hearer.drain().len(), expected);
+        network.publish("t", "x", 2, false);
+        assert_eq!(hearer.expect_publish().qos, Q1);
+        hearer.expect_nothing();
+        assert_eq!(network.stats().subscriptions, 1);
+    }
+}
+
+/// [MQTT-3.10.4-1], [MQTT-3.10.4-6], [MQTT-3.11.3-1]: a filter that matches another is another, and one that comes
+/// twice is there once.
+#[test]
+fn filters_to_unsubscribe_from_are_compared_character_by_character() {
+    let network = Network::new();
+    let mut hearer = opts("to", V5).on(&network);
+    let kept = ["a", "a/b", "a/+", "+/b", "A/b", "a/b/", "/a/b", "$share/g/a/b"];
+    for filter in kept {
+        hearer.subscribe(filter, Q0);
+    }
+    assert_eq!(hearer.unsubscribe(&["#", "+", "+/+", "a/#", "a/B", "/a", "a/", "$share/h/a/b"]), [0x11; 8]);
+    assert_eq!(network.stats().subscriptions, 8);
+    assert_eq!(hearer.unsubscribe(&["a/b", "a/b", "+/b", "a/+", "a/+"]), [0, 0x11, 0, 0, 0x11]);
+    let mut left: Vec<_> =
+        network.engine.subscriptions().iter().map(|view| view.filter.to_string()).collect();
+    left.sort();
+    assert_eq!(left, ["$share/g/a/b", "/a/b", "A/b", "a", "a/b/"]);
 }
 
 /// [MQTT-3.8.4-5], [MQTT-3.8.4-6]: one reason code per filter, in their order.
@@ -126,18 +184,26 @@ fn unsubscribing_ends_exactly_the_named_subscriptions() {
 #[test]
 fn deliveries_that_have_begun_outlive_the_subscription() {
     for version in ALL {
-        let network = Network::new();
-        let mut hearer = opts("to", version).persistent().on(&network);
-        hearer.subscribe("t", Q2);
-        network.publish("t", "1", 2, false);
-        let first = hearer.expect_publish();
-        hearer.unsubscribe(&["t"]);
-        hearer.hang_up();
-        let mut hearer = opts("to", version).persistent().on(&network);
-        let again = hearer.expect_publish();
-        assert!(again.dup && again.id == first.id);
-        hearer.acknowledge(&again);
-        assert_eq!(network.engine.clients()[0].inflight, 0);
+        for qos in 1..=2 {
+            let network = Network::new();
+            let mut hearer = opts("to", version).persistent().on(&network);
+            hearer.subscribe("t", Q2);
+            network.publish("t", "1", qos, false);
+            network.publish("t", "2", qos, false);
+            let first = hearer.expect_publish();
+            let second = hearer.expect_publish();
+            hearer.unsubscribe(&["t"]);
+            assert_eq!(network.publish("t", "3", qos, false), 0);
+            // On this connection, and on the next.
+            hearer.acknowledge(&second);
+            hearer.hang_up();
+            let mut hearer = opts("to", version).persistent().on(&network);
+            let again = hearer.expect_publish();
+            assert!(again.dup && again.id == first.id);
+            hearer.acknowledge(&again);
+            hearer.expect_nothing();
+            assert_eq!(network.engine.clients()[0].inflight, 0);
+        }
     }
 }
 
@@ -190,7 +256,7 @@ fn no_local_with_a_shared_subscription_is_a_protocol_error() {
     assert_eq!(network.stats().subscriptions, 0);
 }
 
-/// [MQTT-3.8.4-7], [MQTT-3.2.2-10], [MQTT3-3.8.4-6]
+/// [MQTT3-3.8.4-6]
 #[test]
 fn the_granted_qos_is_at_most_the_servers() {
     for version in ALL {
@@ -230,6 +296,7 @@ fn what_the_server_does_not_offer_is_refused() {
     }
 }
 
+/// [MQTT-3.8.4-6], [MQTT-3.8.4-7], [MQTT-3.9.3-1], [MQTT-3.9.3-2]
 #[test]
 fn subscriptions_are_bounded() {
     for version in ALL {

@@ -50,9 +50,16 @@ fn a_goodbye_deletes_the_will() {
     }
 }
 
+/// [MQTT-3.1.2-8], [MQTT-3.14.4-3]
 #[test]
 fn a_goodbye_with_any_other_reason_publishes_it() {
-    for reason in [ReasonCode::DisconnectWithWill, ReasonCode::UnspecifiedError] {
+    for reason in [
+        ReasonCode::DisconnectWithWill,
+        ReasonCode::UnspecifiedError,
+        ReasonCode::ProtocolError,
+        ReasonCode::AdministrativeAction,
+        ReasonCode::PayloadFormatInvalid,
+    ] {
         let network = Network::new();
         let mut hearer = hearer(&network);
         opts("a", V5).will(will()).on(&network).disconnect_with(reason, None);
@@ -155,7 +162,7 @@ fn the_end_of_the_session_cuts_the_delay() {
     hearer.expect_nothing();
 }
 
-/// MQTT 5, section 3.1.4: a connection that is taken over is closed, so its will is due.
+/// [MQTT-3.1.2-8], and section 3.1.4 of MQTT 5: a connection that is taken over is closed, so its will is due.
 #[test]
 fn a_take_over_publishes_the_will_of_the_old_connection() {
     for version in ALL {
@@ -172,6 +179,7 @@ fn a_take_over_publishes_the_will_of_the_old_connection() {
     }
 }
 
+/// [MQTT-3.1.3-9]
 #[test]
 fn a_take_over_in_time_does_not_publish_a_delayed_will() {
     let network = Network::new();
