@@ -8,15 +8,15 @@ use midge::codec::subscribe::SubscriptionOptions;
 
 use crate::harness::{Client, Network, Packets, Q0, Q1, Q2, V5, opts};
 
-/// Something that ends the connection of client `a`.
-type End = fn(&Network, &mut Client<'_>);
+/// Settings, the reason that is told, and what ends the connection of client `a`.
+type End = (&'static [(&'static str, &'static str)], R, fn(&Network, &mut Client<'_>));
 
 fn subscribe(client: &mut Client<'_>, filter: &str, identifier: u32) {
     client.send_subscribe(&[(filter, SubscriptionOptions::default())], identifier);
 }
 
-/// Everything for which the broker disconnects a client, with the settings that it takes, and the reason it tells.
-const ENDS: [(&[(&str, &str)], R, End); 23] = [
+/// What the broker disconnects a client for.
+const ENDS: [End; 23] = [
     (&[], R::AdministrativeAction, |network, _| _ = network.engine.kick(&mut network.turn(), "a")),
     (&[], R::ServerShuttingDown, |network, _| network.engine.stop(&mut network.turn())),
     (&[], R::KeepAliveTimeout, |network, _| network.advance(16)),
