@@ -29,4 +29,6 @@ mod store;
 mod subscribe;
 mod sys;
 mod threads;
+mod together;
 mod will;
+mod writes;
