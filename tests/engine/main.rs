@@ -7,6 +7,7 @@ mod harness;
 mod aliases;
 mod auth;
 mod burst;
+mod burst_seen;
 mod connect;
 mod counters;
 mod expiry;
