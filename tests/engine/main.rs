@@ -10,6 +10,7 @@ mod burst;
 mod burst_seen;
 mod connect;
 mod counters;
+mod ended;
 mod expiry;
 mod framing;
 mod hooks;
