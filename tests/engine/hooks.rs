@@ -30,7 +30,7 @@ type Tell = dyn Fn(&Notice) + Send + Sync;
 
 /// A host with the hooks that a test gives it. What it is told it writes down.
 #[derive(Default)]
-struct Toy {
+pub struct Toy {
     authenticate: Option<Box<Authenticate>>,
     authorize: Option<Box<Authorize>>,
     on_publish: Option<Box<OnPublish>>,
@@ -75,30 +75,35 @@ impl Toy {
         Toy { authenticate: Some(Box::new(move |request| f(request).into())), ..Toy::default() }
     }
 
-    fn authorizes<A: Into<Answer>>(f: impl Fn(&AccessRequest<'_>) -> A + Send + Sync + 'static) -> Toy {
+    pub fn authorizes<A: Into<Answer>>(f: impl Fn(&AccessRequest<'_>) -> A + Send + Sync + 'static) -> Toy {
         Toy { authorize: Some(Box::new(move |request| f(request).into())), ..Toy::default() }
     }
 
-    fn looks(f: impl Fn(&mut Edit<'_>) -> bool + Send + Sync + 'static) -> Toy {
+    pub fn looks(f: impl Fn(&mut Edit<'_>) -> bool + Send + Sync + 'static) -> Toy {
         let look = move |edit: &mut Edit<'_>| if f(edit) { Passage::Pass } else { Passage::Drop };
         Toy { on_publish: Some(Box::new(look)), ..Toy::default() }
     }
 
     fn told() -> Toy {
-        Toy { wanted: everything(), ..Toy::default() }
+        Toy::wants(everything())
     }
 
-    fn network(self) -> Network {
+    /// It is told of this.
+    pub fn wants(wanted: Wanted) -> Toy {
+        Toy { wanted, ..Toy::default() }
+    }
+
+    pub fn network(self) -> Network {
         Network::hosted_by(Arc::new(self), &[])
     }
 
     /// What it was told since the last call.
-    fn heard(&self) -> Vec<String> {
+    pub fn heard(&self) -> Vec<String> {
         std::mem::take(&mut self.told.lock().unwrap())
     }
 }
 
-fn everything() -> Wanted {
+pub fn everything() -> Wanted {
     Wanted {
         connected: true,
         disconnected: true,

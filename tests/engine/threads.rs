@@ -18,7 +18,7 @@ use midge::session::link::{Cause, Link};
 use midge::storage::{MemoryStore, Record, Store, Ticket};
 use midge::time::Time;
 
-use crate::harness::{ALL, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
+use crate::harness::{ALL, Dice, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
 
 struct Silent;
 
@@ -65,16 +65,6 @@ struct SetOnDrop<'f>(&'f AtomicBool);
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
-    }
-}
-
-/// A small generator of numbers that look random.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
     }
 }
 

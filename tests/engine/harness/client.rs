@@ -15,6 +15,7 @@ use midge::codec::subscribe::{Subscribe, SubscriptionOptions, SubscriptionReques
 use midge::codec::unsubscribe::{Unsubscribe, encode_filter};
 use midge::codec::version::Version;
 use midge::engine::connection::Connection;
+use midge::engine::turn::Turn;
 use midge::session::link::{Cause, Link};
 
 use crate::harness::{ALL, Line, Message, Network, Received};
@@ -74,11 +75,27 @@ impl<'n> Client<'n> {
         open
     }
 
+    /// Sends each portion by itself, all in one turn; whether the broker takes more.
+    pub fn send_in_one_turn(&mut self, portions: &[Vec<u8>]) -> bool {
+        let mut open = true;
+        let mut turn = self.network.turn();
+        for portion in portions {
+            self.unfinished.extend_from_slice(portion);
+            open = self.receive_in(&mut turn);
+        }
+        drop(turn);
+        self.poll();
+        open
+    }
+
     /// Hands over what was sent and is not handled.
     fn receive(&mut self) -> bool {
         let mut turn = self.network.turn();
-        let progress = self.connection.receive(&self.network.engine, &mut turn, &self.unfinished, None);
-        drop(turn);
+        self.receive_in(&mut turn)
+    }
+
+    fn receive_in(&mut self, turn: &mut Turn) -> bool {
+        let progress = self.connection.receive(&self.network.engine, turn, &self.unfinished, None);
         self.unfinished.drain(..progress.consumed);
         progress.open
     }

@@ -2,17 +2,21 @@
 
 mod client;
 mod connect;
+mod dice;
 mod inbox;
 mod line;
 mod network;
+mod onlooker;
 mod received;
 mod store;
 
 pub use client::{Client, Packets, id, version_pairs};
 pub use connect::{LastWill, Opts, opts};
+pub use dice::Dice;
 pub use inbox::{Inbox, Pushed};
 pub use line::Line;
 pub use network::Network;
+pub use onlooker::Onlooker;
 pub use received::{Message, Received};
 pub use store::LateStore;
 

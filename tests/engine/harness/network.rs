@@ -67,9 +67,13 @@ impl Network {
 
     /// A new broker with these settings and a host with hooks.
     pub fn hosted_by(host: Arc<dyn Host>, settings: &[(&str, &str)]) -> Network {
-        let network = Network::with(settings);
-        let engine = Arc::into_inner(network.engine).unwrap().with_host(host);
-        Network { engine: Arc::new(engine), ..network }
+        Network::with(settings).and(|engine| engine.with_host(host))
+    }
+
+    /// The same broker with something more. It must not be in use.
+    pub fn and(self, add: impl FnOnce(Engine) -> Engine) -> Network {
+        let engine = Arc::into_inner(self.engine).unwrap();
+        Network { engine: Arc::new(add(engine)), ..self }
     }
 
     pub fn now(&self) -> Time {
