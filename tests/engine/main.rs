@@ -6,6 +6,7 @@ mod harness;
 
 mod aliases;
 mod auth;
+mod bounds;
 mod burst;
 mod connect;
 mod counters;
