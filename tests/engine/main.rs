@@ -10,6 +10,7 @@ mod bounds;
 mod burst;
 mod connect;
 mod counters;
+mod departed;
 mod expiry;
 mod framing;
 mod hooks;
