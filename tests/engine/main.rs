@@ -12,6 +12,7 @@ mod connect;
 mod counters;
 mod departed;
 mod expiry;
+mod explain;
 mod framing;
 mod hooks;
 mod inflight;
