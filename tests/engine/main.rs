@@ -17,6 +17,7 @@ mod framing;
 mod hooks;
 mod inflight;
 mod keep_alive;
+mod kicks;
 mod local;
 mod log;
 mod memory;
