@@ -202,6 +202,12 @@ fn a_message_above_the_bytes_of_a_session_does_not_wait_in_an_empty_queue() {
         network.publish("t", &"x".repeat(101), 1, false);
         assert_eq!((view(&network, "away").queued, network.stats().messages_queued), (1, 1), "{overflow}");
         assert_eq!(network.stats().messages_dropped_queue_full, 2, "{overflow}");
+        // One that just fits takes the place of the other, if the oldest is to be dropped.
+        network.publish("t", &"y".repeat(100), 1, false);
+        assert_eq!(network.stats().messages_dropped_queue_full, 3, "{overflow}");
+        let mut away = opts("away", V5).persistent().on(&network);
+        let kept = if overflow == "drop_oldest" { "y" } else { "x" };
+        assert_eq!(away.drain(), [kept.repeat(100)], "{overflow}");
     }
 }
 
