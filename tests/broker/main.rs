@@ -9,6 +9,7 @@
 
 mod adopt;
 mod asynchronous;
+mod bounds;
 mod client;
 mod descriptors;
 mod hooks;
