@@ -12,6 +12,7 @@ mod asynchronous;
 mod bounds;
 mod client;
 mod descriptors;
+mod fork;
 mod hooks;
 mod host;
 mod lifecycle;
