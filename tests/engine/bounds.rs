@@ -110,6 +110,20 @@ fn a_keep_alive_at_the_bound_is_the_clients_own() {
     }
 }
 
+/// `mqtt.topic_alias_maximum`: the highest alias stands for its topic.
+#[test]
+fn the_highest_alias_may_be_used() {
+    let network = Network::with(&[("mqtt.topic_alias_maximum", "3")]);
+    let mut client = opts("a", V5).on(&network);
+    client.subscribe("t", Q0);
+    for topic in ["t", ""] {
+        client.send_with(topic, b"x", Q0, false, |p| _ = p.topic_alias(3));
+        client.expect_message("t", "x");
+    }
+    client.send_with("t", b"x", Q0, false, |p| _ = p.topic_alias(4));
+    client.expect_refused(ReasonCode::TopicAliasInvalid);
+}
+
 /// `mqtt.topic_alias_maximum_outgoing`, when it is lower than what the client accepts.
 #[test]
 fn no_more_aliases_are_used_than_the_setting_says() {

@@ -106,16 +106,15 @@ fn thread_number() -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-/// Waits until a thread of this process sleeps: it waits for a lock.
+/// Waits until a thread of this process sleeps, and goes on sleeping: it waits for a lock.
 fn until_asleep(thread: &str) {
     let since = Instant::now();
-    loop {
+    let mut asleep = 0;
+    while asleep < 100 {
         let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
         let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
-        if state == Some('S') {
-            return;
-        }
-        assert!(since.elapsed() < PATIENCE, "the publisher never waited for the lock: {state:?}");
+        asleep = if state == Some('S') { asleep + 1 } else { 0 };
+        assert!(since.elapsed() < PATIENCE, "the thread never waited for the lock: {state:?}");
         std::thread::yield_now();
     }
 }
@@ -158,4 +157,49 @@ fn a_message_to_a_member_that_has_just_ended_goes_to_another() {
     stays.expect_message("t", "x");
     let stats = network.stats();
     assert_eq!((stats.messages_dropped(), stats.messages_queued, stats.sessions), (0, 0, 1));
+}
+
+/// A SUBSCRIBE or UNSUBSCRIBE that is being handled when another thread ends the connection changes nothing.
+///
+/// Both threads wait for the lock that the test holds, who ends the connection before who handles the packet.
+#[test]
+fn a_packet_of_a_client_that_is_kicked_meanwhile_changes_no_subscription() {
+    for filter in ["new", "old"] {
+        let network = Network::new();
+        let mut leaver = opts("leaver", V5).persistent().on(&network);
+        leaver.subscribe("old", Q1);
+        let session = Arc::clone(leaver.connection.session().unwrap());
+        let mut packet = vec![if filter == "new" { 0x82 } else { 0xA2 }, 8, 0, 9, 0, 0, 3];
+        packet.extend_from_slice(filter.as_bytes());
+        if filter == "new" {
+            packet.push(1);
+            packet[1] += 1;
+        }
+        let held = session.control.lock();
+        let (engine, mut connection) = (Arc::clone(&network.engine), leaver.connection);
+        let kicks = waiting({
+            let engine = Arc::clone(&engine);
+            move || assert!(engine.kick(&mut engine.turn(Time::ZERO), "leaver"))
+        });
+        let handles = waiting(move || {
+            connection.receive(&engine, &mut engine.turn(Time::ZERO), &packet, None);
+        });
+        drop(held);
+        kicks.join().unwrap();
+        handles.join().unwrap();
+        assert_eq!(leaver.line.finished(), Some(Cause::Kicked));
+        let subscribed: Vec<_> = network.engine.subscriptions().into_iter().map(|view| view.filter).collect();
+        assert_eq!(subscribed, ["old"], "{filter}");
+    }
+}
+
+/// Runs `body` on a thread of its own, and returns when that waits for a lock.
+fn waiting(body: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
+    let (numbered, number) = channel();
+    let thread = std::thread::spawn(move || {
+        numbered.send(thread_number()).unwrap();
+        body();
+    });
+    until_asleep(&number.recv_timeout(PATIENCE).unwrap());
+    thread
 }
