@@ -247,6 +247,75 @@ mod tests {
         assert!(settings.mqtt.retain && !settings.session.queue_qos0);
     }
 
+    /// Written by hand: what a host relies on that sets nothing. The documentation is written from the table itself.
+    #[test]
+    fn no_default_changes_unnoticed() {
+        let defaults = [
+            ("listener.tcp.bind", "127.0.0.1:1883"),
+            ("listener.tcp.max_connections", "unlimited"),
+            ("runtime.worker_threads", "1"),
+            ("runtime.stop_grace", "1s"),
+            ("mqtt.max_connections", "unlimited"),
+            ("mqtt.connect_timeout", "10s"),
+            ("mqtt.max_packet_size", "1MiB"),
+            ("mqtt.keep_alive_max", "0"),
+            ("mqtt.receive_maximum", "1024"),
+            ("mqtt.max_inflight", "1024"),
+            ("mqtt.topic_alias_maximum", "16"),
+            ("mqtt.topic_alias_maximum_outgoing", "16"),
+            ("mqtt.max_topic_levels", "128"),
+            ("mqtt.max_topic_length", "65535"),
+            ("mqtt.max_subscriptions_per_client", "100000"),
+            ("mqtt.max_client_id_length", "1024"),
+            ("mqtt.max_qos", "2"),
+            ("mqtt.retain", "true"),
+            ("mqtt.wildcard_subscriptions", "true"),
+            ("mqtt.shared_subscriptions", "true"),
+            ("mqtt.subscription_identifiers", "true"),
+            ("mqtt.response_information", ""),
+            ("mqtt.allow_empty_client_id", "true"),
+            ("session.max_expiry", "never"),
+            ("session.max_sessions", "1000000"),
+            ("session.max_queued_messages", "1000"),
+            ("session.max_queued_bytes", "16MiB"),
+            ("session.queue_overflow", "drop_newest"),
+            ("session.queue_qos0", "false"),
+            ("session.max_outbox_bytes", "1MiB"),
+            ("retained.max_messages", "1000000"),
+            ("retained.max_bytes", "256MiB"),
+            ("sys.interval", "10s"),
+            ("queue.capacity", "10000"),
+            ("queue.max_bytes", "64MiB"),
+            ("console.listen", "off"),
+            ("console.tutorial", "false"),
+            ("console.user", "admin"),
+            ("console.password", ""),
+            ("console.password_file", ""),
+            ("console.viewer_user", "viewer"),
+            ("console.viewer_password", ""),
+            ("console.viewer_password_file", ""),
+            ("console.hosts", ""),
+            ("console.session_expiry", "12h"),
+            ("console.max_connections", "128"),
+            ("console.io_timeout", "20s"),
+            ("console.max_topics", "50000"),
+            ("console.max_topic_bytes", "32MiB"),
+            ("console.max_live_messages", "500"),
+            ("console.events", "2000"),
+            ("hooks.deadline", "5s"),
+            ("hooks.max_waiting", "100000"),
+        ];
+        let config = Config::new();
+        assert_eq!(
+            config.keys(),
+            defaults.map(|(key, _)| key.to_owned()),
+            "the list is not that of the settings"
+        );
+        for (key, default) in defaults {
+            assert_eq!(config.get(key).unwrap(), default, "{key}");
+        }
+    }
+
     #[test]
     fn every_key_is_its_default_and_can_be_read_back() {
         let mut config = Config::new();

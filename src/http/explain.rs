@@ -237,3 +237,199 @@ fn refusal_text(refusal: Refusal) -> &'static str {
         Refusal::TooLarge => "The message is larger than mqtt.max_packet_size.",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Explained, Heard, fate_text, refusal_text};
+    use crate::codec::qos::QoS;
+    use crate::codec::subscribe::SubscriptionOptions;
+    use crate::codec::topic::TopicName;
+    use crate::engine::explain::{Explanation, Fate, Question, Receiver, Refusal};
+    use crate::stats::DropReason;
+
+    const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+    fn question(retain: bool, payload_len: usize) -> Question<'static> {
+        let topic = TopicName::parse("t").unwrap();
+        Question { topic, qos: QoS::AtLeastOnce, retain, payload_len, properties_len: 0, publisher: None }
+    }
+
+    fn receiver(client_id: Option<&str>, group: Option<&str>, qos: QoS, fate: Fate) -> Receiver {
+        Receiver {
+            client_id: client_id.map(str::to_owned),
+            group: group.map(str::to_owned),
+            filters: vec![("t".to_owned(), SubscriptionOptions::with_qos(qos))],
+            qos,
+            fate,
+        }
+    }
+
+    fn heard(published: QoS, qos: QoS, fate: Fate) -> Heard {
+        Heard::of(published, receiver(Some("c"), None, qos, fate))
+    }
+
+    fn explained(fates: &[Fate]) -> Explained {
+        let receivers = fates.iter().map(|fate| receiver(Some("c"), None, QoS::AtLeastOnce, *fate)).collect();
+        Explained::of(&question(false, 1), Explanation { refused: None, receivers })
+    }
+
+    /// An equal QoS is not lowered, and of a message that is dropped no QoS is told.
+    #[test]
+    fn a_qos_is_said_to_be_lowered_only_where_it_is() {
+        for published in QOS {
+            for granted in QOS.into_iter().filter(|granted| *granted <= published) {
+                let (from, to) = (published.as_u8(), granted.as_u8());
+                let lowered =
+                    format!(" QoS {from} is lowered to {to}, which the subscription asks for at most.");
+                for fate in [Fate::Sent, Fate::QueuedWhileAway, Fate::QueuedWhileBusy] {
+                    let told = if granted < published { lowered.as_str() } else { "" };
+                    let expected = format!("{}{told}", fate_text(fate));
+                    assert_eq!(heard(published, granted, fate).text, expected);
+                }
+                let fate = Fate::Dropped(DropReason::QueueFull);
+                assert_eq!(heard(published, granted, fate).text, DropReason::QueueFull.explanation());
+            }
+        }
+    }
+
+    #[test]
+    fn each_fate_has_its_outcome_its_reason_and_its_sentence() {
+        let cases = [
+            (Fate::Sent, "sent", None, "The message is sent at once."),
+            (Fate::QueuedWhileAway, "queued", None, "The client is away: the message waits in its session."),
+            (
+                Fate::QueuedWhileBusy,
+                "queued",
+                None,
+                "The client has as many unacknowledged messages as it takes, or reads slowly: the message waits in its \
+                 queue.",
+            ),
+            (
+                Fate::Overflowed,
+                "dropped",
+                Some("queue_full"),
+                "The queue of the session is full: the message is dropped and the client disconnected, as \
+                 session.queue_overflow says.",
+            ),
+            (
+                Fate::NoLocal,
+                "dropped",
+                Some("no_local"),
+                "The client has published the message itself, and its subscription says No Local.",
+            ),
+        ];
+        for (fate, outcome, reason, text) in cases {
+            let heard = heard(QoS::AtLeastOnce, QoS::AtLeastOnce, fate);
+            assert_eq!(
+                (heard.outcome, heard.reason, heard.text.as_str()),
+                (outcome, reason, text),
+                "{fate:?}"
+            );
+            assert_eq!((heard.client_id.as_deref(), heard.shared, heard.qos), (Some("c"), None, 1));
+            assert_eq!((heard.filters[0].filter.as_str(), heard.filters[0].qos), ("t", 1));
+        }
+        for reason in DropReason::ALL {
+            let heard = heard(QoS::AtLeastOnce, QoS::AtLeastOnce, Fate::Dropped(*reason));
+            assert_eq!((heard.outcome, heard.reason), ("dropped", Some(reason.name())));
+            assert_eq!(heard.text, reason.explanation());
+        }
+    }
+
+    #[test]
+    fn a_group_is_said_to_have_other_members() {
+        let one = receiver(Some("c"), Some("g"), QoS::AtMostOnce, Fate::Sent);
+        let heard = Heard::of(QoS::AtLeastOnce, one);
+        let expected = "The message is sent at once. QoS 1 is lowered to 0, which the subscription asks for at most. One \
+                        member of the group gets the message; another one if it is its turn.";
+        assert_eq!((heard.text.as_str(), heard.shared.as_deref()), (expected, Some("g")));
+    }
+
+    #[test]
+    fn all_receivers_together_are_one_sentence() {
+        let dropped = Fate::Dropped(DropReason::Offline);
+        let nobody = "Nobody has subscribed to this topic, so that nobody gets the message. Start the subscriber first, or \
+                      publish with retain.";
+        let cases: [(&[Fate], &str, &str); 7] = [
+            (&[], "no_subscriber", nobody),
+            (&[dropped, Fate::NoLocal], "dropped", "2 match, and none gets the message."),
+            (&[Fate::QueuedWhileAway, dropped], "queued", "1 of 2 get the message later."),
+            (&[Fate::Sent], "delivered", "1 of 1 get the message now."),
+            (&[Fate::Sent, Fate::Overflowed, Fate::Sent], "delivered", "2 of 3 get the message now."),
+            (
+                &[Fate::Sent, Fate::QueuedWhileBusy, Fate::QueuedWhileAway],
+                "delivered",
+                "1 of 3 get the message now, 2 later.",
+            ),
+            (&[Fate::QueuedWhileBusy], "queued", "1 of 1 get the message later."),
+        ];
+        for (fates, outcome, text) in cases {
+            let explained = explained(fates);
+            assert_eq!((explained.outcome, explained.text.as_str()), (outcome, text), "{fates:?}");
+            assert_eq!((explained.receivers.len(), explained.topic.as_str()), (fates.len(), "t"));
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_its_sentence_and_nobody_gets_the_message() {
+        let cases = [
+            (Refusal::BrokersTopic, "Only the broker publishes below $SYS."),
+            (
+                Refusal::TopicTooLong,
+                "The topic is longer than mqtt.max_topic_length or has more levels than mqtt.max_topic_levels.",
+            ),
+            (Refusal::QosTooHigh, "The QoS is higher than mqtt.max_qos."),
+            (Refusal::RetainOff, "The broker keeps no retained messages: mqtt.retain is off."),
+            (Refusal::TooLarge, "The message is larger than mqtt.max_packet_size."),
+        ];
+        for (refusal, text) in cases {
+            assert_eq!(refusal_text(refusal), text);
+            let receivers = vec![receiver(Some("c"), None, QoS::AtMostOnce, Fate::Sent)];
+            let explained =
+                Explained::of(&question(false, 1), Explanation { refused: Some(refusal), receivers });
+            assert_eq!((explained.outcome, explained.receivers.len()), ("refused", 0));
+            assert_eq!(explained.into_text(), text);
+        }
+    }
+
+    /// Retained or not, and an empty payload removes.
+    #[test]
+    fn what_becomes_of_the_retained_message_is_told() {
+        let explanation = |refused| Explanation { refused, receivers: Vec::new() };
+        let too_large = Some(Refusal::TooLarge);
+        for (retain, refused, payload_len, told) in [
+            (false, None, 1, "no"),
+            (false, too_large, 1, "no"),
+            (true, too_large, 1, "refused"),
+            (true, too_large, 0, "refused"),
+            (true, None, 0, "removed"),
+            (true, None, 1, "stored"),
+        ] {
+            let explained = Explained::of(&question(retain, payload_len), explanation(refused));
+            assert_eq!(explained.retained, told, "{retain} {refused:?} {payload_len}");
+        }
+    }
+
+    /// The host comes first, then clients by name, each before its groups.
+    #[test]
+    fn receivers_are_sorted() {
+        let one = |client_id, group| receiver(client_id, group, QoS::AtMostOnce, Fate::Sent);
+        let receivers = vec![
+            one(Some("b"), None),
+            one(Some("a"), Some("h")),
+            one(Some("a"), Some("g")),
+            one(Some("a"), None),
+            one(None, None),
+        ];
+        let explained = Explained::of(&question(false, 1), Explanation { refused: None, receivers });
+        let order: Vec<_> =
+            explained.receivers.iter().map(|h| (h.client_id.as_deref(), h.shared.as_deref())).collect();
+        let expected = [
+            (None, None),
+            (Some("a"), None),
+            (Some("a"), Some("g")),
+            (Some("a"), Some("h")),
+            (Some("b"), None),
+        ];
+        assert_eq!(order, expected);
+    }
+}

@@ -9,8 +9,10 @@
 
 mod adopt;
 mod asynchronous;
+mod bounds;
 mod client;
 mod descriptors;
+mod fork;
 mod hooks;
 mod host;
 mod lifecycle;

@@ -1,6 +1,7 @@
 //! Many threads connect as the same clients at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use midge::codec::disconnect::Disconnect;
 use midge::codec::packet::Packet;
@@ -10,7 +11,7 @@ use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
 use midge::embed::{Broker, PublishOptions};
 
-use crate::client::{Client, address, config};
+use crate::client::{Client, PATIENCE, address, config};
 
 const THREADS: usize = 6;
 const ROUNDS: usize = 120;
@@ -44,6 +45,12 @@ fn many_threads_take_over_the_same_sessions_and_nothing_is_left_of_them() {
     let mut config = config();
     config.set("session.max_outbox_bytes", "64KiB").unwrap();
     let broker = Broker::start(&config).unwrap();
+    // The first of them stays connected until it is taken over: what is not left at the end is there now.
+    let mut first = Client::connect(address(&broker), "a", Version::V5);
+    first.subscribe("t/#", QoS::AtLeastOnce);
+    let held: Vec<_> = broker.subscriptions().into_iter().map(|held| (held.client_id, held.filter)).collect();
+    assert_eq!(held, [(Some("a".to_owned()), "t/#".to_owned())]);
+    assert_eq!((broker.clients().len(), broker.stats().subscriptions), (1, 1));
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let publishers: Vec<_> = (0..2)
@@ -81,11 +88,12 @@ fn many_threads_take_over_the_same_sessions_and_nothing_is_left_of_them() {
     assert!(broker.stats().takeovers > 0);
     // The last connections may be about to begin, or to end.
     let mut stats = broker.stats();
-    while stats.connections_closed < (THREADS * ROUNDS) as u64 {
+    let since = Instant::now();
+    while stats.connections_closed < (1 + THREADS * ROUNDS) as u64 {
+        assert!(since.elapsed() < PATIENCE, "{} connections have ended", stats.connections_closed);
         std::thread::yield_now();
         stats = broker.stats();
     }
-    let stats = broker.stats();
     assert_eq!(stats.clients_connected, 0);
     assert_eq!((stats.sessions, stats.subscriptions, stats.messages_queued), (0, 0, 0));
     assert!(broker.clients().is_empty() && broker.subscriptions().is_empty());

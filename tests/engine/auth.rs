@@ -59,6 +59,9 @@ fn step(request: &ConnectRequest<'_>) -> Verdict {
         b"banned" => Verdict::DenyWith(ReasonCode::Banned),
         b"panic" => panic!("for the test"),
         b"long" => Verdict::Continue(vec![b'?'; 65_536]),
+        b"as long as may be" => Verdict::Continue(vec![b'?'; 65_535]),
+        b"last long" => Verdict::AllowWith(vec![b'!'; 65_536]),
+        b"last as long as may be" => Verdict::AllowWith(vec![b'!'; 65_535]),
         b"again" => Verdict::Continue(vec![b'?'; 100]),
         data if asks => Verdict::Continue([b"the word after ", data].concat()),
         word if word == expected.as_bytes() => Verdict::AllowWith(b"welcome".to_vec()),
@@ -421,6 +424,49 @@ fn a_hook_that_fails_lets_nobody_in() {
     let mut client = proven(&network);
     send_auth(&mut client, ReasonCode::ReAuthenticate, "word", b"banned");
     client.expect_refused(ReasonCode::NotAuthorized);
+}
+
+/// What the host says by the method is at most 65,535 bytes, and so is what the client says.
+#[test]
+fn authentication_data_at_the_bound_passes_both_ways_and_one_byte_more_does_not() {
+    let longest = vec![b'?'; 65_535];
+    for (data, len) in [(&b"as long as may be"[..], 65_535), (b"long", 65_536)] {
+        let passes = len == 65_535;
+        let reason = ReasonCode::NotAuthorized;
+        let expected = |client: &mut Client<'_>| match passes {
+            true => assert_eq!(expect_auth(client, ReasonCode::ContinueAuthentication).len(), len),
+            false => assert_eq!(client.refusal(), (Some(reason), reason)),
+        };
+        let network = network();
+        let mut client = Client::open(&network, V5);
+        assert_eq!(client.send_bytes(&by("word", data).encode()), passes);
+        expected(&mut client);
+        let mut client = asked(&network);
+        assert_eq!(answer(&mut client, data), passes);
+        expected(&mut client);
+        // The last word, with CONNACK and with AUTH.
+        let last = [&b"last "[..], data].concat();
+        let mut client = Client::open(&network, V5);
+        assert_eq!(client.send_bytes(&by("word", &last).encode()), passes);
+        if !passes {
+            assert_eq!(client.refusal(), (Some(reason), reason));
+            let mut client = proven(&network);
+            assert!(!send_auth(&mut client, ReasonCode::ReAuthenticate, "word", &last));
+            client.expect_refused(reason);
+            continue;
+        }
+        let Some(Received::Connack { reason: ReasonCode::Success, properties, .. }) = client.next() else {
+            panic!("expected to be accepted");
+        };
+        let told = Properties::from_encoded(&properties).unwrap();
+        assert_eq!(told.authentication_data().map(<[u8]>::len), Some(len));
+        assert!(send_auth(&mut client, ReasonCode::ReAuthenticate, "word", &last));
+        assert_eq!(expect_auth(&mut client, ReasonCode::Success).len(), len);
+    }
+    let (network, toy) = hosted(Toy::default());
+    let mut client = asked(&network);
+    assert!(!answer(&mut client, &longest));
+    assert_eq!(toy.heard()[1].matches('?').count(), longest.len(), "the host has not heard all of it");
 }
 
 /// Each step may be decided later; packets behind it wait.

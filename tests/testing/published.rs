@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use midge::codec::qos::QoS;
-use midge::embed::{Error, PublishOptions};
+use midge::embed::{Error, PublishOptions, SubscribeOptions};
 use midge::testing::TestBroker;
 
 use crate::kit::{Guest, PATIENCE, connect, ping, secs, start, start_with};
@@ -38,7 +38,11 @@ fn messages_of_clients_hosts_and_wills_are_remembered_from_the_start() {
 #[test]
 fn remembering_is_no_subscription() {
     let broker = start();
+    let own = broker.subscribe("other", &SubscribeOptions::default()).unwrap();
     assert_eq!(broker.publish("t", "x", &PublishOptions::default()).unwrap(), 0);
+    let held: Vec<_> = broker.subscriptions().into_iter().map(|held| held.filter).collect();
+    assert_eq!(held, ["other"]);
+    drop(own);
     assert!(broker.subscriptions().is_empty());
     let stats = broker.stats();
     assert_eq!((stats.messages_dropped_no_subscriber, stats.messages_delivered), (1, 0));
