@@ -26,6 +26,11 @@ impl Engine {
         unsubscribe: &Unsubscribe<'_>,
     ) -> Result<(), End> {
         self.check_answer(attached, || unsubscribe.filters().count())?;
+        // All of the packet is looked at before any of it is done: one that ends the connection changes no session.
+        let mut requests: SmallVec<[(&str, Option<ReasonCode>); 8]> = SmallVec::new();
+        for text in unsubscribe.filters() {
+            requests.push((text, TopicFilter::of_packet(text)?.err()));
+        }
         let subscriber = Subscriber::Session(Arc::clone(&attached.session));
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut control = attached.session.control.lock();
@@ -33,7 +38,7 @@ impl Engine {
             return Ok(());
         }
         // [MQTT-3.10.4-6], [MQTT3-3.10.4-6]
-        for text in unsubscribe.filters() {
+        for (text, refused) in requests {
             // [MQTT-3.10.4-1], [MQTT3-3.10.4-1]: filters are compared character by character.
             let reason = match control.subscriptions.remove(text) {
                 Some(held) => {
@@ -54,8 +59,7 @@ impl Engine {
                     }
                     ReasonCode::Success
                 }
-                None if TopicFilter::parse(text).is_err() => ReasonCode::TopicFilterInvalid,
-                None => ReasonCode::NoSubscriptionExisted,
+                None => refused.unwrap_or(ReasonCode::NoSubscriptionExisted),
             };
             reasons.push(reason.as_u8());
         }
