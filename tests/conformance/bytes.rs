@@ -49,6 +49,16 @@ fn reserved_flags_of_the_fixed_header_are_checked() {
     for flags in 1..16 {
         assert_closed(V5, &[0xF0 | flags, 0], MALFORMED);
     }
+    for version in [V311, V5] {
+        for flags in 1..16 {
+            let network = Network::new();
+            let mut bytes = opts("a", version).encode();
+            bytes[0] |= flags;
+            let mut client = Client::open(&network, version);
+            assert!(!client.send_bytes(&bytes), "{version} CONNECT {flags:#06b}");
+            assert_eq!(client.refusal().1, MALFORMED, "{version} CONNECT {flags:#06b}");
+        }
+    }
 }
 
 /// Ill-formed UTF-8, encoded surrogates and U+0000.
@@ -77,10 +87,18 @@ fn strings_of_connect_that_are_none_close_the_connection() {
         let good = opts("idid", version).will(LastWill::new("wiwi", "x")).username("usus").encode();
         for text in [b"idid", b"wiwi", b"usus"] {
             let at = good.windows(4).position(|part| part == text).unwrap();
-            for bad in [0x00, 0xFF] {
+            for bad in [
+                b"\0ddd",
+                b"ddd\0",
+                b"d\xFFdd",
+                b"\xC3\x28dd",
+                b"\xED\xA0\x80d",
+                b"d\xED\xBF\xBF",
+                b"dd\xC0\x80",
+            ] {
                 let network = Network::new();
                 let mut bytes = good.clone();
-                bytes[at + 1] = bad;
+                bytes[at..at + 4].copy_from_slice(bad);
                 let mut client = Client::open(&network, version);
                 assert!(!client.send_bytes(&bytes));
                 let told = (version == V5).then_some(MALFORMED);
@@ -96,7 +114,8 @@ fn characters_are_neither_stripped_nor_normalised() {
     for version in ALL {
         let network = Network::new();
         let mut hearer = opts("to", version).on(&network);
-        let topics = ["\u{FEFF}a", "a", "\u{E9}", "e\u{301}", "\u{212B}", "\u{C5}", "\u{FFFD}", "A"];
+        let topics =
+            ["\u{FEFF}a", "a\u{FEFF}", "a", "\u{E9}", "e\u{301}", "\u{212B}", "\u{C5}", "\u{FFFD}", "A"];
         for topic in topics {
             hearer.subscribe(topic, Q0);
         }

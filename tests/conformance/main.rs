@@ -9,6 +9,7 @@ mod harness;
 
 mod bytes;
 mod old;
+mod old_messages;
 mod properties;
 mod scan;
 mod sessions;

@@ -14,7 +14,11 @@ use crate::harness::{ALL, Client, Inbox, LastWill, Network, Packets, Q0, Q2, Rec
 fn a_clean_start_never_has_a_session_present() {
     for version in ALL {
         let network = Network::new();
-        for _ in 0..2 {
+        for stored in [false, true] {
+            if stored {
+                opts("a", version).persistent().on(&network).disconnect();
+            }
+            assert_eq!(network.stats().sessions, u64::from(stored));
             let (client, present) = opts("a", version).join(&network);
             assert!(!present, "{version}"); // [MQTT-3.2.2-2]
             client.disconnect();
@@ -272,13 +276,24 @@ fn a_publish_right_behind_connect_is_taken() {
 /// [MQTT-3.1.4-6], [MQTT3-3.1.4-5]
 #[test]
 fn packets_behind_a_refused_connect_are_not_taken() {
-    let network = Network::new();
-    let mut hearer = opts("hearer", V311).on(&network);
-    hearer.subscribe("chat", Q0);
-    let packets = Packets(opts("", V31).encode()).publish(V31, "chat", "x", Q0, 0);
-    let mut client = Client::open(&network, V31);
-    assert!(!client.send_bytes(&packets.0));
-    hearer.expect_nothing();
+    for version in ALL {
+        let network = Network::with(&[("mqtt.max_client_id_length", "23")]);
+        let mut hearer = opts("hearer", V311).on(&network);
+        hearer.subscribe("chat", Q0);
+        let long = opts(&"x".repeat(24), version).encode();
+        // One that CONNACK refuses, and one that is refused without.
+        let mut wrong = opts("a", version).encode();
+        *wrong.last_mut().unwrap() = 0xFF;
+        for connect in [long, wrong] {
+            let packets = Packets(connect).publish(version, "chat", "x", Q0, 0);
+            let mut client = Client::open(&network, version);
+            assert!(!client.send_bytes(&packets.0), "{version}");
+            // Nor in a later portion.
+            assert!(!client.send_publish("chat", "x", Q0, 0), "{version}");
+            hearer.expect_nothing();
+        }
+        assert_eq!(network.stats().sessions, 1, "{version}");
+    }
 }
 
 #[test]
