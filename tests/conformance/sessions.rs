@@ -332,7 +332,7 @@ fn what_a_member_refuses_goes_to_nobody_else() {
 }
 
 /// [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-4.3.3-1], [MQTT-4.3.3-2], [MQTT-2.2.1-4], [MQTT-4.3.2-3], [MQTT-4.3.3-3],
-/// [MQTT-4.3.3-5], [MQTT3-2.3.1-4], [MQTT3-4.3.2-1], [MQTT3-4.3.3-1]
+/// [MQTT-4.3.3-5], [MQTT3-2.3.1-4], [MQTT3-2.3.1-6], [MQTT3-4.3.2-1], [MQTT3-4.3.3-1]
 #[test]
 fn a_message_is_unacknowledged_until_its_handshake_is_complete() {
     for version in ALL {

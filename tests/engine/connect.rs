@@ -194,18 +194,24 @@ fn a_remaining_length_with_a_needless_byte_is_malformed_in_mqtt_5() {
     }
 }
 
-/// A will topic with a wildcard is a packet that breaks a rule: MQTT 3 has no return code for it.
+/// A will topic with a wildcard, or none, is a packet that breaks a rule: MQTT 3 has no return code for it.
+/// [MQTT-4.7.0-1], [MQTT-4.7.3-1], [MQTT3-4.7.1-1], [MQTT3-4.7.3-1]
 #[test]
 fn a_will_topic_with_a_wildcard_is_refused() {
     for version in ALL {
-        let network = Network::new();
-        let mut bytes = opts("a", version).will(LastWill::new("w/w", "x")).encode();
-        let at = bytes.windows(3).position(|part| part == b"w/w").unwrap();
-        bytes[at + 2] = b'+';
-        let mut client = Client::open(&network, version);
-        assert!(!client.send_bytes(&bytes));
-        let told = (version == V5).then_some(ReasonCode::TopicNameInvalid);
-        assert_eq!(client.refusal(), (told, ReasonCode::TopicNameInvalid));
+        for bad in ["w/+", "w/#", "+/w", "#/w", "w+w", "w#w", ""] {
+            let network = Network::new();
+            let good = opts("a", version).will(LastWill::new("w/w", "x")).encode();
+            let at = good.windows(3).position(|part| part == b"w/w").unwrap();
+            let mut bytes = good.clone();
+            bytes.splice(at..at + 3, bad.bytes());
+            bytes[at - 1] = bad.len() as u8;
+            bytes[1] -= 3 - bad.len() as u8;
+            let mut client = Client::open(&network, version);
+            assert!(!client.send_bytes(&bytes), "{version} {bad:?}");
+            let told = (version == V5).then_some(ReasonCode::TopicNameInvalid);
+            assert_eq!(client.refusal(), (told, ReasonCode::TopicNameInvalid), "{version} {bad:?}");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use midge::codec::reason::ReasonCode;
 use crate::harness::{ALL, Network, Packets, Q0, Q1, Q2, QOS, V5, V31, V311, id, opts, version_pairs};
 
 /// [MQTT-3.8.4-8], [MQTT-4.3.1-1], [MQTT-4.3.2-1], [MQTT-4.3.3-1]: the lower of both QoS, in all nine combinations.
+/// [MQTT3-3.8.4-6]
 #[test]
 fn the_qos_of_a_delivery_is_the_lower_of_publication_and_subscription() {
     for (from, to) in version_pairs() {
@@ -327,7 +328,7 @@ fn a_subscription_identifier_from_a_client_is_a_protocol_error() {
 #[test]
 fn wildcards_and_empty_names_are_no_topics() {
     for version in ALL {
-        for topic in ["a/+", "#"] {
+        for topic in ["a/+", "+/a", "+", "a+b", "#", "a/#", "a#", "/#/b", "$share/g/+"] {
             let network = Network::new();
             let mut client = opts("a", version).on(&network);
             client.send_publish(topic, "", Q0, 0);
