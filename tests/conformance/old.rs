@@ -282,23 +282,28 @@ fn a_will_replaces_the_retained_message_of_its_topic_if_it_is_retained_itself() 
     }
 }
 
-/// The Will belongs to the connection that brought it, not to the session that stays.
+/// Whatever becomes of the session then: the client comes back without a Will, begins anew, or stays away.
 /// [MQTT3-3.1.2-10], [MQTT3-3.1.2-12]
 #[test]
 fn a_will_is_published_once() {
     for version in [V31, V311] {
-        let network = Network::new();
-        let mut hearer = opts("to", version).on(&network);
-        hearer.subscribe("w", Q1);
-        opts("a", version).persistent().will(LastWill::new("w", "gone")).on(&network).hang_up();
-        assert_eq!(hearer.drain(), ["gone"]);
-        for _ in 0..2 {
-            opts("a", version).persistent().on(&network).hang_up();
+        let endings = [
+            |network: &Network, version| opts("a", version).persistent().on(network).hang_up(),
+            |network: &Network, version| opts("a", version).on(network).hang_up(),
+            |network: &Network, _| network.advance(61),
+        ];
+        for end in endings {
+            let network = Network::with(&[("session.max_expiry", "60s")]);
+            let mut hearer = opts("to", version).on(&network);
+            hearer.subscribe("w", Q1);
+            opts("a", version).persistent().will(LastWill::new("w", "gone")).on(&network).hang_up();
+            assert_eq!(hearer.drain(), ["gone"]);
+            assert_eq!(network.stats().sessions, 2);
+            end(&network, version);
+            network.advance(61);
             hearer.expect_nothing();
+            assert_eq!((network.stats().sessions, network.stats().wills_published), (1, 1), "{version}");
         }
-        opts("a", version).on(&network).hang_up();
-        hearer.expect_nothing();
-        assert_eq!(network.stats().wills_published, 1, "{version}");
     }
 }
 
