@@ -38,7 +38,7 @@ pub const FILTERS: [&str; 20] = [
     "$share/h/a/b",
     "$queue/a",
     "$SYS/broker/clients/+",
-    "a/#/b",
+    "$queue/",
     "",
     "+/+/+",
 ];

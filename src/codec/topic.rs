@@ -1,5 +1,7 @@
 //! Topic Names and Topic Filters: what they may hold, and which filter matches which name.
 
+use crate::codec::error::DecodeError;
+use crate::codec::reason::ReasonCode;
 use crate::codec::wire::MAX_FIELD;
 
 /// The name a message is published to: 1 to 65535 bytes, no wildcard, no U+0000.
@@ -18,36 +20,47 @@ pub struct TopicFilter<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
     /// There is no character at all.
-    #[error("the topic is empty")]
     Empty,
     /// It has more than 65535 bytes.
-    #[error("the topic is longer than 65535 bytes")]
     TooLong,
     /// It holds the character U+0000.
-    #[error("the topic holds U+0000")]
     Nul,
     /// A Topic Name holds `+` or `#`.
-    #[error("the topic name holds a wildcard, + or #")]
     WildcardInName,
     /// A `+` shares its level with other characters.
-    #[error("the wildcard + does not fill a whole level of the topic filter")]
     MisplacedPlus,
     /// A `#` shares its level with other characters or is not the last level.
-    #[error("the wildcard # is not the whole last level of the topic filter")]
     MisplacedHash,
     /// The share name after `$share/` is empty.
-    #[error("the share name after $share/ is empty")]
     EmptyGroup,
     /// The share name after `$share/` holds `+` or `#`.
-    #[error("the share name after $share/ holds a wildcard, + or #")]
     WildcardInGroup,
-    /// Nothing follows the share name, or nothing follows `$queue/`.
-    #[error("the shared subscription has no topic filter")]
+    /// Nothing follows the share name.
     EmptySharedFilter,
+    /// Nothing follows `$queue/`.
+    EmptyQueueFilter,
 }
 
 /// The group that subscriptions to `$queue/...` share.
 const QUEUE_GROUP: &str = "$queue";
+
+impl TopicError {
+    /// What is wrong, as a clause for a log line or a Reason String.
+    pub const fn cause(self) -> &'static str {
+        match self {
+            TopicError::Empty => "the topic is empty",
+            TopicError::TooLong => "the topic is longer than 65535 bytes",
+            TopicError::Nul => "the topic holds U+0000",
+            TopicError::WildcardInName => "the topic name holds a wildcard, + or #",
+            TopicError::MisplacedPlus => "the wildcard + does not fill a whole level of the topic filter",
+            TopicError::MisplacedHash => "the wildcard # is not the whole last level of the topic filter",
+            TopicError::EmptyGroup => "the share name after $share/ is empty",
+            TopicError::WildcardInGroup => "the share name after $share/ holds a wildcard, + or #",
+            TopicError::EmptySharedFilter => "the shared subscription has no topic filter",
+            TopicError::EmptyQueueFilter => "the subscription to $queue/ has no topic filter",
+        }
+    }
+}
 
 impl<'a> TopicName<'a> {
     /// The topic name `text`.
@@ -112,6 +125,20 @@ impl<'a> TopicFilter<'a> {
         Ok(TopicFilter { group, filter, whole: text })
     }
 
+    /// The filter `text` of a SUBSCRIBE or UNSUBSCRIBE packet, or why the server refuses it alone: `$queue/` is well
+    /// formed by the specification, to which `$queue` means nothing.
+    ///
+    /// # Errors
+    /// The filter is malformed, which ends the connection. `$share/` begins a shared subscription in every version.
+    pub(crate) fn of_packet(text: &'a str) -> Result<Result<TopicFilter<'a>, ReasonCode>, DecodeError> {
+        match TopicFilter::parse(text) {
+            Ok(filter) => Ok(Ok(filter)),
+            Err(TopicError::EmptyQueueFilter) => Ok(Err(ReasonCode::TopicFilterInvalid)),
+            // [MQTT-4.13.1-1], [MQTT3-4.8.0-1]
+            Err(error) => Err(DecodeError::malformed(error.cause())),
+        }
+    }
+
     /// The whole text, with the share prefix.
     #[inline]
     pub const fn as_str(self) -> &'a str {
@@ -174,6 +201,12 @@ impl<'a> TopicFilter<'a> {
     }
 }
 
+impl std::fmt::Display for TopicError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.cause())
+    }
+}
+
 impl std::fmt::Display for TopicName<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0)
@@ -217,6 +250,9 @@ fn holds_wildcard(text: &str) -> bool {
 /// The group and the filter within a checked, not empty `text`.
 fn split_share(text: &str) -> Result<(Option<&str>, &str), TopicError> {
     let (group, filter) = if let Some(filter) = text.strip_prefix("$queue/") {
+        if filter.is_empty() {
+            return Err(TopicError::EmptyQueueFilter);
+        }
         (QUEUE_GROUP, filter)
     } else if let Some(rest) = text.strip_prefix("$share/") {
         rest.split_once('/').unwrap_or((rest, ""))
@@ -322,7 +358,7 @@ mod tests {
             ("$share/+/a", TopicError::WildcardInGroup),
             ("$share/#", TopicError::WildcardInGroup),
             ("$share/g/a#", TopicError::MisplacedHash),
-            ("$queue/", TopicError::EmptySharedFilter),
+            ("$queue/", TopicError::EmptyQueueFilter),
         ];
         for (text, error) in cases {
             assert_eq!(TopicFilter::parse(text), Err(error), "{text}");

@@ -213,8 +213,9 @@ impl Engine {
         text: &'f str,
         requested: SubscriptionOptions,
     ) -> Result<Result<TopicFilter<'f>, ReasonCode>, End> {
-        let Ok(filter) = TopicFilter::parse(text) else {
-            return Ok(Err(ReasonCode::TopicFilterInvalid));
+        let filter = match TopicFilter::of_packet(text)? {
+            Ok(filter) => filter,
+            Err(refused) => return Ok(Err(refused)),
         };
         if filter.group().is_some() && requested.no_local {
             // [MQTT-3.8.3-4]

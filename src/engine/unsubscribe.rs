@@ -26,6 +26,11 @@ impl Engine {
         unsubscribe: &Unsubscribe<'_>,
     ) -> Result<(), End> {
         self.check_answer(attached, || unsubscribe.filters().count())?;
+        // All of the packet is looked at before any of it is done: one that ends the connection changes no session.
+        let mut requests: SmallVec<[_; 4]> = SmallVec::new();
+        for text in unsubscribe.filters() {
+            requests.push((text, TopicFilter::of_packet(text)?));
+        }
         let subscriber = Subscriber::Session(Arc::clone(&attached.session));
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut control = attached.session.control.lock();
@@ -33,12 +38,14 @@ impl Engine {
             return Ok(());
         }
         // [MQTT-3.10.4-6], [MQTT3-3.10.4-6]
-        for text in unsubscribe.filters() {
+        for (text, filter) in requests {
             // [MQTT-3.10.4-1], [MQTT3-3.10.4-1]: filters are compared character by character.
             let reason = match control.subscriptions.remove(text) {
                 Some(held) => {
                     // [MQTT-3.10.4-2], [MQTT3-3.10.4-2]
-                    self.unroute(&held.filter, &subscriber);
+                    if let Ok(filter) = filter {
+                        self.router.unsubscribe(filter, &subscriber);
+                    }
                     let client_id = &attached.session.client_id;
                     self.log(turn, Level::Debug, Some(client_id), || {
                         format!("client {client_id:?}: has unsubscribed from {text:?}")
@@ -54,8 +61,7 @@ impl Engine {
                     }
                     ReasonCode::Success
                 }
-                None if TopicFilter::parse(text).is_err() => ReasonCode::TopicFilterInvalid,
-                None => ReasonCode::NoSubscriptionExisted,
+                None => filter.err().unwrap_or(ReasonCode::NoSubscriptionExisted),
             };
             reasons.push(reason.as_u8());
         }

@@ -67,6 +67,10 @@ class Client:
         except queue.Empty:
             raise AssertionError(f"no {kind}") from None
 
+    def has(self, kind):
+        """Whether an event of this kind has come and was not asked for."""
+        return not self._queues.setdefault(kind, queue.Queue()).empty()
+
     def log_with(self, text):
         while text not in self.event("log"):
             pass

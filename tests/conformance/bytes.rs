@@ -2,8 +2,9 @@
 
 use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
+use midge::session::link::Cause;
 
-use crate::harness::{ALL, Client, LastWill, Network, Packets, Q0, Q1, V5, V31, V311, opts};
+use crate::harness::{ALL, Client, LastWill, Network, Packets, Q0, Q1, Received, V5, V31, V311, opts};
 
 const MALFORMED: ReasonCode = ReasonCode::MalformedPacket;
 
@@ -48,6 +49,16 @@ fn reserved_flags_of_the_fixed_header_are_checked() {
     for flags in 1..16 {
         assert_closed(V5, &[0xF0 | flags, 0], MALFORMED);
     }
+    for version in [V311, V5] {
+        for flags in 1..16 {
+            let network = Network::new();
+            let mut bytes = opts("a", version).encode();
+            bytes[0] |= flags;
+            let mut client = Client::open(&network, version);
+            assert!(!client.send_bytes(&bytes), "{version} CONNECT {flags:#06b}");
+            assert_eq!(client.refusal().1, MALFORMED, "{version} CONNECT {flags:#06b}");
+        }
+    }
 }
 
 /// Ill-formed UTF-8, cut, too long or beyond U+10FFFF, encoded surrogates, and U+0000.
@@ -86,10 +97,18 @@ fn strings_of_connect_that_are_none_close_the_connection() {
         let good = opts("idid", version).will(LastWill::new("wiwi", "x")).username("usus").encode();
         for text in [b"idid", b"wiwi", b"usus"] {
             let at = good.windows(4).position(|part| part == text).unwrap();
-            for bad in [0x00, 0xFF] {
+            for bad in [
+                b"\0ddd",
+                b"ddd\0",
+                b"d\xFFdd",
+                b"\xC3\x28dd",
+                b"\xED\xA0\x80d",
+                b"d\xED\xBF\xBF",
+                b"dd\xC0\x80",
+            ] {
                 let network = Network::new();
                 let mut bytes = good.clone();
-                bytes[at + 1] = bad;
+                bytes[at..at + 4].copy_from_slice(bad);
                 let mut client = Client::open(&network, version);
                 assert!(!client.send_bytes(&bytes));
                 let told = (version == V5).then_some(MALFORMED);
@@ -105,7 +124,8 @@ fn characters_are_neither_stripped_nor_normalised() {
     for version in ALL {
         let network = Network::new();
         let mut hearer = opts("to", version).on(&network);
-        let topics = ["\u{FEFF}a", "a", "\u{E9}", "e\u{301}", "\u{212B}", "\u{C5}", "\u{FFFD}", "A"];
+        let topics =
+            ["\u{FEFF}a", "a\u{FEFF}", "a", "\u{E9}", "e\u{301}", "\u{212B}", "\u{C5}", "\u{FFFD}", "A"];
         for topic in topics {
             hearer.subscribe(topic, Q0);
         }
@@ -224,25 +244,143 @@ fn a_publish_has_no_qos_3_and_no_dup_with_qos_0() {
     }
 }
 
-/// [MQTT-4.7.3-1], [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.8.2-1], [MQTT-4.8.2-2],
-/// [MQTT3-4.7.3-1], [MQTT3-4.7.1-2], [MQTT3-4.7.1-3]
+/// No Topic Filters: empty, a wildcard beside other characters, `#` before the end, a ShareName or a filter missing.
+const BAD_FILTERS: [&str; 28] = [
+    "",
+    "#/",
+    "#/a",
+    "##",
+    "a#",
+    "#a",
+    "a/b#",
+    "a/#b",
+    "a/#/b",
+    "+#",
+    "a+",
+    "+a/b",
+    "a/b+/c",
+    "a/+b",
+    "++",
+    "$share/",
+    "$share//a",
+    "$share/g",
+    "$share/g/",
+    "$share/+/a",
+    "$share/#/a",
+    "$share/g+/a",
+    "$share/#g/a",
+    "$share/#",
+    "$share/g/a#",
+    "$share/g/#/a",
+    "$share/g/a+/b",
+    "$queue/+a",
+];
+
+/// SUBSCRIBE, or UNSUBSCRIBE, with these filters.
+fn filters(version: Version, first: u8, filters: &[&str]) -> Vec<u8> {
+    let mut tail = Vec::new();
+    for filter in filters {
+        tail.extend((filter.len() as u16).to_be_bytes());
+        tail.extend(filter.as_bytes());
+        tail.extend((first == SUBSCRIBE).then_some(1));
+    }
+    packet(version, first, &[0, 7], &[], &tail)
+}
+
+const SUBSCRIBE: u8 = 0x82;
+const UNSUBSCRIBE: u8 = 0xA2;
+
+/// [MQTT-4.7.3-1], [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.8.2-1], [MQTT-4.8.2-2], [MQTT-4.13.1-1],
+/// [MQTT3-4.7.3-1], [MQTT3-4.7.1-2], [MQTT3-4.7.1-3], [MQTT3-4.8.0-1]
 #[test]
-fn filters_that_are_none_are_refused_in_suback() {
-    let filters = ["", "a#", "#/a", "a/#/b", "a+", "+a/b", "a/b+/c"];
-    let shared =
-        ["$share/", "$share//a", "$share/g", "$share/g/", "$share/+/a", "$share/g#/a", "$share/g/a#"];
+fn a_filter_that_is_none_ends_the_connection() {
     for version in ALL {
-        let network = Network::new();
-        let mut client = opts("a", version).on(&network);
-        let refused = if version == V5 { 0x8F } else { 0x80 };
-        for filter in filters.into_iter().chain(shared) {
-            let request = [&(filter.len() as u16).to_be_bytes()[..], filter.as_bytes(), &[0]].concat();
-            client.send_bytes(&packet(version, 0x82, &[0, 7], &[], &request));
-            match client.next() {
-                Some(crate::harness::Received::Suback { id: 7, reasons }) => assert_eq!(reasons, [refused]),
-                other => panic!("{filter}: {other:?}"),
+        for bad in BAD_FILTERS {
+            assert_closed(version, &filters(version, SUBSCRIBE, &[bad]), MALFORMED);
+            assert_closed(version, &filters(version, UNSUBSCRIBE, &[bad]), MALFORMED);
+        }
+    }
+}
+
+/// Wherever it stands among good ones: no subscription is made, replaced or ended, and no retained message is sent.
+/// [MQTT-4.13.1-1], [MQTT3-4.8.0-1]
+#[test]
+fn a_filter_that_is_none_spoils_its_whole_packet() {
+    for version in ALL {
+        for bad in BAD_FILTERS {
+            for at in 0..=2 {
+                let network = Network::new();
+                network.publish("kept", "retained", 1, true);
+                let mut client = opts("a", version).persistent().on(&network);
+                client.subscribe("kept", Q0);
+                client.drain();
+                let mut names = vec!["kept", "new"];
+                names.insert(at, bad);
+                for first in [SUBSCRIBE, UNSUBSCRIBE] {
+                    client.send_bytes(&filters(version, first, &names));
+                    client.expect_refused(MALFORMED);
+                    let held = network.engine.subscriptions();
+                    let held: Vec<_> = held.iter().map(|held| (&*held.filter, held.options.qos)).collect();
+                    assert_eq!(held, [("kept", Q0)], "{version} {first:#x} {names:?}");
+                    client = opts("a", version).persistent().on(&network);
+                }
+                client.expect_nothing();
             }
         }
+    }
+}
+
+/// Wildcards at every place where they may be, and what only looks like a shared subscription.
+/// [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1], [MQTT-4.8.2-1], [MQTT-4.8.2-2],
+/// [MQTT3-4.7.1-2], [MQTT3-4.7.1-3], [MQTT3-4.7.3-1]
+#[test]
+fn every_filter_that_is_one_is_taken() {
+    let good = [
+        "#",
+        "/#",
+        "a/#",
+        "+/#",
+        "a/b/#",
+        "+",
+        "/+",
+        "+/",
+        "+/+",
+        "a/+",
+        "+/a",
+        "a/+/b",
+        "+/a/#",
+        "a/+/#",
+        "/",
+        "//",
+        " ",
+        "a b",
+        "x",
+        "$",
+        "$SYS/#",
+        "$share",
+        "$queue",
+        "$shared/a",
+        "a/$share",
+        "/$share/",
+        "$SHARE/",
+        "$share/g/#",
+        "$share/g/+",
+        "$share/g//",
+        "$share/g/ ",
+        "$share/ /a",
+        "$share/$share/a",
+        "$share/g/$share/",
+        "$queue/a",
+    ];
+    for version in ALL {
+        let network = Network::with(&[("sys.interval", "0")]);
+        let mut client = opts("a", version).on(&network);
+        for filter in good {
+            client.subscribe(filter, Q1);
+            let reasons = client.unsubscribe(&[filter]);
+            assert_eq!(reasons, if version == V5 { &[0][..] } else { &[] }, "{version} {filter}");
+        }
+        client.expect_nothing();
         assert_eq!(network.stats().subscriptions, 0);
     }
 }
@@ -296,19 +434,57 @@ fn a_packet_without_properties_has_a_property_length_of_zero_in_mqtt_5() {
     assert_eq!(client.line.take(), b"\x20\x03\0\x87\0");
 }
 
-/// [MQTT-4.13.1-1], [MQTT3-4.8.0-1], [MQTT-4.13.2-1]: whatever comes behind it is not processed.
+/// Packets that break the protocol in each of its layers: the frame, the body, what the body holds, and the order.
+fn violations(version: Version) -> Vec<Vec<u8>> {
+    let again = opts("a", version).encode();
+    let body = |first, head: &[u8], tail: &[u8]| packet(version, first, head, &[], tail);
+    vec![
+        vec![0x00, 0],
+        vec![0xC0, 1, 0],
+        vec![0xC0, 0xFF, 0xFF, 0xFF, 0xFF],
+        vec![0x10, 0],
+        vec![0xD0, 0],
+        vec![0xF0, 2, 0x55, 0],
+        again,
+        body(0x36, b"\0\x01t\0\x01", b"x"),
+        body(0x32, b"\0\x01t\0\0", b"x"),
+        body(0x30, b"\0\0", b"x"),
+        body(0x30, b"\0\x01#", b"x"),
+        body(0x30, b"\0\x02a\0", b"x"),
+        vec![0x40, 1, 0],
+        vec![0x40, 2, 0, 0],
+        body(SUBSCRIBE, &[0, 1], b""),
+        body(SUBSCRIBE, &[0, 1], b"\0\x01t"),
+        body(SUBSCRIBE, &[0, 1], b"\0\x01t\x03"),
+        filters(version, SUBSCRIBE, &["a#"]),
+        filters(version, SUBSCRIBE, &["$share/g"]),
+        body(UNSUBSCRIBE, &[0, 1], b""),
+        body(UNSUBSCRIBE, &[0, 0], b"\0\x01t"),
+        filters(version, UNSUBSCRIBE, &[""]),
+        filters(version, UNSUBSCRIBE, &["a+"]),
+    ]
+}
+
+/// [MQTT-4.13.1-1], [MQTT3-4.8.0-1], [MQTT-4.13.2-1]: it closes, and whatever comes behind it is not processed.
 #[test]
 fn nothing_is_processed_behind_a_packet_that_breaks_the_protocol() {
     for version in ALL {
-        for bad in [&[0x00, 0][..], &[0xC0, 1, 0], &[0x10, 0], &[0xD0, 0], &[0xF0, 2, 0x55, 0]] {
+        for bad in violations(version) {
             let network = Network::new();
             let mut hearer = opts("to", version).on(&network);
             hearer.subscribe("t", Q0);
             let mut client = opts("a", version).on(&network);
-            let packets = Packets(bad.to_vec()).publish(version, "t", "after", Q0, 0);
+            let packets = Packets(bad.clone()).publish(version, "t", "after", Q0, 0);
             assert!(!client.send_bytes(&packets.0), "{version} {bad:02x?}");
-            assert!(client.line.finished().is_some());
+            match (version, client.next()) {
+                (V5, Some(Received::Disconnect(reason))) => assert!(reason.is_error(), "{bad:02x?}"),
+                (V31 | V311, None) => {}
+                (_, other) => panic!("{version} {bad:02x?}: {other:?}"),
+            }
+            client.expect_nothing();
+            assert!(matches!(client.line.finished(), Some(Cause::Refused(_))), "{version} {bad:02x?}");
             hearer.expect_nothing();
+            assert_eq!(network.stats().clients_connected, 1, "{version} {bad:02x?}");
         }
     }
 }

@@ -12,6 +12,7 @@ mod connect;
 mod endings;
 mod forwarding;
 mod old;
+mod old_messages;
 mod properties;
 mod scan;
 mod sessions;

@@ -1,10 +1,15 @@
 //! What MQTT 3.1 demands beside MQTT 3.1.1, and what MQTT 3.1.1 alone demands.
 
+use std::sync::{Arc, Mutex};
+
+use midge::codec::packet::Packet;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
+use midge::codec::version::Version;
+use midge::engine::hooks::{Answer, ConnectRequest, Host, Wanted};
 use midge::session::link::Cause;
 
-use crate::harness::{Client, LastWill, Network, Q1, Received, V31, V311, opts};
+use crate::harness::{Client, LastWill, Network, Q1, Q2, Received, V31, V311, opts};
 
 /// [MQTT31-1]
 #[test]
@@ -49,26 +54,103 @@ fn the_first_byte_of_connack_is_0_in_mqtt_3_1() {
     assert_eq!(network.stats().sessions, 1);
 }
 
-/// [MQTT31-4], [MQTT31-5]
+/// A CONNECT with these Connect Flags and these fields of the payload, each with its length before it.
+fn connect(version: Version, flags: u8, fields: &[&[u8]]) -> Vec<u8> {
+    let name: &[u8] = if version == V31 { b"\0\x06MQIsdp\x03" } else { b"\0\x04MQTT\x04" };
+    let mut body = [name, &[flags, 0, 0]].concat();
+    for field in fields {
+        body.extend((field.len() as u16).to_be_bytes());
+        body.extend(*field);
+    }
+    [&[0x10, body.len() as u8][..], &body].concat()
+}
+
+/// The reserved bit, and Will QoS and Will Retain without a Will, each and together: the client is let in, keeps its
+/// own clean session, and has no Will.
+/// [MQTT31-4]
 #[test]
 fn mqtt_3_1_ignores_flags_that_it_does_not_define() {
-    // The reserved bit; Will QoS and Will Retain without a Will; user name and password that are not there.
-    for flags in [0x01, 0x08, 0x18, 0x20, 0x80, 0xC0] {
-        let network = Network::new();
-        let mut bytes = opts("a", V31).encode();
-        bytes[11] |= flags;
-        let mut client = Client::open(&network, V31);
-        client.send_bytes(&bytes);
-        assert_eq!(client.line.take(), [0x20, 2, 0, 0], "{flags:#04x}");
-        client.hang_up();
+    for flags in [0x01, 0x08, 0x10, 0x18, 0x20, 0x39] {
+        for clean in [0x00, 0x02] {
+            let network = Network::new();
+            let mut hearer = opts("to", V311).on(&network);
+            hearer.subscribe("#", Q1);
+            let mut client = Client::open(&network, V31);
+            client.send_bytes(&connect(V31, flags | clean, &[b"a"]));
+            assert_eq!(client.line.take(), [0x20, 2, 0, 0], "{flags:#04x}");
+            client.subscribe("t", Q1);
+            client.hang_up();
+            hearer.expect_nothing();
+            let stats = network.stats();
+            assert_eq!((stats.wills_published, stats.retained_messages), (0, 0), "{flags:#04x}");
+            assert_eq!(stats.sessions, if clean == 0 { 2 } else { 1 }, "{flags:#04x}");
+        }
     }
 }
 
-/// [MQTT3-3.1.2-3], [MQTT3-3.1.2-11], [MQTT3-3.1.2-13], [MQTT3-3.1.2-14], [MQTT3-3.1.2-15], [MQTT3-3.1.2-22],
-/// [MQTT3-3.1.4-1], [MQTT3-3.2.2-6], [MQTT3-4.8.0-1]: no return code says that a packet is malformed.
+/// What a host program is shown of a CONNECT.
+#[derive(Default)]
+struct Door(Mutex<Vec<String>>);
+
+impl Host for Door {
+    fn wanted(&self) -> Wanted {
+        Wanted { authenticate: true, ..Wanted::default() }
+    }
+
+    fn authenticate(&self, request: &ConnectRequest<'_>) -> Answer {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let (name, password) = (request.username.unwrap_or("-"), request.password.map(text));
+        let password = password.unwrap_or_else(|| "-".to_owned());
+        self.0.lock().unwrap().push(format!("{} {name} {password}", request.client_id));
+        Answer::ALLOW
+    }
+}
+
+/// User name or password may be announced and missing; then the client has none, and is let in.
+/// [MQTT31-5]
+#[test]
+fn in_mqtt_3_1_the_length_of_the_packet_says_whether_there_is_a_user_name() {
+    let cases: [(u8, &[&[u8]], &str); 4] = [
+        (0x82, &[b"a"], "a - -"),
+        (0xC2, &[b"a"], "a - -"),
+        (0xC2, &[b"a", b"user"], "a user -"),
+        (0xC2, &[b"a", b"user", b"word"], "a user word"),
+    ];
+    for (flags, fields, shown) in cases {
+        let door = Arc::new(Door::default());
+        let network = Network::hosted_by(Arc::clone(&door) as Arc<dyn Host>, &[]);
+        let mut client = Client::open(&network, V31);
+        client.send_bytes(&connect(V31, flags, fields));
+        assert_eq!(client.line.take(), [0x20, 2, 0, 0], "{flags:#04x} {fields:?}");
+        assert_eq!(*door.0.lock().unwrap(), [shown]);
+        client.send(&Packet::Pingreq);
+        assert_eq!(client.next(), Some(Received::Pingresp));
+    }
+}
+
+/// [MQTT3-3.1.3-1], [MQTT3-3.1.3-3], [MQTT3-3.1.2-19], [MQTT3-3.1.2-21], [MQTT3-3.1.2-9]
+#[test]
+fn the_fields_of_connect_are_read_in_their_order() {
+    for version in [V31, V311] {
+        let door = Arc::new(Door::default());
+        let network = Network::hosted_by(Arc::clone(&door) as Arc<dyn Host>, &[]);
+        let mut hearer = opts("to", version).on(&network);
+        hearer.subscribe("#", Q1);
+        let mut client = Client::open(&network, version);
+        // User name, password, Will of QoS 1, Clean Session.
+        client.send_bytes(&connect(version, 0xCE, &[b"name", b"topic", b"message", b"user", b"word"]));
+        assert_eq!(client.line.take(), [0x20, 2, 0, 0], "{version}");
+        client.hang_up();
+        assert_eq!(hearer.expect_message("topic", "message").qos, Q1);
+        assert_eq!(*door.0.lock().unwrap(), ["to - -", "name user word"], "{version}");
+    }
+}
+
+/// [MQTT3-3.1.2-3], [MQTT3-3.1.2-11], [MQTT3-3.1.2-13], [MQTT3-3.1.2-14], [MQTT3-3.1.2-15], [MQTT3-3.1.4-1],
+/// [MQTT3-3.2.2-6], [MQTT3-4.8.0-1]: no return code says that a packet is malformed.
 #[test]
 fn a_connect_of_mqtt_3_1_1_with_flags_that_contradict_is_closed_without_connack() {
-    for flags in [0x01, 0x08, 0x10, 0x18, 0x20, 0x40] {
+    for flags in [0x01, 0x08, 0x10, 0x18, 0x20] {
         let network = Network::new();
         let mut bytes = opts("a", V311).encode();
         bytes[9] |= flags;
@@ -84,46 +166,39 @@ fn a_connect_of_mqtt_3_1_1_with_flags_that_contradict_is_closed_without_connack(
     assert_eq!(client.refusal(), (None, ReasonCode::MalformedPacket));
 }
 
-/// [MQTT3-3.1.2-18], [MQTT3-3.1.2-19], [MQTT3-3.1.2-20], [MQTT3-3.1.2-21], [MQTT3-3.1.3-1], [MQTT3-3.1.3-3],
-/// [MQTT3-3.1.4-1]
+/// A field that its flag does not announce, a flag whose field is missing: closed without CONNACK. Each beside the
+/// CONNECT that differs in the flag or the field alone, which is taken.
+/// [MQTT3-3.1.2-9], [MQTT3-3.1.2-11], [MQTT3-3.1.2-18], [MQTT3-3.1.2-19], [MQTT3-3.1.2-20], [MQTT3-3.1.2-21],
+/// [MQTT3-3.1.2-22], [MQTT3-3.1.3-3], [MQTT3-3.1.4-1], [MQTT3-3.2.2-6], [MQTT3-4.8.0-1]
 #[test]
 fn fields_of_connect_agree_with_its_flags_in_mqtt_3_1_1() {
-    let plain = opts("a", V311).encode();
-    let full = opts("a", V311).username("u").encode();
-    let cut_and_grown = [
-        // A flag without its field, a field without its flag, and no Client Identifier.
-        {
-            let mut bytes = plain.clone();
-            bytes[9] |= 0x80;
-            bytes
-        },
-        {
-            let mut bytes = plain.clone();
-            bytes[9] |= 0x04;
-            bytes
-        },
-        {
-            let mut bytes = full.clone();
-            bytes[9] |= 0x40;
-            bytes
-        },
-        {
-            let mut bytes = full;
-            bytes[9] &= !0x80;
-            bytes
-        },
-        {
-            let mut bytes = plain;
-            bytes[1] = 10;
-            bytes.truncate(12);
-            bytes
-        },
+    let cases: [(&str, u8, &[&[u8]], bool); 15] = [
+        ("the client identifier alone", 0x02, &[b"a"], true),
+        ("no client identifier", 0x02, &[], false),
+        ("a user name", 0x82, &[b"a", b"user"], true),
+        ("a user name without its flag", 0x02, &[b"a", b"user"], false),
+        ("the user name flag alone", 0x82, &[b"a"], false),
+        ("user name and password", 0xC2, &[b"a", b"user", b"word"], true),
+        ("a password without its flag", 0x82, &[b"a", b"user", b"word"], false),
+        ("the password flag alone", 0xC2, &[b"a", b"user"], false),
+        ("a password without a user name", 0x42, &[b"a", b"word"], false),
+        ("a password without the user name flag", 0x42, &[b"a", b"user", b"word"], false),
+        ("a will", 0x06, &[b"a", b"topic", b"message"], true),
+        ("a will without its flag", 0x02, &[b"a", b"topic", b"message"], false),
+        ("a will without topic and message", 0x06, &[b"a"], false),
+        ("a will without a message", 0x06, &[b"a", b"topic"], false),
+        ("all", 0xC6, &[b"a", b"topic", b"message", b"user", b"word"], true),
     ];
-    for bytes in cut_and_grown {
+    for (what, flags, fields, taken) in cases {
         let network = Network::new();
         let mut client = Client::open(&network, V311);
-        client.send_bytes(&bytes);
-        assert_eq!(client.refusal(), (None, ReasonCode::MalformedPacket), "{bytes:02x?}");
+        client.send_bytes(&connect(V311, flags, fields));
+        if taken {
+            assert_eq!(client.line.take(), [0x20, 2, 0, 0], "{what}");
+        } else {
+            assert!(client.line.finished().is_some(), "{what} is taken");
+            assert_eq!(client.refusal(), (None, ReasonCode::MalformedPacket), "{what}");
+        }
     }
 }
 
@@ -181,6 +256,73 @@ fn without_a_will_nothing_is_published_at_the_end() {
     opts("b", V311).persistent().on(&network).hang_up();
     hearer.expect_nothing();
     assert_eq!(network.stats().wills_published, 0);
+}
+
+/// [MQTT3-3.1.2-8], [MQTT3-3.1.2-9], [MQTT3-3.1.2-16], [MQTT3-3.1.2-17]
+#[test]
+fn a_will_replaces_the_retained_message_of_its_topic_if_it_is_retained_itself() {
+    for version in [V31, V311] {
+        for (retained, kept) in [(false, ("old", Q2)), (true, ("gone", Q1))] {
+            let network = Network::new();
+            network.publish("w", "old", 2, true);
+            let mut hearer = opts("to", version).on(&network);
+            hearer.subscribe("+", Q2);
+            assert_eq!(hearer.drain(), ["old"]);
+            let will = LastWill::new("w", "gone").qos(Q1);
+            let will = if retained { will.retained() } else { will };
+            opts("a", version).will(will).on(&network).hang_up();
+            let message = hearer.expect_message("w", "gone");
+            assert_eq!((message.qos, message.retain), (Q1, false), "{version}");
+            let mut late = opts("late", version).on(&network);
+            late.subscribe("w", Q2);
+            let message = late.expect_message("w", kept.0);
+            assert_eq!((message.qos, message.retain), (kept.1, true), "{version}");
+            late.expect_nothing();
+        }
+    }
+}
+
+/// Whatever becomes of the session then: the client comes back without a Will, begins anew, or stays away.
+/// [MQTT3-3.1.2-10], [MQTT3-3.1.2-12]
+#[test]
+fn a_will_is_published_once() {
+    for version in [V31, V311] {
+        let endings = [
+            |network: &Network, version| opts("a", version).persistent().on(network).hang_up(),
+            |network: &Network, version| opts("a", version).on(network).hang_up(),
+            |network: &Network, _| network.advance(61),
+        ];
+        for end in endings {
+            let network = Network::with(&[("session.max_expiry", "60s")]);
+            let mut hearer = opts("to", version).on(&network);
+            hearer.subscribe("w", Q1);
+            opts("a", version).persistent().will(LastWill::new("w", "gone")).on(&network).hang_up();
+            assert_eq!(hearer.drain(), ["gone"]);
+            assert_eq!(network.stats().sessions, 2);
+            end(&network, version);
+            network.advance(61);
+            hearer.expect_nothing();
+            assert_eq!((network.stats().sessions, network.stats().wills_published), (1, 1), "{version}");
+        }
+    }
+}
+
+/// [MQTT3-3.1.3-6]
+#[test]
+fn clients_without_an_identifier_each_get_one_of_their_own() {
+    let network = Network::new();
+    let mut clients: Vec<_> = (0..3).map(|_| opts("", V311).on(&network)).collect();
+    let names: Vec<_> = network.engine.clients().into_iter().map(|client| client.client_id).collect();
+    assert_eq!(names.len(), 3);
+    assert!(names.iter().all(|name| !name.is_empty() && names.iter().filter(|n| *n == name).count() == 1));
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.line.finished(), None);
+        client.subscribe(&n.to_string(), Q1);
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        network.publish(&n.to_string(), "x", 1, false);
+        assert_eq!(client.drain(), ["x"]);
+    }
 }
 
 /// [MQTT3-3.1.2-7]

@@ -40,7 +40,7 @@ fn refusals(network: &Network, problems: bool) -> Vec<(&'static str, Vec<Propert
     });
     let mut client = Client::open(network, V5);
     client.send_bytes(&connect.encode());
-    client.send_subscribe(&[("a/#/b", SubscriptionOptions::with_qos(Q2)), ("t", Default::default())], 0);
+    client.send_subscribe(&[("$queue/", SubscriptionOptions::with_qos(Q2)), ("t", Default::default())], 0);
     client.send_bytes(&[0xA2, 6, 0, 9, 0, 0, 1, b'x']);
     let bad = [0xFF];
     client.send_with("t", &bad, Q1, false, |p| _ = p.payload_format_indicator(1));

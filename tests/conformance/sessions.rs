@@ -281,35 +281,63 @@ fn begin_shared(network: &Network) -> (Client<'_>, Client<'_>, crate::harness::M
     }
 }
 
+/// Whether the connection breaks before PUBREC or behind it.
 /// [MQTT-4.8.2-4]
 #[test]
 fn a_shared_qos_2_delivery_is_completed_with_its_member() {
-    let network = Network::new();
-    let (chosen, mut other, message) = begin_shared(&network);
-    let name = if network.engine.clients().iter().any(|c| c.client_id == "a" && c.inflight == 1) {
-        "a"
-    } else {
-        "b"
-    };
-    chosen.hang_up();
-    network.advance(50);
-    other.expect_nothing();
-    let mut chosen = opts(name, V5).resume().expiry(100).on(&network);
-    let again = chosen.expect_message("t", "x");
-    assert_eq!((again.id, again.dup), (message.id, true));
-    chosen.acknowledge(&again);
-    other.expect_nothing();
+    for received in [false, true] {
+        let network = Network::new();
+        let (mut chosen, mut other, message) = begin_shared(&network);
+        let name = if network.engine.clients().iter().any(|c| c.client_id == "a" && c.inflight == 1) {
+            "a"
+        } else {
+            "b"
+        };
+        if received {
+            chosen.send_ack(AckKind::Pubrec, message.id);
+            chosen.expect_ack(AckKind::Pubrel, message.id);
+        }
+        chosen.hang_up();
+        network.advance(50);
+        other.expect_nothing();
+        let mut chosen = opts(name, V5).resume().expiry(100).on(&network);
+        if received {
+            chosen.expect_ack(AckKind::Pubrel, message.id);
+            chosen.send_ack(AckKind::Pubcomp, message.id);
+        } else {
+            let again = chosen.expect_message("t", "x");
+            assert_eq!((again.id, again.dup), (message.id, true));
+            chosen.acknowledge(&again);
+        }
+        chosen.expect_nothing();
+        other.expect_nothing();
+        assert!(network.engine.clients().iter().all(|client| client.inflight == 0));
+    }
 }
 
+/// Before PUBREC or behind it; because the session expires, or because the client begins a new one.
 /// [MQTT-4.8.2-5]
 #[test]
 fn a_shared_qos_2_delivery_ends_with_the_session_of_its_member() {
-    let network = Network::new();
-    let (chosen, mut other, _) = begin_shared(&network);
-    chosen.hang_up();
-    network.advance(101);
-    assert_eq!(network.stats().sessions, 1);
-    other.expect_nothing();
+    for received in [false, true] {
+        for expires in [false, true] {
+            let network = Network::new();
+            let (mut chosen, mut other, message) = begin_shared(&network);
+            if received {
+                chosen.send_ack(AckKind::Pubrec, message.id);
+                chosen.expect_ack(AckKind::Pubrel, message.id);
+            }
+            chosen.hang_up();
+            if expires {
+                network.advance(101);
+                assert_eq!(network.stats().sessions, 1);
+            } else {
+                let away = network.engine.clients().into_iter().find(|client| !client.connected).unwrap();
+                opts(&away.client_id, V5).on(&network).expect_nothing();
+            }
+            other.expect_nothing();
+        }
+    }
 }
 
 /// [MQTT-4.8.2-6]
@@ -332,7 +360,7 @@ fn what_a_member_refuses_goes_to_nobody_else() {
 }
 
 /// [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-4.3.3-1], [MQTT-4.3.3-2], [MQTT-2.2.1-4], [MQTT-4.3.2-3], [MQTT-4.3.3-3],
-/// [MQTT-4.3.3-4], [MQTT-4.3.3-5], [MQTT-2.2.1-5], [MQTT3-2.3.1-4], [MQTT3-4.3.2-1], [MQTT3-4.3.3-1]
+/// [MQTT-4.3.3-5], [MQTT-2.2.1-5], [MQTT3-2.3.1-4], [MQTT3-2.3.1-6], [MQTT3-4.3.2-1], [MQTT3-4.3.3-1]
 #[test]
 fn a_message_is_unacknowledged_until_its_handshake_is_complete() {
     for version in ALL {

@@ -14,8 +14,11 @@ use crate::harness::{ALL, Client, Inbox, LastWill, Network, Packets, Q0, Q2, Rec
 fn a_clean_start_never_has_a_session_present() {
     for version in ALL {
         let network = Network::new();
-        opts("a", version).persistent().on(&network).disconnect();
-        for _ in 0..2 {
+        for stored in [false, true] {
+            if stored {
+                opts("a", version).persistent().on(&network).disconnect();
+            }
+            assert_eq!(network.stats().sessions, u64::from(stored));
             let (client, present) = opts("a", version).join(&network);
             assert!(!present, "{version}"); // [MQTT-3.2.2-2]
             client.disconnect();
@@ -192,18 +195,24 @@ fn a_remaining_length_with_a_needless_byte_is_malformed_in_mqtt_5() {
     }
 }
 
-/// A will topic with a wildcard is a packet that breaks a rule: MQTT 3 has no return code for it.
+/// A will topic with a wildcard, or none, is a packet that breaks a rule: MQTT 3 has no return code for it.
+/// [MQTT-4.7.0-1], [MQTT-4.7.3-1], [MQTT3-4.7.1-1], [MQTT3-4.7.3-1]
 #[test]
 fn a_will_topic_with_a_wildcard_is_refused() {
     for version in ALL {
-        let network = Network::new();
-        let mut bytes = opts("a", version).will(LastWill::new("w/w", "x")).encode();
-        let at = bytes.windows(3).position(|part| part == b"w/w").unwrap();
-        bytes[at + 2] = b'+';
-        let mut client = Client::open(&network, version);
-        assert!(!client.send_bytes(&bytes));
-        let told = (version == V5).then_some(ReasonCode::TopicNameInvalid);
-        assert_eq!(client.refusal(), (told, ReasonCode::TopicNameInvalid));
+        for bad in ["w/+", "w/#", "+/w", "#/w", "w+w", "w#w", ""] {
+            let network = Network::new();
+            let good = opts("a", version).will(LastWill::new("w/w", "x")).encode();
+            let at = good.windows(3).position(|part| part == b"w/w").unwrap();
+            let mut bytes = good.clone();
+            bytes.splice(at..at + 3, bad.bytes());
+            bytes[at - 1] = bad.len() as u8;
+            bytes[1] -= 3 - bad.len() as u8;
+            let mut client = Client::open(&network, version);
+            assert!(!client.send_bytes(&bytes), "{version} {bad:?}");
+            let told = (version == V5).then_some(ReasonCode::TopicNameInvalid);
+            assert_eq!(client.refusal(), (told, ReasonCode::TopicNameInvalid), "{version} {bad:?}");
+        }
     }
 }
 
@@ -275,13 +284,24 @@ fn a_publish_right_behind_connect_is_taken() {
 /// [MQTT3-3.1.4-5]
 #[test]
 fn packets_behind_a_refused_connect_are_not_taken() {
-    let network = Network::new();
-    let mut hearer = opts("hearer", V311).on(&network);
-    hearer.subscribe("chat", Q0);
-    let packets = Packets(opts("", V31).encode()).publish(V31, "chat", "x", Q0, 0);
-    let mut client = Client::open(&network, V31);
-    assert!(!client.send_bytes(&packets.0));
-    hearer.expect_nothing();
+    for version in ALL {
+        let network = Network::with(&[("mqtt.max_client_id_length", "23")]);
+        let mut hearer = opts("hearer", V311).on(&network);
+        hearer.subscribe("chat", Q0);
+        let long = opts(&"x".repeat(24), version).encode();
+        // One that CONNACK refuses, and one that is refused without.
+        let mut wrong = opts("a", version).encode();
+        *wrong.last_mut().unwrap() = 0xFF;
+        for connect in [long, wrong] {
+            let packets = Packets(connect).publish(version, "chat", "x", Q0, 0);
+            let mut client = Client::open(&network, version);
+            assert!(!client.send_bytes(&packets.0), "{version}");
+            // Nor in a later portion.
+            assert!(!client.send_publish("chat", "x", Q0, 0), "{version}");
+            hearer.expect_nothing();
+        }
+        assert_eq!(network.stats().sessions, 1, "{version}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::harness::{
 };
 
 /// [MQTT-3.8.4-8], [MQTT-4.3.1-1], [MQTT-4.3.2-1], [MQTT-4.3.3-1]: the lower of both QoS, in all nine combinations.
+/// [MQTT3-3.8.4-6]
 #[test]
 fn the_qos_of_a_delivery_is_the_lower_of_publication_and_subscription() {
     for (from, to) in version_pairs() {
@@ -349,7 +350,7 @@ fn a_subscription_identifier_from_a_client_is_a_protocol_error() {
 #[test]
 fn wildcards_and_empty_names_are_no_topics() {
     for version in ALL {
-        for topic in ["a/+", "#"] {
+        for topic in ["a/+", "+/a", "+", "a+b", "#", "a/#", "a#", "/#/b", "$share/g/+"] {
             let network = Network::new();
             let mut client = opts("a", version).on(&network);
             client.send_publish(topic, "", Q0, 0);

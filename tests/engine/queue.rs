@@ -5,7 +5,7 @@ use midge::session::link::Cause;
 
 use crate::harness::{ALL, Network, Q0, Q1, Q2, Received, V5, opts};
 
-/// [MQTT3-3.1.2-5], [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT-3.1.2-23]
+/// [MQTT3-3.1.2-5], [MQTT-3.1.2-23]
 #[test]
 fn messages_wait_for_an_absent_client_in_order() {
     for version in ALL {

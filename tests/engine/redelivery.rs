@@ -6,7 +6,8 @@ use midge::codec::reason::ReasonCode;
 
 use crate::harness::{ALL, Network, Q1, Q2, Received, V5, opts};
 
-/// [MQTT-4.4.0-1], [MQTT-3.3.1-1], [MQTT-4.6.0-1], [MQTT3-3.3.1-1], [MQTT3-4.4.0-1], [MQTT3-4.6.0-1], [MQTT3-3.1.2-4]
+/// [MQTT-4.4.0-1], [MQTT-3.3.1-1], [MQTT-4.6.0-1], [MQTT3-3.3.1-1], [MQTT3-4.4.0-1], [MQTT3-4.6.0-1], [MQTT3-3.1.2-4],
+/// [MQTT3-2.3.1-4]
 #[test]
 fn unacknowledged_messages_are_sent_again_with_dup_and_in_order() {
     for version in ALL {
@@ -38,7 +39,7 @@ fn unacknowledged_messages_are_sent_again_with_dup_and_in_order() {
 }
 
 /// [MQTT-4.3.3-6]: after PUBREC only PUBREL is sent again.
-/// [MQTT3-4.3.3-1]
+/// [MQTT3-4.3.3-1], [MQTT3-4.4.0-1]
 #[test]
 fn after_pubrec_only_pubrel_is_sent_again() {
     for version in ALL {

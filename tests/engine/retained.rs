@@ -126,7 +126,7 @@ fn old_versions_get_retained_messages_at_every_subscribe() {
     }
 }
 
-/// [MQTT3-4.7.2-1]
+/// [MQTT3-3.3.1-6], [MQTT3-4.7.2-1]
 #[test]
 fn a_filter_with_wildcards_gets_all_that_match() {
     let network = Network::new();

@@ -156,7 +156,7 @@ fn packets_of_a_connection_that_was_taken_over_are_not_taken() {
     }
 }
 
-/// [MQTT-3.1.2-4]
+/// [MQTT-3.1.2-4], [MQTT3-3.1.2-6], [MQTT3-3.2.2-1]
 #[test]
 fn a_clean_start_takes_over_and_discards() {
     for version in ALL {

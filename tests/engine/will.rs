@@ -67,7 +67,7 @@ fn a_goodbye_with_any_other_reason_publishes_it() {
     }
 }
 
-/// [MQTT-3.1.2-8], [MQTT-3.1.2-10], [MQTT3-3.1.2-8], [MQTT3-3.1.2-10]
+/// [MQTT-3.1.2-8], [MQTT-3.1.2-10], [MQTT3-3.1.2-8], [MQTT3-3.1.2-10], [MQTT3-3.1.2-24]
 #[test]
 fn a_client_that_breaks_the_rules_is_silent_or_is_kicked_has_its_will_published() {
     for version in ALL {
