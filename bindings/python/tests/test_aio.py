@@ -181,7 +181,7 @@ async def test_a_full_inbox() -> None:
 async def test_bounds_are_those_of_the_settings_unless_a_subscription_has_its_own() -> None:
     config = {"queue.capacity": 2, "queue.max_bytes": "2KiB"}
     async with midge.aio.Broker("127.0.0.1:0", config) as broker:
-        few, small, read = broker.subscribe("few"), broker.subscribe("small"), broker.subscribe("read")
+        few, small, read = broker.subscribe("few"), broker.subscribe("small", capacity=9), broker.subscribe("read")
         more = broker.subscribe("few", capacity=3)
         one = broker.subscribe("few", capacity=1, max_bytes=1)
         for topic, payload in (("few", b"x"), ("small", bytes(1000))):
