@@ -114,7 +114,8 @@ def started(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """A Python that runs meanwhile; it is killed at the end, so that a test that fails does not wait for it."""
     command = [sys.executable, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    with subprocess.Popen(command, text=True, **pipes) as process:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, text=True, env=buffered, **pipes) as process:
         try:
             yield process
         finally:

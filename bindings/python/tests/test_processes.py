@@ -160,12 +160,13 @@ def test_the_command_tells_its_version() -> None:
         assert process.returncode == 0
 
 
-def test_the_command_tells_where_the_console_is() -> None:
-    console = ("--set", "console.listen=127.0.0.1:0", "--set", "console.tutorial=true")
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_the_command_tells_where_the_console_is(host: str) -> None:
+    console = ("--set", f"console.listen={host}:0", "--set", "console.tutorial=true")
     with started("-m", "midge", "--listen", "127.0.0.1:0", *console) as process:
         assert line(process).startswith("listening on 127.0.0.1:")
         url = line(process)
-        assert url.startswith("console at http://127.0.0.1:")
+        assert url.startswith(f"console at http://{host}:")
         with urllib.request.urlopen(url.split()[-1] + "/health", timeout=PATIENCE) as answer:
             assert answer.status == 200
         process.terminate()
