@@ -9,11 +9,13 @@ import pickle
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import PATIENCE, until
+from conftest import PATIENCE
 
 import midge
+from midge import _broker
 from midge._config import in_bytes
 from midge._library import milliseconds
 from midge.testing import TestBroker
@@ -237,18 +239,23 @@ def test_a_time_that_is_no_number_is_refused(broker: midge.Broker) -> None:
             call()
 
 
-def test_no_grace_is_no_waiting_for_a_client_that_does_not_read() -> None:
-    broker = midge.Broker("127.0.0.1:0", {"runtime.stop_grace": "1h"})
-    with socket.create_connection(broker.address, timeout=PATIENCE) as client:
-        client.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c\x82\x06\x00\x01\x00\x01#\x01")
-        assert client.recv(4) == b"\x20\x02\x00\x00"
-        until(broker, broker.subscriptions, "the subscription")
-        for _ in range(100):
-            broker.publish("t", bytes(500_000), qos=1)
-        stopper = threading.Thread(target=broker.stop, args=(0,), daemon=True)
-        stopper.start()
-        stopper.join(PATIENCE)
-        assert not stopper.is_alive()
+def test_the_grace_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In milliseconds; without one the library takes that of the settings."""
+    given: list[int] = []
+    library = _broker.waiting
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return self.stop if name == "midge_stop" else getattr(library, name)
+
+        def stop(self, handle: Any, grace: int) -> int:
+            given.append(grace)
+            return int(library.midge_stop(handle, grace))
+
+    monkeypatch.setattr(_broker, "waiting", Watched())
+    for grace in (None, 0, 0.5):
+        midge.Broker("127.0.0.1:0").stop(grace)
+    assert given == [-1, 0, 500]
 
 
 def test_wrong_settings_name_their_key() -> None:
