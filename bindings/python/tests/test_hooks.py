@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import midge
 import midge.aio
-from midge import _hooks, _requests
+from midge import _hooks, _library, _publish, _requests
 from midge.testing import TestBroker
 
 
@@ -492,6 +492,16 @@ def test_hooks_are_set_once_and_before_the_start(start: Any) -> None:
         coroutine.on_publish(later)
     with pytest.raises(midge.StateError, match="does not come from a broker"):
         midge.ConnectRequest("c").defer()
+
+
+def test_with_hooks_or_a_log_calls_give_the_interpreter_s_lock_away() -> None:
+    """A call that waits for a hook on another thread must not keep what that needs."""
+    hooks = midge.Hooks()
+    hooks.on_dropped(lambda event: None)
+    for options, gives in (({"hooks": hooks}, True), ({"log": "error"}, True), ({}, False)):
+        with midge.Broker("127.0.0.1:0", **options) as broker:  # type: ignore[arg-type]
+            assert (broker._quick is _library.waiting) is gives
+            assert (broker._publish is _publish.publish_waiting) is gives
 
 
 def test_hooks_are_let_go_with_their_broker() -> None:
