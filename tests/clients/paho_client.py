@@ -1,5 +1,6 @@
 """paho-mqtt clients whose events a test waits for; for paho-mqtt 2.x."""
 
+import collections
 import queue
 import socket
 
@@ -35,6 +36,7 @@ class Client:
             manual_ack=manual_ack, **options)
         self.version = version
         self._queues = {}
+        self._seen = collections.deque(maxlen=20)
         if maximum_inflight is not None:
             self.client.max_inflight_messages_set(maximum_inflight)
         if will:
@@ -58,6 +60,7 @@ class Client:
         self.session_present, self.reason, self.properties = self.event("connect")
 
     def _put(self, kind, event):
+        self._seen.append((kind, str(event)))
         self._queues.setdefault(kind, queue.Queue()).put(event)
 
     def event(self, kind):
@@ -65,7 +68,7 @@ class Client:
         try:
             return self._queues.setdefault(kind, queue.Queue()).get(timeout=DEADLINE)
         except queue.Empty:
-            raise AssertionError(f"no {kind}") from None
+            raise AssertionError(f"no {kind} within {DEADLINE} s; the last events: {list(self._seen)}") from None
 
     def has(self, kind):
         """Whether an event of this kind has come and was not asked for."""

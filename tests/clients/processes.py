@@ -31,7 +31,8 @@ class Process:
         try:
             line = self._lines.get(timeout=DEADLINE)
         except queue.Empty:
-            raise AssertionError(f"no line from {self.command}; before: {self.seen}") from None
+            last = self.seen[-20:]
+            raise AssertionError(f"no line from {self.command} within {DEADLINE} s; the last ones: {last}") from None
         if line is not None:
             self.seen.append(line)
         return line

@@ -43,7 +43,7 @@ export MIDGE_BIN PYTHONDONTWRITEBYTECODE=1
 
 cd "$here"
 echo "mosquitto's clients, paho-mqtt 2 and MQTT.js:"
-"$root/.venv-clients/bin/python" -m pytest -n 4 --ignore test_paho1.py "$@" || failed=1
+"$root/.venv-clients/bin/python" -m pytest -rs -n 4 --ignore test_paho1.py "$@" || failed=1
 echo "paho-mqtt 1:"
-"$root/.venv-clients-paho1/bin/python" -m pytest -n 4 test_paho1.py test_story.py "$@" || failed=1
+"$root/.venv-clients-paho1/bin/python" -m pytest -rs -n 4 test_paho1.py test_story.py "$@" || failed=1
 exit $failed

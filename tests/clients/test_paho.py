@@ -5,7 +5,7 @@ import socket
 import paho.mqtt.client as mqtt
 import pytest
 
-from paho_client import V5, V31, V311, VERSIONS, Client, SubscribeOptions, properties
+from paho_client import V5, V31, VERSIONS, Client, SubscribeOptions, properties
 from processes import DEADLINE
 
 

@@ -42,7 +42,11 @@ class Client:
         assert reason == 0
 
     def event(self, kind):
-        return self.events[kind].get(timeout=DEADLINE)
+        try:
+            return self.events[kind].get(timeout=DEADLINE)
+        except queue.Empty:
+            waiting = {kind: list(events.queue)[-20:] for kind, events in self.events.items()}
+            raise AssertionError(f"no {kind} within {DEADLINE} s; not taken: {waiting}") from None
 
     def subscribe(self, *arguments):
         _, mid = self.client.subscribe(*arguments)

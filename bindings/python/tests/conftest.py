@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import importlib.metadata
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -17,10 +20,37 @@ import midge
 
 PATIENCE = 30.0
 """Seconds after which something that should happen at once is given up."""
+HANGS = 180.0
+"""Seconds after which a test that pytest-timeout cannot end, as it is inside the library, ends the whole process."""
 TOP = Path(__file__).resolve().parents[3]
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+_stderr = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps the stderr of the process, which pytest takes away while a test runs."""
+    config.stash[_stderr] = os.dup(2)
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Ends the process, with the stacks of all threads, if a test hangs without giving the interpreter's lock away.
+
+    pytest-timeout comes first, and fails the test alone; but it needs the main thread to be back in Python.
+    """
+    faulthandler.dump_traceback_later(HANGS, exit=True, file=item.config.stash[_stderr])
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends the process if a thread of a test that has failed keeps it; the workers of pytest-xdist are ended by it."""
+    if not hasattr(config, "workerinput"):
+        faulthandler.dump_traceback_later(PATIENCE, exit=True, file=config.stash[_stderr])
 
 
 @pytest.fixture
@@ -34,10 +64,7 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a program in a Python of its own."""
 
     def run(program: str, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program), *arguments]
-        ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=2 * PATIENCE, env=dict(os.environ), check=False
-        )
+        ended = finished([sys.executable, "-W", "error", "-c", textwrap.dedent(program), *arguments])
         if status is not None:
             assert ended.returncode == status, ended.stdout + ended.stderr
         return ended
@@ -54,11 +81,51 @@ def run_pytest(tmp_path: Path) -> Run:
         for name, content in files.items():
             (tmp_path / name.replace("_dot_", ".")).write_text(textwrap.dedent(content))
         command = [sys.executable, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider", *plugin(), *arguments]
-        ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=4 * PATIENCE, check=False)
+        ended = finished(command, cwd=tmp_path)
         assert ended.returncode == status, ended.stdout + ended.stderr
         return ended
 
     return run
+
+
+def finished(
+    command: list[str], *, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end. One that hangs shows the stacks of its threads, and of its children's."""
+    environment = {**os.environ, "PYTHONFAULTHANDLER": "1"} if env is None else env
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment,
+        **options,
+    ) as process:  # fmt: skip
+        try:
+            output, errors = process.communicate(timeout=3 * PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGABRT)
+            output, errors = process.communicate(timeout=PATIENCE)
+            pytest.fail(f"{command} has not ended within {3 * PATIENCE:g} s:\n{output}{errors}")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+@contextlib.contextmanager
+def started(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A Python that runs meanwhile; it is killed at the end, so that a test that fails does not wait for it."""
+    command = [sys.executable, *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, text=True, env=buffered, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """The next line of its output."""
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
 
 
 def plugin() -> list[str]:

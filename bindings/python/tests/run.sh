@@ -49,7 +49,7 @@ version_of() {
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 }
 
-make_venv venv 'hatchling>=1.27' pytest pytest-xdist 'paho-mqtt>=2' mypy ruff
+make_venv venv 'hatchling>=1.27' pytest pytest-timeout pytest-xdist 'paho-mqtt>=2' mypy ruff
 bin="$top/build/venv/bin"
 
 rm -rf build/dist build/sdist
@@ -80,16 +80,19 @@ done
 echo "Python $(version_of "$bin/python")"
 MIDGE_PYTHON_PAHO_1="$top/build/venv-paho1/bin/python" \
 MIDGE_PYTHON_PAHO_2="$top/build/venv-paho2/bin/python" \
-    "$bin/python" -m pytest -q -n 4 "$@"
+    "$bin/python" -m pytest -q -rs -n 4 "$@"
 
 tested=$(version_of "$bin/python")
 for version in ${PYTHONS-3.9 3.10 3.11 3.12 3.13 3.14 3.15}; do
     found=$(find_python "$version")
-    if [ -n "$found" ] && [ "$version" != "$tested" ]; then
+    [ "$version" = "$tested" ] && continue
+    if [ -z "$found" ]; then
+        echo "SKIPPED: Python $version is not here"
+    else
         python=$found
-        make_venv "venv-$version" pytest pytest-xdist 'paho-mqtt>=2'
+        make_venv "venv-$version" pytest pytest-timeout pytest-xdist 'paho-mqtt>=2'
         make_venv "venv-$version" --force-reinstall --no-deps "$top"/build/dist/midge-*.whl
         echo "Python $version"
-        "$top/build/venv-$version/bin/python" -m pytest -q -n 4 "$@"
+        "$top/build/venv-$version/bin/python" -m pytest -q -rs -n 4 "$@"
     fi
 done

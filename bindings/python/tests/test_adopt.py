@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 
@@ -63,6 +64,7 @@ def test_what_cannot_be_served_is_left_as_it_was(broker: midge.Broker) -> None:
             broker.adopt(ours)
         theirs.sendall(b"x")
         assert ours.getblocking()
+        assert os.get_blocking(ours.fileno()), "the descriptor is as the object thinks"
         assert ours.recv(1) == b"x"
 
 

@@ -7,19 +7,23 @@ import contextlib
 import gc
 import logging
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any, Callable
 
 import pytest
-from conftest import PATIENCE, TOP
+from conftest import PATIENCE, TOP, finished
 
 import midge
 import midge.aio
+from midge import _hub
 
 Test = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Oops(Exception):
+    """What a callback raises."""
 
 
 def runs(test: Test) -> Callable[[], None]:
@@ -174,6 +178,138 @@ async def test_a_full_inbox() -> None:
 
 
 @runs
+async def test_bounds_are_those_of_the_settings_unless_a_subscription_has_its_own() -> None:
+    config = {"queue.capacity": 2, "queue.max_bytes": "2KiB"}
+    async with midge.aio.Broker("127.0.0.1:0", config) as broker:
+        few, small, read = broker.subscribe("few"), broker.subscribe("small", capacity=9), broker.subscribe("read")
+        more = broker.subscribe("few", capacity=3)
+        one = broker.subscribe("few", capacity=1, max_bytes=1)
+        for topic, payload in (("few", b"x"), ("small", bytes(1000))):
+            for _ in range(3):
+                broker.publish(topic, payload)
+                broker.publish("read")
+                await read.get()  # the loop has read what came before
+        assert [(len(each), each.dropped) for each in (few, more, one, small)] == [(2, 1), (3, 0), (1, 2), (2, 1)]
+
+
+@runs
+async def test_what_the_loop_does_not_read_in_time_is_counted() -> None:
+    assert _hub.BACKLOG >= 1000
+    for backlog, capacity, dropped in ((4, 2, 6), (4, 8, 2)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_hub, "BACKLOG", backlog)
+            async with midge.aio.Broker("127.0.0.1:0", {"queue.capacity": capacity}) as broker:
+                assert broker.dropped == 0
+                kept = [broker.subscribe("t"), broker.subscribe("t")]
+                broker.publish_many([("t", "x")] * 5)
+                assert broker.dropped == dropped
+            assert broker.dropped == dropped
+            del kept
+
+
+@runs
+async def test_a_message_that_comes_as_the_time_runs_out_is_taken() -> None:
+    async with started() as broker, broker.subscribe("t") as messages:
+
+        async def late() -> None:
+            messages._inbox.put(midge.Message("t", b"late"))
+            raise asyncio.TimeoutError
+
+        messages._inbox.wait = late  # type: ignore[method-assign]
+        assert (await messages.get(PATIENCE)).payload == b"late"
+
+
+@runs
+async def test_waking_passes_over_a_task_that_was_cancelled() -> None:
+    async with started() as broker, broker.subscribe("t") as messages:
+        first, second = asyncio.ensure_future(messages.get()), asyncio.ensure_future(messages.get())
+        await asyncio.sleep(0)
+        messages._inbox.waiters[0].cancel()  # before its task has run
+        messages._inbox.put(midge.Message("t", b"1"))
+        assert (await second).payload == b"1"
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+
+@runs
+async def test_a_stopped_broker_is_no_work_for_the_loop() -> None:
+    """Its queue stays readable: the loop is told to look there no more."""
+    broker = await started().start()
+    messages = broker.subscribe("t")
+    broker.sync.stop()
+    with pytest.raises(midge.Stopped):
+        await messages.get()
+    assert broker._hub is not None
+    assert not asyncio.get_running_loop().remove_reader(broker._hub._fd)
+    await broker.stop()
+
+
+@runs
+async def test_the_loop_turns_to_other_work_between_batches() -> None:
+    async with started() as broker, broker.subscribe("t", capacity=100_000) as messages:
+        count = 4 * _hub.ROUNDS * _hub.BATCH
+        broker.publish_many([("t", "x")] * count)
+        broker._hub._readable()  # type: ignore[union-attr]
+        assert len(messages) == _hub.ROUNDS * _hub.BATCH
+        for _ in range(count):
+            await messages.get()
+
+
+@runs
+async def test_a_subscription_that_is_refused_leaves_no_inbox() -> None:
+    async with started() as broker:
+        broker.subscribe("t")
+        with pytest.raises(midge.TopicError):
+            broker.subscribe("a#")
+        assert broker._hub is not None
+        assert broker._hub._inboxes == {}
+
+
+@runs
+async def test_closing_a_handler_waits_for_what_was_left() -> None:
+    seen: list[bytes] = []
+
+    async def callback(message: midge.Message) -> None:
+        await asyncio.sleep(0)
+        seen.append(message.payload)
+
+    async with started() as broker:
+        handler = broker.on("t", callback)
+        broker.publish_many([("t", "1"), ("t", "2"), ("t", "3")])
+        await handler.close()
+        assert seen == [b"1", b"2", b"3"]
+
+
+@runs
+async def test_a_callback_may_close_its_handler() -> None:
+    closed = asyncio.Event()
+
+    async def callback(message: midge.Message) -> None:
+        await handler.close()
+        closed.set()
+
+    async with started() as broker:
+        handler = broker.on("t", callback)
+        broker.publish("t")
+        await closed.wait()
+        assert broker.subscriptions() == []
+
+
+@runs
+async def test_stopping_hands_the_grace_on() -> None:
+    broker = await started().start()
+    stop, given = broker.sync.stop, []
+
+    def noted(grace: float | None = None) -> None:
+        given.append(grace)
+        stop(grace)
+
+    broker.sync.stop = noted  # type: ignore[method-assign]
+    await broker.stop(0.5)
+    assert given == [0.5]
+
+
+@runs
 async def test_what_is_refused() -> None:
     broker = started()
     with pytest.raises(midge.StateError, match="not started"):
@@ -216,7 +352,7 @@ async def test_callbacks() -> None:
 
         async def callback(message: midge.Message) -> None:
             if message.payload == b"bad":
-                raise KeyError("oops")
+                raise Oops
             await seen.put(message.payload)
 
         async with started() as broker:
@@ -323,6 +459,45 @@ def test_one_loop_after_the_other() -> None:
     assert sync.stats().messages_published == 2
 
 
+def test_a_loop_that_ends_leaves_no_descriptor() -> None:
+    with midge.Broker("127.0.0.1:0") as sync:
+
+        async def use() -> None:
+            messages = midge.aio.Broker.of(sync).subscribe("t")
+            sync.publish("t")
+            await messages.get(PATIENCE)
+
+        gc.collect()  # what earlier tests left in cycles
+        before = descriptors()
+        for _ in range(3):
+            asyncio.run(use())
+        gc.collect()
+        assert descriptors() == before
+        assert sync.subscriptions() == []
+
+
+def test_a_subscription_may_be_closed_when_its_loop_is_gone() -> None:
+    """What its queue holds is not read then, by this thread or by another loop."""
+    with midge.Broker("127.0.0.1:0") as sync:
+        broker = midge.aio.Broker.of(sync)
+
+        async def subscribe() -> midge.aio.Subscription:
+            return broker.subscribe("t")
+
+        async def close(messages: midge.aio.Subscription) -> None:
+            messages.close()
+
+        for end in (lambda kept: kept.close(), lambda kept: asyncio.run(close(kept))):
+            broker = midge.aio.Broker.of(sync)
+            kept = asyncio.run(subscribe())
+            sync.publish("t", "x")
+            end(kept)
+            assert len(kept) == 0
+            assert sync.subscriptions() == []
+            assert broker._hub is not None
+            broker._hub.end()  # no reader is left to remove
+
+
 def test_without_a_loop() -> None:
     with midge.Broker("127.0.0.1:0") as sync, pytest.raises(RuntimeError):
         midge.aio.Broker.of(sync).subscribe("t")
@@ -331,7 +506,7 @@ def test_without_a_loop() -> None:
 def test_the_example_of_a_thousand_subscriptions() -> None:
     program = TOP / "examples" / "python" / "asyncio_thousand.py"
     command = [sys.executable, str(program), "--subscriptions", "100", "--messages", "3000"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+    ended = finished(command)
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
     assert lines[2].startswith("one each: 3,000 messages in ")

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import errno
 import gc
+import math
 import pickle
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import PATIENCE
 
 import midge
+from midge import _broker
+from midge._config import in_bytes
+from midge._library import milliseconds
+from midge.testing import TestBroker
 
 
 def test_it_listens_and_stops_listening() -> None:
@@ -115,12 +121,24 @@ def test_address_in_use(broker: midge.Broker) -> None:
     assert str(caught.value) == f"listener.tcp.bind: {host}:{port}: address in use"
 
 
-@pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0b", "\ud800", "x" * 65_536])
-def test_wrong_topics(broker: midge.Broker, topic: str) -> None:
+@pytest.mark.parametrize(
+    ("topic", "sentence"),
+    [
+        ("", "topic: is empty"),
+        ("a/+", "topic 'a/+': has a wildcard"),
+        ("#", "topic '#': has a wildcard"),
+        ("a\0b", "topic 'a\\x00b': holds U+0000"),
+        ("\ud800", "topic '\\ud800': has no UTF-8 form"),
+        ("x" * 65_536, "topic: is longer than 65535 bytes"),
+        ("ü" * 32_768, "topic: is longer than 65535 bytes"),
+    ],
+    ids=str.__len__,
+)
+def test_wrong_topics(broker: midge.Broker, topic: str, sentence: str) -> None:
     with pytest.raises(midge.TopicError) as caught:
         broker.publish(topic)
     assert isinstance(caught.value, ValueError)
-    assert "topic" in str(caught.value)
+    assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize("filter", ["", "a#", "a/#/b", "+a", "a\0b", "\ud800", "$share/g", "x" * 65_536])
@@ -139,6 +157,7 @@ def test_wrong_arguments(broker: midge.Broker) -> None:
         {"content_type": "a\0b"},
         {"content_type": "x" * 65_536},
         {"response_topic": "a/#"},
+        {"response_topic": ""},
         {"correlation_data": bytes(65_536)},
         {"user_properties": {"a\0": "b"}},
     ):
@@ -170,6 +189,7 @@ def test_settings_behave_like_a_dict() -> None:
     assert config.get("mqtt.wrong") is None
     assert "mqtt.max_qos" in config
     assert "mqtt.wrong" not in config
+    assert 5 not in config
     assert len(config) == len(list(config)) == len(dict(config)) > 20
     assert "mqtt.max_qos" in repr(config)
     copy = config.copy()
@@ -189,7 +209,53 @@ def test_a_broker_does_not_change_its_config() -> None:
             broker.publish("t")
             broker.publish("t")
             assert messages.dropped == 1
+        broker.settings["queue.capacity"] = 7
+        assert broker.settings["queue.capacity"] == "1"
     assert config["listener.tcp.bind"] == "127.0.0.1:1883"
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [("7", 7), ("7B", 7), ("2KiB", 2048), ("3MiB", 3 << 20), ("1GiB", 1 << 30), ("5KB", 5000), ("5MB", 5_000_000),
+     ("5GB", 5_000_000_000)],
+)  # fmt: skip
+def test_sizes_in_bytes(size: str, count: int) -> None:
+    assert in_bytes(size) == count
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count"),
+    [(None, -1), (-1, 0), (0, 0), (0.0001, 1), (0.001, 1), (1.0004, 1001), (1e5, 10**8), (1e300, 2**31 - 1),
+     (math.inf, 2**31 - 1)],
+)  # fmt: skip
+def test_times_in_milliseconds_are_rounded_up(seconds: float | None, count: int) -> None:
+    """So that what waits a tenth of a millisecond does not ask again and again without waiting."""
+    assert milliseconds(seconds) == count
+
+
+def test_a_time_that_is_no_number_is_refused(broker: midge.Broker) -> None:
+    for call in (lambda: broker.publish_acknowledged("t", timeout=math.nan), lambda: broker.stop(math.nan)):
+        with pytest.raises(midge.ArgumentError, match="timeout: not a number"):
+            call()
+
+
+def test_the_grace_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In milliseconds; without one the library takes that of the settings."""
+    given: list[int] = []
+    library = _broker.waiting
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return self.stop if name == "midge_stop" else getattr(library, name)
+
+        def stop(self, handle: Any, grace: int) -> int:
+            given.append(grace)
+            return int(library.midge_stop(handle, grace))
+
+    monkeypatch.setattr(_broker, "waiting", Watched())
+    for grace in (None, 0, 0.5):
+        midge.Broker("127.0.0.1:0").stop(grace)
+    assert given == [-1, 0, 500]
 
 
 def test_wrong_settings_name_their_key() -> None:
@@ -273,6 +339,8 @@ def test_statistics(broker: midge.Broker) -> None:
     assert after.started_unix > 0
     with pytest.raises(AttributeError, match="messages_wrong"):
         _ = after.messages_wrong
+    with pytest.raises(AttributeError, match="_values"):
+        _ = midge.Stats.__new__(midge.Stats)._values
     with pytest.raises(KeyError):
         _ = after["messages_wrong"]
     with pytest.raises(AttributeError):
@@ -336,3 +404,33 @@ def test_each_with_a_broker_of_its_own(number: int) -> None:
         broker.publish("n", str(number), qos=1, retain=True)
         assert int(messages.get(timeout=PATIENCE).payload) == number
         assert broker.stats().retained_messages == 1
+
+
+def test_what_the_broker_shows_of_a_client_that_is_away() -> None:
+    """MQTT 5: user `tao`, no clean start, Session Expiry 60; `t` at QoS 1; a message of it, and an acknowledgement."""
+    connect = b"\x10\x1a\x00\x04MQTT\x05\x80\x00\x3c\x05\x11\x00\x00\x00\x3c\x00\x03one\x00\x03tao"
+    with TestBroker(timeout=PATIENCE) as broker:
+        with socket.create_connection(broker.address, timeout=PATIENCE) as peer:
+            peer.sendall(connect + b"\x82\x07\x00\x01\x00\x00\x01t\x01" + b"\x30\x05\x00\x01u\x00x" * 3)
+            broker.wait_for("u", 3)
+            broker.publish("t", "1", qos=1)
+            (here,) = broker.clients()
+            broker.cut("one")
+        broker.wait_for_no_client("one")
+        broker.publish("t", "2", qos=1)
+        (away,) = broker.clients()
+    assert (here.connected, here.username, here.clean_start, here.keep_alive) == (True, "tao", False, 60)
+    assert here.address is not None
+    assert here.connected_since is not None
+    assert (here.version, here.session_expiry, here.subscriptions) == ("5", 60, 1)
+    assert (here.received_messages, here.sent_messages, here.inflight, here.queued) == (3, 1, 1, 0)
+    assert (away.connected, away.address, away.connected_since, away.session_expiry) == (False, None, None, 60)
+    assert (away.inflight, away.queued, away.received_messages, away.sent_messages) == (1, 1, 3, 1)
+
+
+def test_a_session_that_never_expires_shows_no_expiry() -> None:
+    with midge.Broker("127.0.0.1:0") as broker, socket.create_connection(broker.address, timeout=PATIENCE) as peer:
+        peer.sendall(b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x3c\x00\x01c")
+        assert peer.recv(4) == b"\x20\x02\x00\x00"
+        (client,) = broker.clients()
+        assert client.session_expiry is None

@@ -46,25 +46,34 @@ def test_the_main_names_show_their_use(owner: object) -> None:
     assert ">>> " in (owner.__doc__ or "")
 
 
-def blocks(page: str) -> list[tuple[int, str]]:
-    """The Python blocks of a Markdown page, and their lines."""
+def blocks(page: str) -> list[tuple[int, str, str | None]]:
+    """The Python blocks of a Markdown page: their lines, and what they print, which is the block behind it if any."""
     text = (TOP / page).read_text(encoding="utf-8")
-    found = re.finditer(r"^```python\n(.*?)^```$", text, flags=re.S | re.M)
-    return [(text.count("\n", 0, block.start()) + 2, block[1]) for block in found]
+    found = re.finditer(r"^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", text, flags=re.S | re.M)
+    return [(text.count("\n", 0, block.start()) + 2, block[1], block[2]) for block in found]
 
 
 @pytest.mark.parametrize(
-    ("page", "line", "program"),
+    ("page", "line", "program", "printed"),
     [(page, *block) for page in PAGES for block in blocks(page)],
     ids=lambda value: value if isinstance(value, (str, int)) and len(str(value)) < 30 else "",
 )
-def test_pages(page: str, line: int, program: str, run_pytest: Run) -> None:
-    """Each block is a program of its own; one with tests is for pytest."""
+def test_pages(
+    page: str, line: int, program: str, printed: str | None, run_pytest: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each block is a program of its own; one with tests is for pytest. A page shows what its programs print."""
     if "def test_" in program:
-        run_pytest(program)
+        tests = program.count("def test_")
+        assert f"{tests} passed" in run_pytest(program).stdout
+        return
+    code = compile("\n" * (line - 1) + program, page, "exec")
+    exec(code, {"__name__": "__main__"})
+    shown = capsys.readouterr().out
+    if printed is not None:
+        difference = f"{page}:{line} prints\n{shown}and the page says\n{printed}"
+        assert doctest.OutputChecker().check_output(printed, shown, doctest.ELLIPSIS), difference
     else:
-        code = compile("\n" * (line - 1) + program, page, "exec")
-        exec(code, {"__name__": "__main__"})
+        assert not shown or "README" in page, f"{page}:{line} prints what the page does not say:\n{shown}"
 
 
 def test_the_benchmark_runs(run: Any) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import gc
 import logging
 import queue
+import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -17,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import midge
 import midge.aio
-from midge import _hooks
+from midge import _hooks, _library, _publish, _requests
 from midge.testing import TestBroker
 
 
@@ -92,11 +94,13 @@ def connect() -> Iterator[Callable[..., Peer]]:
 def test_who_is_let_in(start: Any, connect: Any) -> None:
     hooks = midge.Hooks()
     asked = []
+    connections: list[int] = []
 
     @hooks.authenticate
     def let_in(request: midge.ConnectRequest) -> bool | int:
         asked.append(request)
         assert request.password == b"secret" or request.username is None
+        connections.append(request.connection)
         return {"tao": True, "mallory": 0x8A}.get(request.username or "", False)
 
     broker = start(hooks)
@@ -108,6 +112,7 @@ def test_who_is_let_in(start: Any, connect: Any) -> None:
     assert (first.clean_start, first.keep_alive) == (True, 60)
     assert first.address.startswith("127.0.0.1:")
     assert "secret" not in repr(first)
+    assert len(set(connections)) == 3
     assert [client.client_id for client in broker.clients()] == ["one"]
 
 
@@ -117,6 +122,7 @@ def test_who_may_do_what(start: Any, connect: Any) -> None:
 
     @hooks.authorize
     def may(request: midge.AccessRequest) -> bool:
+        assert (request.address or "").startswith("127.0.0.1:")
         asked.append((request.action, request.topic, request.qos, request.retain, request.is_will))
         return request.topic.startswith(f"users/{request.username}/")
 
@@ -176,22 +182,26 @@ def test_wrong_changes_are_refused_and_drop_the_message(
     refused: list[BaseException] = []
 
     @hooks.on_publish
-    def look(request: midge.PublishRequest) -> None:
+    def look(request: midge.PublishRequest) -> bool | None:
         for name, value in (("topic", "a/#"), ("topic", "a\0b"), ("qos", 3), ("retain", "yes"), ("payload", None)):
             try:
                 setattr(request, name, value)
             except (ValueError, TypeError) as error:
                 refused.append(error)
         assert request.topic == "t"
+        if request.payload == b"answer":
+            return 1  # type: ignore[return-value]
         request.topic = ""
+        return None
 
     broker = start(hooks)
     with caplog.at_level(logging.ERROR, logger="midge"):
-        assert connect(broker, "c").publish("t", "x") == 0
-    assert len(refused) == 5
+        peer = connect(broker, "c")
+        assert [peer.publish("t", payload) for payload in ("x", "answer")] == [0, 0]
+    assert len(refused) == 10
     broker.assert_not_published("#")
-    (record,) = caplog.records
-    assert record.getMessage() == "the hook on_publish failed"
+    assert [record.getMessage() for record in caplog.records] == ["the hook on_publish failed"] * 2
+    assert "on_publish: answered 1, not True, False or None" in caplog.text
 
 
 def test_what_happens_is_told(start: Any, connect: Any) -> None:
@@ -205,6 +215,7 @@ def test_what_happens_is_told(start: Any, connect: Any) -> None:
     assert isinstance(connected, midge.Connected)
     assert (connected.client_id, connected.username, connected.version) == ("c", "tao", "5")
     assert (connected.session_present, connected.clean_start, connected.keep_alive) == (False, True, 60)
+    assert connected.listener == "tcp"
     peer.subscribe("t", 1)
     assert events.get(timeout=PATIENCE) == midge.SubscriptionInfo("t", "c", 1, False, False, 0, None)
     broker.publish("t", "x", qos=1)
@@ -247,6 +258,11 @@ def test_a_decision_that_comes_later(start: Any, connect: Any) -> None:
     forgotten = waiting.get(timeout=PATIENCE)
     with pytest.raises(midge.ArgumentError, match="reason"):
         forgotten.deny(0)
+    with pytest.raises(midge.ArgumentError, match="reason: 255 is no reason code for this"):
+        forgotten.deny(0xFF)
+    assert peer.expect("publish") == 0x87, "it is given up then"
+    peer.client.publish("t", "3", qos=1)
+    forgotten = waiting.get(timeout=PATIENCE)
     del forgotten
     gc.collect()
     assert peer.expect("publish") == 0x87
@@ -255,6 +271,89 @@ def test_a_decision_that_comes_later(start: Any, connect: Any) -> None:
     broker.advance("1m")  # longer than hooks.deadline
     assert peer.expect("publish") == 0x87
     assert late.allow() is False
+
+
+def test_a_resumed_session_and_a_refused_client_are_told(start: Any) -> None:
+    """MQTT 3.1.1 without Clean Session; the second time a PUBLISH of QoS 3 ends it."""
+    hooks = midge.Hooks()
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    asked: list[bool] = []
+    hooks.on_connected(events.put)
+    hooks.on_disconnected(events.put)
+    hooks.authenticate(lambda request: asked.append(request.clean_start) or True)
+    broker = start(hooks)
+    connected, ended = [], []
+    for last in (b"\xe0\x00", b"\x36\x05\x00\x01t\x00\x01"):
+        with socket.create_connection(broker.address, timeout=PATIENCE) as peer:
+            peer.sendall(b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x3c\x00\x01c" + last)
+            connected.append(events.get(timeout=PATIENCE))
+            ended.append(events.get(timeout=PATIENCE))
+    assert asked == [False, False]
+    assert [(event.session_present, event.clean_start) for event in connected] == [(False, False), (True, False)]
+    assert connected[0].connection != connected[1].connection
+    assert [(event.cause, event.reason_code) for event in ended] == [("disconnected", None), ("refused", 0x81)]
+    assert ended[0].why == ""
+    assert "QoS" in ended[1].why
+
+
+def test_a_will_is_looked_at_and_kept_from_being_retained(start: Any, connect: Any) -> None:
+    hooks = midge.Hooks()
+    seen: list[tuple[str, bool, bool]] = []
+
+    @hooks.on_publish
+    def look(request: midge.PublishRequest) -> None:
+        seen.append((request.topic, request.is_will, request.retain))
+        request.retain = not request.retain
+
+    broker = start(hooks)
+    connect(broker, "c", topic="will", payload="gone", retain=True)
+    broker.cut("c")
+    broker.assert_published("will", "gone", retain=False)
+    connect(broker, "d").publish("t", "x")
+    broker.assert_published("t", "x", retain=True)
+    assert seen == [("will", True, True), ("t", False, False)]
+
+
+def test_a_decision_that_was_answered_at_once_is_not_freed_again(
+    start: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks = midge.Hooks()
+    hooks.authorize(lambda request: request.topic == "yes")
+    freed: list[object] = []
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return freed.append if name == "midge_decision_free" else getattr(_requests_waiting, name)
+
+    _requests_waiting = _requests.waiting
+    monkeypatch.setattr(_requests, "waiting", Watched())
+    peer = connect(start(hooks), "c")
+    assert [peer.publish(topic, "x") for topic in ("yes", "no")] == [0, 0x87]
+    gc.collect()
+    assert freed == []
+
+
+def test_an_interrupt_in_a_hook_is_raised_in_the_main_thread(run: Any) -> None:
+    """The hook runs on a thread of the broker, while the main thread waits."""
+    ended = run(
+        """
+        import signal, socket
+        import midge
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        hooks = midge.Hooks()
+        @hooks.on_connected
+        def connected(event):
+            raise KeyboardInterrupt
+        with midge.Broker("127.0.0.1:0", hooks=hooks) as broker:
+            try:
+                with socket.create_connection(broker.address) as client:
+                    client.sendall(b"\\x10\\x0d\\x00\\x04MQTT\\x04\\x02\\x00\\x3c\\x00\\x01c")
+                    broker.wait(timeout=30)
+            except KeyboardInterrupt:
+                print("interrupted")
+        """
+    )
+    assert (ended.stdout, ended.stderr) == ("interrupted\n", "")
 
 
 def test_a_hook_that_raises_denies_and_is_logged(start: Any, connect: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -271,7 +370,7 @@ def test_a_hook_that_raises_denies_and_is_logged(start: Any, connect: Any, caplo
     @hooks.authorize
     def may(request: midge.AccessRequest) -> Any:
         request.defer()
-        return {"none": None, "zero": 0, "text": "yes", "one": 1, "ok": True}[request.topic]
+        return {"none": None, "zero": 0, "text": "yes", "one": 1, "large": 0x187, "ok": True}[request.topic]
 
     @hooks.on_connected
     def connected(event: midge.Connected) -> None:
@@ -282,10 +381,10 @@ def test_a_hook_that_raises_denies_and_is_logged(start: Any, connect: Any, caplo
         connect(broker, "bad", expected=0x86)
         connect(broker, "exit", expected=0x86)
         peer = connect(broker, "good")
-        answers = [peer.publish(topic, "x") for topic in ("none", "zero", "text", "one", "ok", "unknown")]
-    assert answers == [0x87] * 4 + [0, 0x87]
+        answers = [peer.publish(topic, "x") for topic in ("none", "zero", "text", "one", "large", "ok", "unknown")]
+    assert answers == [0x87] * 5 + [0, 0x87]
     assert [record.getMessage().split()[2] for record in caplog.records] == (
-        ["authenticate"] * 2 + ["on_connected"] + ["authorize"] * 5
+        ["authenticate"] * 2 + ["on_connected"] + ["authorize"] * 6
     )
     assert all(record.exc_info is not None for record in caplog.records)
     assert "authorize: answered None, not True, False" in caplog.text
@@ -319,7 +418,7 @@ def test_hooks_may_use_the_broker(start: Any, connect: Any) -> None:
     broker = start(hooks)
     peer = connect(broker, "c")
     assert peer.publish("t", "x") == 0
-    assert isinstance(refused.get(timeout=PATIENCE), midge.StateError)
+    assert type(refused.get(timeout=PATIENCE)) is midge.StateError
     assert [m.payload for m in broker.published("audit")] == [b"t", b"again"]
     broker.publish("first", "nobody listens")
     broker.assert_published("second")
@@ -395,6 +494,16 @@ def test_hooks_are_set_once_and_before_the_start(start: Any) -> None:
         midge.ConnectRequest("c").defer()
 
 
+def test_with_hooks_or_a_log_calls_give_the_interpreter_s_lock_away() -> None:
+    """A call that waits for a hook on another thread must not keep what that needs."""
+    hooks = midge.Hooks()
+    hooks.on_dropped(lambda event: None)
+    for options, gives in (({"hooks": hooks}, True), ({"log": "error"}, True), ({}, False)):
+        with midge.Broker("127.0.0.1:0", **options) as broker:  # type: ignore[arg-type]
+            assert (broker._quick is _library.waiting) is gives
+            assert (broker._publish is _publish.publish_waiting) is gives
+
+
 def test_hooks_are_let_go_with_their_broker() -> None:
     before = dict(_hooks._in_use)
     hooks = midge.Hooks()
@@ -408,7 +517,7 @@ def test_hooks_are_let_go_with_their_broker() -> None:
     assert _hooks._in_use == before
 
 
-def test_coroutines_as_hooks() -> None:
+def test_coroutines_as_hooks(caplog: pytest.LogCaptureFixture) -> None:
     hooks = midge.Hooks()
     gone = asyncio.Event
     told: list[str] = []
@@ -418,6 +527,9 @@ def test_coroutines_as_hooks() -> None:
         await asyncio.sleep(0)
         if request.client_id == "bad":
             raise KeyError("oops")
+        if request.client_id == "itself":
+            assert request.defer().allow()
+        assert len(hooks._tasks) == 1, "the event loop does not keep it"
         return True if request.client_id == "good" else 0x8A
 
     @hooks.on_connected
@@ -439,13 +551,48 @@ def test_coroutines_as_hooks() -> None:
                 finally:
                     peer.close()
 
-            answers = [await loop.run_in_executor(None, client, name) for name in ("good", "other", "bad")]
-            assert answers == [0, 0x8A, 0x86]
+            names = ("good", "other", "bad", "itself")
+            answers = [await loop.run_in_executor(None, client, name) for name in names]
+            assert answers == [0, 0x8A, 0x86, 0]
             await asyncio.wait_for(done.wait(), PATIENCE)
 
     done: asyncio.Event = None  # type: ignore[assignment]
-    asyncio.run(main())
-    assert told == ["good"]
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(main())
+    assert told[0] == "good"
+    assert [record.getMessage() for record in caplog.records] == ["the hook authenticate failed"]
+    assert not hooks._tasks
+
+
+def test_hooks_belong_to_one_event_loop() -> None:
+    """When that is closed, what they would decide is denied, and no coroutine is left behind."""
+    hooks = midge.Hooks()
+
+    @hooks.authenticate
+    async def let_in(request: midge.ConnectRequest) -> bool:
+        return True
+
+    async def start() -> midge.aio.Broker:
+        return await midge.aio.Broker("127.0.0.1:0", hooks=hooks).start()
+
+    async def again() -> None:
+        with pytest.raises(midge.StateError, match="in use in another event loop"):
+            await start()
+
+    broker = asyncio.run(start()).sync
+    try:
+        asyncio.run(again())
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            peer = Peer(broker.address, "c")
+            try:
+                assert peer.expect("connect") == 0x86
+            finally:
+                peer.close()
+            gc.collect()
+        assert [str(one.message) for one in warned if "never awaited" in str(one.message)] == []
+    finally:
+        broker.stop()
 
 
 def test_exit_while_hooks_run(run: Any) -> None:

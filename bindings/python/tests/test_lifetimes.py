@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
-import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, finished, line, started, until
+
+import midge
+from midge._library import drain, guarded, inside
 
 
 def test_daemon_threads_that_publish_and_take_at_exit(run: Any) -> None:
@@ -154,10 +158,8 @@ def test_ctrl_c_while_publishing_and_taking() -> None:
         "        broker.publish('after', 'works')\n"
         "        print(after.get(timeout=30).payload.decode())\n"
     )
-    command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    with started("-c", program) as process:
+        assert line(process) == "ready"
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=PATIENCE) == ("works\n", "")
         assert process.returncode == 0
@@ -232,9 +234,7 @@ if __name__ == "__main__":
 def test_multiprocessing(method: str, tmp_path: Path) -> None:
     program = tmp_path / "worker.py"
     program.write_text(WORKER)
-    ended = subprocess.run(
-        [sys.executable, str(program), method], capture_output=True, text=True, timeout=4 * PATIENCE, check=False
-    )
+    ended = finished([sys.executable, str(program), method])
     assert (ended.returncode, ended.stdout) == (0, "in the parent\n"), ended.stderr
 
 
@@ -257,3 +257,99 @@ def test_a_broker_cannot_be_pickled(run: Any) -> None:
     lines = ended.stdout.splitlines()
     assert len(lines) == 6  # a Config can be copied
     assert lines[0] == "a midge.Broker belongs to the process that made it: it cannot be pickled or copied"
+
+
+def test_a_thread_is_known_to_be_inside_until_its_outermost_call_ends() -> None:
+    seen: list[bool] = []
+    inner = guarded(lambda: None)
+
+    def outer() -> None:
+        inner()
+        seen.append(threading.get_ident() in inside)
+
+    guarded(outer)()
+    assert seen == [True]
+    assert threading.get_ident() not in inside
+
+
+def test_a_thread_that_waits_in_the_library_is_known_to_be_inside(broker: midge.Broker) -> None:
+    with broker.subscribe("t") as messages:
+        thread = threading.Thread(target=lambda: list(messages), daemon=True)
+        thread.start()
+        until(broker, lambda: thread.ident in inside, "the thread inside")
+    thread.join(PATIENCE)
+    assert thread.ident not in inside
+
+
+def test_the_end_waits_for_other_threads_and_not_for_its_own() -> None:
+    inside.update((-1, -2))
+    ended = threading.Event()
+
+    def end() -> None:
+        inside.add(threading.get_ident())
+        drain(3600)
+        assert not inside & {-1, -2}
+        inside.discard(threading.get_ident())
+        ended.set()
+
+    threading.Thread(target=end, daemon=True).start()
+    inside.discard(-1)
+    inside.discard(-2)
+    assert ended.wait(PATIENCE)
+
+
+IN_USE = """
+import ctypes, gc, sys
+import midge, midge.testing
+libc = ctypes.CDLL(None)
+class Usage(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "abcdefg"] + [("used", ctypes.c_size_t), ("h", ctypes.c_size_t * 2)]
+libc.mallinfo2.restype = Usage
+def used():
+    gc.collect()
+    return libc.mallinfo2().used
+def refused(call, *arguments):
+    try:
+        call(*arguments)
+    except midge.MidgeError:
+        return
+    raise AssertionError("it was not refused")
+with midge.testing.TestBroker() as broker, broker.subscribe("t") as messages:
+    broker.publish("kept", "x", retain=True)
+    config = midge.Config()
+    def use():
+        {use}
+    for _ in range(300):
+        use()
+    before = used()
+    for _ in range(1000):
+        use()
+    print((used() - before) // 1000)
+"""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "midge.Config()",
+        "config.copy()",
+        "config['mqtt.max_qos']",
+        "refused(config.__setitem__, 'mqtt.max_qos', '9')",
+        "refused(config.__getitem__, 'mqtt.max_qs')",
+        "refused(config.load_text, '[')",
+        "broker.subscribe('s').close()",
+        "refused(broker.subscribe, 'a#')",
+        "broker.publish('t', 'x'); messages.get(timeout=30)",
+        "broker.clients(), broker.subscriptions(), broker.stats()",
+        "broker.retained(), broker.published('kept')",
+        "broker.inject(midge.testing.Fault.drop()).clear()",
+        "refused(broker.inject, midge.testing.Fault.refuse(0))",
+        "refused(broker.wait_for, 'never', 1, 0)",
+    ],
+)
+def test_what_the_library_lends_is_given_back(use: str, run: Any) -> None:
+    """A thousand times: what stays is less than the smallest piece that the library allocates for one."""
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("the C library does not tell how much memory is in use (mallinfo2 of glibc 2.33)")
+    ended = run(IN_USE.replace("{use}", f"{use}; broker.forget_published()"))
+    assert int(ended.stdout) < 8

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import socket
+import threading
 from typing import Any
 
 import pytest
 from conftest import PATIENCE
 
 import midge
+from midge import _ffi, _log
+from midge._library import inside
 from midge.testing import TestBroker
 
 
@@ -79,3 +83,38 @@ def test_a_handler_that_uses_the_broker_or_raises(run: Any) -> None:
         """
     )
     assert (ended.stdout, ended.stderr) == ("end\n", "")
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (_ffi.MIDGE_LOG_ERROR, logging.ERROR),
+        (_ffi.MIDGE_LOG_WARN, logging.WARNING),
+        (_ffi.MIDGE_LOG_INFO, logging.INFO),
+        (_ffi.MIDGE_LOG_DEBUG, logging.DEBUG),
+    ],
+)
+def test_a_line_keeps_its_level(level: int, expected: int, caplog: pytest.LogCaptureFixture) -> None:
+    view = _ffi.midge_log_view(struct_size=ctypes.sizeof(_ffi.midge_log_view), level=level)
+    with caplog.at_level(logging.DEBUG, logger="midge"):
+        _log._write(ctypes.addressof(view), None)
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (expected, "")
+
+
+def test_a_thread_that_logs_is_known_to_the_end_of_the_interpreter() -> None:
+    """Else it could be torn out of the library when the interpreter ends."""
+    known: list[bool] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: known.append(threading.get_ident() in inside)  # type: ignore[method-assign]
+    logger = logging.getLogger("midge")
+    logger.addHandler(handler)
+    try:
+        with midge.Broker("127.0.0.1:0", log="error") as broker:
+            view = _ffi.midge_log_view(struct_size=ctypes.sizeof(_ffi.midge_log_view), level=_ffi.MIDGE_LOG_ERROR)
+            _log._write(ctypes.addressof(view), None)
+            assert broker.address
+    finally:
+        logger.removeHandler(handler)
+    assert known == [True]
+    assert threading.get_ident() not in inside

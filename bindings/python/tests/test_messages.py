@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import pytest
 from conftest import PATIENCE
 
 import midge
+from midge import _batch, _publish
 
 
 def test_a_message_arrives(broker: midge.Broker) -> None:
@@ -113,6 +115,35 @@ def test_user_properties_as_a_mapping(broker: midge.Broker) -> None:
         assert messages.get(timeout=PATIENCE).properties.correlation_data == b""
 
 
+def test_a_message_that_expires_in_no_time_says_so(broker: midge.Broker) -> None:
+    with broker.subscribe("t") as messages:
+        for expiry in (0, 2**32 - 1):
+            broker.publish("t", expiry=expiry)
+            assert messages.get(timeout=PATIENCE).properties.expiry == expiry
+
+
+def test_properties_as_long_as_can_be(broker: midge.Broker) -> None:
+    longest = "x" * 65_535
+    with broker.subscribe("t") as messages:
+        broker.publish("t", content_type=longest, correlation_data=longest.encode(), user_properties={longest: longest})
+        properties = messages.get(timeout=PATIENCE).properties
+    assert (properties.content_type, properties.correlation_data) == (longest, longest.encode())
+    assert properties.user_properties == ((longest, longest),)
+
+
+def test_rows_of_a_later_version_are_longer() -> None:
+    """What is behind the members that this version knows is passed over."""
+    row = struct.pack(_batch._LAYOUT, 1, 2, 3, 4, -1, 2, 1, 0)
+    longer = _batch._cut(_batch._LAYOUT, len(row) + 16)
+    assert list(longer.iter_unpack((row + bytes(16)) * 2)) == [(1, 2, 3, 4, -1, 2, 1, 0)] * 2
+
+
+def test_the_bytes_of_a_topic_are_kept_for_some_topics_only(broker: midge.Broker) -> None:
+    for number in range(_publish.KEPT_NAMES + 10):
+        broker.publish(f"many/{number}")
+    assert len(_publish._names) <= _publish.KEPT_NAMES
+
+
 @pytest.mark.parametrize("topic", ["ü/ß", "温度/屋内", "\N{THERMOMETER}", "a b", "/", "a//b", "x" * 1000])
 def test_topics_of_every_kind(broker: midge.Broker, topic: str) -> None:
     with broker.subscribe(topic) as messages:
@@ -185,22 +216,33 @@ def test_many_messages_of_each_kind(broker: midge.Broker) -> None:
                 ("b", bytearray(b"2"), 2),
                 ("c", memoryview(b"3"), 1, True),
                 with_properties,
+                with_properties._replace(properties=midge.Properties(expiry=5)),
                 ["e", large],
                 ("f\u00fc", b""),
                 messages_of_one := midge.Message("g", b"7", 1),
             ]
         )
-        assert count == 7
+        assert count == 8
         received = [messages.get(timeout=PATIENCE) for _ in range(count)]
     assert received == [
         midge.Message("a", b"text"),
         midge.Message("b", b"2", 2),
         midge.Message("c", b"3", 1, True),
         with_properties,
+        with_properties._replace(properties=midge.Properties(expiry=5)),
         midge.Message("e", large),
         midge.Message("f\u00fc", b""),
         messages_of_one,
     ]
+
+
+@pytest.mark.parametrize("topics", [["\u00fc/1", "b", "\u6e29/2", "c"], ["a", "b"]])
+@pytest.mark.parametrize("size", [3, 20_000])
+def test_many_topics_of_any_letters_in_one_batch(broker: midge.Broker, topics: list[str], size: int) -> None:
+    sent = [midge.Message(topic, bytes([65 + at]) * size) for at, topic in enumerate(topics * 3)]
+    with broker.subscribe("#") as messages:
+        assert broker.publish_many((m.topic, m.payload) for m in sent) == len(sent)
+        assert [messages.get(timeout=PATIENCE) for _ in sent] == sent
 
 
 @pytest.mark.parametrize(

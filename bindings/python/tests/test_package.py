@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TOP
+from conftest import TOP, finished
 
 import midge
 
@@ -64,12 +64,16 @@ def test_importing_midge_imports_little(run: Any) -> None:
 
 
 def test_a_missing_library_is_an_import_error(tmp_path: Path) -> None:
-    ended = subprocess.run(
+    ended = finished(
         [sys.executable, "-c", "import midge"],
         env={"MIDGE_LIBRARY": str(tmp_path / "absent.so"), "PYTHONPATH": str(HERE.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert ended.returncode == 1
     assert "absent.so" in ended.stderr
+
+
+def test_a_package_without_its_library_says_what_to_do(tmp_path: Path) -> None:
+    shutil.copytree(HERE, tmp_path / "midge", ignore=shutil.ignore_patterns("libmidge*", "__pycache__"))
+    ended = finished([sys.executable, "-c", "import midge"], env={"PYTHONPATH": str(tmp_path)})
+    assert ended.returncode == 1
+    assert "libmidge.so is missing; install the midge wheel, or name the library in MIDGE_LIBRARY" in ended.stderr

@@ -82,6 +82,7 @@ def test_what_the_broker_shows(broker: midge.Broker, peer: Peer) -> None:
     assert client.address is not None
     assert client.address.startswith("127.0.0.1:")
     assert (client.username, client.keep_alive, client.subscriptions) == (None, 60, 1)
+    assert client.clean_start
     assert client.connected_since is not None
     assert client.connected_since >= 0
     (subscription,) = broker.subscriptions()

@@ -23,9 +23,10 @@ def test_a_broker_is_there_and_is_gone(run_pytest: Run) -> None:
         import paho.mqtt.client as mqtt
         import pytest
 
-        address = []
+        address, kept = [], []
 
         def test_first(mqtt_broker):
+            kept.append(mqtt_broker)
             address.append(mqtt_broker.address)
             client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "sensor")
             client.connect(*mqtt_broker.address)
@@ -93,6 +94,8 @@ def test_settings_from_everywhere(run_pytest: Run) -> None:
     assert "--mqtt-set: 'wrong' is not KEY=VALUE" in ended.stdout
     ended = run_pytest("def test(mqtt_broker): assert mqtt_broker.timeout == 9", "--mqtt-timeout=9")
     assert counts(ended) == {"passed": 1}
+    ended = run_pytest("def test(mqtt_broker): pass", pytest_dot_ini="[pytest]\nmqtt_timeout = soon\n", status=1)
+    assert "mqtt_timeout: 'soon' is no number of seconds" in ended.stdout
 
 
 def test_a_failure_shows_what_came_instead(run_pytest: Run) -> None:
@@ -119,6 +122,32 @@ def test_a_failure_shows_what_came_instead(run_pytest: Run) -> None:
         assert line in shown
     assert "- mqtt_broker 127.0.0.1:" in ended.stdout
     assert "_test_broker.py" not in ended.stdout
+
+
+def test_a_failure_shows_the_last_messages_and_who_is_away(run_pytest: Run) -> None:
+    ended = run_pytest(
+        """
+        import socket
+
+        def test_fails(mqtt_broker):
+            with socket.create_connection(mqtt_broker.address) as client:
+                client.sendall(b"\\x10\\x0d\\x00\\x04MQTT\\x04\\x00\\x00\\x3c\\x00\\x01c")
+                client.recv(4)
+            mqtt_broker.wait_for_no_client("c")
+            mqtt_broker.publish_many([(f"t/{number}", "x") for number in range(25)])
+            assert False
+
+        def test_passes(mqtt_broker):
+            pass
+        """,
+        "-rP",
+        status=1,
+    )
+    assert counts(ended) == {"failed": 1, "passed": 1}
+    assert "client 'c', away\n" in ended.stdout
+    assert "25 messages published, the last of them:" in ended.stdout
+    assert re.findall(r"^  '(t/\d+)' b'x'", ended.stdout, re.M) == [f"t/{number}" for number in range(5, 25)]
+    assert ended.stdout.count("- mqtt_broker 127.0.0.1:") == 1
 
 
 THREE_HUNDRED = """

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, line, started
 
 import midge
 
@@ -99,7 +97,9 @@ def test_exit_by_an_exception_with_a_live_broker(run: Any) -> None:
     assert "ZeroDivisionError" in ended.stderr
 
 
-@pytest.mark.parametrize("waiting", ["list(messages)", "messages.get()", "broker.wait()", "messages.get(3600)"])
+@pytest.mark.parametrize(
+    "waiting", ["list(messages)", "messages.get()", "broker.wait()", "messages.get(3600)", "broker.wait(3600)"]
+)
 def test_ctrl_c_ends_waiting(waiting: str) -> None:
     program = (
         "import signal, midge\n"
@@ -145,12 +145,28 @@ def test_the_command_reads_a_file(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
-def test_the_command_tells_where_the_console_is() -> None:
-    console = ("--set", "console.listen=127.0.0.1:0", "--set", "console.tutorial=true")
+def test_what_is_set_on_the_command_line_comes_before_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "midge.toml"
+    file.write_text('[listener.tcp]\nbind = "127.0.0.1:1"\n')
+    with started("-m", "midge", "--config", str(file), "--set", "listener.tcp.bind = 127.0.0.1:0") as process:
+        place, port, name = line(process).replace(":", " ").rpartition(" on ")[2].split()
+        assert (place, name) == ("127.0.0.1", "(tcp)")
+        assert int(port) > 1
+
+
+def test_the_command_tells_its_version() -> None:
+    with started("-m", "midge", "--version") as process:
+        assert process.communicate(timeout=PATIENCE) == (f"midge {midge.__version__}\n", "")
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_the_command_tells_where_the_console_is(host: str) -> None:
+    console = ("--set", f"console.listen={host}:0", "--set", "console.tutorial=true")
     with started("-m", "midge", "--listen", "127.0.0.1:0", *console) as process:
         assert line(process).startswith("listening on 127.0.0.1:")
         url = line(process)
-        assert url.startswith("console at http://127.0.0.1:")
+        assert url.startswith(f"console at http://{host}:")
         with urllib.request.urlopen(url.split()[-1] + "/health", timeout=PATIENCE) as answer:
             assert answer.status == 200
         process.terminate()
@@ -174,12 +190,3 @@ def test_what_the_command_refuses(broker: midge.Broker, tmp_path: Path) -> None:
         assert (process.returncode, output) == (status, ""), arguments
         assert sentence in errors
         assert "Traceback" not in errors
-
-
-def started(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().rstrip("\n")

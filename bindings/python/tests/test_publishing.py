@@ -120,3 +120,30 @@ def test_until_it_is_safe_in_an_event_loop() -> None:
 
     asyncio.run(main())
     assert not _publish._awaited
+
+
+def test_until_it_is_safe_or_the_time_is_over_in_an_event_loop() -> None:
+    """The word that comes too late is no error of the loop."""
+    failures: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
+        async with midge.aio.Broker("127.0.0.1:0") as broker, broker.subscribe("t") as messages:
+            with pytest.raises(midge.Timeout, match="'t' is not safe within the time"):
+                await broker.publish_acknowledged("t", "x", timeout=0)
+            assert (await messages.get(PATIENCE)).payload == b"x"
+
+    asyncio.run(main())
+    assert failures == []
+
+
+def test_an_end_that_cannot_be_told_is_logged(broker: midge.Broker, caplog: pytest.LogCaptureFixture) -> None:
+    class Oops(Exception):
+        pass
+
+    def done(status: int) -> None:
+        raise Oops
+
+    broker._publish_with_callback("t", "x", 1, False, done)
+    (record,) = caplog.records
+    assert record.getMessage() == "the end of a publication cannot be told"

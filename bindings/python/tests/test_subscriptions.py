@@ -7,7 +7,7 @@ import queue
 import threading
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, until
 
 import midge
 
@@ -28,6 +28,7 @@ def test_batches_are_bounded_and_lose_nothing(broker: midge.Broker) -> None:
             broker.publish("t", str(index))
         assert len(messages) == 10
         taken = [messages.get(timeout=PATIENCE)]
+        assert len(messages) == 9, "those that were taken from the library with it still wait"
         for most in (3, 100):
             batch = messages.get_batch(most, timeout=PATIENCE)
             assert 1 <= len(batch) <= most
@@ -57,6 +58,14 @@ def test_a_full_queue_drops_the_oldest(broker: midge.Broker) -> None:
         while len(taken) < 3:
             taken += messages.get_batch(10, timeout=PATIENCE)
         assert [m.payload for m in taken] == [b"2", b"3", b"4"]
+
+
+def test_the_smallest_bounds(broker: midge.Broker) -> None:
+    with broker.subscribe("t", capacity=1) as one, broker.subscribe("t", max_bytes=1) as small:
+        for _ in range(2):
+            broker.publish("t", "")
+        assert (len(one), one.dropped) == (1, 1)
+        assert (len(small), small.dropped) == (1, 1), "an empty queue takes a message of any size"
 
 
 def test_a_queue_bounded_by_bytes(broker: midge.Broker) -> None:
@@ -295,12 +304,38 @@ def test_closing_a_handler_waits_for_its_call(broker: midge.Broker) -> None:
     broker.publish("t", "1")
     broker.publish("t", "2")
     assert begun.wait(PATIENCE)
-    closer = threading.Thread(target=handler.close)
+    closer = threading.Thread(target=handler.close, daemon=True)
     closer.start()
+    until(broker, lambda: broker.subscriptions() == [], "the end of the subscription")
+    assert closer.is_alive()
     go.set()
     closer.join(PATIENCE)
     assert not closer.is_alive()
-    assert seen[:1] == [b"1"]
-    count = len(seen)
-    broker.publish("t", "3")
-    assert len(seen) == count
+    assert seen == [b"1"], "no further call begins"
+
+
+def test_stopping_without_grace_abandons_what_waits() -> None:
+    begun, go, seen = threading.Event(), threading.Event(), []
+
+    def callback(message: midge.Message) -> None:
+        begun.set()
+        go.wait(PATIENCE)
+        seen.append(message.payload)
+
+    broker = midge.Broker("127.0.0.1:0")
+    handler = broker.on("t", callback)
+    broker.publish("t", "1")
+    broker.publish("t", "2")
+    assert begun.wait(PATIENCE)
+    broker.stop(grace=0)
+    assert seen == []
+    go.set()
+    handler.join(PATIENCE)
+    assert seen == [b"1"]
+
+
+def test_a_handler_ends_with_its_subscription(broker: midge.Broker) -> None:
+    handler = broker.on("t", print)
+    handler._subscription.close()
+    handler._thread.join(PATIENCE)
+    assert not handler._thread.is_alive()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import queue
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +31,8 @@ class Peer:
 
     def __init__(self, broker: TestBroker, client_id: str, version: int = mqtt.MQTTv311, **options: Any) -> None:
         self.events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, protocol=version)
+        clean = {"clean_session": options.pop("clean_session")} if "clean_session" in options else {}
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, protocol=version, **clean)
         self.client.reconnect_delay_set(120, 120)
         self.client.on_connect = lambda *a: self.events.put(("connect", a[3]))
         self.client.on_subscribe = lambda *a: self.events.put(("subscribe", a[3]))
@@ -121,7 +123,19 @@ def test_times_that_are_none(broker: TestBroker, span: Any) -> None:
 
 @pytest.mark.parametrize(
     ("span", "seconds"),
-    [("1500ms", 1.5), ("90s", 90), ("1.5m", 90), ("2 h", 7200), ("1d", 86400), (0.25, 0.25), (3, 3), (0, 0), ("0s", 0)],
+    [
+        ("1500ms", 1.5),
+        ("90s", 90),
+        ("1.5m", 90),
+        ("2 h", 7200),
+        ("1d", 86400),
+        (0.25, 0.25),
+        (3, 3),
+        (0, 0),
+        ("0s", 0),
+        (0.0001, 0.001),
+        ("1.2ms", 0.002),
+    ],
 )
 def test_times(broker: TestBroker, span: Any, seconds: float) -> None:
     broker.advance(span)
@@ -138,6 +152,43 @@ def test_a_lost_acknowledgement(broker: TestBroker) -> None:
         assert peer.events.empty()
         assert fault.hits == 1
         broker.assert_published("t", count=2)
+
+
+def test_a_fault_strikes_after_some_and_as_often_as_it_says(broker: TestBroker) -> None:
+    with connected(broker, "c") as peer:
+        with broker.inject(Fault.drop("PUBACK", after=1, count=2)) as fault:
+            peer.client.publish("t", "0", qos=1)
+            peer.expect("publish")
+            assert fault.hits == 0
+            for index in range(1, 4):
+                peer.client.publish("t", str(index), qos=1)
+            told: list[str] = []
+            waiter = threading.Thread(target=lambda: told.append(str(fault.wait(2))), daemon=True)
+            waiter.start()
+            waiter.join(PATIENCE)
+            assert told == ["2"]
+            peer.expect("publish")  # the last
+            with pytest.raises(midge.Timeout, match="struck 2 times, not 3"):
+                fault.wait(3, timeout=0)
+        with broker.inject(Fault.drop("PUBACK", count=0)) as always:
+            pass
+        peer.client.publish("t", "4", qos=1)
+        peer.expect("publish")  # it has ended with its block
+        assert always.hits == 0
+
+
+def test_what_a_client_has_sent_is_handled_before_it_is_looked_for(broker: TestBroker) -> None:
+    with socket.create_connection(broker.address, timeout=PATIENCE) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent has arrived
+        client.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c")
+        assert client.recv(4) == b"\x20\x02\x00\x00"
+        for count in range(0, 100, 2):
+            client.sendall(b"\x30\x04\x00\x01tx")
+            with pytest.raises(NotSeen, match=f"published {count + 1} times, not never"):
+                broker.assert_not_published("t")
+            client.sendall(b"\x30\x04\x00\x01tx")
+            with pytest.raises(NotSeen, match=f"published {count + 2} times, not {count + 1}"):
+                broker.assert_published("t", count=count + 1)
 
 
 def test_a_late_and_a_double_packet(broker: TestBroker) -> None:
@@ -238,7 +289,7 @@ def test_waiting_for_what_comes_later(broker: TestBroker) -> None:
     thread.start()
     begun.set()
     assert len(broker.wait_for("t", 3)) == 3
-    thread.join()
+    thread.join(PATIENCE)
     assert len(broker.assert_published("t", lambda payload: payload > b"0")) == 2
 
 
@@ -273,6 +324,15 @@ def test_sentences_of_what_was_not_seen(broker: TestBroker) -> None:
         broker.publish("many", str(index))
     with pytest.raises(NotSeen) as caught:
         broker.assert_published("many", "x", timeout=0)
+    broker.publish_many([("twenty", str(index)) for index in range(20)])
+    with pytest.raises(NotSeen) as all_of_them:
+        broker.assert_published("twenty", "x", timeout=0)
+    assert str(all_of_them.value).count("'twenty'") == 22
+    broker.publish_many([("cut", "x" * 60), ("cut", "y" * 61)])
+    with pytest.raises(NotSeen) as shown:
+        broker.assert_published("cut", "x", timeout=0)
+    assert f"{b'x' * 60!r}, QoS 0" in str(shown.value)
+    assert f"{b'y' * 60!r}... (61 bytes), QoS 0" in str(shown.value)
     assert "    ... 31 before ..." in str(caught.value)
     assert str(caught.value).count("'many'") == 21
 
@@ -292,6 +352,12 @@ def test_sentences_of_clients_and_subscriptions(broker: TestBroker) -> None:
         broker.wait_for_subscription("t")
         with pytest.raises(NotSeen, match="nobody subscribed to 'u'; subscriptions: 't'"):
             broker.wait_for_subscription("u", timeout=0)
+    with connected(broker, "away", clean_session=False) as peer:
+        broker.cut("away")
+        peer.expect("disconnect")
+        broker.wait_for_no_client("away")
+        with pytest.raises(NotSeen, match="client 'd' did not connect; connected: none"):
+            broker.wait_for_client("d", timeout=0)
 
 
 def test_after_the_end() -> None:
