@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use midge::codec::qos::QoS;
-use midge::embed::{Error, PublishOptions};
+use midge::embed::{Error, PublishOptions, SubscribeOptions};
 use midge::testing::TestBroker;
 
 use crate::kit::{Guest, PATIENCE, connect, ping, secs, start, start_with};
@@ -42,6 +42,8 @@ fn remembering_is_no_subscription() {
     assert!(broker.subscriptions().is_empty());
     let stats = broker.stats();
     assert_eq!((stats.messages_dropped_no_subscriber, stats.messages_delivered), (1, 0));
+    let _subscription = broker.subscribe("t", &SubscribeOptions::default()).unwrap();
+    assert_eq!(broker.subscriptions().len(), 1, "the list shows what is one");
 }
 
 #[test]
