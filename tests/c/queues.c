@@ -29,6 +29,7 @@ static void messages_carry_the_tag_of_their_subscription(void)
     midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
     midge_subscription *one = subscribe(queue, "one/#", 1), *two = subscribe(queue, "two", UINT64_MAX);
     midge_batch *batch = NULL;
+    midge_message *clone = NULL;
     CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_queue_poll(queue, 10, 0, &batch));
     CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_queue_poll(queue, 10, 5, &batch));
     CHECK(batch == NULL);
@@ -42,7 +43,10 @@ static void messages_carry_the_tag_of_their_subscription(void)
     CHECK(midge_message_tag(midge_batch_at(batch, 1)) == UINT64_MAX);
     CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 1)), ""));
     CHECK(midge_queue_len(queue) == 0 && midge_queue_dropped(queue) == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_clone(midge_batch_at(batch, 1), &clone));
     midge_batch_free(batch);
+    CHECK(midge_message_tag(clone) == UINT64_MAX);
+    midge_message_free(clone);
     midge_subscription_free(one);
     CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "one/a", "unheard"));
     CHECK(midge_queue_len(queue) == 0);
@@ -123,6 +127,46 @@ static void a_full_queue_drops_the_newest_or_the_oldest(void)
         midge_queue_free(queue);
         midge_broker_free(broker);
     }
+}
+
+static void a_queue_holds_no_more_bytes_than_it_may(void)
+{
+    static const char payload[600] = "";
+    midge_broker *broker = start();
+    midge_queue_options options = MIDGE_QUEUE_OPTIONS_INIT;
+    midge_queue *queue = NULL;
+    midge_subscription *subscription;
+    int index;
+    options.max_bytes = 1500;
+    MUST(midge_queue_new(broker, &options, &queue) == MIDGE_STATUS_OK);
+    subscription = subscribe(queue, "a", 0);
+    for (index = 0; index < 5; index++)
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a", payload, sizeof payload, NULL));
+    CHECK(midge_queue_len(queue) == 2 && midge_queue_dropped(queue) == 3);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+}
+
+static void a_view_says_what_was_retained(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    midge_subscription *subscription;
+    const midge_message_view *view;
+    midge_batch *batch = NULL;
+    options.retain = 1;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a", "kept", 4, &options));
+    subscription = subscribe(queue, "a", 3);
+    MUST(midge_queue_poll(queue, 10, -1, &batch) == MIDGE_STATUS_OK);
+    view = midge_batch_views(batch, NULL, NULL);
+    CHECK(view->retained == 1 && view->tag == 3 && view->has_properties == 0 && view->reserved == 0);
+    CHECK(bytes_are(view->topic, "a") && bytes_are(view->payload, "kept"));
+    midge_batch_free(batch);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
 }
 
 static void a_closed_queue_gives_what_it_has_and_then_says_so(void)
@@ -406,6 +450,8 @@ int main(void)
     RUN(messages_carry_the_tag_of_their_subscription);
     RUN(views_are_the_messages_in_one_array);
     RUN(a_full_queue_drops_the_newest_or_the_oldest);
+    RUN(a_queue_holds_no_more_bytes_than_it_may);
+    RUN(a_view_says_what_was_retained);
     RUN(a_closed_queue_gives_what_it_has_and_then_says_so);
     RUN(who_polls_is_woken_by_a_message_and_by_the_end);
     RUN(many_threads_publish_and_nothing_is_lost);
