@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "std has no poll(2)")]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::mpsc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use midge::embed::{Broker, Poll, PublishOptions, Queue, QueueOptions, SubscribeO
 
 use crate::client::{PATIENCE, broker};
 use crate::deadline::until;
+use crate::process::{is_asleep, own_task};
 
 fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
     let mut descriptor = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -70,22 +72,34 @@ fn every_message_wakes_a_thread_that_only_watches_the_descriptor() {
     }
 }
 
+/// A thread that polls looks again for a while before it sleeps; only one that sleeps must be woken.
 #[test]
-fn every_message_wakes_a_thread_that_waits_in_poll() {
-    const COUNT: usize = 5_000;
+fn every_message_wakes_a_thread_that_sleeps_in_poll() {
+    const COUNT: usize = 100;
     let broker = broker();
     let queue = broker.queue(&QueueOptions::default()).unwrap();
     let _subscription = queue.subscribe("t", &SubscribeOptions::default(), 0).unwrap();
     std::thread::scope(|scope| {
         let closes = Closes(&queue);
-        let waiting = scope.spawn(|| {
+        let (told, hears) = mpsc::channel();
+        let queue = &queue;
+        let waiting = scope.spawn(move || {
+            told.send(own_task()).unwrap();
             let mut taken = 0;
-            while let Poll::Messages(batch) = queue.poll(2, None) {
-                taken += batch.len();
+            loop {
+                match queue.poll(2, Some(3 * PATIENCE)) {
+                    Poll::Messages(batch) => taken += batch.len(),
+                    Poll::TimedOut => panic!("neither a message nor the end has woken the thread"),
+                    Poll::Closed => return taken,
+                }
             }
-            taken
         });
-        publish_one_by_one(&broker, &queue, COUNT);
+        let task = hears.recv_timeout(PATIENCE).unwrap();
+        for _ in 0..COUNT {
+            until("the thread sleeps", || is_asleep(&task));
+            publish_one_by_one(&broker, queue, 1);
+        }
+        until("the thread sleeps", || is_asleep(&task));
         drop(closes);
         assert_eq!(waiting.join().unwrap(), COUNT);
     });

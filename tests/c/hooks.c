@@ -819,7 +819,7 @@ static void *wait_for_the_end(void *user_data)
     own_task(task, sizeof task);
     note(&host_of->told_of, "%s", task);
     event_add(&host_of->asked);
-    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait(broker, -1));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait(broker, PATIENCE * 1000));
     return NULL;
 }
 
