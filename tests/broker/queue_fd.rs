@@ -2,8 +2,8 @@
 #![allow(unsafe_code, reason = "std has no poll(2)")]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::mpsc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use midge::embed::{Broker, Poll, PublishOptions, Queue, QueueOptions, SubscribeOptions};
