@@ -8,6 +8,11 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
+use crate::deadline::until;
+
+#[path = "support/deadline.rs"]
+mod deadline;
+
 const MIDGE: &str = env!("CARGO_BIN_EXE_midge");
 
 fn midge(arguments: &[&str]) -> Output {
@@ -196,9 +201,10 @@ fn serve_stops_at_sigint_and_sigterm_and_closes_everything() {
 fn a_quiet_serve_prints_nothing() {
     let address = vacant();
     let mut serve = Serve::start(&["--quiet", "--listen", &address], 0);
-    while midge(&["status", "--address", &address]).status.code() == Some(3) {
+    until("the broker listens", || {
         assert_eq!(serve.child.try_wait().unwrap(), None, "it runs");
-    }
+        midge(&["status", "--address", &address]).status.code() != Some(3)
+    });
     assert_eq!(serve.stop("TERM"), (Some(0), String::new()));
 }
 

@@ -94,6 +94,8 @@ count() {
 
 rust_tests() {
     local log=build/sanitize/rust.log passed bad status
+    # The sanitizer is slow.
+    export MIDGE_TEST_DEADLINE=3600
     # Memory grows for the sanitizer's own sake, and its thread counts as one.
     in_sanitizer thread test --no-default-features --test broker --test connection_end --test testing -- \
         --test-threads 2 --skip a_thousand_starts_and_stops --skip refused:: >"$log" 2>&1 &&

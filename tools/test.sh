@@ -10,30 +10,45 @@ need cargo - gcc 'gcc libc6-dev' g++ g++ nm binutils pkg-config pkg-config pytho
     chromium chromium make make
 
 table=""
+reasons=""
 failed=0
 
-# Runs one kind of tests; counts what its closing lines say.
+# Why each skipped test is skipped, for pytest; cargo test and the others say so.
+export PYTEST_ADDOPTS="${PYTEST_ADDOPTS:-} -rfEsx"
+
+# Runs one kind of tests; counts what its closing lines say. A log without any is a failure.
 run() {
-    local name=$1 log="build/logs/$1.log" status passed bad
+    local name=$1 log="build/logs/$1.log" status passed bad skipped
     shift
     echo "== $name: $*"
     # What hangs is a failure, too: the longest kind takes some minutes.
     timeout --kill-after=10 1200 "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. ok|ok .*|running [0-9]+ tests?|)$' | tail -n 60
     status=${PIPESTATUS[0]}
-    read -r passed bad < <(count "$log")
-    [ "$status" = 0 ] && [ "$passed" -gt 0 ] || { failed=1; bad="$bad (status $status)"; }
-    table+=$(printf '%-10s %6s passed  %s failed' "$name" "$passed" "$bad")$'\n'
+    read -r passed bad skipped < <(count "$log")
+    if [ "$status" != 0 ]; then
+        bad="$bad (status $status)" failed=1
+    elif [ "$passed" = 0 ]; then
+        bad="$bad (no closing line says that a test has passed)" failed=1
+    elif [ "$bad" != 0 ]; then
+        failed=1
+    fi
+    table+=$(printf '%-10s %6s passed  %4s skipped  %s failed' "$name" "$passed" "$skipped" "$bad")$'\n'
+    reasons+=$(grep -E '^(test .* \.\.\. ignored|SKIPPED|XFAIL|skipped: )' "$log" | sed "s/^/$name: /")$'\n'
 }
 
-# Adds up "N passed" and "N failed" of cargo test, pytest and plain closing lines.
+# Adds up "N passed", "N failed" and "N skipped" of cargo test, pytest and plain closing lines.
 count() {
-    grep -E '^(test result: |=* ?)([a-zA-Z]+\. )?[0-9]+ (passed|failed)' "$1" |
-        awk '{ for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^failed/) f += $(i-1) } }
-             END { print p + 0, f + 0 }'
+    grep -E '^(test result: |=* ?)([a-zA-Z]+\. )?[0-9]+ (passed|failed|skipped|xfailed)' "$1" |
+        awk '{ for (i = 2; i <= NF; i++) {
+                   if ($i ~ /^passed/) p += $(i-1)
+                   if ($i ~ /^(failed|error)/) f += $(i-1)
+                   if ($i ~ /^(skipped|ignored|xfailed)/) s += $(i-1)
+               } }
+             END { print p + 0, f + 0, s + 0 }'
 }
 
-run rust cargo test --quiet --no-fail-fast
-run minimal cargo test --quiet --no-fail-fast --no-default-features --lib
+run rust cargo test --no-fail-fast
+run minimal cargo test --no-fail-fast --no-default-features --lib
 run c tests/c/run.sh
 run budgets tests/budgets/run.sh
 run install tests/install/run.sh
@@ -45,5 +60,6 @@ run bench tests/bench/run.sh
 
 echo
 printf '%s' "$table"
-printf '%s' "$table" | awk '{ p += $2; f += $4 } END { printf "%d passed, %d failed\n", p, f }'
+printf '%s' "$table" | awk '{ p += $2; s += $4; f += $6 } END { printf "%d passed, %d skipped, %d failed\n", p, s, f }'
+printf '%s' "$reasons" | grep -v '^$' | sort | uniq -c
 exit $failed

@@ -359,3 +359,81 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{Overflow, Poll, QueueCore};
+    use crate::codec::qos::QoS;
+    use crate::engine::local::LocalMessage;
+    use crate::runtime::Event;
+
+    fn publish(core: &QueueCore) {
+        let message = LocalMessage {
+            topic: b"t",
+            payload: b"x",
+            shared: None,
+            properties: &[],
+            qos: QoS::AtMostOnce,
+            retain: false,
+            identifiers: &[],
+            expiry_interval: None,
+        };
+        assert!(core.push(&message, 0));
+        core.wake();
+    }
+
+    fn watched() -> (QueueCore, Arc<Event>) {
+        let core = QueueCore::new(10, usize::MAX, Overflow::DropNewest);
+        let event = Arc::new(Event::new().unwrap());
+        core.raises(&event);
+        (core, event)
+    }
+
+    fn take(core: &QueueCore) -> bool {
+        matches!(core.poll(1, Some(Duration::ZERO)), Poll::Messages(_))
+    }
+
+    /// A poll has found the queue empty and given the lock back; before it lowers the event, a message comes.
+    #[test]
+    fn a_message_that_comes_while_a_poll_lowers_the_event_raises_it() {
+        let (core, event) = watched();
+        publish(&core);
+        core.settle(&event);
+        assert!(event.is_raised(), "a message waits, and nobody will be woken");
+        assert!(take(&core) && !event.is_raised());
+    }
+
+    /// As above, with the end of the queue in place of a message.
+    #[test]
+    fn an_end_that_comes_while_a_poll_lowers_the_event_raises_it() {
+        let (core, event) = watched();
+        core.close();
+        core.settle(&event);
+        assert!(event.is_raised());
+    }
+
+    #[test]
+    fn each_first_message_raises_the_event_and_the_last_that_is_taken_lowers_it() {
+        let (core, event) = watched();
+        for _ in 0..3 {
+            assert!(!event.is_raised());
+            publish(&core);
+            publish(&core);
+            assert!(event.is_raised() && take(&core));
+            assert!(event.is_raised() && take(&core));
+        }
+        assert!(!event.is_raised() && !take(&core));
+    }
+
+    #[test]
+    fn an_event_that_is_asked_for_late_shows_what_waits() {
+        let core = QueueCore::new(10, usize::MAX, Overflow::DropNewest);
+        let event = Arc::new(Event::new().unwrap());
+        publish(&core);
+        core.raises(&event);
+        assert!(event.is_raised());
+    }
+}

@@ -267,6 +267,11 @@ mod tests {
         for size in [0, 7, 12, 4104, usize::MAX] {
             assert_eq!(read(&[size, 1, 2, 0]), None, "{size}");
         }
+        // As large as any struct will ever be, and a word more, with all the memory that is spoken of.
+        let (mut largest, mut beyond) = ([0; 512], [0; 513]);
+        largest[..3].copy_from_slice(&[4096, 1, 2]);
+        beyond[..3].copy_from_slice(&[4104, 1, 2]);
+        assert_eq!((read(&largest), read(&beyond)), (Some((1, 2)), None));
         // SAFETY: NULL is taken.
         assert_eq!(unsafe { options::<Example>(std::ptr::null()) }.unwrap(), Example::DEFAULT);
     }

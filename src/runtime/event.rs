@@ -28,6 +28,15 @@ impl Event {
     pub fn lower(&self) {
         self.inner.lower();
     }
+
+    /// Whether the descriptor is readable.
+    #[cfg(test)]
+    pub fn is_raised(&self) -> bool {
+        use std::os::fd::AsRawFd;
+        let mut descriptor = libc::pollfd { fd: self.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: the pointer is to one live pollfd, whose descriptor is open.
+        unsafe { libc::poll(&mut descriptor, 1, 0) == 1 }
+    }
 }
 
 impl AsFd for Event {
@@ -117,26 +126,20 @@ mod tests {
 
     use super::Event;
 
-    fn is_readable(event: &Event) -> bool {
-        let mut descriptor = libc::pollfd { fd: event.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: the pointer is to one live pollfd, whose descriptor is open.
-        unsafe { libc::poll(&mut descriptor, 1, 0) == 1 }
-    }
-
     #[test]
     fn it_is_readable_from_the_first_raising_to_the_next_lowering() {
         let event = Event::new().unwrap();
-        assert!(!is_readable(&event));
+        assert!(!event.is_raised());
         event.lower();
-        assert!(!is_readable(&event));
+        assert!(!event.is_raised());
         for _ in 0..1000 {
             event.raise();
-            assert!(is_readable(&event));
+            assert!(event.is_raised());
         }
         event.lower();
-        assert!(!is_readable(&event));
+        assert!(!event.is_raised());
         event.raise();
-        assert!(is_readable(&event));
+        assert!(event.is_raised());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use midge::config::Config;
 use midge::embed::{Broker, Error, PublishOptions};
 
 use crate::client::{Client, address, broker};
+use crate::deadline::until;
 
 fn without_listeners() -> Broker {
     let mut config = Config::new();
@@ -39,9 +40,7 @@ fn a_broker_without_a_port_serves_what_it_is_handed() {
     let clients = broker.clients();
     assert!(clients.iter().all(|client| client.connected && client.address.is_none()));
     drop(publisher);
-    while broker.stats().clients_connected > 1 {
-        std::thread::yield_now();
-    }
+    until("the publisher is gone", || broker.stats().clients_connected == 1);
     broker.stop(None).unwrap();
     assert_eq!(hearer.until_closed(), [0xe0, 1, 0x8b]);
 }
@@ -87,8 +86,6 @@ fn a_peer_that_is_gone_already_is_no_harm() {
         drop(theirs);
         broker.adopt(ours, None).unwrap();
     }
-    while broker.stats().connections_closed < 50 {
-        std::thread::yield_now();
-    }
+    until("every connection has ended", || broker.stats().connections_closed >= 50);
     adopted(&broker, "after", Version::V5);
 }

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use midge::{Broker, Config, Error, PublishOptions, QoS, QueueOptions, SubscribeOptions, Subscription};
 use tokio::runtime::{Builder, Runtime};
+
+use crate::client::PATIENCE;
 
 fn broker() -> Broker {
     let mut config = Config::new();
@@ -40,10 +43,13 @@ fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
         }
+        // Without a reason it returns now and then, but not at the end of its time.
+        let asleep = Instant::now();
+        std::thread::park_timeout(PATIENCE);
+        assert!(asleep.elapsed() < PATIENCE, "the task was not woken");
     }
 }
 

@@ -7,6 +7,9 @@
     clippy::print_stdout
 )]
 
+#[path = "../support/deadline.rs"]
+mod deadline;
+
 mod adopt;
 mod asynchronous;
 mod bounds;

@@ -16,6 +16,7 @@ use midge::runtime::{Clock, Runtime};
 use midge::storage::MemoryStore;
 
 use crate::client::{Client, PATIENCE, address, broker, config};
+use crate::deadline::until;
 
 /// [MQTT-4.2-1], [MQTT3-7.1.1-1]
 #[test]
@@ -247,18 +248,13 @@ fn connections_beyond_the_limits_are_turned_away() {
     assert!(Client::raw(other).until_closed().is_empty(), "the broker's limit");
     drop(two);
     // The place is free when the broker has seen the end of the connection.
-    while broker.stats().clients_connected > 2 {
-        std::thread::yield_now();
-    }
-    loop {
+    until("the client is gone", || broker.stats().clients_connected == 2);
+    until("the place is given to another client", || {
         let mut again = Client::raw(other);
         again.version = Version::V5;
         again.send_connect("4", 0);
-        if !again.until_first_byte() {
-            continue;
-        }
-        break;
-    }
+        again.until_first_byte()
+    });
 }
 
 #[test]
@@ -327,13 +323,9 @@ fn a_panic_costs_one_connection() {
             break;
         }
     }
-    while engine.snapshot().clients_connected > 2 {
-        std::thread::yield_now();
-    }
+    until("the session of the panic has ended", || engine.snapshot().clients_connected == 2);
     drop((good, other));
-    while engine.snapshot().clients_connected > 0 {
-        std::thread::yield_now();
-    }
+    until("the others are gone", || engine.snapshot().clients_connected == 0);
     runtime.join();
-    assert_eq!(engine.snapshot().clients_connected, 0);
+    assert_eq!(engine.snapshot().connections_closed, 3);
 }

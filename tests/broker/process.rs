@@ -1,6 +1,7 @@
 //! What this process holds: threads, descriptors, memory.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Whether this process was started for `test` alone; if not, one is started now and must succeed.
 pub fn alone(test: &str) -> bool {
@@ -29,6 +30,17 @@ pub fn broker_threads() -> usize {
             name.is_ok_and(|name| name.starts_with("midge"))
         })
         .count()
+}
+
+/// Where the system tells of the thread that calls.
+pub fn own_task() -> PathBuf {
+    Path::new("/proc").join(fs::read_link("/proc/thread-self").unwrap())
+}
+
+/// Whether a thread sleeps: what it waits for must wake it.
+pub fn is_asleep(task: &Path) -> bool {
+    let stat = fs::read_to_string(task.join("stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.starts_with('S')
 }
 
 /// Open descriptors of this process.

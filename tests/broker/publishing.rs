@@ -9,6 +9,7 @@ use midge::codec::version::Version;
 use midge::embed::{Broker, Error, Poll, PublishOptions, QueueOptions, SubscribeOptions};
 
 use crate::client::{Client, PATIENCE, address, broker};
+use crate::deadline::until;
 
 /// A buffer that takes the lock that its owner holds while it publishes: it must not be dropped under one of Midge's.
 struct Buffer {
@@ -74,18 +75,17 @@ fn an_owned_payload_is_dropped_once_while_no_lock_is_held() {
         client.send(|version, out| ack.encode(midge::codec::ack::AckKind::Puback, version, out));
     }
     drop(client);
-    while broker.stats().clients_connected > 0 {
-        std::thread::yield_now();
-    }
+    until("the client is gone", || broker.stats().clients_connected == 0);
     for topic in ["t/0", "t/1", "t/2"] {
         broker.publish(topic, "", &PublishOptions::default().retained()).unwrap();
     }
     drop((queue, subscription));
     // The turns of the broker's threads have ended when the client is gone; what they put off is done in the next.
-    while dropped.load(Ordering::Relaxed) < COUNT {
+    until("every payload is dropped", || {
         broker.publish("t", "", &PublishOptions::default()).unwrap();
-    }
-    assert_eq!(dropped.load(Ordering::Relaxed), COUNT);
+        dropped.load(Ordering::Relaxed) >= COUNT
+    });
+    assert_eq!(dropped.load(Ordering::Relaxed), COUNT, "payloads are dropped once");
     broker.stop(None).unwrap();
 }
 

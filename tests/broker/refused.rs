@@ -8,6 +8,7 @@ use midge::codec::version::Version;
 use midge::embed::{Broker, Error, PublishOptions, SubscribeOptions};
 
 use crate::client::{Client, PATIENCE, WORKERS, address, broker, broker_with_workers, config};
+use crate::deadline::until;
 use crate::process::{alone, broker_threads, descriptors};
 
 /// A user that has no other process: the limit counts all threads of a user, but none of root's.
@@ -64,9 +65,7 @@ fn a_start_without_enough_threads_is_an_error_that_leaves_nothing_behind() {
         hosts.block_on(async { refused() });
         drop(hosts);
         assert_eq!(descriptors(), open);
-        while broker_threads() > 0 {
-            std::thread::yield_now();
-        }
+        until("the broker's threads have ended", || broker_threads() == 0);
     }
     let broker = Broker::start(&config).unwrap();
     Client::connect(address(&broker), "c", Version::V5);
@@ -107,9 +106,7 @@ fn a_broker_stops_inside_a_runtime_of_the_host_although_there_is_no_thread_to_sp
             with_threads(0, || broker.stop(None).unwrap());
             assert_eq!(client.until_closed(), [0xe0, 1, 0x8b]);
             drop((broker, client));
-            while broker_threads() > 0 {
-                std::thread::yield_now();
-            }
+            until("the broker's threads have ended", || broker_threads() == 0);
             assert_eq!(descriptors(), open);
         }
     });

@@ -22,6 +22,7 @@ static int adopted(midge_broker *broker, const char *listener)
     int ends[2];
     MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
     MUST(midge_broker_adopt_fd(broker, ends[0], listener, NULL) == MIDGE_STATUS_OK);
+    CHECK(!is_open(ends[0]));
     return ends[1];
 }
 

@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,11 @@
 
 /* How long anything may take before the test is given up, in seconds; valgrind is slow. */
 #define PATIENCE 60
+
+/* How long a test may take before its program is ended, in seconds. */
+#ifndef DEADLINE
+#define DEADLINE 300
+#endif
 
 static int check_failures;
 
@@ -52,6 +58,46 @@ static int check_failures;
         }                                                                                      \
     } while (0)
 
+/* The test that runs. */
+static const char *volatile check_running = "(no test)";
+
+HELPER void check_say(const char *text)
+{
+    ssize_t written = write(STDOUT_FILENO, text, strlen(text));
+    (void)written;
+}
+
+/* A test that hangs fails: its name is printed, and the program ends. */
+HELPER void check_is_late(int signal)
+{
+    (void)signal;
+    check_say("not ok ");
+    check_say(check_running);
+    check_say(" (has not ended at its deadline)\n");
+    _exit(1);
+}
+
+/* A child by fork has no alarm of its parent's. */
+HELPER void check_child(void)
+{
+    alarm(DEADLINE);
+}
+
+/* Begins the time that a test has. */
+HELPER void check_begin(const char *test)
+{
+    static int prepared;
+    if (!prepared) {
+        prepared = 1;
+        /* So that nothing is lost that was printed before the program ends. */
+        setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+        signal(SIGALRM, check_is_late);
+        pthread_atfork(NULL, NULL, check_child);
+    }
+    check_running = test;
+    alarm(DEADLINE);
+}
+
 /* For what the rest of the program cannot do without. */
 #define MUST(condition)                                                                        \
     do {                                                                                       \
@@ -65,6 +111,7 @@ static int check_failures;
 #define RUN(test)                                                                              \
     do {                                                                                       \
         int check_before_ = check_failures;                                                    \
+        check_begin(#test);                                                                    \
         test();                                                                                \
         printf("%s %s\n", check_failures == check_before_ ? "ok" : "not ok", #test);           \
         fflush(stdout);                                                                        \
@@ -128,6 +175,32 @@ HELPER int event_wait(event *event, int count)
         waited = pthread_cond_timedwait(&event->changed, &event->mutex, &deadline);
     pthread_mutex_unlock(&event->mutex);
     return waited == 0;
+}
+
+/* ---- threads ---- */
+
+/* The place below /proc that tells of the thread that calls. */
+HELPER void own_task(char *path, size_t size)
+{
+    char link[64];
+    ssize_t len = readlink("/proc/thread-self", link, sizeof link - 1);
+    MUST(len > 0);
+    link[len] = '\0';
+    MUST((size_t)snprintf(path, size, "/proc/%s/stat", link) < size);
+}
+
+/* Waits until a thread sleeps: what it waits for must wake it. */
+HELPER void wait_until_asleep(const char *task)
+{
+    time_t over = time(NULL) + PATIENCE;
+    char state = '?';
+    while (state != 'S') {
+        FILE *file = fopen(task, "r");
+        MUST(file != NULL && time(NULL) < over);
+        MUST(fscanf(file, "%*d %*[^)]) %c", &state) == 1);
+        fclose(file);
+        sched_yield();
+    }
 }
 
 /* ---- descriptors ---- */

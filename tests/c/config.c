@@ -39,6 +39,9 @@ static void errors_name_the_key(void)
     CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_config_set(config, "mqtt.max_qos", "\xff", &error));
     CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "value: is not UTF-8"));
     CHECK(value_is(config, "mqtt.max_qos", "2"));
+    /* A key with a NUL in it does not cut the sentence off. */
+    CHECK_STATUS(MIDGE_STATUS_CONFIG, midge_config_load_text(config, "[mqtt]\n\"a\\u0000b\" = 1\n", "here", &error));
+    CHECK(error_is(error, MIDGE_STATUS_CONFIG, "mqtt.a\xef\xbf\xbd" "b: "));
     midge_config_free(config);
 }
 

@@ -32,6 +32,53 @@ static void never(midge_status status, void *user_data)
     CHECK_STATUS(INT32_MAX, status);
 }
 
+static midge_decision *decision;
+static event asked = EVENT_INIT;
+
+static int32_t later(const midge_connect_request *request, midge_decision *open, void *user_data)
+{
+    (void)request;
+    (void)user_data;
+    decision = open;
+    event_add(&asked);
+    return MIDGE_DEFER;
+}
+
+/* What was put off is decided by the parent. */
+static void a_child_decides_nothing(void)
+{
+    midge_config *own = config_on_free_port();
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    midge_broker *asking;
+    unsigned char connack[4];
+    int client, status = 0;
+    pid_t child;
+    hooks.authenticate = later;
+    MUST(midge_config_set(own, "hooks.deadline", "1h", NULL) == MIDGE_STATUS_OK);
+    MUST(midge_config_set_hooks(own, &hooks) == MIDGE_STATUS_OK);
+    asking = start_with(own);
+    client = client_dial(asking);
+    client_knock(client, "a");
+    MUST(event_wait(&asked, 1));
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        CHECK_STATUS(MIDGE_STATUS_FORKED, midge_decision_resolve(decision, MIDGE_DENY));
+        CHECK_STATUS(MIDGE_STATUS_FORKED, midge_decision_resolve_auth(decision, MIDGE_ALLOW, NULL, 0));
+        midge_decision_free(decision);
+        fflush(stdout);
+        execlp("sh", "sh", "-c", check_failures == 0 ? "exit 0" : "exit 1", (char *)NULL);
+        _exit(2);
+    }
+    MUST(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_decision_resolve(decision, MIDGE_ALLOW));
+    receive(client, connack, sizeof connack);
+    CHECK(connack[3] == 0);
+    close(client);
+    midge_broker_free(asking);
+}
+
 static void in_the_child(void)
 {
     midge_listener_view listener = MIDGE_LISTENER_VIEW_INIT;
@@ -210,5 +257,6 @@ int main(void)
 {
     RUN(a_child_is_told_and_the_parent_goes_on);
     RUN(a_child_keeps_no_socket_of_the_broker);
+    RUN(a_child_decides_nothing);
     FINISH();
 }

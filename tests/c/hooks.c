@@ -668,6 +668,35 @@ static void a_method_that_nobody_knows_is_refused(void)
     midge_broker_free(broker);
 }
 
+static char longest[65535];
+
+static int32_t say_much(const midge_connect_request *request, midge_decision *decision, void *user_data)
+{
+    host *host_of = (host *)user_data;
+    (void)request;
+    host_of->status = midge_decision_resolve_auth(decision, MIDGE_CONTINUE, longest, sizeof longest);
+    return MIDGE_DEFER;
+}
+
+static void a_client_is_told_as_much_as_mqtt_carries(void)
+{
+    static char packet[4 + 1 + 3 + 9 + 3 + sizeof longest];
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    host host_of;
+    int fd;
+    memset(longest, 'l', sizeof longest);
+    host_init(&host_of);
+    hooks.authenticate = say_much;
+    start_hosted(&host_of, &hooks, "5s");
+    fd = client_proves(host_of.broker, "a", "riddle", NULL);
+    receive(fd, packet, sizeof packet);
+    CHECK_STATUS(MIDGE_STATUS_OK, host_of.status);
+    CHECK((unsigned char)packet[0] == 0xf0 && packet[4] == 0x18);
+    CHECK(memcmp(packet + sizeof packet - sizeof longest, longest, sizeof longest) == 0);
+    close(fd);
+    stop_hosted(&host_of);
+}
+
 static void each_step_may_come_later(void)
 {
     midge_hooks hooks = MIDGE_HOOKS_INIT;
@@ -782,6 +811,34 @@ static void a_notice_inside_the_host_s_own_publish_frees_the_broker(void)
     CHECK(event_count(&host_of.told) == 1 && event_wait(&host_of.freed, 1));
 }
 
+static void *wait_for_the_end(void *user_data)
+{
+    host *host_of = (host *)user_data;
+    midge_broker *broker = host_of->broker;
+    char task[96];
+    own_task(task, sizeof task);
+    note(&host_of->told_of, "%s", task);
+    event_add(&host_of->asked);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_wait(broker, PATIENCE * 1000));
+    return NULL;
+}
+
+static void who_waits_for_the_end_is_told_when_a_notice_frees_the_broker(void)
+{
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    pthread_t thread;
+    host host_of;
+    host_init(&host_of);
+    hooks.on_dropped = free_within;
+    start_hosted(&host_of, &hooks, "5s");
+    MUST(pthread_create(&thread, NULL, wait_for_the_end, &host_of) == 0);
+    MUST(event_wait(&host_of.asked, 1));
+    wait_until_asleep(host_of.told_of.text);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(host_of.broker, "nobody", "x"));
+    pthread_join(thread, NULL);
+    CHECK(event_wait(&host_of.freed, 1));
+}
+
 /* ---- user data ---- */
 
 static void user_data_is_freed_once_when_nobody_has_the_hooks(void)
@@ -828,10 +885,12 @@ int main(void)
     RUN(decisions_are_made_on_another_thread);
     RUN(a_client_solves_a_riddle);
     RUN(a_method_that_nobody_knows_is_refused);
+    RUN(a_client_is_told_as_much_as_mqtt_carries);
     RUN(each_step_may_come_later);
     RUN(a_hook_does_what_a_host_does_but_stop);
     RUN(a_notice_inside_the_host_s_own_publish_cannot_stop);
     RUN(a_notice_inside_the_host_s_own_publish_frees_the_broker);
+    RUN(who_waits_for_the_end_is_told_when_a_notice_frees_the_broker);
     RUN(user_data_is_freed_once_when_nobody_has_the_hooks);
     FINISH();
 }

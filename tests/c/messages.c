@@ -110,6 +110,12 @@ static void what_is_absent_is_null(void)
     CHECK(bytes_are(midge_message_content_type(midge_batch_at(batch, 0)), ""));
     CHECK(bytes_are(midge_message_correlation_data(midge_batch_at(batch, 0)), ""));
     midge_batch_free(batch);
+    /* No time at all is not the same as no end. */
+    options.message_expiry_interval = 0;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a", "x", 1, &options));
+    batch = take(queue);
+    CHECK(midge_message_expiry_interval(midge_batch_at(batch, 0)) == 0);
+    midge_batch_free(batch);
     midge_subscription_free(subscription);
     midge_queue_free(queue);
     midge_broker_free(broker);
@@ -134,6 +140,10 @@ static void retained_messages_wait_for_a_subscription(void)
     options.retain_handling = MIDGE_RETAIN_DO_NOT_SEND;
     midge_subscription_free(subscribe(queue, "kept", &options));
     CHECK(midge_queue_len(queue) == 0);
+    options.retain_handling = MIDGE_RETAIN_SEND_IF_NEW;
+    midge_subscription_free(subscribe(queue, "kept", &options));
+    MUST(midge_queue_len(queue) == 1);
+    midge_batch_free(take(queue));
     CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "kept", NULL, 0, &publish));
     midge_subscription_free(subscribe(queue, "kept", NULL));
     CHECK(midge_queue_len(queue) == 0);

@@ -29,6 +29,7 @@ static void messages_carry_the_tag_of_their_subscription(void)
     midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
     midge_subscription *one = subscribe(queue, "one/#", 1), *two = subscribe(queue, "two", UINT64_MAX);
     midge_batch *batch = NULL;
+    midge_message *clone = NULL;
     CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_queue_poll(queue, 10, 0, &batch));
     CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, midge_queue_poll(queue, 10, 5, &batch));
     CHECK(batch == NULL);
@@ -42,7 +43,10 @@ static void messages_carry_the_tag_of_their_subscription(void)
     CHECK(midge_message_tag(midge_batch_at(batch, 1)) == UINT64_MAX);
     CHECK(bytes_are(midge_message_payload(midge_batch_at(batch, 1)), ""));
     CHECK(midge_queue_len(queue) == 0 && midge_queue_dropped(queue) == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_clone(midge_batch_at(batch, 1), &clone));
     midge_batch_free(batch);
+    CHECK(midge_message_tag(clone) == UINT64_MAX);
+    midge_message_free(clone);
     midge_subscription_free(one);
     CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "one/a", "unheard"));
     CHECK(midge_queue_len(queue) == 0);
@@ -125,6 +129,46 @@ static void a_full_queue_drops_the_newest_or_the_oldest(void)
     }
 }
 
+static void a_queue_holds_no_more_bytes_than_it_may(void)
+{
+    static const char payload[600] = "";
+    midge_broker *broker = start();
+    midge_queue_options options = MIDGE_QUEUE_OPTIONS_INIT;
+    midge_queue *queue = NULL;
+    midge_subscription *subscription;
+    int index;
+    options.max_bytes = 1500;
+    MUST(midge_queue_new(broker, &options, &queue) == MIDGE_STATUS_OK);
+    subscription = subscribe(queue, "a", 0);
+    for (index = 0; index < 5; index++)
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a", payload, sizeof payload, NULL));
+    CHECK(midge_queue_len(queue) == 2 && midge_queue_dropped(queue) == 3);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+}
+
+static void a_view_says_what_was_retained(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    midge_subscription *subscription;
+    const midge_message_view *view;
+    midge_batch *batch = NULL;
+    options.retain = 1;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a", "kept", 4, &options));
+    subscription = subscribe(queue, "a", 3);
+    MUST(midge_queue_poll(queue, 10, -1, &batch) == MIDGE_STATUS_OK);
+    view = midge_batch_views(batch, NULL, NULL);
+    CHECK(view->retained == 1 && view->tag == 3 && view->has_properties == 0 && view->reserved == 0);
+    CHECK(bytes_are(view->topic, "a") && bytes_are(view->payload, "kept"));
+    midge_batch_free(batch);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+}
+
 static void a_closed_queue_gives_what_it_has_and_then_says_so(void)
 {
     midge_broker *broker = start();
@@ -144,30 +188,74 @@ static void a_closed_queue_gives_what_it_has_and_then_says_so(void)
     midge_broker_free(broker);
 }
 
-static midge_status polled;
+/* A thread that polls without a bound, once. */
+typedef struct poller {
+    midge_queue *queue;
+    pthread_t thread;
+    char task[96];
+    event begins, ends;
+    midge_status polled;
+    size_t count;
+} poller;
 
-static void *poll_once(void *queue)
+static void *poll_once(void *argument)
 {
+    poller *self = (poller *)argument;
     midge_batch *batch = NULL;
-    polled = midge_queue_poll((midge_queue *)queue, 1, -1, &batch);
+    own_task(self->task, sizeof self->task);
+    event_add(&self->begins);
+    self->polled = midge_queue_poll(self->queue, 1, -1, &batch);
+    self->count = midge_batch_count(batch);
     midge_batch_free(batch);
+    event_add(&self->ends);
     return NULL;
 }
 
-static void who_polls_is_woken_by_a_message_and_by_the_stop(void)
+/* Begins to poll an empty queue, and returns when the thread sleeps. */
+static void poll_asleep(poller *poller, midge_queue *queue)
 {
+    const event fresh = EVENT_INIT;
+    poller->queue = queue;
+    poller->begins = poller->ends = fresh;
+    MUST(pthread_create(&poller->thread, NULL, poll_once, poller) == 0);
+    MUST(event_wait(&poller->begins, 1));
+    wait_until_asleep(poller->task);
+}
+
+static void who_polls_is_woken_by_a_message_and_by_the_end(void)
+{
+    static poller poller;
     midge_broker *broker = start();
-    midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    midge_queue *queue = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST), *closed, *freed;
     midge_subscription *subscription = subscribe(queue, "a", 0);
-    pthread_t thread;
-    MUST(pthread_create(&thread, NULL, poll_once, queue) == 0);
-    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "1"));
-    pthread_join(thread, NULL);
-    CHECK_STATUS(MIDGE_STATUS_OK, polled);
-    MUST(pthread_create(&thread, NULL, poll_once, queue) == 0);
+    int round;
+    for (round = 0; round < 20; round++) {
+        poll_asleep(&poller, queue);
+        CHECK(event_count(&poller.ends) == 0);
+        CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "a", "1"));
+        MUST(event_wait(&poller.ends, 1));
+        pthread_join(poller.thread, NULL);
+        CHECK_STATUS(MIDGE_STATUS_OK, poller.polled);
+        CHECK(poller.count == 1 && midge_queue_len(queue) == 0);
+    }
+    closed = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    poll_asleep(&poller, closed);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_close(closed));
+    MUST(event_wait(&poller.ends, 1));
+    pthread_join(poller.thread, NULL);
+    CHECK_STATUS(MIDGE_STATUS_CLOSED, poller.polled);
+    midge_queue_free(closed);
+    freed = queue_of(broker, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    poll_asleep(&poller, freed);
+    midge_queue_free(freed);
+    MUST(event_wait(&poller.ends, 1));
+    pthread_join(poller.thread, NULL);
+    CHECK_STATUS(MIDGE_STATUS_CLOSED, poller.polled);
+    poll_asleep(&poller, queue);
     CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, -1));
-    pthread_join(thread, NULL);
-    CHECK_STATUS(MIDGE_STATUS_CLOSED, polled);
+    MUST(event_wait(&poller.ends, 1));
+    pthread_join(poller.thread, NULL);
+    CHECK_STATUS(MIDGE_STATUS_CLOSED, poller.polled);
     midge_queue_free(queue);
     CHECK_STATUS(MIDGE_STATUS_STATE, midge_queue_new(broker, NULL, &queue));
     midge_subscription_free(subscription);
@@ -306,16 +394,70 @@ static void no_message_is_missed_by_who_watches_the_descriptor(void)
     midge_broker_free(of_all);
 }
 
+typedef struct watcher {
+    midge_queue *queue;
+    int32_t fd;
+    size_t taken;
+} watcher;
+
+/* Watches the descriptor and nothing else until the queue is closed. */
+static void *watch(void *argument)
+{
+    watcher *self = (watcher *)argument;
+    struct pollfd watched = { -1, POLLIN, 0 };
+    midge_status status = MIDGE_STATUS_OK;
+    watched.fd = self->fd;
+    while (status != MIDGE_STATUS_CLOSED) {
+        midge_batch *batch = NULL;
+        MUST(poll(&watched, 1, 2 * PATIENCE * 1000) == 1);
+        status = midge_queue_poll(self->queue, 3, 0, &batch);
+        self->taken += midge_batch_count(batch);
+        midge_batch_free(batch);
+    }
+    return NULL;
+}
+
+/* Each message comes when the one before was taken, and nothing comes later that would wake in its place. */
+static void each_message_alone_wakes_who_watches_the_descriptor(void)
+{
+    watcher watcher = { NULL, -1, 0 };
+    midge_subscription *subscription;
+    pthread_t thread;
+    int index;
+    of_all = start();
+    watcher.queue = queue_of(of_all, 0, MIDGE_OVERFLOW_DROP_NEWEST);
+    subscription = subscribe(watcher.queue, "a", 0);
+    MUST(midge_queue_fd(watcher.queue, &watcher.fd) == MIDGE_STATUS_OK);
+    MUST(pthread_create(&thread, NULL, watch, &watcher) == 0);
+    for (index = 0; index < EACH; index++) {
+        time_t over = time(NULL) + PATIENCE;
+        CHECK_STATUS(MIDGE_STATUS_OK, publish_text(of_all, "a", "x"));
+        while (midge_queue_len(watcher.queue) > 0) {
+            MUST(time(NULL) < over);
+            sched_yield();
+        }
+    }
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_close(watcher.queue));
+    pthread_join(thread, NULL);
+    CHECK(watcher.taken == EACH);
+    midge_subscription_free(subscription);
+    midge_queue_free(watcher.queue);
+    midge_broker_free(of_all);
+}
+
 int main(void)
 {
     RUN(messages_carry_the_tag_of_their_subscription);
     RUN(views_are_the_messages_in_one_array);
     RUN(a_full_queue_drops_the_newest_or_the_oldest);
+    RUN(a_queue_holds_no_more_bytes_than_it_may);
+    RUN(a_view_says_what_was_retained);
     RUN(a_closed_queue_gives_what_it_has_and_then_says_so);
-    RUN(who_polls_is_woken_by_a_message_and_by_the_stop);
+    RUN(who_polls_is_woken_by_a_message_and_by_the_end);
     RUN(many_threads_publish_and_nothing_is_lost);
     RUN(the_descriptor_is_readable_while_messages_wait);
     RUN(the_descriptor_of_a_closed_queue_is_readable);
     RUN(no_message_is_missed_by_who_watches_the_descriptor);
+    RUN(each_message_alone_wakes_who_watches_the_descriptor);
     FINISH();
 }

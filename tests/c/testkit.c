@@ -172,6 +172,138 @@ static void a_doubled_puback_comes_twice(void)
     midge_broker_free(broker);
 }
 
+static int32_t prove_twice(const midge_connect_request *request, midge_decision *decision, void *user_data)
+{
+    (void)user_data;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_decision_resolve_auth(decision, request->auth_step == 0 ? MIDGE_CONTINUE : MIDGE_ALLOW, NULL, 0));
+    return MIDGE_DEFER;
+}
+
+/* Receives packets of less than 128 bytes, the last of them of this type, and appends a letter for each; 0 is the end of
+ * the connection. */
+static void hear_until(int fd, int type, char *heard)
+{
+    static const char letters[] = "??CPKRLM?S?U?GDA";
+    struct pollfd ready = { fd, POLLIN, 0 };
+    unsigned char packet[130];
+    do {
+        MUST(poll(&ready, 1, PATIENCE * 1000) == 1);
+        if (type == 0 && recv(fd, packet, 1, MSG_PEEK) <= 0)
+            return;
+        receive(fd, packet, 2);
+        MUST(packet[1] < 128 && strlen(heard) < 30);
+        receive(fd, packet + 2, packet[1]);
+        heard[strlen(heard) + 1] = '\0';
+        heard[strlen(heard)] = letters[packet[0] >> 4];
+    } while (packet[0] >> 4 != type);
+}
+
+/* A client gets a packet of each kind that a server sends, while a fault doubles one of them. */
+static void hear_every_packet(int32_t doubled, char *heard)
+{
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    midge_config *config = NULL;
+    midge_broker *broker = NULL;
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    const midge_fault fault = fault_of(MIDGE_FAULT_DUPLICATE, doubled, NULL);
+    int fd;
+    memset(heard, 0, 32);
+    hooks.authenticate = prove_twice;
+    MUST(midge_config_new(&config) == MIDGE_STATUS_OK);
+    MUST(midge_config_set_hooks(config, &hooks) == MIDGE_STATUS_OK);
+    MUST(midge_start_test(config, &broker, NULL) == MIDGE_STATUS_OK);
+    midge_config_free(config);
+    if (doubled != MIDGE_PACKET_ANY)
+        inject(broker, &fault);
+    fd = client_dial(broker);
+    send_all(fd, "\x10\x12\0\4MQTT\5\2\0\x1e\4\x15\0\1m\0\1a", 20);
+    hear_until(fd, MIDGE_PACKET_AUTH, heard);
+    send_all(fd, "\xf0\6\x18\4\x15\0\1m", 8);
+    hear_until(fd, MIDGE_PACKET_CONNACK, heard);
+    send_all(fd, "\x82\7\0\1\0\0\1t\2", 9);
+    hear_until(fd, MIDGE_PACKET_SUBACK, heard);
+    send_all(fd, "\xc0\0", 2);
+    hear_until(fd, MIDGE_PACKET_PINGRESP, heard);
+    send_all(fd, "\x32\6\0\1k\0\2\0", 8);
+    hear_until(fd, MIDGE_PACKET_PUBACK, heard);
+    send_all(fd, "\x34\6\0\1k\0\3\0", 8);
+    hear_until(fd, MIDGE_PACKET_PUBREC, heard);
+    send_all(fd, "\x62\2\0\3", 4);
+    hear_until(fd, MIDGE_PACKET_PUBCOMP, heard);
+    options.qos = 2;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "t", "x", 1, &options));
+    hear_until(fd, MIDGE_PACKET_PUBLISH, heard);
+    send_all(fd, "\x50\2\0\1", 4);
+    hear_until(fd, MIDGE_PACKET_PUBREL, heard);
+    send_all(fd, "\x70\2\0\1\xa2\6\0\4\0\0\1t", 12);
+    hear_until(fd, MIDGE_PACKET_UNSUBACK, heard);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_kick(broker, "a"));
+    hear_until(fd, 0, heard);
+    close(fd);
+    midge_broker_free(broker);
+}
+
+static void a_fault_meets_packets_of_its_kind_alone(void)
+{
+    static const int32_t kinds[] = { MIDGE_PACKET_AUTH,   MIDGE_PACKET_CONNACK, MIDGE_PACKET_SUBACK, MIDGE_PACKET_PINGRESP,
+                                     MIDGE_PACKET_PUBACK, MIDGE_PACKET_PUBREC,  MIDGE_PACKET_PUBCOMP, MIDGE_PACKET_PUBLISH,
+                                     MIDGE_PACKET_PUBREL, MIDGE_PACKET_UNSUBACK, MIDGE_PACKET_DISCONNECT };
+    static const char every[] = "ACSGKRMPLUD";
+    char heard[32], expected[32];
+    size_t index, at;
+    hear_every_packet(MIDGE_PACKET_ANY, heard);
+    CHECK(strcmp(heard, every) == 0);
+    for (index = 0; index < sizeof every - 1; index++) {
+        for (at = 0; at < sizeof every; at++)
+            expected[at + (at > index)] = every[at];
+        expected[index + 1] = every[index];
+        hear_every_packet(kinds[index], heard);
+        if (strcmp(heard, expected) != 0)
+            printf("# %s came, not %s\n", heard, expected);
+        CHECK(strcmp(heard, expected) == 0);
+    }
+}
+
+static void a_fault_meets_its_client_and_spares_the_first(void)
+{
+    midge_broker *broker = start_test();
+    midge_fault lost = fault_of(MIDGE_FAULT_DROP, MIDGE_PACKET_PINGRESP, "b");
+    int a = client_connect(broker, "a"), b = client_connect(broker, "b");
+    uint64_t id, hits = 9;
+    lost.after = 1;
+    lost.count = 2;
+    id = inject(broker, &lost);
+    ping(a);
+    ping(a);
+    ping(b);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_fault_hits(broker, id, 0, 0, &hits));
+    CHECK(hits == 0);
+    send_all(b, "\xC0\0\xC0\0", 4);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_fault_hits(broker, id, 2, PATIENCE * 1000, &hits));
+    CHECK(hits == 2);
+    ping(b);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 0));
+    CHECK(!is_readable(a) && !is_readable(b));
+    close(a);
+    close(b);
+    midge_broker_free(broker);
+}
+
+static void all_faults_are_cleared_at_once(void)
+{
+    midge_broker *broker = start_test();
+    midge_fault lost = fault_of(MIDGE_FAULT_DROP, MIDGE_PACKET_ANY, NULL);
+    int fd = client_connect(broker, "a");
+    lost.count = 0;
+    inject(broker, &lost);
+    inject(broker, &lost);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_pause(broker, "a", 1));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_fault(broker, 0));
+    ping(fd);
+    close(fd);
+    midge_broker_free(broker);
+}
+
 /* A CONNECT of a client "a" of MQTT 3.1.1, and the return code that it gets. */
 static int return_code(midge_broker *broker)
 {
@@ -325,6 +457,12 @@ static void a_callback_is_told_what_it_cannot_wait_for(void)
     midge_broker_free(of_callback);
 }
 
+/* Whether a client that may be there or not was met or missed. */
+static int is_done(midge_status status)
+{
+    return status == MIDGE_STATUS_OK || status == MIDGE_STATUS_NOT_CONNECTED;
+}
+
 /* What one of many threads does. */
 static void *does_everything(void *user_data)
 {
@@ -338,9 +476,9 @@ static void *does_everything(void *user_data)
         id = inject(broker, &late);
         CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "t", "x"));
         CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, round));
-        CHECK(midge_broker_pause(broker, "a", round % 2) >= 0 && midge_broker_cut(broker, "a") >= 0);
+        CHECK(is_done(midge_broker_pause(broker, "a", round % 2)) && is_done(midge_broker_cut(broker, "a")));
         CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_published(broker, "t", &batch, NULL));
-        CHECK(midge_batch_count(batch) <= 4 * 30 + 20);
+        CHECK(midge_batch_count(batch) > (size_t)round && midge_batch_count(batch) <= 4 * 30 + 20);
         midge_batch_free(batch);
         CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_fault_hits(broker, id, 0, 0, &hits));
         CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_fault(broker, id));
@@ -348,30 +486,58 @@ static void *does_everything(void *user_data)
     return NULL;
 }
 
+/* Whether only CONNACK, SUBACK and the message come, in any order, and then the end; the last may be cut short. */
+static int receives_answers_until_the_end(int fd)
+{
+    static const unsigned char answers[3][6] = { { 0x20, 2, 0, 0 }, { 0x90, 3, 0, 1, 0 }, { 0x30, 4, 0, 1, 't', 'x' } };
+    struct pollfd ready = { fd, POLLIN, 0 };
+    unsigned char packet[6], next;
+    size_t len = 0, kind = 0;
+    for (;;) {
+        if (poll(&ready, 1, PATIENCE * 1000) != 1)
+            return 0;
+        if (recv(fd, &next, 1, 0) != 1)
+            return 1;
+        packet[len++] = next;
+        if (len == 1)
+            for (kind = 0; kind < 3 && answers[kind][0] != next;)
+                kind++;
+        if (kind == 3 || memcmp(packet, answers[kind], len) != 0)
+            return 0;
+        if (len > 1 && len == 2 + (size_t)packet[1])
+            len = 0;
+    }
+}
+
 static void threads_use_everything_at_once(void)
 {
     midge_broker *broker = start_test();
+    midge_batch *batch = NULL;
     pthread_t threads[4];
-    int index;
+    int index, fd;
     for (index = 0; index < 4; index++)
         MUST(pthread_create(&threads[index], NULL, does_everything, broker) == 0);
-    /* Clients come and are cut: how far they get is all the same. */
+    /* Clients come and are cut: how far they get is all the same, but what they get is what the broker says. */
     for (index = 0; index < 20; index++) {
         static const unsigned char packets[] = { 0x10, 13,   0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0,   0, 1, 'a',
                                                  0x82, 6,    0, 1, 0,   1,   't', 0,   0x30, 4, 0, 1, 't', 'x' };
-        char answer[64];
-        struct pollfd ready;
-        int fd = client_dial(broker);
+        fd = client_dial(broker);
         CHECK(send(fd, packets, sizeof packets, MSG_NOSIGNAL) == (ssize_t)sizeof packets);
-        ready.fd = fd;
-        ready.events = POLLIN;
-        if (poll(&ready, 1, 0) == 1)
-            CHECK(recv(fd, answer, sizeof answer, 0) <= (ssize_t)sizeof answer);
+        shutdown(fd, SHUT_WR);
+        CHECK(receives_answers_until_the_end(fd));
         close(fd);
     }
     for (index = 0; index < 4; index++)
         MUST(pthread_join(threads[index], NULL) == 0);
     CHECK(midge_broker_time(broker) == 4 * 30 * 29 / 2);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_published(broker, "t", &batch, NULL));
+    CHECK(midge_batch_count(batch) >= 4 * 30);
+    midge_batch_free(batch);
+    /* Nothing of all that is left: a client is served. */
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_fault(broker, 0));
+    fd = client_connect(broker, "a");
+    ping(fd);
+    close(fd);
     midge_broker_free(broker);
 }
 
@@ -384,6 +550,9 @@ int main(void)
     RUN(a_lost_puback_is_asked_for_again);
     RUN(a_late_puback_comes_in_the_broker_s_time);
     RUN(a_doubled_puback_comes_twice);
+    RUN(a_fault_meets_packets_of_its_kind_alone);
+    RUN(a_fault_meets_its_client_and_spares_the_first);
+    RUN(all_faults_are_cleared_at_once);
     RUN(a_connect_is_refused_until_the_fault_is_cleared);
     RUN(connections_are_cut_now_and_later);
     RUN(a_client_that_is_paused_is_read_later);

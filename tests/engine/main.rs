@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "../support/deadline.rs"]
+mod deadline;
 mod harness;
 
 mod aliases;

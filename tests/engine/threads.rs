@@ -18,7 +18,12 @@ use midge::session::link::{Cause, Link};
 use midge::storage::{MemoryStore, Record, Store, Ticket};
 use midge::time::Time;
 
+<<<<<<< HEAD
 use crate::harness::{ALL, Dice, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
+=======
+use crate::deadline::{Deadline, until};
+use crate::harness::{ALL, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
+>>>>>>> faces
 
 struct Silent;
 
@@ -254,7 +259,9 @@ fn a_hearer_of_several_threads_gets_everything_in_each_publishers_order() {
         let _over = SetOnDrop(&over);
         let mut bytes = Vec::new();
         let mut dice = Dice(9);
+        let mut deadline = Deadline::until("another message has come");
         while heard != [EACH; 2] {
+            deadline.wait();
             line.allow(dice.roll(3000) as usize);
             connection.writable(&engine, &mut engine.turn(Time::ZERO));
             bytes.extend(line.take());
@@ -266,6 +273,7 @@ fn a_hearer_of_several_threads_gets_everything_in_each_publishers_order() {
                 let publisher = usize::from(message.topic == "t/1");
                 assert_eq!(message.text(), heard[publisher].to_string());
                 heard[publisher] += 1;
+                deadline = Deadline::until("another message has come");
                 answer.extend([0x40, 2, (message.id >> 8) as u8, message.id as u8]);
             }
             bytes.drain(..at);
@@ -322,13 +330,15 @@ fn acknowledgements_of_a_store_that_commits_in_another_thread_come_in_order() {
                         }
                     };
                     connection.receive(engine, &mut engine.turn(Time::ZERO), &packets.0, None);
-                    while u32::from(id) + 1 - u32::from(next) > 500 {
+                    until("some acknowledgements have come", || {
                         acknowledgements(&line, &mut bytes, &mut next);
-                    }
+                        u32::from(id) + 1 - u32::from(next) <= 500
+                    });
                 }
-                while next <= COUNT {
+                until("the last acknowledgement has come", || {
                     acknowledgements(&line, &mut bytes, &mut next);
-                }
+                    next > COUNT
+                });
             });
         }
     });
@@ -346,7 +356,6 @@ fn acknowledgements(line: &Line, bytes: &mut Vec<u8>, next: &mut u16) {
         }
     }
     bytes.drain(..at);
-    std::thread::yield_now();
 }
 
 /// What is published to a group is not lost although members come and go while it is: what they leave behind, sent or

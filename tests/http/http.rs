@@ -179,9 +179,14 @@ impl Http {
 
     /// A line without its end.
     pub fn line(&mut self) -> String {
+        self.line_or_end().expect("the server has closed the connection")
+    }
+
+    /// A line without its end; `None` if the server has closed the connection.
+    pub fn line_or_end(&mut self) -> Option<String> {
         let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        let count = self.stream.read_line(&mut line).unwrap();
+        (count > 0).then(|| line.trim_end().to_owned())
     }
 
     /// The next event of a stream with this name.

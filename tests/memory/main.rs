@@ -13,6 +13,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 #[path = "../support/counting.rs"]
 mod counting;
+#[path = "../support/deadline.rs"]
+mod deadline;
 #[path = "../support/engine.rs"]
 mod engine;
 #[path = "../support/packets.rs"]

@@ -9,7 +9,7 @@ use midge::config::Config;
 use midge::embed::Broker;
 use midge::stats::Snapshot;
 
-use crate::{alone, budget, check, counting, packets};
+use crate::{alone, budget, check, counting, deadline, packets};
 
 const COUNT: usize = 1000;
 /// How long is waited for what must come.
@@ -30,9 +30,7 @@ fn connected(broker: &Broker, streams: &mut Vec<TcpStream>, count: usize) {
 }
 
 fn wait(broker: &Broker, until: impl Fn(&Snapshot) -> bool) {
-    while !until(&broker.stats()) {
-        std::thread::yield_now();
-    }
+    deadline::until("the broker has counted what was done", || until(&broker.stats()));
 }
 
 #[test]

@@ -46,6 +46,8 @@ fn remembering_is_no_subscription() {
     assert!(broker.subscriptions().is_empty());
     let stats = broker.stats();
     assert_eq!((stats.messages_dropped_no_subscriber, stats.messages_delivered), (1, 0));
+    let _subscription = broker.subscribe("t", &SubscribeOptions::default()).unwrap();
+    assert_eq!(broker.subscriptions().len(), 1, "the list shows what is one");
 }
 
 #[test]
