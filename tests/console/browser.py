@@ -118,7 +118,7 @@ class Page:
         self.size(width, height)
         self.colours(dark)
         if language:
-            self.call("Emulation.setLocaleOverride", locale=language)
+            self.call("Emulation.setLocaleOverride", locale=language.split(",")[0])
             self.call("Network.setUserAgentOverride", userAgent=self.evaluate("navigator.userAgent"), acceptLanguage=language)
 
     def size(self, width, height, scale=1):
