@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tempfile
+import time
 import urllib.parse
 import urllib.request
 
@@ -91,7 +92,10 @@ class Connection:
         """The result of a command."""
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        # The page waits for itself as long as DEADLINE; its events come meanwhile, and are no sign that it will answer.
+        end = time.monotonic() + DEADLINE + 10
         while True:
+            assert time.monotonic() < end, f"no answer to {method} {str(params)[:300]}"
             message = json.loads(self._socket.recv())
             if message.get("id") == number:
                 assert "error" not in message, f"{method}: {message['error']}"
