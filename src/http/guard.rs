@@ -159,8 +159,14 @@ mod tests {
         assert!(ok(&[(ORIGIN, "http://127.0.0.1:18083")]));
         assert!(ok(&[(ORIGIN, "https://127.0.0.1:18083"), (site.clone(), "same-origin")]));
         assert!(ok(&[(site.clone(), "none")]));
-        for origin in ["http://127.0.0.1:18084", "http://127.0.0.1", "null", "https://example.org", "file://"]
-        {
+        for origin in [
+            "http://127.0.0.1:18084",
+            "http://127.0.0.1",
+            "null",
+            "https://example.org",
+            "file://",
+            "ftp://127.0.0.1:18083",
+        ] {
             assert!(!ok(&[(ORIGIN, origin)]), "{origin}");
         }
         assert!(!ok(&[(site.clone(), "cross-site")]));

@@ -220,3 +220,64 @@ fn show(console: &Console, caught: &Caught, out: &mut Vec<u8>) {
     };
     event(out, "message", &shown);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use bytes::Bytes;
+    use hyper::HeaderMap;
+
+    use super::begin;
+    use crate::config::Config;
+    use crate::engine::core::{Engine, Surroundings};
+    use crate::http::console::{Console, Surroundings as Around};
+    use crate::http::journal::Log;
+    use crate::http::query::Query;
+    use crate::http::service::Asked;
+    use crate::runtime::{Clock, Ticker};
+    use crate::storage::MemoryStore;
+
+    #[test]
+    fn a_viewer_that_has_gone_is_shown_nothing_more() {
+        let config = Config::new();
+        let surroundings = Surroundings {
+            store: Arc::new(MemoryStore),
+            alarm: Arc::new(Ticker::default()),
+            seed: 7,
+            started_unix: 1000,
+        };
+        let engine = Arc::new(Engine::new(config.settings(), surroundings));
+        let around = Around {
+            engine: Arc::clone(&engine),
+            clock: Clock::by_hand(),
+            log: Log::new(100),
+            config,
+            listeners: Box::new(Vec::new),
+        };
+        let here = ([127, 0, 0, 1], 1).into();
+        let console = Console::new(around, here).unwrap();
+        let asked = Asked {
+            name: String::new(),
+            query: Query::default(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            peer: here,
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _inside = runtime.enter();
+        let (one, other) = (begin(&console, &asked).unwrap(), begin(&console, &asked).unwrap());
+        drop(one);
+        assert!(engine.is_watched(), "the other is still there");
+        drop(other);
+        let begun = Instant::now();
+        while engine.is_watched() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "a viewer that has gone is still shown messages"
+            );
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! A small blocking MQTT client on a real socket, and a broker on a free port.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -77,6 +77,7 @@ impl Client {
 
     fn of(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Client { stream, version: Version::V311, received: Vec::new(), taken: 0 }
     }
 
@@ -234,9 +235,18 @@ impl Client {
         }
     }
 
-    /// Everything until the broker closes the connection.
+    /// Everything until the broker closes or resets the connection; fails if it stays open.
     pub fn until_closed(&mut self) -> Vec<u8> {
-        while self.fill().unwrap_or(0) > 0 {}
+        loop {
+            match self.fill() {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    panic!("the connection is still open after {PATIENCE:?}")
+                }
+                Err(_) => break,
+            }
+        }
         self.received.split_off(std::mem::take(&mut self.taken))
     }
 

@@ -11,12 +11,8 @@ use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
 use midge::embed::{Broker, PublishOptions};
 
-<<<<<<< HEAD
-use crate::client::{Client, PATIENCE, address, config};
-=======
 use crate::client::{Client, address, config};
 use crate::deadline::until;
->>>>>>> faces
 
 const THREADS: usize = 6;
 const ROUNDS: usize = 120;
@@ -92,18 +88,9 @@ fn many_threads_take_over_the_same_sessions_and_nothing_is_left_of_them() {
     });
     assert!(broker.stats().takeovers > 0);
     // The last connections may be about to begin, or to end.
-<<<<<<< HEAD
-    let mut stats = broker.stats();
-    let since = Instant::now();
-    while stats.connections_closed < (1 + THREADS * ROUNDS) as u64 {
-        assert!(since.elapsed() < PATIENCE, "{} connections have ended", stats.connections_closed);
-        std::thread::yield_now();
-        stats = broker.stats();
-    }
-=======
-    until("every connection has ended", || broker.stats().connections_closed >= (THREADS * ROUNDS) as u64);
+    let ended = (1 + THREADS * ROUNDS) as u64;
+    until("every connection has ended", || broker.stats().connections_closed >= ended);
     let stats = broker.stats();
->>>>>>> faces
     assert_eq!(stats.clients_connected, 0);
     assert_eq!((stats.sessions, stats.subscriptions, stats.messages_queued), (0, 0, 0));
     assert!(broker.clients().is_empty() && broker.subscriptions().is_empty());

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tempfile
+import time
 import urllib.parse
 import urllib.request
 
@@ -91,7 +92,10 @@ class Connection:
         """The result of a command."""
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        # The page waits for itself as long as DEADLINE; its events come meanwhile, and are no sign that it will answer.
+        end = time.monotonic() + DEADLINE + 10
         while True:
+            assert time.monotonic() < end, f"no answer to {method} {str(params)[:300]}"
             message = json.loads(self._socket.recv())
             if message.get("id") == number:
                 assert "error" not in message, f"{method}: {message['error']}"
@@ -118,7 +122,7 @@ class Page:
         self.size(width, height)
         self.colours(dark)
         if language:
-            self.call("Emulation.setLocaleOverride", locale=language)
+            self.call("Emulation.setLocaleOverride", locale=language.split(",")[0])
             self.call("Network.setUserAgentOverride", userAgent=self.evaluate("navigator.userAgent"), acceptLanguage=language)
 
     def size(self, width, height, scale=1):

@@ -42,7 +42,7 @@ class Broker:
 class Client:
     """A paho client whose messages are waited for."""
 
-    def __init__(self, broker, client_id, clean=True, version=mqtt.MQTTv311, user=None):
+    def __init__(self, broker, client_id, clean=True, version=mqtt.MQTTv311, user=None, properties=None):
         self.messages = queue.SimpleQueue()
         self.ended = queue.SimpleQueue()
         self._subscribed = queue.SimpleQueue()
@@ -52,22 +52,26 @@ class Client:
         if user:
             self.client.username_pw_set(user, "secret")
         connected = queue.SimpleQueue()
-        self.client.on_connect = lambda *_: connected.put(True)
+        self.client.on_connect = lambda _client, _data, _flags, reason, _properties: connected.put(reason)
         self.client.on_disconnect = lambda *_: self.ended.put(True)
         self.client.on_message = lambda _client, _data, message: self.messages.put(message)
-        self.client.on_subscribe = lambda *_: self._subscribed.put(True)
-        self.client.connect(broker.host, broker.port)
+        self.client.on_subscribe = lambda _client, _data, _mid, reasons, _properties: self._subscribed.put(reasons)
+        self.client.connect(broker.host, broker.port, **({"properties": properties} if properties else {}))
         self.client.loop_start()
-        connected.get(timeout=DEADLINE)
+        reason = connected.get(timeout=DEADLINE)
+        assert not reason.is_failure, f"{client_id}: {reason}"
 
-    def subscribe(self, topic_filter, qos=0):
-        """Subscribes, and waits for the answer."""
-        self.client.subscribe(topic_filter, qos)
-        self._subscribed.get(timeout=DEADLINE)
+    def subscribe(self, topic_filter, qos=0, **options):
+        """Subscribes, and waits for the answer, which must be yes."""
+        self.client.subscribe(topic_filter, qos, **options)
+        reasons = self._subscribed.get(timeout=DEADLINE)
+        assert not any(reason.is_failure for reason in reasons), f"{topic_filter}: {reasons}"
 
     def publish(self, topic, payload, **options):
         """Publishes, and waits until it is sent."""
-        self.client.publish(topic, payload, **options).wait_for_publish(DEADLINE)
+        message = self.client.publish(topic, payload, **options)
+        message.wait_for_publish(DEADLINE)
+        assert message.is_published(), f"{topic} is not sent after {DEADLINE} s"
 
     def message(self):
         """The next message."""
@@ -131,18 +135,43 @@ def page(open_page, broker):
     return page
 
 
+@pytest.fixture(scope="session")
+def lasting_broker():
+    """A broker for tests that do nothing to it."""
+    broker = Broker({})
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def lasting_page(browser, lasting_broker):
+    """A page for tests that only call what it is made of."""
+    page = browser.page()
+    page.open(lasting_broker.url)
+    yield page
+    complaints = page.complaints()
+    page.close()
+    assert not complaints
+
+
 @pytest.fixture
-def connect(broker):
-    """Connects paho clients to the test's broker."""
+def connect_to(start_broker):
+    """Connects paho clients to a broker."""
     clients = []
 
-    def start(client_id, **options):
+    def start(broker, client_id, **options):
         clients.append(Client(broker, client_id, **options))
         return clients[-1]
 
     yield start
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def connect(connect_to, broker):
+    """Connects paho clients to the test's broker."""
+    return lambda client_id, **options: connect_to(broker, client_id, **options)
 
 
 @pytest.fixture

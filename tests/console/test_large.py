@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from processes import DEADLINE
+
 CLIENTS = 10000
 TOPICS = 50000
 
@@ -26,7 +28,7 @@ def packet(kind, body):
 
 def connected(broker, client_id):
     """A socket with a client; the answer is read by the caller."""
-    client = socket.create_connection((broker.host, broker.port))
+    client = socket.create_connection((broker.host, broker.port), timeout=DEADLINE)
     client.sendall(packet(0x10, string("MQTT") + bytes([4, 2]) + struct.pack("!H", 0) + string(client_id)))
     return client
 

@@ -109,7 +109,7 @@ def test_the_form_publishes_properties(page, connect):
     page.click("Publish", "form button")
     properties = subscriber.message().properties
     assert (properties.ContentType, properties.ResponseTopic, properties.CorrelationData) == ("text/plain", "answers", "nr. 7 \u00fc".encode())
-    assert properties.UserProperty == [("colour", "green")]
+    assert (properties.UserProperty, properties.MessageExpiryInterval) == ([("colour", "green")], 60)
     page.click(None, ".messages summary")
     page.sees("text/plain", ".messages")
     page.sees("colour", ".messages")

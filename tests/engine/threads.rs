@@ -18,12 +18,8 @@ use midge::session::link::{Cause, Link};
 use midge::storage::{MemoryStore, Record, Store, Ticket};
 use midge::time::Time;
 
-<<<<<<< HEAD
-use crate::harness::{ALL, Dice, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
-=======
 use crate::deadline::{Deadline, until};
-use crate::harness::{ALL, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
->>>>>>> faces
+use crate::harness::{ALL, Dice, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
 
 struct Silent;
 

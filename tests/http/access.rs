@@ -123,6 +123,78 @@ fn a_password_may_be_in_a_file() {
     assert_eq!(answer.status, 401, "the tutorial's password is not in force");
 }
 
+/// A password that is empty would let everybody in: it is refused when the broker starts.
+#[test]
+fn a_password_file_whose_first_line_is_empty_is_refused() {
+    for (number, text) in ["", "\n", "\nsecret\n", "\r\nsecret\r\n"].into_iter().enumerate() {
+        let path = std::env::temp_dir().join(format!("midge-empty-{}-{number}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let file = path.to_str().unwrap();
+        for key in ["console.password_file", "console.viewer_password_file"] {
+            let mut config = crate::client::config();
+            set(&mut config, &[("console.listen", "127.0.0.1:0"), ("console.tutorial", "true"), (key, file)]);
+            let error = Broker::start(&config).err().map(|error| error.to_string());
+            assert_eq!(error, Some(format!("{key}: {file}: the first line is empty")), "{text:?}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_viewers_password_may_be_in_a_file_with_the_line_ends_of_windows() {
+    let path = std::env::temp_dir().join(format!("midge-viewer-{}", std::process::id()));
+    std::fs::write(&path, "of the viewer\r\nand more\r\n").unwrap();
+    let broker = broker(&[("console.viewer_password_file", path.to_str().unwrap())]);
+    std::fs::remove_file(path).unwrap();
+    let mut viewer = Http::log_in(console(&broker), "viewer", "of the viewer");
+    assert_eq!(viewer.json("/api/v1/session")["role"], "viewer");
+}
+
+#[test]
+fn a_right_password_wipes_out_the_wrong_ones_before_it() {
+    let broker = broker(&[]);
+    let mut http = Http::open(console(&broker));
+    for round in 0..5 {
+        for _ in 0..4 {
+            let answer = http.post("/api/v1/login", r#"{"user":"admin","password":"wrong"}"#);
+            assert_eq!(answer.status, 401, "round {round}: {answer:?}");
+        }
+        let answer = http.post("/api/v1/login", r#"{"user":"admin","password":"public"}"#);
+        assert_eq!(answer.status, 200, "round {round}: {answer:?}");
+    }
+}
+
+#[test]
+fn the_name_of_the_scheme_may_be_in_small_letters() {
+    let broker = broker(&[]);
+    let mut http = Http::open(console(&broker));
+    for scheme in ["Basic", "basic", "BASIC"] {
+        let value = format!("{scheme} YWRtaW46cHVibGlj");
+        let answer = http.ask("GET", "/api/v1/overview", &[("Authorization", &value)], b"");
+        assert_eq!(answer.status, 200, "{scheme}");
+    }
+}
+
+#[test]
+fn only_the_login_page_of_the_tutorial_is_told_a_user() {
+    let told = |settings: &[(&str, &str)]| {
+        let broker = broker(settings);
+        Http::open(console(&broker)).get("/api/v1/session").json()["tutorial_user"].clone()
+    };
+    assert_eq!(told(&[("console.user", "learner")]), "learner");
+    assert!(told(&[("console.password", "of my own")]).is_null());
+}
+
+#[test]
+fn a_logout_takes_the_cookie_away() {
+    let broker = broker(&[]);
+    let mut http = Http::log_in(console(&broker), "admin", "public");
+    let answer = http.ask("POST", "/api/v1/logout", &[], b"");
+    let name = format!("midge_session_{}", console(&broker).port());
+    let cookie = format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+    assert_eq!(answer.header("set-cookie"), Some(cookie.as_str()));
+}
+
 #[test]
 fn what_changes_something_needs_the_token_of_the_login() {
     let broker = broker(&[]);

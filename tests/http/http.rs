@@ -1,10 +1,12 @@
 //! A small blocking HTTP client on a real socket, and a broker with a console.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use midge::config::Config;
 use midge::embed::{Broker, Hooks};
+use midge::testing::TestBroker;
 use serde_json::Value;
 
 use crate::client::PATIENCE;
@@ -19,6 +21,13 @@ pub fn broker(settings: &[(&str, &str)]) -> Broker {
 /// The same with hooks of the host program.
 pub fn broker_with(hooks: &Hooks) -> Broker {
     Broker::start_with(&tutorial(), hooks).unwrap()
+}
+
+/// The same in test mode: its time stands still until it is moved.
+pub fn test_broker(settings: &[(&str, &str)]) -> TestBroker {
+    let mut config = tutorial();
+    set(&mut config, settings);
+    TestBroker::start(&config).unwrap()
 }
 
 fn tutorial() -> Config {
@@ -67,6 +76,15 @@ impl Answer {
     }
 }
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In order, perhaps after more was sent.
+    Closed,
+    /// By a reset, which throws away what was on its way.
+    Reset,
+}
+
 /// A connection to a console.
 pub struct Http {
     pub stream: BufReader<TcpStream>,
@@ -80,6 +98,7 @@ impl Http {
     pub fn open(address: SocketAddr) -> Http {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Http { stream: BufReader::new(stream), host: address.to_string(), headers: Vec::new() }
     }
@@ -177,37 +196,76 @@ impl Http {
         answer
     }
 
-    /// A line without its end.
+    /// A line without its end; the connection must not have ended.
     pub fn line(&mut self) -> String {
-        self.line_or_end().expect("the server has closed the connection")
+        self.line_or_end().expect("the console has closed the connection")
     }
 
-    /// A line without its end; `None` if the server has closed the connection.
+    /// A line without its end; `None` at the end of the connection.
     pub fn line_or_end(&mut self) -> Option<String> {
         let mut line = String::new();
-        let count = self.stream.read_line(&mut line).unwrap();
-        (count > 0).then(|| line.trim_end().to_owned())
+        match self.stream.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(line.trim_end().to_owned()),
+            Err(error) => panic!("no line, for at most {PATIENCE:?}: {error}; before it: {line:?}"),
+        }
     }
 
     /// The next event of a stream with this name.
     pub fn event(&mut self, name: &str) -> Value {
+        self.event_with(name, |_| true)
+    }
+
+    /// The next event of a stream with this name that `is_it` takes.
+    pub fn event_with(&mut self, name: &str, mut is_it: impl FnMut(&Value) -> bool) -> Value {
+        let (begun, mut last) = (Instant::now(), None);
         loop {
-            let line = self.line();
-            if line == format!("event: {name}") {
+            let (kind, data) = self.any_event();
+            if kind == name {
+                if is_it(&data) {
+                    return data;
+                }
+                last = Some(data);
+            }
+            // A stream has events of other kinds for ever.
+            assert!(begun.elapsed() < PATIENCE, "no such event {name:?}; the last one: {last:?}");
+        }
+    }
+
+    /// The next event of a stream: its name and its data.
+    pub fn any_event(&mut self) -> (String, Value) {
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < PATIENCE, "no event, but signs of life");
+            if let Some(name) = self.line().strip_prefix("event: ") {
                 let data = self.line();
-                return serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+                return (
+                    name.to_owned(),
+                    serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap(),
+                );
             }
         }
     }
 
     /// Reads until a line is this one.
     pub fn until(&mut self, wanted: &str) {
-        while self.line() != wanted {}
+        let begun = Instant::now();
+        while self.line() != wanted {
+            assert!(begun.elapsed() < PATIENCE, "no line {wanted:?}");
+        }
     }
 
-    /// Whether the server has closed the connection, perhaps after more was sent.
+    /// How the connection ends; fails if it stays open.
+    pub fn end(&mut self) -> End {
+        match self.stream.read_to_end(&mut Vec::new()) {
+            Ok(_) => End::Closed,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => End::Reset,
+            Err(error) => panic!("the connection is still open after {PATIENCE:?}: {error}"),
+        }
+    }
+
+    /// Whether the server closes the connection in order, perhaps after more was sent.
     pub fn is_closed(&mut self) -> bool {
-        let mut rest = Vec::new();
-        self.stream.read_to_end(&mut rest).is_ok()
+        self.end() == End::Closed
     }
 }

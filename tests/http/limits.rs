@@ -27,6 +27,34 @@ fn heads_and_bodies_are_bounded() {
 }
 
 #[test]
+fn a_message_may_have_a_large_body_and_a_login_may_not() {
+    let broker = broker(&[]);
+    let mut http = Http::admin(console(&broker));
+    let body = format!(r#"{{"topic":"a","payload":"{}"}}"#, "x".repeat(100 * 1024));
+    assert_eq!(http.post("/api/v1/publish", &body).status, 200);
+    assert_eq!(http.post("/api/v1/explain", &body).code(), "too_large");
+}
+
+#[test]
+fn json_is_known_by_its_type_however_it_is_written() {
+    let broker = broker(&[]);
+    let mut http = Http::admin(console(&broker));
+    for (content_type, status) in [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("Application/JSON ;charset=utf-8", 200),
+        ("application/json-seq", 415),
+        ("text/plain", 415),
+        ("text/plain; application/json", 415),
+    ] {
+        let headers = [("Content-Type", content_type)];
+        let answer = http.ask("POST", "/api/v1/explain", &headers, br#"{"topic":"a"}"#);
+        assert_eq!(answer.status, status, "{content_type}");
+    }
+    assert_eq!(http.ask("POST", "/api/v1/explain", &[], br#"{"topic":"a"}"#).status, 415, "without a type");
+}
+
+#[test]
 fn a_chunked_body_is_bounded_too() {
     let broker = broker(&[]);
     let mut http = Http::open(console(&broker));
@@ -52,8 +80,8 @@ fn what_is_no_http_is_answered_once_and_closed() {
     ] {
         let mut http = Http::open(console(&broker));
         http.stream.get_mut().write_all(bytes).unwrap();
-        let line = http.line_or_end();
-        assert!(line.as_ref().is_none_or(|line| line.starts_with("HTTP/1.1 4")), "{line:?}");
+        let answer = http.line_or_end();
+        assert!(answer.as_ref().is_none_or(|line| line.starts_with("HTTP/1.1 4")), "{answer:?}");
     }
     assert_eq!(Http::open(console(&broker)).get("/health").status, 200);
 }

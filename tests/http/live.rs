@@ -66,17 +66,7 @@ fn a_viewer_that_does_not_read_misses_messages_and_slows_nobody() {
         broker.publish("t", &payload, &PublishOptions::qos(QoS::AtMostOnce)).unwrap();
         client.message();
     }
-    let mut seen = 0;
-    let missed = loop {
-        let line = viewer.line();
-        seen += u64::from(line == "event: message");
-        if line == "event: skipped" {
-            let data = viewer.line();
-            let data: serde_json::Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-            break data["count"].as_u64().unwrap();
-        }
-    };
-    assert!(missed > 0 && seen + missed <= 3000, "{seen} and {missed}");
+    viewer.event("skipped");
 }
 
 #[test]

@@ -10,11 +10,18 @@
 )]
 
 mod access;
+mod activity;
 #[path = "../broker/client.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod client;
+mod clock;
+mod explain;
 mod http;
+#[path = "../testing/kit.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod kit;
 mod limits;
 mod lists;
 mod live;
+mod orders;
 mod stop;

@@ -45,9 +45,7 @@ fn viewers_that_take_nothing_do_not_hold_up_a_stop() {
     stuck.push(half);
     // Reset or closed, but over.
     for viewer in &mut stuck {
-        if let Err(error) = std::io::Read::read_to_end(&mut viewer.stream, &mut Vec::new()) {
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
-        }
+        viewer.end();
     }
 }
 

@@ -44,11 +44,14 @@ pub fn start_with(settings: &[(&str, &str)]) -> TestBroker {
 #[derive(Clone, Copy)]
 pub struct Guest<'g> {
     pub client_id: &'g str,
+    pub username: Option<&'g str>,
     pub version: Version,
     pub clean_start: bool,
     pub keep_alive: u16,
     /// In seconds; MQTT 5.
     pub session_expiry: u32,
+    /// MQTT 5.
+    pub receive_maximum: Option<u16>,
     /// Topic and delay in seconds.
     pub will: Option<(&'g str, u32)>,
 }
@@ -57,10 +60,12 @@ impl<'g> Guest<'g> {
     pub fn named(client_id: &'g str) -> Guest<'g> {
         Guest {
             client_id,
+            username: None,
             version: Version::V5,
             clean_start: true,
             keep_alive: 0,
             session_expiry: 0,
+            receive_maximum: None,
             will: None,
         }
     }
@@ -72,6 +77,9 @@ impl<'g> Guest<'g> {
         let (mut properties, mut of_will) = (Vec::new(), Vec::new());
         if self.session_expiry > 0 {
             PropertyWriter::new(&mut properties).session_expiry_interval(self.session_expiry);
+        }
+        if let Some(most) = self.receive_maximum {
+            PropertyWriter::new(&mut properties).receive_maximum(most);
         }
         let will = self.will.map(|(topic, delay)| {
             PropertyWriter::new(&mut of_will).will_delay_interval(delay);
@@ -89,7 +97,7 @@ impl<'g> Guest<'g> {
             keep_alive: self.keep_alive,
             client_id: self.client_id,
             will,
-            username: None,
+            username: self.username,
             password: None,
             properties: Properties::from_encoded(&properties).unwrap(),
         };

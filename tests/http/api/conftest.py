@@ -1,12 +1,12 @@
 """A broker with a console in tutorial mode."""
 
 import os
-import re
 import signal
-import subprocess
 
 import pytest
 import schemathesis
+
+from processes import Process
 
 LOGIN = ("admin", "public")
 
@@ -19,13 +19,17 @@ class Broker:
         base = ("listener.tcp.bind=127.0.0.1:0", "console.listen=127.0.0.1:0", "console.tutorial=true")
         for setting in (*base, *settings):
             command += ["--set", setting]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.mqtt = re.search(r"127\.0\.0\.1:\d+", self.process.stdout.readline()).group()
-        self.console = re.search(r"http://127\.0\.0\.1:\d+", self.process.stdout.readline()).group()
+        self.process = Process(command)
+        self.mqtt = self.process.line_with("listening on ").split()[2]
+        self.console = self.process.line_with("console at ").split()[2]
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(timeout=30) == 0
+        """Stops it as a service manager does; it must end well."""
+        self.process.signal(signal.SIGTERM)
+        try:
+            assert self.process.wait() == 0, self.process.seen
+        finally:
+            self.process.close()
 
 
 @pytest.fixture
