@@ -1,7 +1,6 @@
 //! Many threads connect as the same clients at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use midge::codec::disconnect::Disconnect;
 use midge::codec::packet::Packet;
