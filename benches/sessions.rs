@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::engine::connection::Connection;
-use midge::engine::core::Engine;
-use midge::engine::timers::Timer;
+use midge::engine::connection::packets::Connection;
+use midge::engine::core::state::Engine;
+use midge::engine::core::timers::Timer;
 use midge::session::inbound::Inbound;
 use midge::session::outbound::Outbound;
 use midge::session::state::{Control, Session};

@@ -190,7 +190,7 @@ fn unsafe_code_is_in_ffi_and_on_the_short_list() {
 #[test]
 fn an_upward_import_is_found_in_every_spelling() {
     let broken = [
-        "use crate::engine::core::Engine;",
+        "use crate::engine::core::state::Engine;",
         "use crate::{time::Time, engine::{core::Engine, turn::Turn}};",
         "fn f() { crate::net::bind(); }",
         "pub(in crate::embed) fn f() {}",

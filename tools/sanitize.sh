@@ -39,7 +39,7 @@ in_sanitizer() {
     local sanitizer=$1
     shift
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$sanitizer" CARGO_TARGET_DIR=$base/sanitize-$sanitizer \
-        cargo "$1" -Zbuild-std --target "$host" "${@:2}"
+        cargo "$1" -Zbuild-std --target "$host" "${::2}"
 }
 
 note() { # <kind> <passed> <failed>

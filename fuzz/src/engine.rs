@@ -6,7 +6,7 @@ use midge::codec::ack::AckKind;
 use midge::codec::reason::ReasonCode;
 use midge::codec::topic::TopicName;
 use midge::codec::version::Version;
-use midge::engine::subscriber::Publisher;
+use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
 
 use super::input::Input;

@@ -10,7 +10,7 @@ use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::PublishOptions;
 use crate::embed::tasks::Promise;
-use crate::engine::safe::{Safe, Waiter};
+use crate::engine::core::durability::{Safe, Waiter};
 use crate::runtime::on_own_thread;
 
 impl Broker {

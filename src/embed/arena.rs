@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::codec::properties::Properties;
 use crate::codec::qos::QoS;
-use crate::engine::edit::Original;
-use crate::engine::local::LocalMessage;
+use crate::engine::access::edit::Original;
+use crate::engine::parts::sink::LocalMessage;
 
 /// Messages in order, their bytes one behind the other.
 #[derive(Debug, Default)]
@@ -268,7 +268,7 @@ mod tests {
 
     use super::{Arena, Batch};
     use crate::codec::qos::QoS;
-    use crate::engine::local::LocalMessage;
+    use crate::engine::parts::sink::LocalMessage;
 
     #[test]
     fn the_bytes_of_a_batch_are_one_piece_without_shared_payloads() {

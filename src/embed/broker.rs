@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::embed::console::Running as RunningConsole;
 use crate::embed::error::Error;
 use crate::embed::shared::Shared;
-use crate::engine::view::{ClientView, SubscriptionView};
+use crate::engine::view::clients::{ClientView, SubscriptionView};
 use crate::stats::Snapshot;
 
 /// An MQTT broker inside this process. It stops when it is dropped.

@@ -15,7 +15,7 @@ use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue_core::{Overflow, Poll, QueueCore};
 use crate::embed::shared::Shared;
-use crate::engine::local::{Local, LocalMessage, Sink};
+use crate::engine::parts::sink::{Local, LocalMessage, Sink};
 use crate::runtime::{Runtime, in_callback, thread_mark};
 
 /// Messages given to one callback before the next subscription has its turn.
@@ -289,7 +289,7 @@ mod tests {
     use super::{Dispatcher, Target};
     use crate::codec::qos::QoS;
     use crate::embed::queue_core::{Overflow, QueueCore};
-    use crate::engine::local::{LocalMessage, Sink};
+    use crate::engine::parts::sink::{LocalMessage, Sink};
 
     /// A connection may still publish between the end of the callback thread and that of the runtime.
     #[test]

@@ -10,7 +10,7 @@ mod imp {
 
     use crate::config::{Config, ConfigError, ErrorKind, Settings};
     use crate::embed::error::Error;
-    use crate::engine::core::Engine;
+    use crate::engine::core::state::Engine;
     use crate::http::{self, Console, ListenerView, Log, Server, Surroundings};
     use crate::net;
     use crate::runtime::{Clock, Runtime};
@@ -105,7 +105,7 @@ mod imp {
 
     use crate::config::{Config, ConfigError, ErrorKind, Settings};
     use crate::embed::error::Error;
-    use crate::engine::core::Engine;
+    use crate::engine::core::state::Engine;
     use crate::net;
     use crate::runtime::{Clock, Runtime};
 

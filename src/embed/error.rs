@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::codec::topic::TopicError;
 use crate::config::ConfigError;
-use crate::engine::edit::EditError;
+use crate::engine::access::edit::EditError;
 
 /// Why a call failed. The sentence names the key, the argument or the address at fault.
 #[derive(Debug, thiserror::Error)]

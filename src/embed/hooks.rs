@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::engine::edit::Edit;
-use crate::engine::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Wanted};
+use crate::engine::access::edit::Edit;
+use crate::engine::access::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Wanted};
 use crate::runtime::in_callback;
-use crate::session::notice::{
+use crate::session::event::{
     Arrival, Delivered, Departure, Dropped, Level, LogLine, Notice, Subscribed, Unsubscribed,
 };
 

@@ -36,11 +36,11 @@ pub use queue_core::{Overflow, Poll};
 pub use stream::MessageStream;
 pub use subscription::Subscription;
 
-pub use crate::engine::edit::{Edit, EditError, Original};
-pub use crate::engine::hooks::{
+pub use crate::engine::access::edit::{Edit, EditError, Original};
+pub use crate::engine::access::hooks::{
     AccessRequest, Action, Answer, ConnectRequest, Decision, Deferred, Passage, Verdict, defer,
 };
-pub use crate::session::link::Cause;
-pub use crate::session::notice::{
+pub use crate::session::event::{
     Arrival, Delivered, Departure, Dropped, Level, LogLine, Subscribed, Unsubscribed,
 };
+pub use crate::session::link::Cause;

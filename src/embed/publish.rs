@@ -13,8 +13,8 @@ use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::PublishOptions;
 use crate::embed::shared::Shared;
-use crate::engine::safe::Waiter;
-use crate::engine::subscriber::Publisher;
+use crate::engine::core::durability::Waiter;
+use crate::engine::parts::subscriber::Publisher;
 use crate::message::{Publication, SHARE_FROM};
 
 impl Broker {

@@ -11,7 +11,7 @@ use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue_core::{Overflow, Poll, QueueCore};
 use crate::embed::shared::Shared;
-use crate::engine::local::{Local, LocalMessage, Sink};
+use crate::engine::parts::sink::{Local, LocalMessage, Sink};
 use crate::runtime::Event;
 
 /// The bounds of a queue. The default is what the settings `queue.capacity` and `queue.max_bytes` say.

@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::embed::arena::{Arena, Batch};
 use crate::embed::tasks::{Tasks, Woken};
-use crate::engine::local::LocalMessage;
+use crate::engine::parts::sink::LocalMessage;
 use crate::runtime::Event;
 
 /// What happens to a message for which a queue has no room.
@@ -367,7 +367,7 @@ mod tests {
 
     use super::{Overflow, Poll, QueueCore};
     use crate::codec::qos::QoS;
-    use crate::engine::local::LocalMessage;
+    use crate::engine::parts::sink::LocalMessage;
     use crate::runtime::Event;
 
     fn publish(core: &QueueCore) {

@@ -15,10 +15,10 @@ use crate::embed::hooks::Hooks;
 use crate::embed::shared::Shared;
 use crate::embed::stop::Stage;
 use crate::embed::testing::Bench;
-use crate::engine::core::{Engine, Surroundings};
+use crate::engine::core::state::{Engine, Surroundings};
 use crate::net::{Bound, Limit, Wing, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, tick, watch_forks};
-use crate::session::notice::Level;
+use crate::session::event::Level;
 use crate::storage::{MemoryStore, Store};
 use crate::time::Time;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::embed::error::Error;
 use crate::embed::shared::Shared;
 use crate::runtime::{Runtime, on_own_thread};
-use crate::session::notice::Level;
+use crate::session::event::Level;
 
 /// What a longer grace counts as.
 const LONGEST_GRACE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

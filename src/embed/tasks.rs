@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::engine::safe::{Safe, Waiter};
+use crate::engine::core::durability::{Safe, Waiter};
 use crate::runtime::in_callback;
 
 /// Those that wait for one thing, each in a place of its own.

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use crate::codec::subscribe::RetainHandling;
-use crate::engine::view::{ClientView, SubscriptionView};
+use crate::engine::view::clients::{ClientView, SubscriptionView};
 use crate::ffi::arguments::{beyond, borrowed, borrowed_or_null, fill, free, given, slot, topic};
 use crate::ffi::broker::{live, midge_broker};
 use crate::ffi::guard::guard;

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde::Serialize;
 
 use crate::codec::version::Version;
-use crate::engine::view::ClientView;
+use crate::engine::view::clients::ClientView;
 use crate::http::answer::{Answer, Problem};
 use crate::http::console::Console;
 use crate::http::journal::Shown;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::engine::core::Engine;
+use crate::engine::core::state::Engine;
 use crate::http::access::Access;
 use crate::http::guard::Hosts;
 use crate::http::history::{History, STEP};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::qos::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::TopicName;
-use crate::engine::explain::{Explanation, Fate, Question, Receiver, Refusal};
+use crate::engine::view::explain::{Explanation, Fate, Question, Receiver, Refusal};
 use crate::http::answer::{Answer, Problem};
 use crate::http::console::Console;
 use crate::http::number::whole;
@@ -244,7 +244,7 @@ mod tests {
     use crate::codec::qos::QoS;
     use crate::codec::subscribe::SubscriptionOptions;
     use crate::codec::topic::TopicName;
-    use crate::engine::explain::{Explanation, Fate, Question, Receiver, Refusal};
+    use crate::engine::view::explain::{Explanation, Fate, Question, Receiver, Refusal};
     use crate::stats::DropReason;
 
     const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];

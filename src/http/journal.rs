@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::codec::version::Version;
-use crate::engine::journal::{Journal, Refused};
+use crate::engine::observe::journal::{Journal, Refused};
 use crate::http::console::Console;
+use crate::session::event::{Arrival, Dropped, Notice};
 use crate::session::link::Cause;
-use crate::session::notice::{Arrival, Dropped, Notice};
 use crate::stats::DropReason;
 use crate::time::Time;
 
@@ -247,9 +247,9 @@ fn ended(cause: Cause, why: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{DROPS, Log};
-    use crate::engine::journal::Journal;
+    use crate::engine::observe::journal::Journal;
+    use crate::session::event::{Departure, Dropped, Notice};
     use crate::session::link::Cause;
-    use crate::session::notice::{Departure, Dropped, Notice};
     use crate::stats::DropReason;
     use crate::time::Time;
 

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::codec::properties::Properties;
 use crate::codec::qos::QoS;
 use crate::codec::topic::{TopicFilter, TopicName};
-use crate::engine::taps::{Seen, Tap};
+use crate::engine::observe::publish_taps::{Seen, Tap};
 use crate::http::answer::{Outgoing, Problem};
 use crate::http::console::Console;
 use crate::http::events::{Skipped, Stream, event};
@@ -231,7 +231,7 @@ mod tests {
 
     use super::begin;
     use crate::config::Config;
-    use crate::engine::core::{Engine, Surroundings};
+    use crate::engine::core::state::{Engine, Surroundings};
     use crate::http::console::{Console, Surroundings as Around};
     use crate::http::journal::Log;
     use crate::http::query::Query;

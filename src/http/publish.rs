@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::topic::TopicName;
-use crate::engine::explain::Question;
-use crate::engine::subscriber::Publisher;
+use crate::engine::parts::subscriber::Publisher;
+use crate::engine::view::explain::Question;
 use crate::http::answer::{Answer, Problem};
 use crate::http::console::Console;
 use crate::http::explain::{Explained, qos_of, topic_of};

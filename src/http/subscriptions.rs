@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::codec::subscribe::RetainHandling;
 use crate::codec::topic::TopicFilter;
-use crate::engine::view::SubscriptionView;
+use crate::engine::view::clients::SubscriptionView;
 use crate::http::answer::{Answer, Problem};
 use crate::http::console::Console;
 use crate::http::query::Page;

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::codec::topic::TopicName;
-use crate::engine::taps::Tap;
+use crate::engine::observe::publish_taps::Tap;
 use crate::http::answer::{Answer, Problem};
 use crate::http::console::Console;
 use crate::http::payload::Payload;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use crate::codec::qos::QoS;
-use crate::engine::taps::{Seen, Tap};
+use crate::engine::observe::publish_taps::{Seen, Tap};
 use crate::http::payload::SHOWN;
 use crate::time::Time;
 
@@ -316,7 +316,7 @@ impl Rate {
 mod tests {
     use super::{Last, Recent, Tree};
     use crate::codec::qos::QoS;
-    use crate::engine::taps::{Seen, Tap};
+    use crate::engine::observe::publish_taps::{Seen, Tap};
     use crate::time::Time;
 
     fn last(payload: &[u8], at: u64) -> Last {

@@ -1,11 +1,11 @@
 //! Floor 2: the application message, immutable and shared.
 
-mod lent;
+mod host_buffer;
+mod message_pool;
 mod publication;
-mod spares;
 mod stored;
 
-pub use lent::Lent;
+pub use host_buffer::Lent;
+pub use message_pool::Spares;
 pub use publication::{Frame, Publication, SHARE_FROM};
-pub use spares::Spares;
 pub use stored::{Message, SharedMessage};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use socket2::{Domain, SockRef, Type};
 
 use crate::net::connection::ConnectionTask;
-use crate::net::wing::{FULL, Gate, Limit, Wing};
+use crate::net::server::{FULL, Gate, Limit, Wing};
 
 /// Why a descriptor was not taken.
 #[derive(Debug)]

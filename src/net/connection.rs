@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-use crate::engine::connection::Connection;
+use crate::engine::connection::packets::Connection;
+use crate::net::flush_queue::{Later, let_others};
 use crate::net::input::{Input, Reading};
-use crate::net::later::{Later, let_others};
 use crate::net::link::{Ending, TcpLink};
+use crate::net::server::{Attached, Permit, Wing};
 use crate::net::testing::{Line, Seat};
-use crate::net::wing::{Attached, Permit, Wing};
+use crate::session::event::Level;
 use crate::session::link::{Cause, Link};
-use crate::session::notice::Level;
 
 /// A connection that ends may take so long to take its last packet, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);

@@ -5,9 +5,9 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 
-use crate::engine::connection::{Connection, Progress};
-use crate::engine::core::Engine;
-use crate::engine::turn::Turn;
+use crate::engine::connection::packets::{Connection, Progress};
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
 
 /// Bytes read at once; one such portion a turn, then others have theirs.
 const SCRATCH: usize = 64 * 1024;

@@ -12,10 +12,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::net::connection::ConnectionTask;
+use crate::net::server::{FULL, Gate, Limit, Wing};
 use crate::net::testing::{Door, Seat};
-use crate::net::wing::{FULL, Gate, Limit, Wing};
 use crate::runtime::{NotInherited, listen, watch_listener};
-use crate::session::notice::Level;
+use crate::session::event::Level;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;

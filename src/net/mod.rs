@@ -2,13 +2,13 @@
 
 mod adopt;
 mod connection;
+mod flush_queue;
 mod input;
-mod later;
 mod link;
 mod listener;
+mod server;
 pub mod testing;
-mod wing;
 
 pub use adopt::{Refused, adopt};
 pub use listener::{Bound, bind};
-pub use wing::{Limit, Wing};
+pub use server::{Limit, Wing};

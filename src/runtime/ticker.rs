@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::engine::core::Engine;
-use crate::engine::timers::Alarm;
+use crate::engine::core::state::Engine;
+use crate::engine::core::timers::Alarm;
 use crate::runtime::clock::Clock;
 use crate::time::Time;
 

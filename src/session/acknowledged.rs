@@ -7,10 +7,10 @@ use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::message::SharedMessage;
+use crate::session::delivery::Context;
 use crate::session::inflight::Awaits;
 use crate::session::outbound::Outbound;
 use crate::session::pool::Pool;
-use crate::session::terms::Context;
 
 /// What an acknowledgement meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

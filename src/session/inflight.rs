@@ -205,8 +205,8 @@ mod tests {
     use crate::codec::packet_id::PacketId;
     use crate::codec::qos::QoS;
     use crate::message::Publication;
+    use crate::session::delivery::Terms;
     use crate::session::pool::Pool;
-    use crate::session::terms::Terms;
     use crate::time::Time;
 
     struct Window {

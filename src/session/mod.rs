@@ -2,10 +2,11 @@
 
 pub mod acknowledged;
 pub mod aliases;
+pub mod delivery;
+pub mod event;
 pub mod inbound;
 pub mod inflight;
 pub mod link;
-pub mod notice;
 pub mod outbound;
 pub mod outbox;
 pub mod pending;
@@ -13,5 +14,4 @@ pub mod pool;
 pub mod queue;
 pub mod state;
 pub mod subscriptions;
-pub mod terms;
 mod transmit;

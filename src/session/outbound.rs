@@ -9,12 +9,12 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::message::{Message, Publication};
 use crate::session::aliases::AliasesOut;
+use crate::session::delivery::{Block, Context, Grant, Leftovers, Limits, Outcome, Tells, Terms};
 use crate::session::inflight::Inflight;
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::{Chunk, Outbox};
 use crate::session::pending::Pending;
 use crate::session::queue::{Queue, Queued};
-use crate::session::terms::{Block, Context, Grant, Leftovers, Limits, Outcome, Tells, Terms};
 use crate::stats::DropReason;
 
 /// Bytes and the end of a connection that was replaced while a thread was writing to it: that thread ends it.

@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use crate::codec::qos::QoS;
 use crate::message::{Publication, SharedMessage};
+use crate::session::delivery::Terms;
 use crate::session::pool::Pool;
-use crate::session::terms::Terms;
 
 /// A message for one client that waits to be sent, or for its acknowledgement.
 #[derive(Clone, Debug)]
@@ -70,8 +70,8 @@ mod tests {
     use super::Pending;
     use crate::codec::qos::QoS;
     use crate::message::Publication;
+    use crate::session::delivery::Terms;
     use crate::session::pool::Pool;
-    use crate::session::terms::Terms;
     use crate::time::Time;
 
     #[test]

@@ -161,9 +161,9 @@ mod tests {
     use super::{Bounds, Overflow, Queue, Queued};
     use crate::codec::qos::QoS;
     use crate::message::Publication;
+    use crate::session::delivery::Terms;
     use crate::session::pending::Pending;
     use crate::session::pool::Pool;
-    use crate::session::terms::Terms;
     use crate::time::Time;
 
     fn pending(topic: &str) -> Pending {

@@ -8,12 +8,12 @@ use parking_lot::Mutex;
 
 use crate::codec::version::Version;
 use crate::message::SharedMessage;
+use crate::session::delivery::Context;
 use crate::session::inbound::Inbound;
 use crate::session::outbound::Outbound;
 use crate::session::outbox::Outbox;
 use crate::session::pool::Pool;
 use crate::session::subscriptions::Subscriptions;
-use crate::session::terms::Context;
 use crate::time::{Time, TimerId};
 
 /// Chunks that one call writes before the connection's own task goes on: others may append for ever meanwhile.
@@ -219,10 +219,10 @@ mod tests {
     use super::{CHUNKS, Session};
     use crate::codec::ping;
     use crate::codec::version::Version;
+    use crate::session::delivery::{Context, Grant, Limits, Tells};
     use crate::session::link::{Cause, Link, Written};
     use crate::session::pool::Pool;
     use crate::session::queue::{Bounds, Overflow};
-    use crate::session::terms::{Context, Grant, Limits, Tells};
     use crate::stats::{Counters, Counts};
     use crate::time::Time;
 

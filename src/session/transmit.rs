@@ -9,8 +9,8 @@ use crate::codec::publish;
 use crate::codec::qos::QoS;
 use crate::message::{Publication, SHARE_FROM};
 use crate::session::aliases::Naming;
+use crate::session::delivery::{Context, Outcome, Terms};
 use crate::session::outbound::Outbound;
-use crate::session::terms::{Context, Outcome, Terms};
 use crate::stats::DropReason;
 use crate::time::Time;
 

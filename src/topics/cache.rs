@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::codec::topic::TopicName;
-use crate::topics::generations::{Place, Stamp};
 use crate::topics::matches::Matches;
-use crate::topics::roster::Identity;
 use crate::topics::router::Router;
+use crate::topics::subscriber_set::Identity;
+use crate::topics::versions::{Place, Stamp};
 
 /// The answers for the topics that a thread published to of late. Each thread has its own.
 ///
@@ -240,8 +240,8 @@ mod tests {
     use crate::codec::subscribe::SubscriptionOptions;
     use crate::codec::topic::{TopicFilter, TopicName};
     use crate::topics::matches::Matches;
-    use crate::topics::roster::Identity;
     use crate::topics::router::Router;
+    use crate::topics::subscriber_set::Identity;
 
     type Client = Arc<u32>;
 

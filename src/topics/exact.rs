@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hashbrown::DefaultHashBuilder;
 
 use crate::topics::matches::Match;
-use crate::topics::roster::{Identity, Roster};
 use crate::topics::sharded::{Sharded, give_back};
+use crate::topics::subscriber_set::{Identity, Roster};
 
 /// Filters without wildcards and without a group.
 ///

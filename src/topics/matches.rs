@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::codec::subscribe::SubscriptionOptions;
-use crate::topics::roster::{Identity, Roster};
+use crate::topics::subscriber_set::{Identity, Roster};
 
 /// Who hears a topic, at one moment.
 #[derive(Clone, Debug)]

@@ -14,8 +14,8 @@ use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::topics::cache::MatchCache;
 use crate::topics::matches::{Match, Matches, Readiness};
-use crate::topics::roster::Identity;
 use crate::topics::router::Router;
+use crate::topics::subscriber_set::Identity;
 
 type Client = Arc<u32>;
 

@@ -12,11 +12,11 @@ use smallvec::SmallVec;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::topics::exact::Exact;
-use crate::topics::generations::{Generations, Place, Stamp};
 use crate::topics::matches::{Group, Match, Matches, SharedMatch};
-use crate::topics::roster::Identity;
 use crate::topics::sharded::give_back;
+use crate::topics::subscriber_set::Identity;
 use crate::topics::trie::{End, Trie};
+use crate::topics::versions::{Generations, Place, Stamp};
 
 /// The subscriptions of all clients. May be used from any thread; readers do not wait for each other.
 ///

@@ -14,12 +14,12 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::codec::topic::{TopicFilter, TopicName};
-use crate::topics::ends::{Ends, Tail};
+use crate::topics::filter_ends::{Ends, Tail};
 use crate::topics::level::{Level, Wanted};
 use crate::topics::matches::{Group, Match};
-use crate::topics::room::Room;
-use crate::topics::roster::{Identity, Roster};
 use crate::topics::sharded::{Sharded, give_back};
+use crate::topics::slab_growth::Room;
+use crate::topics::subscriber_set::{Identity, Roster};
 
 /// The tree.
 pub(super) struct Trie<S> {
@@ -430,7 +430,7 @@ mod tests {
     use crate::codec::subscribe::SubscriptionOptions;
     use crate::codec::topic::TopicFilter;
     use crate::topics::matches::Match;
-    use crate::topics::roster::Identity;
+    use crate::topics::subscriber_set::Identity;
 
     #[test]
     fn a_node_takes_32_bytes_and_an_end_40() {

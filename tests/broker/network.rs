@@ -10,7 +10,7 @@ use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::version::Version;
 use midge::embed::{Broker, PublishOptions, SubscribeOptions};
-use midge::engine::core::{Engine, Surroundings};
+use midge::engine::core::state::{Engine, Surroundings};
 use midge::net::{Wing, bind};
 use midge::runtime::{Clock, Runtime};
 use midge::storage::MemoryStore;
@@ -285,12 +285,12 @@ fn a_taken_over_client_is_told_0x8e() {
 #[test]
 fn a_panic_costs_one_connection() {
     struct Alarmless;
-    impl midge::engine::timers::Alarm for Alarmless {
+    impl midge::engine::core::timers::Alarm for Alarmless {
         fn set(&self, _at: midge::time::Time) {}
     }
     struct Bug;
-    impl midge::engine::local::Sink for Bug {
-        fn push(&self, _message: &midge::engine::local::LocalMessage<'_>) -> bool {
+    impl midge::engine::parts::sink::Sink for Bug {
+        fn push(&self, _message: &midge::engine::parts::sink::LocalMessage<'_>) -> bool {
             panic!("planted")
         }
         fn wake(&self) {}

@@ -6,7 +6,7 @@ use midge::codec::packet::Packet;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::version::Version;
-use midge::engine::hooks::{Answer, ConnectRequest, Host, Wanted};
+use midge::engine::access::hooks::{Answer, ConnectRequest, Host, Wanted};
 use midge::session::link::Cause;
 
 use crate::harness::{Client, LastWill, Network, Q1, Q2, Received, V31, V311, opts};

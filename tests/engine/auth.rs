@@ -6,7 +6,9 @@ use midge::codec::auth::Auth;
 use midge::codec::packet::Packet;
 use midge::codec::properties::{Properties, Property, PropertyWriter};
 use midge::codec::reason::ReasonCode;
-use midge::engine::hooks::{AccessRequest, Answer, ConnectRequest, Decision, Host, Verdict, Wanted, defer};
+use midge::engine::access::hooks::{
+    AccessRequest, Answer, ConnectRequest, Decision, Host, Verdict, Wanted, defer,
+};
 use midge::session::link::Cause;
 
 use crate::harness::{Client, Network, Opts, Packets, Q0, Q1, Received, V5, V311, opts};

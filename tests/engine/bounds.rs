@@ -18,7 +18,7 @@ fn size(payload_len: usize) -> usize {
     Publication::new(b"t", &vec![0; payload_len], Q1, false, Time::ZERO).message().size()
 }
 
-fn view(network: &Network, client_id: &str) -> midge::engine::view::ClientView {
+fn view(network: &Network, client_id: &str) -> midge::engine::view::clients::ClientView {
     network.engine.client(client_id).unwrap()
 }
 

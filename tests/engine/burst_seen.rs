@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
-use midge::engine::hooks::{Action, Verdict, Wanted};
-use midge::engine::journal::{Journal, Refused};
-use midge::engine::observer::Observer;
-use midge::engine::taps::{Seen, Tap};
+use midge::engine::access::hooks::{Action, Verdict, Wanted};
+use midge::engine::observe::journal::{Journal, Refused};
+use midge::engine::observe::observer::Observer;
+use midge::engine::observe::publish_taps::{Seen, Tap};
 use midge::message::Publication;
-use midge::session::notice::{Level, Notice};
+use midge::session::event::{Level, Notice};
 use midge::time::Time;
 
 use crate::harness::{Client, Network, Packets, Q0, V5, V311, opts};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use midge::codec::ack::AckKind;
 use midge::codec::packet::Packet;
-use midge::engine::connection::Connection;
-use midge::engine::core::Engine;
+use midge::engine::connection::packets::Connection;
+use midge::engine::core::state::Engine;
 use midge::session::link::{Cause, Link, Written};
 
 use crate::harness::{ALL, Inbox, Network, Packets, Q0, Q1, Q2, V5, opts};

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::TopicName;
-use midge::engine::core::Engine;
-use midge::engine::local::{LocalMessage, Sink};
-use midge::engine::subscriber::Publisher;
+use midge::engine::core::state::Engine;
+use midge::engine::parts::sink::{LocalMessage, Sink};
+use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
 use midge::session::link::Cause;
 use midge::time::Time;

@@ -4,9 +4,9 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 use midge::codec::subscribe::SubscriptionOptions;
-use midge::engine::core::Engine;
-use midge::engine::local::{LocalMessage, Sink};
-use midge::session::terms::Tells;
+use midge::engine::core::state::Engine;
+use midge::engine::parts::sink::{LocalMessage, Sink};
+use midge::session::delivery::Tells;
 
 use crate::harness::{ALL, Network, Packets, Q0, Q1, V5, opts};
 

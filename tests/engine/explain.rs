@@ -3,7 +3,7 @@
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::TopicName;
-use midge::engine::explain::{Explanation, Fate, Question, Receiver, Refusal};
+use midge::engine::view::explain::{Explanation, Fate, Question, Receiver, Refusal};
 use midge::message::Publication;
 use midge::stats::DropReason;
 use midge::time::Time;

@@ -7,16 +7,16 @@ use midge::codec::properties::{Properties, PropertyWriter};
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::TopicName;
-use midge::engine::connection::Connection;
-use midge::engine::core::Engine;
-use midge::engine::edit::Edit;
-use midge::engine::hooks::{
+use midge::engine::access::edit::Edit;
+use midge::engine::access::hooks::{
     AccessRequest, Action, Answer, ConnectRequest, Decision, Host, Passage, Verdict, Wanted, defer,
 };
-use midge::engine::subscriber::Publisher;
+use midge::engine::connection::packets::Connection;
+use midge::engine::core::state::Engine;
+use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
+use midge::session::event::Notice;
 use midge::session::link::Cause;
-use midge::session::notice::Notice;
 use midge::time::Time;
 
 use crate::harness::{

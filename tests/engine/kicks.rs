@@ -8,12 +8,12 @@ use midge::codec::packet::Packet;
 use midge::codec::properties::{Properties, PropertyWriter};
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
-use midge::engine::connection::Connection;
-use midge::engine::core::Engine;
-use midge::engine::edit::Edit;
-use midge::engine::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Verdict, Wanted};
+use midge::engine::access::edit::Edit;
+use midge::engine::access::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Verdict, Wanted};
+use midge::engine::connection::packets::Connection;
+use midge::engine::core::state::Engine;
+use midge::session::event::Notice;
 use midge::session::link::Cause;
-use midge::session::notice::Notice;
 use midge::time::Time;
 
 use crate::harness::{ALL, LastWill, Line, Network, Packets, Q0, Q1, Q2, Received, V5, opts};

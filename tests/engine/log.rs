@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
-use midge::engine::hooks::{AccessRequest, Answer, ConnectRequest, Deferred, Host, Verdict, Wanted, defer};
-use midge::session::notice::{Level, LogLine, Notice};
+use midge::engine::access::hooks::{
+    AccessRequest, Answer, ConnectRequest, Deferred, Host, Verdict, Wanted, defer,
+};
+use midge::session::event::{Level, LogLine, Notice};
 
 use crate::harness::{ALL, Client, Network, Q0, Q1, V5, V311, opts};
 
@@ -14,7 +16,7 @@ use crate::harness::{ALL, Client, Network, Q0, Q1, V5, V311, opts};
 struct Reader {
     level: Option<Level>,
     lines: Mutex<Vec<LogLine>>,
-    undecided: Mutex<Vec<midge::engine::hooks::Decision>>,
+    undecided: Mutex<Vec<midge::engine::access::hooks::Decision>>,
 }
 
 impl Host for Reader {

@@ -3,10 +3,10 @@
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 use midge::message::Publication;
+use midge::session::delivery::{Context, Limits, Outcome, Tells, Terms};
 use midge::session::link::Cause;
 use midge::session::pool::Pool;
 use midge::session::queue::{Bounds, Overflow};
-use midge::session::terms::{Context, Limits, Outcome, Tells, Terms};
 use midge::stats::{Counters, Counts, DropReason};
 
 use crate::harness::{ALL, Network, Q1, Received, V5, V311, opts};

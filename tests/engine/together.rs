@@ -10,9 +10,9 @@ use midge::codec::properties::{Properties, PropertyWriter};
 use midge::codec::publish::Publish;
 use midge::codec::subscribe::{RetainHandling, SubscriptionOptions};
 use midge::codec::version::Version;
-use midge::engine::hooks::{Action, Verdict, Wanted};
-use midge::engine::taps::{Seen, Tap};
-use midge::session::notice::Level;
+use midge::engine::access::hooks::{Action, Verdict, Wanted};
+use midge::engine::observe::publish_taps::{Seen, Tap};
+use midge::session::event::Level;
 use midge::stats::Snapshot;
 
 use crate::harness::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use midge::codec::properties::Property;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
-use midge::engine::local::{LocalMessage, Sink};
+use midge::engine::parts::sink::{LocalMessage, Sink};
 use midge::session::link::Cause;
 
 use crate::harness::{ALL, Client, LastWill, Network, Q0, Q1, Q2, QOS, V5, opts};

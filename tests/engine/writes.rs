@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 
-use midge::engine::connection::Connection;
+use midge::engine::connection::packets::Connection;
 use midge::session::link::{Cause, Link, Written};
 
 use crate::harness::{Network, Packets, Q0, V311, opts};
@@ -62,7 +62,7 @@ fn what_is_put_off_is_written_together() {
     let mut publish = |payload: &str| {
         let mut turn = network.turn();
         let topic = midge::codec::topic::TopicName::parse("t").unwrap();
-        let publisher = midge::engine::subscriber::Publisher::Host;
+        let publisher = midge::engine::parts::subscriber::Publisher::Host;
         let mut publication =
             midge::message::Publication::new(b"t", payload.as_bytes(), Q0, false, network.now());
         network.engine.publish(&mut turn, publisher, topic, &mut publication);
@@ -94,7 +94,7 @@ fn what_is_put_off_for_very_many_is_written_when_more_comes() {
         let name = midge::codec::topic::TopicName::parse(topic).unwrap();
         let (topic, payload) = (topic.as_bytes(), payload.as_bytes());
         let mut publication = midge::message::Publication::new(topic, payload, Q0, false, network.now());
-        let publisher = midge::engine::subscriber::Publisher::Host;
+        let publisher = midge::engine::parts::subscriber::Publisher::Host;
         let mut turn = network.turn();
         network.engine.publish(&mut turn, publisher, name, &mut publication);
         turn.put_off(2, &mut later);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::engine::connection::Connection;
-use midge::engine::core::Engine;
+use midge::engine::connection::packets::Connection;
+use midge::engine::core::state::Engine;
 use midge::time::Time;
 
 use crate::engine::{Nowhere, engine, lost, opened, send};

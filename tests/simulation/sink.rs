@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
-use midge::engine::core::Engine;
-use midge::engine::local::{Local, LocalMessage, Sink};
+use midge::engine::core::state::Engine;
+use midge::engine::parts::sink::{Local, LocalMessage, Sink};
 use midge::time::Time;
 
 use crate::letter::number_of;

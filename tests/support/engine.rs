@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use midge::config::Config;
-use midge::engine::connection::Connection;
-use midge::engine::core::{Engine, Surroundings};
-use midge::engine::timers::Alarm;
+use midge::engine::connection::packets::Connection;
+use midge::engine::core::state::{Engine, Surroundings};
+use midge::engine::core::timers::Alarm;
 use midge::session::link::{Cause, Link, Written};
 use midge::storage::MemoryStore;
 use midge::time::Time;

@@ -6,7 +6,7 @@ use crate::codec::reason::ReasonCode;
 use crate::config::Settings;
 use crate::embed::message::Message;
 use crate::embed::testing::capture::Capture;
-use crate::engine::observer::Observer;
+use crate::engine::observe::observer::Observer;
 use crate::message::Publication;
 use crate::net::testing::Testbed;
 use crate::runtime::Clock;

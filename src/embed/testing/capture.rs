@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::embed::arena::{Arena, Batch};
 use crate::embed::message::Message;
-use crate::engine::local::LocalMessage;
+use crate::engine::parts::sink::LocalMessage;
 
 /// The newest messages, as many as there is room for.
 pub(super) struct Capture {

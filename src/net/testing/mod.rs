@@ -1,15 +1,15 @@
 //! What a broker in test mode has beside: a clock that is moved by hand, and faults between it and its clients.
 
-mod bed;
 mod fault;
 mod faults;
-mod line;
+mod faulty_link;
 mod probe;
 mod pulse;
 mod round;
+mod test_net;
 
-pub(super) use bed::Door;
-pub use bed::Testbed;
 pub use fault::{Fault, PacketKind};
-pub(super) use line::Line;
+pub(super) use faulty_link::Line;
 pub(super) use probe::Seat;
+pub(super) use test_net::Door;
+pub use test_net::Testbed;

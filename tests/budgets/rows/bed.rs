@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::engine::connection::Connection;
-use midge::engine::core::Engine;
+use midge::engine::connection::packets::Connection;
+use midge::engine::core::state::Engine;
 use midge::session::link::{Cause, Link, Written};
 use midge::time::Time;
 

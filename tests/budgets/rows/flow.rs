@@ -2,7 +2,7 @@
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::engine::core::Engine;
+use midge::engine::core::state::Engine;
 
 use crate::rows::bed::Peer;
 use crate::rows::engine::engine;

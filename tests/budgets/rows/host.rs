@@ -6,8 +6,8 @@ use midge::codec::qos::QoS;
 use midge::codec::topic::TopicName;
 use midge::config::Config;
 use midge::embed::{Broker, Poll, PublishOptions, Queue, QueueOptions, QueueSubscription, SubscribeOptions};
-use midge::engine::core::Engine;
-use midge::engine::subscriber::Publisher;
+use midge::engine::core::state::Engine;
+use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
 use midge::time::Time;
 

@@ -14,8 +14,8 @@ use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::{Subscribe, SubscriptionOptions, SubscriptionRequest};
 use midge::codec::unsubscribe::{Unsubscribe, encode_filter};
 use midge::codec::version::Version;
-use midge::engine::connection::Connection;
-use midge::engine::turn::Turn;
+use midge::engine::connection::packets::Connection;
+use midge::engine::core::turn::Turn;
 use midge::session::link::{Cause, Link};
 
 use crate::harness::{ALL, Line, Message, Network, Received};

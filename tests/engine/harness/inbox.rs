@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use midge::codec::qos::QoS;
-use midge::engine::local::{LocalMessage, Sink};
+use midge::engine::parts::sink::{LocalMessage, Sink};
 
 /// Keeps what is pushed, up to a bound.
 pub struct Inbox {

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::topic::TopicName;
 use midge::config::Config;
-use midge::engine::core::{Engine, Surroundings};
-use midge::engine::hooks::Host;
-use midge::engine::subscriber::Publisher;
-use midge::engine::timers::Alarm;
-use midge::engine::turn::Running;
+use midge::engine::access::hooks::Host;
+use midge::engine::core::state::{Engine, Surroundings};
+use midge::engine::core::timers::Alarm;
+use midge::engine::core::turn::Running;
+use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
 use midge::stats::Snapshot;
 use midge::storage::{MemoryStore, Store};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use midge::codec::subscribe::SubscriptionOptions;
-use midge::engine::core::Engine;
-use midge::engine::local::{LocalMessage, Sink};
+use midge::engine::core::state::Engine;
+use midge::engine::parts::sink::{LocalMessage, Sink};
 
 use crate::harness::Network;
 

@@ -1,0 +1,257 @@
+//! A message that the host looks at, and may change, before it is published.
+
+use std::borrow::Cow;
+
+use crate::codec::properties::{Properties, PropertyWriter};
+use crate::codec::qos::QoS;
+use crate::codec::topic::{TopicError, TopicName};
+use crate::engine::core::state::Engine;
+use crate::engine::publish::receive::is_the_brokers;
+use crate::message::Publication;
+use crate::time::Time;
+
+/// The longest string that MQTT can carry, in bytes.
+const LONGEST: usize = 65_535;
+
+/// A client's message before it is published. What is set takes the place of what the client sent.
+pub struct Edit<'m> {
+    engine: &'m Engine,
+    client_id: &'m str,
+    username: Option<&'m str>,
+    is_will: bool,
+    original: Original<'m>,
+    changes: Changes,
+}
+
+/// The message as the client has sent it.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "each field is that of the message")]
+pub struct Original<'m> {
+    pub topic: &'m str,
+    pub payload: &'m [u8],
+    pub qos: QoS,
+    pub retain: bool,
+    pub properties: Properties<'m>,
+    pub expiry_interval: Option<u32>,
+}
+
+/// What the host has set.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    topic: Option<String>,
+    payload: Option<Vec<u8>>,
+    qos: Option<QoS>,
+    retain: Option<bool>,
+    properties: Option<Vec<u8>>,
+    expiry_interval: Option<Option<u32>>,
+}
+
+/// Why something is not set.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// The topic is no Topic Name.
+    #[error("topic {topic:?}: {cause}")]
+    Topic {
+        /// The text that was given.
+        topic: String,
+        /// What is wrong with it.
+        cause: TopicError,
+    },
+    /// It is beyond what the settings allow.
+    #[error("{argument}: {cause}")]
+    Argument {
+        /// What is set.
+        argument: &'static str,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
+}
+
+impl<'m> Edit<'m> {
+    /// The message of a publication, whose `properties` are those of [`joined`].
+    pub(crate) fn new<'p: 'm>(
+        engine: &'m Engine,
+        client_id: &'m str,
+        username: Option<&'m str>,
+        topic: &'m str,
+        publication: &Publication<'p>,
+        properties: &'m [u8],
+    ) -> Edit<'m> {
+        let original = Original {
+            topic,
+            payload: publication.payload,
+            qos: publication.qos,
+            retain: publication.retain,
+            properties: Properties::from_validated(properties),
+            expiry_interval: publication.expiry_interval(publication.received_at),
+        };
+        Edit { engine, client_id, username, is_will: false, original, changes: Changes::default() }
+    }
+
+    /// The same message, which is a Will.
+    pub(crate) fn of_a_will(self) -> Edit<'m> {
+        Edit { is_will: true, ..self }
+    }
+
+    /// What was set.
+    pub(crate) fn into_changes(self) -> Changes {
+        self.changes
+    }
+
+    /// The message as the client has sent it.
+    pub fn original(&self) -> Original<'m> {
+        self.original
+    }
+
+    /// The publisher's Client Identifier.
+    pub fn client_id(&self) -> &str {
+        self.client_id
+    }
+
+    /// The publisher's User Name; `None` also with a Will, whose client is gone.
+    pub fn username(&self) -> Option<&str> {
+        self.username
+    }
+
+    /// Whether it is a Will.
+    pub fn is_will(&self) -> bool {
+        self.is_will
+    }
+
+    /// The Topic Name.
+    pub fn topic(&self) -> &str {
+        self.changes.topic.as_deref().unwrap_or(self.original.topic)
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &[u8] {
+        self.changes.payload.as_deref().unwrap_or(self.original.payload)
+    }
+
+    /// The QoS.
+    pub fn qos(&self) -> QoS {
+        self.changes.qos.unwrap_or(self.original.qos)
+    }
+
+    /// Whether the message is to be retained.
+    pub fn retain(&self) -> bool {
+        self.changes.retain.unwrap_or(self.original.retain)
+    }
+
+    /// The properties that are passed on to subscribers, without the Message Expiry Interval.
+    pub fn properties(&self) -> Properties<'_> {
+        self.changes.properties.as_deref().map_or(self.original.properties, Properties::from_validated)
+    }
+
+    /// Seconds after which the message is no longer delivered.
+    pub fn message_expiry_interval(&self) -> Option<u32> {
+        self.changes.expiry_interval.unwrap_or(self.original.expiry_interval)
+    }
+
+    /// Publishes to another topic. The client is not asked whether it may.
+    pub fn set_topic(&mut self, topic: &str) -> Result<(), EditError> {
+        let name =
+            TopicName::parse(topic).map_err(|cause| EditError::Topic { topic: topic.to_owned(), cause })?;
+        let refuse = |cause| Err(EditError::Argument { argument: "topic", cause });
+        if is_the_brokers(name) {
+            return refuse("only the broker publishes below $SYS");
+        }
+        if self.engine.check_topic(name).is_err() {
+            return refuse("is longer or deeper than mqtt.max_topic_length and mqtt.max_topic_levels allow");
+        }
+        self.changes.topic = Some(topic.to_owned());
+        Ok(())
+    }
+
+    /// Publishes another payload.
+    pub fn set_payload(&mut self, payload: impl Into<Vec<u8>>) {
+        self.changes.payload = Some(payload.into());
+    }
+
+    /// Publishes with another QoS. What the client is acknowledged stays as it is.
+    pub fn set_qos(&mut self, qos: QoS) -> Result<(), EditError> {
+        if qos > self.engine.options.max_qos {
+            return Err(EditError::Argument { argument: "qos", cause: "is higher than mqtt.max_qos allows" });
+        }
+        self.changes.qos = Some(qos);
+        Ok(())
+    }
+
+    /// Has the message retained or not.
+    pub fn set_retain(&mut self, retain: bool) -> Result<(), EditError> {
+        if retain && !self.engine.options.retain {
+            return Err(EditError::Argument { argument: "retain", cause: "mqtt.retain is off" });
+        }
+        self.changes.retain = Some(retain);
+        Ok(())
+    }
+
+    /// Sets the seconds after which the message is no longer delivered.
+    pub fn set_message_expiry_interval(&mut self, seconds: Option<u32>) {
+        self.changes.expiry_interval = Some(seconds);
+    }
+
+    /// Adds a User Property behind those that are there.
+    pub fn add_user_property(&mut self, name: &str, value: &str) -> Result<(), EditError> {
+        let mut properties = self.properties().raw().to_vec();
+        let refuse = |cause| Err(EditError::Argument { argument: "user_properties", cause });
+        if name.len().max(value.len()) > LONGEST {
+            return refuse("is longer than the 65535 bytes that MQTT carries");
+        }
+        if name.contains('\0') || value.contains('\0') {
+            return refuse("holds U+0000, which MQTT forbids");
+        }
+        PropertyWriter::new(&mut properties).user_property(name, value);
+        self.changes.properties = Some(properties);
+        Ok(())
+    }
+
+    /// Replaces the properties. Those that are not passed on to subscribers are left out.
+    pub fn set_properties(&mut self, properties: Properties<'_>) {
+        self.changes.properties = Some(properties.forwardable().collect::<Vec<_>>().concat());
+    }
+}
+
+impl Changes {
+    /// The topic, if another one was set.
+    pub(crate) fn topic(&self) -> Option<&str> {
+        self.topic.as_deref()
+    }
+
+    /// A publication as it was changed.
+    pub(crate) fn apply<'a, 'p: 'a>(&'a self, publication: &Publication<'p>) -> Publication<'a> {
+        let p = publication;
+        let mut changed = Publication::new(
+            self.topic.as_ref().map_or(p.topic, |topic| topic.as_bytes()),
+            self.payload.as_deref().unwrap_or(p.payload),
+            self.qos.unwrap_or(p.qos),
+            self.retain.unwrap_or(p.retain),
+            p.received_at,
+        );
+        match &self.properties {
+            Some(properties) => changed.properties.push(properties),
+            None => changed.properties.extend(p.properties.iter().copied()),
+        }
+        changed.expires_at = match self.expiry_interval {
+            Some(Some(seconds)) => p.received_at.plus_secs(u64::from(seconds)),
+            Some(None) => Time::NEVER,
+            None => p.expires_at,
+        };
+        if *self == Changes::default() {
+            // Otherwise it is no longer what was received.
+            changed.frame = p.frame;
+            changed.owner = p.owner;
+        }
+        changed
+    }
+}
+
+/// The properties of a publication in one piece.
+pub(crate) fn joined<'p>(publication: &Publication<'p>) -> Cow<'p, [u8]> {
+    match publication.properties.as_slice() {
+        [] => Cow::Borrowed(&[]),
+        [one] => Cow::Borrowed(*one),
+        many => Cow::Owned(many.concat()),
+    }
+}

@@ -1,0 +1,246 @@
+//! AUTH: enhanced authentication, before CONNACK and again on a live connection (MQTT 5, section 4.12). It is the host's
+//! hook `authenticate` that knows the methods.
+
+use std::io::IoSlice;
+
+use parking_lot::MutexGuard;
+
+use crate::codec::auth::Auth;
+use crate::codec::connect::Connect;
+use crate::codec::error::DecodeError;
+use crate::codec::properties::{Properties, PropertyWriter};
+use crate::codec::reason::ReasonCode;
+use crate::codec::version::Version;
+use crate::engine::access::hooks::{ConnectRequest, Verdict};
+use crate::engine::access::pending_decisions::{Asking, Handled, connack_has, denied};
+use crate::engine::connection::packets::{Attached, End};
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::origin::Origin;
+use crate::session::inbound::Inbound;
+use crate::session::link::{Link, Written};
+
+/// The longest Authentication Data, in bytes.
+const LONGEST: usize = 65_535;
+
+/// A connection's authentication: who authenticates, and how far the exchange is that is going on.
+pub(crate) struct Authentication {
+    method: Box<str>,
+    client_id: Box<str>,
+    username: Option<Box<str>>,
+    origin: Origin,
+    clean_start: bool,
+    keep_alive: u16,
+    maximum_packet_size: u32,
+    /// Steps of the exchange that the client was asked to follow up; 0: none is going on.
+    steps: u32,
+    /// Whether the client has been let in.
+    proven: bool,
+}
+
+/// An exchange that has not failed: what is to be sent, and whether it is over.
+pub(crate) struct Answer {
+    data: Vec<u8>,
+    pub done: bool,
+}
+
+impl Authentication {
+    /// The authentication that a CONNECT with this method asks for.
+    pub(crate) fn new(
+        method: &str,
+        connect: &Connect<'_>,
+        origin: &Origin,
+        maximum_packet_size: u32,
+    ) -> Authentication {
+        Authentication {
+            method: method.into(),
+            client_id: connect.client_id.into(),
+            username: connect.username.map(Into::into),
+            origin: origin.clone(),
+            clean_start: connect.clean_start,
+            keep_alive: connect.keep_alive,
+            maximum_packet_size,
+            steps: 0,
+            proven: false,
+        }
+    }
+
+    /// The Client Identifier of its CONNECT.
+    pub(crate) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// The exchange goes on or is over.
+    pub(crate) fn follow(&mut self, answer: &Answer) {
+        self.steps = if answer.done { 0 } else { self.steps.saturating_add(1) };
+        self.proven |= answer.done;
+    }
+
+    /// The properties of an AUTH or CONNACK: the method, always the same [MQTT-4.12.0-5], and the data. AUTH has no
+    /// Reason String, no User Properties [MQTT-3.15.2-2], [MQTT-3.15.2-3].
+    pub(crate) fn properties(&self, answer: &Answer) -> Vec<u8> {
+        let mut properties = Vec::new();
+        let mut writer = PropertyWriter::new(&mut properties);
+        writer.authentication_method(&self.method);
+        if !answer.data.is_empty() {
+            writer.authentication_data(&answer.data);
+        }
+        properties
+    }
+
+    /// What the host is asked. `properties`: of the packet that brings the data.
+    fn request<'r>(&'r self, password: Option<&'r [u8]>, properties: Properties<'r>) -> ConnectRequest<'r> {
+        ConnectRequest {
+            connection: self.origin.number,
+            client_id: &self.client_id,
+            username: self.username.as_deref(),
+            password,
+            address: self.origin.peer,
+            listener: self.origin.listener.as_deref(),
+            version: Version::V5,
+            clean_start: self.clean_start,
+            keep_alive: self.keep_alive,
+            auth_method: Some(&self.method),
+            auth_data: properties.authentication_data(),
+            auth_step: self.steps,
+            reauthenticates: self.proven,
+        }
+    }
+
+    /// The AUTH packet of an answer.
+    fn packet(&self, answer: &Answer) -> Result<Vec<u8>, DecodeError> {
+        let reason = match answer.done {
+            true => ReasonCode::Success,
+            false => ReasonCode::ContinueAuthentication, // [MQTT-4.12.0-2]
+        };
+        let properties = self.properties(answer);
+        let mut packet = Vec::new();
+        Auth { reason, properties: Properties::from_validated(&properties) }.encode(Version::V5, &mut packet);
+        if packet.len() > self.maximum_packet_size as usize {
+            let cause = "AUTH would be larger than the client's maximum packet size";
+            return Err(DecodeError::new(ReasonCode::PacketTooLarge, cause)); // [MQTT-3.1.2-24]
+        }
+        Ok(packet)
+    }
+
+    /// Whether an AUTH packet may come now. `begins`: it begins an exchange.
+    fn check(&self, auth: &Auth<'_>) -> Result<(), DecodeError> {
+        // [MQTT-4.12.0-5], [MQTT-4.12.1-1]
+        if auth.properties.authentication_method() != Some(&*self.method) {
+            return Err(DecodeError::protocol("the authentication method is not that of CONNECT"));
+        }
+        match (auth.reason, self.steps) {
+            (ReasonCode::ReAuthenticate, 0) => Ok(()),
+            (ReasonCode::ReAuthenticate, _) => {
+                Err(DecodeError::protocol("an authentication is going on already"))
+            }
+            (ReasonCode::ContinueAuthentication, 0) => {
+                Err(DecodeError::protocol("no authentication is going on"))
+            }
+            // [MQTT-4.12.0-3]
+            (ReasonCode::ContinueAuthentication, _) => Ok(()),
+            _ => Err(DecodeError::protocol("AUTH of a client that is asked says that it continues")),
+        }
+    }
+}
+
+impl Engine {
+    /// One step of a client that has not been let in: what comes with CONNECT, or with AUTH behind it; `None` if the
+    /// host answers later. Errors with 0x8C if nobody knows the method [MQTT-4.12.0-1].
+    pub(crate) fn step_to_connect(
+        &self,
+        turn: &mut Turn,
+        asking: &mut Asking<'_>,
+        authentication: &Authentication,
+        connect: &Connect<'_>,
+        auth: Option<&Auth<'_>>,
+    ) -> Result<Option<Answer>, DecodeError> {
+        if let Some(auth) = auth {
+            authentication.check(auth)?;
+        }
+        let properties = auth.map_or(connect.properties, |auth| auth.properties);
+        let request = authentication.request(connect.password, properties);
+        self.step(turn, asking, &request, connack_has)
+    }
+
+    fn step(
+        &self,
+        turn: &mut Turn,
+        asking: &mut Asking<'_>,
+        request: &ConnectRequest<'_>,
+        has: fn(ReasonCode) -> bool,
+    ) -> Result<Option<Answer>, DecodeError> {
+        let unknown =
+            DecodeError::new(ReasonCode::BadAuthenticationMethod, "the authentication method is not known");
+        if !self.wanted.authenticate {
+            return Err(unknown);
+        }
+        let Some(verdict) = self.ask(turn, asking, 0, "authenticate", |host| host.authenticate(request))
+        else {
+            return Ok(None);
+        };
+        let answer = match verdict {
+            // A hook that does not look at the method lets nobody in by it.
+            Verdict::Allow => return Err(unknown),
+            Verdict::AllowWith(data) => Answer { data, done: true },
+            Verdict::Continue(data) => Answer { data, done: false },
+            denial @ (Verdict::Deny | Verdict::DenyWith(_)) => {
+                let reason = denied(&denial, ReasonCode::NotAuthorized, has);
+                let reason = reason.unwrap_or(ReasonCode::NotAuthorized);
+                return Err(DecodeError::new(reason, "the authentication has failed"));
+            }
+        };
+        if answer.data.len() > LONGEST {
+            return Err(DecodeError::new(ReasonCode::NotAuthorized, "the host's answer is too long"));
+        }
+        Ok(Some(answer))
+    }
+
+    /// Sends a step of the exchange before CONNACK. There is no outbox yet: false if the connection does not take all
+    /// of it at once.
+    pub(crate) fn send_step(
+        &self,
+        turn: &mut Turn,
+        link: &dyn Link,
+        authentication: &Authentication,
+        answer: &Answer,
+    ) -> Result<bool, DecodeError> {
+        let packet = authentication.packet(answer)?;
+        turn.counts.packets_sent += 1;
+        turn.counts.bytes_sent += packet.len() as u64;
+        Ok(link.write(&[IoSlice::new(&packet)]) == Written::Bytes(packet.len()))
+    }
+
+    /// An AUTH packet on a connection that has a session: the client authenticates again.
+    pub(crate) fn receive_auth(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        inbound: &mut MutexGuard<'_, Inbound>,
+        asking: &mut Asking<'_>,
+        authentication: Option<&mut Authentication>,
+        auth: &Auth<'_>,
+    ) -> Result<Handled, End> {
+        let Some(authentication) = authentication else {
+            // [MQTT-4.12.0-6], [MQTT-4.12.1-1]
+            return Err(DecodeError::protocol("AUTH came without an authentication method in CONNECT").into());
+        };
+        authentication.check(auth)?;
+        let request = authentication.request(None, auth.properties);
+        let step = |asking: &mut Asking<'_>| self.step(turn, asking, &request, disconnect_has);
+        // [MQTT-4.12.1-2]: a failure ends the connection.
+        let Some(answer) = asking.unlocked(attached, inbound, step)?? else {
+            return Ok(Handled::Later);
+        };
+        let packet = authentication.packet(&answer)?;
+        authentication.follow(&answer);
+        self.send(turn, &attached.session, |_, out| out.extend_from_slice(&packet));
+        Ok(Handled::Done)
+    }
+}
+
+/// Whether the DISCONNECT of a server that did not believe its client can tell a reason (MQTT 5, table 3-10 and
+/// section 4.12).
+fn disconnect_has(reason: ReasonCode) -> bool {
+    matches!(reason.as_u8(), 0x80 | 0x83 | 0x87 | 0x89 | 0x8C | 0x97 | 0x98 | 0x9C | 0x9D | 0x9F | 0xA0)
+}

@@ -1,0 +1,181 @@
+//! A connection between CONNECT and CONNACK: enhanced authentication asks the client for more.
+
+use crate::codec::auth::Auth;
+use crate::codec::connect::Connect;
+use crate::codec::error::DecodeError;
+use crate::codec::frame::{self, Framing};
+use crate::codec::packet::{self, Packet};
+use crate::codec::version::Version;
+use crate::engine::access::pending_decisions::{Asking, Handled};
+use crate::engine::connection::auth::{Answer, Authentication};
+use crate::engine::connection::packets::{Connection, Progress, State, decode_after_connect};
+use crate::engine::connection::refuse::Manner;
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::session::link::Cause;
+use crate::time::TimerId;
+
+/// A connection between CONNECT and CONNACK.
+pub(super) struct Proving {
+    pub(super) deadline: TimerId,
+    /// The CONNECT packet.
+    connect: Vec<u8>,
+    manner: Manner,
+    authentication: Authentication,
+}
+
+impl Connection {
+    /// Takes the packets between CONNECT and CONNACK.
+    pub(super) fn prove(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        mut asking: Asking<'_>,
+        input: &[u8],
+        progress: &mut Progress,
+    ) {
+        while let State::Proving(proving) = &mut self.state {
+            let manner = proving.manner;
+            let rest = input.get(progress.consumed..).unwrap_or_default();
+            let mut size = 0;
+            let packet = match frame::split(rest, engine.options.max_packet_size) {
+                Ok(Framing::Partial { need }) => {
+                    progress.need = need;
+                    return;
+                }
+                Ok(Framing::Complete(frame)) => {
+                    size = frame.whole.len();
+                    progress.consumed += size;
+                    turn.counts.packets_received += u64::from(!asking.again);
+                    decode_after_connect(frame, Version::V5)
+                }
+                Err(error) => Err(error),
+            };
+            let outcome = match packet {
+                Ok(Packet::Auth(auth)) => self.go_on(engine, turn, &mut asking, &auth),
+                Ok(Packet::Disconnect(_)) => return self.give_up(engine, Cause::Disconnected),
+                // [MQTT-3.1.2-30]
+                Ok(_) => Err(DecodeError::protocol("only AUTH and DISCONNECT may come before CONNACK")),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(Handled::Done) => asking.next(engine),
+                Ok(Handled::Later) => return progress.wait(size),
+                Err(error) => {
+                    let client_id = self.proving_client();
+                    self.refuse(engine, turn, manner, client_id.as_deref(), error);
+                }
+            }
+        }
+    }
+
+    fn proving_client(&self) -> Option<Box<str>> {
+        match &self.state {
+            State::Proving(proving) => Some(proving.authentication.client_id().into()),
+            _ => None,
+        }
+    }
+
+    /// The first step of an enhanced authentication: often the client is asked for more than CONNECT brings.
+    #[allow(clippy::too_many_arguments, reason = "a connection, and a packet with its surroundings")]
+    pub(super) fn ask_for_proof(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        asking: &mut Asking<'_>,
+        method: &str,
+        whole: &[u8],
+        connect: &Connect<'_>,
+        manner: Manner,
+    ) -> Result<Handled, DecodeError> {
+        engine.check_connect(connect)?;
+        let most = manner.maximum_packet_size;
+        let mut authentication = Authentication::new(method, connect, &self.origin, most);
+        let Some(answer) = engine.step_to_connect(turn, asking, &authentication, connect, None)? else {
+            return Ok(Handled::Later);
+        };
+        if answer.done {
+            if engine.ask_about_will(turn, asking, 1, &self.origin, connect)? == Handled::Later {
+                return Ok(Handled::Later);
+            }
+            return self.let_in(engine, turn, connect, authentication, &answer);
+        }
+        authentication.follow(&answer);
+        if let State::Opening { deadline } = self.state {
+            let connect = whole.to_vec();
+            self.state = State::Proving(Box::new(Proving { deadline, connect, manner, authentication }));
+        }
+        self.ask_for_more(engine, turn, &answer)
+    }
+
+    /// A further step: the client answers.
+    fn go_on(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        asking: &mut Asking<'_>,
+        auth: &Auth<'_>,
+    ) -> Result<Handled, DecodeError> {
+        let State::Proving(proving) = &mut self.state else {
+            return Ok(Handled::Done);
+        };
+        let connect = decoded(&proving.connect)?;
+        let authentication = &proving.authentication;
+        let Some(answer) = engine.step_to_connect(turn, asking, authentication, &connect, Some(auth))? else {
+            return Ok(Handled::Later);
+        };
+        if !answer.done {
+            proving.authentication.follow(&answer);
+            return self.ask_for_more(engine, turn, &answer);
+        }
+        if engine.ask_about_will(turn, asking, 1, &self.origin, &connect)? == Handled::Later {
+            return Ok(Handled::Later);
+        }
+        let opening = State::Opening { deadline: proving.deadline };
+        let State::Proving(proving) = std::mem::replace(&mut self.state, opening) else {
+            return Ok(Handled::Done);
+        };
+        let Proving { connect, authentication, .. } = *proving;
+        self.let_in(engine, turn, &decoded(&connect)?, authentication, &answer)
+    }
+
+    /// Sends what the client is asked.
+    fn ask_for_more(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        answer: &Answer,
+    ) -> Result<Handled, DecodeError> {
+        if let State::Proving(proving) = &self.state
+            && !engine.send_step(turn, &*self.link, &proving.authentication, answer)?
+        {
+            // A client that reads so little is not worth an outbox.
+            self.give_up(engine, Cause::ConnectionLost);
+        }
+        Ok(Handled::Done)
+    }
+
+    fn let_in(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        connect: &Connect<'_>,
+        mut authentication: Authentication,
+        answer: &Answer,
+    ) -> Result<Handled, DecodeError> {
+        let properties = authentication.properties(answer);
+        authentication.follow(answer);
+        self.join(engine, turn, connect, Some((authentication, properties)))?;
+        Ok(Handled::Done)
+    }
+}
+
+/// A CONNECT packet that was kept.
+fn decoded(whole: &[u8]) -> Result<Connect<'_>, DecodeError> {
+    if let Framing::Complete(frame) = frame::split(whole, u32::MAX)?
+        && let Packet::Connect(connect) = packet::decode(frame, Version::V311)?
+    {
+        return Ok(connect);
+    }
+    Err(DecodeError::protocol("the first packet is not CONNECT"))
+}

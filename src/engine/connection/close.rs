@@ -1,0 +1,182 @@
+//! The end of a connection, and of a session.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::codec::disconnect::Disconnect;
+use crate::codec::reason::ReasonCode;
+use crate::engine::connection::reason_string::{encode_with, sentence};
+use crate::engine::core::state::Engine;
+use crate::engine::core::timers::Timer;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::subscriber::{Publisher, Subscriber};
+use crate::message::Publication;
+use crate::session::event::{Departure, Notice};
+use crate::session::link::Cause;
+use crate::session::pending::Pending;
+use crate::session::state::{Control, Session};
+use crate::stats::{DropReason, Gauge};
+use crate::storage::Record;
+
+impl Engine {
+    /// Ends the connection `epoch` of a session, if it is still the session's.
+    pub(crate) fn close(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, cause: Cause) {
+        self.close_saying(turn, session, epoch, cause, sentence(cause));
+    }
+
+    /// The same, with what there is to say about it.
+    pub(crate) fn close_saying(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        epoch: u32,
+        cause: Cause,
+        why: &str,
+    ) {
+        let mut control = session.control.lock();
+        if control.is_connected_by(epoch) {
+            self.detach_saying(turn, session, &mut control, cause, why);
+        }
+    }
+
+    /// Ends the session's connection; the session waits for its expiry, or ends with it.
+    pub(crate) fn detach(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        control: &mut Control,
+        cause: Cause,
+    ) {
+        self.detach_saying(turn, session, control, cause, sentence(cause));
+    }
+
+    fn detach_saying(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        control: &mut Control,
+        cause: Cause,
+        why: &str,
+    ) {
+        let Some(connected) = control.connected.take() else {
+            return;
+        };
+        session.set_attached(0);
+        if let Some(timer) = connected.keep_alive_timer {
+            self.timers.cancel(timer);
+        }
+        self.counters.decrease(Gauge::ClientsConnected, 1);
+        if self.wanted.disconnected {
+            turn.notices.push(Notice::Disconnected(Departure {
+                client_id: session.client_id.clone(),
+                connection: connected.number,
+                cause,
+                why: why.into(),
+            }));
+        }
+        self.log_end(turn, &session.client_id, cause, why);
+        if cause == Cause::KeepAliveTimeout {
+            turn.counts.keep_alive_timeouts += 1;
+        }
+        let why = if connected.wants_problem_information { why } else { "" };
+        session.outbound.lock().detach(cause, |grant, out| {
+            if let Some(reason) = told(cause).filter(|_| grant.version.is_v5()) {
+                // Never a Session Expiry Interval [MQTT-3.14.2-2].
+                encode_with(why, grant.maximum_packet_size, out, |properties, out| {
+                    Disconnect { reason, properties }.encode(grant.version, out);
+                });
+            }
+        });
+        if cause == Cause::Disconnected {
+            control.will = None; // [MQTT-3.14.4-3], [MQTT3-3.14.4-3]
+        }
+        // [MQTT-3.1.2-23]
+        if control.expiry_interval == 0 {
+            self.end_session(turn, session, control);
+        } else {
+            self.await_return(turn, session, control);
+        }
+        self.tell_change();
+    }
+
+    /// Sets the timers of a session whose client is gone.
+    /// No interval runs before [MQTT-4.1.0-1], [MQTT3-4.1.0-2], [MQTT3-4.1.0-1].
+    fn await_return(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
+        let weak = Arc::downgrade(session);
+        if let Some(will) = &control.will {
+            if will.delay == 0 {
+                self.publish_will(turn, session, control);
+            } else if will.delay < control.expiry_interval {
+                let at = turn.now.plus_secs(u64::from(will.delay));
+                control.will_timer = Some(self.timers.insert(at, Timer::Will(weak.clone(), control.epoch)));
+            }
+        }
+        // A Session Expiry Interval of 0xFFFFFFFF does not expire; any other does [MQTT-4.1.0-2].
+        if control.expiry_interval != u32::MAX {
+            let at = turn.now.plus_secs(u64::from(control.expiry_interval));
+            control.expiry_timer = Some(self.timers.insert(at, Timer::SessionExpiry(weak, control.epoch)));
+        }
+    }
+
+    /// Ends a session: its subscriptions, queue and will go with it.
+    /// Retained messages stay [MQTT3-3.1.2-7].
+    pub(crate) fn end_session(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
+        // [MQTT-3.1.2-8], [MQTT3-3.1.2-8]: the will is sent when the session ends, if its delay has not
+        // passed by then.
+        self.publish_will(turn, session, control);
+        for timer in control.take_timers() {
+            self.timers.cancel(timer);
+        }
+        control.ended = true;
+        let subscriber = Subscriber::Session(Arc::clone(session));
+        for held in std::mem::take(&mut control.subscriptions).as_slice() {
+            self.unroute(&held.filter, &subscriber);
+        }
+        let left = session.outbound.lock().end(self.tells());
+        self.counters.decrease(Gauge::MessagesQueued, left.waited as u64);
+        self.hand_on(turn, &left.shared_unacknowledged);
+        let handed_on = self.hand_on(turn, &left.shared_waiting);
+        turn.counts.drop(DropReason::SessionEnded, left.waited.saturating_sub(handed_on) as u64);
+        let dropped = left.dropped.iter().map(|pending| &pending.message);
+        self.note_dropped(turn, Some(&session.client_id), dropped, DropReason::SessionEnded);
+        self.sessions.remove(session);
+        self.tell_change();
+        if control.expiry_interval > 0 {
+            self.store.record(Record::SessionEnded { client_id: &session.client_id });
+        }
+    }
+
+    /// Gives the messages of shared subscriptions that a session leaves behind to other members; returns how many of
+    /// them some member gets.
+    fn hand_on(&self, turn: &mut Turn, messages: &[Pending]) -> usize {
+        // When the broker stops, everybody leaves.
+        if self.stopping.load(Ordering::SeqCst) {
+            return 0;
+        }
+        let mut handed_on = 0;
+        let now = turn.now;
+        for pending in messages.iter().filter(|pending| !pending.message.is_expired(now)) {
+            let group = pending.share().and_then(|filter| self.router.group(filter));
+            if let Some(group) = group {
+                let mut publication = Publication::of(&pending.message);
+                // No Local, for which the publisher counts, is not for shared subscriptions [MQTT-3.8.3-4].
+                let given = self.deliver_shared(turn, Publisher::Broker, &mut publication, &group);
+                handed_on += usize::from(given);
+            }
+        }
+        handed_on
+    }
+}
+
+/// The reason code that a client is told when the server ends the connection.
+fn told(cause: Cause) -> Option<ReasonCode> {
+    match cause {
+        Cause::Disconnected | Cause::ConnectionLost => None,
+        Cause::Refused(reason) => Some(reason), // [MQTT-4.13.1-1], [MQTT3-4.8.0-1]
+        Cause::KeepAliveTimeout => Some(ReasonCode::KeepAliveTimeout),
+        Cause::ConnectTimeout => None,
+        Cause::SessionTakenOver => Some(ReasonCode::SessionTakenOver),
+        Cause::Kicked => Some(ReasonCode::AdministrativeAction),
+        Cause::ServerShuttingDown => Some(ReasonCode::ServerShuttingDown),
+    }
+}

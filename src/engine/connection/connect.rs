@@ -1,0 +1,397 @@
+//! CONNECT: a client gets a session.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::codec::connack::Connack;
+use crate::codec::connect::Connect;
+use crate::codec::error::DecodeError;
+use crate::codec::frame::{self, MAX_REMAINING_LENGTH};
+use crate::codec::properties::{Properties, PropertyWriter};
+use crate::codec::qos::QoS;
+use crate::codec::reason::ReasonCode;
+use crate::codec::version::Version;
+use crate::engine::connection::packets::Attached;
+use crate::engine::core::state::Engine;
+use crate::engine::core::timers::Timer;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::origin::Origin;
+use crate::engine::parts::sessions::InsertError;
+use crate::engine::publish::receive::is_the_brokers;
+use crate::session::delivery::Grant;
+use crate::session::event::{Arrival, Level, Notice};
+use crate::session::inbound::Inbound;
+use crate::session::link::{Cause, Link};
+use crate::session::state::{Connected, Control, Session};
+use crate::stats::Gauge;
+use crate::storage::Record;
+
+/// The largest packet that the protocol can carry: the first byte, four of the length, and what follows.
+const LARGEST_PACKET: u32 = MAX_REMAINING_LENGTH + 5;
+
+/// A client that is let in.
+#[derive(Clone, Copy)]
+struct Guest<'g> {
+    link: &'g Arc<dyn Link>,
+    origin: &'g Origin,
+    connect: &'g Connect<'g>,
+    /// The properties of CONNACK.
+    told: Properties<'g>,
+}
+
+impl Engine {
+    /// Attaches a connection to the client's session, new or resumed, and sends CONNACK; or says why not.
+    /// `proof`: properties of CONNACK that end an enhanced authentication.
+    pub(crate) fn connect(
+        &self,
+        turn: &mut Turn,
+        link: &Arc<dyn Link>,
+        origin: &Origin,
+        connect: &Connect<'_>,
+        proof: &[u8],
+    ) -> Result<Attached, DecodeError> {
+        self.check_connect(connect)?;
+        let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
+        // [MQTT-3.1.3-7]
+        let client_id = assigned.as_deref().unwrap_or(connect.client_id);
+        let mut told = Vec::new();
+        if connect.version.is_v5() {
+            self.connack_properties(connect, assigned.as_deref(), &mut told);
+            told.extend_from_slice(proof);
+            check_connack(connect, told.len())?;
+        }
+        let guest = Guest { link, origin, connect, told: Properties::from_validated(&told) };
+        loop {
+            // [MQTT-3.1.2-5], [MQTT-3.1.2-6], [MQTT3-3.1.2-4]
+            let (session, resumed) = match self.sessions.get(client_id) {
+                Some(session) => (session, true),
+                None => (Arc::new(Session::new(client_id)), false),
+            };
+            let mut inbound = session.inbound.lock();
+            let mut control = session.control.lock();
+            let ready = match resumed {
+                true => self.resume(turn, &session, &mut control, connect.clean_start)?,
+                false => self.enter(&session, &mut control)?,
+            };
+            if ready {
+                return Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, resumed));
+            }
+        }
+    }
+
+    /// Frees a session of the table for a new connection. False if it has ended: before, with the connection that was
+    /// taken over, or because a clean one is asked for.
+    fn resume(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        control: &mut Control,
+        clean_start: bool,
+    ) -> Result<bool, DecodeError> {
+        if control.ended {
+            return Ok(false);
+        }
+        self.check_running()?;
+        self.take_over(turn, session, control);
+        if clean_start && !control.ended {
+            // [MQTT-3.1.2-4], [MQTT-3.1.4-4], [MQTT3-3.1.4-3]: the old session is discarded.
+            self.end_session(turn, session, control);
+        }
+        Ok(!control.ended)
+    }
+
+    /// Enters a new session in the table. False if there is one of its client by now.
+    fn enter(&self, session: &Arc<Session>, control: &mut Control) -> Result<bool, DecodeError> {
+        match self.sessions.insert(session, self.options.max_sessions) {
+            Err(InsertError::Exists) => return Ok(false),
+            Err(InsertError::Full) => {
+                let cause = "there are as many sessions as may be";
+                return Err(DecodeError::new(ReasonCode::QuotaExceeded, cause));
+            }
+            Ok(()) => {}
+        }
+        self.check_running().map(|()| true).inspect_err(|_| {
+            control.ended = true;
+            self.sessions.remove(session);
+        })
+    }
+
+    /// Whether clients are taken. Asked under the lock of a session that is in the table: if the answer is yes,
+    /// [`Engine::stop`] has not come to that session yet, and will end the connection.
+    fn check_running(&self) -> Result<(), DecodeError> {
+        match self.stopping.load(Ordering::SeqCst) {
+            false => Ok(()),
+            // CONNACK does not know Server shutting down.
+            true => Err(DecodeError::new(ReasonCode::ServerUnavailable, "the server is stopping")),
+        }
+    }
+
+    /// Whether a client may come in, as far as its CONNECT says.
+    pub(crate) fn check_connect(&self, connect: &Connect<'_>) -> Result<(), DecodeError> {
+        let refuse = |reason, cause| Err(DecodeError::new(reason, cause));
+        let version = connect.version;
+        if connect.client_id.is_empty() {
+            // [MQTT3-3.1.3-8]; MQTT 3.1 has no empty Client Identifier.
+            let allowed = self.options.allow_empty_client_id
+                && match version {
+                    // [MQTT31-2]
+                    Version::V31 => false,
+                    Version::V311 => connect.clean_start,
+                    Version::V5 => true,
+                };
+            if !allowed {
+                return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is empty");
+            }
+        }
+        // [MQTT-3.1.3-5], [MQTT3-3.1.3-5]
+        // [MQTT-3.1.3-8], [MQTT3-3.1.3-9]
+        if connect.client_id.len() > self.options.max_client_id_length {
+            return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is too long");
+        }
+        if let Some(will) = &connect.will {
+            if will.qos > self.options.max_qos {
+                // [MQTT-3.2.2-12]
+                return refuse(
+                    ReasonCode::QosNotSupported,
+                    "the will's QoS is above the maximum of the server",
+                );
+            }
+            if will.retain && !self.options.retain {
+                // [MQTT-3.2.2-13]
+                return refuse(ReasonCode::RetainNotSupported, "the server keeps no retained messages");
+            }
+            self.check_topic(will.topic)?;
+            if is_the_brokers(will.topic) {
+                return refuse(ReasonCode::NotAuthorized, "only the server publishes below $SYS");
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the session's other connection, if it has one [MQTT-3.1.4-3], [MQTT3-3.1.4-2].
+    fn take_over(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
+        if control.connected.is_some() {
+            turn.counts.takeovers += 1;
+            self.detach(turn, session, control, Cause::SessionTakenOver);
+        }
+    }
+
+    fn attach(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        inbound: &mut Inbound,
+        control: &mut Control,
+        guest: Guest<'_>,
+        resumed: bool,
+    ) -> Attached {
+        let connect = guest.connect;
+        for timer in control.take_timers() {
+            self.timers.cancel(timer);
+        }
+        // [MQTT-3.1.3-9]: a will that waits for its delay is not sent when the session is resumed.
+        control.will = None;
+        control.epoch = control.epoch.wrapping_add(1).max(1);
+        let epoch = control.epoch;
+        session.set_attached(epoch);
+        inbound.restart(epoch);
+        session.heard(turn.now);
+        control.expiry_interval = self.expiry_interval(connect);
+        // [MQTT-3.1.2-7], [MQTT3-3.1.2-9]
+        control.will = connect.will.as_ref().map(|will| Box::new(self.will(turn, will)));
+        let keep_alive = self.keep_alive(connect);
+        control.connected = Some(Box::new(Connected {
+            version: connect.version,
+            number: guest.origin.number,
+            peer: guest.origin.peer,
+            username: connect.username.map(Into::into),
+            clean_start: connect.clean_start,
+            keep_alive,
+            since: turn.now,
+            connect_expiry_interval: connect.properties.session_expiry_interval().unwrap_or(0),
+            wants_problem_information: connect.properties.request_problem_information() != Some(false),
+            keep_alive_timer: None,
+        }));
+        if keep_alive > 0 {
+            let timer = self.timers.insert(
+                turn.now.plus_millis(keep_alive_millis(keep_alive)),
+                Timer::KeepAlive(Arc::downgrade(session), epoch),
+            );
+            if let Some(connected) = &mut control.connected {
+                connected.keep_alive_timer = Some(timer);
+            }
+        }
+        if control.expiry_interval > 0 {
+            let client_id = &session.client_id;
+            self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
+        }
+        self.counters.increase(Gauge::ClientsConnected, 1);
+        if self.wanted.connected {
+            let arrival = self.arrival(session, guest, resumed, keep_alive);
+            turn.notices.push(Notice::Connected(Box::new(arrival)));
+        }
+        self.log_arrival(turn, session, guest, resumed);
+        self.greet(turn, session, control.epoch, guest, resumed);
+        Attached { session: Arc::clone(session), epoch, version: connect.version }
+    }
+
+    /// What the host is told of a client that is let in.
+    fn arrival(&self, session: &Session, guest: Guest<'_>, resumed: bool, keep_alive: u16) -> Arrival {
+        let Guest { origin, connect, .. } = guest;
+        Arrival {
+            client_id: session.client_id.clone(),
+            connection: origin.number,
+            username: connect.username.map(Into::into),
+            address: origin.peer,
+            listener: origin.listener.clone(),
+            version: connect.version,
+            clean_start: connect.clean_start,
+            session_present: resumed,
+            keep_alive,
+        }
+    }
+
+    fn log_arrival(&self, turn: &mut Turn, session: &Session, guest: Guest<'_>, resumed: bool) {
+        let client_id = &session.client_id;
+        self.log(turn, Level::Info, Some(client_id), || {
+            let resumed = if resumed { ", resumes its session" } else { "" };
+            format!(
+                "client {client_id:?}: has connected {} by {}{resumed}",
+                guest.origin, guest.connect.version
+            )
+        });
+    }
+
+    /// Sends CONNACK, and behind it what an earlier connection left.
+    fn greet(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, guest: Guest<'_>, resumed: bool) {
+        let connect = guest.connect;
+        let connack = Connack {
+            // [MQTT-3.2.2-2], [MQTT-3.2.2-3], [MQTT3-3.2.2-1], [MQTT3-3.2.2-2], [MQTT3-3.2.2-3]; MQTT 3.1 has no
+            // such flag.
+            session_present: resumed && connect.version != Version::V31,
+            reason: ReasonCode::Success,
+            properties: guest.told,
+        };
+        let mut outbound = session.outbound.lock();
+        outbound.attach(Arc::clone(guest.link), epoch, self.grant(connect));
+        session.unacknowledged.store(0, Ordering::Relaxed);
+        let mut cx = self.context(turn, session);
+        // [MQTT-3.1.4-5], [MQTT3-3.1.4-4], [MQTT-3.2.0-1], [MQTT3-3.2.0-1], [MQTT-3.2.0-2]
+        let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));
+        outbound.pump(&mut cx);
+        flush |= outbound.list_for_flush();
+        drop(outbound);
+        if flush {
+            turn.flush_later(session);
+        }
+    }
+
+    fn connack_properties(&self, connect: &Connect<'_>, assigned: Option<&str>, out: &mut Vec<u8>) {
+        let options = &self.options;
+        let expiry_interval = self.expiry_interval(connect);
+        let mut p = PropertyWriter::new(out);
+        if expiry_interval != connect.properties.session_expiry_interval().unwrap_or(0) {
+            p.session_expiry_interval(expiry_interval);
+        }
+        p.receive_maximum(options.receive_maximum);
+        if options.max_qos < QoS::ExactlyOnce {
+            p.maximum_qos(options.max_qos); // [MQTT-3.2.2-9]
+        }
+        if !options.retain {
+            p.retain_available(false);
+        }
+        p.maximum_packet_size(options.max_packet_size);
+        if let Some(assigned) = assigned {
+            p.assigned_client_identifier(assigned); // [MQTT-3.2.2-16]
+        }
+        if options.topic_alias_maximum > 0 {
+            p.topic_alias_maximum(options.topic_alias_maximum);
+        }
+        if !options.wildcard_subscriptions {
+            p.wildcard_subscription_available(false);
+        }
+        if !options.subscription_identifiers {
+            p.subscription_identifier_available(false);
+        }
+        if !options.shared_subscriptions {
+            p.shared_subscription_available(false);
+        }
+        let keep_alive = self.keep_alive(connect);
+        if keep_alive != connect.keep_alive {
+            p.server_keep_alive(keep_alive); // [MQTT-3.2.2-21]
+        }
+        // [MQTT-3.1.2-28]
+        if connect.properties.request_response_information() == Some(true)
+            && !options.response_information.is_empty()
+        {
+            p.response_information(&options.response_information);
+        }
+    }
+
+    fn grant(&self, connect: &Connect<'_>) -> Grant {
+        let properties = &connect.properties;
+        let aliases = properties.topic_alias_maximum().unwrap_or(0);
+        Grant {
+            version: connect.version,
+            receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX).min(self.options.max_inflight),
+            // What the broker adds to a message must not make it larger than the protocol can say.
+            maximum_packet_size: properties.maximum_packet_size().unwrap_or(u32::MAX).min(LARGEST_PACKET),
+            topic_alias_maximum: aliases.min(self.options.topic_alias_maximum_outgoing),
+            persistent: self.expiry_interval(connect) > 0,
+        }
+    }
+
+    fn expiry_interval(&self, connect: &Connect<'_>) -> u32 {
+        let wanted = match connect.version {
+            Version::V5 => connect.properties.session_expiry_interval().unwrap_or(0),
+            _ if connect.clean_start => 0, // [MQTT3-3.1.2-6]
+            _ => u32::MAX,
+        };
+        wanted.min(self.options.max_session_expiry)
+    }
+
+    fn keep_alive(&self, connect: &Connect<'_>) -> u16 {
+        let most = self.options.keep_alive_max;
+        match (connect.version, connect.keep_alive) {
+            // Only MQTT 5 can be told another Keep Alive.
+            (Version::V5, wanted) if most > 0 && (wanted == 0 || wanted > most) => most,
+            // [MQTT-3.2.2-22]
+            (_, wanted) => wanted,
+        }
+    }
+
+    /// A Client Identifier that no session has [MQTT-3.1.3-6], [MQTT3-3.1.3-6].
+    fn assign_client_id(&self) -> String {
+        loop {
+            let id = format!("midge-{:016x}", splitmix(self.identifiers.fetch_add(1, Ordering::Relaxed)));
+            if self.sessions.get(&id).is_none() {
+                return id;
+            }
+        }
+    }
+}
+
+/// Whether the client takes a CONNACK with so many bytes of properties [MQTT-3.1.2-24].
+fn check_connack(connect: &Connect<'_>, properties: usize) -> Result<(), DecodeError> {
+    // Flags, reason code, Property Length and properties.
+    let size = frame::packet_len(2 + frame::packet_len(properties) - 1);
+    match connect.properties.maximum_packet_size() {
+        Some(most) if size > most as usize => {
+            let cause = "CONNACK would be larger than the client's maximum packet size";
+            Err(DecodeError::new(ReasonCode::PacketTooLarge, cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22], [MQTT3-3.1.2-24].
+pub(crate) fn keep_alive_millis(seconds: u16) -> u64 {
+    u64::from(seconds) * 1500
+}
+
+fn splitmix(x: u64) -> u64 {
+    let mut z = x.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,12 @@
+//! A network connection from CONNECT to its end, and the session that it is attached to.
+
+mod auth;
+mod authenticating;
+pub mod close;
+pub mod connect;
+pub mod disconnect;
+pub mod expire;
+pub mod packets;
+mod reason_string;
+mod refuse;
+pub mod stop;

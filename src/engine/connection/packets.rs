@@ -1,0 +1,490 @@
+//! One network connection: packets in, effects on the engine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use parking_lot::MutexGuard;
+
+use crate::codec::ack::AckKind;
+use crate::codec::connect::{self, Connect};
+use crate::codec::error::DecodeError;
+use crate::codec::frame::{self, Frame, Framing};
+use crate::codec::packet::{self, Packet};
+use crate::codec::ping;
+use crate::codec::version::Version;
+use crate::engine::access::pending_decisions::{Asking, Handled, Questions};
+use crate::engine::connection::auth::Authentication;
+use crate::engine::connection::authenticating::Proving;
+use crate::engine::connection::refuse::Manner;
+use crate::engine::core::state::Engine;
+use crate::engine::core::timers::Timer;
+use crate::engine::core::turn::Turn;
+use crate::engine::observe::log::words;
+use crate::engine::parts::origin::Origin;
+use crate::session::event::Level;
+use crate::session::inbound::Inbound;
+use crate::session::link::{Cause, Link};
+use crate::session::state::Session;
+use crate::time::TimerId;
+
+/// The packet type of CONNECT.
+const CONNECT: u8 = 1;
+/// [MQTT-3.1.0-1]
+const NOT_CONNECT: DecodeError = DecodeError::protocol("the first packet is not CONNECT");
+
+/// A network connection as the engine sees it; its task owns it.
+pub struct Connection {
+    pub(super) link: Arc<dyn Link>,
+    pub(super) origin: Origin,
+    pub(super) state: State,
+    /// Bytes of an unfinished packet that were counted and will be handed over again.
+    counted: usize,
+    /// What the host was asked about the packet that waits for an answer; none if no packet does.
+    questions: Option<Box<Questions>>,
+}
+
+pub(super) enum State {
+    /// CONNECT has not come.
+    Opening { deadline: TimerId },
+    /// CONNECT has come, and the client has to prove who it is.
+    Proving(Box<Proving>),
+    /// The connection has a session.
+    Open(Attached),
+    /// The same, after an enhanced authentication, which the client may repeat.
+    Proven(Box<(Attached, Authentication)>),
+    /// No packet is taken any more.
+    Closed,
+}
+
+/// A connection's hold on its session.
+#[derive(Clone)]
+pub(crate) struct Attached {
+    pub session: Arc<Session>,
+    pub epoch: u32,
+    pub version: Version,
+}
+
+/// How far the handling of received bytes came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that were handled; the rest is the beginning of a packet.
+    pub consumed: usize,
+    /// Bytes that the unfinished packet has in all, as far as that is known.
+    pub need: usize,
+    /// Whether more packets are taken.
+    pub open: bool,
+    /// Whether a packet waits for a decision of the host: the rest is to be handed over again when
+    /// [`Connection::awaits_host`] says so, and nothing more is to be read until then.
+    pub waiting: bool,
+}
+
+/// One packet's surroundings: the bytes it came in.
+#[derive(Clone, Copy)]
+pub(crate) struct Received<'r> {
+    pub whole: &'r [u8],
+    pub owner: Option<&'r Bytes>,
+}
+
+/// Why a connection ends in the middle of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client broke a rule, or wants what it cannot have.
+    Refused(DecodeError),
+    /// The client said goodbye; true: with its will.
+    Disconnected { with_will: bool },
+    /// It has ended while the host was asked.
+    Gone,
+}
+
+impl Progress {
+    /// The last packet, of so many bytes, waits.
+    pub(super) fn wait(&mut self, size: usize) {
+        self.consumed -= size;
+        self.need = size;
+        self.waiting = true;
+    }
+}
+
+impl From<DecodeError> for End {
+    fn from(error: DecodeError) -> End {
+        End::Refused(error)
+    }
+}
+
+impl Connection {
+    /// A connection that has just been accepted. It is closed if CONNECT does not come in time.
+    pub fn new(
+        engine: &Engine,
+        turn: &mut Turn,
+        link: Arc<dyn Link>,
+        peer: Option<SocketAddr>,
+    ) -> Connection {
+        turn.counts.connections_accepted += 1;
+        let deadline = turn.now.plus(engine.options.connect_timeout);
+        let deadline = engine.timers.insert(deadline, Timer::ConnectDeadline(Arc::downgrade(&link)));
+        let number = engine.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let origin = Origin { number, peer, listener: None };
+        engine.log(turn, Level::Debug, None, || format!("connection {number} {origin} is accepted"));
+        Connection { link, origin, state: State::Opening { deadline }, counted: 0, questions: None }
+    }
+
+    /// The same connection, which came by the listener of this name.
+    pub fn by_listener(mut self, name: Arc<str>) -> Connection {
+        self.origin.listener = Some(name);
+        self
+    }
+
+    /// Whether a packet waits for the host: `Some(true)` while a decision is awaited, `Some(false)` if all are made and
+    /// the packet is to be handed over again. The link is woken when they are.
+    pub fn awaits_host(&self) -> Option<bool> {
+        self.questions.as_ref().map(|questions| !questions.are_answered())
+    }
+
+    /// The session, once there is one.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        match &self.state {
+            State::Open(attached) => Some(&attached.session),
+            State::Proven(proven) => Some(&proven.0.session),
+            _ => None,
+        }
+    }
+
+    /// Handles all whole packets of `input`, which begins with what the last call left over. `owner` is the buffer that
+    /// `input` is a slice of, if it can be shared.
+    pub fn receive(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        input: &[u8],
+        owner: Option<&Bytes>,
+    ) -> Progress {
+        turn.counts.bytes_received += input.len().saturating_sub(self.counted) as u64;
+        let mut progress = Progress { consumed: 0, need: 0, open: true, waiting: false };
+        if self.awaits_host() == Some(true) {
+            self.counted = input.len();
+            return Progress { waiting: true, ..progress };
+        }
+        let mut questions = self.questions.take().map_or_else(Questions::default, |kept| *kept);
+        if matches!(self.state, State::Opening { .. }) {
+            self.open(engine, turn, input, &mut questions, &mut progress);
+        }
+        if matches!(self.state, State::Proving(_)) {
+            let link = Arc::clone(&self.link);
+            let asking = Asking { link: &link, again: !questions.is_empty(), questions: &mut questions };
+            self.prove(engine, turn, asking, input, &mut progress);
+        }
+        let (attached, authentication) = match &mut self.state {
+            State::Open(attached) => (Some(attached.clone()), None),
+            State::Proven(proven) => (Some(proven.0.clone()), Some(&mut proven.1)),
+            _ => (None, None),
+        };
+        if let Some(attached) = attached {
+            attached.session.set_awaits_host(false);
+            let asking = Asking { link: &self.link, again: !questions.is_empty(), questions: &mut questions };
+            if !run(engine, turn, &attached, authentication, asking, input, owner, &mut progress) {
+                self.state = State::Closed;
+            }
+            if progress.waiting {
+                attached.session.set_awaits_host(true);
+            }
+        }
+        progress.open = !matches!(self.state, State::Closed);
+        progress.waiting &= progress.open;
+        match progress.waiting {
+            true => self.questions = Some(Box::new(questions)),
+            false => questions.forget(engine),
+        }
+        self.counted = input.len().saturating_sub(progress.consumed);
+        progress
+    }
+
+    /// Writes again to a connection that has become writable; whether this call has filled it.
+    pub fn writable(&self, engine: &Engine, turn: &mut Turn) -> bool {
+        self.session().is_some_and(|session| engine.flush(turn, session, true))
+    }
+
+    /// The network connection is gone, or is being closed for `cause`.
+    pub fn lost(&mut self, engine: &Engine, turn: &mut Turn, cause: Cause) {
+        if let Some(mut questions) = self.questions.take() {
+            questions.forget(engine);
+        }
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Opening { deadline } => {
+                engine.timers.cancel(deadline);
+                self.log_end(engine, turn, cause);
+                self.link.finish(Vec::new(), cause);
+            }
+            State::Proving(proving) => {
+                engine.timers.cancel(proving.deadline);
+                self.log_end(engine, turn, cause);
+                self.link.finish(Vec::new(), cause);
+            }
+            State::Proven(proven) => engine.close(turn, &proven.0.session, proven.0.epoch, cause),
+            State::Open(attached) => engine.close(turn, &attached.session, attached.epoch, cause),
+            State::Closed => {}
+        }
+        turn.counts.connections_closed += 1;
+    }
+
+    /// Logs the end of a connection that no client has come by.
+    fn log_end(&self, engine: &Engine, turn: &mut Turn, cause: Cause) {
+        let level = if cause == Cause::ConnectTimeout { Level::Warn } else { Level::Debug };
+        engine.log(turn, level, None, || {
+            format!("connection {} {} has ended: {}", self.origin.number, self.origin, words(cause, ""))
+        });
+    }
+
+    fn open(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        input: &[u8],
+        questions: &mut Questions,
+        progress: &mut Progress,
+    ) {
+        // [MQTT-3.1.0-1]: the first packet is CONNECT; what is none is not waited for.
+        if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
+            return self.refuse(engine, turn, Manner::of(None), None, NOT_CONNECT);
+        }
+        let framing = match frame::split(input, engine.options.max_packet_size) {
+            Ok(framing) => framing,
+            Err(error) => return self.refuse(engine, turn, Manner::of(None), None, error),
+        };
+        let frame = match framing {
+            Framing::Partial { need } => {
+                progress.need = need;
+                return;
+            }
+            Framing::Complete(frame) => frame,
+        };
+        let again = !questions.is_empty();
+        progress.consumed = frame.whole.len();
+        turn.counts.packets_received += u64::from(!again);
+        let mut manner = Manner::of(connect::peek_version(frame.body));
+        // CONNECT has its own version; that of MQTT 3 demands nothing of the fixed header that it does not know.
+        let packet = match packet::decode(frame, Version::V311) {
+            Ok(Packet::Connect(packet)) => packet,
+            Ok(_) => return self.refuse(engine, turn, manner, None, NOT_CONNECT),
+            Err(error) => return self.refuse(engine, turn, manner, None, error),
+        };
+        manner.learn(&packet);
+        let observer = engine.observer.as_ref().filter(|_| !again);
+        let refused = observer.and_then(|observer| observer.refuses(packet.client_id));
+        if let Some(reason) = refused {
+            let error = DecodeError::new(reason, "the test wants it so");
+            return self.refuse(engine, turn, manner, Some(packet.client_id), error);
+        }
+        let link = Arc::clone(&self.link);
+        let asking = &mut Asking { link: &link, questions, again };
+        let outcome = match packet.properties.authentication_method() {
+            Some(method) => self.ask_for_proof(engine, turn, asking, method, frame.whole, &packet, manner),
+            None => self.ask_to_join(engine, turn, asking, &packet),
+        };
+        match outcome {
+            Ok(Handled::Done) => asking.next(engine),
+            Ok(Handled::Later) => progress.wait(frame.whole.len()),
+            Err(error) => self.refuse(engine, turn, manner, Some(packet.client_id), error),
+        }
+    }
+
+    /// Lets a client in, if the host does.
+    fn ask_to_join(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        asking: &mut Asking<'_>,
+        connect: &Connect<'_>,
+    ) -> Result<Handled, DecodeError> {
+        if engine.wanted.asks_to_connect() {
+            engine.check_connect(connect)?;
+            if engine.ask_to_connect(turn, asking, &self.origin, connect)? == Handled::Later {
+                return Ok(Handled::Later);
+            }
+        }
+        self.join(engine, turn, connect, None).map(|()| Handled::Done)
+    }
+
+    /// Gives the connection its session. `proof`: the authentication that is done, and what CONNACK says of it.
+    pub(super) fn join(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        connect: &Connect<'_>,
+        proof: Option<(Authentication, Vec<u8>)>,
+    ) -> Result<(), DecodeError> {
+        let told = proof.as_ref().map_or(&[][..], |(_, properties)| properties);
+        let attached = engine.connect(turn, &self.link, &self.origin, connect, told)?;
+        self.link.identify(&attached.session.client_id);
+        engine.tell_change();
+        let state = match proof {
+            None => State::Open(attached),
+            Some((authentication, _)) => State::Proven(Box::new((attached, authentication))),
+        };
+        if let State::Opening { deadline } = std::mem::replace(&mut self.state, state) {
+            engine.timers.cancel(deadline);
+        }
+        Ok(())
+    }
+
+    /// Ends a connection without a session and without a word.
+    pub(super) fn give_up(&mut self, engine: &Engine, cause: Cause) {
+        self.stop_waiting(engine);
+        self.link.finish(Vec::new(), cause);
+    }
+
+    pub(super) fn stop_waiting(&mut self, engine: &Engine) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Opening { deadline } => engine.timers.cancel(deadline),
+            State::Proving(proving) => engine.timers.cancel(proving.deadline),
+            State::Open(_) | State::Proven(_) | State::Closed => {}
+        }
+    }
+}
+
+/// Handles the packets of one turn under the lock of the receiving half; false if the connection has ended.
+#[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
+fn run(
+    engine: &Engine,
+    turn: &mut Turn,
+    attached: &Attached,
+    authentication: Option<&mut Authentication>,
+    asking: Asking<'_>,
+    input: &[u8],
+    owner: Option<&Bytes>,
+    progress: &mut Progress,
+) -> bool {
+    let ended = {
+        let mut inbound = attached.session.inbound.lock();
+        // The host, a timer or another connection may have ended this one.
+        if inbound.epoch != attached.epoch || !attached.session.is_attached(attached.epoch) {
+            return false;
+        }
+        attached.session.heard(turn.now);
+        packets(engine, turn, attached, authentication, &mut inbound, asking, input, owner, progress)
+    };
+    match ended {
+        Ok(()) => true,
+        Err(End::Refused(error)) => {
+            turn.counts.protocol_errors += 1;
+            let cause = Cause::Refused(error.reason);
+            engine.close_saying(turn, &attached.session, attached.epoch, cause, error.cause);
+            false
+        }
+        Err(End::Gone) => false,
+        Err(End::Disconnected { with_will }) => {
+            let cause = if with_will { Cause::ConnectionLost } else { Cause::Disconnected };
+            engine.close(turn, &attached.session, attached.epoch, cause);
+            false
+        }
+    }
+}
+
+/// The packet in a frame behind CONNECT. A second CONNECT is an error whatever it holds [MQTT-3.1.0-2], [MQTT3-3.1.0-2]:
+/// it is not decoded, for its faults have reason codes that only CONNACK can tell.
+pub(super) fn decode_after_connect(frame: Frame<'_>, version: Version) -> Result<Packet<'_>, DecodeError> {
+    match frame::packet_type(frame.first) {
+        CONNECT => Err(DecodeError::protocol("a second CONNECT came")),
+        _ => packet::decode(frame, version),
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
+fn packets(
+    engine: &Engine,
+    turn: &mut Turn,
+    attached: &Attached,
+    mut authentication: Option<&mut Authentication>,
+    inbound: &mut MutexGuard<'_, Inbound>,
+    mut asking: Asking<'_>,
+    input: &[u8],
+    owner: Option<&Bytes>,
+    progress: &mut Progress,
+) -> Result<(), End> {
+    loop {
+        let rest = input.get(progress.consumed..).unwrap_or_default();
+        match frame::split(rest, engine.options.max_packet_size)? {
+            Framing::Partial { need } => {
+                progress.need = need;
+                return Ok(());
+            }
+            Framing::Complete(frame) => {
+                progress.consumed += frame.whole.len();
+                turn.counts.packets_received += u64::from(!asking.again);
+                let received = Received { whole: frame.whole, owner };
+                let packet = decode_after_connect(frame, attached.version)?;
+                if let Packet::Publish(publish) = &packet
+                    && let Some(burst) = engine.burst(rest, &frame, publish, attached.version.is_v5())
+                {
+                    progress.consumed += burst.len() - frame.whole.len();
+                    engine.receive_burst(turn, attached, &burst);
+                    asking.next(engine);
+                    continue;
+                }
+                let authentication = authentication.as_deref_mut();
+                let asking = &mut asking;
+                match handle(engine, turn, attached, authentication, inbound, asking, packet, received)? {
+                    Handled::Done => asking.next(engine),
+                    Handled::Later => {
+                        progress.wait(frame.whole.len());
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "a connection, and a packet with its surroundings")]
+fn handle(
+    engine: &Engine,
+    turn: &mut Turn,
+    attached: &Attached,
+    authentication: Option<&mut Authentication>,
+    inbound: &mut MutexGuard<'_, Inbound>,
+    asking: &mut Asking<'_>,
+    packet: Packet<'_>,
+    received: Received<'_>,
+) -> Result<Handled, End> {
+    match packet {
+        Packet::Publish(publish) => {
+            return engine.receive_publish(turn, attached, inbound, asking, &publish, received);
+        }
+        Packet::Subscribe(subscribe) => {
+            return engine.receive_subscribe(turn, attached, inbound, asking, &subscribe);
+        }
+        Packet::Puback(ack) => engine.receive_ack(turn, attached, AckKind::Puback, &ack),
+        Packet::Pubrec(ack) => engine.receive_ack(turn, attached, AckKind::Pubrec, &ack),
+        Packet::Pubcomp(ack) => engine.receive_ack(turn, attached, AckKind::Pubcomp, &ack),
+        Packet::Pubrel(ack) => engine.receive_pubrel(turn, attached, inbound, &ack),
+        Packet::Unsubscribe(unsubscribe) => engine.receive_unsubscribe(turn, attached, &unsubscribe),
+        Packet::Pingreq => {
+            // [MQTT-3.12.4-1], [MQTT3-3.12.4-1]
+            engine.send(turn, &attached.session, |_, out| ping::encode_pingresp(out));
+            Ok(())
+        }
+        Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
+        Packet::Auth(auth) => {
+            return engine.receive_auth(turn, attached, inbound, asking, authentication, &auth);
+        }
+        // A CONNECT is found before it is decoded.
+        Packet::Connect(_)
+        | Packet::Connack(_)
+        | Packet::Suback(_)
+        | Packet::Unsuback(_)
+        | Packet::Pingresp => Err(DecodeError::protocol("only a server sends a packet of this type").into()),
+    }
+    .map(|()| Handled::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Attached, State};
+
+    /// An idle connection pays nothing for what few use: enhanced authentication is in a box.
+    #[test]
+    fn the_state_of_a_connection_is_no_larger_than_its_hold_on_the_session() {
+        assert_eq!(size_of::<State>(), size_of::<Attached>());
+    }
+}

@@ -1,0 +1,99 @@
+//! A connection that gets no session: how it is told, by each version's rules.
+
+use crate::codec::connack::Connack;
+use crate::codec::connect::Connect;
+use crate::codec::error::DecodeError;
+use crate::codec::properties::Properties;
+use crate::codec::reason::ReasonCode;
+use crate::codec::version::Version;
+use crate::engine::connection::packets::Connection;
+use crate::engine::connection::reason_string::encode_with;
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::engine::observe::journal::Refused;
+use crate::session::event::Level;
+use crate::session::link::Cause;
+
+impl Connection {
+    /// Ends a connection that has no session, with a CONNACK where the protocol has one for it [MQTT-3.1.4-1], [MQTT-3.1.4-6],
+    /// [MQTT3-3.1.4-5].
+    pub(super) fn refuse(
+        &mut self,
+        engine: &Engine,
+        turn: &mut Turn,
+        manner: Manner,
+        client_id: Option<&str>,
+        error: DecodeError,
+    ) {
+        self.stop_waiting(engine);
+        if let Some(journal) = &engine.journal {
+            let (address, why) = (self.origin.peer, error.cause);
+            journal.refused(turn.now, &Refused { client_id, address, reason: error.reason, why });
+        }
+        turn.counts.connections_refused += 1;
+        engine.log(turn, Level::Warn, client_id, || {
+            let client = client_id.map(|id| format!(" of client {id:?}")).unwrap_or_default();
+            let DecodeError { reason, cause } = error;
+            format!(
+                "connection {}{client} {} is refused with 0x{:02X}: {cause}",
+                self.origin.number,
+                self.origin,
+                reason.as_u8()
+            )
+        });
+        // Never a DISCONNECT [MQTT-3.14.0-1].
+        let mut last = Vec::new();
+        let reason = error.reason;
+        let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
+        match manner.level {
+            // [MQTT3-3.1.4-1]: a packet that breaks a rule is answered by closing alone; only reasons that have a
+            // return code are told [MQTT3-3.2.2-6].
+            Some(3 | 4) if !has_return_code(reason) => {}
+            Some(3 | 4) => connack.encode(Version::V311, &mut last),
+            // [MQTT3-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
+            // So does a bridge, which sets the highest bit and, once refused, tries again without it.
+            Some(0..=2 | 0x83 | 0x84) => connack.encode(Version::V311, &mut last),
+            Some(_) => {
+                let sentence = if manner.wants_sentences { error.cause } else { "" };
+                encode_with(sentence, manner.maximum_packet_size, &mut last, |properties, out| {
+                    Connack { properties, ..connack }.encode(Version::V5, out);
+                });
+            }
+            None => {}
+        }
+        // [MQTT-3.1.4-2], [MQTT-3.2.2-7], [MQTT3-3.2.2-5], [MQTT-4.12.0-4], [MQTT-4.13.2-1]
+        self.link.finish(last, Cause::Refused(reason));
+    }
+}
+
+/// What is known of how a client wants to be refused.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// The protocol level that it has named.
+    level: Option<u8>,
+    pub(super) maximum_packet_size: u32,
+    wants_sentences: bool,
+}
+
+impl Manner {
+    /// That of a client of whose CONNECT only this is known.
+    pub(super) fn of(level: Option<u8>) -> Manner {
+        Manner { level, maximum_packet_size: u32::MAX, wants_sentences: true }
+    }
+
+    pub(super) fn learn(&mut self, connect: &Connect<'_>) {
+        self.maximum_packet_size = connect.properties.maximum_packet_size().unwrap_or(u32::MAX);
+        self.wants_sentences = connect.properties.request_problem_information() != Some(false);
+    }
+}
+
+/// Whether MQTT 3 has a CONNACK return code for a refusal.
+fn has_return_code(reason: ReasonCode) -> bool {
+    !matches!(
+        reason,
+        ReasonCode::MalformedPacket
+            | ReasonCode::ProtocolError
+            | ReasonCode::PacketTooLarge
+            | ReasonCode::TopicNameInvalid
+    )
+}

@@ -1,0 +1,133 @@
+//! The broker's state: sessions, subscriptions, retained messages, timers, counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use parking_lot::Mutex;
+
+use crate::config::Settings;
+use crate::engine::access::hooks::{Host, Wanted};
+use crate::engine::core::commit_wait::Parking;
+use crate::engine::core::timers::{Alarm, Timers};
+use crate::engine::core::turn::{KEPT_TURNS, Turn};
+use crate::engine::observe::event_queue::Notices;
+use crate::engine::observe::journal::{Journal, either};
+use crate::engine::observe::log::Drops;
+use crate::engine::observe::observer::Observer;
+use crate::engine::observe::publish_taps::Taps;
+use crate::engine::parts::options::Options;
+use crate::engine::parts::sessions::Sessions;
+use crate::engine::parts::subscriber::Subscriber;
+use crate::message::{Lent, SharedMessage};
+use crate::stats::{Counters, Snapshot};
+use crate::storage::Store;
+use crate::topics::{Retained, Router};
+
+/// A broker without I/O. Every method may be called from any thread.
+///
+/// Locks are taken in this order: a session's `inbound`, its `control`, then one of: the table of sessions,
+/// the timers, the router, the parked acknowledgements and then any one session's `outbound`.
+pub struct Engine {
+    pub(crate) options: Options,
+    pub(crate) sessions: Sessions,
+    pub(crate) router: Router<Subscriber>,
+    pub(crate) retained: Retained<SharedMessage>,
+    pub(crate) timers: Timers,
+    pub(crate) counters: Counters,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) parking: Mutex<Parking>,
+    /// Turns that are used again; each is locked while it runs. Nobody waits for one.
+    pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
+    pub(crate) lent: Arc<Lent>,
+    /// Who watches what is published.
+    pub(crate) taps: Taps,
+    pub(crate) host: Option<Arc<dyn Host>>,
+    /// Which hooks `host` has; none without one.
+    pub(crate) host_wanted: Wanted,
+    /// The same, and what the journal is told.
+    pub(crate) wanted: Wanted,
+    pub(crate) journal: Option<Arc<dyn Journal>>,
+    pub(crate) notices: Notices,
+    pub(crate) drops: Drops,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) stopping: AtomicBool,
+    /// Whether a look for expired retained messages is due.
+    pub(crate) sweeping: AtomicBool,
+    /// Whether a publication of the `$SYS` topics is due.
+    pub(crate) sys_due: AtomicBool,
+    pub(crate) identifiers: AtomicU64,
+    /// Connections so far.
+    pub(crate) connections: AtomicU64,
+    pub(crate) started_unix: u64,
+}
+
+/// What the engine is given from outside.
+pub struct Surroundings {
+    /// Where acknowledged state is kept.
+    pub store: Arc<dyn Store>,
+    /// Who calls [`Engine::tick`].
+    pub alarm: Arc<dyn Alarm>,
+    /// A random number: assigned Client Identifiers are drawn from it.
+    pub seed: u64,
+    /// When the broker started, in seconds since 1970.
+    pub started_unix: u64,
+}
+
+impl Engine {
+    /// A broker without sessions at [`Time::ZERO`](crate::time::Time::ZERO).
+    pub fn new(settings: &Settings, surroundings: Surroundings) -> Engine {
+        let options = Options::new(settings);
+        Engine {
+            sessions: Sessions::default(),
+            router: Router::new(),
+            retained: Retained::new(options.retained_messages, options.retained_bytes),
+            timers: Timers::new(surroundings.alarm),
+            counters: Counters::default(),
+            store: surroundings.store,
+            parking: Mutex::default(),
+            turns: Default::default(),
+            lent: Arc::default(),
+            taps: Taps::default(),
+            host: None,
+            host_wanted: Wanted::default(),
+            wanted: Wanted::default(),
+            journal: None,
+            notices: Notices::default(),
+            drops: Drops::default(),
+            observer: None,
+            stopping: AtomicBool::new(false),
+            sweeping: AtomicBool::new(false),
+            sys_due: AtomicBool::new(false),
+            identifiers: AtomicU64::new(surroundings.seed),
+            connections: AtomicU64::new(0),
+            started_unix: surroundings.started_unix,
+            options,
+        }
+    }
+
+    /// The same broker, for a host that has hooks.
+    pub fn with_host(self, host: Arc<dyn Host>) -> Engine {
+        let host_wanted = host.wanted();
+        Engine { wanted: either(self.wanted, host_wanted), host_wanted, host: Some(host), ..self }
+    }
+
+    /// The counters and gauges at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.counters.snapshot();
+        snapshot.sessions = self.sessions.len() as u64;
+        snapshot.subscriptions = self.router.len() as u64;
+        snapshot.retained_messages = self.retained.len() as u64;
+        snapshot.retained_bytes = self.retained.bytes();
+        snapshot
+    }
+
+    /// The buffers that the host lends.
+    pub fn lent(&self) -> &Arc<Lent> {
+        &self.lent
+    }
+
+    /// When the broker started, in seconds since 1970.
+    pub fn started_unix(&self) -> u64 {
+        self.started_unix
+    }
+}

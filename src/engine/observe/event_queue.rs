@@ -1,0 +1,119 @@
+//! Telling the host: one notice after the other, with no lock held.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::engine::observe::journal::wants;
+use crate::message::SharedMessage;
+use crate::session::event::{Dropped, Level, LogLine, Notice};
+use crate::stats::DropReason;
+
+/// Room for so many notices is kept.
+const KEPT: usize = 1024;
+
+/// Notices that wait for the host.
+#[derive(Default)]
+pub(crate) struct Notices(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Notice>,
+    /// Whether a thread tells what waits: others only add to it.
+    telling: bool,
+}
+
+/// Runs what belongs to the host; `None` if it panics. What it has panicked with is leaked: dropping it may be a panic,
+/// too.
+pub(crate) fn survive<T>(hook: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(hook)).map_err(std::mem::forget).ok()
+}
+
+/// Whoever tells, has told when it is dropped, also by a panic.
+struct Telling<'n>(MutexGuard<'n, State>);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.0.telling = false;
+    }
+}
+
+impl Engine {
+    /// Tells the journal and the host what the turn has noticed, the host unless another thread does, or this one
+    /// farther up its stack.
+    pub(crate) fn tell(&self, turn: &mut Turn) {
+        if let Some(journal) = &self.journal {
+            turn.notices.iter().for_each(|notice| journal.note(turn.now, notice));
+            turn.notices.retain(|notice| wants(self.host_wanted, notice));
+            if turn.notices.is_empty() {
+                return;
+            }
+        }
+        let Some(host) = self.host.as_deref() else {
+            return turn.notices.clear();
+        };
+        let mut state = self.notices.0.lock();
+        let room = self.options.hooks_max_waiting.saturating_sub(state.waiting.len());
+        let lost = turn.notices.len().saturating_sub(room);
+        state.waiting.extend(turn.notices.drain(..).take(room));
+        if !std::mem::replace(&mut state.telling, true) {
+            let mut telling = Telling(state);
+            while let Some(notice) = telling.0.waiting.pop_front() {
+                let told = MutexGuard::unlocked(&mut telling.0, || survive(|| host.tell(&notice)));
+                if told.is_none() {
+                    turn.counts.hooks_failed += 1;
+                    self.log_failure(&mut telling.0.waiting, &notice);
+                }
+            }
+            if telling.0.waiting.capacity() > KEPT {
+                telling.0.waiting = VecDeque::new();
+            }
+        }
+        turn.counts.notices_lost += lost as u64;
+    }
+
+    /// Has the host's log told next that it has panicked, unless it was the log.
+    fn log_failure(&self, waiting: &mut VecDeque<Notice>, notice: &Notice) {
+        let hook = match notice {
+            Notice::Connected(_) => "on_connected",
+            Notice::Disconnected(_) => "on_disconnected",
+            Notice::Subscribed(_) => "on_subscribed",
+            Notice::Unsubscribed(_) => "on_unsubscribed",
+            Notice::Delivered(_) => "on_delivered",
+            Notice::Dropped(_) => "on_dropped",
+            Notice::Logged(_) => return,
+        };
+        if self.wanted.logs(Level::Error) {
+            let text = format!("the hook {hook} has panicked").into();
+            waiting.push_front(Notice::Logged(LogLine { level: Level::Error, client_id: None, text }));
+        }
+    }
+
+    /// Has the host told of dropped messages that are counted already.
+    pub(crate) fn note_dropped<'m>(
+        &self,
+        turn: &mut Turn,
+        client_id: Option<&str>,
+        messages: impl Iterator<Item = &'m SharedMessage>,
+        reason: DropReason,
+    ) {
+        if self.wanted.dropped && self.notes_drops() {
+            turn.notices.extend(messages.map(|message| {
+                let (client_id, topic) = (client_id.map(Into::into), message.topic().into());
+                Notice::Dropped(Dropped { client_id, topic, reason })
+            }));
+        }
+    }
+
+    /// Counts a dropped message, and has the host told. `client_id`: who does not get it.
+    pub(crate) fn dropped(&self, turn: &mut Turn, client_id: Option<&str>, topic: &[u8], reason: DropReason) {
+        turn.counts.drop(reason, 1);
+        if self.wanted.dropped && self.notes_drops() {
+            let (client_id, topic) = (client_id.map(Into::into), String::from_utf8_lossy(topic).into());
+            turn.notices.push(Notice::Dropped(Dropped { client_id, topic, reason }));
+        }
+    }
+}

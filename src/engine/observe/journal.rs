@@ -1,0 +1,99 @@
+//! The console's journal: it is told what hooks are told, and of clients that are refused. Without a console it is absent,
+//! and costs nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::codec::reason::ReasonCode;
+use crate::engine::access::hooks::Wanted;
+use crate::engine::core::state::Engine;
+use crate::session::delivery::Tells;
+use crate::session::event::Notice;
+use crate::time::Time;
+
+/// Takes down what happens. The methods are called from any thread, with no lock of the broker held but perhaps that of
+/// a connection that is refused; they must not block or call the broker.
+pub trait Journal: Send + Sync {
+    /// Whether it still takes dropped messages down: many of them would cost too much.
+    fn wants_drops(&self) -> bool;
+
+    /// Something has happened.
+    fn note(&self, now: Time, notice: &Notice);
+
+    /// A client was not let in.
+    fn refused(&self, now: Time, refused: &Refused<'_>);
+}
+
+/// A client that was not let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'r> {
+    /// The Client Identifier, as far as it is known.
+    pub client_id: Option<&'r str>,
+    /// The peer's address, if it came over a network.
+    pub address: Option<SocketAddr>,
+    /// Why.
+    pub reason: ReasonCode,
+    /// The same in words.
+    pub why: &'r str,
+}
+
+/// Of what a journal is told.
+const NOTED: Wanted = Wanted {
+    authenticate: false,
+    authorize: false,
+    on_publish: false,
+    connected: true,
+    disconnected: true,
+    subscribed: true,
+    unsubscribed: true,
+    delivered: false,
+    dropped: true,
+    log: None,
+};
+
+impl Engine {
+    /// The same broker with a journal. It must not be in use.
+    pub fn with_journal(self, journal: Arc<dyn Journal>) -> Engine {
+        let wanted = either(self.wanted, NOTED);
+        Engine { wanted, journal: Some(journal), ..self }
+    }
+
+    /// Of which fates of messages somebody is told at this moment.
+    pub(crate) fn tells(&self) -> Tells {
+        Tells { dropped: self.wanted.dropped && self.notes_drops(), delivered: self.wanted.delivered }
+    }
+
+    /// Whether somebody is told of a dropped message, given that somebody may be.
+    pub(crate) fn notes_drops(&self) -> bool {
+        self.host_wanted.dropped || self.journal.as_ref().is_some_and(|journal| journal.wants_drops())
+    }
+}
+
+/// What either of two wants to be told or asked.
+pub(crate) fn either(a: Wanted, b: Wanted) -> Wanted {
+    Wanted {
+        authenticate: a.authenticate || b.authenticate,
+        authorize: a.authorize || b.authorize,
+        on_publish: a.on_publish || b.on_publish,
+        connected: a.connected || b.connected,
+        disconnected: a.disconnected || b.disconnected,
+        subscribed: a.subscribed || b.subscribed,
+        unsubscribed: a.unsubscribed || b.unsubscribed,
+        delivered: a.delivered || b.delivered,
+        dropped: a.dropped || b.dropped,
+        log: a.log.max(b.log),
+    }
+}
+
+/// Whether a notice is of a kind that is wanted.
+pub(crate) fn wants(wanted: Wanted, notice: &Notice) -> bool {
+    match notice {
+        Notice::Connected(_) => wanted.connected,
+        Notice::Disconnected(_) => wanted.disconnected,
+        Notice::Subscribed(_) => wanted.subscribed,
+        Notice::Unsubscribed(_) => wanted.unsubscribed,
+        Notice::Delivered(_) => wanted.delivered,
+        Notice::Dropped(_) => wanted.dropped,
+        Notice::Logged(line) => wanted.logs(line.level),
+    }
+}

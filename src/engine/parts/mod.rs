@@ -1,0 +1,7 @@
+//! What the engine is made of and what needs no engine: limits, the table of sessions, subscribers.
+
+pub mod options;
+pub mod origin;
+pub mod sessions;
+pub mod sink;
+pub mod subscriber;

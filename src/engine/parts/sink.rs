@@ -1,0 +1,144 @@
+//! In-process subscribers: the host program subscribes without a socket.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use crate::codec::qos::QoS;
+use crate::codec::subscribe::{RetainHandling, SubscriptionOptions};
+use crate::codec::topic::{TopicError, TopicFilter};
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::subscriber::Subscriber;
+use crate::message::Publication;
+
+/// A message for an in-process subscriber, borrowed for the length of the call.
+#[derive(Debug)]
+pub struct LocalMessage<'m> {
+    /// The Topic Name, as encoded.
+    pub topic: &'m [u8],
+    /// The payload.
+    pub payload: &'m [u8],
+    /// The payload as a shared buffer, if it is large enough not to be copied.
+    pub shared: Option<Bytes>,
+    /// The properties, as encoded spans.
+    pub properties: &'m [&'m [u8]],
+    /// The QoS of the delivery.
+    pub qos: QoS,
+    /// The RETAIN flag of the delivery.
+    pub retain: bool,
+    /// The Subscription Identifiers of the subscriptions that matched.
+    pub identifiers: &'m [u32],
+    /// The rest of the Message Expiry Interval, in seconds.
+    pub expiry_interval: Option<u32>,
+}
+
+/// Where an in-process subscriber's messages go.
+pub trait Sink: Send + Sync {
+    /// Takes a message; false if there is no room. Called from any thread, must not block or publish.
+    fn push(&self, message: &LocalMessage<'_>) -> bool;
+
+    /// Whether somebody waits for what was pushed; asked after a push, so that nobody is woken for nothing.
+    fn wants_wake(&self) -> bool {
+        true
+    }
+
+    /// Called at the end of each turn in which messages were pushed. The thread holds no lock.
+    fn wake(&self);
+
+    /// Whether `wake` calls the host: then it is called after everything else in the turn is done.
+    fn is_direct(&self) -> bool {
+        false
+    }
+}
+
+/// An in-process subscription.
+pub struct Local {
+    sink: Arc<dyn Sink>,
+    filter: Box<str>,
+    is_direct: bool,
+    /// The last turn that has this subscriber on its list of those to wake.
+    listed_by: AtomicU64,
+}
+
+impl Local {
+    /// The Topic Filter.
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// As [`Sink::is_direct`].
+    pub fn is_direct(&self) -> bool {
+        self.is_direct
+    }
+
+    /// Hands a message over; whether the sink took it.
+    pub fn push(&self, message: &LocalMessage<'_>) -> bool {
+        self.sink.push(message)
+    }
+
+    /// Whether the turn of this number has to wake the sink at its end: true the first time. When several turns run at
+    /// once, each may be told so more than once, and the sink is woken more than once.
+    pub fn list_for_wake(&self, turn: u64) -> bool {
+        if !self.sink.wants_wake() {
+            return false;
+        }
+        let first = self.listed_by.load(Ordering::Relaxed) != turn;
+        if first {
+            self.listed_by.store(turn, Ordering::Relaxed);
+        }
+        first
+    }
+
+    /// Wakes the sink.
+    pub fn wake(&self) {
+        self.sink.wake();
+    }
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("filter", &self.filter).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Subscribes the host program. Retained messages that match are pushed before this returns, as
+    /// `options.retain_handling` says.
+    pub fn subscribe_local(
+        &self,
+        turn: &mut Turn,
+        filter: &str,
+        options: SubscriptionOptions,
+        identifier: u32,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Arc<Local>, TopicError> {
+        let filter = TopicFilter::parse(filter)?;
+        let local = Arc::new(Local {
+            is_direct: sink.is_direct(),
+            sink,
+            filter: filter.as_str().into(),
+            listed_by: AtomicU64::new(0),
+        });
+        let subscriber = Subscriber::Local(Arc::clone(&local));
+        self.router.subscribe(filter, &subscriber, options, identifier);
+        self.sys_later(turn.now);
+        self.tell_change();
+        if options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none() {
+            let identifiers: &[u32] = if identifier == 0 { &[] } else { &[identifier] };
+            for message in self.retained_messages(turn.now, &filter) {
+                let mut publication = Publication::of(&message);
+                let qos = message.qos().min(options.qos);
+                self.push_local(turn, &local, &mut publication, qos, true, identifiers);
+            }
+        }
+        Ok(local)
+    }
+
+    /// Ends an in-process subscription: no message is pushed by a publish that begins after this returns.
+    pub fn unsubscribe_local(&self, local: &Arc<Local>) {
+        self.unroute(&local.filter, &Subscriber::Local(Arc::clone(local)));
+        self.tell_change();
+    }
+}

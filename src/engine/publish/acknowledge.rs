@@ -1,0 +1,100 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP from a client.
+
+use crate::codec::ack::{Ack, AckKind};
+use crate::codec::error::DecodeError;
+use crate::codec::properties::Properties;
+use crate::codec::reason::ReasonCode;
+use crate::engine::connection::packets::{Attached, End};
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::session::acknowledged::Acknowledged;
+use crate::session::event::{Delivered, Notice};
+use crate::session::inbound::Inbound;
+use crate::storage::Record;
+
+impl Engine {
+    /// PUBACK, PUBREC or PUBCOMP: a delivery to this client goes on, and the next that waited may begin.
+    pub(crate) fn receive_ack(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        kind: AckKind,
+        ack: &Ack<'_>,
+    ) -> Result<(), End> {
+        let id = ack.packet_id;
+        let session = &attached.session;
+        let mut outbound = session.outbound.lock();
+        if outbound.epoch() != attached.epoch {
+            return Ok(());
+        }
+        let delivered = match self.wanted.delivered && kind != AckKind::Pubcomp && !ack.reason.is_error() {
+            true => outbound.unacknowledged(id),
+            false => None,
+        };
+        let meaning = match kind {
+            AckKind::Puback => outbound.puback(&mut turn.pool, id),
+            AckKind::Pubrec => outbound.pubrec(&mut turn.pool, id, ack.reason),
+            AckKind::Pubcomp | AckKind::Pubrel => outbound.pubcomp(&mut turn.pool, id),
+        };
+        if let Some((message, qos)) = delivered
+            && matches!(meaning, Acknowledged::Complete | Acknowledged::Progress)
+        {
+            let (client_id, topic) = (session.client_id.clone(), message.topic().into());
+            turn.notices.push(Notice::Delivered(Delivered { client_id, topic, qos }));
+        }
+        let mut cx = self.context(turn, session);
+        let mut flush = false;
+        match meaning {
+            Acknowledged::Unexpected => {
+                return Err(DecodeError::protocol("the delivery awaits another acknowledgement").into());
+            }
+            // A refusing PUBREC ends the flow: PUBREL does not follow [MQTT-4.3.3-4], [MQTT-4.4.0-2].
+            Acknowledged::Complete => {
+                cx.counts.acknowledgements_received += u64::from(kind != AckKind::Pubrec);
+                outbound.pump(&mut cx);
+            }
+            Acknowledged::Progress => {
+                // [MQTT-4.3.3-4], [MQTT-4.6.0-4], [MQTT3-4.6.0-4]
+                let pubrel = Ack::success(id);
+                flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
+            }
+            Acknowledged::Unknown if kind == AckKind::Pubrec && !ack.reason.is_error() => {
+                // The flow was completed or forgotten here: PUBREL lets the client forget it too.
+                let reason = ReasonCode::PacketIdentifierNotFound;
+                // No Reason String, no User Properties [MQTT-3.6.2-2], [MQTT-3.6.2-3].
+                let pubrel = Ack { packet_id: id, reason, properties: Properties::EMPTY };
+                flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
+            }
+            Acknowledged::Unknown => {}
+        }
+        flush |= outbound.list_for_flush();
+        drop(outbound);
+        if flush {
+            turn.flush_later(session);
+        }
+        Ok(())
+    }
+
+    /// PUBREL: a received QoS 2 message is released.
+    pub(crate) fn receive_pubrel(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        inbound: &mut Inbound,
+        ack: &Ack<'_>,
+    ) -> Result<(), End> {
+        let packet_id = ack.packet_id;
+        // [MQTT-4.3.3-12], [MQTT-4.3.3-13]
+        let reason = match inbound.received.remove(packet_id) {
+            true => {
+                let client_id = &attached.session.client_id;
+                self.store.record(Record::Released { client_id, packet_id });
+                ReasonCode::Success
+            }
+            false => ReasonCode::PacketIdentifierNotFound,
+        };
+        // [MQTT-4.3.3-11]: PUBREL is answered by PUBCOMP, whether or not the identifier is known.
+        self.acknowledge(turn, attached, AckKind::Pubcomp, packet_id, reason);
+        Ok(())
+    }
+}

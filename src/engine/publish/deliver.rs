@@ -1,0 +1,271 @@
+//! From a message to everyone who hears it.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::codec::qos::QoS;
+use crate::codec::reason::ReasonCode;
+use crate::codec::topic::{TopicFilter, TopicName};
+use crate::codec::version::Version;
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::sink::{Local, LocalMessage};
+use crate::engine::parts::subscriber::{Publisher, Subscriber};
+use crate::message::{Publication, SharedMessage};
+use crate::session::delivery::{Context, Outcome, Terms};
+use crate::session::link::Cause;
+use crate::session::state::Session;
+use crate::stats::DropReason;
+use crate::storage::Record;
+use crate::time::Time;
+use crate::topics::{Group, Identity, Match, Readiness};
+
+impl Engine {
+    /// Gives a message to every matching subscriber; returns how many there are.
+    pub(crate) fn route(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        topic: TopicName<'_>,
+        publication: &mut Publication<'_>,
+    ) -> usize {
+        let taken = turn.cache.take(&self.router, topic);
+        let matches = &taken.matches;
+        let mut reached = 0;
+        // [MQTT-3.3.4-2], [MQTT3-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest
+        // QoS and with every identifier [MQTT-3.3.4-3], [MQTT-3.3.4-4].
+        for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
+            reached += usize::from(self.deliver(turn, publisher, publication, group, None));
+        }
+        // A copy of its own, with its own identifier [MQTT-3.3.4-5].
+        for shared in &matches.shared {
+            reached += usize::from(self.deliver_shared(turn, publisher, publication, &shared.group));
+        }
+        if reached == 0 {
+            let client_id = publisher.client_id();
+            self.dropped(turn, client_id, publication.topic, DropReason::NoSubscriber);
+        }
+        turn.cache.give_back(taken);
+        reached
+    }
+
+    /// Delivers to one member of a group and to nobody else, whatever becomes of it [MQTT-4.8.2-5], [MQTT-4.8.2-6];
+    /// false if it has none.
+    pub(crate) fn deliver_shared(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        publication: &mut Publication<'_>,
+        group: &Group<Subscriber>,
+    ) -> bool {
+        // A member whose session ends after it was picked has left the group before: it is not picked again.
+        while let Some(picked) = group.pick(|member| self.readiness(member)) {
+            if picked.options.no_local && publisher.is(&picked.subscriber) {
+                return false; // Only the host can ask for that; for clients it is an error [MQTT-3.8.3-4].
+            }
+            let picked = std::slice::from_ref(&picked);
+            if self.deliver(turn, publisher, publication, picked, Some(group.filter())) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// How fit a member of a shared subscription is: who is connected is preferred, and who would not have the message
+    /// wait behind others still more.
+    fn readiness(&self, subscriber: &Subscriber) -> Readiness {
+        match subscriber {
+            Subscriber::Session(session) => {
+                let outbound = session.outbound.lock();
+                match outbound.is_connected() {
+                    true if outbound.is_ready(&self.options.limits) => Readiness::Ready,
+                    true => Readiness::Busy,
+                    false => Readiness::Absent,
+                }
+            }
+            Subscriber::Local(_) => Readiness::Ready,
+        }
+    }
+
+    /// Delivers to one subscriber, whose matching subscriptions these are; false if No Local forbids it, or if a member
+    /// of a group has just left.
+    pub(crate) fn deliver(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        publication: &mut Publication<'_>,
+        subscriptions: &[Match<Subscriber>],
+        share: Option<&Arc<str>>,
+    ) -> bool {
+        let Some(first) = subscriptions.first() else {
+            return false;
+        };
+        let own = publisher.is(&first.subscriber);
+        let mut granted = None;
+        let mut retain = false;
+        let mut identifiers: SmallVec<[u32; 4]> = SmallVec::new();
+        for subscription in subscriptions {
+            // [MQTT-3.8.3-3]
+            if own && subscription.options.no_local {
+                continue;
+            }
+            granted = granted.max(Some(subscription.options.qos));
+            // [MQTT-3.3.1-12], [MQTT3-3.3.1-9], [MQTT-3.3.1-13]
+            retain |= publication.retain && subscription.options.retain_as_published;
+            if subscription.identifier != 0 {
+                identifiers.push(subscription.identifier);
+            }
+        }
+        let Some(granted) = granted else {
+            return false;
+        };
+        // [MQTT-4.8.2-3]
+        let qos = publication.qos.min(granted);
+        match &first.subscriber {
+            Subscriber::Session(session) => {
+                let terms = Terms { qos, retain, identifiers: &identifiers, share };
+                return self.send_message(turn, session, publication, &terms);
+            }
+            Subscriber::Local(local) => {
+                self.push_local(turn, local, publication, qos, retain, &identifiers);
+            }
+        }
+        true
+    }
+
+    fn send_message(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+    ) -> bool {
+        let mut outbound = session.outbound.lock();
+        // [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT3-3.1.2-5]
+        let outcome = outbound.deliver(&mut self.context(turn, session), publication, terms);
+        let flush = outbound.list_for_flush();
+        let owed = terms.qos > QoS::AtMostOnce
+            && matches!(outcome, Outcome::Sent | Outcome::Queued)
+            && outbound.is_persistent();
+        drop(outbound);
+        if flush {
+            turn.flush_later(session);
+        }
+        if owed {
+            self.store.record(Record::Owed { client_id: &session.client_id, message: publication.message() });
+        }
+        let client_id = Some(&*session.client_id);
+        match outcome {
+            Outcome::Sent | Outcome::Queued => {}
+            Outcome::Dropped(DropReason::SessionEnded) if terms.share.is_some() => return false,
+            Outcome::Dropped(reason) => self.dropped(turn, client_id, publication.topic, reason),
+            Outcome::Overflowed => {
+                self.dropped(turn, client_id, publication.topic, DropReason::QueueFull);
+                self.disconnect_later(session, Cause::Refused(ReasonCode::QuotaExceeded));
+            }
+        }
+        true
+    }
+
+    /// Gives a message to the host program.
+    pub(crate) fn push_local(
+        &self,
+        turn: &mut Turn,
+        local: &Arc<Local>,
+        publication: &mut Publication<'_>,
+        qos: QoS,
+        retain: bool,
+        identifiers: &[u32],
+    ) {
+        let shared = publication.shared_payload();
+        let message = LocalMessage {
+            topic: publication.topic,
+            payload: publication.payload,
+            shared,
+            properties: &publication.properties,
+            qos,
+            retain,
+            identifiers,
+            expiry_interval: publication.expiry_interval(turn.now),
+        };
+        if local.push(&message) {
+            turn.counts.messages_delivered += 1;
+        } else {
+            self.dropped(turn, None, publication.topic, DropReason::LocalQueueFull);
+        }
+        if local.list_for_wake(turn.number()) {
+            turn.wake_later(local);
+        }
+    }
+
+    /// Sends a retained message, one of `all`, to one new subscription.
+    pub(crate) fn send_retained(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        message: &SharedMessage,
+        terms: &Terms<'_>,
+        all: usize,
+    ) {
+        let mut publication = Publication::of(message);
+        let before = turn.counts.messages_delivered;
+        let mut outbound = session.outbound.lock();
+        let outcome =
+            outbound.deliver_retained(&mut self.context(turn, session), &mut publication, terms, all);
+        let flush = outbound.list_for_flush();
+        drop(outbound);
+        if message.topic().starts_with("$SYS/") {
+            // The broker's own topics are no application messages.
+            turn.counts.messages_delivered = before;
+        }
+        if flush {
+            turn.flush_later(session);
+        }
+        let client_id = Some(&*session.client_id);
+        match outcome {
+            Outcome::Sent | Outcome::Queued => {}
+            Outcome::Dropped(reason) => self.dropped(turn, client_id, publication.topic, reason),
+            Outcome::Overflowed => {
+                self.dropped(turn, client_id, publication.topic, DropReason::QueueFull);
+                self.disconnect_later(session, Cause::Refused(ReasonCode::QuotaExceeded));
+            }
+        }
+    }
+
+    /// The retained messages that match a filter and have not expired at `now`, and those of `$SYS`, as if they were
+    /// retained.
+    pub fn retained_messages(&self, now: Time, filter: &TopicFilter<'_>) -> Vec<SharedMessage> {
+        let mut found = Vec::new();
+        self.retained.collect(filter, &mut found);
+        found.retain(|message| !message.is_expired(now));
+        self.sys_messages_for(now, filter, &mut found);
+        found
+    }
+
+    /// Sends a packet that is no PUBLISH to a session's client.
+    pub(crate) fn send(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        encode: impl FnOnce(Version, &mut Vec<u8>),
+    ) {
+        let flush = session.outbound.lock().send(&mut self.context(turn, session), encode);
+        if flush {
+            turn.flush_later(session);
+        }
+    }
+
+    pub(crate) fn context<'c>(&'c self, turn: &'c mut Turn, session: &'c Session) -> Context<'c> {
+        Context {
+            now: turn.now,
+            pool: &mut turn.pool,
+            counts: &mut turn.counts,
+            gauges: &self.counters,
+            limits: &self.options.limits,
+            client_id: &session.client_id,
+            notices: &mut turn.notices,
+            tells: self.tells(),
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! PUBLISH: a message comes in, from a client or from the host program.
+
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+
+use crate::codec::ack::{Ack, AckKind};
+use crate::codec::error::DecodeError;
+use crate::codec::packet_id::PacketId;
+use crate::codec::properties::Properties;
+use crate::codec::publish::Publish;
+use crate::codec::qos::QoS;
+use crate::codec::reason::ReasonCode;
+use crate::codec::topic::TopicName;
+use crate::engine::access::edit::{Edit, joined};
+use crate::engine::access::hooks::{AccessRequest, Action};
+use crate::engine::access::pending_decisions::{Asking, Handled, denied, puback_has};
+use crate::engine::connection::packets::{Attached, End, Received};
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::subscriber::Publisher;
+use crate::message::{Frame, Publication};
+use crate::session::aliases::AliasesIn;
+use crate::session::inbound::Inbound;
+use crate::stats::DropReason;
+use crate::storage::Record;
+use crate::time::Time;
+
+impl Engine {
+    /// Stores a message if it is to be retained, and gives it to every subscriber; returns how many there are.
+    pub fn publish(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        topic: TopicName<'_>,
+        publication: &mut Publication<'_>,
+    ) -> usize {
+        turn.counts.messages_published += 1;
+        if self.taps.is_watched() {
+            self.show(publisher, publication);
+        }
+        // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
+        if publication.retain {
+            self.retain(turn, topic, publication);
+        }
+        let reached = self.route(turn, publisher, topic, publication);
+        if let Some(observer) = &self.observer {
+            observer.published(turn.now, publication);
+        }
+        reached
+    }
+
+    /// A PUBLISH packet from a client.
+    pub(crate) fn receive_publish(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        inbound: &mut MutexGuard<'_, Inbound>,
+        asking: &mut Asking<'_>,
+        publish: &Publish<'_>,
+        received: Received<'_>,
+    ) -> Result<Handled, End> {
+        if !asking.again {
+            attached.session.received_messages.fetch_add(1, Ordering::Relaxed);
+            turn.counts.publish_received += 1;
+            turn.counts.publish_bytes_received += publish.payload.len() as u64;
+        }
+        if publish.qos > self.options.max_qos {
+            // [MQTT-3.2.2-11]
+            return refused(ReasonCode::QosNotSupported, "the QoS is above the maximum of the server");
+        }
+        if publish.retain && !self.options.retain {
+            // [MQTT-3.2.2-14]
+            return refused(ReasonCode::RetainNotSupported, "the server keeps no retained messages");
+        }
+        if !publish.properties.is_empty() && publish.properties.subscription_identifier().is_some() {
+            // [MQTT-3.3.4-6]
+            return refused(ReasonCode::ProtocolError, "a client gives a message no subscription identifier");
+        }
+        let Inbound { received: unreleased, aliases, .. } = &mut **inbound;
+        let topic = self.resolve(aliases, publish)?;
+        if publish.qos == QoS::ExactlyOnce
+            && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(*id))
+        {
+            // [MQTT-4.3.3-10], [MQTT3-4.3.3-2]: the message is known, it is only acknowledged again.
+            self.acknowledge(turn, attached, AckKind::Pubrec, id, ReasonCode::Success);
+            return Ok(Handled::Done);
+        }
+        let mut outstanding = unreleased.len();
+        if attached.version.is_v5() {
+            outstanding += attached.session.unacknowledged.load(Ordering::Relaxed) as usize;
+        }
+        if publish.packet_id.is_some() && outstanding >= usize::from(self.options.receive_maximum) {
+            // [MQTT-3.3.4-7]; a client of MQTT 3 was not told the number, but it bounds the identifiers that are
+            // kept of QoS 2 messages all the same.
+            return refused(
+                ReasonCode::ReceiveMaximumExceeded,
+                "more messages are unacknowledged than may be",
+            );
+        }
+        let reason = match self.wanted.asks_to_publish() {
+            false => self.accept(turn, attached, topic, publish, received)?,
+            true => {
+                // It is not known how long the host takes, and what it does meanwhile.
+                let topic = topic.as_str().to_owned();
+                let topic = TopicName::from_validated(&topic);
+                let accepted = asking.unlocked(attached, inbound, |asking| {
+                    self.ask_to_publish(turn, attached, asking, topic, publish, received)
+                })?;
+                match accepted? {
+                    Some(reason) => reason,
+                    None => return Ok(Handled::Later),
+                }
+            }
+        };
+        // [MQTT-3.3.4-1], [MQTT3-3.3.4-1], [MQTT-4.3.2-4], [MQTT-4.3.3-8]; of QoS 1 no identifier is kept
+        // [MQTT-4.3.2-5], [MQTT3-4.3.2-2].
+        match (publish.qos, publish.packet_id) {
+            (QoS::AtLeastOnce, Some(id)) => self.acknowledge(turn, attached, AckKind::Puback, id, reason),
+            (QoS::ExactlyOnce, Some(id)) => {
+                // [MQTT-4.3.3-9]
+                if !reason.is_error() {
+                    inbound.received.insert(id);
+                    let client_id = &attached.session.client_id;
+                    self.store.record(Record::Received { client_id, packet_id: id });
+                }
+                self.acknowledge(turn, attached, AckKind::Pubrec, id, reason);
+            }
+            _ => {}
+        }
+        Ok(Handled::Done)
+    }
+
+    /// The Topic Name that a packet names, directly or by an alias.
+    fn resolve<'t>(
+        &self,
+        aliases: &'t mut AliasesIn,
+        publish: &Publish<'t>,
+    ) -> Result<TopicName<'t>, DecodeError> {
+        let alias = match publish.properties.is_empty() {
+            true => None,
+            false => publish.properties.topic_alias(),
+        };
+        let name = match alias {
+            None => publish.topic,
+            Some(alias) => {
+                // [MQTT-3.3.2-8], [MQTT-3.3.2-9], [MQTT-3.3.2-12]
+                if alias == 0 || alias > self.options.topic_alias_maximum {
+                    let cause = "the topic alias is above the maximum of the server";
+                    return Err(DecodeError::new(ReasonCode::TopicAliasInvalid, cause));
+                }
+                if !publish.topic.is_empty() {
+                    aliases.set(alias, publish.topic);
+                    publish.topic
+                } else {
+                    aliases.get(alias).ok_or(DecodeError::protocol("the topic alias stands for no topic"))?
+                }
+            }
+        };
+        let name = TopicName::from_validated(name);
+        self.check_topic(name)?;
+        Ok(name)
+    }
+
+    /// Whether a topic is within the bounds of length and levels.
+    pub(crate) fn check_topic(&self, topic: TopicName<'_>) -> Result<(), DecodeError> {
+        let most = self.options.max_topic_levels;
+        let too_deep = topic.level_count() > most;
+        match too_deep || topic.as_str().len() > self.options.max_topic_length {
+            true => Err(DecodeError::new(ReasonCode::TopicNameInvalid, "the topic is too long or too deep")),
+            false => Ok(()),
+        }
+    }
+
+    /// Publishes a client's message; the reason code is for its acknowledgement.
+    fn accept(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        topic: TopicName<'_>,
+        publish: &Publish<'_>,
+        received: Received<'_>,
+    ) -> Result<ReasonCode, End> {
+        if let Some(reason) = self.check_publish(turn, attached, topic, publish)? {
+            return Ok(reason);
+        }
+        let mut publication = publication(publish, topic, received, attached.version.is_v5(), turn.now);
+        Ok(self.pass_on(turn, attached, topic, &mut publication))
+    }
+
+    /// Publishes a client's message if the host lets it, and as the host changes it; the reason code is for its
+    /// acknowledgement. `None`: the host decides later.
+    fn ask_to_publish(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        asking: &mut Asking<'_>,
+        topic: TopicName<'_>,
+        publish: &Publish<'_>,
+        received: Received<'_>,
+    ) -> Result<Option<ReasonCode>, End> {
+        if let Some(reason) = self.check_publish(turn, attached, topic, publish)? {
+            return Ok(Some(reason));
+        }
+        let who = self.who(attached);
+        let client_id = &*attached.session.client_id;
+        if self.wanted.authorize {
+            let request = AccessRequest {
+                client_id,
+                username: who.username.as_deref(),
+                address: who.address,
+                action: Action::Publish,
+                topic: topic.as_str(),
+                qos: publish.qos,
+                retain: publish.retain,
+                is_will: false,
+            };
+            let Some(verdict) = self.ask(turn, asking, 0, "authorize", |host| host.authorize(&request))
+            else {
+                return Ok(None);
+            };
+            if let Some(reason) = denied(&verdict, ReasonCode::NotAuthorized, puback_has) {
+                let topic = topic.as_str().as_bytes();
+                self.dropped(turn, Some(client_id), topic, DropReason::NotAuthorized);
+                return Ok(Some(reason));
+            }
+        }
+        if !attached.session.is_attached(attached.epoch) {
+            return Err(End::Gone); // The host has ended the connection.
+        }
+        let mut publication = publication(publish, topic, received, attached.version.is_v5(), turn.now);
+        if !self.wanted.on_publish {
+            return Ok(Some(self.pass_on(turn, attached, topic, &mut publication)));
+        }
+        let properties = joined(&publication);
+        let username = who.username.as_deref();
+        let edit = Edit::new(self, client_id, username, topic.as_str(), &publication, &properties);
+        let Some(changes) = self.look(turn, edit) else {
+            self.dropped(turn, Some(client_id), topic.as_str().as_bytes(), DropReason::Host);
+            return Ok(Some(ReasonCode::Success));
+        };
+        if !attached.session.is_attached(attached.epoch) {
+            return Err(End::Gone);
+        }
+        let mut publication = changes.apply(&publication);
+        let topic = changes.topic().map_or(topic, TopicName::from_validated);
+        Ok(Some(self.pass_on(turn, attached, topic, &mut publication)))
+    }
+
+    /// The reason for which a client's message is not published, if there is one.
+    fn check_publish(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        topic: TopicName<'_>,
+        publish: &Publish<'_>,
+    ) -> Result<Option<ReasonCode>, End> {
+        // [MQTT3-3.3.5-2]
+        if is_the_brokers(topic) {
+            let client_id = Some(&*attached.session.client_id);
+            self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
+            return Ok(Some(ReasonCode::NotAuthorized));
+        }
+        let is_text =
+            !publish.properties.is_empty() && publish.properties.payload_format_indicator() == Some(1);
+        if is_text && std::str::from_utf8(publish.payload).is_err() {
+            return match publish.qos {
+                QoS::AtMostOnce => refused(
+                    ReasonCode::PayloadFormatInvalid,
+                    "the payload is not the UTF-8 that it is said to be",
+                ),
+                _ => Ok(Some(ReasonCode::PayloadFormatInvalid)),
+            };
+        }
+        Ok(None)
+    }
+
+    /// Publishes; the reason code of success.
+    fn pass_on(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        topic: TopicName<'_>,
+        publication: &mut Publication<'_>,
+    ) -> ReasonCode {
+        match self.publish(turn, Publisher::Session(&attached.session), topic, publication) {
+            0 => ReasonCode::NoMatchingSubscribers,
+            _ => ReasonCode::Success,
+        }
+    }
+
+    /// Acknowledges a received message, now or when the store has committed what the acknowledgement stands for.
+    pub(crate) fn acknowledge(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        kind: AckKind,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
+        let ends_delivery = kind != AckKind::Pubrec && !reason.is_error();
+        turn.counts.acknowledgements_sent += u64::from(ends_delivery);
+        // [MQTT-2.2.1-5], [MQTT3-2.3.1-6]; no Reason String, no User Properties [MQTT-3.4.2-2], [MQTT-3.4.2-3],
+        // [MQTT-3.5.2-2], [MQTT-3.5.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3].
+        let ack = Ack { packet_id, reason, properties: Properties::EMPTY };
+        self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
+    }
+
+    /// Keeps a message as its topic's retained message, or removes that
+    /// [MQTT-3.3.1-5], [MQTT3-3.3.1-5], [MQTT-3.3.1-6], [MQTT3-3.3.1-10].
+    fn retain(&self, turn: &mut Turn, topic: TopicName<'_>, publication: &mut Publication<'_>) {
+        if publication.payload.is_empty() {
+            // [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT3-3.3.1-11]
+            if self.retained.remove(topic).is_some() {
+                self.store.record(Record::Cleared { topic: publication.topic });
+            }
+            return;
+        }
+        let message = publication.message();
+        let expires = message.expires_at() != Time::NEVER;
+        match self.retained.store(topic, message.clone(), message.size()) {
+            Ok(_) => {
+                self.store.record(Record::Retained { message });
+                if expires {
+                    self.sweep_later(turn);
+                }
+            }
+            Err(_) => {
+                self.dropped(turn, None, publication.topic, DropReason::RetainedFull);
+                // Nor is what was kept for the topic [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
+                self.store.record(Record::Cleared { topic: topic.as_str().as_bytes() });
+            }
+        }
+    }
+}
+
+/// The end of a connection for this reason.
+fn refused<T>(reason: ReasonCode, cause: &'static str) -> Result<T, End> {
+    Err(DecodeError::new(reason, cause).into())
+}
+
+/// Whether only the broker publishes to a topic: what it says of itself is said by nobody else (MQTT 5, section 4.7.2).
+pub(crate) fn is_the_brokers(topic: TopicName<'_>) -> bool {
+    topic.as_str().starts_with("$SYS/")
+}
+
+/// The publication of a PUBLISH packet.
+fn publication<'a>(
+    publish: &Publish<'a>,
+    topic: TopicName<'a>,
+    received: Received<'a>,
+    v5: bool,
+    now: Time,
+) -> Publication<'a> {
+    let topic = topic.as_str().as_bytes();
+    let mut publication = Publication::new(topic, publish.payload, publish.qos, publish.retain, now);
+    let mut unchanged = true;
+    if !publish.properties.is_empty() {
+        let properties = &publish.properties;
+        unchanged = properties.is_forwardable_as_is();
+        // [MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], [MQTT-3.3.2-18],
+        // [MQTT-3.3.2-20]
+        publication.properties = properties.forwardable().collect();
+        if let Some(seconds) = properties.message_expiry_interval() {
+            publication.expires_at = now.plus_secs(u64::from(seconds));
+        }
+    }
+    publication.owner = received.owner;
+    if unchanged {
+        publication.frame = Some(Frame {
+            whole: received.whole,
+            v5,
+            packet_id_at: publish.packet_id.map(|_| end_of(received.whole, publish.topic)),
+        });
+    }
+    publication
+}
+
+/// Where `part`, a slice of `whole`, ends in it.
+fn end_of(whole: &[u8], part: &str) -> usize {
+    (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize) + part.len()
+}

@@ -1,0 +1,107 @@
+//! The will: what is published when a client is gone without a goodbye.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::codec::connect;
+use crate::codec::topic::TopicName;
+use crate::engine::access::edit::{Changes, Edit, joined};
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::subscriber::Publisher;
+use crate::message::{Message, Publication};
+use crate::session::state::{Control, Session, Will};
+use crate::stats::DropReason;
+use crate::time::Time;
+
+/// A will that is published at the end of the turn.
+pub(crate) struct OwedWill {
+    session: Arc<Session>,
+    will: Box<Will>,
+}
+
+impl Engine {
+    /// The Will Message of a CONNECT packet.
+    pub(crate) fn will(&self, turn: &Turn, will: &connect::Will<'_>) -> Will {
+        // In their order [MQTT-3.1.3-10].
+        let properties: SmallVec<[&[u8]; 4]> = will.properties.forwardable().collect();
+        Will {
+            message: Arc::new(Message::new(
+                will.topic.as_str().as_bytes(),
+                &properties,
+                will.payload,
+                will.qos,
+                // [MQTT-3.1.2-14], [MQTT3-3.1.2-16], [MQTT-3.1.2-15], [MQTT3-3.1.2-17]
+                will.retain,
+                turn.now,
+                Time::NEVER,
+            )),
+            delay: will.properties.will_delay_interval().unwrap_or(0),
+            expiry: will.properties.message_expiry_interval(),
+        }
+    }
+
+    /// Publishes the session's will, if it has one, and deletes it [MQTT-3.1.2-10], [MQTT3-3.1.2-10].
+    pub(crate) fn publish_will(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
+        // [MQTT3-3.1.2-12]
+        let Some(will) = control.will.take() else {
+            return;
+        };
+        turn.counts.wills_published += 1;
+        if self.wanted.on_publish {
+            // The host is asked when no lock is held any more.
+            return turn.wills.push(OwedWill { session: Arc::clone(session), will });
+        }
+        self.publish_one_will(turn, session, &will);
+    }
+
+    /// Publishes the wills that the host is to look at first.
+    pub(crate) fn publish_owed_wills(&self, turn: &mut Turn) {
+        for owed in std::mem::take(&mut turn.wills) {
+            self.publish_one_will(turn, &owed.session, &owed.will);
+        }
+    }
+
+    fn publish_one_will(&self, turn: &mut Turn, session: &Arc<Session>, will: &Will) {
+        let message = &will.message;
+        let mut publication = Publication::new(
+            message.topic_bytes(),
+            message.payload(),
+            message.qos(),
+            message.retain(),
+            turn.now,
+        );
+        if !message.properties_bytes().is_empty() {
+            publication.properties.push(message.properties_bytes());
+        }
+        if let Some(seconds) = will.expiry {
+            publication.expires_at = turn.now.plus_secs(u64::from(seconds));
+        }
+        let Some(changes) = self.look_at_will(turn, session, &publication, message.topic()) else {
+            let client_id = Some(&*session.client_id);
+            return self.dropped(turn, client_id, message.topic_bytes(), DropReason::Host);
+        };
+        let mut publication = changes.apply(&publication);
+        if let Ok(topic) = TopicName::parse(changes.topic().unwrap_or(message.topic())) {
+            // The client is the publisher, also in the sense of No Local [MQTT-3.8.3-3].
+            self.publish(turn, Publisher::Session(session), topic, &mut publication);
+        }
+    }
+
+    /// What the host changes of a will; `None`: it is dropped.
+    fn look_at_will(
+        &self,
+        turn: &mut Turn,
+        session: &Session,
+        publication: &Publication<'_>,
+        topic: &str,
+    ) -> Option<Changes> {
+        if !self.wanted.on_publish {
+            return Some(Changes::default());
+        }
+        let properties = joined(publication);
+        let edit = Edit::new(self, &session.client_id, None, topic, publication, &properties);
+        self.look(turn, edit.of_a_will())
+    }
+}

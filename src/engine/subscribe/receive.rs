@@ -1,0 +1,317 @@
+//! SUBSCRIBE: a client's filters enter the routing table, and retained messages answer.
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+use crate::codec::error::DecodeError;
+use crate::codec::frame;
+use crate::codec::properties::Properties;
+use crate::codec::reason::ReasonCode;
+use crate::codec::suback::Suback;
+use crate::codec::subscribe::{RetainHandling, Subscribe, SubscriptionOptions};
+use crate::codec::topic::TopicFilter;
+use crate::engine::access::hooks::{AccessRequest, Action};
+use crate::engine::access::pending_decisions::{Asking, Handled, denied, suback_has};
+use crate::engine::connection::packets::{Attached, End};
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::subscriber::Subscriber;
+use crate::session::delivery::Terms;
+use crate::session::event::{Level, Notice, Subscribed};
+use crate::session::inbound::Inbound;
+use crate::session::state::Control;
+use crate::session::subscriptions::Held;
+use crate::storage::Record;
+
+/// One entry of the packet: its filter, or why it is refused.
+struct Request<'f> {
+    filter: Result<TopicFilter<'f>, ReasonCode>,
+    options: SubscriptionOptions,
+}
+
+/// A filter whose retained messages are sent behind SUBACK.
+struct Answer<'f> {
+    filter: TopicFilter<'f>,
+    options: SubscriptionOptions,
+}
+
+/// For each filter of a packet, why the host does not allow it; `None` if it does.
+type Denials = SmallVec<[Option<ReasonCode>; 8]>;
+
+/// Why a filter is not subscribed to.
+enum Refusal {
+    /// The server does not have what it asks for, and CONNACK said so.
+    NotOffered(DecodeError),
+    /// The filter alone is refused.
+    Filter(ReasonCode),
+}
+
+impl Engine {
+    /// A SUBSCRIBE packet from a client.
+    pub(crate) fn receive_subscribe(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        inbound: &mut MutexGuard<'_, Inbound>,
+        asking: &mut Asking<'_>,
+        subscribe: &Subscribe<'_>,
+    ) -> Result<Handled, End> {
+        let identifier = subscribe.properties.subscription_identifier().unwrap_or(0);
+        if identifier != 0 && !self.options.subscription_identifiers {
+            let reason = ReasonCode::SubscriptionIdentifiersNotSupported;
+            return Err(DecodeError::new(reason, "the server knows no subscription identifiers").into());
+        }
+        self.check_answer(attached, || subscribe.filters().count())?;
+        // All of the packet is looked at before any of it is done: one that ends the connection changes no session.
+        let mut requests: SmallVec<[Request<'_>; 4]> = SmallVec::new();
+        for request in subscribe.filters() {
+            let filter = self.check_filter(attached, request.filter, request.options)?;
+            requests.push(Request { filter, options: request.options });
+        }
+        let mut denials: Denials = SmallVec::new();
+        if self.wanted.authorize {
+            let asked = asking.unlocked(attached, inbound, |asking| {
+                self.ask_to_subscribe(turn, attached, asking, &requests, &mut denials)
+            })?;
+            if asked == Handled::Later {
+                return Ok(Handled::Later);
+            }
+        }
+        let mut denials = denials.into_iter();
+        let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
+        let mut answers: SmallVec<[Answer<'_>; 4]> = SmallVec::new();
+        let mut control = attached.session.control.lock();
+        if !control.is_connected_by(attached.epoch) {
+            return Ok(Handled::Done);
+        }
+        // [MQTT-3.8.4-5], [MQTT3-3.8.4-4]
+        for request in requests {
+            if let Some(denied) = denials.next().flatten() {
+                reasons.push(denied.as_u8());
+                continue;
+            }
+            let granted = request.filter.map_or_else(
+                |refused| refused,
+                |filter| {
+                    let options = request.options;
+                    self.subscribe_one(
+                        turn,
+                        attached,
+                        &mut control,
+                        filter,
+                        options,
+                        identifier,
+                        &mut answers,
+                    )
+                },
+            );
+            // [MQTT-3.9.3-1], [MQTT3-3.9.3-1]: one reason code a filter, in their order.
+            reasons.push(granted.as_u8());
+        }
+        drop(control);
+        self.sys_later(turn.now);
+        self.tell_change();
+        if self.wanted.log.is_some() {
+            self.log_subscriptions(turn, attached, subscribe, &reasons);
+        }
+        // [MQTT-2.2.1-6], [MQTT3-2.3.1-7], [MQTT-3.8.4-2], [MQTT3-3.8.4-2]; no Reason String, no User
+        // Properties [MQTT-3.9.2-1], [MQTT-3.9.2-2].
+        let suback =
+            Suback { packet_id: subscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };
+        // [MQTT3-3.8.4-1]
+        self.send_when_safe(turn, attached, |version, out| suback.encode(version, out)); // [MQTT-3.8.4-1]
+        for answer in &answers {
+            self.answer(turn, attached, answer, identifier);
+        }
+        Ok(Handled::Done)
+    }
+
+    fn log_subscriptions(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        subscribe: &Subscribe<'_>,
+        reasons: &[u8],
+    ) {
+        let client_id = &attached.session.client_id;
+        for (request, reason) in subscribe.filters().zip(reasons) {
+            let filter = request.filter;
+            if *reason < 0x80 {
+                let text = || format!("client {client_id:?}: has subscribed to {filter:?} with QoS {reason}");
+                self.log(turn, Level::Debug, Some(client_id), text);
+            } else {
+                let text =
+                    || format!("client {client_id:?}: may not subscribe to {filter:?} (0x{reason:02X})");
+                self.log(turn, Level::Warn, Some(client_id), text);
+            }
+        }
+    }
+
+    /// Asks the host whether a client may subscribe, for each filter that could be subscribed to.
+    fn ask_to_subscribe(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        asking: &mut Asking<'_>,
+        requests: &[Request<'_>],
+        denials: &mut Denials,
+    ) -> Handled {
+        let who = self.who(attached);
+        let mut handled = Handled::Done;
+        let mut nth = 0;
+        for request in requests {
+            let Ok(filter) = &request.filter else {
+                denials.push(None);
+                continue;
+            };
+            let request = AccessRequest {
+                client_id: &attached.session.client_id,
+                username: who.username.as_deref(),
+                address: who.address,
+                action: Action::Subscribe,
+                topic: filter.as_str(),
+                qos: request.options.qos,
+                retain: false,
+                is_will: false,
+            };
+            // All of them, so that the host can decide them together.
+            match self.ask(turn, asking, nth, "authorize", |host| host.authorize(&request)) {
+                Some(verdict) => denials.push(denied(&verdict, ReasonCode::NotAuthorized, suback_has)),
+                None => handled = Handled::Later,
+            }
+            nth += 1;
+        }
+        handled
+    }
+
+    /// Whether the answer to so many filters is a packet that the client takes [MQTT-3.1.2-24]. If it could never be
+    /// answered, nothing is done, and the client is told why.
+    pub(crate) fn check_answer(
+        &self,
+        attached: &Attached,
+        filters: impl FnOnce() -> usize,
+    ) -> Result<(), End> {
+        let most = attached.session.outbound.lock().maximum_packet_size();
+        // The answer is no larger than what is answered, and this no larger than what the broker takes.
+        if most >= self.options.max_packet_size {
+            return Ok(());
+        }
+        // Packet Identifier, Property Length, and a reason code for each filter; MQTT 3 has no such bound.
+        if frame::packet_len(3 + filters()) > most as usize {
+            let cause = "the answer would be larger than the client's maximum packet size";
+            return Err(DecodeError::new(ReasonCode::PacketTooLarge, cause).into());
+        }
+        Ok(())
+    }
+
+    /// The filter of one entry, or why the entry is refused; an error if it ends the connection.
+    fn check_filter<'f>(
+        &self,
+        attached: &Attached,
+        text: &'f str,
+        requested: SubscriptionOptions,
+    ) -> Result<Result<TopicFilter<'f>, ReasonCode>, End> {
+        let filter = match TopicFilter::of_packet(text)? {
+            Ok(filter) => filter,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if filter.group().is_some() && requested.no_local {
+            // [MQTT-3.8.3-4]
+            return Err(DecodeError::protocol("a shared subscription cannot have no local").into());
+        }
+        if let Some(refused) = self.refuse_filter(&filter) {
+            return match refused {
+                // MQTT 5, sections 3.2.2.3.11 and 3.2.2.3.13: the client was told, so that it breaks a rule.
+                Refusal::NotOffered(error) if attached.version.is_v5() => Err(error.into()),
+                Refusal::NotOffered(error) => Ok(Err(error.reason)),
+                Refusal::Filter(reason) => Ok(Err(reason)),
+            };
+        }
+        Ok(Ok(filter))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one entry of the packet, and where its effects go")]
+    fn subscribe_one<'f>(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        control: &mut Control,
+        filter: TopicFilter<'f>,
+        requested: SubscriptionOptions,
+        identifier: u32,
+        answers: &mut SmallVec<[Answer<'f>; 4]>,
+    ) -> ReasonCode {
+        let text = filter.as_str();
+        // [MQTT-3.8.4-7], [MQTT3-3.8.4-5]: the granted QoS may be lower than the requested one [MQTT-3.2.2-10].
+        let options = SubscriptionOptions { qos: requested.qos.min(self.options.max_qos), ..requested };
+        let subscriber = Subscriber::Session(Arc::clone(&attached.session));
+        let full = control.subscriptions.len() >= self.options.max_subscriptions_per_client;
+        if full && !control.subscriptions.contains(text) {
+            return ReasonCode::QuotaExceeded;
+        }
+        let done = self.router.subscribe(filter, &subscriber, options, identifier);
+        let held = Held { filter: done.filter, options, identifier };
+        if self.wanted.subscribed {
+            let (client_id, filter) = (attached.session.client_id.clone(), Arc::clone(&held.filter));
+            let subscribed = Subscribed { client_id, filter, options, identifier };
+            turn.notices.push(Notice::Subscribed(subscribed));
+        }
+        // Queue and window are not touched [MQTT-3.8.4-4].
+        // [MQTT-3.8.4-3], [MQTT3-3.8.4-3]: an equal filter replaces the subscription.
+        control.subscriptions.put(held);
+        if control.expiry_interval > 0 {
+            let client_id = &attached.session.client_id;
+            self.store.record(Record::Subscribed { client_id, filter: text, options, identifier });
+        }
+        let wants_retained = match requested.retain_handling {
+            RetainHandling::SendAlways => true, // [MQTT-3.3.1-9], [MQTT3-3.3.1-6]
+            RetainHandling::SendIfNew => !done.replaced, // [MQTT-3.3.1-10]
+            RetainHandling::DoNotSend => false, // [MQTT-3.3.1-11]
+        };
+        // Shared subscriptions get no retained messages.
+        if wants_retained && filter.group().is_none() {
+            answers.push(Answer { filter, options });
+        }
+        match options.qos.as_u8() {
+            0 => ReasonCode::Success,
+            1 => ReasonCode::GrantedQos1,
+            _ => ReasonCode::GrantedQos2,
+        }
+    }
+
+    fn refuse_filter(&self, filter: &TopicFilter<'_>) -> Option<Refusal> {
+        if filter.group().is_some() && !self.options.shared_subscriptions {
+            let cause = "the server has no shared subscriptions";
+            let error = DecodeError::new(ReasonCode::SharedSubscriptionsNotSupported, cause);
+            return Some(Refusal::NotOffered(error));
+        }
+        // [MQTT3-3.8.3-2]
+        if filter.has_wildcard() && !self.options.wildcard_subscriptions {
+            let cause = "the server takes no wildcards in topic filters";
+            let error = DecodeError::new(ReasonCode::WildcardSubscriptionsNotSupported, cause);
+            return Some(Refusal::NotOffered(error));
+        }
+        if filter.level_count() > self.options.max_topic_levels
+            || filter.as_str().len() > self.options.max_topic_length
+        {
+            return Some(Refusal::Filter(ReasonCode::TopicFilterInvalid));
+        }
+        None
+    }
+
+    fn answer(&self, turn: &mut Turn, attached: &Attached, answer: &Answer<'_>, identifier: u32) {
+        let found = self.retained_messages(turn.now, &answer.filter);
+        // Those of the broker's own are not in the store.
+        let all = self.retained.len().max(found.len());
+        let identifier = [identifier];
+        let identifiers: &[u32] = if identifier == [0] { &[] } else { &identifier };
+        for message in found {
+            // [MQTT3-3.3.1-8]: RETAIN is set on what a new subscription gets.
+            let terms =
+                Terms { qos: message.qos().min(answer.options.qos), retain: true, identifiers, share: None };
+            self.send_retained(turn, &attached.session, &message, &terms, all);
+        }
+    }
+}

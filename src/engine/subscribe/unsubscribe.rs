@@ -1,0 +1,84 @@
+//! UNSUBSCRIBE: a client's filters leave the routing table.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::codec::properties::Properties;
+use crate::codec::reason::ReasonCode;
+use crate::codec::topic::TopicFilter;
+use crate::codec::unsuback::Unsuback;
+use crate::codec::unsubscribe::Unsubscribe;
+use crate::engine::connection::packets::{Attached, End};
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::subscriber::Subscriber;
+use crate::session::event::{Level, Notice, Unsubscribed};
+use crate::storage::Record;
+
+impl Engine {
+    /// An UNSUBSCRIBE packet from a client. Messages that are on their way are still delivered
+    /// [MQTT-3.10.4-3], [MQTT3-3.10.4-3].
+    pub(crate) fn receive_unsubscribe(
+        &self,
+        turn: &mut Turn,
+        attached: &Attached,
+        unsubscribe: &Unsubscribe<'_>,
+    ) -> Result<(), End> {
+        self.check_answer(attached, || unsubscribe.filters().count())?;
+        // All of the packet is looked at before any of it is done: one that ends the connection changes no session.
+        let mut requests: SmallVec<[_; 4]> = SmallVec::new();
+        for text in unsubscribe.filters() {
+            requests.push((text, TopicFilter::of_packet(text)?));
+        }
+        let subscriber = Subscriber::Session(Arc::clone(&attached.session));
+        let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
+        let mut control = attached.session.control.lock();
+        if !control.is_connected_by(attached.epoch) {
+            return Ok(());
+        }
+        // [MQTT-3.10.4-6], [MQTT3-3.10.4-6]
+        for (text, filter) in requests {
+            // [MQTT-3.10.4-1], [MQTT3-3.10.4-1]: filters are compared character by character.
+            let reason = match control.subscriptions.remove(text) {
+                Some(held) => {
+                    // [MQTT-3.10.4-2], [MQTT3-3.10.4-2]
+                    if let Ok(filter) = filter {
+                        self.router.unsubscribe(filter, &subscriber);
+                    }
+                    let client_id = &attached.session.client_id;
+                    self.log(turn, Level::Debug, Some(client_id), || {
+                        format!("client {client_id:?}: has unsubscribed from {text:?}")
+                    });
+                    if self.wanted.unsubscribed {
+                        let client_id = attached.session.client_id.clone();
+                        let filter = held.filter;
+                        turn.notices.push(Notice::Unsubscribed(Unsubscribed { client_id, filter }));
+                    }
+                    if control.expiry_interval > 0 {
+                        let client_id = &attached.session.client_id;
+                        self.store.record(Record::Unsubscribed { client_id, filter: text });
+                    }
+                    ReasonCode::Success
+                }
+                None => filter.err().unwrap_or(ReasonCode::NoSubscriptionExisted),
+            };
+            reasons.push(reason.as_u8());
+        }
+        drop(control);
+        self.tell_change();
+        // [MQTT-2.2.1-6]; no Reason String, no User Properties [MQTT-3.11.2-1], [MQTT-3.11.2-2].
+        let unsuback =
+            Unsuback { packet_id: unsubscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };
+        // [MQTT-3.10.4-4], [MQTT3-3.10.4-4], [MQTT-3.10.4-5], [MQTT3-3.10.4-5]
+        self.send_when_safe(turn, attached, |version, out| unsuback.encode(version, out));
+        Ok(())
+    }
+
+    /// Takes a subscription out of the routing table.
+    pub(crate) fn unroute(&self, filter: &str, subscriber: &Subscriber) {
+        if let Ok(filter) = TopicFilter::parse(filter) {
+            self.router.unsubscribe(filter, subscriber);
+        }
+    }
+}

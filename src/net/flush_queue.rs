@@ -1,0 +1,275 @@
+//! Outboxes that are written when every connection that was ready has been read: what several clients have sent to one
+//! goes in one write. And what goes to very many is written a few at a time, so that others have their turns in between,
+//! and do not wait behind the very many.
+//!
+//! Where one thread runs all tasks in the order in which they became ready, the task here is behind all connections that
+//! were ready with the one that wakes it. Where several threads do, it would be a detour: there, nothing is put off.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use tokio::task::yield_now;
+
+use crate::engine::core::turn::Turn;
+use crate::net::server::Wing;
+use crate::session::state::Session;
+
+/// So many sessions are written to before the sockets are looked at again: a tenth of a millisecond or two.
+const SLICE: usize = 64;
+
+/// The sessions that are still to be written to.
+#[derive(Default)]
+pub(super) struct Later {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Those of turns that wrote to few: all of them are written to at once.
+    few: VecDeque<Arc<Session>>,
+    /// Those of turns that wrote to very many.
+    many: VecDeque<Arc<Session>>,
+    /// Those turns: the sessions of each that are still in `many`, and the bytes that it may have put into each.
+    turns: VecDeque<(usize, u64)>,
+    /// The sum of these bytes.
+    bytes: u64,
+    /// The most that it may be, for an outbox that is full takes no more of QoS 0.
+    most: u64,
+    waker: Option<Waker>,
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.few.is_empty() && self.many.is_empty()
+    }
+
+    /// Whom to write to next: at most `left` of the very many.
+    fn next(&mut self, left: &mut usize) -> Option<Arc<Session>> {
+        if let Some(session) = self.few.pop_front() {
+            return Some(session);
+        }
+        *left = left.checked_sub(1)?;
+        let session = self.many.pop_front()?;
+        if let Some((sessions, bytes)) = self.turns.front_mut() {
+            *sessions -= 1;
+            if *sessions == 0 {
+                self.bytes -= *bytes;
+                self.turns.pop_front();
+            }
+        }
+        Some(session)
+    }
+}
+
+impl Later {
+    /// Takes over from a turn what may wait until the other connections have been read, unless too much waits already.
+    /// Whether it is so much that who has caused it is to wait until what was taken over is written.
+    pub(super) fn take_over(&self, turn: &mut Turn) -> bool {
+        let is_heavy = turn.concerns_more_than(SLICE);
+        let bytes = turn.counts.bytes_received.max(turn.counts.publish_bytes_received);
+        let mut state = self.state.lock();
+        if is_heavy && state.bytes + bytes > state.most {
+            return true; // It writes itself, and with that what was put off for the same sessions.
+        }
+        let was_empty = state.is_empty();
+        let were = state.many.len();
+        turn.put_off(SLICE, if is_heavy { &mut state.many } else { &mut state.few });
+        let more = state.many.len() - were;
+        if more > 0 {
+            state.turns.push_back((more, bytes));
+            state.bytes += bytes;
+        }
+        if was_empty && !state.is_empty() {
+            state.waker.iter().for_each(Waker::wake_by_ref);
+        }
+        more > 0
+    }
+
+    /// Whether more waits to be written than is written at once.
+    pub(super) fn is_behind(&self) -> bool {
+        self.state.lock().many.len() > SLICE
+    }
+}
+
+/// Lets the others have their turn: the task goes on when they have been polled and the sockets looked at.
+pub(super) fn let_others(cx: &mut Context<'_>) {
+    // Polled once, it has the task woken at the right time.
+    let _later = pin!(yield_now()).poll(cx);
+}
+
+/// The task that writes them.
+pub struct Flusher {
+    wing: Weak<Wing>,
+}
+
+impl Flusher {
+    /// The task of this wing.
+    pub(super) fn new(wing: &Arc<Wing>) -> Flusher {
+        if let Some(later) = wing.later() {
+            later.state.lock().most = wing.engine().options.limits.outbox_bytes as u64 / 2;
+        }
+        Flusher { wing: Arc::downgrade(wing) }
+    }
+}
+
+/// Writes to the few and to a slice of the very many. Who has caused a panic is left out, and the others are gone on with.
+fn write_slice(wing: &Wing, later: &Later) {
+    let (mut left, mut done) = (SLICE, false);
+    while !done {
+        // A panic is told of where it happens.
+        let _flushed = catch_unwind(AssertUnwindSafe(|| {
+            let mut turn = wing.engine().turn(wing.now());
+            loop {
+                let next = later.state.lock().next(&mut left);
+                done = next.is_none();
+                let Some(session) = next else { return };
+                wing.engine().flush(&mut turn, &session, false);
+            }
+        }));
+    }
+}
+
+impl Future for Flusher {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(wing) = self.wing.upgrade() else {
+            return Poll::Ready(());
+        };
+        let Some(later) = wing.later() else {
+            return Poll::Ready(());
+        };
+        write_slice(&wing, later);
+        let mut state = later.state.lock();
+        if !state.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        if !state.is_empty() {
+            drop(state);
+            let_others(cx);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Waker};
+
+    use parking_lot::Mutex;
+
+    use super::SLICE;
+    use crate::config::Config;
+    use crate::engine::connection::packets::Connection;
+    use crate::engine::core::state::{Engine, Surroundings};
+    use crate::net::server::Wing;
+    use crate::runtime::{Clock, Ticker};
+    use crate::session::link::{Cause, Link, Written};
+    use crate::storage::MemoryStore;
+
+    /// Counts the bytes.
+    #[derive(Default)]
+    struct Tally(Mutex<usize>);
+
+    impl Link for Tally {
+        fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
+            let bytes = buffers.iter().map(|buffer| buffer.len()).sum();
+            *self.0.lock() += bytes;
+            Written::Bytes(bytes)
+        }
+        fn wake(&self) {}
+        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    }
+
+    struct Client {
+        connection: Connection,
+        tally: Arc<Tally>,
+    }
+
+    fn wing() -> Arc<Wing> {
+        let surroundings = Surroundings {
+            store: Arc::new(MemoryStore),
+            alarm: Arc::new(Ticker::default()),
+            seed: 7,
+            started_unix: 1000,
+        };
+        let engine = Arc::new(Engine::new(Config::new().settings(), surroundings));
+        Arc::new(Wing::new(engine, Clock::by_hand(), None).on_one_thread())
+    }
+
+    impl Client {
+        /// A client of MQTT 3.1.1 that hears a topic of one letter.
+        fn new(wing: &Wing, number: u8, topic: u8) -> Client {
+            let tally = Arc::new(Tally::default());
+            let link = Arc::clone(&tally) as Arc<dyn Link>;
+            let connection = Connection::new(wing.engine(), &mut wing.engine().turn(wing.now()), link, None);
+            let mut client = Client { connection, tally };
+            let id = [b'a' + number / 16, b'a' + number % 16];
+            client.send(wing, &[&b"\x10\x0e\0\x04MQTT\x04\x02\0\0\0\x02"[..], &id].concat());
+            client.send(wing, &[0x82, 6, 0, 1, 0, 1, topic, 0]);
+            client.take();
+            client
+        }
+
+        /// Sends packets; whether this client is to wait until what it has caused is written.
+        fn send(&mut self, wing: &Wing, packets: &[u8]) -> bool {
+            let mut turn = wing.engine().turn(wing.now());
+            self.connection.receive(wing.engine(), &mut turn, packets, None);
+            let later = wing.later().unwrap();
+            packets.first() == Some(&0x30) && later.take_over(&mut turn)
+        }
+
+        /// Bytes received since the last call.
+        fn take(&self) -> usize {
+            std::mem::take(&mut *self.tally.0.lock())
+        }
+    }
+
+    /// Very many are written to in slices, and a client that hears something else does not wait for them.
+    #[test]
+    fn few_do_not_wait_behind_very_many() {
+        let wing = wing();
+        let mut crowd: Vec<Client> = (0..2 * SLICE as u8 + 2).map(|n| Client::new(&wing, n, b'm')).collect();
+        let mut quiet = Client::new(&wing, 200, b'q');
+        let written = |crowd: &[Client]| crowd.iter().filter(|client| client.take() > 0).count();
+        let mut flusher = pin!(wing.flusher().unwrap());
+        let mut cx = Context::from_waker(Waker::noop());
+
+        let publisher = &mut crowd[0];
+        assert!(publisher.send(&wing, &[0x30, 4, 0, 1, b'm', b'1']));
+        assert!(!quiet.send(&wing, &[0x30, 4, 0, 1, b'q', b'1']));
+        assert!(wing.later().unwrap().is_behind());
+        assert_eq!((quiet.take(), written(&crowd)), (0, 0));
+        assert!(flusher.as_mut().poll(&mut cx).is_pending());
+        assert_eq!((quiet.take(), written(&crowd)), (6, SLICE));
+        assert!(flusher.as_mut().poll(&mut cx).is_pending());
+        assert!(!wing.later().unwrap().is_behind());
+        assert!(flusher.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(written(&crowd), SLICE + 2);
+    }
+
+    /// Several that publish to very many in turn do not fill what is put off for who reads.
+    #[test]
+    fn nothing_is_lost_of_what_several_publish_to_very_many() {
+        let wing = wing();
+        let mut flusher = pin!(wing.flusher().unwrap());
+        let mut crowd: Vec<Client> = (0..SLICE as u8 + 2).map(|n| Client::new(&wing, n, b'm')).collect();
+        let portion = [&[0x30, 0x83, 0x20, 0, 1, b'm'][..], &[b'x'; 4096]].concat().repeat(15);
+        for publisher in &mut crowd[..40] {
+            assert!(publisher.send(&wing, &portion));
+        }
+        while wing.later().is_some_and(|later| !later.state.lock().is_empty()) {
+            assert!(flusher.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert!(crowd.iter().all(|client| client.take() == 40 * portion.len()));
+        let state = wing.later().unwrap().state.lock();
+        assert_eq!((state.bytes, state.turns.len()), (0, 0));
+    }
+}

@@ -1,0 +1,250 @@
+//! The test bed of one broker: its lines and doors, its faults, its clock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+
+use crate::codec::reason::ReasonCode;
+use crate::engine::core::state::Engine;
+use crate::net::link::TcpLink;
+use crate::net::testing::fault::Fault;
+use crate::net::testing::faults::{Faults, Verdict};
+use crate::net::testing::faulty_link::Line;
+use crate::net::testing::probe::{Probe, Seat};
+use crate::net::testing::pulse::Pulse;
+use crate::net::testing::round::{Round, Ticket};
+use crate::runtime::Clock;
+use crate::time::Time;
+
+/// Lines that are looked after before those that have ended are forgotten.
+const LINES: usize = 64;
+
+/// A broker's test bed.
+pub struct Testbed {
+    clock: Clock,
+    faults: Faults,
+    pulse: Pulse,
+    lines: Mutex<Vec<Weak<Line>>>,
+    doors: Mutex<Vec<Arc<Door>>>,
+    held_back: Mutex<HeldBack>,
+    /// Whether a thread moves the clock: others wait.
+    advancing: Mutex<bool>,
+    advanced: Condvar,
+}
+
+/// Packets that are late, by the time at which they go on.
+#[derive(Default)]
+struct HeldBack {
+    packets: BTreeMap<(Time, u64), (Weak<Line>, Vec<u8>)>,
+    last: u64,
+}
+
+impl Testbed {
+    /// A bed around a clock that is moved by hand.
+    pub fn new(clock: Clock) -> Testbed {
+        Testbed {
+            clock,
+            faults: Faults::default(),
+            pulse: Pulse::default(),
+            lines: Mutex::default(),
+            doors: Mutex::default(),
+            held_back: Mutex::default(),
+            advancing: Mutex::new(false),
+            advanced: Condvar::new(),
+        }
+    }
+
+    /// Has the faults strike from now on; `None` if there are too many. The number names it.
+    pub fn inject(&self, fault: Fault) -> Option<u64> {
+        self.faults.add(fault)
+    }
+
+    /// How often a fault has struck; `None` if there is none of this number.
+    pub fn hits(&self, fault: u64) -> Option<u64> {
+        self.faults.hits(fault)
+    }
+
+    /// Ends a fault; whether there was one of this number. Packets that are late stay so.
+    pub fn clear(&self, fault: u64) -> bool {
+        let cleared = self.faults.remove(fault);
+        self.pulse.beat();
+        cleared
+    }
+
+    /// Ends all faults, and has clients whose reading was paused read again.
+    pub fn clear_all(&self) {
+        self.faults.clear();
+        self.lines().iter().for_each(|line| line.pause(false));
+        self.pulse.beat();
+    }
+
+    /// Whether the faults refuse a client.
+    pub fn refuses(&self, client_id: &str) -> Option<ReasonCode> {
+        let refused = self.faults.refuses(client_id);
+        if refused.is_some() {
+            self.pulse.beat();
+        }
+        refused
+    }
+
+    /// Resets the client's connection, and waits until the broker knows; false if it has none.
+    pub fn cut(&self, client_id: &str) -> bool {
+        let lines = self.lines_of(client_id);
+        let any = !lines.is_empty();
+        Round::ask(|ticket| lines.into_iter().for_each(|line| line.cut(ticket.clone())));
+        any
+    }
+
+    /// Stops or goes on reading what the client sends; false if it has no connection.
+    pub fn pause(&self, client_id: &str, pause: bool) -> bool {
+        let lines = self.lines_of(client_id);
+        lines.iter().for_each(|line| line.pause(pause));
+        !lines.is_empty()
+    }
+
+    /// Something has changed that somebody may wait for.
+    pub fn beat(&self) {
+        self.pulse.beat();
+    }
+
+    /// Looks until something is found, after each change, at most for `timeout` of real time.
+    pub fn wait<T>(&self, timeout: Option<Duration>, look: impl FnMut() -> Option<T>) -> Option<T> {
+        let by = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.pulse.wait(by, look)
+    }
+
+    /// Moves the broker's time on. Everything that is due in between happens in its order and at its time. When this
+    /// returns, what clients had sent before is handled, and what is to be written to them is written, as far as they
+    /// take it. Must not be called on a thread of the broker.
+    pub fn advance(&self, engine: &Engine, by: Duration) {
+        let _turn = self.take_turn();
+        self.settle();
+        let target = self.clock.now().plus(by);
+        while let Some(at) = self.next(engine).filter(|at| *at <= target) {
+            self.clock.move_to(at);
+            let now = self.clock.now();
+            engine.tick(now);
+            self.let_go(now);
+        }
+        self.clock.move_to(target);
+        self.settle();
+    }
+
+    /// Has every connection that clients have made accepted, and everything that they have sent handled. Must not be
+    /// called on a thread of the broker.
+    pub fn settle(&self) {
+        let doors = self.doors.lock().clone();
+        Round::ask(|ticket| doors.iter().for_each(|door| door.ask(ticket.clone())));
+        Round::ask(|ticket| self.lines().iter().for_each(|line| line.ask(ticket.clone())));
+    }
+
+    /// A line over a link, and its task's seat.
+    pub(in crate::net) fn line(self: &Arc<Self>, link: Arc<TcpLink>) -> (Arc<Line>, Seat) {
+        let (line, seat) = Line::new(link, Arc::clone(self));
+        let mut lines = self.lines.lock();
+        if lines.len() >= LINES && lines.len() == lines.capacity() {
+            lines.retain(|line| line.strong_count() > 0);
+        }
+        lines.push(Arc::downgrade(&line));
+        (line, seat)
+    }
+
+    /// A listener's door, and its task's seat.
+    pub(in crate::net) fn door(&self) -> (Arc<Door>, Seat) {
+        let probe = Arc::new(Probe::default());
+        let door = Arc::new(Door { probe: Arc::clone(&probe), knocked: Notify::new() });
+        self.doors.lock().push(Arc::clone(&door));
+        (door, Seat(probe))
+    }
+
+    /// What becomes of a packet to a client.
+    pub(super) fn verdict(&self, client_id: Option<&str>, kind: u8, len: usize) -> Verdict {
+        let verdict = self.faults.verdict(client_id, kind, len);
+        if verdict != Verdict::Pass {
+            self.pulse.beat();
+        }
+        verdict
+    }
+
+    /// Keeps a packet until its time has come.
+    pub(super) fn hold_back(&self, by: Duration, line: Weak<Line>, packet: &[u8]) {
+        let mut held_back = self.held_back.lock();
+        held_back.last += 1;
+        let place = (self.clock.now().plus(by), held_back.last);
+        held_back.packets.insert(place, (line, packet.to_vec()));
+    }
+
+    /// Sends the packets whose time has come.
+    fn let_go(&self, now: Time) {
+        while let Some((line, packet)) = self.first_before(now) {
+            if let Some(line) = line.upgrade() {
+                line.release(&packet);
+            }
+        }
+    }
+
+    fn first_before(&self, now: Time) -> Option<(Weak<Line>, Vec<u8>)> {
+        let mut held_back = self.held_back.lock();
+        let first = held_back.packets.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
+    }
+
+    /// When something is due next.
+    fn next(&self, engine: &Engine) -> Option<Time> {
+        let late = self.held_back.lock().packets.first_key_value().map(|((at, _), _)| *at);
+        engine.next_tick().into_iter().chain(late).min()
+    }
+
+    fn lines(&self) -> Vec<Arc<Line>> {
+        self.lines.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn lines_of(&self, client_id: &str) -> Vec<Arc<Line>> {
+        self.lines().into_iter().filter(|line| line.is_of(client_id)).collect()
+    }
+
+    fn take_turn(&self) -> Advancing<'_> {
+        let mut advancing = self.advancing.lock();
+        while *advancing {
+            self.advanced.wait(&mut advancing);
+        }
+        *advancing = true;
+        Advancing(self)
+    }
+}
+
+/// The right to move the clock.
+struct Advancing<'b>(&'b Testbed);
+
+impl Drop for Advancing<'_> {
+    fn drop(&mut self) {
+        *self.0.advancing.lock() = false;
+        self.0.advanced.notify_one();
+    }
+}
+
+/// A listener, of which the test may ask that it accept everybody who waits.
+pub(in crate::net) struct Door {
+    probe: Arc<Probe>,
+    knocked: Notify,
+}
+
+impl Door {
+    fn ask(&self, ticket: Ticket) {
+        self.probe.ask(ticket);
+        self.knocked.notify_one();
+    }
+
+    /// Waits until somebody asks.
+    pub(in crate::net) fn knocked(&self) -> impl Future<Output = ()> {
+        self.knocked.notified()
+    }
+
+    /// What was asked for.
+    pub(in crate::net) fn asked(&self) -> Vec<Ticket> {
+        self.probe.take()
+    }
+}
