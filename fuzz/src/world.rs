@@ -7,7 +7,7 @@ use bytes::Bytes;
 use midge::codec::topic::{TopicFilter, TopicName};
 use midge::config::Config;
 use midge::engine::connection::packets::Connection;
-use midge::engine::core::state::{Engine, Surroundings};
+use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::engine::parts::sink::{Local, LocalMessage, Sink};
 use midge::session::link::{Cause, Link};
@@ -105,7 +105,7 @@ impl World {
             config.set(key, value).unwrap_or_else(|error| panic!("{error}"));
         }
         let alarm = Arc::new(Bell::default());
-        let surroundings = Surroundings {
+        let surroundings = EngineParts {
             store: store.clone().map_or(Arc::new(MemoryStore) as Arc<dyn Store>, |store| store),
             alarm: Arc::clone(&alarm) as Arc<dyn Alarm>,
             seed: 7,

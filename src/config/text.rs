@@ -8,7 +8,7 @@ use crate::config::kind::{Kind, Limits, one_of};
 use crate::config::value::Value;
 
 /// A text that a kind does not take, and why.
-pub(super) struct Refusal {
+pub(super) struct ValueError {
     pub(super) kind: ErrorKind,
     pub(super) cause: String,
 }
@@ -23,7 +23,7 @@ const DECIMAL_UNITS: &[(&str, u64)] = &[("GB", 1_000_000_000), ("MB", 1_000_000)
 
 impl Kind {
     /// The value that `text` stands for; spaces around it do not count.
-    pub(super) fn parse(&self, text: &str) -> Result<Value, Refusal> {
+    pub(super) fn parse(&self, text: &str) -> Result<Value, ValueError> {
         let text = text.trim();
         match self {
             Kind::Bool => parse_bool(text),
@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    fn parse_duration(&self, limits: &Limits, text: &str) -> Result<Value, Refusal> {
+    fn parse_duration(&self, limits: &Limits, text: &str) -> Result<Value, ValueError> {
         let examples = "examples: 250ms, 30s, 5m, 2h, 7d";
         let (digits, unit) = split_unit(text);
         if is_digits(digits) && unit.is_empty() && !digits.trim_matches('0').is_empty() {
@@ -88,7 +88,7 @@ impl Kind {
         self.bounded(limits, text, millis)
     }
 
-    fn parse_size(&self, limits: &Limits, text: &str) -> Result<Value, Refusal> {
+    fn parse_size(&self, limits: &Limits, text: &str) -> Result<Value, ValueError> {
         let (digits, unit) = split_unit(text);
         let factor = match unit {
             "" => Some(1),
@@ -110,13 +110,13 @@ impl Kind {
     }
 
     /// `number` if it is within the limits; `None` stands for one that is too large or too small to hold.
-    fn bounded(&self, limits: &Limits, text: &str, number: Option<u64>) -> Result<Value, Refusal> {
+    fn bounded(&self, limits: &Limits, text: &str, number: Option<u64>) -> Result<Value, ValueError> {
         match number {
             Some(number) if limits.take(number) => Ok(match self {
                 Kind::Duration(_) => Value::Duration(Duration::from_millis(number)),
                 _ => Value::Number(number),
             }),
-            _ => Err(Refusal {
+            _ => Err(ValueError {
                 kind: ErrorKind::OutOfRange,
                 cause: format!("{} is out of range ({})", clipped(text), self.range()),
             }),
@@ -124,21 +124,26 @@ impl Kind {
     }
 
     /// No bound if `text` says so and the limits allow it, else the error.
-    fn absent_or(&self, limits: &Limits, text: &str, error: impl Fn() -> Refusal) -> Result<Value, Refusal> {
+    fn absent_or(
+        &self,
+        limits: &Limits,
+        text: &str,
+        error: impl Fn() -> ValueError,
+    ) -> Result<Value, ValueError> {
         if text != self.absent_word() {
             return Err(error());
         }
         if limits.absent {
             return Ok(Value::Absent);
         }
-        Err(Refusal {
+        Err(ValueError {
             kind: ErrorKind::OutOfRange,
             cause: format!("{text} is out of range ({})", self.range()),
         })
     }
 }
 
-fn parse_bool(text: &str) -> Result<Value, Refusal> {
+fn parse_bool(text: &str) -> Result<Value, ValueError> {
     match text {
         "true" | "on" | "yes" => Ok(Value::Bool(true)),
         "false" | "off" | "no" => Ok(Value::Bool(false)),
@@ -146,7 +151,7 @@ fn parse_bool(text: &str) -> Result<Value, Refusal> {
     }
 }
 
-fn parse_address(text: &str) -> Result<Value, Refusal> {
+fn parse_address(text: &str) -> Result<Value, ValueError> {
     if text == "off" {
         return Ok(Value::Absent);
     }
@@ -170,8 +175,8 @@ fn parse_address(text: &str) -> Result<Value, Refusal> {
     })
 }
 
-fn bad(cause: String) -> Refusal {
-    Refusal { kind: ErrorKind::BadValue, cause }
+fn bad(cause: String) -> ValueError {
+    ValueError { kind: ErrorKind::BadValue, cause }
 }
 
 fn is_digits(text: &str) -> bool {

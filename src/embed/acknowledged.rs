@@ -10,7 +10,7 @@ use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::PublishOptions;
 use crate::embed::tasks::Promise;
-use crate::engine::core::durability::{Safe, Waiter};
+use crate::engine::core::durability::{Durability, DurabilityWaiter};
 use crate::runtime::on_own_thread;
 
 impl Broker {
@@ -37,12 +37,12 @@ impl Broker {
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let told = Arc::new(Told::default());
-        let waiter: Arc<dyn Waiter> = told.clone();
+        let waiter: Arc<dyn DurabilityWaiter> = told.clone();
         let reached = self.publish_for(topic, payload.as_ref(), options, Some(waiter))?;
         match told.wait(deadline) {
             None => Ok(None),
-            Some(Safe::Yes) => Ok(Some(reached)),
-            Some(Safe::Stopped) => Err(Error::Stopped),
+            Some(Durability::Yes) => Ok(Some(reached)),
+            Some(Durability::Stopped) => Err(Error::Stopped),
         }
     }
 
@@ -73,12 +73,12 @@ impl Broker {
         options: &PublishOptions,
     ) -> Result<usize, Error> {
         let promise = Promise::new();
-        let waiter: Arc<dyn Waiter> = promise.clone();
+        let waiter: Arc<dyn DurabilityWaiter> = promise.clone();
         let reached = self.publish_for(topic, payload.as_ref(), options, Some(waiter))?;
         drop(payload);
         match promise.kept().await {
-            Safe::Yes => Ok(reached),
-            Safe::Stopped => Err(Error::Stopped),
+            Durability::Yes => Ok(reached),
+            Durability::Stopped => Err(Error::Stopped),
         }
     }
 
@@ -92,7 +92,7 @@ impl Broker {
         options: &PublishOptions,
         done: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) -> Result<usize, Error> {
-        let waiter: Arc<dyn Waiter> = Arc::new(Callback(Mutex::new(Some(Box::new(done)))));
+        let waiter: Arc<dyn DurabilityWaiter> = Arc::new(Callback(Mutex::new(Some(Box::new(done)))));
         self.publish_for(topic, payload.as_ref(), options, Some(waiter))
     }
 }
@@ -100,12 +100,12 @@ impl Broker {
 /// Waits on the publishing thread.
 #[derive(Default)]
 struct Told {
-    outcome: Mutex<Option<Safe>>,
+    outcome: Mutex<Option<Durability>>,
     changed: Condvar,
 }
 
 impl Told {
-    fn wait(&self, deadline: Option<Instant>) -> Option<Safe> {
+    fn wait(&self, deadline: Option<Instant>) -> Option<Durability> {
         let mut outcome = self.outcome.lock();
         while outcome.is_none() {
             match deadline {
@@ -118,8 +118,8 @@ impl Told {
     }
 }
 
-impl Waiter for Told {
-    fn tell(&self, safe: Safe) {
+impl DurabilityWaiter for Told {
+    fn tell(&self, safe: Durability) {
         *self.outcome.lock() = Some(safe);
         self.changed.notify_all();
     }
@@ -130,12 +130,12 @@ type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// A function of the host.
 struct Callback(Mutex<Option<Done>>);
 
-impl Waiter for Callback {
-    fn tell(&self, safe: Safe) {
+impl DurabilityWaiter for Callback {
+    fn tell(&self, safe: Durability) {
         let done = self.0.lock().take();
         let outcome = match safe {
-            Safe::Yes => Ok(()),
-            Safe::Stopped => Err(Error::Stopped),
+            Durability::Yes => Ok(()),
+            Durability::Stopped => Err(Error::Stopped),
         };
         if let Some(done) = done {
             let _inside = crate::runtime::in_callback();

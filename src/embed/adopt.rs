@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
-use crate::net::{Refused, adopt};
+use crate::net::{AdoptError, adopt};
 
 impl Broker {
     /// Serves a client on a connected stream socket: a TCP connection that the host has accepted, or one end of a UNIX
@@ -32,13 +32,13 @@ impl Broker {
         let limit = shared.limit(listener)?;
         let handle = shared.runtime()?;
         let inside = handle.enter();
-        let task = adopt(socket, shared.wing(), limit).map_err(|refused| match refused {
-            Refused::Unfit(cause) => Error::Argument { argument: "socket", cause: cause.to_owned() },
-            Refused::Full => {
+        let task = adopt(socket, shared.server(), limit).map_err(|refused| match refused {
+            AdoptError::Unfit(cause) => Error::Argument { argument: "socket", cause: cause.to_owned() },
+            AdoptError::Full => {
                 let cause = "there are as many connections as its listener or mqtt.max_connections allows";
                 Error::System { what: "the socket", source: io::Error::other(cause) }
             }
-            Refused::Io(source) => Error::System { what: "the socket", source },
+            AdoptError::Io(source) => Error::System { what: "the socket", source },
         })?;
         drop(inside);
         handle.spawn(task);

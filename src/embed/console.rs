@@ -11,7 +11,7 @@ mod imp {
     use crate::config::{Config, ConfigError, ErrorKind, Settings};
     use crate::embed::error::Error;
     use crate::engine::core::state::Engine;
-    use crate::http::{self, Console, ListenerView, Log, Server, Surroundings};
+    use crate::http::{self, Console, ConsoleParts, ListenerView, Log, Server};
     use crate::net;
     use crate::runtime::{Clock, Runtime};
 
@@ -56,7 +56,7 @@ mod imp {
     /// What the console asks for its page of listeners.
     pub(in crate::embed) fn listeners(
         bound: &[(String, net::Bound)],
-        limits: &[(String, Arc<net::Limit>)],
+        limits: &[(String, Arc<net::ListenerLimit>)],
     ) -> Listeners {
         let known: Vec<_> = bound
             .iter()
@@ -64,10 +64,8 @@ mod imp {
             .map(|((name, bound), (_, limit))| (name.clone(), bound.address(), Arc::clone(limit)))
             .collect();
         Box::new(move || {
-            let show = |(name, address, limit): &(String, SocketAddr, Arc<net::Limit>)| ListenerView {
-                name: name.clone(),
-                address: *address,
-                connections: limit.open(),
+            let show = |(name, address, limit): &(String, SocketAddr, Arc<net::ListenerLimit>)| {
+                ListenerView { name: name.clone(), address: *address, connections: limit.open() }
             };
             known.iter().map(show).collect()
         })
@@ -85,7 +83,7 @@ mod imp {
         let address = bound.address();
         let log = log.unwrap_or_else(|| Log::new(config.settings().console.events));
         let surroundings =
-            Surroundings { engine: Arc::clone(engine), clock, log, config: config.clone(), listeners };
+            ConsoleParts { engine: Arc::clone(engine), clock, log, config: config.clone(), listeners };
         let console = Console::new(surroundings, address)
             .map_err(|(key, cause)| ConfigError::of_key(ErrorKind::BadValue, key, cause))?;
         let _inside = runtime.handle().enter();
@@ -138,7 +136,7 @@ mod imp {
 
     pub(in crate::embed) fn listeners(
         _bound: &[(String, net::Bound)],
-        _limits: &[(String, Arc<net::Limit>)],
+        _limits: &[(String, Arc<net::ListenerLimit>)],
     ) {
     }
 

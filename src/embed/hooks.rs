@@ -6,7 +6,7 @@ use crate::engine::access::edit::Edit;
 use crate::engine::access::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Wanted};
 use crate::runtime::in_callback;
 use crate::session::event::{
-    Arrival, Delivered, Departure, Dropped, Level, LogLine, Notice, Subscribed, Unsubscribed,
+    Arrival, Delivered, Departure, Dropped, Event, Level, LogLine, Subscribed, Unsubscribed,
 };
 
 type Authenticate = dyn Fn(&ConnectRequest<'_>) -> Answer + Send + Sync;
@@ -190,16 +190,16 @@ impl Host for Hooks {
         self.on_publish.as_ref().map_or(Passage::Pass, |hook| hook(edit))
     }
 
-    fn tell(&self, notice: &Notice) {
+    fn tell(&self, event: &Event) {
         let _calling = in_callback();
-        match notice {
-            Notice::Connected(about) => tell(&self.on_connected, about),
-            Notice::Disconnected(about) => tell(&self.on_disconnected, about),
-            Notice::Subscribed(about) => tell(&self.on_subscribed, about),
-            Notice::Unsubscribed(about) => tell(&self.on_unsubscribed, about),
-            Notice::Delivered(about) => tell(&self.on_delivered, about),
-            Notice::Dropped(about) => tell(&self.on_dropped, about),
-            Notice::Logged(line) => {
+        match event {
+            Event::Connected(about) => tell(&self.on_connected, about),
+            Event::Disconnected(about) => tell(&self.on_disconnected, about),
+            Event::Subscribed(about) => tell(&self.on_subscribed, about),
+            Event::Unsubscribed(about) => tell(&self.on_unsubscribed, about),
+            Event::Delivered(about) => tell(&self.on_delivered, about),
+            Event::Dropped(about) => tell(&self.on_dropped, about),
+            Event::Logged(line) => {
                 if let Some((_, hook)) = &self.on_log {
                     hook(line);
                 }

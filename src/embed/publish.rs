@@ -13,7 +13,7 @@ use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::PublishOptions;
 use crate::embed::shared::Shared;
-use crate::engine::core::durability::Waiter;
+use crate::engine::core::durability::DurabilityWaiter;
 use crate::engine::parts::subscriber::Publisher;
 use crate::message::{Publication, SHARE_FROM};
 
@@ -34,7 +34,8 @@ impl Broker {
     /// As [`Broker::publish`] with the default options.
     pub(crate) fn publish_plain(&self, topic: &str, payload: &[u8]) -> Result<usize, Error> {
         let options = PublishOptions::PLAIN;
-        let outgoing = Outgoing { topic, payload, lent: None, properties: Properties::EMPTY, options };
+        let outgoing =
+            Outgoing { topic, payload, host_buffers: None, properties: Properties::EMPTY, options };
         self.shared()?.publish(&outgoing, None)
     }
 
@@ -52,10 +53,12 @@ impl Broker {
         }
         let properties = options.encode()?;
         let shared = self.shared()?;
-        let payload = shared.engine().lent().share(payload);
+        let payload = shared.engine().host_buffers().share(payload);
         let properties = Properties::from_validated(&properties);
-        shared
-            .publish(&Outgoing { topic, payload: &payload, lent: Some(&payload), properties, options }, None)
+        shared.publish(
+            &Outgoing { topic, payload: &payload, host_buffers: Some(&payload), properties, options },
+            None,
+        )
     }
 
     /// Publishes a received message under its own topic, with its payload and properties. A large payload is shared.
@@ -68,10 +71,11 @@ impl Broker {
         };
         let shared = self.shared()?;
         // Lent by this broker, too: it may have come from a buffer of another one's host.
-        let lent = message.shared.filter(|payload| payload.len() >= SHARE_FROM);
-        let lent = lent.map(|payload| shared.engine().lent().share(payload.clone()));
+        let host_buffers = message.shared.filter(|payload| payload.len() >= SHARE_FROM);
+        let host_buffers = host_buffers.map(|payload| shared.engine().host_buffers().share(payload.clone()));
         let (topic, payload, properties) = (message.topic, message.payload, message.properties);
-        let outgoing = Outgoing { topic, payload, lent: lent.as_ref(), properties, options: &options };
+        let outgoing =
+            Outgoing { topic, payload, host_buffers: host_buffers.as_ref(), properties, options: &options };
         shared.publish(&outgoing, None)
     }
 
@@ -81,11 +85,11 @@ impl Broker {
         topic: &str,
         payload: &[u8],
         options: &PublishOptions,
-        waiter: Option<Arc<dyn Waiter>>,
+        waiter: Option<Arc<dyn DurabilityWaiter>>,
     ) -> Result<usize, Error> {
         let properties = options.encode()?;
         let properties = Properties::from_validated(&properties);
-        self.shared()?.publish(&Outgoing { topic, payload, lent: None, properties, options }, waiter)
+        self.shared()?.publish(&Outgoing { topic, payload, host_buffers: None, properties, options }, waiter)
     }
 }
 
@@ -94,13 +98,17 @@ struct Outgoing<'o> {
     topic: &'o str,
     payload: &'o [u8],
     /// The payload as a buffer that may be kept.
-    lent: Option<&'o Bytes>,
+    host_buffers: Option<&'o Bytes>,
     properties: Properties<'o>,
     options: &'o PublishOptions,
 }
 
 impl Shared {
-    fn publish(&self, message: &Outgoing<'_>, waiter: Option<Arc<dyn Waiter>>) -> Result<usize, Error> {
+    fn publish(
+        &self,
+        message: &Outgoing<'_>,
+        waiter: Option<Arc<dyn DurabilityWaiter>>,
+    ) -> Result<usize, Error> {
         let Outgoing { topic, payload, properties, options, .. } = *message;
         let name =
             TopicName::parse(topic).map_err(|cause| Error::Topic { topic: topic.to_owned(), cause })?;
@@ -130,7 +138,7 @@ impl Shared {
         };
         let mut publication =
             Publication::new(topic.as_bytes(), payload, options.qos, options.retain, turn.now);
-        publication.lent = message.lent;
+        publication.host_buffers = message.host_buffers;
         publication.properties = properties.forwardable().collect();
         if let Some(seconds) = options.message_expiry_interval {
             publication.expires_at = turn.now.plus_secs(u64::from(seconds));

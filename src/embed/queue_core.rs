@@ -36,7 +36,7 @@ pub(super) struct QueueCore {
     capacity: usize,
     max_bytes: usize,
     overflow: Overflow,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     ready: Condvar,
     /// Threads and tasks that wait for a message, plus [`EVENT`] if there is an event: only then is there somebody to wake.
     waiting: AtomicU32,
@@ -62,7 +62,7 @@ const NAP: Duration = Duration::from_micros(20);
 const EVENT: u32 = 1 << 31;
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     /// Where messages are put in.
     back: Arena,
     /// Where they are taken out: from `next` on.
@@ -156,7 +156,7 @@ impl QueueCore {
     }
 
     /// Wakes those that wait, once: who waits again says so again. The tasks are woken by the caller, without the lock.
-    fn wake_all(&self, state: &mut State) -> Woken {
+    fn wake_all(&self, state: &mut QueueState) -> Woken {
         let nobody = if state.event.is_some() { EVENT } else { 0 };
         if self.waiting.swap(nobody, Ordering::SeqCst) != nobody {
             state.wakings += 1;
@@ -222,8 +222,12 @@ impl QueueCore {
     pub(super) fn release(&self) {
         let mut state = self.state.lock();
         let tasks = self.wake_all(&mut state);
-        let empty =
-            State { closed: true, dropped: state.dropped, wakings: state.wakings, ..State::default() };
+        let empty = QueueState {
+            closed: true,
+            dropped: state.dropped,
+            wakings: state.wakings,
+            ..QueueState::default()
+        };
         let freed = std::mem::replace(&mut *state, empty);
         drop(state);
         tasks.wake();
@@ -312,7 +316,7 @@ impl QueueCore {
     }
 }
 
-impl State {
+impl QueueState {
     /// Whether a poll would not wait.
     fn is_readable(&self) -> bool {
         self.len > 0 || self.closed

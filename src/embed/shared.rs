@@ -20,7 +20,7 @@ use crate::embed::testing::Bench;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Running;
 use crate::engine::parts::sink::{Local, Sink};
-use crate::net::{Limit, Wing};
+use crate::net::{ListenerLimit, Server};
 use crate::runtime::{Clock, Latch, Runtime, generation};
 use crate::time::Time;
 
@@ -29,13 +29,13 @@ pub(super) struct Shared {
     pub(super) engine: Arc<Engine>,
     pub(super) clock: Clock,
     pub(super) settings: Settings,
-    pub(super) wing: Arc<Wing>,
+    pub(super) server: Arc<Server>,
     pub(super) listeners: Vec<(String, SocketAddr)>,
     pub(super) console: Option<RunningConsole>,
     /// Each listener's limit of connections.
-    pub(super) limits: Vec<(String, Arc<Limit>)>,
+    pub(super) limits: Vec<(String, Arc<ListenerLimit>)>,
     /// That of connections that belong to no listener.
-    pub(super) no_limit: Arc<Limit>,
+    pub(super) no_limit: Arc<ListenerLimit>,
     /// The generation of the process that started the broker.
     pub(super) generation: u32,
     /// In test mode.
@@ -73,12 +73,12 @@ impl Shared {
         &self.settings
     }
 
-    pub(super) fn wing(&self) -> &Arc<Wing> {
-        &self.wing
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.server
     }
 
     /// The limit of a listener's connections, or of those that have none.
-    pub(super) fn limit(&self, listener: Option<&str>) -> Result<&Arc<Limit>, Error> {
+    pub(super) fn limit(&self, listener: Option<&str>) -> Result<&Arc<ListenerLimit>, Error> {
         let Some(name) = listener else {
             return Ok(&self.no_limit);
         };

@@ -15,8 +15,8 @@ use crate::embed::hooks::Hooks;
 use crate::embed::shared::Shared;
 use crate::embed::stop::Stage;
 use crate::embed::testing::Bench;
-use crate::engine::core::state::{Engine, Surroundings};
-use crate::net::{Bound, Limit, Wing, bind};
+use crate::engine::core::state::{Engine, EngineParts};
+use crate::net::{Bound, ListenerLimit, Server, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, tick, watch_forks};
 use crate::session::event::Level;
 use crate::storage::{MemoryStore, Store};
@@ -77,7 +77,7 @@ impl Broker {
         let generation = watch_forks();
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
-        let surroundings = Surroundings {
+        let surroundings = EngineParts {
             store,
             alarm: ticker.clone(),
             seed: seed(&clock),
@@ -92,26 +92,26 @@ impl Broker {
         }
         let (engine, journal) = console::keep_journal(engine, &settings);
         let engine = Arc::new(engine);
-        let mut wing = Wing::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
+        let mut server = Server::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
         if let Some(bench) = &bench {
-            wing = wing.with_testbed(Arc::clone(&bench.bed));
+            server = server.with_test_net(Arc::clone(&bench.bed));
         } else if settings.runtime.worker_threads == 1 {
-            wing = wing.on_one_thread();
+            server = server.on_one_thread();
         }
-        let wing = Arc::new(wing);
+        let server = Arc::new(server);
         let runtime = Runtime::start(settings.runtime.worker_threads).map_err(Error::Start)?;
         if bench.is_none() {
             // In test mode the test moves the clock.
             runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
         }
-        if let Some(flusher) = wing.flusher() {
+        if let Some(flusher) = server.flusher() {
             runtime.handle().spawn(flusher);
         }
         let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
         let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
         log_listeners(&engine, clock.now(), &listeners);
         let shown = (journal, console::listeners(&bound, &limits));
-        let accepting = accept_all(&runtime, bound, &limits, &wing).and_then(|()| match bound_console {
+        let accepting = accept_all(&runtime, bound, &limits, &server).and_then(|()| match bound_console {
             Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
             None => Ok(None),
         });
@@ -126,11 +126,11 @@ impl Broker {
             engine,
             clock,
             settings,
-            wing,
+            server,
             listeners,
             console,
             limits,
-            no_limit: Arc::new(Limit::new(None, None)),
+            no_limit: Arc::new(ListenerLimit::new(None, None)),
             generation,
             bench,
             running: Mutex::new(Some(runtime)),
@@ -175,13 +175,13 @@ fn log_listeners(engine: &Engine, now: Time, listeners: &[(String, SocketAddr)])
 fn accept_all(
     runtime: &Runtime,
     bound: Vec<(String, Bound)>,
-    limits: &[(String, Arc<Limit>)],
-    wing: &Arc<Wing>,
+    limits: &[(String, Arc<ListenerLimit>)],
+    server: &Arc<Server>,
 ) -> Result<(), Error> {
     let _inside = runtime.handle().enter();
     for ((listener, socket), (_, limit)) in bound.into_iter().zip(limits) {
         let address = socket.address();
-        let task = socket.accept(Arc::clone(wing), Arc::clone(limit)).map_err(|source| Error::Bind {
+        let task = socket.accept(Arc::clone(server), Arc::clone(limit)).map_err(|source| Error::Bind {
             listener,
             address,
             source,

@@ -21,9 +21,9 @@ pub(super) enum Stage {
 }
 
 /// Says that a broker has stopped when its stop is over.
-struct End<'s>(&'s Shared);
+struct StopGuard<'s>(&'s Shared);
 
-impl Drop for End<'_> {
+impl Drop for StopGuard<'_> {
     fn drop(&mut self) {
         self.0.has_ended();
     }
@@ -62,7 +62,7 @@ impl Shared {
         *stage = Stage::Stopping;
         drop(stage);
         // Also if what follows panics: others who stop it would wait for ever.
-        let _end = End(self);
+        let _end = StopGuard(self);
         self.log("the broker stops");
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
         self.engine.log_untold_drops(&mut self.engine.turn(self.clock.now()));
@@ -99,7 +99,7 @@ impl Shared {
         }
         if let Some(runtime) = self.running.lock().take() {
             // What is not written by then is not written.
-            self.wing.wait_until_told(by);
+            self.server.wait_until_told(by);
             if let Some(console) = &self.console {
                 console.stop(by);
             }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::engine::core::durability::{Safe, Waiter};
+use crate::engine::core::durability::{Durability, DurabilityWaiter};
 use crate::runtime::in_callback;
 
 /// Those that wait for one thing, each in a place of its own.
@@ -103,8 +103,8 @@ impl<T> Promise<T> {
     }
 }
 
-impl Waiter for Promise<Safe> {
-    fn tell(&self, safe: Safe) {
+impl DurabilityWaiter for Promise<Durability> {
+    fn tell(&self, safe: Durability) {
         self.keep(safe);
     }
 }

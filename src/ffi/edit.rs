@@ -32,7 +32,7 @@ impl From<EditError> for Failure {
 ///
 /// # Safety
 /// `edit` is NULL, or was lent to the call that goes on.
-unsafe fn lent<'e>(edit: *mut midge_edit) -> Result<&'e mut Edit<'static>, Failure> {
+unsafe fn host_buffers<'e>(edit: *mut midge_edit) -> Result<&'e mut Edit<'static>, Failure> {
     // SAFETY: the caller's: the pointer is that of `lend`, whose caller has the only reference and does not use it
     // before the call returns.
     unsafe { given_mut(edit, "edit")?.edit.as_mut() }.ok_or(Failure::of(MIDGE_STATUS_INVALID_ARGUMENT))
@@ -44,7 +44,7 @@ unsafe fn lent<'e>(edit: *mut midge_edit) -> Result<&'e mut Edit<'static>, Failu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_edit_set_topic(edit: *mut midge_edit, topic: *const c_char) -> midge_status {
     guard!({
-        lent(edit)?.set_topic(self::topic(topic, "topic")?)?;
+        host_buffers(edit)?.set_topic(self::topic(topic, "topic")?)?;
         Ok(MIDGE_STATUS_OK)
     })
 }
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn midge_edit_set_payload(
     len: usize,
 ) -> midge_status {
     guard!({
-        lent(edit)?.set_payload(bytes(payload, len, "payload")?);
+        host_buffers(edit)?.set_payload(bytes(payload, len, "payload")?);
         Ok(MIDGE_STATUS_OK)
     })
 }
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn midge_edit_set_payload(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_edit_set_qos(edit: *mut midge_edit, qos: i32) -> midge_status {
     guard!({
-        lent(edit)?.set_qos(self::qos(qos)?)?;
+        host_buffers(edit)?.set_qos(self::qos(qos)?)?;
         Ok(MIDGE_STATUS_OK)
     })
 }
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn midge_edit_set_qos(edit: *mut midge_edit, qos: i32) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_edit_set_retain(edit: *mut midge_edit, retain: i32) -> midge_status {
     guard!({
-        lent(edit)?.set_retain(flag(retain, "retain")?)?;
+        host_buffers(edit)?.set_retain(flag(retain, "retain")?)?;
         Ok(MIDGE_STATUS_OK)
     })
 }
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn midge_edit_add_user_property(
     value: *const c_char,
 ) -> midge_status {
     guard!({
-        lent(edit)?.add_user_property(text(name, "name")?, text(value, "value")?)?;
+        host_buffers(edit)?.add_user_property(text(name, "name")?, text(value, "value")?)?;
         Ok(MIDGE_STATUS_OK)
     })
 }
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn midge_edit_set_options(
     options: *const midge_publish_options,
 ) -> midge_status {
     guard!({
-        let edit = lent(edit)?;
+        let edit = host_buffers(edit)?;
         let options = read(options)?;
         let properties = options.encode()?;
         edit.set_qos(options.qos)?;

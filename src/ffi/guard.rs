@@ -13,7 +13,7 @@ use crate::ffi::status::{
 };
 
 /// What a fallible body returns.
-pub(super) type Answer = Result<midge_status, Failure>;
+pub(super) type CallResult = Result<midge_status, Failure>;
 
 /// Why a call fails.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ pub(super) trait Concerned {
 /// # Safety
 /// `error` is NULL or may be written to.
 pub(super) unsafe fn answer(
-    outcome: std::thread::Result<Answer>,
+    outcome: std::thread::Result<CallResult>,
     error: *mut *mut midge_error,
     abandon: impl FnOnce(),
 ) -> midge_status {
@@ -102,7 +102,7 @@ pub(super) unsafe fn answer(
 /// Runs a body so that no panic leaves it.
 ///
 /// - `guard!({ body }, else value)`: the body's value, or `value` after a panic;
-/// - `guard!({ body })`: the body is an [`Answer`]; the status. `, concerns handle` names the handle whose broker a
+/// - `guard!({ body })`: the body is an [`CallResult`]; the status. `, concerns handle` names the handle whose broker a
 ///   panic ends, `, tells error` where the error object goes.
 macro_rules! guard {
     ($body:block, else $default:expr) => {
@@ -123,7 +123,7 @@ macro_rules! guard {
         crate::ffi::guard::guard!(@ $body, $error, || crate::ffi::guard::end($handle.as_ref()))
     };
     (@ $body:block, $error:expr, $abandon:expr) => {{
-        let body = || -> crate::ffi::guard::Answer {
+        let body = || -> crate::ffi::guard::CallResult {
             // SAFETY: what C hands over is as the head of the header demands; the caller keeps that.
             unsafe { $body }
         };

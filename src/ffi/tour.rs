@@ -47,7 +47,7 @@ use crate::ffi::views::{
 ///
 /// # Safety
 /// What is lent is still alive.
-unsafe fn lent<'a>(bytes: midge_bytes) -> &'a [u8] {
+unsafe fn host_buffers<'a>(bytes: midge_bytes) -> &'a [u8] {
     if bytes.data.is_null() {
         return b"(none)";
     }
@@ -108,7 +108,7 @@ fn settings_and_errors() {
         midge_config_free(copy);
         midge_config_free(config);
         assert_eq!(midge_setting_at(0, &mut view), MIDGE_STATUS_OK);
-        assert!(!lent(view.key).is_empty() && !lent(view.help).is_empty());
+        assert!(!host_buffers(view.key).is_empty() && !host_buffers(view.help).is_empty());
         // A struct of an older header, of which there is only the beginning.
         let mut old = [3 * size_of::<usize>(), 0, 0];
         assert_eq!(midge_setting_at(0, old.as_mut_ptr().cast()), MIDGE_STATUS_OK);
@@ -159,20 +159,20 @@ fn messages_batches_and_views_outlive_everything_else() {
         for row in 0..rows {
             let view = &*views.byte_add(row * stride);
             let message = midge_batch_at(batch, row);
-            assert_eq!(lent(view.topic), lent(midge_message_topic(message)));
-            assert_eq!(lent(view.payload), lent(midge_message_payload(message)));
+            assert_eq!(host_buffers(view.topic), host_buffers(midge_message_topic(message)));
+            assert_eq!(host_buffers(view.payload), host_buffers(midge_message_payload(message)));
         }
-        assert!(lent(midge_batch_bytes(batch)).starts_with(b"a"));
-        assert_eq!(lent((*views.byte_add(stride)).payload), large);
+        assert!(host_buffers(midge_batch_bytes(batch)).starts_with(b"a"));
+        assert_eq!(host_buffers((*views.byte_add(stride)).payload), large);
         assert_eq!(midge_message_clone(midge_batch_at(batch, 0), &mut kept), MIDGE_STATUS_OK);
         midge_batch_free(batch);
         assert_eq!(given_back.load(Ordering::SeqCst), 1);
-        assert_eq!(lent(midge_message_payload(kept)), b"one");
-        assert_eq!(lent(midge_message_correlation_data(kept)), b"data");
+        assert_eq!(host_buffers(midge_message_payload(kept)), b"one");
+        assert_eq!(host_buffers(midge_message_correlation_data(kept)), b"data");
         let (mut name, mut value) = (midge_bytes::NONE, midge_bytes::NONE);
         assert_eq!(midge_message_user_property_count(kept), 1);
         assert_eq!(midge_message_user_property_at(kept, 0, &mut name, &mut value), MIDGE_STATUS_OK);
-        assert_eq!((lent(name), lent(value)), (&b"name"[..], &b"value"[..]));
+        assert_eq!((host_buffers(name), host_buffers(value)), (&b"name"[..], &b"value"[..]));
         midge_message_free(kept);
     }
 }
@@ -192,7 +192,7 @@ unsafe extern "C" fn decide_later(
 ) -> i32 {
     // SAFETY: the request lives during the call, the host longer than the broker, and the decision is resolved once.
     unsafe {
-        assert_eq!(lent((*request).client_id), b"c");
+        assert_eq!(host_buffers((*request).client_id), b"c");
         (*user_data.cast::<Host>()).asked.fetch_add(1, Ordering::SeqCst);
         let decision = decision.expose_provenance();
         std::thread::spawn(move || {
@@ -211,7 +211,7 @@ unsafe extern "C" fn change(
     // SAFETY: both live during the call, and the host longer than the broker.
     unsafe {
         (*user_data.cast::<Host>()).asked.fetch_add(1, Ordering::SeqCst);
-        assert_eq!(lent(midge_message_payload((*request).message)), b"x");
+        assert_eq!(host_buffers(midge_message_payload((*request).message)), b"x");
         assert_eq!(midge_edit_set_topic(edit, c"changed".as_ptr()), MIDGE_STATUS_OK);
         assert_eq!(midge_edit_set_payload(edit, c"yz".as_ptr().cast(), 2), MIDGE_STATUS_OK);
         assert_eq!(midge_edit_add_user_property(edit, c"n".as_ptr(), c"v".as_ptr()), MIDGE_STATUS_OK);
@@ -222,8 +222,8 @@ unsafe extern "C" fn change(
 unsafe extern "C" fn hear(message: *const midge_message, user_data: *mut c_void) {
     // SAFETY: the message lives during the call, the host longer than the broker.
     unsafe {
-        assert_eq!(lent(midge_message_topic(message)), b"changed");
-        assert_eq!(lent(midge_message_payload(message)), b"yz");
+        assert_eq!(host_buffers(midge_message_topic(message)), b"changed");
+        assert_eq!(host_buffers(midge_message_payload(message)), b"yz");
         (*user_data.cast::<Host>()).heard.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -266,7 +266,7 @@ fn hooks_callbacks_and_lists() {
         assert_eq!(called, MIDGE_STATUS_OK);
         let address = CStr::from_ptr(midge_broker_address(broker, null())).to_str().unwrap();
         assert_eq!(midge_broker_listener_at(broker, 0, &mut listener), MIDGE_STATUS_OK);
-        assert_eq!(lent(listener.address), address.as_bytes());
+        assert_eq!(host_buffers(listener.address), address.as_bytes());
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c").unwrap();
         stream.write_all(b"\x32\x06\x00\x01t\x00\x01x").unwrap();
@@ -276,13 +276,13 @@ fn hooks_callbacks_and_lists() {
         assert_eq!(midge_broker_clients(broker, &mut clients), MIDGE_STATUS_OK);
         assert_eq!(midge_clients_count(clients), 1);
         assert_eq!(midge_clients_at(clients, 0, &mut client), MIDGE_STATUS_OK);
-        assert_eq!(lent(client.client_id), b"c");
+        assert_eq!(host_buffers(client.client_id), b"c");
         midge_clients_free(clients);
         assert_eq!(midge_broker_stats(broker, &mut stats), MIDGE_STATUS_OK);
         for index in 0..midge_stat_count() {
             let mut stat = midge_stat_view::DEFAULT;
             assert_eq!(midge_stat_at(&stats, index, &mut stat), MIDGE_STATUS_OK);
-            assert!(!lent(stat.name).is_empty());
+            assert!(!host_buffers(stat.name).is_empty());
         }
         // What waits for the callback is given to it first.
         assert_eq!(midge_stop(broker, 60_000), MIDGE_STATUS_OK);

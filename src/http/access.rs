@@ -53,7 +53,7 @@ pub(super) struct Visitor {
 
 /// Why a request has no visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum LoginRefused {
     /// The user or the password is wrong.
     Wrong,
     /// Too many were wrong; seconds to wait.
@@ -133,7 +133,7 @@ impl Access {
         headers: &HeaderMap,
         address: IpAddr,
         now: Time,
-    ) -> Result<Option<Visitor>, Refused> {
+    ) -> Result<Option<Visitor>, LoginRefused> {
         if let Some((user, password)) = basic(headers) {
             let role = self.check(&user, &password, address, now)?;
             return Ok(Some(Visitor { user, role, csrf: None }));
@@ -162,7 +162,7 @@ impl Access {
         password: &str,
         address: IpAddr,
         now: Time,
-    ) -> Result<(String, Visitor), Result<Refused, io::Error>> {
+    ) -> Result<(String, Visitor), Result<LoginRefused, io::Error>> {
         let role = self.check(user, password, address, now).map_err(Ok)?;
         let (id, csrf) = (token().map_err(Err)?, token().map_err(Err)?);
         let mut logins = self.logins.lock();
@@ -183,9 +183,9 @@ impl Access {
         }
     }
 
-    fn check(&self, user: &str, password: &str, address: IpAddr, now: Time) -> Result<Role, Refused> {
+    fn check(&self, user: &str, password: &str, address: IpAddr, now: Time) -> Result<Role, LoginRefused> {
         if let Some(seconds) = self.brute.lock().must_wait(address, now) {
-            return Err(Refused::Wait(seconds));
+            return Err(LoginRefused::Wait(seconds));
         }
         let mut role = None;
         for known in &self.users {
@@ -202,7 +202,7 @@ impl Access {
             }
             None => {
                 brute.failed(address, now);
-                Err(Refused::Wrong)
+                Err(LoginRefused::Wrong)
             }
         }
     }
@@ -246,7 +246,7 @@ mod tests {
     use hyper::HeaderMap;
     use hyper::header::{AUTHORIZATION, COOKIE, HeaderValue};
 
-    use super::{Access, MOST_LOGINS, Refused, Role, STANDARD};
+    use super::{Access, LoginRefused, MOST_LOGINS, Role, STANDARD};
     use crate::config::Config;
     use crate::time::Time;
     use base64::Engine as _;
@@ -293,16 +293,16 @@ mod tests {
         assert_eq!(role("admin:a:b"), Ok(Role::Admin));
         assert_eq!(role("viewer:v"), Ok(Role::Viewer));
         for wrong in ["admin:v", "viewer:a:b", ":", "admin", "root:a:b"] {
-            assert_eq!(role(wrong), Err(Refused::Wrong), "{wrong}");
+            assert_eq!(role(wrong), Err(LoginRefused::Wrong), "{wrong}");
         }
         let other = with(AUTHORIZATION, "Bearer abc");
-        assert_eq!(access.visitor(&other, HERE, Time::ZERO).unwrap_err(), Refused::Wait(1));
+        assert_eq!(access.visitor(&other, HERE, Time::ZERO).unwrap_err(), LoginRefused::Wait(1));
     }
 
     #[test]
     fn without_a_password_there_is_no_user() {
         let access = access(&[("password", "x")]);
-        assert_eq!(access.log_in("viewer", "", HERE, Time::ZERO).unwrap_err().unwrap(), Refused::Wrong);
+        assert_eq!(access.log_in("viewer", "", HERE, Time::ZERO).unwrap_err().unwrap(), LoginRefused::Wrong);
     }
 
     #[test]

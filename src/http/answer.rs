@@ -13,7 +13,7 @@ use tokio::sync::mpsc::Receiver;
 
 /// An answer that went well.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -29,30 +29,30 @@ pub(super) struct Problem {
     allow: Option<String>,
 }
 
-impl Answer {
+impl Reply {
     /// 200 with a JSON body.
-    pub(super) fn json(body: &impl Serialize) -> Result<Answer, Problem> {
+    pub(super) fn json(body: &impl Serialize) -> Result<Reply, Problem> {
         let body = serde_json::to_vec(body).map_err(|error| Problem::internal(error.to_string()))?;
-        Ok(Answer::new(body, "application/json"))
+        Ok(Reply::new(body, "application/json"))
     }
 
     /// 200 with a body of some type, which is not to be kept.
-    pub(super) fn new(body: impl Into<Bytes>, content_type: &'static str) -> Answer {
+    pub(super) fn new(body: impl Into<Bytes>, content_type: &'static str) -> Reply {
         let headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static(content_type)),
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ]);
-        Answer { status: StatusCode::OK, headers, body: body.into() }
+        Reply { status: StatusCode::OK, headers, body: body.into() }
     }
 
     /// 204: done, and there is nothing to say.
-    pub(super) fn done() -> Answer {
+    pub(super) fn done() -> Reply {
         let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]);
-        Answer { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }
+        Reply { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }
     }
 
     /// The same with one more header.
-    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Result<Answer, Problem> {
+    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Result<Reply, Problem> {
         let value = HeaderValue::from_str(value).map_err(|error| Problem::internal(error.to_string()))?;
         self.headers.insert(name, value);
         Ok(self)
@@ -144,7 +144,7 @@ impl Problem {
     /// As a response, in JSON.
     pub(super) fn into_response(self) -> Response<Outgoing> {
         let body = serde_json::json!({ "error": { "code": self.code, "message": self.message } });
-        let mut answer = Answer::new(body.to_string(), "application/json");
+        let mut answer = Reply::new(body.to_string(), "application/json");
         answer.status = self.status;
         if let Some(seconds) = self.retry_after {
             answer.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

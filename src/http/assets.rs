@@ -8,7 +8,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Method, StatusCode};
 
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
@@ -24,7 +24,7 @@ struct Asset {
 }
 
 /// The file at an address.
-pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Answer, Problem> {
+pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Reply, Problem> {
     let path = if path == "/" { "/index.html" } else { path };
     let Some(asset) = ASSETS.iter().find(|asset| asset.path == path) else {
         return Err(Problem::not_found("there is nothing at this address"));
@@ -39,9 +39,9 @@ pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result
         .flat_map(|value| value.split(','))
         .any(|tag| tag.trim().trim_start_matches("W/") == asset.etag || tag.trim() == "*");
     let mut answer = match (is_known, takes_gzip(headers)) {
-        (true, _) => Answer { status: StatusCode::NOT_MODIFIED, ..Answer::done() },
-        (false, true) => Answer::new(asset.gzip, asset.content_type).with(CONTENT_ENCODING, "gzip")?,
-        (false, false) => Answer::new(unpacked(asset.gzip)?, asset.content_type),
+        (true, _) => Reply { status: StatusCode::NOT_MODIFIED, ..Reply::done() },
+        (false, true) => Reply::new(asset.gzip, asset.content_type).with(CONTENT_ENCODING, "gzip")?,
+        (false, false) => Reply::new(unpacked(asset.gzip)?, asset.content_type),
     };
     // Asked for again each time, and mostly answered by 304: a page is never older than the broker.
     answer.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::codec::version::Version;
 use crate::engine::view::clients::ClientView;
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::journal::Shown;
 use crate::http::query::Page;
@@ -52,12 +52,12 @@ pub(super) struct Client {
 }
 
 /// `GET /api/v1/clients`
-pub(super) fn connected(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn connected(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     list(console, asked, |client| client.connected)
 }
 
 /// `GET /api/v1/sessions`
-pub(super) fn sessions(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn sessions(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     list(console, asked, |_| true)
 }
 
@@ -70,7 +70,7 @@ struct Details {
 }
 
 /// `GET /api/v1/clients/{client_id}`
-pub(super) fn one(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn one(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let client = console.engine.client(&asked.name);
     let mut subscriptions = console.engine.subscriptions_of(&asked.name);
     subscriptions.sort_by(|a, b| a.filter.cmp(&b.filter));
@@ -78,7 +78,7 @@ pub(super) fn one(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
     if client.is_none() && events.is_empty() {
         return Err(unknown(&asked.name));
     }
-    Answer::json(&Details {
+    Reply::json(&Details {
         client: client.map(|client| show(console, client)),
         subscriptions: subscriptions.into_iter().map(Subscription::of).collect(),
         events: events.iter().map(|event| event.show(console)).collect(),
@@ -86,10 +86,10 @@ pub(super) fn one(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
 }
 
 /// `DELETE /api/v1/clients/{client_id}`: disconnects it.
-pub(super) fn kick(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn kick(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let mut turn = console.engine.turn(console.now());
     match console.engine.kick(&mut turn, &asked.name) {
-        true => Ok(Answer::done()),
+        true => Ok(Reply::done()),
         false => Err(unknown(&asked.name)),
     }
 }
@@ -98,7 +98,7 @@ fn unknown(client_id: &str) -> Problem {
     Problem::not_found(format!("no client {client_id:?} is connected"))
 }
 
-fn list(console: &Console, asked: &Asked, wanted: impl Fn(&ClientView) -> bool) -> Result<Answer, Problem> {
+fn list(console: &Console, asked: &Asked, wanted: impl Fn(&ClientView) -> bool) -> Result<Reply, Problem> {
     let page = Page::of(&asked.query, SORTS)?;
     let mut all = console.engine.clients();
     all.retain(|client| wanted(client) && is_found(&page, client));

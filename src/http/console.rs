@@ -20,7 +20,7 @@ use crate::runtime::Clock;
 use crate::time::Time;
 
 /// What a console is given.
-pub struct Surroundings {
+pub struct ConsoleParts {
     /// The broker that it shows.
     pub engine: Arc<Engine>,
     /// The broker's clock.
@@ -69,10 +69,10 @@ impl Console {
     /// # Errors
     /// A password file cannot be read: the key of its setting, and a sentence.
     pub fn new(
-        surroundings: Surroundings,
+        surroundings: ConsoleParts,
         address: SocketAddr,
     ) -> Result<Arc<Console>, (&'static str, String)> {
-        let Surroundings { engine, clock, log, config, listeners } = surroundings;
+        let ConsoleParts { engine, clock, log, config, listeners } = surroundings;
         let settings = config.settings();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let began = u64::try_from(unix).unwrap_or(0).saturating_sub(clock.now().as_millis());

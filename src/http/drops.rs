@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::service::Asked;
 use crate::stats::DropReason;
@@ -33,7 +33,7 @@ struct Dropped {
 }
 
 /// `GET /api/v1/drops`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
     let snapshot = console.engine.snapshot();
     let by_reason = DropReason::ALL
         .iter()
@@ -50,7 +50,7 @@ pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem>
         client_id: drop.client_id,
         text: format!("{} {}", capitalised(drop.reason.explanation()), advice(drop.reason)),
     });
-    Answer::json(&Drops { by_reason, recent: recent.collect() })
+    Reply::json(&Drops { by_reason, recent: recent.collect() })
 }
 
 /// What to do about it.

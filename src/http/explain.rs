@@ -6,7 +6,7 @@ use crate::codec::qos::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::TopicName;
 use crate::engine::view::explain::{Explanation, Fate, Question, Receiver, Refusal};
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::number::whole;
 use crate::http::retained;
@@ -72,7 +72,7 @@ struct Wanted {
 }
 
 /// `GET /api/v1/subscriptions/match`
-pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let topic = retained::topic(asked)?;
     let question = Question {
         topic,
@@ -90,7 +90,7 @@ pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Answer, Probl
         filters: filters(receiver.filters),
         shared: receiver.group,
     };
-    Answer::json(&Matching {
+    Reply::json(&Matching {
         topic: topic.as_str(),
         receivers: receivers.into_iter().map(show).collect(),
         retained: console.engine.retained_message(topic).is_some(),
@@ -98,7 +98,7 @@ pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Answer, Probl
 }
 
 /// `POST /api/v1/explain`
-pub(super) fn explain(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn explain(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let wanted: Wanted = asked.json()?;
     let question = Question {
         topic: topic_of(&wanted.topic)?,
@@ -112,7 +112,7 @@ pub(super) fn explain(console: &Console, asked: &Asked) -> Result<Answer, Proble
     let hooks = [("authorize", host.authorize), ("on_publish", host.on_publish)];
     let not_asked = hooks.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
     let explained = Explained::of(&question, console.engine.explain(&question));
-    Answer::json(&Explained { not_asked: Some(not_asked), ..explained })
+    Reply::json(&Explained { not_asked: Some(not_asked), ..explained })
 }
 
 /// A Topic Name from a body.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::service::Asked;
 use crate::stats::{Snapshot, table};
@@ -38,10 +38,10 @@ struct Shown<'h> {
 }
 
 /// `GET /api/v1/history`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
     let names = table().iter().map(|stat| stat.name).collect();
     let points = console.history.lock().0.clone();
-    Answer::json(&Shown { step_ms: STEP, names, points: &points })
+    Reply::json(&Shown { step_ms: STEP, names, points: &points })
 }
 
 #[cfg(test)]

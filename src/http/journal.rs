@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::codec::version::Version;
-use crate::engine::observe::journal::{Journal, Refused};
+use crate::engine::observe::journal::{Journal, RefusedClient};
 use crate::http::console::Console;
-use crate::session::event::{Arrival, Dropped, Notice};
+use crate::session::event::{Arrival, Dropped, Event};
 use crate::session::link::Cause;
 use crate::stats::DropReason;
 use crate::time::Time;
@@ -23,7 +23,7 @@ const STEP: usize = 100;
 
 /// The journal of one broker.
 pub struct Log {
-    events: Mutex<Ring<Event>>,
+    events: Mutex<Ring<JournalEntry>>,
     drops: Mutex<Ring<Drop>>,
     /// How many more dropped messages are taken down for now.
     room: AtomicU32,
@@ -31,7 +31,7 @@ pub struct Log {
 
 /// Something that happened to a client.
 #[derive(Clone)]
-pub(super) struct Event {
+pub(super) struct JournalEntry {
     at: Time,
     kind: &'static str,
     client_id: Option<Arc<str>>,
@@ -87,12 +87,12 @@ impl Log {
     }
 
     /// Events from a number on, at most some; the number behind them, and how many before them are forgotten.
-    pub(super) fn events_from(&self, from: u64) -> (Vec<Event>, u64, u64) {
+    pub(super) fn events_from(&self, from: u64) -> (Vec<JournalEntry>, u64, u64) {
         self.events.lock().part(from)
     }
 
     /// The last `most` events of one client, the oldest first.
-    pub(super) fn events_of(&self, client_id: &str, most: usize) -> Vec<Event> {
+    pub(super) fn events_of(&self, client_id: &str, most: usize) -> Vec<JournalEntry> {
         let mut found = VecDeque::new();
         let mut from = 0;
         loop {
@@ -129,12 +129,12 @@ impl Log {
     }
 
     fn add(&self, at: Time, kind: &'static str, client_id: Option<&str>, text: String) {
-        let event = Event { at, kind, client_id: client_id.map(Into::into), text: text.into() };
+        let event = JournalEntry { at, kind, client_id: client_id.map(Into::into), text: text.into() };
         self.events.lock().push(event);
     }
 }
 
-impl Event {
+impl JournalEntry {
     /// As it is shown.
     pub(super) fn show(&self, console: &Console) -> Shown {
         Shown {
@@ -151,35 +151,35 @@ impl Journal for Log {
         self.room.load(Ordering::Relaxed) > 0
     }
 
-    fn note(&self, now: Time, notice: &Notice) {
+    fn note(&self, now: Time, notice: &Event) {
         match notice {
-            Notice::Connected(arrival) => {
+            Event::Connected(arrival) => {
                 self.add(now, "connected", Some(&arrival.client_id), arrived(arrival));
             }
-            Notice::Disconnected(gone) => {
+            Event::Disconnected(gone) => {
                 self.add(now, "disconnected", Some(&gone.client_id), ended(gone.cause, &gone.why));
             }
-            Notice::Subscribed(subscribed) => {
+            Event::Subscribed(subscribed) => {
                 let (filter, qos) = (&subscribed.filter, subscribed.options.qos.as_u8());
                 let text = format!("Subscribed to {filter} with QoS {qos} at most.");
                 self.add(now, "subscribed", Some(&subscribed.client_id), text);
             }
-            Notice::Unsubscribed(gone) => {
+            Event::Unsubscribed(gone) => {
                 let text = format!("Unsubscribed from {}.", gone.filter);
                 self.add(now, "unsubscribed", Some(&gone.client_id), text);
             }
-            Notice::Dropped(dropped) => {
+            Event::Dropped(dropped) => {
                 let room = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
                 if room.is_ok() {
                     let Dropped { client_id, topic, reason } = dropped.clone();
                     self.drops.lock().push(Drop { at: now, reason, client_id, topic });
                 }
             }
-            Notice::Delivered(_) | Notice::Logged(_) => {}
+            Event::Delivered(_) | Event::Logged(_) => {}
         }
     }
 
-    fn refused(&self, now: Time, refused: &Refused<'_>) {
+    fn refused(&self, now: Time, refused: &RefusedClient<'_>) {
         let from = refused.address.map(|address| format!(" from {address}")).unwrap_or_default();
         let code = refused.reason.as_u8();
         let text = format!("A connection{from} was refused: {} (0x{code:02X}).", refused.why);
@@ -248,14 +248,14 @@ fn ended(cause: Cause, why: &str) -> String {
 mod tests {
     use super::{DROPS, Log};
     use crate::engine::observe::journal::Journal;
-    use crate::session::event::{Departure, Dropped, Notice};
+    use crate::session::event::{Departure, Dropped, Event};
     use crate::session::link::Cause;
     use crate::stats::DropReason;
     use crate::time::Time;
 
-    fn gone(client_id: &str) -> Notice {
+    fn gone(client_id: &str) -> Event {
         let (cause, why) = (Cause::Disconnected, "".into());
-        Notice::Disconnected(Departure { client_id: client_id.into(), connection: 1, cause, why })
+        Event::Disconnected(Departure { client_id: client_id.into(), connection: 1, cause, why })
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
     fn drops_are_taken_down_at_a_bounded_rate() {
         let log = Log::new(1000);
         let reason = DropReason::NoSubscriber;
-        let dropped = |topic: &str| Notice::Dropped(Dropped { client_id: None, topic: topic.into(), reason });
+        let dropped = |topic: &str| Event::Dropped(Dropped { client_id: None, topic: topic.into(), reason });
         for number in 0..2 * DROPS {
             log.note(Time::ZERO, &dropped(&number.to_string()));
         }

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::codec::properties::Properties;
 use crate::codec::qos::QoS;
 use crate::codec::topic::{TopicFilter, TopicName};
-use crate::engine::observe::publish_taps::{Seen, Tap};
+use crate::engine::observe::publish_taps::{PublishTap, Seen};
 use crate::http::answer::{Outgoing, Problem};
 use crate::http::console::Console;
 use crate::http::events::{Skipped, Stream, event};
@@ -86,7 +86,7 @@ struct Shape<'c> {
     user_properties: Vec<(&'c str, &'c str)>,
 }
 
-impl Tap for Viewer {
+impl PublishTap for Viewer {
     fn see(&self, seen: &Seen<'_>) {
         let topic = seen.topic_name();
         let (Ok(filter), Ok(name)) = (TopicFilter::parse(&self.filter), TopicName::parse(topic)) else {
@@ -120,12 +120,12 @@ impl Tap for Viewer {
 }
 
 /// Watches as long as it is there.
-struct Attached {
+struct LiveViewer {
     console: Arc<Console>,
-    tap: Arc<dyn Tap>,
+    tap: Arc<dyn PublishTap>,
 }
 
-impl Drop for Attached {
+impl Drop for LiveViewer {
     fn drop(&mut self) {
         self.console.engine.unwatch(&self.tap);
     }
@@ -143,15 +143,15 @@ pub(super) fn begin(console: &Arc<Console>, asked: &Asked) -> Result<Response<Ou
         filled: Notify::new(),
         most: console.config.settings().console.max_live_messages,
     });
-    let tap: Arc<dyn Tap> = viewer.clone();
+    let tap: Arc<dyn PublishTap> = viewer.clone();
     console.engine.watch(Arc::clone(&tap));
-    let attached = Attached { console: Arc::clone(console), tap };
+    let attached = LiveViewer { console: Arc::clone(console), tap };
     let (stream, response) = Stream::new(console);
     tokio::spawn(follow(attached, viewer, stream));
     Ok(response)
 }
 
-async fn follow(attached: Attached, viewer: Arc<Viewer>, mut stream: Stream) {
+async fn follow(attached: LiveViewer, viewer: Arc<Viewer>, mut stream: Stream) {
     // So that the viewer knows that it watches.
     let mut out = b": watching\n\n".to_vec();
     loop {
@@ -231,8 +231,8 @@ mod tests {
 
     use super::begin;
     use crate::config::Config;
-    use crate::engine::core::state::{Engine, Surroundings};
-    use crate::http::console::{Console, Surroundings as Around};
+    use crate::engine::core::state::{ConsoleParts, Engine};
+    use crate::http::console::{Console, ConsoleParts as Around};
     use crate::http::journal::Log;
     use crate::http::query::Query;
     use crate::http::service::Asked;
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn a_viewer_that_has_gone_is_shown_nothing_more() {
         let config = Config::new();
-        let surroundings = Surroundings {
+        let surroundings = ConsoleParts {
             store: Arc::new(MemoryStore),
             alarm: Arc::new(Ticker::default()),
             seed: 7,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::http::access::Visitor;
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::service::{Asked, refused};
 
@@ -28,7 +28,7 @@ struct Session<'s> {
 }
 
 /// `POST /api/v1/login`
-pub(super) fn log_in(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn log_in(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let Credentials { user, password } = asked.json()?;
     let outcome = console.access().log_in(&user, &password, asked.peer.ip(), console.now());
     let (token, visitor) = outcome.map_err(|why| match why {
@@ -40,27 +40,27 @@ pub(super) fn log_in(console: &Console, asked: &Asked) -> Result<Answer, Problem
 }
 
 /// `POST /api/v1/logout`
-pub(super) fn log_out(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn log_out(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     console.access().log_out(&asked.headers);
     let name = console.access().cookie();
-    Answer::done().with(SET_COOKIE, &format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
+    Reply::done().with(SET_COOKIE, &format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
 }
 
 /// `GET /api/v1/session`. Who is not logged in is told the user of the tutorial, for the login page.
-pub(super) fn session(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn session(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let visitor = console.access().visitor(&asked.headers, asked.peer.ip(), console.now());
     match visitor.map_err(refused)? {
         Some(visitor) => show(console, &visitor),
         None => {
             let error = json!({ "code": "unauthorized", "message": "nobody is logged in" });
             let body = json!({ "error": error, "tutorial_user": console.access().learner() });
-            Ok(Answer { status: StatusCode::UNAUTHORIZED, ..Answer::json(&body)? })
+            Ok(Reply { status: StatusCode::UNAUTHORIZED, ..Reply::json(&body)? })
         }
     }
 }
 
-fn show(console: &Console, visitor: &Visitor) -> Result<Answer, Problem> {
-    Answer::json(&Session {
+fn show(console: &Console, visitor: &Visitor) -> Result<Reply, Problem> {
+    Reply::json(&Session {
         user: &visitor.user,
         role: visitor.role.name(),
         csrf: visitor.csrf.as_deref(),

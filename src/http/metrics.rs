@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::overview::unit;
 use crate::http::service::Asked;
@@ -18,7 +18,7 @@ use crate::stats::{DropReason, Snapshot, StatKind, table};
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /metrics`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
     let mut registry = Registry::with_prefix("midge");
     let uptime = console.now().as_millis() / 1000;
     let started = console.engine.started_unix();
@@ -29,7 +29,7 @@ pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem>
     }));
     let mut body = String::new();
     text::encode(&mut body, &registry).map_err(|error| Problem::internal(error.to_string()))?;
-    Ok(Answer::new(body, OPEN_METRICS))
+    Ok(Reply::new(body, OPEN_METRICS))
 }
 
 #[derive(Debug)]

@@ -32,6 +32,6 @@ mod topics;
 mod tree;
 mod tutorial;
 
-pub use console::{Console, ListenerView, Surroundings};
+pub use console::{Console, ConsoleParts, ListenerView};
 pub use journal::Log;
 pub use server::{Bound, Server, bind};

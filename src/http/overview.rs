@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::assets;
 use crate::http::console::Console;
 use crate::http::service::Asked;
@@ -29,7 +29,7 @@ struct Statistic {
 }
 
 /// `GET /api/v1/overview`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
     let statistics = table()
         .iter()
         .map(|stat| Statistic {
@@ -42,7 +42,7 @@ pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem>
             unit: unit(stat.name),
         })
         .collect();
-    Answer::json(&Overview {
+    Reply::json(&Overview {
         version: env!("CARGO_PKG_VERSION"),
         started: console.unix(Time::ZERO),
         uptime_ms: console.now().as_millis(),
@@ -62,11 +62,11 @@ pub(super) fn unit(name: &str) -> &'static str {
 }
 
 /// `GET /health`
-pub(super) fn health(_console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
-    Ok(Answer::new(r#"{"status":"ok"}"#, "application/json"))
+pub(super) fn health(_console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+    Ok(Reply::new(r#"{"status":"ok"}"#, "application/json"))
 }
 
 /// `GET /api/v1/openapi.json`
-pub(super) fn openapi(_console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
-    Ok(Answer::new(assets::openapi()?, "application/json"))
+pub(super) fn openapi(_console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+    Ok(Reply::new(assets::openapi()?, "application/json"))
 }

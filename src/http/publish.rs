@@ -9,7 +9,7 @@ use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::topic::TopicName;
 use crate::engine::parts::subscriber::Publisher;
 use crate::engine::view::explain::Question;
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::explain::{Explained, qos_of, topic_of};
 use crate::http::number::{whole, whole_or_null};
@@ -67,7 +67,7 @@ struct Published {
 }
 
 /// `POST /api/v1/publish`
-pub(super) fn publish(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn publish(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let message: Message = asked.json()?;
     let payload = match message.encoding {
         Encoding::Plain => message.payload.as_bytes().to_vec(),
@@ -97,7 +97,7 @@ pub(super) fn publish(console: &Console, asked: &Asked) -> Result<Answer, Proble
     }
     console.engine.publish(&mut turn, Publisher::Host, topic, &mut publication);
     drop(turn);
-    Answer::json(&Published { explanation: Explained::of(&question, explanation) })
+    Reply::json(&Published { explanation: Explained::of(&question, explanation) })
 }
 
 impl Message {

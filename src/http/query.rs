@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use serde::Serialize;
 
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 
 /// Items of a page if the request does not say.
 const USUAL: usize = 100;
@@ -114,12 +114,12 @@ impl Page {
         mut all: Vec<T>,
         mut compare: impl FnMut(&T, &T) -> Ordering,
         show: impl FnMut(T) -> S,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<Reply, Problem> {
         // No two items are equal: `compare` looks at what tells them apart last.
         all.sort_unstable_by(|a, b| if self.descending { compare(b, a) } else { compare(a, b) });
         let total = all.len();
         let items = all.into_iter().skip(self.offset).take(self.limit).map(show).collect();
-        Answer::json(&List { total, offset: self.offset, items })
+        Reply::json(&List { total, offset: self.offset, items })
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::codec::topic::{TopicFilter, TopicName};
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::payload::Payload;
 use crate::http::query::Page;
@@ -26,7 +26,7 @@ struct Retained {
 }
 
 /// `GET /api/v1/retained`: `search` is a Topic Filter if it has a wildcard, else a part of the topic.
-pub(super) fn list(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn list(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let page = Page::of(&asked.query, SORTS)?;
     let search = asked.query.get("search")?.unwrap_or_default();
     let filter = match search.contains(['+', '#']) {
@@ -61,16 +61,16 @@ pub(super) fn list(console: &Console, asked: &Asked) -> Result<Answer, Problem> 
 }
 
 /// `GET /api/v1/retained/message`
-pub(super) fn one(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn one(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let now = console.now();
     let found = console.engine.retained_message(topic(asked)?).filter(|message| !message.is_expired(now));
-    Answer::json(&show(console, &found.ok_or_else(none)?, now))
+    Reply::json(&show(console, &found.ok_or_else(none)?, now))
 }
 
 /// `DELETE /api/v1/retained/message`
-pub(super) fn remove(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn remove(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     match console.engine.clear_retained(topic(asked)?) {
-        true => Ok(Answer::done()),
+        true => Ok(Reply::done()),
         false => Err(none()),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::{Method, Response};
 use percent_encoding::percent_decode_str;
 
-use crate::http::answer::{Answer, Outgoing, Problem};
+use crate::http::answer::{Outgoing, Problem, Reply};
 use crate::http::console::Console;
 use crate::http::service::Asked;
 use crate::http::{
@@ -31,7 +31,7 @@ pub(super) enum Who {
 #[derive(Clone, Copy)]
 pub(super) enum Act {
     /// By a function, on a thread that may take its time.
-    Answer(fn(&Console, &Asked) -> Result<Answer, Problem>),
+    Reply(fn(&Console, &Asked) -> Result<Reply, Problem>),
     /// By a stream that goes on.
     Live(fn(&Arc<Console>, &Asked) -> Result<Response<Outgoing>, Problem>),
 }
@@ -62,25 +62,25 @@ const fn route(method: &'static str, path: &'static str, who: Who, act: Act) -> 
     Route { method, path, who, act, has_large_body: false, body_may_be_absent: false }
 }
 
-const fn get(path: &'static str, handler: fn(&Console, &Asked) -> Result<Answer, Problem>) -> Route {
-    route("GET", path, Who::Viewer, Act::Answer(handler))
+const fn get(path: &'static str, handler: fn(&Console, &Asked) -> Result<Reply, Problem>) -> Route {
+    route("GET", path, Who::Viewer, Act::Reply(handler))
 }
 
-const fn delete(path: &'static str, handler: fn(&Console, &Asked) -> Result<Answer, Problem>) -> Route {
-    route("DELETE", path, Who::Admin, Act::Answer(handler))
+const fn delete(path: &'static str, handler: fn(&Console, &Asked) -> Result<Reply, Problem>) -> Route {
+    route("DELETE", path, Who::Admin, Act::Reply(handler))
 }
 
 /// Every route.
 pub(super) static ROUTES: &[Route] = &[
-    route("GET", "/health", Who::Anybody, Act::Answer(overview::health)),
-    route("GET", "/metrics", Who::Scraper, Act::Answer(metrics::show)),
-    route("GET", "/api/v1/openapi.json", Who::Anybody, Act::Answer(overview::openapi)),
-    route("POST", "/api/v1/login", Who::Anybody, Act::Answer(login::log_in)),
+    route("GET", "/health", Who::Anybody, Act::Reply(overview::health)),
+    route("GET", "/metrics", Who::Scraper, Act::Reply(metrics::show)),
+    route("GET", "/api/v1/openapi.json", Who::Anybody, Act::Reply(overview::openapi)),
+    route("POST", "/api/v1/login", Who::Anybody, Act::Reply(login::log_in)),
     Route {
         body_may_be_absent: true,
-        ..route("POST", "/api/v1/logout", Who::Viewer, Act::Answer(login::log_out))
+        ..route("POST", "/api/v1/logout", Who::Viewer, Act::Reply(login::log_out))
     },
-    route("GET", "/api/v1/session", Who::Anybody, Act::Answer(login::session)),
+    route("GET", "/api/v1/session", Who::Anybody, Act::Reply(login::session)),
     get("/api/v1/overview", overview::show),
     get("/api/v1/history", history::show),
     get("/api/v1/clients", clients::connected),
@@ -95,9 +95,9 @@ pub(super) static ROUTES: &[Route] = &[
     delete("/api/v1/retained/message", retained::remove),
     Route {
         has_large_body: true,
-        ..route("POST", "/api/v1/publish", Who::Admin, Act::Answer(publish::publish))
+        ..route("POST", "/api/v1/publish", Who::Admin, Act::Reply(publish::publish))
     },
-    route("POST", "/api/v1/explain", Who::Viewer, Act::Answer(explain::explain)),
+    route("POST", "/api/v1/explain", Who::Viewer, Act::Reply(explain::explain)),
     get("/api/v1/drops", drops::show),
     get("/api/v1/tutorial", tutorial::show),
     route("GET", "/api/v1/events", Who::Viewer, Act::Live(events::begin)),

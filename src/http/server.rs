@@ -100,19 +100,19 @@ struct Open {
 }
 
 /// One connection's place; given back when it is dropped.
-struct Place(Arc<Open>);
+struct ConnectionSlot(Arc<Open>);
 
-impl Place {
-    fn take(open: &Arc<Open>) -> Option<Place> {
+impl ConnectionSlot {
+    fn take(open: &Arc<Open>) -> Option<ConnectionSlot> {
         let mut count = open.count.lock();
         (*count < open.most).then(|| {
             *count += 1;
-            Place(Arc::clone(open))
+            ConnectionSlot(Arc::clone(open))
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut count = self.0.count.lock();
         *count -= 1;
@@ -137,7 +137,7 @@ async fn accept(
         match accepted.await {
             None => return,
             Some(Ok((stream, peer))) => {
-                if let Some(place) = Place::take(&open) {
+                if let Some(place) = ConnectionSlot::take(&open) {
                     tokio::spawn(serve(stream, peer, Arc::clone(&console), place));
                 }
             }
@@ -148,7 +148,7 @@ async fn accept(
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place: Place) {
+async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place: ConnectionSlot) {
     // A delayed segment is only slower.
     let _delayed = stream.set_nodelay(true);
     let mut stop = console.stop_signal();

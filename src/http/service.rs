@@ -12,8 +12,8 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use tokio::time::timeout;
 
-use crate::http::access::{Refused, Role};
-use crate::http::answer::{Answer, Outgoing, Problem};
+use crate::http::access::{LoginRefused, Role};
+use crate::http::answer::{Outgoing, Problem, Reply};
 use crate::http::console::Console;
 use crate::http::query::Query;
 use crate::http::random::is_same;
@@ -75,7 +75,7 @@ async fn answer(
             return Err(Problem::not_found("there is nothing at this address"));
         }
         Found::Nothing => {
-            return assets::answer(&parts.method, path, &parts.headers).map(Answer::into_response);
+            return assets::answer(&parts.method, path, &parts.headers).map(Reply::into_response);
         }
     };
     if !guard::is_from_here(&parts.headers) {
@@ -87,12 +87,12 @@ async fn answer(
     let asked = Asked { name, query, headers: parts.headers, body, peer };
     match route.act {
         Act::Live(begin) => begin(console, &asked),
-        Act::Answer(handler) => {
+        Act::Reply(handler) => {
             let console = Arc::clone(console);
             // Not on the threads that serve MQTT: a list may take its time.
             let answered = tokio::task::spawn_blocking(move || handler(&console, &asked)).await;
             match answered {
-                Ok(answer) => answer.map(Answer::into_response),
+                Ok(answer) => answer.map(Reply::into_response),
                 Err(error) if error.is_cancelled() => Err(Problem::unavailable("the broker stops")),
                 Err(_) => Err(Problem::internal("the handler of this request has failed")),
             }
@@ -126,10 +126,10 @@ fn admit(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) -> R
 }
 
 /// The problem of somebody who was not let in.
-pub(super) fn refused(refused: Refused) -> Problem {
+pub(super) fn refused(refused: LoginRefused) -> Problem {
     match refused {
-        Refused::Wrong => Problem::unauthorized("the user or the password is wrong"),
-        Refused::Wait(seconds) => Problem::too_many(seconds),
+        LoginRefused::Wrong => Problem::unauthorized("the user or the password is wrong"),
+        LoginRefused::Wait(seconds) => Problem::too_many(seconds),
     }
 }
 

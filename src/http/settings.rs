@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::config::{Kind, table};
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::service::Asked;
 
@@ -36,7 +36,7 @@ struct All<T> {
 }
 
 /// `GET /api/v1/settings`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
     let config = &console.config;
     let lines = config.keys().into_iter().filter_map(|key| {
         let setting = table().iter().find(|setting| is_of(setting.key, &key))?;
@@ -58,7 +58,7 @@ pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem>
 }
 
 /// `GET /api/v1/listeners`
-pub(super) fn listeners(console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn listeners(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
     let shown = (console.listeners)().into_iter().map(|listener| Listener {
         name: listener.name,
         address: listener.address.to_string(),
@@ -67,8 +67,8 @@ pub(super) fn listeners(console: &Console, _asked: &Asked) -> Result<Answer, Pro
     all(shown.collect())
 }
 
-fn all<T: Serialize>(items: Vec<T>) -> Result<Answer, Problem> {
-    Answer::json(&All { total: items.len(), offset: 0, items })
+fn all<T: Serialize>(items: Vec<T>) -> Result<Reply, Problem> {
+    Reply::json(&All { total: items.len(), offset: 0, items })
 }
 
 /// Whether a key is the table's, in which `*` stands for the name of a listener.

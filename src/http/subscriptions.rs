@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::codec::subscribe::RetainHandling;
 use crate::codec::topic::TopicFilter;
 use crate::engine::view::clients::SubscriptionView;
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::query::Page;
 use crate::http::service::Asked;
@@ -49,7 +49,7 @@ impl Subscription {
 }
 
 /// `GET /api/v1/subscriptions`
-pub(super) fn list(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn list(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let page = Page::of(&asked.query, SORTS)?;
     let mut all = console.engine.subscriptions();
     all.retain(|held| page.finds(&[&held.filter, held.client_id.as_deref().unwrap_or_default()]));

@@ -9,8 +9,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::codec::topic::TopicName;
-use crate::engine::observe::publish_taps::Tap;
-use crate::http::answer::{Answer, Problem};
+use crate::engine::observe::publish_taps::PublishTap;
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::payload::Payload;
 use crate::http::query::FARTHEST;
@@ -70,7 +70,7 @@ struct Item {
 }
 
 /// `GET /api/v1/topics`
-pub(super) fn show(console: &Console, asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn show(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let parent = asked.query.get("parent")?;
     // The empty level is a level, too: `parent=` is the root, and `root=empty` what is below a leading slash.
     let parent = match asked.query.get("root")? {
@@ -110,7 +110,7 @@ pub(super) fn show(console: &Console, asked: &Asked) -> Result<Answer, Problem> 
         };
         (branches, total, more, tree.topics(), tree.left_out, tree.since)
     };
-    Answer::json(&Shown {
+    Reply::json(&Shown {
         parent: parent.unwrap_or_default(),
         watching_since: console.unix(since),
         total,
@@ -138,7 +138,7 @@ fn begin(console: &Console) -> Watch {
         };
     }
     let recent = Recent::new(most, BETWEEN);
-    let tap: Arc<dyn Tap> = recent.clone();
+    let tap: Arc<dyn PublishTap> = recent.clone();
     console.engine.watch(tap);
     if let Some(console) = console.me() {
         tokio::spawn(keep(console));
@@ -175,7 +175,7 @@ fn is_kept(console: &Console) -> bool {
     let mut watching = console.topics.0.lock();
     let Some(watch) = &mut *watching else { return false };
     if console.now().millis_since(watch.asked) > PATIENCE {
-        let tap: Arc<dyn Tap> = watch.recent.clone();
+        let tap: Arc<dyn PublishTap> = watch.recent.clone();
         console.engine.unwatch(&tap);
         *watching = None;
         return false;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use crate::codec::qos::QoS;
-use crate::engine::observe::publish_taps::{Seen, Tap};
+use crate::engine::observe::publish_taps::{PublishTap, Seen};
 use crate::http::payload::SHOWN;
 use crate::time::Time;
 
@@ -63,7 +63,7 @@ impl Recent {
     }
 }
 
-impl Tap for Recent {
+impl PublishTap for Recent {
     fn see(&self, seen: &Seen<'_>) {
         let topic = seen.topic_name();
         let shown = seen.payload.get(..SHOWN).unwrap_or(seen.payload);
@@ -316,7 +316,7 @@ impl Rate {
 mod tests {
     use super::{Last, Recent, Tree};
     use crate::codec::qos::QoS;
-    use crate::engine::observe::publish_taps::{Seen, Tap};
+    use crate::engine::observe::publish_taps::{PublishTap, Seen};
     use crate::time::Time;
 
     fn last(payload: &[u8], at: u64) -> Last {

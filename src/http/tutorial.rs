@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::service::Asked;
 use crate::stats::Snapshot;
@@ -36,7 +36,7 @@ impl Steps {
 }
 
 /// `GET /api/v1/tutorial`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem> {
+pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
     let snapshot = console.engine.snapshot();
     console.steps.note(&snapshot);
     let received = snapshot.messages_delivered > 0;
@@ -47,5 +47,5 @@ pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Answer, Problem>
         Step { id: "received", done: received },
         Step { id: "lesson", done: snapshot.messages_dropped_no_subscriber > 0 },
     ];
-    Answer::json(&Shown { steps })
+    Reply::json(&Shown { steps })
 }

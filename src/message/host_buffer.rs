@@ -19,12 +19,12 @@ thread_local! {
 /// Giving a buffer back runs code of the host, which may take a lock of its own that it also holds when it calls the
 /// broker: so it must not run while a lock of the broker is held.
 #[derive(Default)]
-pub struct Lent {
+pub struct HostBuffers {
     any: AtomicBool,
     over: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
-impl Lent {
+impl HostBuffers {
     /// Says that this thread may hold locks from now on.
     #[inline]
     pub fn turn_begins() {
@@ -59,14 +59,14 @@ impl Lent {
 
     /// The host's buffer, not copied. It is dropped once, when nobody uses the result or a clone of it any more.
     pub fn share<T: AsRef<[u8]> + Send + 'static>(self: &Arc<Self>, buffer: T) -> Bytes {
-        Bytes::from_owner(Held { buffer: Some(buffer), lent: Arc::clone(self) })
+        Bytes::from_owner(Held { buffer: Some(buffer), host_buffers: Arc::clone(self) })
     }
 }
 
 /// A buffer of the host, in use.
 struct Held<T: Send + 'static> {
     buffer: Option<T>,
-    lent: Arc<Lent>,
+    host_buffers: Arc<HostBuffers>,
 }
 
 impl<T: AsRef<[u8]> + Send + 'static> AsRef<[u8]> for Held<T> {
@@ -81,9 +81,9 @@ impl<T: Send + 'static> Drop for Held<T> {
         if IN_TURN.get()
             && let Some(buffer) = self.buffer.take()
         {
-            let mut over = self.lent.over.lock();
+            let mut over = self.host_buffers.over.lock();
             over.push(Box::new(buffer));
-            self.lent.any.store(true, Ordering::Relaxed);
+            self.host_buffers.any.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -93,7 +93,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::Lent;
+    use super::HostBuffers;
 
     struct Counted(Arc<AtomicUsize>, bool);
 
@@ -112,9 +112,9 @@ mod tests {
 
     #[test]
     fn a_buffer_is_given_back_once_and_not_in_a_turn() {
-        let (lent, count) = (Arc::new(Lent::default()), Arc::new(AtomicUsize::new(0)));
+        let (host_buffers, count) = (Arc::new(HostBuffers::default()), Arc::new(AtomicUsize::new(0)));
         let given = || count.load(Ordering::Relaxed);
-        let bytes = lent.share(Counted(Arc::clone(&count), false));
+        let bytes = host_buffers.share(Counted(Arc::clone(&count), false));
         let clone = bytes.clone();
         assert_eq!((&clone[..], &bytes[3..]), (&b"payload"[..], &b"load"[..]));
         drop(bytes);
@@ -122,21 +122,22 @@ mod tests {
         drop(clone);
         assert_eq!(given(), 1);
         for panics in [true, false] {
-            let bytes = lent.share(Counted(Arc::clone(&count), panics));
-            Lent::turn_begins();
+            let bytes = host_buffers.share(Counted(Arc::clone(&count), panics));
+            HostBuffers::turn_begins();
             drop(bytes);
-            lent.give_back();
-            Lent::turn_ends();
+            host_buffers.give_back();
+            HostBuffers::turn_ends();
         }
         assert_eq!(given(), 3);
-        let [panics, sound] = [true, false].map(|panics| lent.share(Counted(Arc::clone(&count), panics)));
-        Lent::turn_begins();
+        let [panics, sound] =
+            [true, false].map(|panics| host_buffers.share(Counted(Arc::clone(&count), panics)));
+        HostBuffers::turn_begins();
         drop((panics, sound));
         assert_eq!(given(), 3);
-        Lent::turn_ends();
-        lent.give_back();
+        HostBuffers::turn_ends();
+        host_buffers.give_back();
         assert_eq!(given(), 5);
-        lent.give_back();
+        host_buffers.give_back();
         assert_eq!(given(), 5);
     }
 }

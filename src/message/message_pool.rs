@@ -11,12 +11,12 @@ const LARGEST: usize = 1024;
 
 /// Messages that wait to become others: in steady state a message that is acknowledged costs no allocation.
 #[derive(Debug, Default)]
-pub struct Spares {
+pub struct MessagePool {
     messages: Vec<SharedMessage>,
     bytes: usize,
 }
 
-impl Spares {
+impl MessagePool {
     /// Keeps a message for its next use, unless somebody else holds it.
     pub fn give(&mut self, mut message: SharedMessage) {
         let Some(bytes) = Arc::get_mut(&mut message).and_then(|message| message.spare_capacity()) else {
@@ -45,7 +45,7 @@ fn cost(capacity: usize) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use super::{LARGEST, MOST, Spares, cost};
+    use super::{LARGEST, MOST, MessagePool, cost};
     use crate::codec::qos::QoS;
     use crate::message::{Message, Publication, SharedMessage};
     use crate::time::Time;
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_message_that_nobody_holds_becomes_the_next() {
-        let mut spares = Spares::default();
+        let mut spares = MessagePool::default();
         let old = message(&[7; 64]);
         let at = Arc::as_ptr(&old);
         spares.give(old);
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_is_held_or_large_is_not_kept_and_the_others_are_bounded() {
-        let mut spares = Spares::default();
+        let mut spares = MessagePool::default();
         let held = message(b"");
         spares.give(Arc::clone(&held));
         spares.give(message(&[0; LARGEST]));

@@ -5,7 +5,7 @@ mod message_pool;
 mod publication;
 mod stored;
 
-pub use host_buffer::Lent;
-pub use message_pool::Spares;
+pub use host_buffer::HostBuffers;
+pub use message_pool::MessagePool;
 pub use publication::{Frame, Publication, SHARE_FROM};
 pub use stored::{Message, SharedMessage};

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
 use crate::message::stored::Manner;
-use crate::message::{Message, SharedMessage, Spares};
+use crate::message::{Message, MessagePool, SharedMessage};
 use crate::time::Time;
 
 /// A payload of at least so many bytes is shared between outboxes instead of copied into each.
@@ -47,7 +47,7 @@ pub struct Publication<'a> {
     /// The buffer that the parts are slices of, if it can be shared.
     pub owner: Option<&'a Bytes>,
     /// The payload as a buffer of its own, if it has one.
-    pub lent: Option<&'a Bytes>,
+    pub host_buffers: Option<&'a Bytes>,
     stored: Option<SharedMessage>,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Publication<'a> {
             received_at: now,
             frame: None,
             owner: None,
-            lent: None,
+            host_buffers: None,
             stored: None,
         }
     }
@@ -96,8 +96,8 @@ impl<'a> Publication<'a> {
     }
 
     /// The same, of a spare one if there is one.
-    pub fn message_from(&mut self, spares: &mut Spares) -> &SharedMessage {
-        let may = self.stored.is_none() && self.owner.is_none() && self.lent.is_none();
+    pub fn message_from(&mut self, spares: &mut MessagePool) -> &SharedMessage {
+        let may = self.stored.is_none() && self.owner.is_none() && self.host_buffers.is_none();
         if may
             && let Some(mut spare) = spares.take()
             && let Some(message) = Arc::get_mut(&mut spare)
@@ -123,9 +123,9 @@ impl<'a> Publication<'a> {
         {
             return shared;
         }
-        let copied = if self.lent.is_some() { &[] } else { self.payload };
+        let copied = if self.host_buffers.is_some() { &[] } else { self.payload };
         let message = Message::new(self.topic, &self.properties, copied, qos, retain, at, expires_at);
-        match self.lent {
+        match self.host_buffers {
             None => message,
             Some(payload) => message.with_payload(payload.clone()),
         }
@@ -141,7 +141,7 @@ impl<'a> Publication<'a> {
         if self.payload.len() < SHARE_FROM {
             return None;
         }
-        Some(self.lent.cloned().unwrap_or_else(|| self.message().payload_shared()))
+        Some(self.host_buffers.cloned().unwrap_or_else(|| self.message().payload_shared()))
     }
 
     /// Bytes of the forwarded properties.

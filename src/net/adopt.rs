@@ -8,11 +8,11 @@ use std::sync::Arc;
 use socket2::{Domain, SockRef, Type};
 
 use crate::net::connection::ConnectionTask;
-use crate::net::server::{FULL, Gate, Limit, Wing};
+use crate::net::server::{ConnectionLimits, FULL, ListenerLimit, Server};
 
 /// Why a descriptor was not taken.
 #[derive(Debug)]
-pub enum Refused {
+pub enum AdoptError {
     /// It cannot carry a connection.
     Unfit(&'static str),
     /// There are as many connections as may be.
@@ -21,9 +21,9 @@ pub enum Refused {
     Io(io::Error),
 }
 
-impl From<io::Error> for Refused {
-    fn from(error: io::Error) -> Refused {
-        Refused::Io(error)
+impl From<io::Error> for AdoptError {
+    fn from(error: io::Error) -> AdoptError {
+        AdoptError::Io(error)
     }
 }
 
@@ -31,14 +31,14 @@ impl From<io::Error> for Refused {
 /// runtime.
 pub fn adopt(
     descriptor: BorrowedFd<'_>,
-    wing: &Arc<Wing>,
-    limit: &Arc<Limit>,
-) -> Result<impl Future<Output = ()> + Send + 'static, Refused> {
+    server: &Arc<Server>,
+    limit: &Arc<ListenerLimit>,
+) -> Result<impl Future<Output = ()> + Send + 'static, AdoptError> {
     let peer = peer_of(SockRef::from(&descriptor))?;
-    let gate = Arc::new(Gate { wing: Arc::clone(wing), limit: Arc::clone(limit) });
-    let Some(permit) = gate.permit() else {
-        wing.turned_away(peer, FULL);
-        return Err(Refused::Full);
+    let limits = Arc::new(ConnectionLimits { server: Arc::clone(server), limit: Arc::clone(limit) });
+    let Some(permit) = limits.permit() else {
+        server.turned_away(peer, FULL);
+        return Err(AdoptError::Full);
     };
     // Of a UNIX socket it has only what all stream sockets have in common: reading, writing, shutting down.
     let stream = TcpStream::from(descriptor.try_clone_to_owned()?);
@@ -60,19 +60,21 @@ pub fn adopt(
 }
 
 /// The peer's address; `None` for a UNIX socket.
-fn peer_of(socket: SockRef<'_>) -> Result<Option<SocketAddr>, Refused> {
+fn peer_of(socket: SockRef<'_>) -> Result<Option<SocketAddr>, AdoptError> {
     let kind = socket.r#type().map_err(|error| match error.raw_os_error() {
-        Some(libc::ENOTSOCK) => Refused::Unfit("is not a socket"),
-        Some(libc::EBADF) => Refused::Unfit("is not open"),
-        _ => Refused::Io(error),
+        Some(libc::ENOTSOCK) => AdoptError::Unfit("is not a socket"),
+        Some(libc::EBADF) => AdoptError::Unfit("is not open"),
+        _ => AdoptError::Io(error),
     })?;
     let domain = socket.local_addr()?.domain();
     if kind != Type::STREAM || ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain) {
-        return Err(Refused::Unfit("is neither a TCP socket nor a UNIX stream socket"));
+        return Err(AdoptError::Unfit("is neither a TCP socket nor a UNIX stream socket"));
     }
     match socket.peer_addr() {
         Ok(peer) => Ok(peer.as_socket()),
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(Refused::Unfit("is not connected")),
-        Err(error) => Err(Refused::Io(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            Err(AdoptError::Unfit("is not connected"))
+        }
+        Err(error) => Err(AdoptError::Io(error)),
     }
 }

@@ -12,11 +12,11 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
 use crate::engine::connection::packets::Connection;
-use crate::net::flush_queue::{Later, let_others};
+use crate::net::flush_queue::{FlushQueue, let_others};
 use crate::net::input::{Input, Reading};
 use crate::net::link::{Ending, TcpLink};
-use crate::net::server::{Attached, Permit, Wing};
-use crate::net::testing::{Line, Seat};
+use crate::net::server::{ConnectionPermit, Farewell, Server};
+use crate::net::testing::{FaultyLink, ProbeSlot};
 use crate::session::event::Level;
 use crate::session::link::{Cause, Link};
 
@@ -34,19 +34,19 @@ pub(super) struct ConnectionTask {
     input: Input,
     /// Whether the socket was full when last written to.
     blocked: bool,
-    end: Option<Box<End>>,
+    end: Option<Box<TaskEnd>>,
     /// Held from before the session's beginning until the last packet is written: a broker that stops waits for it.
-    attached: Attached,
-    permit: Permit,
+    attached: Farewell,
+    permit: ConnectionPermit,
     /// Whether what was read last goes to so many that it is to be written before more is read.
     heavy: bool,
     /// In test mode: the line to the client, and the test's way to this task. The last of the fields to be dropped: who
     /// waits for the task's end finds the socket closed.
-    tested: Option<Box<(Arc<Line>, Seat)>>,
+    tested: Option<Box<(Arc<FaultyLink>, ProbeSlot)>>,
 }
 
 /// A connection in its last moments.
-struct End {
+struct TaskEnd {
     ending: Ending,
     written: usize,
     /// Whether our side is shut and only the peer's closing is awaited.
@@ -59,13 +59,13 @@ impl ConnectionTask {
     pub(super) fn new(
         stream: TcpStream,
         peer: Option<SocketAddr>,
-        permit: Permit,
+        permit: ConnectionPermit,
     ) -> io::Result<ConnectionTask> {
         let link = Arc::new(TcpLink::new(stream)?);
-        let wing = permit.wing();
-        let engine = wing.engine();
-        let mut turn = engine.turn(wing.now());
-        let tested = wing.testbed().map(|testbed| Box::new(testbed.line(Arc::clone(&link))));
+        let server = permit.server();
+        let engine = server.engine();
+        let mut turn = engine.turn(server.now());
+        let tested = server.test_net().map(|test_net| Box::new(test_net.line(Arc::clone(&link))));
         let as_link: Arc<dyn Link> = match &tested {
             None => link.clone(),
             Some(tested) => tested.0.clone(),
@@ -81,15 +81,15 @@ impl ConnectionTask {
             input: Input::default(),
             blocked: false,
             end: None,
-            attached: Attached::default(),
+            attached: Farewell::default(),
             permit,
             heavy: false,
             tested,
         })
     }
 
-    fn wing(&self) -> &Wing {
-        self.permit.wing()
+    fn server(&self) -> &Server {
+        self.permit.server()
     }
 
     /// Goes on as far as it can.
@@ -97,7 +97,7 @@ impl ConnectionTask {
         loop {
             if let Some(end) = &mut self.end {
                 ready!(end.poll_written(&self.link, cx));
-                self.attached.end(self.permit.wing());
+                self.attached.end(self.permit.server());
                 ready!(end.poll_closed(&self.link, cx));
                 return Poll::Ready(());
             }
@@ -127,7 +127,7 @@ impl ConnectionTask {
     }
 
     /// The same, under a test that may want it to do at once what there is to do, or to cut the connection.
-    fn go_on_tested(&mut self, line: &Line, cx: &mut Context<'_>) -> Poll<()> {
+    fn go_on_tested(&mut self, line: &FaultyLink, cx: &mut Context<'_>) -> Poll<()> {
         let asked = line.asked();
         let mut outcome = match !asked.is_empty() && self.read_all() {
             true => Poll::Ready(()),
@@ -166,7 +166,7 @@ impl ConnectionTask {
                 Some(false) => self.resume(),
                 None => {
                     let Self { permit, link, connection, input, attached, .. } = self;
-                    match read(permit.wing(), link.io.get_ref(), input, connection, attached).0 {
+                    match read(permit.server(), link.io.get_ref(), input, connection, attached).0 {
                         Reading::Blocked => return false,
                         Reading::Data { open, .. } => open,
                         Reading::End => false,
@@ -187,35 +187,35 @@ impl ConnectionTask {
             return;
         }
         if let Some(session) = self.connection.session() {
-            let wing = self.permit.wing();
-            let mut turn = wing.engine().turn(wing.now());
-            wing.engine().end_if_doomed(&mut turn, session);
+            let server = self.permit.server();
+            let mut turn = server.engine().turn(server.now());
+            server.engine().end_if_doomed(&mut turn, session);
             self.blocked = session.outbound.lock().is_blocked();
         }
         if let Some(ending) = self.link.take_ending() {
             let deadline = Box::pin(sleep(LINGER));
-            self.end = Some(Box::new(End { ending, written: 0, shut: false, deadline }));
+            self.end = Some(Box::new(TaskEnd { ending, written: 0, shut: false, deadline }));
         }
     }
 
     /// Writes what this connection's end would lose: a client that has shut its side only may still read.
     fn write_what_was_put_off(&self) {
-        if self.wing().later().is_some()
+        if self.server().flush_queue().is_some()
             && let Some(session) = self.connection.session()
         {
-            let mut turn = self.wing().engine().turn(self.wing().now());
-            self.wing().engine().flush(&mut turn, session, false);
+            let mut turn = self.server().engine().turn(self.server().now());
+            self.server().engine().flush(&mut turn, session, false);
         }
     }
 
     /// Handles what waited for a decision of the host; whether the connection goes on.
     fn resume(&mut self) -> bool {
-        let wing = self.permit.wing();
-        let mut turn = wing.engine().turn(wing.now());
-        self.attached.begin(wing);
-        let open = self.input.resume(&mut self.connection, wing.engine(), &mut turn);
+        let server = self.permit.server();
+        let mut turn = server.engine().turn(server.now());
+        self.attached.begin(server);
+        let open = self.input.resume(&mut self.connection, server.engine(), &mut turn);
         if open && self.connection.session().is_none() {
-            self.attached.end(wing);
+            self.attached.end(server);
         }
         open
     }
@@ -223,7 +223,7 @@ impl ConnectionTask {
     /// Reads and handles one portion; ready when the connection is over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.heavy && self.wing().later().is_some_and(Later::is_behind) {
+            if self.heavy && self.server().flush_queue().is_some_and(FlushQueue::is_behind) {
                 let_others(cx);
                 return Poll::Pending;
             }
@@ -232,7 +232,7 @@ impl ConnectionTask {
             };
             let Self { permit, connection, input, attached, heavy, .. } = self;
             let reading;
-            (reading, *heavy) = read(permit.wing(), guard.get_inner(), input, connection, attached);
+            (reading, *heavy) = read(permit.server(), guard.get_inner(), input, connection, attached);
             match reading {
                 Reading::Blocked => guard.clear_ready(),
                 Reading::End => return Poll::Ready(()),
@@ -261,7 +261,7 @@ impl ConnectionTask {
     /// Whether the client must take what it has caused before more of it is read.
     fn is_paused(&self) -> bool {
         let full = self.blocked
-            && self.connection.session().is_some_and(|session| self.wing().engine().must_pause(session));
+            && self.connection.session().is_some_and(|session| self.server().engine().must_pause(session));
         full || self.tested.as_ref().is_some_and(|tested| tested.0.is_paused())
     }
 
@@ -271,9 +271,9 @@ impl ConnectionTask {
             let Poll::Ready(Ok(mut guard)) = self.link.io.poll_write_ready(cx) else {
                 return false;
             };
-            let wing = self.permit.wing();
-            let engine = wing.engine();
-            let mut turn = engine.turn(wing.now());
+            let server = self.permit.server();
+            let engine = server.engine();
+            let mut turn = engine.turn(server.now());
             let full = self.connection.writable(engine, &mut turn);
             drop(turn);
             self.blocked =
@@ -299,22 +299,22 @@ impl ConnectionTask {
 /// off, when the connections that are ready now have been read; true if it goes to so many that no more is to be read
 /// before.
 fn read(
-    wing: &Wing,
+    server: &Server,
     stream: &TcpStream,
     input: &mut Input,
     connection: &mut Connection,
-    attached: &mut Attached,
+    attached: &mut Farewell,
 ) -> (Reading, bool) {
-    let engine = wing.engine();
-    let mut turn = engine.turn(wing.now());
+    let engine = server.engine();
+    let mut turn = engine.turn(server.now());
     // Before a session can begin: a stop that comes right behind it waits for the last packet.
-    attached.begin(wing);
+    attached.begin(server);
     let reading = input.read(stream, connection, engine, &mut turn);
     let over = matches!(reading, Reading::Data { open: false, .. });
     if !over && connection.session().is_none() {
-        attached.end(wing);
+        attached.end(server);
     }
-    let heavy = wing.later().is_some_and(|later| later.take_over(&mut turn));
+    let heavy = server.flush_queue().is_some_and(|flush_queue| flush_queue.take_over(&mut turn));
     (reading, heavy)
 }
 
@@ -325,16 +325,16 @@ impl Drop for ConnectionTask {
         let broken = std::thread::panicking();
         // During a panic a second one would end the host program.
         let _told = catch_unwind(AssertUnwindSafe(|| {
-            let wing = self.permit.wing();
-            let engine = wing.engine();
-            let mut turn = engine.turn(wing.now());
+            let server = self.permit.server();
+            let engine = server.engine();
+            let mut turn = engine.turn(server.now());
             if broken {
                 let text = || "a connection is closed because its task has panicked".to_owned();
                 engine.log(&mut turn, Level::Error, None, text);
             }
             self.connection.lost(engine, &mut turn, cause);
         }));
-        self.attached.end(self.permit.wing());
+        self.attached.end(self.permit.server());
     }
 }
 
@@ -354,7 +354,7 @@ impl Future for ConnectionTask {
     }
 }
 
-impl End {
+impl TaskEnd {
     /// Whether the peer is gone, or does not care.
     fn is_plain(&self) -> bool {
         matches!(self.ending.cause, Cause::ConnectionLost | Cause::Disconnected | Cause::ConnectTimeout)

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::task::yield_now;
 
 use crate::engine::core::turn::Turn;
-use crate::net::server::Wing;
+use crate::net::server::Server;
 use crate::session::state::Session;
 
 /// So many sessions are written to before the sockets are looked at again: a tenth of a millisecond or two.
@@ -23,12 +23,12 @@ const SLICE: usize = 64;
 
 /// The sessions that are still to be written to.
 #[derive(Default)]
-pub(super) struct Later {
-    state: Mutex<State>,
+pub(super) struct FlushQueue {
+    state: Mutex<FlushState>,
 }
 
 #[derive(Default)]
-struct State {
+struct FlushState {
     /// Those of turns that wrote to few: all of them are written to at once.
     few: VecDeque<Arc<Session>>,
     /// Those of turns that wrote to very many.
@@ -42,7 +42,7 @@ struct State {
     waker: Option<Waker>,
 }
 
-impl State {
+impl FlushState {
     fn is_empty(&self) -> bool {
         self.few.is_empty() && self.many.is_empty()
     }
@@ -65,7 +65,7 @@ impl State {
     }
 }
 
-impl Later {
+impl FlushQueue {
     /// Takes over from a turn what may wait until the other connections have been read, unless too much waits already.
     /// Whether it is so much that who has caused it is to wait until what was taken over is written.
     pub(super) fn take_over(&self, turn: &mut Turn) -> bool {
@@ -103,31 +103,31 @@ pub(super) fn let_others(cx: &mut Context<'_>) {
 
 /// The task that writes them.
 pub struct Flusher {
-    wing: Weak<Wing>,
+    server: Weak<Server>,
 }
 
 impl Flusher {
     /// The task of this wing.
-    pub(super) fn new(wing: &Arc<Wing>) -> Flusher {
-        if let Some(later) = wing.later() {
-            later.state.lock().most = wing.engine().options.limits.outbox_bytes as u64 / 2;
+    pub(super) fn new(server: &Arc<Server>) -> Flusher {
+        if let Some(flush_queue) = server.flush_queue() {
+            flush_queue.state.lock().most = server.engine().options.limits.outbox_bytes as u64 / 2;
         }
-        Flusher { wing: Arc::downgrade(wing) }
+        Flusher { server: Arc::downgrade(server) }
     }
 }
 
 /// Writes to the few and to a slice of the very many. Who has caused a panic is left out, and the others are gone on with.
-fn write_slice(wing: &Wing, later: &Later) {
+fn write_slice(server: &Server, flush_queue: &FlushQueue) {
     let (mut left, mut done) = (SLICE, false);
     while !done {
         // A panic is told of where it happens.
         let _flushed = catch_unwind(AssertUnwindSafe(|| {
-            let mut turn = wing.engine().turn(wing.now());
+            let mut turn = server.engine().turn(server.now());
             loop {
-                let next = later.state.lock().next(&mut left);
+                let next = flush_queue.state.lock().next(&mut left);
                 done = next.is_none();
                 let Some(session) = next else { return };
-                wing.engine().flush(&mut turn, &session, false);
+                server.engine().flush(&mut turn, &session, false);
             }
         }));
     }
@@ -137,14 +137,14 @@ impl Future for Flusher {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(wing) = self.wing.upgrade() else {
+        let Some(server) = self.server.upgrade() else {
             return Poll::Ready(());
         };
-        let Some(later) = wing.later() else {
+        let Some(flush_queue) = server.flush_queue() else {
             return Poll::Ready(());
         };
-        write_slice(&wing, later);
-        let mut state = later.state.lock();
+        write_slice(&server, flush_queue);
+        let mut state = flush_queue.state.lock();
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
         }
@@ -168,8 +168,8 @@ mod tests {
     use super::SLICE;
     use crate::config::Config;
     use crate::engine::connection::packets::Connection;
-    use crate::engine::core::state::{Engine, Surroundings};
-    use crate::net::server::Wing;
+    use crate::engine::core::state::{Engine, EngineParts};
+    use crate::net::server::Server;
     use crate::runtime::{Clock, Ticker};
     use crate::session::link::{Cause, Link, Written};
     use crate::storage::MemoryStore;
@@ -193,37 +193,38 @@ mod tests {
         tally: Arc<Tally>,
     }
 
-    fn wing() -> Arc<Wing> {
-        let surroundings = Surroundings {
+    fn server() -> Arc<Server> {
+        let surroundings = EngineParts {
             store: Arc::new(MemoryStore),
             alarm: Arc::new(Ticker::default()),
             seed: 7,
             started_unix: 1000,
         };
         let engine = Arc::new(Engine::new(Config::new().settings(), surroundings));
-        Arc::new(Wing::new(engine, Clock::by_hand(), None).on_one_thread())
+        Arc::new(Server::new(engine, Clock::by_hand(), None).on_one_thread())
     }
 
     impl Client {
         /// A client of MQTT 3.1.1 that hears a topic of one letter.
-        fn new(wing: &Wing, number: u8, topic: u8) -> Client {
+        fn new(server: &Server, number: u8, topic: u8) -> Client {
             let tally = Arc::new(Tally::default());
             let link = Arc::clone(&tally) as Arc<dyn Link>;
-            let connection = Connection::new(wing.engine(), &mut wing.engine().turn(wing.now()), link, None);
+            let connection =
+                Connection::new(server.engine(), &mut server.engine().turn(server.now()), link, None);
             let mut client = Client { connection, tally };
             let id = [b'a' + number / 16, b'a' + number % 16];
-            client.send(wing, &[&b"\x10\x0e\0\x04MQTT\x04\x02\0\0\0\x02"[..], &id].concat());
-            client.send(wing, &[0x82, 6, 0, 1, 0, 1, topic, 0]);
+            client.send(server, &[&b"\x10\x0e\0\x04MQTT\x04\x02\0\0\0\x02"[..], &id].concat());
+            client.send(server, &[0x82, 6, 0, 1, 0, 1, topic, 0]);
             client.take();
             client
         }
 
         /// Sends packets; whether this client is to wait until what it has caused is written.
-        fn send(&mut self, wing: &Wing, packets: &[u8]) -> bool {
-            let mut turn = wing.engine().turn(wing.now());
-            self.connection.receive(wing.engine(), &mut turn, packets, None);
-            let later = wing.later().unwrap();
-            packets.first() == Some(&0x30) && later.take_over(&mut turn)
+        fn send(&mut self, server: &Server, packets: &[u8]) -> bool {
+            let mut turn = server.engine().turn(server.now());
+            self.connection.receive(server.engine(), &mut turn, packets, None);
+            let flush_queue = server.flush_queue().unwrap();
+            packets.first() == Some(&0x30) && flush_queue.take_over(&mut turn)
         }
 
         /// Bytes received since the last call.
@@ -235,22 +236,23 @@ mod tests {
     /// Very many are written to in slices, and a client that hears something else does not wait for them.
     #[test]
     fn few_do_not_wait_behind_very_many() {
-        let wing = wing();
-        let mut crowd: Vec<Client> = (0..2 * SLICE as u8 + 2).map(|n| Client::new(&wing, n, b'm')).collect();
-        let mut quiet = Client::new(&wing, 200, b'q');
+        let server = server();
+        let mut crowd: Vec<Client> =
+            (0..2 * SLICE as u8 + 2).map(|n| Client::new(&server, n, b'm')).collect();
+        let mut quiet = Client::new(&server, 200, b'q');
         let written = |crowd: &[Client]| crowd.iter().filter(|client| client.take() > 0).count();
-        let mut flusher = pin!(wing.flusher().unwrap());
+        let mut flusher = pin!(server.flusher().unwrap());
         let mut cx = Context::from_waker(Waker::noop());
 
         let publisher = &mut crowd[0];
-        assert!(publisher.send(&wing, &[0x30, 4, 0, 1, b'm', b'1']));
-        assert!(!quiet.send(&wing, &[0x30, 4, 0, 1, b'q', b'1']));
-        assert!(wing.later().unwrap().is_behind());
+        assert!(publisher.send(&server, &[0x30, 4, 0, 1, b'm', b'1']));
+        assert!(!quiet.send(&server, &[0x30, 4, 0, 1, b'q', b'1']));
+        assert!(server.flush_queue().unwrap().is_behind());
         assert_eq!((quiet.take(), written(&crowd)), (0, 0));
         assert!(flusher.as_mut().poll(&mut cx).is_pending());
         assert_eq!((quiet.take(), written(&crowd)), (6, SLICE));
         assert!(flusher.as_mut().poll(&mut cx).is_pending());
-        assert!(!wing.later().unwrap().is_behind());
+        assert!(!server.flush_queue().unwrap().is_behind());
         assert!(flusher.as_mut().poll(&mut cx).is_pending());
         assert_eq!(written(&crowd), SLICE + 2);
     }
@@ -258,18 +260,18 @@ mod tests {
     /// Several that publish to very many in turn do not fill what is put off for who reads.
     #[test]
     fn nothing_is_lost_of_what_several_publish_to_very_many() {
-        let wing = wing();
-        let mut flusher = pin!(wing.flusher().unwrap());
-        let mut crowd: Vec<Client> = (0..SLICE as u8 + 2).map(|n| Client::new(&wing, n, b'm')).collect();
+        let server = server();
+        let mut flusher = pin!(server.flusher().unwrap());
+        let mut crowd: Vec<Client> = (0..SLICE as u8 + 2).map(|n| Client::new(&server, n, b'm')).collect();
         let portion = [&[0x30, 0x83, 0x20, 0, 1, b'm'][..], &[b'x'; 4096]].concat().repeat(15);
         for publisher in &mut crowd[..40] {
-            assert!(publisher.send(&wing, &portion));
+            assert!(publisher.send(&server, &portion));
         }
-        while wing.later().is_some_and(|later| !later.state.lock().is_empty()) {
+        while server.flush_queue().is_some_and(|flush_queue| !flush_queue.state.lock().is_empty()) {
             assert!(flusher.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }
         assert!(crowd.iter().all(|client| client.take() == 40 * portion.len()));
-        let state = wing.later().unwrap().state.lock();
+        let state = server.flush_queue().unwrap().state.lock();
         assert_eq!((state.bytes, state.turns.len()), (0, 0));
     }
 }

@@ -12,8 +12,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::net::connection::ConnectionTask;
-use crate::net::server::{FULL, Gate, Limit, Wing};
-use crate::net::testing::{Door, Seat};
+use crate::net::server::{ConnectionLimits, FULL, ListenerLimit, Server};
+use crate::net::testing::{ProbeSlot, TestListener};
 use crate::runtime::{NotInherited, listen, watch_listener};
 use crate::session::event::Level;
 
@@ -50,24 +50,24 @@ impl Bound {
     }
 
     /// The limit of its connections. `name` is the listener's.
-    pub fn limit(&self, name: &str) -> Arc<Limit> {
-        Arc::new(Limit::new(Some(name), self.max_connections))
+    pub fn limit(&self, name: &str) -> Arc<ListenerLimit> {
+        Arc::new(ListenerLimit::new(Some(name), self.max_connections))
     }
 
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
     pub fn accept(
         self,
-        wing: Arc<Wing>,
-        limit: Arc<Limit>,
+        server: Arc<Server>,
+        limit: Arc<ListenerLimit>,
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_listener(self.listener)?;
         let accepting = Accepting { _not_inherited: self.not_inherited, listener };
-        let tested = wing.testbed().map(|testbed| testbed.door());
-        let gate = Arc::new(Gate { wing, limit });
+        let tested = server.test_net().map(|test_net| test_net.door());
+        let limits = Arc::new(ConnectionLimits { server, limit });
         Ok(async move {
             match tested {
-                None => run(accepting, gate).await,
-                Some((door, seat)) => run_tested(accepting, gate, &door, seat).await,
+                None => run(accepting, limits).await,
+                Some((door, seat)) => run_tested(accepting, limits, &door, seat).await,
             }
         })
     }
@@ -79,7 +79,7 @@ struct Accepting {
     listener: AsyncFd<TcpListener>,
 }
 
-async fn run(accepting: Accepting, gate: Arc<Gate>) {
+async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
     let mut rest = REST.0;
     loop {
         let Ok(mut guard) = accepting.listener.readable().await else {
@@ -92,7 +92,7 @@ async fn run(accepting: Accepting, gate: Arc<Gate>) {
                 Ok((stream, peer)) => {
                     accepted += 1;
                     rest = REST.0;
-                    welcome(stream, peer, &gate);
+                    welcome(stream, peer, &limits);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     guard.clear_ready();
@@ -102,8 +102,8 @@ async fn run(accepting: Accepting, gate: Arc<Gate>) {
                 Err(error) if is_of_the_connection(&error) => accepted += 1,
                 Err(error) => {
                     if rest == REST.0 {
-                        gate.wing.log(Level::Error, || {
-                            let name = gate.limit.name();
+                        limits.server.log(Level::Error, || {
+                            let name = limits.limit.name();
                             format!("listener {name} cannot accept connections for now: {error}")
                         });
                     }
@@ -119,7 +119,12 @@ async fn run(accepting: Accepting, gate: Arc<Gate>) {
 }
 
 /// As [`run`], but whoever asks at the door is answered when nobody waits outside any more.
-async fn run_tested(accepting: Accepting, gate: Arc<Gate>, door: &Door, _seat: Seat) {
+async fn run_tested(
+    accepting: Accepting,
+    limits: Arc<ConnectionLimits>,
+    door: &TestListener,
+    _seat: ProbeSlot,
+) {
     loop {
         let mut knocked = pin!(door.knocked());
         poll_fn(|cx| match knocked.as_mut().poll(cx) {
@@ -130,7 +135,7 @@ async fn run_tested(accepting: Accepting, gate: Arc<Gate>, door: &Door, _seat: S
         let asked = door.asked();
         let exhausted = loop {
             match accepting.listener.get_ref().accept() {
-                Ok((stream, peer)) => welcome(stream, peer, &gate),
+                Ok((stream, peer)) => welcome(stream, peer, &limits),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(_) => break true,
@@ -155,9 +160,9 @@ fn poll_ready(listener: &AsyncFd<TcpListener>, cx: &mut Context<'_>) -> Poll<()>
     }
 }
 
-fn welcome(stream: std::net::TcpStream, peer: SocketAddr, gate: &Arc<Gate>) {
-    let Some(permit) = gate.permit() else {
-        gate.wing.turned_away(Some(peer), FULL);
+fn welcome(stream: std::net::TcpStream, peer: SocketAddr, limits: &Arc<ConnectionLimits>) {
+    let Some(permit) = limits.permit() else {
+        limits.server.turned_away(Some(peer), FULL);
         return;
     };
     let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
@@ -168,7 +173,7 @@ fn welcome(stream: std::net::TcpStream, peer: SocketAddr, gate: &Arc<Gate>) {
         Ok(task) => {
             tokio::spawn(task);
         }
-        Err(error) => gate.wing.turned_away(Some(peer), &error.to_string()),
+        Err(error) => limits.server.turned_away(Some(peer), &error.to_string()),
     }
 }
 

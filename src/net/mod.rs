@@ -9,6 +9,6 @@ mod listener;
 mod server;
 pub mod testing;
 
-pub use adopt::{Refused, adopt};
+pub use adopt::{AdoptError, adopt};
 pub use listener::{Bound, bind};
-pub use server::{Limit, Wing};
+pub use server::{ListenerLimit, Server};

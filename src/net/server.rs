@@ -8,14 +8,14 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::core::state::Engine;
-use crate::net::flush_queue::{Flusher, Later};
-use crate::net::testing::Testbed;
+use crate::net::flush_queue::{FlushQueue, Flusher};
+use crate::net::testing::TestNet;
 use crate::runtime::Clock;
 use crate::session::event::Level;
 use crate::time::Time;
 
 /// The MQTT wing of one broker.
-pub struct Wing {
+pub struct Server {
     engine: Arc<Engine>,
     clock: Clock,
     most: u32,
@@ -25,40 +25,40 @@ pub struct Wing {
     /// Told when the last of them was.
     idle: Condvar,
     /// Of a broker in test mode.
-    testbed: Option<Arc<Testbed>>,
+    test_net: Option<Arc<TestNet>>,
     /// Where writing is put off.
-    later: Option<Later>,
+    flush_queue: Option<FlushQueue>,
 }
 
-impl Wing {
+impl Server {
     /// The wing of an engine; at most `most` connections at a time.
-    pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>) -> Wing {
+    pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>) -> Server {
         let most = most.unwrap_or(u32::MAX);
-        Wing {
+        Server {
             engine,
             clock,
             most,
             open: AtomicU32::new(0),
             attached: Mutex::new(0),
             idle: Condvar::new(),
-            testbed: None,
-            later: None,
+            test_net: None,
+            flush_queue: None,
         }
     }
 
-    /// The same wing, whose connections all live on one thread; [`Wing::flusher`] is to be run there, too.
-    pub fn on_one_thread(self) -> Wing {
-        Wing { later: Some(Later::default()), ..self }
+    /// The same wing, whose connections all live on one thread; [`Server::flusher`] is to be run there, too.
+    pub fn on_one_thread(self) -> Server {
+        Server { flush_queue: Some(FlushQueue::default()), ..self }
     }
 
     /// The task that writes what connections put off, if they do.
     pub fn flusher(self: &Arc<Self>) -> Option<Flusher> {
-        self.later.as_ref().map(|_| Flusher::new(self))
+        self.flush_queue.as_ref().map(|_| Flusher::new(self))
     }
 
     /// The same wing in test mode.
-    pub fn with_testbed(self, testbed: Arc<Testbed>) -> Wing {
-        Wing { testbed: Some(testbed), ..self }
+    pub fn with_test_net(self, test_net: Arc<TestNet>) -> Server {
+        Server { test_net: Some(test_net), ..self }
     }
 
     /// Waits until every connection that had a session has written its last packet, at most until `by`. Must not
@@ -78,13 +78,13 @@ impl Wing {
     }
 
     /// The test bed, in test mode.
-    pub(super) fn testbed(&self) -> Option<&Arc<Testbed>> {
-        self.testbed.as_ref()
+    pub(super) fn test_net(&self) -> Option<&Arc<TestNet>> {
+        self.test_net.as_ref()
     }
 
     /// Where writing is put off.
-    pub(super) fn later(&self) -> Option<&Later> {
-        self.later.as_ref()
+    pub(super) fn flush_queue(&self) -> Option<&FlushQueue> {
+        self.flush_queue.as_ref()
     }
 
     /// Now.
@@ -111,16 +111,16 @@ impl Wing {
 
 /// How many connections a listener has and may have.
 #[derive(Debug)]
-pub struct Limit {
+pub struct ListenerLimit {
     name: Option<Arc<str>>,
     open: AtomicU32,
     most: u32,
 }
 
-impl Limit {
+impl ListenerLimit {
     /// At most so many, of the listener of this name; `None` is no limit, and no listener.
-    pub fn new(name: Option<&str>, most: Option<u32>) -> Limit {
-        Limit { name: name.map(Into::into), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
+    pub fn new(name: Option<&str>, most: Option<u32>) -> ListenerLimit {
+        ListenerLimit { name: name.map(Into::into), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
     }
 
     /// Connections that it has.
@@ -129,7 +129,7 @@ impl Limit {
     }
 }
 
-impl Limit {
+impl ListenerLimit {
     /// The listener's name.
     pub(super) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
@@ -140,72 +140,72 @@ impl Limit {
 pub(super) const FULL: &str = "there are as many connections as may be";
 
 /// Where connections come in: the wing, and the limit of the listener. They share it, so that each holds one pointer.
-pub(super) struct Gate {
-    pub wing: Arc<Wing>,
-    pub limit: Arc<Limit>,
+pub(super) struct ConnectionLimits {
+    pub server: Arc<Server>,
+    pub limit: Arc<ListenerLimit>,
 }
 
-impl Gate {
+impl ConnectionLimits {
     /// Leave for one more connection; `None` if there are as many as may be, here or at the listener.
-    pub(super) fn permit(self: &Arc<Self>) -> Option<Permit> {
-        if !take(&self.wing.open, self.wing.most) {
+    pub(super) fn permit(self: &Arc<Self>) -> Option<ConnectionPermit> {
+        if !take(&self.server.open, self.server.most) {
             return None;
         }
         if !take(&self.limit.open, self.limit.most) {
-            self.wing.open.fetch_sub(1, Ordering::AcqRel);
+            self.server.open.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
-        Some(Permit { gate: Arc::clone(self) })
+        Some(ConnectionPermit { limits: Arc::clone(self) })
     }
 }
 
 /// One connection's place; given back when it is dropped.
-pub(super) struct Permit {
-    gate: Arc<Gate>,
+pub(super) struct ConnectionPermit {
+    limits: Arc<ConnectionLimits>,
 }
 
-impl Permit {
+impl ConnectionPermit {
     /// The wing that gave it.
-    pub(super) fn wing(&self) -> &Arc<Wing> {
-        &self.gate.wing
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.limits.server
     }
 
     /// The name of the listener, if it came by one.
     pub(super) fn listener(&self) -> Option<&Arc<str>> {
-        self.gate.limit.name.as_ref()
+        self.limits.limit.name.as_ref()
     }
 }
 
-impl Drop for Permit {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.gate.limit.open.fetch_sub(1, Ordering::AcqRel);
-        self.gate.wing.open.fetch_sub(1, Ordering::AcqRel);
+        self.limits.limit.open.fetch_sub(1, Ordering::AcqRel);
+        self.limits.server.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// Whether a connection is counted as one that has a session and has not written its last packet. It names no wing, to be
 /// small: who has it ends it, at last when it is dropped itself.
 #[derive(Default)]
-pub(super) struct Attached(bool);
+pub(super) struct Farewell(bool);
 
-impl Attached {
+impl Farewell {
     /// Counts the connection, if it is not counted.
-    pub(super) fn begin(&mut self, wing: &Wing) {
+    pub(super) fn begin(&mut self, server: &Server) {
         if !self.0 {
-            *wing.attached.lock() += 1;
+            *server.attached.lock() += 1;
             self.0 = true;
         }
     }
 
     /// Counts it no longer, if it is counted.
-    pub(super) fn end(&mut self, wing: &Wing) {
+    pub(super) fn end(&mut self, server: &Server) {
         if !std::mem::take(&mut self.0) {
             return;
         }
-        let mut attached = wing.attached.lock();
+        let mut attached = server.attached.lock();
         *attached -= 1;
         if *attached == 0 {
-            wing.idle.notify_all();
+            server.idle.notify_all();
         }
     }
 }

@@ -52,7 +52,7 @@ impl Outbound {
             Some((_, delivery)) => {
                 delivery.awaits = Awaits::Pubcomp;
                 if let Some(pending) = delivery.pending.take() {
-                    pool.spares.give(pending.message);
+                    pool.messages.give(pending.message);
                 }
                 Acknowledged::Progress
             }
@@ -66,21 +66,21 @@ impl Outbound {
     }
 
     /// An acknowledgement of this connection waits for the store.
-    pub fn park(&mut self) {
-        self.parked += 1;
+    pub fn await_commit(&mut self) {
+        self.awaiting_commit += 1;
     }
 
     /// Whether an acknowledgement waits for the store: a younger one must not overtake it [MQTT-4.6.0-2].
-    pub fn has_parked(&self) -> bool {
-        self.parked > 0
+    pub fn awaits_commit(&self) -> bool {
+        self.awaiting_commit > 0
     }
 
     /// Releases one acknowledgement of the connection `epoch`. Whether the caller has to see to the flush.
-    pub fn unpark(&mut self, cx: &mut Context<'_>, epoch: u32, packet: &[u8]) -> bool {
-        if self.epoch() != epoch || self.parked == 0 {
+    pub fn commit_done(&mut self, cx: &mut Context<'_>, epoch: u32, packet: &[u8]) -> bool {
+        if self.epoch() != epoch || self.awaiting_commit == 0 {
             return false;
         }
-        self.parked -= 1;
+        self.awaiting_commit -= 1;
         self.send(cx, |_, out| out.extend_from_slice(packet))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::qos::QoS;
 use crate::codec::version::Version;
-use crate::session::event::{Delivered, Dropped, Notice};
+use crate::session::event::{Delivered, Dropped, Event};
 use crate::session::pending::Pending;
 use crate::session::pool::Pool;
 use crate::session::queue::Bounds;
@@ -37,14 +37,14 @@ pub struct Context<'c> {
     /// The Client Identifier of the session.
     pub client_id: &'c str,
     /// What the host is told at the end of the turn.
-    pub notices: &'c mut Vec<Notice>,
+    pub events: &'c mut Vec<Event>,
     /// Of what it asks to be told.
-    pub tells: Tells,
+    pub reported: ReportedFates,
 }
 
 /// Of which fates of messages the host asks to be told.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tells {
+pub struct ReportedFates {
     /// Of those that are dropped.
     pub dropped: bool,
     /// Of those that are delivered.
@@ -55,18 +55,18 @@ impl Context<'_> {
     /// Counts a message of this topic that this session does not get, and has the host told.
     pub(super) fn drop(&mut self, topic: &str, reason: DropReason) {
         self.counts.drop(reason, 1);
-        if self.tells.dropped {
+        if self.reported.dropped {
             let client_id = Some(self.client_id.into());
-            self.notices.push(Notice::Dropped(Dropped { client_id, topic: topic.into(), reason }));
+            self.events.push(Event::Dropped(Dropped { client_id, topic: topic.into(), reason }));
         }
     }
 
     /// Has the host told of a message that this session's client has.
     pub(super) fn delivered(&mut self, topic: &[u8], qos: QoS) {
-        if self.tells.delivered {
+        if self.reported.delivered {
             let topic = String::from_utf8_lossy(topic).into();
             let client_id = self.client_id.into();
-            self.notices.push(Notice::Delivered(Delivered { client_id, topic, qos }));
+            self.events.push(Event::Delivered(Delivered { client_id, topic, qos }));
         }
     }
 
@@ -82,7 +82,7 @@ impl Context<'_> {
 
 /// How a message is sent to one subscriber.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms<'t> {
+pub struct DeliveryOptions<'t> {
     /// The lower of the message's and the subscription's QoS [MQTT-3.8.4-8], [MQTT3-3.8.4-6].
     pub qos: QoS,
     /// The RETAIN flag to send.
@@ -123,7 +123,7 @@ pub enum Outcome {
 
 /// What a connection allows the broker to send, from its CONNECT packet.
 #[derive(Clone, Copy, Debug)]
-pub struct Grant {
+pub struct ClientLimits {
     /// The version of the connection.
     pub version: Version,
     /// QoS 1 and 2 messages that may be unacknowledged: the smaller of the client's Receive Maximum and ours.
@@ -139,7 +139,7 @@ pub struct Grant {
 
 /// What a session leaves behind when it ends.
 #[derive(Debug)]
-pub struct Leftovers {
+pub struct SessionRemains {
     /// Messages that waited.
     pub waited: usize,
     /// Those of shared subscriptions that were sent with QoS 1 and not acknowledged, oldest first.

@@ -12,7 +12,7 @@ use crate::stats::DropReason;
 /// Something that has happened, of which the host asked to be told.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Notice {
+pub enum Event {
     /// A client has been let in; CONNACK is on its way.
     Connected(Box<Arrival>),
     /// A client's connection has ended.

@@ -107,7 +107,7 @@ impl Inflight {
             self.sent -= 1;
         }
         if let Some(pending) = done.pending {
-            pool.spares.give(pending.message);
+            pool.messages.give(pending.message);
         }
         if let Some(window) = self.window.take_if(|window| window.0.is_empty()) {
             pool.put_window(window);
@@ -205,7 +205,7 @@ mod tests {
     use crate::codec::packet_id::PacketId;
     use crate::codec::qos::QoS;
     use crate::message::Publication;
-    use crate::session::delivery::Terms;
+    use crate::session::delivery::DeliveryOptions;
     use crate::session::pool::Pool;
     use crate::time::Time;
 
@@ -221,9 +221,9 @@ mod tests {
 
         fn begin(&mut self) -> Option<PacketId> {
             let qos = QoS::AtLeastOnce;
-            let terms = Terms { qos, retain: false, identifiers: &[], share: None };
+            let options = DeliveryOptions { qos, retain: false, identifiers: &[], share: None };
             let mut publication = Publication::new(b"t", b"", qos, false, Time::ZERO);
-            let pending = Pending::new(&mut self.pool, &mut publication, &terms);
+            let pending = Pending::new(&mut self.pool, &mut publication, &options);
             self.inflight.begin(&mut self.pool, pending)
         }
 

@@ -9,7 +9,9 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::message::{Message, Publication};
 use crate::session::aliases::AliasesOut;
-use crate::session::delivery::{Block, Context, Grant, Leftovers, Limits, Outcome, Tells, Terms};
+use crate::session::delivery::{
+    Block, ClientLimits, Context, DeliveryOptions, Limits, Outcome, ReportedFates, SessionRemains,
+};
 use crate::session::inflight::Inflight;
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::{Chunk, Outbox};
@@ -27,7 +29,7 @@ struct Orphan {
 
 /// What few sessions have.
 #[derive(Default)]
-struct Rare {
+struct OutboundExtras {
     orphans: Vec<Orphan>,
     /// Those of the connection, if its client accepts any.
     aliases: Option<AliasesOut>,
@@ -37,24 +39,24 @@ struct Rare {
 pub struct Outbound {
     link: Option<Arc<dyn Link>>,
     epoch: u32,
-    pub(super) grant: Grant,
+    pub(super) client_limits: ClientLimits,
     pub(super) outbox: Outbox,
     pub(super) inflight: Inflight,
     pub(super) queue: Queue,
-    rare: Option<Box<Rare>>,
+    extras: Option<Box<OutboundExtras>>,
     /// Acknowledgements that wait for the store.
-    pub(super) parked: u32,
+    pub(super) awaiting_commit: u32,
     /// Application messages sent, each once.
     pub(super) sent_messages: u64,
     /// Why the connection is to be ended by its own task.
-    doom: Option<Cause>,
+    close_requested: Option<Cause>,
     /// Whether the session has ended: nobody will ever take what is put in.
     ended: bool,
 }
 
 impl Default for Outbound {
     fn default() -> Outbound {
-        let grant = Grant {
+        let client_limits = ClientLimits {
             version: Version::V311,
             receive_maximum: 0,
             maximum_packet_size: u32::MAX,
@@ -64,14 +66,14 @@ impl Default for Outbound {
         Outbound {
             link: None,
             epoch: 0,
-            grant,
+            client_limits,
             outbox: Outbox::default(),
             inflight: Inflight::default(),
             queue: Queue::default(),
-            rare: None,
-            parked: 0,
+            extras: None,
+            awaiting_commit: 0,
             sent_messages: 0,
-            doom: None,
+            close_requested: None,
             ended: false,
         }
     }
@@ -95,30 +97,30 @@ impl Outbound {
 
     /// The version of the attached, or the last, connection.
     pub fn version(&self) -> Version {
-        self.grant.version
+        self.client_limits.version
     }
 
     /// The largest packet that the client of the attached, or the last, connection takes.
     pub fn maximum_packet_size(&self) -> u32 {
-        self.grant.maximum_packet_size
+        self.client_limits.maximum_packet_size
     }
 
     /// Whether the session outlives its connection.
     pub fn is_persistent(&self) -> bool {
-        self.grant.persistent
+        self.client_limits.persistent
     }
 
     /// Has the connection's task end the connection for `cause`.
-    pub fn doom(&mut self, cause: Cause) {
+    pub fn close_requested(&mut self, cause: Cause) {
         if let Some(link) = &self.link {
-            self.doom = Some(cause);
+            self.close_requested = Some(cause);
             link.wake();
         }
     }
 
     /// Why the connection is to be ended, if it is, with its number.
     pub fn take_doom(&mut self) -> Option<(u32, Cause)> {
-        Some((self.epoch, self.doom.take()?))
+        Some((self.epoch, self.close_requested.take()?))
     }
 
     /// Messages that wait in the queue.
@@ -142,29 +144,29 @@ impl Outbound {
     }
 
     /// Attaches a connection; its packets are numbered from nothing, its deliveries start again.
-    pub fn attach(&mut self, link: Arc<dyn Link>, epoch: u32, grant: Grant) {
+    pub fn attach(&mut self, link: Arc<dyn Link>, epoch: u32, client_limits: ClientLimits) {
         self.link = Some(link);
         self.epoch = epoch;
-        self.grant = grant;
-        self.set_aliases(grant.topic_alias_maximum);
+        self.client_limits = client_limits;
+        self.set_aliases(client_limits.topic_alias_maximum);
         self.inflight.restart();
-        self.parked = 0;
-        self.doom = None;
+        self.awaiting_commit = 0;
+        self.close_requested = None;
     }
 
     /// Detaches the connection and ends it: `encode` writes the last packet behind what waits. Nothing is sent any
     /// more [MQTT-3.14.4-1], and the link is finished [MQTT-3.14.4-2].
-    pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(&Grant, &mut Vec<u8>)) {
+    pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(&ClientLimits, &mut Vec<u8>)) {
         let Some(link) = self.link.take() else {
             return;
         };
         let busy = self.outbox.is_being_written();
         let mut last = self.outbox.drain();
-        encode(&self.grant, &mut last);
+        encode(&self.client_limits, &mut last);
         match busy {
             true => {
                 let epoch = self.epoch;
-                self.rare().orphans.push(Orphan { epoch, link, last, cause });
+                self.extras().orphans.push(Orphan { epoch, link, last, cause });
             }
             false => link.finish(last, cause),
         }
@@ -184,7 +186,7 @@ impl Outbound {
     }
 
     pub(super) fn append(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) {
-        let Grant { version, maximum_packet_size, .. } = self.grant;
+        let ClientLimits { version, maximum_packet_size, .. } = self.client_limits;
         let mut fits = true;
         self.outbox.append(cx.pool, None, |out| {
             let start = out.len();
@@ -196,7 +198,7 @@ impl Outbound {
         });
         match fits {
             true => cx.counts.packets_sent += 1,
-            false => self.doom(Cause::Refused(ReasonCode::PacketTooLarge)),
+            false => self.close_requested(Cause::Refused(ReasonCode::PacketTooLarge)),
         }
     }
 
@@ -220,9 +222,9 @@ impl Outbound {
         &mut self,
         cx: &mut Context<'_>,
         publication: &mut Publication<'_>,
-        terms: &Terms<'_>,
+        options: &DeliveryOptions<'_>,
     ) -> Outcome {
-        let qos0 = terms.qos == QoS::AtMostOnce;
+        let qos0 = options.qos == QoS::AtMostOnce;
         if self.link.is_none() {
             if self.ended {
                 return Outcome::Dropped(DropReason::SessionEnded);
@@ -230,34 +232,34 @@ impl Outbound {
             if qos0 && !cx.limits.queue_qos0 {
                 return Outcome::Dropped(DropReason::Offline);
             }
-            return self.enqueue(cx, publication, terms);
+            return self.enqueue(cx, publication, options);
         }
         if qos0 {
             // A younger message must not overtake an older one of its topic [MQTT-4.6.0-5], [MQTT3-4.6.0-6],
             // [MQTT-4.6.0-6], [MQTT3-4.6.0-5].
             if self.queue.holds_qos0() {
-                return self.enqueue(cx, publication, terms);
+                return self.enqueue(cx, publication, options);
             }
             if !self.has_room(cx.limits) {
                 return Outcome::Dropped(DropReason::OutboxFull);
             }
-            return match self.transmit(cx, publication, terms, None, false) {
+            return match self.transmit(cx, publication, options, None, false) {
                 true => Outcome::Sent,
                 false => Outcome::Dropped(DropReason::PacketTooLarge),
             };
         }
         if !self.is_ready(cx.limits) {
-            return self.enqueue(cx, publication, terms);
+            return self.enqueue(cx, publication, options);
         }
-        self.begin(cx, publication, terms)
+        self.begin(cx, publication, options)
     }
 
     /// Sends messages of QoS 0 as the packets that they came in, `shared` if they are there; false if one of them could
     /// not be sent so: then nothing is done.
     pub fn deliver_block(&mut self, cx: &mut Context<'_>, block: &Block<'_>, shared: Option<&Bytes>) -> bool {
         let fits = self.outbox.len().saturating_add(block.bytes.len()) < cx.limits.outbox_bytes
-            && block.largest <= self.grant.maximum_packet_size as usize;
-        let plain = self.grant.version.is_v5() == block.v5 && !self.has_aliases();
+            && block.largest <= self.client_limits.maximum_packet_size as usize;
+        let plain = self.client_limits.version.is_v5() == block.v5 && !self.has_aliases();
         if self.link.is_none() || self.queue.holds_qos0() || !fits || !plain {
             return false;
         }
@@ -288,7 +290,7 @@ impl Outbound {
         if !waits && qos0 && !self.has_room(limits) {
             return Outcome::Dropped(DropReason::OutboxFull);
         }
-        if !waits && packet > self.grant.maximum_packet_size as usize {
+        if !waits && packet > self.client_limits.maximum_packet_size as usize {
             return Outcome::Dropped(DropReason::PacketTooLarge);
         }
         if !waits {
@@ -310,15 +312,15 @@ impl Outbound {
         &mut self,
         cx: &mut Context<'_>,
         publication: &mut Publication<'_>,
-        terms: &Terms<'_>,
+        options: &DeliveryOptions<'_>,
         retained: usize,
     ) -> Outcome {
         let most = cx.limits.queue.messages.saturating_add(retained);
         let fits = self.has_room(cx.limits) && self.queue.is_empty();
         if self.link.is_none() || fits || self.queue.len() >= most {
-            return self.deliver(cx, publication, terms);
+            return self.deliver(cx, publication, options);
         }
-        self.queue.push_unbounded(Pending::new(cx.pool, publication, terms));
+        self.queue.push_unbounded(Pending::new(cx.pool, publication, options));
         cx.queue_changed(0, 1);
         Outcome::Queued
     }
@@ -374,15 +376,15 @@ impl Outbound {
     }
 
     /// The session has ended: forgets what waits or is unacknowledged.
-    pub fn end(&mut self, tells: Tells) -> Leftovers {
+    pub fn end(&mut self, reported: ReportedFates) -> SessionRemains {
         self.ended = true;
         let is_shared = |pending: &Pending| pending.share().is_some();
         let waited = self.queue.len();
         let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
         let waiting = std::mem::take(&mut self.queue).into_waiting();
-        let waiting = waiting.filter(|pending| tells.dropped || is_shared(pending));
+        let waiting = waiting.filter(|pending| reported.dropped || is_shared(pending));
         let (shared_waiting, dropped) = waiting.partition(is_shared);
-        Leftovers {
+        SessionRemains {
             waited,
             shared_unacknowledged: unacknowledged.filter(is_shared).collect(),
             shared_waiting,
@@ -403,7 +405,7 @@ impl Outbound {
     /// PUBREL was sent on this connection has its place, too, until PUBCOMP.
     /// [MQTT-4.9.0-1], [MQTT-4.9.0-2]
     pub(super) fn is_window_full(&self) -> bool {
-        self.inflight.sent() >= usize::from(self.grant.receive_maximum)
+        self.inflight.sent() >= usize::from(self.client_limits.receive_maximum)
     }
 
     /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too.
@@ -411,31 +413,31 @@ impl Outbound {
         self.outbox.len() < limits.outbox_bytes
     }
 
-    fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    fn extras(&mut self) -> &mut OutboundExtras {
+        self.extras.get_or_insert_default()
     }
 
     /// Begins without aliases, of which the client accepts so many.
     fn set_aliases(&mut self, maximum: u16) {
         let aliases = (maximum > 0).then(|| AliasesOut::new(maximum));
         if aliases.is_some() || self.has_aliases() {
-            self.rare().aliases = aliases;
+            self.extras().aliases = aliases;
         }
-        self.rare.take_if(|rare| rare.aliases.is_none() && rare.orphans.is_empty());
+        self.extras.take_if(|extras| extras.aliases.is_none() && extras.orphans.is_empty());
     }
 
     /// The aliases that may be sent, if any may.
     pub(super) fn aliases(&mut self) -> Option<&mut AliasesOut> {
-        self.rare.as_mut()?.aliases.as_mut()
+        self.extras.as_mut()?.aliases.as_mut()
     }
 
     /// Whether aliases may be sent at all [MQTT-3.1.2-26], [MQTT-3.1.2-27].
     pub(super) fn has_aliases(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.aliases.is_some())
+        self.extras.as_ref().is_some_and(|extras| extras.aliases.is_some())
     }
 
     fn take_orphan(&mut self, epoch: u32) -> Option<Orphan> {
-        let orphans = &mut self.rare.as_mut()?.orphans;
+        let orphans = &mut self.extras.as_mut()?.orphans;
         let at = orphans.iter().position(|orphan| orphan.epoch == epoch)?;
         Some(orphans.swap_remove(at))
     }
@@ -444,10 +446,10 @@ impl Outbound {
         &mut self,
         cx: &mut Context<'_>,
         publication: &mut Publication<'_>,
-        terms: &Terms<'_>,
+        options: &DeliveryOptions<'_>,
     ) -> Outcome {
         let before = self.queue.len();
-        let pending = Pending::new(cx.pool, publication, terms);
+        let pending = Pending::new(cx.pool, publication, options);
         if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
             // What nobody will be sent takes no places [MQTT-3.3.2-5].
             let now = cx.now;
@@ -473,15 +475,15 @@ impl Outbound {
         &mut self,
         cx: &mut Context<'_>,
         publication: &mut Publication<'_>,
-        terms: &Terms<'_>,
+        options: &DeliveryOptions<'_>,
     ) -> Outcome {
         // [MQTT-4.3.2-1], [MQTT3-4.3.2-1], [MQTT-4.3.3-1]
-        let pending = Pending::new(cx.pool, publication, terms);
+        let pending = Pending::new(cx.pool, publication, options);
         let Some(id) = self.inflight.begin(cx.pool, pending) else {
-            return self.enqueue(cx, publication, terms);
+            return self.enqueue(cx, publication, options);
         };
         // [MQTT-4.3.2-2], [MQTT-4.3.3-2]
-        if !self.transmit(cx, publication, terms, Some(id), false) {
+        if !self.transmit(cx, publication, options, Some(id), false) {
             self.inflight.take_back(cx.pool);
             return Outcome::Dropped(DropReason::PacketTooLarge);
         }

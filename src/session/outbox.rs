@@ -17,12 +17,12 @@ const SLICES: usize = 16;
 #[derive(Debug, Default)]
 pub struct Chunk {
     bytes: Vec<u8>,
-    rare: Option<Box<Rare>>,
+    extras: Option<Box<ChunkExtras>>,
 }
 
 /// What a chunk of small packets that is written in one go does not have.
 #[derive(Debug, Default)]
-struct Rare {
+struct ChunkExtras {
     /// (position in `bytes` before which the payload stands, the payload)
     shared: VecDeque<(usize, Bytes)>,
     /// Bytes of `bytes` that are written.
@@ -36,9 +36,9 @@ struct Rare {
 impl Chunk {
     /// Bytes that are not yet written.
     pub fn len(&self) -> usize {
-        match &self.rare {
+        match &self.extras {
             None => self.bytes.len(),
-            Some(rare) => self.bytes.len() - rare.written + rare.shared_unwritten,
+            Some(extras) => self.bytes.len() - extras.written + extras.shared_unwritten,
         }
     }
 
@@ -50,22 +50,22 @@ impl Chunk {
     /// Writes until the link takes no more; whether all was written, or what stopped it.
     pub fn write_to(&mut self, link: &dyn Link) -> Result<(), Written> {
         while !self.is_empty() {
-            let outcome = match &self.rare {
+            let outcome = match &self.extras {
                 None => link.write(&[IoSlice::new(&self.bytes)]),
-                Some(rare) if rare.shared.is_empty() => {
-                    link.write(&[IoSlice::new(self.bytes.get(rare.written..).unwrap_or_default())])
+                Some(extras) if extras.shared.is_empty() => {
+                    link.write(&[IoSlice::new(self.bytes.get(extras.written..).unwrap_or_default())])
                 }
-                Some(rare) => self.write_vectored(rare, link),
+                Some(extras) => self.write_vectored(extras, link),
             };
             match outcome {
                 Written::Bytes(0) => return Err(Written::Gone),
                 Written::Bytes(count) if count == self.len() => {
                     self.bytes.clear();
-                    self.rare = None;
+                    self.extras = None;
                 }
                 Written::Bytes(count) => {
-                    let rare = self.rare.get_or_insert_default();
-                    rare.advance(count);
+                    let extras = self.extras.get_or_insert_default();
+                    extras.advance(count);
                 }
                 stopped => return Err(stopped),
             }
@@ -75,29 +75,29 @@ impl Chunk {
 
     /// What is not yet written, in one buffer.
     pub fn into_unwritten(mut self) -> Vec<u8> {
-        let Some(rare) = self.rare.take() else {
+        let Some(extras) = self.extras.take() else {
             return self.bytes;
         };
-        if rare.shared.is_empty() {
-            self.bytes.drain(..rare.written);
+        if extras.shared.is_empty() {
+            self.bytes.drain(..extras.written);
             return self.bytes;
         }
-        let mut all = Vec::with_capacity(self.bytes.len() - rare.written + rare.shared_unwritten);
-        self.for_each_slice(&rare, usize::MAX, |slice| all.extend_from_slice(slice));
+        let mut all = Vec::with_capacity(self.bytes.len() - extras.written + extras.shared_unwritten);
+        self.for_each_slice(&extras, usize::MAX, |slice| all.extend_from_slice(slice));
         all
     }
 
     /// Appends a payload that is shared.
     fn push_shared(&mut self, payload: Bytes) {
-        let rare = self.rare.get_or_insert_default();
-        rare.shared_unwritten += payload.len();
-        rare.shared.push_back((self.bytes.len(), payload));
+        let extras = self.extras.get_or_insert_default();
+        extras.shared_unwritten += payload.len();
+        extras.shared.push_back((self.bytes.len(), payload));
     }
 
-    fn write_vectored(&self, rare: &Rare, link: &dyn Link) -> Written {
+    fn write_vectored(&self, extras: &ChunkExtras, link: &dyn Link) -> Written {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut count = 0;
-        self.for_each_slice(rare, SLICES, |slice| {
+        self.for_each_slice(extras, SLICES, |slice| {
             if let Some(place) = slices.get_mut(count) {
                 *place = IoSlice::new(slice);
                 count += 1;
@@ -106,9 +106,9 @@ impl Chunk {
         link.write(slices.get(..count).unwrap_or_default())
     }
 
-    fn for_each_slice<'a>(&'a self, rare: &'a Rare, most: usize, mut f: impl FnMut(&'a [u8])) {
-        let (mut at, mut skip, mut left) = (rare.written, rare.shared_written, most);
-        for (position, payload) in &rare.shared {
+    fn for_each_slice<'a>(&'a self, extras: &'a ChunkExtras, most: usize, mut f: impl FnMut(&'a [u8])) {
+        let (mut at, mut skip, mut left) = (extras.written, extras.shared_written, most);
+        for (position, payload) in &extras.shared {
             if left < 2 {
                 return;
             }
@@ -127,7 +127,7 @@ impl Chunk {
     }
 }
 
-impl Rare {
+impl ChunkExtras {
     /// So many bytes more are written.
     fn advance(&mut self, mut count: usize) {
         while let Some((position, payload)) = self.shared.front() {
@@ -153,7 +153,7 @@ impl Rare {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum WriteState {
     /// Nobody writes.
     #[default]
     Idle,
@@ -171,7 +171,7 @@ pub struct Outbox {
     head: Option<Box<Chunk>>,
     /// Bytes taken by the writing thread.
     in_flight: usize,
-    state: State,
+    state: WriteState,
     listed: Listed,
 }
 
@@ -199,7 +199,7 @@ impl Outbox {
 
     /// Whether the connection takes no more until it is writable.
     pub fn is_blocked(&self) -> bool {
-        self.state == State::Blocked
+        self.state == WriteState::Blocked
     }
 
     /// Appends with `encode`, and `payload` behind what it wrote.
@@ -217,7 +217,7 @@ impl Outbox {
     /// it should wait no longer.
     pub fn list_for_flush(&mut self) -> bool {
         let wanted = if self.tail.len() < ENOUGH { Listed::Yes } else { Listed::AtOnce };
-        let must = self.state == State::Idle && self.listed < wanted && !self.tail.is_empty();
+        let must = self.state == WriteState::Idle && self.listed < wanted && !self.tail.is_empty();
         if must {
             self.listed = wanted;
         }
@@ -239,9 +239,9 @@ impl Outbox {
     pub fn take(&mut self, writable: bool) -> Option<Chunk> {
         self.listed = Listed::No;
         let may = match self.state {
-            State::Idle => true,
-            State::Blocked => writable,
-            State::Writing => false,
+            WriteState::Idle => true,
+            WriteState::Blocked => writable,
+            WriteState::Writing => false,
         };
         if !may {
             return None;
@@ -251,11 +251,11 @@ impl Outbox {
             None => std::mem::take(&mut self.tail),
         };
         if chunk.is_empty() {
-            self.state = State::Idle;
+            self.state = WriteState::Idle;
             return None;
         }
         self.in_flight = chunk.len();
-        self.state = State::Writing;
+        self.state = WriteState::Writing;
         Some(chunk)
     }
 
@@ -265,24 +265,24 @@ impl Outbox {
         self.state = match rest {
             Some(rest) => {
                 self.head = Some(Box::new(rest));
-                State::Blocked
+                WriteState::Blocked
             }
-            None => State::Idle,
+            None => WriteState::Idle,
         };
     }
 
     /// Has what waits written as if the connection had just taken no more; false if nothing waits or somebody writes.
     pub fn hand_over(&mut self) -> bool {
-        let may = self.state == State::Idle && !self.is_empty();
+        let may = self.state == WriteState::Idle && !self.is_empty();
         if may {
-            self.state = State::Blocked;
+            self.state = WriteState::Blocked;
         }
         may
     }
 
     /// Whether a thread has taken the content and is writing it.
     pub fn is_being_written(&self) -> bool {
-        self.state == State::Writing
+        self.state == WriteState::Writing
     }
 
     /// Empties the outbox and returns what was not yet written, in order. What a thread has taken is not in it.

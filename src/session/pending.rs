@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::codec::qos::QoS;
 use crate::message::{Publication, SharedMessage};
-use crate::session::delivery::Terms;
+use crate::session::delivery::DeliveryOptions;
 use crate::session::pool::Pool;
 
 /// A message for one client that waits to be sent, or for its acknowledgement.
@@ -20,12 +20,12 @@ pub struct Pending {
     pub retain: bool,
     /// The Subscription Identifier of the subscription that matched, 0 if it has none, or if several have.
     identifier: u32,
-    rare: Option<Box<Rare>>,
+    extras: Option<Box<PendingExtras>>,
 }
 
 /// What few deliveries have.
 #[derive(Clone, Debug)]
-struct Rare {
+struct PendingExtras {
     /// The Subscription Identifiers of the subscriptions that matched [MQTT-3.3.4-3].
     identifiers: SmallVec<[u32; 2]>,
     /// The whole filter of the shared subscription that it was sent for: another member may take its place.
@@ -34,32 +34,32 @@ struct Rare {
 
 impl Pending {
     /// The message of a publication, on these terms.
-    pub fn new(pool: &mut Pool, publication: &mut Publication<'_>, terms: &Terms<'_>) -> Pending {
-        let (identifier, rare) = match (terms.identifiers, terms.share) {
+    pub fn new(pool: &mut Pool, publication: &mut Publication<'_>, options: &DeliveryOptions<'_>) -> Pending {
+        let (identifier, extras) = match (options.identifiers, options.share) {
             ([], None) => (0, None),
             ([identifier], None) => (*identifier, None),
             (identifiers, share) => {
                 let identifiers = SmallVec::from_slice(identifiers);
-                (0, Some(Box::new(Rare { identifiers, share: share.map(Arc::clone) })))
+                (0, Some(Box::new(PendingExtras { identifiers, share: share.map(Arc::clone) })))
             }
         };
-        let message = Arc::clone(publication.message_from(&mut pool.spares));
-        Pending { message, qos: terms.qos, retain: terms.retain, identifier, rare }
+        let message = Arc::clone(publication.message_from(&mut pool.messages));
+        Pending { message, qos: options.qos, retain: options.retain, identifier, extras }
     }
 
     /// How it is sent.
-    pub fn terms(&self) -> Terms<'_> {
-        let identifiers = match &self.rare {
-            Some(rare) => &rare.identifiers[..],
+    pub fn options(&self) -> DeliveryOptions<'_> {
+        let identifiers = match &self.extras {
+            Some(extras) => &extras.identifiers[..],
             None if self.identifier == 0 => &[],
             None => std::slice::from_ref(&self.identifier),
         };
-        Terms { qos: self.qos, retain: self.retain, identifiers, share: self.share() }
+        DeliveryOptions { qos: self.qos, retain: self.retain, identifiers, share: self.share() }
     }
 
     /// The whole filter of the shared subscription that it was sent for, if it was.
     pub fn share(&self) -> Option<&Arc<str>> {
-        self.rare.as_ref()?.share.as_ref()
+        self.extras.as_ref()?.share.as_ref()
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
     use super::Pending;
     use crate::codec::qos::QoS;
     use crate::message::Publication;
-    use crate::session::delivery::Terms;
+    use crate::session::delivery::DeliveryOptions;
     use crate::session::pool::Pool;
     use crate::time::Time;
 
@@ -79,11 +79,11 @@ mod tests {
         let share: Arc<str> = "$share/g/t".into();
         for identifiers in [&[][..], &[7], &[7, 8], &[1, 2, 3]] {
             for share in [None, Some(&share)] {
-                let terms = Terms { qos: QoS::ExactlyOnce, retain: true, identifiers, share };
+                let options = DeliveryOptions { qos: QoS::ExactlyOnce, retain: true, identifiers, share };
                 let mut publication = Publication::new(b"t", b"", QoS::ExactlyOnce, false, Time::ZERO);
-                let pending = Pending::new(&mut Pool::new(), &mut publication, &terms);
-                let kept = pending.terms();
-                assert_eq!((kept.qos, kept.retain, kept.identifiers), (terms.qos, true, identifiers));
+                let pending = Pending::new(&mut Pool::new(), &mut publication, &options);
+                let kept = pending.options();
+                assert_eq!((kept.qos, kept.retain, kept.identifiers), (options.qos, true, identifiers));
                 assert_eq!(kept.share, share);
             }
         }

@@ -1,6 +1,6 @@
 //! Buffers for outboxes and windows: one pool a thread, so that an idle session holds none.
 
-use crate::message::Spares;
+use crate::message::MessagePool;
 use crate::session::inflight::Window;
 
 /// Buffers of more than this capacity are not kept.
@@ -21,7 +21,7 @@ pub struct Pool {
     #[allow(clippy::vec_box, reason = "a session holds a window by one pointer, and gives it here as it is")]
     windows: Vec<Box<Window>>,
     /// Messages that are no longer needed.
-    pub spares: Spares,
+    pub messages: MessagePool,
 }
 
 impl Pool {

@@ -161,16 +161,16 @@ mod tests {
     use super::{Bounds, Overflow, Queue, Queued};
     use crate::codec::qos::QoS;
     use crate::message::Publication;
-    use crate::session::delivery::Terms;
+    use crate::session::delivery::DeliveryOptions;
     use crate::session::pending::Pending;
     use crate::session::pool::Pool;
     use crate::time::Time;
 
     fn pending(topic: &str) -> Pending {
         let qos = QoS::AtLeastOnce;
-        let terms = Terms { qos, retain: false, identifiers: &[], share: None };
+        let options = DeliveryOptions { qos, retain: false, identifiers: &[], share: None };
         let mut publication = Publication::new(topic.as_bytes(), b"", qos, false, Time::ZERO);
-        Pending::new(&mut Pool::new(), &mut publication, &terms)
+        Pending::new(&mut Pool::new(), &mut publication, &options)
     }
 
     fn bounds(messages: usize, bytes: usize, overflow: Overflow) -> Bounds {

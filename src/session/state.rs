@@ -219,7 +219,7 @@ mod tests {
     use super::{CHUNKS, Session};
     use crate::codec::ping;
     use crate::codec::version::Version;
-    use crate::session::delivery::{Context, Grant, Limits, Tells};
+    use crate::session::delivery::{ClientLimits, Context, Limits, ReportedFates};
     use crate::session::link::{Cause, Link, Written};
     use crate::session::pool::Pool;
     use crate::session::queue::{Bounds, Overflow};
@@ -231,13 +231,13 @@ mod tests {
         let queue = Bounds { messages: 1, bytes: 1, overflow: Overflow::DropNewest };
         let limits = Limits { queue, outbox_bytes: 1000, queue_qos0: false };
         let (pool, counts, gauges, limits) = (&mut pool, &mut counts, &gauges, &limits);
-        let (notices, tells) = (&mut Vec::new(), Tells::default());
-        act(&mut Context { now: Time::ZERO, pool, counts, gauges, limits, client_id: "a", notices, tells })
+        let (events, reported) = (&mut Vec::new(), ReportedFates::default());
+        act(&mut Context { now: Time::ZERO, pool, counts, gauges, limits, client_id: "a", events, reported })
     }
 
     /// Attaches a connection with one packet to be written.
     fn attach(session: &Session, link: Arc<dyn Link>) {
-        let grant = Grant {
+        let client_limits = ClientLimits {
             version: Version::V5,
             receive_maximum: 1,
             maximum_packet_size: u32::MAX,
@@ -246,7 +246,7 @@ mod tests {
         };
         with_context(|cx| {
             let mut outbound = session.outbound.lock();
-            outbound.attach(link, 1, grant);
+            outbound.attach(link, 1, client_limits);
             outbound.send(cx, |_, out| ping::encode_pingresp(out));
         });
     }

@@ -9,7 +9,7 @@ use crate::codec::publish;
 use crate::codec::qos::QoS;
 use crate::message::{Publication, SHARE_FROM};
 use crate::session::aliases::Naming;
-use crate::session::delivery::{Context, Outcome, Terms};
+use crate::session::delivery::{Context, DeliveryOptions, Outcome};
 use crate::session::outbound::Outbound;
 use crate::stats::DropReason;
 use crate::time::Time;
@@ -34,9 +34,9 @@ impl Outbound {
             }
             // Expired or not [MQTT-4.3.3-7], [MQTT-4.8.2-4].
             let mut publication = Publication::of(&pending.message);
-            let terms = pending.terms();
+            let options = pending.options();
             // [MQTT-3.3.1-1], [MQTT3-3.3.1-1]: DUP is set when the packet is sent again.
-            if self.transmit(cx, &mut publication, &terms, Some(id), true) {
+            if self.transmit(cx, &mut publication, &options, Some(id), true) {
                 self.inflight.mark_sent();
             } else {
                 self.inflight.remove_unsent();
@@ -62,10 +62,10 @@ impl Outbound {
                 return;
             };
             let mut publication = Publication::of(&pending.message);
-            let terms = pending.terms();
+            let options = pending.options();
             let sent = match needs_place {
-                true => self.begin(cx, &mut publication, &terms) == Outcome::Sent,
-                false => self.transmit(cx, &mut publication, &terms, None, false),
+                true => self.begin(cx, &mut publication, &options) == Outcome::Sent,
+                false => self.transmit(cx, &mut publication, &options, None, false),
             };
             if !sent {
                 cx.drop(pending.message.topic(), DropReason::PacketTooLarge);
@@ -80,24 +80,24 @@ impl Outbound {
         &mut self,
         cx: &mut Context<'_>,
         publication: &mut Publication<'_>,
-        terms: &Terms<'_>,
+        options: &DeliveryOptions<'_>,
         id: Option<PacketId>,
         dup: bool,
     ) -> bool {
         let plain =
-            terms.identifiers.is_empty() && !self.has_aliases() && publication.expires_at == Time::NEVER;
-        let v5 = self.grant.version.is_v5();
+            options.identifiers.is_empty() && !self.has_aliases() && publication.expires_at == Time::NEVER;
+        let v5 = self.client_limits.version.is_v5();
         let forwarded = plain.then(|| publication.frame_for(v5, id)).flatten();
         let appended = match forwarded {
             Some(frame) if publication.payload.len() < SHARE_FROM => {
-                if frame.whole.len() > self.grant.maximum_packet_size as usize {
+                if frame.whole.len() > self.client_limits.maximum_packet_size as usize {
                     return false;
                 }
                 self.outbox.append(cx.pool, None, |out| {
                     let start = out.len();
                     out.extend_from_slice(frame.whole);
                     if let Some(first) = out.get_mut(start) {
-                        *first = publish::first_byte(dup, terms.qos, terms.retain);
+                        *first = publish::first_byte(dup, options.qos, options.retain);
                     }
                     if let (Some(at), Some(id)) = (frame.packet_id_at, id)
                         && let Some(place) = out.get_mut(start + at..start + at + 2)
@@ -107,7 +107,7 @@ impl Outbound {
                 });
                 true
             }
-            _ => self.encode(cx, publication, terms, id, dup),
+            _ => self.encode(cx, publication, options, id, dup),
         };
         if appended {
             cx.counts.packets_sent += 1;
@@ -118,8 +118,8 @@ impl Outbound {
             } else {
                 cx.counts.messages_delivered += 1;
                 self.sent_messages += 1;
-                if terms.qos == QoS::AtMostOnce {
-                    cx.delivered(publication.topic, terms.qos);
+                if options.qos == QoS::AtMostOnce {
+                    cx.delivered(publication.topic, options.qos);
                 }
             }
         }
@@ -130,11 +130,11 @@ impl Outbound {
         &mut self,
         cx: &mut Context<'_>,
         publication: &mut Publication<'_>,
-        terms: &Terms<'_>,
+        options: &DeliveryOptions<'_>,
         id: Option<PacketId>,
         dup: bool,
     ) -> bool {
-        let version = self.grant.version;
+        let version = self.client_limits.version;
         let mut own = Vec::new();
         let mut topic = publication.topic;
         let mut spans: SmallVec<[&[u8]; 4]> = SmallVec::new();
@@ -144,7 +144,7 @@ impl Outbound {
             if let Some(seconds) = publication.expiry_interval(cx.now) {
                 writer.message_expiry_interval(seconds); // [MQTT-3.3.2-6]
             }
-            for identifier in terms.identifiers {
+            for identifier in options.identifiers {
                 writer.subscription_identifier(*identifier); // [MQTT-3.3.4-3]
             }
         }
@@ -157,7 +157,7 @@ impl Outbound {
             properties + alias_room,
             publication.payload.len(),
         );
-        if size > self.grant.maximum_packet_size as usize {
+        if size > self.client_limits.maximum_packet_size as usize {
             return false;
         }
         if let Some(aliases) = self.aliases() {
@@ -184,8 +184,8 @@ impl Outbound {
                 out,
                 version,
                 dup,
-                terms.qos,
-                terms.retain,
+                options.qos,
+                options.retain,
                 topic,
                 id,
                 &spans,

@@ -6,7 +6,7 @@ use crate::codec::topic::TopicName;
 use crate::topics::matches::Matches;
 use crate::topics::router::Router;
 use crate::topics::subscriber_set::Identity;
-use crate::topics::versions::{Place, Stamp};
+use crate::topics::versions::{Stamp, VersionSlot};
 
 /// The answers for the topics that a thread published to of late. Each thread has its own.
 ///
@@ -39,7 +39,7 @@ pub struct Taken<S> {
 struct Slot<S> {
     hash: u64,
     stamp: Stamp,
-    place: Place,
+    place: VersionSlot,
     /// Whether the answer has been used since it was last considered for replacement.
     is_used: bool,
     topic: String,
@@ -211,7 +211,7 @@ impl<S> Slot<S> {
         Slot {
             hash: 0,
             stamp: Stamp::default(),
-            place: Place::default(),
+            place: VersionSlot::default(),
             is_used: false,
             topic: String::new(),
             matches: None,

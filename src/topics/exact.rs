@@ -7,14 +7,14 @@ use hashbrown::DefaultHashBuilder;
 
 use crate::topics::matches::Match;
 use crate::topics::sharded::{Sharded, give_back};
-use crate::topics::subscriber_set::{Identity, Roster};
+use crate::topics::subscriber_set::{Identity, SubscriberSet};
 
 /// Filters without wildcards and without a group.
 ///
 /// They stand one behind the other, without gaps, so that what the hash table leaves free is little.
 pub(super) struct Exact<S> {
     hasher: DefaultHashBuilder,
-    places: Sharded<Place>,
+    places: Sharded<FilterSlot>,
     topics: Vec<Topic<S>>,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Exact<S> {
 const FEW: usize = 64;
 
 /// Where a filter stands, and what a table that grows needs of its hash.
-struct Place {
+struct FilterSlot {
     hash: u32,
     at: u32,
 }
@@ -30,7 +30,7 @@ struct Place {
 /// One filter and who subscribed to it; 32 bytes with an `S` of 8.
 struct Topic<S> {
     filter: Arc<str>,
-    subscribers: Roster<Match<S>>,
+    subscribers: SubscriberSet<Match<S>>,
 }
 
 impl<S: Clone + Identity> Exact<S> {
@@ -50,13 +50,13 @@ impl<S: Clone + Identity> Exact<S> {
         if let Ok(at) = u32::try_from(self.topics.len())
             && let Some(shard) = self.places.of_mut(hash)
         {
-            let place = Place { hash: hash as u32, at };
-            shard.insert_unique(place.spread(), place, Place::spread);
+            let place = FilterSlot { hash: hash as u32, at };
+            shard.insert_unique(place.spread(), place, FilterSlot::spread);
             // Not to twice the size: of a million, half would be unused.
             if self.topics.len() == self.topics.capacity() {
                 self.topics.reserve_exact(self.topics.len() / 8 + 4);
             }
-            self.topics.push(Topic { filter: Arc::clone(&filter), subscribers: Roster::One(entry) });
+            self.topics.push(Topic { filter: Arc::clone(&filter), subscribers: SubscriberSet::One(entry) });
         }
         (filter, None)
     }
@@ -92,7 +92,7 @@ impl<S: Clone + Identity> Exact<S> {
 
     #[inline]
     fn find(&self, hash: u64, filter: &str) -> Option<usize> {
-        let is_wanted = |place: &Place| {
+        let is_wanted = |place: &FilterSlot| {
             place.hash == hash as u32
                 && self.topics.get(place.at as usize).is_some_and(|topic| &*topic.filter == filter)
         };
@@ -106,7 +106,7 @@ impl<S: Clone + Identity> Exact<S> {
             && let Ok(place) = shard.find_entry(spread(hash as u32), |place| place.at as usize == at)
         {
             place.remove();
-            give_back(shard, Place::spread);
+            give_back(shard, FilterSlot::spread);
         }
         self.topics.swap_remove(at);
         if let Some(moved) = self.topics.get(at) {
@@ -131,7 +131,7 @@ impl<S: Clone + Identity> Exact<S> {
     }
 }
 
-impl Place {
+impl FilterSlot {
     fn spread(&self) -> u64 {
         spread(self.hash)
     }
@@ -146,10 +146,10 @@ fn spread(hash: u32) -> u64 {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Place, Topic};
+    use super::{FilterSlot, Topic};
 
     #[test]
     fn a_filter_takes_32_bytes_and_its_place_8() {
-        assert_eq!((size_of::<Topic<Arc<()>>>(), size_of::<Place>()), (32, 8));
+        assert_eq!((size_of::<Topic<Arc<()>>>(), size_of::<FilterSlot>()), (32, 8));
     }
 }

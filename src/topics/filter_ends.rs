@@ -4,7 +4,7 @@ use crate::topics::trie::Id;
 
 /// The filters that end at one node.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Ends {
+pub(super) struct FilterEnds {
     pub(super) here: Option<Id>,
     pub(super) one: Option<Id>,
     pub(super) below: Option<Id>,
@@ -30,7 +30,7 @@ impl Tail {
     }
 }
 
-impl Ends {
+impl FilterEnds {
     pub(super) fn get(&self, tail: Tail) -> &Option<Id> {
         match tail {
             Tail::Here => &self.here,

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::codec::subscribe::SubscriptionOptions;
-use crate::topics::subscriber_set::{Identity, Roster};
+use crate::topics::subscriber_set::{Identity, SubscriberSet};
 
 /// Who hears a topic, at one moment.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ pub struct Group<S> {
 }
 
 struct Members<S> {
-    roster: Roster<Match<S>>,
+    roster: SubscriberSet<Match<S>>,
     /// Whose turn it is; may be past the end.
     turn: usize,
 }
@@ -78,7 +78,7 @@ impl<S> Matches<S> {
 
 impl<S: Clone + Identity> Group<S> {
     pub(super) fn new(filter: Arc<str>) -> Group<S> {
-        Group { filter, members: Mutex::new(Members { roster: Roster::Empty, turn: 0 }) }
+        Group { filter, members: Mutex::new(Members { roster: SubscriberSet::Empty, turn: 0 }) }
     }
 
     /// The whole filter, with the share prefix.

@@ -218,16 +218,16 @@ impl<V: Clone> Table<V> {
                 }
                 is_skipping = false;
                 match pattern.compare(key) {
-                    Verdict::Match => out.push(entry.value.clone()),
-                    Verdict::Next => {}
-                    Verdict::Skip { kept, then } => {
+                    Step::Match => out.push(entry.value.clone()),
+                    Step::Next => {}
+                    Step::Skip { kept, then } => {
                         from.clear();
                         from.extend_from_slice(kept);
                         from.extend_from_slice(then);
                         is_skipping = true;
                         passed = 0;
                     }
-                    Verdict::End => return None,
+                    Step::End => return None,
                 }
             }
         }
@@ -240,7 +240,7 @@ struct Pattern<'f> {
 }
 
 /// What a filter says to a key.
-enum Verdict<'k> {
+enum Step<'k> {
     Match,
     /// No match; the next key may be one.
     Next,
@@ -281,14 +281,14 @@ impl<'f> Pattern<'f> {
         key
     }
 
-    fn compare<'k>(&self, key: &'k [u8]) -> Verdict<'k>
+    fn compare<'k>(&self, key: &'k [u8]) -> Step<'k>
     where
         'f: 'k,
     {
         if key.first() == Some(&b'$')
             && self.levels.first().is_some_and(|level| *level == b"+" || *level == b"#")
         {
-            return Verdict::Skip { kept: &[], then: PAST_DOLLAR }; // [MQTT-4.7.2-1]
+            return Step::Skip { kept: &[], then: PAST_DOLLAR }; // [MQTT-4.7.2-1]
         }
         // The key up to the level that the last `+` stands for.
         let mut variable: Option<&[u8]> = None;
@@ -297,9 +297,9 @@ impl<'f> Pattern<'f> {
         let mut compared = key;
         for level in &self.levels {
             if *level == b"#" {
-                return Verdict::Match; // [MQTT-4.7.1-1]: nothing follows it.
+                return Step::Match; // [MQTT-4.7.1-1]: nothing follows it.
             }
-            let Some(start) = next else { return Verdict::Next };
+            let Some(start) = next else { return Step::Next };
             let (before, rest) = key.split_at_checked(start).unwrap_or((key, &[]));
             let length = rest.iter().position(|byte| *byte == 0);
             next = length.map(|length| start + length + 1);
@@ -311,15 +311,15 @@ impl<'f> Pattern<'f> {
             }
             match name.cmp(level) {
                 Ordering::Equal => {}
-                Ordering::Less => return Verdict::Skip { kept: before, then: level },
+                Ordering::Less => return Step::Skip { kept: before, then: level },
                 Ordering::Greater => {
-                    return variable.map_or(Verdict::End, |kept| Verdict::Skip { kept, then: PAST_LEVEL });
+                    return variable.map_or(Step::End, |kept| Step::Skip { kept, then: PAST_LEVEL });
                 }
             }
         }
         match next {
-            None => Verdict::Match,
-            Some(_) => Verdict::Skip { kept: compared, then: PAST_LEVEL },
+            None => Step::Match,
+            Some(_) => Step::Skip { kept: compared, then: PAST_LEVEL },
         }
     }
 }

@@ -15,15 +15,15 @@ use crate::topics::exact::Exact;
 use crate::topics::matches::{Group, Match, Matches, SharedMatch};
 use crate::topics::sharded::give_back;
 use crate::topics::subscriber_set::Identity;
-use crate::topics::trie::{End, Trie};
-use crate::topics::versions::{Generations, Place, Stamp};
+use crate::topics::trie::{NodeSubscribers, Trie};
+use crate::topics::versions::{Stamp, VersionSlot, Versions};
 
 /// The subscriptions of all clients. May be used from any thread; readers do not wait for each other.
 ///
 /// No foreign code runs while a lock is held, except `S::clone`.
 pub struct Router<S> {
     tables: RwLock<Tables<S>>,
-    generations: Generations,
+    versions: Versions,
     hasher: DefaultHashBuilder,
     /// The number of subscriptions.
     subscriptions: AtomicUsize,
@@ -62,7 +62,7 @@ impl<S: Clone + Identity> Router<S> {
         };
         Router {
             tables: RwLock::new(tables),
-            generations: Generations::new(),
+            versions: Versions::new(),
             hasher,
             subscriptions: AtomicUsize::new(0),
             dollar_sys: AtomicUsize::new(0),
@@ -88,19 +88,19 @@ impl<S: Clone + Identity> Router<S> {
             let old = group.put(entry);
             if is_new {
                 tables.trie.put_group(filter, Arc::clone(&group));
-                self.generations.raise(&self.hasher, filter);
+                self.versions.raise(&self.hasher, filter);
             }
             (Arc::clone(group.filter()), old)
         } else {
             match hash {
                 Some(hash) => {
                     let result = tables.exact.put(hash, filter.filter(), entry);
-                    self.generations.raise_name(hash);
+                    self.versions.raise_name(hash);
                     result
                 }
                 None => {
                     let result = tables.trie.put(filter, entry);
-                    self.generations.raise(&self.hasher, filter);
+                    self.versions.raise(&self.hasher, filter);
                     result
                 }
             }
@@ -121,18 +121,18 @@ impl<S: Clone + Identity> Router<S> {
         let old = if filter.group().is_some() {
             let (old, was_last) = tables.leave(&self.hasher, filter, identity);
             if was_last {
-                self.generations.raise(&self.hasher, filter);
+                self.versions.raise(&self.hasher, filter);
             }
             old
         } else {
             match hash {
                 Some(hash) => {
                     let old = tables.exact.remove(hash, filter.filter(), identity);
-                    old.inspect(|_| self.generations.raise_name(hash))
+                    old.inspect(|_| self.versions.raise_name(hash))
                 }
                 None => {
                     let old = tables.trie.remove(filter, identity);
-                    old.inspect(|_| self.generations.raise(&self.hasher, filter))
+                    old.inspect(|_| self.versions.raise(&self.hasher, filter))
                 }
             }
         };
@@ -223,13 +223,13 @@ impl<S: Clone + Identity> Router<S> {
         is_exact.then(|| self.hasher.hash_one(filter.filter()))
     }
 
-    pub(super) fn place(&self, topic: TopicName<'_>, hash: u64) -> Place {
-        Generations::place(&self.hasher, topic, hash)
+    pub(super) fn place(&self, topic: TopicName<'_>, hash: u64) -> VersionSlot {
+        Versions::place(&self.hasher, topic, hash)
     }
 
     #[inline]
-    pub(super) fn stamp_at(&self, place: Place) -> Stamp {
-        self.generations.stamp(place)
+    pub(super) fn stamp_at(&self, place: VersionSlot) -> Stamp {
+        self.versions.stamp(place)
     }
 
     /// Who hears `topic`, whose hash is `hash`; in the memory of an empty answer that nobody else holds, if given.
@@ -255,7 +255,7 @@ impl<S: Clone + Identity> Tables<S> {
     /// names a subscriber once.
     fn matches(&self, topic: TopicName<'_>, hash: u64, out: &mut Matches<S>) -> usize {
         let exact = self.exact.get(hash, topic.as_str());
-        let mut ends: SmallVec<[&End<S>; 8]> = SmallVec::new();
+        let mut ends: SmallVec<[&NodeSubscribers<S>; 8]> = SmallVec::new();
         self.trie.collect(topic, &mut ends);
         out.direct.reserve_exact(exact.len() + ends.iter().map(|end| end.subscribers().len()).sum::<usize>());
         out.direct.extend(exact.iter().cloned());

@@ -3,7 +3,7 @@
 use slab::Slab;
 
 /// What is known of the room of one slab.
-pub(super) struct Room {
+pub(super) struct SlabGrowth {
     /// Entries that went since it was last looked for room to give back, which goes over all of the slab.
     gone: usize,
 }
@@ -11,9 +11,9 @@ pub(super) struct Room {
 /// So many places are kept in any case: what comes and goes alone allocates nothing.
 const FEW: usize = 64;
 
-impl Room {
-    pub(super) fn new() -> Room {
-        Room { gone: 0 }
+impl SlabGrowth {
+    pub(super) fn new() -> SlabGrowth {
+        SlabGrowth { gone: 0 }
     }
 
     /// Sees to the room for one more, and not for twice as many: of a million, half would be unused.
@@ -42,13 +42,13 @@ impl Room {
 mod tests {
     use slab::Slab;
 
-    use super::{FEW, Room};
+    use super::{FEW, SlabGrowth};
 
     const COUNT: usize = 10_000;
 
     /// Removes all but the first three, in this order; how often it was looked for room, and the room.
     fn removed(order: impl Iterator<Item = usize>) -> (usize, usize) {
-        let (mut slab, mut room) = (Slab::new(), Room::new());
+        let (mut slab, mut room) = (Slab::new(), SlabGrowth::new());
         for entry in 0..COUNT {
             room.make(&mut slab);
             slab.insert(entry);

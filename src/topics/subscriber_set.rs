@@ -13,7 +13,7 @@ pub trait Identity {
 /// Entries of different identity, in the order of insertion except that the last takes the place of a removed one.
 ///
 /// Adding, finding and removing take constant amortised time. One entry needs no allocation.
-pub(super) enum Roster<T> {
+pub(super) enum SubscriberSet<T> {
     Empty,
     One(T),
     Many(Box<Many<T>>),
@@ -29,55 +29,55 @@ pub(super) struct Many<T> {
 /// So many entries are searched one by one.
 const UNINDEXED: usize = 16;
 
-impl<T: Identity> Roster<T> {
+impl<T: Identity> SubscriberSet<T> {
     /// All entries.
     pub(super) fn as_slice(&self) -> &[T] {
         match self {
-            Roster::Empty => &[],
-            Roster::One(entry) => slice::from_ref(entry),
-            Roster::Many(many) => &many.entries,
+            SubscriberSet::Empty => &[],
+            SubscriberSet::One(entry) => slice::from_ref(entry),
+            SubscriberSet::Many(many) => &many.entries,
         }
     }
 
     /// Whether there is no entry.
     pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Roster::Empty)
+        matches!(self, SubscriberSet::Empty)
     }
 
     /// Adds `entry`; returns the entry of the same identity whose place it took.
     pub(super) fn put(&mut self, entry: T) -> Option<T> {
         match self {
-            Roster::Empty => {
-                *self = Roster::One(entry);
+            SubscriberSet::Empty => {
+                *self = SubscriberSet::One(entry);
                 None
             }
-            Roster::One(present) if present.identity() == entry.identity() => {
+            SubscriberSet::One(present) if present.identity() == entry.identity() => {
                 Some(std::mem::replace(present, entry))
             }
-            Roster::One(_) => {
-                if let Roster::One(first) = std::mem::replace(self, Roster::Empty) {
+            SubscriberSet::One(_) => {
+                if let SubscriberSet::One(first) = std::mem::replace(self, SubscriberSet::Empty) {
                     let many = Many { entries: vec![first, entry], positions: HashTable::new() };
-                    *self = Roster::Many(Box::new(many));
+                    *self = SubscriberSet::Many(Box::new(many));
                 }
                 None
             }
-            Roster::Many(many) => many.put(entry),
+            SubscriberSet::Many(many) => many.put(entry),
         }
     }
 
     /// Removes and returns the entry of that identity.
     pub(super) fn remove(&mut self, identity: usize) -> Option<T> {
         match self {
-            Roster::Empty => None,
-            Roster::One(present) if present.identity() != identity => None,
-            Roster::One(_) => match std::mem::replace(self, Roster::Empty) {
-                Roster::One(entry) => Some(entry),
+            SubscriberSet::Empty => None,
+            SubscriberSet::One(present) if present.identity() != identity => None,
+            SubscriberSet::One(_) => match std::mem::replace(self, SubscriberSet::Empty) {
+                SubscriberSet::One(entry) => Some(entry),
                 _ => None,
             },
-            Roster::Many(many) => {
+            SubscriberSet::Many(many) => {
                 let removed = many.remove(identity)?;
                 if many.entries.len() <= 1 {
-                    *self = many.entries.pop().map_or(Roster::Empty, Roster::One);
+                    *self = many.entries.pop().map_or(SubscriberSet::Empty, SubscriberSet::One);
                 }
                 Some(removed)
             }
@@ -172,7 +172,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::proptest;
 
-    use super::{Identity, Roster};
+    use super::{Identity, SubscriberSet};
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     struct Entry {
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn an_entry_replaces_the_one_of_its_identity() {
-        let mut roster = Roster::Empty;
+        let mut roster = SubscriberSet::Empty;
         for identity in 0..100 {
             assert_eq!(roster.put(Entry { identity, value: 1 }), None);
             assert_eq!(roster.put(Entry { identity, value: 2 }), Some(Entry { identity, value: 1 }));
@@ -198,26 +198,26 @@ mod tests {
 
     #[test]
     fn a_roster_that_shrinks_gives_memory_back() {
-        let mut roster = Roster::Empty;
+        let mut roster = SubscriberSet::Empty;
         for identity in 0..10_000 {
             roster.put(Entry { identity, value: 0 });
         }
         for identity in 0..9_990 {
             assert!(roster.remove(identity).is_some());
         }
-        let Roster::Many(many) = &roster else { panic!("ten entries are many") };
+        let SubscriberSet::Many(many) = &roster else { panic!("ten entries are many") };
         assert!(many.entries.capacity() <= 64, "{}", many.entries.capacity());
         assert!(many.positions.capacity() <= 64, "{}", many.positions.capacity());
         for identity in 9_990..9_999 {
             assert!(roster.remove(identity).is_some());
         }
-        assert!(matches!(roster, Roster::One(Entry { identity: 9_999, .. })));
+        assert!(matches!(roster, SubscriberSet::One(Entry { identity: 9_999, .. })));
     }
 
     proptest! {
         #[test]
         fn behaves_like_a_list(steps in vec((0..60_usize, proptest::bool::weighted(0.6)), 0..600)) {
-            let mut roster = Roster::Empty;
+            let mut roster = SubscriberSet::Empty;
             let mut model: Vec<Entry> = Vec::new();
             for (value, (identity, put)) in steps.into_iter().enumerate() {
                 let entry = Entry { identity, value: value as u32 };

@@ -14,24 +14,24 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::codec::topic::{TopicFilter, TopicName};
-use crate::topics::filter_ends::{Ends, Tail};
+use crate::topics::filter_ends::{FilterEnds, Tail};
 use crate::topics::level::{Level, Wanted};
 use crate::topics::matches::{Group, Match};
 use crate::topics::sharded::{Sharded, give_back};
-use crate::topics::slab_growth::Room;
-use crate::topics::subscriber_set::{Identity, Roster};
+use crate::topics::slab_growth::SlabGrowth;
+use crate::topics::subscriber_set::{Identity, SubscriberSet};
 
 /// The tree.
 pub(super) struct Trie<S> {
     hasher: DefaultHashBuilder,
     nodes: Slab<Node>,
-    nodes_room: Room,
+    nodes_room: SlabGrowth,
     /// The nodes reached by the text of a level, hashed by parent and text.
     children: Sharded<Id>,
-    ends: Slab<End<S>>,
-    ends_room: Room,
+    ends: Slab<NodeSubscribers<S>>,
+    ends_room: SlabGrowth,
     /// The ends of the nodes that have several.
-    several: Slab<Ends>,
+    several: Slab<FilterEnds>,
     /// The texts that are too long for a node.
     long: Slab<Box<[u8]>>,
 }
@@ -54,12 +54,12 @@ struct Node {
 }
 
 /// One filter (without a share prefix) and who subscribed to it.
-pub(super) struct End<S> {
+pub(super) struct NodeSubscribers<S> {
     /// The filter, if somebody subscribed to it without a group.
     filter: Option<Arc<str>>,
-    subscribers: Roster<Match<S>>,
+    subscribers: SubscriberSet<Match<S>>,
     /// The groups that share it.
-    groups: Option<Box<Roster<Arc<Group<S>>>>>,
+    groups: Option<Box<SubscriberSet<Arc<Group<S>>>>>,
 }
 
 /// So many filters are copied in one step of a snapshot.
@@ -72,10 +72,10 @@ impl<S: Clone + Identity> Trie<S> {
         Trie {
             hasher,
             nodes,
-            nodes_room: Room::new(),
+            nodes_room: SlabGrowth::new(),
             children: Sharded::new(),
             ends: Slab::new(),
-            ends_room: Room::new(),
+            ends_room: SlabGrowth::new(),
             several: Slab::new(),
             long: Slab::new(),
         }
@@ -107,7 +107,7 @@ impl<S: Clone + Identity> Trie<S> {
     /// Adds a group.
     pub(super) fn put_group(&mut self, filter: TopicFilter<'_>, group: Arc<Group<S>>) {
         if let Some(end) = self.end_or_new(filter) {
-            end.groups.get_or_insert_with(|| Box::new(Roster::Empty)).put(group);
+            end.groups.get_or_insert_with(|| Box::new(SubscriberSet::Empty)).put(group);
         }
     }
 
@@ -128,7 +128,7 @@ impl<S: Clone + Identity> Trie<S> {
     pub(super) fn collect<'t, const N: usize>(
         &'t self,
         topic: TopicName<'_>,
-        out: &mut SmallVec<[&'t End<S>; N]>,
+        out: &mut SmallVec<[&'t NodeSubscribers<S>; N]>,
     ) {
         if self.ends.is_empty() {
             return;
@@ -192,7 +192,7 @@ impl<S: Clone + Identity> Trie<S> {
 
     /// The filter that ends so at a node.
     #[inline]
-    fn end(&self, node: &Node, tail: Tail) -> Option<&End<S>> {
+    fn end(&self, node: &Node, tail: Tail) -> Option<&NodeSubscribers<S>> {
         self.ends.get(self.end_id(node, tail)?.index())
     }
 
@@ -210,7 +210,7 @@ impl<S: Clone + Identity> Trie<S> {
         let mut ends = if node.has_several() {
             self.several.try_remove(node.ends?.index())?
         } else {
-            let mut ends = Ends::default();
+            let mut ends = FilterEnds::default();
             if let Some(only) = Tail::ALL.into_iter().find(|tail| node.has(*tail)) {
                 *ends.get_mut(only) = node.ends;
             }
@@ -255,7 +255,7 @@ impl<S: Clone + Identity> Trie<S> {
     }
 
     /// The end of `filter`, with the nodes that lead there. `None` cannot happen while there are fewer than 2^29 nodes.
-    fn end_or_new(&mut self, filter: TopicFilter<'_>) -> Option<&mut End<S>> {
+    fn end_or_new(&mut self, filter: TopicFilter<'_>) -> Option<&mut NodeSubscribers<S>> {
         let (path, tail) = split_tail(filter);
         let mut at = Id::FIRST;
         for level in levels(path) {
@@ -264,7 +264,7 @@ impl<S: Clone + Identity> Trie<S> {
         let id = match self.end_id(self.node(at)?, tail) {
             Some(id) => id,
             None => {
-                let end = End { filter: None, subscribers: Roster::Empty, groups: None };
+                let end = NodeSubscribers { filter: None, subscribers: SubscriberSet::Empty, groups: None };
                 self.ends_room.make(&mut self.ends);
                 let id = Id::new(self.ends.insert(end))?;
                 self.set_end(at, tail, Some(id))?;
@@ -337,7 +337,7 @@ impl<S: Clone + Identity> Trie<S> {
     }
 }
 
-impl<S: Clone + Identity> End<S> {
+impl<S: Clone + Identity> NodeSubscribers<S> {
     /// The subscriptions that are not shared.
     pub(super) fn subscribers(&self) -> &[Match<S>] {
         self.subscribers.as_slice()
@@ -426,7 +426,7 @@ mod tests {
 
     use hashbrown::DefaultHashBuilder;
 
-    use super::{End, Node, Trie};
+    use super::{Node, NodeSubscribers, Trie};
     use crate::codec::subscribe::SubscriptionOptions;
     use crate::codec::topic::TopicFilter;
     use crate::topics::matches::Match;
@@ -435,7 +435,7 @@ mod tests {
     #[test]
     fn a_node_takes_32_bytes_and_an_end_40() {
         assert_eq!(size_of::<Node>(), 32);
-        assert_eq!(size_of::<End<Arc<()>>>(), 40);
+        assert_eq!(size_of::<NodeSubscribers<Arc<()>>>(), 40);
     }
 
     /// The count of children never runs into the bits beside it.

@@ -13,7 +13,7 @@ pub struct Stamp(u64);
 
 /// Which counters tell of changes that concern a topic.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct VersionSlot {
     name: u16,
     level: u16,
 }
@@ -26,7 +26,7 @@ pub(super) struct Place {
 /// when the stamp was read, the tables were read after C's write lock was released, and the answer knows C: an answer
 /// can be newer than its stamp, which costs one needless computation, but never older. And once C has returned, every
 /// later reading of the counters sees it and differs from a stamp that did not.
-pub(super) struct Generations {
+pub(super) struct Versions {
     names: Box<[AtomicU64]>,
     levels: Box<[AtomicU64]>,
     all: AtomicU64,
@@ -35,9 +35,9 @@ pub(super) struct Generations {
 const NAMES: u64 = 1024;
 const LEVELS: u64 = 256;
 
-impl Generations {
-    pub(super) fn new() -> Generations {
-        Generations {
+impl Versions {
+    pub(super) fn new() -> Versions {
+        Versions {
             names: (0..NAMES).map(|_| AtomicU64::new(0)).collect(),
             levels: (0..LEVELS).map(|_| AtomicU64::new(0)).collect(),
             all: AtomicU64::new(0),
@@ -45,13 +45,13 @@ impl Generations {
     }
 
     /// The counters of a topic whose whole text has the hash `hash`.
-    pub(super) fn place(hasher: &DefaultHashBuilder, topic: TopicName<'_>, hash: u64) -> Place {
-        Place { name: index(hash, NAMES), level: index(hasher.hash_one(topic.first_level()), LEVELS) }
+    pub(super) fn place(hasher: &DefaultHashBuilder, topic: TopicName<'_>, hash: u64) -> VersionSlot {
+        VersionSlot { name: index(hash, NAMES), level: index(hasher.hash_one(topic.first_level()), LEVELS) }
     }
 
     /// The state now. Each counter only grows, so their sum is equal exactly if each of them is.
     #[inline]
-    pub(super) fn stamp(&self, place: Place) -> Stamp {
+    pub(super) fn stamp(&self, place: VersionSlot) -> Stamp {
         let name = self.names.get(usize::from(place.name)).map_or(0, read);
         let level = self.levels.get(usize::from(place.level)).map_or(0, read);
         Stamp(name.wrapping_add(level).wrapping_add(read(&self.all)))
@@ -71,7 +71,7 @@ impl Generations {
         }
     }
 
-    /// As [`Generations::raise`] of a filter without wildcards, whose text has the hash `hash`.
+    /// As [`Versions::raise`] of a filter without wildcards, whose text has the hash `hash`.
     pub(super) fn raise_name(&self, hash: u64) {
         if let Some(counter) = self.names.get(usize::from(index(hash, NAMES))) {
             counter.fetch_add(1, Ordering::Release);

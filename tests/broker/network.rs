@@ -10,8 +10,8 @@ use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::version::Version;
 use midge::embed::{Broker, PublishOptions, SubscribeOptions};
-use midge::engine::core::state::{Engine, Surroundings};
-use midge::net::{Wing, bind};
+use midge::engine::core::state::{Engine, EngineParts};
+use midge::net::{Server, bind};
 use midge::runtime::{Clock, Runtime};
 use midge::storage::MemoryStore;
 
@@ -297,9 +297,9 @@ fn a_panic_costs_one_connection() {
     }
     let clock = Clock::start();
     let surroundings =
-        Surroundings { store: Arc::new(MemoryStore), alarm: Arc::new(Alarmless), seed: 1, started_unix: 0 };
+        EngineParts { store: Arc::new(MemoryStore), alarm: Arc::new(Alarmless), seed: 1, started_unix: 0 };
     let engine = Arc::new(Engine::new(config().settings(), surroundings));
-    let wing = Arc::new(Wing::new(engine.clone(), clock.clone(), None));
+    let wing = Arc::new(Server::new(engine.clone(), clock.clone(), None));
     let runtime = Runtime::start(1).unwrap();
     let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
     let address = bound.address();

@@ -8,9 +8,9 @@ use midge::codec::version::Version;
 use midge::engine::access::hooks::{Action, Verdict, Wanted};
 use midge::engine::observe::journal::{Journal, Refused};
 use midge::engine::observe::observer::Observer;
-use midge::engine::observe::publish_taps::{Seen, Tap};
+use midge::engine::observe::publish_taps::{PublishTap, Seen};
 use midge::message::Publication;
-use midge::session::event::{Level, Notice};
+use midge::session::event::{Event, Level};
 use midge::time::Time;
 
 use crate::harness::{Client, Network, Packets, Q0, V5, V311, opts};
@@ -129,8 +129,8 @@ impl Journal for Book {
         true
     }
 
-    fn note(&self, _now: Time, notice: &Notice) {
-        if let Notice::Dropped(dropped) = notice {
+    fn note(&self, _now: Time, notice: &Event) {
+        if let Event::Dropped(dropped) = notice {
             self.write(format!("{:?} {} {}", dropped.client_id, dropped.topic, dropped.reason));
         }
     }
@@ -138,7 +138,7 @@ impl Journal for Book {
     fn refused(&self, _now: Time, _refused: &Refused<'_>) {}
 }
 
-impl Tap for Book {
+impl PublishTap for Book {
     fn see(&self, seen: &Seen<'_>) {
         let payload = String::from_utf8_lossy(seen.payload);
         self.write(format!("{} {} {payload}", seen.client_id.unwrap_or("host"), seen.topic_name()));
@@ -173,7 +173,7 @@ fn a_tap_sees_each_message_of_a_burst() {
         let network = Network::new();
         let (mut hearer, mut publisher) = pair(&network, version);
         let book = Arc::new(Book::default());
-        let tap: Arc<dyn Tap> = book.clone();
+        let tap: Arc<dyn PublishTap> = book.clone();
         network.engine.watch(Arc::clone(&tap));
         assert!(publisher.send_bytes(&burst(version)));
         assert_eq!(book.read(), ["publisher t 1", "publisher t 22", "publisher t 3"]);

@@ -89,9 +89,9 @@ fn a_message_to_a_client_that_has_just_gone_waits_in_its_session() {
 }
 
 /// Tells that the thread that publishes is on its way to the group.
-struct Tells(Mutex<Sender<()>>);
+struct ReportedFates(Mutex<Sender<()>>);
 
-impl Sink for Tells {
+impl Sink for ReportedFates {
     fn push(&self, _message: &LocalMessage<'_>) -> bool {
         self.0.lock().unwrap().send(()).unwrap();
         true
@@ -133,7 +133,7 @@ fn a_message_to_a_member_that_has_just_ended_goes_to_another() {
     }
     network.publish("own", "fills the window", 1, false);
     let (told, hears): (_, Receiver<()>) = channel();
-    let sink = Arc::new(Tells(Mutex::new(told)));
+    let sink = Arc::new(ReportedFates(Mutex::new(told)));
     let options = SubscriptionOptions::with_qos(Q0);
     network.engine.subscribe_local(&mut network.turn(), "t", options, 0, sink).unwrap();
     let session = Arc::clone(stays.connection.session().unwrap());

@@ -6,7 +6,7 @@ use std::thread;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::engine::core::state::Engine;
 use midge::engine::parts::sink::{LocalMessage, Sink};
-use midge::session::delivery::Tells;
+use midge::session::delivery::ReportedFates;
 
 use crate::harness::{ALL, Network, Packets, Q0, Q1, V5, opts};
 
@@ -104,7 +104,7 @@ fn a_message_for_a_member_whose_session_has_just_ended_goes_to_another() {
         picked.hang_up();
         other.hang_up();
         // As far as the end of a session has come when the member was picked before it left the group.
-        session.outbound.lock().end(Tells::default());
+        session.outbound.lock().end(ReportedFates::default());
         assert_eq!(network.publish("t", "x", 1, false), 1);
         let stats = network.stats();
         assert_eq!((stats.messages_queued, stats.messages_dropped()), (1, 0));
@@ -121,7 +121,7 @@ fn nothing_waits_for_a_session_that_has_ended() {
         hearer.subscribe("t", Q1);
         let session = Arc::clone(hearer.connection.session().unwrap());
         hearer.hang_up();
-        session.outbound.lock().end(Tells::default());
+        session.outbound.lock().end(ReportedFates::default());
         network.publish("t", "x", 0, false);
         network.publish("t", "x", 1, false);
         let packets = Packets::default().publish(version, "t", "1", Q0, 0).publish(version, "t", "2", Q0, 0);

@@ -15,7 +15,7 @@ use midge::engine::connection::packets::Connection;
 use midge::engine::core::state::Engine;
 use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
-use midge::session::event::Notice;
+use midge::session::event::Event;
 use midge::session::link::Cause;
 use midge::time::Time;
 
@@ -26,7 +26,7 @@ use crate::harness::{
 type Authenticate = dyn Fn(&ConnectRequest<'_>) -> Answer + Send + Sync;
 type Authorize = dyn Fn(&AccessRequest<'_>) -> Answer + Send + Sync;
 type OnPublish = dyn Fn(&mut Edit<'_>) -> Passage + Send + Sync;
-type Tell = dyn Fn(&Notice) + Send + Sync;
+type Tell = dyn Fn(&Event) + Send + Sync;
 
 /// A host with the hooks that a test gives it. What it is told it writes down.
 #[derive(Default)]
@@ -62,7 +62,7 @@ impl Host for Toy {
         self.on_publish.as_ref().unwrap()(edit)
     }
 
-    fn tell(&self, notice: &Notice) {
+    fn tell(&self, notice: &Event) {
         self.told.lock().unwrap().push(words(notice));
         if let Some(tell) = &self.tell {
             tell(notice);
@@ -115,21 +115,21 @@ pub fn everything() -> Wanted {
     }
 }
 
-fn words(notice: &Notice) -> String {
+fn words(notice: &Event) -> String {
     match notice {
-        Notice::Connected(n) => {
+        Event::Connected(n) => {
             format!("{} connected{}", n.client_id, if n.session_present { " again" } else { "" })
         }
-        Notice::Disconnected(n) => format!("{} disconnected: {:?}", n.client_id, n.cause),
-        Notice::Subscribed(n) => {
+        Event::Disconnected(n) => format!("{} disconnected: {:?}", n.client_id, n.cause),
+        Event::Subscribed(n) => {
             format!("{} subscribed {} {}", n.client_id, n.filter, n.options.qos.as_u8())
         }
-        Notice::Unsubscribed(n) => format!("{} unsubscribed {}", n.client_id, n.filter),
-        Notice::Delivered(n) => format!("{} has {} {}", n.client_id, n.topic, n.qos.as_u8()),
-        Notice::Dropped(n) => {
+        Event::Unsubscribed(n) => format!("{} unsubscribed {}", n.client_id, n.filter),
+        Event::Delivered(n) => format!("{} has {} {}", n.client_id, n.topic, n.qos.as_u8()),
+        Event::Dropped(n) => {
             format!("{} misses {}: {}", n.client_id.as_deref().unwrap_or("the host"), n.topic, n.reason)
         }
-        Notice::Logged(line) => line.to_string(),
+        Event::Logged(line) => line.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -715,7 +715,7 @@ fn notices_come_one_after_the_other() {
     let count = Arc::new(Mutex::new(0));
     let tell = {
         let (reach, count) = (reach.clone(), Arc::clone(&count));
-        move |notice: &Notice| {
+        move |notice: &Event| {
             let mut count = count.try_lock().expect("a notice inside a notice");
             *count += 1;
             if *count < 100 && words(notice).contains("misses") {
@@ -732,7 +732,7 @@ fn notices_come_one_after_the_other() {
 
 #[test]
 fn a_notice_that_fails_costs_no_other() {
-    let tell = |notice: &Notice| assert!(!words(notice).contains("subscribed"), "for the test");
+    let tell = |notice: &Event| assert!(!words(notice).contains("subscribed"), "for the test");
     let toy = Arc::new(Toy { tell: Some(Box::new(tell)), wanted: everything(), ..Toy::default() });
     let network = Network::hosted_by(toy.clone(), &[]);
     let mut client = opts("a", V5).on(&network);

@@ -12,7 +12,7 @@ use midge::engine::access::edit::Edit;
 use midge::engine::access::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Verdict, Wanted};
 use midge::engine::connection::packets::Connection;
 use midge::engine::core::state::Engine;
-use midge::session::event::Notice;
+use midge::session::event::Event;
 use midge::session::link::Cause;
 use midge::time::Time;
 
@@ -104,14 +104,14 @@ impl Host for Kicker {
         Passage::Pass
     }
 
-    fn tell(&self, notice: &Notice) {
+    fn tell(&self, notice: &Event) {
         self.call(match notice {
-            Notice::Connected(_) => "connected",
-            Notice::Disconnected(_) => "disconnected",
-            Notice::Subscribed(_) => "subscribed",
-            Notice::Unsubscribed(_) => "unsubscribed",
-            Notice::Delivered(_) => "delivered",
-            Notice::Dropped(_) => "dropped",
+            Event::Connected(_) => "connected",
+            Event::Disconnected(_) => "disconnected",
+            Event::Subscribed(_) => "subscribed",
+            Event::Unsubscribed(_) => "unsubscribed",
+            Event::Delivered(_) => "delivered",
+            Event::Dropped(_) => "dropped",
             other => panic!("{other:?}"),
         });
     }

@@ -7,7 +7,7 @@ use midge::codec::subscribe::SubscriptionOptions;
 use midge::engine::access::hooks::{
     AccessRequest, Answer, ConnectRequest, Deferred, Host, Verdict, Wanted, defer,
 };
-use midge::session::event::{Level, LogLine, Notice};
+use midge::session::event::{Event, Level, LogLine};
 
 use crate::harness::{ALL, Client, Network, Q0, Q1, V5, V311, opts};
 
@@ -41,10 +41,10 @@ impl Host for Reader {
         if request.topic == "secret" { Verdict::Deny.into() } else { Answer::ALLOW }
     }
 
-    fn tell(&self, notice: &Notice) {
+    fn tell(&self, notice: &Event) {
         match notice {
-            Notice::Logged(line) => self.lines.lock().unwrap().push(line.clone()),
-            Notice::Connected(arrival) => assert!(&*arrival.client_id != "stumbles", "for the test"),
+            Event::Logged(line) => self.lines.lock().unwrap().push(line.clone()),
+            Event::Connected(arrival) => assert!(&*arrival.client_id != "stumbles", "for the test"),
             _ => {}
         }
     }

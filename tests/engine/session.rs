@@ -3,7 +3,7 @@
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 use midge::message::Publication;
-use midge::session::delivery::{Context, Limits, Outcome, Tells, Terms};
+use midge::session::delivery::{Context, DeliveryOptions, Limits, Outcome, ReportedFates};
 use midge::session::link::Cause;
 use midge::session::pool::Pool;
 use midge::session::queue::{Bounds, Overflow};
@@ -245,7 +245,7 @@ fn a_session_that_has_ended_takes_no_message() {
     let limits = Limits { queue, outbox_bytes: 1000, queue_qos0: true };
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
         let mut late = Publication::new(b"t", b"x", qos, false, network.now());
-        let mut notices = Vec::new();
+        let mut events = Vec::new();
         let mut context = Context {
             now: network.now(),
             pool: &mut pool,
@@ -253,10 +253,10 @@ fn a_session_that_has_ended_takes_no_message() {
             gauges: &gauges,
             limits: &limits,
             client_id: "a",
-            notices: &mut notices,
-            tells: Tells::default(),
+            events: &mut events,
+            reported: ReportedFates::default(),
         };
-        let terms = Terms { qos, retain: false, identifiers: &[], share: None };
+        let terms = DeliveryOptions { qos, retain: false, identifiers: &[], share: None };
         let outcome = session.outbound.lock().deliver(&mut context, &mut late, &terms);
         assert_eq!(outcome, Outcome::Dropped(DropReason::SessionEnded));
     }

@@ -10,7 +10,7 @@ use midge::codec::reason::ReasonCode;
 use midge::codec::topic::TopicName;
 use midge::config::Config;
 use midge::engine::connection::packets::Connection;
-use midge::engine::core::state::{Engine, Surroundings};
+use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
@@ -58,7 +58,7 @@ fn engine_with(settings: &[(&str, &str)], store: Arc<dyn Store>) -> Engine {
         config.set(key, value).unwrap();
     }
     let alarm = Arc::new(Silent);
-    Engine::new(config.settings(), Surroundings { store, alarm, seed: 1, started_unix: 0 })
+    Engine::new(config.settings(), EngineParts { store, alarm, seed: 1, started_unix: 0 })
 }
 
 struct SetOnDrop<'f>(&'f AtomicBool);

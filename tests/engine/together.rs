@@ -11,7 +11,7 @@ use midge::codec::publish::Publish;
 use midge::codec::subscribe::{RetainHandling, SubscriptionOptions};
 use midge::codec::version::Version;
 use midge::engine::access::hooks::{Action, Verdict, Wanted};
-use midge::engine::observe::publish_taps::{Seen, Tap};
+use midge::engine::observe::publish_taps::{PublishTap, Seen};
 use midge::session::event::Level;
 use midge::stats::Snapshot;
 
@@ -147,7 +147,7 @@ struct Tally {
 #[derive(Default)]
 struct Eye(Mutex<Vec<String>>);
 
-impl Tap for Eye {
+impl PublishTap for Eye {
     fn see(&self, seen: &Seen<'_>) {
         let line = format!("{} {} {:?} {}", seen.topic_name(), seen.payload.len(), seen.qos, seen.retain);
         self.0.lock().unwrap().push(line);

@@ -15,19 +15,19 @@ use crate::line::Line;
 use crate::world::{Conn, Event, World};
 
 /// A line that says when the engine touches it.
-struct Tap {
+struct PublishTap {
     conn: usize,
     line: Arc<Line>,
     touched: Arc<Mutex<Vec<usize>>>,
 }
 
-impl Tap {
+impl PublishTap {
     fn touch(&self) {
         self.touched.lock().unwrap().push(self.conn);
     }
 }
 
-impl Link for Tap {
+impl Link for PublishTap {
     fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
         self.touch();
         self.line.write(buffers)
@@ -51,7 +51,7 @@ impl World {
         let now = Time::from_millis(self.now);
         let conn = self.conns.len();
         let touched = Arc::clone(&self.touched);
-        let link: Arc<dyn Link> = Arc::new(Tap { conn, line: Arc::clone(&line), touched });
+        let link: Arc<dyn Link> = Arc::new(PublishTap { conn, line: Arc::clone(&line), touched });
         let connection = Connection::new(&self.engine, &mut self.engine.turn(now), link, None);
         let (rough, calm) = (self.rough, self.draining);
         let swift = calm || !self.dice.chance(15);

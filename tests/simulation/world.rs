@@ -9,7 +9,7 @@ use midge::codec::packet::{Packet, decode};
 use midge::codec::version::Version;
 use midge::config::Config;
 use midge::engine::connection::packets::Connection;
-use midge::engine::core::state::{Engine, Surroundings};
+use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
@@ -116,7 +116,7 @@ impl World {
         let late = dice.chance(40);
         let store = Arc::new(Ledger::new(late));
         let alarm = Arc::new(Bell(Mutex::new(u64::MAX)));
-        let surroundings = Surroundings {
+        let surroundings = EngineParts {
             store: Arc::clone(&store) as Arc<dyn Store>,
             alarm: Arc::clone(&alarm) as Arc<dyn Alarm>,
             seed,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use midge::config::Config;
 use midge::engine::connection::packets::Connection;
-use midge::engine::core::state::{Engine, Surroundings};
+use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::session::link::{Cause, Link, Written};
 use midge::storage::MemoryStore;
@@ -20,7 +20,7 @@ pub fn engine(settings: &[(&str, &str)]) -> Engine {
         config.set(key, value).unwrap();
     }
     let surroundings =
-        Surroundings { store: Arc::new(MemoryStore), alarm: Arc::new(Deaf), seed: 7, started_unix: 1000 };
+        EngineParts { store: Arc::new(MemoryStore), alarm: Arc::new(Deaf), seed: 7, started_unix: 1000 };
     Engine::new(config.settings(), surroundings)
 }
 

@@ -8,14 +8,14 @@ use crate::embed::message::Message;
 use crate::embed::testing::capture::Capture;
 use crate::engine::observe::observer::Observer;
 use crate::message::Publication;
-use crate::net::testing::Testbed;
+use crate::net::testing::TestNet;
 use crate::runtime::Clock;
 use crate::time::Time;
 
 /// A broker's bench.
 pub(in crate::embed) struct Bench {
     pub(in crate::embed) clock: Clock,
-    pub(in crate::embed) bed: Arc<Testbed>,
+    pub(in crate::embed) bed: Arc<TestNet>,
     pub(super) capture: Capture,
 }
 
@@ -25,7 +25,7 @@ impl Bench {
         let clock = Clock::by_hand();
         let max_bytes = usize::try_from(settings.queue.max_bytes).unwrap_or(usize::MAX);
         Bench {
-            bed: Arc::new(Testbed::new(clock.clone())),
+            bed: Arc::new(TestNet::new(clock.clone())),
             clock,
             capture: Capture::new(settings.queue.capacity, max_bytes),
         }

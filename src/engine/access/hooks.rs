@@ -9,7 +9,7 @@ use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::access::edit::Edit;
-use crate::session::event::{Level, Notice};
+use crate::session::event::{Event, Level};
 use crate::session::link::Link;
 
 /// The host program as the engine sees it.
@@ -39,7 +39,7 @@ pub trait Host: Send + Sync {
     }
 
     /// Something has happened. Called for one notice after the other.
-    fn tell(&self, _notice: &Notice) {}
+    fn tell(&self, _notice: &Event) {}
 }
 
 /// Which hooks there are.
@@ -211,13 +211,13 @@ impl From<Deferred> for Answer {
 
 /// A decision that is made later: the first half is for who decides, the other one is the hook's answer.
 pub fn defer() -> (Decision, Deferred) {
-    let slot = Arc::new(Slot { state: Mutex::new(State::Open(None)) });
+    let slot = Arc::new(DecisionSlot { state: Mutex::new(DecisionState::Open(None)) });
     (Decision(Arc::clone(&slot)), Deferred(slot))
 }
 
 /// The right to decide, once, from any thread. Dropped unused it denies, as does silence beyond `hooks.deadline`.
 #[derive(Debug)]
-pub struct Decision(Arc<Slot>);
+pub struct Decision(Arc<DecisionSlot>);
 
 impl Decision {
     /// Decides. False if that is of no use any more: the deadline has passed, or the connection is gone.
@@ -234,46 +234,46 @@ impl Drop for Decision {
 
 /// The answer "later".
 #[derive(Debug)]
-pub struct Deferred(Arc<Slot>);
+pub struct Deferred(Arc<DecisionSlot>);
 
 impl Deferred {
     /// Has `link` woken when the decision is made; the verdict, if it is made already.
     pub(crate) fn wake(&self, link: &Arc<dyn Link>) -> Option<Verdict> {
         let mut state = self.0.state.lock();
-        if let State::Decided(verdict) = &*state {
+        if let DecisionState::Decided(verdict) = &*state {
             return Some(verdict.clone());
         }
-        *state = State::Open(Some(Arc::downgrade(link)));
+        *state = DecisionState::Open(Some(Arc::downgrade(link)));
         None
     }
 
     /// The verdict, if there is one.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         match &*self.0.state.lock() {
-            State::Decided(verdict) => Some(verdict.clone()),
-            State::Open(_) | State::Closed => None,
+            DecisionState::Decided(verdict) => Some(verdict.clone()),
+            DecisionState::Open(_) | DecisionState::Closed => None,
         }
     }
 
     /// What the timer of the deadline holds.
-    pub(crate) fn slot(&self) -> Weak<Slot> {
+    pub(crate) fn slot(&self) -> Weak<DecisionSlot> {
         Arc::downgrade(&self.0)
     }
 }
 
 impl Drop for Deferred {
     fn drop(&mut self) {
-        *self.0.state.lock() = State::Closed;
+        *self.0.state.lock() = DecisionState::Closed;
     }
 }
 
 /// Where a decision meets who waits for it.
 #[derive(Debug)]
-pub struct Slot {
-    state: Mutex<State>,
+pub struct DecisionSlot {
+    state: Mutex<DecisionState>,
 }
 
-enum State {
+enum DecisionState {
     /// Nobody has decided; the connection that waits.
     Open(Option<Weak<dyn Link>>),
     Decided(Verdict),
@@ -281,15 +281,15 @@ enum State {
     Closed,
 }
 
-impl Slot {
+impl DecisionSlot {
     /// Decides, if nobody has and somebody waits.
     pub(crate) fn decide(&self, verdict: Verdict) -> bool {
         let mut state = self.state.lock();
-        let State::Open(link) = &mut *state else {
+        let DecisionState::Open(link) = &mut *state else {
             return false;
         };
         let link = link.take();
-        *state = State::Decided(verdict);
+        *state = DecisionState::Decided(verdict);
         drop(state);
         if let Some(link) = link.and_then(|link| link.upgrade()) {
             link.wake();
@@ -298,12 +298,12 @@ impl Slot {
     }
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for DecisionState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            State::Open(_) => "Open",
-            State::Decided(_) => "Decided",
-            State::Closed => "Closed",
+            DecisionState::Open(_) => "Open",
+            DecisionState::Decided(_) => "Decided",
+            DecisionState::Closed => "Closed",
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::engine::access::edit::{Changes, Edit};
 use crate::engine::access::hooks::{
     AccessRequest, Action, Answer, ConnectRequest, Deferred, Host, Passage, Verdict,
 };
-use crate::engine::connection::packets::{Attached, End};
+use crate::engine::connection::packets::{AttachedConnection, ConnectionEnd};
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
@@ -27,7 +27,7 @@ use crate::time::TimerId;
 /// The questions of one packet and the answers to them, in the order of asking. While one is awaited, the connection
 /// keeps them, and its packet is handled again from the start when all are there: nothing is asked twice.
 #[derive(Default)]
-pub(crate) struct Questions {
+pub(crate) struct PendingDecisions {
     replies: SmallVec<[Reply; 1]>,
 }
 
@@ -36,7 +36,7 @@ enum Reply {
     Awaited(Deferred, TimerId),
 }
 
-impl Questions {
+impl PendingDecisions {
     /// Whether nothing was asked.
     pub(crate) fn is_empty(&self) -> bool {
         self.replies.is_empty()
@@ -61,19 +61,19 @@ impl Questions {
 }
 
 /// Who asks: a connection in the middle of a packet.
-pub(crate) struct Asking<'a> {
+pub(crate) struct DecisionContext<'a> {
     pub link: &'a Arc<dyn Link>,
-    pub questions: &'a mut Questions,
+    pub decisions: &'a mut PendingDecisions,
     /// Whether the packet is handled again, after answers that came later.
     pub again: bool,
 }
 
-impl Asking<'_> {
+impl DecisionContext<'_> {
     /// The packet is done; the next one begins without an answer.
     pub(crate) fn next(&mut self, engine: &Engine) {
         self.again = false;
-        if !self.questions.is_empty() {
-            self.questions.forget(engine);
+        if !self.decisions.is_empty() {
+            self.decisions.forget(engine);
         }
     }
 
@@ -81,14 +81,14 @@ impl Asking<'_> {
     /// ended.
     pub(crate) fn unlocked<T>(
         &mut self,
-        attached: &Attached,
+        attached: &AttachedConnection,
         inbound: &mut MutexGuard<'_, Inbound>,
         ask: impl FnOnce(&mut Self) -> T,
-    ) -> Result<T, End> {
+    ) -> Result<T, ConnectionEnd> {
         let outcome = MutexGuard::unlocked(inbound, || ask(self));
         match inbound.epoch == attached.epoch && attached.session.is_attached(attached.epoch) {
             true => Ok(outcome),
-            false => Err(End::Gone),
+            false => Err(ConnectionEnd::Gone),
         }
     }
 }
@@ -99,7 +99,7 @@ pub(crate) enum Handled {
     /// It is done.
     Done,
     /// An answer is awaited: nothing was done, and the packet is to be handled again.
-    Later,
+    Suspended,
 }
 
 impl Engine {
@@ -107,12 +107,12 @@ impl Engine {
     pub(crate) fn ask(
         &self,
         turn: &mut Turn,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         nth: usize,
         hook: &str,
         question: impl FnOnce(&dyn Host) -> Answer,
     ) -> Option<Verdict> {
-        if let Some(reply) = asking.questions.replies.get(nth) {
+        if let Some(reply) = pending.decisions.replies.get(nth) {
             return match reply {
                 Reply::Given(verdict) => Some(verdict.clone()),
                 Reply::Awaited(deferred, _) => deferred.verdict(),
@@ -123,7 +123,7 @@ impl Engine {
         };
         let reply = match self.call(turn, hook, || question(host)).unwrap_or(Answer::Now(Verdict::Deny)) {
             Answer::Now(verdict) => Reply::Given(verdict),
-            Answer::Later(deferred) => match deferred.wake(asking.link) {
+            Answer::Later(deferred) => match deferred.wake(pending.link) {
                 Some(verdict) => Reply::Given(verdict),
                 None => {
                     let deadline = turn.now.plus(self.options.hooks_deadline);
@@ -136,7 +136,7 @@ impl Engine {
             Reply::Given(verdict) => Some(verdict.clone()),
             Reply::Awaited(..) => None,
         };
-        asking.questions.replies.push(reply);
+        pending.decisions.replies.push(reply);
         verdict
     }
 
@@ -164,7 +164,7 @@ impl Engine {
     pub(crate) fn ask_to_connect(
         &self,
         turn: &mut Turn,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         origin: &Origin,
         connect: &Connect<'_>,
     ) -> Result<Handled, DecodeError> {
@@ -186,23 +186,23 @@ impl Engine {
                 reauthenticates: false,
             };
             let Some(verdict) =
-                self.ask(turn, asking, nth, "authenticate", |host| host.authenticate(&request))
+                self.ask(turn, pending, nth, "authenticate", |host| host.authenticate(&request))
             else {
-                return Ok(Handled::Later);
+                return Ok(Handled::Suspended);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::BadUserNameOrPassword, connack_has) {
                 return Err(DecodeError::new(reason, "the host has not let the client in"));
             }
             nth += 1;
         }
-        self.ask_about_will(turn, asking, nth, origin, connect)
+        self.ask_about_will(turn, pending, nth, origin, connect)
     }
 
     /// Whether a client may have its Will; the question is the packet's `nth`.
     pub(crate) fn ask_about_will(
         &self,
         turn: &mut Turn,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         nth: usize,
         origin: &Origin,
         connect: &Connect<'_>,
@@ -218,9 +218,9 @@ impl Engine {
                 retain: will.retain,
                 is_will: true,
             };
-            let Some(verdict) = self.ask(turn, asking, nth, "authorize", |host| host.authorize(&request))
+            let Some(verdict) = self.ask(turn, pending, nth, "authorize", |host| host.authorize(&request))
             else {
-                return Ok(Handled::Later);
+                return Ok(Handled::Suspended);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::NotAuthorized, connack_has) {
                 return Err(DecodeError::new(reason, "the client may not publish its will"));
@@ -230,7 +230,7 @@ impl Engine {
     }
 
     /// Who a connection's client is, for requests.
-    pub(crate) fn who(&self, attached: &Attached) -> Who {
+    pub(crate) fn who(&self, attached: &AttachedConnection) -> Who {
         let control = attached.session.control.lock();
         let connected = control.connected.as_deref();
         Who {

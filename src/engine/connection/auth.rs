@@ -12,8 +12,8 @@ use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::access::hooks::{ConnectRequest, Verdict};
-use crate::engine::access::pending_decisions::{Asking, Handled, connack_has, denied};
-use crate::engine::connection::packets::{Attached, End};
+use crate::engine::access::pending_decisions::{DecisionContext, Handled, connack_has, denied};
+use crate::engine::connection::packets::{AttachedConnection, ConnectionEnd};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::origin::Origin;
@@ -35,11 +35,11 @@ pub(crate) struct Authentication {
     /// Steps of the exchange that the client was asked to follow up; 0: none is going on.
     steps: u32,
     /// Whether the client has been let in.
-    proven: bool,
+    authenticated: bool,
 }
 
 /// An exchange that has not failed: what is to be sent, and whether it is over.
-pub(crate) struct Answer {
+pub(crate) struct AuthReply {
     data: Vec<u8>,
     pub done: bool,
 }
@@ -61,7 +61,7 @@ impl Authentication {
             keep_alive: connect.keep_alive,
             maximum_packet_size,
             steps: 0,
-            proven: false,
+            authenticated: false,
         }
     }
 
@@ -71,14 +71,14 @@ impl Authentication {
     }
 
     /// The exchange goes on or is over.
-    pub(crate) fn follow(&mut self, answer: &Answer) {
+    pub(crate) fn follow(&mut self, answer: &AuthReply) {
         self.steps = if answer.done { 0 } else { self.steps.saturating_add(1) };
-        self.proven |= answer.done;
+        self.authenticated |= answer.done;
     }
 
     /// The properties of an AUTH or CONNACK: the method, always the same [MQTT-4.12.0-5], and the data. AUTH has no
     /// Reason String, no User Properties [MQTT-3.15.2-2], [MQTT-3.15.2-3].
-    pub(crate) fn properties(&self, answer: &Answer) -> Vec<u8> {
+    pub(crate) fn properties(&self, answer: &AuthReply) -> Vec<u8> {
         let mut properties = Vec::new();
         let mut writer = PropertyWriter::new(&mut properties);
         writer.authentication_method(&self.method);
@@ -103,12 +103,12 @@ impl Authentication {
             auth_method: Some(&self.method),
             auth_data: properties.authentication_data(),
             auth_step: self.steps,
-            reauthenticates: self.proven,
+            reauthenticates: self.authenticated,
         }
     }
 
     /// The AUTH packet of an answer.
-    fn packet(&self, answer: &Answer) -> Result<Vec<u8>, DecodeError> {
+    fn packet(&self, answer: &AuthReply) -> Result<Vec<u8>, DecodeError> {
         let reason = match answer.done {
             true => ReasonCode::Success,
             false => ReasonCode::ContinueAuthentication, // [MQTT-4.12.0-2]
@@ -150,40 +150,40 @@ impl Engine {
     pub(crate) fn step_to_connect(
         &self,
         turn: &mut Turn,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         authentication: &Authentication,
         connect: &Connect<'_>,
         auth: Option<&Auth<'_>>,
-    ) -> Result<Option<Answer>, DecodeError> {
+    ) -> Result<Option<AuthReply>, DecodeError> {
         if let Some(auth) = auth {
             authentication.check(auth)?;
         }
         let properties = auth.map_or(connect.properties, |auth| auth.properties);
         let request = authentication.request(connect.password, properties);
-        self.step(turn, asking, &request, connack_has)
+        self.step(turn, pending, &request, connack_has)
     }
 
     fn step(
         &self,
         turn: &mut Turn,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         request: &ConnectRequest<'_>,
         has: fn(ReasonCode) -> bool,
-    ) -> Result<Option<Answer>, DecodeError> {
+    ) -> Result<Option<AuthReply>, DecodeError> {
         let unknown =
             DecodeError::new(ReasonCode::BadAuthenticationMethod, "the authentication method is not known");
         if !self.wanted.authenticate {
             return Err(unknown);
         }
-        let Some(verdict) = self.ask(turn, asking, 0, "authenticate", |host| host.authenticate(request))
+        let Some(verdict) = self.ask(turn, pending, 0, "authenticate", |host| host.authenticate(request))
         else {
             return Ok(None);
         };
         let answer = match verdict {
             // A hook that does not look at the method lets nobody in by it.
             Verdict::Allow => return Err(unknown),
-            Verdict::AllowWith(data) => Answer { data, done: true },
-            Verdict::Continue(data) => Answer { data, done: false },
+            Verdict::AllowWith(data) => AuthReply { data, done: true },
+            Verdict::Continue(data) => AuthReply { data, done: false },
             denial @ (Verdict::Deny | Verdict::DenyWith(_)) => {
                 let reason = denied(&denial, ReasonCode::NotAuthorized, has);
                 let reason = reason.unwrap_or(ReasonCode::NotAuthorized);
@@ -203,7 +203,7 @@ impl Engine {
         turn: &mut Turn,
         link: &dyn Link,
         authentication: &Authentication,
-        answer: &Answer,
+        answer: &AuthReply,
     ) -> Result<bool, DecodeError> {
         let packet = authentication.packet(answer)?;
         turn.counts.packets_sent += 1;
@@ -215,22 +215,22 @@ impl Engine {
     pub(crate) fn receive_auth(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         inbound: &mut MutexGuard<'_, Inbound>,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         authentication: Option<&mut Authentication>,
         auth: &Auth<'_>,
-    ) -> Result<Handled, End> {
+    ) -> Result<Handled, ConnectionEnd> {
         let Some(authentication) = authentication else {
             // [MQTT-4.12.0-6], [MQTT-4.12.1-1]
             return Err(DecodeError::protocol("AUTH came without an authentication method in CONNECT").into());
         };
         authentication.check(auth)?;
         let request = authentication.request(None, auth.properties);
-        let step = |asking: &mut Asking<'_>| self.step(turn, asking, &request, disconnect_has);
+        let step = |pending: &mut DecisionContext<'_>| self.step(turn, pending, &request, disconnect_has);
         // [MQTT-4.12.1-2]: a failure ends the connection.
-        let Some(answer) = asking.unlocked(attached, inbound, step)?? else {
-            return Ok(Handled::Later);
+        let Some(answer) = pending.unlocked(attached, inbound, step)?? else {
+            return Ok(Handled::Suspended);
         };
         let packet = authentication.packet(&answer)?;
         authentication.follow(&answer);

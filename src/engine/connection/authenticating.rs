@@ -6,9 +6,9 @@ use crate::codec::error::DecodeError;
 use crate::codec::frame::{self, Framing};
 use crate::codec::packet::{self, Packet};
 use crate::codec::version::Version;
-use crate::engine::access::pending_decisions::{Asking, Handled};
-use crate::engine::connection::auth::{Answer, Authentication};
-use crate::engine::connection::packets::{Connection, Progress, State, decode_after_connect};
+use crate::engine::access::pending_decisions::{DecisionContext, Handled};
+use crate::engine::connection::auth::{AuthReply, Authentication};
+use crate::engine::connection::packets::{Connection, ConnectionState, Progress, decode_after_connect};
 use crate::engine::connection::refuse::Manner;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
@@ -16,7 +16,7 @@ use crate::session::link::Cause;
 use crate::time::TimerId;
 
 /// A connection between CONNECT and CONNACK.
-pub(super) struct Proving {
+pub(super) struct Authenticating {
     pub(super) deadline: TimerId,
     /// The CONNECT packet.
     connect: Vec<u8>,
@@ -30,12 +30,12 @@ impl Connection {
         &mut self,
         engine: &Engine,
         turn: &mut Turn,
-        mut asking: Asking<'_>,
+        mut pending: DecisionContext<'_>,
         input: &[u8],
         progress: &mut Progress,
     ) {
-        while let State::Proving(proving) = &mut self.state {
-            let manner = proving.manner;
+        while let ConnectionState::Authenticating(authenticating) = &mut self.state {
+            let manner = authenticating.manner;
             let rest = input.get(progress.consumed..).unwrap_or_default();
             let mut size = 0;
             let packet = match frame::split(rest, engine.options.max_packet_size) {
@@ -46,21 +46,21 @@ impl Connection {
                 Ok(Framing::Complete(frame)) => {
                     size = frame.whole.len();
                     progress.consumed += size;
-                    turn.counts.packets_received += u64::from(!asking.again);
+                    turn.counts.packets_received += u64::from(!pending.again);
                     decode_after_connect(frame, Version::V5)
                 }
                 Err(error) => Err(error),
             };
             let outcome = match packet {
-                Ok(Packet::Auth(auth)) => self.go_on(engine, turn, &mut asking, &auth),
+                Ok(Packet::Auth(auth)) => self.go_on(engine, turn, &mut pending, &auth),
                 Ok(Packet::Disconnect(_)) => return self.give_up(engine, Cause::Disconnected),
                 // [MQTT-3.1.2-30]
                 Ok(_) => Err(DecodeError::protocol("only AUTH and DISCONNECT may come before CONNACK")),
                 Err(error) => Err(error),
             };
             match outcome {
-                Ok(Handled::Done) => asking.next(engine),
-                Ok(Handled::Later) => return progress.wait(size),
+                Ok(Handled::Done) => pending.next(engine),
+                Ok(Handled::Suspended) => return progress.wait(size),
                 Err(error) => {
                     let client_id = self.proving_client();
                     self.refuse(engine, turn, manner, client_id.as_deref(), error);
@@ -71,7 +71,9 @@ impl Connection {
 
     fn proving_client(&self) -> Option<Box<str>> {
         match &self.state {
-            State::Proving(proving) => Some(proving.authentication.client_id().into()),
+            ConnectionState::Authenticating(authenticating) => {
+                Some(authenticating.authentication.client_id().into())
+            }
             _ => None,
         }
     }
@@ -82,7 +84,7 @@ impl Connection {
         &mut self,
         engine: &Engine,
         turn: &mut Turn,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         method: &str,
         whole: &[u8],
         connect: &Connect<'_>,
@@ -91,19 +93,24 @@ impl Connection {
         engine.check_connect(connect)?;
         let most = manner.maximum_packet_size;
         let mut authentication = Authentication::new(method, connect, &self.origin, most);
-        let Some(answer) = engine.step_to_connect(turn, asking, &authentication, connect, None)? else {
-            return Ok(Handled::Later);
+        let Some(answer) = engine.step_to_connect(turn, pending, &authentication, connect, None)? else {
+            return Ok(Handled::Suspended);
         };
         if answer.done {
-            if engine.ask_about_will(turn, asking, 1, &self.origin, connect)? == Handled::Later {
-                return Ok(Handled::Later);
+            if engine.ask_about_will(turn, pending, 1, &self.origin, connect)? == Handled::Suspended {
+                return Ok(Handled::Suspended);
             }
             return self.let_in(engine, turn, connect, authentication, &answer);
         }
         authentication.follow(&answer);
-        if let State::Opening { deadline } = self.state {
+        if let ConnectionState::Opening { deadline } = self.state {
             let connect = whole.to_vec();
-            self.state = State::Proving(Box::new(Proving { deadline, connect, manner, authentication }));
+            self.state = ConnectionState::Authenticating(Box::new(Authenticating {
+                deadline,
+                connect,
+                manner,
+                authentication,
+            }));
         }
         self.ask_for_more(engine, turn, &answer)
     }
@@ -113,29 +120,31 @@ impl Connection {
         &mut self,
         engine: &Engine,
         turn: &mut Turn,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         auth: &Auth<'_>,
     ) -> Result<Handled, DecodeError> {
-        let State::Proving(proving) = &mut self.state else {
+        let ConnectionState::Authenticating(authenticating) = &mut self.state else {
             return Ok(Handled::Done);
         };
-        let connect = decoded(&proving.connect)?;
-        let authentication = &proving.authentication;
-        let Some(answer) = engine.step_to_connect(turn, asking, authentication, &connect, Some(auth))? else {
-            return Ok(Handled::Later);
+        let connect = decoded(&authenticating.connect)?;
+        let authentication = &authenticating.authentication;
+        let Some(answer) = engine.step_to_connect(turn, pending, authentication, &connect, Some(auth))?
+        else {
+            return Ok(Handled::Suspended);
         };
         if !answer.done {
-            proving.authentication.follow(&answer);
+            authenticating.authentication.follow(&answer);
             return self.ask_for_more(engine, turn, &answer);
         }
-        if engine.ask_about_will(turn, asking, 1, &self.origin, &connect)? == Handled::Later {
-            return Ok(Handled::Later);
+        if engine.ask_about_will(turn, pending, 1, &self.origin, &connect)? == Handled::Suspended {
+            return Ok(Handled::Suspended);
         }
-        let opening = State::Opening { deadline: proving.deadline };
-        let State::Proving(proving) = std::mem::replace(&mut self.state, opening) else {
+        let opening = ConnectionState::Opening { deadline: authenticating.deadline };
+        let ConnectionState::Authenticating(authenticating) = std::mem::replace(&mut self.state, opening)
+        else {
             return Ok(Handled::Done);
         };
-        let Proving { connect, authentication, .. } = *proving;
+        let Authenticating { connect, authentication, .. } = *authenticating;
         self.let_in(engine, turn, &decoded(&connect)?, authentication, &answer)
     }
 
@@ -144,10 +153,10 @@ impl Connection {
         &mut self,
         engine: &Engine,
         turn: &mut Turn,
-        answer: &Answer,
+        answer: &AuthReply,
     ) -> Result<Handled, DecodeError> {
-        if let State::Proving(proving) = &self.state
-            && !engine.send_step(turn, &*self.link, &proving.authentication, answer)?
+        if let ConnectionState::Authenticating(authenticating) = &self.state
+            && !engine.send_step(turn, &*self.link, &authenticating.authentication, answer)?
         {
             // A client that reads so little is not worth an outbox.
             self.give_up(engine, Cause::ConnectionLost);
@@ -161,7 +170,7 @@ impl Connection {
         turn: &mut Turn,
         connect: &Connect<'_>,
         mut authentication: Authentication,
-        answer: &Answer,
+        answer: &AuthReply,
     ) -> Result<Handled, DecodeError> {
         let properties = authentication.properties(answer);
         authentication.follow(answer);

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 
 use crate::codec::disconnect::Disconnect;
 use crate::codec::reason::ReasonCode;
-use crate::engine::connection::reason_string::{encode_with, sentence};
+use crate::engine::connection::reason_string::{encode_with, reason_string};
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::Publication;
-use crate::session::event::{Departure, Notice};
+use crate::session::event::{Departure, Event};
 use crate::session::link::Cause;
 use crate::session::pending::Pending;
 use crate::session::state::{Control, Session};
@@ -21,7 +21,7 @@ use crate::storage::Record;
 impl Engine {
     /// Ends the connection `epoch` of a session, if it is still the session's.
     pub(crate) fn close(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, cause: Cause) {
-        self.close_saying(turn, session, epoch, cause, sentence(cause));
+        self.close_saying(turn, session, epoch, cause, reason_string(cause));
     }
 
     /// The same, with what there is to say about it.
@@ -47,7 +47,7 @@ impl Engine {
         control: &mut Control,
         cause: Cause,
     ) {
-        self.detach_saying(turn, session, control, cause, sentence(cause));
+        self.detach_saying(turn, session, control, cause, reason_string(cause));
     }
 
     fn detach_saying(
@@ -67,7 +67,7 @@ impl Engine {
         }
         self.counters.decrease(Gauge::ClientsConnected, 1);
         if self.wanted.disconnected {
-            turn.notices.push(Notice::Disconnected(Departure {
+            turn.events.push(Event::Disconnected(Departure {
                 client_id: session.client_id.clone(),
                 connection: connected.number,
                 cause,
@@ -79,11 +79,11 @@ impl Engine {
             turn.counts.keep_alive_timeouts += 1;
         }
         let why = if connected.wants_problem_information { why } else { "" };
-        session.outbound.lock().detach(cause, |grant, out| {
-            if let Some(reason) = told(cause).filter(|_| grant.version.is_v5()) {
+        session.outbound.lock().detach(cause, |client_limits, out| {
+            if let Some(reason) = told(cause).filter(|_| client_limits.version.is_v5()) {
                 // Never a Session Expiry Interval [MQTT-3.14.2-2].
-                encode_with(why, grant.maximum_packet_size, out, |properties, out| {
-                    Disconnect { reason, properties }.encode(grant.version, out);
+                encode_with(why, client_limits.maximum_packet_size, out, |properties, out| {
+                    Disconnect { reason, properties }.encode(client_limits.version, out);
                 });
             }
         });
@@ -132,7 +132,7 @@ impl Engine {
         for held in std::mem::take(&mut control.subscriptions).as_slice() {
             self.unroute(&held.filter, &subscriber);
         }
-        let left = session.outbound.lock().end(self.tells());
+        let left = session.outbound.lock().end(self.reported());
         self.counters.decrease(Gauge::MessagesQueued, left.waited as u64);
         self.hand_on(turn, &left.shared_unacknowledged);
         let handed_on = self.hand_on(turn, &left.shared_waiting);

@@ -11,15 +11,15 @@ use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
-use crate::engine::connection::packets::Attached;
+use crate::engine::connection::packets::AttachedConnection;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::origin::Origin;
 use crate::engine::parts::sessions::InsertError;
 use crate::engine::publish::receive::is_the_brokers;
-use crate::session::delivery::Grant;
-use crate::session::event::{Arrival, Level, Notice};
+use crate::session::delivery::ClientLimits;
+use crate::session::event::{Arrival, Event, Level};
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
 use crate::session::state::{Connected, Control, Session};
@@ -49,7 +49,7 @@ impl Engine {
         origin: &Origin,
         connect: &Connect<'_>,
         proof: &[u8],
-    ) -> Result<Attached, DecodeError> {
+    ) -> Result<AttachedConnection, DecodeError> {
         self.check_connect(connect)?;
         let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
         // [MQTT-3.1.3-7]
@@ -184,7 +184,7 @@ impl Engine {
         control: &mut Control,
         guest: Guest<'_>,
         resumed: bool,
-    ) -> Attached {
+    ) -> AttachedConnection {
         let connect = guest.connect;
         for timer in control.take_timers() {
             self.timers.cancel(timer);
@@ -228,11 +228,11 @@ impl Engine {
         self.counters.increase(Gauge::ClientsConnected, 1);
         if self.wanted.connected {
             let arrival = self.arrival(session, guest, resumed, keep_alive);
-            turn.notices.push(Notice::Connected(Box::new(arrival)));
+            turn.events.push(Event::Connected(Box::new(arrival)));
         }
         self.log_arrival(turn, session, guest, resumed);
         self.greet(turn, session, control.epoch, guest, resumed);
-        Attached { session: Arc::clone(session), epoch, version: connect.version }
+        AttachedConnection { session: Arc::clone(session), epoch, version: connect.version }
     }
 
     /// What the host is told of a client that is let in.
@@ -273,7 +273,7 @@ impl Engine {
             properties: guest.told,
         };
         let mut outbound = session.outbound.lock();
-        outbound.attach(Arc::clone(guest.link), epoch, self.grant(connect));
+        outbound.attach(Arc::clone(guest.link), epoch, self.client_limits(connect));
         session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn, session);
         // [MQTT-3.1.4-5], [MQTT3-3.1.4-4], [MQTT-3.2.0-1], [MQTT3-3.2.0-1], [MQTT-3.2.0-2]
@@ -328,10 +328,10 @@ impl Engine {
         }
     }
 
-    fn grant(&self, connect: &Connect<'_>) -> Grant {
+    fn client_limits(&self, connect: &Connect<'_>) -> ClientLimits {
         let properties = &connect.properties;
         let aliases = properties.topic_alias_maximum().unwrap_or(0);
-        Grant {
+        ClientLimits {
             version: connect.version,
             receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX).min(self.options.max_inflight),
             // What the broker adds to a message must not make it larger than the protocol can say.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::codec::disconnect::Disconnect;
 use crate::codec::error::DecodeError;
 use crate::codec::reason::ReasonCode;
-use crate::engine::connection::packets::{Attached, End};
+use crate::engine::connection::packets::{AttachedConnection, ConnectionEnd};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::session::link::Cause;
@@ -16,9 +16,9 @@ impl Engine {
     /// A DISCONNECT packet from a client.
     pub(crate) fn receive_disconnect(
         &self,
-        attached: &Attached,
+        attached: &AttachedConnection,
         disconnect: &Disconnect<'_>,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         if !is_a_clients(disconnect.reason) {
             return Err(DecodeError::protocol("only a server disconnects for this reason").into());
         }
@@ -38,7 +38,7 @@ impl Engine {
             self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
         }
         // [MQTT-3.14.4-3]: the will goes with 0x00, and with no other reason.
-        Err(End::Disconnected { with_will: disconnect.reason != ReasonCode::Success })
+        Err(ConnectionEnd::Disconnected { with_will: disconnect.reason != ReasonCode::Success })
     }
 
     /// Disconnects a client for the host or an administrator; false if it is not connected.
@@ -55,7 +55,7 @@ impl Engine {
     /// Has a client disconnected by a caller that holds locks: its own task does it.
     pub(crate) fn disconnect_later(&self, session: &Arc<Session>, cause: Cause) {
         let mut outbound = session.outbound.lock();
-        outbound.doom(cause);
+        outbound.close_requested(cause);
     }
 
     /// Ends the session's connection if something has asked for it; called by the connection's task.

@@ -14,9 +14,9 @@ use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::packet::{self, Packet};
 use crate::codec::ping;
 use crate::codec::version::Version;
-use crate::engine::access::pending_decisions::{Asking, Handled, Questions};
+use crate::engine::access::pending_decisions::{DecisionContext, Handled, PendingDecisions};
 use crate::engine::connection::auth::Authentication;
-use crate::engine::connection::authenticating::Proving;
+use crate::engine::connection::authenticating::Authenticating;
 use crate::engine::connection::refuse::Manner;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
@@ -38,29 +38,29 @@ const NOT_CONNECT: DecodeError = DecodeError::protocol("the first packet is not 
 pub struct Connection {
     pub(super) link: Arc<dyn Link>,
     pub(super) origin: Origin,
-    pub(super) state: State,
+    pub(super) state: ConnectionState,
     /// Bytes of an unfinished packet that were counted and will be handed over again.
     counted: usize,
     /// What the host was asked about the packet that waits for an answer; none if no packet does.
-    questions: Option<Box<Questions>>,
+    decisions: Option<Box<PendingDecisions>>,
 }
 
-pub(super) enum State {
+pub(super) enum ConnectionState {
     /// CONNECT has not come.
     Opening { deadline: TimerId },
     /// CONNECT has come, and the client has to prove who it is.
-    Proving(Box<Proving>),
+    Authenticating(Box<Authenticating>),
     /// The connection has a session.
-    Open(Attached),
+    Open(AttachedConnection),
     /// The same, after an enhanced authentication, which the client may repeat.
-    Proven(Box<(Attached, Authentication)>),
+    Authenticated(Box<(AttachedConnection, Authentication)>),
     /// No packet is taken any more.
     Closed,
 }
 
 /// A connection's hold on its session.
 #[derive(Clone)]
-pub(crate) struct Attached {
+pub(crate) struct AttachedConnection {
     pub session: Arc<Session>,
     pub epoch: u32,
     pub version: Version,
@@ -82,14 +82,14 @@ pub struct Progress {
 
 /// One packet's surroundings: the bytes it came in.
 #[derive(Clone, Copy)]
-pub(crate) struct Received<'r> {
+pub(crate) struct ReceivedPacket<'r> {
     pub whole: &'r [u8],
     pub owner: Option<&'r Bytes>,
 }
 
 /// Why a connection ends in the middle of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ConnectionEnd {
     /// The client broke a rule, or wants what it cannot have.
     Refused(DecodeError),
     /// The client said goodbye; true: with its will.
@@ -107,9 +107,9 @@ impl Progress {
     }
 }
 
-impl From<DecodeError> for End {
-    fn from(error: DecodeError) -> End {
-        End::Refused(error)
+impl From<DecodeError> for ConnectionEnd {
+    fn from(error: DecodeError) -> ConnectionEnd {
+        ConnectionEnd::Refused(error)
     }
 }
 
@@ -127,7 +127,7 @@ impl Connection {
         let number = engine.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let origin = Origin { number, peer, listener: None };
         engine.log(turn, Level::Debug, None, || format!("connection {number} {origin} is accepted"));
-        Connection { link, origin, state: State::Opening { deadline }, counted: 0, questions: None }
+        Connection { link, origin, state: ConnectionState::Opening { deadline }, counted: 0, decisions: None }
     }
 
     /// The same connection, which came by the listener of this name.
@@ -139,14 +139,14 @@ impl Connection {
     /// Whether a packet waits for the host: `Some(true)` while a decision is awaited, `Some(false)` if all are made and
     /// the packet is to be handed over again. The link is woken when they are.
     pub fn awaits_host(&self) -> Option<bool> {
-        self.questions.as_ref().map(|questions| !questions.are_answered())
+        self.decisions.as_ref().map(|decisions| !decisions.are_answered())
     }
 
     /// The session, once there is one.
     pub fn session(&self) -> Option<&Arc<Session>> {
         match &self.state {
-            State::Open(attached) => Some(&attached.session),
-            State::Proven(proven) => Some(&proven.0.session),
+            ConnectionState::Open(attached) => Some(&attached.session),
+            ConnectionState::Authenticated(authenticated) => Some(&authenticated.0.session),
             _ => None,
         }
     }
@@ -166,35 +166,39 @@ impl Connection {
             self.counted = input.len();
             return Progress { waiting: true, ..progress };
         }
-        let mut questions = self.questions.take().map_or_else(Questions::default, |kept| *kept);
-        if matches!(self.state, State::Opening { .. }) {
-            self.open(engine, turn, input, &mut questions, &mut progress);
+        let mut decisions = self.decisions.take().map_or_else(PendingDecisions::default, |kept| *kept);
+        if matches!(self.state, ConnectionState::Opening { .. }) {
+            self.open(engine, turn, input, &mut decisions, &mut progress);
         }
-        if matches!(self.state, State::Proving(_)) {
+        if matches!(self.state, ConnectionState::Authenticating(_)) {
             let link = Arc::clone(&self.link);
-            let asking = Asking { link: &link, again: !questions.is_empty(), questions: &mut questions };
-            self.prove(engine, turn, asking, input, &mut progress);
+            let pending =
+                DecisionContext { link: &link, again: !decisions.is_empty(), decisions: &mut decisions };
+            self.prove(engine, turn, pending, input, &mut progress);
         }
         let (attached, authentication) = match &mut self.state {
-            State::Open(attached) => (Some(attached.clone()), None),
-            State::Proven(proven) => (Some(proven.0.clone()), Some(&mut proven.1)),
+            ConnectionState::Open(attached) => (Some(attached.clone()), None),
+            ConnectionState::Authenticated(authenticated) => {
+                (Some(authenticated.0.clone()), Some(&mut authenticated.1))
+            }
             _ => (None, None),
         };
         if let Some(attached) = attached {
             attached.session.set_awaits_host(false);
-            let asking = Asking { link: &self.link, again: !questions.is_empty(), questions: &mut questions };
-            if !run(engine, turn, &attached, authentication, asking, input, owner, &mut progress) {
-                self.state = State::Closed;
+            let pending =
+                DecisionContext { link: &self.link, again: !decisions.is_empty(), decisions: &mut decisions };
+            if !run(engine, turn, &attached, authentication, pending, input, owner, &mut progress) {
+                self.state = ConnectionState::Closed;
             }
             if progress.waiting {
                 attached.session.set_awaits_host(true);
             }
         }
-        progress.open = !matches!(self.state, State::Closed);
+        progress.open = !matches!(self.state, ConnectionState::Closed);
         progress.waiting &= progress.open;
         match progress.waiting {
-            true => self.questions = Some(Box::new(questions)),
-            false => questions.forget(engine),
+            true => self.decisions = Some(Box::new(decisions)),
+            false => decisions.forget(engine),
         }
         self.counted = input.len().saturating_sub(progress.consumed);
         progress
@@ -207,23 +211,25 @@ impl Connection {
 
     /// The network connection is gone, or is being closed for `cause`.
     pub fn lost(&mut self, engine: &Engine, turn: &mut Turn, cause: Cause) {
-        if let Some(mut questions) = self.questions.take() {
-            questions.forget(engine);
+        if let Some(mut decisions) = self.decisions.take() {
+            decisions.forget(engine);
         }
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Opening { deadline } => {
+        match std::mem::replace(&mut self.state, ConnectionState::Closed) {
+            ConnectionState::Opening { deadline } => {
                 engine.timers.cancel(deadline);
                 self.log_end(engine, turn, cause);
                 self.link.finish(Vec::new(), cause);
             }
-            State::Proving(proving) => {
-                engine.timers.cancel(proving.deadline);
+            ConnectionState::Authenticating(authenticating) => {
+                engine.timers.cancel(authenticating.deadline);
                 self.log_end(engine, turn, cause);
                 self.link.finish(Vec::new(), cause);
             }
-            State::Proven(proven) => engine.close(turn, &proven.0.session, proven.0.epoch, cause),
-            State::Open(attached) => engine.close(turn, &attached.session, attached.epoch, cause),
-            State::Closed => {}
+            ConnectionState::Authenticated(authenticated) => {
+                engine.close(turn, &authenticated.0.session, authenticated.0.epoch, cause)
+            }
+            ConnectionState::Open(attached) => engine.close(turn, &attached.session, attached.epoch, cause),
+            ConnectionState::Closed => {}
         }
         turn.counts.connections_closed += 1;
     }
@@ -241,7 +247,7 @@ impl Connection {
         engine: &Engine,
         turn: &mut Turn,
         input: &[u8],
-        questions: &mut Questions,
+        decisions: &mut PendingDecisions,
         progress: &mut Progress,
     ) {
         // [MQTT-3.1.0-1]: the first packet is CONNECT; what is none is not waited for.
@@ -259,7 +265,7 @@ impl Connection {
             }
             Framing::Complete(frame) => frame,
         };
-        let again = !questions.is_empty();
+        let again = !decisions.is_empty();
         progress.consumed = frame.whole.len();
         turn.counts.packets_received += u64::from(!again);
         let mut manner = Manner::of(connect::peek_version(frame.body));
@@ -277,14 +283,14 @@ impl Connection {
             return self.refuse(engine, turn, manner, Some(packet.client_id), error);
         }
         let link = Arc::clone(&self.link);
-        let asking = &mut Asking { link: &link, questions, again };
+        let pending = &mut DecisionContext { link: &link, decisions, again };
         let outcome = match packet.properties.authentication_method() {
-            Some(method) => self.ask_for_proof(engine, turn, asking, method, frame.whole, &packet, manner),
-            None => self.ask_to_join(engine, turn, asking, &packet),
+            Some(method) => self.ask_for_proof(engine, turn, pending, method, frame.whole, &packet, manner),
+            None => self.ask_to_join(engine, turn, pending, &packet),
         };
         match outcome {
-            Ok(Handled::Done) => asking.next(engine),
-            Ok(Handled::Later) => progress.wait(frame.whole.len()),
+            Ok(Handled::Done) => pending.next(engine),
+            Ok(Handled::Suspended) => progress.wait(frame.whole.len()),
             Err(error) => self.refuse(engine, turn, manner, Some(packet.client_id), error),
         }
     }
@@ -294,13 +300,13 @@ impl Connection {
         &mut self,
         engine: &Engine,
         turn: &mut Turn,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         connect: &Connect<'_>,
     ) -> Result<Handled, DecodeError> {
         if engine.wanted.asks_to_connect() {
             engine.check_connect(connect)?;
-            if engine.ask_to_connect(turn, asking, &self.origin, connect)? == Handled::Later {
-                return Ok(Handled::Later);
+            if engine.ask_to_connect(turn, pending, &self.origin, connect)? == Handled::Suspended {
+                return Ok(Handled::Suspended);
             }
         }
         self.join(engine, turn, connect, None).map(|()| Handled::Done)
@@ -319,10 +325,10 @@ impl Connection {
         self.link.identify(&attached.session.client_id);
         engine.tell_change();
         let state = match proof {
-            None => State::Open(attached),
-            Some((authentication, _)) => State::Proven(Box::new((attached, authentication))),
+            None => ConnectionState::Open(attached),
+            Some((authentication, _)) => ConnectionState::Authenticated(Box::new((attached, authentication))),
         };
-        if let State::Opening { deadline } = std::mem::replace(&mut self.state, state) {
+        if let ConnectionState::Opening { deadline } = std::mem::replace(&mut self.state, state) {
             engine.timers.cancel(deadline);
         }
         Ok(())
@@ -335,10 +341,10 @@ impl Connection {
     }
 
     pub(super) fn stop_waiting(&mut self, engine: &Engine) {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Opening { deadline } => engine.timers.cancel(deadline),
-            State::Proving(proving) => engine.timers.cancel(proving.deadline),
-            State::Open(_) | State::Proven(_) | State::Closed => {}
+        match std::mem::replace(&mut self.state, ConnectionState::Closed) {
+            ConnectionState::Opening { deadline } => engine.timers.cancel(deadline),
+            ConnectionState::Authenticating(authenticating) => engine.timers.cancel(authenticating.deadline),
+            ConnectionState::Open(_) | ConnectionState::Authenticated(_) | ConnectionState::Closed => {}
         }
     }
 }
@@ -348,9 +354,9 @@ impl Connection {
 fn run(
     engine: &Engine,
     turn: &mut Turn,
-    attached: &Attached,
+    attached: &AttachedConnection,
     authentication: Option<&mut Authentication>,
-    asking: Asking<'_>,
+    pending: DecisionContext<'_>,
     input: &[u8],
     owner: Option<&Bytes>,
     progress: &mut Progress,
@@ -362,18 +368,18 @@ fn run(
             return false;
         }
         attached.session.heard(turn.now);
-        packets(engine, turn, attached, authentication, &mut inbound, asking, input, owner, progress)
+        packets(engine, turn, attached, authentication, &mut inbound, pending, input, owner, progress)
     };
     match ended {
         Ok(()) => true,
-        Err(End::Refused(error)) => {
+        Err(ConnectionEnd::Refused(error)) => {
             turn.counts.protocol_errors += 1;
             let cause = Cause::Refused(error.reason);
             engine.close_saying(turn, &attached.session, attached.epoch, cause, error.cause);
             false
         }
-        Err(End::Gone) => false,
-        Err(End::Disconnected { with_will }) => {
+        Err(ConnectionEnd::Gone) => false,
+        Err(ConnectionEnd::Disconnected { with_will }) => {
             let cause = if with_will { Cause::ConnectionLost } else { Cause::Disconnected };
             engine.close(turn, &attached.session, attached.epoch, cause);
             false
@@ -394,14 +400,14 @@ pub(super) fn decode_after_connect(frame: Frame<'_>, version: Version) -> Result
 fn packets(
     engine: &Engine,
     turn: &mut Turn,
-    attached: &Attached,
+    attached: &AttachedConnection,
     mut authentication: Option<&mut Authentication>,
     inbound: &mut MutexGuard<'_, Inbound>,
-    mut asking: Asking<'_>,
+    mut pending: DecisionContext<'_>,
     input: &[u8],
     owner: Option<&Bytes>,
     progress: &mut Progress,
-) -> Result<(), End> {
+) -> Result<(), ConnectionEnd> {
     loop {
         let rest = input.get(progress.consumed..).unwrap_or_default();
         match frame::split(rest, engine.options.max_packet_size)? {
@@ -411,22 +417,22 @@ fn packets(
             }
             Framing::Complete(frame) => {
                 progress.consumed += frame.whole.len();
-                turn.counts.packets_received += u64::from(!asking.again);
-                let received = Received { whole: frame.whole, owner };
+                turn.counts.packets_received += u64::from(!pending.again);
+                let received = ReceivedPacket { whole: frame.whole, owner };
                 let packet = decode_after_connect(frame, attached.version)?;
                 if let Packet::Publish(publish) = &packet
                     && let Some(burst) = engine.burst(rest, &frame, publish, attached.version.is_v5())
                 {
                     progress.consumed += burst.len() - frame.whole.len();
                     engine.receive_burst(turn, attached, &burst);
-                    asking.next(engine);
+                    pending.next(engine);
                     continue;
                 }
                 let authentication = authentication.as_deref_mut();
-                let asking = &mut asking;
-                match handle(engine, turn, attached, authentication, inbound, asking, packet, received)? {
-                    Handled::Done => asking.next(engine),
-                    Handled::Later => {
+                let pending = &mut pending;
+                match handle(engine, turn, attached, authentication, inbound, pending, packet, received)? {
+                    Handled::Done => pending.next(engine),
+                    Handled::Suspended => {
                         progress.wait(frame.whole.len());
                         return Ok(());
                     }
@@ -440,19 +446,19 @@ fn packets(
 fn handle(
     engine: &Engine,
     turn: &mut Turn,
-    attached: &Attached,
+    attached: &AttachedConnection,
     authentication: Option<&mut Authentication>,
     inbound: &mut MutexGuard<'_, Inbound>,
-    asking: &mut Asking<'_>,
+    pending: &mut DecisionContext<'_>,
     packet: Packet<'_>,
-    received: Received<'_>,
-) -> Result<Handled, End> {
+    received: ReceivedPacket<'_>,
+) -> Result<Handled, ConnectionEnd> {
     match packet {
         Packet::Publish(publish) => {
-            return engine.receive_publish(turn, attached, inbound, asking, &publish, received);
+            return engine.receive_publish(turn, attached, inbound, pending, &publish, received);
         }
         Packet::Subscribe(subscribe) => {
-            return engine.receive_subscribe(turn, attached, inbound, asking, &subscribe);
+            return engine.receive_subscribe(turn, attached, inbound, pending, &subscribe);
         }
         Packet::Puback(ack) => engine.receive_ack(turn, attached, AckKind::Puback, &ack),
         Packet::Pubrec(ack) => engine.receive_ack(turn, attached, AckKind::Pubrec, &ack),
@@ -466,7 +472,7 @@ fn handle(
         }
         Packet::Disconnect(disconnect) => engine.receive_disconnect(attached, &disconnect),
         Packet::Auth(auth) => {
-            return engine.receive_auth(turn, attached, inbound, asking, authentication, &auth);
+            return engine.receive_auth(turn, attached, inbound, pending, authentication, &auth);
         }
         // A CONNECT is found before it is decoded.
         Packet::Connect(_)
@@ -480,11 +486,11 @@ fn handle(
 
 #[cfg(test)]
 mod tests {
-    use super::{Attached, State};
+    use super::{AttachedConnection, ConnectionState};
 
     /// An idle connection pays nothing for what few use: enhanced authentication is in a box.
     #[test]
     fn the_state_of_a_connection_is_no_larger_than_its_hold_on_the_session() {
-        assert_eq!(size_of::<State>(), size_of::<Attached>());
+        assert_eq!(size_of::<ConnectionState>(), size_of::<AttachedConnection>());
     }
 }

@@ -8,14 +8,14 @@ use crate::session::link::Cause;
 /// would be larger than `most` bytes [MQTT-3.2.2-19], [MQTT-3.14.2-3]; and not at all if it is too large even
 /// then [MQTT-3.1.2-24]. There are no User Properties [MQTT-3.2.2-20], [MQTT-3.14.2-4].
 pub(crate) fn encode_with(
-    sentence: &str,
+    reason_string: &str,
     most: u32,
     out: &mut Vec<u8>,
     encode: impl Fn(Properties<'_>, &mut Vec<u8>),
 ) {
     let mut properties = Vec::new();
-    if !sentence.is_empty() {
-        PropertyWriter::new(&mut properties).reason_string(sentence);
+    if !reason_string.is_empty() {
+        PropertyWriter::new(&mut properties).reason_string(reason_string);
     }
     let start = out.len();
     for properties in [properties.as_slice(), &[]] {
@@ -29,7 +29,7 @@ pub(crate) fn encode_with(
 
 /// What there is to say about the end of a connection that no packet of its client has caused; empty where the
 /// reason code says it all.
-pub(crate) fn sentence(cause: Cause) -> &'static str {
+pub(crate) fn reason_string(cause: Cause) -> &'static str {
     match cause {
         Cause::KeepAliveTimeout => "nothing came for one and a half times the keep alive",
         Cause::SessionTakenOver => "another connection came with the same client identifier",

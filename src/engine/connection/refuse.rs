@@ -10,7 +10,7 @@ use crate::engine::connection::packets::Connection;
 use crate::engine::connection::reason_string::encode_with;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
-use crate::engine::observe::journal::Refused;
+use crate::engine::observe::journal::RefusedClient;
 use crate::session::event::Level;
 use crate::session::link::Cause;
 
@@ -28,7 +28,7 @@ impl Connection {
         self.stop_waiting(engine);
         if let Some(journal) = &engine.journal {
             let (address, why) = (self.origin.peer, error.cause);
-            journal.refused(turn.now, &Refused { client_id, address, reason: error.reason, why });
+            journal.refused(turn.now, &RefusedClient { client_id, address, reason: error.reason, why });
         }
         turn.counts.connections_refused += 1;
         engine.log(turn, Level::Warn, client_id, || {
@@ -54,8 +54,8 @@ impl Connection {
             // So does a bridge, which sets the highest bit and, once refused, tries again without it.
             Some(0..=2 | 0x83 | 0x84) => connack.encode(Version::V311, &mut last),
             Some(_) => {
-                let sentence = if manner.wants_sentences { error.cause } else { "" };
-                encode_with(sentence, manner.maximum_packet_size, &mut last, |properties, out| {
+                let reason_string = if manner.wants_sentences { error.cause } else { "" };
+                encode_with(reason_string, manner.maximum_packet_size, &mut last, |properties, out| {
                     Connack { properties, ..connack }.encode(Version::V5, out);
                 });
             }

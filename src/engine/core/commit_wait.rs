@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use crate::codec::frame;
 use crate::codec::version::Version;
-use crate::engine::connection::packets::Attached;
-use crate::engine::core::durability::{Safe, Waiter};
+use crate::engine::connection::packets::AttachedConnection;
+use crate::engine::core::durability::{Durability, DurabilityWaiter};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::session::state::Session;
@@ -20,10 +20,10 @@ const PUBACK: u8 = 4;
 
 /// Acknowledgements that wait, oldest first, and how far the store has committed.
 #[derive(Default)]
-pub(crate) struct Parking {
-    waiting: VecDeque<Parked>,
+pub(crate) struct CommitWait {
+    waiting: VecDeque<WaitingAck>,
     /// Those of the host, by their tickets. Unlike acknowledgements they wait for nothing else.
-    waiters: BTreeMap<(u64, u64), Arc<dyn Waiter>>,
+    waiters: BTreeMap<(u64, u64), Arc<dyn DurabilityWaiter>>,
     /// Tells waiters of one ticket apart.
     next: u64,
     committed: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Parking {
 }
 
 /// An encoded acknowledgement and what it waits for.
-struct Parked {
+struct WaitingAck {
     ticket: u64,
     session: Weak<Session>,
     epoch: u32,
@@ -46,7 +46,7 @@ impl Engine {
     pub(crate) fn send_when_safe(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         encode: impl FnOnce(Version, &mut Vec<u8>),
     ) {
         let ticket = self.store.ticket();
@@ -54,7 +54,7 @@ impl Engine {
         if outbound.epoch() != attached.epoch {
             return;
         }
-        if ticket == Ticket::Committed && !outbound.has_parked() {
+        if ticket == Ticket::Committed && !outbound.awaits_commit() {
             let flush = outbound.send(&mut self.context(turn, &attached.session), encode);
             drop(outbound);
             if flush {
@@ -64,18 +64,18 @@ impl Engine {
         }
         let mut packet = Vec::new();
         encode(attached.version, &mut packet);
-        outbound.park();
+        outbound.await_commit();
         if is_puback(&packet) {
             attached.session.unacknowledged.fetch_add(1, Ordering::Relaxed);
         }
         drop(outbound);
-        let mut parking = self.parking.lock();
+        let mut commit_wait = self.commit_wait.lock();
         let ticket = match ticket {
             Ticket::Pending(number) => number,
             // It only waits behind older ones.
             Ticket::Committed => 0,
         };
-        parking.waiting.push_back(Parked {
+        commit_wait.waiting.push_back(WaitingAck {
             ticket,
             session: Arc::downgrade(&attached.session),
             epoch: attached.epoch,
@@ -83,44 +83,44 @@ impl Engine {
             packet: SmallVec::from_vec(packet),
         });
         // The commit may have been told since the ticket was given.
-        self.release(turn, &mut parking);
+        self.release(turn, &mut commit_wait);
     }
 
     /// The store has committed everything up to `ticket`: what waited for it is sent.
     pub fn committed(&self, turn: &mut Turn, ticket: u64) {
-        let mut parking = self.parking.lock();
-        parking.committed = parking.committed.max(ticket);
-        release_waiters(turn, &mut parking);
-        self.release(turn, &mut parking);
+        let mut commit_wait = self.commit_wait.lock();
+        commit_wait.committed = commit_wait.committed.max(ticket);
+        release_waiters(turn, &mut commit_wait);
+        self.release(turn, &mut commit_wait);
     }
 
     /// Has `waiter` told when the store has committed everything up to `ticket`.
-    pub(crate) fn park_waiter(&self, turn: &mut Turn, ticket: u64, waiter: Arc<dyn Waiter>) {
-        let mut parking = self.parking.lock();
-        if parking.closed {
-            return turn.tell_later(waiter, Safe::Stopped);
+    pub(crate) fn add_commit_waiter(&self, turn: &mut Turn, ticket: u64, waiter: Arc<dyn DurabilityWaiter>) {
+        let mut commit_wait = self.commit_wait.lock();
+        if commit_wait.closed {
+            return turn.tell_later(waiter, Durability::Stopped);
         }
-        parking.next += 1;
-        let key = (ticket, parking.next);
-        parking.waiters.insert(key, waiter);
+        commit_wait.next += 1;
+        let key = (ticket, commit_wait.next);
+        commit_wait.waiters.insert(key, waiter);
         // The commit may have been told since the ticket was given.
-        release_waiters(turn, &mut parking);
+        release_waiters(turn, &mut commit_wait);
     }
 
     /// Tells everybody in the host who waits, now and from now on, that the broker has stopped.
     pub fn forget_waiters(&self, turn: &mut Turn) {
-        let mut parking = self.parking.lock();
-        parking.closed = true;
-        for waiter in std::mem::take(&mut parking.waiters).into_values() {
-            turn.tell_later(waiter, Safe::Stopped);
+        let mut commit_wait = self.commit_wait.lock();
+        commit_wait.closed = true;
+        for waiter in std::mem::take(&mut commit_wait.waiters).into_values() {
+            turn.tell_later(waiter, Durability::Stopped);
         }
     }
 
     /// Sends what waits for nothing any more. The lock is held meanwhile, so that nobody overtakes.
-    fn release(&self, turn: &mut Turn, parking: &mut Parking) {
-        let committed = parking.committed;
-        while parking.waiting.front().is_some_and(|first| first.ticket <= committed) {
-            let Some(next) = parking.waiting.pop_front() else {
+    fn release(&self, turn: &mut Turn, commit_wait: &mut CommitWait) {
+        let committed = commit_wait.committed;
+        while commit_wait.waiting.front().is_some_and(|first| first.ticket <= committed) {
+            let Some(next) = commit_wait.waiting.pop_front() else {
                 break;
             };
             let Some(session) = next.session.upgrade() else {
@@ -130,23 +130,23 @@ impl Engine {
             if next.is_puback && outbound.epoch() == next.epoch {
                 session.unacknowledged.fetch_sub(1, Ordering::Relaxed);
             }
-            let flush = outbound.unpark(&mut self.context(turn, &session), next.epoch, &next.packet);
+            let flush = outbound.commit_done(&mut self.context(turn, &session), next.epoch, &next.packet);
             drop(outbound);
             if flush {
                 turn.flush_later(&session);
             }
         }
-        if parking.waiting.is_empty() {
-            parking.waiting = VecDeque::new();
+        if commit_wait.waiting.is_empty() {
+            commit_wait.waiting = VecDeque::new();
         }
     }
 }
 
 /// Has those told for whom everything is committed.
-fn release_waiters(turn: &mut Turn, parking: &mut Parking) {
-    let committed = parking.committed;
-    while let Some(first) = parking.waiters.first_entry().filter(|first| first.key().0 <= committed) {
-        turn.tell_later(first.remove(), Safe::Yes);
+fn release_waiters(turn: &mut Turn, commit_wait: &mut CommitWait) {
+    let committed = commit_wait.committed;
+    while let Some(first) = commit_wait.waiters.first_entry().filter(|first| first.key().0 <= committed) {
+        turn.tell_later(first.remove(), Durability::Yes);
     }
 }
 

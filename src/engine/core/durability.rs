@@ -9,7 +9,7 @@ use crate::storage::Ticket;
 
 /// What became of a published message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Safe {
+pub enum Durability {
     /// It is as safe as its QoS and the store promise.
     Yes,
     /// The broker stopped before it was.
@@ -17,19 +17,19 @@ pub enum Safe {
 }
 
 /// Somebody in the host program who waits for a message to be safe.
-pub trait Waiter: Send + Sync {
+pub trait DurabilityWaiter: Send + Sync {
     /// Called exactly once, at the end of a turn, when the thread holds no lock. Must not panic.
-    fn tell(&self, safe: Safe);
+    fn tell(&self, safe: Durability);
 }
 
 impl Engine {
     /// Has `waiter` told when everything that this thread has recorded so far is committed; of QoS 0, which promises
     /// nothing, at the end of this turn.
-    pub fn tell_when_safe(&self, turn: &mut Turn, qos: QoS, waiter: Arc<dyn Waiter>) {
+    pub fn tell_when_safe(&self, turn: &mut Turn, qos: QoS, waiter: Arc<dyn DurabilityWaiter>) {
         let ticket = if qos == QoS::AtMostOnce { Ticket::Committed } else { self.store.ticket() };
         match ticket {
-            Ticket::Committed => turn.tell_later(waiter, Safe::Yes),
-            Ticket::Pending(ticket) => self.park_waiter(turn, ticket, waiter),
+            Ticket::Committed => turn.tell_later(waiter, Durability::Yes),
+            Ticket::Pending(ticket) => self.add_commit_waiter(turn, ticket, waiter),
         }
     }
 }

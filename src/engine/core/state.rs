@@ -7,18 +7,18 @@ use parking_lot::Mutex;
 
 use crate::config::Settings;
 use crate::engine::access::hooks::{Host, Wanted};
-use crate::engine::core::commit_wait::Parking;
+use crate::engine::core::commit_wait::CommitWait;
 use crate::engine::core::timers::{Alarm, Timers};
 use crate::engine::core::turn::{KEPT_TURNS, Turn};
-use crate::engine::observe::event_queue::Notices;
+use crate::engine::observe::event_queue::EventQueue;
 use crate::engine::observe::journal::{Journal, either};
 use crate::engine::observe::log::Drops;
 use crate::engine::observe::observer::Observer;
-use crate::engine::observe::publish_taps::Taps;
+use crate::engine::observe::publish_taps::PublishTaps;
 use crate::engine::parts::options::Options;
 use crate::engine::parts::sessions::Sessions;
 use crate::engine::parts::subscriber::Subscriber;
-use crate::message::{Lent, SharedMessage};
+use crate::message::{HostBuffers, SharedMessage};
 use crate::stats::{Counters, Snapshot};
 use crate::storage::Store;
 use crate::topics::{Retained, Router};
@@ -35,19 +35,19 @@ pub struct Engine {
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) parking: Mutex<Parking>,
+    pub(crate) commit_wait: Mutex<CommitWait>,
     /// Turns that are used again; each is locked while it runs. Nobody waits for one.
     pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
-    pub(crate) lent: Arc<Lent>,
+    pub(crate) host_buffers: Arc<HostBuffers>,
     /// Who watches what is published.
-    pub(crate) taps: Taps,
+    pub(crate) publish_taps: PublishTaps,
     pub(crate) host: Option<Arc<dyn Host>>,
     /// Which hooks `host` has; none without one.
     pub(crate) host_wanted: Wanted,
     /// The same, and what the journal is told.
     pub(crate) wanted: Wanted,
     pub(crate) journal: Option<Arc<dyn Journal>>,
-    pub(crate) notices: Notices,
+    pub(crate) events: EventQueue,
     pub(crate) drops: Drops,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stopping: AtomicBool,
@@ -62,7 +62,7 @@ pub struct Engine {
 }
 
 /// What the engine is given from outside.
-pub struct Surroundings {
+pub struct EngineParts {
     /// Where acknowledged state is kept.
     pub store: Arc<dyn Store>,
     /// Who calls [`Engine::tick`].
@@ -75,32 +75,32 @@ pub struct Surroundings {
 
 impl Engine {
     /// A broker without sessions at [`Time::ZERO`](crate::time::Time::ZERO).
-    pub fn new(settings: &Settings, surroundings: Surroundings) -> Engine {
+    pub fn new(settings: &Settings, parts: EngineParts) -> Engine {
         let options = Options::new(settings);
         Engine {
             sessions: Sessions::default(),
             router: Router::new(),
             retained: Retained::new(options.retained_messages, options.retained_bytes),
-            timers: Timers::new(surroundings.alarm),
+            timers: Timers::new(parts.alarm),
             counters: Counters::default(),
-            store: surroundings.store,
-            parking: Mutex::default(),
+            store: parts.store,
+            commit_wait: Mutex::default(),
             turns: Default::default(),
-            lent: Arc::default(),
-            taps: Taps::default(),
+            host_buffers: Arc::default(),
+            publish_taps: PublishTaps::default(),
             host: None,
             host_wanted: Wanted::default(),
             wanted: Wanted::default(),
             journal: None,
-            notices: Notices::default(),
+            events: EventQueue::default(),
             drops: Drops::default(),
             observer: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
             sys_due: AtomicBool::new(false),
-            identifiers: AtomicU64::new(surroundings.seed),
+            identifiers: AtomicU64::new(parts.seed),
             connections: AtomicU64::new(0),
-            started_unix: surroundings.started_unix,
+            started_unix: parts.started_unix,
             options,
         }
     }
@@ -122,8 +122,8 @@ impl Engine {
     }
 
     /// The buffers that the host lends.
-    pub fn lent(&self) -> &Arc<Lent> {
-        &self.lent
+    pub fn host_buffers(&self) -> &Arc<HostBuffers> {
+        &self.host_buffers
     }
 
     /// When the broker started, in seconds since 1970.

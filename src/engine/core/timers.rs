@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::engine::access::hooks::Slot;
+use crate::engine::access::hooks::DecisionSlot;
 use crate::engine::core::state::Engine;
 use crate::session::link::Link;
 use crate::session::state::Session;
@@ -29,7 +29,7 @@ pub enum Timer {
     /// A delayed will is published. The number is the last connection's.
     Will(Weak<Session>, u32),
     /// A decision of the host is overdue.
-    Decision(Weak<Slot>),
+    Decision(Weak<DecisionSlot>),
     /// `$SYS` topics are published.
     Sys,
     /// Expired retained messages are removed.

@@ -8,13 +8,13 @@ use std::thread::panicking;
 
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
-use crate::engine::core::durability::{Safe, Waiter};
+use crate::engine::core::durability::{Durability, DurabilityWaiter};
 use crate::engine::core::state::Engine;
 use crate::engine::parts::sink::Local;
 use crate::engine::parts::subscriber::Subscriber;
 use crate::engine::publish::will::OwedWill;
-use crate::message::Lent;
-use crate::session::event::Notice;
+use crate::message::HostBuffers;
+use crate::session::event::Event;
 use crate::session::pool::Pool;
 use crate::session::state::Session;
 use crate::stats::Counts;
@@ -42,12 +42,12 @@ pub struct Turn {
     dirty: Vec<Arc<Session>>,
     woken: Vec<Arc<Local>>,
     /// What the host is told at the end.
-    pub(crate) notices: Vec<Notice>,
+    pub(crate) events: Vec<Event>,
     /// Wills that the host is to look at, and that are published at the end.
     pub(crate) wills: Vec<OwedWill>,
     /// Those of the host's code, which is called when everything else is done.
     called: Vec<Arc<Local>>,
-    told: Vec<(Arc<dyn Waiter>, Safe)>,
+    told: Vec<(Arc<dyn DurabilityWaiter>, Durability)>,
     /// Unlike that of every other turn of the process, those that this one was before included.
     number: u64,
 }
@@ -70,7 +70,7 @@ impl Turn {
             cache: MatchCache::new(CACHED_TOPICS),
             dirty: Vec::new(),
             woken: Vec::new(),
-            notices: Vec::new(),
+            events: Vec::new(),
             wills: Vec::new(),
             called: Vec::new(),
             told: Vec::new(),
@@ -114,7 +114,7 @@ impl Turn {
     }
 
     /// Has somebody told at the end of the turn whether a message is safe.
-    pub(crate) fn tell_later(&mut self, waiter: Arc<dyn Waiter>, safe: Safe) {
+    pub(crate) fn tell_later(&mut self, waiter: Arc<dyn DurabilityWaiter>, safe: Durability) {
         self.told.push((waiter, safe));
     }
 }
@@ -122,13 +122,13 @@ impl Turn {
 /// A turn that is finished when it is dropped: counters are added to, outboxes written, sinks woken, the host called.
 pub struct Running<'e> {
     engine: &'e Engine,
-    turn: Place<'e>,
+    turn: TurnSlot<'e>,
     /// Whether the turn began while the thread was unwinding from a panic.
     unwinding: bool,
 }
 
 /// Where a running turn is.
-enum Place<'e> {
+enum TurnSlot<'e> {
     /// In a place of the engine's, which is there for the next.
     Kept(MappedMutexGuard<'e, Turn>),
     /// All places were in use.
@@ -140,8 +140,8 @@ impl Deref for Running<'_> {
     #[inline]
     fn deref(&self) -> &Turn {
         match &self.turn {
-            Place::Kept(turn) => turn,
-            Place::Own(turn) => turn,
+            TurnSlot::Kept(turn) => turn,
+            TurnSlot::Own(turn) => turn,
         }
     }
 }
@@ -150,8 +150,8 @@ impl DerefMut for Running<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut Turn {
         match &mut self.turn {
-            Place::Kept(turn) => turn,
-            Place::Own(turn) => turn,
+            TurnSlot::Kept(turn) => turn,
+            TurnSlot::Own(turn) => turn,
         }
     }
 }
@@ -174,22 +174,22 @@ impl Drop for Running<'_> {
 impl Engine {
     /// Begins a turn at `now`. It must not be held while another is begun on the same thread.
     pub fn turn(&self, now: Time) -> Running<'_> {
-        Lent::turn_begins();
+        HostBuffers::turn_begins();
         let mut turn = self.place();
         match &mut turn {
-            Place::Kept(turn) => turn.now = now,
-            Place::Own(turn) => turn.now = now,
+            TurnSlot::Kept(turn) => turn.now = now,
+            TurnSlot::Own(turn) => turn.now = now,
         }
         Running { engine: self, turn, unwinding: panicking() }
     }
 
-    fn place(&self) -> Place<'_> {
+    fn place(&self) -> TurnSlot<'_> {
         // The first that is free: what it remembers is most likely still true, and in the processor's cache.
         match self.turns.iter().find_map(Mutex::try_lock) {
             Some(place) => {
-                Place::Kept(MutexGuard::map(place, |turn| &mut **turn.get_or_insert_with(Turn::boxed)))
+                TurnSlot::Kept(MutexGuard::map(place, |turn| &mut **turn.get_or_insert_with(Turn::boxed)))
             }
-            None => Place::Own(Turn::boxed()),
+            None => TurnSlot::Own(Turn::boxed()),
         }
     }
 
@@ -204,7 +204,7 @@ impl Engine {
         // First, so that a client that has received a message finds it counted.
         self.add_counts(turn);
         // And the host told.
-        if !turn.notices.is_empty() {
+        if !turn.events.is_empty() {
             self.tell(turn);
             self.add_counts(turn);
         }
@@ -225,8 +225,8 @@ impl Engine {
         if logs {
             self.log_drops(turn);
         }
-        let told = logs || !turn.notices.is_empty();
-        if !turn.notices.is_empty() {
+        let told = logs || !turn.events.is_empty();
+        if !turn.events.is_empty() {
             self.tell(turn);
         }
         if wrote || told {
@@ -236,9 +236,9 @@ impl Engine {
         if turn.number.is_multiple_of(SWEEP_EVERY) {
             turn.cache.forget_stale(&self.router);
         }
-        Lent::turn_ends();
+        HostBuffers::turn_ends();
         self.call_host(turn);
-        self.lent.give_back();
+        self.host_buffers.give_back();
     }
 
     /// Runs code of the host, which may begin turns of its own.

@@ -9,7 +9,7 @@ use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::observe::journal::wants;
 use crate::message::SharedMessage;
-use crate::session::event::{Dropped, Level, LogLine, Notice};
+use crate::session::event::{Dropped, Event, Level, LogLine};
 use crate::stats::DropReason;
 
 /// Room for so many notices is kept.
@@ -17,11 +17,11 @@ const KEPT: usize = 1024;
 
 /// Notices that wait for the host.
 #[derive(Default)]
-pub(crate) struct Notices(Mutex<State>);
+pub(crate) struct EventQueue(Mutex<QueueState>);
 
 #[derive(Default)]
-struct State {
-    waiting: VecDeque<Notice>,
+struct QueueState {
+    waiting: VecDeque<Event>,
     /// Whether a thread tells what waits: others only add to it.
     telling: bool,
 }
@@ -33,7 +33,7 @@ pub(crate) fn survive<T>(hook: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// Whoever tells, has told when it is dropped, also by a panic.
-struct Telling<'n>(MutexGuard<'n, State>);
+struct Telling<'n>(MutexGuard<'n, QueueState>);
 
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
@@ -46,26 +46,26 @@ impl Engine {
     /// farther up its stack.
     pub(crate) fn tell(&self, turn: &mut Turn) {
         if let Some(journal) = &self.journal {
-            turn.notices.iter().for_each(|notice| journal.note(turn.now, notice));
-            turn.notices.retain(|notice| wants(self.host_wanted, notice));
-            if turn.notices.is_empty() {
+            turn.events.iter().for_each(|event| journal.note(turn.now, event));
+            turn.events.retain(|event| wants(self.host_wanted, event));
+            if turn.events.is_empty() {
                 return;
             }
         }
         let Some(host) = self.host.as_deref() else {
-            return turn.notices.clear();
+            return turn.events.clear();
         };
-        let mut state = self.notices.0.lock();
+        let mut state = self.events.0.lock();
         let room = self.options.hooks_max_waiting.saturating_sub(state.waiting.len());
-        let lost = turn.notices.len().saturating_sub(room);
-        state.waiting.extend(turn.notices.drain(..).take(room));
+        let lost = turn.events.len().saturating_sub(room);
+        state.waiting.extend(turn.events.drain(..).take(room));
         if !std::mem::replace(&mut state.telling, true) {
             let mut telling = Telling(state);
-            while let Some(notice) = telling.0.waiting.pop_front() {
-                let told = MutexGuard::unlocked(&mut telling.0, || survive(|| host.tell(&notice)));
+            while let Some(event) = telling.0.waiting.pop_front() {
+                let told = MutexGuard::unlocked(&mut telling.0, || survive(|| host.tell(&event)));
                 if told.is_none() {
                     turn.counts.hooks_failed += 1;
-                    self.log_failure(&mut telling.0.waiting, &notice);
+                    self.log_failure(&mut telling.0.waiting, &event);
                 }
             }
             if telling.0.waiting.capacity() > KEPT {
@@ -76,19 +76,19 @@ impl Engine {
     }
 
     /// Has the host's log told next that it has panicked, unless it was the log.
-    fn log_failure(&self, waiting: &mut VecDeque<Notice>, notice: &Notice) {
-        let hook = match notice {
-            Notice::Connected(_) => "on_connected",
-            Notice::Disconnected(_) => "on_disconnected",
-            Notice::Subscribed(_) => "on_subscribed",
-            Notice::Unsubscribed(_) => "on_unsubscribed",
-            Notice::Delivered(_) => "on_delivered",
-            Notice::Dropped(_) => "on_dropped",
-            Notice::Logged(_) => return,
+    fn log_failure(&self, waiting: &mut VecDeque<Event>, event: &Event) {
+        let hook = match event {
+            Event::Connected(_) => "on_connected",
+            Event::Disconnected(_) => "on_disconnected",
+            Event::Subscribed(_) => "on_subscribed",
+            Event::Unsubscribed(_) => "on_unsubscribed",
+            Event::Delivered(_) => "on_delivered",
+            Event::Dropped(_) => "on_dropped",
+            Event::Logged(_) => return,
         };
         if self.wanted.logs(Level::Error) {
             let text = format!("the hook {hook} has panicked").into();
-            waiting.push_front(Notice::Logged(LogLine { level: Level::Error, client_id: None, text }));
+            waiting.push_front(Event::Logged(LogLine { level: Level::Error, client_id: None, text }));
         }
     }
 
@@ -101,9 +101,9 @@ impl Engine {
         reason: DropReason,
     ) {
         if self.wanted.dropped && self.notes_drops() {
-            turn.notices.extend(messages.map(|message| {
+            turn.events.extend(messages.map(|message| {
                 let (client_id, topic) = (client_id.map(Into::into), message.topic().into());
-                Notice::Dropped(Dropped { client_id, topic, reason })
+                Event::Dropped(Dropped { client_id, topic, reason })
             }));
         }
     }
@@ -113,7 +113,7 @@ impl Engine {
         turn.counts.drop(reason, 1);
         if self.wanted.dropped && self.notes_drops() {
             let (client_id, topic) = (client_id.map(Into::into), String::from_utf8_lossy(topic).into());
-            turn.notices.push(Notice::Dropped(Dropped { client_id, topic, reason }));
+            turn.events.push(Event::Dropped(Dropped { client_id, topic, reason }));
         }
     }
 }

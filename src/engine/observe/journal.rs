@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::codec::reason::ReasonCode;
 use crate::engine::access::hooks::Wanted;
 use crate::engine::core::state::Engine;
-use crate::session::delivery::Tells;
-use crate::session::event::Notice;
+use crate::session::delivery::ReportedFates;
+use crate::session::event::Event;
 use crate::time::Time;
 
 /// Takes down what happens. The methods are called from any thread, with no lock of the broker held but perhaps that of
@@ -18,15 +18,15 @@ pub trait Journal: Send + Sync {
     fn wants_drops(&self) -> bool;
 
     /// Something has happened.
-    fn note(&self, now: Time, notice: &Notice);
+    fn note(&self, now: Time, event: &Event);
 
     /// A client was not let in.
-    fn refused(&self, now: Time, refused: &Refused<'_>);
+    fn refused(&self, now: Time, refused: &RefusedClient<'_>);
 }
 
 /// A client that was not let in.
 #[derive(Clone, Copy, Debug)]
-pub struct Refused<'r> {
+pub struct RefusedClient<'r> {
     /// The Client Identifier, as far as it is known.
     pub client_id: Option<&'r str>,
     /// The peer's address, if it came over a network.
@@ -59,8 +59,8 @@ impl Engine {
     }
 
     /// Of which fates of messages somebody is told at this moment.
-    pub(crate) fn tells(&self) -> Tells {
-        Tells { dropped: self.wanted.dropped && self.notes_drops(), delivered: self.wanted.delivered }
+    pub(crate) fn reported(&self) -> ReportedFates {
+        ReportedFates { dropped: self.wanted.dropped && self.notes_drops(), delivered: self.wanted.delivered }
     }
 
     /// Whether somebody is told of a dropped message, given that somebody may be.
@@ -86,14 +86,14 @@ pub(crate) fn either(a: Wanted, b: Wanted) -> Wanted {
 }
 
 /// Whether a notice is of a kind that is wanted.
-pub(crate) fn wants(wanted: Wanted, notice: &Notice) -> bool {
-    match notice {
-        Notice::Connected(_) => wanted.connected,
-        Notice::Disconnected(_) => wanted.disconnected,
-        Notice::Subscribed(_) => wanted.subscribed,
-        Notice::Unsubscribed(_) => wanted.unsubscribed,
-        Notice::Delivered(_) => wanted.delivered,
-        Notice::Dropped(_) => wanted.dropped,
-        Notice::Logged(line) => wanted.logs(line.level),
+pub(crate) fn wants(wanted: Wanted, event: &Event) -> bool {
+    match event {
+        Event::Connected(_) => wanted.connected,
+        Event::Disconnected(_) => wanted.disconnected,
+        Event::Subscribed(_) => wanted.subscribed,
+        Event::Unsubscribed(_) => wanted.unsubscribed,
+        Event::Delivered(_) => wanted.delivered,
+        Event::Dropped(_) => wanted.dropped,
+        Event::Logged(line) => wanted.logs(line.level),
     }
 }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
-use crate::session::event::{Level, LogLine, Notice};
+use crate::session::event::{Event, Level, LogLine};
 use crate::session::link::Cause;
 use crate::stats::{Counts, DropReason};
 
@@ -17,10 +17,10 @@ const REST: Duration = Duration::from_secs(10);
 
 /// Messages that were dropped and not told of.
 #[derive(Default)]
-pub(crate) struct Drops(Mutex<Untold>);
+pub(crate) struct Drops(Mutex<PendingDrops>);
 
 #[derive(Default)]
-struct Untold {
+struct PendingDrops {
     counts: Counts,
     /// Whether a timer runs, which tells of them.
     resting: bool,
@@ -31,7 +31,7 @@ impl Engine {
     /// `client_id`: the client that it is about.
     pub fn log(&self, turn: &mut Turn, level: Level, client_id: Option<&str>, text: impl FnOnce() -> String) {
         if self.wanted.logs(level) {
-            turn.notices.push(Notice::Logged(LogLine {
+            turn.events.push(Event::Logged(LogLine {
                 level,
                 client_id: client_id.map(Into::into),
                 text: text().into(),

@@ -12,7 +12,7 @@ use crate::message::Publication;
 use crate::time::Time;
 
 /// Watches every message that is published. It is no subscriber: nobody counts it, and it changes nothing.
-pub trait Tap: Send + Sync {
+pub trait PublishTap: Send + Sync {
     /// Sees a message before it is delivered. Called from any thread, must not block, publish or take long.
     fn see(&self, seen: &Seen<'_>);
 }
@@ -45,12 +45,12 @@ impl Seen<'_> {
 
 /// The taps of a broker.
 #[derive(Default)]
-pub(crate) struct Taps {
+pub(crate) struct PublishTaps {
     watched: AtomicBool,
-    list: Mutex<Arc<[Arc<dyn Tap>]>>,
+    list: Mutex<Arc<[Arc<dyn PublishTap>]>>,
 }
 
-impl Taps {
+impl PublishTaps {
     /// Whether somebody watches.
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
@@ -60,28 +60,28 @@ impl Taps {
 
 impl Engine {
     /// Has `tap` see every message that is published from now on.
-    pub fn watch(&self, tap: Arc<dyn Tap>) {
-        let mut list = self.taps.list.lock();
+    pub fn watch(&self, tap: Arc<dyn PublishTap>) {
+        let mut list = self.publish_taps.list.lock();
         *list = list.iter().cloned().chain([tap]).collect();
-        self.taps.watched.store(true, Ordering::Relaxed);
+        self.publish_taps.watched.store(true, Ordering::Relaxed);
     }
 
     /// Ends that. A message that is on its way may still be seen.
-    pub fn unwatch(&self, tap: &Arc<dyn Tap>) {
-        let mut list = self.taps.list.lock();
+    pub fn unwatch(&self, tap: &Arc<dyn PublishTap>) {
+        let mut list = self.publish_taps.list.lock();
         *list = list.iter().filter(|known| !Arc::ptr_eq(known, tap)).cloned().collect();
-        self.taps.watched.store(!list.is_empty(), Ordering::Relaxed);
+        self.publish_taps.watched.store(!list.is_empty(), Ordering::Relaxed);
     }
 
     /// Whether somebody watches what is published.
     pub fn is_watched(&self) -> bool {
-        self.taps.is_watched()
+        self.publish_taps.is_watched()
     }
 
     /// Shows a message to those who watch.
     #[cold]
     pub(crate) fn show(&self, publisher: Publisher<'_>, publication: &Publication<'_>) {
-        let list = Arc::clone(&self.taps.list.lock());
+        let list = Arc::clone(&self.publish_taps.list.lock());
         let client_id = match publisher {
             Publisher::Session(session) => Some(&*session.client_id),
             Publisher::Host | Publisher::Broker => None,

@@ -4,11 +4,11 @@ use crate::codec::ack::{Ack, AckKind};
 use crate::codec::error::DecodeError;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
-use crate::engine::connection::packets::{Attached, End};
+use crate::engine::connection::packets::{AttachedConnection, ConnectionEnd};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::session::acknowledged::Acknowledged;
-use crate::session::event::{Delivered, Notice};
+use crate::session::event::{Delivered, Event};
 use crate::session::inbound::Inbound;
 use crate::storage::Record;
 
@@ -17,10 +17,10 @@ impl Engine {
     pub(crate) fn receive_ack(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         kind: AckKind,
         ack: &Ack<'_>,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         let id = ack.packet_id;
         let session = &attached.session;
         let mut outbound = session.outbound.lock();
@@ -40,7 +40,7 @@ impl Engine {
             && matches!(meaning, Acknowledged::Complete | Acknowledged::Progress)
         {
             let (client_id, topic) = (session.client_id.clone(), message.topic().into());
-            turn.notices.push(Notice::Delivered(Delivered { client_id, topic, qos }));
+            turn.events.push(Event::Delivered(Delivered { client_id, topic, qos }));
         }
         let mut cx = self.context(turn, session);
         let mut flush = false;
@@ -79,10 +79,10 @@ impl Engine {
     pub(crate) fn receive_pubrel(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         inbound: &mut Inbound,
         ack: &Ack<'_>,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         let packet_id = ack.packet_id;
         // [MQTT-4.3.3-12], [MQTT-4.3.3-13]
         let reason = match inbound.received.remove(packet_id) {

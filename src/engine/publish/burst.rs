@@ -10,7 +10,7 @@ use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::publish::{Publish, first_byte};
 use crate::codec::qos::QoS;
 use crate::codec::topic::TopicName;
-use crate::engine::connection::packets::Attached;
+use crate::engine::connection::packets::AttachedConnection;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
@@ -118,7 +118,8 @@ impl Engine {
         publish: &Publish<'r>,
         v5: bool,
     ) -> Option<Burst<'r>> {
-        let watched = self.wanted.asks_to_publish() || self.taps.is_watched() || self.observer.is_some();
+        let watched =
+            self.wanted.asks_to_publish() || self.publish_taps.is_watched() || self.observer.is_some();
         if first.first != PLAIN || watched || self.wanted.delivered {
             return None;
         }
@@ -127,7 +128,7 @@ impl Engine {
     }
 
     /// The messages of a burst, whose first packet has been counted as received.
-    pub(crate) fn receive_burst(&self, turn: &mut Turn, attached: &Attached, burst: &Burst<'_>) {
+    pub(crate) fn receive_burst(&self, turn: &mut Turn, attached: &AttachedConnection, burst: &Burst<'_>) {
         let messages = burst.block.messages;
         attached.session.received_messages.fetch_add(messages, Ordering::Relaxed);
         turn.counts.packets_received += messages - 1;

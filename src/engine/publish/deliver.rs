@@ -13,7 +13,7 @@ use crate::engine::core::turn::Turn;
 use crate::engine::parts::sink::{Local, LocalMessage};
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::{Publication, SharedMessage};
-use crate::session::delivery::{Context, Outcome, Terms};
+use crate::session::delivery::{Context, DeliveryOptions, Outcome};
 use crate::session::link::Cause;
 use crate::session::state::Session;
 use crate::stats::DropReason;
@@ -124,8 +124,8 @@ impl Engine {
         let qos = publication.qos.min(granted);
         match &first.subscriber {
             Subscriber::Session(session) => {
-                let terms = Terms { qos, retain, identifiers: &identifiers, share };
-                return self.send_message(turn, session, publication, &terms);
+                let options = DeliveryOptions { qos, retain, identifiers: &identifiers, share };
+                return self.send_message(turn, session, publication, &options);
             }
             Subscriber::Local(local) => {
                 self.push_local(turn, local, publication, qos, retain, &identifiers);
@@ -139,13 +139,13 @@ impl Engine {
         turn: &mut Turn,
         session: &Arc<Session>,
         publication: &mut Publication<'_>,
-        terms: &Terms<'_>,
+        options: &DeliveryOptions<'_>,
     ) -> bool {
         let mut outbound = session.outbound.lock();
         // [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT3-3.1.2-5]
-        let outcome = outbound.deliver(&mut self.context(turn, session), publication, terms);
+        let outcome = outbound.deliver(&mut self.context(turn, session), publication, options);
         let flush = outbound.list_for_flush();
-        let owed = terms.qos > QoS::AtMostOnce
+        let owed = options.qos > QoS::AtMostOnce
             && matches!(outcome, Outcome::Sent | Outcome::Queued)
             && outbound.is_persistent();
         drop(outbound);
@@ -158,7 +158,7 @@ impl Engine {
         let client_id = Some(&*session.client_id);
         match outcome {
             Outcome::Sent | Outcome::Queued => {}
-            Outcome::Dropped(DropReason::SessionEnded) if terms.share.is_some() => return false,
+            Outcome::Dropped(DropReason::SessionEnded) if options.share.is_some() => return false,
             Outcome::Dropped(reason) => self.dropped(turn, client_id, publication.topic, reason),
             Outcome::Overflowed => {
                 self.dropped(turn, client_id, publication.topic, DropReason::QueueFull);
@@ -205,14 +205,14 @@ impl Engine {
         turn: &mut Turn,
         session: &Arc<Session>,
         message: &SharedMessage,
-        terms: &Terms<'_>,
+        options: &DeliveryOptions<'_>,
         all: usize,
     ) {
         let mut publication = Publication::of(message);
         let before = turn.counts.messages_delivered;
         let mut outbound = session.outbound.lock();
         let outcome =
-            outbound.deliver_retained(&mut self.context(turn, session), &mut publication, terms, all);
+            outbound.deliver_retained(&mut self.context(turn, session), &mut publication, options, all);
         let flush = outbound.list_for_flush();
         drop(outbound);
         if message.topic().starts_with("$SYS/") {
@@ -264,8 +264,8 @@ impl Engine {
             gauges: &self.counters,
             limits: &self.options.limits,
             client_id: &session.client_id,
-            notices: &mut turn.notices,
-            tells: self.tells(),
+            events: &mut turn.events,
+            reported: self.reported(),
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
 use crate::engine::access::edit::{Edit, joined};
 use crate::engine::access::hooks::{AccessRequest, Action};
-use crate::engine::access::pending_decisions::{Asking, Handled, denied, puback_has};
-use crate::engine::connection::packets::{Attached, End, Received};
+use crate::engine::access::pending_decisions::{DecisionContext, Handled, denied, puback_has};
+use crate::engine::connection::packets::{AttachedConnection, ConnectionEnd, ReceivedPacket};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::subscriber::Publisher;
@@ -36,7 +36,7 @@ impl Engine {
         publication: &mut Publication<'_>,
     ) -> usize {
         turn.counts.messages_published += 1;
-        if self.taps.is_watched() {
+        if self.publish_taps.is_watched() {
             self.show(publisher, publication);
         }
         // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
@@ -54,13 +54,13 @@ impl Engine {
     pub(crate) fn receive_publish(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         inbound: &mut MutexGuard<'_, Inbound>,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         publish: &Publish<'_>,
-        received: Received<'_>,
-    ) -> Result<Handled, End> {
-        if !asking.again {
+        received: ReceivedPacket<'_>,
+    ) -> Result<Handled, ConnectionEnd> {
+        if !pending.again {
             attached.session.received_messages.fetch_add(1, Ordering::Relaxed);
             turn.counts.publish_received += 1;
             turn.counts.publish_bytes_received += publish.payload.len() as u64;
@@ -104,12 +104,12 @@ impl Engine {
                 // It is not known how long the host takes, and what it does meanwhile.
                 let topic = topic.as_str().to_owned();
                 let topic = TopicName::from_validated(&topic);
-                let accepted = asking.unlocked(attached, inbound, |asking| {
-                    self.ask_to_publish(turn, attached, asking, topic, publish, received)
+                let accepted = pending.unlocked(attached, inbound, |pending| {
+                    self.ask_to_publish(turn, attached, pending, topic, publish, received)
                 })?;
                 match accepted? {
                     Some(reason) => reason,
-                    None => return Ok(Handled::Later),
+                    None => return Ok(Handled::Suspended),
                 }
             }
         };
@@ -176,11 +176,11 @@ impl Engine {
     fn accept(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         topic: TopicName<'_>,
         publish: &Publish<'_>,
-        received: Received<'_>,
-    ) -> Result<ReasonCode, End> {
+        received: ReceivedPacket<'_>,
+    ) -> Result<ReasonCode, ConnectionEnd> {
         if let Some(reason) = self.check_publish(turn, attached, topic, publish)? {
             return Ok(reason);
         }
@@ -193,12 +193,12 @@ impl Engine {
     fn ask_to_publish(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
-        asking: &mut Asking<'_>,
+        attached: &AttachedConnection,
+        pending: &mut DecisionContext<'_>,
         topic: TopicName<'_>,
         publish: &Publish<'_>,
-        received: Received<'_>,
-    ) -> Result<Option<ReasonCode>, End> {
+        received: ReceivedPacket<'_>,
+    ) -> Result<Option<ReasonCode>, ConnectionEnd> {
         if let Some(reason) = self.check_publish(turn, attached, topic, publish)? {
             return Ok(Some(reason));
         }
@@ -215,7 +215,7 @@ impl Engine {
                 retain: publish.retain,
                 is_will: false,
             };
-            let Some(verdict) = self.ask(turn, asking, 0, "authorize", |host| host.authorize(&request))
+            let Some(verdict) = self.ask(turn, pending, 0, "authorize", |host| host.authorize(&request))
             else {
                 return Ok(None);
             };
@@ -226,7 +226,7 @@ impl Engine {
             }
         }
         if !attached.session.is_attached(attached.epoch) {
-            return Err(End::Gone); // The host has ended the connection.
+            return Err(ConnectionEnd::Gone); // The host has ended the connection.
         }
         let mut publication = publication(publish, topic, received, attached.version.is_v5(), turn.now);
         if !self.wanted.on_publish {
@@ -240,7 +240,7 @@ impl Engine {
             return Ok(Some(ReasonCode::Success));
         };
         if !attached.session.is_attached(attached.epoch) {
-            return Err(End::Gone);
+            return Err(ConnectionEnd::Gone);
         }
         let mut publication = changes.apply(&publication);
         let topic = changes.topic().map_or(topic, TopicName::from_validated);
@@ -251,10 +251,10 @@ impl Engine {
     fn check_publish(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         topic: TopicName<'_>,
         publish: &Publish<'_>,
-    ) -> Result<Option<ReasonCode>, End> {
+    ) -> Result<Option<ReasonCode>, ConnectionEnd> {
         // [MQTT3-3.3.5-2]
         if is_the_brokers(topic) {
             let client_id = Some(&*attached.session.client_id);
@@ -279,7 +279,7 @@ impl Engine {
     fn pass_on(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
     ) -> ReasonCode {
@@ -293,7 +293,7 @@ impl Engine {
     pub(crate) fn acknowledge(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         kind: AckKind,
         packet_id: PacketId,
         reason: ReasonCode,
@@ -335,7 +335,7 @@ impl Engine {
 }
 
 /// The end of a connection for this reason.
-fn refused<T>(reason: ReasonCode, cause: &'static str) -> Result<T, End> {
+fn refused<T>(reason: ReasonCode, cause: &'static str) -> Result<T, ConnectionEnd> {
     Err(DecodeError::new(reason, cause).into())
 }
 
@@ -348,7 +348,7 @@ pub(crate) fn is_the_brokers(topic: TopicName<'_>) -> bool {
 fn publication<'a>(
     publish: &Publish<'a>,
     topic: TopicName<'a>,
-    received: Received<'a>,
+    received: ReceivedPacket<'a>,
     v5: bool,
     now: Time,
 ) -> Publication<'a> {

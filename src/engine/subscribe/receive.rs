@@ -13,13 +13,13 @@ use crate::codec::suback::Suback;
 use crate::codec::subscribe::{RetainHandling, Subscribe, SubscriptionOptions};
 use crate::codec::topic::TopicFilter;
 use crate::engine::access::hooks::{AccessRequest, Action};
-use crate::engine::access::pending_decisions::{Asking, Handled, denied, suback_has};
-use crate::engine::connection::packets::{Attached, End};
+use crate::engine::access::pending_decisions::{DecisionContext, Handled, denied, suback_has};
+use crate::engine::connection::packets::{AttachedConnection, ConnectionEnd};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::subscriber::Subscriber;
-use crate::session::delivery::Terms;
-use crate::session::event::{Level, Notice, Subscribed};
+use crate::session::delivery::DeliveryOptions;
+use crate::session::event::{Event, Level, Subscribed};
 use crate::session::inbound::Inbound;
 use crate::session::state::Control;
 use crate::session::subscriptions::Held;
@@ -32,7 +32,7 @@ struct Request<'f> {
 }
 
 /// A filter whose retained messages are sent behind SUBACK.
-struct Answer<'f> {
+struct FilterReply<'f> {
     filter: TopicFilter<'f>,
     options: SubscriptionOptions,
 }
@@ -41,7 +41,7 @@ struct Answer<'f> {
 type Denials = SmallVec<[Option<ReasonCode>; 8]>;
 
 /// Why a filter is not subscribed to.
-enum Refusal {
+enum FilterRefusal {
     /// The server does not have what it asks for, and CONNACK said so.
     NotOffered(DecodeError),
     /// The filter alone is refused.
@@ -53,11 +53,11 @@ impl Engine {
     pub(crate) fn receive_subscribe(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         inbound: &mut MutexGuard<'_, Inbound>,
-        asking: &mut Asking<'_>,
+        pending: &mut DecisionContext<'_>,
         subscribe: &Subscribe<'_>,
-    ) -> Result<Handled, End> {
+    ) -> Result<Handled, ConnectionEnd> {
         let identifier = subscribe.properties.subscription_identifier().unwrap_or(0);
         if identifier != 0 && !self.options.subscription_identifiers {
             let reason = ReasonCode::SubscriptionIdentifiersNotSupported;
@@ -72,16 +72,16 @@ impl Engine {
         }
         let mut denials: Denials = SmallVec::new();
         if self.wanted.authorize {
-            let asked = asking.unlocked(attached, inbound, |asking| {
-                self.ask_to_subscribe(turn, attached, asking, &requests, &mut denials)
+            let asked = pending.unlocked(attached, inbound, |pending| {
+                self.ask_to_subscribe(turn, attached, pending, &requests, &mut denials)
             })?;
-            if asked == Handled::Later {
-                return Ok(Handled::Later);
+            if asked == Handled::Suspended {
+                return Ok(Handled::Suspended);
             }
         }
         let mut denials = denials.into_iter();
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
-        let mut answers: SmallVec<[Answer<'_>; 4]> = SmallVec::new();
+        let mut answers: SmallVec<[FilterReply<'_>; 4]> = SmallVec::new();
         let mut control = attached.session.control.lock();
         if !control.is_connected_by(attached.epoch) {
             return Ok(Handled::Done);
@@ -131,7 +131,7 @@ impl Engine {
     fn log_subscriptions(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         subscribe: &Subscribe<'_>,
         reasons: &[u8],
     ) {
@@ -153,8 +153,8 @@ impl Engine {
     fn ask_to_subscribe(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
-        asking: &mut Asking<'_>,
+        attached: &AttachedConnection,
+        pending: &mut DecisionContext<'_>,
         requests: &[Request<'_>],
         denials: &mut Denials,
     ) -> Handled {
@@ -177,9 +177,9 @@ impl Engine {
                 is_will: false,
             };
             // All of them, so that the host can decide them together.
-            match self.ask(turn, asking, nth, "authorize", |host| host.authorize(&request)) {
+            match self.ask(turn, pending, nth, "authorize", |host| host.authorize(&request)) {
                 Some(verdict) => denials.push(denied(&verdict, ReasonCode::NotAuthorized, suback_has)),
-                None => handled = Handled::Later,
+                None => handled = Handled::Suspended,
             }
             nth += 1;
         }
@@ -190,9 +190,9 @@ impl Engine {
     /// answered, nothing is done, and the client is told why.
     pub(crate) fn check_answer(
         &self,
-        attached: &Attached,
+        attached: &AttachedConnection,
         filters: impl FnOnce() -> usize,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         let most = attached.session.outbound.lock().maximum_packet_size();
         // The answer is no larger than what is answered, and this no larger than what the broker takes.
         if most >= self.options.max_packet_size {
@@ -209,10 +209,10 @@ impl Engine {
     /// The filter of one entry, or why the entry is refused; an error if it ends the connection.
     fn check_filter<'f>(
         &self,
-        attached: &Attached,
+        attached: &AttachedConnection,
         text: &'f str,
         requested: SubscriptionOptions,
-    ) -> Result<Result<TopicFilter<'f>, ReasonCode>, End> {
+    ) -> Result<Result<TopicFilter<'f>, ReasonCode>, ConnectionEnd> {
         let filter = match TopicFilter::of_packet(text)? {
             Ok(filter) => filter,
             Err(refused) => return Ok(Err(refused)),
@@ -224,9 +224,9 @@ impl Engine {
         if let Some(refused) = self.refuse_filter(&filter) {
             return match refused {
                 // MQTT 5, sections 3.2.2.3.11 and 3.2.2.3.13: the client was told, so that it breaks a rule.
-                Refusal::NotOffered(error) if attached.version.is_v5() => Err(error.into()),
-                Refusal::NotOffered(error) => Ok(Err(error.reason)),
-                Refusal::Filter(reason) => Ok(Err(reason)),
+                FilterRefusal::NotOffered(error) if attached.version.is_v5() => Err(error.into()),
+                FilterRefusal::NotOffered(error) => Ok(Err(error.reason)),
+                FilterRefusal::Filter(reason) => Ok(Err(reason)),
             };
         }
         Ok(Ok(filter))
@@ -236,12 +236,12 @@ impl Engine {
     fn subscribe_one<'f>(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         control: &mut Control,
         filter: TopicFilter<'f>,
         requested: SubscriptionOptions,
         identifier: u32,
-        answers: &mut SmallVec<[Answer<'f>; 4]>,
+        answers: &mut SmallVec<[FilterReply<'f>; 4]>,
     ) -> ReasonCode {
         let text = filter.as_str();
         // [MQTT-3.8.4-7], [MQTT3-3.8.4-5]: the granted QoS may be lower than the requested one [MQTT-3.2.2-10].
@@ -256,7 +256,7 @@ impl Engine {
         if self.wanted.subscribed {
             let (client_id, filter) = (attached.session.client_id.clone(), Arc::clone(&held.filter));
             let subscribed = Subscribed { client_id, filter, options, identifier };
-            turn.notices.push(Notice::Subscribed(subscribed));
+            turn.events.push(Event::Subscribed(subscribed));
         }
         // Queue and window are not touched [MQTT-3.8.4-4].
         // [MQTT-3.8.4-3], [MQTT3-3.8.4-3]: an equal filter replaces the subscription.
@@ -272,7 +272,7 @@ impl Engine {
         };
         // Shared subscriptions get no retained messages.
         if wants_retained && filter.group().is_none() {
-            answers.push(Answer { filter, options });
+            answers.push(FilterReply { filter, options });
         }
         match options.qos.as_u8() {
             0 => ReasonCode::Success,
@@ -281,27 +281,33 @@ impl Engine {
         }
     }
 
-    fn refuse_filter(&self, filter: &TopicFilter<'_>) -> Option<Refusal> {
+    fn refuse_filter(&self, filter: &TopicFilter<'_>) -> Option<FilterRefusal> {
         if filter.group().is_some() && !self.options.shared_subscriptions {
             let cause = "the server has no shared subscriptions";
             let error = DecodeError::new(ReasonCode::SharedSubscriptionsNotSupported, cause);
-            return Some(Refusal::NotOffered(error));
+            return Some(FilterRefusal::NotOffered(error));
         }
         // [MQTT3-3.8.3-2]
         if filter.has_wildcard() && !self.options.wildcard_subscriptions {
             let cause = "the server takes no wildcards in topic filters";
             let error = DecodeError::new(ReasonCode::WildcardSubscriptionsNotSupported, cause);
-            return Some(Refusal::NotOffered(error));
+            return Some(FilterRefusal::NotOffered(error));
         }
         if filter.level_count() > self.options.max_topic_levels
             || filter.as_str().len() > self.options.max_topic_length
         {
-            return Some(Refusal::Filter(ReasonCode::TopicFilterInvalid));
+            return Some(FilterRefusal::Filter(ReasonCode::TopicFilterInvalid));
         }
         None
     }
 
-    fn answer(&self, turn: &mut Turn, attached: &Attached, answer: &Answer<'_>, identifier: u32) {
+    fn answer(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        answer: &FilterReply<'_>,
+        identifier: u32,
+    ) {
         let found = self.retained_messages(turn.now, &answer.filter);
         // Those of the broker's own are not in the store.
         let all = self.retained.len().max(found.len());
@@ -309,8 +315,12 @@ impl Engine {
         let identifiers: &[u32] = if identifier == [0] { &[] } else { &identifier };
         for message in found {
             // [MQTT3-3.3.1-8]: RETAIN is set on what a new subscription gets.
-            let terms =
-                Terms { qos: message.qos().min(answer.options.qos), retain: true, identifiers, share: None };
+            let terms = DeliveryOptions {
+                qos: message.qos().min(answer.options.qos),
+                retain: true,
+                identifiers,
+                share: None,
+            };
             self.send_retained(turn, &attached.session, &message, &terms, all);
         }
     }

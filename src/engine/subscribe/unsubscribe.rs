@@ -9,11 +9,11 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicFilter;
 use crate::codec::unsuback::Unsuback;
 use crate::codec::unsubscribe::Unsubscribe;
-use crate::engine::connection::packets::{Attached, End};
+use crate::engine::connection::packets::{AttachedConnection, ConnectionEnd};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::subscriber::Subscriber;
-use crate::session::event::{Level, Notice, Unsubscribed};
+use crate::session::event::{Event, Level, Unsubscribed};
 use crate::storage::Record;
 
 impl Engine {
@@ -22,9 +22,9 @@ impl Engine {
     pub(crate) fn receive_unsubscribe(
         &self,
         turn: &mut Turn,
-        attached: &Attached,
+        attached: &AttachedConnection,
         unsubscribe: &Unsubscribe<'_>,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         self.check_answer(attached, || unsubscribe.filters().count())?;
         // All of the packet is looked at before any of it is done: one that ends the connection changes no session.
         let mut requests: SmallVec<[_; 4]> = SmallVec::new();
@@ -53,7 +53,7 @@ impl Engine {
                     if self.wanted.unsubscribed {
                         let client_id = attached.session.client_id.clone();
                         let filter = held.filter;
-                        turn.notices.push(Notice::Unsubscribed(Unsubscribed { client_id, filter }));
+                        turn.events.push(Event::Unsubscribed(Unsubscribed { client_id, filter }));
                     }
                     if control.expiry_interval > 0 {
                         let client_id = &attached.session.client_id;

@@ -12,7 +12,7 @@ const MOST: usize = 10_000;
 
 /// What becomes of a packet to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum FaultAction {
     Pass,
     Drop,
     Delay(Duration),
@@ -82,10 +82,10 @@ impl Faults {
     }
 
     /// What becomes of a packet of `len` bytes to a client, who is not known before CONNACK.
-    pub(super) fn verdict(&self, client_id: Option<&str>, kind: u8, len: usize) -> Verdict {
+    pub(super) fn verdict(&self, client_id: Option<&str>, kind: u8, len: usize) -> FaultAction {
         let mut table = self.table.lock();
         let met = table.entries.iter_mut().filter(|entry| entry.is_for(client_id));
-        met.filter_map(|entry| entry.meets(kind, len)).next().unwrap_or(Verdict::Pass)
+        met.filter_map(|entry| entry.meets(kind, len)).next().unwrap_or(FaultAction::Pass)
     }
 }
 
@@ -107,7 +107,7 @@ impl Entry {
     }
 
     /// What it does to a packet, if it strikes.
-    fn meets(&mut self, kind: u8, len: usize) -> Option<Verdict> {
+    fn meets(&mut self, kind: u8, len: usize) -> Option<FaultAction> {
         if let Effect::CutAfterBytes(bytes) = self.fault.effect {
             let left = bytes.saturating_sub(self.passed);
             if left > len as u64 {
@@ -116,7 +116,7 @@ impl Entry {
             }
             self.hits += 1;
             self.passed = 0;
-            return Some(Verdict::Cut(left as usize));
+            return Some(FaultAction::Cut(left as usize));
         }
         let fits = self.fault.packet.is_none_or(|packet| packet as u8 == kind);
         let is_refusal = matches!(self.fault.effect, Effect::Refuse(_));
@@ -124,10 +124,10 @@ impl Entry {
             return None;
         }
         match self.fault.effect {
-            Effect::Drop => Some(Verdict::Drop),
-            Effect::Delay(by) => Some(Verdict::Delay(by)),
-            Effect::Duplicate => Some(Verdict::Duplicate),
-            Effect::Cut => Some(Verdict::Cut(0)),
+            Effect::Drop => Some(FaultAction::Drop),
+            Effect::Delay(by) => Some(FaultAction::Delay(by)),
+            Effect::Duplicate => Some(FaultAction::Duplicate),
+            Effect::Cut => Some(FaultAction::Cut(0)),
             Effect::Refuse(_) | Effect::CutAfterBytes(_) => None,
         }
     }
@@ -135,7 +135,7 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Faults, MOST, Verdict};
+    use super::{Fault, FaultAction, Faults, MOST};
     use crate::codec::reason::ReasonCode;
     use crate::net::testing::PacketKind;
 
@@ -147,12 +147,12 @@ mod tests {
         let faults = Faults::default();
         let number = faults.add(Fault::drop(PacketKind::Puback).client("a").after(1).times(2)).unwrap();
         let met = |client: &str, kind| faults.verdict(Some(client), kind, 4);
-        assert_eq!(met("a", PUBACK), Verdict::Pass);
-        assert_eq!(met("b", PUBACK), Verdict::Pass);
-        assert_eq!(met("a", PINGRESP), Verdict::Pass);
-        assert_eq!(met("a", PUBACK), Verdict::Drop);
-        assert_eq!(met("a", PUBACK), Verdict::Drop);
-        assert_eq!(met("a", PUBACK), Verdict::Pass);
+        assert_eq!(met("a", PUBACK), FaultAction::Pass);
+        assert_eq!(met("b", PUBACK), FaultAction::Pass);
+        assert_eq!(met("a", PINGRESP), FaultAction::Pass);
+        assert_eq!(met("a", PUBACK), FaultAction::Drop);
+        assert_eq!(met("a", PUBACK), FaultAction::Drop);
+        assert_eq!(met("a", PUBACK), FaultAction::Pass);
         assert_eq!(faults.hits(number), Some(2));
         assert!(faults.remove(number) && !faults.remove(number));
         assert_eq!(faults.hits(number), None);
@@ -163,23 +163,23 @@ mod tests {
         let faults = Faults::default();
         faults.add(Fault::duplicate(None)).unwrap();
         let always = faults.add(Fault::cut_at(PacketKind::Pingresp).always()).unwrap();
-        assert_eq!(faults.verdict(None, PINGRESP, 2), Verdict::Duplicate);
-        assert_eq!(faults.verdict(None, PINGRESP, 2), Verdict::Cut(0));
-        assert_eq!(faults.verdict(None, PINGRESP, 2), Verdict::Cut(0));
+        assert_eq!(faults.verdict(None, PINGRESP, 2), FaultAction::Duplicate);
+        assert_eq!(faults.verdict(None, PINGRESP, 2), FaultAction::Cut(0));
+        assert_eq!(faults.verdict(None, PINGRESP, 2), FaultAction::Cut(0));
         assert_eq!(faults.hits(always), Some(2));
         faults.clear();
-        assert_eq!(faults.verdict(None, PINGRESP, 2), Verdict::Pass);
+        assert_eq!(faults.verdict(None, PINGRESP, 2), FaultAction::Pass);
     }
 
     #[test]
     fn bytes_are_counted_over_packets() {
         let faults = Faults::default();
         faults.add(Fault::cut_after_bytes(7)).unwrap();
-        assert_eq!(faults.verdict(None, PUBACK, 4), Verdict::Pass);
-        assert_eq!(faults.verdict(None, PUBACK, 4), Verdict::Cut(3));
-        assert_eq!(faults.verdict(None, PUBACK, 4), Verdict::Pass);
+        assert_eq!(faults.verdict(None, PUBACK, 4), FaultAction::Pass);
+        assert_eq!(faults.verdict(None, PUBACK, 4), FaultAction::Cut(3));
+        assert_eq!(faults.verdict(None, PUBACK, 4), FaultAction::Pass);
         faults.add(Fault::cut_after_bytes(4)).unwrap();
-        assert_eq!(faults.verdict(None, PUBACK, 4), Verdict::Cut(4), "at the end of the packet");
+        assert_eq!(faults.verdict(None, PUBACK, 4), FaultAction::Cut(4), "at the end of the packet");
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(Fault::refuse(ReasonCode::SessionTakenOver), None);
         let faults = Faults::default();
         faults.add(Fault::refuse(ReasonCode::ServerBusy).unwrap().client("a")).unwrap();
-        assert_eq!(faults.verdict(Some("a"), PacketKind::Connack as u8, 4), Verdict::Pass);
+        assert_eq!(faults.verdict(Some("a"), PacketKind::Connack as u8, 4), FaultAction::Pass);
         assert_eq!(faults.refuses("b"), None);
         assert_eq!(faults.refuses("a"), Some(ReasonCode::ServerBusy));
         assert_eq!(faults.refuses("a"), None);

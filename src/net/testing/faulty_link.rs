@@ -7,17 +7,17 @@ use parking_lot::Mutex;
 
 use crate::codec::frame::{self, Framing, split};
 use crate::net::link::TcpLink;
-use crate::net::testing::faults::Verdict;
-use crate::net::testing::probe::{Probe, Seat};
+use crate::net::testing::faults::FaultAction;
+use crate::net::testing::probe::{Probe, ProbeSlot};
 use crate::net::testing::round::Ticket;
-use crate::net::testing::test_net::Testbed;
+use crate::net::testing::test_net::TestNet;
 use crate::session::link::{Cause, Link, Written};
 
 /// A link that takes everything, cuts it into packets, and passes on what the faults leave of it.
-pub(in crate::net) struct Line {
-    me: Weak<Line>,
+pub(in crate::net) struct FaultyLink {
+    me: Weak<FaultyLink>,
     inner: Arc<TcpLink>,
-    bed: Arc<Testbed>,
+    bed: Arc<TestNet>,
     probe: Arc<Probe>,
     flow: Mutex<Flow>,
 }
@@ -36,11 +36,12 @@ struct Flow {
     ending: Option<Cause>,
 }
 
-impl Line {
-    pub(super) fn new(inner: Arc<TcpLink>, bed: Arc<Testbed>) -> (Arc<Line>, Seat) {
+impl FaultyLink {
+    pub(super) fn new(inner: Arc<TcpLink>, bed: Arc<TestNet>) -> (Arc<FaultyLink>, ProbeSlot) {
         let probe = Arc::new(Probe::default());
-        let seat = Seat(Arc::clone(&probe));
-        let line = Arc::new_cyclic(|me| Line { me: me.clone(), inner, bed, probe, flow: Mutex::default() });
+        let seat = ProbeSlot(Arc::clone(&probe));
+        let line =
+            Arc::new_cyclic(|me| FaultyLink { me: me.clone(), inner, bed, probe, flow: Mutex::default() });
         (line, seat)
     }
 
@@ -162,14 +163,14 @@ impl Line {
             let packet = frame.whole;
             at += packet.len();
             match self.bed.verdict(self.probe.client_id(), frame::packet_type(frame.first), packet.len()) {
-                Verdict::Pass => flow.ready.extend_from_slice(packet),
-                Verdict::Drop => {}
-                Verdict::Delay(by) => self.bed.hold_back(by, self.me.clone(), packet),
-                Verdict::Duplicate => {
+                FaultAction::Pass => flow.ready.extend_from_slice(packet),
+                FaultAction::Drop => {}
+                FaultAction::Delay(by) => self.bed.hold_back(by, self.me.clone(), packet),
+                FaultAction::Duplicate => {
                     flow.ready.extend_from_slice(packet);
                     flow.ready.extend_from_slice(packet);
                 }
-                Verdict::Cut(keep) => {
+                FaultAction::Cut(keep) => {
                     flow.ready.extend_from_slice(packet.get(..keep).unwrap_or(packet));
                     flow.closed = true;
                     return true;
@@ -181,7 +182,7 @@ impl Line {
     }
 }
 
-impl Link for Line {
+impl Link for FaultyLink {
     fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
         if let Err(stopped) = self.flush() {
             return stopped;

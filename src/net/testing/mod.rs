@@ -9,7 +9,7 @@ mod round;
 mod test_net;
 
 pub use fault::{Fault, PacketKind};
-pub(super) use faulty_link::Line;
-pub(super) use probe::Seat;
-pub(super) use test_net::Door;
-pub use test_net::Testbed;
+pub(super) use faulty_link::FaultyLink;
+pub(super) use probe::ProbeSlot;
+pub(super) use test_net::TestListener;
+pub use test_net::TestNet;

@@ -67,9 +67,9 @@ impl Probe {
 }
 
 /// Held by the task: when it ends, nobody waits for it any more.
-pub(in crate::net) struct Seat(pub(super) Arc<Probe>);
+pub(in crate::net) struct ProbeSlot(pub(super) Arc<Probe>);
 
-impl Drop for Seat {
+impl Drop for ProbeSlot {
     fn drop(&mut self) {
         let mut asked = self.0.asked.lock();
         asked.gone = true;

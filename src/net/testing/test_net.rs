@@ -11,9 +11,9 @@ use crate::codec::reason::ReasonCode;
 use crate::engine::core::state::Engine;
 use crate::net::link::TcpLink;
 use crate::net::testing::fault::Fault;
-use crate::net::testing::faults::{Faults, Verdict};
-use crate::net::testing::faulty_link::Line;
-use crate::net::testing::probe::{Probe, Seat};
+use crate::net::testing::faults::{FaultAction, Faults};
+use crate::net::testing::faulty_link::FaultyLink;
+use crate::net::testing::probe::{Probe, ProbeSlot};
 use crate::net::testing::pulse::Pulse;
 use crate::net::testing::round::{Round, Ticket};
 use crate::runtime::Clock;
@@ -23,12 +23,12 @@ use crate::time::Time;
 const LINES: usize = 64;
 
 /// A broker's test bed.
-pub struct Testbed {
+pub struct TestNet {
     clock: Clock,
     faults: Faults,
     pulse: Pulse,
-    lines: Mutex<Vec<Weak<Line>>>,
-    doors: Mutex<Vec<Arc<Door>>>,
+    lines: Mutex<Vec<Weak<FaultyLink>>>,
+    doors: Mutex<Vec<Arc<TestListener>>>,
     held_back: Mutex<HeldBack>,
     /// Whether a thread moves the clock: others wait.
     advancing: Mutex<bool>,
@@ -38,14 +38,14 @@ pub struct Testbed {
 /// Packets that are late, by the time at which they go on.
 #[derive(Default)]
 struct HeldBack {
-    packets: BTreeMap<(Time, u64), (Weak<Line>, Vec<u8>)>,
+    packets: BTreeMap<(Time, u64), (Weak<FaultyLink>, Vec<u8>)>,
     last: u64,
 }
 
-impl Testbed {
+impl TestNet {
     /// A bed around a clock that is moved by hand.
-    pub fn new(clock: Clock) -> Testbed {
-        Testbed {
+    pub fn new(clock: Clock) -> TestNet {
+        TestNet {
             clock,
             faults: Faults::default(),
             pulse: Pulse::default(),
@@ -142,8 +142,8 @@ impl Testbed {
     }
 
     /// A line over a link, and its task's seat.
-    pub(in crate::net) fn line(self: &Arc<Self>, link: Arc<TcpLink>) -> (Arc<Line>, Seat) {
-        let (line, seat) = Line::new(link, Arc::clone(self));
+    pub(in crate::net) fn line(self: &Arc<Self>, link: Arc<TcpLink>) -> (Arc<FaultyLink>, ProbeSlot) {
+        let (line, seat) = FaultyLink::new(link, Arc::clone(self));
         let mut lines = self.lines.lock();
         if lines.len() >= LINES && lines.len() == lines.capacity() {
             lines.retain(|line| line.strong_count() > 0);
@@ -153,24 +153,24 @@ impl Testbed {
     }
 
     /// A listener's door, and its task's seat.
-    pub(in crate::net) fn door(&self) -> (Arc<Door>, Seat) {
+    pub(in crate::net) fn door(&self) -> (Arc<TestListener>, ProbeSlot) {
         let probe = Arc::new(Probe::default());
-        let door = Arc::new(Door { probe: Arc::clone(&probe), knocked: Notify::new() });
+        let door = Arc::new(TestListener { probe: Arc::clone(&probe), knocked: Notify::new() });
         self.doors.lock().push(Arc::clone(&door));
-        (door, Seat(probe))
+        (door, ProbeSlot(probe))
     }
 
     /// What becomes of a packet to a client.
-    pub(super) fn verdict(&self, client_id: Option<&str>, kind: u8, len: usize) -> Verdict {
+    pub(super) fn verdict(&self, client_id: Option<&str>, kind: u8, len: usize) -> FaultAction {
         let verdict = self.faults.verdict(client_id, kind, len);
-        if verdict != Verdict::Pass {
+        if verdict != FaultAction::Pass {
             self.pulse.beat();
         }
         verdict
     }
 
     /// Keeps a packet until its time has come.
-    pub(super) fn hold_back(&self, by: Duration, line: Weak<Line>, packet: &[u8]) {
+    pub(super) fn hold_back(&self, by: Duration, line: Weak<FaultyLink>, packet: &[u8]) {
         let mut held_back = self.held_back.lock();
         held_back.last += 1;
         let place = (self.clock.now().plus(by), held_back.last);
@@ -186,7 +186,7 @@ impl Testbed {
         }
     }
 
-    fn first_before(&self, now: Time) -> Option<(Weak<Line>, Vec<u8>)> {
+    fn first_before(&self, now: Time) -> Option<(Weak<FaultyLink>, Vec<u8>)> {
         let mut held_back = self.held_back.lock();
         let first = held_back.packets.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
@@ -198,11 +198,11 @@ impl Testbed {
         engine.next_tick().into_iter().chain(late).min()
     }
 
-    fn lines(&self) -> Vec<Arc<Line>> {
+    fn lines(&self) -> Vec<Arc<FaultyLink>> {
         self.lines.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn lines_of(&self, client_id: &str) -> Vec<Arc<Line>> {
+    fn lines_of(&self, client_id: &str) -> Vec<Arc<FaultyLink>> {
         self.lines().into_iter().filter(|line| line.is_of(client_id)).collect()
     }
 
@@ -217,7 +217,7 @@ impl Testbed {
 }
 
 /// The right to move the clock.
-struct Advancing<'b>(&'b Testbed);
+struct Advancing<'b>(&'b TestNet);
 
 impl Drop for Advancing<'_> {
     fn drop(&mut self) {
@@ -227,12 +227,12 @@ impl Drop for Advancing<'_> {
 }
 
 /// A listener, of which the test may ask that it accept everybody who waits.
-pub(in crate::net) struct Door {
+pub(in crate::net) struct TestListener {
     probe: Arc<Probe>,
     knocked: Notify,
 }
 
-impl Door {
+impl TestListener {
     fn ask(&self, ticket: Ticket) {
         self.probe.ask(ticket);
         self.knocked.notify_one();

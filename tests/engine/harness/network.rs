@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use midge::codec::topic::TopicName;
 use midge::config::Config;
 use midge::engine::access::hooks::Host;
-use midge::engine::core::state::{Engine, Surroundings};
+use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::engine::core::turn::Running;
 use midge::engine::parts::subscriber::Publisher;
@@ -60,7 +60,7 @@ impl Network {
         }
         let alarm = Arc::new(Bell::default());
         let surroundings =
-            Surroundings { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix: 1000 };
+            EngineParts { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix: 1000 };
         let engine = Engine::new(config.settings(), surroundings);
         Network { engine: Arc::new(engine), alarm, now: Cell::new(Time::ZERO) }
     }
