@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
 use midge::engine::core::timers::Timer;
 use midge::session::inbound::Inbound;

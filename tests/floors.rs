@@ -30,6 +30,11 @@ const FLOORS: [(&str, u8); 13] = [
 /// The thin roof: it may import everything, and nobody imports it.
 const ROOF: &str = "ffi";
 
+/// The rooms of the engine, from the lowest on. A room imports only rooms below it; those in one line do not import each
+/// other.
+const ROOMS: [&[&str]; 5] =
+    [&["parts"], &["access"], &["observe"], &["core"], &["publish", "subscribe", "connection", "view"]];
+
 /// What floors 1 to 4 must not name, and why.
 const FOREIGN: [(&str, &str); 12] = [
     ("tokio", "the runtime begins on floor 5"),
@@ -154,6 +159,105 @@ fn every_folder_imports_only_lower_floors() {
     }
     assert!(seen > 50, "only {seen} files were looked at");
     assert!(wrong.is_empty(), "the floor plan is broken:\n{}", wrong.join("\n"));
+}
+
+/// The level of a room of the engine.
+fn level(room: &str) -> Option<usize> {
+    ROOMS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// The modules of the engine that a file names: `room::file`, or `room` alone if it names no file.
+fn engine_imports(code: &str) -> Vec<String> {
+    let names = code.split("crate::engine::").skip(1).map(|rest| {
+        let path = rest.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').next().unwrap_or("");
+        path.split("::").filter(|part| !part.is_empty()).take(2).collect::<Vec<_>>().join("::")
+    });
+    names.collect()
+}
+
+/// What is wrong between the rooms: each file as `room::file`, with its code.
+fn room_faults(files: &[(String, String)]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, code) in files {
+        let room = name.split("::").next().unwrap_or_default();
+        let Some(own) = level(room) else {
+            faults.push(format!("{name}: {room} is no room of the engine"));
+            continue;
+        };
+        for import in engine_imports(code) {
+            let other = import.split("::").next().unwrap_or_default().to_owned();
+            match level(&other) {
+                None => faults.push(format!("{name} imports {import}, which is in no room")),
+                Some(level) if other != room && level >= own => {
+                    faults.push(format!("{name} imports {import}, which is not below it"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    faults.extend(circles(files));
+    faults
+}
+
+/// The files that import themselves by way of others.
+fn circles(files: &[(String, String)]) -> Vec<String> {
+    let reach = |from: &str| {
+        let mut seen: Vec<String> = Vec::new();
+        let mut next = vec![from.to_owned()];
+        while let Some(name) = next.pop() {
+            let Some((_, code)) = files.iter().find(|(file, _)| *file == name) else { continue };
+            for import in engine_imports(code) {
+                if import != name && !seen.contains(&import) {
+                    seen.push(import.clone());
+                    next.push(import);
+                }
+            }
+        }
+        seen
+    };
+    let names = files.iter().map(|(name, _)| name);
+    names
+        .filter(|name| reach(name).contains(name))
+        .map(|name| format!("{name} imports itself by way of others"))
+        .collect()
+}
+
+/// The files of the engine as `room::file`, with their code.
+fn engine_files() -> Vec<(String, String)> {
+    let engine = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
+    let mut found = Vec::new();
+    for file in files(&engine) {
+        let name = file.strip_prefix(&engine).unwrap().with_extension("");
+        let parts: Vec<_> = name.iter().map(|part| part.to_str().unwrap()).collect();
+        if parts != ["mod"] {
+            found.push((parts.join("::"), code(&fs::read_to_string(&file).unwrap())));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_rooms_of_the_engine_import_only_rooms_below_them_and_no_file_imports_itself_by_way_of_others() {
+    let files = engine_files();
+    assert!(files.len() > 30, "only {} files were looked at", files.len());
+    let faults = room_faults(&files);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_planted_circle_is_found() {
+    let plant = |name: &str, line: &str| {
+        let mut files = engine_files();
+        let file = files.iter_mut().find(|(file, _)| file == name).unwrap();
+        file.1.push_str(line);
+        room_faults(&files)
+    };
+    let upward = plant("parts::options", "\nuse crate::engine::core::state::Engine;");
+    assert!(upward.iter().any(|fault| fault.contains("parts::options imports core::state")), "{upward:?}");
+    let sideways = plant("publish::deliver", "\nuse crate::engine::subscribe::receive::X;");
+    assert!(sideways.iter().any(|fault| fault.contains("which is not below it")), "{sideways:?}");
+    let circle = plant("core::turn", "\nuse crate::engine::core::state::Engine;");
+    assert!(circle.iter().any(|fault| fault == "core::turn imports itself by way of others"), "{circle:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use midge::codec::topic::{TopicFilter, TopicName};
 use midge::config::Config;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::engine::parts::sink::{Local, LocalMessage, Sink};

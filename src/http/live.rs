@@ -231,7 +231,7 @@ mod tests {
 
     use super::begin;
     use crate::config::Config;
-    use crate::engine::core::state::{ConsoleParts, Engine};
+    use crate::engine::core::state::{Engine, EngineParts};
     use crate::http::console::{Console, ConsoleParts as Around};
     use crate::http::journal::Log;
     use crate::http::query::Query;
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn a_viewer_that_has_gone_is_shown_nothing_more() {
         let config = Config::new();
-        let surroundings = ConsoleParts {
+        let surroundings = EngineParts {
             store: Arc::new(MemoryStore),
             alarm: Arc::new(Ticker::default()),
             seed: 7,

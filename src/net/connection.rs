@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-use crate::engine::connection::packets::Connection;
+use crate::engine::connection::state::Connection;
 use crate::net::flush_queue::{FlushQueue, let_others};
 use crate::net::input::{Input, Reading};
 use crate::net::link::{Ending, TcpLink};

@@ -167,7 +167,7 @@ mod tests {
 
     use super::SLICE;
     use crate::config::Config;
-    use crate::engine::connection::packets::Connection;
+    use crate::engine::connection::state::Connection;
     use crate::engine::core::state::{Engine, EngineParts};
     use crate::net::server::Server;
     use crate::runtime::{Clock, Ticker};

@@ -5,7 +5,8 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 
-use crate::engine::connection::packets::{Connection, Progress};
+use crate::engine::connection::state::Connection;
+use crate::engine::connection::state::Progress;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 

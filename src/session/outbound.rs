@@ -111,7 +111,7 @@ impl Outbound {
     }
 
     /// Has the connection's task end the connection for `cause`.
-    pub fn close_requested(&mut self, cause: Cause) {
+    pub fn request_close(&mut self, cause: Cause) {
         if let Some(link) = &self.link {
             self.close_requested = Some(cause);
             link.wake();
@@ -119,7 +119,7 @@ impl Outbound {
     }
 
     /// Why the connection is to be ended, if it is, with its number.
-    pub fn take_doom(&mut self) -> Option<(u32, Cause)> {
+    pub fn take_close_request(&mut self) -> Option<(u32, Cause)> {
         Some((self.epoch, self.close_requested.take()?))
     }
 
@@ -198,7 +198,7 @@ impl Outbound {
         });
         match fits {
             true => cx.counts.packets_sent += 1,
-            false => self.close_requested(Cause::Refused(ReasonCode::PacketTooLarge)),
+            false => self.request_close(Cause::Refused(ReasonCode::PacketTooLarge)),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
 use midge::engine::access::hooks::{Action, Verdict, Wanted};
-use midge::engine::observe::journal::{Journal, Refused};
+use midge::engine::observe::journal::{Journal, RefusedClient};
 use midge::engine::observe::observer::Observer;
 use midge::engine::observe::publish_taps::{PublishTap, Seen};
 use midge::message::Publication;
@@ -135,7 +135,7 @@ impl Journal for Book {
         }
     }
 
-    fn refused(&self, _now: Time, _refused: &Refused<'_>) {}
+    fn refused(&self, _now: Time, _refused: &RefusedClient<'_>) {}
 }
 
 impl PublishTap for Book {

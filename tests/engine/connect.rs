@@ -4,7 +4,7 @@ use midge::codec::packet::Packet;
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::session::link::Cause;
 
 use crate::harness::{ALL, Client, Inbox, LastWill, Network, Packets, Q0, Q2, Received, V5, V31, V311, opts};

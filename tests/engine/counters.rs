@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use midge::codec::ack::AckKind;
 use midge::codec::packet::Packet;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
 use midge::session::link::{Cause, Link, Written};
 

@@ -11,7 +11,7 @@ use midge::engine::access::edit::Edit;
 use midge::engine::access::hooks::{
     AccessRequest, Action, Answer, ConnectRequest, Decision, Host, Passage, Verdict, Wanted, defer,
 };
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
 use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;

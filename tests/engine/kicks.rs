@@ -10,7 +10,7 @@ use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::engine::access::edit::Edit;
 use midge::engine::access::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Verdict, Wanted};
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
 use midge::session::event::Event;
 use midge::session::link::Cause;

@@ -9,7 +9,7 @@ use midge::codec::properties::Properties;
 use midge::codec::reason::ReasonCode;
 use midge::codec::topic::TopicName;
 use midge::config::Config;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::engine::parts::subscriber::Publisher;

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::session::link::{Cause, Link, Written};
 
 use crate::harness::{Network, Packets, Q0, V311, opts};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
 use midge::time::Time;
 

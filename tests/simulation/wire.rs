@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use midge::codec::frame::{Framing, split};
 use midge::codec::version::Version;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::session::link::{Cause, Link, Written};
 use midge::time::Time;
 

@@ -8,7 +8,7 @@ use midge::codec::frame::{Framing, split};
 use midge::codec::packet::{Packet, decode};
 use midge::codec::version::Version;
 use midge::config::Config;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::engine::parts::subscriber::Publisher;

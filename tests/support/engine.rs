@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use midge::config::Config;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::session::link::{Cause, Link, Written};

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::topic::{TopicError, TopicName};
-use crate::engine::core::state::Engine;
-use crate::engine::publish::receive::is_the_brokers;
+use crate::engine::parts::admission::is_the_brokers;
+use crate::engine::parts::options::Options;
 use crate::message::Publication;
 use crate::time::Time;
 
@@ -15,7 +15,7 @@ const LONGEST: usize = 65_535;
 
 /// A client's message before it is published. What is set takes the place of what the client sent.
 pub struct Edit<'m> {
-    engine: &'m Engine,
+    options: &'m Options,
     client_id: &'m str,
     username: Option<&'m str>,
     is_will: bool,
@@ -71,7 +71,7 @@ pub enum EditError {
 impl<'m> Edit<'m> {
     /// The message of a publication, whose `properties` are those of [`joined`].
     pub(crate) fn new<'p: 'm>(
-        engine: &'m Engine,
+        options: &'m Options,
         client_id: &'m str,
         username: Option<&'m str>,
         topic: &'m str,
@@ -86,7 +86,7 @@ impl<'m> Edit<'m> {
             properties: Properties::from_validated(properties),
             expiry_interval: publication.expiry_interval(publication.received_at),
         };
-        Edit { engine, client_id, username, is_will: false, original, changes: Changes::default() }
+        Edit { options, client_id, username, is_will: false, original, changes: Changes::default() }
     }
 
     /// The same message, which is a Will.
@@ -157,7 +157,7 @@ impl<'m> Edit<'m> {
         if is_the_brokers(name) {
             return refuse("only the broker publishes below $SYS");
         }
-        if self.engine.check_topic(name).is_err() {
+        if self.options.check_topic(name).is_err() {
             return refuse("is longer or deeper than mqtt.max_topic_length and mqtt.max_topic_levels allow");
         }
         self.changes.topic = Some(topic.to_owned());
@@ -171,7 +171,7 @@ impl<'m> Edit<'m> {
 
     /// Publishes with another QoS. What the client is acknowledged stays as it is.
     pub fn set_qos(&mut self, qos: QoS) -> Result<(), EditError> {
-        if qos > self.engine.options.max_qos {
+        if qos > self.options.max_qos {
             return Err(EditError::Argument { argument: "qos", cause: "is higher than mqtt.max_qos allows" });
         }
         self.changes.qos = Some(qos);
@@ -180,7 +180,7 @@ impl<'m> Edit<'m> {
 
     /// Has the message retained or not.
     pub fn set_retain(&mut self, retain: bool) -> Result<(), EditError> {
-        if retain && !self.engine.options.retain {
+        if retain && !self.options.retain {
             return Err(EditError::Argument { argument: "retain", cause: "mqtt.retain is off" });
         }
         self.changes.retain = Some(retain);

@@ -3,26 +3,18 @@
 use crate::codec::auth::Auth;
 use crate::codec::connect::Connect;
 use crate::codec::error::DecodeError;
-use crate::codec::frame::{self, Framing};
+use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::packet::{self, Packet};
 use crate::codec::version::Version;
-use crate::engine::access::pending_decisions::{DecisionContext, Handled};
+use crate::engine::access::pending_decisions::DecisionContext;
 use crate::engine::connection::auth::{AuthReply, Authentication};
-use crate::engine::connection::packets::{Connection, ConnectionState, Progress, decode_after_connect};
-use crate::engine::connection::refuse::Manner;
+use crate::engine::connection::state::{
+    Authenticating, CONNECT, ConnackForm, Connection, ConnectionState, Progress,
+};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::parts::attached::Handled;
 use crate::session::link::Cause;
-use crate::time::TimerId;
-
-/// A connection between CONNECT and CONNACK.
-pub(super) struct Authenticating {
-    pub(super) deadline: TimerId,
-    /// The CONNECT packet.
-    connect: Vec<u8>,
-    manner: Manner,
-    authentication: Authentication,
-}
 
 impl Connection {
     /// Takes the packets between CONNECT and CONNACK.
@@ -35,7 +27,7 @@ impl Connection {
         progress: &mut Progress,
     ) {
         while let ConnectionState::Authenticating(authenticating) = &mut self.state {
-            let manner = authenticating.manner;
+            let form = authenticating.form;
             let rest = input.get(progress.consumed..).unwrap_or_default();
             let mut size = 0;
             let packet = match frame::split(rest, engine.options.max_packet_size) {
@@ -59,11 +51,11 @@ impl Connection {
                 Err(error) => Err(error),
             };
             match outcome {
-                Ok(Handled::Done) => pending.next(engine),
+                Ok(Handled::Done) => engine.answered(&mut pending),
                 Ok(Handled::Suspended) => return progress.wait(size),
                 Err(error) => {
                     let client_id = self.proving_client();
-                    self.refuse(engine, turn, manner, client_id.as_deref(), error);
+                    self.refuse(engine, turn, form, client_id.as_deref(), error);
                 }
             }
         }
@@ -88,10 +80,10 @@ impl Connection {
         method: &str,
         whole: &[u8],
         connect: &Connect<'_>,
-        manner: Manner,
+        form: ConnackForm,
     ) -> Result<Handled, DecodeError> {
         engine.check_connect(connect)?;
-        let most = manner.maximum_packet_size;
+        let most = form.maximum_packet_size;
         let mut authentication = Authentication::new(method, connect, &self.origin, most);
         let Some(answer) = engine.step_to_connect(turn, pending, &authentication, connect, None)? else {
             return Ok(Handled::Suspended);
@@ -108,7 +100,7 @@ impl Connection {
             self.state = ConnectionState::Authenticating(Box::new(Authenticating {
                 deadline,
                 connect,
-                manner,
+                form,
                 authentication,
             }));
         }
@@ -187,4 +179,13 @@ fn decoded(whole: &[u8]) -> Result<Connect<'_>, DecodeError> {
         return Ok(connect);
     }
     Err(DecodeError::protocol("the first packet is not CONNECT"))
+}
+
+/// The packet in a frame behind CONNECT. A second CONNECT is an error whatever it holds [MQTT-3.1.0-2], [MQTT3-3.1.0-2]:
+/// it is not decoded, for its faults have reason codes that only CONNACK can tell.
+pub(super) fn decode_after_connect(frame: Frame<'_>, version: Version) -> Result<Packet<'_>, DecodeError> {
+    match frame::packet_type(frame.first) {
+        CONNECT => Err(DecodeError::protocol("a second CONNECT came")),
+        _ => packet::decode(frame, version),
+    }
 }

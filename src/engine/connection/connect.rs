@@ -11,13 +11,13 @@ use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
-use crate::engine::connection::packets::AttachedConnection;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
+use crate::engine::parts::admission::is_the_brokers;
+use crate::engine::parts::attached::AttachedConnection;
 use crate::engine::parts::origin::Origin;
 use crate::engine::parts::sessions::InsertError;
-use crate::engine::publish::receive::is_the_brokers;
 use crate::session::delivery::ClientLimits;
 use crate::session::event::{Arrival, Event, Level};
 use crate::session::inbound::Inbound;
@@ -160,7 +160,7 @@ impl Engine {
                 // [MQTT-3.2.2-13]
                 return refuse(ReasonCode::RetainNotSupported, "the server keeps no retained messages");
             }
-            self.check_topic(will.topic)?;
+            self.options.check_topic(will.topic)?;
             if is_the_brokers(will.topic) {
                 return refuse(ReasonCode::NotAuthorized, "only the server publishes below $SYS");
             }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::codec::disconnect::Disconnect;
 use crate::codec::error::DecodeError;
 use crate::codec::reason::ReasonCode;
-use crate::engine::connection::packets::{AttachedConnection, ConnectionEnd};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
 use crate::session::link::Cause;
 use crate::session::state::Session;
 use crate::storage::Record;
@@ -55,12 +55,12 @@ impl Engine {
     /// Has a client disconnected by a caller that holds locks: its own task does it.
     pub(crate) fn disconnect_later(&self, session: &Arc<Session>, cause: Cause) {
         let mut outbound = session.outbound.lock();
-        outbound.close_requested(cause);
+        outbound.request_close(cause);
     }
 
     /// Ends the session's connection if something has asked for it; called by the connection's task.
     pub fn end_if_doomed(&self, turn: &mut Turn, session: &Arc<Session>) {
-        let doomed = session.outbound.lock().take_doom();
+        let doomed = session.outbound.lock().take_close_request();
         if let Some((epoch, cause)) = doomed {
             self.close(turn, session, epoch, cause);
         }

@@ -10,108 +10,27 @@ use parking_lot::MutexGuard;
 use crate::codec::ack::AckKind;
 use crate::codec::connect::{self, Connect};
 use crate::codec::error::DecodeError;
-use crate::codec::frame::{self, Frame, Framing};
+use crate::codec::frame::{self, Framing};
 use crate::codec::packet::{self, Packet};
 use crate::codec::ping;
 use crate::codec::version::Version;
-use crate::engine::access::pending_decisions::{DecisionContext, Handled, PendingDecisions};
+use crate::engine::access::pending_decisions::{DecisionContext, PendingDecisions};
 use crate::engine::connection::auth::Authentication;
-use crate::engine::connection::authenticating::Authenticating;
-use crate::engine::connection::refuse::Manner;
+use crate::engine::connection::authenticating::decode_after_connect;
+use crate::engine::connection::state::{CONNECT, ConnackForm, Connection, ConnectionState, Progress};
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
 use crate::engine::observe::log::words;
+use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled, ReceivedPacket};
 use crate::engine::parts::origin::Origin;
 use crate::session::event::Level;
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
 use crate::session::state::Session;
-use crate::time::TimerId;
 
-/// The packet type of CONNECT.
-const CONNECT: u8 = 1;
 /// [MQTT-3.1.0-1]
 const NOT_CONNECT: DecodeError = DecodeError::protocol("the first packet is not CONNECT");
-
-/// A network connection as the engine sees it; its task owns it.
-pub struct Connection {
-    pub(super) link: Arc<dyn Link>,
-    pub(super) origin: Origin,
-    pub(super) state: ConnectionState,
-    /// Bytes of an unfinished packet that were counted and will be handed over again.
-    counted: usize,
-    /// What the host was asked about the packet that waits for an answer; none if no packet does.
-    decisions: Option<Box<PendingDecisions>>,
-}
-
-pub(super) enum ConnectionState {
-    /// CONNECT has not come.
-    Opening { deadline: TimerId },
-    /// CONNECT has come, and the client has to prove who it is.
-    Authenticating(Box<Authenticating>),
-    /// The connection has a session.
-    Open(AttachedConnection),
-    /// The same, after an enhanced authentication, which the client may repeat.
-    Authenticated(Box<(AttachedConnection, Authentication)>),
-    /// No packet is taken any more.
-    Closed,
-}
-
-/// A connection's hold on its session.
-#[derive(Clone)]
-pub(crate) struct AttachedConnection {
-    pub session: Arc<Session>,
-    pub epoch: u32,
-    pub version: Version,
-}
-
-/// How far the handling of received bytes came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes that were handled; the rest is the beginning of a packet.
-    pub consumed: usize,
-    /// Bytes that the unfinished packet has in all, as far as that is known.
-    pub need: usize,
-    /// Whether more packets are taken.
-    pub open: bool,
-    /// Whether a packet waits for a decision of the host: the rest is to be handed over again when
-    /// [`Connection::awaits_host`] says so, and nothing more is to be read until then.
-    pub waiting: bool,
-}
-
-/// One packet's surroundings: the bytes it came in.
-#[derive(Clone, Copy)]
-pub(crate) struct ReceivedPacket<'r> {
-    pub whole: &'r [u8],
-    pub owner: Option<&'r Bytes>,
-}
-
-/// Why a connection ends in the middle of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConnectionEnd {
-    /// The client broke a rule, or wants what it cannot have.
-    Refused(DecodeError),
-    /// The client said goodbye; true: with its will.
-    Disconnected { with_will: bool },
-    /// It has ended while the host was asked.
-    Gone,
-}
-
-impl Progress {
-    /// The last packet, of so many bytes, waits.
-    pub(super) fn wait(&mut self, size: usize) {
-        self.consumed -= size;
-        self.need = size;
-        self.waiting = true;
-    }
-}
-
-impl From<DecodeError> for ConnectionEnd {
-    fn from(error: DecodeError) -> ConnectionEnd {
-        ConnectionEnd::Refused(error)
-    }
-}
 
 impl Connection {
     /// A connection that has just been accepted. It is closed if CONNECT does not come in time.
@@ -198,7 +117,7 @@ impl Connection {
         progress.waiting &= progress.open;
         match progress.waiting {
             true => self.decisions = Some(Box::new(decisions)),
-            false => decisions.forget(engine),
+            false => engine.forget(&mut decisions),
         }
         self.counted = input.len().saturating_sub(progress.consumed);
         progress
@@ -212,7 +131,7 @@ impl Connection {
     /// The network connection is gone, or is being closed for `cause`.
     pub fn lost(&mut self, engine: &Engine, turn: &mut Turn, cause: Cause) {
         if let Some(mut decisions) = self.decisions.take() {
-            decisions.forget(engine);
+            engine.forget(&mut decisions);
         }
         match std::mem::replace(&mut self.state, ConnectionState::Closed) {
             ConnectionState::Opening { deadline } => {
@@ -252,11 +171,11 @@ impl Connection {
     ) {
         // [MQTT-3.1.0-1]: the first packet is CONNECT; what is none is not waited for.
         if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
-            return self.refuse(engine, turn, Manner::of(None), None, NOT_CONNECT);
+            return self.refuse(engine, turn, ConnackForm::of(None), None, NOT_CONNECT);
         }
         let framing = match frame::split(input, engine.options.max_packet_size) {
             Ok(framing) => framing,
-            Err(error) => return self.refuse(engine, turn, Manner::of(None), None, error),
+            Err(error) => return self.refuse(engine, turn, ConnackForm::of(None), None, error),
         };
         let frame = match framing {
             Framing::Partial { need } => {
@@ -268,30 +187,30 @@ impl Connection {
         let again = !decisions.is_empty();
         progress.consumed = frame.whole.len();
         turn.counts.packets_received += u64::from(!again);
-        let mut manner = Manner::of(connect::peek_version(frame.body));
+        let mut form = ConnackForm::of(connect::peek_version(frame.body));
         // CONNECT has its own version; that of MQTT 3 demands nothing of the fixed header that it does not know.
         let packet = match packet::decode(frame, Version::V311) {
             Ok(Packet::Connect(packet)) => packet,
-            Ok(_) => return self.refuse(engine, turn, manner, None, NOT_CONNECT),
-            Err(error) => return self.refuse(engine, turn, manner, None, error),
+            Ok(_) => return self.refuse(engine, turn, form, None, NOT_CONNECT),
+            Err(error) => return self.refuse(engine, turn, form, None, error),
         };
-        manner.learn(&packet);
+        form.learn(&packet);
         let observer = engine.observer.as_ref().filter(|_| !again);
         let refused = observer.and_then(|observer| observer.refuses(packet.client_id));
         if let Some(reason) = refused {
             let error = DecodeError::new(reason, "the test wants it so");
-            return self.refuse(engine, turn, manner, Some(packet.client_id), error);
+            return self.refuse(engine, turn, form, Some(packet.client_id), error);
         }
         let link = Arc::clone(&self.link);
         let pending = &mut DecisionContext { link: &link, decisions, again };
         let outcome = match packet.properties.authentication_method() {
-            Some(method) => self.ask_for_proof(engine, turn, pending, method, frame.whole, &packet, manner),
+            Some(method) => self.ask_for_proof(engine, turn, pending, method, frame.whole, &packet, form),
             None => self.ask_to_join(engine, turn, pending, &packet),
         };
         match outcome {
-            Ok(Handled::Done) => pending.next(engine),
+            Ok(Handled::Done) => engine.answered(pending),
             Ok(Handled::Suspended) => progress.wait(frame.whole.len()),
-            Err(error) => self.refuse(engine, turn, manner, Some(packet.client_id), error),
+            Err(error) => self.refuse(engine, turn, form, Some(packet.client_id), error),
         }
     }
 
@@ -387,15 +306,6 @@ fn run(
     }
 }
 
-/// The packet in a frame behind CONNECT. A second CONNECT is an error whatever it holds [MQTT-3.1.0-2], [MQTT3-3.1.0-2]:
-/// it is not decoded, for its faults have reason codes that only CONNACK can tell.
-pub(super) fn decode_after_connect(frame: Frame<'_>, version: Version) -> Result<Packet<'_>, DecodeError> {
-    match frame::packet_type(frame.first) {
-        CONNECT => Err(DecodeError::protocol("a second CONNECT came")),
-        _ => packet::decode(frame, version),
-    }
-}
-
 #[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
 fn packets(
     engine: &Engine,
@@ -425,13 +335,13 @@ fn packets(
                 {
                     progress.consumed += burst.len() - frame.whole.len();
                     engine.receive_burst(turn, attached, &burst);
-                    pending.next(engine);
+                    engine.answered(&mut pending);
                     continue;
                 }
                 let authentication = authentication.as_deref_mut();
                 let pending = &mut pending;
                 match handle(engine, turn, attached, authentication, inbound, pending, packet, received)? {
-                    Handled::Done => pending.next(engine),
+                    Handled::Done => engine.answered(pending),
                     Handled::Suspended => {
                         progress.wait(frame.whole.len());
                         return Ok(());
@@ -482,15 +392,4 @@ fn handle(
         | Packet::Pingresp => Err(DecodeError::protocol("only a server sends a packet of this type").into()),
     }
     .map(|()| Handled::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{AttachedConnection, ConnectionState};
-
-    /// An idle connection pays nothing for what few use: enhanced authentication is in a box.
-    #[test]
-    fn the_state_of_a_connection_is_no_larger_than_its_hold_on_the_session() {
-        assert_eq!(size_of::<ConnectionState>(), size_of::<AttachedConnection>());
-    }
 }

@@ -1,13 +1,12 @@
 //! A connection that gets no session: how it is told, by each version's rules.
 
 use crate::codec::connack::Connack;
-use crate::codec::connect::Connect;
 use crate::codec::error::DecodeError;
 use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
-use crate::engine::connection::packets::Connection;
 use crate::engine::connection::reason_string::encode_with;
+use crate::engine::connection::state::{ConnackForm, Connection};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::observe::journal::RefusedClient;
@@ -21,7 +20,7 @@ impl Connection {
         &mut self,
         engine: &Engine,
         turn: &mut Turn,
-        manner: Manner,
+        form: ConnackForm,
         client_id: Option<&str>,
         error: DecodeError,
     ) {
@@ -45,7 +44,7 @@ impl Connection {
         let mut last = Vec::new();
         let reason = error.reason;
         let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
-        match manner.level {
+        match form.level {
             // [MQTT3-3.1.4-1]: a packet that breaks a rule is answered by closing alone; only reasons that have a
             // return code are told [MQTT3-3.2.2-6].
             Some(3 | 4) if !has_return_code(reason) => {}
@@ -54,8 +53,8 @@ impl Connection {
             // So does a bridge, which sets the highest bit and, once refused, tries again without it.
             Some(0..=2 | 0x83 | 0x84) => connack.encode(Version::V311, &mut last),
             Some(_) => {
-                let reason_string = if manner.wants_sentences { error.cause } else { "" };
-                encode_with(reason_string, manner.maximum_packet_size, &mut last, |properties, out| {
+                let reason_string = if form.wants_sentences { error.cause } else { "" };
+                encode_with(reason_string, form.maximum_packet_size, &mut last, |properties, out| {
                     Connack { properties, ..connack }.encode(Version::V5, out);
                 });
             }
@@ -63,27 +62,6 @@ impl Connection {
         }
         // [MQTT-3.1.4-2], [MQTT-3.2.2-7], [MQTT3-3.2.2-5], [MQTT-4.12.0-4], [MQTT-4.13.2-1]
         self.link.finish(last, Cause::Refused(reason));
-    }
-}
-
-/// What is known of how a client wants to be refused.
-#[derive(Clone, Copy)]
-pub(super) struct Manner {
-    /// The protocol level that it has named.
-    level: Option<u8>,
-    pub(super) maximum_packet_size: u32,
-    wants_sentences: bool,
-}
-
-impl Manner {
-    /// That of a client of whose CONNECT only this is known.
-    pub(super) fn of(level: Option<u8>) -> Manner {
-        Manner { level, maximum_packet_size: u32::MAX, wants_sentences: true }
-    }
-
-    pub(super) fn learn(&mut self, connect: &Connect<'_>) {
-        self.maximum_packet_size = connect.properties.maximum_packet_size().unwrap_or(u32::MAX);
-        self.wants_sentences = connect.properties.request_problem_information() != Some(false);
     }
 }
 

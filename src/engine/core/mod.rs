@@ -1,7 +1,12 @@
 //! The engine's state, turns, timers, and acknowledgements that wait for a commit.
 
-pub mod commit_wait;
+mod ask;
+mod commit;
+pub(crate) mod commit_wait;
 pub mod durability;
+pub mod running;
 pub mod state;
+mod tell;
+mod tick;
 pub mod timers;
 pub mod turn;

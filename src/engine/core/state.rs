@@ -11,7 +11,7 @@ use crate::engine::core::commit_wait::CommitWait;
 use crate::engine::core::timers::{Alarm, Timers};
 use crate::engine::core::turn::{KEPT_TURNS, Turn};
 use crate::engine::observe::event_queue::EventQueue;
-use crate::engine::observe::journal::{Journal, either};
+use crate::engine::observe::journal::{Journal, NOTED, either};
 use crate::engine::observe::log::Drops;
 use crate::engine::observe::observer::Observer;
 use crate::engine::observe::publish_taps::PublishTaps;
@@ -109,6 +109,16 @@ impl Engine {
     pub fn with_host(self, host: Arc<dyn Host>) -> Engine {
         let host_wanted = host.wanted();
         Engine { wanted: either(self.wanted, host_wanted), host_wanted, host: Some(host), ..self }
+    }
+
+    /// The same broker with a journal. It must not be in use.
+    pub fn with_journal(self, journal: Arc<dyn Journal>) -> Engine {
+        Engine { wanted: either(self.wanted, NOTED), journal: Some(journal), ..self }
+    }
+
+    /// The same broker, watched, with timers that are not rounded to the tick of the wheel. It must not be in use.
+    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Engine {
+        Engine { observer: Some(observer), timers: Timers::exact(self.timers), ..self }
     }
 
     /// The counters and gauges at this moment.

@@ -1,12 +1,10 @@
 //! Everything that happens at a time: one wheel, and one alarm for its next deadline.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use crate::engine::access::hooks::DecisionSlot;
-use crate::engine::core::state::Engine;
 use crate::session::link::Link;
 use crate::session::state::Session;
 use crate::time::{Time, TimerId, Wheel};
@@ -91,40 +89,16 @@ impl Timers {
         self.len() == 0
     }
 
-    fn due(&self, now: Time) -> Vec<Timer> {
+    pub(super) fn due(&self, now: Time) -> Vec<Timer> {
         let mut due = Vec::new();
         self.inner.lock().wheel.advance(now, &mut due);
         due
     }
 
-    fn next(&self) -> Option<Time> {
+    pub(super) fn next(&self) -> Option<Time> {
         let mut inner = self.inner.lock();
         let next = inner.wheel.next_deadline();
         inner.armed = next.unwrap_or(Time::NEVER);
         next
-    }
-}
-
-impl Engine {
-    /// Timers that run: 0 when there is no session and nothing waits for its time.
-    pub fn timers_running(&self) -> usize {
-        self.timers.len()
-    }
-
-    /// When [`Engine::tick`] is to be called next: when the next timer is due, or before.
-    pub fn next_tick(&self) -> Option<Time> {
-        self.timers.next()
-    }
-
-    /// Lets everything happen whose time has come. Returns when to call again; `None`: when the alarm says so.
-    pub fn tick(&self, now: Time) -> Option<Time> {
-        for timer in self.timers.due(now) {
-            // A panic costs what it happens in, not the timers behind it and not those to come.
-            let _survived = catch_unwind(AssertUnwindSafe(|| {
-                let mut turn = self.turn(now);
-                self.fire(&mut turn, timer);
-            }));
-        }
-        self.timers.next()
     }
 }

@@ -1,21 +1,17 @@
-//! Telling the host: one notice after the other, with no lock held.
+//! Events that wait for the host: told one after the other, with no lock held.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::engine::core::state::Engine;
-use crate::engine::core::turn::Turn;
-use crate::engine::observe::journal::wants;
-use crate::message::SharedMessage;
-use crate::session::event::{Dropped, Event, Level, LogLine};
-use crate::stats::DropReason;
+use crate::engine::access::hooks::Host;
+use crate::session::event::{Event, Level, LogLine};
 
-/// Room for so many notices is kept.
+/// Room for so many events is kept.
 const KEPT: usize = 1024;
 
-/// Notices that wait for the host.
+/// Events that wait for the host.
 #[derive(Default)]
 pub(crate) struct EventQueue(Mutex<QueueState>);
 
@@ -26,13 +22,22 @@ struct QueueState {
     telling: bool,
 }
 
+/// What came of telling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Events for which the queue had no room.
+    pub lost: usize,
+    /// Hooks that panicked.
+    pub failed: usize,
+}
+
 /// Runs what belongs to the host; `None` if it panics. What it has panicked with is leaked: dropping it may be a panic,
 /// too.
 pub(crate) fn survive<T>(hook: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(hook)).map_err(std::mem::forget).ok()
 }
 
-/// Whoever tells, has told when it is dropped, also by a panic.
+/// The thread that tells; dropping it ends that, also by a panic.
 struct Telling<'n>(MutexGuard<'n, QueueState>);
 
 impl Drop for Telling<'_> {
@@ -41,79 +46,51 @@ impl Drop for Telling<'_> {
     }
 }
 
-impl Engine {
-    /// Tells the journal and the host what the turn has noticed, the host unless another thread does, or this one
-    /// farther up its stack.
-    pub(crate) fn tell(&self, turn: &mut Turn) {
-        if let Some(journal) = &self.journal {
-            turn.events.iter().for_each(|event| journal.note(turn.now, event));
-            turn.events.retain(|event| wants(self.host_wanted, event));
-            if turn.events.is_empty() {
-                return;
-            }
-        }
-        let Some(host) = self.host.as_deref() else {
-            return turn.events.clear();
-        };
-        let mut state = self.events.0.lock();
-        let room = self.options.hooks_max_waiting.saturating_sub(state.waiting.len());
-        let lost = turn.events.len().saturating_sub(room);
-        state.waiting.extend(turn.events.drain(..).take(room));
+impl EventQueue {
+    /// Adds events, and tells the host everything that waits, unless another thread does, or this one farther up its
+    /// stack. `most`: events that may wait. `logs_errors`: whether the host is told in its log that a hook has panicked.
+    pub(crate) fn tell(
+        &self,
+        host: &dyn Host,
+        events: &mut Vec<Event>,
+        most: usize,
+        logs_errors: bool,
+    ) -> Told {
+        let mut state = self.0.lock();
+        let room = most.saturating_sub(state.waiting.len());
+        let mut outcome = Told { lost: events.len().saturating_sub(room), failed: 0 };
+        state.waiting.extend(events.drain(..).take(room));
         if !std::mem::replace(&mut state.telling, true) {
             let mut telling = Telling(state);
             while let Some(event) = telling.0.waiting.pop_front() {
                 let told = MutexGuard::unlocked(&mut telling.0, || survive(|| host.tell(&event)));
                 if told.is_none() {
-                    turn.counts.hooks_failed += 1;
-                    self.log_failure(&mut telling.0.waiting, &event);
+                    outcome.failed += 1;
+                    // Next, in front of what waits.
+                    if let Some(line) = failure(&event).filter(|_| logs_errors) {
+                        telling.0.waiting.push_front(line);
+                    }
                 }
             }
             if telling.0.waiting.capacity() > KEPT {
                 telling.0.waiting = VecDeque::new();
             }
         }
-        turn.counts.notices_lost += lost as u64;
+        outcome
     }
+}
 
-    /// Has the host's log told next that it has panicked, unless it was the log.
-    fn log_failure(&self, waiting: &mut VecDeque<Event>, event: &Event) {
-        let hook = match event {
-            Event::Connected(_) => "on_connected",
-            Event::Disconnected(_) => "on_disconnected",
-            Event::Subscribed(_) => "on_subscribed",
-            Event::Unsubscribed(_) => "on_unsubscribed",
-            Event::Delivered(_) => "on_delivered",
-            Event::Dropped(_) => "on_dropped",
-            Event::Logged(_) => return,
-        };
-        if self.wanted.logs(Level::Error) {
-            let text = format!("the hook {hook} has panicked").into();
-            waiting.push_front(Event::Logged(LogLine { level: Level::Error, client_id: None, text }));
-        }
-    }
-
-    /// Has the host told of dropped messages that are counted already.
-    pub(crate) fn note_dropped<'m>(
-        &self,
-        turn: &mut Turn,
-        client_id: Option<&str>,
-        messages: impl Iterator<Item = &'m SharedMessage>,
-        reason: DropReason,
-    ) {
-        if self.wanted.dropped && self.notes_drops() {
-            turn.events.extend(messages.map(|message| {
-                let (client_id, topic) = (client_id.map(Into::into), message.topic().into());
-                Event::Dropped(Dropped { client_id, topic, reason })
-            }));
-        }
-    }
-
-    /// Counts a dropped message, and has the host told. `client_id`: who does not get it.
-    pub(crate) fn dropped(&self, turn: &mut Turn, client_id: Option<&str>, topic: &[u8], reason: DropReason) {
-        turn.counts.drop(reason, 1);
-        if self.wanted.dropped && self.notes_drops() {
-            let (client_id, topic) = (client_id.map(Into::into), String::from_utf8_lossy(topic).into());
-            turn.events.push(Event::Dropped(Dropped { client_id, topic, reason }));
-        }
-    }
+/// The log line for a hook that has panicked; none if it was the log itself.
+fn failure(event: &Event) -> Option<Event> {
+    let hook = match event {
+        Event::Connected(_) => "on_connected",
+        Event::Disconnected(_) => "on_disconnected",
+        Event::Subscribed(_) => "on_subscribed",
+        Event::Unsubscribed(_) => "on_unsubscribed",
+        Event::Delivered(_) => "on_delivered",
+        Event::Dropped(_) => "on_dropped",
+        Event::Logged(_) => return None,
+    };
+    let text = format!("the hook {hook} has panicked").into();
+    Some(Event::Logged(LogLine { level: Level::Error, client_id: None, text }))
 }

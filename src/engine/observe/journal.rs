@@ -2,12 +2,9 @@
 //! and costs nothing.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::codec::reason::ReasonCode;
 use crate::engine::access::hooks::Wanted;
-use crate::engine::core::state::Engine;
-use crate::session::delivery::ReportedFates;
 use crate::session::event::Event;
 use crate::time::Time;
 
@@ -38,7 +35,7 @@ pub struct RefusedClient<'r> {
 }
 
 /// Of what a journal is told.
-const NOTED: Wanted = Wanted {
+pub(crate) const NOTED: Wanted = Wanted {
     authenticate: false,
     authorize: false,
     on_publish: false,
@@ -50,24 +47,6 @@ const NOTED: Wanted = Wanted {
     dropped: true,
     log: None,
 };
-
-impl Engine {
-    /// The same broker with a journal. It must not be in use.
-    pub fn with_journal(self, journal: Arc<dyn Journal>) -> Engine {
-        let wanted = either(self.wanted, NOTED);
-        Engine { wanted, journal: Some(journal), ..self }
-    }
-
-    /// Of which fates of messages somebody is told at this moment.
-    pub(crate) fn reported(&self) -> ReportedFates {
-        ReportedFates { dropped: self.wanted.dropped && self.notes_drops(), delivered: self.wanted.delivered }
-    }
-
-    /// Whether somebody is told of a dropped message, given that somebody may be.
-    pub(crate) fn notes_drops(&self) -> bool {
-        self.host_wanted.dropped || self.journal.as_ref().is_some_and(|journal| journal.wants_drops())
-    }
-}
 
 /// What either of two wants to be told or asked.
 pub(crate) fn either(a: Wanted, b: Wanted) -> Wanted {

@@ -1,19 +1,12 @@
-//! The log: lines for people, told as notices are.
+//! The log: lines for people, told as events are. Dropped messages are summed up.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::engine::core::state::Engine;
-use crate::engine::core::timers::Timer;
-use crate::engine::core::turn::Turn;
-use crate::session::event::{Event, Level, LogLine};
+use crate::session::event::Level;
 use crate::session::link::Cause;
 use crate::stats::{Counts, DropReason};
-
-/// Dropped messages are told of once in this time.
-const REST: Duration = Duration::from_secs(10);
 
 /// Messages that were dropped and not told of.
 #[derive(Default)]
@@ -26,81 +19,47 @@ struct PendingDrops {
     resting: bool,
 }
 
-impl Engine {
-    /// Has a line logged at the end of the turn, if lines of its level are wanted; otherwise `text` is not asked for.
-    /// `client_id`: the client that it is about.
-    pub fn log(&self, turn: &mut Turn, level: Level, client_id: Option<&str>, text: impl FnOnce() -> String) {
-        if self.wanted.logs(level) {
-            turn.events.push(Event::Logged(LogLine {
-                level,
-                client_id: client_id.map(Into::into),
-                text: text().into(),
-            }));
-        }
-    }
-
-    /// Logs the end of a client's connection.
-    pub(crate) fn log_end(&self, turn: &mut Turn, client_id: &str, cause: Cause, why: &str) {
-        let level = if matches!(cause, Cause::Refused(_)) { Level::Warn } else { Level::Info };
-        self.log(turn, level, Some(client_id), || format!("client {client_id:?}: {}", words(cause, why)));
-    }
-
-    /// Notices what the turn has dropped. The first is told of at once, then what comes within a while together.
-    pub(crate) fn log_drops(&self, turn: &mut Turn) {
-        if DropReason::ALL.iter().all(|reason| turn.counts.dropped(*reason) == 0) {
-            return;
-        }
-        let mut untold = self.drops.0.lock();
+impl Drops {
+    /// Adds what was dropped; what is to be told of at once, if no timer runs: then one is to be set.
+    pub(crate) fn add(&self, counts: &Counts) -> Option<Counts> {
+        let mut pending = self.0.lock();
         for reason in DropReason::ALL {
-            untold.counts.drop(*reason, turn.counts.dropped(*reason));
+            pending.counts.drop(*reason, counts.dropped(*reason));
         }
-        if !std::mem::replace(&mut untold.resting, true) {
-            let counts = std::mem::take(&mut untold.counts);
-            drop(untold);
-            self.log_counts(turn, &counts);
-            self.timers.insert(turn.now.plus(REST), Timer::Drops);
-        }
+        let rests = std::mem::replace(&mut pending.resting, true);
+        (!rests).then(|| std::mem::take(&mut pending.counts))
     }
 
-    /// Tells of what was dropped since the last line; for the timer, and for the end of the broker.
-    pub fn log_untold_drops(&self, turn: &mut Turn) {
-        let mut untold = self.drops.0.lock();
-        let counts = std::mem::take(&mut untold.counts);
-        untold.resting = false;
-        drop(untold);
-        self.log_counts(turn, &counts);
+    /// Takes everything; no timer runs any more.
+    pub(crate) fn take(&self) -> Counts {
+        let mut pending = self.0.lock();
+        pending.resting = false;
+        std::mem::take(&mut pending.counts)
     }
 
-    /// The timer of [`Engine::log_drops`]: it runs on while messages are dropped.
-    pub(crate) fn log_more_drops(&self, turn: &mut Turn) {
-        let mut untold = self.drops.0.lock();
-        let counts = std::mem::take(&mut untold.counts);
-        untold.resting = counts != Counts::default();
-        drop(untold);
-        if counts != Counts::default() {
-            self.log_counts(turn, &counts);
-            self.timers.insert(turn.now.plus(REST), Timer::Drops);
-        }
+    /// The timer is due: takes what was dropped meanwhile, and the timer runs on; `None` if nothing was, and it ends.
+    pub(crate) fn take_more(&self) -> Option<Counts> {
+        let mut pending = self.0.lock();
+        let counts = std::mem::take(&mut pending.counts);
+        pending.resting = counts != Counts::default();
+        pending.resting.then_some(counts)
     }
+}
 
-    fn log_counts(&self, turn: &mut Turn, counts: &Counts) {
-        for level in [Level::Warn, Level::Debug] {
-            let of_level = || DropReason::ALL.iter().filter(move |reason| level_of(**reason) == level);
-            let total: u64 = of_level().map(|reason| counts.dropped(*reason)).sum();
-            if total > 0 {
-                self.log(turn, level, None, || {
-                    let mut text =
-                        format!("{total} {} dropped", if total == 1 { "message" } else { "messages" });
-                    let mut before = ": ";
-                    for reason in of_level().filter(|reason| counts.dropped(**reason) > 0) {
-                        let _infallible = write!(text, "{before}{reason} {}", counts.dropped(*reason));
-                        before = ", ";
-                    }
-                    text
-                });
-            }
-        }
+/// A line for dropped messages of one level, if there are any.
+pub(crate) fn line_of_drops(counts: &Counts, level: Level) -> Option<String> {
+    let of_level = || DropReason::ALL.iter().filter(|reason| level_of(**reason) == level);
+    let total: u64 = of_level().map(|reason| counts.dropped(*reason)).sum();
+    if total == 0 {
+        return None;
     }
+    let mut text = format!("{total} {} dropped", if total == 1 { "message" } else { "messages" });
+    let mut before = ": ";
+    for reason in of_level().filter(|reason| counts.dropped(**reason) > 0) {
+        let _infallible = write!(text, "{before}{reason} {}", counts.dropped(*reason));
+        before = ", ";
+    }
+    Some(text)
 }
 
 /// Whether messages dropped for a reason are a loss, or what a broker does every day.

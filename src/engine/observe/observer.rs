@@ -1,10 +1,6 @@
 //! Somebody who watches a broker in test mode. Otherwise there is nobody, and it costs a branch.
 
-use std::sync::Arc;
-
 use crate::codec::reason::ReasonCode;
-use crate::engine::core::state::Engine;
-use crate::engine::core::timers::Timers;
 use crate::message::Publication;
 use crate::time::Time;
 
@@ -19,18 +15,4 @@ pub trait Observer: Send + Sync {
 
     /// A client has come or gone, or a subscription was made or ended.
     fn changed(&self);
-}
-
-impl Engine {
-    /// The same broker, watched, with timers that are not rounded to the tick of the wheel. It must not be in use.
-    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Engine {
-        Engine { observer: Some(observer), timers: Timers::exact(self.timers), ..self }
-    }
-
-    /// Tells the observer of clients and subscriptions.
-    pub(crate) fn tell_change(&self) {
-        if let Some(observer) = &self.observer {
-            observer.changed();
-        }
-    }
 }

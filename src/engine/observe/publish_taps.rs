@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::codec::qos::QoS;
-use crate::engine::core::state::Engine;
 use crate::engine::parts::subscriber::Publisher;
 use crate::message::Publication;
 use crate::time::Time;
@@ -56,32 +55,25 @@ impl PublishTaps {
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
     }
-}
 
-impl Engine {
-    /// Has `tap` see every message that is published from now on.
-    pub fn watch(&self, tap: Arc<dyn PublishTap>) {
-        let mut list = self.publish_taps.list.lock();
+    /// Adds one.
+    pub(crate) fn add(&self, tap: Arc<dyn PublishTap>) {
+        let mut list = self.list.lock();
         *list = list.iter().cloned().chain([tap]).collect();
-        self.publish_taps.watched.store(true, Ordering::Relaxed);
+        self.watched.store(true, Ordering::Relaxed);
     }
 
-    /// Ends that. A message that is on its way may still be seen.
-    pub fn unwatch(&self, tap: &Arc<dyn PublishTap>) {
-        let mut list = self.publish_taps.list.lock();
+    /// Takes one away.
+    pub(crate) fn remove(&self, tap: &Arc<dyn PublishTap>) {
+        let mut list = self.list.lock();
         *list = list.iter().filter(|known| !Arc::ptr_eq(known, tap)).cloned().collect();
-        self.publish_taps.watched.store(!list.is_empty(), Ordering::Relaxed);
+        self.watched.store(!list.is_empty(), Ordering::Relaxed);
     }
 
-    /// Whether somebody watches what is published.
-    pub fn is_watched(&self) -> bool {
-        self.publish_taps.is_watched()
-    }
-
-    /// Shows a message to those who watch.
+    /// Shows them a message.
     #[cold]
     pub(crate) fn show(&self, publisher: Publisher<'_>, publication: &Publication<'_>) {
-        let list = Arc::clone(&self.publish_taps.list.lock());
+        let list = Arc::clone(&self.list.lock());
         let client_id = match publisher {
             Publisher::Session(session) => Some(&*session.client_id),
             Publisher::Host | Publisher::Broker => None,

@@ -6,12 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::codec::qos::QoS;
-use crate::codec::subscribe::{RetainHandling, SubscriptionOptions};
-use crate::codec::topic::{TopicError, TopicFilter};
-use crate::engine::core::state::Engine;
-use crate::engine::core::turn::Turn;
-use crate::engine::parts::subscriber::Subscriber;
-use crate::message::Publication;
 
 /// A message for an in-process subscriber, borrowed for the length of the call.
 #[derive(Debug)]
@@ -63,6 +57,11 @@ pub struct Local {
 }
 
 impl Local {
+    /// A subscription whose messages go to `sink`.
+    pub(crate) fn new(filter: &str, sink: Arc<dyn Sink>) -> Local {
+        Local { is_direct: sink.is_direct(), sink, filter: filter.into(), listed_by: AtomicU64::new(0) }
+    }
+
     /// The Topic Filter.
     pub fn filter(&self) -> &str {
         &self.filter
@@ -100,45 +99,5 @@ impl Local {
 impl std::fmt::Debug for Local {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Local").field("filter", &self.filter).finish_non_exhaustive()
-    }
-}
-
-impl Engine {
-    /// Subscribes the host program. Retained messages that match are pushed before this returns, as
-    /// `options.retain_handling` says.
-    pub fn subscribe_local(
-        &self,
-        turn: &mut Turn,
-        filter: &str,
-        options: SubscriptionOptions,
-        identifier: u32,
-        sink: Arc<dyn Sink>,
-    ) -> Result<Arc<Local>, TopicError> {
-        let filter = TopicFilter::parse(filter)?;
-        let local = Arc::new(Local {
-            is_direct: sink.is_direct(),
-            sink,
-            filter: filter.as_str().into(),
-            listed_by: AtomicU64::new(0),
-        });
-        let subscriber = Subscriber::Local(Arc::clone(&local));
-        self.router.subscribe(filter, &subscriber, options, identifier);
-        self.sys_later(turn.now);
-        self.tell_change();
-        if options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none() {
-            let identifiers: &[u32] = if identifier == 0 { &[] } else { &[identifier] };
-            for message in self.retained_messages(turn.now, &filter) {
-                let mut publication = Publication::of(&message);
-                let qos = message.qos().min(options.qos);
-                self.push_local(turn, &local, &mut publication, qos, true, identifiers);
-            }
-        }
-        Ok(local)
-    }
-
-    /// Ends an in-process subscription: no message is pushed by a publish that begins after this returns.
-    pub fn unsubscribe_local(&self, local: &Arc<Local>) {
-        self.unroute(&local.filter, &Subscriber::Local(Arc::clone(local)));
-        self.tell_change();
     }
 }

@@ -10,15 +10,16 @@ use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::publish::{Publish, first_byte};
 use crate::codec::qos::QoS;
 use crate::codec::topic::TopicName;
-use crate::engine::connection::packets::AttachedConnection;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::parts::admission::is_the_brokers;
+use crate::engine::parts::attached::AttachedConnection;
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
-use crate::engine::publish::receive::is_the_brokers;
 use crate::message::{self, Publication, SHARE_FROM};
 use crate::session::delivery::Block;
 use crate::stats::DropReason;
-use crate::topics::{Identity, Match};
+use crate::topics::Identity;
+use crate::topics::Match;
 
 /// The first byte of a PUBLISH of QoS 0 without RETAIN.
 const PLAIN: u8 = first_byte(false, QoS::AtMostOnce, false);
@@ -124,7 +125,8 @@ impl Engine {
             return None;
         }
         let most = self.options.max_packet_size.min(SHARE_FROM as u32);
-        Burst::at(input, first, publish, v5, most).filter(|burst| self.check_topic(burst.topic).is_ok())
+        Burst::at(input, first, publish, v5, most)
+            .filter(|burst| self.options.check_topic(burst.topic).is_ok())
     }
 
     /// The messages of a burst, whose first packet has been counted as received.

@@ -19,7 +19,8 @@ use crate::session::state::Session;
 use crate::stats::DropReason;
 use crate::storage::Record;
 use crate::time::Time;
-use crate::topics::{Group, Identity, Match, Readiness};
+use crate::topics::Identity;
+use crate::topics::{Group, Match, Readiness};
 
 impl Engine {
     /// Gives a message to every matching subscriber; returns how many there are.

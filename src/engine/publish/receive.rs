@@ -14,10 +14,11 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
 use crate::engine::access::edit::{Edit, joined};
 use crate::engine::access::hooks::{AccessRequest, Action};
-use crate::engine::access::pending_decisions::{DecisionContext, Handled, denied, puback_has};
-use crate::engine::connection::packets::{AttachedConnection, ConnectionEnd, ReceivedPacket};
+use crate::engine::access::pending_decisions::{DecisionContext, denied, puback_has};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::parts::admission::is_the_brokers;
+use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled, ReceivedPacket};
 use crate::engine::parts::subscriber::Publisher;
 use crate::message::{Frame, Publication};
 use crate::session::aliases::AliasesIn;
@@ -37,7 +38,7 @@ impl Engine {
     ) -> usize {
         turn.counts.messages_published += 1;
         if self.publish_taps.is_watched() {
-            self.show(publisher, publication);
+            self.publish_taps.show(publisher, publication);
         }
         // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
         if publication.retain {
@@ -158,18 +159,8 @@ impl Engine {
             }
         };
         let name = TopicName::from_validated(name);
-        self.check_topic(name)?;
+        self.options.check_topic(name)?;
         Ok(name)
-    }
-
-    /// Whether a topic is within the bounds of length and levels.
-    pub(crate) fn check_topic(&self, topic: TopicName<'_>) -> Result<(), DecodeError> {
-        let most = self.options.max_topic_levels;
-        let too_deep = topic.level_count() > most;
-        match too_deep || topic.as_str().len() > self.options.max_topic_length {
-            true => Err(DecodeError::new(ReasonCode::TopicNameInvalid, "the topic is too long or too deep")),
-            false => Ok(()),
-        }
     }
 
     /// Publishes a client's message; the reason code is for its acknowledgement.
@@ -234,7 +225,7 @@ impl Engine {
         }
         let properties = joined(&publication);
         let username = who.username.as_deref();
-        let edit = Edit::new(self, client_id, username, topic.as_str(), &publication, &properties);
+        let edit = Edit::new(&self.options, client_id, username, topic.as_str(), &publication, &properties);
         let Some(changes) = self.look(turn, edit) else {
             self.dropped(turn, Some(client_id), topic.as_str().as_bytes(), DropReason::Host);
             return Ok(Some(ReasonCode::Success));
@@ -337,11 +328,6 @@ impl Engine {
 /// The end of a connection for this reason.
 fn refused<T>(reason: ReasonCode, cause: &'static str) -> Result<T, ConnectionEnd> {
     Err(DecodeError::new(reason, cause).into())
-}
-
-/// Whether only the broker publishes to a topic: what it says of itself is said by nobody else (MQTT 5, section 4.7.2).
-pub(crate) fn is_the_brokers(topic: TopicName<'_>) -> bool {
-    topic.as_str().starts_with("$SYS/")
 }
 
 /// The publication of a PUBLISH packet.

@@ -8,18 +8,12 @@ use crate::codec::connect;
 use crate::codec::topic::TopicName;
 use crate::engine::access::edit::{Changes, Edit, joined};
 use crate::engine::core::state::Engine;
-use crate::engine::core::turn::Turn;
+use crate::engine::core::turn::{OwedWill, Turn};
 use crate::engine::parts::subscriber::Publisher;
 use crate::message::{Message, Publication};
 use crate::session::state::{Control, Session, Will};
 use crate::stats::DropReason;
 use crate::time::Time;
-
-/// A will that is published at the end of the turn.
-pub(crate) struct OwedWill {
-    session: Arc<Session>,
-    will: Box<Will>,
-}
 
 impl Engine {
     /// The Will Message of a CONNECT packet.
@@ -101,7 +95,7 @@ impl Engine {
             return Some(Changes::default());
         }
         let properties = joined(publication);
-        let edit = Edit::new(self, &session.client_id, None, topic, publication, &properties);
+        let edit = Edit::new(&self.options, &session.client_id, None, topic, publication, &properties);
         self.look(turn, edit.of_a_will())
     }
 }

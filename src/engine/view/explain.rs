@@ -8,12 +8,13 @@ use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::codec::version::Version;
 use crate::engine::core::state::Engine;
+use crate::engine::parts::admission::is_the_brokers;
 use crate::engine::parts::subscriber::Subscriber;
-use crate::engine::publish::receive::is_the_brokers;
 use crate::session::delivery::Outcome;
 use crate::session::state::Session;
 use crate::stats::DropReason;
-use crate::topics::{Identity, Match};
+use crate::topics::Identity;
+use crate::topics::Match;
 
 /// A message about which it is asked.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +131,7 @@ impl Engine {
         let size = encoded_len(Version::V5, topic.as_str().len(), true, properties_len, payload_len);
         if is_the_brokers(topic) {
             Some(Refusal::BrokersTopic)
-        } else if self.check_topic(topic).is_err() {
+        } else if self.options.check_topic(topic).is_err() {
             Some(Refusal::TopicTooLong)
         } else if qos > self.options.max_qos {
             Some(Refusal::QosTooHigh)

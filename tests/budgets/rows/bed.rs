@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
 use midge::session::link::{Cause, Link, Written};
 use midge::time::Time;

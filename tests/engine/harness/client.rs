@@ -14,7 +14,7 @@ use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::{Subscribe, SubscriptionOptions, SubscriptionRequest};
 use midge::codec::unsubscribe::{Unsubscribe, encode_filter};
 use midge::codec::version::Version;
-use midge::engine::connection::packets::Connection;
+use midge::engine::connection::state::Connection;
 use midge::engine::core::turn::Turn;
 use midge::session::link::{Cause, Link};
 

@@ -1,0 +1,50 @@
+//! What the verbs share: the connection, the received packet, and what handling it comes to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::codec::error::DecodeError;
+use crate::codec::version::Version;
+use crate::session::state::Session;
+
+/// A connection's hold on its session.
+#[derive(Clone)]
+pub(crate) struct AttachedConnection {
+    pub session: Arc<Session>,
+    pub epoch: u32,
+    pub version: Version,
+}
+
+/// One packet's surroundings: the bytes it came in.
+#[derive(Clone, Copy)]
+pub(crate) struct ReceivedPacket<'r> {
+    pub whole: &'r [u8],
+    pub owner: Option<&'r Bytes>,
+}
+
+/// Why a connection ends in the middle of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectionEnd {
+    /// The client broke a rule, or wants what it cannot have.
+    Refused(DecodeError),
+    /// The client said goodbye; true: with its will.
+    Disconnected { with_will: bool },
+    /// It has ended while the host was asked.
+    Gone,
+}
+
+impl From<DecodeError> for ConnectionEnd {
+    fn from(error: DecodeError) -> ConnectionEnd {
+        ConnectionEnd::Refused(error)
+    }
+}
+
+/// What a packet that asks comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handled {
+    /// It is done.
+    Done,
+    /// An answer is awaited: nothing was done, and the packet is to be handled again.
+    Suspended,
+}
