@@ -238,7 +238,7 @@ settings! {
             "Time that a deferred decision has; then it is a denial. The packets of the client that it is about wait \
              until then, and those of other clients go on. A CONNECT has no longer than `mqtt.connect_timeout`.";
         max_waiting: usize = "100000", Kind::integer(1, MANY),
-            "EventQueue that wait while the function that is told them runs. One more is lost, and counted. Cost: each \
+            "Notices that wait while the function that is told them runs. One more is lost, and counted. Cost: each \
              takes memory for a client identifier and a topic.";
     }
 }
