@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Mutates src/ and lists the mutants of a sample that no test notices: `make mutants`, tools/mutants/README.md.
+#
+#   SEED=1 SAMPLE=100 FOLDERS=src/engine,src/session FILE=src/http/brute.rs REQUIRE=95 tools/mutants.sh [option...]
+#
+# Options are those of the program: `tools/mutants.sh --only '<name>'` tries one mutant, --list prints the names.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=${CARGO_TARGET_DIR:-$PWD/target}/mutants
+cargo build --quiet --manifest-path tools/mutants/Cargo.toml --target-dir "$target"
+
+arguments=(--seed "${SEED:-1}" --sample "${SAMPLE:-100}" --equivalents tests/mutants/equivalent)
+[ -z "${FOLDERS:-}" ] || arguments+=(--folder "$FOLDERS")
+[ -z "${FILE:-}" ] || arguments+=(--file "$FILE")
+[ -z "${REQUIRE:-}" ] || arguments+=(--require "$REQUIRE")
+# These look at the sources, or count allocations and bytes, which the copy has more of.
+leave_out=floors,header,pages,budgets,memory,inprocess_allocations
+# A few schedules of the simulation: its own tests run more.
+export SIM_SEEDS=${SIM_SEEDS:-2}
+exec "$target/debug/mutants" --target-dir "$target/tree" --leave-out "$leave_out" "${arguments[@]}" "$@"
