@@ -1,6 +1,6 @@
 //! Builds the copy, and drops the mutants that do not compile.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,7 @@ pub fn compile(
     }
     suites.extend(tests.iter().flat_map(|name| ["--test", name]));
     let mut stages: &[&[&str]] = &[&["build", "--lib"], &suites];
+    let mut blame = Blame::default();
     for round in 1..=ROUNDS {
         let Some((stage, rest)) = stages.split_first() else {
             break;
@@ -57,11 +58,12 @@ pub fn compile(
             stages = rest;
             continue;
         }
+        blame.round = round;
         let mut guilty = HashSet::new();
         for (text, spans) in &errors {
-            let blamed = blame(tree, &places, spans);
-            if blamed.is_empty() {
-                eprintln!("no mutant is to blame for: {text}");
+            let blamed = blame.find(tree, &places, spans);
+            if blamed.len() > 1 {
+                eprintln!("{} mutants are suspected of: {text}", blamed.len());
             }
             guilty.extend(blamed);
         }
@@ -136,37 +138,72 @@ fn spans(message: &Value, own: bool, found: &mut Vec<Span>) {
     }
 }
 
-/// The mutants without which the error would not be: those in whose text it is, or else those around it.
-fn blame(tree: &Tree, places: &BTreeMap<String, Written>, spans: &[Span]) -> Vec<u32> {
-    let around =
-        |outer: &Range<usize>, inner: &Range<usize>| outer.start <= inner.start && inner.end <= outer.end;
-    for primary in [true, false] {
-        for span in spans.iter().filter(|span| span.primary == primary) {
-            let Some((written, source)) = places.get(&span.file).zip(tree.sources.get(&span.file)) else {
-                continue;
-            };
-            let inside = written.alternatives.iter().filter(|(range, _)| around(range, &span.range));
-            if let Some((_, mutant)) = inside.min_by_key(|(range, _)| range.len()) {
-                return vec![source.offset + *mutant as u32 + 1];
+/// Finds the mutants without which an error would not be.
+#[derive(Debug, Default)]
+struct Blame {
+    round: usize,
+    /// For each function that was suspected as a whole: in which round, and how far that went.
+    suspected: HashMap<(String, usize), (usize, usize)>,
+}
+
+impl Blame {
+    fn find(&mut self, tree: &Tree, places: &BTreeMap<String, Written>, spans: &[Span]) -> Vec<u32> {
+        for primary in [true, false] {
+            for span in spans.iter().filter(|span| span.primary == primary) {
+                let Some((written, source)) = places.get(&span.file).zip(tree.sources.get(&span.file)) else {
+                    continue;
+                };
+                let inside = written.alternatives.iter().filter(|(range, _)| around(range, &span.range));
+                if let Some((_, mutant)) = inside.min_by_key(|(range, _)| range.len()) {
+                    return vec![source.offset + *mutant as u32 + 1];
+                }
             }
         }
+        let primary = spans.iter().filter(|span| span.primary);
+        primary
+            .map(|span| self.suspect(tree, places, span))
+            .find(|found| !found.is_empty())
+            .unwrap_or_default()
     }
-    for span in spans.iter().filter(|span| span.primary) {
+
+    /// The error is in what is not mutated, such as a value that is used after a `drop` that may be left out, or before
+    /// an assignment that may be: first those are suspected, then all statements, then everything in the function.
+    fn suspect(&mut self, tree: &Tree, places: &BTreeMap<String, Written>, span: &Span) -> Vec<u32> {
         let Some((written, source)) = places.get(&span.file).zip(tree.sources.get(&span.file)) else {
-            continue;
+            return Vec::new();
         };
-        let numbers =
-            |mutants: &[usize]| mutants.iter().map(|mutant| source.offset + *mutant as u32 + 1).collect();
-        let inside = written.places.iter().filter(|(range, _)| around(range, &span.range));
-        if let Some((_, mutants)) = inside.min_by_key(|(range, _)| range.len()) {
-            return numbers(mutants);
-        }
         let functions = written.functions.iter().filter(|(range, _)| around(range, &span.range));
-        if let Some((function, _)) = functions.min_by_key(|(range, _)| range.len()) {
-            let all = written.places.iter().filter(|(range, _)| around(function, range));
-            let mutants: Vec<usize> = all.flat_map(|(_, mutants)| mutants.iter().copied()).collect();
-            return numbers(&mutants);
+        let Some((function, own)) = functions.min_by_key(|(range, _)| range.len()) else {
+            return Vec::new();
+        };
+        let inside = written.places.iter().filter(|(range, _)| around(function, range));
+        let mutants: Vec<u32> = inside
+            .flat_map(|(_, mutants)| mutants)
+            .map(|mutant| source.offset + *mutant as u32 + 1)
+            .collect();
+        let change = |number: &u32| tree.mutants[*number as usize - 1].change.as_str();
+        let frees = |number: &u32| {
+            let change = change(number);
+            change.starts_with("delete `") && (change.contains("drop(") || change.contains(" = "))
+        };
+        let levels: [&dyn Fn(&u32) -> bool; 3] =
+            [&frees, &|number| change(number).starts_with("delete `"), &|_| true];
+        let (round, level) = self.suspected.entry((span.file.clone(), own.start)).or_default();
+        if *round == self.round {
+            return Vec::new();
         }
+        *round = self.round;
+        while let Some(suspicious) = levels.get(*level) {
+            *level += 1;
+            let found: Vec<u32> = mutants.iter().copied().filter(|number| suspicious(number)).collect();
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        Vec::new()
     }
-    Vec::new()
+}
+
+fn around(outer: &Range<usize>, inner: &Range<usize>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
 }

@@ -206,7 +206,13 @@ impl Finder<'_> {
         let Some((last, rest)) = expression.arms.split_last() else {
             return;
         };
-        if last.guard.is_some() || !matches!(last.pat, Pat::Wild(_) | Pat::Ident(_)) {
+        // A name in small letters takes everything; `None` does not.
+        let takes_all = match &last.pat {
+            Pat::Wild(_) => true,
+            Pat::Ident(name) => name.ident.to_string().starts_with(char::is_lowercase),
+            _ => false,
+        };
+        if !takes_all || last.guard.is_some() {
             return;
         }
         for arm in rest.iter().filter(|arm| !is_left_out(&arm.attrs)) {

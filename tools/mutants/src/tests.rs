@@ -59,6 +59,8 @@ fn conditions_and_guards_are_always_and_never() {
     assert_eq!(changes("match b { 1 if a => c, _ => d }"), expected);
     // Without an arm for the rest nothing can be left out.
     assert_eq!(changes("match b { 1 => c, 2 => d }"), [""; 0]);
+    assert_eq!(changes("match b { Some(c) => c, None => d }"), [""; 0]);
+    assert_eq!(changes("match b { Some(1) => c, other => d }"), ["delete the arm `Some(1)`"]);
 }
 
 #[test]
