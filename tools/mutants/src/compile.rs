@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,11 +15,22 @@ use crate::tree::Tree;
 /// Rounds of dropping before giving up.
 const ROUNDS: usize = 25;
 
-/// A test binary that was built.
+/// A program that runs tests.
 #[derive(Clone, Debug)]
 pub struct Binary {
     pub name: String,
     pub path: PathBuf,
+    /// Whether it is a test binary of cargo, which takes names of tests; others are one test as a whole.
+    pub harness: bool,
+}
+
+impl Binary {
+    /// What differs if it was built again: its path, and when it was written.
+    pub fn stamp(&self) -> String {
+        let written = std::fs::metadata(&self.path).and_then(|data| data.modified()).ok();
+        let since = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        format!("{} {}", self.path.display(), since.map_or(0, |since| since.as_nanos()))
+    }
 }
 
 #[derive(Debug)]
@@ -105,7 +117,22 @@ fn binary(message: &Value) -> Option<Binary> {
         "bin" => format!("bin {name}"),
         _ => "lib".to_owned(),
     };
-    Some(Binary { name, path: path.into() })
+    Some(Binary { name, path: path.into(), harness: true })
+}
+
+/// The programs in a folder, which load the package's shared library.
+pub fn programs(folder: &Path) -> io::Result<Vec<Binary>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let executable = std::fs::metadata(&path)?.permissions().mode() & 0o111 != 0;
+        if path.is_file() && executable {
+            found.push(Binary { name, path: path.canonicalize()?, harness: false });
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
 }
 
 /// The text and the places of an error.

@@ -209,7 +209,9 @@ impl Finder<'_> {
         // A name in small letters takes everything; `None` does not.
         let takes_all = match &last.pat {
             Pat::Wild(_) => true,
-            Pat::Ident(name) => name.ident.to_string().starts_with(char::is_lowercase),
+            Pat::Ident(name) => {
+                name.subpat.is_none() && name.ident.to_string().starts_with(char::is_lowercase)
+            }
             _ => false,
         };
         if !takes_all || last.guard.is_some() {

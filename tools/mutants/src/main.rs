@@ -79,6 +79,12 @@ struct Arguments {
     /// Integration tests that are not run
     #[arg(long, value_delimiter = ',')]
     leave_out: Vec<String>,
+    /// Folders that the tests do not need: a change in them is no reason to build again
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<String>,
+    /// A folder of programs that load the shared library: each is a test, too
+    #[arg(long)]
+    programs: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -98,7 +104,7 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
     let root = arguments.root.canonicalize()?;
     fs::create_dir_all(&arguments.out)?;
     let out = arguments.out.canonicalize()?;
-    let tree = Tree::read(&root, &out.join("tree"))?;
+    let tree = Tree::read(&root, &out.join("tree"), &arguments.without)?;
     let equivalents = match &arguments.equivalents {
         Some(folder) => equivalents::read(folder)?,
         None => BTreeMap::new(),
@@ -110,8 +116,8 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
         return Ok(true);
     }
     let target = arguments.target_dir.clone().unwrap_or_else(|| out.join("target"));
-    let places = places(arguments, &out, &tree.copy)?;
-    let (binaries, suite, dropped) = prepare(&tree, &out, &target, &arguments.leave_out, &places)?;
+    let places = places(arguments, &out, &tree.copy, &target)?;
+    let (binaries, suite, dropped) = prepare(arguments, &tree, &out, &target, &places)?;
     let viable = chosen.into_iter().filter(|mutant| !dropped.contains(&mutant.number)).collect();
     let sampled = mutant::sample(viable, arguments.seed, arguments.sample);
     let rows = try_all(&sampled, &suite, &binaries, &places, &equivalents);
@@ -137,64 +143,91 @@ impl Arguments {
 }
 
 /// A folder for each worker.
-fn places(arguments: &Arguments, out: &Path, copy: &Path) -> io::Result<Vec<Place>> {
+fn places(arguments: &Arguments, out: &Path, copy: &Path, target: &Path) -> io::Result<Vec<Place>> {
     (0..arguments.jobs.max(1))
         .map(|number| {
             let folder = out.join(format!("worker-{number}"));
             fs::create_dir_all(&folder)?;
             let patience = Duration::from_secs(arguments.patience);
-            Ok(Place { folder, package: copy.to_owned(), patience })
+            Ok(Place { folder, package: copy.to_owned(), libraries: target.join("debug"), patience })
         })
         .collect()
 }
 
-/// Builds and explores, or takes what the last run has found if the package is still the same.
+/// Builds and explores; what is still the same since the last run is not done again.
 fn prepare(
+    arguments: &Arguments,
     tree: &Tree,
     out: &Path,
     target: &Path,
-    leave_out: &[String],
     places: &[Place],
 ) -> io::Result<(Vec<Binary>, Suite, HashSet<u32>)> {
-    let unviable = out.join("unviable.txt");
+    let (unviable, state) = (out.join("unviable.txt"), out.join("state.json"));
     let known = fs::read_to_string(&unviable).unwrap_or_default();
     let known: HashSet<&str> = known.lines().collect();
     let named = |mutant: &&Mutant| known.contains(mutant.id.as_str());
     let mut dropped: HashSet<u32> = tree.mutants.iter().filter(named).map(|mutant| mutant.number).collect();
-    let state = out.join("state.json");
+    let kept: Option<Value> =
+        fs::read_to_string(&state).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let print = |tree: &Tree| -> io::Result<String> {
+        Ok(format!("{} {:?} {:?}", tree.fingerprint("")?, arguments.leave_out, arguments.programs))
+    };
     tree.write(&dropped)?;
-    let fingerprint = format!("{:016x} {leave_out:?}", tree.fingerprint()?);
-    if let Some((binaries, suite)) =
-        fs::read_to_string(&state).ok().and_then(|text| kept(&text, &fingerprint))
+    let fingerprint = print(tree)?;
+    if let Some(kept) = kept.as_ref().filter(|kept| kept["fingerprint"] == fingerprint)
+        && let Some((binaries, suite)) = unchanged(kept)
+        && kept["binaries"].as_array().is_some_and(|all| all.len() == binaries.len())
     {
         return Ok((binaries, suite, dropped));
     }
     eprintln!("{} mutants in {} files; building", tree.mutants.len(), tree.sources.len());
-    let binaries = compile::compile(tree, target, leave_out, &mut dropped)?;
-    let viable = tree.mutants.len() - dropped.len();
-    eprintln!("{viable} mutants compile, {} do not", dropped.len());
+    let mut binaries = compile::compile(tree, target, &arguments.leave_out, &mut dropped)?;
+    if let Some(folder) = &arguments.programs {
+        binaries.extend(compile::programs(folder)?);
+    }
+    eprintln!("{} mutants compile, {} do not", tree.mutants.len() - dropped.len(), dropped.len());
     let names = tree.mutants.iter().filter(|mutant| dropped.contains(&mutant.number));
     fs::write(&unviable, names.map(|mutant| format!("{}\n", mutant.id)).collect::<String>())?;
-    let suite = Suite::explore(&binaries, places, tree.mutants.len())?;
-    let paths: Vec<Value> =
-        binaries.iter().map(|binary| json!([binary.name, binary.path.to_string_lossy()])).collect();
-    let fingerprint = format!("{:016x} {leave_out:?}", tree.fingerprint()?);
-    let value = json!({ "fingerprint": fingerprint, "binaries": paths, "suite": suite.to_json() });
+    // Programs are the same when the library that they load is another: what they reach is kept with the sources.
+    let sources = tree.fingerprint("src/")?;
+    let before = kept.filter(|kept| kept["sources"] == sources).and_then(|kept| unchanged(&kept));
+    let suite = Suite::explore(&binaries, places, tree.mutants.len(), before.unwrap_or_default())?;
+    let paths: Vec<Value> = binaries
+        .iter()
+        .map(|binary| json!([binary.name, binary.path.to_string_lossy(), binary.harness, binary.stamp()]))
+        .collect();
+    let value = json!({
+        "fingerprint": print(tree)?, "sources": sources, "binaries": paths, "suite": suite.to_json(),
+    });
     fs::write(&state, value.to_string())?;
     Ok((binaries, suite, dropped))
 }
 
-fn kept(text: &str, fingerprint: &str) -> Option<(Vec<Binary>, Suite)> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    if value.get("fingerprint")?.as_str()? != fingerprint {
-        return None;
-    }
-    let binary = |value: &Value| {
+/// The binaries of the last run that were not built again, and what their tests reach.
+fn unchanged(kept: &Value) -> Option<(Vec<Binary>, Suite)> {
+    let mut suite = Suite::from_json(kept.get("suite")?)?;
+    let (mut binaries, mut places) = (Vec::new(), Vec::new());
+    for value in kept.get("binaries")?.as_array()? {
         let path = PathBuf::from(value.get(1)?.as_str()?);
-        path.is_file().then_some(Binary { name: value.get(0)?.as_str()?.to_owned(), path })
-    };
-    let binaries = value.get("binaries")?.as_array()?.iter().map(binary).collect::<Option<Vec<_>>>()?;
-    Some((binaries, Suite::from_json(value.get("suite")?)?))
+        let binary =
+            Binary { name: value.get(0)?.as_str()?.to_owned(), path, harness: value.get(2)?.as_bool()? };
+        let same = value.get(3)?.as_str()? == binary.stamp();
+        places.push(same.then_some(binaries.len()));
+        if same {
+            binaries.push(binary);
+        }
+    }
+    suite.tests.retain_mut(|test| match places.get(test.binary).copied().flatten() {
+        Some(place) => {
+            test.binary = place;
+            true
+        }
+        None => false,
+    });
+    let known =
+        |name: &String| binaries.iter().any(|binary: &Binary| name.starts_with(&format!("{} ", binary.name)));
+    suite.unusable.retain(known);
+    Some((binaries, suite))
 }
 
 fn try_all<'m>(

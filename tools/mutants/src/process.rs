@@ -28,6 +28,8 @@ pub enum End {
 pub struct Place {
     pub folder: PathBuf,
     pub package: PathBuf,
+    /// Where programs find the package's shared library.
+    pub libraries: PathBuf,
     /// What tests with a mutant may take beyond twenty times their own time.
     pub patience: Duration,
 }
@@ -46,10 +48,11 @@ impl Place {
         let mut child = Command::new("sh")
             .args(["-c", &format!("ulimit -c 0; ulimit -v {MEMORY}; exec \"$0\" \"$@\"")])
             .arg(&binary.path)
-            .args(["--exact", "--test-threads=2"])
-            .args(tests)
+            .args(if binary.harness { &["--exact", "--test-threads=2"][..] } else { &[] })
+            .args(if binary.harness { tests } else { &[] })
             .current_dir(&self.package)
             .env("CARGO_MANIFEST_DIR", &self.package)
+            .env("LD_LIBRARY_PATH", &self.libraries)
             .env("TMPDIR", &self.folder)
             .env("PROPTEST_RNG_SEED", "1")
             .env("RUST_BACKTRACE", "0")
@@ -66,7 +69,7 @@ impl Place {
             let _ = Command::new("kill").args(["-9", "--", &group]).stderr(Stdio::null()).status();
             child.wait()?;
         }
-        Ok(end(ended, &log, tests.len()))
+        Ok(if binary.harness { end(ended, &log, tests.len()) } else { end_of_program(ended, tests) })
     }
 }
 
@@ -82,6 +85,17 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+fn end_of_program(status: Option<ExitStatus>, tests: &[&str]) -> End {
+    match status {
+        None => End::TimedOut,
+        Some(status) if status.success() => End::Passed,
+        Some(status) => match status.signal() {
+            Some(signal) => End::Crashed(format!("signal {signal}")),
+            None => End::Failed(tests.iter().map(|&name| name.to_owned()).collect()),
+        },
     }
 }
 

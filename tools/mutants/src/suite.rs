@@ -40,15 +40,25 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Runs every test alone and notes what it reaches.
-    pub fn explore(binaries: &[Binary], places: &[Place], mutants: usize) -> io::Result<Self> {
+    /// Runs every test alone and notes what it reaches; of binaries that were not built again, `known` has it.
+    pub fn explore(
+        binaries: &[Binary],
+        places: &[Place],
+        mutants: usize,
+        (same, mut known): (Vec<Binary>, Self),
+    ) -> io::Result<Self> {
         let mut names = Vec::new();
+        let place_of = |old: usize| binaries.iter().position(|binary| same[old].path == binary.path);
+        known.tests.retain_mut(|test| place_of(test.binary).map(|index| test.binary = index).is_some());
         for (index, binary) in binaries.iter().enumerate() {
+            if same.iter().any(|known| known.path == binary.path) {
+                continue;
+            }
             names.extend(list(binary)?.into_iter().map(|name| (index, name)));
         }
         eprintln!("{} tests are run alone, to see which mutants they reach", names.len());
         let next = AtomicUsize::new(0);
-        let suite = Mutex::new(Self::default());
+        let suite = Mutex::new(known);
         each(places, |place| {
             while let Some((index, name)) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let found = explore(place, binaries, *index, name, mutants);
@@ -125,6 +135,9 @@ fn explore(
 
 /// The tests of a binary that are not ignored.
 fn list(binary: &Binary) -> io::Result<Vec<String>> {
+    if !binary.harness {
+        return Ok(vec!["as a whole".to_owned()]);
+    }
     let names = |more: &[&str]| -> io::Result<Vec<String>> {
         let output = Command::new(&binary.path).args(["--list", "--format", "terse"]).args(more).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

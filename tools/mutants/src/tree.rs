@@ -34,8 +34,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Reads what git knows of below `root`, and what is new there and not ignored.
-    pub fn read(root: &Path, copy: &Path) -> io::Result<Self> {
+    /// Reads what git knows of below `root`, and what is new there and not ignored, but nothing in `without`.
+    pub fn read(root: &Path, copy: &Path, without: &[String]) -> io::Result<Self> {
         let listed = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .current_dir(root)
@@ -43,7 +43,9 @@ impl Tree {
         let text = String::from_utf8_lossy(&listed.stdout);
         let mut files: Vec<String> =
             text.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        files.retain(|name| root.join(name).is_file());
+        files.retain(|name| {
+            root.join(name).is_file() && !without.iter().any(|folder| name.starts_with(&format!("{folder}/")))
+        });
         files.sort();
         files.dedup();
         let mut tree = Self {
@@ -143,15 +145,15 @@ impl Tree {
         Ok(())
     }
 
-    /// A number that says whether the copy is still the same.
-    pub fn fingerprint(&self) -> io::Result<u64> {
+    /// A text that says whether the copy is still the same, as far as names begin with `start`.
+    pub fn fingerprint(&self, start: &str) -> io::Result<String> {
         let mut sum = 0_u64;
-        for name in &self.files {
+        for name in self.files.iter().filter(|name| name.starts_with(start)) {
             let content = fs::read(self.copy.join(name))?;
             let own = crate::mutant::hash(name.bytes().chain([0]).chain(content));
             sum = sum.rotate_left(5) ^ own;
         }
-        Ok(sum)
+        Ok(format!("{sum:016x}"))
     }
 
     /// The integration tests: `tests/name.rs` and `tests/name/main.rs`.
