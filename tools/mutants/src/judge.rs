@@ -71,7 +71,8 @@ fn notices(binaries: &[Binary], place: &Place, mutant: u32, batch: &[&Test]) -> 
         return Ok(None);
     };
     let names: Vec<&str> = batch.iter().map(|test| test.name.as_str()).collect();
-    let limit = place.patience + Duration::from_millis(20 * time(batch));
+    let usual = time(batch);
+    let limit = place.patience + Duration::from_millis((20 * usual).min(60_000.max(3 * usual)));
     let number = mutant.to_string();
     let by = |what: &str| Some(format!("{} {what}", binary.name));
     Ok(match place.run(binary, &names, ("MIDGE_MUTANT", &number), limit)? {

@@ -67,7 +67,7 @@ struct Arguments {
     /// Mutants that are tried at the same time
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Seconds that a batch of tests may take beyond twenty times what it should
+    /// Seconds that a batch of tests may take beyond many times what it should
     #[arg(long, default_value_t = 20)]
     patience: u64,
     /// End with status 1 if fewer of a hundred are noticed

@@ -30,7 +30,7 @@ pub struct Place {
     pub package: PathBuf,
     /// Where programs find the package's shared library.
     pub libraries: PathBuf,
-    /// What tests with a mutant may take beyond twenty times their own time.
+    /// What tests with a mutant may take beyond many times their own time.
     pub patience: Duration,
 }
 
