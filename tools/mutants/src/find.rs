@@ -12,7 +12,7 @@ use syn::{
 };
 
 use crate::edit::{Alternative, Edit, Shape};
-use crate::mutant::{Mutant, Names, brief};
+use crate::mutant::{Mutant, Names, brief, line};
 use crate::operators::{neighbour, others};
 use crate::values;
 
@@ -70,13 +70,13 @@ impl Finder<'_> {
         edit.alternatives.push(Alternative { mutant: self.found.mutants.len(), text: text.clone() });
         let start = self.source[..range.start].rfind('\n').map_or(0, |at| at + 1);
         let end = self.source[range.end..].find('\n').map_or(self.source.len(), |at| range.end + at);
-        let before = brief(&self.source[start..end]);
+        let before = line(&self.source[start..end]);
         let changed = match shape {
             Shape::Arm | Shape::Guard => "(without this arm)".to_owned(),
             Shape::Body => format!("return {shown};"),
             _ if text.is_empty() => "(deleted)".to_owned(),
             _ => {
-                brief(&format!("{}{shown}{}", &self.source[start..range.start], &self.source[range.end..end]))
+                line(&format!("{}{shown}{}", &self.source[start..range.start], &self.source[range.end..end]))
             }
         };
         let function = self.path.join("::");

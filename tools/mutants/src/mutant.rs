@@ -35,16 +35,25 @@ impl Names {
     }
 }
 
-/// The text on one line, without comments and superfluous spaces, and cut in the middle if it is long.
+/// The text on one line, without comments and superfluous spaces, and cut in the middle if it is too long for a name.
 pub fn brief(text: &str) -> String {
+    cut(text, 60, 25)
+}
+
+/// The same for a reader, who is shown more.
+pub fn line(text: &str) -> String {
+    cut(text, 150, 60)
+}
+
+fn cut(text: &str, head: usize, tail: usize) -> String {
     let lines = text.lines().map(|line| line.trim()).filter(|line| !line.starts_with("//"));
     let joined = lines.collect::<Vec<_>>().join(" ");
     let words = joined.split_whitespace().collect::<Vec<_>>().join(" ");
     let letters: Vec<char> = words.chars().collect();
-    if letters.len() <= 90 {
+    if letters.len() <= head + tail + 5 {
         return words;
     }
-    let (head, tail) = (&letters[..60], &letters[letters.len() - 25..]);
+    let (head, tail) = (&letters[..head], &letters[letters.len() - tail..]);
     format!("{}…{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
 }
 

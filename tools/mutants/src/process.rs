@@ -109,7 +109,7 @@ fn end(status: Option<ExitStatus>, log: &Path, tests: usize) -> End {
         let passed = text.lines().any(|line| line.starts_with(&format!("test result: ok. {tests} passed")));
         return if passed { End::Passed } else { End::Crashed("ended early".to_owned()) };
     }
-    let failed = text.lines().filter_map(|line| line.strip_prefix("    ")?.trim().split_whitespace().next());
+    let failed = text.lines().filter_map(|line| line.strip_prefix("    ")?.split_whitespace().next());
     let listed = text.rfind("\nfailures:\n").map_or("", |at| &text[at..]);
     let names: Vec<String> =
         failed.filter(|name| listed.contains(&format!("    {name}\n"))).map(str::to_owned).collect();
