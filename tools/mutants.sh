@@ -28,8 +28,8 @@ for source in tests/c/*.c; do
     [ "$program" -nt "$source" ] && [ "$program" -nt include/midge.h ] && [ "$program" -nt tests/c/check.h ] && continue
     gcc -std=c99 -Iinclude -I"$parts" -pthread "$source" -o "$program" -L"$parts" -lmidge
 done
-mkdir -p "$target/tree/debug"
-ln -sf libmidge.so "$target/tree/debug/libmidge.so.0"
+mkdir -p "$target/tree/debug/deps"
+ln -sf libmidge.so "$target/tree/debug/deps/libmidge.so.0"
 
 # A few schedules of the simulation: its own tests run more.
 export SIM_SEEDS=${SIM_SEEDS:-2}

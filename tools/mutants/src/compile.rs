@@ -54,21 +54,13 @@ pub fn compile(
         suites.push("--bins");
     }
     suites.extend(tests.iter().flat_map(|name| ["--test", name]));
-    let mut stages: &[&[&str]] = &[&["build", "--lib"], &suites];
     let mut blame = Blame::default();
     for round in 1..=ROUNDS {
-        let Some((stage, rest)) = stages.split_first() else {
-            break;
-        };
         let places = tree.write(dropped)?;
-        let messages = cargo(tree, target, stage)?;
+        let messages = cargo(tree, target, &suites)?;
         let errors: Vec<(String, Vec<Span>)> = messages.iter().filter_map(error).collect();
         if errors.is_empty() {
-            if rest.is_empty() {
-                return Ok(messages.iter().filter_map(binary).collect());
-            }
-            stages = rest;
-            continue;
+            return Ok(messages.iter().filter_map(binary).collect());
         }
         blame.round = round;
         let mut guilty = HashSet::new();

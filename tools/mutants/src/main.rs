@@ -149,7 +149,7 @@ fn places(arguments: &Arguments, out: &Path, copy: &Path, target: &Path) -> io::
             let folder = out.join(format!("worker-{number}"));
             fs::create_dir_all(&folder)?;
             let patience = Duration::from_secs(arguments.patience);
-            Ok(Place { folder, package: copy.to_owned(), libraries: target.join("debug"), patience })
+            Ok(Place { folder, package: copy.to_owned(), libraries: target.join("debug/deps"), patience })
         })
         .collect()
 }
