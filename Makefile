@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test console-test check conformance fuzz soak sanitize install bless clean bench bench-report bench-selftest bench-inprocess
+.PHONY: help demo test console-test check mutants conformance fuzz soak sanitize install bless clean bench bench-report bench-selftest bench-inprocess
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ conformance: ## test every statement of the MQTT specifications and write docs/C
 
 soak: ## the simulation at length: SEEDS=1000 random schedules
 	@SIM_SEEDS=$(or $(SEEDS),1000) MIDGE_TEST_DEADLINE=0 cargo test --quiet --test simulation -- --nocapture
+
+mutants: ## changes of src/ that no test notices: SEED=1 SAMPLE=100 FOLDERS=src/engine,src/session FILE=... REQUIRE=95
+	@SEED='$(SEED)' SAMPLE='$(SAMPLE)' FOLDERS='$(FOLDERS)' FILE='$(FILE)' REQUIRE='$(REQUIRE)' tools/mutants.sh
 
 bench: ## Midge beside the brokers that are installed and the floor: ROUNDS=5 SECONDS=3 ROWS=p2p,fairness PEERS=none
 	@python3 benches/run.py --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),3) --rows '$(ROWS)' $(if $(PEERS),--peers '$(PEERS)') $(if $(BASE),--base '$(BASE)')

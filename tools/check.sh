@@ -6,12 +6,14 @@ cd "$(dirname "$0")/.."
 echo "== formatting"
 cargo fmt --check
 cargo fmt --check --manifest-path benches/load/Cargo.toml
+cargo fmt --check --manifest-path tools/mutants/Cargo.toml
 
 echo "== lints"
 cargo clippy --quiet --all-targets -- -D warnings
 cargo clippy --quiet --no-default-features --lib -- -D warnings
-target=${CARGO_TARGET_DIR:-$PWD/target}/load
-cargo clippy --quiet --all-targets --manifest-path benches/load/Cargo.toml --target-dir "$target" -- -D warnings
+target=${CARGO_TARGET_DIR:-$PWD/target}
+cargo clippy --quiet --all-targets --manifest-path benches/load/Cargo.toml --target-dir "$target/load" -- -D warnings
+cargo clippy --quiet --all-targets --manifest-path tools/mutants/Cargo.toml --target-dir "$target/mutants" -- -D warnings
 
 echo "== documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --lib
@@ -22,5 +24,8 @@ if ! cargo deny --version >/dev/null 2>&1; then
     cargo install --quiet --locked cargo-deny
 fi
 cargo deny --log-level error check bans licenses sources
+
+echo "== mutants"
+SAMPLE=15 FOLDERS=src/engine,src/session REQUIRE=${REQUIRE:-75} tools/mutants.sh
 
 echo "check: all green"

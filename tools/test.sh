@@ -57,6 +57,7 @@ run clients tests/clients/run.sh
 run console tests/http/api/run.sh
 run browser tests/console/run.sh
 run bench tests/bench/run.sh
+run mutants cargo test --quiet --manifest-path tools/mutants/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-$PWD/target}/mutants"
 
 echo
 printf '%s' "$table"
