@@ -321,10 +321,12 @@ with midge.testing.TestBroker() as broker, broker.subscribe("t") as messages:
         {use}
     for _ in range(300):
         use()
-    before = used()
-    for _ in range(1000):
-        use()
-    print((used() - before) // 1000)
+    def grown():
+        before = used()
+        for _ in range(1000):
+            use()
+        return (used() - before) // 1000
+    print(min(grown() for _ in range(3)))
 """
 
 
@@ -348,7 +350,10 @@ with midge.testing.TestBroker() as broker, broker.subscribe("t") as messages:
     ],
 )
 def test_what_the_library_lends_is_given_back(use: str, run: Any) -> None:
-    """A thousand times: what stays is less than the smallest piece that the library allocates for one."""
+    """A thousand times: what stays each time is less than the smallest piece that the library allocates for one.
+
+    The interpreter grows a table of its own now and then, a leak shows in every round.
+    """
     if not hasattr(ctypes.CDLL(None), "mallinfo2"):
         pytest.skip("the C library does not tell how much memory is in use (mallinfo2 of glibc 2.33)")
     ended = run(IN_USE.replace("{use}", f"{use}; broker.forget_published()"))
