@@ -2,8 +2,10 @@
 
 pub mod acknowledged;
 pub mod aliases;
+pub mod chunk;
 pub mod delivery;
 pub mod event;
+mod flush;
 pub mod inbound;
 pub mod inflight;
 pub mod link;

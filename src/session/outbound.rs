@@ -9,12 +9,13 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::message::{Message, Publication};
 use crate::session::aliases::AliasesOut;
+use crate::session::chunk::Chunk;
 use crate::session::delivery::{
     Block, ClientLimits, Context, DeliveryOptions, Limits, Outcome, ReportedFates, SessionRemains,
 };
 use crate::session::inflight::Inflight;
 use crate::session::link::{Cause, Link};
-use crate::session::outbox::{Chunk, Outbox};
+use crate::session::outbox::Outbox;
 use crate::session::pending::Pending;
 use crate::session::queue::{Queue, Queued};
 use crate::stats::DropReason;

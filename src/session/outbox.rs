@@ -1,165 +1,44 @@
-//! Bytes on their way to one connection: packets are appended by any thread and written by one.
-
-use std::collections::VecDeque;
-use std::io::IoSlice;
+//! The outbox of one connection: packets are appended by any thread and written by one, without the lock.
+//!
+//! One enum says who writes it and when. Its transitions, where "-" changes nothing:
+//!
+//! | call | `Idle` | `Listed` | `ListedAtOnce` | `Writing` | `Blocked` |
+//! |---|---|---|---|---|---|
+//! | `list_for_flush`, little waits | `Listed`, true | - | - | - | - |
+//! | `list_for_flush`, enough waits | `ListedAtOnce`, true | `ListedAtOnce`, true | - | - | - |
+//! | `put_off` | - | - | `Listed` | - | - |
+//! | `take`, something waits | `Writing` | `Writing` | `Writing` | - | `Writing` if writable |
+//! | `take`, nothing waits | - | `Idle` | `Idle` | - | `Idle` if writable |
+//! | `written`, all | | | | `Idle` | |
+//! | `written`, not all | | | | `Blocked` | |
+//! | `hand_over`, something waits | `Blocked`, true | `Blocked`, true | `Blocked`, true | - | - |
+//! | `drain` | `Idle` | `Idle` | `Idle` | `Idle` | `Idle` |
+//!
+//! A turn lists an outbox when it appends, and flushes what it has listed at its end, or leaves it to the flush queue
+//! (`put_off`). An outbox that is being written is written again by the same thread, which looks for more each time
+//! (`session/flush.rs`). A blocked one is written by the connection's own task when the socket is writable.
 
 use bytes::Bytes;
 
-use crate::session::link::{Link, Written};
+use crate::session::chunk::Chunk;
 use crate::session::pool::Pool;
 
-/// So many bytes do not wait for more: a write of them is no dearer for each than a larger one.
+/// Bytes that do not wait for more: writing them costs no more per byte than a larger write.
 const ENOUGH: usize = 8 * 1024;
-/// Slices handed to one write.
-const SLICES: usize = 16;
 
-/// Encoded packets in order: copied bytes, with shared payloads inserted at positions among them.
-#[derive(Debug, Default)]
-pub struct Chunk {
-    bytes: Vec<u8>,
-    extras: Option<Box<ChunkExtras>>,
-}
-
-/// What a chunk of small packets that is written in one go does not have.
-#[derive(Debug, Default)]
-struct ChunkExtras {
-    /// (position in `bytes` before which the payload stands, the payload)
-    shared: VecDeque<(usize, Bytes)>,
-    /// Bytes of `bytes` that are written.
-    written: usize,
-    /// Bytes of the first shared payload that are written.
-    shared_written: usize,
-    /// Bytes of the shared payloads that are not written.
-    shared_unwritten: usize,
-}
-
-impl Chunk {
-    /// Bytes that are not yet written.
-    pub fn len(&self) -> usize {
-        match &self.extras {
-            None => self.bytes.len(),
-            Some(extras) => self.bytes.len() - extras.written + extras.shared_unwritten,
-        }
-    }
-
-    /// Whether all is written.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Writes until the link takes no more; whether all was written, or what stopped it.
-    pub fn write_to(&mut self, link: &dyn Link) -> Result<(), Written> {
-        while !self.is_empty() {
-            let outcome = match &self.extras {
-                None => link.write(&[IoSlice::new(&self.bytes)]),
-                Some(extras) if extras.shared.is_empty() => {
-                    link.write(&[IoSlice::new(self.bytes.get(extras.written..).unwrap_or_default())])
-                }
-                Some(extras) => self.write_vectored(extras, link),
-            };
-            match outcome {
-                Written::Bytes(0) => return Err(Written::Gone),
-                Written::Bytes(count) if count == self.len() => {
-                    self.bytes.clear();
-                    self.extras = None;
-                }
-                Written::Bytes(count) => {
-                    let extras = self.extras.get_or_insert_default();
-                    extras.advance(count);
-                }
-                stopped => return Err(stopped),
-            }
-        }
-        Ok(())
-    }
-
-    /// What is not yet written, in one buffer.
-    pub fn into_unwritten(mut self) -> Vec<u8> {
-        let Some(extras) = self.extras.take() else {
-            return self.bytes;
-        };
-        if extras.shared.is_empty() {
-            self.bytes.drain(..extras.written);
-            return self.bytes;
-        }
-        let mut all = Vec::with_capacity(self.bytes.len() - extras.written + extras.shared_unwritten);
-        self.for_each_slice(&extras, usize::MAX, |slice| all.extend_from_slice(slice));
-        all
-    }
-
-    /// Appends a payload that is shared.
-    fn push_shared(&mut self, payload: Bytes) {
-        let extras = self.extras.get_or_insert_default();
-        extras.shared_unwritten += payload.len();
-        extras.shared.push_back((self.bytes.len(), payload));
-    }
-
-    fn write_vectored(&self, extras: &ChunkExtras, link: &dyn Link) -> Written {
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let mut count = 0;
-        self.for_each_slice(extras, SLICES, |slice| {
-            if let Some(place) = slices.get_mut(count) {
-                *place = IoSlice::new(slice);
-                count += 1;
-            }
-        });
-        link.write(slices.get(..count).unwrap_or_default())
-    }
-
-    fn for_each_slice<'a>(&'a self, extras: &'a ChunkExtras, most: usize, mut f: impl FnMut(&'a [u8])) {
-        let (mut at, mut skip, mut left) = (extras.written, extras.shared_written, most);
-        for (position, payload) in &extras.shared {
-            if left < 2 {
-                return;
-            }
-            if *position > at {
-                f(self.bytes.get(at..*position).unwrap_or_default());
-                left -= 1;
-                at = *position;
-            }
-            f(payload.get(skip..).unwrap_or_default());
-            left -= 1;
-            skip = 0;
-        }
-        if left > 0 && at < self.bytes.len() {
-            f(self.bytes.get(at..).unwrap_or_default());
-        }
-    }
-}
-
-impl ChunkExtras {
-    /// So many bytes more are written.
-    fn advance(&mut self, mut count: usize) {
-        while let Some((position, payload)) = self.shared.front() {
-            let before = position.saturating_sub(self.written);
-            if count < before {
-                break;
-            }
-            count -= before;
-            self.written += before;
-            let rest = payload.len().saturating_sub(self.shared_written);
-            if count < rest {
-                self.shared_written += count;
-                self.shared_unwritten -= count;
-                return;
-            }
-            count -= rest;
-            self.shared_unwritten -= rest;
-            self.shared_written = 0;
-            self.shared.pop_front();
-        }
-        self.written += count;
-    }
-}
-
+/// Who writes an outbox, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum WriteState {
-    /// Nobody writes.
+enum FlushState {
+    /// Nobody, until something is appended.
     #[default]
     Idle,
-    /// A thread has taken the content and writes it, without the lock.
+    /// A turn or the flush queue has it on its list; it may wait for more.
+    Listed,
+    /// A turn has it on its list, and enough waits to be worth a write.
+    ListedAtOnce,
+    /// A thread has taken the content and writes it without the lock.
     Writing,
-    /// The connection takes no more until it is writable.
+    /// The connection's task, when the connection is writable.
     Blocked,
 }
 
@@ -171,19 +50,7 @@ pub struct Outbox {
     head: Option<Box<Chunk>>,
     /// Bytes taken by the writing thread.
     in_flight: usize,
-    state: WriteState,
-    listed: Listed,
-}
-
-/// Whether this outbox is on a list of things to flush.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Listed {
-    #[default]
-    No,
-    /// It may wait for more.
-    Yes,
-    /// As much waits as is worth a write.
-    AtOnce,
+    state: FlushState,
 }
 
 impl Outbox {
@@ -199,7 +66,7 @@ impl Outbox {
 
     /// Whether the connection takes no more until it is writable.
     pub fn is_blocked(&self) -> bool {
-        self.state == WriteState::Blocked
+        self.state == FlushState::Blocked
     }
 
     /// Appends with `encode`, and `payload` behind what it wrote.
@@ -213,49 +80,54 @@ impl Outbox {
         }
     }
 
-    /// Whether the caller has to see to it that this outbox is flushed; true once until it is, and once more when
-    /// it should wait no longer.
+    /// Whether the caller must flush this outbox: true once until it is flushed, and once more when enough waits.
     pub fn list_for_flush(&mut self) -> bool {
-        let wanted = if self.tail.len() < ENOUGH { Listed::Yes } else { Listed::AtOnce };
-        let must = self.state == WriteState::Idle && self.listed < wanted && !self.tail.is_empty();
-        if must {
-            self.listed = wanted;
+        let enough = self.tail.len() >= ENOUGH;
+        let next = match self.state {
+            FlushState::Idle if enough => FlushState::ListedAtOnce,
+            FlushState::Idle => FlushState::Listed,
+            FlushState::Listed if enough => FlushState::ListedAtOnce,
+            FlushState::Listed | FlushState::ListedAtOnce | FlushState::Writing | FlushState::Blocked => {
+                return false;
+            }
+        };
+        if self.tail.is_empty() {
+            return false;
         }
-        must
+        self.state = next;
+        true
     }
 
     /// Whether so little waits to be written that it may wait for more.
     pub fn may_wait(&self) -> bool {
-        self.listed != Listed::AtOnce
+        self.state != FlushState::ListedAtOnce
     }
 
-    /// Has much wait as if it were little: who adds to it lists it again.
+    /// Lets much wait as if it were little: the next append lists it again.
     pub fn put_off(&mut self) {
-        self.listed = self.listed.min(Listed::Yes);
+        if self.state == FlushState::ListedAtOnce {
+            self.state = FlushState::Listed;
+        }
     }
 
     /// Takes what is to be written next; `None` if another thread writes, the connection is blocked, or
     /// nothing waits. The caller writes it without the lock, then calls [`Outbox::written`].
     pub fn take(&mut self, writable: bool) -> Option<Chunk> {
-        self.listed = Listed::No;
-        let may = match self.state {
-            WriteState::Idle => true,
-            WriteState::Blocked => writable,
-            WriteState::Writing => false,
-        };
-        if !may {
-            return None;
+        match self.state {
+            FlushState::Idle | FlushState::Listed | FlushState::ListedAtOnce => {}
+            FlushState::Blocked if writable => {}
+            FlushState::Blocked | FlushState::Writing => return None,
         }
         let chunk = match self.head.take() {
             Some(head) => *head,
             None => std::mem::take(&mut self.tail),
         };
         if chunk.is_empty() {
-            self.state = WriteState::Idle;
+            self.state = FlushState::Idle;
             return None;
         }
         self.in_flight = chunk.len();
-        self.state = WriteState::Writing;
+        self.state = FlushState::Writing;
         Some(chunk)
     }
 
@@ -265,24 +137,28 @@ impl Outbox {
         self.state = match rest {
             Some(rest) => {
                 self.head = Some(Box::new(rest));
-                WriteState::Blocked
+                FlushState::Blocked
             }
-            None => WriteState::Idle,
+            None => FlushState::Idle,
         };
     }
 
-    /// Has what waits written as if the connection had just taken no more; false if nothing waits or somebody writes.
+    /// Leaves what waits to the connection's task, as if the connection had just taken no more; false if nothing waits
+    /// or a thread writes.
     pub fn hand_over(&mut self) -> bool {
-        let may = self.state == WriteState::Idle && !self.is_empty();
+        let may = match self.state {
+            FlushState::Idle | FlushState::Listed | FlushState::ListedAtOnce => !self.is_empty(),
+            FlushState::Writing | FlushState::Blocked => false,
+        };
         if may {
-            self.state = WriteState::Blocked;
+            self.state = FlushState::Blocked;
         }
         may
     }
 
     /// Whether a thread has taken the content and is writing it.
     pub fn is_being_written(&self) -> bool {
-        self.state == WriteState::Writing
+        self.state == FlushState::Writing
     }
 
     /// Empties the outbox and returns what was not yet written, in order. What a thread has taken is not in it.
@@ -304,7 +180,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outbox, Pool};
+    use super::{Chunk, ENOUGH, FlushState, Outbox, Pool};
     use crate::session::link::{Cause, Link, Written};
     use bytes::Bytes;
     use parking_lot::Mutex;
@@ -385,5 +261,98 @@ mod tests {
         assert_eq!(outbox.take(true).unwrap().into_unwritten(), b"abc");
         outbox.written(None);
         assert_eq!(outbox.take(false).unwrap().into_unwritten(), b"def");
+    }
+
+    /// What waits in an outbox.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Waits {
+        Nothing,
+        Little,
+        Enough,
+    }
+
+    /// An outbox in a state, and the chunk that a thread writes.
+    fn outbox_in(state: FlushState, waits: Waits) -> (Outbox, Option<Chunk>) {
+        let (mut outbox, mut pool) = (Outbox::default(), Pool::new());
+        let append = |outbox: &mut Outbox, pool: &mut Pool, count: usize| {
+            outbox.append(pool, None, |out| out.resize(out.len() + count, 1));
+        };
+        let mut chunk = None;
+        if matches!(state, FlushState::Writing | FlushState::Blocked) {
+            append(&mut outbox, &mut pool, 1);
+            chunk = outbox.take(false);
+            if state == FlushState::Blocked {
+                outbox.written(chunk.take());
+                // Nothing waits: the head is written.
+                if waits == Waits::Nothing {
+                    outbox.head = None;
+                }
+            }
+        }
+        match waits {
+            Waits::Nothing => {}
+            Waits::Little => append(&mut outbox, &mut pool, 3),
+            Waits::Enough => append(&mut outbox, &mut pool, ENOUGH),
+        }
+        if matches!(state, FlushState::Listed | FlushState::ListedAtOnce) {
+            outbox.state = state;
+        }
+        assert_eq!(outbox.state, state);
+        (outbox, chunk)
+    }
+
+    /// The table at the head of this file, line by line.
+    #[test]
+    fn the_states_follow_each_other_as_the_table_says() {
+        use FlushState::{Blocked, Idle, Listed, ListedAtOnce, Writing};
+        use Waits::{Enough, Little, Nothing};
+        let states = [Idle, Listed, ListedAtOnce, Writing, Blocked];
+        // What a call does to an outbox in each of the states, and whether it answers yes.
+        let check =
+            |name: &str, waits: Waits, call: fn(&mut Outbox) -> bool, expected: [(FlushState, bool); 5]| {
+                for (state, expected) in states.into_iter().zip(expected) {
+                    let (mut outbox, _chunk) = outbox_in(state, waits);
+                    let answer = call(&mut outbox);
+                    assert_eq!((outbox.state, answer), expected, "{name} in {state:?}, {waits:?} waits");
+                }
+            };
+        let no = |state| (state, false);
+        let yes = |state| (state, true);
+        let unchanged = states.map(no);
+        let list = Outbox::list_for_flush;
+        check("list_for_flush", Nothing, list, unchanged);
+        check(
+            "list_for_flush",
+            Little,
+            list,
+            [yes(Listed), no(Listed), no(ListedAtOnce), no(Writing), no(Blocked)],
+        );
+        let at_once = [yes(ListedAtOnce), yes(ListedAtOnce), no(ListedAtOnce), no(Writing), no(Blocked)];
+        check("list_for_flush", Enough, list, at_once);
+        fn put_off(outbox: &mut Outbox) -> bool {
+            outbox.put_off();
+            false
+        }
+        check("put_off", Enough, put_off, [no(Idle), no(Listed), no(Listed), no(Writing), no(Blocked)]);
+        let may_wait = [yes(Idle), yes(Listed), no(ListedAtOnce), yes(Writing), yes(Blocked)];
+        check("may_wait", Enough, |outbox| outbox.may_wait(), may_wait);
+        let taken = [yes(Writing), yes(Writing), yes(Writing), no(Writing), no(Blocked)];
+        check("take", Little, |outbox| outbox.take(false).is_some(), taken);
+        let taken = [yes(Writing), yes(Writing), yes(Writing), no(Writing), yes(Writing)];
+        check("take when writable", Little, |outbox| outbox.take(true).is_some(), taken);
+        let nothing = [no(Idle), no(Idle), no(Idle), no(Writing), no(Blocked)];
+        check("take", Nothing, |outbox| outbox.take(false).is_some(), nothing);
+        let nothing = [no(Idle), no(Idle), no(Idle), no(Writing), no(Idle)];
+        check("take when writable", Nothing, |outbox| outbox.take(true).is_some(), nothing);
+        let handed = [yes(Blocked), yes(Blocked), yes(Blocked), no(Writing), no(Blocked)];
+        check("hand_over", Little, Outbox::hand_over, handed);
+        check("hand_over", Nothing, Outbox::hand_over, unchanged);
+        check("drain", Little, |outbox| outbox.drain().is_empty(), states.map(|_| no(Idle)));
+        let (mut outbox, chunk) = outbox_in(Writing, Little);
+        outbox.written(chunk);
+        assert_eq!((outbox.state, outbox.len()), (Blocked, 4));
+        let (mut outbox, _chunk) = outbox_in(Writing, Little);
+        outbox.written(None);
+        assert_eq!((outbox.state, outbox.len()), (Idle, 3));
     }
 }

@@ -8,16 +8,10 @@ use parking_lot::Mutex;
 
 use crate::codec::version::Version;
 use crate::message::SharedMessage;
-use crate::session::delivery::Context;
 use crate::session::inbound::Inbound;
 use crate::session::outbound::Outbound;
-use crate::session::outbox::Outbox;
-use crate::session::pool::Pool;
 use crate::session::subscriptions::Subscriptions;
 use crate::time::{Time, TimerId};
-
-/// Chunks that one call writes before the connection's own task goes on: others may append for ever meanwhile.
-const CHUNKS: usize = 64;
 
 /// A session. Its locks are taken in the order of its fields: `inbound`, `control`, `outbound`.
 pub struct Session {
@@ -156,162 +150,10 @@ impl Session {
     pub fn last_heard(&self) -> Time {
         Time::from_millis(self.last_received.load(Ordering::Relaxed))
     }
-
-    /// Writes what waits in the outbox, as far as the connection takes it, without holding the lock meanwhile.
-    /// `writable`: the connection has just become writable. Bytes written are counted. Whether the connection took no
-    /// more of what this call wrote; false if another thread writes.
-    pub fn flush(&self, cx: &mut Context<'_>, writable: bool) -> bool {
-        let mut full = false;
-        let mut chunks = 0;
-        let mut taken = self.outbound.lock().take_chunk(writable);
-        while let Some((epoch, link, mut chunk)) = taken.take() {
-            let before = chunk.len();
-            let outcome = chunk.write_to(&*link);
-            cx.counts.bytes_sent += (before - chunk.len()) as u64;
-            let rest = match outcome {
-                Ok(()) => {
-                    recycle(cx.pool, chunk);
-                    None
-                }
-                // A broken connection is found by its own task; until then its bytes are kept as if it were full.
-                Err(_) => Some(chunk),
-            };
-            let blocked = rest.is_some();
-            let mut outbound = self.outbound.lock();
-            let mut more = outbound.chunk_written(epoch, rest);
-            if !blocked && outbound.can_pump(cx.limits) {
-                outbound.pump(cx);
-                more = true;
-            }
-            chunks += 1;
-            if more && chunks >= CHUNKS && outbound.outbox.hand_over() {
-                outbound.link().into_iter().for_each(|link| link.wake());
-            } else if more {
-                taken = outbound.take_chunk(false);
-            }
-            drop(outbound);
-            full = blocked;
-            if blocked {
-                link.wake();
-            }
-        }
-        full
-    }
-}
-
-fn recycle(pool: &mut Pool, chunk: crate::session::outbox::Chunk) {
-    Outbox::recycle(pool, chunk);
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("client_id", &self.client_id).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::IoSlice;
-    use std::sync::Arc;
-
-    use parking_lot::Mutex;
-
-    use super::{CHUNKS, Session};
-    use crate::codec::ping;
-    use crate::codec::version::Version;
-    use crate::session::delivery::{ClientLimits, Context, Limits, ReportedFates};
-    use crate::session::link::{Cause, Link, Written};
-    use crate::session::pool::Pool;
-    use crate::session::queue::{Bounds, Overflow};
-    use crate::stats::{Counters, Counts};
-    use crate::time::Time;
-
-    fn with_context<T>(act: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        let (mut pool, mut counts, gauges) = (Pool::new(), Counts::default(), Counters::default());
-        let queue = Bounds { messages: 1, bytes: 1, overflow: Overflow::DropNewest };
-        let limits = Limits { queue, outbox_bytes: 1000, queue_qos0: false };
-        let (pool, counts, gauges, limits) = (&mut pool, &mut counts, &gauges, &limits);
-        let (events, reported) = (&mut Vec::new(), ReportedFates::default());
-        act(&mut Context { now: Time::ZERO, pool, counts, gauges, limits, client_id: "a", events, reported })
-    }
-
-    /// Attaches a connection with one packet to be written.
-    fn attach(session: &Session, link: Arc<dyn Link>) {
-        let client_limits = ClientLimits {
-            version: Version::V5,
-            receive_maximum: 1,
-            maximum_packet_size: u32::MAX,
-            topic_alias_maximum: 0,
-            persistent: false,
-        };
-        with_context(|cx| {
-            let mut outbound = session.outbound.lock();
-            outbound.attach(link, 1, client_limits);
-            outbound.send(cx, |_, out| ping::encode_pingresp(out));
-        });
-    }
-
-    /// Is full; while a thread writes to it, another tries to.
-    struct Full {
-        session: Arc<Session>,
-        others: Mutex<Vec<bool>>,
-    }
-
-    impl Link for Full {
-        fn write(&self, _buffers: &[IoSlice<'_>]) -> Written {
-            self.others.lock().push(with_context(|cx| self.session.flush(cx, true)));
-            Written::Blocked
-        }
-        fn wake(&self) {}
-        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
-    }
-
-    /// Takes everything; whenever it is written to, another thread appends.
-    struct Endless {
-        session: Arc<Session>,
-        writes: Mutex<usize>,
-        woken: Mutex<usize>,
-    }
-
-    impl Link for Endless {
-        fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
-            let mut writes = self.writes.lock();
-            *writes += 1;
-            if *writes < 10 * CHUNKS {
-                with_context(|cx| self.session.outbound.lock().send(cx, |_, out| ping::encode_pingresp(out)));
-            }
-            Written::Bytes(buffers.iter().map(|buffer| buffer.len()).sum())
-        }
-        fn wake(&self) {
-            *self.woken.lock() += 1;
-        }
-        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
-    }
-
-    #[test]
-    fn a_thread_that_writes_for_others_hands_over_in_the_end() {
-        let session = Arc::new(Session::new("a"));
-        let writes = Mutex::default();
-        let link = Arc::new(Endless { session: Arc::clone(&session), writes, woken: Mutex::default() });
-        attach(&session, link.clone());
-        assert!(!with_context(|cx| session.flush(cx, false)), "the connection is not full");
-        assert_eq!((*link.writes.lock(), *link.woken.lock()), (CHUNKS, 1));
-        // The connection's task, each time that it is woken.
-        while session.outbound.lock().is_blocked() {
-            with_context(|cx| session.flush(cx, true));
-        }
-        assert_eq!(*link.writes.lock(), 10 * CHUNKS);
-    }
-
-    /// Only who has written to it knows that a connection is full: it may have room again since another has.
-    #[test]
-    fn a_flush_says_that_the_connection_is_full_only_if_it_has_tried() {
-        let session = Arc::new(Session::new("a"));
-        let link = Arc::new(Full { session: Arc::clone(&session), others: Mutex::default() });
-        attach(&session, link.clone());
-        assert!(with_context(|cx| session.flush(cx, false)));
-        assert_eq!(*link.others.lock(), [false]);
-        assert!(!with_context(|cx| session.flush(cx, false)), "it waits until the connection is writable");
-        assert!(with_context(|cx| session.flush(cx, true)));
     }
 }

@@ -1,0 +1,150 @@
+//! Encoded packets on their way to one connection, partly written or not.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::session::link::{Link, Written};
+
+/// Slices handed to one write.
+const SLICES: usize = 16;
+
+/// Encoded packets in order: copied bytes, with shared payloads inserted at positions among them.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    pub(super) bytes: Vec<u8>,
+    extras: Option<Box<ChunkExtras>>,
+}
+
+/// What a chunk of small packets that is written in one go does not have.
+#[derive(Debug, Default)]
+struct ChunkExtras {
+    /// (position in `bytes` before which the payload stands, the payload)
+    shared: VecDeque<(usize, Bytes)>,
+    /// Bytes of `bytes` that are written.
+    written: usize,
+    /// Bytes of the first shared payload that are written.
+    shared_written: usize,
+    /// Bytes of the shared payloads that are not written.
+    shared_unwritten: usize,
+}
+
+impl Chunk {
+    /// Bytes that are not yet written.
+    pub fn len(&self) -> usize {
+        match &self.extras {
+            None => self.bytes.len(),
+            Some(extras) => self.bytes.len() - extras.written + extras.shared_unwritten,
+        }
+    }
+
+    /// Whether all is written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes until the link takes no more; whether all was written, or what stopped it.
+    pub fn write_to(&mut self, link: &dyn Link) -> Result<(), Written> {
+        while !self.is_empty() {
+            let outcome = match &self.extras {
+                None => link.write(&[IoSlice::new(&self.bytes)]),
+                Some(extras) if extras.shared.is_empty() => {
+                    link.write(&[IoSlice::new(self.bytes.get(extras.written..).unwrap_or_default())])
+                }
+                Some(extras) => self.write_vectored(extras, link),
+            };
+            match outcome {
+                Written::Bytes(0) => return Err(Written::Gone),
+                Written::Bytes(count) if count == self.len() => {
+                    self.bytes.clear();
+                    self.extras = None;
+                }
+                Written::Bytes(count) => {
+                    let extras = self.extras.get_or_insert_default();
+                    extras.advance(count);
+                }
+                stopped => return Err(stopped),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not yet written, in one buffer.
+    pub fn into_unwritten(mut self) -> Vec<u8> {
+        let Some(extras) = self.extras.take() else {
+            return self.bytes;
+        };
+        if extras.shared.is_empty() {
+            self.bytes.drain(..extras.written);
+            return self.bytes;
+        }
+        let mut all = Vec::with_capacity(self.bytes.len() - extras.written + extras.shared_unwritten);
+        self.for_each_slice(&extras, usize::MAX, |slice| all.extend_from_slice(slice));
+        all
+    }
+
+    /// Appends a payload that is shared.
+    pub(super) fn push_shared(&mut self, payload: Bytes) {
+        let extras = self.extras.get_or_insert_default();
+        extras.shared_unwritten += payload.len();
+        extras.shared.push_back((self.bytes.len(), payload));
+    }
+
+    fn write_vectored(&self, extras: &ChunkExtras, link: &dyn Link) -> Written {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        self.for_each_slice(extras, SLICES, |slice| {
+            if let Some(place) = slices.get_mut(count) {
+                *place = IoSlice::new(slice);
+                count += 1;
+            }
+        });
+        link.write(slices.get(..count).unwrap_or_default())
+    }
+
+    fn for_each_slice<'a>(&'a self, extras: &'a ChunkExtras, most: usize, mut f: impl FnMut(&'a [u8])) {
+        let (mut at, mut skip, mut left) = (extras.written, extras.shared_written, most);
+        for (position, payload) in &extras.shared {
+            if left < 2 {
+                return;
+            }
+            if *position > at {
+                f(self.bytes.get(at..*position).unwrap_or_default());
+                left -= 1;
+                at = *position;
+            }
+            f(payload.get(skip..).unwrap_or_default());
+            left -= 1;
+            skip = 0;
+        }
+        if left > 0 && at < self.bytes.len() {
+            f(self.bytes.get(at..).unwrap_or_default());
+        }
+    }
+}
+
+impl ChunkExtras {
+    /// So many bytes more are written.
+    fn advance(&mut self, mut count: usize) {
+        while let Some((position, payload)) = self.shared.front() {
+            let before = position.saturating_sub(self.written);
+            if count < before {
+                break;
+            }
+            count -= before;
+            self.written += before;
+            let rest = payload.len().saturating_sub(self.shared_written);
+            if count < rest {
+                self.shared_written += count;
+                self.shared_unwritten -= count;
+                return;
+            }
+            count -= rest;
+            self.shared_unwritten -= rest;
+            self.shared_written = 0;
+            self.shared.pop_front();
+        }
+        self.written += count;
+    }
+}
