@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Runs a program for cargo, as .cargo/config.toml asks. A test program that has not ended after MIDGE_TEST_DEADLINE seconds
 # (default 300; 0 is none) is ended: a test that hangs fails, and does not hold up the others. The threads that are
 # printed then include one for each test that was running, with the first 15 letters of its name; the test harness has
@@ -13,11 +13,10 @@ case $program in */deps/* | */rust_out) ;; *) deadline=0 ;; esac
 
 threads() { cat "/proc/$1"/task/*/comm 2>/dev/null | sort -u | sed 's/^/    /'; }
 
-# Ends the program after the deadline, with the programs that it has started.
+# Ends the program after the deadline, with the programs that it has started. Its standard input ends when the program has.
 watch() {
-    trap 'kill $! 2>/dev/null; wait; exit' TERM
-    sleep "$deadline" >/dev/null 2>&1 &
-    wait $!
+    read -r -t "$deadline" _
+    [ $? -gt 128 ] || return 0
     echo "DEADLINE: $program has not ended after $deadline seconds, and is ended. Its threads:" >&2
     for process in $(cat "/proc/$$/task/$$/children"); do
         [ "/proc/$process/exe" -ef "$program" ] || continue
@@ -30,10 +29,8 @@ watch() {
 
 # What ends this program ends the other one, too, and is left to it.
 trap : INT TERM HUP
-watch &
-watcher=$!
-"$@"
+exec {running}> >(watch)
+"$@" {running}>&-
 status=$?
-kill "$watcher" 2>/dev/null
-wait "$watcher" 2>/dev/null
+exec {running}>&-
 exit "$status"
