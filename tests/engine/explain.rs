@@ -3,7 +3,8 @@
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::TopicName;
-use midge::engine::view::explain::{Explanation, Fate, Question, Receiver, Refusal};
+use midge::engine::parts::admission::{Draft, Refusal};
+use midge::engine::view::explain::{Explanation, Fate, Question, Receiver};
 use midge::message::Publication;
 use midge::stats::DropReason;
 use midge::time::Time;
@@ -13,7 +14,15 @@ use crate::harness::{ALL, Inbox, Network, Q0, Q1, Q2, QOS, V5, V311, opts};
 /// A question of the host about a message with an empty payload.
 fn about(topic: &str, qos: QoS) -> Question<'_> {
     let topic = TopicName::parse(topic).unwrap();
-    Question { topic, qos, retain: false, payload_len: 0, properties_len: 0, publisher: None }
+    let message = Draft { topic, qos, retain: false, payload_len: 0, properties_len: 0, expires: false };
+    Question { message, publisher: None }
+}
+
+/// The same question about a message that differs.
+fn with<'q>(question: Question<'q>, change: impl FnOnce(&mut Draft<'q>)) -> Question<'q> {
+    let mut message = question.message;
+    change(&mut message);
+    Question { message, ..question }
 }
 
 fn refusal(network: &Network, question: &Question<'_>) -> Option<Refusal> {
@@ -30,7 +39,13 @@ fn receiver(network: &Network, question: &Question<'_>) -> Receiver {
 /// What is foretold of a message to `t`; then it is published, and what is foretold happens.
 #[track_caller]
 fn foretold(network: &Network, qos: QoS, payload_len: usize) -> Fate {
-    let fate = receiver(network, &Question { payload_len, ..about("t", qos) }).fate;
+    let fate = receiver(
+        network,
+        &with(about("t", qos), |message| {
+            message.payload_len = payload_len;
+        }),
+    )
+    .fate;
     let before = network.stats();
     network.publish("t", &"x".repeat(payload_len), qos.as_u8(), false);
     let after = network.stats();
@@ -53,14 +68,14 @@ fn a_message_is_foretold_to_be_refused_beyond_each_bound_and_not_at_it() {
     let of = |key: &str, value: &str| Network::with(&[(key, value)]);
     let levels = of("mqtt.max_topic_levels", "3");
     assert_eq!(refusal(&levels, &about("a/b/c", Q0)), None);
-    assert_eq!(refusal(&levels, &about("a/b/c/d", Q0)), Some(Refusal::TopicTooLong));
+    assert_eq!(refusal(&levels, &about("a/b/c/d", Q0)), Some(Refusal::TopicTooDeep(3)));
     let length = of("mqtt.max_topic_length", "5");
     assert_eq!(refusal(&length, &about("abcde", Q0)), None);
-    assert_eq!(refusal(&length, &about("abcdef", Q0)), Some(Refusal::TopicTooLong));
+    assert_eq!(refusal(&length, &about("abcdef", Q0)), Some(Refusal::TopicTooLong(5)));
     for most in QOS {
         let network = of("mqtt.max_qos", &most.as_u8().to_string());
         for qos in QOS {
-            let expected = (qos > most).then_some(Refusal::QosTooHigh);
+            let expected = (qos > most).then_some(Refusal::QosTooHigh(qos));
             assert_eq!(refusal(&network, &about("t", qos)), expected);
         }
     }
@@ -69,8 +84,15 @@ fn a_message_is_foretold_to_be_refused_beyond_each_bound_and_not_at_it() {
     for (payload_len, properties_len, fits) in
         [(120, 0, true), (121, 0, false), (100, 20, true), (100, 21, false)]
     {
-        let question = Question { payload_len, properties_len, ..about("t", Q1) };
-        assert_eq!(refusal(&size, &question), (!fits).then_some(Refusal::TooLarge), "{question:?}");
+        let question = with(about("t", Q1), |message| {
+            message.payload_len = payload_len;
+            message.properties_len = properties_len;
+        });
+        assert_eq!(
+            refusal(&size, &question),
+            (!fits).then_some(Refusal::TooLarge { len: 129, most: 128 }),
+            "{question:?}"
+        );
     }
 }
 
@@ -81,7 +103,9 @@ fn what_only_the_broker_may_or_nobody_may_is_foretold_to_be_refused() {
     for topic in ["$SYS", "$SYSX/x", "a/$SYS/x"] {
         assert_eq!(refusal(&network, &about(topic, Q0)), None, "{topic}");
     }
-    let retained = Question { retain: true, ..about("t", Q0) };
+    let retained = with(about("t", Q0), |message| {
+        message.retain = true;
+    });
     assert_eq!(refusal(&network, &retained), None);
     let network = Network::with(&[("mqtt.retain", "false")]);
     assert_eq!(refusal(&network, &retained), Some(Refusal::RetainOff));
@@ -115,7 +139,10 @@ fn a_packet_that_the_client_does_not_take_is_foretold() {
         small.subscribe("t", Q2);
         assert_eq!(foretold(&network, qos, fits), Fate::Sent);
         assert_eq!(foretold(&network, qos, fits + 1), Fate::Dropped(DropReason::PacketTooLarge));
-        let with_properties = Question { payload_len: fits - 9, properties_len: 10, ..about("t", qos) };
+        let with_properties = with(about("t", qos), |message| {
+            message.payload_len = fits - 9;
+            message.properties_len = 10;
+        });
         let fate = receiver(&network, &with_properties).fate;
         assert_eq!(fate, Fate::Dropped(DropReason::PacketTooLarge));
     }
@@ -174,11 +201,32 @@ fn a_queue_that_is_full_by_bytes_is_foretold() {
         client.subscribe("t", Q1);
         client.hang_up();
         assert_eq!(foretold(&network, Q1, 101), full, "{overflow}");
-        let properties = Question { payload_len: 100, properties_len: 1, ..about("t", Q1) };
+        let properties = with(about("t", Q1), |message| {
+            message.payload_len = 100;
+            message.properties_len = 1;
+        });
         assert_eq!(receiver(&network, &properties).fate, full, "{overflow}");
         assert_eq!(foretold(&network, Q1, 100), Fate::QueuedWhileAway, "{overflow}");
-        assert_eq!(receiver(&network, &Question { payload_len: 100, ..about("t", Q1) }).fate, second);
-        assert_eq!(receiver(&network, &Question { payload_len: 101, ..about("t", Q1) }).fate, full);
+        assert_eq!(
+            receiver(
+                &network,
+                &with(about("t", Q1), |message| {
+                    message.payload_len = 100;
+                })
+            )
+            .fate,
+            second
+        );
+        assert_eq!(
+            receiver(
+                &network,
+                &with(about("t", Q1), |message| {
+                    message.payload_len = 101;
+                })
+            )
+            .fate,
+            full
+        );
     }
     let network =
         Network::with(&[("session.max_queued_messages", "0"), ("session.queue_overflow", "drop_oldest")]);

@@ -1,6 +1,6 @@
 //! What the engine is made of and what needs no engine: limits, the table of sessions, subscribers.
 
-pub(crate) mod admission;
+pub mod admission;
 pub(crate) mod attached;
 pub mod options;
 pub mod origin;

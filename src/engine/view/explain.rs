@@ -8,7 +8,7 @@ use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::codec::version::Version;
 use crate::engine::core::state::Engine;
-use crate::engine::parts::admission::is_the_brokers;
+use crate::engine::parts::admission::{Draft, Refusal, Source};
 use crate::engine::parts::subscriber::Subscriber;
 use crate::session::delivery::Outcome;
 use crate::session::state::Session;
@@ -19,16 +19,8 @@ use crate::topics::Match;
 /// A message about which it is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'q> {
-    /// The Topic Name.
-    pub topic: TopicName<'q>,
-    /// The QoS with which it is published.
-    pub qos: QoS,
-    /// Whether it is to be retained.
-    pub retain: bool,
-    /// Bytes of the payload.
-    pub payload_len: usize,
-    /// Bytes of the encoded properties.
-    pub properties_len: usize,
+    /// The message.
+    pub message: Draft<'q>,
     /// The client that publishes; `None` for the host program.
     pub publisher: Option<&'q str>,
 }
@@ -40,21 +32,6 @@ pub struct Explanation {
     pub refused: Option<Refusal>,
     /// Everybody whose subscriptions match, in no order.
     pub receivers: Vec<Receiver>,
-}
-
-/// Why the broker does not take a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Topics below `$SYS` are the broker's.
-    BrokersTopic,
-    /// `mqtt.max_topic_length` or `mqtt.max_topic_levels`.
-    TopicTooLong,
-    /// `mqtt.max_qos`.
-    QosTooHigh,
-    /// `mqtt.retain`.
-    RetainOff,
-    /// `mqtt.max_packet_size`.
-    TooLarge,
 }
 
 /// Somebody whose subscriptions match.
@@ -94,7 +71,7 @@ impl Engine {
     /// What would become of a message if it were published now. Others may come in between.
     pub fn explain(&self, question: &Question<'_>) -> Explanation {
         let refused = self.refusal(question);
-        let matches = self.router.matches(question.topic);
+        let matches = self.router.matches(question.message.topic);
         let mut receivers = Vec::new();
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
             receivers.extend(self.direct(question, group));
@@ -127,28 +104,22 @@ impl Engine {
 
     /// Why the broker would not take a message.
     fn refusal(&self, question: &Question<'_>) -> Option<Refusal> {
-        let Question { topic, qos, retain, payload_len, properties_len, .. } = *question;
-        let size = encoded_len(Version::V5, topic.as_str().len(), true, properties_len, payload_len);
-        if is_the_brokers(topic) {
-            Some(Refusal::BrokersTopic)
-        } else if self.options.check_topic(topic).is_err() {
-            Some(Refusal::TopicTooLong)
-        } else if qos > self.options.max_qos {
-            Some(Refusal::QosTooHigh)
-        } else if retain && !self.options.retain {
-            Some(Refusal::RetainOff)
-        } else if size > self.options.max_packet_size as usize {
-            Some(Refusal::TooLarge)
-        } else {
-            None
-        }
+        let source = match question.publisher {
+            None => Source::Console,
+            Some(client_id) => {
+                let session = self.sessions.get(client_id);
+                let version = session.map_or(Version::V5, |session| session.outbound.lock().version());
+                Source::Client { packet_len: question.message.packet_len(version) }
+            }
+        };
+        self.options.admit(source, &question.message).err()
     }
 
     fn direct(&self, question: &Question<'_>, subscriptions: &[Match<Subscriber>]) -> Option<Receiver> {
         let subscriber = &subscriptions.first()?.subscriber;
         let (fate, qos) = self.fate(question, subscriptions);
         let filters = match subscriber {
-            Subscriber::Session(session) => matching(session, question.topic),
+            Subscriber::Session(session) => matching(session, question.message.topic),
             Subscriber::Local(local) => {
                 subscriptions.iter().map(|held| (local.filter().to_owned(), held.options)).collect()
             }
@@ -166,9 +137,9 @@ impl Engine {
         let wanted: SmallVec<[&Match<Subscriber>; 4]> = wanted.collect();
         let granted = wanted.iter().map(|held| held.options.qos).max();
         let (Some(granted), Some(first)) = (granted, wanted.first()) else {
-            return (Fate::NoLocal, question.qos);
+            return (Fate::NoLocal, question.message.qos);
         };
-        let qos = question.qos.min(granted);
+        let qos = question.message.qos.min(granted);
         let Subscriber::Session(session) = &first.subscriber else {
             return (Fate::Sent, qos);
         };
@@ -177,18 +148,20 @@ impl Engine {
         let version = outbound.version();
         let properties = match version.is_v5() {
             // An identifier takes two to five bytes.
-            true => question.properties_len + 5 * identifiers,
+            true => question.message.properties_len + 5 * identifiers,
             false => 0,
         };
         let size = encoded_len(
             version,
-            question.topic.as_str().len(),
+            question.message.topic.as_str().len(),
             qos > QoS::AtMostOnce,
             properties,
-            question.payload_len,
+            question.message.payload_len,
         );
         let is_connected = outbound.is_connected();
-        let stored = question.topic.as_str().len() + question.payload_len + question.properties_len;
+        let stored = question.message.topic.as_str().len()
+            + question.message.payload_len
+            + question.message.properties_len;
         let fate = match outbound.foresee(&self.options.limits, qos, size, stored) {
             Outcome::Sent => Fate::Sent,
             Outcome::Queued if is_connected => Fate::QueuedWhileBusy,
