@@ -84,7 +84,7 @@ pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Reply, Proble
         expires: false,
     };
     let question = Question { message, publisher: None };
-    let mut receivers = console.engine.explain(&question).receivers;
+    let mut receivers = console.engine.explain(console.now(), &question).receivers;
     sort(&mut receivers);
     let show = |receiver: Receiver| Hearer {
         qos: receiver.filters.iter().map(|(_, options)| options.qos.as_u8()).max().unwrap_or(0),
@@ -114,7 +114,7 @@ pub(super) fn explain(console: &Console, asked: &Asked) -> Result<Reply, Problem
     let host = console.engine.host_wanted;
     let hooks = [("authorize", host.authorize), ("on_publish", host.on_publish)];
     let not_asked = hooks.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
-    let explained = Explained::of(&question, console.engine.explain(&question));
+    let explained = Explained::of(&question, console.engine.explain(console.now(), &question));
     Reply::json(&Explained { not_asked: Some(not_asked), ..explained })
 }
 

@@ -89,7 +89,7 @@ pub(super) fn publish(console: &Console, asked: &Asked) -> Result<Reply, Problem
         return Err(Problem::bad_request(refusal.sentence()));
     }
     let question = Question { message: draft, publisher: None };
-    let explanation = console.engine.explain(&question);
+    let explanation = console.engine.explain(console.now(), &question);
     let mut turn = console.engine.turn(console.now());
     let mut publication =
         Publication::new(topic.as_str().as_bytes(), &payload, qos, message.retain, turn.now);

@@ -4,6 +4,7 @@ use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::TopicName;
 use midge::engine::parts::admission::{Draft, Refusal};
+use midge::engine::parts::subscriber::Publisher;
 use midge::engine::view::explain::{Explanation, Fate, Question, Receiver};
 use midge::message::Publication;
 use midge::stats::DropReason;
@@ -26,12 +27,12 @@ fn with<'q>(question: Question<'q>, change: impl FnOnce(&mut Draft<'q>)) -> Ques
 }
 
 fn refusal(network: &Network, question: &Question<'_>) -> Option<Refusal> {
-    network.engine.explain(question).refused
+    network.engine.explain(network.now(), question).refused
 }
 
 /// The only receiver.
 fn receiver(network: &Network, question: &Question<'_>) -> Receiver {
-    let Explanation { refused, mut receivers } = network.engine.explain(question);
+    let Explanation { refused, mut receivers } = network.engine.explain(network.now(), question);
     assert_eq!((refused, receivers.len()), (None, 1), "{question:?}");
     receivers.remove(0)
 }
@@ -146,6 +147,86 @@ fn a_packet_that_the_client_does_not_take_is_foretold() {
         let fate = receiver(&network, &with_properties).fate;
         assert_eq!(fate, Fate::Dropped(DropReason::PacketTooLarge));
     }
+}
+
+/// A Subscription Identifier takes two to five bytes, an expiry five, and an alias, which may be sent, three.
+#[test]
+fn a_packet_with_properties_of_the_delivery_is_measured_exactly() {
+    for (identifiers, len) in [
+        (&[][..], 0),
+        (&[127], 2),
+        (&[128], 3),
+        (&[16_383], 3),
+        (&[16_384], 4),
+        (&[2_097_152], 5),
+        (&[7, 16_384], 6),
+    ] {
+        for (expires, aliases) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+            let network = Network::new();
+            let limits =
+                opts("small", V5).with(|p| _ = p.maximum_packet_size(60).topic_alias_maximum(aliases));
+            let mut small = limits.on(&network);
+            if identifiers.is_empty() {
+                small.subscribe("t", Q0);
+            }
+            for (identifier, filter) in identifiers.iter().zip(["t", "+"]) {
+                small.subscribe_with(filter, SubscriptionOptions::with_qos(Q0), *identifier);
+            }
+            // Fixed header 2, topic 3, property length 1.
+            let fits = 54 - len - if expires { 5 } else { 0 } - 3 * usize::from(aliases);
+            let outcome = |payload_len| {
+                let question = with(about("t", Q0), |message| {
+                    message.payload_len = payload_len;
+                    message.expires = expires;
+                });
+                let fate = receiver(&network, &question).fate;
+                let payload = vec![b'x'; payload_len];
+                let mut publication = Publication::new(b"t", &payload, Q0, false, network.now());
+                if expires {
+                    publication.expires_at = Time::from_millis(9000);
+                }
+                let before = network.stats().messages_delivered;
+                let name = question.message.topic;
+                network.engine.publish(&mut network.turn(), Publisher::Host, name, &mut publication);
+                (fate, network.stats().messages_delivered - before)
+            };
+            let what = format!("{identifiers:?} {expires} {aliases}");
+            assert_eq!(outcome(fits + 1), (Fate::Dropped(DropReason::PacketTooLarge), 0), "{what}");
+            assert_eq!(outcome(fits), (Fate::Sent, 1), "{what}");
+        }
+    }
+}
+
+/// In a full queue messages that have expired make room for a new one.
+#[test]
+fn a_queue_that_is_full_of_expired_messages_is_foretold_to_have_room() {
+    let network = Network::with(&[("session.max_queued_messages", "1")]);
+    let mut client = opts("a", V5).persistent().on(&network);
+    client.subscribe("t", Q1);
+    client.hang_up();
+    let mut publication = Publication::new(b"t", b"", Q1, false, network.now());
+    publication.expires_at = Time::from_millis(2000);
+    let name = TopicName::parse("t").unwrap();
+    network.engine.publish(&mut network.turn(), Publisher::Host, name, &mut publication);
+    network.advance_millis(1999);
+    assert_eq!(foretold(&network, Q1, 1), Fate::Dropped(DropReason::QueueFull));
+    network.advance_millis(1);
+    assert_eq!(receiver(&network, &about("t", Q1)).fate, Fate::QueuedWhileAway);
+    network.publish("t", "x", 1, false);
+    assert_eq!(network.stats().messages_dropped_expired, 1);
+    assert_eq!(foretold(&network, Q1, 1), Fate::Dropped(DropReason::QueueFull));
+}
+
+/// What the host's queue has no room for is dropped.
+#[test]
+fn a_queue_of_the_host_that_is_full_is_foretold() {
+    let network = Network::new();
+    let options = SubscriptionOptions::with_qos(Q1);
+    network.engine.subscribe_local(&mut network.turn(), "t", options, 0, Inbox::new(2)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(foretold(&network, Q1, 1), Fate::Sent);
+    }
+    assert_eq!(foretold(&network, Q1, 1), Fate::Dropped(DropReason::LocalQueueFull));
 }
 
 #[test]
@@ -344,5 +425,5 @@ fn subscribers_of_a_topic_are_counted() {
         network.engine.subscribe_local(&mut network.turn(), "t", options, 0, Inbox::new(9)).unwrap();
     }
     assert_eq!(count(), 1 + 2 + 1);
-    assert_eq!(network.engine.explain(&about("t", Q0)).receivers.len(), 4);
+    assert_eq!(network.engine.explain(network.now(), &about("t", Q0)).receivers.len(), 4);
 }

@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    /// A packet of 128 bytes: fixed header 2 (3 beyond 129 bytes), topic 3, property length 1; an identifier of 2, an expiry of 5.
+    /// A packet of 128 bytes: fixed header 2, or 3 beyond 129, topic 3, property length 1; an identifier of 2, an expiry of 5.
     #[test]
     fn a_packet_is_measured_as_it_would_be_sent() {
         let options = options(&[("mqtt.max_packet_size", "128B")]);

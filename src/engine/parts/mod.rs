@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub(crate) mod attached;
+pub(crate) mod granted;
 pub mod options;
 pub mod origin;
 pub mod sessions;
