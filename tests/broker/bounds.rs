@@ -199,6 +199,30 @@ fn a_queue_holds_as_many_bytes_as_it_may() {
     }
 }
 
+/// Members of a group: what one has no room for, by number or by bytes, another one gets.
+#[test]
+fn a_queue_that_is_full_is_passed_over_by_its_group() {
+    let broker = broker_with(&[]);
+    for overflow in [Overflow::DropNewest, Overflow::DropOldest] {
+        for (capacity, max_bytes, held) in [(5, usize::MAX, 5), (1000, 20, 10)] {
+            let bounds = [(capacity, max_bytes), (1000, usize::MAX)];
+            let queues = bounds.map(|(capacity, max_bytes)| {
+                let mut options = QueueOptions::default();
+                (options.capacity, options.max_bytes) = (Some(capacity), Some(max_bytes));
+                options.overflow = overflow;
+                broker.queue(&options).unwrap()
+            });
+            let subscribe = |queue: &Queue| queue.subscribe("$share/g/q", &SubscribeOptions::default(), 0);
+            let _subscriptions = queues.each_ref().map(|queue| subscribe(queue).unwrap());
+            for _ in 0..100 {
+                assert_eq!(broker.publish("q", "x", &PublishOptions::default()).unwrap(), 1);
+            }
+            let lens = queues.each_ref().map(|queue| (queue.len(), queue.dropped()));
+            assert_eq!(lens, [(held, 0), (100 - held, 0)], "{overflow:?} {capacity} {max_bytes}");
+        }
+    }
+}
+
 /// Otherwise it could never be taken: a message that is larger than the queue waits if nothing else does.
 #[test]
 fn a_message_above_the_bytes_of_a_queue_waits_alone() {
