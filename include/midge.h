@@ -1670,7 +1670,8 @@ midge_status midge_broker_kick(struct midge_broker *broker,
  * not be, it is counted as dropped with the reason. `payload` may be NULL if `len` is 0. `options` NULL is the
  * defaults. It may be called from any thread and from callbacks, and does not wait for subscribers.
  *
- * Errors: TOPIC; INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size; STATE; FORKED.
+ * Errors: TOPIC; INVALID_ARGUMENT, also if the topic is below $SYS, where only the broker publishes, or if the message
+ * is beyond mqtt.max_topic_length, mqtt.max_topic_levels or mqtt.max_packet_size; STATE; FORKED.
  */
 midge_status midge_publish(struct midge_broker *broker,
                            const char *topic,
@@ -1896,9 +1897,11 @@ midge_status midge_edit_set_topic(struct midge_edit *edit, const char *topic);
 /**
  * Publishes another payload, which is copied. `payload` may be NULL if `len` is 0.
  *
- * Errors: INVALID_ARGUMENT.
+ * Errors: INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size and than the client's was.
  */
-midge_status midge_edit_set_payload(struct midge_edit *edit, const void *payload, size_t len);
+midge_status midge_edit_set_payload(struct midge_edit *edit,
+                                    const void *payload,
+                                    size_t len);
 
 /**
  * Publishes with another QoS: 0, 1 or 2. What the client is acknowledged stays as it is.
@@ -1917,16 +1920,20 @@ midge_status midge_edit_set_retain(struct midge_edit *edit, int32_t retain);
 /**
  * Adds a user property behind those that are there.
  *
- * Errors: INVALID_ARGUMENT.
+ * Errors: INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size and than the client's was.
  */
-midge_status midge_edit_add_user_property(struct midge_edit *edit, const char *name, const char *value);
+midge_status midge_edit_add_user_property(struct midge_edit *edit,
+                                          const char *name,
+                                          const char *value);
 
 /**
- * Replaces everything but the topic and the payload: QoS, RETAIN, and all properties. NULL is the defaults.
+ * Replaces everything but the topic and the payload: QoS, RETAIN, and all properties. NULL is the defaults. If it
+ * fails, nothing is replaced.
  *
- * Errors: INVALID_ARGUMENT.
+ * Errors: INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size and than the client's was.
  */
-midge_status midge_edit_set_options(struct midge_edit *edit, const struct midge_publish_options *options);
+midge_status midge_edit_set_options(struct midge_edit *edit,
+                                    const struct midge_publish_options *options);
 
 /**
  * Sets the hooks of the brokers that are started with a configuration from now on; NULL: none. Hooks that were set

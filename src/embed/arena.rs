@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::codec::properties::Properties;
 use crate::codec::qos::QoS;
 use crate::engine::access::edit::Original;
-use crate::engine::parts::sink::LocalMessage;
+use crate::engine::parts::sink::{LocalMessage, bytes_of};
 
 /// Messages in order, their bytes one behind the other.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl Arena {
     /// Bytes that a message occupies at most, a shared payload included.
     pub(super) fn bytes_of(message: &LocalMessage<'_>) -> usize {
         let properties: usize = message.properties.iter().map(|span| span.len()).sum();
-        message.topic.len() + properties + message.payload.len() + message.identifiers.len() * 5
+        bytes_of(message.topic.len(), properties, message.payload.len(), message.identifiers.len())
     }
 
     /// Appends a message of the subscription `tag`; the bytes that it occupies, as [`Arena::bytes_at`] will say.

@@ -17,6 +17,7 @@ use crate::embed::queue_core::{Overflow, Poll, QueueCore};
 use crate::embed::shared::Shared;
 use crate::engine::parts::sink::{Local, LocalMessage, Sink};
 use crate::runtime::{Runtime, in_callback, thread_mark};
+use crate::session::queue::Room;
 
 /// Messages given to one callback before the next subscription has its turn.
 const PORTION: usize = 256;
@@ -102,6 +103,10 @@ struct Run {
 impl Sink for Target {
     fn push(&self, message: &LocalMessage<'_>) -> bool {
         self.queue.push(message, 0)
+    }
+
+    fn room(&self, bytes: usize) -> Room {
+        self.queue.room(bytes)
     }
 
     fn wake(&self) {

@@ -85,7 +85,7 @@ impl From<EditError> for Error {
     fn from(error: EditError) -> Error {
         match error {
             EditError::Topic { topic, cause } => Error::Topic { topic, cause },
-            EditError::Argument { argument, cause } => Error::Argument { argument, cause: cause.to_owned() },
+            EditError::Argument { argument, cause } => Error::Argument { argument, cause },
         }
     }
 }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::codec::properties::Properties;
-use crate::codec::publish::encoded_len;
 use crate::codec::topic::TopicName;
-use crate::codec::version::Version;
 use crate::embed::arena::MessageView;
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::PublishOptions;
 use crate::embed::shared::Shared;
 use crate::engine::core::durability::DurabilityWaiter;
+use crate::engine::parts::admission::{Draft, Source};
 use crate::engine::parts::subscriber::Publisher;
 use crate::message::{Publication, SHARE_FROM};
 
@@ -112,26 +112,19 @@ impl Shared {
         let Outgoing { topic, payload, properties, options, .. } = *message;
         let name =
             TopicName::parse(topic).map_err(|cause| Error::Topic { topic: topic.to_owned(), cause })?;
-        let settings = self.settings();
-        let levels = settings.mqtt.max_topic_levels;
-        if name.level_count() > levels {
-            let cause = format!("has more than {levels} levels (mqtt.max_topic_levels)");
-            return Err(Error::Argument { argument: "topic", cause });
-        }
-        if options.qos.as_u8() > settings.mqtt.max_qos {
-            let cause = format!("{} is higher than mqtt.max_qos allows", options.qos.as_u8());
-            return Err(Error::Argument { argument: "qos", cause });
-        }
-        if options.retain && !settings.mqtt.retain {
-            let cause = "mqtt.retain is off".to_owned();
-            return Err(Error::Argument { argument: "retain", cause });
-        }
-        let size = encoded_len(Version::V5, topic.len(), true, properties.raw().len(), payload.len());
-        if size > settings.mqtt.max_packet_size as usize {
-            let most = settings.mqtt.max_packet_size;
-            let cause = format!("makes a packet of {size} bytes; mqtt.max_packet_size is {most}");
-            return Err(Error::Argument { argument: "payload", cause });
-        }
+        let properties: SmallVec<[&[u8]; 2]> = properties.forwardable().collect();
+        let draft = Draft {
+            topic: name,
+            qos: options.qos,
+            retain: options.retain,
+            payload_len: payload.len(),
+            properties_len: properties.iter().map(|span| span.len()).sum(),
+            expires: options.message_expiry_interval.is_some(),
+        };
+        self.engine().options.admit(Source::Host, &draft).map_err(|refusal| Error::Argument {
+            argument: refusal.argument(),
+            cause: refusal.cause(topic),
+        })?;
         let mut turn = match options.message_expiry_interval {
             None => self.quick_turn()?,
             Some(_) => self.turn()?,
@@ -139,7 +132,7 @@ impl Shared {
         let mut publication =
             Publication::new(topic.as_bytes(), payload, options.qos, options.retain, turn.now);
         publication.host_buffers = message.host_buffers;
-        publication.properties = properties.forwardable().collect();
+        publication.properties = properties;
         if let Some(seconds) = options.message_expiry_interval {
             publication.expires_at = turn.now.plus_secs(u64::from(seconds));
         }

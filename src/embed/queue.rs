@@ -13,6 +13,7 @@ use crate::embed::queue_core::{Overflow, Poll, QueueCore};
 use crate::embed::shared::Shared;
 use crate::engine::parts::sink::{Local, LocalMessage, Sink};
 use crate::runtime::Event;
+use crate::session::queue::Room;
 
 /// The bounds of a queue. The default is what the settings `queue.capacity` and `queue.max_bytes` say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -236,6 +237,10 @@ struct QueueSink {
 impl Sink for QueueSink {
     fn push(&self, message: &LocalMessage<'_>) -> bool {
         self.core.push(message, self.tag)
+    }
+
+    fn room(&self, bytes: usize) -> Room {
+        self.core.room(bytes)
     }
 
     fn wants_wake(&self) -> bool {

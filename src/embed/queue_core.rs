@@ -11,6 +11,7 @@ use crate::embed::arena::{Arena, Batch};
 use crate::embed::tasks::{Tasks, Woken};
 use crate::engine::parts::sink::LocalMessage;
 use crate::runtime::Event;
+use crate::session::queue::Room;
 
 /// What happens to a message for which a queue has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +110,7 @@ impl QueueCore {
             state.unraised = true;
             self.filled.store(true, Ordering::Release);
         }
-        while state.len >= self.capacity || (state.len > 0 && state.bytes + size > self.max_bytes) {
+        while self.is_full(&state, size) {
             if self.overflow == Overflow::DropNewest {
                 state.dropped += 1;
                 return false;
@@ -120,6 +121,21 @@ impl QueueCore {
         state.bytes += state.back.push(message, tag);
         state.len += 1;
         true
+    }
+
+    /// Whether there is room for a message of `size` bytes.
+    pub(super) fn room(&self, size: usize) -> Room {
+        let state = self.state.lock();
+        match (state.closed, self.is_full(&state, size), self.overflow) {
+            (true, ..) | (_, true, Overflow::DropNewest) => Room::None,
+            (_, true, Overflow::DropOldest) => Room::Displacing,
+            (_, false, _) => Room::Free,
+        }
+    }
+
+    /// Whether one message of `size` bytes more is too much. A message alone may have any size.
+    fn is_full(&self, state: &QueueState, size: usize) -> bool {
+        state.len >= self.capacity || (state.len > 0 && state.bytes + size > self.max_bytes)
     }
 
     /// Messages that wait.

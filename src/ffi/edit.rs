@@ -51,7 +51,7 @@ pub unsafe extern "C" fn midge_edit_set_topic(edit: *mut midge_edit, topic: *con
 
 /// Publishes another payload, which is copied. `payload` may be NULL if `len` is 0.
 ///
-/// Errors: INVALID_ARGUMENT.
+/// Errors: INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size and than the client's was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_edit_set_payload(
     edit: *mut midge_edit,
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn midge_edit_set_payload(
     len: usize,
 ) -> midge_status {
     guard!({
-        host_buffers(edit)?.set_payload(bytes(payload, len, "payload")?);
+        host_buffers(edit)?.set_payload(bytes(payload, len, "payload")?)?;
         Ok(MIDGE_STATUS_OK)
     })
 }
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn midge_edit_set_retain(edit: *mut midge_edit, retain: i3
 
 /// Adds a user property behind those that are there.
 ///
-/// Errors: INVALID_ARGUMENT.
+/// Errors: INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size and than the client's was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_edit_add_user_property(
     edit: *mut midge_edit,
@@ -101,9 +101,10 @@ pub unsafe extern "C" fn midge_edit_add_user_property(
     })
 }
 
-/// Replaces everything but the topic and the payload: QoS, RETAIN, and all properties. NULL is the defaults.
+/// Replaces everything but the topic and the payload: QoS, RETAIN, and all properties. NULL is the defaults. If it
+/// fails, nothing is replaced.
 ///
-/// Errors: INVALID_ARGUMENT.
+/// Errors: INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size and than the client's was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_edit_set_options(
     edit: *mut midge_edit,
@@ -113,10 +114,8 @@ pub unsafe extern "C" fn midge_edit_set_options(
         let edit = host_buffers(edit)?;
         let options = read(options)?;
         let properties = options.encode()?;
-        edit.set_qos(options.qos)?;
-        edit.set_retain(options.retain)?;
-        edit.set_message_expiry_interval(options.message_expiry_interval);
-        edit.set_properties(Properties::from_validated(&properties));
+        let properties = Properties::from_validated(&properties);
+        edit.set_all(options.qos, options.retain, options.message_expiry_interval, properties)?;
         Ok(MIDGE_STATUS_OK)
     })
 }

@@ -72,7 +72,8 @@ unsafe impl Growing for midge_publish_options {
 /// not be, it is counted as dropped with the reason. `payload` may be NULL if `len` is 0. `options` NULL is the
 /// defaults. It may be called from any thread and from callbacks, and does not wait for subscribers.
 ///
-/// Errors: TOPIC; INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size; STATE; FORKED.
+/// Errors: TOPIC; INVALID_ARGUMENT, also if the topic is below $SYS, where only the broker publishes, or if the message
+/// is beyond mqtt.max_topic_length, mqtt.max_topic_levels or mqtt.max_packet_size; STATE; FORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_publish(
     broker: *mut midge_broker,

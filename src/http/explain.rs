@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::codec::qos::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::TopicName;
-use crate::engine::view::explain::{Explanation, Fate, Question, Receiver, Refusal};
+use crate::engine::parts::admission::Draft;
+use crate::engine::view::explain::{Explanation, Fate, Question, Receiver};
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::number::whole;
@@ -74,15 +75,16 @@ struct Wanted {
 /// `GET /api/v1/subscriptions/match`
 pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let topic = retained::topic(asked)?;
-    let question = Question {
+    let message = Draft {
         topic,
         qos: QoS::ExactlyOnce,
         retain: false,
         payload_len: 0,
         properties_len: 0,
-        publisher: None,
+        expires: false,
     };
-    let mut receivers = console.engine.explain(&question).receivers;
+    let question = Question { message, publisher: None };
+    let mut receivers = console.engine.explain(console.now(), &question).receivers;
     sort(&mut receivers);
     let show = |receiver: Receiver| Hearer {
         qos: receiver.filters.iter().map(|(_, options)| options.qos.as_u8()).max().unwrap_or(0),
@@ -100,18 +102,19 @@ pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Reply, Proble
 /// `POST /api/v1/explain`
 pub(super) fn explain(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     let wanted: Wanted = asked.json()?;
-    let question = Question {
+    let message = Draft {
         topic: topic_of(&wanted.topic)?,
         qos: qos_of(wanted.qos)?,
         retain: wanted.retain,
         payload_len: wanted.bytes as usize,
         properties_len: 0,
-        publisher: wanted.client_id.as_deref(),
+        expires: false,
     };
+    let question = Question { message, publisher: wanted.client_id.as_deref() };
     let host = console.engine.host_wanted;
     let hooks = [("authorize", host.authorize), ("on_publish", host.on_publish)];
     let not_asked = hooks.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
-    let explained = Explained::of(&question, console.engine.explain(&question));
+    let explained = Explained::of(&question, console.engine.explain(console.now(), &question));
     Reply::json(&Explained { not_asked: Some(not_asked), ..explained })
 }
 
@@ -130,20 +133,20 @@ impl Explained {
     pub(super) fn of(question: &Question<'_>, explanation: Explanation) -> Explained {
         let Explanation { refused, mut receivers } = explanation;
         sort(&mut receivers);
-        let retained = match (question.retain, refused, question.payload_len) {
+        let retained = match (question.message.retain, refused, question.message.payload_len) {
             (false, _, _) => "no",
             (true, Some(_), _) => "refused",
             (true, None, 0) => "removed",
             (true, None, _) => "stored",
         };
-        let topic = question.topic.as_str().to_owned();
+        let topic = question.message.topic.as_str().to_owned();
         if let Some(refusal) = refused {
-            let text = refusal_text(refusal).to_owned();
+            let text = refusal.sentence().to_owned();
             let (outcome, receivers) = ("refused", Vec::new());
             return Explained { topic, outcome, text, receivers, retained, not_asked: None };
         }
         let heard: Vec<Heard> =
-            receivers.into_iter().map(|receiver| Heard::of(question.qos, receiver)).collect();
+            receivers.into_iter().map(|receiver| Heard::of(question.message.qos, receiver)).collect();
         let count = |outcome| heard.iter().filter(|heard| heard.outcome == outcome).count();
         let (sent, queued) = (count("sent"), count("queued"));
         let (outcome, text) = match (heard.len(), sent, queued) {
@@ -161,13 +164,6 @@ impl Explained {
             }
         };
         Explained { topic, outcome, text, receivers: heard, retained, not_asked: None }
-    }
-}
-
-impl Explained {
-    /// The sentence alone.
-    pub(super) fn into_text(self) -> String {
-        self.text
     }
 }
 
@@ -226,32 +222,23 @@ fn fate_text(fate: Fate) -> &'static str {
     }
 }
 
-fn refusal_text(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::BrokersTopic => "Only the broker publishes below $SYS.",
-        Refusal::TopicTooLong => {
-            "The topic is longer than mqtt.max_topic_length or has more levels than mqtt.max_topic_levels."
-        }
-        Refusal::QosTooHigh => "The QoS is higher than mqtt.max_qos.",
-        Refusal::RetainOff => "The broker keeps no retained messages: mqtt.retain is off.",
-        Refusal::TooLarge => "The message is larger than mqtt.max_packet_size.",
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Explained, Heard, fate_text, refusal_text};
+    use super::{Explained, Heard, fate_text};
     use crate::codec::qos::QoS;
     use crate::codec::subscribe::SubscriptionOptions;
     use crate::codec::topic::TopicName;
-    use crate::engine::view::explain::{Explanation, Fate, Question, Receiver, Refusal};
+    use crate::engine::parts::admission::{Draft, Refusal};
+    use crate::engine::view::explain::{Explanation, Fate, Question, Receiver};
     use crate::stats::DropReason;
 
     const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
     fn question(retain: bool, payload_len: usize) -> Question<'static> {
         let topic = TopicName::parse("t").unwrap();
-        Question { topic, qos: QoS::AtLeastOnce, retain, payload_len, properties_len: 0, publisher: None }
+        let qos = QoS::AtLeastOnce;
+        let message = Draft { topic, qos, retain, payload_len, properties_len: 0, expires: false };
+        Question { message, publisher: None }
     }
 
     fn receiver(client_id: Option<&str>, group: Option<&str>, qos: QoS, fate: Fate) -> Receiver {
@@ -373,21 +360,18 @@ mod tests {
     fn a_refusal_is_its_sentence_and_nobody_gets_the_message() {
         let cases = [
             (Refusal::BrokersTopic, "Only the broker publishes below $SYS."),
-            (
-                Refusal::TopicTooLong,
-                "The topic is longer than mqtt.max_topic_length or has more levels than mqtt.max_topic_levels.",
-            ),
-            (Refusal::QosTooHigh, "The QoS is higher than mqtt.max_qos."),
+            (Refusal::TopicTooLong(3), "The topic is longer than mqtt.max_topic_length."),
+            (Refusal::TopicTooDeep(3), "The topic has more levels than mqtt.max_topic_levels."),
+            (Refusal::QosTooHigh(QoS::ExactlyOnce), "The QoS is higher than mqtt.max_qos."),
             (Refusal::RetainOff, "The broker keeps no retained messages: mqtt.retain is off."),
-            (Refusal::TooLarge, "The message is larger than mqtt.max_packet_size."),
+            (Refusal::TooLarge { len: 9, most: 8 }, "The message is larger than mqtt.max_packet_size."),
         ];
         for (refusal, text) in cases {
-            assert_eq!(refusal_text(refusal), text);
             let receivers = vec![receiver(Some("c"), None, QoS::AtMostOnce, Fate::Sent)];
             let explained =
                 Explained::of(&question(false, 1), Explanation { refused: Some(refusal), receivers });
             assert_eq!((explained.outcome, explained.receivers.len()), ("refused", 0));
-            assert_eq!(explained.into_text(), text);
+            assert_eq!(explained.text, text);
         }
     }
 
@@ -395,7 +379,7 @@ mod tests {
     #[test]
     fn what_becomes_of_the_retained_message_is_told() {
         let explanation = |refused| Explanation { refused, receivers: Vec::new() };
-        let too_large = Some(Refusal::TooLarge);
+        let too_large = Some(Refusal::TooLarge { len: 9, most: 8 });
         for (retain, refused, payload_len, told) in [
             (false, None, 1, "no"),
             (false, too_large, 1, "no"),

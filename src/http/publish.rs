@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::topic::TopicName;
+use crate::engine::parts::admission::{Draft, Source};
 use crate::engine::parts::subscriber::Publisher;
 use crate::engine::view::explain::Question;
 use crate::http::answer::{Problem, Reply};
@@ -76,18 +77,19 @@ pub(super) fn publish(console: &Console, asked: &Asked) -> Result<Reply, Problem
     let topic = topic_of(&message.topic)?;
     let qos = qos_of(message.qos)?;
     let encoded = message.properties()?;
-    let question = Question {
+    let draft = Draft {
         topic,
         qos,
         retain: message.retain,
         payload_len: payload.len(),
         properties_len: encoded.len(),
-        publisher: None,
+        expires: message.expiry.is_some(),
     };
-    let explanation = console.engine.explain(&question);
-    if explanation.refused.is_some() {
-        return Err(Problem::bad_request(Explained::of(&question, explanation).into_text()));
+    if let Err(refusal) = console.engine.options.admit(Source::Console, &draft) {
+        return Err(Problem::bad_request(refusal.sentence()));
     }
+    let question = Question { message: draft, publisher: None };
+    let explanation = console.engine.explain(console.now(), &question);
     let mut turn = console.engine.turn(console.now());
     let mut publication =
         Publication::new(topic.as_str().as_bytes(), &payload, qos, message.retain, turn.now);

@@ -144,6 +144,19 @@ impl<'a> Publication<'a> {
         Some(self.host_buffers.cloned().unwrap_or_else(|| self.message().payload_shared()))
     }
 
+    /// The bytes that the stored message occupies or would occupy.
+    pub fn stored_size(&self) -> usize {
+        let copied = self.topic.len() + self.properties_len() + self.payload.len();
+        match (&self.stored, self.owner) {
+            (Some(message), _) => message.size(),
+            // A topic that an alias stands for is not in the buffer, and then the message is a copy.
+            (None, Some(owner)) if self.properties.len() <= 1 && is_part(owner, self.topic) => {
+                Message::size_of(owner.len())
+            }
+            _ => Message::size_of(copied),
+        }
+    }
+
     /// Bytes of the forwarded properties.
     pub fn properties_len(&self) -> usize {
         self.properties.iter().map(|span| span.len()).sum()
@@ -159,6 +172,12 @@ impl<'a> Publication<'a> {
     pub fn frame_for(&self, v5: bool, packet_id: Option<PacketId>) -> Option<Frame<'a>> {
         self.frame.filter(|f| f.v5 == v5 && f.packet_id_at.is_some() == packet_id.is_some())
     }
+}
+
+/// Whether `part` lies in `owner`.
+fn is_part(owner: &Bytes, part: &[u8]) -> bool {
+    let range = owner.as_ptr_range();
+    range.contains(&part.as_ptr())
 }
 
 /// Whole seconds from `now` to `expires_at`, rounded up; `None` if it never expires.

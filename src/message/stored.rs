@@ -243,7 +243,12 @@ impl Message {
     /// Bytes that the message occupies, for the bounds of queues and stores.
     pub fn size(&self) -> usize {
         let apart = self.apart.as_ref().map_or(0, |payload| payload.len());
-        self.body.bytes().len() + apart + std::mem::size_of::<Message>()
+        Message::size_of(self.body.bytes().len() + apart)
+    }
+
+    /// The same of a message with so many bytes of topic, properties and payload in buffers of their own.
+    pub const fn size_of(bytes: usize) -> usize {
+        bytes + std::mem::size_of::<Message>()
     }
 }
 

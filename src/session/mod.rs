@@ -12,6 +12,7 @@ pub mod link;
 pub mod outbound;
 pub mod outbox;
 pub mod pending;
+pub mod plan;
 pub mod pool;
 pub mod queue;
 pub mod state;

@@ -17,6 +17,7 @@ use crate::session::inflight::Inflight;
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::Outbox;
 use crate::session::pending::Pending;
+use crate::session::plan::Plan;
 use crate::session::queue::{Queue, Queued};
 use crate::stats::DropReason;
 
@@ -52,7 +53,7 @@ pub struct Outbound {
     /// Why the connection is to be ended by its own task.
     close_requested: Option<Cause>,
     /// Whether the session has ended: nobody will ever take what is put in.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Default for Outbound {
@@ -225,43 +226,41 @@ impl Outbound {
         publication: &mut Publication<'_>,
         options: &DeliveryOptions<'_>,
     ) -> Outcome {
-        let qos0 = options.qos == QoS::AtMostOnce;
-        if self.link.is_none() {
-            if self.ended {
-                return Outcome::Dropped(DropReason::SessionEnded);
-            }
-            if qos0 && !cx.limits.queue_qos0 {
-                return Outcome::Dropped(DropReason::Offline);
-            }
-            return self.enqueue(cx, publication, options);
-        }
-        if qos0 {
-            // A younger message must not overtake an older one of its topic [MQTT-4.6.0-5], [MQTT3-4.6.0-6],
-            // [MQTT-4.6.0-6], [MQTT3-4.6.0-5].
-            if self.queue.holds_qos0() {
-                return self.enqueue(cx, publication, options);
-            }
-            if !self.has_room(cx.limits) {
-                return Outcome::Dropped(DropReason::OutboxFull);
-            }
-            return match self.transmit(cx, publication, options, None, false) {
+        let plan = self.plan(cx.limits, options.qos);
+        self.carry_out(plan, cx, publication, options)
+    }
+
+    #[inline]
+    fn carry_out(
+        &mut self,
+        plan: Plan,
+        cx: &mut Context<'_>,
+        publication: &mut Publication<'_>,
+        options: &DeliveryOptions<'_>,
+    ) -> Outcome {
+        match plan {
+            Plan::Send if options.qos > QoS::AtMostOnce => self.begin(cx, publication, options),
+            Plan::Send => match self.transmit(cx, publication, options, None, false) {
                 true => Outcome::Sent,
                 false => Outcome::Dropped(DropReason::PacketTooLarge),
-            };
+            },
+            Plan::Queue => self.enqueue(cx, publication, options),
+            Plan::QueueRetained => {
+                self.queue.push_unbounded(Pending::new(cx.pool, publication, options));
+                cx.queue_changed(0, 1);
+                Outcome::Queued
+            }
+            Plan::Drop(reason) => Outcome::Dropped(reason),
         }
-        if !self.is_ready(cx.limits) {
-            return self.enqueue(cx, publication, options);
-        }
-        self.begin(cx, publication, options)
     }
 
     /// Sends messages of QoS 0 as the packets that they came in, `shared` if they are there; false if one of them could
     /// not be sent so: then nothing is done.
     pub fn deliver_block(&mut self, cx: &mut Context<'_>, block: &Block<'_>, shared: Option<&Bytes>) -> bool {
         let fits = self.outbox.len().saturating_add(block.bytes.len()) < cx.limits.outbox_bytes
-            && block.largest <= self.client_limits.maximum_packet_size as usize;
+            && self.takes(block.largest);
         let plain = self.client_limits.version.is_v5() == block.v5 && !self.has_aliases();
-        if self.link.is_none() || self.queue.holds_qos0() || !fits || !plain {
+        if !fits || !plain || self.plan(cx.limits, QoS::AtMostOnce) != Plan::Send {
             return false;
         }
         let copied = if shared.is_some() { &[] } else { block.bytes };
@@ -274,39 +273,6 @@ impl Outbound {
         true
     }
 
-    /// What [`Outbound::deliver`] would do with a message of `packet` bytes, which takes `stored` bytes in a queue; nothing
-    /// is changed.
-    pub fn foresee(&self, limits: &Limits, qos: QoS, packet: usize, stored: usize) -> Outcome {
-        let qos0 = qos == QoS::AtMostOnce;
-        if self.link.is_none() && self.ended {
-            return Outcome::Dropped(DropReason::SessionEnded);
-        }
-        if self.link.is_none() && qos0 && !limits.queue_qos0 {
-            return Outcome::Dropped(DropReason::Offline);
-        }
-        let waits = match qos0 {
-            true => self.link.is_none() || self.queue.holds_qos0(),
-            false => !self.is_ready(limits),
-        };
-        if !waits && qos0 && !self.has_room(limits) {
-            return Outcome::Dropped(DropReason::OutboxFull);
-        }
-        if !waits && packet > self.client_limits.maximum_packet_size as usize {
-            return Outcome::Dropped(DropReason::PacketTooLarge);
-        }
-        if !waits {
-            return Outcome::Sent;
-        }
-        let size = stored + std::mem::size_of::<Message>();
-        let never_fits = limits.queue.messages == 0 || size > limits.queue.bytes;
-        let displaces = limits.queue.overflow == crate::session::queue::Overflow::DropOldest && !never_fits;
-        match self.queue.is_full(size, &limits.queue) && !displaces {
-            false => Outcome::Queued,
-            true if self.overflow_disconnects(limits) => Outcome::Overflowed,
-            true => Outcome::Dropped(DropReason::QueueFull),
-        }
-    }
-
     /// Sends a retained message, or lets it wait, beyond the bounds of the queue: as many messages more as `retained`,
     /// which is how many there are.
     pub fn deliver_retained(
@@ -316,14 +282,8 @@ impl Outbound {
         options: &DeliveryOptions<'_>,
         retained: usize,
     ) -> Outcome {
-        let most = cx.limits.queue.messages.saturating_add(retained);
-        let fits = self.has_room(cx.limits) && self.queue.is_empty();
-        if self.link.is_none() || fits || self.queue.len() >= most {
-            return self.deliver(cx, publication, options);
-        }
-        self.queue.push_unbounded(Pending::new(cx.pool, publication, options));
-        cx.queue_changed(0, 1);
-        Outcome::Queued
+        let plan = self.plan_retained(cx.limits, options.qos, retained);
+        self.carry_out(plan, cx, publication, options)
     }
 
     /// Sends what waits, as far as window and room allow: first what an earlier connection left
@@ -462,13 +422,8 @@ impl Outbound {
         cx.queue_changed(before, self.queue.len());
         match queued {
             Queued::Waits | Queued::Displaced(_) => Outcome::Queued,
-            Queued::Refused if self.overflow_disconnects(cx.limits) => Outcome::Overflowed,
-            Queued::Refused => Outcome::Dropped(DropReason::QueueFull),
+            Queued::Refused => self.overflow(cx.limits),
         }
-    }
-
-    fn overflow_disconnects(&self, limits: &Limits) -> bool {
-        limits.queue.overflow == crate::session::queue::Overflow::Disconnect && self.link.is_some()
     }
 
     /// Sends a QoS 1 or 2 message for the first time.

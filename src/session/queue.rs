@@ -29,6 +29,17 @@ pub struct Bounds {
     pub overflow: Overflow,
 }
 
+/// Whether a queue has room for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It has.
+    Free,
+    /// It has if older messages are dropped.
+    Displacing,
+    /// It has none.
+    None,
+}
+
 /// What became of a message that was to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queued {
@@ -78,14 +89,12 @@ impl Queue {
     /// Adds a message within the bounds. `dropped` is told which ones make way for it.
     pub fn push(&mut self, pending: Pending, bounds: &Bounds, mut dropped: impl FnMut(&Message)) -> Queued {
         let size = pending.message.size();
-        // What would not fit into an empty queue displaces nothing.
-        let never_fits = bounds.messages == 0 || size > bounds.bytes;
-        let full = self.is_full(size, bounds);
-        if full && (never_fits || bounds.overflow != Overflow::DropOldest) {
+        let room = room(self.len(), self.bytes(), size, bounds);
+        if room == Room::None {
             return Queued::Refused;
         }
         let mut displaced = 0;
-        if full {
+        if room == Room::Displacing {
             // What waits beyond the bounds, retained messages, makes way for no more than the place of the new message.
             let (messages, bytes) = (bounds.messages.max(self.len()), bounds.bytes.max(self.bytes()));
             while self.is_full(size, &Bounds { messages, bytes, ..*bounds })
@@ -101,7 +110,22 @@ impl Queue {
 
     /// Whether the next message of `size` bytes would be beyond the bounds.
     pub fn is_full(&self, size: usize, bounds: &Bounds) -> bool {
-        self.len() >= bounds.messages || self.bytes().saturating_add(size) > bounds.bytes
+        is_beyond(self.len(), self.bytes(), size, bounds)
+    }
+
+    /// Whether there is room for a message of `size` bytes once the messages that have expired at `now` are gone.
+    pub fn room_at(&self, now: Time, size: usize, bounds: &Bounds) -> Room {
+        let (mut len, mut bytes) = (self.len(), self.bytes());
+        if let Some(waiting) = &self.0
+            && is_beyond(len, bytes, size, bounds)
+            && now >= waiting.next_expiry
+        {
+            for expired in waiting.messages.iter().filter(|pending| pending.message.is_expired(now)) {
+                len -= 1;
+                bytes -= expired.message.size();
+            }
+        }
+        room(len, bytes, size, bounds)
     }
 
     /// Removes the messages that have expired, of which `dropped` is told. It looks at the messages only if one can
@@ -147,6 +171,21 @@ impl Queue {
             self.0 = None;
         }
         Some(pending)
+    }
+}
+
+fn is_beyond(len: usize, bytes: usize, size: usize, bounds: &Bounds) -> bool {
+    len >= bounds.messages || bytes.saturating_add(size) > bounds.bytes
+}
+
+/// Whether a queue of `len` messages and `bytes` bytes has room for one of `size` bytes more.
+fn room(len: usize, bytes: usize, size: usize, bounds: &Bounds) -> Room {
+    // What would not fit into an empty queue displaces nothing.
+    let never_fits = bounds.messages == 0 || size > bounds.bytes;
+    match is_beyond(len, bytes, size, bounds) {
+        false => Room::Free,
+        true if never_fits || bounds.overflow != Overflow::DropOldest => Room::None,
+        true => Room::Displacing,
     }
 }
 

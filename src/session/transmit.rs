@@ -11,11 +11,9 @@ use crate::message::{Publication, SHARE_FROM};
 use crate::session::aliases::Naming;
 use crate::session::delivery::{Context, DeliveryOptions, Outcome};
 use crate::session::outbound::Outbound;
+use crate::session::plan::Sizes;
 use crate::stats::DropReason;
 use crate::time::Time;
-
-/// Bytes of an encoded Topic Alias property.
-const TOPIC_ALIAS_LEN: usize = 3;
 
 impl Outbound {
     /// Sends again what an earlier connection left unacknowledged; whether all of it is sent.
@@ -90,7 +88,7 @@ impl Outbound {
         let forwarded = plain.then(|| publication.frame_for(v5, id)).flatten();
         let appended = match forwarded {
             Some(frame) if publication.payload.len() < SHARE_FROM => {
-                if frame.whole.len() > self.client_limits.maximum_packet_size as usize {
+                if !self.takes(frame.whole.len()) {
                     return false;
                 }
                 self.outbox.append(cx.pool, None, |out| {
@@ -134,6 +132,9 @@ impl Outbound {
         id: Option<PacketId>,
         dup: bool,
     ) -> bool {
+        if !self.takes(self.packet_len(&Sizes::of(publication), options.qos, options.identifiers)) {
+            return false;
+        }
         let version = self.client_limits.version;
         let mut own = Vec::new();
         let mut topic = publication.topic;
@@ -147,18 +148,6 @@ impl Outbound {
             for identifier in options.identifiers {
                 writer.subscription_identifier(*identifier); // [MQTT-3.3.4-3]
             }
-        }
-        let properties = if version.is_v5() { own.len() + publication.properties_len() } else { 0 };
-        let alias_room = if self.has_aliases() { TOPIC_ALIAS_LEN } else { 0 };
-        let size = publish::encoded_len(
-            version,
-            topic.len(),
-            id.is_some(),
-            properties + alias_room,
-            publication.payload.len(),
-        );
-        if size > self.client_limits.maximum_packet_size as usize {
-            return false;
         }
         if let Some(aliases) = self.aliases() {
             match aliases.name(topic) {

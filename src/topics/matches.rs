@@ -38,6 +38,8 @@ pub struct SharedMatch<S> {
 /// How fit a member of a group is to take a message; the later, the fitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Readiness {
+    /// The message, or an older one in its place, would be dropped.
+    Full,
     /// It is away: the message would wait for it.
     Absent,
     /// It is there, and the message would wait behind others.
@@ -96,29 +98,44 @@ impl<S: Clone + Identity> Group<S> {
         self.members.lock().roster.is_empty()
     }
 
-    /// The member whose turn it is among those that are ready, else among those that are there, else among all.
-    /// `None` if there is no member.
+    /// The member whose turn it is among the fittest. `None` if there is no member.
     ///
     /// `readiness` is called without a lock held, at most once per member.
-    pub fn pick(&self, mut readiness: impl FnMut(&S) -> Readiness) -> Option<Match<S>> {
-        let (first, turn, count) = self.members.lock().take_turn()?;
-        let mut best = (readiness(&first.subscriber), turn, first);
+    pub fn pick(&self, readiness: impl FnMut(&Match<S>) -> Readiness) -> Option<Match<S>> {
+        let found = self.members.lock().take_turn()?;
+        let turn = found.1;
+        let (index, picked) = self.fittest(found, readiness);
+        if index != turn {
+            self.members.lock().turn = index + 1;
+        }
+        Some(picked)
+    }
+
+    /// The member that [`Group::pick`] would pick; nobody's turn has passed.
+    pub fn next(&self, readiness: impl FnMut(&Match<S>) -> Readiness) -> Option<Match<S>> {
+        let found = self.members.lock().turn()?;
+        Some(self.fittest(found, readiness).1)
+    }
+
+    /// The fittest member from the one on whose turn it is, which is given with its index and the number of members.
+    fn fittest(
+        &self,
+        (first, turn, count): (Match<S>, usize, usize),
+        mut readiness: impl FnMut(&Match<S>) -> Readiness,
+    ) -> (usize, Match<S>) {
+        let mut best = (readiness(&first), turn, first);
         for index in turn + 1..turn + count {
             if best.0 == Readiness::Ready {
                 break;
             }
             // Members may leave meanwhile: then a member is asked twice or not at all, but never one that is gone.
             let Some(next) = self.members.lock().get(index) else { break };
-            let found = readiness(&next.subscriber);
+            let found = readiness(&next);
             if found > best.0 {
                 best = (found, index, next);
             }
         }
-        let (_, index, picked) = best;
-        if index != turn {
-            self.members.lock().turn = index + 1;
-        }
-        Some(picked)
+        (best.1, best.2)
     }
 
     pub(super) fn put(&self, member: Match<S>) -> Option<Match<S>> {
@@ -138,9 +155,15 @@ impl<S: Clone + Identity> Group<S> {
 impl<S: Clone + Identity> Members<S> {
     /// The member whose turn it is, its index and the number of members; passes the turn on.
     fn take_turn(&mut self) -> Option<(Match<S>, usize, usize)> {
+        let found = self.turn()?;
+        self.turn = found.1 + 1;
+        Some(found)
+    }
+
+    /// The member whose turn it is, its index and the number of members.
+    fn turn(&self) -> Option<(Match<S>, usize, usize)> {
         let count = self.roster.as_slice().len();
         let turn = self.turn.checked_rem(count)?;
-        self.turn = turn + 1;
         Some((self.get(turn)?, turn, count))
     }
 
@@ -194,7 +217,9 @@ mod tests {
 
     fn picks(group: &Group<Arc<u32>>, count: usize, is_ready: impl Fn(u32) -> bool) -> Vec<u32> {
         let readiness = |ready| if ready { Readiness::Ready } else { Readiness::Absent };
-        (0..count).map(|_| group.pick(|client| readiness(is_ready(**client))).unwrap().identifier).collect()
+        (0..count)
+            .map(|_| group.pick(|member| readiness(is_ready(*member.subscriber))).unwrap().identifier)
+            .collect()
     }
 
     #[test]
@@ -212,10 +237,47 @@ mod tests {
     #[test]
     fn a_busy_member_is_better_than_an_absent_one() {
         let (group, _) = group(4);
-        let readiness =
-            |client: &Arc<u32>| if **client % 2 == 1 { Readiness::Busy } else { Readiness::Absent };
+        let readiness = |member: &Match<Arc<u32>>| match *member.subscriber % 2 {
+            1 => Readiness::Busy,
+            _ => Readiness::Absent,
+        };
         let picks: Vec<u32> = (0..4).map(|_| group.pick(readiness).unwrap().identifier).collect();
         assert_eq!(picks, [1, 3, 1, 3]);
+    }
+
+    #[test]
+    fn a_full_member_comes_last() {
+        let (group, _) = group(3);
+        for other in [Readiness::Absent, Readiness::Busy, Readiness::Ready] {
+            let readiness = |member: &Match<Arc<u32>>| match *member.subscriber {
+                1 => other,
+                _ => Readiness::Full,
+            };
+            for _ in 0..3 {
+                assert_eq!(group.next(readiness).unwrap().identifier, 1);
+                assert_eq!(group.pick(readiness).unwrap().identifier, 1);
+            }
+        }
+        // And where all are full, they take turns.
+        let picks: Vec<u32> = (0..4).map(|_| group.pick(|_| Readiness::Full).unwrap().identifier).collect();
+        assert_eq!(picks, [2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn the_next_member_is_named_and_its_turn_does_not_pass() {
+        let (group, _) = group(3);
+        for ready in [[true, true, true], [false, true, true], [false, false, false]] {
+            let readiness = |member: &Match<Arc<u32>>| match ready[*member.subscriber as usize] {
+                true => Readiness::Ready,
+                false => Readiness::Busy,
+            };
+            for _ in 0..5 {
+                let named =
+                    [group.next(readiness), group.next(readiness)].map(|next| next.unwrap().identifier);
+                let picked = group.pick(readiness).unwrap().identifier;
+                assert_eq!(named, [picked, picked]);
+            }
+        }
     }
 
     #[test]
@@ -228,8 +290,8 @@ mod tests {
     fn a_member_is_asked_once() {
         let (group, _) = group(40);
         let mut asked = Vec::new();
-        group.pick(|client| {
-            asked.push(**client);
+        group.pick(|member| {
+            asked.push(*member.subscriber);
             Readiness::Absent
         });
         assert_eq!(asked, (0..40).collect::<Vec<u32>>());
@@ -238,8 +300,8 @@ mod tests {
     #[test]
     fn members_may_come_and_go_during_a_pick() {
         let (group, clients) = group(3);
-        let picked = group.pick(|client| {
-            group.remove(super::Identity::identity(client));
+        let picked = group.pick(|member| {
+            group.remove(super::Identity::identity(&member.subscriber));
             Readiness::Absent
         });
         assert_eq!(picked.unwrap().identifier, 0);

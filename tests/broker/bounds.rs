@@ -52,8 +52,56 @@ fn the_host_publishes_to_a_topic_at_the_bound_and_to_none_that_is_deeper() {
 }
 
 #[test]
+fn the_host_publishes_to_a_topic_at_the_bound_and_to_none_that_is_longer() {
+    for (settings, most) in [(&[][..], 65_535), (&[("mqtt.max_topic_length", "3")][..], 3)] {
+        let broker = broker_with(settings);
+        let _hears = broker.subscribe("#", &SubscribeOptions::default()).unwrap();
+        assert_eq!(broker.publish(&"x".repeat(most), "", &PublishOptions::default()).unwrap(), 1);
+        let beyond = broker.publish(&"x".repeat(most + 1), "", &PublishOptions::default());
+        match most {
+            // No Topic Name is longer.
+            65_535 => assert!(matches!(beyond, Err(Error::Topic { .. })), "{beyond:?}"),
+            _ => {
+                let cause = "is 4 bytes long; mqtt.max_topic_length is 3".to_owned();
+                assert_eq!(refused(beyond), ("topic", cause));
+            }
+        }
+        assert_eq!(broker.stats().messages_published, 1);
+    }
+}
+
+/// Only the broker says what it says of itself, whichever call it is.
+#[test]
+fn the_host_does_not_publish_below_sys() {
+    let broker = broker_with(&[]);
+    let mut hears = broker.subscribe("$SYS/broker/mine", &SubscribeOptions::default()).unwrap();
+    let topic = "$SYS/broker/mine";
+    let mut retained = PublishOptions::qos(QoS::AtLeastOnce);
+    retained.retain = true;
+    let expected = ("topic", format!("{topic:?} is below $SYS, where only the broker publishes"));
+    assert_eq!(refused(broker.publish(topic, "x", &PublishOptions::default())), expected);
+    assert_eq!(refused(broker.publish(topic, "x", &retained)), expected);
+    assert_eq!(refused(broker.publish_owned(topic, vec![0; 9_000], &retained)), expected);
+    assert!(hears.recv_timeout(Duration::ZERO).unwrap().is_none());
+    assert!(broker.retained(topic).unwrap().is_empty());
+    assert_eq!(broker.stats().messages_published, 0);
+    for allowed in ["$SYS", "$SYSTEM/x", "a/$SYS/x"] {
+        broker.publish(allowed, "x", &PublishOptions::default()).unwrap();
+    }
+}
+
+#[test]
 fn the_host_publishes_a_packet_at_the_bound_and_none_that_is_larger() {
     let broker = broker_with(&[("mqtt.max_packet_size", "128B")]);
+    // QoS 0 has no identifier.
+    broker.publish("t", [0; 122], &PublishOptions::default()).unwrap();
+    let beyond = refused(broker.publish("t", [0; 123], &PublishOptions::default()));
+    assert_eq!(beyond, ("payload", "makes a packet of 129 bytes; mqtt.max_packet_size is 128".to_owned()));
+    // An expiry takes five bytes.
+    let mut expiring = PublishOptions::default();
+    expiring.message_expiry_interval = Some(9);
+    broker.publish("t", [0; 117], &expiring).unwrap();
+    assert_eq!(refused(broker.publish("t", [0; 118], &expiring)), beyond);
     // Fixed header 2, topic 3, identifier 2, property length 1.
     let plain = PublishOptions::qos(QoS::AtLeastOnce);
     broker.publish("t", [0; 120], &plain).unwrap();
@@ -66,7 +114,7 @@ fn the_host_publishes_a_packet_at_the_bound_and_none_that_is_larger() {
     typed.content_type = Some("text".to_owned());
     broker.publish("t", [0; 113], &typed).unwrap();
     assert_eq!(refused(broker.publish("t", [0; 114], &typed)), ("payload", too_large));
-    assert_eq!(broker.stats().messages_published, 3);
+    assert_eq!(broker.stats().messages_published, 5);
 }
 
 #[test]
@@ -147,6 +195,30 @@ fn a_queue_holds_as_many_bytes_as_it_may() {
                 Overflow::DropOldest => &kept[2 - held..],
             };
             assert_eq!(payloads(&queue), expected, "{overflow:?} {max_bytes}");
+        }
+    }
+}
+
+/// Members of a group: what one has no room for, by number or by bytes, another one gets.
+#[test]
+fn a_queue_that_is_full_is_passed_over_by_its_group() {
+    let broker = broker_with(&[]);
+    for overflow in [Overflow::DropNewest, Overflow::DropOldest] {
+        for (capacity, max_bytes, held) in [(5, usize::MAX, 5), (1000, 20, 10)] {
+            let bounds = [(capacity, max_bytes), (1000, usize::MAX)];
+            let queues = bounds.map(|(capacity, max_bytes)| {
+                let mut options = QueueOptions::default();
+                (options.capacity, options.max_bytes) = (Some(capacity), Some(max_bytes));
+                options.overflow = overflow;
+                broker.queue(&options).unwrap()
+            });
+            let subscribe = |queue: &Queue| queue.subscribe("$share/g/q", &SubscribeOptions::default(), 0);
+            let _subscriptions = queues.each_ref().map(|queue| subscribe(queue).unwrap());
+            for _ in 0..100 {
+                assert_eq!(broker.publish("q", "x", &PublishOptions::default()).unwrap(), 1);
+            }
+            let lens = queues.each_ref().map(|queue| (queue.len(), queue.dropped()));
+            assert_eq!(lens, [(held, 0), (100 - held, 0)], "{overflow:?} {capacity} {max_bytes}");
         }
     }
 }

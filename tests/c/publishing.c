@@ -205,6 +205,58 @@ static void an_acknowledged_message_is_published_and_safe(void)
     midge_broker_free(broker);
 }
 
+/* What the broker says of itself nobody else says. */
+static void nobody_but_the_broker_publishes_below_sys(void)
+{
+    static const char topic[] = "$SYS/broker/mine";
+    const char *topics[2] = {"a", topic};
+    const void *payloads[2] = {"x", "x"};
+    size_t lens[2] = {1, 1}, published = 9;
+    midge_publish_options retained = MIDGE_PUBLISH_OPTIONS_INIT;
+    midge_stats stats = MIDGE_STATS_INIT;
+    midge_broker *broker = start();
+    char *payload = payload_of(LARGE);
+    int before = event_count(&freed);
+    retained.retain = 1;
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, topic, "x", 1, NULL));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, topic, "x", 1, &retained));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT,
+                 midge_publish_owned(broker, topic, payload, LARGE, free_and_count, payload, &retained));
+    CHECK(event_count(&freed) == before + 1);
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish_acknowledged(broker, topic, "x", 1, NULL, 0));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT,
+                 midge_publish_many(broker, topics, payloads, lens, 2, NULL, &published));
+    CHECK(published == 1);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_stats(broker, &stats));
+    CHECK(stats.messages_published == 1 && stats.retained_messages == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "$SYS", "x", 1, NULL));
+    midge_broker_free(broker);
+}
+
+/* The bounds are those of a client's packet: what is exactly at one passes, what is one beyond does not. */
+static void a_message_at_a_bound_is_published_and_none_beyond(void)
+{
+    static const char payload[123] = {0};
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    midge_config *config = config_on_free_port();
+    midge_broker *broker;
+    MUST(midge_config_set(config, "mqtt.max_packet_size", "128B", NULL) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(config, "mqtt.max_topic_length", "5", NULL) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(config, "mqtt.max_topic_levels", "3", NULL) == MIDGE_STATUS_OK);
+    broker = start_with(config);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "abcde", "", 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "abcdef", "", 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a/b/c", "", 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "////", "", 0, NULL));
+    /* Fixed header 2, topic 3, property length 1; an identifier of 2 with QoS 1. */
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "t", payload, 122, NULL));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "t", payload, 123, NULL));
+    options.qos = 1;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "t", payload, 120, &options));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "t", payload, 121, &options));
+    midge_broker_free(broker);
+}
+
 int main(void)
 {
     RUN(an_owned_payload_is_not_copied_and_freed_when_the_last_has_done_with_it);
@@ -212,5 +264,7 @@ int main(void)
     RUN(a_payload_of_which_nothing_becomes_is_freed);
     RUN(many_threads_publish_and_each_payload_is_freed_once);
     RUN(an_acknowledged_message_is_published_and_safe);
+    RUN(nobody_but_the_broker_publishes_below_sys);
+    RUN(a_message_at_a_bound_is_published_and_none_beyond);
     FINISH();
 }

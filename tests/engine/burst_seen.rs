@@ -57,7 +57,7 @@ fn the_host_looks_at_each_message_of_a_burst() {
         let network = Toy::looks(|edit| {
             let pass = edit.payload() != b"1";
             let changed = [edit.payload(), b"!"].concat();
-            edit.set_payload(changed);
+            edit.set_payload(changed).unwrap();
             pass
         })
         .network();

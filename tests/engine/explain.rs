@@ -3,7 +3,9 @@
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::TopicName;
-use midge::engine::view::explain::{Explanation, Fate, Question, Receiver, Refusal};
+use midge::engine::parts::admission::{Draft, Refusal};
+use midge::engine::parts::subscriber::Publisher;
+use midge::engine::view::explain::{Explanation, Fate, Question, Receiver};
 use midge::message::Publication;
 use midge::stats::DropReason;
 use midge::time::Time;
@@ -13,16 +15,24 @@ use crate::harness::{ALL, Inbox, Network, Q0, Q1, Q2, QOS, V5, V311, opts};
 /// A question of the host about a message with an empty payload.
 fn about(topic: &str, qos: QoS) -> Question<'_> {
     let topic = TopicName::parse(topic).unwrap();
-    Question { topic, qos, retain: false, payload_len: 0, properties_len: 0, publisher: None }
+    let message = Draft { topic, qos, retain: false, payload_len: 0, properties_len: 0, expires: false };
+    Question { message, publisher: None }
+}
+
+/// The same question about a message that differs.
+fn with<'q>(question: Question<'q>, change: impl FnOnce(&mut Draft<'q>)) -> Question<'q> {
+    let mut message = question.message;
+    change(&mut message);
+    Question { message, ..question }
 }
 
 fn refusal(network: &Network, question: &Question<'_>) -> Option<Refusal> {
-    network.engine.explain(question).refused
+    network.engine.explain(network.now(), question).refused
 }
 
 /// The only receiver.
 fn receiver(network: &Network, question: &Question<'_>) -> Receiver {
-    let Explanation { refused, mut receivers } = network.engine.explain(question);
+    let Explanation { refused, mut receivers } = network.engine.explain(network.now(), question);
     assert_eq!((refused, receivers.len()), (None, 1), "{question:?}");
     receivers.remove(0)
 }
@@ -30,7 +40,13 @@ fn receiver(network: &Network, question: &Question<'_>) -> Receiver {
 /// What is foretold of a message to `t`; then it is published, and what is foretold happens.
 #[track_caller]
 fn foretold(network: &Network, qos: QoS, payload_len: usize) -> Fate {
-    let fate = receiver(network, &Question { payload_len, ..about("t", qos) }).fate;
+    let fate = receiver(
+        network,
+        &with(about("t", qos), |message| {
+            message.payload_len = payload_len;
+        }),
+    )
+    .fate;
     let before = network.stats();
     network.publish("t", &"x".repeat(payload_len), qos.as_u8(), false);
     let after = network.stats();
@@ -53,14 +69,14 @@ fn a_message_is_foretold_to_be_refused_beyond_each_bound_and_not_at_it() {
     let of = |key: &str, value: &str| Network::with(&[(key, value)]);
     let levels = of("mqtt.max_topic_levels", "3");
     assert_eq!(refusal(&levels, &about("a/b/c", Q0)), None);
-    assert_eq!(refusal(&levels, &about("a/b/c/d", Q0)), Some(Refusal::TopicTooLong));
+    assert_eq!(refusal(&levels, &about("a/b/c/d", Q0)), Some(Refusal::TopicTooDeep(3)));
     let length = of("mqtt.max_topic_length", "5");
     assert_eq!(refusal(&length, &about("abcde", Q0)), None);
-    assert_eq!(refusal(&length, &about("abcdef", Q0)), Some(Refusal::TopicTooLong));
+    assert_eq!(refusal(&length, &about("abcdef", Q0)), Some(Refusal::TopicTooLong(5)));
     for most in QOS {
         let network = of("mqtt.max_qos", &most.as_u8().to_string());
         for qos in QOS {
-            let expected = (qos > most).then_some(Refusal::QosTooHigh);
+            let expected = (qos > most).then_some(Refusal::QosTooHigh(qos));
             assert_eq!(refusal(&network, &about("t", qos)), expected);
         }
     }
@@ -69,8 +85,15 @@ fn a_message_is_foretold_to_be_refused_beyond_each_bound_and_not_at_it() {
     for (payload_len, properties_len, fits) in
         [(120, 0, true), (121, 0, false), (100, 20, true), (100, 21, false)]
     {
-        let question = Question { payload_len, properties_len, ..about("t", Q1) };
-        assert_eq!(refusal(&size, &question), (!fits).then_some(Refusal::TooLarge), "{question:?}");
+        let question = with(about("t", Q1), |message| {
+            message.payload_len = payload_len;
+            message.properties_len = properties_len;
+        });
+        assert_eq!(
+            refusal(&size, &question),
+            (!fits).then_some(Refusal::TooLarge { len: 129, most: 128 }),
+            "{question:?}"
+        );
     }
 }
 
@@ -81,7 +104,9 @@ fn what_only_the_broker_may_or_nobody_may_is_foretold_to_be_refused() {
     for topic in ["$SYS", "$SYSX/x", "a/$SYS/x"] {
         assert_eq!(refusal(&network, &about(topic, Q0)), None, "{topic}");
     }
-    let retained = Question { retain: true, ..about("t", Q0) };
+    let retained = with(about("t", Q0), |message| {
+        message.retain = true;
+    });
     assert_eq!(refusal(&network, &retained), None);
     let network = Network::with(&[("mqtt.retain", "false")]);
     assert_eq!(refusal(&network, &retained), Some(Refusal::RetainOff));
@@ -115,10 +140,93 @@ fn a_packet_that_the_client_does_not_take_is_foretold() {
         small.subscribe("t", Q2);
         assert_eq!(foretold(&network, qos, fits), Fate::Sent);
         assert_eq!(foretold(&network, qos, fits + 1), Fate::Dropped(DropReason::PacketTooLarge));
-        let with_properties = Question { payload_len: fits - 9, properties_len: 10, ..about("t", qos) };
+        let with_properties = with(about("t", qos), |message| {
+            message.payload_len = fits - 9;
+            message.properties_len = 10;
+        });
         let fate = receiver(&network, &with_properties).fate;
         assert_eq!(fate, Fate::Dropped(DropReason::PacketTooLarge));
     }
+}
+
+/// A Subscription Identifier takes two to five bytes, an expiry five, and an alias, which may be sent, three.
+#[test]
+fn a_packet_with_properties_of_the_delivery_is_measured_exactly() {
+    for (identifiers, len) in [
+        (&[][..], 0),
+        (&[127], 2),
+        (&[128], 3),
+        (&[16_383], 3),
+        (&[16_384], 4),
+        (&[2_097_152], 5),
+        (&[7, 16_384], 6),
+    ] {
+        for (expires, aliases) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+            let network = Network::new();
+            let limits =
+                opts("small", V5).with(|p| _ = p.maximum_packet_size(60).topic_alias_maximum(aliases));
+            let mut small = limits.on(&network);
+            if identifiers.is_empty() {
+                small.subscribe("t", Q0);
+            }
+            for (identifier, filter) in identifiers.iter().zip(["t", "+"]) {
+                small.subscribe_with(filter, SubscriptionOptions::with_qos(Q0), *identifier);
+            }
+            // Fixed header 2, topic 3, property length 1.
+            let fits = 54 - len - if expires { 5 } else { 0 } - 3 * usize::from(aliases);
+            let outcome = |payload_len| {
+                let question = with(about("t", Q0), |message| {
+                    message.payload_len = payload_len;
+                    message.expires = expires;
+                });
+                let fate = receiver(&network, &question).fate;
+                let payload = vec![b'x'; payload_len];
+                let mut publication = Publication::new(b"t", &payload, Q0, false, network.now());
+                if expires {
+                    publication.expires_at = Time::from_millis(9000);
+                }
+                let before = network.stats().messages_delivered;
+                let name = question.message.topic;
+                network.engine.publish(&mut network.turn(), Publisher::Host, name, &mut publication);
+                (fate, network.stats().messages_delivered - before)
+            };
+            let what = format!("{identifiers:?} {expires} {aliases}");
+            assert_eq!(outcome(fits + 1), (Fate::Dropped(DropReason::PacketTooLarge), 0), "{what}");
+            assert_eq!(outcome(fits), (Fate::Sent, 1), "{what}");
+        }
+    }
+}
+
+/// In a full queue messages that have expired make room for a new one.
+#[test]
+fn a_queue_that_is_full_of_expired_messages_is_foretold_to_have_room() {
+    let network = Network::with(&[("session.max_queued_messages", "1")]);
+    let mut client = opts("a", V5).persistent().on(&network);
+    client.subscribe("t", Q1);
+    client.hang_up();
+    let mut publication = Publication::new(b"t", b"", Q1, false, network.now());
+    publication.expires_at = Time::from_millis(2000);
+    let name = TopicName::parse("t").unwrap();
+    network.engine.publish(&mut network.turn(), Publisher::Host, name, &mut publication);
+    network.advance_millis(1999);
+    assert_eq!(foretold(&network, Q1, 1), Fate::Dropped(DropReason::QueueFull));
+    network.advance_millis(1);
+    assert_eq!(receiver(&network, &about("t", Q1)).fate, Fate::QueuedWhileAway);
+    network.publish("t", "x", 1, false);
+    assert_eq!(network.stats().messages_dropped_expired, 1);
+    assert_eq!(foretold(&network, Q1, 1), Fate::Dropped(DropReason::QueueFull));
+}
+
+/// What the host's queue has no room for is dropped.
+#[test]
+fn a_queue_of_the_host_that_is_full_is_foretold() {
+    let network = Network::new();
+    let options = SubscriptionOptions::with_qos(Q1);
+    network.engine.subscribe_local(&mut network.turn(), "t", options, 0, Inbox::new(2)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(foretold(&network, Q1, 1), Fate::Sent);
+    }
+    assert_eq!(foretold(&network, Q1, 1), Fate::Dropped(DropReason::LocalQueueFull));
 }
 
 #[test]
@@ -174,11 +282,32 @@ fn a_queue_that_is_full_by_bytes_is_foretold() {
         client.subscribe("t", Q1);
         client.hang_up();
         assert_eq!(foretold(&network, Q1, 101), full, "{overflow}");
-        let properties = Question { payload_len: 100, properties_len: 1, ..about("t", Q1) };
+        let properties = with(about("t", Q1), |message| {
+            message.payload_len = 100;
+            message.properties_len = 1;
+        });
         assert_eq!(receiver(&network, &properties).fate, full, "{overflow}");
         assert_eq!(foretold(&network, Q1, 100), Fate::QueuedWhileAway, "{overflow}");
-        assert_eq!(receiver(&network, &Question { payload_len: 100, ..about("t", Q1) }).fate, second);
-        assert_eq!(receiver(&network, &Question { payload_len: 101, ..about("t", Q1) }).fate, full);
+        assert_eq!(
+            receiver(
+                &network,
+                &with(about("t", Q1), |message| {
+                    message.payload_len = 100;
+                })
+            )
+            .fate,
+            second
+        );
+        assert_eq!(
+            receiver(
+                &network,
+                &with(about("t", Q1), |message| {
+                    message.payload_len = 101;
+                })
+            )
+            .fate,
+            full
+        );
     }
     let network =
         Network::with(&[("session.max_queued_messages", "0"), ("session.queue_overflow", "drop_oldest")]);
@@ -296,5 +425,5 @@ fn subscribers_of_a_topic_are_counted() {
         network.engine.subscribe_local(&mut network.turn(), "t", options, 0, Inbox::new(9)).unwrap();
     }
     assert_eq!(count(), 1 + 2 + 1);
-    assert_eq!(network.engine.explain(&about("t", Q0)).receivers.len(), 4);
+    assert_eq!(network.engine.explain(network.now(), &about("t", Q0)).receivers.len(), 4);
 }

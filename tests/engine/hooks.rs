@@ -7,7 +7,7 @@ use midge::codec::properties::{Properties, PropertyWriter};
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::TopicName;
-use midge::engine::access::edit::Edit;
+use midge::engine::access::edit::{Edit, EditError};
 use midge::engine::access::hooks::{
     AccessRequest, Action, Answer, ConnectRequest, Decision, Host, Passage, Verdict, Wanted, defer,
 };
@@ -339,23 +339,88 @@ fn a_message_is_asked_about_once() {
     assert_eq!(*asked.lock().unwrap(), 1);
 }
 
+/// A message that the host changes stays within `mqtt.max_packet_size`; one that was larger gets no larger.
+#[test]
+fn a_change_is_bounded_as_a_packet_is() {
+    let refused = |outcome: Result<(), EditError>| outcome.unwrap_err().to_string();
+    let of = |len| format!("makes a packet of {len} bytes; mqtt.max_packet_size is 128");
+    let toy = Toy::looks(move |edit| {
+        // Fixed header 2, or 3 beyond 129 bytes, topic 3, property length 1: 128 bytes with a payload of 122.
+        edit.set_payload([0; 122]).unwrap();
+        assert_eq!(refused(edit.set_payload([0; 123])), format!("payload: {}", of(129)));
+        edit.set_payload([0; 118]).unwrap();
+        assert_eq!(
+            refused(edit.set_message_expiry_interval(Some(9))),
+            format!("message_expiry_interval: {}", of(129))
+        );
+        edit.set_payload([0; 117]).unwrap();
+        edit.set_message_expiry_interval(Some(9)).unwrap();
+        edit.set_message_expiry_interval(None).unwrap();
+        // A User Property of two letters takes seven bytes.
+        edit.set_payload([0; 116]).unwrap();
+        assert_eq!(refused(edit.add_user_property("a", "b")), format!("user_properties: {}", of(129)));
+        edit.set_payload([0; 115]).unwrap();
+        edit.add_user_property("a", "b").unwrap();
+        assert_eq!(refused(edit.set_topic("tt")), format!("topic: {}", of(129)));
+        assert_eq!(refused(edit.set_qos(Q1)), format!("qos: {}", of(131)));
+        let mut properties = edit.properties().raw().to_vec();
+        PropertyWriter::new(&mut properties).content_type("");
+        let properties = Properties::from_encoded(&properties).unwrap();
+        assert_eq!(refused(edit.set_properties(properties)), format!("properties: {}", of(132)));
+        true
+    });
+    let network = Network::hosted_by(Arc::new(toy), &[("mqtt.max_packet_size", "128B")]);
+    let mut client = opts("a", V5).on(&network);
+    let mut reader = opts("reader", V5).on(&network);
+    reader.subscribe("#", Q0);
+    client.publish("t", "hi", Q0);
+    let message = reader.expect_publish();
+    assert_eq!((message.topic.as_str(), message.payload.len()), ("t", 115));
+}
+
+/// With its topic in place of the alias, the client's packet would be larger than it may be.
+#[test]
+fn a_message_that_was_larger_gets_no_larger_by_a_change() {
+    let toy = Toy::looks(|edit| {
+        let len = edit.payload().len();
+        if len == 100 {
+            assert!(edit.set_payload([1; 101]).is_err());
+            edit.set_payload([1; 100]).unwrap();
+        }
+        edit.set_retain(len == 100).unwrap();
+        true
+    });
+    let network = Network::hosted_by(Arc::new(toy), &[("mqtt.max_packet_size", "128B")]);
+    let mut client = opts("a", V5).on(&network);
+    let mut reader = opts("reader", V5).on(&network);
+    reader.subscribe("#", Q0);
+    let topic = "t".repeat(50);
+    client.send_with(&topic, b"", Q0, false, |p| _ = p.topic_alias(1));
+    client.send_with("", &[0; 100], Q0, false, |p| _ = p.topic_alias(1));
+    reader.expect_message(&topic, "");
+    assert_eq!(reader.expect_publish().payload, [1; 100]);
+    assert_eq!(network.stats().retained_messages, 1);
+}
+
 #[test]
 fn the_host_changes_messages() {
     let network = Toy::looks(|edit| {
         assert_eq!((edit.client_id(), edit.username()), ("a", Some("alice")));
-        assert!(edit.set_topic("a/#").is_err() && edit.set_topic("$SYS/x").is_err());
+        assert!(edit.set_topic("a/#").is_err());
+        let refused = edit.set_topic("$SYS/x").unwrap_err().to_string();
+        assert_eq!(refused, "topic: \"$SYS/x\" is below $SYS, where only the broker publishes");
         assert!(edit.set_topic(&"x/".repeat(200)).is_err());
         let topic = format!("seen/{}", edit.topic());
         edit.set_topic(&topic).unwrap();
         assert_eq!(edit.topic(), topic);
         let payload = [edit.payload(), b"!"].concat();
-        edit.set_payload(payload);
+        edit.set_payload(payload).unwrap();
         edit.set_qos(Q1).unwrap();
         edit.set_retain(true).unwrap();
         let mut properties = edit.properties().raw().to_vec();
         PropertyWriter::new(&mut properties).user_property("by", "the host");
-        edit.set_properties(Properties::from_encoded(&properties).unwrap());
-        edit.set_message_expiry_interval(Some(9));
+        edit.set_properties(Properties::from_encoded(&properties).unwrap()).unwrap();
+        edit.set_message_expiry_interval(Some(9)).unwrap();
         true
     })
     .network();
@@ -389,7 +454,7 @@ fn what_the_host_leaves_alone_is_passed_on_as_it_came() {
         assert_eq!(edit.properties().topic_alias(), None);
         assert_eq!(edit.message_expiry_interval(), Some(5));
         if edit.payload() == b"louder" {
-            edit.set_payload(*b"LOUDER");
+            edit.set_payload(*b"LOUDER").unwrap();
         }
         true
     })
@@ -454,7 +519,7 @@ fn the_host_changes_and_drops_wills() {
         if edit.payload() != b"drop" {
             edit.set_topic("gone").unwrap();
             let who = edit.client_id().to_owned();
-            edit.set_payload(who);
+            edit.set_payload(who).unwrap();
         }
         edit.payload() != b"drop"
     })

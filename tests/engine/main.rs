@@ -17,6 +17,7 @@ mod departed;
 mod ended;
 mod expiry;
 mod explain;
+mod foretold;
 mod framing;
 mod hooks;
 mod inflight;

@@ -414,3 +414,32 @@ fn the_maximum_packet_size_counts_the_whole_packet() {
         }
     }
 }
+
+/// What a client publishes below `$SYS` is dropped; MQTT 5 is told.
+#[test]
+fn a_client_does_not_publish_below_sys() {
+    for version in ALL {
+        for qos in QOS {
+            let network = Network::new();
+            let mut hears = opts("hears", V5).on(&network);
+            hears.subscribe("$SYS/#", Q0);
+            let mut client = opts("a", version).on(&network);
+            let id = client.send_with("$SYS/broker/mine", b"x", qos, true, |_| {});
+            let told = if version == V5 { ReasonCode::NotAuthorized } else { ReasonCode::Success };
+            match qos {
+                Q0 => {}
+                Q1 => assert_eq!(client.expect_ack(AckKind::Puback, id), told),
+                _ => assert_eq!(client.expect_ack(AckKind::Pubrec, id), told),
+            }
+            hears.expect_nothing();
+            let stats = network.stats();
+            assert_eq!((stats.messages_published, stats.retained_messages), (0, 0), "{version} {qos:?}");
+            assert_eq!(stats.messages_dropped_not_authorized, 1, "{version} {qos:?}");
+            // The connection goes on.
+            assert_eq!(
+                client.publish("t", "x", Q1),
+                if version == V5 { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success }
+            );
+        }
+    }
+}

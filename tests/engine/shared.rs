@@ -4,7 +4,7 @@ use midge::codec::ack::AckKind;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 
-use crate::harness::{ALL, Client, Network, Q0, Q1, Q2, Received, V5, opts};
+use crate::harness::{ALL, Client, Inbox, Network, Q0, Q1, Q2, Received, V5, opts};
 
 fn members<'n>(network: &'n Network, filter: &str, count: usize) -> Vec<Client<'n>> {
     (0..count)
@@ -257,4 +257,98 @@ fn a_busy_member_is_passed_over() {
         };
         assert_eq!((queued("slow"), queued("quick"), queued("absent")), (2, 2, 0), "{version}");
     }
+}
+
+/// A member that would lose the message, or an older one for it, comes last.
+#[test]
+fn a_full_member_is_passed_over() {
+    for overflow in ["drop_newest", "drop_oldest", "disconnect"] {
+        let settings = [("session.max_queued_messages", "3"), ("session.queue_overflow", overflow)];
+        let network = Network::with(&settings);
+        // It never acknowledges.
+        let mut stuck = opts("stuck", V5).persistent().receive_maximum(1).on(&network);
+        stuck.subscribe("$share/g/t", Q1);
+        let mut away = opts("away", V5).persistent().on(&network);
+        away.subscribe("$share/g/t", Q1);
+        away.hang_up();
+        // One is sent and three wait.
+        for n in 0..4 {
+            network.publish("t", &n.to_string(), 1, false);
+        }
+        let queued = |id: &str| network.engine.client(id).unwrap().queued;
+        assert_eq!((queued("stuck"), queued("away")), (3, 0), "{overflow}");
+        for n in 4..7 {
+            network.publish("t", &n.to_string(), 1, false);
+        }
+        assert_eq!((queued("stuck"), queued("away")), (3, 3), "{overflow}");
+        assert_eq!(network.stats().messages_dropped(), 0, "{overflow}");
+        // One that has room is given all that comes.
+        let mut quick = opts("quick", V5).on(&network);
+        quick.subscribe("$share/g/t", Q1);
+        for n in 7..107 {
+            network.publish("t", &n.to_string(), 1, false);
+            assert_eq!(quick.drain(), [n.to_string()], "{overflow}");
+        }
+        assert_eq!((queued("stuck"), queued("away")), (3, 3), "{overflow}");
+        assert_eq!(network.stats().messages_dropped(), 0, "{overflow}");
+        assert_eq!(heard(&mut stuck), ["0"], "{overflow}");
+    }
+}
+
+/// Where all are full they take turns, and the policy of the queue says what is lost; it is counted.
+#[test]
+fn where_all_members_are_full_the_policy_decides() {
+    for (overflow, kept) in [("drop_newest", ["1", "2"]), ("drop_oldest", ["6", "7"])] {
+        let settings = [("session.max_queued_messages", "1"), ("session.queue_overflow", overflow)];
+        let network = Network::with(&settings);
+        let mut members = ["a", "b"].map(|id| {
+            let mut member = opts(id, V5).persistent().on(&network);
+            member.subscribe("$share/g/t", Q1);
+            member.hang_up();
+            opts(id, V5).persistent().resume()
+        });
+        for n in 1..=7 {
+            let before = network.stats().messages_dropped_queue_full;
+            network.publish("t", &n.to_string(), 1, false);
+            let lost = network.stats().messages_dropped_queue_full - before;
+            assert_eq!(lost, u64::from(n > 2), "{overflow} {n}");
+        }
+        let mut all: Vec<String> =
+            members.iter_mut().flat_map(|member| member.on(&network).drain()).collect();
+        all.sort();
+        assert_eq!(all, kept, "{overflow}");
+    }
+}
+
+/// A queue of the host that is full comes last, too.
+#[test]
+fn a_full_queue_of_the_host_is_passed_over() {
+    let network = Network::new();
+    let options = SubscriptionOptions::with_qos(Q1);
+    let inboxes = [Inbox::new(5), Inbox::new(1000)];
+    for inbox in &inboxes {
+        network.engine.subscribe_local(&mut network.turn(), "$share/g/t", options, 0, inbox.clone()).unwrap();
+    }
+    for n in 0..100 {
+        network.publish("t", &n.to_string(), 1, false);
+    }
+    assert_eq!((inboxes[0].len(), inboxes[1].len()), (5, 95));
+    assert_eq!(network.stats().messages_dropped(), 0);
+}
+
+/// A message that is too large for a member goes to one that takes it (MQTT 5, section 3.1.2.11.4).
+#[test]
+fn a_message_that_is_too_large_for_a_member_goes_to_another() {
+    let network = Network::new();
+    let mut small = opts("small", V5).with(|p| _ = p.maximum_packet_size(20)).on(&network);
+    small.subscribe("$share/g/t", Q0);
+    let mut large = opts("large", V5).on(&network);
+    large.subscribe("$share/g/t", Q0);
+    for payload in ["x".repeat(14), "x".repeat(15)] {
+        (0..4).for_each(|_| _ = network.publish("t", &payload, 0, false));
+    }
+    assert_eq!((small.drain().len(), large.drain().len()), (2, 6));
+    large.disconnect();
+    network.publish("t", &"x".repeat(15), 0, false);
+    assert_eq!(network.stats().messages_dropped_packet_too_large, 1);
 }

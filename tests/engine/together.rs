@@ -178,7 +178,7 @@ fn broker(dice: &mut Dice) -> (Network, Option<Arc<Toy>>) {
             })
         }
         5 => Toy::looks(|edit| {
-            edit.set_payload([edit.payload(), b"!"].concat());
+            let _ = edit.set_payload([edit.payload(), b"!"].concat());
             edit.payload().len() % 3 != 0
         }),
         _ => return (Network::with(&settings), None),

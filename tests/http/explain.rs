@@ -175,12 +175,10 @@ fn each_refusal_has_its_sentence() {
     let mut client = Client::connect(crate::client::address(&broker), "c", Version::V5);
     client.subscribe("#", QoS::AtMostOnce);
     let mut http = Http::admin(console(&broker));
-    let too_long =
-        "The topic is longer than mqtt.max_topic_length or has more levels than mqtt.max_topic_levels.";
     for (question, text, retained) in [
         (json!({"topic": "$SYS/x"}), "Only the broker publishes below $SYS.", "no"),
-        (json!({"topic": "a/b/c/d"}), too_long, "no"),
-        (json!({"topic": "x".repeat(21)}), too_long, "no"),
+        (json!({"topic": "a/b/c/d"}), "The topic has more levels than mqtt.max_topic_levels.", "no"),
+        (json!({"topic": "x".repeat(21)}), "The topic is longer than mqtt.max_topic_length.", "no"),
         (json!({"topic": "t", "qos": 2}), "The QoS is higher than mqtt.max_qos.", "no"),
         (
             json!({"topic": "t", "retain": true}),

@@ -326,7 +326,12 @@ impl Model {
 
     fn share(&mut self, letter: &Letter, batch: u64, mut members: Vec<(usize, usize)>) {
         let connected = |client: &usize| self.sessions[client].conn.is_some();
-        if !self.ticking && members.iter().any(|(client, _)| connected(client)) {
+        // A member whose queue has no bound is never full, and preferred to one that is away.
+        let is_there = |(client, at): &(usize, usize)| {
+            let granted = level(self.sessions[client].subscriptions[*at].options.qos);
+            connected(client) && letter.qos.min(granted) > 0 && !self.lossy
+        };
+        if !self.ticking && members.iter().any(is_there) {
             members.retain(|(client, _)| connected(client));
         }
         let obligation = self.obligations.entry(letter.number).or_default();

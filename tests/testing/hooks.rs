@@ -69,7 +69,7 @@ fn what_a_hook_drops_was_not_published_and_what_it_edits_was_published_so() {
     let hooks = Hooks::new().on_publish(|message| match message.topic() {
         "secret" => Passage::Drop,
         _ => {
-            message.set_payload("edited");
+            message.set_payload("edited").unwrap();
             Passage::Pass
         }
     });

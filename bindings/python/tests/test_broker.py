@@ -168,7 +168,7 @@ def test_wrong_arguments(broker: midge.Broker) -> None:
 
 
 def test_a_message_beyond_the_settings() -> None:
-    settings = {"mqtt.max_packet_size": "1KiB", "mqtt.max_qos": 1, "mqtt.retain": False}
+    settings = {"mqtt.max_packet_size": "1KiB", "mqtt.max_qos": 1, "mqtt.retain": False, "mqtt.max_topic_length": 50}
     with midge.Broker("127.0.0.1:0", settings) as broker:
         with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_packet_size"):
             broker.publish("t", bytes(2000))
@@ -178,6 +178,23 @@ def test_a_message_beyond_the_settings() -> None:
             broker.publish("t", "x", retain=True)
         with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_levels"):
             broker.publish("/" * 300)
+        broker.publish("x" * 50)
+        with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_length is 50"):
+            broker.publish("x" * 51)
+
+
+def test_only_the_broker_publishes_below_sys() -> None:
+    with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("$SYS/broker/mine") as messages:
+        message = r"topic '\$SYS/broker/mine': is below \$SYS, where only the broker publishes"
+        for publish in (broker.publish, broker.publish_owned, broker.publish_acknowledged):
+            with pytest.raises(midge.ArgumentError, match=message):
+                publish("$SYS/broker/mine", "x", retain=True)
+        with pytest.raises(midge.ArgumentError, match=message):
+            broker.publish_many([("a", "x"), ("$SYS/broker/mine", "x")])
+        assert broker.stats().messages_published == 1
+        assert broker.stats().retained_messages == 0
+        with pytest.raises(midge.Timeout):
+            messages.get(timeout=0)
 
 
 def test_settings_behave_like_a_dict() -> None:

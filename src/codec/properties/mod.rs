@@ -8,6 +8,6 @@ mod writer;
 
 pub use block::{Properties, PropertyIter};
 pub use property::{Property, PropertyId};
-pub use writer::PropertyWriter;
+pub use writer::{MESSAGE_EXPIRY_INTERVAL_LEN, PropertyWriter, TOPIC_ALIAS_LEN, subscription_identifier_len};
 
 pub(crate) use property::place;

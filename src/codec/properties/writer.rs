@@ -2,6 +2,18 @@
 
 use crate::codec::properties::property::Property;
 use crate::codec::qos::QoS;
+use crate::codec::wire::varint_len;
+
+/// Bytes of an encoded Message Expiry Interval.
+pub const MESSAGE_EXPIRY_INTERVAL_LEN: usize = 5;
+/// Bytes of an encoded Topic Alias.
+pub const TOPIC_ALIAS_LEN: usize = 3;
+
+/// Bytes of an encoded Subscription Identifier: two to five.
+#[inline]
+pub const fn subscription_identifier_len(identifier: u32) -> usize {
+    1 + varint_len(identifier as usize)
+}
 
 /// Appends encoded properties to a buffer, without the Property Length in front.
 ///

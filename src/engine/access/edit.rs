@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::topic::{TopicError, TopicName};
-use crate::engine::parts::admission::is_the_brokers;
+use crate::codec::version::Version;
+use crate::engine::parts::admission::{Draft, Refusal, Source};
 use crate::engine::parts::options::Options;
 use crate::message::Publication;
 use crate::time::Time;
@@ -64,7 +65,7 @@ pub enum EditError {
         /// What is set.
         argument: &'static str,
         /// What is wrong with it.
-        cause: &'static str,
+        cause: String,
     },
 }
 
@@ -153,49 +154,45 @@ impl<'m> Edit<'m> {
     pub fn set_topic(&mut self, topic: &str) -> Result<(), EditError> {
         let name =
             TopicName::parse(topic).map_err(|cause| EditError::Topic { topic: topic.to_owned(), cause })?;
-        let refuse = |cause| Err(EditError::Argument { argument: "topic", cause });
-        if is_the_brokers(name) {
-            return refuse("only the broker publishes below $SYS");
-        }
-        if self.options.check_topic(name).is_err() {
-            return refuse("is longer or deeper than mqtt.max_topic_length and mqtt.max_topic_levels allow");
-        }
+        self.admit("topic", &Draft { topic: name, ..self.draft() })?;
         self.changes.topic = Some(topic.to_owned());
         Ok(())
     }
 
     /// Publishes another payload.
-    pub fn set_payload(&mut self, payload: impl Into<Vec<u8>>) {
-        self.changes.payload = Some(payload.into());
+    pub fn set_payload(&mut self, payload: impl Into<Vec<u8>>) -> Result<(), EditError> {
+        let payload = payload.into();
+        self.admit("payload", &Draft { payload_len: payload.len(), ..self.draft() })?;
+        self.changes.payload = Some(payload);
+        Ok(())
     }
 
     /// Publishes with another QoS. What the client is acknowledged stays as it is.
     pub fn set_qos(&mut self, qos: QoS) -> Result<(), EditError> {
-        if qos > self.options.max_qos {
-            return Err(EditError::Argument { argument: "qos", cause: "is higher than mqtt.max_qos allows" });
-        }
+        self.admit("qos", &Draft { qos, ..self.draft() })?;
         self.changes.qos = Some(qos);
         Ok(())
     }
 
     /// Has the message retained or not.
     pub fn set_retain(&mut self, retain: bool) -> Result<(), EditError> {
-        if retain && !self.options.retain {
-            return Err(EditError::Argument { argument: "retain", cause: "mqtt.retain is off" });
-        }
+        self.admit("retain", &Draft { retain, ..self.draft() })?;
         self.changes.retain = Some(retain);
         Ok(())
     }
 
     /// Sets the seconds after which the message is no longer delivered.
-    pub fn set_message_expiry_interval(&mut self, seconds: Option<u32>) {
+    pub fn set_message_expiry_interval(&mut self, seconds: Option<u32>) -> Result<(), EditError> {
+        self.admit("message_expiry_interval", &Draft { expires: seconds.is_some(), ..self.draft() })?;
         self.changes.expiry_interval = Some(seconds);
+        Ok(())
     }
 
     /// Adds a User Property behind those that are there.
     pub fn add_user_property(&mut self, name: &str, value: &str) -> Result<(), EditError> {
         let mut properties = self.properties().raw().to_vec();
-        let refuse = |cause| Err(EditError::Argument { argument: "user_properties", cause });
+        let argument = "user_properties";
+        let refuse = |cause: &str| Err(EditError::Argument { argument, cause: cause.to_owned() });
         if name.len().max(value.len()) > LONGEST {
             return refuse("is longer than the 65535 bytes that MQTT carries");
         }
@@ -203,13 +200,68 @@ impl<'m> Edit<'m> {
             return refuse("holds U+0000, which MQTT forbids");
         }
         PropertyWriter::new(&mut properties).user_property(name, value);
+        self.admit(argument, &Draft { properties_len: properties.len(), ..self.draft() })?;
         self.changes.properties = Some(properties);
         Ok(())
     }
 
     /// Replaces the properties. Those that are not passed on to subscribers are left out.
-    pub fn set_properties(&mut self, properties: Properties<'_>) {
-        self.changes.properties = Some(properties.forwardable().collect::<Vec<_>>().concat());
+    pub fn set_properties(&mut self, properties: Properties<'_>) -> Result<(), EditError> {
+        let properties = properties.forwardable().collect::<Vec<_>>().concat();
+        self.admit("properties", &Draft { properties_len: properties.len(), ..self.draft() })?;
+        self.changes.properties = Some(properties);
+        Ok(())
+    }
+
+    /// Replaces everything but the topic and the payload, or nothing.
+    pub(crate) fn set_all(
+        &mut self,
+        qos: QoS,
+        retain: bool,
+        expiry_interval: Option<u32>,
+        properties: Properties<'_>,
+    ) -> Result<(), EditError> {
+        let properties = properties.forwardable().collect::<Vec<_>>().concat();
+        let (properties_len, expires) = (properties.len(), expiry_interval.is_some());
+        self.admit("options", &Draft { qos, retain, properties_len, expires, ..self.draft() })?;
+        self.changes.qos = Some(qos);
+        self.changes.retain = Some(retain);
+        self.changes.expiry_interval = Some(expiry_interval);
+        self.changes.properties = Some(properties);
+        Ok(())
+    }
+
+    /// The message as it is now.
+    fn draft(&self) -> Draft<'_> {
+        Draft {
+            topic: TopicName::from_validated(self.topic()),
+            qos: self.qos(),
+            retain: self.retain(),
+            payload_len: self.payload().len(),
+            properties_len: self.properties().raw().len(),
+            expires: self.message_expiry_interval().is_some(),
+        }
+    }
+
+    /// Whether the message may become this; `changed` is the argument that makes it too large.
+    fn admit(&self, changed: &'static str, draft: &Draft<'_>) -> Result<(), EditError> {
+        let sent = &self.original;
+        let original = Draft {
+            topic: TopicName::from_validated(sent.topic),
+            qos: sent.qos,
+            retain: sent.retain,
+            payload_len: sent.payload.len(),
+            properties_len: sent.properties.raw().len(),
+            expires: sent.expiry_interval.is_some(),
+        };
+        let source = Source::Edit { original_len: original.packet_len(Version::V5) };
+        self.options.admit(source, draft).map_err(|refusal| {
+            let argument = match refusal {
+                Refusal::TooLarge { .. } => changed,
+                _ => refusal.argument(),
+            };
+            EditError::Argument { argument, cause: refusal.cause(draft.topic.as_str()) }
+        })
     }
 }
 

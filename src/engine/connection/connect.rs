@@ -14,7 +14,7 @@ use crate::codec::version::Version;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
-use crate::engine::parts::admission::is_the_brokers;
+use crate::engine::parts::admission::{Draft, Refusal, Source};
 use crate::engine::parts::attached::AttachedConnection;
 use crate::engine::parts::origin::Origin;
 use crate::engine::parts::sessions::InsertError;
@@ -149,21 +149,16 @@ impl Engine {
             return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is too long");
         }
         if let Some(will) = &connect.will {
-            if will.qos > self.options.max_qos {
-                // [MQTT-3.2.2-12]
-                return refuse(
-                    ReasonCode::QosNotSupported,
-                    "the will's QoS is above the maximum of the server",
-                );
-            }
-            if will.retain && !self.options.retain {
-                // [MQTT-3.2.2-13]
-                return refuse(ReasonCode::RetainNotSupported, "the server keeps no retained messages");
-            }
-            self.options.check_topic(will.topic)?;
-            if is_the_brokers(will.topic) {
-                return refuse(ReasonCode::NotAuthorized, "only the server publishes below $SYS");
-            }
+            let draft = Draft {
+                topic: will.topic,
+                qos: will.qos,
+                retain: will.retain,
+                payload_len: will.payload.len(),
+                properties_len: will.properties.forwardable().map(<[u8]>::len).sum(),
+                expires: will.properties.message_expiry_interval().is_some(),
+            };
+            // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
+            self.options.admit(Source::Will, &draft).map_err(Refusal::error)?;
         }
         Ok(())
     }

@@ -1,22 +1,291 @@
-//! What may be published: the bounds of a Topic Name, and the topics that are the broker's own.
+//! What may be published: one rule for each door through which a message comes in.
 
 use crate::codec::error::DecodeError;
+use crate::codec::properties::MESSAGE_EXPIRY_INTERVAL_LEN;
+use crate::codec::publish::encoded_len;
+use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
+use crate::codec::version::Version;
 use crate::engine::parts::options::Options;
 
-/// Whether only the broker publishes to a topic: nobody else says what it says of itself (MQTT 5, section 4.7.2).
-pub(crate) fn is_the_brokers(topic: TopicName<'_>) -> bool {
-    topic.as_str().starts_with("$SYS/")
+/// Where a message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A client's PUBLISH of this many bytes. A Topic Alias may stand for the topic, so the packet is not measured again.
+    Client {
+        /// Bytes of the packet as it was received.
+        packet_len: usize,
+    },
+    /// The will in a client's CONNECT.
+    Will,
+    /// The host program.
+    Host,
+    /// The console.
+    Console,
+    /// A client's message or will that the host changes. It may be as large as the client's message was.
+    Edit {
+        /// What [`Draft::packet_len`] is of the client's message.
+        original_len: usize,
+    },
+}
+
+/// A message that is to be published, as far as the rule looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'d> {
+    /// The Topic Name.
+    pub topic: TopicName<'d>,
+    /// The QoS.
+    pub qos: QoS,
+    /// Whether it is to be retained.
+    pub retain: bool,
+    /// Bytes of the payload.
+    pub payload_len: usize,
+    /// Bytes of the encoded properties without the Message Expiry Interval.
+    pub properties_len: usize,
+    /// Whether it has a Message Expiry Interval.
+    pub expires: bool,
+}
+
+impl Draft<'_> {
+    /// The bytes of its PUBLISH packet.
+    pub fn packet_len(&self, version: Version) -> usize {
+        let expiry = if self.expires { MESSAGE_EXPIRY_INTERVAL_LEN } else { 0 };
+        let has_id = self.qos > QoS::AtMostOnce;
+        let properties = self.properties_len.saturating_add(expiry);
+        encoded_len(version, self.topic.as_str().len(), has_id, properties, self.payload_len)
+    }
+}
+
+/// Why a message may not be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its QoS is higher than `mqtt.max_qos`.
+    QosTooHigh(QoS),
+    /// It is to be retained, and `mqtt.retain` is off.
+    RetainOff,
+    /// The topic is longer than `mqtt.max_topic_length`, which is this.
+    TopicTooLong(usize),
+    /// The topic has more levels than `mqtt.max_topic_levels`, which is this.
+    TopicTooDeep(usize),
+    /// The packet is larger than `mqtt.max_packet_size`.
+    TooLarge {
+        /// Bytes of the packet.
+        len: usize,
+        /// Bytes that it may have.
+        most: usize,
+    },
+    /// The topic is below `$SYS`: only the broker says what it says of itself (MQTT 5, section 4.7.2).
+    BrokersTopic,
 }
 
 impl Options {
-    /// Whether a topic is within the bounds of length and levels.
-    pub(crate) fn check_topic(&self, topic: TopicName<'_>) -> Result<(), DecodeError> {
-        let too_deep = topic.level_count() > self.max_topic_levels;
-        match too_deep || topic.as_str().len() > self.max_topic_length {
-            true => Err(DecodeError::new(ReasonCode::TopicNameInvalid, "the topic is too long or too deep")),
+    /// Whether a message may be published.
+    #[inline]
+    pub fn admit(&self, source: Source, draft: &Draft<'_>) -> Result<(), Refusal> {
+        let topic = draft.topic.as_str();
+        if draft.qos > self.max_qos {
+            return Err(Refusal::QosTooHigh(draft.qos));
+        }
+        if draft.retain && !self.retain {
+            return Err(Refusal::RetainOff);
+        }
+        if topic.len() > self.max_topic_length {
+            return Err(Refusal::TopicTooLong(self.max_topic_length));
+        }
+        if draft.topic.level_count() > self.max_topic_levels {
+            return Err(Refusal::TopicTooDeep(self.max_topic_levels));
+        }
+        let len = match source {
+            Source::Client { packet_len } => packet_len,
+            _ => draft.packet_len(Version::V5),
+        };
+        let most = match source {
+            Source::Edit { original_len } => original_len.max(self.max_packet_size as usize),
+            _ => self.max_packet_size as usize,
+        };
+        if len > most {
+            return Err(Refusal::TooLarge { len, most });
+        }
+        match topic.starts_with("$SYS/") {
+            true => Err(Refusal::BrokersTopic),
             false => Ok(()),
+        }
+    }
+}
+
+impl Refusal {
+    /// The reason code for a client.
+    pub fn reason(self) -> ReasonCode {
+        match self {
+            Refusal::QosTooHigh(_) => ReasonCode::QosNotSupported,
+            Refusal::RetainOff => ReasonCode::RetainNotSupported,
+            Refusal::TopicTooLong(_) | Refusal::TopicTooDeep(_) => ReasonCode::TopicNameInvalid,
+            Refusal::TooLarge { .. } => ReasonCode::PacketTooLarge,
+            Refusal::BrokersTopic => ReasonCode::NotAuthorized,
+        }
+    }
+
+    /// The setting that says so; `None` for what no setting allows.
+    pub fn setting(self) -> Option<&'static str> {
+        match self {
+            Refusal::QosTooHigh(_) => Some("mqtt.max_qos"),
+            Refusal::RetainOff => Some("mqtt.retain"),
+            Refusal::TopicTooLong(_) => Some("mqtt.max_topic_length"),
+            Refusal::TopicTooDeep(_) => Some("mqtt.max_topic_levels"),
+            Refusal::TooLarge { .. } => Some("mqtt.max_packet_size"),
+            Refusal::BrokersTopic => None,
+        }
+    }
+
+    /// The part of the message that is at fault, by the name that it has as an argument.
+    pub fn argument(self) -> &'static str {
+        match self {
+            Refusal::QosTooHigh(_) => "qos",
+            Refusal::RetainOff => "retain",
+            Refusal::TopicTooLong(_) | Refusal::TopicTooDeep(_) | Refusal::BrokersTopic => "topic",
+            Refusal::TooLarge { .. } => "payload",
+        }
+    }
+
+    /// What is wrong with that part, for the host program.
+    pub fn cause(self, topic: &str) -> String {
+        match self {
+            Refusal::QosTooHigh(qos) => format!("{} is higher than mqtt.max_qos allows", qos.as_u8()),
+            Refusal::RetainOff => "mqtt.retain is off".to_owned(),
+            Refusal::TopicTooLong(most) => {
+                format!("is {} bytes long; mqtt.max_topic_length is {most}", topic.len())
+            }
+            Refusal::TopicTooDeep(most) => format!("has more than {most} levels (mqtt.max_topic_levels)"),
+            Refusal::TooLarge { len, most } => {
+                format!("makes a packet of {len} bytes; mqtt.max_packet_size is {most}")
+            }
+            Refusal::BrokersTopic => format!("{topic:?} is below $SYS, where only the broker publishes"),
+        }
+    }
+
+    /// What a client is told.
+    pub fn error(self) -> DecodeError {
+        let cause = match self {
+            Refusal::QosTooHigh(_) => "the QoS is above the maximum of the server",
+            Refusal::RetainOff => "the server keeps no retained messages",
+            Refusal::TopicTooLong(_) => "the topic is longer than the server allows (mqtt.max_topic_length)",
+            Refusal::TopicTooDeep(_) => {
+                "the topic has more levels than the server allows (mqtt.max_topic_levels)"
+            }
+            Refusal::TooLarge { .. } => "the packet is larger than the server allows (mqtt.max_packet_size)",
+            Refusal::BrokersTopic => "only the server publishes below $SYS",
+        };
+        DecodeError::new(self.reason(), cause)
+    }
+
+    /// A sentence for the console.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Refusal::QosTooHigh(_) => "The QoS is higher than mqtt.max_qos.",
+            Refusal::RetainOff => "The broker keeps no retained messages: mqtt.retain is off.",
+            Refusal::TopicTooLong(_) => "The topic is longer than mqtt.max_topic_length.",
+            Refusal::TopicTooDeep(_) => "The topic has more levels than mqtt.max_topic_levels.",
+            Refusal::TooLarge { .. } => "The message is larger than mqtt.max_packet_size.",
+            Refusal::BrokersTopic => "Only the broker publishes below $SYS.",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Draft, Refusal, Source};
+    use crate::codec::qos::QoS;
+    use crate::codec::topic::TopicName;
+    use crate::codec::version::Version;
+    use crate::config::Config;
+    use crate::engine::parts::options::Options;
+
+    fn options(settings: &[(&str, &str)]) -> Options {
+        let mut config = Config::new();
+        for (key, value) in settings {
+            config.set(key, value).unwrap();
+        }
+        Options::new(config.settings())
+    }
+
+    fn draft(topic: &str) -> Draft<'_> {
+        let topic = TopicName::parse(topic).unwrap();
+        let qos = QoS::AtMostOnce;
+        Draft { topic, qos, retain: false, payload_len: 0, properties_len: 0, expires: false }
+    }
+
+    const DOORS: [Source; 5] = [
+        Source::Client { packet_len: 9 },
+        Source::Will,
+        Source::Host,
+        Source::Console,
+        Source::Edit { original_len: 0 },
+    ];
+
+    /// Each bound, from each door: what is exactly at it is admitted, what is one beyond is refused.
+    #[test]
+    fn every_door_has_the_same_bounds() {
+        let bounds = [
+            ("mqtt.max_topic_length", "3"),
+            ("mqtt.max_topic_levels", "2"),
+            ("mqtt.max_qos", "1"),
+            ("mqtt.retain", "false"),
+        ];
+        let options = options(&bounds);
+        let with = |qos, retain| Draft { qos, retain, ..draft("t") };
+        let cases = [
+            (draft("abc"), None),
+            (draft("abcd"), Some(Refusal::TopicTooLong(3))),
+            (draft("/a"), None),
+            (draft("//"), Some(Refusal::TopicTooDeep(2))),
+            (with(QoS::AtLeastOnce, false), None),
+            (with(QoS::ExactlyOnce, false), Some(Refusal::QosTooHigh(QoS::ExactlyOnce))),
+            (with(QoS::AtMostOnce, true), Some(Refusal::RetainOff)),
+        ];
+        for source in DOORS {
+            for (draft, expected) in &cases {
+                assert_eq!(options.admit(source, draft).err(), *expected, "{source:?} {draft:?}");
+                let named = expected.and_then(Refusal::setting);
+                assert!(named.is_none_or(|setting| bounds.iter().any(|(key, _)| *key == setting)));
+            }
+        }
+    }
+
+    #[test]
+    fn below_sys_only_the_broker_publishes_whoever_asks() {
+        let options = options(&[]);
+        for source in DOORS {
+            assert_eq!(options.admit(source, &draft("$SYS/x")), Err(Refusal::BrokersTopic), "{source:?}");
+            for topic in ["$SYS", "$SYSX/x", "a/$SYS/x", "$sys/x"] {
+                assert_eq!(options.admit(source, &draft(topic)), Ok(()), "{source:?} {topic}");
+            }
+        }
+    }
+
+    /// A packet of 128 bytes: fixed header 2, or 3 beyond 129, topic 3, property length 1; an identifier of 2, an expiry of 5.
+    #[test]
+    fn a_packet_is_measured_as_it_would_be_sent() {
+        let options = options(&[("mqtt.max_packet_size", "128B")]);
+        for (qos, expires, properties_len, at) in [
+            (QoS::AtMostOnce, false, 0, 122),
+            (QoS::AtLeastOnce, false, 0, 120),
+            (QoS::AtMostOnce, true, 0, 117),
+            (QoS::ExactlyOnce, true, 10, 105),
+        ] {
+            let of = |payload_len| Draft { qos, payload_len, properties_len, expires, ..draft("t") };
+            assert_eq!(of(at).packet_len(Version::V5), 128);
+            let too_large = Err(Refusal::TooLarge { len: 129, most: 128 });
+            for source in [Source::Will, Source::Host, Source::Console, Source::Edit { original_len: 128 }] {
+                assert_eq!(options.admit(source, &of(at)), Ok(()), "{source:?} {qos:?}");
+                assert_eq!(options.admit(source, &of(at + 1)), too_large, "{source:?} {qos:?}");
+            }
+            // What a client has sent with an alias may be larger with its topic.
+            assert_eq!(options.admit(Source::Client { packet_len: 128 }, &of(at + 1)), Ok(()));
+            assert_eq!(options.admit(Source::Client { packet_len: 129 }, &of(at)), too_large);
+            let edit = Source::Edit { original_len: 129 };
+            assert_eq!(options.admit(edit, &of(at + 1)), Ok(()));
+            assert_eq!(options.admit(edit, &of(at + 2)), Err(Refusal::TooLarge { len: 131, most: 129 }));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the engine is made of and what needs no engine: limits, the table of sessions, subscribers.
 
-pub(crate) mod admission;
+pub mod admission;
 pub(crate) mod attached;
+pub(crate) mod granted;
 pub mod options;
 pub mod origin;
 pub mod sessions;

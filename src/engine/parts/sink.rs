@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::codec::qos::QoS;
+use crate::session::queue::Room;
 
 /// A message for an in-process subscriber, borrowed for the length of the call.
 #[derive(Debug)]
@@ -28,10 +29,20 @@ pub struct LocalMessage<'m> {
     pub expiry_interval: Option<u32>,
 }
 
+/// Bytes that a message with so many Subscription Identifiers occupies at most in the queue of an in-process subscriber.
+pub fn bytes_of(topic: usize, properties: usize, payload: usize, identifiers: usize) -> usize {
+    topic + properties + payload + identifiers * 5
+}
+
 /// Where an in-process subscriber's messages go.
 pub trait Sink: Send + Sync {
     /// Takes a message; false if there is no room. Called from any thread, must not block or publish.
     fn push(&self, message: &LocalMessage<'_>) -> bool;
+
+    /// Whether there is room for a message of this many bytes; nothing is changed.
+    fn room(&self, _bytes: usize) -> Room {
+        Room::Free
+    }
 
     /// Whether somebody waits for what was pushed; asked after a push, so that nobody is woken for nothing.
     fn wants_wake(&self) -> bool {
@@ -70,6 +81,11 @@ impl Local {
     /// As [`Sink::is_direct`].
     pub fn is_direct(&self) -> bool {
         self.is_direct
+    }
+
+    /// As [`Sink::room`].
+    pub fn room(&self, bytes: usize) -> Room {
+        self.sink.room(bytes)
     }
 
     /// Hands a message over; whether the sink took it.

@@ -12,8 +12,9 @@ use crate::codec::qos::QoS;
 use crate::codec::topic::TopicName;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
-use crate::engine::parts::admission::is_the_brokers;
+use crate::engine::parts::admission::{Draft, Source};
 use crate::engine::parts::attached::AttachedConnection;
+use crate::engine::parts::options::Options;
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::{self, Publication, SHARE_FROM};
 use crate::session::delivery::Block;
@@ -41,8 +42,9 @@ impl<'r> Burst<'r> {
         first: &Frame<'r>,
         publish: &Publish<'r>,
         v5: bool,
-        most: u32,
+        options: &Options,
     ) -> Option<Burst<'r>> {
+        let most = options.max_packet_size.min(SHARE_FROM as u32);
         let prefix = first.body.get(..first.body.len().checked_sub(publish.payload.len())?)?;
         let block = Block { bytes: &[], v5, messages: 1, payload_bytes: 0, largest: first.whole.len() };
         let topic = TopicName::from_validated(publish.topic);
@@ -57,10 +59,18 @@ impl<'r> Burst<'r> {
             || !first.is_shortest()
             || publish.topic.is_empty()
             || !publish.properties.is_empty()
-            || is_the_brokers(topic)
         {
             return None;
         }
+        let draft = Draft {
+            topic,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            payload_len: publish.payload.len(),
+            properties_len: 0,
+            expires: false,
+        };
+        options.admit(Source::Client { packet_len: usual }, &draft).ok()?;
         burst.block.payload_bytes = publish.payload.len() as u64;
         while let Some(frame) = next {
             burst.block.messages += 1;
@@ -124,9 +134,7 @@ impl Engine {
         if first.first != PLAIN || watched || self.wanted.delivered {
             return None;
         }
-        let most = self.options.max_packet_size.min(SHARE_FROM as u32);
-        Burst::at(input, first, publish, v5, most)
-            .filter(|burst| self.options.check_topic(burst.topic).is_ok())
+        Burst::at(input, first, publish, v5, &self.options)
     }
 
     /// The messages of a burst, whose first packet has been counted as received.

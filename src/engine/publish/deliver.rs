@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::codec::version::Version;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
-use crate::engine::parts::sink::{Local, LocalMessage};
+use crate::engine::parts::granted::Granted;
+use crate::engine::parts::sink::{Local, LocalMessage, bytes_of};
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::{Publication, SharedMessage};
 use crate::session::delivery::{Context, DeliveryOptions, Outcome};
 use crate::session::link::Cause;
+use crate::session::plan::{Foreseen, Sizes};
+use crate::session::queue::Room;
 use crate::session::state::Session;
 use crate::stats::DropReason;
 use crate::storage::Record;
@@ -60,8 +61,11 @@ impl Engine {
         publication: &mut Publication<'_>,
         group: &Group<Subscriber>,
     ) -> bool {
+        let (sizes, stored) = (Sizes::of(publication), publication.stored_size());
         // A member whose session ends after it was picked has left the group before: it is not picked again.
-        while let Some(picked) = group.pick(|member| self.readiness(member)) {
+        while let Some(picked) =
+            group.pick(|member| self.readiness(publisher, &sizes, stored, publication.qos, member))
+        {
             if picked.options.no_local && publisher.is(&picked.subscriber) {
                 return false; // Only the host can ask for that; for clients it is an error [MQTT-3.8.3-4].
             }
@@ -73,19 +77,54 @@ impl Engine {
         false
     }
 
-    /// How fit a member of a shared subscription is: who is connected is preferred, and who would not have the message
-    /// wait behind others still more.
-    fn readiness(&self, subscriber: &Subscriber) -> Readiness {
+    /// How fit a member of a shared subscription is to take a message that is published with this QoS. Expired messages
+    /// in its queue count: they are looked for when a message is put in, not for each member that is asked.
+    pub(crate) fn readiness(
+        &self,
+        publisher: Publisher<'_>,
+        sizes: &Sizes,
+        stored: usize,
+        qos: QoS,
+        member: &Match<Subscriber>,
+    ) -> Readiness {
+        let own = publisher.is(&member.subscriber);
+        let Some(granted) = Granted::by(std::slice::from_ref(member), own, qos, false) else {
+            return Readiness::Full; // It would not get its own message, and another one does.
+        };
+        let foreseen = self.foresee(Time::ZERO, &member.subscriber, sizes, stored, &granted);
+        match foreseen.outcome {
+            _ if foreseen.displaces => Readiness::Full,
+            Outcome::Sent => Readiness::Ready,
+            Outcome::Queued if foreseen.away => Readiness::Absent,
+            Outcome::Queued => Readiness::Busy,
+            Outcome::Dropped(_) | Outcome::Overflowed => Readiness::Full,
+        }
+    }
+
+    /// What would become of a message that takes `stored` bytes in a session's queue, if it were delivered now.
+    pub(crate) fn foresee(
+        &self,
+        now: Time,
+        subscriber: &Subscriber,
+        sizes: &Sizes,
+        stored: usize,
+        granted: &Granted,
+    ) -> Foreseen {
         match subscriber {
             Subscriber::Session(session) => {
                 let outbound = session.outbound.lock();
-                match outbound.is_connected() {
-                    true if outbound.is_ready(&self.options.limits) => Readiness::Ready,
-                    true => Readiness::Busy,
-                    false => Readiness::Absent,
-                }
+                let limits = &self.options.limits;
+                outbound.foresee(limits, now, sizes, stored, granted.qos, &granted.identifiers)
             }
-            Subscriber::Local(_) => Readiness::Ready,
+            Subscriber::Local(local) => {
+                let identifiers = granted.identifiers.len();
+                let room = local.room(bytes_of(sizes.topic, sizes.properties, sizes.payload, identifiers));
+                let outcome = match room {
+                    Room::Free | Room::Displacing => Outcome::Sent,
+                    Room::None => Outcome::Dropped(DropReason::LocalQueueFull),
+                };
+                Foreseen { outcome, displaces: room == Room::Displacing, away: false }
+            }
         }
     }
 
@@ -103,26 +142,10 @@ impl Engine {
             return false;
         };
         let own = publisher.is(&first.subscriber);
-        let mut granted = None;
-        let mut retain = false;
-        let mut identifiers: SmallVec<[u32; 4]> = SmallVec::new();
-        for subscription in subscriptions {
-            // [MQTT-3.8.3-3]
-            if own && subscription.options.no_local {
-                continue;
-            }
-            granted = granted.max(Some(subscription.options.qos));
-            // [MQTT-3.3.1-12], [MQTT3-3.3.1-9], [MQTT-3.3.1-13]
-            retain |= publication.retain && subscription.options.retain_as_published;
-            if subscription.identifier != 0 {
-                identifiers.push(subscription.identifier);
-            }
-        }
-        let Some(granted) = granted else {
+        let Some(granted) = Granted::by(subscriptions, own, publication.qos, publication.retain) else {
             return false;
         };
-        // [MQTT-4.8.2-3]
-        let qos = publication.qos.min(granted);
+        let Granted { qos, retain, identifiers } = granted;
         match &first.subscriber {
             Subscriber::Session(session) => {
                 let options = DeliveryOptions { qos, retain, identifiers: &identifiers, share };

@@ -17,7 +17,7 @@ use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{DecisionContext, denied, puback_has};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
-use crate::engine::parts::admission::is_the_brokers;
+use crate::engine::parts::admission::{Draft, Refusal, Source};
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled, ReceivedPacket};
 use crate::engine::parts::subscriber::Publisher;
 use crate::message::{Frame, Publication};
@@ -66,20 +66,27 @@ impl Engine {
             turn.counts.publish_received += 1;
             turn.counts.publish_bytes_received += publish.payload.len() as u64;
         }
-        if publish.qos > self.options.max_qos {
-            // [MQTT-3.2.2-11]
-            return refused(ReasonCode::QosNotSupported, "the QoS is above the maximum of the server");
-        }
-        if publish.retain && !self.options.retain {
-            // [MQTT-3.2.2-14]
-            return refused(ReasonCode::RetainNotSupported, "the server keeps no retained messages");
-        }
         if !publish.properties.is_empty() && publish.properties.subscription_identifier().is_some() {
             // [MQTT-3.3.4-6]
             return refused(ReasonCode::ProtocolError, "a client gives a message no subscription identifier");
         }
         let Inbound { received: unreleased, aliases, .. } = &mut **inbound;
         let topic = self.resolve(aliases, publish)?;
+        let draft = Draft {
+            topic,
+            qos: publish.qos,
+            retain: publish.retain,
+            payload_len: publish.payload.len(),
+            properties_len: publish.properties.raw().len(),
+            expires: false,
+        };
+        // [MQTT-3.2.2-11], [MQTT-3.2.2-14]
+        let is_below_sys =
+            match self.options.admit(Source::Client { packet_len: received.whole.len() }, &draft) {
+                Ok(()) => false,
+                Err(Refusal::BrokersTopic) => true,
+                Err(refusal) => return Err(refusal.error().into()),
+            };
         if publish.qos == QoS::ExactlyOnce
             && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(*id))
         {
@@ -100,6 +107,12 @@ impl Engine {
             );
         }
         let reason = match self.wanted.asks_to_publish() {
+            // [MQTT3-3.3.5-2]
+            _ if is_below_sys => {
+                let client_id = Some(&*attached.session.client_id);
+                self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
+                Refusal::BrokersTopic.reason()
+            }
             false => self.accept(turn, attached, topic, publish, received)?,
             true => {
                 // It is not known how long the host takes, and what it does meanwhile.
@@ -158,9 +171,7 @@ impl Engine {
                 }
             }
         };
-        let name = TopicName::from_validated(name);
-        self.options.check_topic(name)?;
-        Ok(name)
+        Ok(TopicName::from_validated(name))
     }
 
     /// Publishes a client's message; the reason code is for its acknowledgement.
@@ -172,7 +183,7 @@ impl Engine {
         publish: &Publish<'_>,
         received: ReceivedPacket<'_>,
     ) -> Result<ReasonCode, ConnectionEnd> {
-        if let Some(reason) = self.check_publish(turn, attached, topic, publish)? {
+        if let Some(reason) = check_payload(publish)? {
             return Ok(reason);
         }
         let mut publication = publication(publish, topic, received, attached.version.is_v5(), turn.now);
@@ -190,7 +201,7 @@ impl Engine {
         publish: &Publish<'_>,
         received: ReceivedPacket<'_>,
     ) -> Result<Option<ReasonCode>, ConnectionEnd> {
-        if let Some(reason) = self.check_publish(turn, attached, topic, publish)? {
+        if let Some(reason) = check_payload(publish)? {
             return Ok(Some(reason));
         }
         let who = self.who(attached);
@@ -236,34 +247,6 @@ impl Engine {
         let mut publication = changes.apply(&publication);
         let topic = changes.topic().map_or(topic, TopicName::from_validated);
         Ok(Some(self.pass_on(turn, attached, topic, &mut publication)))
-    }
-
-    /// The reason for which a client's message is not published, if there is one.
-    fn check_publish(
-        &self,
-        turn: &mut Turn,
-        attached: &AttachedConnection,
-        topic: TopicName<'_>,
-        publish: &Publish<'_>,
-    ) -> Result<Option<ReasonCode>, ConnectionEnd> {
-        // [MQTT3-3.3.5-2]
-        if is_the_brokers(topic) {
-            let client_id = Some(&*attached.session.client_id);
-            self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
-            return Ok(Some(ReasonCode::NotAuthorized));
-        }
-        let is_text =
-            !publish.properties.is_empty() && publish.properties.payload_format_indicator() == Some(1);
-        if is_text && std::str::from_utf8(publish.payload).is_err() {
-            return match publish.qos {
-                QoS::AtMostOnce => refused(
-                    ReasonCode::PayloadFormatInvalid,
-                    "the payload is not the UTF-8 that it is said to be",
-                ),
-                _ => Ok(Some(ReasonCode::PayloadFormatInvalid)),
-            };
-        }
-        Ok(None)
     }
 
     /// Publishes; the reason code of success.
@@ -328,6 +311,19 @@ impl Engine {
 /// The end of a connection for this reason.
 fn refused<T>(reason: ReasonCode, cause: &'static str) -> Result<T, ConnectionEnd> {
     Err(DecodeError::new(reason, cause).into())
+}
+
+/// The reason for which a payload is refused, if it is not the UTF-8 that the packet says it is.
+fn check_payload(publish: &Publish<'_>) -> Result<Option<ReasonCode>, ConnectionEnd> {
+    let is_text = !publish.properties.is_empty() && publish.properties.payload_format_indicator() == Some(1);
+    if is_text && std::str::from_utf8(publish.payload).is_err() {
+        let reason = ReasonCode::PayloadFormatInvalid;
+        return match publish.qos {
+            QoS::AtMostOnce => refused(reason, "the payload is not the UTF-8 that it is said to be"),
+            _ => Ok(Some(reason)),
+        };
+    }
+    Ok(None)
 }
 
 /// The publication of a PUBLISH packet.

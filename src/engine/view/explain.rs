@@ -1,34 +1,27 @@
 //! Why a message arrives or does not: what would become of it, subscriber by subscriber, without publishing it.
 
-use smallvec::SmallVec;
-
-use crate::codec::publish::encoded_len;
 use crate::codec::qos::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::codec::version::Version;
 use crate::engine::core::state::Engine;
-use crate::engine::parts::admission::is_the_brokers;
-use crate::engine::parts::subscriber::Subscriber;
+use crate::engine::parts::admission::{Draft, Refusal, Source};
+use crate::engine::parts::granted::Granted;
+use crate::engine::parts::subscriber::{Publisher, Subscriber};
+use crate::message::Message;
 use crate::session::delivery::Outcome;
+use crate::session::plan::Sizes;
 use crate::session::state::Session;
 use crate::stats::DropReason;
+use crate::time::Time;
 use crate::topics::Identity;
 use crate::topics::Match;
 
 /// A message about which it is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'q> {
-    /// The Topic Name.
-    pub topic: TopicName<'q>,
-    /// The QoS with which it is published.
-    pub qos: QoS,
-    /// Whether it is to be retained.
-    pub retain: bool,
-    /// Bytes of the payload.
-    pub payload_len: usize,
-    /// Bytes of the encoded properties.
-    pub properties_len: usize,
+    /// The message.
+    pub message: Draft<'q>,
     /// The client that publishes; `None` for the host program.
     pub publisher: Option<&'q str>,
 }
@@ -42,28 +35,13 @@ pub struct Explanation {
     pub receivers: Vec<Receiver>,
 }
 
-/// Why the broker does not take a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Topics below `$SYS` are the broker's.
-    BrokersTopic,
-    /// `mqtt.max_topic_length` or `mqtt.max_topic_levels`.
-    TopicTooLong,
-    /// `mqtt.max_qos`.
-    QosTooHigh,
-    /// `mqtt.retain`.
-    RetainOff,
-    /// `mqtt.max_packet_size`.
-    TooLarge,
-}
-
 /// Somebody whose subscriptions match.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     /// The client; `None` for the host program, and for a group without members.
     pub client_id: Option<String>,
-    /// The group of a shared subscription, of which one member gets the message: this one, unless another is more
-    /// ready when the time comes.
+    /// The group of a shared subscription, of which one member gets the message: this one, unless another is fitter
+    /// when the time comes, or it is that one's turn by then.
     pub group: Option<String>,
     /// The filters that match.
     pub filters: Vec<(String, SubscriptionOptions)>,
@@ -90,21 +68,56 @@ pub enum Fate {
     NoLocal,
 }
 
+/// A question, and what answering it takes.
+struct Asked<'a> {
+    message: &'a Draft<'a>,
+    now: Time,
+    publisher: Publisher<'a>,
+    sizes: Sizes,
+    /// Bytes that the message takes in a queue.
+    stored: usize,
+}
+
 impl Engine {
-    /// What would become of a message if it were published now. Others may come in between.
-    pub fn explain(&self, question: &Question<'_>) -> Explanation {
-        let refused = self.refusal(question);
-        let matches = self.router.matches(question.topic);
+    /// What would become of a message if it were published now. Others may come in between, and a client that gets a message
+    /// both by a shared subscription and by another one is looked at as it is before the first of them.
+    pub fn explain(&self, now: Time, question: &Question<'_>) -> Explanation {
+        let session = question.publisher.and_then(|client_id| self.sessions.get(client_id));
+        let message = &question.message;
+        let (topic, payload, properties) =
+            (message.topic.as_str().len(), message.payload_len, message.properties_len);
+        let asked = Asked {
+            message,
+            now,
+            publisher: match (question.publisher, &session) {
+                (None, _) => Publisher::Host,
+                (Some(_), Some(session)) => Publisher::Session(session),
+                // A client that is not there has no subscription that No Local is about.
+                (Some(_), None) => Publisher::Broker,
+            },
+            sizes: Sizes { topic, payload, properties, expires: message.expires },
+            stored: Message::size_of(topic + payload + properties),
+        };
+        let source = match (question.publisher, &session) {
+            (None, _) => Source::Console,
+            (Some(_), session) => {
+                let version =
+                    session.as_ref().map_or(Version::V5, |session| session.outbound.lock().version());
+                Source::Client { packet_len: message.packet_len(version) }
+            }
+        };
+        let refused = self.options.admit(source, message).err();
+        let matches = self.router.matches(message.topic);
         let mut receivers = Vec::new();
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
-            receivers.extend(self.direct(question, group));
+            receivers.extend(self.direct(&asked, group));
         }
         for shared in &matches.shared {
-            let members = shared.group.members();
-            let fates = members.iter().map(|member| self.fate(question, std::slice::from_ref(member)));
-            // The fittest of them; whose turn it is among equals is not foretold.
-            let picked = members.iter().zip(fates).min_by_key(|(_, (fate, _))| rank(*fate));
-            if let Some((member, (fate, qos))) = picked {
+            let picked = shared.group.next(|member| {
+                self.readiness(asked.publisher, &asked.sizes, asked.stored, message.qos, member)
+            });
+            if let Some(member) = picked {
+                let (fate, qos) = self.fate(&asked, std::slice::from_ref(&member));
                 let group = TopicFilter::parse(shared.group.filter()).ok();
                 receivers.push(Receiver {
                     client_id: client_id(&member.subscriber),
@@ -125,30 +138,11 @@ impl Engine {
         direct.count() + matches.shared.len()
     }
 
-    /// Why the broker would not take a message.
-    fn refusal(&self, question: &Question<'_>) -> Option<Refusal> {
-        let Question { topic, qos, retain, payload_len, properties_len, .. } = *question;
-        let size = encoded_len(Version::V5, topic.as_str().len(), true, properties_len, payload_len);
-        if is_the_brokers(topic) {
-            Some(Refusal::BrokersTopic)
-        } else if self.options.check_topic(topic).is_err() {
-            Some(Refusal::TopicTooLong)
-        } else if qos > self.options.max_qos {
-            Some(Refusal::QosTooHigh)
-        } else if retain && !self.options.retain {
-            Some(Refusal::RetainOff)
-        } else if size > self.options.max_packet_size as usize {
-            Some(Refusal::TooLarge)
-        } else {
-            None
-        }
-    }
-
-    fn direct(&self, question: &Question<'_>, subscriptions: &[Match<Subscriber>]) -> Option<Receiver> {
+    fn direct(&self, asked: &Asked<'_>, subscriptions: &[Match<Subscriber>]) -> Option<Receiver> {
         let subscriber = &subscriptions.first()?.subscriber;
-        let (fate, qos) = self.fate(question, subscriptions);
+        let (fate, qos) = self.fate(asked, subscriptions);
         let filters = match subscriber {
-            Subscriber::Session(session) => matching(session, question.topic),
+            Subscriber::Session(session) => matching(session, asked.message.topic),
             Subscriber::Local(local) => {
                 subscriptions.iter().map(|held| (local.filter().to_owned(), held.options)).collect()
             }
@@ -156,47 +150,24 @@ impl Engine {
         Some(Receiver { client_id: client_id(subscriber), group: None, filters, qos, fate })
     }
 
-    fn fate(&self, question: &Question<'_>, subscriptions: &[Match<Subscriber>]) -> (Fate, QoS) {
-        let own = |subscriber: &Subscriber| match (subscriber, question.publisher) {
-            (Subscriber::Session(session), Some(publisher)) => *session.client_id == *publisher,
-            (Subscriber::Local(_), None) => true,
-            _ => false,
+    fn fate(&self, asked: &Asked<'_>, subscriptions: &[Match<Subscriber>]) -> (Fate, QoS) {
+        let Draft { qos, retain, .. } = *asked.message;
+        let granted = subscriptions.first().and_then(|first| {
+            let own = asked.publisher.is(&first.subscriber);
+            Some((first, Granted::by(subscriptions, own, qos, retain)?))
+        });
+        let Some((first, granted)) = granted else {
+            return (Fate::NoLocal, qos);
         };
-        let wanted = subscriptions.iter().filter(|held| !(held.options.no_local && own(&held.subscriber)));
-        let wanted: SmallVec<[&Match<Subscriber>; 4]> = wanted.collect();
-        let granted = wanted.iter().map(|held| held.options.qos).max();
-        let (Some(granted), Some(first)) = (granted, wanted.first()) else {
-            return (Fate::NoLocal, question.qos);
-        };
-        let qos = question.qos.min(granted);
-        let Subscriber::Session(session) = &first.subscriber else {
-            return (Fate::Sent, qos);
-        };
-        let identifiers = wanted.iter().filter(|held| held.identifier != 0).count();
-        let outbound = session.outbound.lock();
-        let version = outbound.version();
-        let properties = match version.is_v5() {
-            // An identifier takes two to five bytes.
-            true => question.properties_len + 5 * identifiers,
-            false => 0,
-        };
-        let size = encoded_len(
-            version,
-            question.topic.as_str().len(),
-            qos > QoS::AtMostOnce,
-            properties,
-            question.payload_len,
-        );
-        let is_connected = outbound.is_connected();
-        let stored = question.topic.as_str().len() + question.payload_len + question.properties_len;
-        let fate = match outbound.foresee(&self.options.limits, qos, size, stored) {
+        let foreseen = self.foresee(asked.now, &first.subscriber, &asked.sizes, asked.stored, &granted);
+        let fate = match foreseen.outcome {
             Outcome::Sent => Fate::Sent,
-            Outcome::Queued if is_connected => Fate::QueuedWhileBusy,
-            Outcome::Queued => Fate::QueuedWhileAway,
+            Outcome::Queued if foreseen.away => Fate::QueuedWhileAway,
+            Outcome::Queued => Fate::QueuedWhileBusy,
             Outcome::Dropped(reason) => Fate::Dropped(reason),
             Outcome::Overflowed => Fate::Overflowed,
         };
-        (fate, qos)
+        (fate, granted.qos)
     }
 }
 
@@ -214,15 +185,5 @@ fn client_id(subscriber: &Subscriber) -> Option<String> {
     match subscriber {
         Subscriber::Session(session) => Some(session.client_id.to_string()),
         Subscriber::Local(_) => None,
-    }
-}
-
-/// Which member of a group is picked first.
-fn rank(fate: Fate) -> u8 {
-    match fate {
-        Fate::Sent => 0,
-        Fate::QueuedWhileBusy => 1,
-        Fate::QueuedWhileAway => 2,
-        Fate::Dropped(_) | Fate::Overflowed | Fate::NoLocal => 3,
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use midge::codec::qos::QoS;
 use midge::engine::parts::sink::{LocalMessage, Sink};
+use midge::session::queue::Room;
 
 /// Keeps what is pushed, up to a bound.
 pub struct Inbox {
@@ -34,6 +35,11 @@ impl Inbox {
         std::mem::take(&mut self.state.lock().unwrap().0)
     }
 
+    /// The messages that wait.
+    pub fn len(&self) -> usize {
+        self.state.lock().unwrap().0.len()
+    }
+
     /// How often it was woken since the last call.
     pub fn take_wakes(&self) -> usize {
         std::mem::take(&mut self.state.lock().unwrap().1)
@@ -56,6 +62,10 @@ impl Sink for Inbox {
             shared: message.shared.is_some(),
         });
         true
+    }
+
+    fn room(&self, _bytes: usize) -> Room {
+        if self.len() < self.room { Room::Free } else { Room::None }
     }
 
     fn wake(&self) {

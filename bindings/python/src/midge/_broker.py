@@ -454,7 +454,15 @@ class Broker:
                 return f"topic {topic!r}: has a wildcard"
             return "topic: is empty" if not topic else "topic: is longer than 65535 bytes"
         if status == _ffi.MIDGE_STATUS_INVALID_ARGUMENT:
-            keys = ("mqtt.max_packet_size", "mqtt.max_topic_levels", "mqtt.max_qos", "mqtt.retain")
+            if topic.startswith("$SYS/"):
+                return f"topic {topic!r}: is below $SYS, where only the broker publishes"
+            keys = (
+                "mqtt.max_packet_size",
+                "mqtt.max_topic_length",
+                "mqtt.max_topic_levels",
+                "mqtt.max_qos",
+                "mqtt.retain",
+            )
             bounds = ", ".join(f"{key} is {self._settings[key]}" for key in keys)
             kind = f"{size} bytes, QoS {qos}{', retained' if retain else ''}"
             return f"topic {topic!r}, {kind}, beyond what the settings allow ({bounds})"

@@ -1,0 +1,48 @@
+//! What the matching subscriptions of one subscriber grant together.
+
+use smallvec::SmallVec;
+
+use crate::codec::qos::QoS;
+use crate::engine::parts::subscriber::Subscriber;
+use crate::topics::Match;
+
+/// How one subscriber gets a message, whichever and however many of its subscriptions match
+/// [MQTT-3.3.4-2], [MQTT3-3.3.5-1].
+pub(crate) struct Granted {
+    /// The QoS of the delivery.
+    pub qos: QoS,
+    /// The RETAIN flag of the delivery.
+    pub retain: bool,
+    /// The Subscription Identifiers [MQTT-3.3.4-3], [MQTT-3.3.4-4].
+    pub identifiers: SmallVec<[u32; 4]>,
+}
+
+impl Granted {
+    /// What these subscriptions grant of a message of this QoS and RETAIN flag; `None` if No Local forbids all of them.
+    /// `own`: whether the subscriber has published it.
+    #[inline]
+    pub(crate) fn by(
+        subscriptions: &[Match<Subscriber>],
+        own: bool,
+        qos: QoS,
+        retain: bool,
+    ) -> Option<Granted> {
+        let mut granted = None;
+        let mut retained = false;
+        let mut identifiers = SmallVec::new();
+        for subscription in subscriptions {
+            // [MQTT-3.8.3-3]
+            if own && subscription.options.no_local {
+                continue;
+            }
+            granted = granted.max(Some(subscription.options.qos));
+            // [MQTT-3.3.1-12], [MQTT3-3.3.1-9], [MQTT-3.3.1-13]
+            retained |= retain && subscription.options.retain_as_published;
+            if subscription.identifier != 0 {
+                identifiers.push(subscription.identifier);
+            }
+        }
+        // [MQTT-4.8.2-3]
+        Some(Granted { qos: qos.min(granted?), retain: retained, identifiers })
+    }
+}
