@@ -1,24 +1,27 @@
 //! One connection, one task.
 
 use std::future::Future;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::time::{Sleep, sleep};
 
 use crate::engine::connection::state::Connection;
 use crate::net::flush_queue::{FlushQueue, let_others};
 use crate::net::input::{Input, Reading};
-use crate::net::link::{Ending, TcpLink};
+use crate::net::link::{Ending, StreamLink};
 use crate::net::server::{ConnectionPermit, Farewell, Server};
 use crate::net::testing::{FaultyLink, ProbeSlot};
+use crate::net::transport::Received;
 use crate::session::event::Level;
-use crate::session::link::{Cause, Link};
+use crate::session::link::{Cause, Link, Written};
 
 /// A connection that ends may take so long to take its last packet, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
@@ -29,7 +32,7 @@ const PORTIONS: usize = 256;
 ///
 /// With 152 bytes it fits into 256 with the runtime's part, which has tasks in steps of 128.
 pub(super) struct ConnectionTask {
-    link: Arc<TcpLink>,
+    link: Arc<StreamLink>,
     connection: Connection,
     input: Input,
     /// Whether the socket was full when last written to.
@@ -57,11 +60,11 @@ struct TaskEnd {
 impl ConnectionTask {
     /// The task of a connection that was just accepted.
     pub(super) fn new(
-        stream: TcpStream,
+        socket: Socket,
         peer: Option<SocketAddr>,
         permit: ConnectionPermit,
     ) -> io::Result<ConnectionTask> {
-        let link = Arc::new(TcpLink::new(stream)?);
+        let link = Arc::new(StreamLink::new(socket)?);
         let server = permit.server();
         let engine = server.engine();
         let mut turn = engine.turn(server.now());
@@ -134,7 +137,7 @@ impl ConnectionTask {
             false => self.go_on(cx),
         };
         while line.waits() {
-            let Poll::Ready(Ok(mut guard)) = self.link.io.poll_write_ready(cx) else {
+            let Poll::Ready(Ok(mut guard)) = self.link.descriptor.poll_writable(cx) else {
                 break;
             };
             if line.flush().is_err() {
@@ -142,7 +145,7 @@ impl ConnectionTask {
             }
         }
         if line.is_cut() {
-            self.link.reset();
+            self.link.descriptor.reset();
             outcome = Poll::Ready(());
         }
         match outcome {
@@ -166,7 +169,7 @@ impl ConnectionTask {
                 Some(false) => self.resume(),
                 None => {
                     let Self { permit, link, connection, input, attached, .. } = self;
-                    match read(permit.server(), link.io.get_ref(), input, connection, attached).0 {
+                    match read(permit.server(), link, input, connection, attached).0 {
                         Reading::Blocked => return false,
                         Reading::Data { open, .. } => open,
                         Reading::End => false,
@@ -227,12 +230,12 @@ impl ConnectionTask {
                 let_others(cx);
                 return Poll::Pending;
             }
-            let Ok(mut guard) = ready!(self.link.io.poll_read_ready(cx)) else {
+            let Self { permit, link, connection, input, attached, heavy, .. } = self;
+            let Ok(mut guard) = ready!(link.descriptor.poll_readable(cx)) else {
                 return Poll::Ready(());
             };
-            let Self { permit, connection, input, attached, heavy, .. } = self;
             let reading;
-            (reading, *heavy) = read(permit.server(), guard.get_inner(), input, connection, attached);
+            (reading, *heavy) = read(permit.server(), link, input, connection, attached);
             match reading {
                 Reading::Blocked => guard.clear_ready(),
                 Reading::End => return Poll::Ready(()),
@@ -268,7 +271,7 @@ impl ConnectionTask {
     /// Writes again once the socket is writable; whether the connection is broken: then reading brings its end.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
         while self.blocked {
-            let Poll::Ready(Ok(mut guard)) = self.link.io.poll_write_ready(cx) else {
+            let Poll::Ready(Ok(mut guard)) = self.link.descriptor.poll_writable(cx) else {
                 return false;
             };
             let server = self.permit.server();
@@ -300,7 +303,7 @@ impl ConnectionTask {
 /// before.
 fn read(
     server: &Server,
-    stream: &TcpStream,
+    link: &StreamLink,
     input: &mut Input,
     connection: &mut Connection,
     attached: &mut Farewell,
@@ -309,7 +312,7 @@ fn read(
     let mut turn = engine.turn(server.now());
     // Before a session can begin: a stop that comes right behind it waits for the last packet.
     attached.begin(server);
-    let reading = input.read(stream, connection, engine, &mut turn);
+    let reading = input.read(link, connection, engine, &mut turn);
     let over = matches!(reading, Reading::Data { open: false, .. });
     if !over && connection.session().is_none() {
         attached.end(server);
@@ -361,7 +364,7 @@ impl TaskEnd {
     }
 
     /// Writes the last packet. Ready when it is written or cannot be, or at the deadline.
-    fn poll_written(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_written(&mut self, link: &StreamLink, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_plain() {
             // Nothing is waited for. The answers to what came together with DISCONNECT are still owed
             // [MQTT-3.1.4-5]; whether there is room for them, or anybody, makes no difference.
@@ -372,7 +375,7 @@ impl TaskEnd {
             return Poll::Ready(());
         }
         if ready!(self.poll_last(link, cx)).is_ok() {
-            link.shut_down_writing();
+            link.descriptor.shut_down_writing();
             self.shut = true;
         }
         Poll::Ready(())
@@ -381,42 +384,39 @@ impl TaskEnd {
     /// Waits for the peer to close: closing first, while bytes of the peer are unread, would reset the connection, and
     /// the peer might lose the last packet. Ready when the peer has closed, or at the deadline. A broker that stops
     /// waits for no peer; it only takes what has come.
-    fn poll_closed(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_closed(&mut self, link: &StreamLink, cx: &mut Context<'_>) -> Poll<()> {
         if !self.shut || self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         let waits = self.ending.cause != Cause::ServerShuttingDown;
         let mut discarded = [0u8; 4096];
         loop {
-            let mut guard = match link.io.poll_read_ready(cx) {
+            let mut guard = match link.descriptor.poll_readable(cx) {
                 Poll::Pending if waits => return Poll::Pending,
                 Poll::Ready(Ok(guard)) => guard,
                 Poll::Pending | Poll::Ready(Err(_)) => return Poll::Ready(()),
             };
-            let mut stream = guard.get_inner();
-            match stream.read(&mut discarded) {
-                Ok(0) => return Poll::Ready(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waits => guard.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Poll::Ready(()),
+            match link.descriptor.receive(&mut discarded) {
+                Received::Bytes { .. } => {}
+                Received::Blocked if waits => guard.clear_ready(),
+                Received::Blocked | Received::End => return Poll::Ready(()),
             }
         }
     }
 
-    fn poll_last(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_last(&mut self, link: &StreamLink, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let rest = self.ending.last.get(self.written..).unwrap_or_default();
             if rest.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let mut guard = ready!(link.io.poll_write_ready(cx))?;
-            let mut stream = guard.get_inner();
-            match stream.write(rest) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let mut guard = ready!(link.descriptor.poll_writable(cx))?;
+            match link.write(&[IoSlice::new(rest)]) {
+                Written::Bytes(count) if count > 0 => self.written += count,
+                Written::Blocked => guard.clear_ready(),
+                Written::Bytes(_) | Written::Gone => {
+                    return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                }
             }
         }
     }

@@ -2,19 +2,21 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::net::connection::ConnectionTask;
 use crate::net::server::{ConnectionLimits, FULL, ListenerLimit, Server};
 use crate::net::testing::{ProbeSlot, TestListener};
-use crate::runtime::{NotInherited, listen, watch_listener};
+use crate::runtime::{NotInherited, listen, watch_socket};
 use crate::session::event::Level;
 
 /// Connections that the system holds until they are accepted.
@@ -29,7 +31,7 @@ const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_se
 pub struct Bound {
     /// Before the socket, so that it is dropped before it.
     not_inherited: NotInherited,
-    listener: TcpListener,
+    listener: Socket,
     address: SocketAddr,
     max_connections: Option<u32>,
 }
@@ -40,7 +42,7 @@ pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bou
     let listener = listen(address, BACKLOG)?;
     let address = listener.local_addr()?;
     let not_inherited = NotInherited::mark(&listener);
-    Ok(Bound { not_inherited, listener, address, max_connections })
+    Ok(Bound { not_inherited, listener: listener.into(), address, max_connections })
 }
 
 impl Bound {
@@ -60,7 +62,7 @@ impl Bound {
         server: Arc<Server>,
         limit: Arc<ListenerLimit>,
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let listener = watch_listener(self.listener)?;
+        let listener = watch_socket(self.listener)?;
         let accepting = Accepting { _not_inherited: self.not_inherited, listener };
         let tested = server.test_net().map(|test_net| test_net.door());
         let limits = Arc::new(ConnectionLimits { server, limit });
@@ -76,7 +78,7 @@ impl Bound {
 /// A listening socket that accepts. The mark comes before the socket, so that it is dropped before it.
 struct Accepting {
     _not_inherited: NotInherited,
-    listener: AsyncFd<TcpListener>,
+    listener: AsyncFd<Socket>,
 }
 
 async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
@@ -89,10 +91,10 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
         let mut accepted = 0;
         while accepted < AT_ONCE {
             match guard.get_inner().accept() {
-                Ok((stream, peer)) => {
+                Ok((socket, peer)) => {
                     accepted += 1;
                     rest = REST.0;
-                    welcome(stream, peer, &limits);
+                    welcome(socket, peer.as_socket(), &limits);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     guard.clear_ready();
@@ -135,7 +137,7 @@ async fn run_tested(
         let asked = door.asked();
         let exhausted = loop {
             match accepting.listener.get_ref().accept() {
-                Ok((stream, peer)) => welcome(stream, peer, &limits),
+                Ok((socket, peer)) => welcome(socket, peer.as_socket(), &limits),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(_) => break true,
@@ -149,7 +151,7 @@ async fn run_tested(
 }
 
 /// Ready when somebody may wait; the readiness is forgotten before it is looked after.
-fn poll_ready(listener: &AsyncFd<TcpListener>, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_ready(listener: &AsyncFd<Socket>, cx: &mut Context<'_>) -> Poll<()> {
     match listener.poll_read_ready(cx) {
         Poll::Ready(Ok(mut guard)) => {
             guard.clear_ready();
@@ -160,21 +162,33 @@ fn poll_ready(listener: &AsyncFd<TcpListener>, cx: &mut Context<'_>) -> Poll<()>
     }
 }
 
-fn welcome(stream: std::net::TcpStream, peer: SocketAddr, limits: &Arc<ConnectionLimits>) {
+/// `peer`: its address; `None` for a UNIX socket.
+fn welcome(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimits>) {
     let Some(permit) = limits.permit() else {
-        limits.server.turned_away(Some(peer), FULL);
+        limits.server.turned_away(peer, FULL);
         return;
     };
-    let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
-    if prepared.is_err() {
+    // One that cannot be prepared is gone already.
+    let Ok(socket) = prepare(socket, peer.is_some()) else {
         return;
-    }
-    match ConnectionTask::new(stream, Some(peer), permit) {
+    };
+    match ConnectionTask::new(socket, peer, permit) {
         Ok(task) => {
             tokio::spawn(task);
         }
-        Err(error) => limits.server.turned_away(Some(peer), &error.to_string()),
+        Err(error) => limits.server.turned_away(peer, &error.to_string()),
     }
+}
+
+/// Makes an accepted socket non-blocking, and one of TCP send without delay.
+fn prepare(socket: Socket, is_tcp: bool) -> io::Result<Socket> {
+    // The standard library needs one system call for any socket, socket2 two.
+    let stream = TcpStream::from(OwnedFd::from(socket));
+    stream.set_nonblocking(true)?;
+    if is_tcp {
+        stream.set_nodelay(true)?;
+    }
+    Ok(Socket::from(stream))
 }
 
 /// Whether accepting failed for one connection alone, which is gone from the queue by it: accept(2) passes on what the

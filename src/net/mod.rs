@@ -8,6 +8,7 @@ mod link;
 mod listener;
 mod server;
 pub mod testing;
+mod transport;
 
 pub use adopt::{AdoptError, adopt};
 pub use listener::{Bound, bind};

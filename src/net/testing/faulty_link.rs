@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::codec::frame::{self, Framing, split};
-use crate::net::link::TcpLink;
+use crate::net::link::StreamLink;
 use crate::net::testing::faults::FaultAction;
 use crate::net::testing::probe::{Probe, ProbeSlot};
 use crate::net::testing::round::Ticket;
@@ -16,7 +16,7 @@ use crate::session::link::{Cause, Link, Written};
 /// A link that takes everything, cuts it into packets, and passes on what the faults leave of it.
 pub(in crate::net) struct FaultyLink {
     me: Weak<FaultyLink>,
-    inner: Arc<TcpLink>,
+    inner: Arc<StreamLink>,
     bed: Arc<TestNet>,
     probe: Arc<Probe>,
     flow: Mutex<Flow>,
@@ -37,7 +37,7 @@ struct Flow {
 }
 
 impl FaultyLink {
-    pub(super) fn new(inner: Arc<TcpLink>, bed: Arc<TestNet>) -> (Arc<FaultyLink>, ProbeSlot) {
+    pub(super) fn new(inner: Arc<StreamLink>, bed: Arc<TestNet>) -> (Arc<FaultyLink>, ProbeSlot) {
         let probe = Arc::new(Probe::default());
         let seat = ProbeSlot(Arc::clone(&probe));
         let line =

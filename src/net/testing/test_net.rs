@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::codec::reason::ReasonCode;
 use crate::engine::core::state::Engine;
-use crate::net::link::TcpLink;
+use crate::net::link::StreamLink;
 use crate::net::testing::fault::Fault;
 use crate::net::testing::faults::{FaultAction, Faults};
 use crate::net::testing::faulty_link::FaultyLink;
@@ -142,7 +142,7 @@ impl TestNet {
     }
 
     /// A line over a link, and its task's seat.
-    pub(in crate::net) fn line(self: &Arc<Self>, link: Arc<TcpLink>) -> (Arc<FaultyLink>, ProbeSlot) {
+    pub(in crate::net) fn line(self: &Arc<Self>, link: Arc<StreamLink>) -> (Arc<FaultyLink>, ProbeSlot) {
         let (line, seat) = FaultyLink::new(link, Arc::clone(self));
         let mut lines = self.lines.lock();
         if lines.len() >= LINES && lines.len() == lines.capacity() {
