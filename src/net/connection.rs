@@ -73,10 +73,8 @@ impl ConnectionTask {
             None => link.clone(),
             Some(tested) => tested.0.clone(),
         };
-        let mut connection = Connection::new(engine, &mut turn, as_link, peer);
-        if let Some(name) = permit.listener() {
-            connection = connection.by_listener(Arc::clone(name));
-        }
+        let origin = engine.origin(permit.listener().cloned(), peer);
+        let connection = Connection::with_origin(engine, &mut turn, as_link, origin);
         drop(turn);
         Ok(ConnectionTask {
             link,
