@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::net::connection::ConnectionTask;
+use crate::net::handshake::Accepted;
 use crate::net::server::{ConnectionLimits, FULL, ListenerLimit, Server};
 
 /// Why a descriptor was not taken.
@@ -35,7 +35,8 @@ pub fn adopt(
     limit: &Arc<ListenerLimit>,
 ) -> Result<impl Future<Output = ()> + Send + 'static, AdoptError> {
     let peer = peer_of(SockRef::from(&descriptor))?;
-    let limits = Arc::new(ConnectionLimits { server: Arc::clone(server), limit: Arc::clone(limit) });
+    let limits =
+        Arc::new(ConnectionLimits { server: Arc::clone(server), limit: Arc::clone(limit), layers: None });
     let Some(permit) = limits.permit() else {
         server.turned_away(peer, FULL);
         return Err(AdoptError::Full);
@@ -49,7 +50,7 @@ pub fn adopt(
     socket.set_nosigpipe(true)?;
     let before = socket.nonblocking()?;
     socket.set_nonblocking(true)?;
-    let task = ConnectionTask::new(socket, peer, permit);
+    let task = Accepted::new(socket, peer, permit).map(Accepted::open);
     if task.is_err() && !before {
         // The flag is of the socket, which the caller keeps.
         SockRef::from(&descriptor).set_nonblocking(false)?;

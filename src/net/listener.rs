@@ -1,5 +1,6 @@
 //! Listening sockets, and the accepting of connections.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -13,9 +14,10 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
-use crate::net::connection::ConnectionTask;
+use crate::net::handshake::{Accepted, Handshake};
 use crate::net::server::{ConnectionLimits, FULL, ListenerLimit, Server};
 use crate::net::testing::{ProbeSlot, TestListener};
+use crate::net::transport::MakeLayers;
 use crate::runtime::{NotInherited, listen, watch_socket};
 use crate::session::event::Level;
 
@@ -27,13 +29,14 @@ const AT_ONCE: usize = 32;
 const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// A listening socket that does not yet accept.
-#[derive(Debug)]
 pub struct Bound {
     /// Before the socket, so that it is dropped before it.
     not_inherited: NotInherited,
     listener: Socket,
     address: SocketAddr,
     max_connections: Option<u32>,
+    /// The layers of its connections; `None` is plain MQTT, which is all that settings can say.
+    layers: Option<MakeLayers>,
 }
 
 /// Binds a listening socket. Port 0 has the system choose one. An IPv6 address takes no IPv4 connections.
@@ -42,7 +45,14 @@ pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bou
     let listener = listen(address, BACKLOG)?;
     let address = listener.local_addr()?;
     let not_inherited = NotInherited::mark(&listener);
-    Ok(Bound { not_inherited, listener: listener.into(), address, max_connections })
+    let (layers, address) = dress(address);
+    Ok(Bound { not_inherited, listener: listener.into(), address, max_connections, layers })
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Bound {
@@ -65,7 +75,7 @@ impl Bound {
         let listener = watch_socket(self.listener)?;
         let accepting = Accepting { _not_inherited: self.not_inherited, listener };
         let tested = server.test_net().map(|test_net| test_net.door());
-        let limits = Arc::new(ConnectionLimits { server, limit });
+        let limits = Arc::new(ConnectionLimits { server, limit, layers: self.layers });
         Ok(async move {
             match tested {
                 None => run(accepting, limits).await,
@@ -172,9 +182,12 @@ fn welcome(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimi
     let Ok(socket) = prepare(socket, peer.is_some()) else {
         return;
     };
-    match ConnectionTask::new(socket, peer, permit) {
-        Ok(task) => {
-            tokio::spawn(task);
+    match Accepted::new(socket, peer, permit) {
+        Ok(accepted) if accepted.is_plain() => {
+            tokio::spawn(accepted.open());
+        }
+        Ok(accepted) => {
+            tokio::spawn(Handshake::run(accepted));
         }
         Err(error) => limits.server.turned_away(peer, &error.to_string()),
     }
@@ -189,6 +202,12 @@ fn prepare(socket: Socket, is_tcp: bool) -> io::Result<Socket> {
         stream.set_nodelay(true)?;
     }
     Ok(Socket::from(stream))
+}
+
+/// The layers of a new listener: none. Tests have some, and another address at which clients find it.
+#[cfg(not(test))]
+fn dress(address: SocketAddr) -> (Option<MakeLayers>, SocketAddr) {
+    (None, address)
 }
 
 /// Whether accepting failed for one connection alone, which is gone from the queue by it: accept(2) passes on what the
@@ -212,13 +231,58 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
+use crate::net::transport::tests::dress;
+
+#[cfg(test)]
 mod tests {
-    use std::io;
+    use std::io::{self, Read, Write};
     use std::net::Shutdown;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::Arc;
 
-    use socket2::SockRef;
+    use socket2::{SockRef, Socket};
 
-    use super::{bind, is_of_the_connection};
+    use super::{Bound, bind, is_of_the_connection};
+    use crate::config::Config;
+    use crate::engine::core::state::{Engine, EngineParts};
+    use crate::net::server::Server;
+    use crate::runtime::{Clock, NotInherited, Runtime, Ticker};
+    use crate::storage::MemoryStore;
+
+    /// A listener needs no address of TCP: whatever accepts stream sockets does.
+    #[test]
+    fn a_listening_unix_socket_accepts_connections_without_an_address() {
+        let path = std::env::temp_dir().join(format!("midge-listener-{}.socket", std::process::id()));
+        let listener = Socket::from(std::os::fd::OwnedFd::from(UnixListener::bind(&path).unwrap()));
+        listener.set_nonblocking(true).unwrap();
+        let bound = Bound {
+            not_inherited: NotInherited::mark(&listener),
+            listener,
+            address: "0.0.0.0:0".parse().unwrap(),
+            max_connections: Some(1),
+            layers: None,
+        };
+        let parts = EngineParts {
+            store: Arc::new(MemoryStore),
+            alarm: Arc::new(Ticker::default()),
+            seed: 7,
+            started_unix: 1000,
+        };
+        let engine = Arc::new(Engine::new(Config::new().settings(), parts));
+        let server = Arc::new(Server::new(engine, Clock::start(), None));
+        let runtime = Runtime::start(1).unwrap();
+        let limit = bound.limit("unix");
+        let inside = runtime.handle().enter();
+        runtime.handle().spawn(bound.accept(server, limit).unwrap());
+        drop(inside);
+        let mut client = UnixStream::connect(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a\xc0\x00").unwrap();
+        let mut answers = [0; 6];
+        client.read_exact(&mut answers).unwrap();
+        assert_eq!(answers, [0x20, 2, 0, 0, 0xd0, 0], "CONNACK and PINGRESP");
+        runtime.join();
+    }
 
     #[test]
     fn accepting_rests_unless_a_single_connection_was_at_fault() {

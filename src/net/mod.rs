@@ -3,6 +3,7 @@
 mod adopt;
 mod connection;
 mod flush_queue;
+mod handshake;
 mod input;
 mod link;
 mod listener;

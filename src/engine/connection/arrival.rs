@@ -22,4 +22,9 @@ impl Engine {
     pub(crate) fn connect_deadline(&self, now: Time, link: Weak<dyn Link>) -> TimerId {
         self.timers.insert(now.plus(self.options.connect_timeout), Timer::ConnectDeadline(link))
     }
+
+    /// Cancels a deadline: what it waited for has come, or the link has ended.
+    pub(crate) fn cancel_deadline(&self, deadline: TimerId) {
+        self.timers.cancel(deadline);
+    }
 }
