@@ -44,6 +44,10 @@ pub use embed::{
     QueueSubscription, SubscribeOptions, Subscription, Verdict, defer,
 };
 
+/// Tests of the library may name it as those outside do.
+#[cfg(test)]
+extern crate self as midge;
+
 /// The Rust code of the pages is compiled and run as a test.
 #[cfg(doctest)]
 mod pages {

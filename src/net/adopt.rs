@@ -1,13 +1,13 @@
 //! Connections that the host hands over: an accepted socket, or one end of a socketpair.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use socket2::{Domain, SockRef, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::net::connection::ConnectionTask;
+use crate::net::handshake::Accepted;
 use crate::net::server::{ConnectionLimits, FULL, ListenerLimit, Server};
 
 /// Why a descriptor was not taken.
@@ -35,14 +35,13 @@ pub fn adopt(
     limit: &Arc<ListenerLimit>,
 ) -> Result<impl Future<Output = ()> + Send + 'static, AdoptError> {
     let peer = peer_of(SockRef::from(&descriptor))?;
-    let limits = Arc::new(ConnectionLimits { server: Arc::clone(server), limit: Arc::clone(limit) });
+    let limits =
+        Arc::new(ConnectionLimits { server: Arc::clone(server), limit: Arc::clone(limit), layers: None });
     let Some(permit) = limits.permit() else {
         server.turned_away(peer, FULL);
         return Err(AdoptError::Full);
     };
-    // Of a UNIX socket it has only what all stream sockets have in common: reading, writing, shutting down.
-    let stream = TcpStream::from(descriptor.try_clone_to_owned()?);
-    let socket = SockRef::from(&stream);
+    let socket = Socket::from(descriptor.try_clone_to_owned()?);
     if peer.is_some() {
         socket.set_tcp_nodelay(true)?;
     }
@@ -51,7 +50,7 @@ pub fn adopt(
     socket.set_nosigpipe(true)?;
     let before = socket.nonblocking()?;
     socket.set_nonblocking(true)?;
-    let task = ConnectionTask::new(stream, peer, permit);
+    let task = Accepted::new(socket, peer, permit).map(Accepted::open);
     if task.is_err() && !before {
         // The flag is of the socket, which the caller keeps.
         SockRef::from(&descriptor).set_nonblocking(false)?;

@@ -1,8 +1,8 @@
 //! One connection, one task.
 
 use std::future::Future;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,12 +13,14 @@ use tokio::time::{Sleep, sleep};
 
 use crate::engine::connection::state::Connection;
 use crate::net::flush_queue::{FlushQueue, let_others};
+use crate::net::handshake::Accepted;
 use crate::net::input::{Input, Reading};
-use crate::net::link::{Ending, TcpLink};
+use crate::net::link::{Ending, StreamLink};
 use crate::net::server::{ConnectionPermit, Farewell, Server};
-use crate::net::testing::{FaultyLink, ProbeSlot};
+use crate::net::testing::{ProbeSlot, TestLine};
+use crate::net::transport::Received;
 use crate::session::event::Level;
-use crate::session::link::{Cause, Link};
+use crate::session::link::{Cause, Link, Written};
 
 /// A connection that ends may take so long to take its last packet, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
@@ -29,7 +31,7 @@ const PORTIONS: usize = 256;
 ///
 /// With 152 bytes it fits into 256 with the runtime's part, which has tasks in steps of 128.
 pub(super) struct ConnectionTask {
-    link: Arc<TcpLink>,
+    link: Arc<StreamLink>,
     connection: Connection,
     input: Input,
     /// Whether the socket was full when last written to.
@@ -42,7 +44,7 @@ pub(super) struct ConnectionTask {
     heavy: bool,
     /// In test mode: the line to the client, and the test's way to this task. The last of the fields to be dropped: who
     /// waits for the task's end finds the socket closed.
-    tested: Option<Box<(Arc<FaultyLink>, ProbeSlot)>>,
+    tested: Option<Box<(Arc<TestLine>, ProbeSlot)>>,
 }
 
 /// A connection in its last moments.
@@ -54,28 +56,45 @@ struct TaskEnd {
     deadline: Pin<Box<Sleep>>,
 }
 
+/// What a connection's task does next.
+///
+/// ```text
+/// handshake ──> reading <──> paused
+///    │          ^  │  │
+///    │          │  │  └─────> ending ──> over
+///    │   decided│  v            ^
+///    │         awaiting ────────┘
+///    └──> over
+/// ```
+///
+/// The handshake is a future of its own (`net/handshake.rs`), which plain connections do not have. Every other state may
+/// become `Ending`, when the engine has something to say before the connection closes, or `Broken`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Waits for the peer's bytes, and handles them.
+    Reading,
+    /// Waits until the peer has taken what it has caused: the socket is full, and what waits is beyond its bounds.
+    Paused,
+    /// Waits until the host has decided about a packet.
+    AwaitingDecision,
+    /// The host has decided.
+    Decided,
+    /// Sends the last packet, and waits for the peer to close.
+    Ending,
+    /// A layer has failed.
+    Broken,
+}
+
 impl ConnectionTask {
-    /// The task of a connection that was just accepted.
-    pub(super) fn new(
-        stream: TcpStream,
-        peer: Option<SocketAddr>,
-        permit: ConnectionPermit,
-    ) -> io::Result<ConnectionTask> {
-        let link = Arc::new(TcpLink::new(stream)?);
+    /// The task of a connection whose handshake, if it has one, is over.
+    pub(super) fn new(accepted: Accepted) -> ConnectionTask {
+        let Accepted { link, origin, tested, permit } = accepted;
         let server = permit.server();
         let engine = server.engine();
         let mut turn = engine.turn(server.now());
-        let tested = server.test_net().map(|test_net| Box::new(test_net.line(Arc::clone(&link))));
-        let as_link: Arc<dyn Link> = match &tested {
-            None => link.clone(),
-            Some(tested) => tested.0.clone(),
-        };
-        let mut connection = Connection::new(engine, &mut turn, as_link, peer);
-        if let Some(name) = permit.listener() {
-            connection = connection.by_listener(Arc::clone(name));
-        }
+        let connection = Connection::with_origin(engine, &mut turn, link.clone(), origin);
         drop(turn);
-        Ok(ConnectionTask {
+        ConnectionTask {
             link,
             connection,
             input: Input::default(),
@@ -85,64 +104,76 @@ impl ConnectionTask {
             permit,
             heavy: false,
             tested,
-        })
+        }
     }
 
     fn server(&self) -> &Server {
         self.permit.server()
     }
 
+    /// Looks at what has happened, writes what the socket takes, and says what is to be done next.
+    fn next(&mut self, cx: &mut Context<'_>) -> State {
+        self.look();
+        if self.end.is_some() {
+            return State::Ending;
+        }
+        if self.link.has_failed() {
+            return State::Broken;
+        }
+        let broken = self.poll_write(cx);
+        if !broken && self.is_paused() {
+            return State::Paused;
+        }
+        match self.connection.awaits_host() {
+            None => State::Reading,
+            Some(true) => State::AwaitingDecision,
+            Some(false) => State::Decided,
+        }
+    }
+
     /// Goes on as far as it can.
     fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if let Some(end) = &mut self.end {
-                ready!(end.poll_written(&self.link, cx));
-                self.attached.end(self.permit.server());
-                ready!(end.poll_closed(&self.link, cx));
-                return Poll::Ready(());
-            }
-            self.look();
-            if self.end.is_some() {
-                continue;
-            }
-            let broken = self.poll_write(cx);
-            if !broken && self.is_paused() {
-                // Woken when the socket is writable.
-                return Poll::Pending;
-            }
-            match self.connection.awaits_host() {
-                None => ready!(self.poll_read(cx)),
-                // Woken when the host has decided.
-                Some(true) => return Poll::Pending,
-                Some(false) if self.resume() => continue,
-                Some(false) => {}
+            match self.next(cx) {
+                State::Ending => return self.poll_end(cx),
+                // Woken when the socket is writable, or when the host has decided.
+                State::Paused | State::AwaitingDecision => return Poll::Pending,
+                State::Decided if self.resume() => continue,
+                State::Decided | State::Broken => {}
+                State::Reading => ready!(self.poll_read(cx)),
             }
             // The engine or the peer has ended it; the last packet, if there is one, is in the link.
             self.look();
             if self.end.is_none() {
+                self.log_failure();
                 self.write_what_was_put_off();
                 return Poll::Ready(());
             }
         }
     }
 
+    /// Ready when the last packet is written and the peer has closed.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(end) = &mut self.end {
+            ready!(end.poll_written(&self.link, cx));
+            self.attached.end(self.permit.server());
+            ready!(end.poll_closed(&self.link, cx));
+            self.log_failure();
+        }
+        Poll::Ready(())
+    }
+
     /// The same, under a test that may want it to do at once what there is to do, or to cut the connection.
-    fn go_on_tested(&mut self, line: &FaultyLink, cx: &mut Context<'_>) -> Poll<()> {
+    fn go_on_tested(&mut self, line: &TestLine, cx: &mut Context<'_>) -> Poll<()> {
         let asked = line.asked();
         let mut outcome = match !asked.is_empty() && self.read_all() {
             true => Poll::Ready(()),
             false => self.go_on(cx),
         };
-        while line.waits() {
-            let Poll::Ready(Ok(mut guard)) = self.link.io.poll_write_ready(cx) else {
-                break;
-            };
-            if line.flush().is_err() {
-                guard.clear_ready();
-            }
-        }
         if line.is_cut() {
-            self.link.reset();
+            // What goes through before the cut.
+            let _sent = self.link.flush();
+            self.link.descriptor.reset();
             outcome = Poll::Ready(());
         }
         match outcome {
@@ -151,6 +182,15 @@ impl ConnectionTask {
             Poll::Pending => drop(asked),
         }
         outcome
+    }
+
+    /// Logs why a layer has ended the connection, if one has.
+    fn log_failure(&self) {
+        if let Some(failure) = self.link.take_failure() {
+            let origin = self.connection.origin();
+            let text = || format!("connection {} {origin} is closed: {failure}", origin.number);
+            self.server().log(Level::Warn, text);
+        }
     }
 
     /// Reads all that there is, also what the runtime has not yet been told of; whether the connection is over.
@@ -166,7 +206,7 @@ impl ConnectionTask {
                 Some(false) => self.resume(),
                 None => {
                     let Self { permit, link, connection, input, attached, .. } = self;
-                    match read(permit.server(), link.io.get_ref(), input, connection, attached).0 {
+                    match read(permit.server(), link, input, connection, attached).0 {
                         Reading::Blocked => return false,
                         Reading::Data { open, .. } => open,
                         Reading::End => false,
@@ -227,17 +267,17 @@ impl ConnectionTask {
                 let_others(cx);
                 return Poll::Pending;
             }
-            let Ok(mut guard) = ready!(self.link.io.poll_read_ready(cx)) else {
+            let Self { permit, link, connection, input, attached, heavy, .. } = self;
+            let Ok(mut guard) = ready!(link.poll_readable(cx)) else {
                 return Poll::Ready(());
             };
-            let Self { permit, connection, input, attached, heavy, .. } = self;
             let reading;
-            (reading, *heavy) = read(permit.server(), guard.get_inner(), input, connection, attached);
+            (reading, *heavy) = read(permit.server(), link, input, connection, attached);
             match reading {
-                Reading::Blocked => guard.clear_ready(),
+                Reading::Blocked => guard.iter_mut().for_each(|guard| guard.clear_ready()),
                 Reading::End => return Poll::Ready(()),
                 Reading::Data { drained, open } => {
-                    if drained {
+                    if drained && let Some(guard) = &mut guard {
                         guard.clear_ready();
                     }
                     if !open {
@@ -245,6 +285,11 @@ impl ConnectionTask {
                     }
                     if self.connection.awaits_host().is_some() {
                         // Woken when the decision is made, which may have been already.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    if link.waits() {
+                        // What a layer answers, or could not send, is sent when the socket is writable.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -262,13 +307,16 @@ impl ConnectionTask {
     fn is_paused(&self) -> bool {
         let full = self.blocked
             && self.connection.session().is_some_and(|session| self.server().engine().must_pause(session));
-        full || self.tested.as_ref().is_some_and(|tested| tested.0.is_paused())
+        full || self.link.is_full() || self.tested.as_ref().is_some_and(|tested| tested.0.is_paused())
     }
 
     /// Writes again once the socket is writable; whether the connection is broken: then reading brings its end.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.link.poll_flush(cx) {
+            return true;
+        }
         while self.blocked {
-            let Poll::Ready(Ok(mut guard)) = self.link.io.poll_write_ready(cx) else {
+            let Poll::Ready(Ok(mut guard)) = self.link.descriptor.poll_writable(cx) else {
                 return false;
             };
             let server = self.permit.server();
@@ -300,7 +348,7 @@ impl ConnectionTask {
 /// before.
 fn read(
     server: &Server,
-    stream: &TcpStream,
+    link: &StreamLink,
     input: &mut Input,
     connection: &mut Connection,
     attached: &mut Farewell,
@@ -309,7 +357,7 @@ fn read(
     let mut turn = engine.turn(server.now());
     // Before a session can begin: a stop that comes right behind it waits for the last packet.
     attached.begin(server);
-    let reading = input.read(stream, connection, engine, &mut turn);
+    let reading = input.read(link, connection, engine, &mut turn);
     let over = matches!(reading, Reading::Data { open: false, .. });
     if !over && connection.session().is_none() {
         attached.end(server);
@@ -361,7 +409,7 @@ impl TaskEnd {
     }
 
     /// Writes the last packet. Ready when it is written or cannot be, or at the deadline.
-    fn poll_written(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_written(&mut self, link: &StreamLink, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_plain() {
             // Nothing is waited for. The answers to what came together with DISCONNECT are still owed
             // [MQTT-3.1.4-5]; whether there is room for them, or anybody, makes no difference.
@@ -372,7 +420,7 @@ impl TaskEnd {
             return Poll::Ready(());
         }
         if ready!(self.poll_last(link, cx)).is_ok() {
-            link.shut_down_writing();
+            link.descriptor.shut_down_writing();
             self.shut = true;
         }
         Poll::Ready(())
@@ -381,42 +429,45 @@ impl TaskEnd {
     /// Waits for the peer to close: closing first, while bytes of the peer are unread, would reset the connection, and
     /// the peer might lose the last packet. Ready when the peer has closed, or at the deadline. A broker that stops
     /// waits for no peer; it only takes what has come.
-    fn poll_closed(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_closed(&mut self, link: &StreamLink, cx: &mut Context<'_>) -> Poll<()> {
         if !self.shut || self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         let waits = self.ending.cause != Cause::ServerShuttingDown;
         let mut discarded = [0u8; 4096];
         loop {
-            let mut guard = match link.io.poll_read_ready(cx) {
+            let mut guard = match link.descriptor.poll_readable(cx) {
                 Poll::Pending if waits => return Poll::Pending,
                 Poll::Ready(Ok(guard)) => guard,
                 Poll::Pending | Poll::Ready(Err(_)) => return Poll::Ready(()),
             };
-            let mut stream = guard.get_inner();
-            match stream.read(&mut discarded) {
-                Ok(0) => return Poll::Ready(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waits => guard.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Poll::Ready(()),
+            match link.descriptor.receive(&mut discarded) {
+                Received::Bytes { .. } => {}
+                Received::Blocked if waits => guard.clear_ready(),
+                Received::Blocked | Received::End => return Poll::Ready(()),
             }
         }
     }
 
-    fn poll_last(&mut self, link: &TcpLink, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_last(&mut self, link: &StreamLink, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let rest = self.ending.last.get(self.written..).unwrap_or_default();
-            if rest.is_empty() {
+            if rest.is_empty() && link.close() != Written::Blocked {
                 return Poll::Ready(Ok(()));
             }
-            let mut guard = ready!(link.io.poll_write_ready(cx))?;
-            let mut stream = guard.get_inner();
-            match stream.write(rest) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let mut guard = ready!(link.descriptor.poll_writable(cx))?;
+            if rest.is_empty() {
+                if link.close() == Written::Blocked {
+                    guard.clear_ready();
+                }
+                continue;
+            }
+            match link.write(&[IoSlice::new(rest)]) {
+                Written::Bytes(count) if count > 0 => self.written += count,
+                Written::Blocked => guard.clear_ready(),
+                Written::Bytes(_) | Written::Gone => {
+                    return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                }
             }
         }
     }

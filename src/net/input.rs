@@ -1,14 +1,13 @@
 //! What was read of a packet that is not complete. An idle connection holds nothing.
 
-use std::io::{self, Read};
-use std::net::TcpStream;
-
 use bytes::Bytes;
 
 use crate::engine::connection::state::Connection;
 use crate::engine::connection::state::Progress;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::net::link::StreamLink;
+use crate::net::transport::Received;
 
 /// Bytes read at once; one such portion a turn, then others have theirs.
 const SCRATCH: usize = 64 * 1024;
@@ -31,7 +30,7 @@ struct Unfinished {
 /// What one read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// Packets, or a part of one. `drained`: the socket has no more for now; `open`: more packets are taken.
+    /// Packets, or a part of one. `drained`: the connection has no more for now; `open`: more packets are taken.
     Data { drained: bool, open: bool },
     /// Nothing for now.
     Blocked,
@@ -40,22 +39,22 @@ pub(super) enum Reading {
 }
 
 impl Input {
-    /// Reads one portion from the socket and has the connection handle it.
+    /// Reads one portion from the connection and has the connection handle it.
     pub(super) fn read(
         &mut self,
-        stream: &TcpStream,
+        link: &StreamLink,
         connection: &mut Connection,
         engine: &Engine,
         turn: &mut Turn,
     ) -> Reading {
         if let Some(large) = self.unfinished.take_if(|unfinished| unfinished.need >= OWN_BUFFER_FROM) {
-            return self.read_large(large, stream, connection, engine, turn);
+            return self.read_large(large, link, connection, engine, turn);
         }
         let mut scratch = std::mem::take(&mut turn.scratch);
         if scratch.len() < SCRATCH {
             scratch.resize(SCRATCH, 0);
         }
-        let outcome = self.read_small(stream, connection, engine, turn, &mut scratch);
+        let outcome = self.read_small(link, connection, engine, turn, &mut scratch);
         turn.scratch = scratch;
         outcome
     }
@@ -73,7 +72,7 @@ impl Input {
 
     fn read_small(
         &mut self,
-        stream: &TcpStream,
+        link: &StreamLink,
         connection: &mut Connection,
         engine: &Engine,
         turn: &mut Turn,
@@ -85,9 +84,10 @@ impl Input {
             return Reading::End;
         };
         front.copy_from_slice(tail);
-        let (count, drained) = match receive(stream, room) {
-            Ok(read) => read,
-            Err(stopped) => return stopped,
+        let (count, drained) = match link.receive(room) {
+            Received::Bytes { count, drained } => (count, drained),
+            Received::Blocked => return Reading::Blocked,
+            Received::End => return Reading::End,
         };
         let input = scratch.get(..kept + count).unwrap_or_default();
         let progress = connection.receive(engine, turn, input, None);
@@ -99,7 +99,7 @@ impl Input {
     fn read_large(
         &mut self,
         mut large: Box<Unfinished>,
-        stream: &TcpStream,
+        link: &StreamLink,
         connection: &mut Connection,
         engine: &Engine,
         turn: &mut Turn,
@@ -109,14 +109,11 @@ impl Input {
         let room = large.need.saturating_sub(kept).min(kept.max(SCRATCH));
         large.tail.reserve_exact(room);
         large.tail.resize(kept + room, 0);
-        let outcome = receive(stream, large.tail.get_mut(kept..).unwrap_or_default());
-        let (count, drained) = match outcome {
-            Ok(read) => read,
-            Err(stopped) => {
-                large.tail.truncate(kept);
-                self.unfinished = Some(large);
-                return stopped;
-            }
+        let outcome = link.receive(large.tail.get_mut(kept..).unwrap_or_default());
+        let Received::Bytes { count, drained } = outcome else {
+            large.tail.truncate(kept);
+            self.unfinished = Some(large);
+            return if outcome == Received::Blocked { Reading::Blocked } else { Reading::End };
         };
         large.tail.truncate(kept + count);
         if large.tail.len() < large.need {
@@ -138,18 +135,5 @@ impl Input {
         unfinished.need = progress.need;
         unfinished.tail.clear();
         unfinished.tail.extend_from_slice(rest);
-    }
-}
-
-/// Reads once; how much came, and whether the socket has no more for now.
-fn receive(mut stream: &TcpStream, room: &mut [u8]) -> Result<(usize, bool), Reading> {
-    loop {
-        return match stream.read(room) {
-            Ok(0) => Err(Reading::End),
-            Ok(count) => Ok((count, count < room.len())),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Reading::Blocked),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => Err(Reading::End),
-        };
     }
 }

@@ -1,34 +1,28 @@
-//! A TCP connection as the engine writes to it.
+//! A connection as the engine writes to it.
 
-use std::io::{self, IoSlice, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use socket2::SockRef;
-use tokio::io::unix::AsyncFd;
+use socket2::Socket;
+use tokio::io::unix::AsyncFdReadyGuard;
 
-use crate::runtime::{NotInherited, watch_stream};
+use crate::engine::parts::origin::Origin;
+use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};
 use crate::session::link::{Cause, Link, Written};
 
-/// A vectored write to a dead peer must not raise SIGPIPE: it may happen on a thread of the host.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
-/// Elsewhere SO_NOSIGPIPE is set on the socket by std.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-const NO_SIGNAL: i32 = 0;
-
-/// A TCP connection. Its task reads, any thread writes.
-pub struct TcpLink {
-    /// Before the socket, so that it is dropped before it.
-    _not_inherited: NotInherited,
-    pub(super) io: AsyncFd<TcpStream>,
+/// A connection. Its task reads, any thread writes.
+pub struct StreamLink {
+    pub(super) descriptor: Descriptor,
     waker: Mutex<Option<Waker>>,
     /// Whether something happened that the task has not yet looked at.
     woken: AtomicBool,
+    /// Whether the connection's end was asked for.
+    finished: AtomicBool,
     ending: Mutex<Option<Ending>>,
+    /// `None`: MQTT is what the socket carries.
+    layers: Option<Box<Layered>>,
 }
 
 /// The end of a connection: what is still to be written, and why it ends.
@@ -37,16 +31,93 @@ pub(super) struct Ending {
     pub cause: Cause,
 }
 
-impl TcpLink {
-    /// A link over a connected, non-blocking socket. Must be called inside the runtime.
-    pub(super) fn new(stream: TcpStream) -> io::Result<TcpLink> {
-        Ok(TcpLink {
-            _not_inherited: NotInherited::mark(&stream),
-            io: watch_stream(stream)?,
+impl StreamLink {
+    /// A link over a connected, non-blocking socket, and layers over it, if there are any. Must be called inside the
+    /// runtime.
+    pub(super) fn new(socket: Socket, layers: Vec<Box<dyn Layer>>) -> io::Result<StreamLink> {
+        Ok(StreamLink {
+            descriptor: Descriptor::new(socket)?,
             waker: Mutex::new(None),
             woken: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
             ending: Mutex::new(None),
+            layers: (!layers.is_empty()).then(|| Box::new(Layered::new(layers))),
         })
+    }
+
+    /// Goes on with the handshakes of the layers; what they learn is in `origin`.
+    pub(super) fn poll_handshake(
+        &self,
+        origin: &mut Origin,
+        eager: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), LayerError>> {
+        match &self.layers {
+            None => Poll::Ready(Ok(())),
+            Some(layers) => layers.poll_handshake(&self.descriptor, origin, eager, cx),
+        }
+    }
+
+    /// Ready when there may be something to read: without a guard if a layer has it.
+    pub(super) fn poll_readable(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<AsyncFdReadyGuard<'_, Socket>>>> {
+        match &self.layers {
+            Some(layers) if layers.may_read() => Poll::Ready(Ok(None)),
+            _ => self.descriptor.poll_readable(cx).map_ok(Some),
+        }
+    }
+
+    /// Reads once.
+    pub(super) fn receive(&self, room: &mut [u8]) -> Received {
+        match &self.layers {
+            None => self.descriptor.receive(room),
+            Some(layers) => layers.receive(&self.descriptor, room),
+        }
+    }
+
+    /// Whether layers hold what the peer has not been sent.
+    pub(super) fn waits(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.pending_out() > 0)
+    }
+
+    /// Whether layers hold so much that no more of the peer is to be read.
+    pub(super) fn is_full(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.is_full())
+    }
+
+    /// Sends what layers hold, as far as the socket takes it.
+    pub(super) fn flush(&self) -> Written {
+        self.layers.as_ref().map_or(Written::Bytes(0), |layers| layers.flush(&self.descriptor))
+    }
+
+    /// Sends what layers hold when the socket is writable; whether the connection is broken.
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> bool {
+        let Some(layers) = &self.layers else {
+            return false;
+        };
+        matches!(layers.poll_flush(&self.descriptor, cx), Poll::Ready(Written::Blocked | Written::Gone))
+    }
+
+    /// Nothing more will be written: layers say so to the peer, as far as the socket takes it.
+    pub(super) fn close(&self) -> Written {
+        self.layers.as_ref().map_or(Written::Bytes(0), |layers| layers.close(&self.descriptor))
+    }
+
+    /// Whether a layer has failed: the connection is over.
+    pub(super) fn has_failed(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.has_failed())
+    }
+
+    /// Why a layer has failed; once.
+    pub(super) fn take_failure(&self) -> Option<LayerError> {
+        self.layers.as_ref()?.take_failure()
+    }
+
+    /// Whether the connection's end was asked for.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
     }
 
     /// Has `waker` called when something happens; before it looks, so that nothing is missed.
@@ -67,18 +138,6 @@ impl TcpLink {
         self.ending.lock().take()
     }
 
-    /// Says that nothing more will be sent.
-    pub(super) fn shut_down_writing(&self) {
-        // The peer may be gone already, which is as good.
-        let _gone = self.io.get_ref().shutdown(Shutdown::Write);
-    }
-
-    /// Has the connection end with a reset when it is closed.
-    pub(super) fn reset(&self) {
-        // A socket that refuses is closed in order, which is an end, too.
-        let _orderly = SockRef::from(self.io.get_ref()).set_linger(Some(Duration::ZERO));
-    }
-
     fn notify(&self) {
         self.woken.store(true, Ordering::Release);
         let waker = self.waker.lock().clone();
@@ -88,21 +147,22 @@ impl TcpLink {
     }
 }
 
-impl Link for TcpLink {
+impl Link for StreamLink {
     fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
-        let mut stream = self.io.get_ref();
-        loop {
-            // std's write of one buffer sends with MSG_NOSIGNAL, its vectored write does not.
-            let outcome = match buffers {
-                [one] => stream.write(one),
-                many => SockRef::from(stream).send_vectored_with_flags(many, NO_SIGNAL),
-            };
-            return match outcome {
-                Ok(count) => Written::Bytes(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Written::Blocked,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => Written::Gone,
-            };
+        let Some(layers) = &self.layers else {
+            return self.descriptor.send(buffers);
+        };
+        let outcome = layers.write(&self.descriptor, buffers);
+        if outcome == Written::Gone {
+            // The task finds out why.
+            self.notify();
+        }
+        outcome
+    }
+
+    fn identify(&self, client_id: &str) {
+        if let Some(layers) = &self.layers {
+            layers.identify(client_id);
         }
     }
 
@@ -116,6 +176,7 @@ impl Link for TcpLink {
             *ending = Some(Ending { last, cause });
         }
         drop(ending);
+        self.finished.store(true, Ordering::Release);
         self.notify();
     }
 }

@@ -1,20 +1,24 @@
 //! Listening sockets, and the accepting of connections.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
-use crate::net::connection::ConnectionTask;
+use crate::net::handshake::{Accepted, Handshake};
 use crate::net::server::{ConnectionLimits, FULL, ListenerLimit, Server};
 use crate::net::testing::{ProbeSlot, TestListener};
-use crate::runtime::{NotInherited, listen, watch_listener};
+use crate::net::transport::MakeLayers;
+use crate::runtime::{NotInherited, listen, watch_socket};
 use crate::session::event::Level;
 
 /// Connections that the system holds until they are accepted.
@@ -25,13 +29,14 @@ const AT_ONCE: usize = 32;
 const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// A listening socket that does not yet accept.
-#[derive(Debug)]
 pub struct Bound {
     /// Before the socket, so that it is dropped before it.
     not_inherited: NotInherited,
-    listener: TcpListener,
+    listener: Socket,
     address: SocketAddr,
     max_connections: Option<u32>,
+    /// The layers of its connections; `None` is plain MQTT, which is all that settings can say.
+    layers: Option<MakeLayers>,
 }
 
 /// Binds a listening socket. Port 0 has the system choose one. An IPv6 address takes no IPv4 connections.
@@ -40,7 +45,14 @@ pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bou
     let listener = listen(address, BACKLOG)?;
     let address = listener.local_addr()?;
     let not_inherited = NotInherited::mark(&listener);
-    Ok(Bound { not_inherited, listener, address, max_connections })
+    let (layers, address) = dress(address);
+    Ok(Bound { not_inherited, listener: listener.into(), address, max_connections, layers })
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Bound {
@@ -60,10 +72,10 @@ impl Bound {
         server: Arc<Server>,
         limit: Arc<ListenerLimit>,
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let listener = watch_listener(self.listener)?;
+        let listener = watch_socket(self.listener)?;
         let accepting = Accepting { _not_inherited: self.not_inherited, listener };
         let tested = server.test_net().map(|test_net| test_net.door());
-        let limits = Arc::new(ConnectionLimits { server, limit });
+        let limits = Arc::new(ConnectionLimits { server, limit, layers: self.layers });
         Ok(async move {
             match tested {
                 None => run(accepting, limits).await,
@@ -76,7 +88,7 @@ impl Bound {
 /// A listening socket that accepts. The mark comes before the socket, so that it is dropped before it.
 struct Accepting {
     _not_inherited: NotInherited,
-    listener: AsyncFd<TcpListener>,
+    listener: AsyncFd<Socket>,
 }
 
 async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
@@ -89,10 +101,10 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
         let mut accepted = 0;
         while accepted < AT_ONCE {
             match guard.get_inner().accept() {
-                Ok((stream, peer)) => {
+                Ok((socket, peer)) => {
                     accepted += 1;
                     rest = REST.0;
-                    welcome(stream, peer, &limits);
+                    welcome(socket, peer.as_socket(), &limits);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     guard.clear_ready();
@@ -135,7 +147,7 @@ async fn run_tested(
         let asked = door.asked();
         let exhausted = loop {
             match accepting.listener.get_ref().accept() {
-                Ok((stream, peer)) => welcome(stream, peer, &limits),
+                Ok((socket, peer)) => welcome(socket, peer.as_socket(), &limits),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(_) => break true,
@@ -149,7 +161,7 @@ async fn run_tested(
 }
 
 /// Ready when somebody may wait; the readiness is forgotten before it is looked after.
-fn poll_ready(listener: &AsyncFd<TcpListener>, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_ready(listener: &AsyncFd<Socket>, cx: &mut Context<'_>) -> Poll<()> {
     match listener.poll_read_ready(cx) {
         Poll::Ready(Ok(mut guard)) => {
             guard.clear_ready();
@@ -160,21 +172,42 @@ fn poll_ready(listener: &AsyncFd<TcpListener>, cx: &mut Context<'_>) -> Poll<()>
     }
 }
 
-fn welcome(stream: std::net::TcpStream, peer: SocketAddr, limits: &Arc<ConnectionLimits>) {
+/// `peer`: its address; `None` for a UNIX socket.
+fn welcome(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimits>) {
     let Some(permit) = limits.permit() else {
-        limits.server.turned_away(Some(peer), FULL);
+        limits.server.turned_away(peer, FULL);
         return;
     };
-    let prepared = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
-    if prepared.is_err() {
+    // One that cannot be prepared is gone already.
+    let Ok(socket) = prepare(socket, peer.is_some()) else {
         return;
-    }
-    match ConnectionTask::new(stream, Some(peer), permit) {
-        Ok(task) => {
-            tokio::spawn(task);
+    };
+    match Accepted::new(socket, peer, permit) {
+        Ok(accepted) if accepted.is_plain() => {
+            tokio::spawn(accepted.open());
         }
-        Err(error) => limits.server.turned_away(Some(peer), &error.to_string()),
+        Ok(accepted) => {
+            tokio::spawn(Handshake::run(accepted));
+        }
+        Err(error) => limits.server.turned_away(peer, &error.to_string()),
     }
+}
+
+/// Makes an accepted socket non-blocking, and one of TCP send without delay.
+fn prepare(socket: Socket, is_tcp: bool) -> io::Result<Socket> {
+    // The standard library needs one system call for any socket, socket2 two.
+    let stream = TcpStream::from(OwnedFd::from(socket));
+    stream.set_nonblocking(true)?;
+    if is_tcp {
+        stream.set_nodelay(true)?;
+    }
+    Ok(Socket::from(stream))
+}
+
+/// The layers of a new listener: none. Tests have some, and another address at which clients find it.
+#[cfg(not(test))]
+fn dress(address: SocketAddr) -> (Option<MakeLayers>, SocketAddr) {
+    (None, address)
 }
 
 /// Whether accepting failed for one connection alone, which is gone from the queue by it: accept(2) passes on what the
@@ -198,13 +231,58 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
+use crate::net::transport::tests::dress;
+
+#[cfg(test)]
 mod tests {
-    use std::io;
+    use std::io::{self, Read, Write};
     use std::net::Shutdown;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::Arc;
 
-    use socket2::SockRef;
+    use socket2::{SockRef, Socket};
 
-    use super::{bind, is_of_the_connection};
+    use super::{Bound, bind, is_of_the_connection};
+    use crate::config::Config;
+    use crate::engine::core::state::{Engine, EngineParts};
+    use crate::net::server::Server;
+    use crate::runtime::{Clock, NotInherited, Runtime, Ticker};
+    use crate::storage::MemoryStore;
+
+    /// A listener needs no address of TCP: whatever accepts stream sockets does.
+    #[test]
+    fn a_listening_unix_socket_accepts_connections_without_an_address() {
+        let path = std::env::temp_dir().join(format!("midge-listener-{}.socket", std::process::id()));
+        let listener = Socket::from(std::os::fd::OwnedFd::from(UnixListener::bind(&path).unwrap()));
+        listener.set_nonblocking(true).unwrap();
+        let bound = Bound {
+            not_inherited: NotInherited::mark(&listener),
+            listener,
+            address: "0.0.0.0:0".parse().unwrap(),
+            max_connections: Some(1),
+            layers: None,
+        };
+        let parts = EngineParts {
+            store: Arc::new(MemoryStore),
+            alarm: Arc::new(Ticker::default()),
+            seed: 7,
+            started_unix: 1000,
+        };
+        let engine = Arc::new(Engine::new(Config::new().settings(), parts));
+        let server = Arc::new(Server::new(engine, Clock::start(), None));
+        let runtime = Runtime::start(1).unwrap();
+        let limit = bound.limit("unix");
+        let inside = runtime.handle().enter();
+        runtime.handle().spawn(bound.accept(server, limit).unwrap());
+        drop(inside);
+        let mut client = UnixStream::connect(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a\xc0\x00").unwrap();
+        let mut answers = [0; 6];
+        client.read_exact(&mut answers).unwrap();
+        assert_eq!(answers, [0x20, 2, 0, 0, 0xd0, 0], "CONNACK and PINGRESP");
+        runtime.join();
+    }
 
     #[test]
     fn accepting_rests_unless_a_single_connection_was_at_fault() {

@@ -3,11 +3,13 @@
 mod adopt;
 mod connection;
 mod flush_queue;
+mod handshake;
 mod input;
 mod link;
 mod listener;
 mod server;
 pub mod testing;
+mod transport;
 
 pub use adopt::{AdoptError, adopt};
 pub use listener::{Bound, bind};

@@ -8,8 +8,10 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::core::state::Engine;
+use crate::engine::parts::origin::Origin;
 use crate::net::flush_queue::{FlushQueue, Flusher};
 use crate::net::testing::TestNet;
+use crate::net::transport::{LayerError, MakeLayers};
 use crate::runtime::Clock;
 use crate::session::event::Level;
 use crate::time::Time;
@@ -102,6 +104,22 @@ impl Server {
         });
     }
 
+    /// Counts a connection that was closed in its handshake. `why`: `None` if that is counted already.
+    pub(super) fn closed_in_handshake(&self, origin: &Origin, why: Option<&LayerError>) {
+        let mut turn = self.engine.turn(self.now());
+        turn.counts.connections_refused += u64::from(why.is_some());
+        self.engine.log(&mut turn, Level::Warn, None, || {
+            let number = origin.number;
+            match why {
+                Some(why) => format!("connection {number} {origin} is closed in its handshake: {why}"),
+                None => format!(
+                    "connection {number} {origin} is closed: its handshake was not over in time \
+                     (mqtt.connect_timeout)"
+                ),
+            }
+        });
+    }
+
     /// Has a line logged.
     pub(super) fn log(&self, level: Level, text: impl FnOnce() -> String) {
         let mut turn = self.engine.turn(self.now());
@@ -143,6 +161,8 @@ pub(super) const FULL: &str = "there are as many connections as may be";
 pub(super) struct ConnectionLimits {
     pub server: Arc<Server>,
     pub limit: Arc<ListenerLimit>,
+    /// The layers of its connections; `None` is plain MQTT.
+    pub layers: Option<MakeLayers>,
 }
 
 impl ConnectionLimits {
@@ -168,6 +188,11 @@ impl ConnectionPermit {
     /// The wing that gave it.
     pub(super) fn server(&self) -> &Arc<Server> {
         &self.limits.server
+    }
+
+    /// The layers of the listener's connections, if it has any.
+    pub(super) fn layers(&self) -> Option<&MakeLayers> {
+        self.limits.layers.as_ref()
     }
 
     /// The name of the listener, if it came by one.

@@ -14,7 +14,7 @@ pub use clock::Clock;
 pub use event::Event;
 pub use fork::{NotInherited, generation, watch_forks};
 pub use latch::Latch;
-pub use readiness::{watch_latch, watch_listener, watch_stream};
+pub use readiness::{watch_latch, watch_socket};
 pub use socket::listen;
 pub use threads::{Runtime, in_callback, on_own_thread, thread_mark};
 pub use ticker::{Ticker, tick};

@@ -15,8 +15,8 @@ use midge::net::{Server, bind};
 use midge::runtime::{Clock, Runtime};
 use midge::storage::MemoryStore;
 
-use crate::client::{Client, PATIENCE, address, broker, config};
-use crate::deadline::until;
+use super::client::{Client, PATIENCE, address, broker, config};
+use super::deadline::until;
 
 /// [MQTT-4.2-1], [MQTT3-7.1.1-1]
 #[test]

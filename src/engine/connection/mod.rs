@@ -1,5 +1,6 @@
 //! A network connection from CONNECT to its end, and the session that it is attached to.
 
+mod arrival;
 mod auth;
 mod authenticating;
 pub mod close;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use parking_lot::MutexGuard;
@@ -19,7 +18,6 @@ use crate::engine::connection::auth::Authentication;
 use crate::engine::connection::authenticating::decode_after_connect;
 use crate::engine::connection::state::{CONNECT, ConnackForm, Connection, ConnectionState, Progress};
 use crate::engine::core::state::Engine;
-use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
 use crate::engine::observe::log::words;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled, ReceivedPacket};
@@ -33,26 +31,29 @@ use crate::session::state::Session;
 const NOT_CONNECT: DecodeError = DecodeError::protocol("the first packet is not CONNECT");
 
 impl Connection {
-    /// A connection that has just been accepted. It is closed if CONNECT does not come in time.
+    /// A connection that has just been accepted, by no listener. It is closed if CONNECT does not come in time.
     pub fn new(
         engine: &Engine,
         turn: &mut Turn,
         link: Arc<dyn Link>,
         peer: Option<SocketAddr>,
     ) -> Connection {
+        Connection::with_origin(engine, turn, link, engine.origin(None, peer))
+    }
+
+    /// A connection of which everything is known that is known before CONNECT. It is closed if CONNECT does not come in
+    /// time.
+    pub fn with_origin(engine: &Engine, turn: &mut Turn, link: Arc<dyn Link>, origin: Origin) -> Connection {
         turn.counts.connections_accepted += 1;
-        let deadline = turn.now.plus(engine.options.connect_timeout);
-        let deadline = engine.timers.insert(deadline, Timer::ConnectDeadline(Arc::downgrade(&link)));
-        let number = engine.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        let origin = Origin { number, peer, listener: None };
+        let deadline = engine.connect_deadline(turn.now, Arc::downgrade(&link));
+        let number = origin.number;
         engine.log(turn, Level::Debug, None, || format!("connection {number} {origin} is accepted"));
         Connection { link, origin, state: ConnectionState::Opening { deadline }, counted: 0, decisions: None }
     }
 
-    /// The same connection, which came by the listener of this name.
-    pub fn by_listener(mut self, name: Arc<str>) -> Connection {
-        self.origin.listener = Some(name);
-        self
+    /// Where the connection comes from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Whether a packet waits for the host: `Some(true)` while a decision is awaited, `Some(false)` if all are made and

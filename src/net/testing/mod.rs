@@ -2,14 +2,14 @@
 
 mod fault;
 mod faults;
-mod faulty_link;
 mod probe;
 mod pulse;
 mod round;
+mod test_line;
 mod test_net;
 
 pub use fault::{Fault, PacketKind};
-pub(super) use faulty_link::FaultyLink;
 pub(super) use probe::ProbeSlot;
+pub(super) use test_line::TestLine;
 pub(super) use test_net::TestListener;
 pub use test_net::TestNet;

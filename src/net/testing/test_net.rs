@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 
 use crate::codec::reason::ReasonCode;
 use crate::engine::core::state::Engine;
-use crate::net::link::TcpLink;
 use crate::net::testing::fault::Fault;
 use crate::net::testing::faults::{FaultAction, Faults};
-use crate::net::testing::faulty_link::FaultyLink;
 use crate::net::testing::probe::{Probe, ProbeSlot};
 use crate::net::testing::pulse::Pulse;
 use crate::net::testing::round::{Round, Ticket};
+use crate::net::testing::test_line::TestLine;
+use crate::net::transport::Layer;
 use crate::runtime::Clock;
 use crate::time::Time;
 
@@ -27,7 +27,7 @@ pub struct TestNet {
     clock: Clock,
     faults: Faults,
     pulse: Pulse,
-    lines: Mutex<Vec<Weak<FaultyLink>>>,
+    lines: Mutex<Vec<Weak<TestLine>>>,
     doors: Mutex<Vec<Arc<TestListener>>>,
     held_back: Mutex<HeldBack>,
     /// Whether a thread moves the clock: others wait.
@@ -38,7 +38,7 @@ pub struct TestNet {
 /// Packets that are late, by the time at which they go on.
 #[derive(Default)]
 struct HeldBack {
-    packets: BTreeMap<(Time, u64), (Weak<FaultyLink>, Vec<u8>)>,
+    packets: BTreeMap<(Time, u64), (Weak<TestLine>, Vec<u8>)>,
     last: u64,
 }
 
@@ -141,15 +141,15 @@ impl TestNet {
         Round::ask(|ticket| self.lines().iter().for_each(|line| line.ask(ticket.clone())));
     }
 
-    /// A line over a link, and its task's seat.
-    pub(in crate::net) fn line(self: &Arc<Self>, link: Arc<TcpLink>) -> (Arc<FaultyLink>, ProbeSlot) {
-        let (line, seat) = FaultyLink::new(link, Arc::clone(self));
+    /// A line for a new connection, its task's seat, and the layer with its faults.
+    pub(in crate::net) fn line(self: &Arc<Self>) -> (Arc<TestLine>, ProbeSlot, Box<dyn Layer>) {
+        let (line, seat, layer) = TestLine::new(Arc::clone(self));
         let mut lines = self.lines.lock();
         if lines.len() >= LINES && lines.len() == lines.capacity() {
             lines.retain(|line| line.strong_count() > 0);
         }
         lines.push(Arc::downgrade(&line));
-        (line, seat)
+        (line, seat, Box::new(layer))
     }
 
     /// A listener's door, and its task's seat.
@@ -170,7 +170,7 @@ impl TestNet {
     }
 
     /// Keeps a packet until its time has come.
-    pub(super) fn hold_back(&self, by: Duration, line: Weak<FaultyLink>, packet: &[u8]) {
+    pub(super) fn hold_back(&self, by: Duration, line: Weak<TestLine>, packet: &[u8]) {
         let mut held_back = self.held_back.lock();
         held_back.last += 1;
         let place = (self.clock.now().plus(by), held_back.last);
@@ -186,7 +186,7 @@ impl TestNet {
         }
     }
 
-    fn first_before(&self, now: Time) -> Option<(Weak<FaultyLink>, Vec<u8>)> {
+    fn first_before(&self, now: Time) -> Option<(Weak<TestLine>, Vec<u8>)> {
         let mut held_back = self.held_back.lock();
         let first = held_back.packets.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
@@ -198,11 +198,11 @@ impl TestNet {
         engine.next_tick().into_iter().chain(late).min()
     }
 
-    fn lines(&self) -> Vec<Arc<FaultyLink>> {
+    fn lines(&self) -> Vec<Arc<TestLine>> {
         self.lines.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn lines_of(&self, client_id: &str) -> Vec<Arc<FaultyLink>> {
+    fn lines_of(&self, client_id: &str) -> Vec<Arc<TestLine>> {
         self.lines().into_iter().filter(|line| line.is_of(client_id)).collect()
     }
 

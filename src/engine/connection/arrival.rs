@@ -1,0 +1,30 @@
+//! A connection before its first packet: where it comes from, and how long its handshake and its CONNECT may take.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use crate::engine::core::state::Engine;
+use crate::engine::core::timers::Timer;
+use crate::engine::parts::origin::Origin;
+use crate::session::link::Link;
+use crate::time::{Time, TimerId};
+
+impl Engine {
+    /// The origin of a new connection, with a number of its own.
+    pub(crate) fn origin(&self, listener: Option<Arc<str>>, peer: Option<SocketAddr>) -> Origin {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        Origin { number, peer, listener }
+    }
+
+    /// Ends the link for [`Cause::ConnectTimeout`](crate::session::link::Cause::ConnectTimeout) after
+    /// `mqtt.connect_timeout`, unless the timer is cancelled.
+    pub(crate) fn connect_deadline(&self, now: Time, link: Weak<dyn Link>) -> TimerId {
+        self.timers.insert(now.plus(self.options.connect_timeout), Timer::ConnectDeadline(link))
+    }
+
+    /// Cancels a deadline: what it waited for has come, or the link has ended.
+    pub(crate) fn cancel_deadline(&self, deadline: TimerId) {
+        self.timers.cancel(deadline);
+    }
+}

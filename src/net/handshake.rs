@@ -1,0 +1,148 @@
+//! A connection before MQTT: accepted, and perhaps with layers whose handshakes are not over.
+
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use socket2::Socket;
+
+use crate::engine::parts::origin::Origin;
+use crate::net::connection::ConnectionTask;
+use crate::net::link::StreamLink;
+use crate::net::server::ConnectionPermit;
+use crate::net::testing::{ProbeSlot, TestLine};
+use crate::net::transport::LayerError;
+use crate::session::link::Link;
+use crate::time::TimerId;
+
+/// A connection of which the engine does not know yet.
+pub(super) struct Accepted {
+    pub(super) link: Arc<StreamLink>,
+    pub(super) origin: Origin,
+    /// In test mode: the line to the client, and the test's way to the task.
+    pub(super) tested: Option<Box<(Arc<TestLine>, ProbeSlot)>>,
+    pub(super) permit: ConnectionPermit,
+}
+
+impl Accepted {
+    /// A connection over a non-blocking socket. Must be called inside the runtime.
+    pub(super) fn new(
+        socket: Socket,
+        peer: Option<SocketAddr>,
+        permit: ConnectionPermit,
+    ) -> io::Result<Accepted> {
+        let server = permit.server();
+        let mut layers = permit.layers().map(|make| make()).unwrap_or_default();
+        let mut tested = None;
+        if let Some(test_net) = server.test_net() {
+            let (line, seat, layer) = test_net.line();
+            layers.push(layer);
+            tested = Some(Box::new((line, seat)));
+        }
+        let link = Arc::new(StreamLink::new(socket, layers)?);
+        if let Some(tested) = &tested {
+            tested.0.connect(&link);
+        }
+        let origin = server.engine().origin(permit.listener().cloned(), peer);
+        Ok(Accepted { link, origin, tested, permit })
+    }
+
+    /// Whether its first byte is one of MQTT.
+    pub(super) fn is_plain(&self) -> bool {
+        self.permit.layers().is_none()
+    }
+
+    /// The task of the connection, whose client has from now on `mqtt.connect_timeout` for CONNECT.
+    pub(super) fn open(self) -> ConnectionTask {
+        ConnectionTask::new(self)
+    }
+}
+
+/// The first state of a connection with layers: nothing is asked of the engine but a deadline.
+///
+/// A handshake has the time of `mqtt.connect_timeout`, and CONNECT has it again. A broker that stops waits for neither.
+pub(super) struct Handshake {
+    accepted: Option<Accepted>,
+    deadline: TimerId,
+}
+
+impl Handshake {
+    /// The connection from its handshake to its end.
+    pub(super) async fn run(accepted: Accepted) {
+        if let Some(accepted) = Handshake::new(accepted).await {
+            accepted.open().await;
+        }
+    }
+
+    fn new(accepted: Accepted) -> Handshake {
+        let link = Arc::downgrade(&accepted.link);
+        let server = accepted.permit.server();
+        let deadline = server.engine().connect_deadline(server.now(), link as Weak<dyn Link>);
+        Handshake { accepted: Some(accepted), deadline }
+    }
+}
+
+impl Accepted {
+    /// Ready when the handshakes are over, or with the reason why they never will be; without one at the deadline.
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Option<LayerError>>> {
+        self.link.register(cx.waker());
+        if self.link.take_woken() && self.link.take_ending().is_some() {
+            return Poll::Ready(Err(None));
+        }
+        let asked = self.tested.as_ref().map(|tested| tested.0.asked()).unwrap_or_default();
+        let outcome = self.link.poll_handshake(&mut self.origin, !asked.is_empty(), cx);
+        if outcome.is_ready()
+            && let Some(tested) = &self.tested
+        {
+            // Who has asked is answered when the connection's next state has begun, or when it is closed.
+            asked.into_iter().for_each(|ticket| tested.0.ask(ticket));
+        }
+        outcome.map_err(Some)
+    }
+}
+
+impl Future for Handshake {
+    type Output = Option<Accepted>;
+
+    /// Ready when the handshake is over: with the connection, unless that is closed.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
+        let Some(accepted) = &mut self.accepted else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(outcome) = accepted.poll_handshake(cx) else {
+            return Poll::Pending;
+        };
+        let Some(accepted) = self.accepted.take() else {
+            return Poll::Ready(None);
+        };
+        accepted.permit.server().engine().cancel_deadline(self.deadline);
+        match outcome {
+            Ok(()) => Poll::Ready(Some(accepted)),
+            Err(why) => {
+                accepted.permit.server().closed_in_handshake(&accepted.origin, why.as_ref());
+                Poll::Ready(None)
+            }
+        }
+    }
+}
+
+/// A broker that stops, or a layer that panics: the deadline goes with the connection.
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        let Some(accepted) = &self.accepted else {
+            return;
+        };
+        let server = accepted.permit.server();
+        server.engine().cancel_deadline(self.deadline);
+        if std::thread::panicking() {
+            // During a panic a second one would end the host program.
+            let _told = catch_unwind(AssertUnwindSafe(|| {
+                let why = LayerError::new("its task has panicked");
+                server.closed_in_handshake(&accepted.origin, Some(&why));
+            }));
+        }
+    }
+}

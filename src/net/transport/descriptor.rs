@@ -1,0 +1,103 @@
+//! A connected stream socket of any family, under the runtime's watch. No other file reads or writes one.
+
+use std::io::{self, IoSlice, Read};
+use std::net::Shutdown;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::Socket;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+use crate::runtime::{NotInherited, watch_socket};
+use crate::session::link::Written;
+
+/// A write to a dead peer must not raise SIGPIPE: it may happen on a thread of the host.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+/// Elsewhere SO_NOSIGPIPE is set on the socket when it is accepted or adopted.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+const NO_SIGNAL: i32 = 0;
+
+/// A connected, non-blocking stream socket: TCP or UNIX.
+pub(in crate::net) struct Descriptor {
+    /// Before the socket, so that it is dropped before it.
+    _not_inherited: NotInherited,
+    io: AsyncFd<Socket>,
+}
+
+/// What one read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::net) enum Received {
+    /// Bytes. `drained`: there are no more for now.
+    Bytes { count: usize, drained: bool },
+    /// Nothing for now.
+    Blocked,
+    /// The peer has closed the connection, or it is broken.
+    End,
+}
+
+impl Descriptor {
+    /// Watches a connected, non-blocking socket. Must be called inside the runtime.
+    pub(in crate::net) fn new(socket: Socket) -> io::Result<Descriptor> {
+        Ok(Descriptor { _not_inherited: NotInherited::mark(&socket), io: watch_socket(socket)? })
+    }
+
+    /// Ready when there may be something to read. The guard forgets that when the socket had nothing.
+    pub(in crate::net) fn poll_readable(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, Socket>>> {
+        self.io.poll_read_ready(cx)
+    }
+
+    /// Ready when the socket may take bytes. The guard forgets that when it took none.
+    pub(in crate::net) fn poll_writable(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, Socket>>> {
+        self.io.poll_write_ready(cx)
+    }
+
+    /// Reads once. A stream socket that fills less than `room` has no more for now.
+    pub(in crate::net) fn receive(&self, room: &mut [u8]) -> Received {
+        let mut socket = self.io.get_ref();
+        loop {
+            return match socket.read(room) {
+                Ok(0) => Received::End,
+                Ok(count) => Received::Bytes { count, drained: count < room.len() },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => Received::End,
+            };
+        }
+    }
+
+    /// Writes once.
+    pub(in crate::net) fn send(&self, buffers: &[IoSlice<'_>]) -> Written {
+        let socket = self.io.get_ref();
+        loop {
+            let outcome = match buffers {
+                [one] => socket.send_with_flags(one, NO_SIGNAL),
+                many => socket.send_vectored_with_flags(many, NO_SIGNAL),
+            };
+            return match outcome {
+                Ok(count) => Written::Bytes(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Written::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => Written::Gone,
+            };
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub(in crate::net) fn shut_down_writing(&self) {
+        // The peer may be gone already, which is as good.
+        let _gone = self.io.get_ref().shutdown(Shutdown::Write);
+    }
+
+    /// Makes the connection end with a reset when it is closed.
+    pub(in crate::net) fn reset(&self) {
+        // A socket that refuses is closed in order, which is an end, too.
+        let _orderly = self.io.get_ref().set_linger(Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,19 @@
+//! What lies between a socket and the engine: one descriptor, and the layers over it.
+
+mod descriptor;
+mod layer;
+mod layered;
+mod stack;
+
+use std::sync::Arc;
+
+pub(super) use descriptor::{Descriptor, Received};
+pub(super) use layer::{Layer, LayerError, Raw};
+pub(super) use layered::Layered;
+
+/// Makes the layers of a listener's next connection, from the socket's on.
+pub(super) type MakeLayers = Arc<dyn Fn() -> Vec<Box<dyn Layer>> + Send + Sync>;
+
+#[cfg(test)]
+#[path = "../../../tests/transport/mod.rs"]
+pub(super) mod tests;

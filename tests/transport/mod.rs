@@ -1,0 +1,44 @@
+//! Layers over sockets, made for these tests. They are unit tests of `src/net/transport`, which includes this file: there
+//! is no setting that puts a layer over a listener yet.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::net::transport::{Layer, MakeLayers};
+
+mod handshakes;
+mod layers;
+mod peer;
+mod pieces;
+mod scrambled;
+
+#[allow(dead_code)]
+#[path = "../broker/client.rs"]
+mod client;
+#[path = "../support/deadline.rs"]
+mod deadline;
+
+/// What listeners that a test binds are to have.
+#[derive(Clone, Default)]
+struct Dress {
+    layers: Option<MakeLayers>,
+    /// Whether clients that know nothing of [`layers::Scramble`] are to find a relay.
+    relay: bool,
+}
+
+thread_local! {
+    static DRESS: RefCell<Dress> = RefCell::default();
+}
+
+/// The layers of listeners that this thread binds from now on.
+fn over(make: impl Fn() -> Vec<Box<dyn Layer>> + Send + Sync + 'static) {
+    DRESS.set(Dress { layers: Some(Arc::new(make)), relay: false });
+}
+
+/// The layers of a listener that is at `address`, and the address that clients find it at.
+pub(in crate::net) fn dress(address: SocketAddr) -> (Option<MakeLayers>, SocketAddr) {
+    let dress = DRESS.with_borrow(Dress::clone);
+    (dress.layers, if dress.relay { peer::unscrambled(address) } else { address })
+}
