@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
 use midge::engine::access::hooks::{Action, Verdict, Wanted};
 use midge::engine::observe::journal::{Journal, RefusedClient};
@@ -146,10 +145,6 @@ impl PublishTap for Book {
 }
 
 impl Observer for Book {
-    fn refuses(&self, _client_id: &str) -> Option<ReasonCode> {
-        None
-    }
-
     fn published(&self, _now: Time, publication: &Publication<'_>) {
         self.write(String::from_utf8_lossy(publication.payload).into_owned());
     }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::codec::reason::ReasonCode;
 use crate::config::Settings;
 use crate::embed::message::Message;
 use crate::embed::testing::capture::Capture;
+use crate::engine::access::authority::{Authority, Questions, Ruling};
+use crate::engine::access::hooks::{ConnectRequest, Verdict};
 use crate::engine::observe::observer::Observer;
 use crate::message::Publication;
 use crate::net::testing::TestNet;
@@ -32,11 +33,24 @@ impl Bench {
     }
 }
 
-impl Observer for Bench {
-    fn refuses(&self, client_id: &str) -> Option<ReasonCode> {
-        self.bed.refuses(client_id)
+/// Refuses the clients that a test wants refused, before the host is asked.
+impl Authority for Bench {
+    fn name(&self) -> &str {
+        "test kit"
     }
 
+    fn questions(&self) -> Questions {
+        Questions { authenticate: true, ..Questions::default() }
+    }
+
+    fn authenticate(&self, request: &ConnectRequest<'_>) -> Ruling {
+        let is_first = request.auth_step == 0 && !request.reauthenticates;
+        let refused = is_first.then(|| self.bed.refuses(request.client_id)).flatten();
+        refused.map_or(Ruling::Abstain, |reason| Verdict::DenyWith(reason).into())
+    }
+}
+
+impl Observer for Bench {
     fn published(&self, now: Time, publication: &Publication<'_>) {
         self.capture.add(Message::of(publication, now));
         self.bed.beat();

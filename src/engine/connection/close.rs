@@ -66,7 +66,7 @@ impl Engine {
             self.timers.cancel(timer);
         }
         self.counters.decrease(Gauge::ClientsConnected, 1);
-        if self.wanted.disconnected {
+        if self.notices.disconnected {
             turn.events.push(Event::Disconnected(Departure {
                 client_id: session.client_id.clone(),
                 connection: connected.number,

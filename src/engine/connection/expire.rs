@@ -44,7 +44,7 @@ impl Engine {
                 }
             }
             Timer::Decision(slot) => {
-                if slot.upgrade().is_some_and(|slot| slot.decide(Verdict::Deny)) {
+                if slot.upgrade().is_some_and(|slot| slot.decide(Some(Verdict::Deny))) {
                     turn.counts.hooks_failed += 1;
                     self.log(turn, Level::Error, None, || {
                         "a decision was not made within hooks.deadline, which denies".to_owned()
@@ -101,7 +101,7 @@ impl Engine {
         let expired = self.retained.retain(|message| {
             let gone = message.is_expired(now);
             more |= !gone && message.expires_at() != crate::time::Time::NEVER;
-            if gone && self.wanted.dropped {
+            if gone && self.notices.dropped {
                 topics.push(message.clone());
             }
             !gone

@@ -95,7 +95,7 @@ impl Engine {
         if !turn.wills.is_empty() {
             self.publish_owed_wills(turn);
         }
-        if self.wanted.log.is_some() {
+        if self.notices.log.is_some() {
             self.log_drops(turn);
         }
         // First, so that a client that has received a message finds it counted.
@@ -118,7 +118,7 @@ impl Engine {
             turn.dirty = dirty;
         }
         // What was written, and what made room for.
-        let logs = self.wanted.log.is_some();
+        let logs = self.notices.log.is_some();
         if logs {
             self.log_drops(turn);
         }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::Mutex;
 
 use crate::config::Settings;
+use crate::engine::access::authority::{Authority, HostAuthority, Questions};
+use crate::engine::access::chain::{AccessDefault, Chain};
 use crate::engine::access::hooks::{Host, Wanted};
 use crate::engine::core::commit_wait::CommitWait;
 use crate::engine::core::timers::{Alarm, Timers};
@@ -42,10 +44,14 @@ pub struct Engine {
     /// Who watches what is published.
     pub(crate) publish_taps: PublishTaps,
     pub(crate) host: Option<Arc<dyn Host>>,
+    /// Who decides what clients may do.
+    pub(crate) authorities: Chain,
     /// Which hooks `host` has; none without one.
     pub(crate) host_wanted: Wanted,
     /// The same, and what the journal is told.
-    pub(crate) wanted: Wanted,
+    pub(crate) notices: Wanted,
+    /// What the authorities and the host are asked.
+    pub(crate) wanted: Questions,
     pub(crate) journal: Option<Arc<dyn Journal>>,
     pub(crate) events: EventQueue,
     pub(crate) drops: Drops,
@@ -89,8 +95,10 @@ impl Engine {
             host_buffers: Arc::default(),
             publish_taps: PublishTaps::default(),
             host: None,
+            authorities: Chain::default(),
             host_wanted: Wanted::default(),
-            wanted: Wanted::default(),
+            notices: Wanted::default(),
+            wanted: Questions::default(),
             journal: None,
             events: EventQueue::default(),
             drops: Drops::default(),
@@ -105,15 +113,30 @@ impl Engine {
         }
     }
 
-    /// The same broker, for a host that has hooks.
+    /// The same broker, for a host that has hooks: what they decide, they decide as one authority, which is asked after
+    /// those that are there. It must not be in use.
     pub fn with_host(self, host: Arc<dyn Host>) -> Engine {
         let host_wanted = host.wanted();
-        Engine { wanted: either(self.wanted, host_wanted), host_wanted, host: Some(host), ..self }
+        let engine = self.with_authority(Arc::new(HostAuthority(Arc::clone(&host))));
+        let notices = either(engine.notices, host_wanted);
+        Engine { notices, host_wanted, host: Some(host), ..engine }
+    }
+
+    /// The same broker with one more authority, which is asked after those that are there. It must not be in use.
+    pub fn with_authority(mut self, authority: Arc<dyn Authority>) -> Engine {
+        self.authorities.add(authority);
+        Engine { wanted: self.authorities.questions(), ..self }
+    }
+
+    /// The same broker, in which this holds where every authority abstains. It must not be in use.
+    pub fn with_access_default(mut self, default: AccessDefault) -> Engine {
+        self.authorities.default = default;
+        Engine { wanted: self.authorities.questions(), ..self }
     }
 
     /// The same broker with a journal. It must not be in use.
     pub fn with_journal(self, journal: Arc<dyn Journal>) -> Engine {
-        Engine { wanted: either(self.wanted, NOTED), journal: Some(journal), ..self }
+        Engine { notices: either(self.notices, NOTED), journal: Some(journal), ..self }
     }
 
     /// The same broker, watched, with timers that are not rounded to the tick of the wheel. It must not be in use.

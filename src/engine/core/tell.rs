@@ -31,7 +31,7 @@ impl Engine {
         let Some(host) = self.host.as_deref() else {
             return turn.events.clear();
         };
-        let (most, logs_errors) = (self.options.hooks_max_waiting, self.wanted.logs(Level::Error));
+        let (most, logs_errors) = (self.options.hooks_max_waiting, self.notices.logs(Level::Error));
         let told = self.events.tell(host, &mut turn.events, most, logs_errors);
         turn.counts.hooks_failed += told.failed as u64;
         turn.counts.notices_lost += told.lost as u64;
@@ -45,7 +45,7 @@ impl Engine {
         messages: impl Iterator<Item = &'m SharedMessage>,
         reason: DropReason,
     ) {
-        if self.wanted.dropped && self.notes_drops() {
+        if self.notices.dropped && self.notes_drops() {
             turn.events.extend(messages.map(|message| {
                 let (client_id, topic) = (client_id.map(Into::into), message.topic().into());
                 Event::Dropped(Dropped { client_id, topic, reason })
@@ -56,7 +56,7 @@ impl Engine {
     /// Counts a dropped message, and tells the host. `client_id`: the client that does not get it.
     pub(crate) fn dropped(&self, turn: &mut Turn, client_id: Option<&str>, topic: &[u8], reason: DropReason) {
         turn.counts.drop(reason, 1);
-        if self.wanted.dropped && self.notes_drops() {
+        if self.notices.dropped && self.notes_drops() {
             let (client_id, topic) = (client_id.map(Into::into), String::from_utf8_lossy(topic).into());
             turn.events.push(Event::Dropped(Dropped { client_id, topic, reason }));
         }
@@ -64,7 +64,7 @@ impl Engine {
 
     /// Of which fates of messages somebody is told at this moment.
     pub(crate) fn reported(&self) -> ReportedFates {
-        ReportedFates { dropped: self.wanted.dropped && self.notes_drops(), delivered: self.wanted.delivered }
+        ReportedFates { dropped: self.notices.dropped && self.notes_drops(), delivered: self.notices.delivered }
     }
 
     /// Whether somebody is told of a dropped message, given that somebody may be.
@@ -97,7 +97,7 @@ impl Engine {
     /// Logs a line at the end of the turn, if lines of its level are wanted; otherwise `text` is not asked for.
     /// `client_id`: the client that it is about.
     pub fn log(&self, turn: &mut Turn, level: Level, client_id: Option<&str>, text: impl FnOnce() -> String) {
-        if self.wanted.logs(level) {
+        if self.notices.logs(level) {
             turn.events.push(Event::Logged(LogLine {
                 level,
                 client_id: client_id.map(Into::into),

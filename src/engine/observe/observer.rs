@@ -1,15 +1,11 @@
 //! Somebody who watches a broker in test mode. Otherwise there is nobody, and it costs a branch.
 
-use crate::codec::reason::ReasonCode;
 use crate::message::Publication;
 use crate::time::Time;
 
 /// Watches a broker. Every method may be called from any thread, with locks of the engine held: it must not call the
 /// engine, and must not block.
 pub trait Observer: Send + Sync {
-    /// Asked once for each CONNECT that can be read: why the client is not let in, although it might be.
-    fn refuses(&self, client_id: &str) -> Option<ReasonCode>;
-
     /// A message was published by a client, by the host, or as a will, and everyone who hears it has it.
     fn published(&self, now: Time, publication: &Publication<'_>);
 

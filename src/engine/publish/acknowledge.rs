@@ -27,7 +27,7 @@ impl Engine {
         if outbound.epoch() != attached.epoch {
             return Ok(());
         }
-        let delivered = match self.wanted.delivered && kind != AckKind::Pubcomp && !ack.reason.is_error() {
+        let delivered = match self.notices.delivered && kind != AckKind::Pubcomp && !ack.reason.is_error() {
             true => outbound.unacknowledged(id),
             false => None,
         };

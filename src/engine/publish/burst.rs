@@ -121,7 +121,7 @@ impl Engine {
     ) -> Option<Burst<'r>> {
         let watched =
             self.wanted.asks_to_publish() || self.publish_taps.is_watched() || self.observer.is_some();
-        if first.first != PLAIN || watched || self.wanted.delivered {
+        if first.first != PLAIN || watched || self.notices.delivered {
             return None;
         }
         let most = self.options.max_packet_size.min(SHARE_FROM as u32);

@@ -12,6 +12,7 @@ use crate::codec::publish::Publish;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
+use crate::engine::access::chain::{Request, Stage};
 use crate::engine::access::edit::{Edit, joined};
 use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{DecisionContext, denied, puback_has};
@@ -206,8 +207,7 @@ impl Engine {
                 retain: publish.retain,
                 is_will: false,
             };
-            let Some(verdict) = self.ask(turn, pending, 0, "authorize", |host| host.authorize(&request))
-            else {
+            let Some(verdict) = self.ask(turn, pending, Stage::Publish, Request::Authorize(&request)) else {
                 return Ok(None);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::NotAuthorized, puback_has) {

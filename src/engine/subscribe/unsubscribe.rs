@@ -50,7 +50,7 @@ impl Engine {
                     self.log(turn, Level::Debug, Some(client_id), || {
                         format!("client {client_id:?}: has unsubscribed from {text:?}")
                     });
-                    if self.wanted.unsubscribed {
+                    if self.notices.unsubscribed {
                         let client_id = attached.session.client_id.clone();
                         let filter = held.filter;
                         turn.events.push(Event::Unsubscribed(Unsubscribed { client_id, filter }));
