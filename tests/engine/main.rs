@@ -8,6 +8,7 @@ mod harness;
 
 mod aliases;
 mod auth;
+mod authority;
 mod bounds;
 mod burst;
 mod burst_seen;

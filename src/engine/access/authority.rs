@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::engine::access::hooks::{AccessRequest, Answer, ConnectRequest, Decision, Deferred, Host, Verdict};
+use crate::engine::access::hooks::{
+    AccessRequest, Answer, ConnectRequest, Decision, Deferred, Host, Verdict,
+};
 
 /// Decides what clients may do: accounts, an access list, a token, the host's hooks.
 ///

@@ -90,8 +90,7 @@ impl Connection {
         };
         if answer.done {
             let proof = authentication.properties(&answer);
-            let Some(attached) =
-                engine.let_in(turn, pending, &self.link, &self.origin, connect, &proof)?
+            let Some(attached) = engine.let_in(turn, pending, &self.link, &self.origin, connect, &proof)?
             else {
                 return Ok(Handled::Suspended);
             };

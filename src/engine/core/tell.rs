@@ -64,7 +64,10 @@ impl Engine {
 
     /// Of which fates of messages somebody is told at this moment.
     pub(crate) fn reported(&self) -> ReportedFates {
-        ReportedFates { dropped: self.notices.dropped && self.notes_drops(), delivered: self.notices.delivered }
+        ReportedFates {
+            dropped: self.notices.dropped && self.notes_drops(),
+            delivered: self.notices.delivered,
+        }
     }
 
     /// Whether somebody is told of a dropped message, given that somebody may be.
