@@ -85,7 +85,7 @@ impl Broker {
         };
         let mut engine = Engine::new(&settings, surroundings);
         if let Some(bench) = &bench {
-            engine = engine.with_observer(bench.clone()).with_authority(bench.clone());
+            engine = engine.with_exact_timers().with_sink(bench.clone()).with_authority(bench.clone());
         }
         if !hooks.is_empty() {
             engine = engine.with_host(Arc::new(hooks));

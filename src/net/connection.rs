@@ -74,7 +74,7 @@ impl ConnectionTask {
         if let Some(name) = permit.listener() {
             connection = connection.by_listener(Arc::clone(name));
         }
-        drop(turn);
+        turn.finish();
         Ok(ConnectionTask {
             link,
             connection,
@@ -275,7 +275,7 @@ impl ConnectionTask {
             let engine = server.engine();
             let mut turn = engine.turn(server.now());
             let full = self.connection.writable(engine, &mut turn);
-            drop(turn);
+            turn.finish();
             self.blocked =
                 self.connection.session().is_some_and(|session| session.outbound.lock().is_blocked());
             if self.blocked && guard.ready().is_write_closed() {

@@ -596,7 +596,7 @@ impl Reach {
         let mut turn = engine.turn(Time::ZERO);
         let local =
             engine.subscribe_local(&mut turn, "hooks", SubscriptionOptions::default(), 0, inbox.clone());
-        drop(turn);
+        turn.finish();
         self.publish("hooks");
         engine.unsubscribe_local(&local.unwrap());
         assert_eq!(inbox.take().len(), 1);

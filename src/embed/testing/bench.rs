@@ -7,11 +7,10 @@ use crate::embed::message::Message;
 use crate::embed::testing::capture::Capture;
 use crate::engine::access::authority::{Authority, Questions, Ruling};
 use crate::engine::access::hooks::{ConnectRequest, Verdict};
-use crate::engine::observe::observer::Observer;
-use crate::message::Publication;
+use crate::engine::observe::mask::EventMask;
+use crate::engine::observe::sink::{EventSink, Moment};
 use crate::net::testing::TestNet;
 use crate::runtime::Clock;
-use crate::time::Time;
 
 /// A broker's bench.
 pub(in crate::embed) struct Bench {
@@ -50,13 +49,15 @@ impl Authority for Bench {
     }
 }
 
-impl Observer for Bench {
-    fn published(&self, now: Time, publication: &Publication<'_>) {
-        self.capture.add(Message::of(publication, now));
-        self.bed.beat();
+impl EventSink for Bench {
+    fn mask(&self) -> EventMask {
+        EventMask::PUBLISHED | EventMask::CHANGED
     }
 
-    fn changed(&self) {
+    fn moment(&self, moment: &Moment<'_>) {
+        if let Moment::Published(published) = moment {
+            self.capture.add(Message::of(published));
+        }
         self.bed.beat();
     }
 }

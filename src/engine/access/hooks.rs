@@ -59,13 +59,6 @@ pub struct Wanted {
     pub log: Option<Level>,
 }
 
-impl Wanted {
-    /// Whether lines of a level are logged.
-    pub(crate) fn logs(self, level: Level) -> bool {
-        self.log.is_some_and(|least| level <= least)
-    }
-}
-
 /// A client that wants to be let in.
 #[derive(Clone, Copy)]
 pub struct ConnectRequest<'r> {

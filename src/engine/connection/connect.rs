@@ -15,6 +15,7 @@ use crate::engine::access::pending_decisions::DecisionContext;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::admission::is_the_brokers;
 use crate::engine::parts::attached::{AttachedConnection, Handled};
 use crate::engine::parts::origin::Origin;
@@ -272,7 +273,7 @@ impl Engine {
             self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
         }
         self.counters.increase(Gauge::ClientsConnected, 1);
-        if self.notices.connected {
+        if self.events.wants(EventMask::CONNECTED) {
             let arrival = self.arrival(session, guest, resumed, keep_alive);
             turn.events.push(Event::Connected(Box::new(arrival)));
         }

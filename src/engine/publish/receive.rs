@@ -18,6 +18,7 @@ use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{DecisionContext, denied, puback_has};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::admission::is_the_brokers;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled, ReceivedPacket};
 use crate::engine::parts::subscriber::Publisher;
@@ -38,16 +39,16 @@ impl Engine {
         publication: &mut Publication<'_>,
     ) -> usize {
         turn.counts.messages_published += 1;
-        if self.publish_taps.is_watched() {
-            self.publish_taps.show(publisher, publication);
+        if self.events.wants(EventMask::PUBLISHING) {
+            self.show(turn, EventMask::PUBLISHING, publisher, publication);
         }
         // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
         if publication.retain {
             self.retain(turn, topic, publication);
         }
         let reached = self.route(turn, publisher, topic, publication);
-        if let Some(observer) = &self.observer {
-            observer.published(turn.now, publication);
+        if self.events.wants(EventMask::PUBLISHED) {
+            self.show(turn, EventMask::PUBLISHED, publisher, publication);
         }
         reached
     }

@@ -17,6 +17,7 @@ use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{DecisionContext, denied, suback_has};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled};
 use crate::engine::parts::subscriber::Subscriber;
 use crate::session::delivery::DeliveryOptions;
@@ -114,7 +115,7 @@ impl Engine {
         drop(control);
         self.sys_later(turn.now);
         self.tell_change();
-        if self.notices.log.is_some() {
+        if self.events.wants(EventMask::LOG) {
             self.log_subscriptions(turn, attached, subscribe, &reasons);
         }
         // [MQTT-2.2.1-6], [MQTT3-2.3.1-7], [MQTT-3.8.4-2], [MQTT3-3.8.4-2]; no Reason String, no User
@@ -253,7 +254,7 @@ impl Engine {
         }
         let done = self.router.subscribe(filter, &subscriber, options, identifier);
         let held = Held { filter: done.filter, options, identifier };
-        if self.notices.subscribed {
+        if self.events.wants(EventMask::SUBSCRIBED) {
             let (client_id, filter) = (attached.session.client_id.clone(), Arc::clone(&held.filter));
             let subscribed = Subscribed { client_id, filter, options, identifier };
             turn.events.push(Event::Subscribed(subscribed));
