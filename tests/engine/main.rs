@@ -34,6 +34,7 @@ mod redelivery;
 mod retained;
 mod session;
 mod shared;
+mod sinks;
 mod store;
 mod subscribe;
 mod sys;

@@ -20,7 +20,7 @@ impl Engine {
     /// 5. *In-process consumers* are woken before a client can have its acknowledgement: what the client does next, such
     ///    as stopping the broker, comes after.
     /// 6. *Outboxes* are written.
-    /// 7. *What writing has brought* is told: deliveries of QoS 0, drops, messages that now have room.
+    /// 7. *What writing has brought* is told: messages that have waited for room and are delivered or dropped now.
     /// 8. *The turn is put in order* for its next use.
     /// 9. *The host's own code*, direct callbacks and word that a message is safe, comes behind all else: it may take its
     ///    time, and may begin turns of its own.
