@@ -11,7 +11,7 @@ use midge::engine::observe::sink::{EventSink, Moment};
 use midge::session::event::Event;
 use midge::time::Time;
 
-use crate::engine::{Nowhere, engine, lost, opened, send};
+use crate::engine::{Nowhere, engine, lost, opened};
 use crate::{alone, counting, packets};
 
 const NOW: Time = Time::ZERO;

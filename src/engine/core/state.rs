@@ -12,7 +12,7 @@ use crate::engine::access::hooks::Host;
 use crate::engine::core::commit_wait::CommitWait;
 use crate::engine::core::timers::{Alarm, Timers};
 use crate::engine::core::turn::{KEPT_TURNS, Turn};
-use crate::engine::observe::event_queue::HostSink;
+use crate::engine::observe::host_sink::HostSink;
 use crate::engine::observe::log::Drops;
 use crate::engine::observe::sink::EventSink;
 use crate::engine::observe::stream::EventStream;

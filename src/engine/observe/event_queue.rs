@@ -2,41 +2,16 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::engine::access::hooks::Host;
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::EventSink;
-use crate::engine::observe::stream::Told;
 use crate::session::event::{Event, Level, LogLine};
 use crate::time::Time;
 
 /// Room for so many events is kept.
 const KEPT: usize = 1024;
-
-/// The host's hooks as a sink.
-pub(crate) struct HostSink {
-    host: Arc<dyn Host>,
-    mask: EventMask,
-}
-
-impl HostSink {
-    pub(crate) fn new(host: Arc<dyn Host>) -> HostSink {
-        HostSink { mask: EventMask::of_host(host.wanted()), host }
-    }
-}
-
-impl EventSink for HostSink {
-    fn mask(&self) -> EventMask {
-        self.mask
-    }
-
-    fn event(&self, _now: Time, event: &Event) {
-        self.host.tell(event);
-    }
-}
 
 /// Events that wait for a sink.
 #[derive(Default)]
@@ -47,6 +22,15 @@ struct QueueState {
     waiting: VecDeque<Event>,
     /// Whether a thread tells what waits: others only add to it.
     telling: bool,
+}
+
+/// What came of telling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Events for which a queue had no room.
+    pub lost: usize,
+    /// Calls that panicked.
+    pub failed: usize,
 }
 
 /// Runs what belongs to the host; `None` if it panics. What it has panicked with is leaked: dropping it may be a panic,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::engine::observe::event_queue::{EventQueue, survive};
+use crate::engine::observe::event_queue::{EventQueue, Told, survive};
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::{EventSink, Moment};
 use crate::session::event::{Event, Level, LogLine};
@@ -24,15 +24,6 @@ struct Attached {
     sink: Arc<dyn EventSink>,
     /// Where its events wait, if it is called by one thread at a time; otherwise it is called directly.
     queue: Option<Arc<EventQueue>>,
-}
-
-/// What came of telling.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told {
-    /// Events for which a queue had no room.
-    pub lost: usize,
-    /// Calls that panicked.
-    pub failed: usize,
 }
 
 impl EventStream {
