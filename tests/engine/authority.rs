@@ -1,6 +1,6 @@
 //! The chain of authorities: who is asked, whose answer holds, and taking a session over as a question.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use midge::codec::auth::Auth;
 use midge::codec::packet::Packet;
@@ -10,10 +10,13 @@ use midge::codec::subscribe::SubscriptionOptions;
 use midge::engine::access::authority::{Authority, Questions, Ruling, TakeOverRequest, abstain};
 use midge::engine::access::chain::AccessDefault;
 use midge::engine::access::hooks::{AccessRequest, ConnectRequest, Decision, Verdict, Wanted, defer};
+use midge::engine::connection::state::Connection;
+use midge::engine::core::state::Engine;
 use midge::session::event::Level;
 use midge::session::link::Cause;
+use midge::time::Time;
 
-use crate::harness::{ALL, Client, LastWill, Network, Opts, Q0, Q1, Received, V5, V31, V311, opts};
+use crate::harness::{ALL, Client, LastWill, Line, Network, Opts, Q0, Q1, Received, V5, V31, V311, opts};
 use crate::hooks::Toy;
 
 const ALL_QUESTIONS: Questions =
@@ -454,9 +457,10 @@ fn a_packet_of_many_filters_is_answered_later() {
     assert_eq!(decisions.len(), FILTERS);
     for (question, decision) in decisions {
         let number: usize = question.strip_prefix("subscribe ").unwrap().parse().unwrap();
-        assert!(if number % 3 == 0 { abstain(decision) } else { decision.resolve(Verdict::Deny) });
+        assert!(if number.is_multiple_of(3) { abstain(decision) } else { decision.resolve(Verdict::Deny) });
     }
-    let expected = (0..FILTERS).map(|number| if number % 3 == 0 { 1 } else { 0x87 }).collect();
+    let expected =
+        (0..FILTERS).map(|number: usize| if number.is_multiple_of(3) { 1 } else { 0x87 }).collect();
     assert_eq!(client.next(), Some(Received::Suback { id: sent, reasons: expected }));
     assert_eq!(office.read().len(), 2 + 2 * FILTERS);
 }
@@ -776,6 +780,40 @@ fn a_third_takes_over_while_one_waits() {
     expect_connack(&mut waiting, false);
     expect_taken_over(third);
     assert_eq!(network.stats().takeovers, 2);
+}
+
+/// Nothing is locked while an authority is asked: what it allows to end may be another connection by then.
+#[test]
+fn another_takes_over_while_the_authority_is_asked() {
+    let engine: Arc<Mutex<Weak<Engine>>> = Arc::default();
+    let third: Arc<Mutex<Vec<Arc<Line>>>> = Arc::default();
+    let office = Office::new().with("a", TAKE_OVER, {
+        let (engine, third) = (Arc::clone(&engine), Arc::clone(&third));
+        move |_| {
+            let engine = engine.lock().unwrap().upgrade();
+            if let Some(engine) = engine.filter(|_| third.lock().unwrap().is_empty()) {
+                let line = Arc::new(Line::default());
+                third.lock().unwrap().push(Arc::clone(&line));
+                let mut turn = engine.turn(Time::ZERO);
+                let mut connection = Connection::new(&engine, &mut turn, line, None);
+                connection.receive(&engine, &mut turn, &opts("x", V5).encode(), None);
+            }
+            Verdict::Allow.into()
+        }
+    });
+    let network = &office.network;
+    let old = opts("x", V5).on(network);
+    let first = format!("a: {}", question(&old));
+    *engine.lock().unwrap() = Arc::downgrade(&network.engine);
+    let new = opts("x", V5).on(network);
+    expect_taken_over(old);
+    assert_eq!(third.lock().unwrap()[0].finished(), Some(Cause::SessionTakenOver));
+    let asked = office.read();
+    // By the newcomer, by the third, and by the newcomer again.
+    assert_eq!((asked.len(), &asked[0], &asked[1]), (3, &first, &first));
+    assert_ne!(asked[2], first);
+    assert_eq!((network.stats().takeovers, network.stats().clients_connected), (2, 1));
+    new.hang_up();
 }
 
 /// Who authenticates by a method waits for the answer, too, and is not asked for anything again.
