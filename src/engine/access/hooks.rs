@@ -19,7 +19,7 @@ use crate::session::link::Link;
 /// waits, and with it the thread: a method must not block, but may [defer] its answer. A
 /// panic is a denial.
 pub trait Host: Send + Sync {
-    /// Which methods are of use. Asked once, when the engine is made; the others are never called and cost nothing.
+    /// Which methods are of use. Asked when the engine is made; the others are never called and cost nothing.
     fn wanted(&self) -> Wanted;
 
     /// Whether a client is let in, as far as its CONNECT shows who it is; called before anything is done for it. With
