@@ -48,7 +48,7 @@ mod imp {
             None => (engine, None),
             Some(_) => {
                 let log = Log::new(settings.console.events);
-                (engine.with_journal(log.clone()), Some(log))
+                (engine.with_sink(log.clone()), Some(log))
             }
         }
     }

@@ -199,6 +199,7 @@ impl Host for Hooks {
             Event::Unsubscribed(about) => tell(&self.on_unsubscribed, about),
             Event::Delivered(about) => tell(&self.on_delivered, about),
             Event::Dropped(about) => tell(&self.on_dropped, about),
+            Event::Refused(_) => {}
             Event::Logged(line) => {
                 if let Some((_, hook)) = &self.on_log {
                     hook(line);

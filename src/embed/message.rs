@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::codec::properties::Properties;
 use crate::codec::qos::QoS;
 use crate::embed::arena::MessageView;
+use crate::engine::observe::sink::Published;
 use crate::message::{Publication, SharedMessage};
 use crate::time::Time;
 
@@ -22,15 +23,15 @@ pub struct Message {
 
 impl Message {
     /// A message that is being published; its tag is the broker's time in milliseconds.
-    pub(super) fn of(publication: &Publication<'_>, now: Time) -> Message {
+    pub(super) fn of(published: &Published<'_>) -> Message {
         Message {
-            topic: String::from_utf8_lossy(publication.topic).into(),
-            payload: Bytes::copy_from_slice(publication.payload),
-            properties: publication.properties.concat().into(),
-            expiry_interval: publication.expiry_interval(now),
-            qos: publication.qos,
-            retain: publication.retain,
-            tag: now.as_millis(),
+            topic: published.topic_name().into(),
+            payload: Bytes::copy_from_slice(published.payload),
+            properties: published.properties.concat().into(),
+            expiry_interval: published.expiry_interval,
+            qos: published.qos,
+            retain: published.retain,
+            tag: published.at.as_millis(),
         }
     }
 

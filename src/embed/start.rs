@@ -84,11 +84,11 @@ impl Broker {
             started_unix: clock.started_unix(),
         };
         let mut engine = Engine::new(&settings, surroundings);
+        if let Some(bench) = &bench {
+            engine = engine.with_exact_timers().with_sink(bench.clone()).with_authority(bench.clone());
+        }
         if !hooks.is_empty() {
             engine = engine.with_host(Arc::new(hooks));
-        }
-        if let Some(bench) = &bench {
-            engine = engine.with_observer(bench.clone());
         }
         let (engine, journal) = console::keep_journal(engine, &settings);
         let engine = Arc::new(engine);

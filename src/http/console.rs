@@ -154,6 +154,7 @@ impl Console {
             let snapshot = self.engine.snapshot();
             self.steps.note(&snapshot);
             self.log.refill();
+            self.engine.refresh_sinks();
             self.history.lock().note(self.unix(self.now()), &snapshot);
             sleep(Duration::from_millis(STEP)).await;
         }

@@ -111,7 +111,7 @@ pub(super) fn explain(console: &Console, asked: &Asked) -> Result<Reply, Problem
         expires: false,
     };
     let question = Question { message, publisher: wanted.client_id.as_deref() };
-    let host = console.engine.host_wanted;
+    let host = console.engine.wanted;
     let hooks = [("authorize", host.authorize), ("on_publish", host.on_publish)];
     let not_asked = hooks.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
     let explained = Explained::of(&question, console.engine.explain(console.now(), &question));

@@ -9,9 +9,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::codec::version::Version;
-use crate::engine::observe::journal::{Journal, RefusedClient};
+use crate::engine::observe::mask::EventMask;
+use crate::engine::observe::sink::EventSink;
 use crate::http::console::Console;
-use crate::session::event::{Arrival, Dropped, Event};
+use crate::session::event::{Arrival, Dropped, Event, RefusedClient};
 use crate::session::link::Cause;
 use crate::stats::DropReason;
 use crate::time::Time;
@@ -146,13 +147,24 @@ impl JournalEntry {
     }
 }
 
-impl Journal for Log {
-    fn wants_drops(&self) -> bool {
-        self.room.load(Ordering::Relaxed) > 0
+/// What is taken down whenever it happens.
+const ALWAYS: EventMask = EventMask::CONNECTED
+    .and(EventMask::DISCONNECTED)
+    .and(EventMask::REFUSED)
+    .and(EventMask::SUBSCRIBED)
+    .and(EventMask::UNSUBSCRIBED);
+
+impl EventSink for Log {
+    /// Dropped messages only while there is room: many of them would cost too much.
+    fn mask(&self) -> EventMask {
+        match self.room.load(Ordering::Relaxed) {
+            0 => ALWAYS,
+            _ => ALWAYS | EventMask::DROPPED,
+        }
     }
 
-    fn note(&self, now: Time, notice: &Event) {
-        match notice {
+    fn event(&self, now: Time, event: &Event) {
+        match event {
             Event::Connected(arrival) => {
                 self.add(now, "connected", Some(&arrival.client_id), arrived(arrival));
             }
@@ -175,15 +187,12 @@ impl Journal for Log {
                     self.drops.lock().push(Drop { at: now, reason, client_id, topic });
                 }
             }
+            Event::Refused(refused) => {
+                let client_id = refused.client_id.as_deref().filter(|id| !id.is_empty());
+                self.add(now, "refused", client_id, turned_away(refused));
+            }
             Event::Delivered(_) | Event::Logged(_) => {}
         }
-    }
-
-    fn refused(&self, now: Time, refused: &RefusedClient<'_>) {
-        let from = refused.address.map(|address| format!(" from {address}")).unwrap_or_default();
-        let code = refused.reason.as_u8();
-        let text = format!("A connection{from} was refused: {} (0x{code:02X}).", refused.why);
-        self.add(now, "refused", refused.client_id.filter(|id| !id.is_empty()), text);
     }
 }
 
@@ -225,6 +234,12 @@ fn arrived(arrival: &Arrival) -> String {
     format!("Connected{from} with MQTT {version}, {session}.")
 }
 
+fn turned_away(refused: &RefusedClient) -> String {
+    let from = refused.address.map(|address| format!(" from {address}")).unwrap_or_default();
+    let code = refused.reason.as_u8();
+    format!("A connection{from} was refused: {} (0x{code:02X}).", refused.why)
+}
+
 fn ended(cause: Cause, why: &str) -> String {
     let cause = match cause {
         Cause::Disconnected => "The client said goodbye.".to_owned(),
@@ -247,7 +262,8 @@ fn ended(cause: Cause, why: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{DROPS, Log};
-    use crate::engine::observe::journal::Journal;
+    use crate::engine::observe::mask::EventMask;
+    use crate::engine::observe::sink::EventSink;
     use crate::session::event::{Departure, Dropped, Event};
     use crate::session::link::Cause;
     use crate::stats::DropReason;
@@ -262,7 +278,7 @@ mod tests {
     fn the_last_events_are_kept() {
         let log = Log::new(150);
         for number in 0..200u64 {
-            log.note(Time::from_millis(number), &gone(if number % 2 == 0 { "a" } else { "b" }));
+            log.event(Time::from_millis(number), &gone(if number % 2 == 0 { "a" } else { "b" }));
         }
         assert_eq!((log.last(0), log.last(20), log.last(151)), (200, 180, 50));
         let (part, next, gone) = log.events_from(10);
@@ -282,11 +298,12 @@ mod tests {
         let reason = DropReason::NoSubscriber;
         let dropped = |topic: &str| Event::Dropped(Dropped { client_id: None, topic: topic.into(), reason });
         for number in 0..2 * DROPS {
-            log.note(Time::ZERO, &dropped(&number.to_string()));
+            log.event(Time::ZERO, &dropped(&number.to_string()));
         }
-        assert!(!log.wants_drops());
+        assert!(!log.mask().wants(EventMask::DROPPED));
         log.refill();
-        log.note(Time::ZERO, &dropped("last"));
+        assert!(log.mask().wants(EventMask::DROPPED));
+        log.event(Time::ZERO, &dropped("last"));
         let drops = log.drops(2);
         let topics: Vec<_> = drops.iter().map(|drop| &*drop.topic).collect();
         assert_eq!(topics, ["last", &(DROPS - 1).to_string()]);

@@ -16,7 +16,8 @@ use tokio::time::{sleep, timeout};
 use crate::codec::properties::Properties;
 use crate::codec::qos::QoS;
 use crate::codec::topic::{TopicFilter, TopicName};
-use crate::engine::observe::publish_taps::{PublishTap, Seen};
+use crate::engine::observe::mask::EventMask;
+use crate::engine::observe::sink::{EventSink, Moment, Published};
 use crate::http::answer::{Outgoing, Problem};
 use crate::http::console::Console;
 use crate::http::events::{Skipped, Stream, event};
@@ -86,8 +87,20 @@ struct Shape<'c> {
     user_properties: Vec<(&'c str, &'c str)>,
 }
 
-impl PublishTap for Viewer {
-    fn see(&self, seen: &Seen<'_>) {
+impl EventSink for Viewer {
+    fn mask(&self) -> EventMask {
+        EventMask::PUBLISHING
+    }
+
+    fn moment(&self, moment: &Moment<'_>) {
+        if let Moment::Publishing(seen) = moment {
+            self.see(seen);
+        }
+    }
+}
+
+impl Viewer {
+    fn see(&self, seen: &Published<'_>) {
         let topic = seen.topic_name();
         let (Ok(filter), Ok(name)) = (TopicFilter::parse(&self.filter), TopicName::parse(topic)) else {
             return;
@@ -122,7 +135,7 @@ impl PublishTap for Viewer {
 /// Watches as long as it is there.
 struct LiveViewer {
     console: Arc<Console>,
-    tap: Arc<dyn PublishTap>,
+    tap: Arc<dyn EventSink>,
 }
 
 impl Drop for LiveViewer {
@@ -143,7 +156,7 @@ pub(super) fn begin(console: &Arc<Console>, asked: &Asked) -> Result<Response<Ou
         filled: Notify::new(),
         most: console.config.settings().console.max_live_messages,
     });
-    let tap: Arc<dyn PublishTap> = viewer.clone();
+    let tap: Arc<dyn EventSink> = viewer.clone();
     console.engine.watch(Arc::clone(&tap));
     let attached = LiveViewer { console: Arc::clone(console), tap };
     let (stream, response) = Stream::new(console);
@@ -232,6 +245,7 @@ mod tests {
     use super::begin;
     use crate::config::Config;
     use crate::engine::core::state::{Engine, EngineParts};
+    use crate::engine::observe::mask::EventMask;
     use crate::http::console::{Console, ConsoleParts as Around};
     use crate::http::journal::Log;
     use crate::http::query::Query;
@@ -269,10 +283,10 @@ mod tests {
         let _inside = runtime.enter();
         let (one, other) = (begin(&console, &asked).unwrap(), begin(&console, &asked).unwrap());
         drop(one);
-        assert!(engine.is_watched(), "the other is still there");
+        assert!(engine.wants(EventMask::PUBLISHING), "the other is still there");
         drop(other);
         let begun = Instant::now();
-        while engine.is_watched() {
+        while engine.wants(EventMask::PUBLISHING) {
             assert!(
                 begun.elapsed() < Duration::from_secs(30),
                 "a viewer that has gone is still shown messages"

@@ -98,7 +98,7 @@ pub(super) fn publish(console: &Console, asked: &Asked) -> Result<Reply, Problem
         publication.expires_at = turn.now.plus_secs(u64::from(seconds));
     }
     console.engine.publish(&mut turn, Publisher::Host, topic, &mut publication);
-    drop(turn);
+    turn.finish();
     Reply::json(&Published { explanation: Explained::of(&question, explanation) })
 }
 

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::codec::topic::TopicName;
-use crate::engine::observe::publish_taps::PublishTap;
+use crate::engine::observe::sink::EventSink;
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::payload::Payload;
@@ -138,7 +138,7 @@ fn begin(console: &Console) -> Watch {
         };
     }
     let recent = Recent::new(most, BETWEEN);
-    let tap: Arc<dyn PublishTap> = recent.clone();
+    let tap: Arc<dyn EventSink> = recent.clone();
     console.engine.watch(tap);
     if let Some(console) = console.me() {
         tokio::spawn(keep(console));
@@ -175,7 +175,7 @@ fn is_kept(console: &Console) -> bool {
     let mut watching = console.topics.0.lock();
     let Some(watch) = &mut *watching else { return false };
     if console.now().millis_since(watch.asked) > PATIENCE {
-        let tap: Arc<dyn PublishTap> = watch.recent.clone();
+        let tap: Arc<dyn EventSink> = watch.recent.clone();
         console.engine.unwatch(&tap);
         *watching = None;
         return false;

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use crate::codec::qos::QoS;
-use crate::engine::observe::publish_taps::{PublishTap, Seen};
+use crate::engine::observe::mask::EventMask;
+use crate::engine::observe::sink::{EventSink, Moment, Published};
 use crate::http::payload::SHOWN;
 use crate::time::Time;
 
@@ -63,8 +64,20 @@ impl Recent {
     }
 }
 
-impl PublishTap for Recent {
-    fn see(&self, seen: &Seen<'_>) {
+impl EventSink for Recent {
+    fn mask(&self) -> EventMask {
+        EventMask::PUBLISHING
+    }
+
+    fn moment(&self, moment: &Moment<'_>) {
+        if let Moment::Publishing(seen) = moment {
+            self.see(seen);
+        }
+    }
+}
+
+impl Recent {
+    fn see(&self, seen: &Published<'_>) {
         let topic = seen.topic_name();
         let shown = seen.payload.get(..SHOWN).unwrap_or(seen.payload);
         let mut slots = self.slots.lock();
@@ -316,7 +329,7 @@ impl Rate {
 mod tests {
     use super::{Last, Recent, Tree};
     use crate::codec::qos::QoS;
-    use crate::engine::observe::publish_taps::{PublishTap, Seen};
+    use crate::engine::observe::sink::Published;
     use crate::time::Time;
 
     fn last(payload: &[u8], at: u64) -> Last {
@@ -412,7 +425,7 @@ mod tests {
         let recent = Recent::new(2, 10);
         let see = |topic: &str, payload: &[u8]| {
             let (qos, topic) = (QoS::AtMostOnce, topic.as_bytes());
-            recent.see(&Seen {
+            recent.see(&Published {
                 client_id: None,
                 topic,
                 payload,
@@ -420,6 +433,7 @@ mod tests {
                 qos,
                 retain: false,
                 at: Time::ZERO,
+                expiry_interval: None,
             });
         };
         see("a", b"12345");

@@ -93,7 +93,7 @@ impl ConnectionTask {
         let engine = server.engine();
         let mut turn = engine.turn(server.now());
         let connection = Connection::with_origin(engine, &mut turn, link.clone(), origin);
-        drop(turn);
+        turn.finish();
         ConnectionTask {
             link,
             connection,
@@ -323,7 +323,7 @@ impl ConnectionTask {
             let engine = server.engine();
             let mut turn = engine.turn(server.now());
             let full = self.connection.writable(engine, &mut turn);
-            drop(turn);
+            turn.finish();
             self.blocked =
                 self.connection.session().is_some_and(|session| session.outbound.lock().is_blocked());
             if self.blocked && guard.ready().is_write_closed() {

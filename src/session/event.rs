@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::codec::qos::QoS;
+use crate::codec::reason::ReasonCode;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::version::Version;
 use crate::session::link::Cause;
@@ -17,6 +18,8 @@ pub enum Event {
     Connected(Box<Arrival>),
     /// A client's connection has ended.
     Disconnected(Departure),
+    /// A client was not let in. The host is not told.
+    Refused(Box<RefusedClient>),
     /// A client has subscribed, perhaps again.
     Subscribed(Subscribed),
     /// A client has unsubscribed. The end of its session is no unsubscribing.
@@ -114,6 +117,19 @@ pub struct Departure {
     pub cause: Cause,
     /// The same in words, where there is more to say.
     pub why: Box<str>,
+}
+
+/// A client that was not let in.
+#[derive(Clone, Debug)]
+pub struct RefusedClient {
+    /// The Client Identifier, as far as it is known.
+    pub client_id: Option<Box<str>>,
+    /// The peer's address, if it came over a network.
+    pub address: Option<SocketAddr>,
+    /// Why.
+    pub reason: ReasonCode,
+    /// The same in words.
+    pub why: &'static str,
 }
 
 /// A client that has subscribed.

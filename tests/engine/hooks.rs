@@ -93,6 +93,16 @@ impl Toy {
         Toy { wanted, ..Toy::default() }
     }
 
+    /// It is told of this, and calls `tell` with it.
+    pub fn tells(wanted: Wanted, tell: impl Fn(&Event) + Send + Sync + 'static) -> Toy {
+        Toy { tell: Some(Box::new(tell)), ..Toy::wants(wanted) }
+    }
+
+    /// The same, which also looks at messages.
+    pub fn also_looks(self, f: impl Fn(&mut Edit<'_>) -> bool + Send + Sync + 'static) -> Toy {
+        Toy { on_publish: Toy::looks(f).on_publish, ..self }
+    }
+
     pub fn network(self) -> Network {
         Network::hosted_by(Arc::new(self), &[])
     }
@@ -661,7 +671,7 @@ impl Reach {
         let mut turn = engine.turn(Time::ZERO);
         let local =
             engine.subscribe_local(&mut turn, "hooks", SubscriptionOptions::default(), 0, inbox.clone());
-        drop(turn);
+        turn.finish();
         self.publish("hooks");
         engine.unsubscribe_local(&local.unwrap());
         assert_eq!(inbox.take().len(), 1);

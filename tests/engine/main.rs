@@ -8,6 +8,7 @@ mod harness;
 
 mod aliases;
 mod auth;
+mod authority;
 mod bounds;
 mod burst;
 mod burst_seen;
@@ -34,6 +35,7 @@ mod redelivery;
 mod retained;
 mod session;
 mod shared;
+mod sinks;
 mod store;
 mod subscribe;
 mod sys;

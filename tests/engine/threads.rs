@@ -177,7 +177,7 @@ fn threads_that_connect_publish_subscribe_and_tick_end_and_leave_nothing() {
                 let filter = ["t/#", "$share/g/t/1"][n as usize % 2];
                 let mut turn = engine.turn(now);
                 let local = engine.subscribe_local(&mut turn, filter, Default::default(), 0, inbox).unwrap();
-                drop(turn);
+                turn.finish();
                 let mut publication = Publication::new(b"t/1", b"host", Q1, n % 5 == 0, now);
                 let topic = TopicName::parse("t/1").unwrap();
                 engine.publish(&mut engine.turn(now), Publisher::Host, topic, &mut publication);
@@ -213,7 +213,7 @@ fn threads_that_connect_publish_subscribe_and_tick_end_and_leave_nothing() {
         connection.receive(&engine, &mut turn, &opts(&format!("c{n}"), V5).encode(), None);
         connection.lost(&engine, &mut turn, Cause::Disconnected);
     }
-    drop(turn);
+    turn.finish();
     let stats = engine.snapshot();
     assert_eq!((stats.sessions, stats.subscriptions, stats.clients_connected), (0, 0, 0));
     assert_eq!(engine.timers_running(), 0);

@@ -11,7 +11,8 @@ use midge::codec::publish::Publish;
 use midge::codec::subscribe::{RetainHandling, SubscriptionOptions};
 use midge::codec::version::Version;
 use midge::engine::access::hooks::{Action, Verdict, Wanted};
-use midge::engine::observe::publish_taps::{PublishTap, Seen};
+use midge::engine::observe::mask::EventMask;
+use midge::engine::observe::sink::{EventSink, Moment};
 use midge::session::event::Level;
 use midge::stats::Snapshot;
 
@@ -147,8 +148,13 @@ struct Tally {
 #[derive(Default)]
 struct Eye(Mutex<Vec<String>>);
 
-impl PublishTap for Eye {
-    fn see(&self, seen: &Seen<'_>) {
+impl EventSink for Eye {
+    fn mask(&self) -> EventMask {
+        EventMask::PUBLISHING
+    }
+
+    fn moment(&self, moment: &Moment<'_>) {
+        let Moment::Publishing(seen) = moment else { panic!("{moment:?}") };
         let line = format!("{} {} {:?} {}", seen.topic_name(), seen.payload.len(), seen.qos, seen.retain);
         self.0.lock().unwrap().push(line);
     }

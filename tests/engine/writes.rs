@@ -98,7 +98,7 @@ fn what_is_put_off_for_very_many_is_written_when_more_comes() {
         let mut turn = network.turn();
         network.engine.publish(&mut turn, publisher, name, &mut publication);
         turn.put_off(2, &mut later);
-        drop(turn);
+        turn.finish();
         later.len()
     };
     assert_eq!(publish("all"), 3);

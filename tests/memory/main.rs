@@ -22,6 +22,7 @@ mod packets;
 
 mod burst;
 mod idle;
+mod sinks;
 mod sockets;
 mod topics;
 

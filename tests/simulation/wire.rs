@@ -146,7 +146,7 @@ impl World {
         let mut turn = self.engine.turn(Time::from_millis(self.now));
         let slice = owner.as_deref().unwrap_or(&input);
         let progress = conn.connection.receive(&self.engine, &mut turn, slice, owner.as_ref());
-        drop(turn);
+        turn.finish();
         conn.unread.drain(..progress.consumed);
         conn.heard = self.now;
         self.model_packets(at, &input[..progress.consumed]);
@@ -198,7 +198,7 @@ impl World {
         conn.open = false;
         let mut turn = self.engine.turn(Time::from_millis(self.now));
         conn.connection.lost(&self.engine, &mut turn, Cause::ConnectionLost);
-        drop(turn);
+        turn.finish();
         if attached {
             self.model.detach(self.conns[at].client, true);
         }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::codec::reason::ReasonCode;
 use crate::config::Settings;
 use crate::embed::message::Message;
 use crate::embed::testing::capture::Capture;
-use crate::engine::observe::observer::Observer;
-use crate::message::Publication;
+use crate::engine::access::authority::{Authority, Questions, Ruling};
+use crate::engine::access::hooks::{ConnectRequest, Verdict};
+use crate::engine::observe::mask::EventMask;
+use crate::engine::observe::sink::{EventSink, Moment};
 use crate::net::testing::TestNet;
 use crate::runtime::Clock;
-use crate::time::Time;
 
 /// A broker's bench.
 pub(in crate::embed) struct Bench {
@@ -32,17 +32,32 @@ impl Bench {
     }
 }
 
-impl Observer for Bench {
-    fn refuses(&self, client_id: &str) -> Option<ReasonCode> {
-        self.bed.refuses(client_id)
+/// Refuses the clients that a test wants refused, before the host is asked.
+impl Authority for Bench {
+    fn name(&self) -> &str {
+        "test kit"
     }
 
-    fn published(&self, now: Time, publication: &Publication<'_>) {
-        self.capture.add(Message::of(publication, now));
-        self.bed.beat();
+    fn questions(&self) -> Questions {
+        Questions { authenticate: true, ..Questions::default() }
     }
 
-    fn changed(&self) {
+    fn authenticate(&self, request: &ConnectRequest<'_>) -> Ruling {
+        let is_first = request.auth_step == 0 && !request.reauthenticates;
+        let refused = is_first.then(|| self.bed.refuses(request.client_id)).flatten();
+        refused.map_or(Ruling::Abstain, |reason| Verdict::DenyWith(reason).into())
+    }
+}
+
+impl EventSink for Bench {
+    fn mask(&self) -> EventMask {
+        EventMask::PUBLISHED | EventMask::CHANGED
+    }
+
+    fn moment(&self, moment: &Moment<'_>) {
+        if let Moment::Published(published) = moment {
+            self.capture.add(Message::of(published));
+        }
         self.bed.beat();
     }
 }

@@ -19,7 +19,7 @@ use crate::session::link::Link;
 /// waits, and with it the thread: a method must not block, but may [defer] its answer. A
 /// panic is a denial.
 pub trait Host: Send + Sync {
-    /// Which methods are of use. Asked once, when the engine is made; the others are never called and cost nothing.
+    /// Which methods are of use. Asked when the engine is made; the others are never called and cost nothing.
     fn wanted(&self) -> Wanted;
 
     /// Whether a client is let in, as far as its CONNECT shows who it is; called before anything is done for it. With
@@ -57,23 +57,6 @@ pub struct Wanted {
     pub dropped: bool,
     /// The least that is logged; `None`: nothing.
     pub log: Option<Level>,
-}
-
-impl Wanted {
-    /// Whether a client's message is asked about.
-    pub(crate) fn asks_to_publish(self) -> bool {
-        self.authorize || self.on_publish
-    }
-
-    /// Whether a CONNECT is asked about.
-    pub(crate) fn asks_to_connect(self) -> bool {
-        self.authenticate || self.authorize
-    }
-
-    /// Whether lines of a level are logged.
-    pub(crate) fn logs(self, level: Level) -> bool {
-        self.log.is_some_and(|least| level <= least)
-    }
 }
 
 /// A client that wants to be let in.
@@ -222,13 +205,18 @@ pub struct Decision(Arc<DecisionSlot>);
 impl Decision {
     /// Decides. False if that is of no use any more: the deadline has passed, or the connection is gone.
     pub fn resolve(self, verdict: Verdict) -> bool {
-        self.0.decide(verdict)
+        self.0.decide(Some(verdict))
+    }
+
+    /// Abstains: the next authority of the chain is asked. The result is that of [`Decision::resolve`].
+    pub(crate) fn abstain(self) -> bool {
+        self.0.decide(None)
     }
 }
 
 impl Drop for Decision {
     fn drop(&mut self) {
-        self.0.decide(Verdict::Deny);
+        self.0.decide(Some(Verdict::Deny));
     }
 }
 
@@ -237,22 +225,25 @@ impl Drop for Decision {
 pub struct Deferred(Arc<DecisionSlot>);
 
 impl Deferred {
-    /// Has `link` woken when the decision is made; the verdict, if it is made already.
-    pub(crate) fn wake(&self, link: &Arc<dyn Link>) -> Option<Verdict> {
+    /// Wakes `link` when the decision is made.
+    pub(crate) fn wake(&self, link: &Arc<dyn Link>) {
         let mut state = self.0.state.lock();
-        if let DecisionState::Decided(verdict) = &*state {
-            return Some(verdict.clone());
+        if let DecisionState::Open(waiting) = &mut *state {
+            *waiting = Some(Arc::downgrade(link));
         }
-        *state = DecisionState::Open(Some(Arc::downgrade(link)));
-        None
     }
 
-    /// The verdict, if there is one.
-    pub(crate) fn verdict(&self) -> Option<Verdict> {
+    /// What was decided, if it is: a verdict, or `None` if the authority abstains.
+    pub(crate) fn outcome(&self) -> Option<Option<Verdict>> {
         match &*self.0.state.lock() {
-            DecisionState::Decided(verdict) => Some(verdict.clone()),
+            DecisionState::Decided(outcome) => Some(outcome.clone()),
             DecisionState::Open(_) | DecisionState::Closed => None,
         }
+    }
+
+    /// Whether it is decided.
+    pub(crate) fn is_decided(&self) -> bool {
+        matches!(&*self.0.state.lock(), DecisionState::Decided(_))
     }
 
     /// What the timer of the deadline holds.
@@ -276,20 +267,21 @@ pub struct DecisionSlot {
 enum DecisionState {
     /// Nobody has decided; the connection that waits.
     Open(Option<Weak<dyn Link>>),
-    Decided(Verdict),
+    /// `None`: the authority abstains.
+    Decided(Option<Verdict>),
     /// Nobody waits any more.
     Closed,
 }
 
 impl DecisionSlot {
-    /// Decides, if nobody has and somebody waits.
-    pub(crate) fn decide(&self, verdict: Verdict) -> bool {
+    /// Decides, if nobody has and somebody waits; `None` abstains.
+    pub(crate) fn decide(&self, outcome: Option<Verdict>) -> bool {
         let mut state = self.state.lock();
         let DecisionState::Open(link) = &mut *state else {
             return false;
         };
         let link = link.take();
-        *state = DecisionState::Decided(verdict);
+        *state = DecisionState::Decided(outcome);
         drop(state);
         if let Some(link) = link.and_then(|link| link.upgrade()) {
             link.wake();
@@ -315,12 +307,15 @@ mod tests {
     #[test]
     fn a_decision_is_made_once_and_dropped_unused_it_denies() {
         let (decision, deferred) = defer();
-        assert_eq!(deferred.verdict(), None);
+        assert_eq!(deferred.outcome(), None);
         assert!(decision.resolve(Verdict::Allow));
-        assert_eq!(deferred.verdict(), Some(Verdict::Allow));
+        assert_eq!(deferred.outcome(), Some(Some(Verdict::Allow)));
         let (decision, deferred) = defer();
         drop(decision);
-        assert_eq!(deferred.verdict(), Some(Verdict::Deny));
+        assert_eq!(deferred.outcome(), Some(Some(Verdict::Deny)));
+        let (decision, deferred) = defer();
+        assert!(decision.abstain() && deferred.is_decided());
+        assert_eq!(deferred.outcome(), Some(None));
         let (decision, deferred) = defer();
         drop(deferred);
         assert!(!decision.resolve(Verdict::Allow));

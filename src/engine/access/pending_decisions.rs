@@ -1,4 +1,4 @@
-//! Asking the host: what one packet raises, answered at once or later.
+//! Packets that wait for an answer: what one packet raises, answered at once or later.
 
 use std::sync::Arc;
 
@@ -6,66 +6,129 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::codec::reason::ReasonCode;
+use crate::engine::access::chain::Stage;
 use crate::engine::access::hooks::{Deferred, Verdict};
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
 use crate::session::inbound::Inbound;
 use crate::session::link::Link;
 use crate::time::TimerId;
 
-/// The questions of one packet and the answers to them, in the order of asking. While one is awaited, the connection
-/// keeps them, and its packet is handled again from the start when all are there: nothing is asked twice.
+/// The questions that one packet raises and how far each is answered, by stage. While an answer is awaited, the
+/// connection keeps them, and its packet is handled again from the start: nothing is asked twice.
 #[derive(Default)]
 pub(crate) struct PendingDecisions {
-    replies: SmallVec<[Reply; 1]>,
+    /// Sorted by stage. Questions mostly come in that order, so that adding one is cheap.
+    entries: SmallVec<[Entry; 1]>,
 }
 
-/// The answer to a question.
-pub(crate) enum Reply {
+struct Entry {
+    stage: Stage,
+    /// The authority that has decided or is awaited; those before it have abstained. `None`: the chain's default holds.
+    authority: Option<usize>,
+    reply: Reply,
+}
+
+enum Reply {
     Given(Verdict),
     /// It comes later, at the latest at the deadline that this timer stands for.
     Awaited(Deferred, TimerId),
 }
 
-impl Reply {
-    /// The verdict, if there is one.
-    pub(crate) fn verdict(&self) -> Option<Verdict> {
-        match self {
-            Reply::Given(verdict) => Some(verdict.clone()),
-            Reply::Awaited(deferred, _) => deferred.verdict(),
-        }
-    }
+/// How far a question is.
+pub(crate) enum Standing {
+    /// It was not asked, or everybody before this authority has abstained.
+    AskFrom(usize),
+    /// An authority is still to answer.
+    Awaited,
+    /// It is decided.
+    Decided(Ruled),
+}
+
+/// A decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ruled {
+    pub verdict: Verdict,
+    /// The place of the authority in the chain; `None`: every one has abstained.
+    pub by: Option<usize>,
 }
 
 impl PendingDecisions {
     /// Whether nothing was asked.
     pub(crate) fn is_empty(&self) -> bool {
-        self.replies.is_empty()
+        self.entries.is_empty()
     }
 
     /// Whether no answer is awaited.
     pub(crate) fn are_answered(&self) -> bool {
-        self.replies.iter().all(|reply| match reply {
+        self.entries.iter().all(|entry| match &entry.reply {
             Reply::Given(_) => true,
-            Reply::Awaited(deferred, _) => deferred.verdict().is_some(),
+            Reply::Awaited(deferred, _) => deferred.is_decided(),
         })
     }
 
-    /// The answer to the `nth` question, if it was asked: `Some(None)` while it is awaited.
-    pub(crate) fn answer(&self, nth: usize) -> Option<Option<Verdict>> {
-        self.replies.get(nth).map(Reply::verdict)
+    /// How far the question of a stage is.
+    pub(crate) fn standing(&self, stage: Stage) -> Standing {
+        let Some(entry) = self.find(stage).ok().and_then(|at| self.entries.get(at)) else {
+            return Standing::AskFrom(0);
+        };
+        let verdict = match &entry.reply {
+            Reply::Given(verdict) => Some(verdict.clone()),
+            Reply::Awaited(deferred, _) => match deferred.outcome() {
+                None => return Standing::Awaited,
+                Some(verdict) => verdict,
+            },
+        };
+        match verdict {
+            Some(verdict) => Standing::Decided(Ruled { verdict, by: entry.authority }),
+            None => Standing::AskFrom(entry.authority.map_or(0, |at| at + 1)),
+        }
     }
 
-    /// Keeps the answer to the next question.
-    pub(crate) fn keep(&mut self, reply: Reply) {
-        self.replies.push(reply);
+    /// Keeps a decision; the deadline of the answer that it replaces, for the caller to cancel.
+    pub(crate) fn decided(&mut self, stage: Stage, ruled: Ruled) -> Option<TimerId> {
+        self.keep(Entry { stage, authority: ruled.by, reply: Reply::Given(ruled.verdict) })
     }
 
-    /// Forgets everything; the deadlines of answers that were awaited, which are to be cancelled.
+    /// Keeps that an authority answers later; the deadline of the answer that it replaces, for the caller to cancel.
+    pub(crate) fn awaited(
+        &mut self,
+        stage: Stage,
+        authority: usize,
+        deferred: Deferred,
+        deadline: TimerId,
+    ) -> Option<TimerId> {
+        self.keep(Entry { stage, authority: Some(authority), reply: Reply::Awaited(deferred, deadline) })
+    }
+
+    fn keep(&mut self, entry: Entry) -> Option<TimerId> {
+        match self.find(entry.stage) {
+            Err(at) => {
+                self.entries.insert(at, entry);
+                None
+            }
+            Ok(at) => self.entries.get_mut(at).and_then(|kept| std::mem::replace(kept, entry).deadline()),
+        }
+    }
+
+    fn find(&self, stage: Stage) -> Result<usize, usize> {
+        match self.entries.last() {
+            Some(last) if last.stage >= stage => self.entries.binary_search_by_key(&stage, |e| e.stage),
+            _ => Err(self.entries.len()),
+        }
+    }
+
+    /// Forgets everything; the deadlines of answers that were awaited, for the caller to cancel.
     pub(crate) fn forget(&mut self) -> impl Iterator<Item = TimerId> {
-        self.replies.drain(..).filter_map(|reply| match reply {
+        self.entries.drain(..).filter_map(Entry::deadline)
+    }
+}
+
+impl Entry {
+    fn deadline(self) -> Option<TimerId> {
+        match self.reply {
             Reply::Given(_) => None,
             Reply::Awaited(_, deadline) => Some(deadline),
-        })
+        }
     }
 }
 
@@ -121,4 +184,41 @@ pub(crate) fn puback_has(reason: ReasonCode) -> bool {
 /// Whether SUBACK can tell a reason (MQTT 5, table 3-8).
 pub(crate) fn suback_has(reason: ReasonCode) -> bool {
     matches!(reason.as_u8(), 0x80 | 0x83 | 0x87 | 0x8F | 0x91 | 0x97 | 0x9E | 0xA1 | 0xA2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PendingDecisions, Ruled, Standing};
+    use crate::engine::access::chain::Stage;
+    use crate::engine::access::hooks::Verdict;
+
+    fn by(at: usize) -> Ruled {
+        Ruled { verdict: Verdict::Allow, by: Some(at) }
+    }
+
+    /// Answers belong to their stage, in whatever order they come.
+    #[test]
+    fn an_answer_is_found_by_its_stage() {
+        let mut pending = PendingDecisions::default();
+        let stages = [
+            Stage::Subscribe { index: 7 },
+            Stage::Will,
+            Stage::TakeOver { present: 1 },
+            Stage::Subscribe { index: 2 },
+            Stage::Authenticate { step: 0 },
+        ];
+        for (at, stage) in stages.into_iter().enumerate() {
+            assert!(matches!(pending.standing(stage), Standing::AskFrom(0)));
+            assert_eq!(pending.decided(stage, by(at)), None);
+        }
+        for (at, stage) in stages.into_iter().enumerate() {
+            assert!(matches!(pending.standing(stage), Standing::Decided(ruled) if ruled == by(at)));
+        }
+        for other in [Stage::Publish, Stage::Subscribe { index: 3 }, Stage::TakeOver { present: 2 }] {
+            assert!(matches!(pending.standing(other), Standing::AskFrom(0)));
+        }
+        assert_eq!(pending.decided(Stage::Will, by(9)), None);
+        assert!(matches!(pending.standing(Stage::Will), Standing::Decided(ruled) if ruled == by(9)));
+        assert!(pending.are_answered() && pending.forget().next().is_none() && pending.is_empty());
+    }
 }

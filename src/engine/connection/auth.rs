@@ -2,6 +2,7 @@
 //! hook `authenticate` that knows the methods.
 
 use std::io::IoSlice;
+use std::ops::Range;
 
 use parking_lot::MutexGuard;
 
@@ -11,6 +12,7 @@ use crate::codec::error::DecodeError;
 use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
+use crate::engine::access::chain::{Request, Stage};
 use crate::engine::access::hooks::{ConnectRequest, Verdict};
 use crate::engine::access::pending_decisions::{DecisionContext, connack_has, denied};
 use crate::engine::core::state::Engine;
@@ -34,6 +36,8 @@ pub(crate) struct Authentication {
     maximum_packet_size: u32,
     /// Steps of the exchange that the client was asked to follow up; 0: none is going on.
     steps: u32,
+    /// The place in the chain of the authority that has asked the client for more.
+    asked_by: usize,
     /// Whether the client has been let in.
     authenticated: bool,
 }
@@ -42,6 +46,8 @@ pub(crate) struct Authentication {
 pub(crate) struct AuthReply {
     data: Vec<u8>,
     pub done: bool,
+    /// The place in the chain of the authority that answers.
+    by: usize,
 }
 
 impl Authentication {
@@ -61,6 +67,7 @@ impl Authentication {
             keep_alive: connect.keep_alive,
             maximum_packet_size,
             steps: 0,
+            asked_by: 0,
             authenticated: false,
         }
     }
@@ -73,6 +80,7 @@ impl Authentication {
     /// The exchange goes on or is over.
     pub(crate) fn follow(&mut self, answer: &AuthReply) {
         self.steps = if answer.done { 0 } else { self.steps.saturating_add(1) };
+        self.asked_by = answer.by;
         self.authenticated |= answer.done;
     }
 
@@ -104,6 +112,14 @@ impl Authentication {
             auth_data: properties.authentication_data(),
             auth_step: self.steps,
             reauthenticates: self.authenticated,
+        }
+    }
+
+    /// The places in the chain of those who may answer: everybody at the beginning, then the one that knows the method.
+    fn places(&self) -> Range<usize> {
+        match self.steps {
+            0 => 0..usize::MAX,
+            _ => self.asked_by..self.asked_by.saturating_add(1),
         }
     }
 
@@ -160,7 +176,7 @@ impl Engine {
         }
         let properties = auth.map_or(connect.properties, |auth| auth.properties);
         let request = authentication.request(connect.password, properties);
-        self.step(turn, pending, &request, connack_has)
+        self.step(turn, pending, &request, authentication.places(), connack_has)
     }
 
     fn step(
@@ -168,6 +184,7 @@ impl Engine {
         turn: &mut Turn,
         pending: &mut DecisionContext<'_>,
         request: &ConnectRequest<'_>,
+        places: Range<usize>,
         has: fn(ReasonCode) -> bool,
     ) -> Result<Option<AuthReply>, DecodeError> {
         let unknown =
@@ -175,15 +192,18 @@ impl Engine {
         if !self.wanted.authenticate {
             return Err(unknown);
         }
-        let Some(verdict) = self.ask(turn, pending, 0, "authenticate", |host| host.authenticate(request))
-        else {
+        let stage = Stage::Authenticate { step: request.auth_step };
+        let Some(ruled) = self.ask_among(turn, pending, stage, Request::Authenticate(request), places) else {
             return Ok(None);
         };
-        let answer = match verdict {
+        let Some(by) = ruled.by else {
+            return Err(unknown);
+        };
+        let answer = match ruled.verdict {
             // A hook that does not look at the method lets nobody in by it.
             Verdict::Allow => return Err(unknown),
-            Verdict::AllowWith(data) => AuthReply { data, done: true },
-            Verdict::Continue(data) => AuthReply { data, done: false },
+            Verdict::AllowWith(data) => AuthReply { data, done: true, by },
+            Verdict::Continue(data) => AuthReply { data, done: false, by },
             denial @ (Verdict::Deny | Verdict::DenyWith(_)) => {
                 let reason = denied(&denial, ReasonCode::NotAuthorized, has);
                 let reason = reason.unwrap_or(ReasonCode::NotAuthorized);
@@ -227,7 +247,9 @@ impl Engine {
         };
         authentication.check(auth)?;
         let request = authentication.request(None, auth.properties);
-        let step = |pending: &mut DecisionContext<'_>| self.step(turn, pending, &request, disconnect_has);
+        let step = |pending: &mut DecisionContext<'_>| {
+            self.step(turn, pending, &request, authentication.places(), disconnect_has)
+        };
         // [MQTT-4.12.1-2]: a failure ends the connection.
         let Some(answer) = pending.unlocked(attached, inbound, step)?? else {
             return Ok(Handled::Suspended);

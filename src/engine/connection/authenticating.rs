@@ -89,10 +89,13 @@ impl Connection {
             return Ok(Handled::Suspended);
         };
         if answer.done {
-            if engine.ask_about_will(turn, pending, 1, &self.origin, connect)? == Handled::Suspended {
+            let proof = authentication.properties(&answer);
+            let Some(attached) = engine.let_in(turn, pending, &self.link, &self.origin, connect, &proof)?
+            else {
                 return Ok(Handled::Suspended);
-            }
-            return self.let_in(engine, turn, connect, authentication, &answer);
+            };
+            authentication.follow(&answer);
+            return Ok(self.joined(engine, attached, Some(authentication)));
         }
         authentication.follow(&answer);
         if let ConnectionState::Opening { deadline } = self.state {
@@ -128,16 +131,18 @@ impl Connection {
             authenticating.authentication.follow(&answer);
             return self.ask_for_more(engine, turn, &answer);
         }
-        if engine.ask_about_will(turn, pending, 1, &self.origin, &connect)? == Handled::Suspended {
+        let proof = authentication.properties(&answer);
+        let Some(attached) = engine.let_in(turn, pending, &self.link, &self.origin, &connect, &proof)? else {
             return Ok(Handled::Suspended);
-        }
+        };
         let opening = ConnectionState::Opening { deadline: authenticating.deadline };
         let ConnectionState::Authenticating(authenticating) = std::mem::replace(&mut self.state, opening)
         else {
             return Ok(Handled::Done);
         };
-        let Authenticating { connect, authentication, .. } = *authenticating;
-        self.let_in(engine, turn, &decoded(&connect)?, authentication, &answer)
+        let mut authentication = authenticating.authentication;
+        authentication.follow(&answer);
+        Ok(self.joined(engine, attached, Some(authentication)))
     }
 
     /// Sends what the client is asked.
@@ -153,20 +158,6 @@ impl Connection {
             // A client that reads so little is not worth an outbox.
             self.give_up(engine, Cause::ConnectionLost);
         }
-        Ok(Handled::Done)
-    }
-
-    fn let_in(
-        &mut self,
-        engine: &Engine,
-        turn: &mut Turn,
-        connect: &Connect<'_>,
-        mut authentication: Authentication,
-        answer: &AuthReply,
-    ) -> Result<Handled, DecodeError> {
-        let properties = authentication.properties(answer);
-        authentication.follow(answer);
-        self.join(engine, turn, connect, Some((authentication, properties)))?;
         Ok(Handled::Done)
     }
 }

@@ -9,6 +9,7 @@ use crate::engine::connection::reason_string::{encode_with, reason_string};
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::Publication;
 use crate::session::event::{Departure, Event};
@@ -66,7 +67,7 @@ impl Engine {
             self.timers.cancel(timer);
         }
         self.counters.decrease(Gauge::ClientsConnected, 1);
-        if self.wanted.disconnected {
+        if self.events.wants(EventMask::DISCONNECTED) {
             turn.events.push(Event::Disconnected(Departure {
                 client_id: session.client_id.clone(),
                 connection: connected.number,

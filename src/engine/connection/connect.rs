@@ -11,11 +11,13 @@ use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
+use crate::engine::access::pending_decisions::DecisionContext;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::admission::{Draft, Refusal, Source};
-use crate::engine::parts::attached::AttachedConnection;
+use crate::engine::parts::attached::{AttachedConnection, Handled};
 use crate::engine::parts::origin::Origin;
 use crate::engine::parts::sessions::InsertError;
 use crate::session::delivery::ClientLimits;
@@ -40,16 +42,57 @@ struct Guest<'g> {
 }
 
 impl Engine {
+    /// Lets a client in that has proved who it is, if its Will is allowed. `None` if an answer is awaited.
+    pub(super) fn let_in(
+        &self,
+        turn: &mut Turn,
+        pending: &mut DecisionContext<'_>,
+        link: &Arc<dyn Link>,
+        origin: &Origin,
+        connect: &Connect<'_>,
+        proof: &[u8],
+    ) -> Result<Option<AttachedConnection>, DecodeError> {
+        match self.ask_about_will(turn, pending, origin, connect)? {
+            Handled::Suspended => Ok(None),
+            Handled::Done => self.join(turn, pending, link, origin, connect, proof),
+        }
+    }
+
+    /// Gives a connection its session, which it may have to take over. `None` if an answer is awaited: until then the
+    /// other connection goes on.
+    pub(super) fn join(
+        &self,
+        turn: &mut Turn,
+        pending: &mut DecisionContext<'_>,
+        link: &Arc<dyn Link>,
+        origin: &Origin,
+        connect: &Connect<'_>,
+        proof: &[u8],
+    ) -> Result<Option<AttachedConnection>, DecodeError> {
+        loop {
+            let Some(may_end) = self.ask_to_take_over(turn, pending, origin, connect)? else {
+                return Ok(None);
+            };
+            let attached = self.connect(turn, link, origin, connect, proof, may_end)?;
+            // Otherwise another connection has come since the question.
+            if attached.is_some() {
+                return Ok(attached);
+            }
+        }
+    }
+
     /// Attaches a connection to the client's session, new or resumed, and sends CONNACK; or says why not.
-    /// `proof`: properties of CONNACK that end an enhanced authentication.
-    pub(crate) fn connect(
+    /// `proof`: properties of CONNACK that end an enhanced authentication. `may_end`: the number of the connection that
+    /// may be taken over, if that is a question at all; `None` is returned if the session has another one.
+    fn connect(
         &self,
         turn: &mut Turn,
         link: &Arc<dyn Link>,
         origin: &Origin,
         connect: &Connect<'_>,
         proof: &[u8],
-    ) -> Result<AttachedConnection, DecodeError> {
+        may_end: Option<u64>,
+    ) -> Result<Option<AttachedConnection>, DecodeError> {
         self.check_connect(connect)?;
         let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
         // [MQTT-3.1.3-7]
@@ -69,12 +112,16 @@ impl Engine {
             };
             let mut inbound = session.inbound.lock();
             let mut control = session.control.lock();
+            let present = control.connected.as_deref().map(|other| other.number);
+            if self.wanted.take_over && present.is_some() && present != may_end {
+                return Ok(None);
+            }
             let ready = match resumed {
                 true => self.resume(turn, &session, &mut control, connect.clean_start)?,
                 false => self.enter(&session, &mut control)?,
             };
             if ready {
-                return Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, resumed));
+                return Ok(Some(self.attach(turn, &session, &mut inbound, &mut control, guest, resumed)));
             }
         }
     }
@@ -221,7 +268,7 @@ impl Engine {
             self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
         }
         self.counters.increase(Gauge::ClientsConnected, 1);
-        if self.wanted.connected {
+        if self.events.wants(EventMask::CONNECTED) {
             let arrival = self.arrival(session, guest, resumed, keep_alive);
             turn.events.push(Event::Connected(Box::new(arrival)));
         }

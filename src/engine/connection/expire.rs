@@ -8,6 +8,7 @@ use crate::engine::connection::connect::keep_alive_millis;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::session::event::Level;
 use crate::session::link::Cause;
 use crate::session::state::Session;
@@ -44,7 +45,7 @@ impl Engine {
                 }
             }
             Timer::Decision(slot) => {
-                if slot.upgrade().is_some_and(|slot| slot.decide(Verdict::Deny)) {
+                if slot.upgrade().is_some_and(|slot| slot.decide(Some(Verdict::Deny))) {
                     turn.counts.hooks_failed += 1;
                     self.log(turn, Level::Error, None, || {
                         "a decision was not made within hooks.deadline, which denies".to_owned()
@@ -101,7 +102,7 @@ impl Engine {
         let expired = self.retained.retain(|message| {
             let gone = message.is_expired(now);
             more |= !gone && message.expires_at() != crate::time::Time::NEVER;
-            if gone && self.wanted.dropped {
+            if gone && self.events.wants(EventMask::DROPPED) {
                 topics.push(message.clone());
             }
             !gone

@@ -196,12 +196,6 @@ impl Connection {
             Err(error) => return self.refuse(engine, turn, form, None, error),
         };
         form.learn(&packet);
-        let observer = engine.observer.as_ref().filter(|_| !again);
-        let refused = observer.and_then(|observer| observer.refuses(packet.client_id));
-        if let Some(reason) = refused {
-            let error = DecodeError::new(reason, "the test wants it so");
-            return self.refuse(engine, turn, form, Some(packet.client_id), error);
-        }
         let link = Arc::clone(&self.link);
         let pending = &mut DecisionContext { link: &link, decisions, again };
         let outcome = match packet.properties.authentication_method() {
@@ -229,29 +223,29 @@ impl Connection {
                 return Ok(Handled::Suspended);
             }
         }
-        self.join(engine, turn, connect, None).map(|()| Handled::Done)
+        match engine.join(turn, pending, &self.link, &self.origin, connect, &[])? {
+            None => Ok(Handled::Suspended),
+            Some(attached) => Ok(self.joined(engine, attached, None)),
+        }
     }
 
-    /// Gives the connection its session. `proof`: the authentication that is done, and what CONNACK says of it.
-    pub(super) fn join(
+    /// The connection has its session. `proof`: the authentication that is done.
+    pub(super) fn joined(
         &mut self,
         engine: &Engine,
-        turn: &mut Turn,
-        connect: &Connect<'_>,
-        proof: Option<(Authentication, Vec<u8>)>,
-    ) -> Result<(), DecodeError> {
-        let told = proof.as_ref().map_or(&[][..], |(_, properties)| properties);
-        let attached = engine.connect(turn, &self.link, &self.origin, connect, told)?;
+        attached: AttachedConnection,
+        proof: Option<Authentication>,
+    ) -> Handled {
         self.link.identify(&attached.session.client_id);
         engine.tell_change();
         let state = match proof {
             None => ConnectionState::Open(attached),
-            Some((authentication, _)) => ConnectionState::Authenticated(Box::new((attached, authentication))),
+            Some(authentication) => ConnectionState::Authenticated(Box::new((attached, authentication))),
         };
         if let ConnectionState::Opening { deadline } = std::mem::replace(&mut self.state, state) {
             engine.timers.cancel(deadline);
         }
-        Ok(())
+        Handled::Done
     }
 
     /// Ends a connection without a session and without a word.

@@ -9,8 +9,8 @@ use crate::engine::connection::reason_string::encode_with;
 use crate::engine::connection::state::{ConnackForm, Connection};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
-use crate::engine::observe::journal::RefusedClient;
-use crate::session::event::Level;
+use crate::engine::observe::mask::EventMask;
+use crate::session::event::{Event, Level, RefusedClient};
 use crate::session::link::Cause;
 
 impl Connection {
@@ -25,9 +25,13 @@ impl Connection {
         error: DecodeError,
     ) {
         self.stop_waiting(engine);
-        if let Some(journal) = &engine.journal {
-            let (address, why) = (self.origin.peer, error.cause);
-            journal.refused(turn.now, &RefusedClient { client_id, address, reason: error.reason, why });
+        if engine.events.wants(EventMask::REFUSED) {
+            turn.events.push(Event::Refused(Box::new(RefusedClient {
+                client_id: client_id.map(Into::into),
+                address: self.origin.peer,
+                reason: error.reason,
+                why: error.cause,
+            })));
         }
         turn.counts.connections_refused += 1;
         engine.log(turn, Level::Warn, client_id, || {

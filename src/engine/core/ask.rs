@@ -1,15 +1,18 @@
-//! The host is asked: what one packet raises, answered at once or later.
+//! The authorities are asked, one stage of a packet after the other; each answers at once or later.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::codec::connect::Connect;
 use crate::codec::error::DecodeError;
 use crate::codec::reason::ReasonCode;
+use crate::engine::access::authority::{Authority, Ruling, TakeOverRequest};
+use crate::engine::access::chain::{Request, Stage};
 use crate::engine::access::edit::{Changes, Edit};
-use crate::engine::access::hooks::{AccessRequest, Action, Answer, ConnectRequest, Host, Passage, Verdict};
+use crate::engine::access::hooks::{AccessRequest, Action, ConnectRequest, Passage, Verdict};
 use crate::engine::access::pending_decisions::{
-    DecisionContext, PendingDecisions, Reply, connack_has, denied,
+    DecisionContext, PendingDecisions, Ruled, Standing, connack_has, denied,
 };
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
@@ -18,6 +21,7 @@ use crate::engine::observe::event_queue::survive;
 use crate::engine::parts::attached::{AttachedConnection, Handled};
 use crate::engine::parts::origin::Origin;
 use crate::session::event::Level;
+use crate::time::TimerId;
 
 impl Engine {
     /// A packet is done; the next one begins without an answer.
@@ -33,52 +37,90 @@ impl Engine {
         decisions.forget().for_each(|deadline| self.timers.cancel(deadline));
     }
 
-    /// The answer to a packet's `nth` question; `None` if it comes later.
+    /// Asks the authorities about one stage of a packet, each after those before it have abstained; `None` if the answer
+    /// comes later.
     pub(crate) fn ask(
         &self,
         turn: &mut Turn,
         pending: &mut DecisionContext<'_>,
-        nth: usize,
-        hook: &str,
-        question: impl FnOnce(&dyn Host) -> Answer,
+        stage: Stage,
+        request: Request<'_>,
     ) -> Option<Verdict> {
-        if let Some(answer) = pending.decisions.answer(nth) {
-            return answer;
-        }
-        let Some(host) = self.host.as_deref() else {
-            return Some(Verdict::Allow);
+        self.ask_among(turn, pending, stage, request, 0..usize::MAX).map(|ruled| ruled.verdict)
+    }
+
+    /// The same among the authorities at these places of the chain.
+    pub(crate) fn ask_among(
+        &self,
+        turn: &mut Turn,
+        pending: &mut DecisionContext<'_>,
+        stage: Stage,
+        request: Request<'_>,
+        places: Range<usize>,
+    ) -> Option<Ruled> {
+        let mut from = match pending.decisions.standing(stage) {
+            Standing::Awaited => return None,
+            Standing::Decided(ruled) => return Some(ruled),
+            Standing::AskFrom(at) => at.max(places.start),
         };
-        let reply = match self.call(turn, hook, || question(host)).unwrap_or(Answer::Now(Verdict::Deny)) {
-            Answer::Now(verdict) => Reply::Given(verdict),
-            Answer::Later(deferred) => match deferred.wake(pending.link) {
-                Some(verdict) => Reply::Given(verdict),
-                None => {
-                    let deadline = turn.now.plus(self.options.hooks_deadline);
-                    let timer = self.timers.insert(deadline, Timer::Decision(deferred.slot()));
-                    Reply::Awaited(deferred, timer)
+        while let Some((at, authority)) = self.authorities.next(from, request)
+            && places.contains(&at)
+        {
+            from = at + 1;
+            let verdict = match self.ask_one(turn, &**authority, request) {
+                Ruling::Abstain => None,
+                Ruling::Now(verdict) => Some(verdict),
+                Ruling::Later(deferred) => {
+                    deferred.wake(pending.link);
+                    match deferred.outcome() {
+                        Some(outcome) => outcome,
+                        None => {
+                            let deadline = turn.now.plus(self.options.hooks_deadline);
+                            let timer = self.timers.insert(deadline, Timer::Decision(deferred.slot()));
+                            self.cancel(pending.decisions.awaited(stage, at, deferred, timer));
+                            return None;
+                        }
+                    }
                 }
-            },
-        };
-        let verdict = reply.verdict();
-        pending.decisions.keep(reply);
-        verdict
+            };
+            if let Some(verdict) = verdict {
+                return Some(self.keep(pending, stage, Ruled { verdict, by: Some(at) }));
+            }
+        }
+        let verdict = self.authorities.verdict_of_none(request);
+        Some(self.keep(pending, stage, Ruled { verdict, by: None }))
+    }
+
+    fn keep(&self, pending: &mut DecisionContext<'_>, stage: Stage, ruled: Ruled) -> Ruled {
+        self.cancel(pending.decisions.decided(stage, ruled.clone()));
+        ruled
+    }
+
+    fn cancel(&self, deadline: Option<TimerId>) {
+        deadline.into_iter().for_each(|deadline| self.timers.cancel(deadline));
+    }
+
+    /// Asks one authority. If it panics it denies.
+    fn ask_one(&self, turn: &mut Turn, authority: &dyn Authority, request: Request<'_>) -> Ruling {
+        let ruling = self.call(turn, authority.name(), request.method(), || request.ask(authority));
+        ruling.unwrap_or(Ruling::Now(Verdict::Deny))
     }
 
     /// Has the host look at a message; `None`: it is dropped.
     pub(crate) fn look(&self, turn: &mut Turn, mut edit: Edit<'_>) -> Option<Changes> {
         let host = self.host.as_deref()?;
-        match self.call(turn, "on_publish", || host.on_publish(&mut edit)) {
+        match self.call(turn, "hook", "on_publish", || host.on_publish(&mut edit)) {
             Some(Passage::Pass) => Some(edit.into_changes()),
             Some(Passage::Drop) | None => None,
         }
     }
 
-    /// Calls a hook; `None` if it panics. What it was to decide is denied then.
-    fn call<T>(&self, turn: &mut Turn, name: &str, hook: impl FnOnce() -> T) -> Option<T> {
-        let outcome = survive(hook);
+    /// Calls a method of an authority or of the host; `None` if it panics. What it was to decide is denied then.
+    fn call<T>(&self, turn: &mut Turn, name: &str, method: &str, call: impl FnOnce() -> T) -> Option<T> {
+        let outcome = survive(call);
         if outcome.is_none() {
             turn.counts.hooks_failed += 1;
-            self.log(turn, Level::Error, None, || format!("the hook {name} has panicked, which denies"));
+            self.log(turn, Level::Error, None, || format!("the {name} {method} has panicked, which denies"));
         }
         outcome
     }
@@ -92,7 +134,6 @@ impl Engine {
         origin: &Origin,
         connect: &Connect<'_>,
     ) -> Result<Handled, DecodeError> {
-        let mut nth = 0;
         if self.wanted.authenticate {
             let request = ConnectRequest {
                 connection: origin.number,
@@ -109,25 +150,22 @@ impl Engine {
                 auth_step: 0,
                 reauthenticates: false,
             };
-            let Some(verdict) =
-                self.ask(turn, pending, nth, "authenticate", |host| host.authenticate(&request))
-            else {
+            let stage = Stage::Authenticate { step: 0 };
+            let Some(verdict) = self.ask(turn, pending, stage, Request::Authenticate(&request)) else {
                 return Ok(Handled::Suspended);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::BadUserNameOrPassword, connack_has) {
                 return Err(DecodeError::new(reason, "the host has not let the client in"));
             }
-            nth += 1;
         }
-        self.ask_about_will(turn, pending, nth, origin, connect)
+        self.ask_about_will(turn, pending, origin, connect)
     }
 
-    /// Whether a client may have its Will; the question is the packet's `nth`.
+    /// Whether a client may have its Will.
     pub(crate) fn ask_about_will(
         &self,
         turn: &mut Turn,
         pending: &mut DecisionContext<'_>,
-        nth: usize,
         origin: &Origin,
         connect: &Connect<'_>,
     ) -> Result<Handled, DecodeError> {
@@ -142,8 +180,7 @@ impl Engine {
                 retain: will.retain,
                 is_will: true,
             };
-            let Some(verdict) = self.ask(turn, pending, nth, "authorize", |host| host.authorize(&request))
-            else {
+            let Some(verdict) = self.ask(turn, pending, Stage::Will, Request::Authorize(&request)) else {
                 return Ok(Handled::Suspended);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::NotAuthorized, connack_has) {
@@ -151,6 +188,44 @@ impl Engine {
             }
         }
         Ok(Handled::Done)
+    }
+
+    /// Whether a client may end the other connection of its Client Identifier, if there is one and somebody is to be
+    /// asked. `None` if the answer comes later; otherwise the number of the connection that may end. Nothing is locked
+    /// while the authorities are asked, so that the connection may be another when this returns.
+    pub(crate) fn ask_to_take_over(
+        &self,
+        turn: &mut Turn,
+        pending: &mut DecisionContext<'_>,
+        origin: &Origin,
+        connect: &Connect<'_>,
+    ) -> Result<Option<Option<u64>>, DecodeError> {
+        let Some(session) = self.sessions.get(connect.client_id).filter(|_| self.wanted.take_over) else {
+            return Ok(Some(None));
+        };
+        let present = session.control.lock().connected.as_deref().map(|other| (other.number, other.peer));
+        let Some((present, present_address)) = present else {
+            return Ok(Some(None));
+        };
+        let request = TakeOverRequest {
+            client_id: connect.client_id,
+            username: connect.username,
+            connection: origin.number,
+            address: origin.peer,
+            clean_start: connect.clean_start,
+            present,
+            present_address,
+        };
+        let stage = Stage::TakeOver { present };
+        let Some(verdict) = self.ask(turn, pending, stage, Request::TakeOver(&request)) else {
+            return Ok(None);
+        };
+        match denied(&verdict, ReasonCode::NotAuthorized, connack_has) {
+            None => Ok(Some(Some(present))),
+            Some(reason) => {
+                Err(DecodeError::new(reason, "the client's other connection may not be taken over"))
+            }
+        }
     }
 
     /// Who a connection's client is, for requests.

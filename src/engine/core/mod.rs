@@ -4,6 +4,7 @@ mod ask;
 mod commit;
 pub(crate) mod commit_wait;
 pub mod durability;
+mod finish;
 pub mod running;
 pub mod state;
 mod tell;

@@ -10,13 +10,13 @@ use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::message::HostBuffers;
 use crate::session::state::Session;
-use crate::stats::Counts;
 use crate::time::Time;
 
-/// After so many turns, the remembered matches are looked through for ended sessions.
-const SWEEP_EVERY: u64 = 4096;
-
-/// A turn that is finished when it is dropped: counters are added to, outboxes written, sinks woken, the host called.
+/// A turn that runs. [`Running::finish`] does what is left to do, in the order of `core/finish.rs`.
+///
+/// Dropping it does the same: most turns last for one call and are a temporary of it, and an early return must not lose
+/// what a turn has put into outboxes. What only dropping does is to survive a panic.
+#[must_use = "a turn that is dropped at once is finished before anything is done in it"]
 pub struct Running<'e> {
     engine: &'e Engine,
     turn: TurnSlot<'e>,
@@ -53,17 +53,24 @@ impl DerefMut for Running<'_> {
     }
 }
 
+impl Running<'_> {
+    /// Ends the turn: writes outboxes, tells what has happened, calls the host. The thread must hold no lock.
+    pub fn finish(self) {
+        drop(self);
+    }
+}
+
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let engine = self.engine;
         let panics = panicking() && !self.unwinding;
         let turn = &mut **self;
         if !panics {
-            return engine.end_of_turn(turn);
+            return engine.finish(turn);
         }
         // A panic in the middle of the turn: whom it has dirtied is written to all the same, but what it has
         // remembered is not used again. A second panic would be the host's end.
-        let _written = catch_unwind(AssertUnwindSafe(|| engine.end_of_turn(turn)));
+        let _written = catch_unwind(AssertUnwindSafe(|| engine.finish(turn)));
         let _dropped = catch_unwind(AssertUnwindSafe(|| *turn = Turn::new()));
     }
 }
@@ -88,77 +95,6 @@ impl Engine {
             }
             None => TurnSlot::Own(Turn::boxed()),
         }
-    }
-
-    /// Writes what the turn has put into outboxes, and calls whom it concerns. The thread holds no lock.
-    pub(crate) fn end_of_turn(&self, turn: &mut Turn) {
-        if !turn.wills.is_empty() {
-            self.publish_owed_wills(turn);
-        }
-        if self.wanted.log.is_some() {
-            self.log_drops(turn);
-        }
-        // First, so that a client that has received a message finds it counted.
-        self.add_counts(turn);
-        // And the host told.
-        if !turn.events.is_empty() {
-            self.tell(turn);
-            self.add_counts(turn);
-        }
-        // Before a client can have its acknowledgement: what it does next, such as stopping the broker, comes after.
-        if !turn.woken.is_empty() {
-            turn.woken.drain(..).for_each(|local| local.wake());
-        }
-        let wrote = !turn.dirty.is_empty();
-        if wrote {
-            let mut dirty = std::mem::take(&mut turn.dirty);
-            for session in dirty.drain(..) {
-                self.flush(turn, &session, false);
-            }
-            turn.dirty = dirty;
-        }
-        // What was written, and what made room for.
-        let logs = self.wanted.log.is_some();
-        if logs {
-            self.log_drops(turn);
-        }
-        let told = logs || !turn.events.is_empty();
-        if !turn.events.is_empty() {
-            self.tell(turn);
-        }
-        if wrote || told {
-            self.add_counts(turn);
-        }
-        turn.number += 1;
-        if turn.number.is_multiple_of(SWEEP_EVERY) {
-            turn.cache.forget_stale(&self.router);
-        }
-        HostBuffers::turn_ends();
-        self.call_host(turn);
-        self.host_buffers.give_back();
-    }
-
-    /// Runs code of the host, which may begin turns of its own.
-    fn call_host(&self, turn: &mut Turn) {
-        if !turn.called.is_empty() {
-            let mut called = std::mem::take(&mut turn.called);
-            for local in called.drain(..) {
-                local.wake();
-            }
-            turn.called = called;
-        }
-        if !turn.told.is_empty() {
-            let mut told = std::mem::take(&mut turn.told);
-            for (waiter, safe) in told.drain(..) {
-                waiter.tell(safe);
-            }
-            turn.told = told;
-        }
-    }
-
-    fn add_counts(&self, turn: &mut Turn) {
-        self.counters.add(&turn.counts);
-        turn.counts = Counts::default();
     }
 
     /// Whether a session's client is to be read no more until it has taken what waits for it.

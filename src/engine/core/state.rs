@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::Mutex;
 
 use crate::config::Settings;
-use crate::engine::access::hooks::{Host, Wanted};
+use crate::engine::access::authority::{Authority, HostAuthority, Questions};
+use crate::engine::access::chain::{AccessDefault, Chain};
+use crate::engine::access::hooks::Host;
 use crate::engine::core::commit_wait::CommitWait;
 use crate::engine::core::timers::{Alarm, Timers};
 use crate::engine::core::turn::{KEPT_TURNS, Turn};
-use crate::engine::observe::event_queue::EventQueue;
-use crate::engine::observe::journal::{Journal, NOTED, either};
+use crate::engine::observe::host_sink::HostSink;
 use crate::engine::observe::log::Drops;
-use crate::engine::observe::observer::Observer;
-use crate::engine::observe::publish_taps::PublishTaps;
+use crate::engine::observe::sink::EventSink;
+use crate::engine::observe::stream::EventStream;
 use crate::engine::parts::options::Options;
 use crate::engine::parts::sessions::Sessions;
 use crate::engine::parts::subscriber::Subscriber;
@@ -39,17 +40,14 @@ pub struct Engine {
     /// Turns that are used again; each is locked while it runs. Nobody waits for one.
     pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
     pub(crate) host_buffers: Arc<HostBuffers>,
-    /// Who watches what is published.
-    pub(crate) publish_taps: PublishTaps,
     pub(crate) host: Option<Arc<dyn Host>>,
-    /// Which hooks `host` has; none without one.
-    pub(crate) host_wanted: Wanted,
-    /// The same, and what the journal is told.
-    pub(crate) wanted: Wanted,
-    pub(crate) journal: Option<Arc<dyn Journal>>,
-    pub(crate) events: EventQueue,
+    /// Who decides what clients may do.
+    pub(crate) authorities: Chain,
+    /// What the authorities and the host are asked.
+    pub(crate) wanted: Questions,
+    /// Who sees what happens.
+    pub(crate) events: EventStream,
     pub(crate) drops: Drops,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) stopping: AtomicBool,
     /// Whether a look for expired retained messages is due.
     pub(crate) sweeping: AtomicBool,
@@ -87,14 +85,11 @@ impl Engine {
             commit_wait: Mutex::default(),
             turns: Default::default(),
             host_buffers: Arc::default(),
-            publish_taps: PublishTaps::default(),
             host: None,
-            host_wanted: Wanted::default(),
-            wanted: Wanted::default(),
-            journal: None,
-            events: EventQueue::default(),
+            authorities: Chain::default(),
+            wanted: Questions::default(),
+            events: EventStream::default(),
             drops: Drops::default(),
-            observer: None,
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
             sys_due: AtomicBool::new(false),
@@ -105,20 +100,35 @@ impl Engine {
         }
     }
 
-    /// The same broker, for a host that has hooks.
+    /// The same broker, for a host that has hooks: what they decide, they decide as one authority, which is asked after
+    /// those that are there. It must not be in use.
     pub fn with_host(self, host: Arc<dyn Host>) -> Engine {
-        let host_wanted = host.wanted();
-        Engine { wanted: either(self.wanted, host_wanted), host_wanted, host: Some(host), ..self }
+        let engine = self.with_authority(Arc::new(HostAuthority(Arc::clone(&host))));
+        engine.events.add_queued(Arc::new(HostSink::new(Arc::clone(&host))));
+        Engine { host: Some(host), ..engine }
     }
 
-    /// The same broker with a journal. It must not be in use.
-    pub fn with_journal(self, journal: Arc<dyn Journal>) -> Engine {
-        Engine { wanted: either(self.wanted, NOTED), journal: Some(journal), ..self }
+    /// The same broker with one more authority, which is asked after those that are there. It must not be in use.
+    pub fn with_authority(mut self, authority: Arc<dyn Authority>) -> Engine {
+        self.authorities.add(authority);
+        Engine { wanted: self.authorities.questions(), ..self }
     }
 
-    /// The same broker, watched, with timers that are not rounded to the tick of the wheel. It must not be in use.
-    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Engine {
-        Engine { observer: Some(observer), timers: Timers::exact(self.timers), ..self }
+    /// The same broker, in which this holds where every authority abstains. It must not be in use.
+    pub fn with_access_default(mut self, default: AccessDefault) -> Engine {
+        self.authorities.default = default;
+        Engine { wanted: self.authorities.questions(), ..self }
+    }
+
+    /// The same broker with one more sink of events, after those that are there.
+    pub fn with_sink(self, sink: Arc<dyn EventSink>) -> Engine {
+        self.watch(sink);
+        self
+    }
+
+    /// The same broker with timers that are not rounded to the tick of the wheel. It must not be in use.
+    pub fn with_exact_timers(self) -> Engine {
+        Engine { timers: Timers::exact(self.timers), ..self }
     }
 
     /// The counters and gauges at this moment.

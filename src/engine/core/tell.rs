@@ -1,4 +1,4 @@
-//! Telling those who watch: what a turn brings to the journal, the host, the log, taps and the test kit.
+//! Telling the sinks: what a turn brings to the stream of events, and lines of the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
-use crate::engine::observe::journal::wants;
 use crate::engine::observe::log::{line_of_drops, words};
-use crate::engine::observe::publish_taps::PublishTap;
-use crate::message::SharedMessage;
+use crate::engine::observe::mask::EventMask;
+use crate::engine::observe::sink::{EventSink, Moment, Published};
+use crate::engine::parts::subscriber::Publisher;
+use crate::message::{Publication, SharedMessage};
 use crate::session::delivery::ReportedFates;
 use crate::session::event::{Dropped, Event, Level, LogLine};
 use crate::session::link::Cause;
@@ -19,20 +20,9 @@ use crate::stats::{Counts, DropReason};
 const REST: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Tells the journal and the host what has happened in the turn.
+    /// Tells the sinks what has happened in the turn.
     pub(crate) fn tell(&self, turn: &mut Turn) {
-        if let Some(journal) = &self.journal {
-            turn.events.iter().for_each(|event| journal.note(turn.now, event));
-            turn.events.retain(|event| wants(self.host_wanted, event));
-            if turn.events.is_empty() {
-                return;
-            }
-        }
-        let Some(host) = self.host.as_deref() else {
-            return turn.events.clear();
-        };
-        let (most, logs_errors) = (self.options.hooks_max_waiting, self.wanted.logs(Level::Error));
-        let told = self.events.tell(host, &mut turn.events, most, logs_errors);
+        let told = self.events.tell(turn.now, &mut turn.events, self.options.hooks_max_waiting);
         turn.counts.hooks_failed += told.failed as u64;
         turn.counts.notices_lost += told.lost as u64;
     }
@@ -45,7 +35,7 @@ impl Engine {
         messages: impl Iterator<Item = &'m SharedMessage>,
         reason: DropReason,
     ) {
-        if self.wanted.dropped && self.notes_drops() {
+        if self.events.wants(EventMask::DROPPED) {
             turn.events.extend(messages.map(|message| {
                 let (client_id, topic) = (client_id.map(Into::into), message.topic().into());
                 Event::Dropped(Dropped { client_id, topic, reason })
@@ -56,48 +46,72 @@ impl Engine {
     /// Counts a dropped message, and tells the host. `client_id`: the client that does not get it.
     pub(crate) fn dropped(&self, turn: &mut Turn, client_id: Option<&str>, topic: &[u8], reason: DropReason) {
         turn.counts.drop(reason, 1);
-        if self.wanted.dropped && self.notes_drops() {
+        if self.events.wants(EventMask::DROPPED) {
             let (client_id, topic) = (client_id.map(Into::into), String::from_utf8_lossy(topic).into());
             turn.events.push(Event::Dropped(Dropped { client_id, topic, reason }));
         }
     }
 
-    /// Of which fates of messages somebody is told at this moment.
+    /// The fates of messages that a sink wants to see at this moment.
     pub(crate) fn reported(&self) -> ReportedFates {
-        ReportedFates { dropped: self.wanted.dropped && self.notes_drops(), delivered: self.wanted.delivered }
-    }
-
-    /// Whether somebody is told of a dropped message, given that somebody may be.
-    pub(crate) fn notes_drops(&self) -> bool {
-        self.host_wanted.dropped || self.journal.as_ref().is_some_and(|journal| journal.wants_drops())
-    }
-
-    /// Tells the observer of clients and subscriptions.
-    pub(crate) fn tell_change(&self) {
-        if let Some(observer) = &self.observer {
-            observer.changed();
+        ReportedFates {
+            dropped: self.events.wants(EventMask::DROPPED),
+            delivered: self.events.wants(EventMask::DELIVERED),
         }
     }
 
-    /// `tap` sees every message that is published from now on.
-    pub fn watch(&self, tap: Arc<dyn PublishTap>) {
-        self.publish_taps.add(tap);
+    /// Shows the sinks a message that is published. `kind`: whether subscribers have it by now.
+    #[cold]
+    pub(crate) fn show(
+        &self,
+        turn: &mut Turn,
+        kind: EventMask,
+        publisher: Publisher<'_>,
+        publication: &Publication<'_>,
+    ) {
+        let client_id = match publisher {
+            Publisher::Session(session) => Some(&*session.client_id),
+            Publisher::Host | Publisher::Broker => None,
+        };
+        let published = Published::new(client_id, publication);
+        let moment = match kind {
+            EventMask::PUBLISHING => Moment::Publishing(published),
+            _ => Moment::Published(published),
+        };
+        turn.counts.hooks_failed += self.events.show(kind, &moment) as u64;
+    }
+
+    /// Shows the sinks that clients or subscriptions have changed.
+    pub(crate) fn tell_change(&self) {
+        if self.events.wants(EventMask::CHANGED) {
+            let _panicked = self.events.show(EventMask::CHANGED, &Moment::Changed);
+        }
+    }
+
+    /// `sink` sees what it wants from now on, after the sinks that are there.
+    pub fn watch(&self, sink: Arc<dyn EventSink>) {
+        self.events.add(sink);
     }
 
     /// Ends that. A message that is on its way may still be seen.
-    pub fn unwatch(&self, tap: &Arc<dyn PublishTap>) {
-        self.publish_taps.remove(tap);
+    pub fn unwatch(&self, sink: &Arc<dyn EventSink>) {
+        self.events.remove(sink);
     }
 
-    /// Whether somebody watches what is published.
-    pub fn is_watched(&self) -> bool {
-        self.publish_taps.is_watched()
+    /// Asks the sinks again what they want.
+    pub fn refresh_sinks(&self) {
+        self.events.refresh();
+    }
+
+    /// Whether a sink wants any of these kinds at this moment.
+    pub fn wants(&self, kinds: EventMask) -> bool {
+        self.events.wants(kinds)
     }
 
     /// Logs a line at the end of the turn, if lines of its level are wanted; otherwise `text` is not asked for.
     /// `client_id`: the client that it is about.
     pub fn log(&self, turn: &mut Turn, level: Level, client_id: Option<&str>, text: impl FnOnce() -> String) {
-        if self.wanted.logs(level) {
+        if self.events.wants(EventMask::log(level)) {
             turn.events.push(Event::Logged(LogLine {
                 level,
                 client_id: client_id.map(Into::into),

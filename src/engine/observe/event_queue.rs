@@ -1,17 +1,19 @@
-//! Events that wait for the host: told one after the other, with no lock held.
+//! Events that wait for the host: told one after the other, by one thread at a time, with no lock held.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::engine::access::hooks::Host;
+use crate::engine::observe::mask::EventMask;
+use crate::engine::observe::sink::EventSink;
 use crate::session::event::{Event, Level, LogLine};
+use crate::time::Time;
 
 /// Room for so many events is kept.
 const KEPT: usize = 1024;
 
-/// Events that wait for the host.
+/// Events that wait for a sink.
 #[derive(Default)]
 pub(crate) struct EventQueue(Mutex<QueueState>);
 
@@ -23,11 +25,11 @@ struct QueueState {
 }
 
 /// What came of telling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// Events for which the queue had no room.
+    /// Events for which a queue had no room.
     pub lost: usize,
-    /// Hooks that panicked.
+    /// Calls that panicked.
     pub failed: usize,
 }
 
@@ -47,15 +49,13 @@ impl Drop for Telling<'_> {
 }
 
 impl EventQueue {
-    /// Adds events, and tells the host everything that waits, unless another thread does, or this one farther up its
-    /// stack. `most`: events that may wait. `logs_errors`: whether the host is told in its log that a hook has panicked.
-    pub(crate) fn tell(
-        &self,
-        host: &dyn Host,
-        events: &mut Vec<Event>,
-        most: usize,
-        logs_errors: bool,
-    ) -> Told {
+    /// Adds events, and tells `sink` everything that waits, unless another thread does, or this one farther up its
+    /// stack. `most`: events that may wait.
+    pub(crate) fn tell(&self, sink: &dyn EventSink, now: Time, events: &mut Vec<Event>, most: usize) -> Told {
+        if events.is_empty() {
+            return Told::default();
+        }
+        let logs_errors = sink.mask().wants(EventMask::log(Level::Error));
         let mut state = self.0.lock();
         let room = most.saturating_sub(state.waiting.len());
         let mut outcome = Told { lost: events.len().saturating_sub(room), failed: 0 };
@@ -63,7 +63,7 @@ impl EventQueue {
         if !std::mem::replace(&mut state.telling, true) {
             let mut telling = Telling(state);
             while let Some(event) = telling.0.waiting.pop_front() {
-                let told = MutexGuard::unlocked(&mut telling.0, || survive(|| host.tell(&event)));
+                let told = MutexGuard::unlocked(&mut telling.0, || survive(|| sink.event(now, &event)));
                 if told.is_none() {
                     outcome.failed += 1;
                     // Next, in front of what waits.
@@ -89,7 +89,7 @@ fn failure(event: &Event) -> Option<Event> {
         Event::Unsubscribed(_) => "on_unsubscribed",
         Event::Delivered(_) => "on_delivered",
         Event::Dropped(_) => "on_dropped",
-        Event::Logged(_) => return None,
+        Event::Refused(_) | Event::Logged(_) => return None,
     };
     let text = format!("the hook {hook} has panicked").into();
     Some(Event::Logged(LogLine { level: Level::Error, client_id: None, text }))

@@ -1,7 +1,8 @@
-//! What happens, told to those who watch: host events, the console's journal, the log, publish taps, the test kit.
+//! What happens, as one stream of events: who sees it, and what each wants to see.
 
 pub(crate) mod event_queue;
-pub mod journal;
+pub(crate) mod host_sink;
 pub mod log;
-pub mod observer;
-pub mod publish_taps;
+pub mod mask;
+pub mod sink;
+pub(crate) mod stream;

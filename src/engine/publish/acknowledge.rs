@@ -6,6 +6,7 @@ use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
 use crate::session::acknowledged::Acknowledged;
 use crate::session::event::{Delivered, Event};
@@ -27,7 +28,10 @@ impl Engine {
         if outbound.epoch() != attached.epoch {
             return Ok(());
         }
-        let delivered = match self.wanted.delivered && kind != AckKind::Pubcomp && !ack.reason.is_error() {
+        let delivered = match self.events.wants(EventMask::DELIVERED)
+            && kind != AckKind::Pubcomp
+            && !ack.reason.is_error()
+        {
             true => outbound.unacknowledged(id),
             false => None,
         };

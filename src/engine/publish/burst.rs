@@ -12,6 +12,7 @@ use crate::codec::qos::QoS;
 use crate::codec::topic::TopicName;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::admission::{Draft, Source};
 use crate::engine::parts::attached::AttachedConnection;
 use crate::engine::parts::options::Options;
@@ -120,6 +121,9 @@ impl<'r> Burst<'r> {
     }
 }
 
+/// What is seen of each message by itself.
+const EACH: EventMask = EventMask::PUBLISHING.and(EventMask::PUBLISHED).and(EventMask::DELIVERED);
+
 impl Engine {
     /// The burst at the beginning of `input`, if there is one and it may be taken as one: nobody looks at each message.
     pub(crate) fn burst<'r>(
@@ -129,9 +133,7 @@ impl Engine {
         publish: &Publish<'r>,
         v5: bool,
     ) -> Option<Burst<'r>> {
-        let watched =
-            self.wanted.asks_to_publish() || self.publish_taps.is_watched() || self.observer.is_some();
-        if first.first != PLAIN || watched || self.wanted.delivered {
+        if first.first != PLAIN || self.wanted.asks_to_publish() || self.events.wants(EACH) {
             return None;
         }
         Burst::at(input, first, publish, v5, &self.options)

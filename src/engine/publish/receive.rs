@@ -12,11 +12,13 @@ use crate::codec::publish::Publish;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
+use crate::engine::access::chain::{Request, Stage};
 use crate::engine::access::edit::{Edit, joined};
 use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{DecisionContext, denied, puback_has};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::admission::{Draft, Refusal, Source};
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled, ReceivedPacket};
 use crate::engine::parts::subscriber::Publisher;
@@ -37,16 +39,16 @@ impl Engine {
         publication: &mut Publication<'_>,
     ) -> usize {
         turn.counts.messages_published += 1;
-        if self.publish_taps.is_watched() {
-            self.publish_taps.show(publisher, publication);
+        if self.events.wants(EventMask::PUBLISHING) {
+            self.show(turn, EventMask::PUBLISHING, publisher, publication);
         }
         // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
         if publication.retain {
             self.retain(turn, topic, publication);
         }
         let reached = self.route(turn, publisher, topic, publication);
-        if let Some(observer) = &self.observer {
-            observer.published(turn.now, publication);
+        if self.events.wants(EventMask::PUBLISHED) {
+            self.show(turn, EventMask::PUBLISHED, publisher, publication);
         }
         reached
     }
@@ -217,8 +219,7 @@ impl Engine {
                 retain: publish.retain,
                 is_will: false,
             };
-            let Some(verdict) = self.ask(turn, pending, 0, "authorize", |host| host.authorize(&request))
-            else {
+            let Some(verdict) = self.ask(turn, pending, Stage::Publish, Request::Authorize(&request)) else {
                 return Ok(None);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::NotAuthorized, puback_has) {

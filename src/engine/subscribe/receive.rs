@@ -12,10 +12,12 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::suback::Suback;
 use crate::codec::subscribe::{RetainHandling, Subscribe, SubscriptionOptions};
 use crate::codec::topic::TopicFilter;
+use crate::engine::access::chain::{Request as Question, Stage};
 use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{DecisionContext, denied, suback_has};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled};
 use crate::engine::parts::subscriber::Subscriber;
 use crate::session::delivery::DeliveryOptions;
@@ -113,7 +115,7 @@ impl Engine {
         drop(control);
         self.sys_later(turn.now);
         self.tell_change();
-        if self.wanted.log.is_some() {
+        if self.events.wants(EventMask::LOG) {
             self.log_subscriptions(turn, attached, subscribe, &reasons);
         }
         // [MQTT-2.2.1-6], [MQTT3-2.3.1-7], [MQTT-3.8.4-2], [MQTT3-3.8.4-2]; no Reason String, no User
@@ -160,8 +162,7 @@ impl Engine {
     ) -> Handled {
         let who = self.who(attached);
         let mut handled = Handled::Done;
-        let mut nth = 0;
-        for request in requests {
+        for (index, request) in (0..).zip(requests) {
             let Ok(filter) = &request.filter else {
                 denials.push(None);
                 continue;
@@ -177,11 +178,11 @@ impl Engine {
                 is_will: false,
             };
             // All of them, so that the host can decide them together.
-            match self.ask(turn, pending, nth, "authorize", |host| host.authorize(&request)) {
+            let stage = Stage::Subscribe { index };
+            match self.ask(turn, pending, stage, Question::Authorize(&request)) {
                 Some(verdict) => denials.push(denied(&verdict, ReasonCode::NotAuthorized, suback_has)),
                 None => handled = Handled::Suspended,
             }
-            nth += 1;
         }
         handled
     }
@@ -253,7 +254,7 @@ impl Engine {
         }
         let done = self.router.subscribe(filter, &subscriber, options, identifier);
         let held = Held { filter: done.filter, options, identifier };
-        if self.wanted.subscribed {
+        if self.events.wants(EventMask::SUBSCRIBED) {
             let (client_id, filter) = (attached.session.client_id.clone(), Arc::clone(&held.filter));
             let subscribed = Subscribed { client_id, filter, options, identifier };
             turn.events.push(Event::Subscribed(subscribed));

@@ -11,6 +11,7 @@ use crate::codec::unsuback::Unsuback;
 use crate::codec::unsubscribe::Unsubscribe;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
 use crate::engine::parts::subscriber::Subscriber;
 use crate::session::event::{Event, Level, Unsubscribed};
@@ -50,7 +51,7 @@ impl Engine {
                     self.log(turn, Level::Debug, Some(client_id), || {
                         format!("client {client_id:?}: has unsubscribed from {text:?}")
                     });
-                    if self.wanted.unsubscribed {
+                    if self.events.wants(EventMask::UNSUBSCRIBED) {
                         let client_id = attached.session.client_id.clone();
                         let filter = held.filter;
                         turn.events.push(Event::Unsubscribed(Unsubscribed { client_id, filter }));

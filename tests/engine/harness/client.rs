@@ -83,7 +83,7 @@ impl<'n> Client<'n> {
             self.unfinished.extend_from_slice(portion);
             open = self.receive_in(&mut turn);
         }
-        drop(turn);
+        turn.finish();
         self.poll();
         open
     }

@@ -1,0 +1,114 @@
+//! The end of a turn, by stages: what the turn has collected becomes visible, in an order that clients and the host rely on.
+
+use crate::engine::core::state::Engine;
+use crate::engine::core::turn::Turn;
+use crate::engine::observe::mask::EventMask;
+use crate::message::HostBuffers;
+use crate::stats::Counts;
+
+/// After so many turns, the remembered matches are looked through for ended sessions.
+const SWEEP_EVERY: u64 = 4096;
+
+impl Engine {
+    /// Finishes a turn. The thread holds no lock. Each stage stands where it does for a reason:
+    ///
+    /// 1. *Wills* that the host looks at are published: that fills outboxes and adds events and counts for what follows.
+    /// 2. *The log of drops* reads the turn's counts, so it comes before they are added and emptied; its lines are told
+    ///    with the other events.
+    /// 3. *Counters*, before anything leaves: a client that has a message, and a hook that is told of it, finds it counted.
+    /// 4. *Telling*, before the outboxes: a client that has its CONNACK or SUBACK finds the host informed.
+    /// 5. *In-process consumers* are woken before a client can have its acknowledgement: what the client does next, such
+    ///    as stopping the broker, comes after.
+    /// 6. *Outboxes* are written.
+    /// 7. *What writing has brought* is told: messages that have waited for room and are delivered or dropped now.
+    /// 8. *The turn is put in order* for its next use.
+    /// 9. *The host's own code*, direct callbacks and word that a message is safe, comes behind all else: it may take its
+    ///    time, and may begin turns of its own.
+    /// 10. *Buffers of the host* go back last: the stages before may still hold parts of them.
+    pub(crate) fn finish(&self, turn: &mut Turn) {
+        self.publish_owed_wills(turn);
+        self.log_drops_if_wanted(turn);
+        self.add_counts(turn);
+        if self.tell_events(turn) {
+            self.add_counts(turn);
+        }
+        self.wake_consumers(turn);
+        let wrote = self.flush_outboxes(turn);
+        self.tell_of_writing(turn, wrote);
+        self.put_in_order(turn);
+        HostBuffers::turn_ends();
+        self.call_host(turn);
+        self.host_buffers.give_back();
+    }
+
+    fn log_drops_if_wanted(&self, turn: &mut Turn) {
+        if self.events.wants(EventMask::LOG) {
+            self.log_drops(turn);
+        }
+    }
+
+    fn add_counts(&self, turn: &mut Turn) {
+        self.counters.add(&turn.counts);
+        turn.counts = Counts::default();
+    }
+
+    /// Whether there was anything to tell.
+    fn tell_events(&self, turn: &mut Turn) -> bool {
+        let any = !turn.events.is_empty();
+        if any {
+            self.tell(turn);
+        }
+        any
+    }
+
+    fn wake_consumers(&self, turn: &mut Turn) {
+        if !turn.woken.is_empty() {
+            turn.woken.drain(..).for_each(|local| local.wake());
+        }
+    }
+
+    /// Whether there was anything to write.
+    fn flush_outboxes(&self, turn: &mut Turn) -> bool {
+        let any = !turn.dirty.is_empty();
+        if any {
+            let mut dirty = std::mem::take(&mut turn.dirty);
+            for session in dirty.drain(..) {
+                self.flush(turn, &session, false);
+            }
+            turn.dirty = dirty;
+        }
+        any
+    }
+
+    fn tell_of_writing(&self, turn: &mut Turn, wrote: bool) {
+        self.log_drops_if_wanted(turn);
+        let told = self.tell_events(turn);
+        if wrote || told {
+            self.add_counts(turn);
+        }
+    }
+
+    fn put_in_order(&self, turn: &mut Turn) {
+        turn.number += 1;
+        if turn.number.is_multiple_of(SWEEP_EVERY) {
+            turn.cache.forget_stale(&self.router);
+        }
+    }
+
+    fn call_host(&self, turn: &mut Turn) {
+        if !turn.called.is_empty() {
+            let mut called = std::mem::take(&mut turn.called);
+            for local in called.drain(..) {
+                local.wake();
+            }
+            turn.called = called;
+        }
+        if !turn.told.is_empty() {
+            let mut told = std::mem::take(&mut turn.told);
+            for (waiter, safe) in told.drain(..) {
+                waiter.tell(safe);
+            }
+            turn.told = told;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The stream of events: the sinks that see it, and what any of them wants.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::engine::observe::event_queue::{EventQueue, Told, survive};
+use crate::engine::observe::mask::EventMask;
+use crate::engine::observe::sink::{EventSink, Moment};
+use crate::session::event::{Event, Level, LogLine};
+use crate::time::Time;
+
+/// The sinks of a broker, in the order in which they came.
+#[derive(Default)]
+pub(crate) struct EventStream {
+    /// What some sink wants. Events of other kinds are not made.
+    mask: AtomicU32,
+    sinks: Mutex<Arc<[Attached]>>,
+}
+
+#[derive(Clone)]
+struct Attached {
+    sink: Arc<dyn EventSink>,
+    /// Where its events wait, if it is called by one thread at a time; otherwise it is called directly.
+    queue: Option<Arc<EventQueue>>,
+}
+
+impl EventStream {
+    /// Whether some sink wants any of these kinds.
+    #[inline]
+    pub(crate) fn wants(&self, kinds: EventMask) -> bool {
+        EventMask::from_bits(self.mask.load(Ordering::Relaxed)).wants(kinds)
+    }
+
+    /// Adds a sink that is called directly, from several threads at once.
+    pub(crate) fn add(&self, sink: Arc<dyn EventSink>) {
+        self.attach(Attached { sink, queue: None });
+    }
+
+    /// Adds a sink that is called by one thread at a time, after those that are called directly. It may call the engine:
+    /// what comes of that waits in its queue.
+    pub(crate) fn add_queued(&self, sink: Arc<dyn EventSink>) {
+        self.attach(Attached { sink, queue: Some(Arc::default()) });
+    }
+
+    fn attach(&self, attached: Attached) {
+        let mut sinks = self.sinks.lock();
+        *sinks = sinks.iter().cloned().chain([attached]).collect();
+        self.store_mask(&sinks);
+    }
+
+    /// Takes a sink away. What is on its way may still be seen.
+    pub(crate) fn remove(&self, sink: &Arc<dyn EventSink>) {
+        let mut sinks = self.sinks.lock();
+        *sinks = sinks.iter().filter(|known| !Arc::ptr_eq(&known.sink, sink)).cloned().collect();
+        self.store_mask(&sinks);
+    }
+
+    /// Asks the sinks again what they want.
+    pub(crate) fn refresh(&self) {
+        self.store_mask(&self.sinks.lock());
+    }
+
+    /// Called under the lock, so that the last word is that of the newest masks.
+    fn store_mask(&self, sinks: &[Attached]) {
+        self.mask.store(union(sinks).bits(), Ordering::Relaxed);
+    }
+
+    /// Tells the sinks what has happened, and empties the list: each event goes to the sinks that are called directly,
+    /// in their order, before the next one does; then the queues are told. `most`: events that may wait in a queue.
+    pub(crate) fn tell(&self, now: Time, events: &mut Vec<Event>, most: usize) -> Told {
+        let sinks = Arc::clone(&self.sinks.lock());
+        let mut outcome = Told::default();
+        if sinks.iter().any(|attached| attached.queue.is_none()) {
+            outcome.failed += self.tell_directly(&sinks, now, events);
+            if union(&sinks).bits() != self.mask.load(Ordering::Relaxed) {
+                self.refresh();
+            }
+        }
+        let mut queued = sinks.iter().filter_map(|at| Some((&*at.sink, at.queue.as_deref()?))).peekable();
+        while let Some((sink, queue)) = queued.next() {
+            let mask = sink.mask();
+            let is_wanted = |event: &Event| mask.wants(EventMask::of(event));
+            let told = match queued.peek() {
+                Some(_) => {
+                    let mut own = events.iter().filter(|event| is_wanted(event)).cloned().collect();
+                    queue.tell(sink, now, &mut own, most)
+                }
+                None => {
+                    events.retain(is_wanted);
+                    queue.tell(sink, now, events, most)
+                }
+            };
+            outcome.lost += told.lost;
+            outcome.failed += told.failed;
+        }
+        events.clear();
+        outcome
+    }
+
+    /// Returns how many calls panicked.
+    fn tell_directly(&self, sinks: &[Attached], now: Time, events: &mut Vec<Event>) -> usize {
+        let mut failed = 0;
+        let mut at = 0;
+        while let Some(event) = events.get(at) {
+            at += 1;
+            let kind = EventMask::of(event);
+            let panics = |sink: &dyn EventSink| {
+                sink.mask().wants(kind) && survive(|| sink.event(now, event)).is_none()
+            };
+            let direct = sinks.iter().filter(|attached| attached.queue.is_none());
+            let panicked = direct.filter(|attached| panics(&*attached.sink)).count();
+            failed += panicked;
+            // A sink that stumbles over the log itself is not logged.
+            if panicked > 0 && !EventMask::LOG.wants(kind) && self.wants(EventMask::log(Level::Error)) {
+                let text = "an observer of the broker has panicked, and misses an event".into();
+                events.push(Event::Logged(LogLine { level: Level::Error, client_id: None, text }));
+            }
+        }
+        failed
+    }
+
+    /// Shows the sinks something at this moment; how many calls panicked.
+    #[cold]
+    pub(crate) fn show(&self, kind: EventMask, moment: &Moment<'_>) -> usize {
+        let sinks = Arc::clone(&self.sinks.lock());
+        let panics =
+            |sink: &dyn EventSink| sink.mask().wants(kind) && survive(|| sink.moment(moment)).is_none();
+        sinks.iter().filter(|attached| panics(&*attached.sink)).count()
+    }
+}
+
+fn union(sinks: &[Attached]) -> EventMask {
+    sinks.iter().fold(EventMask::NONE, |mask, attached| mask | attached.sink.mask())
+}
