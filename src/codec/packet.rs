@@ -144,7 +144,11 @@ fn decode_connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
 }
 
 fn without_body<'a>(body: &[u8], packet: Packet<'a>) -> Result<Packet<'a>, DecodeError> {
-    if body.is_empty() { Ok(packet) } else { Err(DecodeError::malformed("the remaining length of a packet without a body is not 0")) }
+    if body.is_empty() {
+        Ok(packet)
+    } else {
+        Err(DecodeError::malformed("the remaining length of a packet without a body is not 0"))
+    }
 }
 
 /// Checks the flags of every packet but PUBLISH: 2 for PUBREL, SUBSCRIBE and UNSUBSCRIBE, 0 for the others.

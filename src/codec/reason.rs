@@ -172,7 +172,9 @@ impl ReasonCode {
     pub(crate) fn read(code: u8, is_allowed: impl Fn(ReasonCode) -> bool) -> Result<ReasonCode, DecodeError> {
         match ReasonCode::from_u8(code) {
             Some(reason) if is_allowed(reason) => Ok(reason),
-            Some(_) => Err(DecodeError::protocol("the packet has a reason code that its type does not allow")),
+            Some(_) => {
+                Err(DecodeError::protocol("the packet has a reason code that its type does not allow"))
+            }
             None => Err(DecodeError::malformed("the reason code is not defined")),
         }
     }

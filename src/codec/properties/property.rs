@@ -180,7 +180,8 @@ impl PropertyId {
     /// Reads an identifier.
     #[inline]
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<PropertyId, DecodeError> {
-        PropertyId::from_u8(reader.u8()?).ok_or(DecodeError::malformed("the property identifier is not defined"))
+        PropertyId::from_u8(reader.u8()?)
+            .ok_or(DecodeError::malformed("the property identifier is not defined"))
     }
 
     /// Skips the value that belongs to the identifier, without checking it.
