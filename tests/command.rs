@@ -229,7 +229,7 @@ fn wrong_settings_exit_with_2() {
         ),
         (
             &["--set", "listener.lan.max_connections=1"],
-            "listener.lan.bind: the listener needs an address, or off",
+            "listener.lan.bind: the listener needs an address or off",
         ),
         (&["--listen", "off"], "every listener is off, so that nobody could connect"),
         (&["--config", "no/such/file"], "no/such/file: No such file or directory (os error 2)"),

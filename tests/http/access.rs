@@ -19,11 +19,11 @@ fn it_does_not_start_without_a_password() {
         (&[("console.listen", "127.0.0.1:0")][..], "console.password: the console needs a password"),
         (
             &[("console.listen", "0.0.0.0:0")],
-            "console.password: others can reach console.listen, 0.0.0.0:0: it needs a password of your own",
+            "console.password: other machines can reach console.listen (0.0.0.0:0): set a password",
         ),
         (
             &[("console.listen", "0.0.0.0:0"), ("console.tutorial", "true")],
-            "console.tutorial: the tutorial is for this machine alone",
+            "console.tutorial: the tutorial must be local",
         ),
         (
             &[("console.listen", "127.0.0.1:0"), ("console.password_file", "/nonexistent/password")],
