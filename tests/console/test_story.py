@@ -158,7 +158,7 @@ def test_a_client_that_is_away_says_why_it_went(page, connect):
     page.go("drops")
     page.fill("Topic", "dreams/today")
     page.press("Enter")
-    page.until("[...document.querySelectorAll('.receivers .muted')].some((one) => one.innerText.startsWith('The subscriber was away'))")
+    page.until("[...document.querySelectorAll('.receivers .muted')].some((one) => one.innerText.startsWith('The subscriber was not connected'))")
 
 
 def test_a_retained_message_is_looked_at_and_deleted(page, connect):

@@ -79,7 +79,7 @@ fn each_receiver_is_told_what_it_gets_and_why_not() {
             json!("away unsure"),
             "dropped",
             json!("offline"),
-            "offline: the subscriber was away, and QoS 0 messages do not wait for it unless session.queue_qos0 is on."
+            "offline: the subscriber was not connected, and QoS 0 messages wait only if session.queue_qos0 is on."
                 .to_owned(),
         ),
         (
