@@ -154,8 +154,8 @@ impl<'a> Publication<'a> {
         remaining_seconds(self.expires_at, now)
     }
 
-    /// The received packet, if it can be forwarded as it is: both are MQTT 5 or both older, and it has a Packet
-    /// Identifier if and only if `packet_id` is one.
+    /// The received packet, if its bytes can be forwarded. The receiver must also be MQTT 5 or also be older, and the
+    /// packet has a Packet Identifier if and only if `packet_id` is one.
     pub fn frame_for(&self, v5: bool, packet_id: Option<PacketId>) -> Option<Frame<'a>> {
         self.frame.filter(|f| f.v5 == v5 && f.packet_id_at.is_some() == packet_id.is_some())
     }
