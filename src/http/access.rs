@@ -13,7 +13,7 @@ use hyper::header::{AUTHORIZATION, COOKIE};
 use parking_lot::Mutex;
 
 use crate::config::Settings;
-use crate::http::brute::Brute;
+use crate::http::login_throttle::LoginThrottle;
 use crate::http::random::{is_same, token};
 use crate::time::Time;
 
@@ -43,15 +43,15 @@ impl Role {
 
 /// A user who has shown who they are.
 #[derive(Clone, Debug)]
-pub(super) struct Visitor {
-    pub user: String,
+pub(super) struct AuthenticatedUser {
+    pub name: String,
     pub role: Role,
     /// The token that requests by this cookie have to repeat in a header to change anything; `None` if the request
     /// brought a password instead.
     pub csrf: Option<String>,
 }
 
-/// Why a request has no visitor.
+/// Why a request has no user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoginRefused {
     /// The user or the password is wrong.
@@ -64,7 +64,7 @@ pub(super) enum LoginRefused {
 pub(super) struct Access {
     users: Vec<User>,
     logins: Mutex<HashMap<String, Login>>,
-    brute: Mutex<Brute>,
+    throttle: Mutex<LoginThrottle>,
     expiry: Duration,
     cookie: String,
     learner: Option<String>,
@@ -110,7 +110,7 @@ impl Access {
         Ok(Access {
             users,
             logins: Mutex::default(),
-            brute: Mutex::default(),
+            throttle: Mutex::default(),
             expiry: console.session_expiry,
             cookie: format!("midge_session_{port}"),
             learner: is_public.then(|| console.user.clone()),
@@ -128,15 +128,15 @@ impl Access {
     }
 
     /// Who a request is from; `Ok(None)` if it does not say.
-    pub(super) fn visitor(
+    pub(super) fn authenticate(
         &self,
         headers: &HeaderMap,
         address: IpAddr,
         now: Time,
-    ) -> Result<Option<Visitor>, LoginRefused> {
+    ) -> Result<Option<AuthenticatedUser>, LoginRefused> {
         if let Some((user, password)) = basic(headers) {
             let role = self.check(&user, &password, address, now)?;
-            return Ok(Some(Visitor { user, role, csrf: None }));
+            return Ok(Some(AuthenticatedUser { name: user, role, csrf: None }));
         }
         let Some(token) = self.token(headers) else {
             return Ok(None);
@@ -151,10 +151,10 @@ impl Access {
         }
         login.used = now;
         let csrf = Some(login.csrf.clone());
-        Ok(Some(Visitor { user: login.user.clone(), role: login.role, csrf }))
+        Ok(Some(AuthenticatedUser { name: login.user.clone(), role: login.role, csrf }))
     }
 
-    /// Logs a user in: the token for the cookie, and the visitor. `Err(Ok(..))` if refused, `Err(Err(..))` if the
+    /// Logs a user in: the token for the cookie, and the user. `Err(Ok(..))` if refused, `Err(Err(..))` if the
     /// system has no random numbers.
     pub(super) fn log_in(
         &self,
@@ -162,7 +162,7 @@ impl Access {
         password: &str,
         address: IpAddr,
         now: Time,
-    ) -> Result<(String, Visitor), Result<LoginRefused, io::Error>> {
+    ) -> Result<(String, AuthenticatedUser), Result<LoginRefused, io::Error>> {
         let role = self.check(user, password, address, now).map_err(Ok)?;
         let (id, csrf) = (token().map_err(Err)?, token().map_err(Err)?);
         let mut logins = self.logins.lock();
@@ -173,7 +173,7 @@ impl Access {
             oldest.and_then(|id| logins.remove(&id));
         }
         logins.insert(id.clone(), Login { user: user.to_owned(), role, csrf: csrf.clone(), used: now });
-        Ok((id, Visitor { user: user.to_owned(), role, csrf: Some(csrf) }))
+        Ok((id, AuthenticatedUser { name: user.to_owned(), role, csrf: Some(csrf) }))
     }
 
     /// Ends the login of a request.
@@ -184,7 +184,7 @@ impl Access {
     }
 
     fn check(&self, user: &str, password: &str, address: IpAddr, now: Time) -> Result<Role, LoginRefused> {
-        if let Some(seconds) = self.brute.lock().must_wait(address, now) {
+        if let Some(seconds) = self.throttle.lock().must_wait(address, now) {
             return Err(LoginRefused::Wait(seconds));
         }
         let mut role = None;
@@ -194,14 +194,14 @@ impl Access {
                 role = Some(known.role);
             }
         }
-        let mut brute = self.brute.lock();
+        let mut throttle = self.throttle.lock();
         match role {
             Some(role) => {
-                brute.succeeded(address);
+                throttle.succeeded(address);
                 Ok(role)
             }
             None => {
-                brute.failed(address, now);
+                throttle.failed(address, now);
                 Err(LoginRefused::Wrong)
             }
         }
@@ -268,20 +268,20 @@ mod tests {
     #[test]
     fn a_login_is_found_by_its_cookie_until_it_ends() {
         let access = access(&[("password", "x"), ("session_expiry", "1h")]);
-        let (token, visitor) = access.log_in("admin", "x", HERE, Time::ZERO).unwrap();
-        assert_eq!((visitor.role, visitor.csrf.as_ref().unwrap().len()), (Role::Admin, 32));
+        let (token, user) = access.log_in("admin", "x", HERE, Time::ZERO).unwrap();
+        assert_eq!((user.role, user.csrf.as_ref().unwrap().len()), (Role::Admin, 32));
         let cookie = with(COOKIE, &format!("a=b; {}={token}", access.cookie()));
         let hour = 3_600_000;
         for now in [0, hour, 2 * hour] {
-            let found = access.visitor(&cookie, HERE, Time::from_millis(now)).unwrap().unwrap();
-            assert_eq!((found.user.as_str(), found.csrf), ("admin", visitor.csrf.clone()));
+            let found = access.authenticate(&cookie, HERE, Time::from_millis(now)).unwrap().unwrap();
+            assert_eq!((found.name.as_str(), found.csrf), ("admin", user.csrf.clone()));
         }
-        assert!(access.visitor(&cookie, HERE, Time::from_millis(3 * hour + 1)).unwrap().is_none());
+        assert!(access.authenticate(&cookie, HERE, Time::from_millis(3 * hour + 1)).unwrap().is_none());
         let (token, _) = access.log_in("admin", "x", HERE, Time::ZERO).unwrap();
         let cookie = with(COOKIE, &format!("{}={token}", access.cookie()));
         access.log_out(&cookie);
-        assert!(access.visitor(&cookie, HERE, Time::ZERO).unwrap().is_none());
-        assert!(access.visitor(&HeaderMap::new(), HERE, Time::ZERO).unwrap().is_none());
+        assert!(access.authenticate(&cookie, HERE, Time::ZERO).unwrap().is_none());
+        assert!(access.authenticate(&HeaderMap::new(), HERE, Time::ZERO).unwrap().is_none());
     }
 
     #[test]
@@ -289,14 +289,14 @@ mod tests {
         let access = access(&[("password", "a:b"), ("viewer_password", "v")]);
         let basic = |text: &str| with(AUTHORIZATION, &format!("Basic {}", STANDARD.encode(text)));
         let role =
-            |text: &str| access.visitor(&basic(text), HERE, Time::ZERO).map(|found| found.unwrap().role);
+            |text: &str| access.authenticate(&basic(text), HERE, Time::ZERO).map(|found| found.unwrap().role);
         assert_eq!(role("admin:a:b"), Ok(Role::Admin));
         assert_eq!(role("viewer:v"), Ok(Role::Viewer));
         for wrong in ["admin:v", "viewer:a:b", ":", "admin", "root:a:b"] {
             assert_eq!(role(wrong), Err(LoginRefused::Wrong), "{wrong}");
         }
         let other = with(AUTHORIZATION, "Bearer abc");
-        assert_eq!(access.visitor(&other, HERE, Time::ZERO).unwrap_err(), LoginRefused::Wait(1));
+        assert_eq!(access.authenticate(&other, HERE, Time::ZERO).unwrap_err(), LoginRefused::Wait(1));
     }
 
     #[test]
@@ -324,6 +324,6 @@ mod tests {
         }
         assert_eq!(access.logins.lock().len(), MOST_LOGINS);
         let cookie = with(COOKIE, &format!("{}={first}", access.cookie()));
-        assert!(access.visitor(&cookie, HERE, Time::from_millis(9)).unwrap().is_none());
+        assert!(access.authenticate(&cookie, HERE, Time::from_millis(9)).unwrap().is_none());
     }
 }

@@ -59,8 +59,8 @@ impl Reply {
     }
 
     /// As a response.
-    pub(super) fn into_response(self) -> Response<Outgoing> {
-        let mut response = Response::new(Outgoing::Whole(Some(self.body)));
+    pub(super) fn into_response(self) -> Response<ResponseBody> {
+        let mut response = Response::new(ResponseBody::Whole(Some(self.body)));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
@@ -142,7 +142,7 @@ impl Problem {
     }
 
     /// As a response, in JSON.
-    pub(super) fn into_response(self) -> Response<Outgoing> {
+    pub(super) fn into_response(self) -> Response<ResponseBody> {
         let body = serde_json::json!({ "error": { "code": self.code, "message": self.message } });
         let mut answer = Reply::new(body.to_string(), "application/json");
         answer.status = self.status;
@@ -158,14 +158,14 @@ impl Problem {
 
 /// The body of an answer.
 #[derive(Debug)]
-pub(super) enum Outgoing {
+pub(super) enum ResponseBody {
     /// All of it at once.
     Whole(Option<Bytes>),
     /// What a task sends, until it ends.
     Live(Receiver<Bytes>),
 }
 
-impl Body for Outgoing {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -174,26 +174,28 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
-            Outgoing::Whole(bytes) => Poll::Ready(
+            ResponseBody::Whole(bytes) => Poll::Ready(
                 bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
             ),
-            Outgoing::Live(receiver) => receiver.poll_recv(cx).map(|bytes| bytes.map(|b| Ok(Frame::data(b)))),
+            ResponseBody::Live(receiver) => {
+                receiver.poll_recv(cx).map(|bytes| bytes.map(|b| Ok(Frame::data(b))))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Outgoing::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Outgoing::Live(_) => false,
+            ResponseBody::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            ResponseBody::Live(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Outgoing::Whole(bytes) => {
+            ResponseBody::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Outgoing::Live(_) => SizeHint::default(),
+            ResponseBody::Live(_) => SizeHint::default(),
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result
         (false, true) => Reply::new(asset.gzip, asset.content_type).with(CONTENT_ENCODING, "gzip")?,
         (false, false) => Reply::new(unpacked(asset.gzip)?, asset.content_type),
     };
-    // Asked for again each time, and mostly answered by 304: a page is never older than the broker.
+    // ApiRequest for again each time, and mostly answered by 304: a page is never older than the broker.
     answer.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     answer.headers.insert(ETAG, HeaderValue::from_static(asset.etag));

@@ -11,11 +11,11 @@ use tokio::time::sleep;
 use crate::config::Config;
 use crate::engine::core::state::Engine;
 use crate::http::access::Access;
-use crate::http::guard::Hosts;
+use crate::http::guard::AllowedHosts;
 use crate::http::history::{History, STEP};
-use crate::http::journal::Log;
+use crate::http::journal::ConsoleJournal;
 use crate::http::topics::Watching;
-use crate::http::tutorial::Steps;
+use crate::http::tutorial::TutorialSteps;
 use crate::runtime::Clock;
 use crate::time::Time;
 
@@ -26,7 +26,7 @@ pub struct ConsoleParts {
     /// The broker's clock.
     pub clock: Clock,
     /// The broker's journal.
-    pub log: Arc<Log>,
+    pub log: Arc<ConsoleJournal>,
     /// The broker's settings.
     pub config: Config,
     /// Tells the MQTT listeners of this moment.
@@ -50,15 +50,15 @@ pub struct Console {
     pub(super) config: Config,
     pub(super) listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
     pub(super) history: Mutex<History>,
-    pub(super) log: Arc<Log>,
+    pub(super) log: Arc<ConsoleJournal>,
     pub(super) topics: Watching,
-    pub(super) steps: Steps,
+    pub(super) steps: TutorialSteps,
     me: Weak<Console>,
     clock: Clock,
     /// Milliseconds since 1970 at the broker's time zero.
     began: u64,
     access: Access,
-    hosts: Hosts,
+    hosts: AllowedHosts,
     address: SocketAddr,
     stop: watch::Sender<bool>,
 }
@@ -79,10 +79,10 @@ impl Console {
         let access = Access::new(settings, address.port())?;
         Ok(Arc::new_cyclic(|me| Console {
             access,
-            hosts: Hosts::new(&config.settings().console.hosts),
+            hosts: AllowedHosts::new(&config.settings().console.hosts),
             history: Mutex::default(),
             topics: Watching::default(),
-            steps: Steps::default(),
+            steps: TutorialSteps::default(),
             me: me.clone(),
             stop: watch::Sender::new(false),
             engine,
@@ -114,12 +114,12 @@ impl Console {
         &self.access
     }
 
-    pub(super) fn hosts(&self) -> &Hosts {
+    pub(super) fn hosts(&self) -> &AllowedHosts {
         &self.hosts
     }
 
     /// Whether nobody beyond this machine can reach the console.
-    pub(super) fn is_for_this_machine(&self) -> bool {
+    pub(super) fn is_local(&self) -> bool {
         self.address.ip().is_loopback()
     }
 
@@ -129,7 +129,7 @@ impl Console {
     }
 
     /// Time that a client may take.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn io_timeout(&self) -> Duration {
         self.config.settings().console.io_timeout
     }
 

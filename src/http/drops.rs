@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::stats::DropReason;
 
 /// Dropped messages of one answer.
@@ -33,7 +33,7 @@ struct Dropped {
 }
 
 /// `GET /api/v1/drops`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let snapshot = console.engine.snapshot();
     let by_reason = DropReason::ALL
         .iter()

@@ -14,10 +14,10 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::http::answer::{Outgoing, Problem};
+use crate::http::answer::{Problem, ResponseBody};
 use crate::http::console::Console;
 use crate::http::overview::values;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 
 /// Pieces of a stream that wait for the connection; behind them, the stream waits.
 const AHEAD: usize = 4;
@@ -52,7 +52,7 @@ pub(super) struct Stream {
 
 impl Stream {
     /// A stream and the answer that carries it.
-    pub(super) fn new(console: &Console) -> (Stream, Response<Outgoing>) {
+    pub(super) fn new(console: &Console) -> (Stream, Response<ResponseBody>) {
         let (sender, receiver) = channel(AHEAD);
         (Stream { sender, stop: console.stop_signal() }, response(receiver))
     }
@@ -85,8 +85,8 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _stopped = stop.wait_for(|stop| *stop).await;
 }
 
-fn response(receiver: Receiver<Bytes>) -> Response<Outgoing> {
-    let mut response = Response::new(Outgoing::Live(receiver));
+fn response(receiver: Receiver<Bytes>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Live(receiver));
     let said = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
@@ -99,7 +99,10 @@ fn response(receiver: Receiver<Bytes>) -> Response<Outgoing> {
 }
 
 /// `GET /api/v1/events`
-pub(super) fn begin(console: &Arc<Console>, _asked: &Asked) -> Result<Response<Outgoing>, Problem> {
+pub(super) fn begin(
+    console: &Arc<Console>,
+    _request: &ApiRequest,
+) -> Result<Response<ResponseBody>, Problem> {
     let (stream, response) = Stream::new(console);
     tokio::spawn(pulse(Arc::clone(console), stream));
     Ok(response)

@@ -10,7 +10,7 @@ use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::number::whole;
 use crate::http::retained;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 
 /// An explanation as it is answered.
 #[derive(Serialize)]
@@ -72,8 +72,8 @@ struct Wanted {
 }
 
 /// `GET /api/v1/subscriptions/match`
-pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let topic = retained::topic(asked)?;
+pub(super) fn matching(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let topic = retained::topic(request)?;
     let question = Question {
         topic,
         qos: QoS::ExactlyOnce,
@@ -98,8 +98,8 @@ pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Reply, Proble
 }
 
 /// `POST /api/v1/explain`
-pub(super) fn explain(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let wanted: Wanted = asked.json()?;
+pub(super) fn explain(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let wanted: Wanted = request.json()?;
     let question = Question {
         topic: topic_of(&wanted.topic)?,
         qos: qos_of(wanted.qos)?,

@@ -16,15 +16,15 @@ use crate::session::link::Cause;
 use crate::stats::DropReason;
 use crate::time::Time;
 
-/// Dropped messages that are taken down between two [`Log::refill`]s.
+/// Dropped messages that are taken down between two [`ConsoleJournal::refill`]s.
 const DROPS: u32 = 100;
 /// Entries that are copied while the lock is held.
 const STEP: usize = 100;
 
 /// The journal of one broker.
-pub struct Log {
+pub struct ConsoleJournal {
     events: Mutex<Ring<JournalEntry>>,
-    drops: Mutex<Ring<Drop>>,
+    drops: Mutex<Ring<DroppedMessage>>,
     /// How many more dropped messages are taken down for now.
     room: AtomicU32,
 }
@@ -40,7 +40,7 @@ pub(super) struct JournalEntry {
 
 /// A message that was dropped.
 #[derive(Clone)]
-pub(super) struct Drop {
+pub(super) struct DroppedMessage {
     pub at: Time,
     pub reason: DropReason,
     pub client_id: Option<Box<str>>,
@@ -57,17 +57,17 @@ struct Ring<T> {
 
 /// An event as it is shown.
 #[derive(Serialize)]
-pub(super) struct Shown {
+pub(super) struct EventView {
     time: u64,
     kind: &'static str,
     client_id: Option<Arc<str>>,
     text: Arc<str>,
 }
 
-impl Log {
+impl ConsoleJournal {
     /// A journal that remembers so many events, and as many dropped messages.
-    pub fn new(most: usize) -> Arc<Log> {
-        let log = Log {
+    pub fn new(most: usize) -> Arc<ConsoleJournal> {
+        let log = ConsoleJournal {
             events: Mutex::new(Ring::new(most)),
             drops: Mutex::new(Ring::new(most)),
             room: AtomicU32::new(DROPS),
@@ -111,7 +111,7 @@ impl Log {
     }
 
     /// The last `most` dropped messages, the newest first.
-    pub(super) fn drops(&self, most: usize) -> Vec<Drop> {
+    pub(super) fn drops(&self, most: usize) -> Vec<DroppedMessage> {
         let mut found = Vec::new();
         let mut from = {
             let drops = self.drops.lock();
@@ -136,8 +136,8 @@ impl Log {
 
 impl JournalEntry {
     /// As it is shown.
-    pub(super) fn show(&self, console: &Console) -> Shown {
-        Shown {
+    pub(super) fn show(&self, console: &Console) -> EventView {
+        EventView {
             time: console.unix(self.at),
             kind: self.kind,
             client_id: self.client_id.clone(),
@@ -146,7 +146,7 @@ impl JournalEntry {
     }
 }
 
-impl Journal for Log {
+impl Journal for ConsoleJournal {
     fn wants_drops(&self) -> bool {
         self.room.load(Ordering::Relaxed) > 0
     }
@@ -172,7 +172,7 @@ impl Journal for Log {
                 let room = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
                 if room.is_ok() {
                     let Dropped { client_id, topic, reason } = dropped.clone();
-                    self.drops.lock().push(Drop { at: now, reason, client_id, topic });
+                    self.drops.lock().push(DroppedMessage { at: now, reason, client_id, topic });
                 }
             }
             Event::Delivered(_) | Event::Logged(_) => {}
@@ -246,7 +246,7 @@ fn ended(cause: Cause, why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{DROPS, Log};
+    use super::{ConsoleJournal, DROPS};
     use crate::engine::observe::journal::Journal;
     use crate::session::event::{Departure, Dropped, Event};
     use crate::session::link::Cause;
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_last_events_are_kept() {
-        let log = Log::new(150);
+        let log = ConsoleJournal::new(150);
         for number in 0..200u64 {
             log.note(Time::from_millis(number), &gone(if number % 2 == 0 { "a" } else { "b" }));
         }
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn drops_are_taken_down_at_a_bounded_rate() {
-        let log = Log::new(1000);
+        let log = ConsoleJournal::new(1000);
         let reason = DropReason::NoSubscriber;
         let dropped = |topic: &str| Event::Dropped(Dropped { client_id: None, topic: topic.into(), reason });
         for number in 0..2 * DROPS {

@@ -11,14 +11,14 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::overview::unit;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::stats::{DropReason, Snapshot, StatKind, table};
 
 /// The type of what is answered.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /metrics`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let mut registry = Registry::with_prefix("midge");
     let uptime = console.now().as_millis() / 1000;
     let started = console.engine.started_unix();

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::http::answer::{Problem, Reply};
 use crate::http::assets;
 use crate::http::console::Console;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::stats::{Snapshot, StatKind, table};
 use crate::time::Time;
 
@@ -29,7 +29,7 @@ struct Statistic {
 }
 
 /// `GET /api/v1/overview`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let statistics = table()
         .iter()
         .map(|stat| Statistic {
@@ -62,11 +62,11 @@ pub(super) fn unit(name: &str) -> &'static str {
 }
 
 /// `GET /health`
-pub(super) fn health(_console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn health(_console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     Ok(Reply::new(r#"{"status":"ok"}"#, "application/json"))
 }
 
 /// `GET /api/v1/openapi.json`
-pub(super) fn openapi(_console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn openapi(_console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     Ok(Reply::new(assets::openapi()?, "application/json"))
 }

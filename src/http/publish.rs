@@ -13,7 +13,7 @@ use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::explain::{Explained, qos_of, topic_of};
 use crate::http::number::{whole, whole_or_null};
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::message::Publication;
 
 /// Base64 whose last character may carry bits that mean nothing.
@@ -67,8 +67,8 @@ struct Published {
 }
 
 /// `POST /api/v1/publish`
-pub(super) fn publish(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let message: Message = asked.json()?;
+pub(super) fn publish(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let message: Message = request.json()?;
     let payload = match message.encoding {
         Encoding::Plain => message.payload.as_bytes().to_vec(),
         Encoding::Base64 => decoded("payload", &message.payload)?,

@@ -7,7 +7,7 @@ use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::payload::Payload;
 use crate::http::query::Page;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::message::SharedMessage;
 use crate::time::Time;
 
@@ -26,9 +26,9 @@ struct Retained {
 }
 
 /// `GET /api/v1/retained`: `search` is a Topic Filter if it has a wildcard, else a part of the topic.
-pub(super) fn list(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let page = Page::of(&asked.query, SORTS)?;
-    let search = asked.query.get("search")?.unwrap_or_default();
+pub(super) fn list(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let page = Page::of(&request.query, SORTS)?;
+    let search = request.query.get("search")?.unwrap_or_default();
     let filter = match search.contains(['+', '#']) {
         true => Some(filter_of(search)?),
         false => None,
@@ -61,15 +61,15 @@ pub(super) fn list(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
 }
 
 /// `GET /api/v1/retained/message`
-pub(super) fn one(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn one(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     let now = console.now();
-    let found = console.engine.retained_message(topic(asked)?).filter(|message| !message.is_expired(now));
+    let found = console.engine.retained_message(topic(request)?).filter(|message| !message.is_expired(now));
     Reply::json(&show(console, &found.ok_or_else(none)?, now))
 }
 
 /// `DELETE /api/v1/retained/message`
-pub(super) fn remove(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    match console.engine.clear_retained(topic(asked)?) {
+pub(super) fn remove(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    match console.engine.clear_retained(topic(request)?) {
         true => Ok(Reply::done()),
         false => Err(none()),
     }
@@ -81,8 +81,8 @@ pub(super) fn filter_of(text: &str) -> Result<TopicFilter<'_>, Problem> {
 }
 
 /// The Topic Name of a request.
-pub(super) fn topic(asked: &Asked) -> Result<TopicName<'_>, Problem> {
-    let text = asked.query.need("topic")?;
+pub(super) fn topic(request: &ApiRequest) -> Result<TopicName<'_>, Problem> {
+    let text = request.query.need("topic")?;
     TopicName::parse(text).map_err(|error| Problem::bad_request(format!("the topic {text:?}: {error}")))
 }
 

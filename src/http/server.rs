@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::http::console::Console;
 use crate::http::service;
-use crate::http::stream::Patient;
+use crate::http::stream::TimedStream;
 use crate::runtime::{NotInherited, listen};
 
 /// Connections that the system holds until they are accepted.
@@ -57,9 +57,10 @@ impl Bound {
     /// Accepts connections from now on. Must be called inside the runtime, whose end is the server's.
     pub fn serve(self, console: Arc<Console>, max_connections: usize) -> io::Result<Server> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let open = Arc::new(Open { count: Mutex::new(0), most: max_connections, none: Condvar::new() });
+        let open =
+            Arc::new(OpenConnections { count: Mutex::new(0), most: max_connections, none: Condvar::new() });
         let stop = console.stop_signal();
-        let listener = Listening { _not_inherited: self.not_inherited, listener };
+        let listener = ListeningSocket { _not_inherited: self.not_inherited, listener };
         tokio::spawn(accept(listener, Arc::clone(&console), Arc::clone(&open), stop));
         tokio::spawn(console.clone().keep());
         Ok(Server { console, open })
@@ -69,7 +70,7 @@ impl Bound {
 /// The running server of a console.
 pub struct Server {
     console: Arc<Console>,
-    open: Arc<Open>,
+    open: Arc<OpenConnections>,
 }
 
 impl Server {
@@ -87,23 +88,23 @@ impl Server {
 }
 
 /// The socket that accepts. The mark comes before it, so that it is dropped before it.
-struct Listening {
+struct ListeningSocket {
     _not_inherited: NotInherited,
     listener: tokio::net::TcpListener,
 }
 
-/// Open connections.
-struct Open {
+/// OpenConnections connections.
+struct OpenConnections {
     count: Mutex<usize>,
     most: usize,
     none: Condvar,
 }
 
 /// One connection's place; given back when it is dropped.
-struct ConnectionSlot(Arc<Open>);
+struct ConnectionSlot(Arc<OpenConnections>);
 
 impl ConnectionSlot {
-    fn take(open: &Arc<Open>) -> Option<ConnectionSlot> {
+    fn take(open: &Arc<OpenConnections>) -> Option<ConnectionSlot> {
         let mut count = open.count.lock();
         (*count < open.most).then(|| {
             *count += 1;
@@ -123,9 +124,9 @@ impl Drop for ConnectionSlot {
 }
 
 async fn accept(
-    listening: Listening,
+    listening: ListeningSocket,
     console: Arc<Console>,
-    open: Arc<Open>,
+    open: Arc<OpenConnections>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut stopped = std::pin::pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
@@ -152,14 +153,14 @@ async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place
     // A delayed segment is only slower.
     let _delayed = stream.set_nodelay(true);
     let mut stop = console.stop_signal();
-    let patience = console.patience();
+    let io_timeout = console.io_timeout();
     let service = service_fn(move |request| service::respond(Arc::clone(&console), peer, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience)
+        .header_read_timeout(io_timeout)
         .max_header_size(HEAD_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Patient::new(stream, patience)), service);
+        .serve_connection(TokioIo::new(TimedStream::new(stream, io_timeout)), service);
     let mut connection = std::pin::pin!(connection);
     let mut stopped = std::pin::pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
     let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {

@@ -13,11 +13,11 @@ use hyper::{HeaderMap, Method, Request, Response};
 use tokio::time::timeout;
 
 use crate::http::access::{LoginRefused, Role};
-use crate::http::answer::{Outgoing, Problem, Reply};
+use crate::http::answer::{Problem, Reply, ResponseBody};
 use crate::http::console::Console;
 use crate::http::query::Query;
 use crate::http::random::is_same;
-use crate::http::routes::{Act, Found, Route, Who, find};
+use crate::http::routes::{Handler, RequiredRole, Route, RouteMatch, find};
 use crate::http::{assets, guard};
 
 /// Bytes of a body of which nothing but a few fields is expected.
@@ -27,7 +27,7 @@ const CSRF: &str = "x-midge-csrf";
 
 /// What a handler is asked.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ApiRequest {
     /// The part of the path that stands for a name, decoded.
     pub name: String,
     pub query: Query,
@@ -36,7 +36,7 @@ pub(super) struct Asked {
     pub peer: SocketAddr,
 }
 
-impl Asked {
+impl ApiRequest {
     /// The body, which is JSON.
     pub(super) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Problem> {
         serde_json::from_slice(&self.body).map_err(|error| Problem::bad_request(format!("the body: {error}")))
@@ -48,12 +48,12 @@ pub(super) async fn respond(
     console: Arc<Console>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Result<Response<Outgoing>, Infallible> {
+) -> Result<Response<ResponseBody>, Infallible> {
     let mut response = match answer(&console, peer, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
-    guard::harden(response.headers_mut());
+    guard::add_security_headers(response.headers_mut());
     Ok(response)
 }
 
@@ -61,36 +61,36 @@ async fn answer(
     console: &Arc<Console>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Result<Response<Outgoing>, Problem> {
+) -> Result<Response<ResponseBody>, Problem> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     // A probe knows only an address, and learns nothing.
-    if path != "/health" && !console.hosts().is_ours(&parts.uri, &parts.headers) {
+    if path != "/health" && !console.hosts().is_allowed(&parts.uri, &parts.headers) {
         return Err(Problem::misdirected());
     }
     let (route, name) = match find(&parts.method, path) {
-        Found::Route(route, name) => (route, name),
-        Found::OtherMethods(allow) => return Err(Problem::method_not_allowed(allow)),
-        Found::Nothing if path.starts_with("/api/") => {
+        RouteMatch::Route(route, name) => (route, name),
+        RouteMatch::OtherMethods(allow) => return Err(Problem::method_not_allowed(allow)),
+        RouteMatch::NoMatch if path.starts_with("/api/") => {
             return Err(Problem::not_found("there is nothing at this address"));
         }
-        Found::Nothing => {
+        RouteMatch::NoMatch => {
             return assets::answer(&parts.method, path, &parts.headers).map(Reply::into_response);
         }
     };
-    if !guard::is_from_here(&parts.headers) {
+    if !guard::is_same_origin(&parts.headers) {
         return Err(Problem::forbidden("the request comes from a page that is not the console's"));
     }
-    admit(console, route, &parts, peer)?;
+    authorize(console, route, &parts, peer)?;
     let body = read(console, route, &parts, body).await?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let asked = Asked { name, query, headers: parts.headers, body, peer };
-    match route.act {
-        Act::Live(begin) => begin(console, &asked),
-        Act::Reply(handler) => {
+    let request = ApiRequest { name, query, headers: parts.headers, body, peer };
+    match route.handler {
+        Handler::Stream(begin) => begin(console, &request),
+        Handler::Reply(handler) => {
             let console = Arc::clone(console);
             // Not on the threads that serve MQTT: a list may take its time.
-            let answered = tokio::task::spawn_blocking(move || handler(&console, &asked)).await;
+            let answered = tokio::task::spawn_blocking(move || handler(&console, &request)).await;
             match answered {
                 Ok(answer) => answer.map(Reply::into_response),
                 Err(error) if error.is_cancelled() => Err(Problem::unavailable("the broker stops")),
@@ -101,22 +101,22 @@ async fn answer(
 }
 
 /// Lets somebody in, or says why not.
-fn admit(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) -> Result<(), Problem> {
-    let needed = match route.who {
-        Who::Anybody => return Ok(()),
-        Who::Scraper if console.is_for_this_machine() => return Ok(()),
-        Who::Scraper | Who::Viewer => Role::Viewer,
-        Who::Admin => Role::Admin,
+fn authorize(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) -> Result<(), Problem> {
+    let needed = match route.required {
+        RequiredRole::Anyone => return Ok(()),
+        RequiredRole::Scraper if console.is_local() => return Ok(()),
+        RequiredRole::Scraper | RequiredRole::Viewer => Role::Viewer,
+        RequiredRole::Admin => Role::Admin,
     };
-    let visitor = console.access().visitor(&parts.headers, peer.ip(), console.now()).map_err(refused)?;
-    let Some(visitor) = visitor else {
+    let user = console.access().authenticate(&parts.headers, peer.ip(), console.now()).map_err(refused)?;
+    let Some(user) = user else {
         return Err(Problem::unauthorized("nobody is logged in"));
     };
-    if visitor.role < needed {
-        return Err(Problem::forbidden(format!("{} may only look", visitor.user)));
+    if user.role < needed {
+        return Err(Problem::forbidden(format!("{} may only look", user.name)));
     }
     let is_safe = parts.method == Method::GET || parts.method == Method::HEAD;
-    if let Some(token) = visitor.csrf.as_deref().filter(|_| !is_safe) {
+    if let Some(token) = user.csrf.as_deref().filter(|_| !is_safe) {
         let repeated = parts.headers.get(CSRF).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !is_same(token, repeated) {
             return Err(Problem::forbidden("the header X-Midge-CSRF is not the token of the login"));
@@ -159,7 +159,7 @@ async fn limited(console: &Console, body: Incoming, most: usize) -> Result<Bytes
     if body.size_hint().lower() > most as u64 {
         return Err(Problem::too_large(most));
     }
-    match timeout(console.patience(), Limited::new(body, most).collect()).await {
+    match timeout(console.io_timeout(), Limited::new(body, most).collect()).await {
         Err(_) => Err(Problem::timed_out()),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(most)),

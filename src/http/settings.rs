@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::config::{Kind, table};
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 
 /// What a password is shown as.
 const HIDDEN: &str = "***";
@@ -36,7 +36,7 @@ struct All<T> {
 }
 
 /// `GET /api/v1/settings`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let config = &console.config;
     let lines = config.keys().into_iter().filter_map(|key| {
         let setting = table().iter().find(|setting| is_of(setting.key, &key))?;
@@ -58,7 +58,7 @@ pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> 
 }
 
 /// `GET /api/v1/listeners`
-pub(super) fn listeners(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn listeners(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let shown = (console.listeners)().into_iter().map(|listener| Listener {
         name: listener.name,
         address: listener.address.to_string(),

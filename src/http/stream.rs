@@ -13,20 +13,20 @@ use tokio::time::{Sleep, sleep};
 use crate::runtime::NotInherited;
 
 /// A TCP connection whose writes do not wait for ever.
-pub(super) struct Patient {
+pub(super) struct TimedStream {
     /// Before the socket, so that it is dropped before it.
     _not_inherited: NotInherited,
     stream: TcpStream,
     /// A write that makes no progress for so long is the connection's end.
-    patience: Duration,
+    io_timeout: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
+impl TimedStream {
     /// A connection that waits so long.
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Patient {
-        Patient { _not_inherited: NotInherited::mark(&stream), stream, patience, stalled: None }
+    pub(super) fn new(stream: TcpStream, io_timeout: Duration) -> TimedStream {
+        TimedStream { _not_inherited: NotInherited::mark(&stream), stream, io_timeout, stalled: None }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -34,8 +34,8 @@ impl Patient {
             self.stalled = None;
             return outcome;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let io_timeout = self.io_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(io_timeout)));
         match stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -43,7 +43,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for TimedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -53,7 +53,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for TimedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.judge(cx, outcome)

@@ -33,12 +33,12 @@ struct Slots {
 /// The messages of one topic since the last look.
 struct Slot {
     messages: u64,
-    last: Last,
+    last: LastMessage,
 }
 
 /// The last message of a topic.
 #[derive(Clone)]
-pub(super) struct Last {
+pub(super) struct LastMessage {
     /// The beginning of the payload; `None` if there was no room for it.
     pub payload: Option<Box<[u8]>>,
     /// Bytes of the whole payload.
@@ -75,7 +75,7 @@ impl PublishTap for Recent {
             return;
         }
         let fits = slots.bytes + shown.len() <= self.most_bytes;
-        let last = Last {
+        let last = LastMessage {
             payload: fits.then(|| shown.into()),
             bytes: seen.payload.len(),
             at: seen.at,
@@ -112,7 +112,7 @@ pub(super) struct Tree {
 #[derive(Default)]
 struct Node {
     children: BTreeMap<Box<str>, usize>,
-    last: Option<Box<Last>>,
+    last: Option<Box<LastMessage>>,
     /// Messages of this topic and of those below it.
     messages: u64,
     rate: Rate,
@@ -133,7 +133,7 @@ pub(super) struct Branch {
     pub children: usize,
     pub messages: u64,
     pub rate: f64,
-    pub last: Option<Last>,
+    pub last: Option<LastMessage>,
 }
 
 impl Tree {
@@ -149,7 +149,7 @@ impl Tree {
     }
 
     /// Adds messages of a topic, of which `last` is the last.
-    pub(super) fn add(&mut self, topic: &str, messages: u64, last: Last) {
+    pub(super) fn add(&mut self, topic: &str, messages: u64, last: LastMessage) {
         let Some(path) = self.path(topic) else {
             self.left_out += messages;
             return;
@@ -175,7 +175,7 @@ impl Tree {
         let fits = self.bytes + taken <= self.most_bytes;
         let payload = last.payload.filter(|_| fits);
         self.bytes += if fits { taken } else { 0 };
-        node.last = Some(Box::new(Last { payload, ..last }));
+        node.last = Some(Box::new(LastMessage { payload, ..last }));
     }
 
     /// The nodes of a topic's levels, made if there is room; `None` if there is not.
@@ -314,14 +314,14 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
-    use super::{Last, Recent, Tree};
+    use super::{LastMessage, Recent, Tree};
     use crate::codec::qos::QoS;
     use crate::engine::observe::publish_taps::{PublishTap, Seen};
     use crate::time::Time;
 
-    fn last(payload: &[u8], at: u64) -> Last {
+    fn last(payload: &[u8], at: u64) -> LastMessage {
         let payload = Some(payload.into());
-        Last { bytes: 1, payload, at: Time::from_millis(at), qos: QoS::AtMostOnce }
+        LastMessage { bytes: 1, payload, at: Time::from_millis(at), qos: QoS::AtMostOnce }
     }
 
     fn names(tree: &Tree, parent: Option<&str>) -> Vec<String> {

@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::stats::Snapshot;
 
 /// What has been seen; a step that was done stays done.
 #[derive(Default)]
-pub(super) struct Steps {
+pub(super) struct TutorialSteps {
     subscribed: AtomicBool,
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct TutorialReply {
     steps: [Step; 4],
 }
 
@@ -26,7 +26,7 @@ struct Step {
     done: bool,
 }
 
-impl Steps {
+impl TutorialSteps {
     /// Looks whether something new was done.
     pub(super) fn note(&self, snapshot: &Snapshot) {
         if snapshot.subscriptions > 0 {
@@ -36,7 +36,7 @@ impl Steps {
 }
 
 /// `GET /api/v1/tutorial`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let snapshot = console.engine.snapshot();
     console.steps.note(&snapshot);
     let received = snapshot.messages_delivered > 0;
@@ -47,5 +47,5 @@ pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> 
         Step { id: "received", done: received },
         Step { id: "lesson", done: snapshot.messages_dropped_no_subscriber > 0 },
     ];
-    Reply::json(&Shown { steps })
+    Reply::json(&TutorialReply { steps })
 }
