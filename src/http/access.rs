@@ -1,4 +1,4 @@
-//! Who may do what: two users with passwords, logins with tokens, and the credentials that a request brings.
+//! Authentication and roles: two users with passwords, logins with tokens, and the credentials of a request.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,17 +17,17 @@ use crate::http::login_throttle::LoginThrottle;
 use crate::http::random::{is_same, token};
 use crate::time::Time;
 
-/// Logins at the same time; one more ends the one that was not used for the longest time.
+/// Maximum number of logins; a further one ends the login that has been unused the longest.
 const MOST_LOGINS: usize = 256;
 /// The password of the tutorial.
 const TUTORIAL_PASSWORD: &str = "public";
 
-/// What a user may do.
+/// The rights of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
-    /// See everything.
+    /// May read everything.
     Viewer,
-    /// See and do everything.
+    /// May read and change everything.
     Admin,
 }
 
@@ -41,26 +41,26 @@ impl Role {
     }
 }
 
-/// A user who has shown who they are.
+/// A user whose credentials are verified.
 #[derive(Clone, Debug)]
 pub(super) struct AuthenticatedUser {
     pub name: String,
     pub role: Role,
-    /// The token that requests by this cookie have to repeat in a header to change anything; `None` if the request
-    /// brought a password instead.
+    /// The token that changing requests with the cookie must repeat in a header; `None` if the request has a password
+    /// instead.
     pub csrf: Option<String>,
 }
 
-/// Why a request has no user.
+/// Why a login is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoginRefused {
     /// The user or the password is wrong.
     Wrong,
-    /// Too many were wrong; seconds to wait.
+    /// Too many attempts failed; seconds to wait.
     Wait(u64),
 }
 
-/// Users, logins, and who guesses.
+/// Users, logins, and failed attempts.
 pub(super) struct Access {
     users: Vec<User>,
     logins: Mutex<HashMap<String, Login>>,
@@ -84,11 +84,11 @@ struct Login {
 }
 
 impl Access {
-    /// The users of the settings. `port` is that of the console: cookies do not tell ports apart, so that it is in the
-    /// name of ours.
+    /// The users of the settings. `port` is the console's; it is part of the cookie's name, because browsers share
+    /// cookies between ports.
     ///
     /// # Errors
-    /// A file with a password cannot be read, or has none: the key of the setting and a sentence.
+    /// A password file cannot be read, or its first line is empty: the key of the setting and a sentence.
     pub(super) fn new(settings: &Settings, port: u16) -> Result<Access, (&'static str, String)> {
         let console = &settings.console;
         let mut password = match console.password_file.as_str() {
@@ -122,12 +122,12 @@ impl Access {
         &self.cookie
     }
 
-    /// The user whose password is that of the tutorial, which the login page may tell.
+    /// The user with the tutorial's password, which the login page shows.
     pub(super) fn learner(&self) -> Option<&str> {
         self.learner.as_deref()
     }
 
-    /// Who a request is from; `Ok(None)` if it does not say.
+    /// The user of a request; `Ok(None)` if it has no credentials.
     pub(super) fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -217,7 +217,7 @@ impl Access {
     }
 }
 
-/// User and password of HTTP's Basic scheme; empty texts if they cannot be read, which are nobody's.
+/// User and password of HTTP Basic; empty texts, which match no user, if the header is malformed.
 fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(AUTHORIZATION)?;
     let read = || {
@@ -230,12 +230,12 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     Some(read().unwrap_or_default())
 }
 
-/// The first line of a file, which holds a password.
+/// The first line of a password file.
 fn read(path: &str) -> Result<String, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(format!("{path}: the first line is empty")),
+        _ => Err(format!("{path}: the first line must be the password, but it is empty")),
     }
 }
 

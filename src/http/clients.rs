@@ -13,9 +13,9 @@ use crate::http::query::Page;
 use crate::http::service::ApiRequest;
 use crate::http::subscriptions::Subscription;
 
-/// Events of a client that are shown.
+/// The maximum number of events in the details of a client.
 const EVENTS: usize = 50;
-/// What a list may be sorted by.
+/// The keys that a list can be sorted by.
 const SORTS: &[&str] = &[
     "client_id",
     "username",
@@ -63,7 +63,7 @@ pub(super) fn sessions(console: &Console, request: &ApiRequest) -> Result<Reply,
 
 #[derive(Serialize)]
 struct Details {
-    /// None for one that is gone with its session: then there is what happened to it, and why it went.
+    /// None for a client whose session has ended; its events are still there.
     client: Option<Client>,
     subscriptions: Vec<Subscription>,
     events: Vec<EventView>,
@@ -95,7 +95,7 @@ pub(super) fn kick(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
 }
 
 fn unknown(client_id: &str) -> Problem {
-    Problem::not_found(format!("no client {client_id:?} is connected"))
+    Problem::not_found(format!("client {client_id:?} is not connected"))
 }
 
 fn list(
@@ -118,7 +118,7 @@ fn is_found(page: &Page, client: &ClientView) -> bool {
     page.finds(&[&client.client_id, client.username.as_deref().unwrap_or_default(), &address])
 }
 
-/// The order by a name; of equals, by the Client Identifier, so that pages do not overlap.
+/// The order by a key, then by Client Identifier, so that pages do not overlap.
 fn compare(by: &str, a: &ClientView, b: &ClientView) -> Ordering {
     let order = match by {
         "username" => a.username.cmp(&b.username),

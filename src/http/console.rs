@@ -1,4 +1,4 @@
-//! What all requests to a console share.
+//! The state that all requests to a console share.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -19,9 +19,9 @@ use crate::http::tutorial::TutorialSteps;
 use crate::runtime::Clock;
 use crate::time::Time;
 
-/// What a console is given.
+/// The parts of a console.
 pub struct ConsoleParts {
-    /// The broker that it shows.
+    /// The broker.
     pub engine: Arc<Engine>,
     /// The broker's clock.
     pub clock: Clock,
@@ -29,7 +29,7 @@ pub struct ConsoleParts {
     pub log: Arc<ConsoleJournal>,
     /// The broker's settings.
     pub config: Config,
-    /// Tells the MQTT listeners of this moment.
+    /// Returns the current MQTT listeners.
     pub listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
 }
 
@@ -40,7 +40,7 @@ pub struct ListenerView {
     pub name: String,
     /// Its address.
     pub address: SocketAddr,
-    /// Connections that it holds.
+    /// Its open connections.
     pub connections: u32,
 }
 
@@ -64,7 +64,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// The console that will be served at `address`.
+    /// The console that is served at `address`.
     ///
     /// # Errors
     /// A password file cannot be read: the key of its setting, and a sentence.
@@ -95,7 +95,7 @@ impl Console {
         }))
     }
 
-    /// The console itself, for a task of its own.
+    /// A reference to this console for a task.
     pub(super) fn me(&self) -> Option<Arc<Console>> {
         self.me.upgrade()
     }
@@ -118,7 +118,7 @@ impl Console {
         &self.hosts
     }
 
-    /// Whether nobody beyond this machine can reach the console.
+    /// Whether only this machine can reach the console.
     pub(super) fn is_local(&self) -> bool {
         self.address.ip().is_loopback()
     }
@@ -128,12 +128,12 @@ impl Console {
         self.config.settings().console.tutorial
     }
 
-    /// Time that a client may take.
+    /// The time limit of a client (`console.io_timeout`).
     pub(super) fn io_timeout(&self) -> Duration {
         self.config.settings().console.io_timeout
     }
 
-    /// Bytes of a body that carries a message: base64 and JSON make it larger.
+    /// The maximum size of a body with a message, in bytes: base64 and JSON make it larger.
     pub(super) fn largest_body(&self) -> usize {
         2 * self.config.settings().mqtt.max_packet_size as usize + 64 * 1024
     }
@@ -143,12 +143,12 @@ impl Console {
         self.stop.subscribe()
     }
 
-    /// Has streams and connections end.
+    /// Ends streams and connections.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Takes down the statistics for the history, for as long as the task lives.
+    /// Records the statistics for the history, until the task is dropped.
     pub(super) async fn keep(self: Arc<Self>) {
         loop {
             let snapshot = self.engine.snapshot();

@@ -1,5 +1,4 @@
-//! What stands before every request: the name it was sent to, the page it comes from; and what every answer says to
-//! the browser.
+//! Checks of every request: the host name and the origin. Also the security headers of every response.
 
 use std::net::IpAddr;
 
@@ -9,12 +8,12 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Uri};
 
-/// Nothing but the console's own files; no inline script, no inline style, no frame around it.
+/// Content-Security-Policy: only the console's own files, no inline script or style, no embedding in frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
 
-/// Names by which the console may be asked for.
+/// Host names that requests may use.
 #[derive(Debug)]
 pub(super) struct AllowedHosts(Vec<String>);
 
@@ -30,8 +29,8 @@ impl AllowedHosts {
         )
     }
 
-    /// Whether a request was sent to a name that is ours. An address needs no name, so nobody can have led the browser
-    /// here by one; every other name may be a foreign page's, which has it resolve to this machine (DNS rebinding).
+    /// Whether the request's host is an IP address or an allowed name. Any other name may belong to a hostile site that
+    /// resolves it to this machine (DNS rebinding).
     pub(super) fn is_allowed(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -40,7 +39,7 @@ impl AllowedHosts {
         let Some(name) = host.to_str().ok().and_then(name_of) else {
             return false;
         };
-        // A target of the absolute form names a host, too.
+        // A request target in absolute form also names a host.
         let same = uri.authority().is_none_or(|authority| name_of(authority.as_str()) == Some(name));
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let name = name.to_ascii_lowercase();
@@ -48,7 +47,7 @@ impl AllowedHosts {
     }
 }
 
-/// Whether a request comes from a page of the console, or from no page at all.
+/// Whether a request comes from a page of the console or from no page.
 pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         // "none": typed by the user.
@@ -61,14 +60,14 @@ pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
     };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    // A proxy in front of us may speak https.
+    // A proxy in front of the console may use https.
     origin.is_some_and(|(scheme, authority)| {
         (scheme == "http" || scheme == "https")
             && host.is_some_and(|host| host.eq_ignore_ascii_case(authority))
     })
 }
 
-/// Adds what every answer says.
+/// Adds the security headers.
 pub(super) fn add_security_headers(headers: &mut HeaderMap) {
     let said = [
         (CONTENT_SECURITY_POLICY, POLICY),

@@ -1,4 +1,4 @@
-//! The messages of a filter as they are published, for one viewer. Who reads too slowly misses some, and is told.
+//! Live messages of a filter for one viewer. A slow viewer misses some, and gets the number.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,16 +25,16 @@ use crate::http::retained::filter_of;
 use crate::http::service::ApiRequest;
 use crate::time::Time;
 
-/// Messages of one piece of the stream.
+/// Messages in one chunk of the stream.
 const AT_ONCE: usize = 100;
-/// The shortest time between two pieces: nobody reads faster.
+/// The shortest time between two chunks; people do not read faster.
 const REST: Duration = Duration::from_millis(50);
-/// A stream without messages says that it lives so often.
+/// Time between keep-alive comments in a stream without messages.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Bytes of properties that are shown.
+/// The maximum size of properties that are shown, in bytes.
 const SHOWN_PROPERTIES: usize = 4_096;
 
-/// A viewer's queue, which publishing threads fill.
+/// The tap of a viewer; publishing threads fill its queue.
 struct LiveTap {
     filter: String,
     queue: Mutex<Queue>,
@@ -48,7 +48,7 @@ struct Queue {
     skipped: u64,
 }
 
-/// A message as it was seen.
+/// A message in a viewer's queue.
 struct LiveMessage {
     at: Time,
     topic: Box<str>,
@@ -119,7 +119,7 @@ impl PublishTap for LiveTap {
     }
 }
 
-/// Watches as long as it is there.
+/// Removes the tap when it is dropped.
 struct TapGuard {
     console: Arc<Console>,
     tap: Arc<dyn PublishTap>,
@@ -135,7 +135,7 @@ impl Drop for TapGuard {
 pub(super) fn begin(console: &Arc<Console>, request: &ApiRequest) -> Result<Response<ResponseBody>, Problem> {
     let filter = request.query.get("filter")?.unwrap_or("#");
     if filter_of(filter)?.group().is_some() {
-        return Err(Problem::bad_request("the filter is shared, and a viewer takes no message from a group"));
+        return Err(Problem::bad_request("a viewer cannot watch a shared filter; leave out $share/<group>/"));
     }
     let viewer = Arc::new(LiveTap {
         filter: filter.to_owned(),
@@ -152,7 +152,7 @@ pub(super) fn begin(console: &Arc<Console>, request: &ApiRequest) -> Result<Resp
 }
 
 async fn follow(attached: TapGuard, viewer: Arc<LiveTap>, mut stream: Stream) {
-    // So that the viewer knows that it watches.
+    // The viewer learns that the tap is active.
     let mut out = b": watching\n\n".to_vec();
     loop {
         if !stream.send(std::mem::take(&mut out)).await || !stream.wait(sleep(REST)).await {
@@ -165,7 +165,7 @@ async fn follow(attached: TapGuard, viewer: Arc<LiveTap>, mut stream: Stream) {
             return;
         }
         let (console, viewer) = (Arc::clone(&attached.console), Arc::clone(&viewer));
-        // Not on the threads that serve MQTT: a hundred payloads take their time.
+        // Not on the threads that serve MQTT, because a hundred payloads take time.
         match spawn_blocking(move || viewer.show_next(&console)).await {
             Ok(shown) => out = shown,
             Err(_) => return,
@@ -174,7 +174,7 @@ async fn follow(attached: TapGuard, viewer: Arc<LiveTap>, mut stream: Stream) {
 }
 
 impl LiveTap {
-    /// The next messages as events, and how many were missed.
+    /// The next messages as events, then the number of missed ones.
     fn show_next(&self, console: &Console) -> Vec<u8> {
         let mut out = Vec::new();
         let (messages, skipped) = self.take();
@@ -190,12 +190,12 @@ impl LiveTap {
         out
     }
 
-    /// The next messages, and how many were missed.
+    /// The next messages, and the number of missed ones.
     fn take(&self) -> (Vec<LiveMessage>, u64) {
         let mut queue = self.queue.lock();
         let count = queue.waiting.len().min(AT_ONCE);
         let messages = queue.waiting.drain(..count).collect();
-        // What was missed comes behind what was not.
+        // The number of missed messages follows the messages.
         let skipped = if queue.waiting.is_empty() { std::mem::take(&mut queue.skipped) } else { 0 };
         (messages, skipped)
     }

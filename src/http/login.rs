@@ -21,7 +21,7 @@ struct Credentials {
 struct Session<'s> {
     user: &'s str,
     role: &'static str,
-    /// Absent for a request with a password of its own.
+    /// Absent for a request with a password.
     csrf: Option<&'s str>,
     tutorial: bool,
     version: &'static str,
@@ -33,7 +33,7 @@ pub(super) fn log_in(console: &Console, request: &ApiRequest) -> Result<Reply, P
     let outcome = console.access().log_in(&user, &password, request.peer.ip(), console.now());
     let (token, user) = outcome.map_err(|why| match why {
         Ok(why) => refused(why),
-        Err(error) => Problem::internal(format!("the system has no random numbers: {error}")),
+        Err(error) => Problem::internal(format!("the system provides no random numbers: {error}")),
     })?;
     let name = console.access().cookie();
     show(console, &user)?.with(SET_COOKIE, &format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict"))
@@ -46,13 +46,13 @@ pub(super) fn log_out(console: &Console, request: &ApiRequest) -> Result<Reply, 
     Reply::done().with(SET_COOKIE, &format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
 }
 
-/// `GET /api/v1/session`. Who is not logged in is told the user of the tutorial, for the login page.
+/// `GET /api/v1/session`. Without a login, the response has the tutorial's user for the login page.
 pub(super) fn session(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     let user = console.access().authenticate(&request.headers, request.peer.ip(), console.now());
     match user.map_err(refused)? {
         Some(user) => show(console, &user),
         None => {
-            let error = json!({ "code": "unauthorized", "message": "nobody is logged in" });
+            let error = json!({ "code": "unauthorized", "message": "not logged in" });
             let body = json!({ "error": error, "tutorial_user": console.access().learner() });
             Ok(Reply { status: StatusCode::UNAUTHORIZED, ..Reply::json(&body)? })
         }

@@ -1,22 +1,22 @@
-//! Guessing passwords is made slow: after some failures an address has to wait, each time longer.
+//! Slows down password guessing: after some failures an address must wait, each time longer.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::time::Time;
 
-/// Failures that cost nothing: people mistype.
+/// Failures without a wait, for typing errors.
 const FREE: u32 = 5;
 /// The first wait, in milliseconds; each further failure doubles it.
 const FIRST_WAIT: u64 = 1_000;
 /// The longest wait, in milliseconds.
 const LONGEST_WAIT: u64 = 300_000;
-/// Failures are forgotten so long after the last one, in milliseconds.
+/// Milliseconds after the last failure until all are forgotten.
 const MEMORY: u64 = 900_000;
 /// Addresses that are remembered.
 const MOST: usize = 1_024;
 
-/// Who has failed to log in lately.
+/// The recent failed logins by address.
 #[derive(Debug, Default)]
 pub(super) struct LoginThrottle {
     failures: HashMap<IpAddr, Failures>,
@@ -30,13 +30,13 @@ struct Failures {
 }
 
 impl LoginThrottle {
-    /// Seconds that an address still has to wait before it may try again, at least 1; `None` if it may try now.
+    /// Seconds until an address may try again, at least 1; `None` if it may try now.
     pub(super) fn must_wait(&self, address: IpAddr, now: Time) -> Option<u64> {
         let failures = self.failures.get(&origin(address))?;
         (failures.until > now).then(|| failures.until.millis_since(now).div_ceil(1000).max(1))
     }
 
-    /// Notes a wrong password.
+    /// Records a wrong password.
     pub(super) fn failed(&mut self, address: IpAddr, now: Time) {
         if self.failures.len() >= MOST {
             self.forget(now);
@@ -54,12 +54,12 @@ impl LoginThrottle {
         }
     }
 
-    /// Notes a right password.
+    /// Records a correct password.
     pub(super) fn succeeded(&mut self, address: IpAddr) {
         self.failures.remove(&origin(address));
     }
 
-    /// Makes room: what is old goes, and if nothing is, who failed least lately.
+    /// Makes room: removes expired entries, or else the one with the oldest last failure.
     fn forget(&mut self, now: Time) {
         self.failures.retain(|_, failures| now.millis_since(failures.last) <= MEMORY);
         if self.failures.len() >= MOST {
@@ -69,7 +69,7 @@ impl LoginThrottle {
     }
 }
 
-/// Whom an address stands for: of IPv6, the network that one subscriber has.
+/// The key of an address: for IPv6 its /64 network, which one user typically owns.
 fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {

@@ -1,4 +1,4 @@
-//! Floor 6: the console wing. Pages, HTTP API, live events and metrics of one broker; it knows nothing of the MQTT wing.
+//! Floor 6: the console. Pages, HTTP API, live events and metrics of one broker; independent of `net`.
 
 mod access;
 mod answer;

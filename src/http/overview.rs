@@ -1,4 +1,4 @@
-//! The broker at a glance, whether it lives, and the document of the API.
+//! The overview of the broker, its health, and the OpenAPI document.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub(super) fn values(snapshot: &Snapshot) -> BTreeMap<&'static str, u64> {
     table().iter().map(|stat| (stat.name, (stat.get)(snapshot))).collect()
 }
 
-/// The unit that a statistic counts in: the names say it.
+/// The unit of a statistic, derived from its name.
 pub(super) fn unit(name: &str) -> &'static str {
     if name.contains("bytes") { "bytes" } else { "" }
 }

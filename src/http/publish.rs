@@ -16,7 +16,7 @@ use crate::http::number::{whole, whole_or_null};
 use crate::http::service::ApiRequest;
 use crate::message::Publication;
 
-/// Base64 whose last character may carry bits that mean nothing.
+/// Base64 that ignores unused bits of the last character.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
@@ -24,7 +24,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// The longest string or binary value that MQTT carries, in bytes.
 const LONGEST: usize = 65_535;
 
-/// A message, in our names or in those of EMQ.
+/// A message, with Midge's or EMQX's field names.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Message {
@@ -48,7 +48,7 @@ struct Message {
     correlation_data: Option<String>,
     #[serde(default)]
     user_properties: Vec<(String, String)>,
-    /// EMQ's name of a publisher, which has no meaning here: the host publishes.
+    /// EMQX's field for the publisher; ignored, because the host publishes.
     #[serde(default, rename = "client_id", alias = "clientid", alias = "client")]
     _client_id: Option<String>,
 }

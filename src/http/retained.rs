@@ -11,9 +11,9 @@ use crate::http::service::ApiRequest;
 use crate::message::SharedMessage;
 use crate::time::Time;
 
-/// Messages that are looked at in one go.
+/// Messages that are read under one hold of the lock.
 const STEP: usize = 1_024;
-/// What the list may be sorted by.
+/// The keys that the list can be sorted by.
 const SORTS: &[&str] = &["topic", "bytes", "qos", "stored_at"];
 
 #[derive(Serialize)]
@@ -87,7 +87,7 @@ pub(super) fn topic(request: &ApiRequest) -> Result<TopicName<'_>, Problem> {
 }
 
 fn none() -> Problem {
-    Problem::not_found("no message is retained for this topic")
+    Problem::not_found("the topic has no retained message")
 }
 
 fn show(console: &Console, message: &SharedMessage, now: Time) -> Retained {

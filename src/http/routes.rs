@@ -1,5 +1,5 @@
-//! The table of addresses: each has a method, who may ask, and who answers. The OpenAPI document describes the same
-//! table; a test compares them.
+//! The table of routes: method, path, required role and handler. The OpenAPI document describes the same table; a test
+//! compares them.
 
 use std::sync::Arc;
 
@@ -14,46 +14,46 @@ use crate::http::{
     subscriptions, topics, tutorial,
 };
 
-/// Who may ask.
+/// The role that a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequiredRole {
-    /// Everybody.
+    /// No login.
     Anyone,
-    /// Everybody on this machine if nobody else can reach the console; else who may look.
+    /// No login if only this machine can reach the console, else as `Viewer`.
     Scraper,
-    /// Who may look.
+    /// Read access.
     Viewer,
-    /// Who may do.
+    /// Read and write access.
     Admin,
 }
 
-/// How a request is answered.
+/// The handler of a request.
 #[derive(Clone, Copy)]
 pub(super) enum Handler {
-    /// By a function, on a thread that may take its time.
+    /// A function that runs on the blocking thread.
     Reply(fn(&Console, &ApiRequest) -> Result<Reply, Problem>),
-    /// By a stream that goes on.
+    /// A function that starts a live stream.
     Stream(fn(&Arc<Console>, &ApiRequest) -> Result<Response<ResponseBody>, Problem>),
 }
 
 /// One line of the table.
 pub(super) struct Route {
     pub method: &'static str,
-    /// A level in braces stands for any text.
+    /// The path; a level in braces matches any text.
     pub path: &'static str,
     pub required: RequiredRole,
     pub handler: Handler,
-    /// Whether the body may be as large as a message.
+    /// Whether the body may have the size of a message.
     pub has_large_body: bool,
-    /// Whether a POST may come without a body.
+    /// Whether a POST may have no body.
     pub body_may_be_absent: bool,
 }
 
-/// What there is at an address.
+/// The result of matching a path.
 pub(super) enum RouteMatch {
-    /// A route, and the text for its level in braces.
+    /// A route, and the text of its level in braces.
     Route(&'static Route, String),
-    /// Something, for other methods: the value of Allow.
+    /// The path exists for other methods: the value of Allow.
     OtherMethods(String),
     NoMatch,
 }
@@ -108,7 +108,7 @@ pub(super) static ROUTES: &[Route] = &[
 
 /// The route of a request.
 pub(super) fn find(method: &Method, path: &str) -> RouteMatch {
-    // HEAD is GET without the body, which the server leaves out.
+    // HEAD is handled as GET; the server omits the body.
     let wanted = if method == Method::HEAD { "GET" } else { method.as_str() };
     let mut others: Vec<&str> = Vec::new();
     let mut by_name = None;
@@ -135,7 +135,7 @@ pub(super) fn find(method: &Method, path: &str) -> RouteMatch {
     }
 }
 
-/// The text for the level in braces, empty if there is none; `None` if the path does not fit.
+/// The text of the level in braces, empty if there is none; `None` if the path does not match.
 fn match_path(pattern: &str, path: &str) -> Option<String> {
     let Some((before, _)) = pattern.split_once('{') else {
         return (pattern == path).then(String::new);
@@ -169,7 +169,7 @@ mod tests {
         assert!(matches!(find(&Method::GET, "/api/v1/nothing"), RouteMatch::NoMatch));
     }
 
-    /// The document says of each route who may ask, and of no other.
+    /// The document lists exactly the routes, each with its required role.
     #[test]
     fn the_document_describes_the_table() {
         let text = crate::http::assets::openapi().unwrap();

@@ -1,4 +1,4 @@
-//! The console's listening socket, its connections, and their end.
+//! The console's listening socket and its connections, until they are closed.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -20,27 +20,27 @@ use crate::http::service;
 use crate::http::stream::TimedStream;
 use crate::runtime::{NotInherited, listen};
 
-/// Connections that the system holds until they are accepted.
+/// Connections that the system queues until they are accepted.
 const BACKLOG: i32 = 128;
-/// Bytes that the head of a request may have.
+/// The maximum size of a request's head, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
-/// Headers that a request may have.
+/// The maximum number of headers of a request.
 const HEADERS: usize = 64;
-/// How long accepting rests when the system is out of descriptors or memory.
+/// Pause of accepting when the system is out of descriptors or memory.
 const REST: Duration = Duration::from_millis(500);
-/// An answer that is on its way when the broker stops may take so long.
+/// Time for responses in progress when the broker stops.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// The console's socket, which does not yet accept.
+/// The console's socket before it accepts connections.
 #[derive(Debug)]
 pub struct Bound {
-    /// Before the socket, so that it is dropped before it.
+    /// Before the socket in the struct, so that it is dropped first.
     not_inherited: NotInherited,
     listener: TcpListener,
     address: SocketAddr,
 }
 
-/// Binds the console's socket. Port 0 has the system choose one.
+/// Binds the console's socket. With port 0 the system chooses a port.
 pub fn bind(address: SocketAddr) -> io::Result<Bound> {
     let listener = listen(address, BACKLOG)?;
     let address = listener.local_addr()?;
@@ -54,7 +54,7 @@ impl Bound {
         self.address
     }
 
-    /// Accepts connections from now on. Must be called inside the runtime, whose end is the server's.
+    /// Accepts connections until the runtime ends. Must be called inside the runtime.
     pub fn serve(self, console: Arc<Console>, max_connections: usize) -> io::Result<Server> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let open =
@@ -74,8 +74,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Ends live streams, lets answers that are on their way arrive, and waits until every connection is closed, at most
-    /// until `by`. Must not be called on a thread of the runtime.
+    /// Ends live streams, lets responses in progress finish, and waits until every connection is closed, at most until
+    /// `by`. Must not be called on a thread of the runtime.
     pub fn stop(&self, by: Instant) {
         self.console.stop();
         let mut count = self.open.count.lock();
@@ -87,20 +87,20 @@ impl Server {
     }
 }
 
-/// The socket that accepts. The mark comes before it, so that it is dropped before it.
+/// The listening socket. The mark is before it in the struct, so that it is dropped first.
 struct ListeningSocket {
     _not_inherited: NotInherited,
     listener: tokio::net::TcpListener,
 }
 
-/// OpenConnections connections.
+/// The number of open connections and its limit.
 struct OpenConnections {
     count: Mutex<usize>,
     most: usize,
     none: Condvar,
 }
 
-/// One connection's place; given back when it is dropped.
+/// One connection's share of `console.max_connections`; dropping it frees the share.
 struct ConnectionSlot(Arc<OpenConnections>);
 
 impl ConnectionSlot {
@@ -143,14 +143,14 @@ async fn accept(
                 }
             }
             Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // Out of descriptors or memory: trying again at once would only spin.
+            // Out of descriptors or memory: an immediate retry would spin.
             Some(Err(_)) => sleep(REST).await,
         }
     }
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place: ConnectionSlot) {
-    // A delayed segment is only slower.
+    // A failure only delays segments.
     let _delayed = stream.set_nodelay(true);
     let mut stop = console.stop_signal();
     let io_timeout = console.io_timeout();

@@ -1,4 +1,4 @@
-//! From a request to its answer: the guard at the door, who asks, which handler answers, and on which thread.
+//! From a request to its response: guard, route, authorization, handler and thread.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,15 +20,15 @@ use crate::http::random::is_same;
 use crate::http::routes::{Handler, RequiredRole, Route, RouteMatch, find};
 use crate::http::{assets, guard};
 
-/// Bytes of a body of which nothing but a few fields is expected.
+/// The maximum size of a body with a few fields, in bytes.
 const SMALL_BODY: usize = 16 * 1024;
 /// The header that repeats the token of a login.
 const CSRF: &str = "x-midge-csrf";
 
-/// What a handler is asked.
+/// The request that a handler gets.
 #[derive(Debug)]
 pub(super) struct ApiRequest {
-    /// The part of the path that stands for a name, decoded.
+    /// The text of the path's level in braces, decoded.
     pub name: String,
     pub query: Query,
     pub headers: HeaderMap,
@@ -37,9 +37,10 @@ pub(super) struct ApiRequest {
 }
 
 impl ApiRequest {
-    /// The body, which is JSON.
+    /// The body, parsed as JSON.
     pub(super) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_json::from_slice(&self.body).map_err(|error| Problem::bad_request(format!("the body: {error}")))
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Problem::bad_request(format!("invalid request body: {error}")))
     }
 }
 
@@ -64,7 +65,7 @@ async fn answer(
 ) -> Result<Response<ResponseBody>, Problem> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
-    // A probe knows only an address, and learns nothing.
+    // A health probe uses any host name; the response reveals nothing.
     if path != "/health" && !console.hosts().is_allowed(&parts.uri, &parts.headers) {
         return Err(Problem::misdirected());
     }
@@ -72,14 +73,14 @@ async fn answer(
         RouteMatch::Route(route, name) => (route, name),
         RouteMatch::OtherMethods(allow) => return Err(Problem::method_not_allowed(allow)),
         RouteMatch::NoMatch if path.starts_with("/api/") => {
-            return Err(Problem::not_found("there is nothing at this address"));
+            return Err(Problem::not_found("not found"));
         }
         RouteMatch::NoMatch => {
             return assets::answer(&parts.method, path, &parts.headers).map(Reply::into_response);
         }
     };
     if !guard::is_same_origin(&parts.headers) {
-        return Err(Problem::forbidden("the request comes from a page that is not the console's"));
+        return Err(Problem::forbidden("the request comes from a page of another site"));
     }
     authorize(console, route, &parts, peer)?;
     let body = read(console, route, &parts, body).await?;
@@ -89,18 +90,18 @@ async fn answer(
         Handler::Stream(begin) => begin(console, &request),
         Handler::Reply(handler) => {
             let console = Arc::clone(console);
-            // Not on the threads that serve MQTT: a list may take its time.
+            // Not on the threads that serve MQTT, because a list may take time.
             let answered = tokio::task::spawn_blocking(move || handler(&console, &request)).await;
             match answered {
                 Ok(answer) => answer.map(Reply::into_response),
-                Err(error) if error.is_cancelled() => Err(Problem::unavailable("the broker stops")),
-                Err(_) => Err(Problem::internal("the handler of this request has failed")),
+                Err(error) if error.is_cancelled() => Err(Problem::unavailable("the broker is stopping")),
+                Err(_) => Err(Problem::internal("the handler of this request failed")),
             }
         }
     }
 }
 
-/// Lets somebody in, or says why not.
+/// Checks the role and the CSRF token of a request.
 fn authorize(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) -> Result<(), Problem> {
     let needed = match route.required {
         RequiredRole::Anyone => return Ok(()),
@@ -110,32 +111,32 @@ fn authorize(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) 
     };
     let user = console.access().authenticate(&parts.headers, peer.ip(), console.now()).map_err(refused)?;
     let Some(user) = user else {
-        return Err(Problem::unauthorized("nobody is logged in"));
+        return Err(Problem::unauthorized("not logged in"));
     };
     if user.role < needed {
-        return Err(Problem::forbidden(format!("{} may only look", user.name)));
+        return Err(Problem::forbidden(format!("user {} is read-only", user.name)));
     }
     let is_safe = parts.method == Method::GET || parts.method == Method::HEAD;
     if let Some(token) = user.csrf.as_deref().filter(|_| !is_safe) {
         let repeated = parts.headers.get(CSRF).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !is_same(token, repeated) {
-            return Err(Problem::forbidden("the header X-Midge-CSRF is not the token of the login"));
+            return Err(Problem::forbidden("the header X-Midge-CSRF does not match the login's token"));
         }
     }
     Ok(())
 }
 
-/// The problem of somebody who was not let in.
+/// The response to a refused login.
 pub(super) fn refused(refused: LoginRefused) -> Problem {
     match refused {
-        LoginRefused::Wrong => Problem::unauthorized("the user or the password is wrong"),
+        LoginRefused::Wrong => Problem::unauthorized("wrong user name or password"),
         LoginRefused::Wait(seconds) => Problem::too_many(seconds),
     }
 }
 
 async fn read(console: &Console, route: &Route, parts: &Parts, body: Incoming) -> Result<Bytes, Problem> {
     if parts.method != Method::POST {
-        // What a GET or DELETE brings means nothing; the connection is not used again unless it is read.
+        // The body of a GET or DELETE is ignored, but read, so that the connection can be reused.
         return if body.is_end_stream() {
             Ok(Bytes::new())
         } else {
@@ -150,7 +151,9 @@ async fn read(console: &Console, route: &Route, parts: &Parts, body: Incoming) -
         .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
     let is_absent = body.is_empty() && route.body_may_be_absent;
     if !is_json && !is_absent {
-        return Err(Problem::unsupported("the body must be JSON, with Content-Type: application/json"));
+        return Err(Problem::unsupported(
+            "the request body must be JSON, with Content-Type: application/json",
+        ));
     }
     Ok(body)
 }
@@ -163,6 +166,6 @@ async fn limited(console: &Console, body: Incoming, most: usize) -> Result<Bytes
         Err(_) => Err(Problem::timed_out()),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(most)),
-        Ok(Err(_)) => Err(Problem::bad_request("the body is broken off")),
+        Ok(Err(_)) => Err(Problem::bad_request("the request body is incomplete")),
     }
 }

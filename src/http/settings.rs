@@ -1,4 +1,4 @@
-//! The settings in force, and the MQTT listeners; to look at.
+//! The current settings and the MQTT listeners, read-only.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::service::ApiRequest;
 
-/// What a password is shown as.
+/// The placeholder for a password.
 const HIDDEN: &str = "***";
 
 #[derive(Serialize)]
@@ -71,7 +71,7 @@ fn all<T: Serialize>(items: Vec<T>) -> Result<Reply, Problem> {
     Reply::json(&All { total: items.len(), offset: 0, items })
 }
 
-/// Whether a key is the table's, in which `*` stands for the name of a listener.
+/// Whether a key matches a key of the table, where `*` is the name of a listener.
 fn is_of(line: &str, key: &str) -> bool {
     match line.split_once('*') {
         None => line == key,

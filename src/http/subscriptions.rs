@@ -12,7 +12,7 @@ use crate::http::console::Console;
 use crate::http::query::Page;
 use crate::http::service::ApiRequest;
 
-/// What the list may be sorted by.
+/// The keys that the list can be sorted by.
 const SORTS: &[&str] = &["filter", "client_id", "qos"];
 
 #[derive(Serialize)]

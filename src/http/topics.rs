@@ -1,4 +1,4 @@
-//! The topics that are published: the tree, switched on by asking for it.
+//! The tree of published topics, which the first request starts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +19,17 @@ use crate::http::tree::{Branch, LastMessage, Recent, Tree};
 use crate::message::SharedMessage;
 use crate::time::Time;
 
-/// The tree is forgotten when nobody has asked for it for so long, in milliseconds. Browsers let a page that is hidden
-/// ask once a minute.
+/// Milliseconds after the last request until the tree is dropped. Browsers let a hidden page send one request per
+/// minute.
 const TREE_LIFETIME: u64 = 120_000;
-/// Time between two moves of what was published into the tree.
+/// Time between two moves of published messages into the tree.
 const STEP: Duration = Duration::from_millis(250);
 /// Bytes of payloads that are kept between two moves.
 const BETWEEN: usize = 8 << 20;
-/// Branches of one answer.
+/// The default number of branches in one response.
 const USUAL: usize = 500;
 const MOST: usize = 5_000;
-/// Retained messages that are looked at in one go.
+/// Retained messages that are read under one hold of the lock.
 const PAGE: usize = 1_024;
 
 /// The tree while it is watched.
@@ -46,7 +46,7 @@ struct Watch {
 struct TopicsReply<'t> {
     parent: &'t str,
     watching_since: u64,
-    /// Of what was asked for, without the paging.
+    /// The number of matching items on all pages.
     total: usize,
     offset: usize,
     topics: usize,
@@ -72,11 +72,11 @@ struct Item {
 /// `GET /api/v1/topics`
 pub(super) fn show(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     let parent = request.query.get("parent")?;
-    // The empty level is a level, too: `parent=` is the root, and `root=empty` what is below a leading slash.
+    // An empty level is a level, too: `parent=` is the root, and `root=empty` is the level before a leading slash.
     let parent = match request.query.get("root")? {
         None => parent,
         Some("empty") => Some(""),
-        Some(_) => return Err(Problem::bad_request("root can only be empty")),
+        Some(_) => return Err(Problem::bad_request("root must be empty")),
     };
     let limit = request.query.number("limit", USUAL, MOST)?;
     let after = request.query.get("after")?;
@@ -122,7 +122,7 @@ pub(super) fn show(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
     })
 }
 
-/// Looks at everything that is published from now on; what is retained is there already.
+/// Starts a tree with the retained messages, and a tap for messages published from now on.
 fn begin(console: &Console) -> Watch {
     let settings = &console.config.settings().console;
     let (now, most) = (console.now(), settings.max_topics);
@@ -157,12 +157,12 @@ fn last(message: &SharedMessage) -> LastMessage {
     }
 }
 
-/// Moves what was published into the tree, until nobody has asked for it for a while.
+/// Moves published messages into the tree, until it has had no request for [`TREE_LIFETIME`].
 async fn keep(console: Arc<Console>) {
     loop {
         sleep(STEP).await;
         let console = Arc::clone(&console);
-        // Many topics take their time: not on the threads that serve MQTT.
+        // Not on the threads that serve MQTT, because many topics take time.
         match spawn_blocking(move || is_kept(&console)).await {
             Ok(true) => {}
             Ok(false) | Err(_) => return,
@@ -170,7 +170,7 @@ async fn keep(console: Arc<Console>) {
     }
 }
 
-/// Moves what was published into the tree; false if nobody wants it any more.
+/// Moves published messages into the tree; false if the tree has expired.
 fn is_kept(console: &Console) -> bool {
     let mut watching = console.topics.0.lock();
     let Some(watch) = &mut *watching else { return false };

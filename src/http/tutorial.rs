@@ -1,4 +1,4 @@
-//! The first steps of somebody who learns, ticked off as the broker sees them.
+//! The steps of the tutorial, marked as done when the broker sees them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +9,7 @@ use crate::http::console::Console;
 use crate::http::service::ApiRequest;
 use crate::stats::Snapshot;
 
-/// What has been seen; a step that was done stays done.
+/// Steps that are done; a step stays done.
 #[derive(Default)]
 pub(super) struct TutorialSteps {
     subscribed: AtomicBool,
@@ -27,7 +27,7 @@ struct Step {
 }
 
 impl TutorialSteps {
-    /// Looks whether something new was done.
+    /// Updates the steps from the statistics.
     pub(super) fn note(&self, snapshot: &Snapshot) {
         if snapshot.subscriptions > 0 {
             self.subscribed.store(true, Ordering::Relaxed);
@@ -41,7 +41,7 @@ pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Pr
     console.steps.note(&snapshot);
     let received = snapshot.messages_delivered > 0;
     let steps = [
-        // Who has received has subscribed, also between two looks.
+        // A delivered message implies a subscription, also between two updates.
         Step { id: "subscribe", done: received || console.steps.subscribed.load(Ordering::Relaxed) },
         Step { id: "publish", done: snapshot.publish_received > 0 },
         Step { id: "received", done: received },
