@@ -116,4 +116,4 @@ def test_the_demo_and_its_console(terminal, open_page):
 
     terminal.interrupt()
     assert "Traceback" not in terminal.rest()
-    page.sees("The connection to the broker is lost.", ".lost")
+    page.sees("Connection to the broker lost.", ".lost")

@@ -56,9 +56,9 @@ def test_the_overview_says_how_long_the_broker_has_been_running(page):
 
 
 def test_the_hint_for_beginners_goes_with_the_first_client(page, connect):
-    page.sees("The broker is running and waits for somebody.")
+    page.sees("The broker is running and waiting for clients.")
     connect("first")
-    page.sees_not("The broker is running and waits for somebody.")
+    page.sees_not("The broker is running and waiting for clients.")
 
 
 def test_the_feed_tells_each_thing_that_happens_newest_first(page, connect, broker):
@@ -79,7 +79,7 @@ def test_what_is_no_filter_is_said_and_not_watched(page, text):
     page.watch("#")
     page.fill("Topic filter", text)
     page.click("Watch", "button")
-    page.sees("That is no topic filter", ".problem")
+    page.sees("Invalid topic filter", ".problem")
     assert page.evaluate("document.querySelector('.messages').dataset.watching ?? null") is None
     page.fill("Topic filter", "a/+/#")
     page.click("Watch", "button")

@@ -248,7 +248,7 @@ def test_a_lost_connection_is_said_and_mended(open_page, start_broker):
     page.log_in(first.url)
     page.until("document.querySelector('.lost')?.hidden")
     first.stop()
-    page.sees("The connection to the broker is lost.", ".lost")
+    page.sees("Connection to the broker lost.", ".lost")
     start_broker(console=console)
     # The new broker does not know the old one's login.
     page.until("document.querySelector('input[type=password]')")
