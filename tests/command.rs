@@ -225,13 +225,13 @@ fn wrong_settings_exit_with_2() {
         (&["--set", "mqtt.max_quos=1"], "mqtt.max_quos: unknown setting; did you mean mqtt.max_qos?"),
         (
             &["--listen", "127.0.0.1:1", "--listen", "127.0.0.1:1"],
-            "listener.tcp-2.bind: listener.tcp.bind is 127.0.0.1:1 too",
+            "listener.tcp-2.bind: 127.0.0.1:1 is already used by listener.tcp.bind",
         ),
         (
             &["--set", "listener.lan.max_connections=1"],
-            "listener.lan.bind: the listener needs an address, or off",
+            "listener.lan.bind: the listener needs an address or off",
         ),
-        (&["--listen", "off"], "every listener is off, so that nobody could connect"),
+        (&["--listen", "off"], "every listener is off; set listener.tcp.bind or use --listen"),
         (&["--config", "no/such/file"], "no/such/file: No such file or directory (os error 2)"),
     ];
     for (arguments, sentence) in cases {
@@ -256,7 +256,7 @@ fn single_settings_go_before_the_file_and_listen_before_both() {
     let serve =
         Serve::start(&["--config", file.path(), "--set", "sys.interval=0", "--listen", "127.0.0.1:0"], 1);
     let sentence =
-        format!("an MQTT broker runs at {}, but tells nothing below $SYS/broker/", serve.address());
+        format!("an MQTT broker is running at {}, but publishes nothing below $SYS/broker/", serve.address());
     assert_fails(&["status", "--address", &serve.address()], 4, &sentence);
 }
 
@@ -291,7 +291,7 @@ fn status_tells_what_the_broker_counts() {
     let retained = lines.remove(4);
     assert!(retained.starts_with("  retained:      1 messages, "), "{report}");
     let rest = [
-        "  clients:       1 connected, 0 away",
+        "  clients:       1 connected, 0 offline",
         "  subscriptions: 1",
         "  messages:      1 published, 0 delivered",
         "  dropped:       1",
@@ -303,14 +303,14 @@ fn status_tells_what_the_broker_counts() {
 #[test]
 fn status_says_that_no_broker_runs() {
     let address = vacant();
-    let sentence = format!("no broker runs at {address}: nobody listens there");
+    let sentence = format!("no broker is running at {address}: connection refused");
     assert_fails(&["status", "--address", &address], 3, &sentence);
 }
 
 #[test]
 fn status_says_that_it_is_no_broker() {
     let cases: [(&[u8], &str, &str); 4] = [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "30", "its answer to CONNECT is something else"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "30", "its answer to CONNECT is not a CONNACK"),
         (b"\x20\x02\x00\x09", "30", "the connect return code is not defined (Malformed Packet 0x81)"),
         (
             b"\x20\xff\xff\xff\x7f",
@@ -321,7 +321,7 @@ fn status_says_that_it_is_no_broker() {
     ];
     for (answer, timeout, cause) in cases {
         let (address, thread) = impostor(CONNECT, answer);
-        let sentence = format!("what runs at {address} does not behave as an MQTT broker: {cause}");
+        let sentence = format!("the program at {address} does not behave like an MQTT broker: {cause}");
         assert_fails(&["status", "--address", &address, "--timeout", timeout], 4, &sentence);
         thread.join().unwrap();
     }
@@ -340,7 +340,7 @@ fn status_says_that_the_connection_was_closed() {
         stream.read_exact(&mut vec![0; usize::from(connect[1])]).unwrap();
     });
     let sentence =
-        format!("what runs at {address} does not behave as an MQTT broker: it closes the connection");
+        format!("the program at {address} does not behave like an MQTT broker: it closed the connection");
     assert_fails(&["status", "--address", &address], 4, &sentence);
     thread.join().unwrap();
 }
@@ -348,7 +348,8 @@ fn status_says_that_the_connection_was_closed() {
 #[test]
 fn status_says_why_it_is_refused() {
     let (address, thread) = impostor(CONNECT, b"\x20\x02\x00\x05");
-    let sentence = format!("an MQTT broker runs at {address}, but refuses to talk: Not authorized");
+    let sentence =
+        format!("an MQTT broker is running at {address}, but refuses the connection: Not authorized");
     assert_fails(&["status", "--address", &address], 4, &sentence);
     thread.join().unwrap();
 }
@@ -416,6 +417,6 @@ fn an_output_that_cannot_be_written_exits_with_1() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = Command::new(MIDGE).arg("config").stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let sentence = "midge: the standard output cannot be written to: No space left on device (os error 28)\n";
+    let sentence = "midge: cannot write to the standard output: No space left on device (os error 28)\n";
     assert_eq!(String::from_utf8_lossy(&output.stderr), sentence);
 }

@@ -31,7 +31,7 @@ impl<'a> Auth<'a> {
         reader.finish()?;
         let is_bare = reason == ReasonCode::Success && properties.is_empty();
         if !is_bare && properties.authentication_method().is_none() {
-            return Err(DecodeError::protocol("there is no authentication method")); // section 3.15.2.2.2
+            return Err(DecodeError::protocol("the authentication method is missing")); // section 3.15.2.2.2
         }
         Ok(Auth { reason, properties })
     }

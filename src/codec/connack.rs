@@ -52,7 +52,9 @@ impl<'a> Connack<'a> {
         reader.finish()?;
         if session_present && reason.is_error() {
             // [MQTT-3.2.2-6]
-            return Err(DecodeError::protocol("the session is present and the connection refused"));
+            return Err(DecodeError::protocol(
+                "the connection is refused, but the session present flag is set",
+            ));
         }
         Ok(Connack { session_present, reason, properties })
     }

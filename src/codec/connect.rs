@@ -13,15 +13,15 @@ use crate::codec::wire::{Reader, put_binary, put_packet, put_u16, put_utf8};
 /// A CONNECT packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Connect<'a> {
-    /// The version that the client speaks; it rules every later packet of the connection.
+    /// The version that the client speaks; it holds for every later packet of the connection.
     pub version: Version,
     /// Whether an earlier session is discarded (Clean Session in MQTT 3.1 and 3.1.1).
     pub clean_start: bool,
     /// The longest silence of the client, in seconds; 0: no limit.
     pub keep_alive: u16,
-    /// The Client Identifier; empty if the server is to choose one.
+    /// The Client Identifier; empty if the server chooses one.
     pub client_id: &'a str,
-    /// The message to publish when the connection ends badly.
+    /// The message to publish when the connection ends without a DISCONNECT.
     pub will: Option<Will<'a>>,
     /// The user name.
     pub username: Option<&'a str>,
@@ -56,7 +56,7 @@ const RESERVED: u8 = 0x01;
 
 /// The protocol level in the body of a CONNECT, if the protocol name before it is one of MQTT's.
 ///
-/// It tells in which shape to refuse a packet that does not decode: 5 and above understand a CONNACK of MQTT 5.
+/// A packet that does not decode is refused in this version: 5 and above understand a CONNACK of MQTT 5.
 pub fn peek_version(body: &[u8]) -> Option<u8> {
     let mut reader = Reader::new(body);
     match reader.binary().ok()? {
@@ -105,7 +105,7 @@ impl<'a> Connect<'a> {
         let properties = read_properties(&mut reader, version, place::CONNECT)?;
         if properties.authentication_data().is_some() && properties.authentication_method().is_none() {
             // MQTT 5, section 3.1.2.11.10
-            return Err(DecodeError::protocol("there is authentication data and no authentication method"));
+            return Err(DecodeError::protocol("authentication data without an authentication method"));
         }
         let client_id = reader.utf8()?; // [MQTT-3.1.3-3]
         let will = if flags & WILL != 0 { Some(read_will(&mut reader, flags, version)?) } else { None };
@@ -144,7 +144,7 @@ impl<'a> Connect<'a> {
     }
 }
 
-/// The password is left out, so that it reaches no log.
+/// Leaves the password out, so that it reaches no log.
 impl fmt::Debug for Connect<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connect")
@@ -178,7 +178,7 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
     }
 }
 
-/// MQTT 3.1 gives no meaning to the bits that the later versions demand to be 0.
+/// MQTT 3.1 ignores the bits that later versions require to be 0.
 /// [MQTT31-4]
 fn check_flags(flags: u8, version: Version) -> Result<(), DecodeError> {
     let strict = version > Version::V31;
@@ -195,12 +195,12 @@ fn check_flags(flags: u8, version: Version) -> Result<(), DecodeError> {
     }
     if !version.is_v5() && flags & PASSWORD != 0 && flags & USERNAME == 0 {
         // [MQTT3-3.1.2-22]
-        return Err(DecodeError::malformed("there is a password and no user name"));
+        return Err(DecodeError::malformed("the password flag is set without the user name flag"));
     }
     Ok(())
 }
 
-/// In MQTT 3.1 the flag of the user name or password may be set and the field missing at the end of the packet.
+/// In MQTT 3.1 the packet may end before the user name or password whose flag is set.
 /// [MQTT31-5]
 fn has_field(flag: u8, reader: &Reader<'_>, version: Version) -> bool {
     flag != 0 && !(version == Version::V31 && reader.is_empty())

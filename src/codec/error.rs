@@ -2,7 +2,7 @@
 
 use crate::codec::reason::ReasonCode;
 
-/// A packet that cannot be accepted, with what an MQTT 5 peer is told about it.
+/// A packet that cannot be accepted, with the reason that an MQTT 5 peer gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause} ({} {:#04x})", .reason.name(), .reason.as_u8())]
 pub struct DecodeError {
@@ -23,7 +23,7 @@ impl DecodeError {
         DecodeError::new(ReasonCode::MalformedPacket, cause)
     }
 
-    /// A packet that can be parsed and says what it must not: reason Protocol Error, 0x82.
+    /// A packet that can be parsed but breaks the protocol: reason Protocol Error, 0x82.
     pub const fn protocol(cause: &'static str) -> DecodeError {
         DecodeError::new(ReasonCode::ProtocolError, cause)
     }

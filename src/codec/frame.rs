@@ -7,7 +7,7 @@ use crate::codec::wire::varint_len;
 /// The largest Remaining Length, in bytes: what follows the fixed header of a packet.
 pub const MAX_REMAINING_LENGTH: u32 = crate::codec::wire::MAX_VARINT;
 
-/// One packet, cut out of the stream and not yet understood.
+/// One packet, cut out of the stream and not yet decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// The first byte: the packet type in the upper four bits, the flags in the lower.
@@ -19,7 +19,7 @@ pub struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// Whether the Remaining Length has no byte more than it needs to have. A needless one is a zero before the body.
+    /// Whether the Remaining Length is in its shortest form. A longer one ends in a zero byte.
     #[inline]
     pub fn is_shortest(&self) -> bool {
         let header = self.whole.len() - self.body.len();
@@ -34,8 +34,8 @@ pub enum Framing<'a> {
     Complete(Frame<'a>),
     /// The beginning of a packet.
     Partial {
-        /// Bytes that must be there before it is worth to look again, counted from the start of the packet: the
-        /// size of the packet where its header has arrived, else one more than now.
+        /// Bytes, from the start of the packet, that must be there before another call can return more. That is
+        /// the size of the packet once its header has arrived, one more than now before that.
         need: usize,
     },
 }
@@ -65,7 +65,7 @@ pub fn split(input: &[u8], max_packet_size: u32) -> Result<Framing<'_>, DecodeEr
     Ok(Framing::Partial { need: input.len() + 1 })
 }
 
-/// The size of a packet with this Remaining Length: its header included.
+/// The size of a packet with this Remaining Length, header included.
 pub const fn packet_len(remaining: usize) -> usize {
     1 + varint_len(remaining) + remaining
 }

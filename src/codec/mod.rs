@@ -1,4 +1,4 @@
-//! Floor 1: bytes to packets and back, for every version of MQTT, and nothing beside it [MQTT3-7.0.0-2].
+//! Floor 1: bytes to packets and back, for every version of MQTT, and nothing else [MQTT3-7.0.0-2].
 
 pub mod ack;
 pub mod auth;

@@ -52,8 +52,8 @@ pub enum Packet<'a> {
 
 /// The packet in `frame`.
 ///
-/// `version` is that of the connection; a CONNECT has its own and ignores it. Packets of both directions are decoded:
-/// whether the peer may send one is for the caller to judge.
+/// `version` is that of the connection; a CONNECT has its own and ignores it. Packets of both directions are decoded;
+/// the caller checks whether the peer may send this one.
 ///
 /// # Errors
 /// The packet does not obey the specification; the error holds the reason code to answer with.
@@ -144,7 +144,11 @@ fn decode_connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
 }
 
 fn without_body<'a>(body: &[u8], packet: Packet<'a>) -> Result<Packet<'a>, DecodeError> {
-    if body.is_empty() { Ok(packet) } else { Err(DecodeError::malformed("a packet without a body has one")) }
+    if body.is_empty() {
+        Ok(packet)
+    } else {
+        Err(DecodeError::malformed("the remaining length of a packet without a body is not 0"))
+    }
 }
 
 /// Checks the flags of every packet but PUBLISH: 2 for PUBREL, SUBSCRIBE and UNSUBSCRIBE, 0 for the others.
@@ -161,11 +165,11 @@ fn check_flags(first: u8, version: Version) -> Result<(), DecodeError> {
         Ok(())
     } else {
         // [MQTT3-2.2.2-1], [MQTT3-2.2.2-2]
-        Err(DecodeError::malformed("the flags of the fixed header are not those of the packet type")) // [MQTT-2.1.3-1]
+        Err(DecodeError::malformed("the fixed header has flags that its packet type does not allow")) // [MQTT-2.1.3-1]
     }
 }
 
-/// MQTT 5 demands the shortest Remaining Length.
+/// MQTT 5 requires the Remaining Length in its shortest form.
 #[inline]
 fn check_shortest(frame: &Frame<'_>) -> Result<(), DecodeError> {
     if frame.is_shortest() {
@@ -206,7 +210,7 @@ mod tests {
     fn mqtt_1_5_5_1_the_remaining_length_is_the_shortest_in_mqtt_5() {
         assert_refused(Version::V5, &[0xC0, 0x80, 0], ReasonCode::MalformedPacket);
         assert_refused(Version::V5, b"\x30\x84\x00\x00\x01a\x00", ReasonCode::MalformedPacket);
-        // A CONNECT says itself that it is one of MQTT 5.
+        // A CONNECT carries its own version.
         let connect = b"\x10\x8e\x00\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01a";
         assert_refused(Version::V311, connect, ReasonCode::MalformedPacket);
         for version in V3 {

@@ -1,4 +1,4 @@
-//! PINGREQ and PINGRESP: a sign of life and its answer (MQTT 5, sections 3.12 and 3.13).
+//! PINGREQ and PINGRESP: keep-alive request and response (MQTT 5, sections 3.12 and 3.13).
 
 /// Appends a PINGREQ.
 pub fn encode_pingreq(out: &mut Vec<u8>) {

@@ -24,7 +24,7 @@ use crate::codec::unsubscribe::{Unsubscribe, encode_filter};
 use crate::codec::version::Version;
 use crate::codec::wire::put_packet;
 
-/// What a packet of type `kind` is made from. Each packet takes what it needs.
+/// The parts that a packet of any type is made from; each type uses the ones it has.
 #[derive(Clone, Debug)]
 struct Parts {
     kind: u8,
@@ -303,7 +303,7 @@ fn parts() -> impl Strategy<Value = Parts> {
     })
 }
 
-/// What decodes is written so that it decodes to the same.
+/// A packet that decodes is encoded to bytes that decode to the same packet.
 fn assert_stable(frame: Frame<'_>, version: Version) {
     if let Ok(packet) = decode(frame, version) {
         let bytes = encode(&packet, version);

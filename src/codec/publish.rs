@@ -15,15 +15,15 @@ pub struct Publish<'a> {
     pub dup: bool,
     /// The QoS of this delivery.
     pub qos: QoS,
-    /// Client to server: keep the message for later subscribers. Server to client: it was kept.
+    /// Client to server: retain the message for later subscribers. Server to client: it was retained.
     pub retain: bool,
     /// A Topic Name; in MQTT 5 it may be empty where [`Properties::topic_alias`] stands for it.
     pub topic: &'a str,
-    /// Present exactly with QoS 1 and 2.
+    /// Present with QoS 1 and 2, absent with QoS 0.
     pub packet_id: Option<PacketId>,
     /// The properties; none before MQTT 5.
     pub properties: Properties<'a>,
-    /// The payload. Whether it is what the Payload Format Indicator says is not checked.
+    /// The payload, not checked against the Payload Format Indicator.
     pub payload: &'a [u8],
 }
 
@@ -75,7 +75,7 @@ impl<'a> Publish<'a> {
 /// `topic` is a Topic Name, or empty where a Topic Alias among the properties stands for it. `properties` are spans of
 /// encoded properties, written one after the other; they are left out before MQTT 5. `payload_len` is in bytes.
 /// `packet_id` belongs to QoS 1 and 2: without one the packet is written with QoS 0, and with QoS 0 none is written.
-/// The caller sees to it, with [`encoded_len`], that the packet is not larger than MQTT allows.
+/// The caller checks, with [`encoded_len`], that the packet is not larger than MQTT allows.
 #[inline]
 #[allow(clippy::too_many_arguments, reason = "the fields of a fixed layout, on the path of every delivery")]
 pub fn encode_header(
@@ -120,7 +120,7 @@ pub const fn first_byte(dup: bool, qos: QoS, retain: bool) -> u8 {
 /// The size in bytes of a whole PUBLISH, fixed header and payload included.
 ///
 /// `has_id`: whether it carries a Packet Identifier, as with QoS 1 and 2. `properties_len`: bytes of the encoded
-/// properties without the Property Length; of no account before MQTT 5.
+/// properties without the Property Length; ignored before MQTT 5.
 #[inline]
 pub const fn encoded_len(
     version: Version,
@@ -173,7 +173,7 @@ fn refused_character(topic: &[u8]) -> DecodeError {
 #[cold]
 fn no_topic(version: Version) -> DecodeError {
     if version.is_v5() {
-        DecodeError::protocol("the topic name is empty and there is no topic alias")
+        DecodeError::protocol("the topic name is empty and the topic alias missing")
     } else {
         // [MQTT3-4.7.3-1]
         DecodeError::new(ReasonCode::TopicNameInvalid, "the topic name is empty") // [MQTT-4.7.3-1]
@@ -263,7 +263,7 @@ mod tests {
     fn a_publish_cut_short_is_malformed() {
         assert_cut_is_malformed(Version::V311, b"\x32\x08\x00\x04chat\x00\x01", 0);
         assert_cut_is_malformed(Version::V5, b"\x32\x0c\x00\x04chat\x00\x01\x03\x23\x00\x09", 0);
-        // The property length reaches behind the end.
+        // The property length reaches past the end.
         assert_refused(Version::V5, b"\x30\x07\x00\x04chat\x01", ReasonCode::MalformedPacket);
         assert_refused(Version::V5, b"\x30\x08\x00\x04chat\x80\x00", ReasonCode::MalformedPacket);
     }
@@ -281,7 +281,7 @@ mod tests {
         for (bytes, reason) in cases {
             assert_refused(Version::V5, bytes, reason);
         }
-        // A server says to which subscriptions the message belongs.
+        // A server names the subscriptions that the message matches.
         let Ok(Packet::Publish(publish)) =
             decode_bytes(b"\x30\x08\x00\x01a\x04\x0b\x01\x0b\x02", Version::V5)
         else {

@@ -55,17 +55,17 @@ reason_codes! {
     UnspecifiedError = 0x80, "Unspecified error";
     /// The packet cannot be parsed.
     MalformedPacket = 0x81, "Malformed Packet";
-    /// The packet can be parsed and is not allowed here, or holds what it must not.
+    /// The packet can be parsed, but breaks the protocol.
     ProtocolError = 0x82, "Protocol Error";
-    /// The packet is valid and the receiver does not accept it.
+    /// The packet is valid, but the receiver does not accept it.
     ImplementationSpecificError = 0x83, "Implementation specific error";
     /// CONNACK: the server does not speak this version.
     UnsupportedProtocolVersion = 0x84, "Unsupported Protocol Version";
-    /// CONNACK: the Client Identifier is well formed and refused.
+    /// CONNACK: the Client Identifier is well formed, but not allowed.
     ClientIdentifierNotValid = 0x85, "Client Identifier not valid";
     /// CONNACK: the user name or password is refused.
     BadUserNameOrPassword = 0x86, "Bad User Name or Password";
-    /// The client may not do this.
+    /// The client is not allowed to do this.
     NotAuthorized = 0x87, "Not authorized";
     /// CONNACK: the server is not available.
     ServerUnavailable = 0x88, "Server unavailable";
@@ -81,9 +81,9 @@ reason_codes! {
     KeepAliveTimeout = 0x8D, "Keep Alive timeout";
     /// DISCONNECT: another connection uses the same Client Identifier.
     SessionTakenOver = 0x8E, "Session taken over";
-    /// The Topic Filter is well formed and not accepted.
+    /// The Topic Filter is well formed, but not accepted.
     TopicFilterInvalid = 0x8F, "Topic Filter invalid";
-    /// The Topic Name is not accepted.
+    /// The Topic Name is well formed, but not accepted.
     TopicNameInvalid = 0x90, "Topic Name invalid";
     /// The Packet Identifier is already in use.
     PacketIdentifierInUse = 0x91, "Packet Identifier in use";
@@ -115,7 +115,7 @@ reason_codes! {
     SharedSubscriptionsNotSupported = 0x9E, "Shared Subscriptions not supported";
     /// Connections arrive too fast.
     ConnectionRateExceeded = 0x9F, "Connection rate exceeded";
-    /// DISCONNECT: the connection has lasted as long as it may.
+    /// DISCONNECT: the connection has reached its maximum duration.
     MaximumConnectTime = 0xA0, "Maximum connect time";
     /// The server does not support Subscription Identifiers.
     SubscriptionIdentifiersNotSupported = 0xA1, "Subscription Identifiers not supported";
@@ -172,7 +172,9 @@ impl ReasonCode {
     pub(crate) fn read(code: u8, is_allowed: impl Fn(ReasonCode) -> bool) -> Result<ReasonCode, DecodeError> {
         match ReasonCode::from_u8(code) {
             Some(reason) if is_allowed(reason) => Ok(reason),
-            Some(_) => Err(DecodeError::protocol("the packet may not hold its reason code")),
+            Some(_) => {
+                Err(DecodeError::protocol("the packet has a reason code that its type does not allow"))
+            }
             None => Err(DecodeError::malformed("the reason code is not defined")),
         }
     }

@@ -41,7 +41,7 @@ impl<'a> Suback<'a> {
             if version.is_v5() { Properties::read(&mut reader, place::SUBACK)? } else { Properties::EMPTY };
         let reasons = reader.rest();
         if reasons.is_empty() {
-            return Err(DecodeError::protocol("there is no reason code")); // [MQTT-3.8.4-6]
+            return Err(DecodeError::protocol("the packet has no reason code")); // [MQTT-3.8.4-6]
         }
         for &code in reasons {
             ReasonCode::read(code, |reason| is_allowed(reason, version))?;

@@ -22,7 +22,7 @@ pub struct Subscribe<'a> {
 pub struct SubscriptionRequest<'a> {
     /// UTF-8 text without U+0000; whether it is a Topic Filter is not checked.
     pub filter: &'a str,
-    /// How to deliver.
+    /// How matching messages are delivered.
     pub options: SubscriptionOptions,
 }
 
@@ -31,7 +31,7 @@ pub struct SubscriptionRequest<'a> {
 pub struct SubscriptionOptions {
     /// The highest QoS of a delivery.
     pub qos: QoS,
-    /// Whether the client is spared its own messages.
+    /// Whether the client does not get messages that it publishes itself.
     pub no_local: bool,
     /// Whether deliveries keep the RETAIN flag of the publisher.
     pub retain_as_published: bool,
@@ -60,7 +60,7 @@ impl<'a> Subscribe<'a> {
     /// A packet with the entries that [`SubscriptionRequest::encode`] has written to `requests`.
     ///
     /// # Errors
-    /// `requests` is empty or holds something else.
+    /// `requests` is empty, or is not a list of encoded entries.
     pub fn from_encoded(
         packet_id: PacketId,
         properties: Properties<'a>,
@@ -184,7 +184,7 @@ fn read_request<'a>(
 fn check_requests(requests: &[u8], version: Version) -> Result<(), DecodeError> {
     let mut reader = Reader::new(requests);
     if reader.is_empty() {
-        return Err(DecodeError::protocol("there is no topic filter")); // [MQTT-3.8.3-2], [MQTT3-3.8.3-3]
+        return Err(DecodeError::protocol("the packet has no topic filter")); // [MQTT-3.8.3-2], [MQTT3-3.8.3-3]
     }
     while !reader.is_empty() {
         read_request(&mut reader, version)?;

@@ -1,4 +1,4 @@
-//! What the tests of the packets share: bytes in, bytes out, refusals.
+//! Helpers for the tests of the packets: bytes in, bytes out, refusals.
 
 use crate::codec::error::DecodeError;
 use crate::codec::frame::{Framing, split};
@@ -28,7 +28,7 @@ pub(crate) fn encode(packet: &Packet<'_>, version: Version) -> Vec<u8> {
     out
 }
 
-/// `bytes` mean `packet`, and `packet` is written as `bytes`.
+/// `bytes` decode to `packet`, and `packet` encodes to `bytes`.
 #[track_caller]
 pub(crate) fn assert_golden(version: Version, bytes: &[u8], packet: &Packet<'_>) {
     assert_eq!(decode_bytes(bytes, version).as_ref(), Ok(packet), "{bytes:02x?} in {version}");

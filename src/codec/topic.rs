@@ -1,4 +1,4 @@
-//! Topic Names and Topic Filters: what they may hold, and which filter matches which name.
+//! Topic Names and Topic Filters: their syntax, and which filter matches which name.
 
 use crate::codec::error::DecodeError;
 use crate::codec::reason::ReasonCode;
@@ -16,14 +16,14 @@ pub struct TopicFilter<'a> {
     whole: &'a str,
 }
 
-/// Why a text is no Topic Name or no Topic Filter.
+/// Why a text is not a Topic Name or not a Topic Filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
-    /// There is no character at all.
+    /// The text is empty.
     Empty,
-    /// It has more than 65535 bytes.
+    /// The text has more than 65535 bytes.
     TooLong,
-    /// It holds the character U+0000.
+    /// The text holds the character U+0000.
     Nul,
     /// A Topic Name holds `+` or `#`.
     WildcardInName,
@@ -75,7 +75,7 @@ impl<'a> TopicName<'a> {
         Ok(TopicName(text))
     }
 
-    /// The topic name `text` of a packet that was decoded, which checked it.
+    /// The topic name `text` of a decoded packet; decoding has checked it.
     #[inline]
     pub(crate) const fn from_validated(text: &'a str) -> TopicName<'a> {
         TopicName(text)
@@ -99,7 +99,7 @@ impl<'a> TopicName<'a> {
         self.0.split('/')
     }
 
-    /// How many levels there are.
+    /// The number of levels.
     #[inline]
     pub fn level_count(self) -> usize {
         level_count(self.0)
@@ -116,8 +116,8 @@ impl<'a> TopicFilter<'a> {
     /// The topic filter `text`.
     ///
     /// # Errors
-    /// `text` is empty, too long or holds U+0000; a wildcard is not where it may be; a shared subscription lacks its
-    /// share name or its filter.
+    /// `text` is empty, too long or holds U+0000, or a wildcard is misplaced. A shared subscription without a share
+    /// name or a filter is an error, too.
     pub fn parse(text: &'a str) -> Result<TopicFilter<'a>, TopicError> {
         check_text(text)?;
         let (group, filter) = split_share(text)?;
@@ -125,8 +125,8 @@ impl<'a> TopicFilter<'a> {
         Ok(TopicFilter { group, filter, whole: text })
     }
 
-    /// The filter `text` of a SUBSCRIBE or UNSUBSCRIBE packet, or why the server refuses it alone: `$queue/` is well
-    /// formed by the specification, to which `$queue` means nothing.
+    /// The filter `text` of a SUBSCRIBE or UNSUBSCRIBE packet, or why the server refuses this filter alone: `$queue/`
+    /// is well formed by the specification, which gives `$queue` no meaning.
     ///
     /// # Errors
     /// The filter is malformed, which ends the connection. `$share/` begins a shared subscription in every version.
@@ -168,7 +168,7 @@ impl<'a> TopicFilter<'a> {
         self.filter.split('/')
     }
 
-    /// How many levels the filter without the share prefix has.
+    /// The number of levels of the filter without the share prefix.
     #[inline]
     pub fn level_count(self) -> usize {
         level_count(self.filter)
@@ -180,7 +180,7 @@ impl<'a> TopicFilter<'a> {
         first_level(self.filter)
     }
 
-    /// Whether a message published to `topic` is for this filter.
+    /// Whether a message published to `topic` matches this filter.
     /// [MQTT-4.7.3-4], [MQTT3-4.7.3-4]
     pub fn matches(self, topic: &TopicName<'_>) -> bool {
         // [MQTT-4.7.2-1], [MQTT3-4.7.2-1]
@@ -219,7 +219,7 @@ impl std::fmt::Display for TopicFilter<'_> {
     }
 }
 
-/// What names and filters have in common.
+/// Checks the rules that names and filters share.
 fn check_text(text: &str) -> Result<(), TopicError> {
     if text.is_empty() {
         Err(TopicError::Empty) // [MQTT-4.7.3-1]
@@ -247,7 +247,7 @@ fn holds_wildcard(text: &str) -> bool {
     text.bytes().fold(false, |found, byte| found | (byte == b'+') | (byte == b'#'))
 }
 
-/// The group and the filter within a checked, not empty `text`.
+/// The group and the filter within `text`, which is checked and not empty.
 fn split_share(text: &str) -> Result<(Option<&str>, &str), TopicError> {
     let (group, filter) = if let Some(filter) = text.strip_prefix("$queue/") {
         if filter.is_empty() {

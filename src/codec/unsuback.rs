@@ -41,7 +41,7 @@ impl<'a> Unsuback<'a> {
         let properties = Properties::read(&mut reader, place::UNSUBACK)?;
         let reasons = reader.rest();
         if reasons.is_empty() {
-            return Err(DecodeError::protocol("there is no reason code")); // [MQTT-3.11.3-1]
+            return Err(DecodeError::protocol("the packet has no reason code")); // [MQTT-3.11.3-1]
         }
         for &code in reasons {
             ReasonCode::read(code, is_allowed)?;

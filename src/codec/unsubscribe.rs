@@ -1,4 +1,4 @@
-//! UNSUBSCRIBE: a client wants no more messages (MQTT 5, section 3.10).
+//! UNSUBSCRIBE: a client ends subscriptions (MQTT 5, section 3.10).
 
 use crate::codec::error::DecodeError;
 use crate::codec::packet_id::PacketId;
@@ -29,7 +29,7 @@ impl<'a> Unsubscribe<'a> {
     /// A packet with the filters that [`encode_filter`] has written to `filters`.
     ///
     /// # Errors
-    /// `filters` is empty or holds something else.
+    /// `filters` is empty, or is not a list of encoded filters.
     pub fn from_encoded(
         packet_id: PacketId,
         properties: Properties<'a>,
@@ -82,7 +82,7 @@ impl<'a> Iterator for UnsubscribeFilters<'a> {
 fn check_filters(filters: &[u8]) -> Result<(), DecodeError> {
     let mut reader = Reader::new(filters);
     if reader.is_empty() {
-        return Err(DecodeError::protocol("there is no topic filter")); // [MQTT-3.10.3-2], [MQTT3-3.10.3-2]
+        return Err(DecodeError::protocol("the packet has no topic filter")); // [MQTT-3.10.3-2], [MQTT3-3.10.3-2]
     }
     while !reader.is_empty() {
         reader.utf8()?; // [MQTT-3.10.3-1], [MQTT3-3.10.3-1]

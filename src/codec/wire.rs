@@ -22,7 +22,7 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes }
     }
 
-    /// What has not been read.
+    /// The bytes not yet read.
     #[inline]
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
             value |= u32::from(byte & 0x7F) << shift;
             if byte == 0 {
                 // [MQTT-1.5.5-1]
-                return Err(DecodeError::malformed("a variable byte integer is longer than it needs to be"));
+                return Err(DecodeError::malformed("a variable byte integer is not in its shortest form"));
             }
             if byte < 0x80 {
                 return Ok(value);
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
     /// A UTF-8 Encoded String without U+0000.
     pub(crate) fn utf8(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.binary()?;
-        // The bytes are checked, and not changed [MQTT-1.5.4-3], [MQTT3-1.5.3-3].
+        // The bytes are checked, but not changed [MQTT-1.5.4-3], [MQTT3-1.5.3-3].
         // [MQTT-1.5.4-1], [MQTT3-1.5.3-1]
         let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::malformed("a string is not UTF-8"))?;
         if bytes.contains(&0) {

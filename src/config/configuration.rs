@@ -17,16 +17,16 @@ const DEFAULT_LISTENER: &str = "tcp";
 #[derive(Clone, Debug)]
 pub struct Config {
     settings: Settings,
-    /// The keys of listeners that were given a value: `off` is a choice, no value is an oversight.
+    /// The `listener.*` keys with an explicit value: `off` is a choice, no value is a mistake.
     given: BTreeSet<String>,
 }
 
 impl Config {
-    /// All defaults: one listener, `tcp`, on 127.0.0.1:1883.
+    /// The defaults: one listener, `tcp`, on 127.0.0.1:1883.
     pub fn new() -> Self {
         let mut settings = Settings::blank();
         for setting in table() {
-            // A test parses every default of the table, so that none of them is left out here.
+            // A test parses every default of the table, so none is skipped here.
             if let (Access::Broker { put, .. }, Ok(value)) =
                 (setting.field, setting.kind.parse(setting.default))
             {
@@ -37,7 +37,7 @@ impl Config {
         Self { settings, given: BTreeSet::from([format!("listener.{DEFAULT_LISTENER}.bind")]) }
     }
 
-    /// Gives the setting `key` the value that `value` says. A listener that does not exist yet is added.
+    /// Sets the setting `key` to the value in `value`. A listener that does not exist yet is added.
     ///
     /// # Errors
     /// `UnknownKey` with the nearest name, `BadValue` or `OutOfRange`; the configuration is as before.
@@ -58,33 +58,33 @@ impl Config {
                 self.listener(name).is_some_and(|listener| put(listener, &value))
             }
         };
-        // Only a number too large for this machine's `usize` is not stored.
+        // Only a number too large for `usize` is not stored.
         if stored {
             Ok(())
         } else {
-            let cause = format!("{} does not fit into this machine's memory", setting.kind.write(&value));
+            let cause = format!("{} is more than this machine can address", setting.kind.write(&value));
             Err(ConfigError::of_key(ErrorKind::OutOfRange, key, cause))
         }
     }
 
-    /// The value of the setting `key` as canonical text, which [`Config::set`] takes back.
+    /// The value of the setting `key` as canonical text, which [`Config::set`] accepts.
     ///
     /// # Errors
     /// `UnknownKey` with the nearest name, also for a listener that does not exist.
     pub fn get(&self, key: &str) -> Result<String, ConfigError> {
         let (setting, listener) = find(key).ok_or_else(|| Self::unknown(key))?;
-        let value = self.value(setting, listener).ok_or_else(|| {
-            ConfigError::of_key(ErrorKind::UnknownKey, key, "there is no listener of this name")
-        })?;
+        let value = self
+            .value(setting, listener)
+            .ok_or_else(|| ConfigError::of_key(ErrorKind::UnknownKey, key, "no listener has this name"))?;
         Ok(setting.kind.write(&value))
     }
 
-    /// The settings with their types, as the broker reads them.
+    /// The typed settings, as the broker reads them.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Every key, in the order of the table, with those of each listener spelled out.
+    /// Every key in the order of the table, including the keys of each listener.
     pub fn keys(&self) -> Vec<String> {
         let is_listener = |setting: &&Setting| matches!(setting.field, Access::Listener { .. });
         let listeners = self.settings.listeners.iter().flat_map(|listener| {
@@ -95,8 +95,8 @@ impl Config {
         listeners.chain(others).collect()
     }
 
-    /// Whether the setting `key` has the value that it has in [`Config::new`]. False for a key that does not exist,
-    /// and for the address of every listener but `tcp`, which has no default.
+    /// Whether the setting `key` has its value in [`Config::new`]. False for an unknown key, and for the address of
+    /// every listener but `tcp`, which has no default.
     pub fn is_default(&self, key: &str) -> bool {
         let Some((setting, listener)) = find(key) else { return false };
         if listener.is_some_and(|name| name != DEFAULT_LISTENER) && setting.field() == "bind" {
@@ -105,45 +105,45 @@ impl Config {
         self.value(setting, listener).is_some_and(|value| setting.kind.write(&value) == setting.default)
     }
 
-    /// Checks that the settings fit together; the broker does so when it starts.
+    /// Checks that the settings do not contradict each other. The broker calls it when it starts.
     ///
     /// # Errors
-    /// `Conflict`, named after the setting that should change.
+    /// `Conflict`, with the key of the setting to change.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let listeners = &self.settings.listeners;
         for (index, listener) in listeners.iter().enumerate() {
             let key = format!("listener.{}.bind", listener.name);
             let conflict = |cause: String| Err(ConfigError::of_key(ErrorKind::Conflict, &key, cause));
             if !self.given.contains(&key) {
-                return conflict("the listener needs an address, or off".to_owned());
+                return conflict("the listener needs an address or off".to_owned());
             }
             let Some(address) = listener.bind.filter(|address| address.port() != 0) else { continue };
             let earlier = listeners.iter().take(index).find(|earlier| earlier.bind == Some(address));
             if let Some(earlier) = earlier {
-                return conflict(format!("listener.{}.bind is {address} too", earlier.name));
+                return conflict(format!("{address} is already used by listener.{}.bind", earlier.name));
             }
         }
         check_console(&self.settings)
     }
 
-    /// Whether the listener's setting `key` was given a value, or has a default.
+    /// Whether the listener's setting `key` has an explicit value or a default.
     pub(super) fn is_given(&self, key: &str) -> bool {
         self.given.contains(key)
     }
 
-    /// Whether `key` is the beginning of the key of some setting, up to a dot.
+    /// Whether `key` is a prefix of some setting's key, up to a dot.
     pub(super) fn is_group(key: &str) -> bool {
         key.strip_prefix("listener.").is_some_and(is_listener_name)
             || table().iter().any(|setting| setting.group() == key)
     }
 
-    /// The error for a key that is no setting.
+    /// The error for a key that names no setting.
     fn unknown(key: &str) -> ConfigError {
         let name = key.strip_prefix("listener.").and_then(|rest| rest.split('.').next());
         let name = name.filter(|name| is_listener_name(name)).unwrap_or(DEFAULT_LISTENER);
         let candidates = table().iter().map(|setting| setting.key.replace('*', name));
         let cause = match nearest(key, candidates) {
-            _ if Self::is_group(key) => "this is a group of settings, not one of them".to_owned(),
+            _ if Self::is_group(key) => "this is a group of settings, not a setting".to_owned(),
             Some(name) => format!("unknown setting; did you mean {name}?"),
             None => "unknown setting".to_owned(),
         };
@@ -204,7 +204,7 @@ fn check_listener_name(key: &str, name: &str) -> Result<(), ConfigError> {
     if is_listener_name(name) {
         return Ok(());
     }
-    let cause = format!("{} is not the name of a listener (1 to 32 of a-z, 0-9, _ and -)", quoted(name));
+    let cause = format!("{} is not a listener name (1 to 32 of a-z, 0-9, _ and -)", quoted(name));
     Err(ConfigError::of_key(ErrorKind::BadValue, key, cause))
 }
 
@@ -219,7 +219,7 @@ mod tests {
     use crate::config::settings::{QueueOverflow, Settings};
     use crate::config::table::table;
 
-    /// The sentence of the error that setting `key` to `value` gives.
+    /// The error when `key` is set to `value`.
     fn refused(key: &str, value: &str) -> (ErrorKind, String) {
         let mut config = Config::new();
         let error = config.set(key, value).unwrap_err();
@@ -247,7 +247,7 @@ mod tests {
         assert!(settings.mqtt.retain && !settings.session.queue_qos0);
     }
 
-    /// Written by hand: what a host relies on that sets nothing. The documentation is written from the table itself.
+    /// The defaults by hand: a host that sets nothing relies on them. The documentation is generated from the table.
     #[test]
     fn no_default_changes_unnoticed() {
         let defaults = [
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(
             config.keys(),
             defaults.map(|(key, _)| key.to_owned()),
-            "the list is not that of the settings"
+            "the list differs from the table of settings"
         );
         for (key, default) in defaults {
             assert_eq!(config.get(key).unwrap(), default, "{key}");
@@ -399,12 +399,12 @@ mod tests {
                 "listener.lan.bin: unknown setting; did you mean listener.lan.bind?",
             ),
             ("zebra", "1", ErrorKind::UnknownKey, "zebra: unknown setting"),
-            ("mqtt", "1", ErrorKind::UnknownKey, "mqtt: this is a group of settings, not one of them"),
+            ("mqtt", "1", ErrorKind::UnknownKey, "mqtt: this is a group of settings, not a setting"),
             (
                 "listener.Büro.bind",
                 "off",
                 ErrorKind::BadValue,
-                "listener.Büro.bind: \"Büro\" is not the name of a listener (1 to 32 of a-z, 0-9, _ and -)",
+                "listener.Büro.bind: \"Büro\" is not a listener name (1 to 32 of a-z, 0-9, _ and -)",
             ),
         ];
         for (key, value, kind, sentence) in cases {
@@ -448,7 +448,7 @@ mod tests {
     fn a_listener_that_does_not_exist_cannot_be_read() {
         let error = Config::new().get("listener.lan.bind").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnknownKey);
-        assert_eq!(error.to_string(), "listener.lan.bind: there is no listener of this name");
+        assert_eq!(error.to_string(), "listener.lan.bind: no listener has this name");
         assert!(!Config::new().is_default("listener.lan.bind"));
         assert!(!Config::new().is_default("zebra"));
     }
@@ -459,7 +459,7 @@ mod tests {
         config.set("listener.lan.max_connections", "5").unwrap();
         let error = config.validate().unwrap_err();
         assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some("listener.lan.bind")));
-        assert_eq!(error.to_string(), "listener.lan.bind: the listener needs an address, or off");
+        assert_eq!(error.to_string(), "listener.lan.bind: the listener needs an address or off");
         config.set("listener.lan.bind", "off").unwrap();
         assert_eq!(config.validate(), Ok(()));
     }
@@ -469,7 +469,10 @@ mod tests {
         let mut config = Config::new();
         config.set("listener.lan.bind", "localhost:1883").unwrap();
         let error = config.validate().unwrap_err();
-        assert_eq!(error.to_string(), "listener.lan.bind: listener.tcp.bind is 127.0.0.1:1883 too");
+        assert_eq!(
+            error.to_string(),
+            "listener.lan.bind: 127.0.0.1:1883 is already used by listener.tcp.bind"
+        );
         config.set("listener.lan.bind", "localhost:0").unwrap();
         config.set("listener.tcp.bind", "localhost:0").unwrap();
         assert_eq!(config.validate(), Ok(()));

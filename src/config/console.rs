@@ -1,12 +1,12 @@
-//! Whether the settings of the console fit together: who can reach it must need a password.
+//! Checks of the console's settings: a console that other machines can reach needs a password.
 
 use crate::config::error::{ConfigError, ErrorKind};
 use crate::config::settings::Settings;
 
-/// The password of the tutorial, which everybody knows.
-const KNOWN_TO_ALL: &str = "public";
+/// The password of the tutorial, which is public.
+const TUTORIAL_PASSWORD: &str = "public";
 
-/// Checks the group `console`; nothing in it matters while `console.listen` is `off`.
+/// Checks the group `console`, which is unused while `console.listen` is `off`.
 pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
     let console = &settings.console;
     let Some(address) = console.listen else {
@@ -17,21 +17,20 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
     if !address.ip().is_loopback() {
         if console.tutorial {
             let cause = format!(
-                "the tutorial is for this machine alone, and others can reach console.listen, {address}"
+                "the tutorial must be local, but other machines can reach console.listen ({address})"
             );
             return conflict("console.tutorial", cause);
         }
-        if !has_password || console.password.reveal() == KNOWN_TO_ALL {
+        if !has_password || console.password.reveal() == TUTORIAL_PASSWORD {
             let cause = format!(
-                "others can reach console.listen, {address}: it needs a password of your own, here or in \
+                "other machines can reach console.listen ({address}): set a password, here or in \
                  console.password_file"
             );
             return conflict("console.password", cause);
         }
     }
     if !has_password && !console.tutorial {
-        let cause =
-            "the console needs a password, here or in console.password_file, or console.tutorial = true";
+        let cause = "the console needs a password: set it here or in console.password_file, or set console.tutorial = true";
         return conflict("console.password", cause.to_owned());
     }
     for (password, file, key) in [
@@ -39,25 +38,26 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
         (&console.viewer_password, &console.viewer_password_file, "console.viewer_password_file"),
     ] {
         if !password.is_empty() && !file.is_empty() {
-            return conflict(key, "the password is set already, outside of a file".to_owned());
+            return conflict(key, "the password is also set directly; remove one of the two".to_owned());
         }
     }
     if console.user.is_empty() || console.user.contains(':') {
-        return conflict("console.user", "a user's name is not empty and has no colon".to_owned());
+        return conflict("console.user", "a user name must not be empty or contain a colon".to_owned());
     }
     if console.viewer_user.is_empty()
         || console.viewer_user.contains(':')
         || console.viewer_user == console.user
     {
-        let cause = "a user's name is not empty, has no colon and is nobody else's".to_owned();
+        let cause = "a user name must not be empty, contain a colon or equal console.user".to_owned();
         return conflict("console.viewer_user", cause);
     }
     let taken =
         settings.listeners.iter().find(|listener| listener.bind == Some(address) && address.port() != 0);
     match taken {
-        Some(listener) => {
-            conflict("console.listen", format!("listener.{}.bind is {address} too", listener.name))
-        }
+        Some(listener) => conflict(
+            "console.listen",
+            format!("{address} is already used by listener.{}.bind", listener.name),
+        ),
         None => Ok(()),
     }
 }
@@ -66,7 +66,7 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
 mod tests {
     use crate::config::Config;
 
-    /// What the settings are refused for.
+    /// The error for these settings.
     fn refused(settings: &[(&str, &str)]) -> Option<String> {
         let mut config = Config::new();
         for (key, value) in settings {
@@ -89,7 +89,7 @@ mod tests {
     fn beyond_this_machine_it_needs_a_password_that_was_set() {
         for address in ["0.0.0.0:18083", "192.0.2.7:1", "[::]:18083", "[2001:db8::1]:1"] {
             let sentence = refused(&[("listen", address)]).unwrap();
-            assert!(sentence.starts_with("console.password: others can reach"), "{sentence}");
+            assert!(sentence.starts_with("console.password: other machines can reach"), "{sentence}");
             let sentence = refused(&[("listen", address), ("tutorial", "true")]).unwrap();
             assert!(sentence.starts_with("console.tutorial: "), "{sentence}");
             let sentence = refused(&[("listen", address), ("password", "public")]).unwrap();
@@ -101,7 +101,10 @@ mod tests {
     #[test]
     fn names_files_and_addresses_do_not_collide() {
         let on = [("listen", "127.0.0.1:1883"), ("password", "x")];
-        assert_eq!(refused(&on).unwrap(), "console.listen: listener.tcp.bind is 127.0.0.1:1883 too");
+        assert_eq!(
+            refused(&on).unwrap(),
+            "console.listen: 127.0.0.1:1883 is already used by listener.tcp.bind"
+        );
         let with = |more| refused(&[("listen", "127.0.0.1:0"), ("password", "x"), more]).unwrap();
         assert!(with(("password_file", "f")).starts_with("console.password_file: "));
         assert!(with(("user", "")).starts_with("console.user: "));

@@ -2,8 +2,8 @@
 
 /// Writes [`Settings`](crate::config::settings::Settings)' groups, `Listener`, and the static `TABLE` and `GROUPS`.
 ///
-/// Each line is `field: Type = "default", kind, "help";`. The key of a setting is its group and its field, so that
-/// a field without a line in the table, or a line without a field, cannot exist.
+/// Each line is `field: Type = "default", kind, "help";`. The key of a setting is its group and its field. So every
+/// field has a line in the table, and every line a field.
 macro_rules! settings {
     (
         listener, $listener_about:literal {
@@ -24,7 +24,7 @@ macro_rules! settings {
         }
 
         impl Listener {
-            /// A listener whose fields wait for the defaults of the table.
+            /// A listener whose fields do not have the table's defaults yet.
             pub(super) fn blank(name: &str) -> Self {
                 Self { name: name.to_owned(), $( $part: <$part_type as Field>::BLANK, )* }
             }
@@ -47,7 +47,7 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// Settings without a listener, whose fields wait for the defaults of the table.
+            /// Settings without a listener, whose fields do not have the table's defaults yet.
             pub(super) fn blank() -> Self {
                 Self {
                     listeners: Vec::new(),
@@ -56,7 +56,7 @@ macro_rules! settings {
             }
         }
 
-        /// The groups of settings in the order of the table, each with a sentence about it.
+        /// The groups of settings in the order of the table, each with a description.
         pub(super) static GROUPS: &[(&str, &str)] = &[
             ("listener", $listener_about),
             $( (stringify!($group), $about), )*

@@ -9,10 +9,10 @@ use crate::config::table::{Setting, find, table};
 const INTRODUCTION: &str = "\
 # Configuration
 
-Written from the table of settings in `src/config/settings.rs`; a test compares the two.
+Generated from the table of settings in `src/config/settings.rs`; a test compares the two.
 
-A setting has a key and a text: `mqtt.keep_alive_max` is `\"5m\"`. The same keys and texts work in the C, Python and
-Rust interfaces and in a TOML file, where a table is the part of a key before a dot:
+A setting has a key and a value, both text: `mqtt.keep_alive_max` is `\"5m\"`. The same texts work in the C, Python and
+Rust interfaces. In a TOML file the part of a key before the dot is a table:
 
 ```toml
 [listener.tcp]
@@ -30,13 +30,12 @@ max_packet_size = \"256KiB\"
 | integer | digits |
 | duration | digits and one of the units `ms`, `s`, `m`, `h`, `d`; `0` needs no unit |
 | size | digits and one of the units `B`, `KiB`, `MiB`, `GiB` (powers of 1024), `KB`, `MB`, `GB` (powers of 1000); without a unit, bytes |
-| choice | one of the words named |
+| choice | one of the listed words |
 | address | `127.0.0.1:1883`, `[::1]:1883`, `localhost:1883` (which is 127.0.0.1), or `off`; names are not looked up |
 | text | any text without control characters |
 
-In TOML, integers and booleans may stand without quotation marks, and so may sizes in bytes. A key that does not exist
-and a value that is out of range are errors that name the key, and in a file its line and column; a file with an error
-changes nothing.
+In TOML, integers, booleans and sizes in bytes need no quotation marks. An unknown key or a value out of range is an
+error that names the key, and in a file also the line and column. A file with an error changes nothing.
 ";
 
 /// docs/CONFIGURATION.md.
@@ -59,9 +58,9 @@ pub fn markdown() -> String {
 }
 
 impl Config {
-    /// The configuration as a TOML document: every setting with its help as a comment. Settings that have their
-    /// default are comments too, so that the document stays true when a default changes. Loaded into a new `Config`
-    /// it gives the same settings.
+    /// The configuration as a TOML document: every setting with its help as a comment. Settings at their default are
+    /// commented out, so that the document stays valid when a default changes. Loaded into a new `Config`, it gives
+    /// the same settings.
     pub fn toml_document(&self) -> String {
         let mut text = String::new();
         let mut table_name = "";
@@ -108,7 +107,7 @@ fn help_of(setting: &Setting) -> String {
     wrapped("# ", &format!("{} ({}: {}.)", setting.help, setting.kind.name(), setting.range()))
 }
 
-/// The default of a setting, for a sentence.
+/// The default of a setting, quoted for a sentence.
 fn default_of(setting: &Setting) -> String {
     if setting.default.is_empty() { "the empty text".to_owned() } else { format!("`{}`", setting.default) }
 }
@@ -122,7 +121,7 @@ fn toml_value(setting: &Setting, text: String) -> String {
     if bare { text } else { toml_string(&text) }
 }
 
-/// `text` in lines of at most 100 bytes, if its words allow it, each after `mark`.
+/// `text` in lines of at most 100 bytes where its words allow it; each begins with `mark`.
 fn wrapped(mark: &str, text: &str) -> String {
     const WIDTH: usize = 100;
     let mut lines = String::new();

@@ -1,4 +1,4 @@
-//! What can be wrong with a setting, said with its name.
+//! Errors of settings, with the key of the setting.
 
 use std::error::Error;
 use std::fmt;
@@ -10,17 +10,17 @@ pub enum ErrorKind {
     UnknownKey,
     /// The text is not a value of the setting's kind.
     BadValue,
-    /// The value is of the right kind, but not one that the setting takes.
+    /// The value has the right kind, but the setting does not allow it.
     OutOfRange,
     /// The text is not TOML.
     Syntax,
     /// The file could not be read.
     Io,
-    /// Two settings, each right by itself, do not fit together.
+    /// Two settings, each valid by itself, contradict each other.
     Conflict,
 }
 
-/// Why a setting was refused: one sentence that names the place, the key and the cause, as far as they are known.
+/// Why a setting was refused: one sentence with the place, the key and the cause, as far as they are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     kind: ErrorKind,
@@ -35,7 +35,7 @@ impl ConfigError {
         self.kind
     }
 
-    /// The key of the setting, such as `mqtt.max_qos`; `None` for a text that is not TOML or a file that is not there.
+    /// The key of the setting, such as `mqtt.max_qos`; `None` if the text is not TOML or the file cannot be read.
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()
     }
@@ -50,7 +50,7 @@ impl ConfigError {
         Self { kind, place: Some(place.into()), key: None, cause: cause.into() }
     }
 
-    /// This error, said of the place `origin:line:column`.
+    /// This error at the place `origin:line:column`.
     pub(super) fn at(mut self, place: String) -> Self {
         self.place = Some(place);
         self

@@ -1,11 +1,11 @@
-//! The kinds of settings, and the values that each takes.
+//! The kinds of settings, and the values that each allows.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::config::value::Value;
 
-/// What a setting's text means, and which values it takes.
+/// What a setting's text means, and which values it allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `true` or `false`; also `on`, `off`, `yes` and `no`.
@@ -22,11 +22,11 @@ pub enum Kind {
     Address,
     /// Any text without control characters.
     Text,
-    /// The same, for a password: it is not shown to those who only look.
+    /// Any text without control characters, for a password: the console does not show it.
     Secret,
 }
 
-/// The numbers that a setting takes, in the smallest unit of its kind.
+/// The numbers that a setting allows, in the smallest unit of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The smallest value.
@@ -35,9 +35,9 @@ pub struct Limits {
     pub max: u64,
     /// Every value is a multiple of this.
     pub step: u64,
-    /// Whether 0 is taken although it is less than `min`.
+    /// Whether 0 is allowed although it is less than `min`.
     pub zero: bool,
-    /// Whether the word for "no bound" is taken: `unlimited`, or `never` for a duration.
+    /// Whether the word for "no limit" is allowed: `unlimited`, or `never` for a duration.
     pub absent: bool,
 }
 
@@ -62,7 +62,7 @@ impl Kind {
         self.with_limits(true, false, 1)
     }
 
-    /// This kind, and the word for "no bound".
+    /// This kind, and the word for "no limit".
     pub(super) const fn or_unlimited(self) -> Self {
         self.with_limits(false, true, 1)
     }
@@ -95,7 +95,7 @@ impl Kind {
         }
     }
 
-    /// The values that are taken, in words: `0, or 1s to 1d`.
+    /// The allowed values in words: `0, or 1s to 1d`.
     pub fn range(&self) -> String {
         match self {
             Kind::Bool => "true or false".to_owned(),
@@ -106,7 +106,7 @@ impl Kind {
         }
     }
 
-    /// The word for "no bound", or for an address that is none.
+    /// The word for "no limit" or, for an address, "not listening".
     pub(super) fn absent_word(&self) -> &'static str {
         match self {
             Kind::Duration(_) => "never",
@@ -145,7 +145,7 @@ impl Limits {
         Self { min, max, step: 1, zero: false, absent: false }
     }
 
-    /// These limits, made wider by `zero` and `absent` and multiplied into steps of `step`.
+    /// These limits, widened by `zero` and `absent`, in multiples of `step`.
     const fn with(self, zero: bool, absent: bool, step: u64) -> Self {
         Self {
             zero: self.zero || zero,
@@ -155,7 +155,7 @@ impl Limits {
         }
     }
 
-    /// Whether `number` is one of them.
+    /// Whether `number` is allowed.
     pub(super) fn take(&self, number: u64) -> bool {
         let in_range = (self.min..=self.max).contains(&number) || (number == 0 && self.zero);
         in_range && number.is_multiple_of(self.step)

@@ -11,11 +11,11 @@ use crate::config::error::{ConfigError, ErrorKind};
 
 impl Config {
     /// Reads settings from the TOML document `toml`; tables nest into dotted keys. `origin` names the document in
-    /// errors. Settings that it does not name stay as they are.
+    /// errors. Settings that the document does not name are unchanged.
     ///
     /// # Errors
-    /// `Syntax`, or the errors of [`Config::set`], with line and column (in characters, from 1) of the first of them.
-    /// On an error nothing is changed.
+    /// `Syntax`, or the first error of [`Config::set`], with its line and column (in characters, from 1).
+    /// On an error nothing changes.
     pub fn load_text(&mut self, toml: &str, origin: &str) -> Result<(), ConfigError> {
         let place = |offset| format!("{origin}:{}", line_and_column(toml, offset));
         let document = DeTable::parse(toml).map_err(|error| {
@@ -50,7 +50,7 @@ impl Config {
             None if entry.value.is_table() && Config::is_group(&entry.key) => Ok(()),
             None => {
                 self.get(&entry.key)?;
-                let cause = format!("a TOML {} is not the value of a setting", entry.value.type_str());
+                let cause = format!("a TOML {} cannot be the value of a setting", entry.value.type_str());
                 Err(ConfigError::of_key(ErrorKind::BadValue, &entry.key, cause))
             }
         }
@@ -60,7 +60,7 @@ impl Config {
 /// A key of the document that ends at a value, or at a table without any.
 struct Entry<'a, 'i> {
     key: String,
-    /// Where the key stands, in bytes.
+    /// The position of the key, in bytes.
     offset: usize,
     value: &'a DeValue<'i>,
 }
@@ -76,7 +76,7 @@ fn flatten<'a, 'i>(table: &'a DeTable<'i>, prefix: &str, entries: &mut Vec<Entry
     }
 }
 
-/// A value as the text that the table of settings parses; `None` for a value that no setting has.
+/// A value as the text that the table of settings parses; `None` for a type that no setting has.
 fn text_of(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
@@ -114,7 +114,7 @@ mod tests {
         config
     }
 
-    /// The kind, key and sentence of the error that `toml` gives.
+    /// The kind, key and sentence of the error for `toml`.
     fn refused(toml: &str) -> (ErrorKind, Option<String>, String) {
         let mut config = Config::new();
         let error = config.load_text(toml, "midge.toml").unwrap_err();
@@ -197,8 +197,8 @@ mod tests {
             ("[zebra]", "midge.toml:1:2: zebra: unknown setting"),
             ("[listener.'a b']", "midge.toml:1:11: listener.a b: unknown setting"),
             ("[zebra]\nstripes = []", "midge.toml:2:1: zebra.stripes: unknown setting"),
-            ("mqtt = 5", "midge.toml:1:1: mqtt: this is a group of settings, not one of them"),
-            ("mqtt = []", "midge.toml:1:1: mqtt: this is a group of settings, not one of them"),
+            ("mqtt = 5", "midge.toml:1:1: mqtt: this is a group of settings, not a setting"),
+            ("mqtt = []", "midge.toml:1:1: mqtt: this is a group of settings, not a setting"),
         ];
         for (toml, expected) in cases {
             let (kind, _, sentence) = refused(toml);
@@ -211,8 +211,8 @@ mod tests {
     #[test]
     fn values_of_other_types_are_refused() {
         let cases = [
-            ("mqtt.max_qos = [1]", "mqtt.max_qos: a TOML array is not the value of a setting"),
-            ("mqtt.max_qos = {}", "mqtt.max_qos: a TOML table is not the value of a setting"),
+            ("mqtt.max_qos = [1]", "mqtt.max_qos: a TOML array cannot be the value of a setting"),
+            ("mqtt.max_qos = {}", "mqtt.max_qos: a TOML table cannot be the value of a setting"),
             ("mqtt.max_qos = true", "mqtt.max_qos: \"true\" is not an integer"),
             ("mqtt.max_qos = 1.5", "mqtt.max_qos: \"1.5\" is not an integer"),
             ("mqtt.retain = 1", "mqtt.retain: \"1\" is neither true nor false"),

@@ -1,6 +1,6 @@
-//! The name that a misspelt one was probably meant to be.
+//! The known name that is nearest to a misspelt one.
 
-/// The candidate nearest to `key`, if one is near enough to be meant: a few wrong letters, or a wrong or missing group.
+/// The candidate nearest to `key`, if it is near enough: a few wrong letters, or a wrong or missing group.
 pub(super) fn nearest(key: &str, candidates: impl IntoIterator<Item = String>) -> Option<String> {
     const LONGEST: usize = 80;
     if key.len() > LONGEST {
@@ -14,7 +14,7 @@ pub(super) fn nearest(key: &str, candidates: impl IntoIterator<Item = String>) -
         .map(|(_, candidate)| candidate)
 }
 
-/// How far apart the two are, or `None` if one cannot have been meant by the other.
+/// The distance of the two, or `None` if they are too different.
 fn score(key: &str, candidate: &str) -> Option<usize> {
     let whole = distance(key, candidate);
     if whole <= tolerance(candidate) {
@@ -33,7 +33,7 @@ fn last_part(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
-/// Levenshtein's distance: letters inserted, removed or replaced.
+/// The Levenshtein distance: letters inserted, removed or replaced.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, from) in a.chars().enumerate() {

@@ -1,10 +1,10 @@
-//! A password among the settings: text that does not show itself.
+//! A password among the settings, redacted when printed.
 
 use std::fmt;
 
 use crate::config::value::{Field, Value};
 
-/// A text that is not printed with the settings it belongs to.
+/// A text that is redacted when settings are printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -14,7 +14,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

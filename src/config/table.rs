@@ -9,22 +9,22 @@ use crate::config::value::Value;
 pub struct Setting {
     /// The key, such as `mqtt.max_qos`; `listener.*.bind` stands for one setting of every listener.
     pub key: &'static str,
-    /// What its text means, and the values that it takes.
+    /// What its text means, and the values that it allows.
     pub kind: Kind,
-    /// The default, as canonical text. That of `listener.*.bind` is the one of the listener `tcp`.
+    /// The default as canonical text; for `listener.*.bind`, that of the listener `tcp`.
     pub default: &'static str,
-    /// What it does, what it costs, and what is dangerous about it.
+    /// Its effect, its cost and its dangers.
     pub help: &'static str,
     pub(super) field: Access,
 }
 
 impl Setting {
-    /// The values that it takes, in words: `0, or 1s to 1d`.
+    /// The values that it allows, in words: `0, or 1s to 1d`.
     pub fn range(&self) -> String {
         self.kind.range()
     }
 
-    /// The key as people read it, with `<name>` for the name of a listener.
+    /// The key for people, with `<name>` for the name of a listener.
     pub fn title(&self) -> String {
         self.key.replace('*', "<name>")
     }
@@ -40,7 +40,7 @@ impl Setting {
     }
 }
 
-/// How a line of the table reaches its field; `put` answers false if the field cannot hold the value.
+/// How a line of the table reaches its field; `put` returns false if the field cannot hold the value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Access {
     Listener { get: fn(&Listener) -> Value, put: fn(&mut Listener, &Value) -> bool },
@@ -52,7 +52,7 @@ pub fn table() -> &'static [Setting] {
     crate::config::settings::all()
 }
 
-/// The setting that `key` names, and the name of the listener if it is one of a listener.
+/// The setting that `key` names, and the listener's name if the key is one of a listener.
 pub(super) fn find(key: &str) -> Option<(&'static Setting, Option<&str>)> {
     let listener = key.strip_prefix("listener.").and_then(|rest| rest.rsplit_once('.'));
     table().iter().find_map(|setting| match (setting.field, listener) {

@@ -7,7 +7,7 @@ use crate::config::error::ErrorKind;
 use crate::config::kind::{Kind, Limits, one_of};
 use crate::config::value::Value;
 
-/// A text that a kind does not take, and why.
+/// Why a kind refuses a text.
 pub(super) struct ValueError {
     pub(super) kind: ErrorKind,
     pub(super) cause: String,
@@ -16,13 +16,13 @@ pub(super) struct ValueError {
 /// Units of time in milliseconds, longest first.
 const TIME_UNITS: &[(&str, u64)] =
     &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-/// Units of memory in bytes that values are written in, largest first.
+/// Units of memory in bytes for writing, largest first.
 const MEMORY_UNITS: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-/// Units of memory in bytes that are only read.
+/// Units of memory in bytes for reading only.
 const DECIMAL_UNITS: &[(&str, u64)] = &[("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1000)];
 
 impl Kind {
-    /// The value that `text` stands for; spaces around it do not count.
+    /// The value of `text`; surrounding spaces are ignored.
     pub(super) fn parse(&self, text: &str) -> Result<Value, ValueError> {
         let text = text.trim();
         match self {
@@ -45,7 +45,7 @@ impl Kind {
                 Err(bad(format!("{} has a control character", quoted(text))))
             }
             Kind::Secret if text.chars().any(char::is_control) => {
-                Err(bad("there is a control character in it".to_owned()))
+                Err(bad("the text has a control character".to_owned()))
             }
             Kind::Text | Kind::Secret => Ok(Value::Text(text.to_owned())),
         }
@@ -109,7 +109,7 @@ impl Kind {
         }
     }
 
-    /// `number` if it is within the limits; `None` stands for one that is too large or too small to hold.
+    /// `number` if it is within the limits; `None` is a number too large or too small to represent.
     fn bounded(&self, limits: &Limits, text: &str, number: Option<u64>) -> Result<Value, ValueError> {
         match number {
             Some(number) if limits.take(number) => Ok(match self {
@@ -123,7 +123,7 @@ impl Kind {
         }
     }
 
-    /// No bound if `text` says so and the limits allow it, else the error.
+    /// No limit if `text` says so and the limits allow it, else the error.
     fn absent_or(
         &self,
         limits: &Limits,
@@ -164,9 +164,11 @@ fn parse_address(text: &str) -> Result<Value, ValueError> {
     address.map(Value::Address).ok_or_else(|| {
         let port = text.rsplit_once(':').map(|(_, port)| port);
         let why = match port {
-            Some(port) if is_digits(port) && port.parse::<u16>().is_err() => ": a port is 65535 at most",
-            Some(port) if is_digits(port) => ": before the port stands an IP address, or localhost",
-            _ => ": it takes an IP address, a colon and a port",
+            Some(port) if is_digits(port) && port.parse::<u16>().is_err() => {
+                ": the port must be at most 65535"
+            }
+            Some(port) if is_digits(port) => ": the host must be an IP address or localhost",
+            _ => ": write an IP address, a colon and a port",
         };
         bad(format!(
             "{} is not an address (examples: 127.0.0.1:1883, [::1]:1883, localhost:1883, off){why}",
@@ -377,7 +379,8 @@ mod tests {
         for (text, expected) in pairs {
             assert_eq!(canonical(Kind::Address, text), expected);
         }
-        let (no_port, too_high, no_address) = ("a colon and a port", "65535 at most", "stands an IP address");
+        let (no_port, too_high, no_address) =
+            ("a colon and a port", "at most 65535", "an IP address or localhost");
         for (text, why) in [
             ("", no_port),
             ("127.0.0.1", no_port),

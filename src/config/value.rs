@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A parsed value; which variant belongs to which text is the business of the setting's kind.
+/// A parsed value; the setting's kind decides the variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Bool(bool),
@@ -19,11 +19,11 @@ pub(super) enum Value {
 
 /// A type that a field of the settings can have.
 pub(super) trait Field: Sized {
-    /// What the field holds before the table's default is written into it.
+    /// The value of the field before the table's default is set.
     const BLANK: Self;
     /// The field as a value.
     fn to_value(&self) -> Value;
-    /// The field from a value; `None` if the table gives this type a kind that it cannot hold.
+    /// The field from a value; `None` if the field's type cannot hold the setting's kind.
     fn from_value(value: &Value) -> Option<Self>;
 }
 

@@ -35,7 +35,8 @@ impl Broker {
         let task = adopt(socket, shared.server(), limit).map_err(|refused| match refused {
             AdoptError::Unfit(cause) => Error::Argument { argument: "socket", cause: cause.to_owned() },
             AdoptError::Full => {
-                let cause = "there are as many connections as its listener or mqtt.max_connections allows";
+                let cause =
+                    "connection limit reached (mqtt.max_connections or the listener's max_connections)";
                 Error::System { what: "the socket", source: io::Error::other(cause) }
             }
             AdoptError::Io(source) => Error::System { what: "the socket", source },

@@ -11,7 +11,7 @@ mod imp {
     use crate::config::{Config, ConfigError, ErrorKind, Settings};
     use crate::embed::error::Error;
     use crate::engine::core::state::Engine;
-    use crate::http::{self, Console, ConsoleParts, ListenerView, Log, Server};
+    use crate::http::{self, Console, ConsoleJournal, ConsoleParts, ListenerView, Server};
     use crate::net;
     use crate::runtime::{Clock, Runtime};
 
@@ -43,11 +43,14 @@ mod imp {
     }
 
     /// The same broker with a journal, if there will be a console; and the journal.
-    pub(in crate::embed) fn keep_journal(engine: Engine, settings: &Settings) -> (Engine, Option<Arc<Log>>) {
+    pub(in crate::embed) fn keep_journal(
+        engine: Engine,
+        settings: &Settings,
+    ) -> (Engine, Option<Arc<ConsoleJournal>>) {
         match settings.console.listen {
             None => (engine, None),
             Some(_) => {
-                let log = Log::new(settings.console.events);
+                let log = ConsoleJournal::new(settings.console.events);
                 (engine.with_sink(log.clone()), Some(log))
             }
         }
@@ -78,10 +81,10 @@ mod imp {
         engine: &Arc<Engine>,
         clock: Clock,
         config: &Config,
-        (log, listeners): (Option<Arc<Log>>, Listeners),
+        (log, listeners): (Option<Arc<ConsoleJournal>>, Listeners),
     ) -> Result<Running, Error> {
         let address = bound.address();
-        let log = log.unwrap_or_else(|| Log::new(config.settings().console.events));
+        let log = log.unwrap_or_else(|| ConsoleJournal::new(config.settings().console.events));
         let surroundings =
             ConsoleParts { engine: Arc::clone(engine), clock, log, config: config.clone(), listeners };
         let console = Console::new(surroundings, address)

@@ -131,7 +131,7 @@ impl Shared {
         };
         let mut publication =
             Publication::new(topic.as_bytes(), payload, options.qos, options.retain, turn.now);
-        publication.host_buffers = message.host_buffers;
+        publication.host_payload = message.host_buffers;
         publication.properties = properties;
         if let Some(seconds) = options.message_expiry_interval {
             publication.expires_at = turn.now.plus_secs(u64::from(seconds));

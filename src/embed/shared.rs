@@ -117,7 +117,7 @@ impl Shared {
         if self.has_stopped() {
             return Err(Error::Stopped);
         }
-        Ok(self.engine.turn(self.clock.lately()))
+        Ok(self.engine.turn(self.clock.coarse_now()))
     }
 
     pub(super) fn subscribe(

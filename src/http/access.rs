@@ -1,4 +1,4 @@
-//! Who may do what: two users with passwords, logins with tokens, and the credentials that a request brings.
+//! Authentication and roles: two users with passwords, logins with tokens, and the credentials of a request.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,21 +13,21 @@ use hyper::header::{AUTHORIZATION, COOKIE};
 use parking_lot::Mutex;
 
 use crate::config::Settings;
-use crate::http::brute::Brute;
+use crate::http::login_throttle::LoginThrottle;
 use crate::http::random::{is_same, token};
 use crate::time::Time;
 
-/// Logins at the same time; one more ends the one that was not used for the longest time.
+/// Maximum number of logins; a further one ends the login that has been unused the longest.
 const MOST_LOGINS: usize = 256;
 /// The password of the tutorial.
 const TUTORIAL_PASSWORD: &str = "public";
 
-/// What a user may do.
+/// The rights of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
-    /// See everything.
+    /// May read everything.
     Viewer,
-    /// See and do everything.
+    /// May read and change everything.
     Admin,
 }
 
@@ -41,30 +41,30 @@ impl Role {
     }
 }
 
-/// A user who has shown who they are.
+/// A user whose credentials are verified.
 #[derive(Clone, Debug)]
-pub(super) struct Visitor {
-    pub user: String,
+pub(super) struct AuthenticatedUser {
+    pub name: String,
     pub role: Role,
-    /// The token that requests by this cookie have to repeat in a header to change anything; `None` if the request
-    /// brought a password instead.
+    /// The token that changing requests with the cookie must repeat in a header; `None` if the request has a password
+    /// instead.
     pub csrf: Option<String>,
 }
 
-/// Why a request has no visitor.
+/// Why a login is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoginRefused {
     /// The user or the password is wrong.
     Wrong,
-    /// Too many were wrong; seconds to wait.
+    /// Too many attempts failed; seconds to wait.
     Wait(u64),
 }
 
-/// Users, logins, and who guesses.
+/// Users, logins, and failed attempts.
 pub(super) struct Access {
     users: Vec<User>,
     logins: Mutex<HashMap<String, Login>>,
-    brute: Mutex<Brute>,
+    throttle: Mutex<LoginThrottle>,
     expiry: Duration,
     cookie: String,
     learner: Option<String>,
@@ -84,11 +84,11 @@ struct Login {
 }
 
 impl Access {
-    /// The users of the settings. `port` is that of the console: cookies do not tell ports apart, so that it is in the
-    /// name of ours.
+    /// The users of the settings. `port` is the console's; it is part of the cookie's name, because browsers share
+    /// cookies between ports.
     ///
     /// # Errors
-    /// A file with a password cannot be read, or has none: the key of the setting and a sentence.
+    /// A password file cannot be read, or its first line is empty: the key of the setting and a sentence.
     pub(super) fn new(settings: &Settings, port: u16) -> Result<Access, (&'static str, String)> {
         let console = &settings.console;
         let mut password = match console.password_file.as_str() {
@@ -110,7 +110,7 @@ impl Access {
         Ok(Access {
             users,
             logins: Mutex::default(),
-            brute: Mutex::default(),
+            throttle: Mutex::default(),
             expiry: console.session_expiry,
             cookie: format!("midge_session_{port}"),
             learner: is_public.then(|| console.user.clone()),
@@ -122,21 +122,21 @@ impl Access {
         &self.cookie
     }
 
-    /// The user whose password is that of the tutorial, which the login page may tell.
+    /// The user with the tutorial's password, which the login page shows.
     pub(super) fn learner(&self) -> Option<&str> {
         self.learner.as_deref()
     }
 
-    /// Who a request is from; `Ok(None)` if it does not say.
-    pub(super) fn visitor(
+    /// The user of a request; `Ok(None)` if it has no credentials.
+    pub(super) fn authenticate(
         &self,
         headers: &HeaderMap,
         address: IpAddr,
         now: Time,
-    ) -> Result<Option<Visitor>, LoginRefused> {
+    ) -> Result<Option<AuthenticatedUser>, LoginRefused> {
         if let Some((user, password)) = basic(headers) {
             let role = self.check(&user, &password, address, now)?;
-            return Ok(Some(Visitor { user, role, csrf: None }));
+            return Ok(Some(AuthenticatedUser { name: user, role, csrf: None }));
         }
         let Some(token) = self.token(headers) else {
             return Ok(None);
@@ -151,10 +151,10 @@ impl Access {
         }
         login.used = now;
         let csrf = Some(login.csrf.clone());
-        Ok(Some(Visitor { user: login.user.clone(), role: login.role, csrf }))
+        Ok(Some(AuthenticatedUser { name: login.user.clone(), role: login.role, csrf }))
     }
 
-    /// Logs a user in: the token for the cookie, and the visitor. `Err(Ok(..))` if refused, `Err(Err(..))` if the
+    /// Logs a user in: the token for the cookie, and the user. `Err(Ok(..))` if refused, `Err(Err(..))` if the
     /// system has no random numbers.
     pub(super) fn log_in(
         &self,
@@ -162,7 +162,7 @@ impl Access {
         password: &str,
         address: IpAddr,
         now: Time,
-    ) -> Result<(String, Visitor), Result<LoginRefused, io::Error>> {
+    ) -> Result<(String, AuthenticatedUser), Result<LoginRefused, io::Error>> {
         let role = self.check(user, password, address, now).map_err(Ok)?;
         let (id, csrf) = (token().map_err(Err)?, token().map_err(Err)?);
         let mut logins = self.logins.lock();
@@ -173,7 +173,7 @@ impl Access {
             oldest.and_then(|id| logins.remove(&id));
         }
         logins.insert(id.clone(), Login { user: user.to_owned(), role, csrf: csrf.clone(), used: now });
-        Ok((id, Visitor { user: user.to_owned(), role, csrf: Some(csrf) }))
+        Ok((id, AuthenticatedUser { name: user.to_owned(), role, csrf: Some(csrf) }))
     }
 
     /// Ends the login of a request.
@@ -184,7 +184,7 @@ impl Access {
     }
 
     fn check(&self, user: &str, password: &str, address: IpAddr, now: Time) -> Result<Role, LoginRefused> {
-        if let Some(seconds) = self.brute.lock().must_wait(address, now) {
+        if let Some(seconds) = self.throttle.lock().must_wait(address, now) {
             return Err(LoginRefused::Wait(seconds));
         }
         let mut role = None;
@@ -194,14 +194,14 @@ impl Access {
                 role = Some(known.role);
             }
         }
-        let mut brute = self.brute.lock();
+        let mut throttle = self.throttle.lock();
         match role {
             Some(role) => {
-                brute.succeeded(address);
+                throttle.succeeded(address);
                 Ok(role)
             }
             None => {
-                brute.failed(address, now);
+                throttle.failed(address, now);
                 Err(LoginRefused::Wrong)
             }
         }
@@ -217,7 +217,7 @@ impl Access {
     }
 }
 
-/// User and password of HTTP's Basic scheme; empty texts if they cannot be read, which are nobody's.
+/// User and password of HTTP Basic; empty texts, which match no user, if the header is malformed.
 fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(AUTHORIZATION)?;
     let read = || {
@@ -230,12 +230,12 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     Some(read().unwrap_or_default())
 }
 
-/// The first line of a file, which holds a password.
+/// The first line of a password file.
 fn read(path: &str) -> Result<String, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(format!("{path}: the first line is empty")),
+        _ => Err(format!("{path}: the first line must be the password, but it is empty")),
     }
 }
 
@@ -268,20 +268,20 @@ mod tests {
     #[test]
     fn a_login_is_found_by_its_cookie_until_it_ends() {
         let access = access(&[("password", "x"), ("session_expiry", "1h")]);
-        let (token, visitor) = access.log_in("admin", "x", HERE, Time::ZERO).unwrap();
-        assert_eq!((visitor.role, visitor.csrf.as_ref().unwrap().len()), (Role::Admin, 32));
+        let (token, user) = access.log_in("admin", "x", HERE, Time::ZERO).unwrap();
+        assert_eq!((user.role, user.csrf.as_ref().unwrap().len()), (Role::Admin, 32));
         let cookie = with(COOKIE, &format!("a=b; {}={token}", access.cookie()));
         let hour = 3_600_000;
         for now in [0, hour, 2 * hour] {
-            let found = access.visitor(&cookie, HERE, Time::from_millis(now)).unwrap().unwrap();
-            assert_eq!((found.user.as_str(), found.csrf), ("admin", visitor.csrf.clone()));
+            let found = access.authenticate(&cookie, HERE, Time::from_millis(now)).unwrap().unwrap();
+            assert_eq!((found.name.as_str(), found.csrf), ("admin", user.csrf.clone()));
         }
-        assert!(access.visitor(&cookie, HERE, Time::from_millis(3 * hour + 1)).unwrap().is_none());
+        assert!(access.authenticate(&cookie, HERE, Time::from_millis(3 * hour + 1)).unwrap().is_none());
         let (token, _) = access.log_in("admin", "x", HERE, Time::ZERO).unwrap();
         let cookie = with(COOKIE, &format!("{}={token}", access.cookie()));
         access.log_out(&cookie);
-        assert!(access.visitor(&cookie, HERE, Time::ZERO).unwrap().is_none());
-        assert!(access.visitor(&HeaderMap::new(), HERE, Time::ZERO).unwrap().is_none());
+        assert!(access.authenticate(&cookie, HERE, Time::ZERO).unwrap().is_none());
+        assert!(access.authenticate(&HeaderMap::new(), HERE, Time::ZERO).unwrap().is_none());
     }
 
     #[test]
@@ -289,14 +289,14 @@ mod tests {
         let access = access(&[("password", "a:b"), ("viewer_password", "v")]);
         let basic = |text: &str| with(AUTHORIZATION, &format!("Basic {}", STANDARD.encode(text)));
         let role =
-            |text: &str| access.visitor(&basic(text), HERE, Time::ZERO).map(|found| found.unwrap().role);
+            |text: &str| access.authenticate(&basic(text), HERE, Time::ZERO).map(|found| found.unwrap().role);
         assert_eq!(role("admin:a:b"), Ok(Role::Admin));
         assert_eq!(role("viewer:v"), Ok(Role::Viewer));
         for wrong in ["admin:v", "viewer:a:b", ":", "admin", "root:a:b"] {
             assert_eq!(role(wrong), Err(LoginRefused::Wrong), "{wrong}");
         }
         let other = with(AUTHORIZATION, "Bearer abc");
-        assert_eq!(access.visitor(&other, HERE, Time::ZERO).unwrap_err(), LoginRefused::Wait(1));
+        assert_eq!(access.authenticate(&other, HERE, Time::ZERO).unwrap_err(), LoginRefused::Wait(1));
     }
 
     #[test]
@@ -324,6 +324,6 @@ mod tests {
         }
         assert_eq!(access.logins.lock().len(), MOST_LOGINS);
         let cookie = with(COOKIE, &format!("{}={first}", access.cookie()));
-        assert!(access.visitor(&cookie, HERE, Time::from_millis(9)).unwrap().is_none());
+        assert!(access.authenticate(&cookie, HERE, Time::from_millis(9)).unwrap().is_none());
     }
 }

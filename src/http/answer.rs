@@ -1,4 +1,4 @@
-//! What a handler answers: a body, or a problem with a sentence; and the body on its way out.
+//! Responses of handlers: a body, or a problem with a message; and the body of a response.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc::Receiver;
 
-/// An answer that went well.
+/// A successful response.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub status: StatusCode,
@@ -19,7 +19,7 @@ pub(super) struct Reply {
     pub body: Bytes,
 }
 
-/// An answer that says what is wrong.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -36,7 +36,7 @@ impl Reply {
         Ok(Reply::new(body, "application/json"))
     }
 
-    /// 200 with a body of some type, which is not to be kept.
+    /// 200 with a body of `content_type`, which browsers must not cache.
     pub(super) fn new(body: impl Into<Bytes>, content_type: &'static str) -> Reply {
         let headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static(content_type)),
@@ -45,13 +45,13 @@ impl Reply {
         Reply { status: StatusCode::OK, headers, body: body.into() }
     }
 
-    /// 204: done, and there is nothing to say.
+    /// 204: done, without a body.
     pub(super) fn done() -> Reply {
         let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]);
         Reply { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     pub(super) fn with(mut self, name: HeaderName, value: &str) -> Result<Reply, Problem> {
         let value = HeaderValue::from_str(value).map_err(|error| Problem::internal(error.to_string()))?;
         self.headers.insert(name, value);
@@ -59,8 +59,8 @@ impl Reply {
     }
 
     /// As a response.
-    pub(super) fn into_response(self) -> Response<Outgoing> {
-        let mut response = Response::new(Outgoing::Whole(Some(self.body)));
+    pub(super) fn into_response(self) -> Response<ResponseBody> {
+        let mut response = Response::new(ResponseBody::Whole(Some(self.body)));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
@@ -77,13 +77,13 @@ impl Problem {
         Problem::of(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    /// 401: nobody is logged in, or the password is wrong. No challenge: the browser's own dialogue would keep the
-    /// password and send it along with what foreign pages ask for.
+    /// 401: not logged in, or the password is wrong. There is no challenge: the browser's own dialogue would keep the
+    /// password, and the browser would send it with requests of other sites.
     pub(super) fn unauthorized(message: impl Into<String>) -> Problem {
         Problem::of(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
-    /// 403: known, but not allowed.
+    /// 403: logged in, but not allowed.
     pub(super) fn forbidden(message: impl Into<String>) -> Problem {
         Problem::of(StatusCode::FORBIDDEN, "forbidden", message)
     }
@@ -93,56 +93,60 @@ impl Problem {
         Problem::of(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    /// 405, with the methods that there are.
+    /// 405, with the allowed methods.
     pub(super) fn method_not_allowed(allow: String) -> Problem {
-        let message = format!("this address takes {allow}");
+        let message = format!("allowed methods: {allow}");
         Problem {
             allow: Some(allow),
             ..Problem::of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         }
     }
 
-    /// 408: the body did not come.
+    /// 408: the body did not arrive in time.
     pub(super) fn timed_out() -> Problem {
-        Problem::of(StatusCode::REQUEST_TIMEOUT, "timed_out", "the body of the request did not come in time")
+        Problem::of(
+            StatusCode::REQUEST_TIMEOUT,
+            "timed_out",
+            "the request body did not arrive in time (console.io_timeout)",
+        )
     }
 
     /// 413: the body is too large.
     pub(super) fn too_large(most: usize) -> Problem {
-        let message = format!("the body is larger than {most} bytes");
+        let message = format!("the request body is larger than {most} bytes");
         Problem::of(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
-    /// 415: the body is of another type.
+    /// 415: the body has the wrong type.
     pub(super) fn unsupported(message: impl Into<String>) -> Problem {
         Problem::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
     }
 
-    /// 421: the request was sent to a name that is not ours.
+    /// 421: the request names an unknown host.
     pub(super) fn misdirected() -> Problem {
-        let message = "the console is not known by this name; console.hosts lists the names by which it is";
+        let message = "unknown host name; add it to console.hosts";
         Problem::of(StatusCode::MISDIRECTED_REQUEST, "misdirected", message)
     }
 
     /// 429: seconds to wait.
     pub(super) fn too_many(seconds: u64) -> Problem {
-        let message = format!("too many logins have failed; try again in {seconds} s");
+        let message = format!("too many failed logins; try again in {seconds} s");
         let problem = Problem::of(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
         Problem { retry_after: Some(seconds), ..problem }
     }
 
-    /// 500: what should not happen.
+    /// 500: an internal error.
     pub(super) fn internal(message: impl Into<String>) -> Problem {
         Problem::of(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
-    /// 503: the broker stops, or the console is full.
+    /// 503: the broker is stopping.
     pub(super) fn unavailable(message: impl Into<String>) -> Problem {
         Problem::of(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
     }
 
     /// As a response, in JSON.
-    pub(super) fn into_response(self) -> Response<Outgoing> {
+    pub(super) fn into_response(self) -> Response<ResponseBody> {
         let body = serde_json::json!({ "error": { "code": self.code, "message": self.message } });
         let mut answer = Reply::new(body.to_string(), "application/json");
         answer.status = self.status;
@@ -156,16 +160,16 @@ impl Problem {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
-pub(super) enum Outgoing {
-    /// All of it at once.
+pub(super) enum ResponseBody {
+    /// A body that is complete.
     Whole(Option<Bytes>),
-    /// What a task sends, until it ends.
+    /// A body that a task sends until it ends.
     Live(Receiver<Bytes>),
 }
 
-impl Body for Outgoing {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -174,26 +178,28 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
-            Outgoing::Whole(bytes) => Poll::Ready(
+            ResponseBody::Whole(bytes) => Poll::Ready(
                 bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
             ),
-            Outgoing::Live(receiver) => receiver.poll_recv(cx).map(|bytes| bytes.map(|b| Ok(Frame::data(b)))),
+            ResponseBody::Live(receiver) => {
+                receiver.poll_recv(cx).map(|bytes| bytes.map(|b| Ok(Frame::data(b))))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Outgoing::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Outgoing::Live(_) => false,
+            ResponseBody::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            ResponseBody::Live(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Outgoing::Whole(bytes) => {
+            ResponseBody::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Outgoing::Live(_) => SizeHint::default(),
+            ResponseBody::Live(_) => SizeHint::default(),
         }
     }
 }

@@ -14,20 +14,20 @@ include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// One file.
 struct Asset {
-    /// Its address: `/index.html`.
+    /// The path: `/index.html`.
     path: &'static str,
     content_type: &'static str,
-    /// Changes with its content; with quotes.
+    /// The ETag of the content, with quotes.
     etag: &'static str,
-    /// Its content, packed.
+    /// The content, compressed with gzip.
     gzip: &'static [u8],
 }
 
-/// The file at an address.
+/// The file at a path.
 pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Reply, Problem> {
     let path = if path == "/" { "/index.html" } else { path };
     let Some(asset) = ASSETS.iter().find(|asset| asset.path == path) else {
-        return Err(Problem::not_found("there is nothing at this address"));
+        return Err(Problem::not_found("not found"));
     };
     if method != Method::GET && method != Method::HEAD {
         return Err(Problem::method_not_allowed("GET, HEAD".to_owned()));
@@ -43,7 +43,7 @@ pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result
         (false, true) => Reply::new(asset.gzip, asset.content_type).with(CONTENT_ENCODING, "gzip")?,
         (false, false) => Reply::new(unpacked(asset.gzip)?, asset.content_type),
     };
-    // Asked for again each time, and mostly answered by 304: a page is never older than the broker.
+    // Browsers revalidate each time, mostly with 304: a page is never older than the broker.
     answer.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     answer.headers.insert(ETAG, HeaderValue::from_static(asset.etag));
@@ -61,7 +61,7 @@ fn unpacked(gzip: &[u8]) -> Result<Vec<u8>, Problem> {
     Ok(whole)
 }
 
-/// Whether the client says that it takes gzip.
+/// Whether the client accepts gzip.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let codings = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     codings.flat_map(|line| line.split(',')).any(|coding| {

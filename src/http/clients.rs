@@ -8,14 +8,14 @@ use crate::codec::version::Version;
 use crate::engine::view::clients::ClientView;
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
-use crate::http::journal::Shown;
+use crate::http::journal::EventView;
 use crate::http::query::Page;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::http::subscriptions::Subscription;
 
-/// Events of a client that are shown.
+/// The maximum number of events in the details of a client.
 const EVENTS: usize = 50;
-/// What a list may be sorted by.
+/// The keys that a list can be sorted by.
 const SORTS: &[&str] = &[
     "client_id",
     "username",
@@ -52,31 +52,31 @@ pub(super) struct Client {
 }
 
 /// `GET /api/v1/clients`
-pub(super) fn connected(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    list(console, asked, |client| client.connected)
+pub(super) fn connected(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    list(console, request, |client| client.connected)
 }
 
 /// `GET /api/v1/sessions`
-pub(super) fn sessions(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    list(console, asked, |_| true)
+pub(super) fn sessions(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    list(console, request, |_| true)
 }
 
 #[derive(Serialize)]
 struct Details {
-    /// None for one that is gone with its session: then there is what happened to it, and why it went.
+    /// None for a client whose session has ended; its events are still there.
     client: Option<Client>,
     subscriptions: Vec<Subscription>,
-    events: Vec<Shown>,
+    events: Vec<EventView>,
 }
 
 /// `GET /api/v1/clients/{client_id}`
-pub(super) fn one(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let client = console.engine.client(&asked.name);
-    let mut subscriptions = console.engine.subscriptions_of(&asked.name);
+pub(super) fn one(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let client = console.engine.client(&request.name);
+    let mut subscriptions = console.engine.subscriptions_of(&request.name);
     subscriptions.sort_by(|a, b| a.filter.cmp(&b.filter));
-    let events = console.log.events_of(&asked.name, EVENTS);
+    let events = console.log.events_of(&request.name, EVENTS);
     if client.is_none() && events.is_empty() {
-        return Err(unknown(&asked.name));
+        return Err(unknown(&request.name));
     }
     Reply::json(&Details {
         client: client.map(|client| show(console, client)),
@@ -86,20 +86,24 @@ pub(super) fn one(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
 }
 
 /// `DELETE /api/v1/clients/{client_id}`: disconnects it.
-pub(super) fn kick(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn kick(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     let mut turn = console.engine.turn(console.now());
-    match console.engine.kick(&mut turn, &asked.name) {
+    match console.engine.kick(&mut turn, &request.name) {
         true => Ok(Reply::done()),
-        false => Err(unknown(&asked.name)),
+        false => Err(unknown(&request.name)),
     }
 }
 
 fn unknown(client_id: &str) -> Problem {
-    Problem::not_found(format!("no client {client_id:?} is connected"))
+    Problem::not_found(format!("client {client_id:?} is not connected"))
 }
 
-fn list(console: &Console, asked: &Asked, wanted: impl Fn(&ClientView) -> bool) -> Result<Reply, Problem> {
-    let page = Page::of(&asked.query, SORTS)?;
+fn list(
+    console: &Console,
+    request: &ApiRequest,
+    wanted: impl Fn(&ClientView) -> bool,
+) -> Result<Reply, Problem> {
+    let page = Page::of(&request.query, SORTS)?;
     let mut all = console.engine.clients();
     all.retain(|client| wanted(client) && is_found(&page, client));
     let by = page.sort().unwrap_or("client_id");
@@ -114,7 +118,7 @@ fn is_found(page: &Page, client: &ClientView) -> bool {
     page.finds(&[&client.client_id, client.username.as_deref().unwrap_or_default(), &address])
 }
 
-/// The order by a name; of equals, by the Client Identifier, so that pages do not overlap.
+/// The order by a key, then by Client Identifier, so that pages do not overlap.
 fn compare(by: &str, a: &ClientView, b: &ClientView) -> Ordering {
     let order = match by {
         "username" => a.username.cmp(&b.username),

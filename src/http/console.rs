@@ -1,4 +1,4 @@
-//! What all requests to a console share.
+//! The state that all requests to a console share.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -11,25 +11,25 @@ use tokio::time::sleep;
 use crate::config::Config;
 use crate::engine::core::state::Engine;
 use crate::http::access::Access;
-use crate::http::guard::Hosts;
+use crate::http::guard::AllowedHosts;
 use crate::http::history::{History, STEP};
-use crate::http::journal::Log;
+use crate::http::journal::ConsoleJournal;
 use crate::http::topics::Watching;
-use crate::http::tutorial::Steps;
+use crate::http::tutorial::TutorialSteps;
 use crate::runtime::Clock;
 use crate::time::Time;
 
-/// What a console is given.
+/// The parts of a console.
 pub struct ConsoleParts {
-    /// The broker that it shows.
+    /// The broker.
     pub engine: Arc<Engine>,
     /// The broker's clock.
     pub clock: Clock,
     /// The broker's journal.
-    pub log: Arc<Log>,
+    pub log: Arc<ConsoleJournal>,
     /// The broker's settings.
     pub config: Config,
-    /// Tells the MQTT listeners of this moment.
+    /// Returns the current MQTT listeners.
     pub listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
 }
 
@@ -40,7 +40,7 @@ pub struct ListenerView {
     pub name: String,
     /// Its address.
     pub address: SocketAddr,
-    /// Connections that it holds.
+    /// Its open connections.
     pub connections: u32,
 }
 
@@ -50,21 +50,21 @@ pub struct Console {
     pub(super) config: Config,
     pub(super) listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
     pub(super) history: Mutex<History>,
-    pub(super) log: Arc<Log>,
+    pub(super) log: Arc<ConsoleJournal>,
     pub(super) topics: Watching,
-    pub(super) steps: Steps,
+    pub(super) steps: TutorialSteps,
     me: Weak<Console>,
     clock: Clock,
     /// Milliseconds since 1970 at the broker's time zero.
     began: u64,
     access: Access,
-    hosts: Hosts,
+    hosts: AllowedHosts,
     address: SocketAddr,
     stop: watch::Sender<bool>,
 }
 
 impl Console {
-    /// The console that will be served at `address`.
+    /// The console that is served at `address`.
     ///
     /// # Errors
     /// A password file cannot be read: the key of its setting, and a sentence.
@@ -79,10 +79,10 @@ impl Console {
         let access = Access::new(settings, address.port())?;
         Ok(Arc::new_cyclic(|me| Console {
             access,
-            hosts: Hosts::new(&config.settings().console.hosts),
+            hosts: AllowedHosts::new(&config.settings().console.hosts),
             history: Mutex::default(),
             topics: Watching::default(),
-            steps: Steps::default(),
+            steps: TutorialSteps::default(),
             me: me.clone(),
             stop: watch::Sender::new(false),
             engine,
@@ -95,7 +95,7 @@ impl Console {
         }))
     }
 
-    /// The console itself, for a task of its own.
+    /// A reference to this console for a task.
     pub(super) fn me(&self) -> Option<Arc<Console>> {
         self.me.upgrade()
     }
@@ -114,12 +114,12 @@ impl Console {
         &self.access
     }
 
-    pub(super) fn hosts(&self) -> &Hosts {
+    pub(super) fn hosts(&self) -> &AllowedHosts {
         &self.hosts
     }
 
-    /// Whether nobody beyond this machine can reach the console.
-    pub(super) fn is_for_this_machine(&self) -> bool {
+    /// Whether only this machine can reach the console.
+    pub(super) fn is_local(&self) -> bool {
         self.address.ip().is_loopback()
     }
 
@@ -128,12 +128,12 @@ impl Console {
         self.config.settings().console.tutorial
     }
 
-    /// Time that a client may take.
-    pub(super) fn patience(&self) -> Duration {
+    /// The time limit of a client (`console.io_timeout`).
+    pub(super) fn io_timeout(&self) -> Duration {
         self.config.settings().console.io_timeout
     }
 
-    /// Bytes of a body that carries a message: base64 and JSON make it larger.
+    /// The maximum size of a body with a message, in bytes: base64 and JSON make it larger.
     pub(super) fn largest_body(&self) -> usize {
         2 * self.config.settings().mqtt.max_packet_size as usize + 64 * 1024
     }
@@ -143,12 +143,12 @@ impl Console {
         self.stop.subscribe()
     }
 
-    /// Has streams and connections end.
+    /// Ends streams and connections.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Takes down the statistics for the history, for as long as the task lives.
+    /// Records the statistics for the history, until the task is dropped.
     pub(super) async fn keep(self: Arc<Self>) {
         loop {
             let snapshot = self.engine.snapshot();

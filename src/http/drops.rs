@@ -1,13 +1,13 @@
-//! Messages that did not arrive: how many, the last ones, and why.
+//! Dropped messages: counts, the last ones, and the reasons.
 
 use serde::Serialize;
 
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::stats::DropReason;
 
-/// Dropped messages of one answer.
+/// The maximum number of dropped messages in one response.
 const RECENT: usize = 500;
 
 #[derive(Serialize)]
@@ -33,7 +33,7 @@ struct Dropped {
 }
 
 /// `GET /api/v1/drops`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let snapshot = console.engine.snapshot();
     let by_reason = DropReason::ALL
         .iter()
@@ -53,33 +53,37 @@ pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> 
     Reply::json(&Drops { by_reason, recent: recent.collect() })
 }
 
-/// What to do about it.
+/// Advice for a reason.
 fn advice(reason: DropReason) -> &'static str {
     match reason {
         DropReason::NoSubscriber => {
-            "Start the subscriber before the publisher, or publish with retain; and compare topic and filter letter by \
+            "Start the subscriber before the publisher, or publish with retain. Check that the filter matches the topic, letter by \
              letter."
         }
         DropReason::Offline => {
-            "Publish and subscribe with QoS 1, and let the subscriber keep its session, or switch on session.queue_qos0."
+            "Publish and subscribe with QoS 1 and a persistent session, or set session.queue_qos0 = true."
         }
         DropReason::QueueFull => {
-            "Have the subscriber connect more often or acknowledge faster, or raise session.max_queued_messages and \
+            "Let the subscriber connect more often or acknowledge faster, or raise session.max_queued_messages and \
              session.max_queued_bytes."
         }
         DropReason::OutboxFull => {
-            "Have the subscriber read faster, or use QoS 1, or raise session.max_outbox_bytes."
+            "Make the subscriber read faster, use QoS 1, or raise session.max_outbox_bytes."
         }
         DropReason::PacketTooLarge => {
-            "Raise the Maximum Packet Size in the subscriber's CONNECT, or send less at once."
+            "Raise the Maximum Packet Size in the subscriber's CONNECT, or send smaller messages."
         }
         DropReason::Expired => "Give the message a longer Message Expiry Interval, or deliver it sooner.",
-        DropReason::NotAuthorized => "Publish to a topic for which the client has the right.",
-        DropReason::Host => "Ask the host program, whose function has dropped it.",
+        DropReason::NotAuthorized => {
+            "Publish to a topic that the client is allowed to use, or change the host program's rules."
+        }
+        DropReason::Host => "See the on_publish hook of the host program, which dropped the message.",
         DropReason::RetainedFull => {
             "Delete retained messages, or raise retained.max_messages and retained.max_bytes."
         }
-        DropReason::LocalQueueFull => "Have the host program empty its queue faster, or make it larger.",
+        DropReason::LocalQueueFull => {
+            "Make the host program take messages from its queue faster, or raise queue.capacity and queue.max_bytes."
+        }
         DropReason::SessionEnded => "Give the session a longer Session Expiry Interval.",
     }
 }

@@ -1,4 +1,4 @@
-//! Server-sent events: the frame of a stream, and the broker's pulse.
+//! Server-sent events: the format of a stream, and the stream of statistics and activity.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -14,28 +14,28 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::http::answer::{Outgoing, Problem};
+use crate::http::answer::{Problem, ResponseBody};
 use crate::http::console::Console;
 use crate::http::overview::values;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 
-/// Pieces of a stream that wait for the connection; behind them, the stream waits.
+/// Chunks of a stream that can wait for the connection before the stream pauses.
 const AHEAD: usize = 4;
-/// Time between two looks at what has happened.
+/// Time between two checks for new events.
 const BEAT: Duration = Duration::from_millis(250);
-/// Looks between two readings of the statistics.
+/// Checks between two snapshots of the statistics.
 const BEATS: u32 = 4;
-/// Events from before the stream that it begins with.
+/// Earlier events that a stream begins with.
 const SHOWN_FIRST: usize = 20;
-/// Milliseconds after which a browser whose stream broke off asks again.
+/// Milliseconds after which a browser reconnects a broken stream.
 const RETRY: u32 = 2_000;
 
-/// One event as text: a name, and JSON in one line.
+/// Writes one event: a name, and JSON in one line.
 pub(super) fn event(out: &mut Vec<u8>, name: &str, data: &impl Serialize) {
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\ndata: ");
-    // JSON has no line breaks of its own, and memory takes everything.
+    // JSON contains no line breaks, and writing to memory does not fail.
     let start = out.len();
     if serde_json::to_writer(&mut *out, data).is_err() {
         out.truncate(start);
@@ -44,33 +44,33 @@ pub(super) fn event(out: &mut Vec<u8>, name: &str, data: &impl Serialize) {
     out.extend_from_slice(b"\n\n");
 }
 
-/// A stream's way out.
+/// The sending end of a stream.
 pub(super) struct Stream {
     sender: Sender<Bytes>,
     stop: watch::Receiver<bool>,
 }
 
 impl Stream {
-    /// A stream and the answer that carries it.
-    pub(super) fn new(console: &Console) -> (Stream, Response<Outgoing>) {
+    /// A stream and its response.
+    pub(super) fn new(console: &Console) -> (Stream, Response<ResponseBody>) {
         let (sender, receiver) = channel(AHEAD);
         (Stream { sender, stop: console.stop_signal() }, response(receiver))
     }
 
-    /// Sends what there is; waits as long as the connection takes nothing. False if the viewer is gone, or the broker stops.
+    /// Sends a chunk; waits while the connection is busy. False if the viewer has left or the broker is stopping.
     pub(super) async fn send(&mut self, bytes: Vec<u8>) -> bool {
         let Stream { sender, stop } = self;
         either(stopped(stop), sender.send(bytes.into())).await.is_some_and(|sent| sent.is_ok())
     }
 
-    /// Waits until `done`; false if the viewer is gone or the broker stops before.
+    /// Waits until `done`; false if the viewer disconnects or the broker stops first.
     pub(super) async fn wait(&mut self, done: impl Future<Output = ()>) -> bool {
         let Stream { sender, stop } = self;
         either(either(stopped(stop), sender.closed()), done).await.is_some()
     }
 }
 
-/// What the second future comes to; `None` if the first is done before.
+/// The result of the second future; `None` if the first one finishes first.
 async fn either<T>(first: impl Future, second: impl Future<Output = T>) -> Option<T> {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(move |cx| match first.as_mut().poll(cx) {
@@ -81,12 +81,12 @@ async fn either<T>(first: impl Future, second: impl Future<Output = T>) -> Optio
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error says that the console is gone, which is a stop, too.
+    // An error means that the console is dropped, which is also a stop.
     let _stopped = stop.wait_for(|stop| *stop).await;
 }
 
-fn response(receiver: Receiver<Bytes>) -> Response<Outgoing> {
-    let mut response = Response::new(Outgoing::Live(receiver));
+fn response(receiver: Receiver<Bytes>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Live(receiver));
     let said = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
@@ -99,7 +99,10 @@ fn response(receiver: Receiver<Bytes>) -> Response<Outgoing> {
 }
 
 /// `GET /api/v1/events`
-pub(super) fn begin(console: &Arc<Console>, _asked: &Asked) -> Result<Response<Outgoing>, Problem> {
+pub(super) fn begin(
+    console: &Arc<Console>,
+    _request: &ApiRequest,
+) -> Result<Response<ResponseBody>, Problem> {
     let (stream, response) = Stream::new(console);
     tokio::spawn(pulse(Arc::clone(console), stream));
     Ok(response)
@@ -112,10 +115,10 @@ struct Stats {
     stats: std::collections::BTreeMap<&'static str, u64>,
 }
 
-/// How many of something a viewer has missed, because it reads too slowly.
+/// The number of items that a viewer missed because it reads too slowly.
 #[derive(Serialize)]
 pub(super) struct Skipped {
-    /// So many.
+    /// The number.
     pub count: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Explanations in words: who hears a topic, and what becomes of a message.
+//! Explanations in words: which subscriptions match a topic, and what happens to a message.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,9 @@ use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::number::whole;
 use crate::http::retained;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 
-/// An explanation as it is answered.
+/// The JSON of an explanation.
 #[derive(Serialize)]
 pub(super) struct Explained {
     topic: String,
@@ -21,8 +21,8 @@ pub(super) struct Explained {
     text: String,
     receivers: Vec<Heard>,
     retained: &'static str,
-    /// Hooks of the host that decide on what clients publish, and that an explanation does not ask: they may count, log or
-    /// take their time. None where no client publishes.
+    /// Hooks of the host that decide about messages of clients. An explanation does not call them, because they may
+    /// have side effects. None if the publisher is not a client.
     not_asked: Option<Vec<&'static str>>,
 }
 
@@ -73,8 +73,8 @@ struct Wanted {
 }
 
 /// `GET /api/v1/subscriptions/match`
-pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let topic = retained::topic(asked)?;
+pub(super) fn matching(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let topic = retained::topic(request)?;
     let message = Draft {
         topic,
         qos: QoS::ExactlyOnce,
@@ -100,8 +100,8 @@ pub(super) fn matching(console: &Console, asked: &Asked) -> Result<Reply, Proble
 }
 
 /// `POST /api/v1/explain`
-pub(super) fn explain(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let wanted: Wanted = asked.json()?;
+pub(super) fn explain(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let wanted: Wanted = request.json()?;
     let message = Draft {
         topic: topic_of(&wanted.topic)?,
         qos: qos_of(wanted.qos)?,
@@ -152,11 +152,11 @@ impl Explained {
         let (outcome, text) = match (heard.len(), sent, queued) {
             (0, ..) => (
                 "no_subscriber",
-                "Nobody has subscribed to this topic, so that nobody gets the message. Start the subscriber first, or \
+                "No subscription matches this topic, so nobody gets the message. Start the subscriber first, or \
                  publish with retain."
                     .to_owned(),
             ),
-            (all, 0, 0) => ("dropped", format!("{all} match, and none gets the message.")),
+            (all, 0, 0) => ("dropped", format!("{all} match, but none gets the message.")),
             (all, 0, queued) => ("queued", format!("{queued} of {all} get the message later.")),
             (all, sent, 0) => ("delivered", format!("{sent} of {all} get the message now.")),
             (all, sent, queued) => {
@@ -179,12 +179,10 @@ impl Heard {
         let mut text = fate_text(receiver.fate).to_owned();
         if receiver.qos < published && outcome != "dropped" {
             let (from, to) = (published.as_u8(), receiver.qos.as_u8());
-            text.push_str(&format!(
-                " QoS {from} is lowered to {to}, which the subscription asks for at most."
-            ));
+            text.push_str(&format!(" QoS {from} is lowered to {to}, the maximum of the subscription."));
         }
         if receiver.group.is_some() {
-            text.push_str(" One member of the group gets the message; another one if it is its turn.");
+            text.push_str(" One member of the group gets the message; the members take turns.");
         }
         Heard {
             client_id: receiver.client_id,
@@ -209,16 +207,16 @@ fn filters(filters: Vec<(String, SubscriptionOptions)>) -> Vec<Filter> {
 fn fate_text(fate: Fate) -> &'static str {
     match fate {
         Fate::Sent => "The message is sent at once.",
-        Fate::QueuedWhileAway => "The client is away: the message waits in its session.",
+        Fate::QueuedWhileAway => "The client is offline: the message waits in its session.",
         Fate::QueuedWhileBusy => {
-            "The client has as many unacknowledged messages as it takes, or reads slowly: the message waits in its queue."
+            "The client's window of unacknowledged messages is full, or it reads slowly: the message waits in its queue."
         }
         Fate::Dropped(reason) => reason.explanation(),
         Fate::Overflowed => {
-            "The queue of the session is full: the message is dropped and the client disconnected, as \
-             session.queue_overflow says."
+            "The queue of the session is full: the message is dropped and the client disconnected \
+             (session.queue_overflow)."
         }
-        Fate::NoLocal => "The client has published the message itself, and its subscription says No Local.",
+        Fate::NoLocal => "The client published the message itself, and its subscription has No Local.",
     }
 }
 
@@ -260,14 +258,13 @@ mod tests {
         Explained::of(&question(false, 1), Explanation { refused: None, receivers })
     }
 
-    /// An equal QoS is not lowered, and of a message that is dropped no QoS is told.
+    /// The text mentions a lower QoS only if it is lower, and not for a dropped message.
     #[test]
     fn a_qos_is_said_to_be_lowered_only_where_it_is() {
         for published in QOS {
             for granted in QOS.into_iter().filter(|granted| *granted <= published) {
                 let (from, to) = (published.as_u8(), granted.as_u8());
-                let lowered =
-                    format!(" QoS {from} is lowered to {to}, which the subscription asks for at most.");
+                let lowered = format!(" QoS {from} is lowered to {to}, the maximum of the subscription.");
                 for fate in [Fate::Sent, Fate::QueuedWhileAway, Fate::QueuedWhileBusy] {
                     let told = if granted < published { lowered.as_str() } else { "" };
                     let expected = format!("{}{told}", fate_text(fate));
@@ -283,26 +280,31 @@ mod tests {
     fn each_fate_has_its_outcome_its_reason_and_its_sentence() {
         let cases = [
             (Fate::Sent, "sent", None, "The message is sent at once."),
-            (Fate::QueuedWhileAway, "queued", None, "The client is away: the message waits in its session."),
+            (
+                Fate::QueuedWhileAway,
+                "queued",
+                None,
+                "The client is offline: the message waits in its session.",
+            ),
             (
                 Fate::QueuedWhileBusy,
                 "queued",
                 None,
-                "The client has as many unacknowledged messages as it takes, or reads slowly: the message waits in its \
+                "The client's window of unacknowledged messages is full, or it reads slowly: the message waits in its \
                  queue.",
             ),
             (
                 Fate::Overflowed,
                 "dropped",
                 Some("queue_full"),
-                "The queue of the session is full: the message is dropped and the client disconnected, as \
-                 session.queue_overflow says.",
+                "The queue of the session is full: the message is dropped and the client disconnected \
+                 (session.queue_overflow).",
             ),
             (
                 Fate::NoLocal,
                 "dropped",
                 Some("no_local"),
-                "The client has published the message itself, and its subscription says No Local.",
+                "The client published the message itself, and its subscription has No Local.",
             ),
         ];
         for (fate, outcome, reason, text) in cases {
@@ -326,19 +328,19 @@ mod tests {
     fn a_group_is_said_to_have_other_members() {
         let one = receiver(Some("c"), Some("g"), QoS::AtMostOnce, Fate::Sent);
         let heard = Heard::of(QoS::AtLeastOnce, one);
-        let expected = "The message is sent at once. QoS 1 is lowered to 0, which the subscription asks for at most. One \
-                        member of the group gets the message; another one if it is its turn.";
+        let expected = "The message is sent at once. QoS 1 is lowered to 0, the maximum of the subscription. One \
+                        member of the group gets the message; the members take turns.";
         assert_eq!((heard.text.as_str(), heard.shared.as_deref()), (expected, Some("g")));
     }
 
     #[test]
     fn all_receivers_together_are_one_sentence() {
         let dropped = Fate::Dropped(DropReason::Offline);
-        let nobody = "Nobody has subscribed to this topic, so that nobody gets the message. Start the subscriber first, or \
+        let nobody = "No subscription matches this topic, so nobody gets the message. Start the subscriber first, or \
                       publish with retain.";
         let cases: [(&[Fate], &str, &str); 7] = [
             (&[], "no_subscriber", nobody),
-            (&[dropped, Fate::NoLocal], "dropped", "2 match, and none gets the message."),
+            (&[dropped, Fate::NoLocal], "dropped", "2 match, but none gets the message."),
             (&[Fate::QueuedWhileAway, dropped], "queued", "1 of 2 get the message later."),
             (&[Fate::Sent], "delivered", "1 of 1 get the message now."),
             (&[Fate::Sent, Fate::Overflowed, Fate::Sent], "delivered", "2 of 3 get the message now."),
@@ -375,7 +377,7 @@ mod tests {
         }
     }
 
-    /// Retained or not, and an empty payload removes.
+    /// Retained, not retained, or removed by an empty payload.
     #[test]
     fn what_becomes_of_the_retained_message_is_told() {
         let explanation = |refused| Explanation { refused, receivers: Vec::new() };
@@ -393,7 +395,7 @@ mod tests {
         }
     }
 
-    /// The host comes first, then clients by name, each before its groups.
+    /// The host comes first, then clients by identifier; a client comes before its groups.
     #[test]
     fn receivers_are_sorted() {
         let one = |client_id, group| receiver(client_id, group, QoS::AtMostOnce, Fate::Sent);

@@ -1,5 +1,4 @@
-//! What stands before every request: the name it was sent to, the page it comes from; and what every answer says to
-//! the browser.
+//! Checks of every request: the host name and the origin. Also the security headers of every response.
 
 use std::net::IpAddr;
 
@@ -9,19 +8,19 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Uri};
 
-/// Nothing but the console's own files; no inline script, no inline style, no frame around it.
+/// Content-Security-Policy: only the console's own files, no inline script or style, no embedding in frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
 
-/// Names by which the console may be asked for.
+/// Host names that requests may use.
 #[derive(Debug)]
-pub(super) struct Hosts(Vec<String>);
+pub(super) struct AllowedHosts(Vec<String>);
 
-impl Hosts {
+impl AllowedHosts {
     /// The names of the setting `console.hosts`.
-    pub(super) fn new(setting: &str) -> Hosts {
-        Hosts(
+    pub(super) fn new(setting: &str) -> AllowedHosts {
+        AllowedHosts(
             setting
                 .split(',')
                 .map(|name| name.trim().to_ascii_lowercase())
@@ -30,9 +29,9 @@ impl Hosts {
         )
     }
 
-    /// Whether a request was sent to a name that is ours. An address needs no name, so nobody can have led the browser
-    /// here by one; every other name may be a foreign page's, which has it resolve to this machine (DNS rebinding).
-    pub(super) fn is_ours(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+    /// Whether the request's host is an IP address or an allowed name. Any other name may belong to a hostile site that
+    /// resolves it to this machine (DNS rebinding).
+    pub(super) fn is_allowed(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return false;
@@ -40,7 +39,7 @@ impl Hosts {
         let Some(name) = host.to_str().ok().and_then(name_of) else {
             return false;
         };
-        // A target of the absolute form names a host, too.
+        // A request target in absolute form also names a host.
         let same = uri.authority().is_none_or(|authority| name_of(authority.as_str()) == Some(name));
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let name = name.to_ascii_lowercase();
@@ -48,8 +47,8 @@ impl Hosts {
     }
 }
 
-/// Whether a request comes from a page of the console, or from no page at all.
-pub(super) fn is_from_here(headers: &HeaderMap) -> bool {
+/// Whether a request comes from a page of the console or from no page.
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         // "none": typed by the user.
         if site != "same-origin" && site != "none" {
@@ -61,15 +60,15 @@ pub(super) fn is_from_here(headers: &HeaderMap) -> bool {
     };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    // A proxy in front of us may speak https.
+    // A proxy in front of the console may use https.
     origin.is_some_and(|(scheme, authority)| {
         (scheme == "http" || scheme == "https")
             && host.is_some_and(|host| host.eq_ignore_ascii_case(authority))
     })
 }
 
-/// Adds what every answer says.
-pub(super) fn harden(headers: &mut HeaderMap) {
+/// Adds the security headers.
+pub(super) fn add_security_headers(headers: &mut HeaderMap) {
     let said = [
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -102,15 +101,15 @@ mod tests {
     use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
     use hyper::{HeaderMap, Uri};
 
-    use super::{Hosts, is_from_here};
+    use super::{AllowedHosts, is_same_origin};
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
     }
 
-    fn is_ours(host: &str) -> bool {
-        let hosts = Hosts::new("Broker.Example.org, b");
-        hosts.is_ours(&Uri::from_static("/"), &headers(&[(HOST, host)]))
+    fn is_allowed(host: &str) -> bool {
+        let hosts = AllowedHosts::new("Broker.Example.org, b");
+        hosts.is_allowed(&Uri::from_static("/"), &headers(&[(HOST, host)]))
     }
 
     #[test]
@@ -126,26 +125,26 @@ mod tests {
             "broker.example.org:18083",
             "b",
         ] {
-            assert!(is_ours(host), "{host}");
+            assert!(is_allowed(host), "{host}");
         }
         for host in
             ["example.org", "localhost.example.org", "127.0.0.1.example.org", "", ":80", "[::1", "b:x", "b@c"]
         {
-            assert!(!is_ours(host), "{host}");
+            assert!(!is_allowed(host), "{host}");
         }
     }
 
     #[test]
     fn a_request_has_one_host() {
-        let hosts = Hosts::new("");
+        let hosts = AllowedHosts::new("");
         let uri = Uri::from_static("/");
-        assert!(!hosts.is_ours(&uri, &HeaderMap::new()));
+        assert!(!hosts.is_allowed(&uri, &HeaderMap::new()));
         let mut two = headers(&[(HOST, "localhost")]);
         two.append(HOST, HeaderValue::from_static("localhost"));
-        assert!(!hosts.is_ours(&uri, &two));
+        assert!(!hosts.is_allowed(&uri, &two));
         let one = headers(&[(HOST, "localhost")]);
-        assert!(hosts.is_ours(&Uri::from_static("http://localhost:80/"), &one));
-        assert!(!hosts.is_ours(&Uri::from_static("http://example.org/"), &one));
+        assert!(hosts.is_allowed(&Uri::from_static("http://localhost:80/"), &one));
+        assert!(!hosts.is_allowed(&Uri::from_static("http://example.org/"), &one));
     }
 
     #[test]
@@ -153,7 +152,7 @@ mod tests {
         let site = HeaderName::from_static("sec-fetch-site");
         let host = (HOST, "127.0.0.1:18083");
         let ok = |more: &[(HeaderName, &str)]| {
-            is_from_here(&headers(&[std::slice::from_ref(&host), more].concat()))
+            is_same_origin(&headers(&[std::slice::from_ref(&host), more].concat()))
         };
         assert!(ok(&[]));
         assert!(ok(&[(ORIGIN, "http://127.0.0.1:18083")]));

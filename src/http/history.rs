@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::stats::{Snapshot, table};
 
 /// Milliseconds between two points.
@@ -31,17 +31,17 @@ impl History {
 }
 
 #[derive(Serialize)]
-struct Shown<'h> {
+struct HistoryReply<'h> {
     step_ms: u64,
     names: Vec<&'static str>,
     points: &'h VecDeque<Box<[u64]>>,
 }
 
 /// `GET /api/v1/history`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let names = table().iter().map(|stat| stat.name).collect();
     let points = console.history.lock().0.clone();
-    Reply::json(&Shown { step_ms: STEP, names, points: &points })
+    Reply::json(&HistoryReply { step_ms: STEP, names, points: &points })
 }
 
 #[cfg(test)]

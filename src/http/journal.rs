@@ -1,5 +1,5 @@
-//! What has happened lately: clients that came, went, subscribed or were refused, and messages that were dropped. Two
-//! rings, bounded; dropped messages are taken down at a bounded rate.
+//! Recent events: clients that connected, disconnected, subscribed or were refused, and dropped messages. Both are
+//! bounded rings; dropped messages are recorded at a bounded rate.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use crate::session::link::Cause;
 use crate::stats::DropReason;
 use crate::time::Time;
 
-/// Dropped messages that are taken down between two [`Log::refill`]s.
+/// Dropped messages that are recorded between two calls of [`ConsoleJournal::refill`].
 const DROPS: u32 = 100;
-/// Entries that are copied while the lock is held.
+/// Entries that are copied under one hold of the lock.
 const STEP: usize = 100;
 
 /// The journal of one broker.
-pub struct Log {
+pub struct ConsoleJournal {
     events: Mutex<Ring<JournalEntry>>,
-    drops: Mutex<Ring<Drop>>,
-    /// How many more dropped messages are taken down for now.
+    drops: Mutex<Ring<DroppedMessage>>,
+    /// Dropped messages that can still be recorded before the next refill.
     room: AtomicU32,
 }
 
-/// Something that happened to a client.
+/// An event of a client.
 #[derive(Clone)]
 pub(super) struct JournalEntry {
     at: Time,
@@ -39,36 +39,36 @@ pub(super) struct JournalEntry {
     text: Arc<str>,
 }
 
-/// A message that was dropped.
+/// A dropped message.
 #[derive(Clone)]
-pub(super) struct Drop {
+pub(super) struct DroppedMessage {
     pub at: Time,
     pub reason: DropReason,
     pub client_id: Option<Box<str>>,
     pub topic: Box<str>,
 }
 
-/// The last entries, numbered from 0 since the beginning.
+/// The last entries, numbered from 0 since the start.
 struct Ring<T> {
     entries: VecDeque<T>,
-    /// The number of the first entry that is still there.
+    /// The number of the oldest entry.
     first: u64,
     most: usize,
 }
 
-/// An event as it is shown.
+/// The JSON of an event.
 #[derive(Serialize)]
-pub(super) struct Shown {
+pub(super) struct EventView {
     time: u64,
     kind: &'static str,
     client_id: Option<Arc<str>>,
     text: Arc<str>,
 }
 
-impl Log {
-    /// A journal that remembers so many events, and as many dropped messages.
-    pub fn new(most: usize) -> Arc<Log> {
-        let log = Log {
+impl ConsoleJournal {
+    /// A journal that keeps `most` events and as many dropped messages.
+    pub fn new(most: usize) -> Arc<ConsoleJournal> {
+        let log = ConsoleJournal {
             events: Mutex::new(Ring::new(most)),
             drops: Mutex::new(Ring::new(most)),
             room: AtomicU32::new(DROPS),
@@ -76,7 +76,7 @@ impl Log {
         Arc::new(log)
     }
 
-    /// Lets dropped messages be taken down again.
+    /// Allows further dropped messages to be recorded.
     pub(super) fn refill(&self) {
         self.room.store(DROPS, Ordering::Relaxed);
     }
@@ -87,7 +87,7 @@ impl Log {
         events.first + events.entries.len().saturating_sub(most) as u64
     }
 
-    /// Events from a number on, at most some; the number behind them, and how many before them are forgotten.
+    /// Events from number `from` on, at most [`STEP`]; the number after them, and the number of events already lost.
     pub(super) fn events_from(&self, from: u64) -> (Vec<JournalEntry>, u64, u64) {
         self.events.lock().part(from)
     }
@@ -112,7 +112,7 @@ impl Log {
     }
 
     /// The last `most` dropped messages, the newest first.
-    pub(super) fn drops(&self, most: usize) -> Vec<Drop> {
+    pub(super) fn drops(&self, most: usize) -> Vec<DroppedMessage> {
         let mut found = Vec::new();
         let mut from = {
             let drops = self.drops.lock();
@@ -136,9 +136,9 @@ impl Log {
 }
 
 impl JournalEntry {
-    /// As it is shown.
-    pub(super) fn show(&self, console: &Console) -> Shown {
-        Shown {
+    /// The JSON of the entry.
+    pub(super) fn show(&self, console: &Console) -> EventView {
+        EventView {
             time: console.unix(self.at),
             kind: self.kind,
             client_id: self.client_id.clone(),
@@ -154,7 +154,7 @@ const ALWAYS: EventMask = EventMask::CONNECTED
     .and(EventMask::SUBSCRIBED)
     .and(EventMask::UNSUBSCRIBED);
 
-impl EventSink for Log {
+impl EventSink for ConsoleJournal {
     /// Dropped messages only while there is room: many of them would cost too much.
     fn mask(&self) -> EventMask {
         match self.room.load(Ordering::Relaxed) {
@@ -173,7 +173,7 @@ impl EventSink for Log {
             }
             Event::Subscribed(subscribed) => {
                 let (filter, qos) = (&subscribed.filter, subscribed.options.qos.as_u8());
-                let text = format!("Subscribed to {filter} with QoS {qos} at most.");
+                let text = format!("Subscribed to {filter} with maximum QoS {qos}.");
                 self.add(now, "subscribed", Some(&subscribed.client_id), text);
             }
             Event::Unsubscribed(gone) => {
@@ -184,7 +184,7 @@ impl EventSink for Log {
                 let room = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
                 if room.is_ok() {
                     let Dropped { client_id, topic, reason } = dropped.clone();
-                    self.drops.lock().push(Drop { at: now, reason, client_id, topic });
+                    self.drops.lock().push(DroppedMessage { at: now, reason, client_id, topic });
                 }
             }
             Event::Refused(refused) => {
@@ -209,7 +209,7 @@ impl<T: Clone> Ring<T> {
         self.entries.push_back(entry);
     }
 
-    /// Some entries from a number on, the number behind them, and how many before them are gone.
+    /// Entries from number `from` on, the number after them, and the number of entries already lost.
     fn part(&self, from: u64) -> (Vec<T>, u64, u64) {
         let begin = from.max(self.first);
         let skip = usize::try_from(begin - self.first).unwrap_or(usize::MAX);
@@ -227,9 +227,9 @@ fn arrived(arrival: &Arrival) -> String {
     };
     let from = arrival.address.map(|address| format!(" from {address}")).unwrap_or_default();
     let session = match (arrival.session_present, arrival.clean_start) {
-        (true, _) => "its session goes on",
-        (false, true) => "with a new session, as it wished",
-        (false, false) => "with a new session",
+        (true, _) => "session resumed",
+        (false, true) => "new session (clean start)",
+        (false, false) => "new session",
     };
     format!("Connected{from} with MQTT {version}, {session}.")
 }
@@ -242,26 +242,26 @@ fn turned_away(refused: &RefusedClient) -> String {
 
 fn ended(cause: Cause, why: &str) -> String {
     let cause = match cause {
-        Cause::Disconnected => "The client said goodbye.".to_owned(),
-        Cause::ConnectionLost => "The connection was lost, without a goodbye.".to_owned(),
+        Cause::Disconnected => "The client disconnected normally.".to_owned(),
+        Cause::ConnectionLost => "The connection was lost without a DISCONNECT.".to_owned(),
         Cause::Refused(reason) => {
-            format!("The broker ended the connection, with reason 0x{:02X}.", reason.as_u8())
+            format!("The broker closed the connection with reason 0x{:02X}.", reason.as_u8())
         }
-        Cause::KeepAliveTimeout => "The client was silent for too long.".to_owned(),
-        Cause::ConnectTimeout => "CONNECT did not come in time.".to_owned(),
-        Cause::SessionTakenOver => "The client connected again.".to_owned(),
+        Cause::KeepAliveTimeout => "Keep-alive timeout.".to_owned(),
+        Cause::ConnectTimeout => "CONNECT did not arrive in time (mqtt.connect_timeout).".to_owned(),
+        Cause::SessionTakenOver => "The client connected again on another connection.".to_owned(),
         Cause::Kicked => "An administrator or the host program disconnected the client.".to_owned(),
-        Cause::ServerShuttingDown => "The broker stops.".to_owned(),
+        Cause::ServerShuttingDown => "The broker is stopping.".to_owned(),
     };
     match why {
         "" => cause,
-        why => format!("{cause} In detail: {why}."),
+        why => format!("{cause} Details: {why}."),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DROPS, Log};
+    use super::{ConsoleJournal, DROPS};
     use crate::engine::observe::mask::EventMask;
     use crate::engine::observe::sink::EventSink;
     use crate::session::event::{Departure, Dropped, Event};
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_last_events_are_kept() {
-        let log = Log::new(150);
+        let log = ConsoleJournal::new(150);
         for number in 0..200u64 {
             log.event(Time::from_millis(number), &gone(if number % 2 == 0 { "a" } else { "b" }));
         }
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn drops_are_taken_down_at_a_bounded_rate() {
-        let log = Log::new(1000);
+        let log = ConsoleJournal::new(1000);
         let reason = DropReason::NoSubscriber;
         let dropped = |topic: &str| Event::Dropped(Dropped { client_id: None, topic: topic.into(), reason });
         for number in 0..2 * DROPS {

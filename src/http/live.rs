@@ -1,4 +1,4 @@
-//! The messages of a filter as they are published, for one viewer. Who reads too slowly misses some, and is told.
+//! Live messages of a filter for one viewer. A slow viewer misses some, and gets the number.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,25 +18,25 @@ use crate::codec::qos::QoS;
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::{EventSink, Moment, Published};
-use crate::http::answer::{Outgoing, Problem};
+use crate::http::answer::{Problem, ResponseBody};
 use crate::http::console::Console;
 use crate::http::events::{Skipped, Stream, event};
 use crate::http::payload::{Payload, SHOWN};
 use crate::http::retained::filter_of;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::time::Time;
 
-/// Messages of one piece of the stream.
+/// Messages in one chunk of the stream.
 const AT_ONCE: usize = 100;
-/// The shortest time between two pieces: nobody reads faster.
+/// The shortest time between two chunks; people do not read faster.
 const REST: Duration = Duration::from_millis(50);
-/// A stream without messages says that it lives so often.
+/// Time between keep-alive comments in a stream without messages.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Bytes of properties that are shown.
+/// The maximum size of properties that are shown, in bytes.
 const SHOWN_PROPERTIES: usize = 4_096;
 
-/// A viewer's queue, which publishing threads fill.
-struct Viewer {
+/// The tap of a viewer; publishing threads fill its queue.
+struct LiveTap {
     filter: String,
     queue: Mutex<Queue>,
     filled: Notify,
@@ -45,12 +45,12 @@ struct Viewer {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Caught>,
+    waiting: VecDeque<LiveMessage>,
     skipped: u64,
 }
 
-/// A message as it was seen.
-struct Caught {
+/// A message in a viewer's queue.
+struct LiveMessage {
     at: Time,
     topic: Box<str>,
     payload: Box<[u8]>,
@@ -62,7 +62,7 @@ struct Caught {
 }
 
 #[derive(Serialize)]
-struct Shown<'c> {
+struct MessageView<'c> {
     time: u64,
     topic: &'c str,
     payload: Payload,
@@ -87,7 +87,7 @@ struct Shape<'c> {
     user_properties: Vec<(&'c str, &'c str)>,
 }
 
-impl EventSink for Viewer {
+impl EventSink for LiveTap {
     fn mask(&self) -> EventMask {
         EventMask::PUBLISHING
     }
@@ -99,7 +99,7 @@ impl EventSink for Viewer {
     }
 }
 
-impl Viewer {
+impl LiveTap {
     fn see(&self, seen: &Published<'_>) {
         let topic = seen.topic_name();
         let (Ok(filter), Ok(name)) = (TopicFilter::parse(&self.filter), TopicName::parse(topic)) else {
@@ -114,7 +114,7 @@ impl Viewer {
             return;
         }
         let properties: usize = seen.properties.iter().map(|span| span.len()).sum();
-        queue.waiting.push_back(Caught {
+        queue.waiting.push_back(LiveMessage {
             at: seen.at,
             topic: topic.into(),
             payload: seen.payload.get(..SHOWN).unwrap_or(seen.payload).into(),
@@ -132,25 +132,25 @@ impl Viewer {
     }
 }
 
-/// Watches as long as it is there.
-struct LiveViewer {
+/// Removes the tap when it is dropped.
+struct TapGuard {
     console: Arc<Console>,
     tap: Arc<dyn EventSink>,
 }
 
-impl Drop for LiveViewer {
+impl Drop for TapGuard {
     fn drop(&mut self) {
         self.console.engine.unwatch(&self.tap);
     }
 }
 
 /// `GET /api/v1/live`
-pub(super) fn begin(console: &Arc<Console>, asked: &Asked) -> Result<Response<Outgoing>, Problem> {
-    let filter = asked.query.get("filter")?.unwrap_or("#");
+pub(super) fn begin(console: &Arc<Console>, request: &ApiRequest) -> Result<Response<ResponseBody>, Problem> {
+    let filter = request.query.get("filter")?.unwrap_or("#");
     if filter_of(filter)?.group().is_some() {
-        return Err(Problem::bad_request("the filter is shared, and a viewer takes no message from a group"));
+        return Err(Problem::bad_request("a viewer cannot watch a shared filter; leave out $share/<group>/"));
     }
-    let viewer = Arc::new(Viewer {
+    let viewer = Arc::new(LiveTap {
         filter: filter.to_owned(),
         queue: Mutex::default(),
         filled: Notify::new(),
@@ -158,14 +158,14 @@ pub(super) fn begin(console: &Arc<Console>, asked: &Asked) -> Result<Response<Ou
     });
     let tap: Arc<dyn EventSink> = viewer.clone();
     console.engine.watch(Arc::clone(&tap));
-    let attached = LiveViewer { console: Arc::clone(console), tap };
+    let attached = TapGuard { console: Arc::clone(console), tap };
     let (stream, response) = Stream::new(console);
     tokio::spawn(follow(attached, viewer, stream));
     Ok(response)
 }
 
-async fn follow(attached: LiveViewer, viewer: Arc<Viewer>, mut stream: Stream) {
-    // So that the viewer knows that it watches.
+async fn follow(attached: TapGuard, viewer: Arc<LiveTap>, mut stream: Stream) {
+    // The viewer learns that the tap is active.
     let mut out = b": watching\n\n".to_vec();
     loop {
         if !stream.send(std::mem::take(&mut out)).await || !stream.wait(sleep(REST)).await {
@@ -178,7 +178,7 @@ async fn follow(attached: LiveViewer, viewer: Arc<Viewer>, mut stream: Stream) {
             return;
         }
         let (console, viewer) = (Arc::clone(&attached.console), Arc::clone(&viewer));
-        // Not on the threads that serve MQTT: a hundred payloads take their time.
+        // Not on the threads that serve MQTT, because a hundred payloads take time.
         match spawn_blocking(move || viewer.show_next(&console)).await {
             Ok(shown) => out = shown,
             Err(_) => return,
@@ -186,13 +186,13 @@ async fn follow(attached: LiveViewer, viewer: Arc<Viewer>, mut stream: Stream) {
     }
 }
 
-impl Viewer {
-    /// The next messages as events, and how many were missed.
+impl LiveTap {
+    /// The next messages as events, then the number of missed ones.
     fn show_next(&self, console: &Console) -> Vec<u8> {
         let mut out = Vec::new();
-        let (caught, skipped) = self.take();
-        for caught in &caught {
-            show(console, caught, &mut out);
+        let (messages, skipped) = self.take();
+        for message in &messages {
+            show(console, message, &mut out);
         }
         if skipped > 0 {
             event(&mut out, "skipped", &Skipped { count: skipped });
@@ -203,26 +203,26 @@ impl Viewer {
         out
     }
 
-    /// The next messages, and how many were missed.
-    fn take(&self) -> (Vec<Caught>, u64) {
+    /// The next messages, and the number of missed ones.
+    fn take(&self) -> (Vec<LiveMessage>, u64) {
         let mut queue = self.queue.lock();
         let count = queue.waiting.len().min(AT_ONCE);
-        let caught = queue.waiting.drain(..count).collect();
-        // What was missed comes behind what was not.
+        let messages = queue.waiting.drain(..count).collect();
+        // The number of missed messages follows the messages.
         let skipped = if queue.waiting.is_empty() { std::mem::take(&mut queue.skipped) } else { 0 };
-        (caught, skipped)
+        (messages, skipped)
     }
 }
 
-fn show(console: &Console, caught: &Caught, out: &mut Vec<u8>) {
-    let properties = Properties::from_validated(&caught.properties);
-    let shown = Shown {
-        time: console.unix(caught.at),
-        topic: &caught.topic,
-        payload: Payload::of(&caught.payload, caught.bytes),
-        qos: caught.qos.as_u8(),
-        retain: caught.retain,
-        client_id: caught.client_id.as_deref(),
+fn show(console: &Console, message: &LiveMessage, out: &mut Vec<u8>) {
+    let properties = Properties::from_validated(&message.properties);
+    let shown = MessageView {
+        time: console.unix(message.at),
+        topic: &message.topic,
+        payload: Payload::of(&message.payload, message.bytes),
+        qos: message.qos.as_u8(),
+        retain: message.retain,
+        client_id: message.client_id.as_deref(),
         properties: Shape {
             payload_format: properties.payload_format_indicator(),
             content_type: properties.content_type(),
@@ -247,9 +247,9 @@ mod tests {
     use crate::engine::core::state::{Engine, EngineParts};
     use crate::engine::observe::mask::EventMask;
     use crate::http::console::{Console, ConsoleParts as Around};
-    use crate::http::journal::Log;
+    use crate::http::journal::ConsoleJournal;
     use crate::http::query::Query;
-    use crate::http::service::Asked;
+    use crate::http::service::ApiRequest;
     use crate::runtime::{Clock, Ticker};
     use crate::storage::MemoryStore;
 
@@ -266,13 +266,13 @@ mod tests {
         let around = Around {
             engine: Arc::clone(&engine),
             clock: Clock::by_hand(),
-            log: Log::new(100),
+            log: ConsoleJournal::new(100),
             config,
             listeners: Box::new(Vec::new),
         };
         let here = ([127, 0, 0, 1], 1).into();
         let console = Console::new(around, here).unwrap();
-        let asked = Asked {
+        let request = ApiRequest {
             name: String::new(),
             query: Query::default(),
             headers: HeaderMap::new(),
@@ -281,7 +281,7 @@ mod tests {
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _inside = runtime.enter();
-        let (one, other) = (begin(&console, &asked).unwrap(), begin(&console, &asked).unwrap());
+        let (one, other) = (begin(&console, &request).unwrap(), begin(&console, &request).unwrap());
         drop(one);
         assert!(engine.wants(EventMask::PUBLISHING), "the other is still there");
         drop(other);

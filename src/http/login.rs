@@ -5,10 +5,10 @@ use hyper::header::SET_COOKIE;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::http::access::Visitor;
+use crate::http::access::AuthenticatedUser;
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
-use crate::http::service::{Asked, refused};
+use crate::http::service::{ApiRequest, refused};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,49 +21,49 @@ struct Credentials {
 struct Session<'s> {
     user: &'s str,
     role: &'static str,
-    /// Absent for a request with a password of its own.
+    /// Absent for a request with a password.
     csrf: Option<&'s str>,
     tutorial: bool,
     version: &'static str,
 }
 
 /// `POST /api/v1/login`
-pub(super) fn log_in(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let Credentials { user, password } = asked.json()?;
-    let outcome = console.access().log_in(&user, &password, asked.peer.ip(), console.now());
-    let (token, visitor) = outcome.map_err(|why| match why {
+pub(super) fn log_in(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let Credentials { user, password } = request.json()?;
+    let outcome = console.access().log_in(&user, &password, request.peer.ip(), console.now());
+    let (token, user) = outcome.map_err(|why| match why {
         Ok(why) => refused(why),
-        Err(error) => Problem::internal(format!("the system has no random numbers: {error}")),
+        Err(error) => Problem::internal(format!("the system provides no random numbers: {error}")),
     })?;
     let name = console.access().cookie();
-    show(console, &visitor)?.with(SET_COOKIE, &format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict"))
+    show(console, &user)?.with(SET_COOKIE, &format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict"))
 }
 
 /// `POST /api/v1/logout`
-pub(super) fn log_out(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    console.access().log_out(&asked.headers);
+pub(super) fn log_out(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    console.access().log_out(&request.headers);
     let name = console.access().cookie();
     Reply::done().with(SET_COOKIE, &format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
 }
 
-/// `GET /api/v1/session`. Who is not logged in is told the user of the tutorial, for the login page.
-pub(super) fn session(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let visitor = console.access().visitor(&asked.headers, asked.peer.ip(), console.now());
-    match visitor.map_err(refused)? {
-        Some(visitor) => show(console, &visitor),
+/// `GET /api/v1/session`. Without a login, the response has the tutorial's user for the login page.
+pub(super) fn session(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let user = console.access().authenticate(&request.headers, request.peer.ip(), console.now());
+    match user.map_err(refused)? {
+        Some(user) => show(console, &user),
         None => {
-            let error = json!({ "code": "unauthorized", "message": "nobody is logged in" });
+            let error = json!({ "code": "unauthorized", "message": "not logged in" });
             let body = json!({ "error": error, "tutorial_user": console.access().learner() });
             Ok(Reply { status: StatusCode::UNAUTHORIZED, ..Reply::json(&body)? })
         }
     }
 }
 
-fn show(console: &Console, visitor: &Visitor) -> Result<Reply, Problem> {
+fn show(console: &Console, user: &AuthenticatedUser) -> Result<Reply, Problem> {
     Reply::json(&Session {
-        user: &visitor.user,
-        role: visitor.role.name(),
-        csrf: visitor.csrf.as_deref(),
+        user: &user.name,
+        role: user.role.name(),
+        csrf: user.csrf.as_deref(),
         tutorial: console.is_tutorial(),
         version: env!("CARGO_PKG_VERSION"),
     })

@@ -11,14 +11,14 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::overview::unit;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::stats::{DropReason, Snapshot, StatKind, table};
 
-/// The type of what is answered.
+/// The content type of the response.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /metrics`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let mut registry = Registry::with_prefix("midge");
     let uptime = console.now().as_millis() / 1000;
     let started = console.engine.started_unix();
@@ -42,7 +42,7 @@ struct Statistics {
 impl Collector for Statistics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for stat in table() {
-            // The sum of all reasons is Prometheus' to make, and the reasons are one metric with a label.
+            // The reasons are one metric with a label; Prometheus computes their sum.
             if stat.name.starts_with("messages_dropped") {
                 continue;
             }
@@ -67,7 +67,7 @@ impl Collector for Statistics {
     }
 }
 
-/// The name without its unit, which the library puts at its end: `bytes_received` is `midge_received_bytes_total`.
+/// The name without its unit, which the library appends: `bytes_received` becomes `midge_received_bytes_total`.
 fn name_and_unit(name: &str) -> (String, Option<Unit>) {
     if unit(name) != "bytes" {
         return (name.to_owned(), None);

@@ -1,9 +1,8 @@
-//! Floor 6: the console wing. Pages, HTTP API, live events and metrics of one broker; it knows nothing of the MQTT wing.
+//! Floor 6: the console. Pages, HTTP API, live events and metrics of one broker; independent of `net`.
 
 mod access;
 mod answer;
 mod assets;
-mod brute;
 mod clients;
 mod console;
 mod drops;
@@ -14,6 +13,7 @@ mod history;
 mod journal;
 mod live;
 mod login;
+mod login_throttle;
 mod metrics;
 mod number;
 mod overview;
@@ -33,5 +33,5 @@ mod tree;
 mod tutorial;
 
 pub use console::{Console, ConsoleParts, ListenerView};
-pub use journal::Log;
+pub use journal::ConsoleJournal;
 pub use server::{Bound, Server, bind};

@@ -1,9 +1,9 @@
-//! Whole numbers of JSON, where 5.0 is one.
+//! Whole numbers in JSON, including 5.0.
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
 
-/// A number within the bounds of its type.
+/// A number within the range of its type.
 pub(super) fn whole<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
     let value = Value::deserialize(deserializer)?;
     number(&value).ok_or_else(|| D::Error::custom(format!("{value} is not a whole number in range")))

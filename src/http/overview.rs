@@ -1,4 +1,4 @@
-//! The broker at a glance, whether it lives, and the document of the API.
+//! The overview of the broker, its health, and the OpenAPI document.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::http::answer::{Problem, Reply};
 use crate::http::assets;
 use crate::http::console::Console;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::stats::{Snapshot, StatKind, table};
 use crate::time::Time;
 
@@ -29,7 +29,7 @@ struct Statistic {
 }
 
 /// `GET /api/v1/overview`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let statistics = table()
         .iter()
         .map(|stat| Statistic {
@@ -56,17 +56,17 @@ pub(super) fn values(snapshot: &Snapshot) -> BTreeMap<&'static str, u64> {
     table().iter().map(|stat| (stat.name, (stat.get)(snapshot))).collect()
 }
 
-/// The unit that a statistic counts in: the names say it.
+/// The unit of a statistic, derived from its name.
 pub(super) fn unit(name: &str) -> &'static str {
     if name.contains("bytes") { "bytes" } else { "" }
 }
 
 /// `GET /health`
-pub(super) fn health(_console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn health(_console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     Ok(Reply::new(r#"{"status":"ok"}"#, "application/json"))
 }
 
 /// `GET /api/v1/openapi.json`
-pub(super) fn openapi(_console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn openapi(_console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     Ok(Reply::new(assets::openapi()?, "application/json"))
 }

@@ -1,10 +1,10 @@
-//! A payload as JSON: as text if it is UTF-8, and always as base64; the beginning alone if it is long.
+//! A payload as JSON: as text if it is UTF-8, and always as base64; a long payload is truncated.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-/// Bytes that are shown.
+/// The maximum size that is shown, in bytes.
 pub(super) const SHOWN: usize = 4_096;
 
 /// A payload, or its beginning.
@@ -30,7 +30,7 @@ impl Payload {
     }
 }
 
-/// The text; of a cut one, without the character that was cut.
+/// The text; a truncated one without the incomplete last character.
 fn text_of(shown: &[u8], truncated: bool) -> Option<String> {
     match std::str::from_utf8(shown) {
         Ok(text) => Some(text.to_owned()),

@@ -14,10 +14,10 @@ use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::explain::{Explained, qos_of, topic_of};
 use crate::http::number::{whole, whole_or_null};
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::message::Publication;
 
-/// Base64 whose last character may carry bits that mean nothing.
+/// Base64 that ignores unused bits of the last character.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
@@ -25,7 +25,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// The longest string or binary value that MQTT carries, in bytes.
 const LONGEST: usize = 65_535;
 
-/// A message, in our names or in those of EMQ.
+/// A message, with Midge's or EMQX's field names.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Message {
@@ -49,7 +49,7 @@ struct Message {
     correlation_data: Option<String>,
     #[serde(default)]
     user_properties: Vec<(String, String)>,
-    /// EMQ's name of a publisher, which has no meaning here: the host publishes.
+    /// EMQX's field for the publisher; ignored, because the host publishes.
     #[serde(default, rename = "client_id", alias = "clientid", alias = "client")]
     _client_id: Option<String>,
 }
@@ -68,8 +68,8 @@ struct Published {
 }
 
 /// `POST /api/v1/publish`
-pub(super) fn publish(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let message: Message = asked.json()?;
+pub(super) fn publish(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let message: Message = request.json()?;
     let payload = match message.encoding {
         Encoding::Plain => message.payload.as_bytes().to_vec(),
         Encoding::Base64 => decoded("payload", &message.payload)?,

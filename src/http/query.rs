@@ -1,4 +1,4 @@
-//! What a request asks for: the query, and the pages of a list.
+//! Query parameters, and the pages of a list.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use crate::http::answer::{Problem, Reply};
 
-/// Items of a page if the request does not say.
+/// The default number of items of a page.
 const USUAL: usize = 100;
 /// The largest offset.
 pub(super) const FARTHEST: usize = u32::MAX as usize;
-/// Most items of a page.
+/// The maximum number of items of a page.
 const MOST: usize = 1_000;
 
 /// The decoded pairs of a query.
@@ -19,7 +19,7 @@ const MOST: usize = 1_000;
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// The pairs of the text behind the question mark. A name that comes twice is an error for whoever asks for it.
+    /// The pairs of the text after the question mark. A duplicate name is an error when it is read.
     pub(super) fn parse(text: &str) -> Query {
         Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
     }
@@ -38,22 +38,22 @@ impl Query {
         }
     }
 
-    /// The value of a name that must be there.
+    /// The value of a required name.
     pub(super) fn need(&self, name: &str) -> Result<&str, Problem> {
         self.get(name)?.ok_or_else(|| Problem::bad_request(format!("{name} is missing")))
     }
 
-    /// A number, within bounds.
+    /// A number from 0 to `most`; `usual` is the default.
     pub(super) fn number(&self, name: &str, usual: usize, most: usize) -> Result<usize, Problem> {
         let Some(text) = self.raw(name)? else { return Ok(usual) };
         let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         number
             .filter(|number| *number <= most)
-            .ok_or_else(|| Problem::bad_request(format!("{name} is not a number from 0 to {most}")))
+            .ok_or_else(|| Problem::bad_request(format!("{name} must be a number from 0 to {most}")))
     }
 }
 
-/// Which part of a list is wanted, in which order.
+/// The requested part and order of a list.
 #[derive(Debug)]
 pub(super) struct Page {
     offset: usize,
@@ -72,17 +72,17 @@ struct List<T> {
 }
 
 impl Page {
-    /// The page that a query asks for; `sorts` are the names that it may sort by.
+    /// The page that a query requests; `sorts` are the allowed sort keys.
     pub(super) fn of(query: &Query, sorts: &[&str]) -> Result<Page, Problem> {
         let sort = query.get("sort")?;
         if let Some(sort) = sort.filter(|sort| !sorts.contains(sort)) {
             let names = sorts.join(", ");
-            return Err(Problem::bad_request(format!("sort is {sort:?}, which is none of {names}")));
+            return Err(Problem::bad_request(format!("sort must be one of {names}, not {sort:?}")));
         }
         let descending = match query.get("order")? {
             None | Some("asc") => false,
             Some("desc") => true,
-            Some(_) => return Err(Problem::bad_request("order is neither asc nor desc")),
+            Some(_) => return Err(Problem::bad_request("order must be asc or desc")),
         };
         Ok(Page {
             offset: query.number("offset", 0, FARTHEST)?,
@@ -93,29 +93,29 @@ impl Page {
         })
     }
 
-    /// Whether what is searched for occurs in one of the texts; letters large or small.
+    /// Whether the search text occurs in one of the texts, ignoring case.
     pub(super) fn finds(&self, texts: &[&str]) -> bool {
         self.search.is_empty() || texts.iter().any(|text| lowered(text).contains(&self.search))
     }
 
-    /// The name to sort by.
+    /// The sort key.
     pub(super) fn sort(&self) -> Option<&str> {
         self.sort.as_deref()
     }
 
-    /// What is searched for, in small letters.
+    /// The search text in lower case.
     pub(super) fn search(&self) -> &str {
         &self.search
     }
 
-    /// Sorts all items, and turns those of the page into what is shown.
+    /// Sorts all items, and converts those of the page with `show`.
     pub(super) fn cut<T, S: Serialize>(
         &self,
         mut all: Vec<T>,
         mut compare: impl FnMut(&T, &T) -> Ordering,
         show: impl FnMut(T) -> S,
     ) -> Result<Reply, Problem> {
-        // No two items are equal: `compare` looks at what tells them apart last.
+        // No two items are equal: `compare` ends with a unique key.
         all.sort_unstable_by(|a, b| if self.descending { compare(b, a) } else { compare(a, b) });
         let total = all.len();
         let items = all.into_iter().skip(self.offset).take(self.limit).map(show).collect();

@@ -7,13 +7,13 @@ use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::payload::Payload;
 use crate::http::query::Page;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::message::SharedMessage;
 use crate::time::Time;
 
-/// Messages that are looked at in one go.
+/// Messages that are read under one hold of the lock.
 const STEP: usize = 1_024;
-/// What the list may be sorted by.
+/// The keys that the list can be sorted by.
 const SORTS: &[&str] = &["topic", "bytes", "qos", "stored_at"];
 
 #[derive(Serialize)]
@@ -26,9 +26,9 @@ struct Retained {
 }
 
 /// `GET /api/v1/retained`: `search` is a Topic Filter if it has a wildcard, else a part of the topic.
-pub(super) fn list(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let page = Page::of(&asked.query, SORTS)?;
-    let search = asked.query.get("search")?.unwrap_or_default();
+pub(super) fn list(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let page = Page::of(&request.query, SORTS)?;
+    let search = request.query.get("search")?.unwrap_or_default();
     let filter = match search.contains(['+', '#']) {
         true => Some(filter_of(search)?),
         false => None,
@@ -61,15 +61,15 @@ pub(super) fn list(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
 }
 
 /// `GET /api/v1/retained/message`
-pub(super) fn one(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn one(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     let now = console.now();
-    let found = console.engine.retained_message(topic(asked)?).filter(|message| !message.is_expired(now));
+    let found = console.engine.retained_message(topic(request)?).filter(|message| !message.is_expired(now));
     Reply::json(&show(console, &found.ok_or_else(none)?, now))
 }
 
 /// `DELETE /api/v1/retained/message`
-pub(super) fn remove(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    match console.engine.clear_retained(topic(asked)?) {
+pub(super) fn remove(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    match console.engine.clear_retained(topic(request)?) {
         true => Ok(Reply::done()),
         false => Err(none()),
     }
@@ -81,13 +81,13 @@ pub(super) fn filter_of(text: &str) -> Result<TopicFilter<'_>, Problem> {
 }
 
 /// The Topic Name of a request.
-pub(super) fn topic(asked: &Asked) -> Result<TopicName<'_>, Problem> {
-    let text = asked.query.need("topic")?;
+pub(super) fn topic(request: &ApiRequest) -> Result<TopicName<'_>, Problem> {
+    let text = request.query.need("topic")?;
     TopicName::parse(text).map_err(|error| Problem::bad_request(format!("the topic {text:?}: {error}")))
 }
 
 fn none() -> Problem {
-    Problem::not_found("no message is retained for this topic")
+    Problem::not_found("the topic has no retained message")
 }
 
 fn show(console: &Console, message: &SharedMessage, now: Time) -> Retained {

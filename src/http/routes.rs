@@ -1,86 +1,86 @@
-//! The table of addresses: each has a method, who may ask, and who answers. The OpenAPI document describes the same
-//! table; a test compares them.
+//! The table of routes: method, path, required role and handler. The OpenAPI document describes the same table; a test
+//! compares them.
 
 use std::sync::Arc;
 
 use hyper::{Method, Response};
 use percent_encoding::percent_decode_str;
 
-use crate::http::answer::{Outgoing, Problem, Reply};
+use crate::http::answer::{Problem, Reply, ResponseBody};
 use crate::http::console::Console;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::http::{
     clients, drops, events, explain, history, live, login, metrics, overview, publish, retained, settings,
     subscriptions, topics, tutorial,
 };
 
-/// Who may ask.
+/// The role that a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
-    /// Everybody.
-    Anybody,
-    /// Everybody on this machine if nobody else can reach the console; else who may look.
+pub(super) enum RequiredRole {
+    /// No login.
+    Anyone,
+    /// No login if only this machine can reach the console, else as `Viewer`.
     Scraper,
-    /// Who may look.
+    /// Read access.
     Viewer,
-    /// Who may do.
+    /// Read and write access.
     Admin,
 }
 
-/// How a request is answered.
+/// The handler of a request.
 #[derive(Clone, Copy)]
-pub(super) enum Act {
-    /// By a function, on a thread that may take its time.
-    Reply(fn(&Console, &Asked) -> Result<Reply, Problem>),
-    /// By a stream that goes on.
-    Live(fn(&Arc<Console>, &Asked) -> Result<Response<Outgoing>, Problem>),
+pub(super) enum Handler {
+    /// A function that runs on the blocking thread.
+    Reply(fn(&Console, &ApiRequest) -> Result<Reply, Problem>),
+    /// A function that starts a live stream.
+    Stream(fn(&Arc<Console>, &ApiRequest) -> Result<Response<ResponseBody>, Problem>),
 }
 
 /// One line of the table.
 pub(super) struct Route {
     pub method: &'static str,
-    /// A level in braces stands for any text.
+    /// The path; a level in braces matches any text.
     pub path: &'static str,
-    pub who: Who,
-    pub act: Act,
-    /// Whether the body may be as large as a message.
+    pub required: RequiredRole,
+    pub handler: Handler,
+    /// Whether the body may have the size of a message.
     pub has_large_body: bool,
-    /// Whether a POST may come without a body.
+    /// Whether a POST may have no body.
     pub body_may_be_absent: bool,
 }
 
-/// What there is at an address.
-pub(super) enum Found {
-    /// A route, and the text for its level in braces.
+/// The result of matching a path.
+pub(super) enum RouteMatch {
+    /// A route, and the text of its level in braces.
     Route(&'static Route, String),
-    /// Something, for other methods: the value of Allow.
+    /// The path exists for other methods: the value of Allow.
     OtherMethods(String),
-    Nothing,
+    NoMatch,
 }
 
-const fn route(method: &'static str, path: &'static str, who: Who, act: Act) -> Route {
-    Route { method, path, who, act, has_large_body: false, body_may_be_absent: false }
+const fn route(method: &'static str, path: &'static str, required: RequiredRole, handler: Handler) -> Route {
+    Route { method, path, required, handler, has_large_body: false, body_may_be_absent: false }
 }
 
-const fn get(path: &'static str, handler: fn(&Console, &Asked) -> Result<Reply, Problem>) -> Route {
-    route("GET", path, Who::Viewer, Act::Reply(handler))
+const fn get(path: &'static str, handler: fn(&Console, &ApiRequest) -> Result<Reply, Problem>) -> Route {
+    route("GET", path, RequiredRole::Viewer, Handler::Reply(handler))
 }
 
-const fn delete(path: &'static str, handler: fn(&Console, &Asked) -> Result<Reply, Problem>) -> Route {
-    route("DELETE", path, Who::Admin, Act::Reply(handler))
+const fn delete(path: &'static str, handler: fn(&Console, &ApiRequest) -> Result<Reply, Problem>) -> Route {
+    route("DELETE", path, RequiredRole::Admin, Handler::Reply(handler))
 }
 
 /// Every route.
 pub(super) static ROUTES: &[Route] = &[
-    route("GET", "/health", Who::Anybody, Act::Reply(overview::health)),
-    route("GET", "/metrics", Who::Scraper, Act::Reply(metrics::show)),
-    route("GET", "/api/v1/openapi.json", Who::Anybody, Act::Reply(overview::openapi)),
-    route("POST", "/api/v1/login", Who::Anybody, Act::Reply(login::log_in)),
+    route("GET", "/health", RequiredRole::Anyone, Handler::Reply(overview::health)),
+    route("GET", "/metrics", RequiredRole::Scraper, Handler::Reply(metrics::show)),
+    route("GET", "/api/v1/openapi.json", RequiredRole::Anyone, Handler::Reply(overview::openapi)),
+    route("POST", "/api/v1/login", RequiredRole::Anyone, Handler::Reply(login::log_in)),
     Route {
         body_may_be_absent: true,
-        ..route("POST", "/api/v1/logout", Who::Viewer, Act::Reply(login::log_out))
+        ..route("POST", "/api/v1/logout", RequiredRole::Viewer, Handler::Reply(login::log_out))
     },
-    route("GET", "/api/v1/session", Who::Anybody, Act::Reply(login::session)),
+    route("GET", "/api/v1/session", RequiredRole::Anyone, Handler::Reply(login::session)),
     get("/api/v1/overview", overview::show),
     get("/api/v1/history", history::show),
     get("/api/v1/clients", clients::connected),
@@ -95,48 +95,48 @@ pub(super) static ROUTES: &[Route] = &[
     delete("/api/v1/retained/message", retained::remove),
     Route {
         has_large_body: true,
-        ..route("POST", "/api/v1/publish", Who::Admin, Act::Reply(publish::publish))
+        ..route("POST", "/api/v1/publish", RequiredRole::Admin, Handler::Reply(publish::publish))
     },
-    route("POST", "/api/v1/explain", Who::Viewer, Act::Reply(explain::explain)),
+    route("POST", "/api/v1/explain", RequiredRole::Viewer, Handler::Reply(explain::explain)),
     get("/api/v1/drops", drops::show),
     get("/api/v1/tutorial", tutorial::show),
-    route("GET", "/api/v1/events", Who::Viewer, Act::Live(events::begin)),
-    route("GET", "/api/v1/live", Who::Viewer, Act::Live(live::begin)),
+    route("GET", "/api/v1/events", RequiredRole::Viewer, Handler::Stream(events::begin)),
+    route("GET", "/api/v1/live", RequiredRole::Viewer, Handler::Stream(live::begin)),
     get("/api/v1/listeners", settings::listeners),
     get("/api/v1/settings", settings::show),
 ];
 
 /// The route of a request.
-pub(super) fn find(method: &Method, path: &str) -> Found {
-    // HEAD is GET without the body, which the server leaves out.
+pub(super) fn find(method: &Method, path: &str) -> RouteMatch {
+    // HEAD is handled as GET; the server omits the body.
     let wanted = if method == Method::HEAD { "GET" } else { method.as_str() };
     let mut others: Vec<&str> = Vec::new();
     let mut by_name = None;
     for route in ROUTES {
-        let Some(name) = fits(route.path, path) else { continue };
+        let Some(name) = match_path(route.path, path) else { continue };
         if route.method != wanted {
             others.push(route.method);
         } else if name.is_empty() {
-            return Found::Route(route, name);
+            return RouteMatch::Route(route, name);
         } else {
             by_name = Some((route, name));
         }
     }
     match by_name {
-        Some((route, name)) => Found::Route(route, name),
-        None if others.is_empty() => Found::Nothing,
+        Some((route, name)) => RouteMatch::Route(route, name),
+        None if others.is_empty() => RouteMatch::NoMatch,
         None => {
             if others.contains(&"GET") {
                 others.push("HEAD");
             }
             others.sort_unstable();
-            Found::OtherMethods(others.join(", "))
+            RouteMatch::OtherMethods(others.join(", "))
         }
     }
 }
 
-/// The text for the level in braces, empty if there is none; `None` if the path does not fit.
-fn fits(pattern: &str, path: &str) -> Option<String> {
+/// The text of the level in braces, empty if there is none; `None` if the path does not match.
+fn match_path(pattern: &str, path: &str) -> Option<String> {
     let Some((before, _)) = pattern.split_once('{') else {
         return (pattern == path).then(String::new);
     };
@@ -148,28 +148,28 @@ fn fits(pattern: &str, path: &str) -> Option<String> {
 mod tests {
     use hyper::Method;
 
-    use super::{Found, ROUTES, Who, find, fits};
+    use super::{ROUTES, RequiredRole, RouteMatch, find, match_path};
 
     #[test]
     fn names_are_decoded_behind_their_place() {
-        assert_eq!(fits("/a/{x}", "/a/b%2Fc+d%20%C3%BC").as_deref(), Some("b/c+d ü"));
-        assert_eq!(fits("/a", "/a").as_deref(), Some(""));
+        assert_eq!(match_path("/a/{x}", "/a/b%2Fc+d%20%C3%BC").as_deref(), Some("b/c+d ü"));
+        assert_eq!(match_path("/a", "/a").as_deref(), Some(""));
         for path in ["/a/", "/a/b/c", "/b/c", "/a", "/a/%FF"] {
-            assert_eq!(fits("/a/{x}", path), None, "{path}");
+            assert_eq!(match_path("/a/{x}", path), None, "{path}");
         }
     }
 
     #[test]
     fn other_methods_are_named() {
-        assert!(matches!(find(&Method::HEAD, "/health"), Found::Route(..)));
+        assert!(matches!(find(&Method::HEAD, "/health"), RouteMatch::Route(..)));
         match find(&Method::POST, "/api/v1/clients/x") {
-            Found::OtherMethods(allow) => assert_eq!(allow, "DELETE, GET, HEAD"),
+            RouteMatch::OtherMethods(allow) => assert_eq!(allow, "DELETE, GET, HEAD"),
             _ => panic!("there are other methods"),
         }
-        assert!(matches!(find(&Method::GET, "/api/v1/nothing"), Found::Nothing));
+        assert!(matches!(find(&Method::GET, "/api/v1/nothing"), RouteMatch::NoMatch));
     }
 
-    /// The document says of each route who may ask, and of no other.
+    /// The document lists exactly the routes, each with its required role.
     #[test]
     fn the_document_describes_the_table() {
         let text = crate::http::assets::openapi().unwrap();
@@ -184,7 +184,9 @@ mod tests {
         }
         let mut table: Vec<_> = ROUTES
             .iter()
-            .map(|route| format!("{} {} {}", route.method, route.path, route.who == Who::Anybody))
+            .map(|route| {
+                format!("{} {} {}", route.method, route.path, route.required == RequiredRole::Anyone)
+            })
             .collect();
         described.sort();
         table.sort();

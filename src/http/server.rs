@@ -1,4 +1,4 @@
-//! The console's listening socket, its connections, and their end.
+//! The console's listening socket and its connections, until they are closed.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -17,30 +17,30 @@ use tokio::time::{sleep, timeout};
 
 use crate::http::console::Console;
 use crate::http::service;
-use crate::http::stream::Patient;
+use crate::http::stream::TimedStream;
 use crate::runtime::{NotInherited, listen};
 
-/// Connections that the system holds until they are accepted.
+/// Connections that the system queues until they are accepted.
 const BACKLOG: i32 = 128;
-/// Bytes that the head of a request may have.
+/// The maximum size of a request's head, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
-/// Headers that a request may have.
+/// The maximum number of headers of a request.
 const HEADERS: usize = 64;
-/// How long accepting rests when the system is out of descriptors or memory.
+/// Pause of accepting when the system is out of descriptors or memory.
 const REST: Duration = Duration::from_millis(500);
-/// An answer that is on its way when the broker stops may take so long.
+/// Time for responses in progress when the broker stops.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// The console's socket, which does not yet accept.
+/// The console's socket before it accepts connections.
 #[derive(Debug)]
 pub struct Bound {
-    /// Before the socket, so that it is dropped before it.
+    /// Before the socket in the struct, so that it is dropped first.
     not_inherited: NotInherited,
     listener: TcpListener,
     address: SocketAddr,
 }
 
-/// Binds the console's socket. Port 0 has the system choose one.
+/// Binds the console's socket. With port 0 the system chooses a port.
 pub fn bind(address: SocketAddr) -> io::Result<Bound> {
     let listener = listen(address, BACKLOG)?;
     let address = listener.local_addr()?;
@@ -54,12 +54,13 @@ impl Bound {
         self.address
     }
 
-    /// Accepts connections from now on. Must be called inside the runtime, whose end is the server's.
+    /// Accepts connections until the runtime ends. Must be called inside the runtime.
     pub fn serve(self, console: Arc<Console>, max_connections: usize) -> io::Result<Server> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let open = Arc::new(Open { count: Mutex::new(0), most: max_connections, none: Condvar::new() });
+        let open =
+            Arc::new(OpenConnections { count: Mutex::new(0), most: max_connections, none: Condvar::new() });
         let stop = console.stop_signal();
-        let listener = Listening { _not_inherited: self.not_inherited, listener };
+        let listener = ListeningSocket { _not_inherited: self.not_inherited, listener };
         tokio::spawn(accept(listener, Arc::clone(&console), Arc::clone(&open), stop));
         tokio::spawn(console.clone().keep());
         Ok(Server { console, open })
@@ -69,12 +70,12 @@ impl Bound {
 /// The running server of a console.
 pub struct Server {
     console: Arc<Console>,
-    open: Arc<Open>,
+    open: Arc<OpenConnections>,
 }
 
 impl Server {
-    /// Ends live streams, lets answers that are on their way arrive, and waits until every connection is closed, at most
-    /// until `by`. Must not be called on a thread of the runtime.
+    /// Ends live streams, lets responses in progress finish, and waits until every connection is closed, at most until
+    /// `by`. Must not be called on a thread of the runtime.
     pub fn stop(&self, by: Instant) {
         self.console.stop();
         let mut count = self.open.count.lock();
@@ -86,24 +87,24 @@ impl Server {
     }
 }
 
-/// The socket that accepts. The mark comes before it, so that it is dropped before it.
-struct Listening {
+/// The listening socket. The mark is before it in the struct, so that it is dropped first.
+struct ListeningSocket {
     _not_inherited: NotInherited,
     listener: tokio::net::TcpListener,
 }
 
-/// Open connections.
-struct Open {
+/// The number of open connections and its limit.
+struct OpenConnections {
     count: Mutex<usize>,
     most: usize,
     none: Condvar,
 }
 
-/// One connection's place; given back when it is dropped.
-struct ConnectionSlot(Arc<Open>);
+/// One connection's share of `console.max_connections`; dropping it frees the share.
+struct ConnectionSlot(Arc<OpenConnections>);
 
 impl ConnectionSlot {
-    fn take(open: &Arc<Open>) -> Option<ConnectionSlot> {
+    fn take(open: &Arc<OpenConnections>) -> Option<ConnectionSlot> {
         let mut count = open.count.lock();
         (*count < open.most).then(|| {
             *count += 1;
@@ -123,9 +124,9 @@ impl Drop for ConnectionSlot {
 }
 
 async fn accept(
-    listening: Listening,
+    listening: ListeningSocket,
     console: Arc<Console>,
-    open: Arc<Open>,
+    open: Arc<OpenConnections>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut stopped = std::pin::pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
@@ -142,24 +143,24 @@ async fn accept(
                 }
             }
             Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // Out of descriptors or memory: trying again at once would only spin.
+            // Out of descriptors or memory: an immediate retry would spin.
             Some(Err(_)) => sleep(REST).await,
         }
     }
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place: ConnectionSlot) {
-    // A delayed segment is only slower.
+    // A failure only delays segments.
     let _delayed = stream.set_nodelay(true);
     let mut stop = console.stop_signal();
-    let patience = console.patience();
+    let io_timeout = console.io_timeout();
     let service = service_fn(move |request| service::respond(Arc::clone(&console), peer, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience)
+        .header_read_timeout(io_timeout)
         .max_header_size(HEAD_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Patient::new(stream, patience)), service);
+        .serve_connection(TokioIo::new(TimedStream::new(stream, io_timeout)), service);
     let mut connection = std::pin::pin!(connection);
     let mut stopped = std::pin::pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
     let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {

@@ -1,4 +1,4 @@
-//! From a request to its answer: the guard at the door, who asks, which handler answers, and on which thread.
+//! From a request to its response: guard, route, authorization, handler and thread.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,22 +13,22 @@ use hyper::{HeaderMap, Method, Request, Response};
 use tokio::time::timeout;
 
 use crate::http::access::{LoginRefused, Role};
-use crate::http::answer::{Outgoing, Problem, Reply};
+use crate::http::answer::{Problem, Reply, ResponseBody};
 use crate::http::console::Console;
 use crate::http::query::Query;
 use crate::http::random::is_same;
-use crate::http::routes::{Act, Found, Route, Who, find};
+use crate::http::routes::{Handler, RequiredRole, Route, RouteMatch, find};
 use crate::http::{assets, guard};
 
-/// Bytes of a body of which nothing but a few fields is expected.
+/// The maximum size of a body with a few fields, in bytes.
 const SMALL_BODY: usize = 16 * 1024;
 /// The header that repeats the token of a login.
 const CSRF: &str = "x-midge-csrf";
 
-/// What a handler is asked.
+/// The request that a handler gets.
 #[derive(Debug)]
-pub(super) struct Asked {
-    /// The part of the path that stands for a name, decoded.
+pub(super) struct ApiRequest {
+    /// The text of the path's level in braces, decoded.
     pub name: String,
     pub query: Query,
     pub headers: HeaderMap,
@@ -36,10 +36,11 @@ pub(super) struct Asked {
     pub peer: SocketAddr,
 }
 
-impl Asked {
-    /// The body, which is JSON.
+impl ApiRequest {
+    /// The body, parsed as JSON.
     pub(super) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_json::from_slice(&self.body).map_err(|error| Problem::bad_request(format!("the body: {error}")))
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Problem::bad_request(format!("invalid request body: {error}")))
     }
 }
 
@@ -48,12 +49,12 @@ pub(super) async fn respond(
     console: Arc<Console>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Result<Response<Outgoing>, Infallible> {
+) -> Result<Response<ResponseBody>, Infallible> {
     let mut response = match answer(&console, peer, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
-    guard::harden(response.headers_mut());
+    guard::add_security_headers(response.headers_mut());
     Ok(response)
 }
 
@@ -61,81 +62,81 @@ async fn answer(
     console: &Arc<Console>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Result<Response<Outgoing>, Problem> {
+) -> Result<Response<ResponseBody>, Problem> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
-    // A probe knows only an address, and learns nothing.
-    if path != "/health" && !console.hosts().is_ours(&parts.uri, &parts.headers) {
+    // A health probe uses any host name; the response reveals nothing.
+    if path != "/health" && !console.hosts().is_allowed(&parts.uri, &parts.headers) {
         return Err(Problem::misdirected());
     }
     let (route, name) = match find(&parts.method, path) {
-        Found::Route(route, name) => (route, name),
-        Found::OtherMethods(allow) => return Err(Problem::method_not_allowed(allow)),
-        Found::Nothing if path.starts_with("/api/") => {
-            return Err(Problem::not_found("there is nothing at this address"));
+        RouteMatch::Route(route, name) => (route, name),
+        RouteMatch::OtherMethods(allow) => return Err(Problem::method_not_allowed(allow)),
+        RouteMatch::NoMatch if path.starts_with("/api/") => {
+            return Err(Problem::not_found("not found"));
         }
-        Found::Nothing => {
+        RouteMatch::NoMatch => {
             return assets::answer(&parts.method, path, &parts.headers).map(Reply::into_response);
         }
     };
-    if !guard::is_from_here(&parts.headers) {
-        return Err(Problem::forbidden("the request comes from a page that is not the console's"));
+    if !guard::is_same_origin(&parts.headers) {
+        return Err(Problem::forbidden("the request comes from a page of another site"));
     }
-    admit(console, route, &parts, peer)?;
+    authorize(console, route, &parts, peer)?;
     let body = read(console, route, &parts, body).await?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let asked = Asked { name, query, headers: parts.headers, body, peer };
-    match route.act {
-        Act::Live(begin) => begin(console, &asked),
-        Act::Reply(handler) => {
+    let request = ApiRequest { name, query, headers: parts.headers, body, peer };
+    match route.handler {
+        Handler::Stream(begin) => begin(console, &request),
+        Handler::Reply(handler) => {
             let console = Arc::clone(console);
-            // Not on the threads that serve MQTT: a list may take its time.
-            let answered = tokio::task::spawn_blocking(move || handler(&console, &asked)).await;
+            // Not on the threads that serve MQTT, because a list may take time.
+            let answered = tokio::task::spawn_blocking(move || handler(&console, &request)).await;
             match answered {
                 Ok(answer) => answer.map(Reply::into_response),
-                Err(error) if error.is_cancelled() => Err(Problem::unavailable("the broker stops")),
-                Err(_) => Err(Problem::internal("the handler of this request has failed")),
+                Err(error) if error.is_cancelled() => Err(Problem::unavailable("the broker is stopping")),
+                Err(_) => Err(Problem::internal("the handler of this request failed")),
             }
         }
     }
 }
 
-/// Lets somebody in, or says why not.
-fn admit(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) -> Result<(), Problem> {
-    let needed = match route.who {
-        Who::Anybody => return Ok(()),
-        Who::Scraper if console.is_for_this_machine() => return Ok(()),
-        Who::Scraper | Who::Viewer => Role::Viewer,
-        Who::Admin => Role::Admin,
+/// Checks the role and the CSRF token of a request.
+fn authorize(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) -> Result<(), Problem> {
+    let needed = match route.required {
+        RequiredRole::Anyone => return Ok(()),
+        RequiredRole::Scraper if console.is_local() => return Ok(()),
+        RequiredRole::Scraper | RequiredRole::Viewer => Role::Viewer,
+        RequiredRole::Admin => Role::Admin,
     };
-    let visitor = console.access().visitor(&parts.headers, peer.ip(), console.now()).map_err(refused)?;
-    let Some(visitor) = visitor else {
-        return Err(Problem::unauthorized("nobody is logged in"));
+    let user = console.access().authenticate(&parts.headers, peer.ip(), console.now()).map_err(refused)?;
+    let Some(user) = user else {
+        return Err(Problem::unauthorized("not logged in"));
     };
-    if visitor.role < needed {
-        return Err(Problem::forbidden(format!("{} may only look", visitor.user)));
+    if user.role < needed {
+        return Err(Problem::forbidden(format!("user {} is read-only", user.name)));
     }
     let is_safe = parts.method == Method::GET || parts.method == Method::HEAD;
-    if let Some(token) = visitor.csrf.as_deref().filter(|_| !is_safe) {
+    if let Some(token) = user.csrf.as_deref().filter(|_| !is_safe) {
         let repeated = parts.headers.get(CSRF).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !is_same(token, repeated) {
-            return Err(Problem::forbidden("the header X-Midge-CSRF is not the token of the login"));
+            return Err(Problem::forbidden("the header X-Midge-CSRF does not match the login's token"));
         }
     }
     Ok(())
 }
 
-/// The problem of somebody who was not let in.
+/// The response to a refused login.
 pub(super) fn refused(refused: LoginRefused) -> Problem {
     match refused {
-        LoginRefused::Wrong => Problem::unauthorized("the user or the password is wrong"),
+        LoginRefused::Wrong => Problem::unauthorized("wrong user name or password"),
         LoginRefused::Wait(seconds) => Problem::too_many(seconds),
     }
 }
 
 async fn read(console: &Console, route: &Route, parts: &Parts, body: Incoming) -> Result<Bytes, Problem> {
     if parts.method != Method::POST {
-        // What a GET or DELETE brings means nothing; the connection is not used again unless it is read.
+        // The body of a GET or DELETE is ignored, but read, so that the connection can be reused.
         return if body.is_end_stream() {
             Ok(Bytes::new())
         } else {
@@ -150,7 +151,9 @@ async fn read(console: &Console, route: &Route, parts: &Parts, body: Incoming) -
         .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
     let is_absent = body.is_empty() && route.body_may_be_absent;
     if !is_json && !is_absent {
-        return Err(Problem::unsupported("the body must be JSON, with Content-Type: application/json"));
+        return Err(Problem::unsupported(
+            "the request body must be JSON, with Content-Type: application/json",
+        ));
     }
     Ok(body)
 }
@@ -159,10 +162,10 @@ async fn limited(console: &Console, body: Incoming, most: usize) -> Result<Bytes
     if body.size_hint().lower() > most as u64 {
         return Err(Problem::too_large(most));
     }
-    match timeout(console.patience(), Limited::new(body, most).collect()).await {
+    match timeout(console.io_timeout(), Limited::new(body, most).collect()).await {
         Err(_) => Err(Problem::timed_out()),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(most)),
-        Ok(Err(_)) => Err(Problem::bad_request("the body is broken off")),
+        Ok(Err(_)) => Err(Problem::bad_request("the request body is incomplete")),
     }
 }

@@ -1,13 +1,13 @@
-//! The settings in force, and the MQTT listeners; to look at.
+//! The current settings and the MQTT listeners, read-only.
 
 use serde::Serialize;
 
 use crate::config::{Kind, table};
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 
-/// What a password is shown as.
+/// The placeholder for a password.
 const HIDDEN: &str = "***";
 
 #[derive(Serialize)]
@@ -36,7 +36,7 @@ struct All<T> {
 }
 
 /// `GET /api/v1/settings`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let config = &console.config;
     let lines = config.keys().into_iter().filter_map(|key| {
         let setting = table().iter().find(|setting| is_of(setting.key, &key))?;
@@ -58,7 +58,7 @@ pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> 
 }
 
 /// `GET /api/v1/listeners`
-pub(super) fn listeners(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn listeners(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let shown = (console.listeners)().into_iter().map(|listener| Listener {
         name: listener.name,
         address: listener.address.to_string(),
@@ -71,7 +71,7 @@ fn all<T: Serialize>(items: Vec<T>) -> Result<Reply, Problem> {
     Reply::json(&All { total: items.len(), offset: 0, items })
 }
 
-/// Whether a key is the table's, in which `*` stands for the name of a listener.
+/// Whether a key matches a key of the table, where `*` is the name of a listener.
 fn is_of(line: &str, key: &str) -> bool {
     match line.split_once('*') {
         None => line == key,

@@ -1,4 +1,4 @@
-//! A connection that cannot be held open by a peer that takes nothing.
+//! A connection with a write time-out, so that a peer that does not read cannot hold it open.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -12,30 +12,30 @@ use tokio::time::{Sleep, sleep};
 
 use crate::runtime::NotInherited;
 
-/// A TCP connection whose writes do not wait for ever.
-pub(super) struct Patient {
-    /// Before the socket, so that it is dropped before it.
+/// A TCP connection with a write time-out.
+pub(super) struct TimedStream {
+    /// Before the socket in the struct, so that it is dropped first.
     _not_inherited: NotInherited,
     stream: TcpStream,
-    /// A write that makes no progress for so long is the connection's end.
-    patience: Duration,
-    /// Runs while a write waits.
+    /// A write without progress for this time ends the connection.
+    io_timeout: Duration,
+    /// The timer of a pending write.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    /// A connection that waits so long.
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Patient {
-        Patient { _not_inherited: NotInherited::mark(&stream), stream, patience, stalled: None }
+impl TimedStream {
+    /// A connection with this time-out.
+    pub(super) fn new(stream: TcpStream, io_timeout: Duration) -> TimedStream {
+        TimedStream { _not_inherited: NotInherited::mark(&stream), stream, io_timeout, stalled: None }
     }
 
-    fn judge<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn with_timeout<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.stalled = None;
             return outcome;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let io_timeout = self.io_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(io_timeout)));
         match stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -43,7 +43,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for TimedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -53,10 +53,10 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for TimedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.judge(cx, outcome)
+        self.with_timeout(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -65,7 +65,7 @@ impl AsyncWrite for Patient {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-        self.judge(cx, outcome)
+        self.with_timeout(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -10,9 +10,9 @@ use crate::engine::view::clients::SubscriptionView;
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::query::Page;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 
-/// What the list may be sorted by.
+/// The keys that the list can be sorted by.
 const SORTS: &[&str] = &["filter", "client_id", "qos"];
 
 #[derive(Serialize)]
@@ -49,8 +49,8 @@ impl Subscription {
 }
 
 /// `GET /api/v1/subscriptions`
-pub(super) fn list(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let page = Page::of(&asked.query, SORTS)?;
+pub(super) fn list(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let page = Page::of(&request.query, SORTS)?;
     let mut all = console.engine.subscriptions();
     all.retain(|held| page.finds(&[&held.filter, held.client_id.as_deref().unwrap_or_default()]));
     let by = page.sort().unwrap_or("filter");

@@ -1,4 +1,4 @@
-//! The topics that are published: the tree, switched on by asking for it.
+//! The tree of published topics, which the first request starts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,22 +14,22 @@ use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
 use crate::http::payload::Payload;
 use crate::http::query::FARTHEST;
-use crate::http::service::Asked;
-use crate::http::tree::{Branch, Last, Recent, Tree};
+use crate::http::service::ApiRequest;
+use crate::http::tree::{Branch, LastMessage, Recent, Tree};
 use crate::message::SharedMessage;
 use crate::time::Time;
 
-/// The tree is forgotten when nobody has asked for it for so long, in milliseconds. Browsers let a page that is hidden
-/// ask once a minute.
-const PATIENCE: u64 = 120_000;
-/// Time between two moves of what was published into the tree.
+/// Milliseconds after the last request until the tree is dropped. Browsers let a hidden page send one request per
+/// minute.
+const TREE_LIFETIME: u64 = 120_000;
+/// Time between two moves of published messages into the tree.
 const STEP: Duration = Duration::from_millis(250);
 /// Bytes of payloads that are kept between two moves.
 const BETWEEN: usize = 8 << 20;
-/// Branches of one answer.
+/// The default number of branches in one response.
 const USUAL: usize = 500;
 const MOST: usize = 5_000;
-/// Retained messages that are looked at in one go.
+/// Retained messages that are read under one hold of the lock.
 const PAGE: usize = 1_024;
 
 /// The tree while it is watched.
@@ -39,14 +39,14 @@ pub(super) struct Watching(Mutex<Option<Watch>>);
 struct Watch {
     tree: Tree,
     recent: Arc<Recent>,
-    asked: Time,
+    last_request: Time,
 }
 
 #[derive(Serialize)]
-struct Shown<'t> {
+struct TopicsReply<'t> {
     parent: &'t str,
     watching_since: u64,
-    /// Of what was asked for, without the paging.
+    /// The number of matching items on all pages.
     total: usize,
     offset: usize,
     topics: usize,
@@ -70,18 +70,18 @@ struct Item {
 }
 
 /// `GET /api/v1/topics`
-pub(super) fn show(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    let parent = asked.query.get("parent")?;
-    // The empty level is a level, too: `parent=` is the root, and `root=empty` what is below a leading slash.
-    let parent = match asked.query.get("root")? {
+pub(super) fn show(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let parent = request.query.get("parent")?;
+    // An empty level is a level, too: `parent=` is the root, and `root=empty` is the level before a leading slash.
+    let parent = match request.query.get("root")? {
         None => parent,
         Some("empty") => Some(""),
-        Some(_) => return Err(Problem::bad_request("root can only be empty")),
+        Some(_) => return Err(Problem::bad_request("root must be empty")),
     };
-    let limit = asked.query.number("limit", USUAL, MOST)?;
-    let after = asked.query.get("after")?;
-    let offset = asked.query.number("offset", 0, FARTHEST)?;
-    let search = asked.query.get("search")?;
+    let limit = request.query.number("limit", USUAL, MOST)?;
+    let after = request.query.get("after")?;
+    let offset = request.query.number("offset", 0, FARTHEST)?;
+    let search = request.query.get("search")?;
     let now = console.now();
     let (branches, total, truncated, topics, left_out, since) = {
         let mut watching = console.topics.0.lock();
@@ -89,7 +89,7 @@ pub(super) fn show(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
             Some(watch) => watch,
             none => none.insert(begin(console)),
         };
-        watch.asked = now;
+        watch.last_request = now;
         watch.recent.drain_into(&mut watch.tree);
         let tree = &watch.tree;
         let (branches, total, more) = match (search, after) {
@@ -110,7 +110,7 @@ pub(super) fn show(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
         };
         (branches, total, more, tree.topics(), tree.left_out, tree.since)
     };
-    Reply::json(&Shown {
+    Reply::json(&TopicsReply {
         parent: parent.unwrap_or_default(),
         watching_since: console.unix(since),
         total,
@@ -122,7 +122,7 @@ pub(super) fn show(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
     })
 }
 
-/// Looks at everything that is published from now on; what is retained is there already.
+/// Starts a tree with the retained messages, and a tap for messages published from now on.
 fn begin(console: &Console) -> Watch {
     let settings = &console.config.settings().console;
     let (now, most) = (console.now(), settings.max_topics);
@@ -143,11 +143,11 @@ fn begin(console: &Console) -> Watch {
     if let Some(console) = console.me() {
         tokio::spawn(keep(console));
     }
-    Watch { tree, recent, asked: now }
+    Watch { tree, recent, last_request: now }
 }
 
-fn last(message: &SharedMessage) -> Last {
-    Last {
+fn last(message: &SharedMessage) -> LastMessage {
+    LastMessage {
         payload: Some(
             message.payload().get(..crate::http::payload::SHOWN).unwrap_or(message.payload()).into(),
         ),
@@ -157,12 +157,12 @@ fn last(message: &SharedMessage) -> Last {
     }
 }
 
-/// Moves what was published into the tree, until nobody has asked for it for a while.
+/// Moves published messages into the tree, until it has had no request for [`TREE_LIFETIME`].
 async fn keep(console: Arc<Console>) {
     loop {
         sleep(STEP).await;
         let console = Arc::clone(&console);
-        // Many topics take their time: not on the threads that serve MQTT.
+        // Not on the threads that serve MQTT, because many topics take time.
         match spawn_blocking(move || is_kept(&console)).await {
             Ok(true) => {}
             Ok(false) | Err(_) => return,
@@ -170,11 +170,11 @@ async fn keep(console: Arc<Console>) {
     }
 }
 
-/// Moves what was published into the tree; false if nobody wants it any more.
+/// Moves published messages into the tree; false if the tree has expired.
 fn is_kept(console: &Console) -> bool {
     let mut watching = console.topics.0.lock();
     let Some(watch) = &mut *watching else { return false };
-    if console.now().millis_since(watch.asked) > PATIENCE {
+    if console.now().millis_since(watch.last_request) > TREE_LIFETIME {
         let tap: Arc<dyn EventSink> = watch.recent.clone();
         console.engine.unwatch(&tap);
         *watching = None;

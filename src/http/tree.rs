@@ -1,4 +1,4 @@
-//! The tree of topics that are published while somebody looks: bounded in topics and bytes, and gone when nobody does.
+//! The tree of published topics, which exists while it is viewed, bounded in topics and bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::engine::observe::sink::{EventSink, Moment, Published};
 use crate::http::payload::SHOWN;
 use crate::time::Time;
 
-/// Milliseconds over which a rate is taken.
+/// The window of a rate, in milliseconds.
 const WINDOW: u64 = 5_000;
-/// Bytes that a node counts as, beside its level and its payload.
+/// Bytes that a node counts as, in addition to its level and payload.
 const NODE: u64 = 200;
 
-/// What has been published and is not yet in the tree: the publishing threads put it here.
+/// Messages that publishing threads have added and that are not in the tree yet.
 pub(super) struct Recent {
     slots: Mutex<Slots>,
     most_topics: usize,
@@ -31,25 +31,25 @@ struct Slots {
     left_out: u64,
 }
 
-/// The messages of one topic since the last look.
+/// The messages of one topic since the last move.
 struct Slot {
     messages: u64,
-    last: Last,
+    last: LastMessage,
 }
 
 /// The last message of a topic.
 #[derive(Clone)]
-pub(super) struct Last {
-    /// The beginning of the payload; `None` if there was no room for it.
+pub(super) struct LastMessage {
+    /// The beginning of the payload; `None` if the limit left no room for it.
     pub payload: Option<Box<[u8]>>,
-    /// Bytes of the whole payload.
+    /// The size of the whole payload, in bytes.
     pub bytes: usize,
     pub at: Time,
     pub qos: QoS,
 }
 
 impl Recent {
-    /// Room for so much between two looks.
+    /// Limits for the messages between two moves.
     pub(super) fn new(most_topics: usize, most_bytes: usize) -> Arc<Recent> {
         Arc::new(Recent { slots: Mutex::default(), most_topics, most_bytes })
     }
@@ -88,7 +88,7 @@ impl Recent {
             return;
         }
         let fits = slots.bytes + shown.len() <= self.most_bytes;
-        let last = Last {
+        let last = LastMessage {
             payload: fits.then(|| shown.into()),
             bytes: seen.payload.len(),
             at: seen.at,
@@ -116,22 +116,22 @@ pub(super) struct Tree {
     topics: usize,
     most_topics: usize,
     most_bytes: u64,
-    /// Messages whose topic found no place.
+    /// Messages whose topic did not fit.
     pub left_out: u64,
-    /// Since when it watches.
+    /// The time when the tree was started.
     pub since: Time,
 }
 
 #[derive(Default)]
 struct Node {
     children: BTreeMap<Box<str>, usize>,
-    last: Option<Box<Last>>,
+    last: Option<Box<LastMessage>>,
     /// Messages of this topic and of those below it.
     messages: u64,
     rate: Rate,
 }
 
-/// Messages in the last whole window, and in the one that runs.
+/// Messages in the last whole window, and in the current one.
 #[derive(Clone, Copy, Default)]
 struct Rate {
     window: u64,
@@ -139,14 +139,14 @@ struct Rate {
     before: u64,
 }
 
-/// A node as it is shown.
+/// A node of a response.
 pub(super) struct Branch {
     pub level: String,
     pub topic: String,
     pub children: usize,
     pub messages: u64,
     pub rate: f64,
-    pub last: Option<Last>,
+    pub last: Option<LastMessage>,
 }
 
 impl Tree {
@@ -156,13 +156,13 @@ impl Tree {
         Tree { nodes, roots, bytes: 0, topics: 0, most_topics, most_bytes, left_out: 0, since }
     }
 
-    /// Topics that it holds.
+    /// The number of topics.
     pub(super) fn topics(&self) -> usize {
         self.topics
     }
 
     /// Adds messages of a topic, of which `last` is the last.
-    pub(super) fn add(&mut self, topic: &str, messages: u64, last: Last) {
+    pub(super) fn add(&mut self, topic: &str, messages: u64, last: LastMessage) {
         let Some(path) = self.path(topic) else {
             self.left_out += messages;
             return;
@@ -188,10 +188,10 @@ impl Tree {
         let fits = self.bytes + taken <= self.most_bytes;
         let payload = last.payload.filter(|_| fits);
         self.bytes += if fits { taken } else { 0 };
-        node.last = Some(Box::new(Last { payload, ..last }));
+        node.last = Some(Box::new(LastMessage { payload, ..last }));
     }
 
-    /// The nodes of a topic's levels, made if there is room; `None` if there is not.
+    /// The nodes of a topic's levels, added if there is room; `None` if there is not.
     fn path(&mut self, topic: &str) -> Option<Vec<usize>> {
         let mut path = Vec::new();
         let mut found = true;
@@ -207,7 +207,7 @@ impl Tree {
         if found {
             return Some(path);
         }
-        // Levels of their own count as topics: a deep topic takes as many places.
+        // Each new level counts as a topic.
         let new = topic.split('/').skip(path.len());
         let bytes: u64 = new.clone().map(|level| NODE + level.len() as u64).sum();
         if self.nodes.len() + new.clone().count() > self.most_topics.saturating_mul(2)
@@ -229,8 +229,8 @@ impl Tree {
         Some(path)
     }
 
-    /// What is directly below `parent`, `None` being the root, from the level behind `after`; at most `limit`, and whether
-    /// there is more.
+    /// The branches directly below `parent` (`None` is the root) after the level `after`, at most `limit`, and whether
+    /// there are more.
     pub(super) fn below(
         &self,
         parent: Option<&str>,
@@ -250,22 +250,22 @@ impl Tree {
         (branches, rest.next().is_some())
     }
 
-    /// As [`Tree::below`], from the place `offset` among them.
+    /// As [`Tree::below`], starting at index `offset`.
     pub(super) fn part(&self, parent: Option<&str>, offset: usize, limit: usize, now: Time) -> Vec<Branch> {
         let children = self.children_of(parent).into_iter().flatten().skip(offset).take(limit);
         children.filter_map(|(level, index)| self.branch(parent, level, *index, now)).collect()
     }
 
-    /// How many there are directly below `parent`.
+    /// The number of branches directly below `parent`.
     pub(super) fn width(&self, parent: Option<&str>) -> usize {
         self.children_of(parent).map_or(0, BTreeMap::len)
     }
 
-    /// The topics that contain `text` in any case, from the place `offset` among them, and how many there are. The level
-    /// of each is the whole topic.
+    /// The topics that contain `text`, ignoring case, starting at index `offset`, and their total number. The level of
+    /// each is the whole topic.
     pub(super) fn search(&self, text: &str, offset: usize, limit: usize, now: Time) -> (Vec<Branch>, usize) {
         let (text, mut found, mut total) = (text.to_lowercase(), Vec::new(), 0);
-        // What is still to be looked at, the next one last.
+        // Nodes still to visit; the next one is last.
         let mut open: Vec<(String, usize)> = Vec::new();
         open.extend(self.roots.iter().rev().map(|(level, index)| (level.to_string(), *index)));
         while let Some((topic, index)) = open.pop() {
@@ -316,7 +316,7 @@ impl Rate {
         }
     }
 
-    /// Messages a second: of the last whole window, and of the running one as far as it has gone.
+    /// Messages per second, over the last whole window and the elapsed part of the current one.
     fn at(mut self, now: Time) -> f64 {
         self.turn(now.as_millis() / WINDOW);
         let gone = (now.as_millis() % WINDOW) as f64 / WINDOW as f64;
@@ -327,14 +327,14 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
-    use super::{Last, Recent, Tree};
+    use super::{LastMessage, Recent, Tree};
     use crate::codec::qos::QoS;
     use crate::engine::observe::sink::Published;
     use crate::time::Time;
 
-    fn last(payload: &[u8], at: u64) -> Last {
+    fn last(payload: &[u8], at: u64) -> LastMessage {
         let payload = Some(payload.into());
-        Last { bytes: 1, payload, at: Time::from_millis(at), qos: QoS::AtMostOnce }
+        LastMessage { bytes: 1, payload, at: Time::from_millis(at), qos: QoS::AtMostOnce }
     }
 
     fn names(tree: &Tree, parent: Option<&str>) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! The first steps of somebody who learns, ticked off as the broker sees them.
+//! The steps of the tutorial, marked as done when the broker sees them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
-use crate::http::service::Asked;
+use crate::http::service::ApiRequest;
 use crate::stats::Snapshot;
 
-/// What has been seen; a step that was done stays done.
+/// Steps that are done; a step stays done.
 #[derive(Default)]
-pub(super) struct Steps {
+pub(super) struct TutorialSteps {
     subscribed: AtomicBool,
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct TutorialReply {
     steps: [Step; 4],
 }
 
@@ -26,8 +26,8 @@ struct Step {
     done: bool,
 }
 
-impl Steps {
-    /// Looks whether something new was done.
+impl TutorialSteps {
+    /// Updates the steps from the statistics.
     pub(super) fn note(&self, snapshot: &Snapshot) {
         if snapshot.subscriptions > 0 {
             self.subscribed.store(true, Ordering::Relaxed);
@@ -36,16 +36,16 @@ impl Steps {
 }
 
 /// `GET /api/v1/tutorial`
-pub(super) fn show(console: &Console, _asked: &Asked) -> Result<Reply, Problem> {
+pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
     let snapshot = console.engine.snapshot();
     console.steps.note(&snapshot);
     let received = snapshot.messages_delivered > 0;
     let steps = [
-        // Who has received has subscribed, also between two looks.
+        // A delivered message implies a subscription, also between two updates.
         Step { id: "subscribe", done: received || console.steps.subscribed.load(Ordering::Relaxed) },
         Step { id: "publish", done: snapshot.publish_received > 0 },
         Step { id: "received", done: received },
         Step { id: "lesson", done: snapshot.messages_dropped_no_subscriber > 0 },
     ];
-    Reply::json(&Shown { steps })
+    Reply::json(&TutorialReply { steps })
 }

@@ -1,4 +1,4 @@
-//! Buffers that the host lends: they are given back when the thread holds none of the broker's locks.
+//! Buffers lent by the host: they are released when the thread holds none of the broker's locks.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -10,14 +10,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 thread_local! {
-    /// Whether this thread is in the middle of a turn, in which it may hold locks.
+    /// Whether this thread is inside a turn, in which it may hold locks.
     static IN_TURN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The buffers of one broker that could be given back, but for the turn in which the last use of them ended.
+/// Buffers of one broker whose last use ended during a turn, to be released after it.
 ///
-/// Giving a buffer back runs code of the host, which may take a lock of its own that it also holds when it calls the
-/// broker: so it must not run while a lock of the broker is held.
+/// Releasing a buffer runs code of the host, which may take a lock of its own. The host may hold that lock when it
+/// calls the broker. So the code must not run while a lock of the broker is held.
 #[derive(Default)]
 pub struct HostBuffers {
     any: AtomicBool,
@@ -25,19 +25,19 @@ pub struct HostBuffers {
 }
 
 impl HostBuffers {
-    /// Says that this thread may hold locks from now on.
+    /// Marks the start of a turn: this thread may hold locks from now on.
     #[inline]
     pub fn turn_begins() {
         IN_TURN.set(true);
     }
 
-    /// Says that this thread holds no lock any more.
+    /// Marks the end of a turn: this thread holds no lock any more.
     #[inline]
     pub fn turn_ends() {
         IN_TURN.set(false);
     }
 
-    /// Gives back what could not be given back during turns.
+    /// Releases the buffers whose last use ended during a turn.
     #[inline]
     pub fn give_back(&self) {
         if self.any.load(Ordering::Relaxed) {
@@ -52,12 +52,12 @@ impl HostBuffers {
         let list = std::mem::take(&mut *over);
         drop(over);
         for buffer in list {
-            // A panic of the host must not keep the others from being given back.
+            // A panic of the host must not prevent the release of the other buffers.
             let _given = catch_unwind(AssertUnwindSafe(|| drop(buffer)));
         }
     }
 
-    /// The host's buffer, not copied. It is dropped once, when nobody uses the result or a clone of it any more.
+    /// The host's buffer, not copied. It is dropped once, after the result and all its clones.
     pub fn share<T: AsRef<[u8]> + Send + 'static>(self: &Arc<Self>, buffer: T) -> Bytes {
         Bytes::from_owner(Held { buffer: Some(buffer), host_buffers: Arc::clone(self) })
     }
@@ -77,7 +77,7 @@ impl<T: AsRef<[u8]> + Send + 'static> AsRef<[u8]> for Held<T> {
 
 impl<T: Send + 'static> Drop for Held<T> {
     fn drop(&mut self) {
-        // Out of a turn it is dropped as a field.
+        // Outside a turn it is dropped as a field.
         if IN_TURN.get()
             && let Some(buffer) = self.buffer.take()
         {

@@ -1,15 +1,15 @@
-//! Messages that nobody holds any more, and their buffers, for the next ones.
+//! Released messages and their buffers, for reuse.
 
 use std::sync::Arc;
 
 use crate::message::{Message, SharedMessage};
 
-/// So many bytes are kept at most.
+/// The most bytes that are kept.
 const MOST: usize = 1024 * 1024;
 /// Larger buffers are not kept.
 const LARGEST: usize = 1024;
 
-/// Messages that wait to become others: in steady state a message that is acknowledged costs no allocation.
+/// Messages for reuse: in steady state an acknowledged message costs no allocation.
 #[derive(Debug, Default)]
 pub struct MessagePool {
     messages: Vec<SharedMessage>,
@@ -17,7 +17,7 @@ pub struct MessagePool {
 }
 
 impl MessagePool {
-    /// Keeps a message for its next use, unless somebody else holds it.
+    /// Keeps a message for reuse, unless it is still referenced.
     pub fn give(&mut self, mut message: SharedMessage) {
         let Some(bytes) = Arc::get_mut(&mut message).and_then(|message| message.spare_capacity()) else {
             return;
@@ -28,7 +28,7 @@ impl MessagePool {
         }
     }
 
-    /// A message that nobody else holds.
+    /// A message for reuse without other references.
     pub(super) fn take(&mut self) -> Option<SharedMessage> {
         let message = self.messages.pop()?;
         self.bytes -= message.spare_capacity().map_or(0, cost);
@@ -36,7 +36,7 @@ impl MessagePool {
     }
 }
 
-/// The bytes of a message whose buffer has room for `capacity`.
+/// The bytes of a message whose buffer has this capacity.
 fn cost(capacity: usize) -> usize {
     size_of::<Message>() + capacity
 }

@@ -1,4 +1,4 @@
-//! An application message on its way through one turn: borrowed from the received bytes, stored only if somebody must keep it.
+//! An application message during one turn: borrowed from the received bytes, stored only if it must outlive the turn.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use smallvec::SmallVec;
 
 use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
-use crate::message::stored::Manner;
+use crate::message::stored::MessageAttributes;
 use crate::message::{Message, MessagePool, SharedMessage};
 use crate::time::Time;
 
-/// A payload of at least so many bytes is shared between outboxes instead of copied into each.
+/// A payload of at least this many bytes is shared between outboxes instead of copied into each.
 pub const SHARE_FROM: usize = 8 * 1024;
 
 /// The PUBLISH packet as it was received, forwarded unchanged where version and QoS allow.
@@ -21,7 +21,7 @@ pub struct Frame<'a> {
     pub whole: &'a [u8],
     /// Whether the packet has a property length (MQTT 5).
     pub v5: bool,
-    /// Where the Packet Identifier stands, if the packet has one.
+    /// The offset of the Packet Identifier, if the packet has one.
     pub packet_id_at: Option<usize>,
 }
 
@@ -46,8 +46,8 @@ pub struct Publication<'a> {
     pub frame: Option<Frame<'a>>,
     /// The buffer that the parts are slices of, if it can be shared.
     pub owner: Option<&'a Bytes>,
-    /// The payload as a buffer of its own, if it has one.
-    pub host_buffers: Option<&'a Bytes>,
+    /// The payload as a buffer of the host, if it is one.
+    pub host_payload: Option<&'a Bytes>,
     stored: Option<SharedMessage>,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Publication<'a> {
             received_at: now,
             frame: None,
             owner: None,
-            host_buffers: None,
+            host_payload: None,
             stored: None,
         }
     }
@@ -86,7 +86,7 @@ impl<'a> Publication<'a> {
         publication
     }
 
-    /// The message to keep: made at the first call, shared by all who keep it.
+    /// The stored message: made at the first call, then shared.
     pub fn message(&mut self) -> &SharedMessage {
         let message = match self.stored.take() {
             Some(message) => message,
@@ -95,22 +95,22 @@ impl<'a> Publication<'a> {
         self.stored.insert(message)
     }
 
-    /// The same, of a spare one if there is one.
+    /// As [`Publication::message`], reusing a message of the pool if there is one.
     pub fn message_from(&mut self, spares: &mut MessagePool) -> &SharedMessage {
-        let may = self.stored.is_none() && self.owner.is_none() && self.host_buffers.is_none();
+        let may = self.stored.is_none() && self.owner.is_none() && self.host_payload.is_none();
         if may
             && let Some(mut spare) = spares.take()
             && let Some(message) = Arc::get_mut(&mut spare)
         {
-            message.become_copy(self.topic, &self.properties, self.payload, &self.manner());
+            message.become_copy(self.topic, &self.properties, self.payload, &self.attributes());
             self.stored = Some(spare);
         }
         self.message()
     }
 
-    fn manner(&self) -> Manner {
+    fn attributes(&self) -> MessageAttributes {
         let &Publication { qos, retain, received_at, expires_at, .. } = self;
-        Manner { qos, retain, received_at, expires_at }
+        MessageAttributes { qos, retain, received_at, expires_at }
     }
 
     fn make(&self) -> Message {
@@ -123,15 +123,15 @@ impl<'a> Publication<'a> {
         {
             return shared;
         }
-        let copied = if self.host_buffers.is_some() { &[] } else { self.payload };
+        let copied = if self.host_payload.is_some() { &[] } else { self.payload };
         let message = Message::new(self.topic, &self.properties, copied, qos, retain, at, expires_at);
-        match self.host_buffers {
+        match self.host_payload {
             None => message,
             Some(payload) => message.with_payload(payload.clone()),
         }
     }
 
-    /// The stored message, if somebody has asked for it.
+    /// The stored message, if it has been made.
     pub fn stored(&self) -> Option<&SharedMessage> {
         self.stored.as_ref()
     }
@@ -141,7 +141,7 @@ impl<'a> Publication<'a> {
         if self.payload.len() < SHARE_FROM {
             return None;
         }
-        Some(self.host_buffers.cloned().unwrap_or_else(|| self.message().payload_shared()))
+        Some(self.host_payload.cloned().unwrap_or_else(|| self.message().payload_shared()))
     }
 
     /// The bytes that the stored message occupies or would occupy.
@@ -162,13 +162,13 @@ impl<'a> Publication<'a> {
         self.properties.iter().map(|span| span.len()).sum()
     }
 
-    /// The Message Expiry Interval to send at `now`: the received one less the time waited [MQTT-3.3.2-6].
+    /// The Message Expiry Interval to send at `now`: the received one minus the time waited [MQTT-3.3.2-6].
     pub fn expiry_interval(&self, now: Time) -> Option<u32> {
         remaining_seconds(self.expires_at, now)
     }
 
-    /// The received packet if it can be forwarded to a connection of the same shape: same kind of
-    /// version, a Packet Identifier exactly if `packet_id` is one.
+    /// The received packet, if its bytes can be forwarded. The receiver must also be MQTT 5 or also be older, and the
+    /// packet has a Packet Identifier if and only if `packet_id` is one.
     pub fn frame_for(&self, v5: bool, packet_id: Option<PacketId>) -> Option<Frame<'a>> {
         self.frame.filter(|f| f.v5 == v5 && f.packet_id_at.is_some() == packet_id.is_some())
     }

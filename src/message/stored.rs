@@ -14,8 +14,8 @@ pub type SharedMessage = Arc<Message>;
 
 /// An application message: topic, payload, and the properties that a server forwards.
 ///
-/// One buffer holds all three; for a message that arrived in a buffer of its own it is that buffer. Only a payload that
-/// the host lends stands apart.
+/// One buffer holds all three: the receive buffer, if the message arrived in a buffer of its own. Only a payload
+/// lent by the host has a separate buffer.
 #[derive(Clone, Debug)]
 pub struct Message {
     body: Body,
@@ -31,9 +31,9 @@ pub struct Message {
 
 #[derive(Clone, Debug)]
 enum Body {
-    /// A copy, used for another message when nobody holds this one any more.
+    /// A copy; the buffer is reused for another message after this one.
     Own(Vec<u8>),
-    /// A buffer of which a payload may become a part without a copy.
+    /// A shared buffer; the payload can be a slice of it without a copy.
     Shared(Bytes),
 }
 
@@ -46,9 +46,9 @@ impl Body {
     }
 }
 
-/// What a message is, apart from its topic, properties and payload.
+/// QoS, RETAIN flag and times of a message.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct MessageAttributes {
     /// The QoS with which it was published.
     pub qos: QoS,
     /// Whether it was published with RETAIN.
@@ -82,17 +82,17 @@ impl Message {
         now: Time,
         expires_at: Time,
     ) -> Message {
-        let manner = Manner { qos, retain, received_at: now, expires_at };
-        Message::copied(Vec::new(), topic, properties, payload, &manner)
+        let attributes = MessageAttributes { qos, retain, received_at: now, expires_at };
+        Message::copied(Vec::new(), topic, properties, payload, &attributes)
     }
 
-    /// A message with this buffer, whatever it held.
+    /// A message in `body`, whose content is replaced.
     fn copied(
         mut body: Vec<u8>,
         topic: &[u8],
         properties: &[&[u8]],
         payload: &[u8],
-        manner: &Manner,
+        attributes: &MessageAttributes,
     ) -> Message {
         let properties_len: usize = properties.iter().map(|span| span.len()).sum();
         let len = topic.len() + properties_len + payload.len();
@@ -110,29 +110,29 @@ impl Message {
             payload: Span { start: b, end: len as u32 },
             body: if len < SHARE_FROM { Body::Own(body) } else { Body::Shared(Bytes::from(body)) },
             apart: None,
-            qos: manner.qos,
-            retain: manner.retain,
-            expires_at: manner.expires_at,
-            received_at: manner.received_at,
+            qos: attributes.qos,
+            retain: attributes.retain,
+            expires_at: attributes.expires_at,
+            received_at: attributes.received_at,
         }
     }
 
-    /// Becomes another message, in the same buffer.
+    /// Replaces this message with another one in the same buffer.
     pub(super) fn become_copy(
         &mut self,
         topic: &[u8],
         properties: &[&[u8]],
         payload: &[u8],
-        manner: &Manner,
+        attributes: &MessageAttributes,
     ) {
         let body = match &mut self.body {
             Body::Own(body) => std::mem::take(body),
             Body::Shared(_) => Vec::new(),
         };
-        *self = Message::copied(body, topic, properties, payload, manner);
+        *self = Message::copied(body, topic, properties, payload, attributes);
     }
 
-    /// The bytes that its buffer has room for, if it can be used for another message.
+    /// The capacity of the buffer, if it can be reused for another message.
     pub(super) fn spare_capacity(&self) -> Option<usize> {
         match &self.body {
             Body::Own(body) if self.apart.is_none() => Some(body.capacity()),
@@ -173,7 +173,7 @@ impl Message {
         })
     }
 
-    /// The same message, whose payload is this buffer.
+    /// The same message with this buffer as its payload.
     pub fn with_payload(self, payload: Bytes) -> Message {
         Message { apart: Some(Box::new(payload)), ..self }
     }
@@ -206,7 +206,7 @@ impl Message {
         }
     }
 
-    /// The payload, sharing this message's buffer if that is worth it.
+    /// The payload, sharing this message's buffer unless the message was copied.
     pub fn payload_shared(&self) -> Bytes {
         match (&self.apart, &self.body) {
             (Some(payload), _) => Bytes::clone(payload),
@@ -240,7 +240,7 @@ impl Message {
         now >= self.expires_at
     }
 
-    /// Bytes that the message occupies, for the bounds of queues and stores.
+    /// Bytes of memory of the message, for the limits of queues and stores.
     pub fn size(&self) -> usize {
         let apart = self.apart.as_ref().map_or(0, |payload| payload.len());
         Message::size_of(self.body.bytes().len() + apart)

@@ -155,7 +155,7 @@ impl ListenerLimit {
 }
 
 /// Why a connection is turned away for which there is no place.
-pub(super) const FULL: &str = "there are as many connections as may be";
+pub(super) const FULL: &str = "connection limit reached (mqtt.max_connections or listener.*.max_connections)";
 
 /// Where connections come in: the wing, and the limit of the listener. They share it, so that each holds one pointer.
 pub(super) struct ConnectionLimits {

@@ -1,4 +1,4 @@
-//! Where the broker's time comes from.
+//! The source of the broker's time.
 #![allow(unsafe_code, reason = "std has no coarse clock; on the short list of docs/design.md")]
 
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::Time;
 
-/// The clock of one broker. Its clones show the same time.
+/// The clock of one broker. Clones show the same time.
 #[derive(Clone, Debug)]
 pub struct Clock {
     start: Instant,
-    /// The same moment on the system's coarse clock, in milliseconds.
+    /// The start on the system's coarse clock, in milliseconds.
     start_coarse: u64,
     started_unix: u64,
-    /// Of a clock that is moved by hand: the milliseconds that it shows.
+    /// The milliseconds that a clock moved by hand shows.
     hand: Option<Arc<AtomicU64>>,
 }
 
 impl Clock {
-    /// A clock that stands at [`Time::ZERO`] now.
+    /// A clock that is at [`Time::ZERO`] now.
     pub fn start() -> Clock {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH);
         Clock {
@@ -30,7 +30,7 @@ impl Clock {
         }
     }
 
-    /// A clock that stands still at [`Time::ZERO`] until it is moved.
+    /// A clock that stays at [`Time::ZERO`] until it is moved by hand.
     pub fn by_hand() -> Clock {
         Clock { hand: Some(Arc::default()), ..Clock::start() }
     }
@@ -43,24 +43,24 @@ impl Clock {
         }
     }
 
-    /// The broker's time at the last tick of the system, which was some milliseconds ago. Asking costs a fraction of
-    /// what [`Clock::now`] does.
-    pub fn lately(&self) -> Time {
+    /// The broker's time at the last tick of the system, some milliseconds ago. It costs a fraction of
+    /// [`Clock::now`].
+    pub fn coarse_now(&self) -> Time {
         match &self.hand {
             None => Time::from_millis(coarse::milliseconds().saturating_sub(self.start_coarse)),
             Some(_) => self.now(),
         }
     }
 
-    /// Moves a clock that is moved by hand to `time`, unless it shows a later one. Any other goes on.
+    /// Moves a clock made by [`Clock::by_hand`] to `time`, unless it shows a later one; no effect on other clocks.
     pub fn move_to(&self, time: Time) {
         if let Some(hand) = &self.hand {
             hand.fetch_max(time.as_millis(), Ordering::AcqRel);
         }
     }
 
-    /// The instant at which the broker's time is `time`; `None` beyond what an instant can hold, and of a clock that
-    /// is moved by hand.
+    /// The instant at which the broker's time is `time`; `None` if an instant cannot hold it, and for a clock moved by
+    /// hand.
     pub fn instant(&self, time: Time) -> Option<Instant> {
         match self.hand {
             None => self.start.checked_add(Duration::from_millis(time.as_millis())),
@@ -76,7 +76,7 @@ impl Clock {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod coarse {
-    /// The time of the last tick, in milliseconds since some moment.
+    /// The time of the last tick, in milliseconds since an arbitrary moment.
     pub(super) fn milliseconds() -> u64 {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the pointer is to a live timespec.
@@ -90,7 +90,7 @@ mod coarse {
     use std::sync::OnceLock;
     use std::time::Instant;
 
-    /// Where there is no coarse clock, the fine one.
+    /// The time of the precise clock, where there is no coarse one.
     pub(super) fn milliseconds() -> u64 {
         static START: OnceLock<Instant> = OnceLock::new();
         START.get_or_init(Instant::now).elapsed().as_millis() as u64
@@ -106,10 +106,10 @@ mod tests {
     fn the_last_tick_is_never_in_the_future() {
         let clock = Clock::start();
         for _ in 0..1000 {
-            let lately = clock.lately();
+            let lately = clock.coarse_now();
             assert!(lately <= clock.now());
         }
-        assert_eq!(Clock::by_hand().lately(), Time::ZERO);
+        assert_eq!(Clock::by_hand().coarse_now(), Time::ZERO);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! A descriptor that is readable from when it is raised until it is lowered, for event loops of the host.
+//! A descriptor for event loops of the host: readable while the event is raised.
 #![allow(unsafe_code, reason = "std has no eventfd(2); on the short list of docs/design.md")]
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Raised and lowered by any thread. Neither call blocks.
+/// An event that any thread raises and lowers, without blocking.
 #[derive(Debug)]
 pub struct Event {
     inner: system::Inner,
@@ -24,7 +24,7 @@ impl Event {
         self.inner.raise();
     }
 
-    /// Makes the descriptor unreadable, however often it was raised.
+    /// Makes the descriptor unreadable, even after several raises.
     pub fn lower(&self) {
         self.inner.lower();
     }
@@ -62,17 +62,17 @@ mod system {
             if raw < 0 {
                 return Err(io::Error::last_os_error());
             }
-            // SAFETY: the descriptor was just made, and nobody else has it.
+            // SAFETY: the descriptor was just created, and has no other owner.
             Ok(Inner(File::from(unsafe { OwnedFd::from_raw_fd(raw) })))
         }
 
         pub(super) fn raise(&self) {
-            // It fails only when the counter is at its end, and then the descriptor is readable.
+            // It fails only when the counter is at its maximum, and then the descriptor is readable.
             let _raised = (&self.0).write(&1u64.to_ne_bytes());
         }
 
         pub(super) fn lower(&self) {
-            // It fails if the counter is 0, which is what is wanted.
+            // It fails if the counter is 0, and then the descriptor is unreadable already.
             let _lowered = (&self.0).read(&mut [0; 8]);
         }
     }
@@ -90,7 +90,7 @@ mod system {
     use std::os::fd::{AsFd, BorrowedFd};
     use std::os::unix::net::UnixStream;
 
-    /// A pair of sockets: the first is readable while bytes that went into the second are in it.
+    /// A pair of sockets: the first is readable while it holds bytes written to the second.
     #[derive(Debug)]
     pub(super) struct Inner(UnixStream, UnixStream);
 
@@ -103,7 +103,7 @@ mod system {
         }
 
         pub(super) fn raise(&self) {
-            // It fails only when the socket is full, and then the other is readable.
+            // It fails only when the socket is full, and then the other one is readable.
             let _raised = (&self.1).write(&[1]);
         }
 

@@ -1,31 +1,31 @@
-//! Whether this process is the one that started a broker, or a fork of it, in which the broker's threads do not exist.
+//! Fork detection: a broker's threads do not exist in a forked child of its process.
 #![allow(unsafe_code, reason = "std has no word for fork; on the short list of docs/design.md")]
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
 
-/// How often the calling process, counted along its ancestors, was born by fork since Midge was first used.
+/// The number of forks between this process and the one that first used Midge.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static REGISTERED: Once = Once::new();
 
-/// Descriptors, a bit each, that a child is not to keep. A page is allocated when it is first needed, and for ever:
-/// a child that has just been born may read memory but ask for none.
+/// Descriptors, one bit each, that a forked child gives up. A page is allocated at first use and never freed: a
+/// child that has just been forked may read memory, but not allocate it.
 static MARKED: [OnceLock<Box<Page>>; 64] = [const { OnceLock::new() }; 64];
 
 /// The bits of 65,536 descriptors.
 type Page = [AtomicU64; 1024];
 
-/// The generation of this process; another number means that a fork lies in between.
+/// The generation of this process; it differs after a fork.
 pub fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Has forks counted from now on.
+/// Counts forks from now on.
 pub fn watch_forks() -> u32 {
     REGISTERED.call_once(|| {
         if cfg!(miri) {
-            // It knows no fork.
+            // Miri does not support fork.
             return;
         }
         // SAFETY: `in_child` is async-signal-safe: it changes atomics and opens, duplicates and closes descriptors. A
@@ -35,17 +35,17 @@ pub fn watch_forks() -> u32 {
     generation()
 }
 
-/// Has forked children give up a socket at once: a child that kept it would keep the port taken after the broker has
-/// stopped, and a peer waiting for the end of a connection that the broker has closed.
+/// A mark on a socket that a forked child gives up at once. A child that kept a listening socket would keep its port
+/// in use after the broker has stopped. With a connection it kept, the peer would not see the broker close it.
 ///
-/// To be dropped before the socket is closed, after which the number may be another's.
+/// Drop it before the socket is closed: after that the descriptor's number may be reused.
 #[derive(Debug)]
 pub struct NotInherited {
     descriptor: RawFd,
 }
 
 impl NotInherited {
-    /// Marks a socket. One with a number beyond 4,194,303 is inherited all the same.
+    /// Marks a socket. A descriptor above 4,194,303 is inherited nevertheless.
     pub fn mark(socket: &impl AsRawFd) -> NotInherited {
         let descriptor = socket.as_raw_fd();
         if let Some((page, word, bit)) = place(descriptor) {
@@ -67,7 +67,7 @@ impl Drop for NotInherited {
     }
 }
 
-/// Where a descriptor's bit is: the page, the word in it, the bit.
+/// The position of a descriptor's bit: the page, the word in it, and the bit.
 fn place(descriptor: RawFd) -> Option<(&'static OnceLock<Box<Page>>, usize, u64)> {
     let number = usize::try_from(descriptor).ok()?;
     Some((MARKED.get(number >> 16)?, number >> 6 & 1023, 1 << (number & 63)))
@@ -92,16 +92,17 @@ extern "C" fn in_child() {
     }
 }
 
-/// A descriptor that can neither be written to nor read from; less than 0 if there is none.
+/// A descriptor of /dev/null; less than 0 if it cannot be opened.
 fn open_dead() -> RawFd {
     // SAFETY: the path ends with NUL.
     unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }
 }
 
-/// Gives a socket up. Its number stays taken if that can be: what the child still has of the broker names it.
+/// Closes a socket in the child. Its number stays in use if possible, because the child's copy of the broker still
+/// refers to it.
 fn replace(socket: RawFd, dead: RawFd) {
-    // SAFETY: the number is that of a socket of Midge's, as its mark says; nobody in the child may use it, for every call
-    // on a broker says `Forked`.
+    // SAFETY: the mark says that the number is a socket of Midge's. Nothing in the child uses it, because every call on
+    // a broker returns `Forked`.
     unsafe {
         if dead < 0 || libc::dup2(dead, socket) < 0 {
             libc::close(socket);
@@ -130,7 +131,7 @@ mod tests {
         page.get().is_some_and(|page| page[word].load(Ordering::Relaxed) & bit != 0)
     }
 
-    /// Numbers that no test has open: a fork of this process would give them up.
+    /// Numbers that no test has open, because a fork of this process would close them.
     #[test]
     fn a_number_is_marked_for_as_long_as_its_mark_lives() {
         for number in [65_535, 65_536, 1_000_000, 4_194_303] {

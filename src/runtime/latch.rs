@@ -1,4 +1,4 @@
-//! A latch that is set once, by any thread or by a signal handler, and that any number of threads wait for.
+//! A latch that any thread or signal handler sets once, and that any number of threads can wait for.
 #![allow(unsafe_code, reason = "std has no poll(2); on the short list of docs/design.md")]
 
 use std::io::{self, PipeReader, PipeWriter, Write};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 /// Longest single wait of poll(2), in milliseconds.
 const SLICE: u128 = 60_000;
 
-/// Once set, it stays set.
+/// A flag that stays set once it is set.
 #[derive(Debug)]
 pub struct Latch {
     set: AtomicBool,
-    /// Holds one byte once the latch is set, which nobody reads: so all who wait see it.
+    /// Holds one byte once the latch is set. The byte is never read, so every waiter sees it.
     reader: PipeReader,
     writer: PipeWriter,
 }
@@ -41,7 +41,7 @@ impl Latch {
         self.set.load(Ordering::Acquire)
     }
 
-    /// Waits until the latch is set; false if `timeout` passed first. `None` waits for ever.
+    /// Waits until the latch is set; false if `timeout` passed first. `None` waits forever.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
@@ -53,11 +53,11 @@ impl Latch {
                 return false;
             }
             if cfg!(miri) {
-                // It knows no poll.
+                // Miri does not support poll.
                 std::thread::yield_now();
                 continue;
             }
-            // A signal may end the wait early, and a part of a millisecond counts as a whole one.
+            // A signal may end the wait early. A fraction of a millisecond is rounded up.
             let slice = left.map_or(SLICE, |left| left.as_micros().div_ceil(1000).min(SLICE));
             let mut descriptor =
                 libc::pollfd { fd: self.reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -67,7 +67,7 @@ impl Latch {
     }
 }
 
-/// Readable for good once the latch is set.
+/// The descriptor stays readable once the latch is set.
 impl AsRawFd for Latch {
     fn as_raw_fd(&self) -> RawFd {
         self.reader.as_raw_fd()

@@ -1,7 +1,7 @@
-//! Sockets, and the latch, under the runtime's watch.
+//! Readiness of sockets and of the latch, by the runtime.
 #![allow(
     unsafe_code,
-    reason = "tokio asks for a promise about the descriptor; on the short list of docs/design.md"
+    reason = "tokio requires that the descriptor stays the same; on the short list of docs/design.md"
 )]
 
 use std::io;
@@ -22,8 +22,8 @@ pub fn watch_socket(socket: Socket) -> io::Result<AsyncFd<Socket>> {
 
 /// Watches a latch: readable once it is set. Must be called inside the runtime.
 pub fn watch_latch(latch: Arc<Latch>) -> io::Result<AsyncFd<Arc<Latch>>> {
-    // SAFETY: a Latch owns its descriptor, never changes it, and closes it only when it is dropped, which it is not as
-    // long as the AsyncFd holds it.
+    // SAFETY: a Latch owns its descriptor, never changes it, and closes it only when it is dropped. The AsyncFd keeps
+    // the latch alive.
     let watched = unsafe { AsyncFd::register(latch) };
     watched.map_err(io::Error::from)
 }

@@ -1,10 +1,10 @@
-//! Signals belong to the host program: Midge's threads take none that is directed at the process.
+//! Signals belong to the host program: Midge's threads handle no signal that is directed at the process.
 #![allow(unsafe_code, reason = "std has no signal masks; on the short list of docs/design.md")]
 
 use std::mem::MaybeUninit;
 
-/// The signals that Midge's threads block. SIGPIPE because a write to a dead peer must not end the host; the others
-/// because the host's own threads are to handle them. Fault signals (SEGV, BUS, FPE, ILL, ABRT) are never blocked.
+/// The signals that Midge's threads block. SIGPIPE, because a write to a closed peer must not end the host; the
+/// others, because the host's own threads handle them. Fault signals (SEGV, BUS, FPE, ILL, ABRT) are never blocked.
 const BLOCKED: [libc::c_int; 8] = [
     libc::SIGPIPE,
     libc::SIGINT,
@@ -16,18 +16,18 @@ const BLOCKED: [libc::c_int; 8] = [
     libc::SIGCHLD,
 ];
 
-/// Runs `start` with the signals blocked on this thread, so that every thread that it starts is born with them
-/// blocked; then restores this thread's mask.
+/// Runs `start` with the signals blocked on this thread, so that the threads it starts inherit the mask. Then it
+/// restores this thread's mask.
 pub(super) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
     if cfg!(miri) {
-        // It knows no signals.
+        // Miri does not support signals.
         return start();
     }
     let _restored = Restore(block());
     start()
 }
 
-/// A thread's mask, if it could be read; restored when this is dropped, also by a panic.
+/// A thread's signal mask, if it could be read. Dropping this restores it, also in a panic.
 struct Restore(Option<libc::sigset_t>);
 
 impl Drop for Restore {
@@ -39,12 +39,12 @@ impl Drop for Restore {
     }
 }
 
-/// Blocks the signals on this thread; the mask before, if it could be read.
+/// Blocks the signals on this thread; returns the mask before, if it could be read.
 fn block() -> Option<libc::sigset_t> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset initialises `set`; sigaddset and pthread_sigmask are given pointers to live values, and
-    // `before` is read only if pthread_sigmask has succeeded, which writes it.
+    // SAFETY: sigemptyset initialises `set`. sigaddset and pthread_sigmask get pointers to live values. `before` is
+    // read only after pthread_sigmask has succeeded, which writes it.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for signal in BLOCKED {

@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// A non-blocking TCP socket that listens; the system holds `backlog` connections until they are accepted. Port 0 has
-/// the system choose one. An IPv6 address takes no IPv4 connections.
+/// A non-blocking listening TCP socket; the system queues `backlog` connections until they are accepted. With port 0
+/// the system chooses a port. An IPv6 address accepts no IPv4 connections.
 pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A port whose old connections linger can be bound at once; one that is listened on cannot.
+    // A port with old connections in TIME_WAIT can be bound at once; a port that is listened on cannot.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;

@@ -14,21 +14,21 @@ use tokio::sync::oneshot;
 use crate::runtime::signals::with_signals_blocked;
 
 thread_local! {
-    /// Whether this thread is one of a broker's own.
+    /// Whether this thread belongs to a broker.
     static OWN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the calling thread belongs to a broker: from it, a broker cannot be stopped without waiting for itself.
+/// Whether the calling thread belongs to a broker. Stopping a broker on such a thread would wait for itself.
 pub fn on_own_thread() -> bool {
     OWN.get()
 }
 
-/// Has the calling thread count as a broker's own until the result is dropped: it runs a callback.
+/// Marks the calling thread as a broker's own until the result is dropped, while it runs a callback.
 pub fn in_callback() -> InCallback {
     InCallback { before: OWN.replace(true) }
 }
 
-/// The end of a callback on a thread of the host.
+/// The mark of a thread of the host that runs a callback; dropping it removes the mark.
 #[derive(Debug)]
 pub struct InCallback {
     before: bool,
@@ -40,7 +40,7 @@ impl Drop for InCallback {
     }
 }
 
-/// A number that no other living thread has. Unlike a `ThreadId` it needs no memory, which a host's thread would hold.
+/// A number that no other living thread has. Unlike a `ThreadId` it allocates no memory for a thread of the host.
 pub fn thread_mark() -> usize {
     OWN.with(|own| std::ptr::from_ref(own).addr())
 }
@@ -54,22 +54,22 @@ pub struct Runtime {
 
 #[derive(Debug)]
 enum Workers {
-    /// A thread of ours in tokio's scheduler for one thread: it starts in half the time of the one for several, needs no
-    /// code for stealing, and spends less on each batch of tasks. It ends when it is told so.
+    /// One thread with tokio's current-thread scheduler. It starts in half the time of the multi-thread scheduler and
+    /// costs less per batch of tasks, because it steals no work. It ends when it gets the stop message.
     One { thread: JoinHandle<()>, stop: oneshot::Sender<()> },
-    /// Threads of tokio's.
-    Several { tokio: tokio::runtime::Runtime, alive: Arc<Alive> },
+    /// Threads of tokio's multi-thread scheduler.
+    Several { tokio: tokio::runtime::Runtime, count: Arc<ThreadCount> },
 }
 
-/// How many of a runtime's threads have begun and not ended.
+/// The number of a runtime's running threads.
 #[derive(Debug, Default)]
-struct Alive {
+struct ThreadCount {
     threads: Mutex<usize>,
-    /// Told when there is none any more.
+    /// Notified when no thread is left.
     none: Condvar,
 }
 
-impl Alive {
+impl ThreadCount {
     fn begin(&self) {
         *self.threads.lock() += 1;
     }
@@ -94,7 +94,7 @@ impl Runtime {
     /// Starts `workers` threads named `midge-0`, `midge-1`, ...
     ///
     /// # Errors
-    /// The system has no descriptors, or not so many threads.
+    /// The system has no descriptors left, or not enough threads.
     pub fn start(workers: usize) -> io::Result<Runtime> {
         if workers > 1 { start_several(workers) } else { start_one() }
     }
@@ -108,11 +108,11 @@ impl Runtime {
     pub fn join(self) {
         match self.workers {
             Workers::One { thread, stop } => {
-                // It waits for this. What panics in a task stays there.
+                // The thread waits for this message. A panic in a task does not reach it.
                 let _told = stop.send(());
                 let _ended = thread.join();
             }
-            Workers::Several { tokio, alive } => join_several(tokio, &alive),
+            Workers::Several { tokio, count } => join_several(tokio, &count),
         }
     }
 
@@ -127,7 +127,7 @@ impl Runtime {
         })
     }
 
-    /// Starts a thread, with its signals blocked, that is none of a broker's own: it may stop one.
+    /// Starts a thread, with its signals blocked, that does not count as a broker's own: it may stop a broker.
     pub fn spawn_helper(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
         with_signals_blocked(|| std::thread::Builder::new().name(name.to_owned()).spawn(body))
     }
@@ -135,16 +135,16 @@ impl Runtime {
 
 fn start_one() -> io::Result<Runtime> {
     let (stop, stopped) = oneshot::channel();
-    let built = Arc::new(Built::default());
+    let built = Arc::new(StartResult::default());
     let told = Arc::clone(&built);
-    // tokio asks for the thread that builds it, which costs memory that a thread of the host would hold.
+    // tokio reads the id of the thread that builds it. On a thread of the host that would keep memory allocated.
     let thread = Runtime::spawn_thread("midge-0", move || {
-        let alive = Arc::default();
-        let build = || settings(&mut Builder::new_current_thread(), 1, &alive).build();
+        let count = Arc::default();
+        let build = || settings(&mut Builder::new_current_thread(), 1, &count).build();
         match catch_unwind(AssertUnwindSafe(build)).unwrap_or_else(|_| Err(no_runtime())) {
             Ok(tokio) => {
                 told.put(Ok(tokio.handle().clone()));
-                // Also told when nobody has the sender any more.
+                // Also received when the sender is dropped.
                 let _told = tokio.block_on(stopped);
             }
             Err(error) => told.put(Err(error)),
@@ -159,14 +159,14 @@ fn start_one() -> io::Result<Runtime> {
     }
 }
 
-/// What became of a runtime that another thread builds.
+/// The result of building a runtime on another thread.
 #[derive(Debug, Default)]
-struct Built {
+struct StartResult {
     outcome: Mutex<Option<io::Result<Handle>>>,
     there: Condvar,
 }
 
-impl Built {
+impl StartResult {
     fn put(&self, outcome: io::Result<Handle>) {
         *self.outcome.lock() = Some(outcome);
         self.there.notify_one();
@@ -184,25 +184,25 @@ impl Built {
 }
 
 fn start_several(workers: usize) -> io::Result<Runtime> {
-    let alive = Arc::default();
+    let count = Arc::default();
     let build = || {
         try_threads(workers)?;
-        settings(Builder::new_multi_thread().worker_threads(workers), 0, &alive).build()
+        settings(Builder::new_multi_thread().worker_threads(workers), 0, &count).build()
     };
-    // tokio panics when the system gives it no thread, which may be so although it gave some a moment ago.
+    // tokio panics when it gets no thread, which can happen although `try_threads` has succeeded.
     let built = catch_unwind(AssertUnwindSafe(|| with_signals_blocked(build)));
     let tokio = built.unwrap_or_else(|_| Err(no_runtime()))?;
-    Ok(Runtime { handle: tokio.handle().clone(), workers: Workers::Several { tokio, alive } })
+    Ok(Runtime { handle: tokio.handle().clone(), workers: Workers::Several { tokio, count } })
 }
 
-/// tokio panics only for want of threads.
+/// The error for a panic of tokio, which panics only without threads.
 fn no_runtime() -> io::Error {
-    io::Error::other("the system gives no thread to the broker")
+    io::Error::other("the system has no thread for the broker (runtime.worker_threads)")
 }
 
-/// What both schedulers have in common: tokio's threads are named and counted, from the number `first` on.
-fn settings<'b>(builder: &'b mut Builder, first: usize, alive: &Arc<Alive>) -> &'b mut Builder {
-    let (begin, end) = (Arc::clone(alive), Arc::clone(alive));
+/// Settings of both schedulers: threads are counted, and named with numbers from `first` on.
+fn settings<'b>(builder: &'b mut Builder, first: usize, count: &Arc<ThreadCount>) -> &'b mut Builder {
+    let (begin, end) = (Arc::clone(count), Arc::clone(count));
     let numbers = AtomicUsize::new(first);
     builder
         .max_blocking_threads(1)
@@ -216,28 +216,28 @@ fn settings<'b>(builder: &'b mut Builder, first: usize, alive: &Arc<Alive>) -> &
         .enable_time()
 }
 
-fn join_several(tokio: tokio::runtime::Runtime, alive: &Alive) {
+fn join_several(tokio: tokio::runtime::Runtime, count: &ThreadCount) {
     if Handle::try_current().is_err() {
         return drop(tokio);
     }
-    // The host calls from inside a runtime of its own, where tokio refuses to wait: another thread does it.
+    // The host calls from inside a runtime of its own, where tokio refuses to block: another thread waits.
     let handed = Arc::new(Mutex::new(Some(tokio)));
     let held = Arc::clone(&handed);
     let drop_it = move || drop(held.lock().take());
     if let Ok(helper) = Runtime::spawn_helper("midge-stop", drop_it) {
-        // Nothing in it panics but what tokio would.
+        // Only tokio could panic in it.
         let _ended = helper.join();
     } else if let Some(tokio) = handed.lock().take() {
-        // The system has no thread to spare: the broker's own end, and only the system's joining is left out.
+        // The system has no thread left: the broker's threads end, but the system's join is skipped.
         tokio.shutdown_background();
-        alive.wait_for_none();
+        count.wait_for_none();
     }
 }
 
-/// Whether the system gives so many threads at once. tokio cannot be asked: without its first thread it panics, and
-/// without a later one it goes on with fewer.
+/// Checks that the system has `count` threads at once. tokio does not report it: without its first thread it
+/// panics, and without a later one it runs with fewer.
 fn try_threads(count: usize) -> io::Result<()> {
-    // While it is held for writing, every thread waits.
+    // Every thread waits while the lock is held for writing.
     let gate = Arc::new(RwLock::new(()));
     let held = gate.write();
     let started: Vec<io::Result<JoinHandle<()>>> = (0..count)
@@ -250,7 +250,7 @@ fn try_threads(count: usize) -> io::Result<()> {
     drop(held);
     let mut outcome = Ok(());
     for thread in started {
-        // All are gone when this returns. None of them panics.
+        // All threads have ended when this returns; none of them panics.
         outcome = outcome.and(thread.map(|thread| drop(thread.join())));
     }
     outcome

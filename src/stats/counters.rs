@@ -13,7 +13,7 @@ pub(super) fn all() -> &'static [Stat] {
 }
 
 impl Counters {
-    /// Raises `gauge` by `n`. `ClientsConnected` keeps the maximum, too.
+    /// Raises `gauge` by `n`. For `ClientsConnected` it also updates the maximum.
     pub fn increase(&self, gauge: Gauge, n: u64) {
         let now = self.cell(gauge).fetch_add(signed(n), Relaxed).saturating_add(signed(n));
         if gauge == Gauge::ClientsConnected {
@@ -21,12 +21,12 @@ impl Counters {
         }
     }
 
-    /// Lowers `gauge` by `n`. Threads may raise and lower in any order: below 0 it reads as 0, and recovers.
+    /// Lowers `gauge` by `n`. Threads may raise and lower in any order: a value below 0 reads as 0 until it recovers.
     pub fn decrease(&self, gauge: Gauge, n: u64) {
         self.cell(gauge).fetch_sub(signed(n), Relaxed);
     }
 
-    /// Sets `gauge` to `n`, for those that a table knows better than the sum of its changes.
+    /// Sets `gauge` to `n`, for gauges that a table knows exactly.
     pub fn set(&self, gauge: Gauge, n: u64) {
         self.cell(gauge).store(signed(n), Relaxed);
         if gauge == Gauge::ClientsConnected {
@@ -45,10 +45,10 @@ stats! {
         connections_accepted, "connections/accepted",
             "Connections that clients opened.";
         connections_refused, "connections/refused",
-            "Connections that did not become a client: beyond a limit, or with a CONNECT that was refused, was \
+            "Connections that did not become a client: beyond a limit, or with a CONNECT that was refused, \
              malformed or came too late.";
         connections_closed, "connections/closed",
-            "Connections that ended, for whatever reason.";
+            "Connections that ended, for any reason.";
         takeovers, "connections/takeovers",
             "Connections closed because their client connected again.";
         keep_alive_timeouts, "connections/keep_alive_timeouts",
@@ -66,31 +66,31 @@ stats! {
         publish_received, "publish/messages/received",
             "PUBLISH packets received from clients.";
         publish_sent, "publish/messages/sent",
-            "PUBLISH packets sent to clients, with those that were sent again.";
+            "PUBLISH packets sent to clients, including those that were sent again.";
         publish_bytes_received, "publish/bytes/received",
             "Bytes of payload in the PUBLISH packets received from clients.";
         publish_bytes_sent, "publish/bytes/sent",
             "Bytes of payload in the PUBLISH packets sent to clients.";
         publish_resent, "publish/messages/resent",
-            "PUBLISH packets sent again to a client that came back before it had acknowledged them.";
+            "PUBLISH packets sent again to a client that reconnected before it had acknowledged them.";
         acknowledgements_received, "acknowledgements/received",
             "QoS 1 and QoS 2 messages that clients acknowledged in full, by PUBACK or PUBCOMP.";
         acknowledgements_sent, "acknowledgements/sent",
             "QoS 1 and QoS 2 messages that the broker acknowledged in full, by PUBACK or PUBCOMP.";
         messages_published, "messages/published",
-            "Application messages taken from clients, from the host program, and from Wills.";
+            "Application messages published by clients, by the host program, and as Wills.";
         messages_delivered, "messages/delivered",
             "Application messages handed to receivers, clients and subscriptions inside the host program, one for \
              each receiver.";
         wills_published, "wills/published",
-            "Will messages published because a client went without a word.";
+            "Will messages published because a connection ended without a normal DISCONNECT.";
         sessions_expired, "clients/expired",
-            "Sessions that ended because their client did not come back in time.";
+            "Sessions that expired before their client reconnected.";
         hooks_failed, "hooks/failed",
-            "Calls of a function of the host program that failed, and decisions that it had not made in time; each \
-             decision of these is a denial.";
+            "Hook calls that failed, and deferred decisions that were not made in time; each such \
+             decision is a denial.";
         notices_lost, "hooks/lost",
-            "Notices for the host program that were lost because hooks.max_waiting others waited.";
+            "Notices for the host program that were lost because hooks.max_waiting was reached.";
     }
     dropped {
         NoSubscriber, messages_dropped_no_subscriber;
@@ -107,9 +107,9 @@ stats! {
     }
     gauges {
         ClientsConnected, clients_connected, "clients/connected",
-            "Clients that are connected.";
+            "Connected clients.";
         Sessions, sessions, "clients/total",
-            "Sessions, of connected clients and of clients that are away.";
+            "Sessions, of connected and of offline clients.";
         Subscriptions, subscriptions, "subscriptions/count",
             "Subscriptions of all sessions and of the host program.";
         RetainedMessages, retained_messages, "retained messages/count",
@@ -117,15 +117,15 @@ stats! {
         RetainedBytes, retained_bytes, "retained messages/bytes",
             "Bytes of the retained messages.";
         MessagesQueued, messages_queued, "messages/queued",
-            "Messages that wait for clients that are away or busy, one for each of them.";
+            "Messages that wait for offline or busy clients, one for each client.";
     }
     derived {
         Counter, messages_dropped, "publish/messages/dropped",
             "Messages dropped for any reason, one for each receiver that did not get one.", Snapshot::messages_dropped;
         Gauge, clients_maximum, "clients/maximum",
-            "Largest number of clients that were connected at the same time.", |snapshot| snapshot.clients_maximum;
+            "Largest number of clients connected at the same time.", |snapshot| snapshot.clients_maximum;
         Gauge, clients_disconnected, "clients/disconnected",
-            "Sessions of clients that are away.",
+            "Sessions of offline clients.",
             |snapshot| snapshot.sessions.saturating_sub(snapshot.clients_connected);
     }
 }

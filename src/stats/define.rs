@@ -3,8 +3,8 @@
 /// Writes `Counts`, `Counters`, `Gauge`, `Snapshot` and the table.
 ///
 /// Each line is `field, topic, "help";`, with the topic below `$SYS/broker/`, or `-` for none. A line of `gauges`
-/// begins with the variant of `Gauge`; one of `dropped` has no topic of its own but that of its reason, and one of
-/// `derived` names a function of the snapshot instead of a field.
+/// begins with the variant of `Gauge`. A line of `dropped` uses the topic of its reason. A line of `derived` has a
+/// function of the snapshot instead of a field.
 macro_rules! stats {
     (
         counters { $( $counter:ident, $counter_topic:tt, $counter_help:literal; )* }
@@ -12,7 +12,7 @@ macro_rules! stats {
         gauges { $( $variant:ident, $gauge:ident, $gauge_topic:tt, $gauge_help:literal; )* }
         derived { $( $kind:ident, $derived:ident, $derived_topic:tt, $derived_help:literal, $get:expr; )* }
     ) => {
-        /// What one turn of the broker adds up before it tells [`Counters`].
+        /// The counts of one turn of the broker, before they are added to [`Counters`].
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counts {
             $( #[doc = $counter_help] pub $counter: u64, )*
@@ -38,7 +38,7 @@ macro_rules! stats {
             }
         }
 
-        /// What rises and falls.
+        /// A statistic that rises and falls.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Gauge {
             $( #[doc = $gauge_help] $variant, )*
@@ -49,7 +49,7 @@ macro_rules! stats {
             pub const ALL: &[Gauge] = &[$( Gauge::$variant ),*];
         }
 
-        /// The statistics of one broker, shared by its threads. No reading is a barrier for another.
+        /// The statistics of one broker, shared by its threads. Reads and writes are not synchronized with each other.
         #[derive(Debug, Default)]
         pub struct Counters {
             $( $counter: AtomicU64, )*
@@ -59,13 +59,13 @@ macro_rules! stats {
         }
 
         impl Counters {
-            /// Adds what a turn counted. Fields that are 0 cost no write to shared memory.
+            /// Adds the counts of a turn. Fields that are 0 cost no write to shared memory.
             pub fn add(&self, counts: &Counts) {
                 $( add(&self.$counter, counts.$counter); )*
                 $( add(&self.$dropped, counts.$dropped); )*
             }
 
-            /// The values of this moment. Each is exact; together they are of nearly the same moment.
+            /// The current values. Each is exact; they are read one after the other.
             pub fn snapshot(&self) -> Snapshot {
                 Snapshot {
                     $( $counter: self.$counter.load(Relaxed), )*
@@ -91,7 +91,7 @@ macro_rules! stats {
                 pub $dropped: u64,
             )*
             $( #[doc = $gauge_help] pub $gauge: u64, )*
-            /// Largest number of clients that were connected at the same time.
+            /// Largest number of clients connected at the same time.
             pub clients_maximum: u64,
         }
 
@@ -155,7 +155,7 @@ macro_rules! sys_topic {
 /// Writes `DropReason` from lines of `Variant, "name", "explanation";`.
 macro_rules! drop_reasons {
     ( $( $variant:ident, $name:literal, $explanation:literal; )* ) => {
-        /// Why a message did not reach one receiver, or none at all.
+        /// Why a message did not reach a receiver, or found none.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum DropReason {
             $( #[doc = $explanation] $variant, )*
@@ -172,7 +172,7 @@ macro_rules! drop_reasons {
                 }
             }
 
-            /// One sentence for people, with the name before the colon.
+            /// An explanation for people in one sentence, with the name before the colon.
             pub const fn explanation(self) -> &'static str {
                 match self {
                     $( DropReason::$variant => $explanation, )*

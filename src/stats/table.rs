@@ -2,12 +2,12 @@
 
 use crate::stats::counters::{Snapshot, all};
 
-/// How a statistic moves.
+/// Whether a statistic only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StatKind {
-    /// It counts since the broker started, and only grows.
+    /// Counts since the broker started, and only grows.
     Counter,
-    /// It tells what is there now.
+    /// The current value, which rises and falls.
     Gauge,
 }
 
@@ -16,11 +16,11 @@ pub enum StatKind {
 pub struct Stat {
     /// The name, in snake case, such as `messages_dropped_no_subscriber`.
     pub name: &'static str,
-    /// How it moves.
+    /// Counter or gauge.
     pub kind: StatKind,
-    /// The topic below `$SYS` that it is published to: mosquitto's where mosquitto has one. `None` if to none.
+    /// The `$SYS` topic that it is published to, mosquitto's where it has one; `None` if it is not published.
     pub sys_topic: Option<&'static str>,
-    /// What is counted, in which unit.
+    /// What it counts, and in which unit.
     pub help: &'static str,
     /// Its value in a snapshot.
     pub get: fn(&Snapshot) -> u64,

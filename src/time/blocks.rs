@@ -1,21 +1,22 @@
-//! Values by number, in blocks: a number stays the same, and a block whose values are gone gives back its memory.
+//! Values by stable index, in blocks: an empty block frees its memory.
 //!
-//! One slab could not shrink while its last value lives. Here the lowest block with room takes the next value, so that the
-//! others empty, and growing copies no more than a block.
+//! One slab could not shrink while its last value lives. Here the lowest block with room takes the next value, so that
+//! the others empty over time. Growing copies no more than a block.
 
 use slab::Slab;
 
-/// Values of a block. With timers of 48 bytes it has 12 KiB, which is what one value can hold back.
+/// Values per block. With timers of 48 bytes a block has 12 KiB, which one value can keep allocated.
 const BLOCK: usize = 256;
 
-/// Values, each with a number from 0 on that is given to another one only when the value is removed.
+/// Values, each with an index from 0 on that is reused only after the value is removed.
 pub(super) struct Blocks<T> {
     blocks: Vec<Slab<T>>,
     /// Bit `block` is set while that block has room.
     room: Vec<u64>,
     /// No word of `room` before this one has a bit.
     first: usize,
-    /// The block that was emptied last. It keeps its memory, so that one value that comes and goes allocates nothing.
+    /// The last block that became empty. It keeps its memory, so that a single value that comes and goes allocates
+    /// nothing.
     emptied: usize,
     len: usize,
 }
@@ -25,7 +26,7 @@ impl<T> Blocks<T> {
         Blocks { blocks: Vec::new(), room: Vec::new(), first: 0, emptied: 0, len: 0 }
     }
 
-    /// Adds a value; its number.
+    /// Adds a value; returns its index.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         let number = self.roomy();
         let Some(block) = self.blocks.get_mut(number) else { return u32::MAX };
@@ -37,21 +38,21 @@ impl<T> Blocks<T> {
         (number * BLOCK + index) as u32
     }
 
-    /// The value of that number.
+    /// The value at `index`.
     #[inline]
     pub(super) fn get(&self, index: u32) -> Option<&T> {
         let (block, index) = place(index);
         self.blocks.get(block)?.get(index)
     }
 
-    /// As [`Blocks::get`], to change it.
+    /// As [`Blocks::get`], mutable.
     #[inline]
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         let (block, index) = place(index);
         self.blocks.get_mut(block)?.get_mut(index)
     }
 
-    /// Removes the value of that number.
+    /// Removes the value at `index`.
     pub(super) fn remove(&mut self, index: u32) -> Option<T> {
         let (number, index) = place(index);
         let block = self.blocks.get_mut(number)?;
@@ -69,7 +70,7 @@ impl<T> Blocks<T> {
         self.len
     }
 
-    /// The lowest block with room.
+    /// The lowest block with room, added if there is none.
     fn roomy(&mut self) -> usize {
         while let Some(word) = self.room.get(self.first) {
             if *word != 0 {
@@ -98,7 +99,7 @@ impl<T> Blocks<T> {
         }
     }
 
-    /// Gives back the memory of the block that was emptied before this one.
+    /// Records block `number` as the last to become empty, and frees the memory of the one before.
     fn give_back(&mut self, number: usize) {
         let before = std::mem::replace(&mut self.emptied, number);
         if before == number {
@@ -121,7 +122,7 @@ impl<T> Blocks<T> {
     }
 }
 
-/// The block of a number, and its place there.
+/// The block of an index, and the position within it.
 fn place(index: u32) -> (usize, usize) {
     (index as usize / BLOCK, index as usize % BLOCK)
 }
@@ -135,7 +136,7 @@ mod tests {
 
     use super::{BLOCK, Blocks};
 
-    /// Values that there is memory for.
+    /// The number of values that memory is allocated for.
     fn held(blocks: &Blocks<u32>) -> usize {
         blocks.blocks.iter().map(slab::Slab::capacity).sum()
     }

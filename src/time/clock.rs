@@ -1,4 +1,4 @@
-//! The broker's time: milliseconds since it started, told by the runtime and never asked for.
+//! The broker's time: milliseconds since it started, always passed in by the runtime.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Floor 1: the broker's time, and what is due at which of its points.
+//! Floor 1: the broker's time, and the timer wheel.
 
 mod blocks;
 mod clock;

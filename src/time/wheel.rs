@@ -1,9 +1,9 @@
 //! The coarse timer wheel: keep-alive, retry and expiry deadlines, in ticks of 32 milliseconds.
 //!
-//! Ten levels of 64 slots; a slot of level `n` spans 64^n ticks, so the levels cover every [`Time`]. A timer stands
-//! in the level of the highest bit in which its tick differs from the wheel's, hence always in a slot ahead of the
-//! wheel's own; when the wheel reaches that slot, the timer moves to a lower level or is due. One bitmap per level
-//! tells which slots hold timers: time that holds no timer is skipped in one step.
+//! Ten levels of 64 slots; a slot of level `n` spans 64^n ticks, so the levels cover every [`Time`]. The highest bit in
+//! which a timer's tick differs from the wheel's selects the level. So a timer is always in a slot ahead of the
+//! wheel's own. When the wheel reaches that slot, the timer moves to a lower level or is due. One bitmap per level
+//! marks the slots that hold timers, so that time without timers is skipped in one step.
 
 use crate::time::Time;
 use crate::time::blocks::Blocks;
@@ -22,23 +22,23 @@ const OVERDUE: usize = LEVELS * SLOTS;
 /// Ends a list.
 const NONE: u32 = u32::MAX;
 
-/// Names one inserted timer. It never names a timer inserted later, even if that one took over its place.
+/// Identifies one inserted timer, and never a later one that reuses its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerId {
     index: u32,
     serial: u32,
 }
 
-/// Timers that each hold a `K` until their deadline. Inserting and cancelling take constant time.
+/// Timers, each with a key `K` and a deadline. Inserting and cancelling take constant time.
 pub struct Wheel<K> {
     timers: Blocks<Timer<K>>,
     /// The first timer of each slot, `level * SLOTS + slot`, and of the overdue list.
     heads: Box<[u32]>,
     /// Bit `slot` of entry `level` is set while that slot holds a timer.
     occupied: [u64; LEVELS],
-    /// The tick up to which every timer has been handed out.
+    /// The tick up to which all timers have fired.
     tick: u64,
-    /// Counts insertions, to tell a timer from its successor in the same place.
+    /// Counts insertions, to distinguish a timer from a later one in the same place.
     serial: u32,
     /// Milliseconds of a tick.
     resolution: u64,
@@ -56,12 +56,12 @@ struct Timer<K> {
 }
 
 impl<K> Wheel<K> {
-    /// An empty wheel that stands at `now`.
+    /// An empty wheel at the time `now`.
     pub fn new(now: Time) -> Wheel<K> {
         Wheel::with_resolution(now, TICK_MILLIS)
     }
 
-    /// An empty wheel that stands at `now` and rounds no deadline: for a clock that stands still in between.
+    /// An empty wheel at the time `now` that rounds no deadline, for a clock that is moved by hand.
     pub fn exact(now: Time) -> Wheel<K> {
         Wheel::with_resolution(now, 1)
     }
@@ -77,8 +77,8 @@ impl<K> Wheel<K> {
         }
     }
 
-    /// Adds a timer that [`Wheel::advance`] hands out once it is told a time of at least `deadline` rounded up to the
-    /// tick; the next call does if that has passed already.
+    /// Adds a timer. [`Wheel::advance`] returns its key at the first time not before `deadline`, rounded up to a tick.
+    /// If the deadline has passed already, the next call returns it.
     ///
     /// The wheel holds up to 2^32 - 1 timers.
     pub fn insert(&mut self, deadline: Time, key: K) -> TimerId {
@@ -90,7 +90,7 @@ impl<K> Wheel<K> {
         TimerId { index, serial }
     }
 
-    /// Removes a timer and returns its key; `None` if it has been handed out or cancelled before.
+    /// Removes a timer and returns its key; `None` if it has fired or was cancelled.
     pub fn cancel(&mut self, id: TimerId) -> Option<K> {
         let timer = self.timers.get(id.index)?;
         if timer.serial != id.serial {
@@ -100,11 +100,11 @@ impl<K> Wheel<K> {
         self.timers.remove(id.index).map(|timer| timer.key)
     }
 
-    /// Moves the wheel to `now` and appends the keys of all timers that are due to `due`: those of an earlier tick
-    /// first (a timer inserted after its tick had passed counts to the tick of its insertion), those of one tick in
-    /// no particular order.
+    /// Moves the wheel to `now` and appends the keys of all due timers to `due`, in the order of their ticks. Timers of
+    /// one tick come in no particular order. A timer inserted after its tick had passed belongs to the tick of its
+    /// insertion.
     ///
-    /// A `now` before the one of an earlier call counts as that one.
+    /// A `now` before that of an earlier call is taken as the earlier one.
     pub fn advance(&mut self, now: Time, due: &mut Vec<K>) {
         self.collect(OVERDUE, due);
         let target = tick_reached(now, self.resolution);
@@ -120,10 +120,10 @@ impl<K> Wheel<K> {
         self.tick = self.tick.max(target);
     }
 
-    /// A time no later than the one at which the next timer is due, and later than the last `advance` unless a timer
-    /// is overdue; `None` if there is no timer.
+    /// A time no later than the next due timer; `None` if there is no timer. It is later than the last `advance` unless
+    /// a timer is overdue.
     ///
-    /// It may be the time at which timers merely move to a lower level: an `advance` then hands out nothing.
+    /// At that time timers may only move to a lower level, so that `advance` returns no key.
     pub fn next_deadline(&self) -> Option<Time> {
         let tick = match self.heads.get(OVERDUE) {
             Some(&head) if head != NONE => self.tick,
@@ -144,8 +144,8 @@ impl<K> Wheel<K> {
 
     /// The first occupied slot ahead: level, slot and the tick at which it begins.
     ///
-    /// Every timer of a level stands before every timer of a higher one: its tick agrees with the wheel's in all bits
-    /// that the higher level looks at, while theirs are greater there.
+    /// Every timer of a level is due before every timer of a higher one. In the bits of the higher level, its tick is
+    /// equal to the wheel's, and theirs are greater.
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
         let (level, occupied) = self.occupied.iter().enumerate().find(|(_, occupied)| **occupied != 0)?;
         let slot = occupied.trailing_zeros();
@@ -154,7 +154,7 @@ impl<K> Wheel<K> {
         Some((level, slot as usize, (passed | u64::from(slot)) << shift))
     }
 
-    /// Empties a list: what is due goes to `due`, the rest to the slots of lower levels.
+    /// Empties a list: due timers go to `due`, the others to slots of lower levels.
     fn collect(&mut self, list: usize, due: &mut Vec<K>) {
         let Some(head) = self.heads.get_mut(list) else { return };
         let mut index = std::mem::replace(head, NONE);
@@ -215,7 +215,7 @@ impl<K> Wheel<K> {
     }
 }
 
-/// The last tick that has begun at `now`.
+/// The last tick that has begun by `now`.
 fn tick_reached(now: Time, resolution: u64) -> u64 {
     (now.as_millis() / resolution).min(LAST_TICK - 1)
 }
@@ -367,7 +367,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model is a list of (tick, key), searched from end to end.
+        /// The model is a list of (tick, key), searched linearly.
         #[test]
         fn behaves_like_a_sorted_list(start in 0..YEAR, steps in vec(step(), 0..200)) {
             let mut now = start;

@@ -1,4 +1,4 @@
-//! Answers kept by one thread: a topic seen since its subscriptions last changed costs no lock and no allocation.
+//! Matches cached by one thread: a hit costs no lock and no allocation.
 
 use std::sync::Arc;
 
@@ -8,31 +8,31 @@ use crate::topics::router::Router;
 use crate::topics::subscriber_set::Identity;
 use crate::topics::versions::{Stamp, VersionSlot};
 
-/// The answers for the topics that a thread published to of late. Each thread has its own.
+/// The matches of the topics that a thread recently published to. Each thread has its own cache.
 ///
-/// It keeps the subscribers of its answers alive until they are replaced; see [`MatchCache::forget_stale`].
+/// It keeps the subscribers of its matches alive until they are replaced; see [`MatchCache::forget_stale`].
 pub struct MatchCache<S> {
-    /// Sets of [`WAYS`] slots; a topic may stand in any slot of the set that its hash names. Allocated at first use.
+    /// Sets of [`WAYS`] slots; a topic may be in any slot of the set that its hash selects. Allocated at first use.
     slots: Vec<Slot<S>>,
     /// The number of sets, a power of two or 0.
     sets: usize,
-    /// The router that the answers come from.
+    /// The router that computed the matches.
     router: u64,
-    /// The sum of the lengths of all answers.
+    /// The total number of subscribers in the cached matches.
     weight: usize,
-    /// The slot of a set that is looked at first when one must go.
+    /// The slot of a set where the search for one to replace starts.
     hand: usize,
-    /// Of topics that were asked for and not kept, a part of the hash: who comes again is kept. Allocated at first use.
+    /// Hash bits of topics that missed and were not cached: the second miss caches a topic. Allocated at first use.
     seen: Vec<u16>,
-    /// An answer that was not kept, for its memory.
+    /// Matches that were not cached, kept to reuse their memory.
     spare: Option<Arc<Matches<S>>>,
 }
 
-/// An answer that is out of its cache.
-pub struct Taken<S> {
-    /// The slot that it is of, and the topic's hash.
+/// Matches that are taken out of the cache.
+pub struct TakenMatches<S> {
+    /// The slot that they came from, and the topic's hash.
     slot: Option<(usize, u64)>,
-    /// The answer.
+    /// The matches.
     pub matches: Arc<Matches<S>>,
 }
 
@@ -40,20 +40,20 @@ struct Slot<S> {
     hash: u64,
     stamp: Stamp,
     place: VersionSlot,
-    /// Whether the answer has been used since it was last considered for replacement.
+    /// Whether the slot has been used since it was last considered for replacement.
     is_used: bool,
     topic: String,
     matches: Option<Arc<Matches<S>>>,
 }
 
 const WAYS: usize = 4;
-/// Topics that are remembered to have been asked for; a power of two.
+/// Misses that are remembered; a power of two.
 const SEEN: usize = 4096;
-/// An answer with room for more subscribers is not kept for its memory.
+/// Matches with capacity for more subscribers are not kept as spare memory.
 const LARGEST_SPARE: usize = 1024;
-/// Longer topics are not kept.
+/// Longer topics, in bytes, are not cached.
 const MAX_TOPIC: usize = 256;
-/// The answers of a full cache may have so many subscribers on average.
+/// The largest mean number of subscribers per slot when the cache is full.
 const MEAN_WEIGHT: usize = 32;
 
 impl<S: Clone + Identity> MatchCache<S> {
@@ -63,9 +63,9 @@ impl<S: Clone + Identity> MatchCache<S> {
         MatchCache { slots: Vec::new(), sets, router: 0, weight: 0, hand: 0, seen: Vec::new(), spare: None }
     }
 
-    /// Who hears `topic`: the answer of [`Router::matches`], kept or computed.
+    /// The subscriptions that match `topic`, as [`Router::matches`] finds them: cached or computed.
     ///
-    /// A change to the subscriptions that returned before this call is in the answer.
+    /// A change to the subscriptions that returned before this call is in the result.
     pub fn find(&mut self, router: &Router<S>, topic: TopicName<'_>) -> Arc<Matches<S>> {
         let taken = self.take(router, topic);
         let matches = Arc::clone(&taken.matches);
@@ -73,9 +73,9 @@ impl<S: Clone + Identity> MatchCache<S> {
         matches
     }
 
-    /// As [`MatchCache::find`], without counting a further owner: the answer is to be given back before anything else
-    /// is asked for.
-    pub fn take(&mut self, router: &Router<S>, topic: TopicName<'_>) -> Taken<S> {
+    /// As [`MatchCache::find`], without the cost of another reference. The caller gives the matches back before its
+    /// next call.
+    pub fn take(&mut self, router: &Router<S>, topic: TopicName<'_>) -> TakenMatches<S> {
         if self.router != router.id() {
             self.clear();
             self.router = router.id();
@@ -89,16 +89,16 @@ impl<S: Clone + Identity> MatchCache<S> {
                 if slot.stamp == router.stamp_at(slot.place)
                     && let Some(matches) = slot.matches.take()
                 {
-                    return Taken { slot: Some((first + way, hash)), matches };
+                    return TakenMatches { slot: Some((first + way, hash)), matches };
                 }
                 break;
             }
         }
-        Taken { slot: None, matches: self.compute(router, topic, hash) }
+        TakenMatches { slot: None, matches: self.compute(router, topic, hash) }
     }
 
-    /// Puts a taken answer back.
-    pub fn give_back(&mut self, taken: Taken<S>) {
+    /// Puts taken matches back.
+    pub fn give_back(&mut self, taken: TakenMatches<S>) {
         let Some((index, hash)) = taken.slot else {
             return self.keep_memory(taken.matches);
         };
@@ -110,17 +110,17 @@ impl<S: Clone + Identity> MatchCache<S> {
         }
     }
 
-    /// Keeps what an answer is in, not the answer.
-    fn keep_memory(&mut self, mut answer: Arc<Matches<S>>) {
-        if let Some(matches) = Arc::get_mut(&mut answer)
+    /// Keeps the memory of matches, not their content.
+    fn keep_memory(&mut self, mut spare: Arc<Matches<S>>) {
+        if let Some(matches) = Arc::get_mut(&mut spare)
             && matches.direct.capacity() <= LARGEST_SPARE
         {
             matches.clear();
-            self.spare = Some(answer);
+            self.spare = Some(spare);
         }
     }
 
-    /// Drops the answers that no longer hold, and with them what keeps ended subscribers alive.
+    /// Drops stale matches, and with them the references that keep ended subscribers alive.
     pub fn forget_stale(&mut self, router: &Router<S>) {
         for slot in &mut self.slots {
             if self.router != router.id() || slot.stamp != router.stamp_at(slot.place) {
@@ -129,42 +129,42 @@ impl<S: Clone + Identity> MatchCache<S> {
         }
     }
 
-    /// Drops all answers.
+    /// Drops all matches.
     pub fn clear(&mut self) {
         self.slots.clear();
         self.weight = 0;
     }
 
-    /// The number of answers.
+    /// The number of cached topics.
     pub fn len(&self) -> usize {
         self.slots.iter().filter(|slot| slot.matches.is_some()).count()
     }
 
-    /// Whether there is no answer.
+    /// Whether no topic is cached.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether a topic was asked for before, and not very long ago. Topics that come once would drive out those
-    /// that come again.
+    /// Whether a topic missed before, not very long ago. Caching topics that occur once would evict those that
+    /// recur.
     fn comes_again(&mut self, hash: u64) -> bool {
         if self.seen.is_empty() {
             self.seen.resize(SEEN, 0);
         }
-        // Bits that choose neither the set nor the counters; 0 stands for none.
+        // Bits that select neither the set nor the version counters; 0 means an empty entry.
         let mark = (hash >> 48) as u16 | 1;
         let place = self.seen.get_mut((hash >> 12) as usize % SEEN);
         place.is_some_and(|seen| std::mem::replace(seen, mark) == mark)
     }
 
-    /// Computes an answer, and keeps it if its topic comes again and it is not too large.
+    /// Computes the matches, and caches them if the topic recurs and they are not too large.
     #[cold]
     fn compute(&mut self, router: &Router<S>, topic: TopicName<'_>, hash: u64) -> Arc<Matches<S>> {
         if !self.comes_again(hash) {
             return router.matches_in(self.spare.take(), topic, hash);
         }
         let place = router.place(topic, hash);
-        let stamp = router.stamp_at(place); // Before the answer is computed: see `Generations`.
+        let stamp = router.stamp_at(place); // Before the matches are computed: see `Versions`.
         let matches = router.matches_in(None, topic, hash);
         let weight = weight(&matches);
         let bound = self.sets * WAYS * MEAN_WEIGHT;
@@ -189,7 +189,7 @@ impl<S: Clone + Identity> MatchCache<S> {
         matches
     }
 
-    /// The slot that holds `topic`, else a free one of its set, else one not used of late.
+    /// The slot that holds `topic`, else a free one of its set, else one that was not used recently.
     fn slot_for(&mut self, topic: TopicName<'_>, hash: u64) -> Option<&mut Slot<S>> {
         let first = (hash as usize & self.sets.saturating_sub(1)) * WAYS;
         let set = self.slots.get_mut(first..first + WAYS)?;
@@ -218,7 +218,7 @@ impl<S> Slot<S> {
         }
     }
 
-    /// Drops the answer; returns its weight.
+    /// Drops the matches; returns their weight.
     fn clear(&mut self) -> usize {
         self.topic.clear();
         self.is_used = false;
@@ -257,7 +257,7 @@ mod tests {
         TopicName::parse(text).unwrap()
     }
 
-    /// Asks twice: who comes again is kept.
+    /// Looks a topic up twice, so that it is cached.
     fn learn<S: Clone + Identity>(
         cache: &mut MatchCache<S>,
         router: &Router<S>,
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn forgetting_stale_answers_frees_their_subscribers() {
-        // Once in 256 times the hashes, which differ from router to router, have both share a counter.
+        // The hash differs from router to router: once in 256 times, both topics share a counter.
         loop {
             let (router, client) = router(&["a", "b/+"]);
             let stamp = || router.stamp_at(router.place(name("a"), router.hash(name("a"))));
@@ -360,41 +360,41 @@ mod tests {
         assert_eq!(cache.find(&first, name("a")).direct.len(), 1);
     }
 
-    type Deed = Box<dyn FnOnce()>;
+    type Action = Box<dyn FnOnce()>;
 
-    /// A subscriber that can do something when it is asked who it is.
+    /// A subscriber that runs an action when its identity is read.
     #[derive(Clone)]
-    struct Meddler {
+    struct ActingSubscriber {
         number: usize,
-        deed: Rc<Cell<Option<Deed>>>,
+        action: Rc<Cell<Option<Action>>>,
     }
 
-    impl Identity for Meddler {
+    impl Identity for ActingSubscriber {
         fn identity(&self) -> usize {
-            if let Some(deed) = self.deed.take() {
-                deed();
+            if let Some(action) = self.action.take() {
+                action();
             }
             self.number
         }
     }
 
-    /// Answers of several filters are sorted by subscriber after the lock is released: a change at that moment must
-    /// not make the answer pass for one that knows of it.
+    /// Matches of several filters are sorted by subscriber after the lock is released. Matches that a change at that
+    /// moment makes stale must not be cached as current.
     #[test]
     fn an_answer_that_changed_while_it_was_computed_is_not_kept_as_new() {
         let router = Rc::new(Router::new());
-        let deed = Rc::new(Cell::default());
-        let [first, second] = [1, 2].map(|number| Meddler { number, deed: Rc::clone(&deed) });
+        let action = Rc::new(Cell::default());
+        let [first, second] = [1, 2].map(|number| ActingSubscriber { number, action: Rc::clone(&action) });
         router.subscribe(TopicFilter::parse("a").unwrap(), &first, SubscriptionOptions::default(), 0);
         router.subscribe(TopicFilter::parse("#").unwrap(), &second, SubscriptionOptions::default(), 0);
         let mut cache = MatchCache::new(64);
         cache.find(&router, name("a"));
-        let meddled = Rc::clone(&router);
-        deed.set(Some(Box::new(move || {
-            assert!(meddled.unsubscribe(TopicFilter::parse("a").unwrap(), &first));
+        let changed = Rc::clone(&router);
+        action.set(Some(Box::new(move || {
+            assert!(changed.unsubscribe(TopicFilter::parse("a").unwrap(), &first));
         })));
         assert_eq!(cache.find(&router, name("a")).direct.len(), 2);
-        assert!(deed.take().is_none(), "the change was not made");
+        assert!(action.take().is_none(), "the change was not made");
         assert_eq!(cache.find(&router, name("a")).direct.len(), 1);
     }
 

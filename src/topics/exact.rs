@@ -11,23 +11,23 @@ use crate::topics::subscriber_set::{Identity, SubscriberSet};
 
 /// Filters without wildcards and without a group.
 ///
-/// They stand one behind the other, without gaps, so that what the hash table leaves free is little.
+/// They are stored without gaps beside the hash table, whose free entries are small.
 pub(super) struct Exact<S> {
     hasher: DefaultHashBuilder,
     places: Sharded<FilterSlot>,
     topics: Vec<Topic<S>>,
 }
 
-/// So many filters keep their room when they go.
+/// Room for this many filters is kept when they are removed.
 const FEW: usize = 64;
 
-/// Where a filter stands, and what a table that grows needs of its hash.
+/// The index of a filter, and the bits of its hash that a growing table needs.
 struct FilterSlot {
     hash: u32,
     at: u32,
 }
 
-/// One filter and who subscribed to it; 32 bytes with an `S` of 8.
+/// One filter and its subscribers; 32 bytes with an `S` of 8.
 struct Topic<S> {
     filter: Arc<str>,
     subscribers: SubscriberSet<Match<S>>,
@@ -52,7 +52,7 @@ impl<S: Clone + Identity> Exact<S> {
         {
             let place = FilterSlot { hash: hash as u32, at };
             shard.insert_unique(place.spread(), place, FilterSlot::spread);
-            // Not to twice the size: of a million, half would be unused.
+            // Not to twice the size: with a million filters, half would be unused.
             if self.topics.len() == self.topics.capacity() {
                 self.topics.reserve_exact(self.topics.len() / 8 + 4);
             }
@@ -100,7 +100,7 @@ impl<S: Clone + Identity> Exact<S> {
         Some(place.at as usize)
     }
 
-    /// Removes a filter; the last one takes its place.
+    /// Removes a filter; the last one moves to its index.
     fn remove_topic(&mut self, hash: u64, at: usize) {
         if let Some(shard) = self.places.of_mut(hash)
             && let Ok(place) = shard.find_entry(spread(hash as u32), |place| place.at as usize == at)
@@ -119,7 +119,7 @@ impl<S: Clone + Identity> Exact<S> {
                 place.at = at as u32;
             }
         }
-        // What comes and goes alone allocates nothing.
+        // A single filter that comes and goes allocates nothing.
         if self.topics.len() * 4 + FEW < self.topics.capacity() {
             self.topics.shrink_to(self.topics.len() * 2);
         }
@@ -137,7 +137,7 @@ impl FilterSlot {
     }
 }
 
-/// The hash of a place in its part of the table.
+/// The hash of a slot within its shard.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

@@ -10,7 +10,7 @@ pub(super) struct FilterEnds {
     pub(super) below: Option<Id>,
 }
 
-/// Where a filter ends, seen from the last node on the way.
+/// Where a filter ends, seen from its last node.
 #[derive(Clone, Copy)]
 pub(super) enum Tail {
     /// With this level.

@@ -2,31 +2,31 @@
 
 use slab::Slab;
 
-/// The text of a level. Up to 15 bytes stand here; longer ones stand in a slab beside it.
+/// The text of a level. Up to 15 bytes are stored inline; longer texts are in a slab.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Level {
-    /// The text and zeros, or the place in the slab.
+    /// The text and zeros, or the index in the slab.
     bytes: [u8; SHORT],
-    /// Of the text, or [`LONG`].
+    /// The length of the text, or [`LONG`].
     len: u8,
 }
 
-/// The text of a level that is looked for.
+/// The text of a level, prepared for a lookup.
 pub(super) struct Wanted<'t> {
     text: &'t [u8],
     pub(super) hash: u64,
-    /// As nodes have it, if it is short.
+    /// The form that nodes store, if the text is short.
     short: Option<Level>,
 }
 
-/// Bytes that have room here.
+/// Bytes that are stored inline.
 const SHORT: usize = 15;
 
-/// The length of a text that stands elsewhere.
+/// The length that marks a text in the slab.
 const LONG: u8 = u8::MAX;
 
 impl Level {
-    /// The text, from the slab with which it was stored.
+    /// The text; `long` is the slab that it was stored with.
     pub(super) fn text<'l>(&'l self, long: &'l Slab<Box<[u8]>>) -> &'l [u8] {
         let text = match self.place() {
             Some(place) => long.get(place).map(|text| &**text),
@@ -57,7 +57,7 @@ impl<'t> Wanted<'t> {
         Wanted { text, hash, short: short.map(|()| Level { bytes, len: text.len() as u8 }) }
     }
 
-    /// Whether it is this one.
+    /// Whether `level` has this text.
     #[inline]
     pub(super) fn is(&self, level: &Level, long: &Slab<Box<[u8]>>) -> bool {
         match &self.short {
@@ -66,7 +66,7 @@ impl<'t> Wanted<'t> {
         }
     }
 
-    /// As a node has it.
+    /// The form that a node stores; a long text goes into the slab.
     pub(super) fn store(&self, long: &mut Slab<Box<[u8]>>) -> Level {
         self.short.unwrap_or_else(|| {
             let mut bytes = [0; SHORT];

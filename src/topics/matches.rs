@@ -1,4 +1,4 @@
-//! The answer to "who hears this topic": subscribers, and groups of which one member does.
+//! The subscriptions that match a topic: subscribers, and groups of which one member gets the message.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::topics::subscriber_set::{Identity, SubscriberSet};
 
-/// Who hears a topic, at one moment.
+/// The subscriptions that match a topic at one moment.
 #[derive(Clone, Debug)]
 pub struct Matches<S> {
     /// The matching subscriptions that are not shared. Those of one subscriber are adjacent.
@@ -20,9 +20,9 @@ pub struct Matches<S> {
 /// One subscription that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match<S> {
-    /// Who subscribed.
+    /// The subscriber.
     pub subscriber: S,
-    /// How.
+    /// The options of the subscription.
     pub options: SubscriptionOptions,
     /// The subscription identifier; 0 if there is none.
     pub identifier: u32,
@@ -35,20 +35,20 @@ pub struct SharedMatch<S> {
     pub group: Arc<Group<S>>,
 }
 
-/// How fit a member of a group is to take a message; the later, the fitter.
+/// How ready a member of a group is to take a message; a later variant is readier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Readiness {
     /// The message, or an older one in its place, would be dropped.
     Full,
-    /// It is away: the message would wait for it.
+    /// The member is offline: the message would wait for it.
     Absent,
-    /// It is there, and the message would wait behind others.
+    /// The member is online, but the message would wait behind others.
     Busy,
-    /// It would be sent the message at once.
+    /// The member is online, and the message would be sent at once.
     Ready,
 }
 
-/// The members of one shared subscription. Who joins or leaves is seen at once by everyone who holds the group.
+/// The members of one shared subscription. All holders of the group see a change at once.
 pub struct Group<S> {
     filter: Arc<str>,
     members: Mutex<Members<S>>,
@@ -56,23 +56,23 @@ pub struct Group<S> {
 
 struct Members<S> {
     roster: SubscriberSet<Match<S>>,
-    /// Whose turn it is; may be past the end.
+    /// The index of the next member; may be past the end.
     turn: usize,
 }
 
 impl<S> Matches<S> {
-    /// Nobody.
-    pub(super) fn nobody() -> Matches<S> {
+    /// No matches.
+    pub(super) fn none() -> Matches<S> {
         Matches { direct: SmallVec::new(), shared: Vec::new() }
     }
 
-    /// Forgets everybody.
+    /// Removes all matches.
     pub(super) fn clear(&mut self) {
         self.direct.clear();
         self.shared.clear();
     }
 
-    /// Whether nobody hears the topic. A group that has lost its last member since still counts.
+    /// Whether no subscription matches. A group that has lost its last member since still counts.
     pub fn is_empty(&self) -> bool {
         self.direct.is_empty() && self.shared.is_empty()
     }
@@ -128,7 +128,7 @@ impl<S: Clone + Identity> Group<S> {
             if best.0 == Readiness::Ready {
                 break;
             }
-            // Members may leave meanwhile: then a member is asked twice or not at all, but never one that is gone.
+            // Members may leave meanwhile: a member is then tried twice or not at all, but never after it has left.
             let Some(next) = self.members.lock().get(index) else { break };
             let found = readiness(&next);
             if found > best.0 {
@@ -153,7 +153,7 @@ impl<S: Clone + Identity> Group<S> {
 }
 
 impl<S: Clone + Identity> Members<S> {
-    /// The member whose turn it is, its index and the number of members; passes the turn on.
+    /// The next member in turn, its index and the number of members; advances the turn.
     fn take_turn(&mut self) -> Option<(Match<S>, usize, usize)> {
         let found = self.turn()?;
         self.turn = found.1 + 1;
@@ -167,7 +167,7 @@ impl<S: Clone + Identity> Members<S> {
         Some((self.get(turn)?, turn, count))
     }
 
-    /// The member at `index`, counted round and round.
+    /// The member at `index` modulo the number of members.
     fn get(&self, index: usize) -> Option<Match<S>> {
         let members = self.roster.as_slice();
         members.get(index.checked_rem(members.len())?).cloned()

@@ -1,4 +1,4 @@
-//! Floor 3: who hears what. Subscriptions and the answers to "who gets this topic", and the retained messages.
+//! Floor 3: subscriptions, the match of a topic to its subscribers, and the retained messages.
 
 mod cache;
 mod exact;

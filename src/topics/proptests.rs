@@ -25,7 +25,7 @@ impl Identity for Client {
     }
 }
 
-/// Whole filter and subscriber, to QoS and identifier.
+/// Maps whole filter and subscriber to QoS and identifier.
 type Model = BTreeMap<(String, u32), (QoS, u32)>;
 
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ fn sorted_direct(matches: &Matches<Client>) -> Direct {
     direct
 }
 
-/// What the model says, and what the router says, must be the same.
+/// Compares the matches of the router with those of the model.
 fn check(model: &Model, topic: &str, matches: &Matches<Client>) {
     let hears = |filter: &str| parse(filter).matches(&name(topic));
     let (shared, plain): (Vec<_>, Vec<_>) = model
@@ -134,7 +134,7 @@ fn check(model: &Model, topic: &str, matches: &Matches<Client>) {
     }
     let mut found: BTreeMap<&str, Direct> = BTreeMap::new();
     for shared in &matches.shared {
-        // As many picks as there are members pick each member once.
+        // One pick per member picks each member once.
         let count = shared.group.len();
         let picks = (0..count).map(|_| shared.group.pick(|_| Readiness::Ready).unwrap());
         let mut picks: Direct =
@@ -205,7 +205,7 @@ proptest! {
     }
 }
 
-/// A subscription made again and again with a growing identifier: a reader who learnt the identifier after
+/// A subscription is replaced again and again with a growing identifier. A reader that learns the identifier after
 /// `subscribe` returned never finds an older one.
 #[test]
 fn a_change_that_returned_is_seen_by_every_thread() {
@@ -238,7 +238,7 @@ fn a_change_that_returned_is_seen_by_every_thread() {
     }
 }
 
-/// Each thread comes and goes on the same filters as the others, and always finds its own state.
+/// Threads subscribe and unsubscribe on the same filters; each always finds its own state.
 #[test]
 fn threads_that_come_and_go_find_themselves_and_leave_nothing() {
     const FILTERS: [&str; 6] = ["a/b", "a/+", "+/b", "a/b/#", "$share/g/a/b", "$share/g/a/#"];

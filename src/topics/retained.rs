@@ -1,8 +1,8 @@
 //! The retained messages: at most one per topic, found by filter.
 //!
-//! They stand in one ordered map whose key is the topic with each `/` replaced by the byte 0, which no topic holds. So
-//! a level ends before any longer one, and everything below a level is one contiguous range. A filter is answered by
-//! walking the range of its leading levels; where a key does not match, the filter tells the least key that could be
+//! They are in one ordered map whose key is the topic with each `/` replaced by the byte 0, which no topic holds. So
+//! a level sorts before any longer one, and everything below a level is one contiguous range. A lookup walks the
+//! range of the filter's leading levels. Where a key does not match, the filter gives the least key that could match
 //! next, and the walk jumps there.
 
 use std::cmp::Ordering;
@@ -25,14 +25,14 @@ pub struct Retained<V> {
 /// Why a message was not retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RetainedFull {
-    /// The topic is new and there are as many messages as allowed.
-    #[error("{max} retained messages are kept already")]
+    /// The topic is new, and the store holds the maximum number of messages.
+    #[error("retained message limit reached (retained.max_messages = {max})")]
     Messages {
         /// The bound.
         max: usize,
     },
-    /// With this message there would be more bytes than allowed.
-    #[error("the retained messages would take more than {max} bytes")]
+    /// With this message the store would hold more than the maximum number of bytes.
+    #[error("limit of retained bytes reached (retained.max_bytes = {max})")]
     Bytes {
         /// The bound.
         max: u64,
@@ -52,10 +52,10 @@ struct Entry<V> {
 /// A key on the stack.
 type Key = SmallVec<[u8; 128]>;
 
-/// So many entries are looked at while the lock is held.
-const STEP: usize = 1024;
-/// So many entries are passed one by one before the walk jumps: a jump costs as much.
-const STRIDE: usize = 6;
+/// Entries that are read under one hold of the lock.
+const ENTRIES_PER_LOCK: usize = 1024;
+/// Entries that the walk skips one by one before it jumps; a jump costs about as much.
+const SCAN_BEFORE_JUMP: usize = 6;
 
 impl<V: Clone> Retained<V> {
     /// An empty store of at most `max_messages` messages and `max_bytes` bytes.
@@ -64,11 +64,12 @@ impl<V: Clone> Retained<V> {
         Retained { table: RwLock::new(table), max_messages, max_bytes }
     }
 
-    /// Keeps `value`, which counts as `bytes` bytes, for `topic`; returns the value that it replaced.
+    /// Stores `value`, which counts as `bytes` bytes, for `topic`; returns the value that it replaced.
     ///
     /// # Errors
-    /// The topic is new and the store holds the allowed number of messages, or it would hold more than the allowed
-    /// number of bytes. What was kept for the topic goes, because it is out of date [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
+    /// The topic is new and the store holds the maximum number of messages, or it would hold more than the maximum
+    /// number of bytes. The old value of the topic is removed, because it is out of date [MQTT-3.3.1-5],
+    /// [MQTT3-3.3.1-7].
     pub fn store(&self, topic: TopicName<'_>, value: V, bytes: usize) -> Result<Option<V>, RetainedFull> {
         let key = key_of(topic.as_str());
         let bytes = bytes as u64;
@@ -95,27 +96,27 @@ impl<V: Clone> Retained<V> {
         Ok(old)
     }
 
-    /// Removes what is kept for `topic` and returns it.
+    /// Removes the value of `topic` and returns it.
     pub fn remove(&self, topic: TopicName<'_>) -> Option<V> {
         self.remove_if(topic, |_| true)
     }
 
-    /// Removes what is kept for `topic` and returns it, if `is_wanted` says so.
+    /// Removes the value of `topic` and returns it, if `is_wanted` returns true for it.
     ///
     /// `is_wanted` is called under the lock and must not use the store.
     pub fn remove_if(&self, topic: TopicName<'_>, is_wanted: impl FnOnce(&V) -> bool) -> Option<V> {
         self.table.write().remove_if(&key_of(topic.as_str()), is_wanted)
     }
 
-    /// What is kept for `topic`.
+    /// The value of `topic`.
     pub fn get(&self, topic: TopicName<'_>) -> Option<V> {
         self.table.read().entries.get(&*key_of(topic.as_str())).map(|entry| entry.value.clone())
     }
 
-    /// Appends what is kept for the topics that match `filter` to `out`, in the order of the topics level by level.
+    /// Appends the values of the topics that match `filter` to `out`, ordered by topic, level by level.
     ///
-    /// The lock is held for a bounded time: of a long walk, it is released now and then. A message that is kept during
-    /// the whole call is found once.
+    /// A long walk releases the lock now and then, so that it is held for a bounded time. A message that is retained
+    /// during the whole call is found once.
     pub fn collect(&self, filter: &TopicFilter<'_>, out: &mut Vec<V>) {
         if self.is_empty() {
             return;
@@ -133,7 +134,7 @@ impl<V: Clone> Retained<V> {
         }
     }
 
-    /// Removes what `is_kept` does not want to keep; returns how many messages that were.
+    /// Removes the values for which `is_kept` returns false; returns their number.
     ///
     /// `is_kept` is called under the lock, which is released now and then, and must not use the store.
     pub fn retain(&self, mut is_kept: impl FnMut(&V) -> bool) -> usize {
@@ -143,7 +144,7 @@ impl<V: Clone> Retained<V> {
             let mut unwanted: Vec<Key> = Vec::new();
             let table = self.table.read();
             let mut last = None;
-            for (key, entry) in table.after(after.as_deref()).take(STEP) {
+            for (key, entry) in table.after(after.as_deref()).take(ENTRIES_PER_LOCK) {
                 if !is_kept(&entry.value) {
                     unwanted.push(Key::from_slice(key));
                 }
@@ -152,7 +153,7 @@ impl<V: Clone> Retained<V> {
             let Some(last) = last else { return removed };
             after = Some(Key::from_slice(last));
             drop(table);
-            // A message that took the place of an unwanted one meanwhile is asked about again.
+            // A value that meanwhile replaced an unwanted one is tested again.
             let mut table = self.table.write();
             for key in unwanted {
                 removed += usize::from(table.remove_if(&key, |value| !is_kept(value)).is_some());
@@ -195,10 +196,10 @@ impl<V: Clone> Table<V> {
         Some(entry.value)
     }
 
-    /// Appends matches with keys of at least `from` to `out`; returns the key to go on from if it stopped before the
-    /// end, to release the lock.
+    /// Appends matches with keys of at least `from` to `out`. If it stops early to release the lock, it returns the key
+    /// to continue from.
     fn walk(&self, pattern: &Pattern<'_>, mut from: Key, out: &mut Vec<V>) -> Option<Key> {
-        let mut budget = STEP;
+        let mut budget = ENTRIES_PER_LOCK;
         loop {
             let mut passed = 0;
             let mut is_skipping = false;
@@ -211,51 +212,51 @@ impl<V: Clone> Table<V> {
                 budget -= 1;
                 if is_skipping && **key < *from {
                     passed += 1;
-                    if passed == STRIDE {
+                    if passed == SCAN_BEFORE_JUMP {
                         break;
                     }
                     continue;
                 }
                 is_skipping = false;
                 match pattern.compare(key) {
-                    Step::Match => out.push(entry.value.clone()),
-                    Step::Next => {}
-                    Step::Skip { kept, then } => {
+                    Comparison::Match => out.push(entry.value.clone()),
+                    Comparison::Next => {}
+                    Comparison::Skip { kept, then } => {
                         from.clear();
                         from.extend_from_slice(kept);
                         from.extend_from_slice(then);
                         is_skipping = true;
                         passed = 0;
                     }
-                    Step::End => return None,
+                    Comparison::End => return None,
                 }
             }
         }
     }
 }
 
-/// A filter with wildcards, taken apart.
+/// The levels of a filter.
 struct Pattern<'f> {
     levels: SmallVec<[&'f [u8]; 16]>,
 }
 
-/// What a filter says to a key.
-enum Step<'k> {
+/// The result of comparing a key with a filter.
+enum Comparison<'k> {
     Match,
-    /// No match; the next key may be one.
+    /// No match; the next key may match.
     Next,
-    /// No match, nor is any key before `kept` followed by `then`, which is greater than this key.
+    /// No match, and none before the key `kept` followed by `then`, which is greater than this key.
     Skip {
         kept: &'k [u8],
         then: &'k [u8],
     },
-    /// No match, nor is any greater key.
+    /// No match, and no greater key matches.
     End,
 }
 
-/// What follows a level is less than the level followed by this: 0 is what ends a level.
+/// A level followed by this sorts after everything below the level: the byte 0 ends a level.
 const PAST_LEVEL: &[u8] = &[1];
-/// Greater than whatever begins with `$`.
+/// Sorts after every key that begins with `$`.
 const PAST_DOLLAR: &[u8] = b"%";
 
 impl<'f> Pattern<'f> {
@@ -281,25 +282,25 @@ impl<'f> Pattern<'f> {
         key
     }
 
-    fn compare<'k>(&self, key: &'k [u8]) -> Step<'k>
+    fn compare<'k>(&self, key: &'k [u8]) -> Comparison<'k>
     where
         'f: 'k,
     {
         if key.first() == Some(&b'$')
             && self.levels.first().is_some_and(|level| *level == b"+" || *level == b"#")
         {
-            return Step::Skip { kept: &[], then: PAST_DOLLAR }; // [MQTT-4.7.2-1]
+            return Comparison::Skip { kept: &[], then: PAST_DOLLAR }; // [MQTT-4.7.2-1]
         }
         // The key up to the level that the last `+` stands for.
         let mut variable: Option<&[u8]> = None;
-        // Where the next level of the key begins; none if the last one has been compared.
+        // The start of the key's next level; none if the last one has been compared.
         let mut next = Some(0);
         let mut compared = key;
         for level in &self.levels {
             if *level == b"#" {
-                return Step::Match; // [MQTT-4.7.1-1]: nothing follows it.
+                return Comparison::Match; // [MQTT-4.7.1-1]: nothing follows it.
             }
-            let Some(start) = next else { return Step::Next };
+            let Some(start) = next else { return Comparison::Next };
             let (before, rest) = key.split_at_checked(start).unwrap_or((key, &[]));
             let length = rest.iter().position(|byte| *byte == 0);
             next = length.map(|length| start + length + 1);
@@ -311,15 +312,16 @@ impl<'f> Pattern<'f> {
             }
             match name.cmp(level) {
                 Ordering::Equal => {}
-                Ordering::Less => return Step::Skip { kept: before, then: level },
+                Ordering::Less => return Comparison::Skip { kept: before, then: level },
                 Ordering::Greater => {
-                    return variable.map_or(Step::End, |kept| Step::Skip { kept, then: PAST_LEVEL });
+                    return variable
+                        .map_or(Comparison::End, |kept| Comparison::Skip { kept, then: PAST_LEVEL });
                 }
             }
         }
         match next {
-            None => Step::Match,
-            Some(_) => Step::Skip { kept: compared, then: PAST_LEVEL },
+            None => Comparison::Match,
+            Some(_) => Comparison::Skip { kept: compared, then: PAST_LEVEL },
         }
     }
 }
@@ -337,7 +339,7 @@ mod tests {
     use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
     use proptest::sample::select;
 
-    use super::{Retained, RetainedFull, STEP};
+    use super::{ENTRIES_PER_LOCK, Retained, RetainedFull};
     use crate::codec::topic::{TopicFilter, TopicName};
 
     fn name(text: &str) -> TopicName<'_> {
@@ -380,7 +382,7 @@ mod tests {
         assert_eq!(retained.store(name("b"), 2, 6), Ok(None));
         assert_eq!(retained.store(name("c"), 3, 0), Err(RetainedFull::Messages { max: 2 }));
         assert_eq!(retained.store(name("a"), 4, 5), Err(RetainedFull::Bytes { max: 10 }));
-        // What could not be replaced is out of date.
+        // The value that could not be replaced is out of date.
         assert_eq!((retained.len(), retained.bytes(), retained.get(name("a"))), (1, 6, None));
         assert_eq!(retained.store(name("a"), 1, 1), Ok(None));
         assert_eq!(retained.store(name("a"), 5, 3), Ok(Some(1)));
@@ -401,7 +403,7 @@ mod tests {
     #[test]
     fn more_than_one_step_is_walked_swept_and_paged_to_the_end() {
         let retained = Retained::new(usize::MAX, u64::MAX);
-        let count = STEP * 5 / 2;
+        let count = ENTRIES_PER_LOCK * 5 / 2;
         for number in 0..count {
             retained.store(name(&format!("a/{number:05}")), number, 1).unwrap();
             retained.store(name(&format!("a/{number:05}/deep")), count, 1).unwrap();

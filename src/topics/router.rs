@@ -1,4 +1,4 @@
-//! All subscriptions of a broker, and who hears a topic.
+//! All subscriptions of a broker, and their match to topics.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::topics::subscriber_set::Identity;
 use crate::topics::trie::{NodeSubscribers, Trie};
 use crate::topics::versions::{Stamp, VersionSlot, Versions};
 
-/// The subscriptions of all clients. May be used from any thread; readers do not wait for each other.
+/// The subscriptions of all clients. Any thread may use it; readers do not block each other.
 ///
 /// No foreign code runs while a lock is held, except `S::clone`.
 pub struct Router<S> {
@@ -32,10 +32,10 @@ pub struct Router<S> {
     id: u64,
 }
 
-/// What became of a subscription.
+/// The result of a subscribe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscribed {
-    /// Whether the subscriber had a subscription to this filter, which has been replaced.
+    /// Whether an earlier subscription of the subscriber to this filter was replaced.
     pub replaced: bool,
     /// The whole filter, with its share prefix; the router's own copy.
     pub filter: Arc<str>,
@@ -48,7 +48,7 @@ struct Tables<S> {
     groups: HashTable<Arc<Group<S>>>,
 }
 
-/// Tells the routers of a process apart.
+/// The next router id of the process.
 static ROUTERS: AtomicU64 = AtomicU64::new(1);
 
 impl<S: Clone + Identity> Router<S> {
@@ -150,14 +150,14 @@ impl<S: Clone + Identity> Router<S> {
         self.tables.read().groups.find(hash, |group| &**group.filter() == whole).map(Arc::clone)
     }
 
-    /// Who hears `topic`, computed now.
+    /// The subscriptions that match `topic`, computed now.
     /// [MQTT-3.3.2-3], [MQTT3-3.3.2-3]
     pub fn matches(&self, topic: TopicName<'_>) -> Arc<Matches<S>> {
         self.matches_in(None, topic, self.hash(topic))
     }
 
-    /// The state of the subscriptions that concern `topic`: while it is equal, [`Router::matches`] gives an equal
-    /// answer, apart from the members of the groups in it, which are always those of the moment.
+    /// The version of the subscriptions that concern `topic`: while it is equal, so are the [`Router::matches`].
+    /// The members of matched groups are always current.
     pub fn stamp(&self, topic: TopicName<'_>) -> Stamp {
         self.stamp_at(self.place(topic, self.hash(topic)))
     }
@@ -180,9 +180,9 @@ impl<S: Clone + Identity> Router<S> {
     /// Calls `f` with the whole filter, the subscriber, the options and the subscription identifier (0 for none) of
     /// each subscription, in no particular order.
     ///
-    /// It copies a part at a time under the read lock (the filters of one hash shard of 64, 1024 places of the tree,
-    /// one group) and calls `f` without it, so `f` may use the router. A subscription that exists during the whole
-    /// call is visited once; one that comes or goes meanwhile is visited or not.
+    /// It copies one part at a time under the read lock: one hash shard of 64, 1024 nodes of the tree, or one group.
+    /// `f` is called without the lock, so it may use the router. A subscription that exists during the whole call is
+    /// visited once; one that is added or removed meanwhile may be visited.
     pub fn for_each(&self, mut f: impl FnMut(&str, &S, SubscriptionOptions, u32)) {
         let mut copied = Vec::new();
         let mut visit = |copied: &mut Vec<(Arc<str>, Match<S>)>| {
@@ -232,27 +232,27 @@ impl<S: Clone + Identity> Router<S> {
         self.versions.stamp(place)
     }
 
-    /// Who hears `topic`, whose hash is `hash`; in the memory of an empty answer that nobody else holds, if given.
+    /// The matches of `topic`, whose hash is `hash`, in the memory of `spare` if it is given.
     pub(super) fn matches_in(
         &self,
         spare: Option<Arc<Matches<S>>>,
         topic: TopicName<'_>,
         hash: u64,
     ) -> Arc<Matches<S>> {
-        let mut answer = spare.unwrap_or_else(|| Arc::new(Matches::nobody()));
-        if let Some(matches) = Arc::get_mut(&mut answer) {
+        let mut result = spare.unwrap_or_else(|| Arc::new(Matches::none()));
+        if let Some(matches) = Arc::get_mut(&mut result) {
             let lists = self.tables.read().matches(topic, hash, matches);
             if lists > 1 {
                 matches.direct.sort_unstable_by_key(Match::identity);
             }
         }
-        answer
+        result
     }
 }
 
 impl<S: Clone + Identity> Tables<S> {
-    /// Adds to `out` who hears `topic`, whose hash is `hash`, in no order; how many lists that comes from: one list
-    /// names a subscriber once.
+    /// Adds the matches of `topic`, whose hash is `hash`, to `out` in no order. Returns the number of lists that they
+    /// come from; one list names a subscriber once.
     fn matches(&self, topic: TopicName<'_>, hash: u64, out: &mut Matches<S>) -> usize {
         let exact = self.exact.get(hash, topic.as_str());
         let mut ends: SmallVec<[&NodeSubscribers<S>; 8]> = SmallVec::new();
@@ -268,7 +268,7 @@ impl<S: Clone + Identity> Tables<S> {
         lists
     }
 
-    /// The group of a shared filter, and whether it is new; a new one is not in the tree yet.
+    /// The group of a shared filter, and whether it is new; a new group is not in the tree yet.
     fn group_or_new(
         &mut self,
         hasher: &DefaultHashBuilder,
@@ -311,7 +311,7 @@ impl<S: Clone + Identity> Tables<S> {
 
 #[cfg(test)]
 impl<S: Clone + Identity> Router<S> {
-    /// Whether the tables hold nothing any more.
+    /// Whether the tables are empty.
     pub(super) fn is_bare(&self) -> bool {
         let tables = self.tables.read();
         tables.exact.is_bare() && tables.trie.is_bare() && tables.groups.is_empty()
@@ -416,7 +416,7 @@ mod tests {
             assert_ne!(router.stamp(name("a/b")), stamp, "{text}");
             stamp = router.stamp(name("a/b"));
         }
-        // Whoever joins a group is seen through the group.
+        // A new member of a group is seen through the group.
         router.subscribe(filter("$share/g/a/b"), &client, SubscriptionOptions::default(), 0);
         assert_eq!(router.stamp(name("a/b")), stamp);
         router.unsubscribe(filter("a/b/c"), &other);

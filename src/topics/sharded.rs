@@ -1,8 +1,8 @@
-//! A hash table in 64 parts, so that the pause while one grows is a 64th of that for all entries.
+//! A hash table in 64 shards, so that growth pauses for a 64th of the entries.
 
 use hashbrown::HashTable;
 
-/// Entries that whoever uses the table hashes and compares.
+/// The shards of a hash table whose caller hashes and compares the entries.
 pub(super) struct Sharded<T> {
     shards: Box<[HashTable<T>]>,
 }
@@ -14,19 +14,20 @@ impl<T> Sharded<T> {
         Sharded { shards: (0..SHARDS).map(|_| HashTable::new()).collect() }
     }
 
-    /// The part for entries of that hash; there always is one. Chosen by bits that the part itself looks at last.
+    /// The shard for entries with `hash`; there always is one. It is selected by the hash bits that the shard itself
+    /// uses last.
     #[inline]
     pub(super) fn of(&self, hash: u64) -> Option<&HashTable<T>> {
         self.at((hash >> 48) as usize % SHARDS)
     }
 
-    /// As [`Sharded::of`], to change it.
+    /// As [`Sharded::of`], mutable.
     #[inline]
     pub(super) fn of_mut(&mut self, hash: u64) -> Option<&mut HashTable<T>> {
         self.shards.get_mut((hash >> 48) as usize % SHARDS)
     }
 
-    /// Part `index` from 0 on; `None` after the last.
+    /// The shard at `index`; `None` after the last.
     pub(super) fn at(&self, index: usize) -> Option<&HashTable<T>> {
         self.shards.get(index)
     }
@@ -37,7 +38,7 @@ impl<T> Sharded<T> {
     }
 }
 
-/// Returns memory of a part after a removal, once three quarters of it are unused.
+/// Frees memory of a shard after a removal, once three quarters of it are unused.
 pub(super) fn give_back<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
     if table.len() * 4 < table.capacity() {
         table.shrink_to(table.len() * 2, hash);

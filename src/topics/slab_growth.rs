@@ -1,14 +1,14 @@
-//! The room of a slab: it grows by little, and is given back when what stood at the end is gone.
+//! The capacity of a slab: it grows in small steps, and shrinks when the entries at its end are gone.
 
 use slab::Slab;
 
-/// What is known of the room of one slab.
+/// Growth and shrinking of one slab.
 pub(super) struct SlabGrowth {
-    /// Entries that went since it was last looked for room to give back, which goes over all of the slab.
+    /// Entries removed since the last attempt to shrink, which scans the whole slab.
     gone: usize,
 }
 
-/// So many places are kept in any case: what comes and goes alone allocates nothing.
+/// Capacity that is always kept, so that a single entry that comes and goes allocates nothing.
 const FEW: usize = 64;
 
 impl SlabGrowth {
@@ -16,15 +16,15 @@ impl SlabGrowth {
         SlabGrowth { gone: 0 }
     }
 
-    /// Sees to the room for one more, and not for twice as many: of a million, half would be unused.
+    /// Reserves capacity for one more entry. It does not double: with a million entries, half would be unused.
     pub(super) fn make<T>(&mut self, slab: &mut Slab<T>) {
         if slab.len() == slab.capacity() {
             slab.reserve_exact(slab.len() / 8 + 4);
         }
     }
 
-    /// To be called when an entry has gone: gives back the room behind the last one once three quarters of all are unused.
-    /// Whether that was looked for.
+    /// Called after a removal: frees the capacity behind the last entry once three quarters of all are unused. Returns
+    /// whether it scanned the slab for that.
     pub(super) fn give_back<T>(&mut self, slab: &mut Slab<T>) -> bool {
         self.gone += 1;
         let capacity = slab.capacity();
@@ -46,7 +46,7 @@ mod tests {
 
     const COUNT: usize = 10_000;
 
-    /// Removes all but the first three, in this order; how often it was looked for room, and the room.
+    /// Removes all but the first three in this order; returns the number of scans and the capacity.
     fn removed(order: impl Iterator<Item = usize>) -> (usize, usize) {
         let (mut slab, mut room) = (Slab::new(), SlabGrowth::new());
         for entry in 0..COUNT {

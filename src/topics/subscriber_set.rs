@@ -1,16 +1,16 @@
-//! A set of entries told apart by identity: inline while there is one, with an index once there are many.
+//! A set of entries, unique by identity: inline while there is one, with an index once there are many.
 
 use std::slice;
 
 use hashbrown::HashTable;
 
-/// Tells subscribers apart.
+/// Identifies a subscriber.
 pub trait Identity {
-    /// A number that two values share exactly if they are the same subscriber, such as the address in an `Arc`.
+    /// A number that is equal for two values if and only if they are the same subscriber, such as an `Arc`'s address.
     fn identity(&self) -> usize;
 }
 
-/// Entries of different identity, in the order of insertion except that the last takes the place of a removed one.
+/// Entries with unique identities, in the order of insertion, except that the last one replaces a removed one.
 ///
 /// Adding, finding and removing take constant amortised time. One entry needs no allocation.
 pub(super) enum SubscriberSet<T> {
@@ -26,7 +26,7 @@ pub(super) struct Many<T> {
     positions: HashTable<u32>,
 }
 
-/// So many entries are searched one by one.
+/// Up to this many entries are searched one by one.
 const UNINDEXED: usize = 16;
 
 impl<T: Identity> SubscriberSet<T> {
@@ -44,7 +44,7 @@ impl<T: Identity> SubscriberSet<T> {
         matches!(self, SubscriberSet::Empty)
     }
 
-    /// Adds `entry`; returns the entry of the same identity whose place it took.
+    /// Adds `entry`; returns the entry with the same identity that it replaced.
     pub(super) fn put(&mut self, entry: T) -> Option<T> {
         match self {
             SubscriberSet::Empty => {
@@ -65,7 +65,7 @@ impl<T: Identity> SubscriberSet<T> {
         }
     }
 
-    /// Removes and returns the entry of that identity.
+    /// Removes and returns the entry with `identity`.
     pub(super) fn remove(&mut self, identity: usize) -> Option<T> {
         match self {
             SubscriberSet::Empty => None,
@@ -129,7 +129,7 @@ impl<T: Identity> Many<T> {
         self.positions.find(hash(identity), |index| is_wanted(*index as usize)).map(|index| *index as usize)
     }
 
-    /// Adds `index` to the index. The entry there must not be in it.
+    /// Indexes the entry at `index`, which must not be indexed yet.
     fn index(&mut self, index: usize) {
         let hash_at =
             |index: &u32| self.entries.get(*index as usize).map_or(0, |entry| hash(entry.identity()));
@@ -143,7 +143,7 @@ impl<T: Identity> Many<T> {
         }
     }
 
-    /// Returns memory once three quarters of it are unused.
+    /// Frees memory once three quarters of it are unused.
     fn give_back(&mut self) {
         let wanted = self.entries.len() * 2;
         if self.entries.capacity() < wanted.max(UNINDEXED) * 2 {
@@ -161,7 +161,7 @@ impl<T: Identity> Many<T> {
     }
 }
 
-/// Spreads an address, which nobody outside chooses, over all bits.
+/// Spreads an address over all bits. No client can choose it.
 fn hash(identity: usize) -> u64 {
     let product = (identity as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     product ^ (product >> 32)

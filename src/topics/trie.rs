@@ -1,9 +1,9 @@
 //! The subscriptions to filters with wildcards, and all shared ones: a tree of topic levels.
 //!
-//! Nodes stand in a slab and name each other by index. One hash table for the whole tree finds the child of a node
-//! for a level's text; the child for `+` is a field of the node. A wildcard at the end of a filter has no node: most
-//! filters with wildcards cost one node of their own. Matching waits for memory more than for anything else: nodes are
-//! half a cache line, and what few of them have stands elsewhere.
+//! Nodes are in a slab and refer to each other by index. One hash table for the whole tree finds a node's child by the
+//! text of a level. The child for `+` is a field of the node. A wildcard at the end of a filter has no node, so most
+//! filters with wildcards cost one node. Cache misses dominate matching: a node is half a cache line, and rarely
+//! used fields are in slabs of their own.
 
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
@@ -30,40 +30,40 @@ pub(super) struct Trie<S> {
     children: Sharded<Id>,
     ends: Slab<NodeSubscribers<S>>,
     ends_room: SlabGrowth,
-    /// The ends of the nodes that have several.
+    /// The filter ends of the nodes that have several.
     several: Slab<FilterEnds>,
     /// The texts that are too long for a node.
     long: Slab<Box<[u8]>>,
 }
 
-/// Index + 1 into a slab, so that an `Option` of it takes no more room.
+/// Index + 1 into a slab, so that an `Option` of it is no larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(NonZeroU32);
 
 /// The filters that begin with the same levels; 32 bytes.
 struct Node {
     level: Level,
-    /// The root's is the root.
+    /// The parent node; the root is its own.
     parent: Id,
-    /// The child for `+` with more to follow.
+    /// The child for a `+` that further levels follow.
     plus: Option<Id>,
-    /// The filter that ends here, in `Trie::ends`; if there are several, their place in `Trie::several`.
+    /// The filter that ends here, in `Trie::ends`; if there are several, their index in `Trie::several`.
     ends: Option<Id>,
     /// How filters end here, a bit for each [`Tail`], and the number of children reached by their text.
     tails_and_children: u32,
 }
 
-/// One filter (without a share prefix) and who subscribed to it.
+/// One filter (without a share prefix) and its subscribers.
 pub(super) struct NodeSubscribers<S> {
-    /// The filter, if somebody subscribed to it without a group.
+    /// The filter, if there are subscriptions to it without a group.
     filter: Option<Arc<str>>,
     subscribers: SubscriberSet<Match<S>>,
     /// The groups that share it.
     groups: Option<Box<SubscriberSet<Arc<Group<S>>>>>,
 }
 
-/// So many filters are copied in one step of a snapshot.
-const STEP: usize = 1024;
+/// Filters that are copied under one hold of the lock.
+const FILTERS_PER_LOCK: usize = 1024;
 
 impl<S: Clone + Identity> Trie<S> {
     pub(super) fn new(hasher: DefaultHashBuilder) -> Trie<S> {
@@ -167,10 +167,10 @@ impl<S: Clone + Identity> Trie<S> {
         }
     }
 
-    /// Copies the subscriptions of some filters that are not shared to `out`, from the place `from` on; returns the
-    /// place to go on from, `None` at the end. A filter keeps its place while it is subscribed to.
+    /// Copies the unshared subscriptions of some filters to `out`, starting at index `from`. Returns the index to
+    /// continue at, `None` at the end. A filter keeps its index while it has subscriptions.
     pub(super) fn copy_step(&self, from: usize, out: &mut Vec<(Arc<str>, Match<S>)>) -> Option<usize> {
-        let to = from.saturating_add(STEP);
+        let to = from.saturating_add(FILTERS_PER_LOCK);
         for end in (from..to).filter_map(|index| self.ends.get(index)) {
             if let Some(filter) = &end.filter {
                 let entries = end.subscribers.as_slice().iter();
@@ -190,7 +190,7 @@ impl<S: Clone + Identity> Trie<S> {
         self.nodes.get(id.index())
     }
 
-    /// The filter that ends so at a node.
+    /// The filter that ends with `tail` at a node.
     #[inline]
     fn end(&self, node: &Node, tail: Tail) -> Option<&NodeSubscribers<S>> {
         self.ends.get(self.end_id(node, tail)?.index())
@@ -204,7 +204,7 @@ impl<S: Clone + Identity> Trie<S> {
         if node.has_several() { *self.several.get(node.ends?.index())?.get(tail) } else { node.ends }
     }
 
-    /// Sets the filter that ends so at a node, or removes it.
+    /// Sets or removes the filter that ends with `tail` at a node.
     fn set_end(&mut self, id: Id, tail: Tail, end: Option<Id>) -> Option<()> {
         let node = self.nodes.get_mut(id.index())?;
         let mut ends = if node.has_several() {
@@ -226,7 +226,7 @@ impl<S: Clone + Identity> Trie<S> {
         Some(())
     }
 
-    /// The text of a level, to look for it.
+    /// The text of a level, prepared for a lookup.
     fn wanted<'t>(&self, level: &'t str) -> Wanted<'t> {
         Wanted::new(level.as_bytes(), self.hasher.hash_one(level.as_bytes()))
     }
@@ -254,7 +254,7 @@ impl<S: Clone + Identity> Trie<S> {
         Some((at, self.end_id(self.node(at)?, tail)?))
     }
 
-    /// The end of `filter`, with the nodes that lead there. `None` cannot happen while there are fewer than 2^29 nodes.
+    /// The end of `filter`; missing nodes are added. `None` cannot happen with fewer than 2^29 nodes.
     fn end_or_new(&mut self, filter: TopicFilter<'_>) -> Option<&mut NodeSubscribers<S>> {
         let (path, tail) = split_tail(filter);
         let mut at = Id::FIRST;
@@ -297,7 +297,7 @@ impl<S: Clone + Identity> Trie<S> {
         Some(id)
     }
 
-    /// Removes an end that nobody uses, and the nodes that led nowhere else.
+    /// Removes an unused end, and the nodes that lead only to it.
     fn prune(&mut self, filter: TopicFilter<'_>, last: Id, end: Id) {
         if self.ends.get(end.index()).is_none_or(|end| !end.is_unused()) {
             return;
@@ -319,7 +319,7 @@ impl<S: Clone + Identity> Trie<S> {
         }
     }
 
-    /// Makes `parent` and the table forget a child that has been removed; `hash` is its place in the table.
+    /// Removes a deleted child from `parent` and from the table, where its hash is `hash`.
     fn detach(&mut self, parent: Id, child: Id, hash: u64) {
         let Some(node) = self.nodes.get_mut(parent.index()) else { return };
         if node.plus == Some(child) {
@@ -354,9 +354,9 @@ impl<S: Clone + Identity> NodeSubscribers<S> {
 }
 
 impl Node {
-    /// Those of `tails_and_children`.
+    /// The bits of the tails in `tails_and_children`.
     const TAILS: u32 = Tail::Here.bit() | Tail::One.bit() | Tail::Below.bit();
-    /// So many children reached by their text can be counted.
+    /// The largest number of children reached by their text that can be counted.
     const MOST: u32 = !Node::TAILS;
 
     fn new(level: Level, parent: Id) -> Node {
@@ -381,7 +381,7 @@ impl Node {
 }
 
 impl Id {
-    /// The first place of a slab; among nodes, the root.
+    /// The first index of a slab; among nodes, the root.
     const FIRST: Id = Id(NonZeroU32::MIN);
 
     fn new(index: usize) -> Option<Id> {
@@ -393,7 +393,7 @@ impl Id {
     }
 }
 
-/// The levels of a filter that have nodes, and how it ends after them.
+/// The levels of a filter that have nodes, and its tail after them.
 fn split_tail(filter: TopicFilter<'_>) -> (Option<&str>, Tail) {
     let text = filter.filter();
     let (rest, tail) = if let Some(rest) = text.strip_suffix('+') {
@@ -438,7 +438,7 @@ mod tests {
         assert_eq!(size_of::<NodeSubscribers<Arc<()>>>(), 40);
     }
 
-    /// The count of children never runs into the bits beside it.
+    /// The count of children never overflows into the bits of the tails.
     #[test]
     fn a_node_that_cannot_count_another_child_takes_none() {
         let hasher = DefaultHashBuilder::default();

@@ -1,4 +1,4 @@
-//! Counters that change with the subscriptions, so that an answer kept from earlier is known to hold or not.
+//! Counters that change with the subscriptions, so that a cache can tell whether its matches are current.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,25 +7,26 @@ use hashbrown::DefaultHashBuilder;
 
 use crate::codec::topic::{TopicFilter, TopicName};
 
-/// The state of the subscriptions as far as one topic is concerned. While it is equal, the answer for the topic is.
+/// The version of the subscriptions that concern one topic. While it is equal, so are the topic's matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp(u64);
 
-/// Which counters tell of changes that concern a topic.
+/// The counters that change with the subscriptions of one topic.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct VersionSlot {
     name: u16,
     level: u16,
 }
 
-/// Three kinds of counters, so that a change invalidates few answers: a filter without wildcards concerns one topic,
-/// one that begins with a level concerns the topics below it, and only one that begins with a wildcard concerns all.
+/// Three kinds of counters, so that a change invalidates few cached matches. A filter without wildcards concerns one
+/// topic, and one that begins with a level concerns the topics below it. Only a filter that begins with a wildcard
+/// concerns all topics.
 ///
-/// A counter is raised after the tables have changed and while their write lock is still held. Whoever keeps an
-/// answer reads the stamp before computing the answer under the read lock. So, if change C had raised its counter
-/// when the stamp was read, the tables were read after C's write lock was released, and the answer knows C: an answer
-/// can be newer than its stamp, which costs one needless computation, but never older. And once C has returned, every
-/// later reading of the counters sees it and differs from a stamp that did not.
+/// A counter is raised after the tables have changed, while their write lock is still held. A cache reads the stamp
+/// before it computes the matches under the read lock. If change C has raised its counter when the stamp is read,
+/// the tables are read after C releases the write lock. So the matches include C. Matches can be newer
+/// than their stamp, which costs one needless computation, but never older. Once C has returned, every later stamp
+/// includes it and differs from a stamp without it.
 pub(super) struct Versions {
     names: Box<[AtomicU64]>,
     levels: Box<[AtomicU64]>,
@@ -49,7 +50,7 @@ impl Versions {
         VersionSlot { name: index(hash, NAMES), level: index(hasher.hash_one(topic.first_level()), LEVELS) }
     }
 
-    /// The state now. Each counter only grows, so their sum is equal exactly if each of them is.
+    /// The version now. Each counter only grows, so the sums are equal if and only if each counter is.
     #[inline]
     pub(super) fn stamp(&self, place: VersionSlot) -> Stamp {
         let name = self.names.get(usize::from(place.name)).map_or(0, read);
@@ -57,7 +58,7 @@ impl Versions {
         Stamp(name.wrapping_add(level).wrapping_add(read(&self.all)))
     }
 
-    /// Tells of a change to the subscriptions of `filter`; to be called under the write lock.
+    /// Records a change to the subscriptions of `filter`; called under the write lock.
     pub(super) fn raise(&self, hasher: &DefaultHashBuilder, filter: TopicFilter<'_>) {
         if !filter.has_wildcard() {
             return self.raise_name(hasher.hash_one(filter.filter()));
@@ -71,7 +72,7 @@ impl Versions {
         }
     }
 
-    /// As [`Versions::raise`] of a filter without wildcards, whose text has the hash `hash`.
+    /// As [`Versions::raise`], for a filter without wildcards whose text has the hash `hash`.
     pub(super) fn raise_name(&self, hash: u64) {
         if let Some(counter) = self.names.get(usize::from(index(hash, NAMES))) {
             counter.fetch_add(1, Ordering::Release);

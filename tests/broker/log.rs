@@ -46,7 +46,9 @@ fn who_is_turned_away_is_logged() {
     let line = lines.recv_timeout(PATIENCE).unwrap();
     assert_eq!(
         line,
-        format!("warn: a connection from {peer} is turned away: there are as many connections as may be")
+        format!(
+            "warn: a connection from {peer} is turned away: connection limit reached (mqtt.max_connections or listener.*.max_connections)"
+        )
     );
 }
 

@@ -127,7 +127,7 @@ def main():
         page.go("clients/visitor")
         page.click("Disconnect", "header button")
         page.click("Disconnect", "dialog button")
-        page.sees("Why it went:")
+        page.sees("Reason:")
         page.close()
         at_work = [name for name in PAGES if name != "tutorial"]
         take(browser, broker, folder, at_work, "light")

@@ -73,7 +73,7 @@ def test_the_first_key_skips_the_pages(page, broker):
     page.open(broker.url)
     page.sees("Overview", "h1")
     page.press("Tab", number=9)
-    assert page.evaluate("document.activeElement.innerText") == "Skip to the page"
+    assert page.evaluate("document.activeElement.innerText") == "Skip to content"
     page.press("Enter", number=13)
     assert page.evaluate("document.activeElement.id") == "main"
 

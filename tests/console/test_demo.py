@@ -102,7 +102,7 @@ def test_the_demo_and_its_console(terminal, open_page):
     page.fill("Topic", "chat")
     page.fill("Payload", "hello from the browser")
     page.click("Publish", "form button")
-    page.sees("It reaches 1 receiver.", ".answer")
+    page.sees("Delivered to 1 receiver.", ".answer")
     terminal.sees("subscribe.py> chat :b'hello from the browser'")
 
     page.go("subscriptions")
@@ -116,4 +116,4 @@ def test_the_demo_and_its_console(terminal, open_page):
 
     terminal.interrupt()
     assert "Traceback" not in terminal.rest()
-    page.sees("The connection to the broker is lost.", ".lost")
+    page.sees("Connection to the broker lost.", ".lost")

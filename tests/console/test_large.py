@@ -99,7 +99,7 @@ def test_fifty_thousand_topics(open_page, start_broker):
     page = open_page()
     page.log_in(broker.url)
     page.go("topics")
-    page.sees("Nothing has been published yet")
+    page.sees("No messages yet")
     before = resident(broker)
     publisher = answered(connected(broker, "publisher"))
     for first in range(0, TOPICS, 1000):

@@ -27,10 +27,10 @@ def test_each_tile_has_its_own_number(page, connect):
     for number in range(4):
         writer.publish("lost", "x", qos=1)
     writer.publish("kept", "x" * 2000, qos=1, retain=True)
-    page.until(f"(() => {{ const tiles = {TILES}; return tiles['Messages in'][1] === '8 in all' && tiles['Messages out'][1] === '6 in all'; }})()")
+    page.until(f"(() => {{ const tiles = {TILES}; return tiles['Messages in'][1] === 'total 8' && tiles['Messages out'][1] === 'total 6'; }})()")
     tiles = page.evaluate(TILES)
-    assert (tiles["Clients"], tiles["Sessions"], tiles["Subscriptions"]) == (["3", "3 at most"], ["4", "1 away"], ["3", "3 queued"])
-    assert (tiles["Dropped"], tiles["Retained"][0]) == (["5", "since the start"], "1")
+    assert (tiles["Clients"], tiles["Sessions"], tiles["Subscriptions"]) == (["3", "peak 3"], ["4", "1 offline"], ["3", "3 queued"])
+    assert (tiles["Dropped"], tiles["Retained"][0]) == (["5", "since start"], "1")
     assert tiles["Retained"][1] in ("2 KiB", "2.1 KiB")
     # As if the broker had counted for five seconds.
     page.evaluate("""import('/lib/live.js').then(({ broker }) => {
@@ -56,9 +56,9 @@ def test_the_overview_says_how_long_the_broker_has_been_running(page):
 
 
 def test_the_hint_for_beginners_goes_with_the_first_client(page, connect):
-    page.sees("The broker is running and waits for somebody.")
+    page.sees("The broker is running and waiting for clients.")
     connect("first")
-    page.sees_not("The broker is running and waits for somebody.")
+    page.sees_not("The broker is running and waiting for clients.")
 
 
 def test_the_feed_tells_each_thing_that_happens_newest_first(page, connect, broker):
@@ -79,7 +79,7 @@ def test_what_is_no_filter_is_said_and_not_watched(page, text):
     page.watch("#")
     page.fill("Topic filter", text)
     page.click("Watch", "button")
-    page.sees("That is no topic filter", ".problem")
+    page.sees("Invalid topic filter", ".problem")
     assert page.evaluate("document.querySelector('.messages').dataset.watching ?? null") is None
     page.fill("Topic filter", "a/+/#")
     page.click("Watch", "button")
@@ -104,7 +104,7 @@ def test_what_a_page_was_too_slow_for_is_counted(open_page, start_broker, connec
     page.watch("many")
     for number in range(200):
         writer.publish("many", str(number), qos=1)
-    page.until("""(() => { const said = document.querySelector('.status').innerText.match(/^(\\d+) messages? · (\\d+) left out, because this page was too slow$/);
+    page.until("""(() => { const said = document.querySelector('.status').innerText.match(/^(\\d+) messages? · (\\d+) skipped, because this page was too slow$/);
       return said && Number(said[1]) + Number(said[2]) === 200; })()""", "messages and left out are 200 together")
 
 
@@ -115,12 +115,12 @@ def test_the_form_publishes_bytes_and_keeps_them(page, connect):
     page.fill("Topic", "blob")
     page.fill("Payload", "AP+AQQ==")
     choose(page, "QoS", "2")
-    choose(page, "Payload is", "base64")
+    choose(page, "Payload format", "base64")
     page.click("Retain", "label")
     page.click("Publish", "form button")
     message = reader.message()
     assert (message.payload, message.qos) == (b"\x00\xff\x80A", 2)
-    page.sees("It was kept as the retained message of the topic.", ".answer")
+    page.sees("The message is now the retained message of the topic.", ".answer")
     page.sees("retain", ".messages summary")
     late = connect("late")
     late.subscribe("blob", 1)
@@ -131,7 +131,7 @@ def test_what_the_broker_refuses_is_said_below_the_form(page):
     page.watch("#")
     page.fill("Topic", "$SYS/mine")
     page.click("Publish", "form button")
-    page.sees("Only the broker publishes below $SYS.", ".answer")
+    page.sees("Only the broker may publish below $SYS.", ".answer")
 
 
 def test_drops_are_sorted_and_filtered_by_their_reason(page, connect):
@@ -197,8 +197,8 @@ def test_a_client_that_went_twice_says_why_it_went_last(page, connect):
     connect("restless", clean=False).close()
     assert first.ended.get(timeout=30)
     page.go("clients/restless")
-    page.sees("Why it went: The client said goodbye.", ".verdict")
-    page.sees("The client connected again.", ".feed")
+    page.sees("Reason: The client disconnected normally.", ".verdict")
+    page.sees("The client connected again on another connection.", ".feed")
 
 
 def test_a_question_that_is_answered_by_cancel_does_nothing(page, connect):
@@ -224,7 +224,7 @@ def test_a_topic_that_nobody_hears_is_said_to_be_lost(page, connect):
     writer = connect("writer")
     for topic in ("heard", "lost"):
         writer.publish(topic, "x")
-    lost = "Nobody subscribes to this topic: its messages are dropped."
+    lost = "No subscription matches this topic: its messages are dropped."
     page.click("lost", "[role=treeitem] .level")
     page.sees(lost, "aside")
     page.click("heard", "[role=treeitem] .level")
@@ -261,6 +261,6 @@ def test_who_guesses_is_told_how_long_to_wait(open_page, broker):
         page.click("Log in", "button")
         page.until("!document.querySelector('form button').disabled && !document.querySelector('.problem').hidden")
         said = page.text(".problem")
-        if said != "This user name and password do not belong together.":
+        if said != "Wrong user name or password.":
             break
     assert re.fullmatch(r"Too many attempts\. Try again in \d+ s\.", said), said

@@ -89,7 +89,7 @@ def test_a_search_is_kept_in_the_address(full):
     full.until("document.querySelectorAll('tbody tr').length === 10")
     assert (full.evaluate(FIRST), full.evaluate("location.hash")) == ("t/40", "#/retained?search=t%2F4")
     full.fill("Search for a topic", "nothing")
-    full.sees("Nothing here matches “nothing”.")
+    full.sees("No results for “nothing”.")
     full.go("retained?search=t/07")
     full.until("document.querySelectorAll('tbody tr').length === 1")
     assert full.evaluate(FIRST) == "t/07"

@@ -38,7 +38,7 @@ fn told(connect: &Opts) -> (ReasonCode, Option<String>, usize) {
 fn disconnect_says_why_in_words() {
     let (reason, sentence, _) = told(&opts("a", V5));
     assert_eq!(reason, ReasonCode::MalformedPacket);
-    assert_eq!(sentence.as_deref(), Some("a packet without a body has one"));
+    assert_eq!(sentence.as_deref(), Some("the remaining length of a packet without a body is not 0"));
 }
 
 /// [MQTT-3.1.2-29]

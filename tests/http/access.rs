@@ -19,11 +19,11 @@ fn it_does_not_start_without_a_password() {
         (&[("console.listen", "127.0.0.1:0")][..], "console.password: the console needs a password"),
         (
             &[("console.listen", "0.0.0.0:0")],
-            "console.password: others can reach console.listen, 0.0.0.0:0: it needs a password of your own",
+            "console.password: other machines can reach console.listen (0.0.0.0:0): set a password",
         ),
         (
             &[("console.listen", "0.0.0.0:0"), ("console.tutorial", "true")],
-            "console.tutorial: the tutorial is for this machine alone",
+            "console.tutorial: the tutorial must be local",
         ),
         (
             &[("console.listen", "127.0.0.1:0"), ("console.password_file", "/nonexistent/password")],
@@ -134,7 +134,11 @@ fn a_password_file_whose_first_line_is_empty_is_refused() {
             let mut config = crate::client::config();
             set(&mut config, &[("console.listen", "127.0.0.1:0"), ("console.tutorial", "true"), (key, file)]);
             let error = Broker::start(&config).err().map(|error| error.to_string());
-            assert_eq!(error, Some(format!("{key}: {file}: the first line is empty")), "{text:?}");
+            assert_eq!(
+                error,
+                Some(format!("{key}: {file}: the first line must be the password, but it is empty")),
+                "{text:?}"
+            );
         }
         std::fs::remove_file(path).unwrap();
     }

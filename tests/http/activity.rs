@@ -49,7 +49,7 @@ fn a_viewer_is_told_exactly_how_many_events_it_has_missed() {
                 skipped += count;
             }
             "activity" => {
-                assert_eq!(event["text"], format!("Subscribed to f/{next} with QoS 0 at most."));
+                assert_eq!(event["text"], format!("Subscribed to f/{next} with maximum QoS 0."));
                 next += 1;
             }
             _ => {}
@@ -67,7 +67,7 @@ fn a_viewer_begins_with_the_last_twenty_events() {
     (0..30).for_each(|number| client.subscribe(&format!("f/{number}"), QoS::AtMostOnce));
     let mut viewer = events(&broker);
     for number in 10..30 {
-        let text = format!("Subscribed to f/{number} with QoS 0 at most.");
+        let text = format!("Subscribed to f/{number} with maximum QoS 0.");
         assert_eq!(viewer.event("activity")["text"], text);
     }
 }
@@ -160,17 +160,16 @@ fn each_thing_that_happens_to_a_client_is_told_in_words() {
     let clean = third.stream.local_addr().unwrap();
     broker.advance(secs(15)).unwrap();
     third.until_closed();
-    let taken_over =
-        "The client connected again. In detail: another connection came with the same client identifier.";
-    let silent = "The client was silent for too long. In detail: nothing came for one and a half times the keep alive.";
+    let taken_over = "The client connected again on another connection. Details: another connection came with the same client identifier.";
+    let silent = "Keep-alive timeout. Details: nothing came for one and a half times the keep alive.";
     let expected = [
-        ("connected", format!("Connected from {from} with MQTT 3.1.1, with a new session.")),
-        ("subscribed", "Subscribed to a with QoS 1 at most.".to_owned()),
+        ("connected", format!("Connected from {from} with MQTT 3.1.1, new session.")),
+        ("subscribed", "Subscribed to a with maximum QoS 1.".to_owned()),
         ("unsubscribed", "Unsubscribed from a.".to_owned()),
         ("disconnected", taken_over.to_owned()),
-        ("connected", format!("Connected from {again} with MQTT 3.1.1, its session goes on.")),
-        ("disconnected", "The connection was lost, without a goodbye.".to_owned()),
-        ("connected", format!("Connected from {clean} with MQTT 5.0, with a new session, as it wished.")),
+        ("connected", format!("Connected from {again} with MQTT 3.1.1, session resumed.")),
+        ("disconnected", "The connection was lost without a DISCONNECT.".to_owned()),
+        ("connected", format!("Connected from {clean} with MQTT 5.0, new session (clean start).")),
         ("disconnected", silent.to_owned()),
     ];
     assert_eq!(happened(&mut http, "c"), expected.map(|(kind, text)| (kind.to_owned(), text)));
@@ -188,8 +187,8 @@ fn each_end_of_a_connection_is_told_in_words() {
     let _kicked = Guest::named("kicked").connect(&broker);
     assert_eq!(http.delete("/api/v1/clients/kicked").status, 204);
     for (client_id, version, text) in [
-        ("polite", "3.1", "The client said goodbye."),
-        ("wrong", "5.0", "The broker ended the connection, with reason 0x81. In detail: "),
+        ("polite", "3.1", "The client disconnected normally."),
+        ("wrong", "5.0", "The broker closed the connection with reason 0x81. Details: "),
         ("kicked", "5.0", "An administrator or the host program disconnected the client."),
     ] {
         let events = happened(&mut http, client_id);

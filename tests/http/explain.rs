@@ -13,7 +13,7 @@ use crate::http::{Http, broker, console, test_broker};
 use crate::kit::{Guest, PATIENCE};
 
 const SENT: &str = "The message is sent at once.";
-const AWAY: &str = "The client is away: the message waits in its session.";
+const AWAY: &str = "The client is offline: the message waits in its session.";
 
 fn explained(http: &mut Http, question: &Value) -> Value {
     let answer = http.post("/api/v1/explain", &question.to_string());
@@ -71,7 +71,7 @@ fn each_receiver_is_told_what_it_gets_and_why_not() {
     let mut http = Http::admin(console(&broker));
     let question = json!({"topic": "t", "qos": 1, "bytes": 5, "client_id": "publisher"});
     let answer = explained(&mut http, &question);
-    let lowered = " QoS 1 is lowered to 0, which the subscription asks for at most.";
+    let lowered = " QoS 1 is lowered to 0, the maximum of the subscription.";
     let expected = [
         (json!(null), "sent", json!(null), SENT.to_owned()),
         (json!("away"), "queued", json!(null), AWAY.to_owned()),
@@ -79,14 +79,14 @@ fn each_receiver_is_told_what_it_gets_and_why_not() {
             json!("away unsure"),
             "dropped",
             json!("offline"),
-            "offline: the subscriber was away, and QoS 0 messages do not wait for it unless session.queue_qos0 is on."
+            "offline: the subscriber was not connected, and QoS 0 messages wait only if session.queue_qos0 is on."
                 .to_owned(),
         ),
         (
             json!("busy"),
             "queued",
             json!(null),
-            "The client has as many unacknowledged messages as it takes, or reads slowly: the message waits in its \
+            "The client's window of unacknowledged messages is full, or it reads slowly: the message waits in its \
              queue."
                 .to_owned(),
         ),
@@ -105,13 +105,13 @@ fn each_receiver_is_told_what_it_gets_and_why_not() {
             json!("member"),
             "sent",
             json!(null),
-            format!("{SENT}{lowered} One member of the group gets the message; another one if it is its turn."),
+            format!("{SENT}{lowered} One member of the group gets the message; the members take turns."),
         ),
         (
             json!("publisher"),
             "dropped",
             json!("no_local"),
-            "The client has published the message itself, and its subscription says No Local.".to_owned(),
+            "The client published the message itself, and its subscription has No Local.".to_owned(),
         ),
     ];
     let receivers = answer["receivers"].as_array().unwrap();
@@ -135,11 +135,11 @@ fn all_receivers_together_are_told_in_one_sentence() {
         (answer["outcome"].as_str().unwrap().to_owned(), answer["text"].as_str().unwrap().to_owned())
     };
     let said = |outcome: &str, text: &str| (outcome.to_owned(), text.to_owned());
-    let nobody = "Nobody has subscribed to this topic, so that nobody gets the message. Start the subscriber first, or \
+    let nobody = "No subscription matches this topic, so nobody gets the message. Start the subscriber first, or \
                   publish with retain.";
     assert_eq!(ask(1), said("no_subscriber", nobody));
     away(&broker, "away", QoS::AtLeastOnce);
-    assert_eq!(ask(0), said("dropped", "1 match, and none gets the message."));
+    assert_eq!(ask(0), said("dropped", "1 match, but none gets the message."));
     assert_eq!(ask(1), said("queued", "1 of 1 get the message later."));
     let mut client = Guest::named("here").connect(&broker);
     client.subscribe("t", QoS::AtMostOnce);
@@ -157,8 +157,8 @@ fn a_queue_that_ends_its_client_is_said_to() {
     let answer = explained(&mut Http::admin(console(&broker)), &json!({"topic": "t", "qos": 1}));
     let receiver = &answer["receivers"][0];
     assert_eq!((&receiver["outcome"], &receiver["reason"]), (&json!("dropped"), &json!("queue_full")));
-    let text = "The queue of the session is full: the message is dropped and the client disconnected, as \
-                session.queue_overflow says.";
+    let text = "The queue of the session is full: the message is dropped and the client disconnected \
+                (session.queue_overflow).";
     assert_eq!(receiver["text"], text);
 }
 

@@ -20,7 +20,7 @@ pub(crate) enum Command {
     /// Run a broker until SIGINT (Ctrl-C) or SIGTERM
     #[command(after_help = EXIT_CODES)]
     Serve(Serve),
-    /// Ask a running broker how it is
+    /// Show the status of a running broker
     #[command(after_help = EXIT_CODES)]
     Status(Status),
     /// Print the settings with their help, as TOML that --config reads
@@ -32,20 +32,20 @@ pub(crate) enum Command {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// Listen here; port 0 takes a free port. The first is the listener `tcp`, the next are `tcp-2`, `tcp-3`, ...
+    /// Address to listen on; port 0 takes a free port. The first is the listener `tcp`, then `tcp-2`, `tcp-3`, ...
     #[arg(short, long, value_name = "HOST:PORT")]
     pub(crate) listen: Vec<String>,
-    /// Print no addresses
+    /// Do not print addresses
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Where the broker listens
+    /// Address of the broker
     #[arg(short, long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = address)]
     pub(crate) address: String,
-    /// How long to wait for the answer
+    /// Longest time to wait for the answer
     #[arg(short, long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub(crate) timeout: Duration,
 }
@@ -54,23 +54,23 @@ pub(crate) struct Status {
 pub(crate) struct Config {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// Print this setting alone, such as mqtt.max_qos
+    /// Print only this setting, such as mqtt.max_qos
     pub(crate) key: Option<String>,
 }
 
-/// Where settings come from: a file, then single ones.
+/// The sources of settings: a file, then single settings.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// Read settings from this TOML file; `-` is the standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Give a setting a value, such as mqtt.max_qos=1; overrides the file
+    /// Set a setting to a value, such as mqtt.max_qos=1; overrides the file
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("there is no `=`")?;
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
@@ -78,7 +78,7 @@ fn address(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
     match port.map(str::parse::<u16>) {
         Some(Ok(1..)) => Ok(text.to_owned()),
-        _ => Err("an address is a host, a colon and a port".to_owned()),
+        _ => Err("write HOST:PORT".to_owned()),
     }
 }
 
@@ -87,7 +87,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     number
         .and_then(|number| Duration::try_from_secs_f64(number).ok())
         .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "it is not a positive number of seconds".to_owned())
+        .ok_or_else(|| "not a positive number of seconds".to_owned())
 }
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ mod tests {
     use super::{Arguments, address, pair, seconds};
     use crate::failure::EXIT_CODES;
 
-    /// The words of man/midge.1, in one line and without marks of roff.
+    /// The words of man/midge.1 in one line, without roff markup.
     fn man_page() -> String {
         let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/midge.1")).unwrap();
         let plain = ["\\fB", "\\fI", "\\fR", "\""].iter().fold(page, |page, mark| page.replace(mark, ""));
@@ -107,7 +107,7 @@ mod tests {
         words.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// How the manual names an option: "-c, --config FILE".
+    /// The form of an option in the manual: "-c, --config FILE".
     fn heading(argument: &Arg) -> String {
         let value = argument.get_value_names().map(|names| names.iter().map(ToString::to_string).collect());
         let names: Vec<String> = value.unwrap_or_default();

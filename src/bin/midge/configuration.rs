@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &arguments::Config) -> Result<(), Failure> {
     }
 }
 
-/// The settings of the file, changed by the single ones.
+/// The settings of the file, overridden by single settings.
 pub(crate) fn load(settings: &arguments::Settings) -> Result<Config, Failure> {
     let mut config = Config::new();
     if let Some(path) = settings.config.as_deref() {

@@ -7,19 +7,19 @@ use midge::embed::Error;
 pub(crate) const RUNTIME: u8 = 1;
 /// The arguments or the settings are wrong; clap exits with it, too.
 pub(crate) const USAGE: u8 = 2;
-/// No broker runs at the address.
+/// No broker is running at the address.
 pub(crate) const NOT_RUNNING: u8 = 3;
-/// Something runs at the address, and does not tell what was asked.
+/// A program at the address does not report a broker's status.
 pub(crate) const NO_ANSWER: u8 = 4;
 
 /// The exit codes, for the help text.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; `status`: the broker runs
-  1  failed, such as an address in use
-  2  the arguments, a setting or the settings file are wrong
-  3  `status`: no broker runs at the address
-  4  `status`: what runs there is no MQTT broker, or does not tell";
+  0  success; `status`: the broker is running
+  1  failure, such as an address in use
+  2  error in the arguments, a setting or the settings file
+  3  `status`: no broker is running at the address
+  4  `status`: the program there is not an MQTT broker, or does not report its status";
 
 /// An exit code and one sentence for people.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The `midge` command: runs a broker, asks one how it is, prints its settings.
+//! The `midge` command: runs a broker, shows the status of one, prints settings.
 
 mod arguments;
 mod configuration;
@@ -30,25 +30,25 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Whoever closed stderr does not want to know.
+            // If stderr is closed, there is nowhere to report the failure.
             let _unheard = writeln!(io::stderr(), "midge: {}", failure.sentence);
             ExitCode::from(failure.code)
         }
     }
 }
 
-/// Writes what was asked for to the standard output. A reader that has gone is no failure.
+/// Writes `text` to the standard output. A closed reader is not a failure.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::runtime(format!("the standard output cannot be written to: {error}")))
+            Err(Failure::runtime(format!("cannot write to the standard output: {error}")))
         }
         _ => Ok(()),
     }
 }
 
-/// Prints a help text, the version, or what is wrong with the arguments.
+/// Prints a help text, the version, or an error in the arguments.
 fn print_answer(answer: &clap::Error) -> ExitCode {
     let _unheard = answer.print();
     if answer.use_stderr() { ExitCode::from(failure::USAGE) } else { ExitCode::SUCCESS }

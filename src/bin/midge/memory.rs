@@ -1,7 +1,7 @@
-//! What the command asks of the system's allocator, which the library leaves to its host: to give back to the system what
-//! clients that are gone have left free in the middle of its heaps.
+//! Returns memory of disconnected clients, free in the middle of the allocator's heaps, to the system. The library
+//! leaves that to its host.
 //!
-//! Nothing here happens while the broker is idle: a thread sleeps until many clients have gone.
+//! Nothing runs while the broker is idle: a thread sleeps until many clients have disconnected.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,13 +13,14 @@ use midge::embed::Hooks;
 
 use crate::system::give_back_memory;
 
-/// So many clients that have gone are worth looking for what they have left: about 1.5 MB.
+/// Clients that disconnect before memory is returned: they leave about 1.5 MB.
 const MANY: usize = 1000;
-/// Looking takes the allocator's locks. It waits until so long no more clients have gone, at most `LONGEST` times.
+/// Returning memory takes the allocator's locks. It waits until no more clients have disconnected for this time, at
+/// most `LONGEST` times.
 const QUIET: Duration = Duration::from_secs(2);
 const LONGEST: usize = 30;
 
-/// Hooks for a broker after whose clients is cleared up for as long as the hooks live.
+/// Hooks that return the memory of a broker's clients for as long as the hooks live.
 pub(crate) fn cleared_up() -> io::Result<Hooks> {
     cleared_up_by(give_back_memory, MANY, QUIET)
 }
@@ -31,13 +32,13 @@ fn cleared_up_by(give_back: impl Fn() + Send + 'static, many: usize, quiet: Dura
     let gone = AtomicUsize::new(0);
     Ok(Hooks::new().on_disconnected(move |_| {
         if (gone.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(many) {
-            // If it is full, the thread has yet to look at what it was told before.
+            // If the channel is full, the thread has not handled the last message yet.
             let _known = tell.try_send(());
         }
     }))
 }
 
-/// Calls `give_back` after each time of which it was told, when it is over; until nobody can tell.
+/// Calls `give_back` once after each burst of messages, until the sender is dropped.
 fn clear_up(told: &Receiver<()>, give_back: impl Fn(), quiet: Duration) {
     while told.recv().is_ok() {
         for _ in 0..LONGEST {
@@ -63,7 +64,7 @@ mod tests {
 
     use super::cleared_up_by;
 
-    /// A clean session of MQTT 3.1.1 with no name.
+    /// A CONNECT of MQTT 3.1.1 with Clean Session and an empty client identifier.
     const CONNECT: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
 
     #[test]
@@ -84,7 +85,7 @@ mod tests {
         (0..2).for_each(|_| come_and_go());
         broker.stop(None).unwrap();
         drop((broker, hooks));
-        // The thread has ended, and has done nothing more.
+        // The thread has ended without another call.
         assert!(cleared.recv().is_err());
     }
 }

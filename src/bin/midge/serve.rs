@@ -11,16 +11,16 @@ use crate::{arguments, configuration, memory};
 pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
     let mut config = configuration::load(&arguments.settings)?;
     listen(&mut config, &arguments.listen)?;
-    // Before the first thread starts, so that no other thread takes them.
+    // Before the first thread starts, so that no other thread handles them.
     let signals = StopSignals::block()
-        .map_err(|error| Failure::runtime(format!("signals cannot be waited for: {error}")))?;
+        .map_err(|error| Failure::runtime(format!("cannot wait for signals: {error}")))?;
     raise_descriptor_limit();
     join_free_memory();
-    let hooks = memory::cleared_up()
-        .map_err(|error| Failure::runtime(format!("a thread cannot be started: {error}")))?;
+    let hooks =
+        memory::cleared_up().map_err(|error| Failure::runtime(format!("cannot start a thread: {error}")))?;
     let broker = Broker::start_with(&config, &hooks)?;
     if broker.addresses().is_empty() {
-        return Err(Failure::usage("every listener is off, so that nobody could connect"));
+        return Err(Failure::usage("every listener is off; set listener.tcp.bind or use --listen"));
     }
     if !arguments.quiet {
         let lines =
@@ -28,11 +28,11 @@ pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
         let console = broker.console_address().map(|address| format!("console at http://{address}\n"));
         crate::print(&lines.chain(console).collect::<String>())?;
     }
-    signals.wait().map_err(|error| Failure::runtime(format!("signals cannot be waited for: {error}")))?;
+    signals.wait().map_err(|error| Failure::runtime(format!("cannot wait for signals: {error}")))?;
     Ok(broker.stop(None)?)
 }
 
-/// Gives each address of the command line a listener.
+/// Adds a listener for each address of the command line.
 fn listen(config: &mut Config, addresses: &[String]) -> Result<(), Failure> {
     for (index, address) in addresses.iter().enumerate() {
         let name = if index == 0 { "tcp".to_owned() } else { format!("tcp-{}", index + 1) };

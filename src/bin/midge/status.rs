@@ -1,4 +1,4 @@
-//! `midge status`: how a running broker is.
+//! `midge status`: the status of a running broker.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,21 +8,21 @@ use crate::arguments;
 use crate::failure::Failure;
 use crate::query::{Topics, ask};
 
-/// The lines of the report: a name, and the topics whose values follow it, each with a word behind it.
+/// The lines of the report: a name, then the values of topics, each followed by a word.
 const LINES: [(&str, &[(&str, &str)]); 5] = [
-    ("clients", &[(CLIENTS, " connected"), ("clients/disconnected", " away")]),
+    ("clients", &[(CLIENTS, " connected"), ("clients/disconnected", " offline")]),
     ("subscriptions", &[(SUBSCRIPTIONS, "")]),
     ("retained", &[("retained messages/count", " messages"), ("retained messages/bytes", " bytes")]),
     ("messages", &[("messages/published", " published"), ("messages/delivered", " delivered")]),
     ("dropped", &[("publish/messages/dropped", "")]),
 ];
-/// What a Midge counts this query among: it is a client with one subscription.
+/// The counts of a Midge that include this query: it is a client with one subscription.
 const COUNTED: [&str; 2] = [CLIENTS, SUBSCRIPTIONS];
 const CLIENTS: &str = "clients/connected";
 const SUBSCRIPTIONS: &str = "subscriptions/count";
 const DAY: u64 = 86_400;
 
-/// Prints what the broker at the address says of itself.
+/// Prints the status of the broker at the address.
 pub(crate) fn run(arguments: &arguments::Status) -> Result<(), Failure> {
     let mut topics = ask(&arguments.address, arguments.timeout)?;
     leave_out_query(&mut topics);
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &arguments::Status) -> Result<(), Failure> {
     crate::print(&report(&arguments.address, &topics, now))
 }
 
-/// Counts clients and subscriptions without this query. Other brokers publish numbers from before it came.
+/// Subtracts this query from clients and subscriptions. Other brokers publish counts from before it connected.
 fn leave_out_query(topics: &mut Topics) {
     if topics.get("version").is_some_and(|version| version.starts_with("midge ")) {
         for topic in COUNTED {
@@ -41,7 +41,7 @@ fn leave_out_query(topics: &mut Topics) {
     }
 }
 
-/// What the broker said, in lines. What it did not say is left out: other brokers say less.
+/// The report in lines. Topics that the broker does not publish are left out.
 fn report(address: &str, topics: &Topics, now: u64) -> String {
     let version = topics.get("version").map_or("an MQTT broker", String::as_str);
     let mut lines = vec![format!("{version} is running at {address}")];
@@ -71,7 +71,7 @@ fn line(name: &str, text: &str) -> String {
     format!("  {name:<15}{text}")
 }
 
-/// The number that a topic's value begins with: `12 seconds` is 12.
+/// The number at the start of a topic's value: `12 seconds` is 12.
 fn number(topics: &Topics, topic: &str) -> Option<u64> {
     topics.get(topic)?.split_whitespace().next()?.parse().ok()
 }
@@ -136,7 +136,7 @@ mod tests {
         let expected = "\
 midge 1.2.3 is running at here:1
   running:       for 1 h 2 min, since 2023-11-14 22:13:20 UTC
-  clients:       2 connected, 1 away
+  clients:       2 connected, 1 offline
   subscriptions: 4
   retained:      5 messages, 60 bytes
   messages:      7 published, 8 delivered

@@ -1,5 +1,5 @@
-//! What the command asks of the operating system and std does not offer: waiting for signals, the limit of open files,
-//! what the allocator does with memory that is free.
+//! Calls of the operating system that std does not offer: waiting for signals, the limit of open files, settings of the
+//! allocator.
 #![allow(
     unsafe_code,
     reason = "std has no signal masks, resource limits or settings of malloc; on the short list of docs/design.md"
@@ -8,13 +8,13 @@
 use std::io;
 use std::mem::MaybeUninit;
 
-/// SIGINT and SIGTERM, kept from ending the process, so that it can wait for them.
+/// SIGINT and SIGTERM, blocked so that the process can wait for them.
 pub(crate) struct StopSignals {
     set: libc::sigset_t,
 }
 
 impl StopSignals {
-    /// Blocks the signals on this thread, and on those that it starts from now on.
+    /// Blocks the signals on this thread and on the threads that it starts from now on.
     pub(crate) fn block() -> io::Result<StopSignals> {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigemptyset initialises `set`, and cannot fail on a valid pointer; the other calls read it. The third
@@ -29,7 +29,7 @@ impl StopSignals {
         answer(outcome).map(|()| StopSignals { set })
     }
 
-    /// Waits until one of them comes; one that has come since they were blocked counts.
+    /// Waits for one of them; a signal that arrived after `block` counts.
     pub(crate) fn wait(&self) -> io::Result<()> {
         let mut signal = 0;
         // SAFETY: both pointers are to live values; the set was initialised by `block`.
@@ -37,8 +37,8 @@ impl StopSignals {
     }
 }
 
-/// Raises the soft limit of open files to the hard one: each connection is an open file. Where that is refused, the
-/// limit stays what it was.
+/// Raises the soft limit of open files to the hard limit, because each connection is an open file. If that is
+/// refused, the limit is unchanged.
 pub(crate) fn raise_descriptor_limit() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointers are to a live value; setrlimit reads it after getrlimit has written it.
@@ -50,8 +50,8 @@ pub(crate) fn raise_descriptor_limit() {
     }
 }
 
-/// Has the system's allocator join neighbouring pieces of free memory at once, also small ones: only what is joined can
-/// be given back to the system. Before the first thread starts.
+/// Makes the allocator join neighbouring free chunks at once, also small ones: only joined memory can be returned to
+/// the system. Called before the first thread starts.
 pub(crate) fn join_free_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt has no precondition but that no other thread allocates, and there is none yet.
@@ -60,7 +60,7 @@ pub(crate) fn join_free_memory() {
     }
 }
 
-/// Has the system's allocator give back to the system every whole page that is free.
+/// Makes the allocator return every free page to the system.
 pub(crate) fn give_back_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: malloc_trim has no precondition; it takes the locks of malloc.
@@ -69,7 +69,7 @@ pub(crate) fn give_back_memory() {
     }
 }
 
-/// The answer of a call that returns an error number.
+/// The result of a call that returns an error number.
 fn answer(outcome: libc::c_int) -> io::Result<()> {
     if outcome == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(outcome)) }
 }

@@ -37,8 +37,8 @@ impl<'a> Properties<'a> {
     /// The properties that `bytes` encode, without the Property Length in front.
     ///
     /// # Errors
-    /// A property is not known, is cut short, holds a value it must not, or occurs twice and must not. Which packet
-    /// may carry which property is not checked.
+    /// A property is unknown, is cut short, has a value that it must not have, or occurs twice and may not.
+    /// Whether the packet may carry the property is not checked.
     pub fn from_encoded(bytes: &'a [u8]) -> Result<Properties<'a>, DecodeError> {
         check(bytes, place::ANY)?;
         Ok(Properties(bytes))
@@ -72,13 +72,13 @@ impl<'a> Properties<'a> {
     accessors! {
         /// 1 if the payload is UTF-8 text, 0 if it is bytes.
         payload_format_indicator: PayloadFormatIndicator -> u8;
-        /// Seconds until the message is worthless.
+        /// Seconds until the message expires.
         message_expiry_interval: MessageExpiryInterval -> u32;
-        /// What the payload is, in words of the application.
+        /// The type of the payload, as the application defines it.
         content_type: ContentType -> &'a str;
-        /// The topic for an answer to the message.
+        /// The topic for a response to the message.
         response_topic: ResponseTopic -> &'a str;
-        /// What the answer must repeat.
+        /// Data that the response must repeat.
         correlation_data: CorrelationData -> &'a [u8];
         /// The number of the subscription; of a PUBLISH, the first of [`Properties::subscription_identifiers`].
         subscription_identifier: SubscriptionIdentifier -> u32;
@@ -86,11 +86,11 @@ impl<'a> Properties<'a> {
         session_expiry_interval: SessionExpiryInterval -> u32;
         /// The Client Identifier that the server chose.
         assigned_client_identifier: AssignedClientIdentifier -> &'a str;
-        /// The Keep Alive, in seconds, that the server demands.
+        /// The Keep Alive, in seconds, that the client must use.
         server_keep_alive: ServerKeepAlive -> u16;
         /// The name of the extended authentication.
         authentication_method: AuthenticationMethod -> &'a str;
-        /// What the authentication method says.
+        /// Data whose meaning the authentication method defines.
         authentication_data: AuthenticationData -> &'a [u8];
         /// Whether the server may send Reason Strings and User Properties on failures.
         request_problem_information: RequestProblemInformation -> bool;
@@ -100,27 +100,27 @@ impl<'a> Properties<'a> {
         request_response_information: RequestResponseInformation -> bool;
         /// The basis of response topics.
         response_information: ResponseInformation -> &'a str;
-        /// Another server to use.
+        /// Another server that the client can use.
         server_reference: ServerReference -> &'a str;
-        /// A sentence for a human.
+        /// A message for people and logs.
         reason_string: ReasonString -> &'a str;
-        /// QoS 1 and 2 messages that the sender takes in flight.
+        /// QoS 1 and 2 messages in flight that the sender accepts.
         receive_maximum: ReceiveMaximum -> u16;
-        /// The highest Topic Alias that the sender takes.
+        /// The highest Topic Alias that the sender accepts.
         topic_alias_maximum: TopicAliasMaximum -> u16;
         /// The number that stands for the Topic Name.
         topic_alias: TopicAlias -> u16;
-        /// The highest QoS that the server takes.
+        /// The highest QoS that the server accepts.
         maximum_qos: MaximumQos -> QoS;
         /// Whether the server keeps retained messages.
         retain_available: RetainAvailable -> bool;
-        /// Bytes of the largest packet that the sender takes.
+        /// Bytes of the largest packet that the sender accepts.
         maximum_packet_size: MaximumPacketSize -> u32;
-        /// Whether the server takes wildcards in Topic Filters.
+        /// Whether the server accepts wildcards in Topic Filters.
         wildcard_subscription_available: WildcardSubscriptionAvailable -> bool;
-        /// Whether the server takes Subscription Identifiers.
+        /// Whether the server accepts Subscription Identifiers.
         subscription_identifier_available: SubscriptionIdentifierAvailable -> bool;
-        /// Whether the server takes shared subscriptions.
+        /// Whether the server accepts shared subscriptions.
         shared_subscription_available: SharedSubscriptionAvailable -> bool;
     }
 
@@ -140,8 +140,9 @@ impl<'a> Properties<'a> {
         })
     }
 
-    /// The encoded bytes of the properties of a PUBLISH or a Will that a server forwards unaltered, neighbours
-    /// joined: all but Topic Alias, Message Expiry Interval, Subscription Identifiers and Will Delay Interval.
+    /// The encoded properties of a PUBLISH or a Will that a server forwards unaltered; neighbours are joined.
+    ///
+    /// Topic Alias, Message Expiry Interval, Subscription Identifiers and Will Delay Interval are left out.
     pub fn forwardable(self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         Forwardable(self.0)
     }
@@ -169,7 +170,7 @@ impl<'a> Properties<'a> {
         out.extend_from_slice(self.0);
     }
 
-    /// The first property with this identifier; values before it are passed over unread.
+    /// The first property with this identifier; values before it are skipped.
     fn find(self, wanted: PropertyId) -> Option<Property<'a>> {
         let mut reader = Reader::new(self.0);
         while !reader.is_empty() {
@@ -250,7 +251,7 @@ fn check(bytes: &[u8], place: u16) -> Result<(), DecodeError> {
     while !reader.is_empty() {
         let id = PropertyId::read(&mut reader)?;
         if !id.is_allowed(place) {
-            return Err(DecodeError::malformed("the packet may not carry one of its properties"));
+            return Err(DecodeError::malformed("the packet has a property that its type does not allow"));
         }
         let bit = 1u64 << (id as u8);
         if seen & bit != 0 && !may_repeat(id, place) {

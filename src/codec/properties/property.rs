@@ -20,7 +20,7 @@ pub(crate) mod place {
     pub(crate) const DISCONNECT: u16 = 1 << 9;
     pub(crate) const AUTH: u16 = 1 << 10;
     pub(crate) const ANY: u16 = u16::MAX;
-    /// Packets that answer another one.
+    /// Packets that respond to another packet.
     pub(crate) const ANSWER: u16 = CONNACK | ACK | SUBACK | UNSUBACK | DISCONNECT | AUTH;
 }
 
@@ -106,13 +106,13 @@ property_ids! {
 pub enum Property<'a> {
     /// 0: the payload is bytes; 1: it is UTF-8 text.
     PayloadFormatIndicator(u8),
-    /// Seconds until the message is worthless.
+    /// Seconds until the message expires.
     MessageExpiryInterval(u32),
-    /// What the payload is, in words of the application.
+    /// The type of the payload, as the application defines it.
     ContentType(&'a str),
-    /// The topic for an answer to the message.
+    /// The topic for a response to the message.
     ResponseTopic(&'a str),
-    /// What the answer must repeat.
+    /// Data that the response must repeat.
     CorrelationData(&'a [u8]),
     /// The number of a subscription: 1 to 268435455.
     SubscriptionIdentifier(u32),
@@ -120,11 +120,11 @@ pub enum Property<'a> {
     SessionExpiryInterval(u32),
     /// The Client Identifier that the server chose.
     AssignedClientIdentifier(&'a str),
-    /// The Keep Alive, in seconds, that the server demands.
+    /// The Keep Alive, in seconds, that the client must use.
     ServerKeepAlive(u16),
     /// The name of the extended authentication.
     AuthenticationMethod(&'a str),
-    /// What the authentication method says.
+    /// Data whose meaning the authentication method defines.
     AuthenticationData(&'a [u8]),
     /// Whether the server may send Reason Strings and User Properties on failures.
     RequestProblemInformation(bool),
@@ -134,29 +134,29 @@ pub enum Property<'a> {
     RequestResponseInformation(bool),
     /// The basis of response topics.
     ResponseInformation(&'a str),
-    /// Another server to use.
+    /// Another server that the client can use.
     ServerReference(&'a str),
-    /// A sentence for a human.
+    /// A message for people and logs.
     ReasonString(&'a str),
-    /// QoS 1 and 2 messages that the sender of this property takes in flight: 1 to 65535.
+    /// QoS 1 and 2 messages in flight that the sender of this property accepts: 1 to 65535.
     ReceiveMaximum(u16),
-    /// The highest Topic Alias that the sender of this property takes.
+    /// The highest Topic Alias that the sender of this property accepts.
     TopicAliasMaximum(u16),
     /// A number that stands for the Topic Name: 1 to 65535.
     TopicAlias(u16),
-    /// The highest QoS that the server takes: 0 or 1.
+    /// The highest QoS that the server accepts: 0 or 1.
     MaximumQos(QoS),
     /// Whether the server keeps retained messages.
     RetainAvailable(bool),
-    /// A name and a value of the application.
+    /// A name and a value that the application defines.
     UserProperty(&'a str, &'a str),
-    /// Bytes of the largest packet that the sender of this property takes; not 0.
+    /// Bytes of the largest packet that the sender of this property accepts; not 0.
     MaximumPacketSize(u32),
-    /// Whether the server takes wildcards in Topic Filters.
+    /// Whether the server accepts wildcards in Topic Filters.
     WildcardSubscriptionAvailable(bool),
-    /// Whether the server takes Subscription Identifiers.
+    /// Whether the server accepts Subscription Identifiers.
     SubscriptionIdentifierAvailable(bool),
-    /// Whether the server takes shared subscriptions.
+    /// Whether the server accepts shared subscriptions.
     SharedSubscriptionAvailable(bool),
 }
 
@@ -166,7 +166,7 @@ impl PropertyId {
         self.places() & places != 0
     }
 
-    /// Whether the server sends the property of a message on to its subscribers unaltered.
+    /// Whether the server forwards the property of a message to subscribers unaltered.
     pub(crate) const fn is_forwardable(self) -> bool {
         !matches!(
             self,
@@ -180,10 +180,11 @@ impl PropertyId {
     /// Reads an identifier.
     #[inline]
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<PropertyId, DecodeError> {
-        PropertyId::from_u8(reader.u8()?).ok_or(DecodeError::malformed("a property identifier is not known"))
+        PropertyId::from_u8(reader.u8()?)
+            .ok_or(DecodeError::malformed("the property identifier is not defined"))
     }
 
-    /// Passes over the value that belongs to the identifier, without a look at it.
+    /// Skips the value that belongs to the identifier, without checking it.
     pub(crate) fn skip_value(self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         match self.kind() {
             Kind::Byte => reader.take(1).map(drop),
@@ -312,7 +313,7 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
     match reader.u8()? {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(DecodeError::protocol("a property that is 0 or 1 has another value")),
+        _ => Err(DecodeError::protocol("a property that must be 0 or 1 has another value")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tests of properties: every one of them, their places, repetitions and values, and what is forwarded.
+//! Tests of properties: each one, the packets that carry it, repetitions, values, and forwarding.
 
 use crate::codec::properties::property::place;
 use crate::codec::properties::{Properties, Property, PropertyId, PropertyWriter};
@@ -37,7 +37,7 @@ const ALL: [(Property<'_>, &[u8]); 27] = [
     (Property::SharedSubscriptionAvailable(true), &[0x2A, 1]),
 ];
 
-/// Places and the identifiers that they take (table 2-4).
+/// Packets and the identifiers that they may carry (table 2-4).
 const PLACES: [(u16, &[u8]); 11] = [
     (place::CONNECT, &[0x11, 0x15, 0x16, 0x17, 0x19, 0x21, 0x22, 0x26, 0x27]),
     (place::WILL, &[0x01, 0x02, 0x03, 0x08, 0x09, 0x18, 0x26]),

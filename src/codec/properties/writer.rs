@@ -17,8 +17,8 @@ pub const fn subscription_identifier_len(identifier: u32) -> usize {
 
 /// Appends encoded properties to a buffer, without the Property Length in front.
 ///
-/// It writes what it is told; [`Properties::from_encoded`](crate::codec::properties::Properties::from_encoded) checks
-/// the outcome. A string or binary value is cut after 65535 bytes.
+/// It checks nothing; [`Properties::from_encoded`](crate::codec::properties::Properties::from_encoded) does.
+/// A string or binary value is cut after 65535 bytes.
 ///
 /// ```
 /// use midge::codec::properties::{Properties, PropertyWriter};

@@ -152,7 +152,7 @@ impl Engine {
         match self.sessions.insert(session, self.options.max_sessions) {
             Err(InsertError::Exists) => return Ok(false),
             Err(InsertError::Full) => {
-                let cause = "there are as many sessions as may be";
+                let cause = "session limit reached (session.max_sessions)";
                 return Err(DecodeError::new(ReasonCode::QuotaExceeded, cause));
             }
             Ok(()) => {}

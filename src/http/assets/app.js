@@ -9,8 +9,8 @@ import { sayError } from './lib/widgets.js';
 /** The pages: what stands above a group of them, then name in the address, icon and title. */
 const GROUPS = [
   [null, ['overview', 'Overview'], ['live', 'Live'], ['drops', 'Drops']],
-  ['Who', ['clients', 'Clients'], ['sessions', 'Sessions'], ['subscriptions', 'Subscriptions']],
-  ['What', ['topics', 'Topics'], ['retained', 'Retained']],
+  ['Connectivity', ['clients', 'Clients'], ['sessions', 'Sessions'], ['subscriptions', 'Subscriptions']],
+  ['Messaging', ['topics', 'Topics'], ['retained', 'Retained']],
   ['Broker', ['listeners', 'Listeners'], ['settings', 'Settings']],
   ['Learn', ['tutorial', 'Tutorial']],
 ];
@@ -38,7 +38,7 @@ async function start() {
     if (api.session) showFrame();
     else showLogin(told);
   } catch {
-    put(app, h('main', { class: 'login' }, h('div', { class: 'card' }, h('h1', {}, 'Midge'), h('p', {}, t('The broker does not answer. Is it running?')),
+    put(app, h('main', { class: 'login' }, h('div', { class: 'card' }, h('h1', {}, 'Midge'), h('p', {}, t('The broker does not respond. Is it running?')),
       h('button', { type: 'button', onclick: () => location.reload() }, t('Try again')))));
   }
 }
@@ -71,7 +71,7 @@ async function showLogin(told) {
     } catch (error) {
       problem.hidden = false;
       setText(problem, error.status === 429 ? t('Too many attempts. Try again in {n} s.', { n: error.retryAfter ?? 10 })
-        : error.status === 401 ? t('This user name and password do not belong together.') : error.status ? error.message : t('The broker does not answer. Is it running?'));
+        : error.status === 401 ? t('Wrong user name or password.') : error.status ? error.message : t('The broker does not respond. Is it running?'));
       password.select();
     }
     button.disabled = false;
@@ -95,7 +95,7 @@ function languageButton(redraw) {
 function themeButton() {
   const modes = ['auto', 'light', 'dark'];
   const icons = { auto: 'auto', light: 'sun', dark: 'moon' };
-  const names = { auto: t('Colours of the system'), light: t('Light colours'), dark: t('Dark colours') };
+  const names = { auto: t('System colours'), light: t('Light colours'), dark: t('Dark colours') };
   const button = h('button', { type: 'button', class: 'quiet square', onclick: () => {
     const next = modes[(modes.indexOf(mode()) + 1) % modes.length];
     if (next === 'auto') {
@@ -141,13 +141,13 @@ function showFrame() {
   put(app, h('a', { class: 'skip', href: '#main', onclick: (event) => {
     event.preventDefault();
     view.focus();
-  } }, t('Skip to the page')), side, h('div', { class: 'content' }, lost, view));
+  } }, t('Skip to content')), side, h('div', { class: 'content' }, lost, view));
   app.dataset.role = api.session.role;
 
   const onConnection = (heard) => {
     lost.hidden = heard;
     side.classList.toggle('unheard', !heard);
-    setText(lost.lastChild, heard ? '' : t('The connection to the broker is lost. What you see is the last that was heard; this page tries again by itself.'));
+    setText(lost.lastChild, heard ? '' : t('Connection to the broker lost. The data shown may be out of date; the page reconnects automatically.'));
   };
   connection.watchers.add(onConnection);
   onConnection(connection.heard);

@@ -34,7 +34,7 @@ export function dataTable(options) {
   const range = h('span', { class: 'muted range', 'aria-live': 'polite' });
   const before = h('button', { type: 'button', 'aria-label': t('Previous page'), onclick: () => go(state.offset - state.limit) }, icon('left'));
   const after = h('button', { type: 'button', 'aria-label': t('Next page'), onclick: () => go(state.offset + state.limit) }, icon('right'));
-  const size = h('select', { 'aria-label': t('Rows on a page'), onchange: (event) => {
+  const size = h('select', { 'aria-label': t('Rows per page'), onchange: (event) => {
     state.limit = Number(event.target.value);
     localStorage.setItem('midge.rows', event.target.value);
     go(0);
@@ -144,7 +144,7 @@ export function dataTable(options) {
     table.setAttribute('aria-rowcount', String(total));
     wrap.hidden = items.length === 0;
     nothing.hidden = items.length > 0;
-    if (items.length === 0) put(nothing, state.search ? h('p', { class: 'nothing' }, t('Nothing here matches “{search}”.', { search: state.search })) : options.empty);
+    if (items.length === 0) put(nothing, state.search ? h('p', { class: 'nothing' }, t('No results for “{search}”.', { search: state.search })) : options.empty);
     pager.hidden = total <= Math.min(...SIZES) && total <= state.limit;
     setText(range, t('{from}–{to} of {total}', { from: count(Math.min(total, state.offset + 1)), to: count(Math.min(total, state.offset + items.length)), total: count(total) }));
     before.disabled = state.offset === 0;

@@ -72,7 +72,7 @@ async function copy(text, button) {
     put(button, icon('check'));
     setTimeout(() => put(button, icon('copy')), 2000);
   } catch {
-    toast(t('The browser does not let a page copy here. Select the text instead.'), 'bad');
+    toast(t('The browser does not allow copying. Select the text instead.'), 'bad');
   }
 }
 
@@ -137,7 +137,7 @@ export function payloadView() {
     if (mode === 'text' && shown.text === null) mode = 'hex';
     tabs.set(mode);
     setText(body, mode === 'json' ? JSON.stringify(json, null, 2) : mode === 'text' ? visible(shown.text, true) : hex(shown.base64));
-    setText(size, shown.truncated ? t('the beginning of {size}', { size: bytes(shown.bytes) }) : bytes(shown.bytes));
+    setText(size, shown.truncated ? t('beginning of {size}', { size: bytes(shown.bytes) }) : bytes(shown.bytes));
     body.classList.toggle('none', shown.bytes === 0);
   };
   return {
@@ -195,7 +195,7 @@ const OUTCOMES = { sent: 'good', delivered: 'good', queued: 'warn', dropped: 'ba
 export function explanationView(explanation) {
   const receivers = explanation.receivers ?? [];
   const good = explanation.outcome === 'delivered';
-  const kept = { stored: t('It was kept as the retained message of the topic.'), removed: t('The retained message of the topic was removed.'), refused: t('It was not retained: the limit for retained messages is reached.') }[explanation.retained];
+  const kept = { stored: t('The message is now the retained message of the topic.'), removed: t('The retained message of the topic was removed.'), refused: t('The message was not retained: limit reached (retained.max_messages or retained.max_bytes).') }[explanation.retained];
   return h('div', { class: 'explanation' },
     h('p', { class: `verdict ${good ? 'good' : receivers.some((one) => one.outcome === 'queued') ? 'warn' : 'bad'}` }, icon(good ? 'check' : 'warning'),
       h('span', {}, h('strong', {}, verdict(explanation.outcome, receivers)), ' ', told(explanation, receivers))),
@@ -213,18 +213,18 @@ function told(explanation, receivers) {
   const values = { sent: number('sent'), queued: number('queued'), all: receivers.length };
   if (!values.all) return tk('why', explanation.outcome, explanation.text ?? '');
   if (values.sent) return values.queued ? t('{sent} of {all} get the message now, {queued} later.', values) : t('{sent} of {all} get the message now.', values);
-  return values.queued ? t('{queued} of {all} get the message later.', values) : t('{all} match, and none gets the message.', values);
+  return values.queued ? t('{queued} of {all} get the message later.', values) : t('{all} match, but none gets the message.', values);
 }
 
 /** Who may publish it, as far as that is known. */
 function access(hooks) {
-  const said = { authorize: t('Access: the host program decides who may publish this, and was not asked.'), on_publish: t('The host program may change or drop what clients publish; it was not asked.') };
+  const said = { authorize: t('Access: the host program decides who may publish this; it was not asked.'), on_publish: t('The host program may change or drop what clients publish; it was not asked.') };
   return hooks.length ? hooks.map((hook) => said[hook]) : [t('Access: every client may publish this.')];
 }
 
 function verdict(outcome, receivers) {
   const reached = receivers.filter((one) => one.outcome === 'sent').length;
-  if (outcome === 'delivered') return tn(reached || receivers.length, 'It reaches {n} receiver.', 'It reaches {n} receivers.');
+  if (outcome === 'delivered') return tn(reached || receivers.length, 'Delivered to {n} receiver.', 'Delivered to {n} receivers.');
   return `${tk('reason', outcome, outcome.replaceAll('_', ' ').replace(/^./, (first) => first.toUpperCase()))}.`;
 }
 

@@ -18,7 +18,7 @@ export function mount(view, { rest }) {
   const subscriptions = h('div', {});
   const events = h('ol', { class: 'feed' });
   const kick = h('button', { type: 'button', class: 'danger', hidden: true, onclick: async () => {
-    if (!await confirm(t('Disconnect this client?'), t('{id} is disconnected. It may connect again at once; most libraries do.', { id: visible(id) }), t('Disconnect'))) return;
+    if (!await confirm(t('Disconnect this client?'), t('{id} will be disconnected. It may reconnect at once; most client libraries do.', { id: visible(id) }), t('Disconnect'))) return;
     try {
       await remove(path);
       toast(t('Disconnected.'), 'good');
@@ -29,8 +29,8 @@ export function mount(view, { rest }) {
   } }, icon('unplug'), h('span', {}, t('Disconnect')));
   const title = h('span', { class: 'name' }, visible(id) || t('(empty)'));
   const known = section(t('Subscriptions'), subscriptions);
-  const body = h('div', {}, section(null, about), known, section(t('What happened'), events));
-  put(view, h('nav', { class: 'crumbs', 'aria-label': t('Where this is') }, h('a', { href: '#/clients' }, icon('left'), t('Clients'))), heading(title, state, kick), body);
+  const body = h('div', {}, section(null, about), known, section(t('Events'), events));
+  put(view, h('nav', { class: 'crumbs', 'aria-label': t('Location') }, h('a', { href: '#/clients' }, icon('left'), t('Clients'))), heading(title, state, kick), body);
   document.title = `${visible(id)} – Midge`;
 
   let shown = '';
@@ -45,19 +45,19 @@ export function mount(view, { rest }) {
       shown = '';
       kick.hidden = true;
       put(state);
-      put(body, empty('clients', t('The broker knows no such client'), t('It has not been here, or its session has ended and was forgotten.')));
+      put(body, empty('clients', t('Client not found'), t('It has never connected, or its session has ended.')));
     }
     return undefined;
   }, 2000);
 
   function draw({ client, subscriptions: filters, events: happened }) {
-    put(state, client?.connected ? badge(t('connected'), 'good') : badge(client ? t('away') : t('gone'), 'warn'));
+    put(state, client?.connected ? badge(t('connected'), 'good') : badge(client ? t('offline') : t('ended'), 'warn'));
     kick.hidden = !(client?.connected && isAdmin());
     if (client) tell(client, filters, happened);
-    else put(about, whyGone(happened), h('p', { class: 'muted' }, t('Its session has ended, and the broker has forgotten it.')));
+    else put(about, whyGone(happened), h('p', { class: 'muted' }, t('Its session has ended.')));
     known.hidden = !client;
     put(events, happened.length ? happened.toReversed().map((event) => h('li', {}, h('time', {}, clock(event.time)), badge(tk('event', event.kind, event.kind), KINDS[event.kind]), h('span', {}, visible(event.text ?? ''))))
-      : h('li', { class: 'muted' }, t('Nothing since the broker keeps records.')));
+      : h('li', { class: 'muted' }, t('No events recorded.')));
     setText(title, visible(id) || t('(empty)'));
   }
 
@@ -69,7 +69,7 @@ export function mount(view, { rest }) {
       [t('Messages in'), count(client.received_messages)], [t('Messages out'), count(client.sent_messages)], [t('Queued'), count(client.queued)], [t('In flight'), count(client.inflight)],
     ]));
     put(subscriptions, filters.length ? h('table', { class: 'small' }, h('thead', {}, h('tr', {}, [t('Filter'), 'QoS', t('Options')].map((title) => h('th', { scope: 'col' }, title)))),
-      h('tbody', {}, filters.map((one) => h('tr', {}, h('th', { scope: 'row' }, name(one.filter)), h('td', {}, one.qos), h('td', {}, options(one)))))) : h('p', { class: 'muted' }, t('None. What is published does not reach this client.')));
+      h('tbody', {}, filters.map((one) => h('tr', {}, h('th', { scope: 'row' }, name(one.filter)), h('td', {}, one.qos), h('td', {}, options(one)))))) : h('p', { class: 'muted' }, t('None. This client receives no messages.')));
   }
   return end;
 }
@@ -78,12 +78,12 @@ export function mount(view, { rest }) {
 export function options(one) {
   const badges = [
     one.shared !== null && one.shared !== undefined && badge(t('shared: {group}', { group: visible(one.shared) })), one.no_local && badge(t('no local')), one.retain_as_published && badge(t('retain as published')),
-    one.retain_handling > 0 && badge(one.retain_handling === 1 ? t('retained if new') : t('no retained')), one.identifier > 0 && badge(t('id {n}', { n: one.identifier })),
+    one.retain_handling > 0 && badge(one.retain_handling === 1 ? t('retained only if new') : t('no retained')), one.identifier > 0 && badge(t('id {n}', { n: one.identifier })),
   ].filter(Boolean);
   return badges.length ? h('span', { class: 'badges' }, badges) : '–';
 }
 
 function whyGone(happened) {
   const text = happened.findLast((event) => event.kind === 'disconnected')?.text;
-  return text ? h('p', { class: 'verdict warn' }, icon('unplug'), h('span', {}, h('strong', {}, t('Why it went:')), ' ', visible(text))) : null;
+  return text ? h('p', { class: 'verdict warn' }, icon('unplug'), h('span', {}, h('strong', {}, t('Reason:')), ' ', visible(text))) : null;
 }

@@ -30,11 +30,11 @@ export function columns() {
 export function mount(view, { query }) {
   const table = dataTable({
     name: 'clients', label: t('Clients'), query, sort: 'client_id', search: t('Search for an id, user or address'), columns: columns(), key: (one) => one.client_id, load: (asked) => get('clients', asked),
-    empty: empty('clients', t('No clients yet'), t('Whoever connects appears here at once. Run the first script of the tutorial:'), code('python3 subscribe.py', 'subscribe.py')),
+    empty: empty('clients', t('No clients yet'), t('Clients appear here as soon as they connect. Run the first script of the tutorial:'), code('python3 subscribe.py', 'subscribe.py')),
   });
   const onActivity = ({ kind }) => /connect/.test(kind) && table.refresh();
   broker.activityWatchers.add(onActivity);
-  put(view, heading(t('Clients'), t('Programs and devices that are connected now.')), table.node);
+  put(view, heading(t('Clients'), t('Connected programs and devices.')), table.node);
   return () => {
     broker.activityWatchers.delete(onActivity);
     table.end();

@@ -14,8 +14,8 @@ export function mount(view) {
   let last = null;
   const reasons = h('ul', { class: 'bars' });
   const recent = h('div', {});
-  put(view, heading(t('Drops'), t('Messages that did not arrive, and why.')), h('div', { class: 'columns' },
-    section(t('By reason'), reasons), section(t('Explain a message'), h('p', { class: 'muted' }, t('What would become of this message if it were published now? Nothing is published.')), explainForm())), section(t('The last drops'), recent));
+  put(view, heading(t('Drops'), t('Messages that were not delivered, and why.')), h('div', { class: 'columns' },
+    section(t('By reason'), reasons), section(t('Explain a message'), h('p', { class: 'muted' }, t('Shows who would receive this message if it were published now. Nothing is published.')), explainForm())), section(t('Recent drops'), recent));
 
   const draw = () => {
     const signature = JSON.stringify([last, only]);
@@ -23,15 +23,15 @@ export function mount(view) {
     shown = signature;
     const most = Math.max(1, ...last.by_reason.map((one) => one.count));
     const some = last.by_reason.filter((one) => one.count > 0).sort((a, b) => b.count - a.count);
-    put(reasons, some.length ? some.map((one) => bar(one, most)) : h('li', { class: 'muted' }, t('Nothing was dropped. Every message found a receiver.')));
+    put(reasons, some.length ? some.map((one) => bar(one, most)) : h('li', { class: 'muted' }, t('No drops. Every message was delivered.')));
     const events = last.recent.filter((one) => only === null || one.reason === only);
-    put(recent, events.length ? h('ol', { class: 'drops' }, runs(events).slice(0, 200).map(event)) : empty('drops', only ? t('None of this reason of late') : t('Nothing was dropped of late'),
-      t('When a message does not arrive, this list says which one, whose, and what to do. The usual reason: nobody had subscribed yet.')));
+    put(recent, events.length ? h('ol', { class: 'drops' }, runs(events).slice(0, 200).map(event)) : empty('drops', only ? t('No recent drops for this reason') : t('No recent drops'),
+      t('Each dropped message is listed here with its client, the reason and advice. The usual reason: no client had subscribed yet.')));
   };
   const bar = (one, most) => {
     const fill = h('span', { class: 'fill' });
     fill.style.setProperty('width', `${Math.max(1, (one.count / most) * 100)}%`);
-    return h('li', {}, h('button', { type: 'button', 'aria-pressed': String(only === one.reason), title: t('Show only these'), onclick: () => {
+    return h('li', {}, h('button', { type: 'button', 'aria-pressed': String(only === one.reason), title: t('Show only this reason'), onclick: () => {
       only = only === one.reason ? null : one.reason;
       draw();
     } }, h('span', { class: 'bar-head' }, h('strong', {}, reasonName(one.reason)), h('span', { class: 'number' }, count(one.count))), h('span', { class: 'track' }, fill)), h('small', {}, reasonText(one.reason, one.help)));
@@ -69,7 +69,7 @@ function explainForm() {
   const topic = h('input', { class: 'mono', required: true, value: 'chat', spellcheck: 'false', autocapitalize: 'none' });
   const qos = choice([[0, '0'], [1, '1'], [2, '2']], 0);
   const size = h('input', { type: 'number', min: '0', value: '9', inputmode: 'numeric' });
-  const client = h('input', { class: 'mono', spellcheck: 'false', autocapitalize: 'none', placeholder: t('anybody') });
+  const client = h('input', { class: 'mono', spellcheck: 'false', autocapitalize: 'none', placeholder: t('any client') });
   const answer = h('div', { 'aria-live': 'polite', class: 'answer' });
   return [h('form', { class: 'stack', onsubmit: async (submit) => {
     submit.preventDefault();

@@ -16,8 +16,8 @@ export function mount(view, { query }) {
       { key: 'address', title: t('Address'), text: (one) => one.address ?? '–', cell: (one) => h('code', { class: 'name' }, one.address ?? '–') },
       { key: 'connections', title: t('Connections'), number: true, text: (one) => count(one.connections) },
     ],
-    empty: empty('listeners', t('No listeners'), t('Only the host program itself publishes and subscribes here: no port is open.')),
+    empty: empty('listeners', t('No listeners'), t('No port is open: only the host program publishes and subscribes.')),
   });
-  put(view, heading(t('Listeners'), t('The addresses where clients connect. They are set by the program that hosts the broker.')), table.node);
+  put(view, heading(t('Listeners'), t('The addresses that clients connect to. The host program sets them.')), table.node);
   return table.end;
 }

@@ -21,12 +21,12 @@ export function mount(view, { query }) {
   const filter = h('input', { class: 'mono', value: query.filter ?? '#', 'aria-label': t('Topic filter'), required: true, spellcheck: 'false', autocapitalize: 'none' });
   const list = h('ol', { class: 'messages' });
   const status = h('p', { class: 'muted status' });
-  const nothing = empty('live', t('Waiting for messages'), t('Whatever is published to this filter appears here, newest first. Nothing is kept: this shows only what happens from now on.'));
+  const nothing = empty('live', t('Waiting for messages'), t('Messages that match this filter appear here, newest first. Only messages published from now on are shown.'));
   const problem = h('p', { class: 'problem', role: 'alert', hidden: true });
   const pause = h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => {
     paused = !paused;
     pause.setAttribute('aria-pressed', String(paused));
-    put(pause, icon(paused ? 'play' : 'pause'), h('span', {}, paused ? t('Go on') : t('Pause')));
+    put(pause, icon(paused ? 'play' : 'pause'), h('span', {}, paused ? t('Resume') : t('Pause')));
     later();
   } }, icon('pause'), h('span', {}, t('Pause')));
   const clear = h('button', { type: 'button', onclick: () => {
@@ -46,8 +46,8 @@ export function mount(view, { query }) {
         while (list.children.length > KEPT) list.lastChild.remove();
       }
       nothing.hidden = list.children.length > 0;
-      setText(status, [tn(heard, '{n} message', '{n} messages'), paused && t('{n} held back', { n: count(waiting.length) }),
-        skipped && t('{n} left out, because this page was too slow', { n: count(skipped) })].filter(Boolean).join(' · '));
+      setText(status, [tn(heard, '{n} message', '{n} messages'), paused && t('{n} waiting', { n: count(waiting.length) }),
+        skipped && t('{n} skipped, because this page was too slow', { n: count(skipped) })].filter(Boolean).join(' · '));
     });
   }
 
@@ -58,7 +58,7 @@ export function mount(view, { query }) {
     const text = filter.value;
     if (!valid(text)) {
       problem.hidden = false;
-      setText(problem, t('That is no topic filter: # stands alone at the end, + alone between slashes.'));
+      setText(problem, t('Invalid topic filter: # must be the whole last level, + a whole level.'));
       return;
     }
     end = stream(`live?${new URLSearchParams({ filter: text })}`, {
@@ -144,9 +144,9 @@ function publishForm(query) {
     }
     send.disabled = false;
   } }, field(t('Topic'), topic), field(t('Payload'), payload),
-  h('div', { class: 'row' }, field('QoS', qos), field(t('Payload is'), encoding)), field(t('Retain'), retain, t('Keep it for those who subscribe later.')),
+  h('div', { class: 'row' }, field('QoS', qos), field(t('Payload format'), encoding)), field(t('Retain'), retain, t('Keep the message for later subscribers.')),
   h('details', { class: 'more' }, h('summary', {}, t('Properties of MQTT 5')), h('div', { class: 'stack' }, field(t('Expires after, in seconds'), expires), field(t('Content type'), contentType), field(t('Response topic'), responseTopic), field(t('Correlation data'), correlation),
-    h('div', { class: 'field' }, h('span', { class: 'label' }, t('User properties')), properties, h('button', { type: 'button', onclick: addProperty }, t('Add one'))))),
+    h('div', { class: 'field' }, h('span', { class: 'label' }, t('User properties')), properties, h('button', { type: 'button', onclick: addProperty }, t('Add'))))),
   h('div', { class: 'actions' }, send));
   return section(t('Publish'), form, answer);
 }

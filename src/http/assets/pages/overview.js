@@ -14,24 +14,24 @@ const KINDS = { connected: 'good', subscribed: 'good', refused: 'bad', dropped: 
 export function mount(view) {
   const lead = h('span', {}, ' ');
   const tiles = [
-    tile(t('Clients'), '#/clients', 'clients_connected', gauge, count, (stats) => t('{n} at most', { n: count(stats.clients_maximum) })),
-    tile(t('Messages in'), '#/live', 'messages_published', rate, (n) => `${short(n)}/s`, (stats) => t('{n} in all', { n: short(stats.messages_published) })),
-    tile(t('Messages out'), '#/live', 'messages_delivered', rate, (n) => `${short(n)}/s`, (stats) => t('{n} in all', { n: short(stats.messages_delivered) })),
-    tile(t('Dropped'), '#/drops', 'messages_dropped', rate, (n, stats) => count(stats?.messages_dropped), () => t('since the start')),
-    tile(t('Sessions'), '#/sessions', 'sessions', gauge, count, (stats) => t('{n} away', { n: count(stats.clients_disconnected) })),
+    tile(t('Clients'), '#/clients', 'clients_connected', gauge, count, (stats) => t('peak {n}', { n: count(stats.clients_maximum) })),
+    tile(t('Messages in'), '#/live', 'messages_published', rate, (n) => `${short(n)}/s`, (stats) => t('total {n}', { n: short(stats.messages_published) })),
+    tile(t('Messages out'), '#/live', 'messages_delivered', rate, (n) => `${short(n)}/s`, (stats) => t('total {n}', { n: short(stats.messages_delivered) })),
+    tile(t('Dropped'), '#/drops', 'messages_dropped', rate, (n, stats) => count(stats?.messages_dropped), () => t('since start')),
+    tile(t('Sessions'), '#/sessions', 'sessions', gauge, count, (stats) => t('{n} offline', { n: count(stats.clients_disconnected) })),
     tile(t('Subscriptions'), '#/subscriptions', 'subscriptions', gauge, count, (stats) => t('{n} queued', { n: count(stats.messages_queued) })),
     tile(t('Retained'), '#/retained', 'retained_messages', gauge, count, (stats) => bytes(stats.retained_bytes)),
-    tile(t('Bytes in'), null, 'bytes_received', rate, (n) => `${bytes(n)}/s`, (stats) => t('{n} in all', { n: bytes(stats.bytes_received) })),
-    tile(t('Bytes out'), null, 'bytes_sent', rate, (n) => `${bytes(n)}/s`, (stats) => t('{n} in all', { n: bytes(stats.bytes_sent) })),
+    tile(t('Bytes in'), null, 'bytes_received', rate, (n) => `${bytes(n)}/s`, (stats) => t('total {n}', { n: bytes(stats.bytes_received) })),
+    tile(t('Bytes out'), null, 'bytes_sent', rate, (n) => `${bytes(n)}/s`, (stats) => t('total {n}', { n: bytes(stats.bytes_sent) })),
   ];
-  const traffic = chart([{ label: t('In') }, { label: t('Out'), dashed: true }], (n) => `${short(n)}/s`, t('Messages each second'));
+  const traffic = chart([{ label: t('In') }, { label: t('Out'), dashed: true }], (n) => `${short(n)}/s`, t('Messages per second'));
   const hint = h('div', { hidden: true });
   const reasons = h('ul', { class: 'plain reasons' });
   const feed = h('ol', { class: 'feed' });
   const all = h('dl', { class: 'statistics' });
   put(view, heading(t('Overview'), lead), hint, h('div', { class: 'tiles' }, tiles.map((one) => one.node)),
-    h('div', { class: 'columns wide' }, section(t('Messages each second'), traffic.node), section(t('What was dropped'), reasons)),
-    section(t('What happens'), feed), h('details', { class: 'panel more' }, h('summary', {}, t('All statistics')), all));
+    h('div', { class: 'columns wide' }, section(t('Messages per second'), traffic.node), section(t('Dropped messages'), reasons)),
+    section(t('Activity'), feed), h('details', { class: 'panel more' }, h('summary', {}, t('All statistics')), all));
 
   let started = null;
   const showStats = (stats) => {
@@ -45,7 +45,7 @@ export function mount(view) {
   };
   const showFeed = () => {
     put(feed, broker.activity.length ? broker.activity.slice(0, 12).map((event) => h('li', {}, h('time', {}, clock(event.time)), badge(tk('event', event.kind, event.kind), KINDS[event.kind]),
-      event.client_id !== null && event.client_id !== undefined && clientLink(event.client_id), h('span', { class: 'muted' }, visible(event.text ?? '')))) : h('li', { class: 'muted' }, t('Clients that come and go appear here.')));
+      event.client_id !== null && event.client_id !== undefined && clientLink(event.client_id), h('span', { class: 'muted' }, visible(event.text ?? '')))) : h('li', { class: 'muted' }, t('Connects and disconnects of clients appear here.')));
   };
   const end = repeat(async () => {
     try {
@@ -93,10 +93,10 @@ function showReasons(list, stats) {
   const signature = JSON.stringify(found);
   if (list.dataset.shown === signature) return;
   list.dataset.shown = signature;
-  put(list, found.length ? found.map(([name, n]) => h('li', {}, h('a', { href: '#/drops' }, reasonName(name.slice('messages_dropped_'.length))), h('span', { class: 'number' }, count(n)))) : h('li', { class: 'muted' }, t('Nothing. Every message found a receiver.')));
+  put(list, found.length ? found.map(([name, n]) => h('li', {}, h('a', { href: '#/drops' }, reasonName(name.slice('messages_dropped_'.length))), h('span', { class: 'number' }, count(n)))) : h('li', { class: 'muted' }, t('None. Every message was delivered.')));
 }
 
 function firstSteps() {
-  return empty('clients', t('No clients yet'), t('The broker is running and waits for somebody. In a terminal:'), code('python3 subscribe.py', 'subscribe.py'),
-    h('p', {}, h('a', { href: '#/tutorial' }, t('The tutorial has the script, and the next steps.'))));
+  return empty('clients', t('No clients yet'), t('The broker is running and waiting for clients. In a terminal:'), code('python3 subscribe.py', 'subscribe.py'),
+    h('p', {}, h('a', { href: '#/tutorial' }, t('The tutorial has the script and the next steps.'))));
 }

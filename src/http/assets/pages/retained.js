@@ -20,7 +20,7 @@ export function mount(view, { query }) {
       { key: 'expires_in', title: t('Expires in'), hidden: true, text: (one) => (one.expires_in === null || one.expires_in === undefined ? t('never') : duration(one.expires_in * 1000)) },
       isAdmin() && { key: 'actions', title: t('Actions'), fixed: true, text: (one) => one.topic, cell: (one) => h('button', { type: 'button', class: 'quiet square', title: t('Delete'), 'aria-label': t('Delete {topic}', { topic: visible(one.topic) }), onclick: () => forget(one.topic, table) }, icon('trash')) },
     ].filter(Boolean),
-    empty: empty('retained', t('No retained messages'), t('A message published with “retain” stays here, and whoever subscribes later gets it at once: the last value of each topic.'),
+    empty: empty('retained', t('No retained messages'), t('The broker keeps the last message of each topic that was published with “retain”, and sends it to later subscribers at once.'),
       isAdmin() && h('p', {}, h('a', { href: '#/live?topic=greeting&retain=1' }, t('Publish one from here.')))),
   });
   put(view, heading(t('Retained'), t('The last message of each topic that was published with “retain”.')), table.node);
@@ -28,7 +28,7 @@ export function mount(view, { query }) {
 }
 
 async function forget(topic, table) {
-  if (!await confirm(t('Delete the retained message?'), t('Whoever subscribes to {topic} later gets nothing at first. Those who are subscribed notice nothing.', { topic: visible(topic) }), t('Delete'))) return false;
+  if (!await confirm(t('Delete the retained message?'), t('Later subscribers of {topic} get no retained message. Current subscribers are not affected.', { topic: visible(topic) }), t('Delete'))) return false;
   try {
     await remove(`retained/message?topic=${encodeURIComponent(topic)}`);
     toast(t('Deleted.'), 'good');

@@ -14,7 +14,7 @@ export function mount(view, { query }) {
   const changed = h('input', { type: 'checkbox', onchange: () => draw() });
   const list = h('div', {});
   const found = h('p', { class: 'muted status', 'aria-live': 'polite' });
-  put(view, heading(t('Settings'), t('Read only: the program that hosts the broker sets them.')), h('div', { class: 'toolbar' }, h('label', { class: 'search' }, icon('search'), input), field(t('Only what was changed'), changed), found), list);
+  put(view, heading(t('Settings'), t('Read-only: the host program sets them.')), h('div', { class: 'toolbar' }, h('label', { class: 'search' }, icon('search'), input), field(t('Changed only'), changed), found), list);
 
   function draw() {
     const wanted = input.value.toLowerCase();
@@ -22,7 +22,7 @@ export function mount(view, { query }) {
     const chapters = Map.groupBy ? Map.groupBy(some, chapter) : some.reduce((map, one) => map.set(chapter(one), [...map.get(chapter(one)) ?? [], one]), new Map());
     found.textContent = tn(some.length, '{n} setting', '{n} settings');
     put(list, some.length ? [...chapters].map(([name, settings]) => h('section', { class: 'panel' }, h('h2', {}, name), settings.map((one) => setting(one, chinese))))
-      : h('p', { class: 'nothing' }, changed.checked && !wanted ? t('Every setting has its default.') : t('Nothing here matches “{search}”.', { search: input.value })));
+      : h('p', { class: 'nothing' }, changed.checked && !wanted ? t('All settings have their defaults.') : t('No results for “{search}”.', { search: input.value })));
   }
   const translated = language() === 'zh' ? import('../i18n/zh-settings.js') : null;
   Promise.all([get('settings', { limit: 1000 }), translated]).then(([answer, found]) => {

@@ -22,9 +22,9 @@ export function mount(view, { query }) {
   const form = h('form', { class: 'ask', onsubmit: (event) => {
     event.preventDefault();
     ask();
-  } }, topic, h('button', { class: 'primary' }, t('Ask')));
+  } }, topic, h('button', { class: 'primary' }, t('Look up')));
   const table = dataTable({ name: 'subscriptions', label: t('Subscriptions'), query, ...subscriptionTable() });
-  put(view, heading(t('Subscriptions'), t('What each client asked for.')), section(t('Who receives a topic?'), form, answer), table.node);
+  put(view, heading(t('Subscriptions'), t('The subscriptions of each client.')), section(t('Who receives a topic?'), form, answer), table.node);
   ask();
   return table.end;
 }
@@ -39,14 +39,14 @@ export function subscriptionTable() {
       { key: 'qos', title: 'QoS', number: true, text: (one) => String(one.qos) },
       { key: 'options', title: t('Options'), fixed: true, text: (one) => JSON.stringify([one.shared, one.no_local, one.retain_as_published, one.retain_handling, one.identifier]), cell: options },
     ],
-    empty: empty('subscriptions', t('Nobody has subscribed'), t('A message that is published now reaches nobody. Start a subscriber first: that is the lesson of the tutorial.')),
+    empty: empty('subscriptions', t('No subscriptions'), t('Messages published now reach no client. Start a subscriber first, as in the tutorial.')),
   };
 }
 
 function show(answer, { receivers, retained }) {
   put(answer, h('p', { class: `verdict ${receivers.length ? 'good' : 'bad'}` }, icon(receivers.length ? 'check' : 'warning'),
-    h('span', {}, h('strong', {}, receivers.length ? tn(receivers.length, '{n} receiver', '{n} receivers') : t('Nobody.')), ' ',
-      receivers.length ? '' : t('No filter matches this topic; a message to it would be dropped.'), ' ', retained ? t('A retained message is kept for it.') : '')),
-  receivers.length > 0 && h('ul', { class: 'receivers' }, receivers.map((one) => h('li', {}, h('div', { class: 'who' }, clientLink(one.client_id), badge(`QoS ${one.qos}`), one.shared && badge(t('one of a group'))),
+    h('span', {}, h('strong', {}, receivers.length ? tn(receivers.length, '{n} receiver', '{n} receivers') : t('No receivers.')), ' ',
+      receivers.length ? '' : t('No subscription matches this topic; a message to it would be dropped.'), ' ', retained ? t('The topic has a retained message.') : '')),
+  receivers.length > 0 && h('ul', { class: 'receivers' }, receivers.map((one) => h('li', {}, h('div', { class: 'who' }, clientLink(one.client_id), badge(`QoS ${one.qos}`), one.shared && badge(t('one member of the group'))),
     h('div', { class: 'filters' }, one.filters.map((filter) => [name(filter.filter), h('span', { class: 'muted' }, `QoS ${filter.qos}`)]))))));
 }

@@ -18,7 +18,7 @@ export function mount(view, { query }) {
   const place = h('div', {});
   let end = () => {};
   const tabs = segments(t('Topics or filters'), [['topics', t('Published topics')], ['filters', t('Subscribed filters')]], query.tab === 'filters' ? 'filters' : 'topics', show);
-  put(view, heading(t('Topics'), t('What is published, live, with the last message of each topic.'), tabs.node), place);
+  put(view, heading(t('Topics'), t('Published topics, live, with the last message of each.'), tabs.node), place);
   function show(tab) {
     end();
     if (tab === 'filters') {
@@ -71,9 +71,9 @@ function published(view, query) {
     holder.hidden = none;
     detail.node.hidden = none;
     nothing.hidden = !none;
-    if (none && search) put(nothing, h('p', { class: 'nothing' }, t('Nothing here matches “{search}”.', { search })));
+    if (none && search) put(nothing, h('p', { class: 'nothing' }, t('No results for “{search}”.', { search })));
     else if (none && !nothing.querySelector('.empty')) put(nothing, nobodyYet());
-    setText(status, since ? t('Watching since {time}. What was published before appears when it is published again.', { time: clock(since) }) : '');
+    setText(status, since ? t('Watching since {time}. Earlier topics appear when they are published again.', { time: clock(since) }) : '');
   }, EVERY);
   if (query.topic !== undefined) tree.reveal(query.topic);
   return () => {
@@ -83,7 +83,7 @@ function published(view, query) {
 }
 
 function nobodyYet() {
-  return empty('topics', t('Nothing has been published yet'), t('A topic appears here with its first message, whether or not anybody subscribed. Publish one:'),
+  return empty('topics', t('No messages yet'), t('A topic appears here with its first message, with or without subscribers. Publish one:'),
     code('python3 publish.py', 'publish.py'), isAdmin() && h('p', {}, h('a', { href: '#/live?topic=chat' }, t('Or publish from here.'))));
 }
 
@@ -117,7 +117,7 @@ function topicDetail() {
         [t('Messages'), count(item.messages)], [t('Rate'), `${short(item.rate)}/s`], [t('Receivers'), count(item.subscribers)],
         item.last_at && [t('Last message'), h('span', { title: clock(item.last_at) }, ago(item.last_at))], item.last_at && ['QoS', String(item.qos)],
         [t('Retained'), item.retained ? badge(t('retained'), 'good') : t('no')], item.children > 0 && [t('Topics below'), count(item.children)],
-      ]), item.last_at && item.messages > 0 && item.subscribers === 0 && h('p', { class: 'verdict bad' }, icon('warning'), h('span', {}, t('Nobody subscribes to this topic: its messages are dropped.'))));
+      ]), item.last_at && item.messages > 0 && item.subscribers === 0 && h('p', { class: 'verdict bad' }, icon('warning'), h('span', {}, t('No subscription matches this topic: its messages are dropped.'))));
       if (item.last) payload.update(item.last);
     },
   };

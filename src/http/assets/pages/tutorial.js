@@ -33,8 +33,8 @@ client.loop_forever()
 /** Shows the page in `view`; gives what ends it. */
 export function mount(view) {
   const list = h('ol', { class: 'steps' });
-  const finished = h('p', { class: 'verdict good', role: 'status', hidden: true }, icon('check'), h('span', {}, h('strong', {}, t('That is all of it.')), ' ', t('A broker, a subscriber, a publisher, and a message that found its way, and one that did not.')));
-  put(view, heading(t('Tutorial'), t('Your first message, in four steps. Each ticks itself off when the broker sees it happen.')), finished, list);
+  const finished = h('p', { class: 'verdict good', role: 'status', hidden: true }, icon('check'), h('span', {}, h('strong', {}, t('Done.')), ' ', t('You have used a broker, a subscriber and a publisher. One message was delivered, another was dropped.')));
+  put(view, heading(t('Tutorial'), t('Your first message in four steps. Each step is checked off when the broker sees it.')), finished, list);
   let steps = [];
   let shown = '';
   let end = () => {};
@@ -47,12 +47,12 @@ export function mount(view) {
         h('p', { class: 'muted' }, tx('{link} now shows one client, and {other} the filter chat.', { link: h('a', { href: '#/clients' }, t('Clients')), other: h('a', { href: '#/subscriptions' }, t('Subscriptions')) }))]],
       ['publish', t('Publish a message'), [
         h('p', {}, tx('Save this as {file}:', { file: h('code', {}, 'publish.py') })), code(PUBLISH(host, port), 'publish.py'), h('p', {}, t('Run it in a second terminal. It stays connected, too:')), code('python3 publish.py', t('Command'))]],
-      ['received', t('See it arrive'), [
-        h('p', {}, tx('The subscriber prints {line}. The broker took the message from one client and gave it to the other; they do not know each other.', { line: h('code', {}, "chat :b'hello tao'") })),
+      ['received', t('Receive it'), [
+        h('p', {}, tx('The subscriber prints {line}. The broker received the message from one client and sent it to the other; the two do not know each other.', { line: h('code', {}, "chat :b'hello tao'") })),
         h('p', { class: 'muted' }, tx('{link} shows two clients now, and {other} the topic chat with its last message.', { link: h('a', { href: '#/clients' }, t('Clients')), other: h('a', { href: '#/topics?topic=chat' }, t('Topics')) }))]],
-      ['lesson', t('Lose one'), [
-        h('p', {}, t('Stop both scripts with Ctrl-C. Start only the publisher, and then the subscriber: it prints nothing. The message was published when nobody had subscribed, and MQTT does not keep it.')),
-        h('p', {}, tx('{link} tells which message that was and why. So: start the subscriber first, or publish with “retain”.', { link: h('a', { href: '#/drops' }, t('Drops')) }))]],
+      ['lesson', t('Lose a message'), [
+        h('p', {}, t('Stop both scripts with Ctrl-C. Start the publisher first, then the subscriber: it prints nothing. The message was published before anyone subscribed, and MQTT does not keep it.')),
+        h('p', {}, tx('{link} shows which message was dropped and why. Start the subscriber first, or publish with “retain”.', { link: h('a', { href: '#/drops' }, t('Drops')) }))]],
     ].map(([id, title, body], at) => {
       const mark = h('span', { class: 'mark' }, String(at + 1));
       const state = h('span', { class: 'sr' });

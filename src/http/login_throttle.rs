@@ -1,24 +1,24 @@
-//! Guessing passwords is made slow: after some failures an address has to wait, each time longer.
+//! Slows down password guessing: after some failures an address must wait, each time longer.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::time::Time;
 
-/// Failures that cost nothing: people mistype.
+/// Failures without a wait, for typing errors.
 const FREE: u32 = 5;
 /// The first wait, in milliseconds; each further failure doubles it.
 const FIRST_WAIT: u64 = 1_000;
 /// The longest wait, in milliseconds.
 const LONGEST_WAIT: u64 = 300_000;
-/// Failures are forgotten so long after the last one, in milliseconds.
+/// Milliseconds after the last failure until all are forgotten.
 const MEMORY: u64 = 900_000;
 /// Addresses that are remembered.
 const MOST: usize = 1_024;
 
-/// Who has failed to log in lately.
+/// The recent failed logins by address.
 #[derive(Debug, Default)]
-pub(super) struct Brute {
+pub(super) struct LoginThrottle {
     failures: HashMap<IpAddr, Failures>,
 }
 
@@ -29,14 +29,14 @@ struct Failures {
     until: Time,
 }
 
-impl Brute {
-    /// Seconds that an address still has to wait before it may try again, at least 1; `None` if it may try now.
+impl LoginThrottle {
+    /// Seconds until an address may try again, at least 1; `None` if it may try now.
     pub(super) fn must_wait(&self, address: IpAddr, now: Time) -> Option<u64> {
         let failures = self.failures.get(&origin(address))?;
         (failures.until > now).then(|| failures.until.millis_since(now).div_ceil(1000).max(1))
     }
 
-    /// Notes a wrong password.
+    /// Records a wrong password.
     pub(super) fn failed(&mut self, address: IpAddr, now: Time) {
         if self.failures.len() >= MOST {
             self.forget(now);
@@ -54,12 +54,12 @@ impl Brute {
         }
     }
 
-    /// Notes a right password.
+    /// Records a correct password.
     pub(super) fn succeeded(&mut self, address: IpAddr) {
         self.failures.remove(&origin(address));
     }
 
-    /// Makes room: what is old goes, and if nothing is, who failed least lately.
+    /// Makes room: removes expired entries, or else the one with the oldest last failure.
     fn forget(&mut self, now: Time) {
         self.failures.retain(|_, failures| now.millis_since(failures.last) <= MEMORY);
         if self.failures.len() >= MOST {
@@ -69,7 +69,7 @@ impl Brute {
     }
 }
 
-/// Whom an address stands for: of IPv6, the network that one subscriber has.
+/// The key of an address: for IPv6 its /64 network, which one user typically owns.
 fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -84,7 +84,7 @@ fn origin(address: IpAddr) -> IpAddr {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{Brute, FREE, MOST};
+    use super::{FREE, LoginThrottle, MOST};
     use crate::time::Time;
 
     fn at(seconds: u64) -> Time {
@@ -97,49 +97,49 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_and_ends() {
-        let (mut brute, a) = (Brute::default(), ip("192.0.2.1"));
+        let (mut throttle, a) = (LoginThrottle::default(), ip("192.0.2.1"));
         for _ in 1..FREE {
-            brute.failed(a, at(0));
-            assert_eq!(brute.must_wait(a, at(0)), None);
+            throttle.failed(a, at(0));
+            assert_eq!(throttle.must_wait(a, at(0)), None);
         }
-        brute.failed(a, at(0));
-        assert_eq!(brute.must_wait(a, at(0)), Some(1));
-        assert_eq!(brute.must_wait(a, at(1)), None);
-        brute.failed(a, at(1));
-        assert_eq!(brute.must_wait(a, at(1)), Some(2));
+        throttle.failed(a, at(0));
+        assert_eq!(throttle.must_wait(a, at(0)), Some(1));
+        assert_eq!(throttle.must_wait(a, at(1)), None);
+        throttle.failed(a, at(1));
+        assert_eq!(throttle.must_wait(a, at(1)), Some(2));
         for _ in 0..100 {
-            brute.failed(a, at(1));
+            throttle.failed(a, at(1));
         }
-        assert_eq!(brute.must_wait(a, at(1)), Some(300));
-        assert_eq!(brute.must_wait(ip("192.0.2.2"), at(1)), None);
-        brute.succeeded(a);
-        assert_eq!(brute.must_wait(a, at(1)), None);
+        assert_eq!(throttle.must_wait(a, at(1)), Some(300));
+        assert_eq!(throttle.must_wait(ip("192.0.2.2"), at(1)), None);
+        throttle.succeeded(a);
+        assert_eq!(throttle.must_wait(a, at(1)), None);
     }
 
     #[test]
     fn failures_are_forgotten_after_a_while() {
-        let (mut brute, a) = (Brute::default(), ip("192.0.2.1"));
-        (0..FREE).for_each(|_| brute.failed(a, at(0)));
-        brute.failed(a, at(10_000));
-        assert_eq!(brute.must_wait(a, at(10_000)), None);
+        let (mut throttle, a) = (LoginThrottle::default(), ip("192.0.2.1"));
+        (0..FREE).for_each(|_| throttle.failed(a, at(0)));
+        throttle.failed(a, at(10_000));
+        assert_eq!(throttle.must_wait(a, at(10_000)), None);
     }
 
     #[test]
     fn addresses_of_one_network_of_ipv6_count_together() {
-        let mut brute = Brute::default();
+        let mut throttle = LoginThrottle::default();
         for host in 0..FREE {
-            brute.failed(ip(&format!("2001:db8:1:2::{host:x}")), at(0));
+            throttle.failed(ip(&format!("2001:db8:1:2::{host:x}")), at(0));
         }
-        assert_eq!(brute.must_wait(ip("2001:db8:1:2:ffff::1"), at(0)), Some(1));
-        assert_eq!(brute.must_wait(ip("2001:db8:1:3::1"), at(0)), None);
+        assert_eq!(throttle.must_wait(ip("2001:db8:1:2:ffff::1"), at(0)), Some(1));
+        assert_eq!(throttle.must_wait(ip("2001:db8:1:3::1"), at(0)), None);
     }
 
     #[test]
     fn the_memory_is_bounded() {
-        let mut brute = Brute::default();
+        let mut throttle = LoginThrottle::default();
         for number in 0..3 * MOST as u32 {
-            brute.failed(IpAddr::from(number.to_be_bytes()), at(u64::from(number)));
+            throttle.failed(IpAddr::from(number.to_be_bytes()), at(u64::from(number)));
         }
-        assert!(brute.failures.len() <= MOST);
+        assert!(throttle.failures.len() <= MOST);
     }
 }
