@@ -200,7 +200,10 @@ impl Engine {
         origin: &Origin,
         connect: &Connect<'_>,
     ) -> Result<Option<Option<u64>>, DecodeError> {
-        let Some(session) = self.sessions.get(connect.client_id).filter(|_| self.wanted.take_over) else {
+        if !self.wanted.take_over {
+            return Ok(Some(None));
+        }
+        let Some(session) = self.sessions.get(connect.client_id) else {
             return Ok(Some(None));
         };
         let present = session.control.lock().connected.as_deref().map(|other| (other.number, other.peer));

@@ -26,7 +26,7 @@ impl Engine {
     ///    time, and may begin turns of its own.
     /// 10. *Buffers of the host* go back last: the stages before may still hold parts of them.
     pub(crate) fn finish(&self, turn: &mut Turn) {
-        self.publish_owed_wills(turn);
+        self.publish_wills(turn);
         self.log_drops_if_wanted(turn);
         self.add_counts(turn);
         if self.tell_events(turn) {
@@ -41,6 +41,14 @@ impl Engine {
         self.host_buffers.give_back();
     }
 
+    #[inline]
+    fn publish_wills(&self, turn: &mut Turn) {
+        if !turn.wills.is_empty() {
+            self.publish_owed_wills(turn);
+        }
+    }
+
+    #[inline]
     fn log_drops_if_wanted(&self, turn: &mut Turn) {
         if self.events.wants(EventMask::LOG) {
             self.log_drops(turn);
@@ -53,6 +61,7 @@ impl Engine {
     }
 
     /// Whether there was anything to tell.
+    #[inline]
     fn tell_events(&self, turn: &mut Turn) -> bool {
         let any = !turn.events.is_empty();
         if any {

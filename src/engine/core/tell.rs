@@ -20,7 +20,8 @@ use crate::stats::{Counts, DropReason};
 const REST: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Tells the sinks what has happened in the turn.
+    /// Tells the sinks what has happened in the turn. Not inlined: most turns have nothing to tell.
+    #[inline(never)]
     pub(crate) fn tell(&self, turn: &mut Turn) {
         let told = self.events.tell(turn.now, &mut turn.events, self.options.hooks_max_waiting);
         turn.counts.hooks_failed += told.failed as u64;

@@ -52,9 +52,6 @@ impl Engine {
 
     /// Publishes the wills that the host is to look at first.
     pub(crate) fn publish_owed_wills(&self, turn: &mut Turn) {
-        if turn.wills.is_empty() {
-            return;
-        }
         for owed in std::mem::take(&mut turn.wills) {
             self.publish_one_will(turn, &owed.session, &owed.will);
         }
