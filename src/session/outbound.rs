@@ -226,30 +226,13 @@ impl Outbound {
         publication: &mut Publication<'_>,
         options: &DeliveryOptions<'_>,
     ) -> Outcome {
-        let plan = self.plan(cx.limits, options.qos);
-        self.carry_out(plan, cx, publication, options)
-    }
-
-    #[inline]
-    fn carry_out(
-        &mut self,
-        plan: Plan,
-        cx: &mut Context<'_>,
-        publication: &mut Publication<'_>,
-        options: &DeliveryOptions<'_>,
-    ) -> Outcome {
-        match plan {
+        match self.plan(cx.limits, options.qos) {
             Plan::Send if options.qos > QoS::AtMostOnce => self.begin(cx, publication, options),
             Plan::Send => match self.transmit(cx, publication, options, None, false) {
                 true => Outcome::Sent,
                 false => Outcome::Dropped(DropReason::PacketTooLarge),
             },
             Plan::Queue => self.enqueue(cx, publication, options),
-            Plan::QueueRetained => {
-                self.queue.push_unbounded(Pending::new(cx.pool, publication, options));
-                cx.queue_changed(0, 1);
-                Outcome::Queued
-            }
             Plan::Drop(reason) => Outcome::Dropped(reason),
         }
     }
@@ -282,8 +265,12 @@ impl Outbound {
         options: &DeliveryOptions<'_>,
         retained: usize,
     ) -> Outcome {
-        let plan = self.plan_retained(cx.limits, options.qos, retained);
-        self.carry_out(plan, cx, publication, options)
+        if !self.waits_as_retained(cx.limits, retained) {
+            return self.deliver(cx, publication, options);
+        }
+        self.queue.push_unbounded(Pending::new(cx.pool, publication, options));
+        cx.queue_changed(0, 1);
+        Outcome::Queued
     }
 
     /// Sends what waits, as far as window and room allow: first what an earlier connection left

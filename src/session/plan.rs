@@ -17,8 +17,6 @@ pub(super) enum Plan {
     Send,
     /// Into the queue, within its bounds.
     Queue,
-    /// Into the queue beyond its bounds: a retained message, of which there is a bounded number.
-    QueueRetained,
     /// Nowhere.
     Drop(DropReason),
 }
@@ -62,7 +60,7 @@ pub struct Foreseen {
 
 impl Outbound {
     /// Where a message of this QoS goes.
-    #[inline]
+    #[inline(always)] // As `Granted::by`: each delivery asks once.
     pub(super) fn plan(&self, limits: &Limits, qos: QoS) -> Plan {
         let qos0 = qos == QoS::AtMostOnce;
         if !self.is_connected() {
@@ -86,15 +84,12 @@ impl Outbound {
         }
     }
 
-    /// Where a retained message goes that answers a subscription; there are `retained` of them. Those that are not sent at
-    /// once wait beyond the bounds of the queue, as many as there are.
-    pub(super) fn plan_retained(&self, limits: &Limits, qos: QoS, retained: usize) -> Plan {
+    /// Whether a retained message that answers a subscription waits beyond the bounds of the queue, of `retained` that
+    /// there are; otherwise it goes where any message goes.
+    pub(super) fn waits_as_retained(&self, limits: &Limits, retained: usize) -> bool {
         let most = limits.queue.messages.saturating_add(retained);
         let fits = self.has_room(limits) && self.queue.is_empty();
-        match !self.is_connected() || fits || self.queue.len() >= most {
-            true => self.plan(limits, qos),
-            false => Plan::QueueRetained,
-        }
+        self.is_connected() && !fits && self.queue.len() < most
     }
 
     /// Whether the client takes a packet of this many bytes [MQTT-3.1.2-24].
@@ -131,7 +126,7 @@ impl Outbound {
             Plan::Drop(reason) => (Outcome::Dropped(reason), false),
             Plan::Send if self.takes(self.packet_len(sizes, qos, identifiers)) => (Outcome::Sent, false),
             Plan::Send => (Outcome::Dropped(DropReason::PacketTooLarge), false),
-            Plan::Queue | Plan::QueueRetained => match self.queue.room_at(now, stored, &limits.queue) {
+            Plan::Queue => match self.queue.room_at(now, stored, &limits.queue) {
                 Room::Free => (Outcome::Queued, false),
                 Room::Displacing => (Outcome::Queued, true),
                 Room::None => (self.overflow(limits), false),

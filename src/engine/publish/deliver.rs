@@ -8,7 +8,7 @@ use crate::codec::topic::{TopicFilter, TopicName};
 use crate::codec::version::Version;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
-use crate::engine::parts::granted::Granted;
+use crate::engine::parts::granted::{Granted, Identifiers};
 use crate::engine::parts::sink::{Local, LocalMessage, bytes_of};
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::{Publication, SharedMessage};
@@ -88,10 +88,12 @@ impl Engine {
         member: &Match<Subscriber>,
     ) -> Readiness {
         let own = publisher.is(&member.subscriber);
-        let Some(granted) = Granted::by(std::slice::from_ref(member), own, qos, false) else {
+        let mut identifiers = Identifiers::new();
+        let held = std::slice::from_ref(member);
+        let Some(granted) = Granted::by(held, own, qos, false, &mut identifiers) else {
             return Readiness::Full; // It would not get its own message, and another one does.
         };
-        let foreseen = self.foresee(Time::ZERO, &member.subscriber, sizes, stored, &granted);
+        let foreseen = self.foresee(Time::ZERO, &member.subscriber, sizes, stored, granted.qos, &identifiers);
         match foreseen.outcome {
             _ if foreseen.displaces => Readiness::Full,
             Outcome::Sent => Readiness::Ready,
@@ -108,16 +110,17 @@ impl Engine {
         subscriber: &Subscriber,
         sizes: &Sizes,
         stored: usize,
-        granted: &Granted,
+        qos: QoS,
+        identifiers: &[u32],
     ) -> Foreseen {
         match subscriber {
             Subscriber::Session(session) => {
                 let outbound = session.outbound.lock();
                 let limits = &self.options.limits;
-                outbound.foresee(limits, now, sizes, stored, granted.qos, &granted.identifiers)
+                outbound.foresee(limits, now, sizes, stored, qos, identifiers)
             }
             Subscriber::Local(local) => {
-                let identifiers = granted.identifiers.len();
+                let identifiers = identifiers.len();
                 let room = local.room(bytes_of(sizes.topic, sizes.properties, sizes.payload, identifiers));
                 let outcome = match room {
                     Room::Free | Room::Displacing => Outcome::Sent,
@@ -142,10 +145,12 @@ impl Engine {
             return false;
         };
         let own = publisher.is(&first.subscriber);
-        let Some(granted) = Granted::by(subscriptions, own, publication.qos, publication.retain) else {
+        let (published, retain) = (publication.qos, publication.retain);
+        let mut identifiers = Identifiers::new();
+        let Some(granted) = Granted::by(subscriptions, own, published, retain, &mut identifiers) else {
             return false;
         };
-        let Granted { qos, retain, identifiers } = granted;
+        let Granted { qos, retain } = granted;
         match &first.subscriber {
             Subscriber::Session(session) => {
                 let options = DeliveryOptions { qos, retain, identifiers: &identifiers, share };

@@ -6,7 +6,7 @@ use crate::codec::topic::{TopicFilter, TopicName};
 use crate::codec::version::Version;
 use crate::engine::core::state::Engine;
 use crate::engine::parts::admission::{Draft, Refusal, Source};
-use crate::engine::parts::granted::Granted;
+use crate::engine::parts::granted::{Granted, Identifiers};
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::Message;
 use crate::session::delivery::Outcome;
@@ -152,14 +152,16 @@ impl Engine {
 
     fn fate(&self, asked: &Asked<'_>, subscriptions: &[Match<Subscriber>]) -> (Fate, QoS) {
         let Draft { qos, retain, .. } = *asked.message;
+        let mut identifiers = Identifiers::new();
         let granted = subscriptions.first().and_then(|first| {
             let own = asked.publisher.is(&first.subscriber);
-            Some((first, Granted::by(subscriptions, own, qos, retain)?))
+            Some((first, Granted::by(subscriptions, own, qos, retain, &mut identifiers)?))
         });
         let Some((first, granted)) = granted else {
             return (Fate::NoLocal, qos);
         };
-        let foreseen = self.foresee(asked.now, &first.subscriber, &asked.sizes, asked.stored, &granted);
+        let foreseen =
+            self.foresee(asked.now, &first.subscriber, &asked.sizes, asked.stored, granted.qos, &identifiers);
         let fate = match foreseen.outcome {
             Outcome::Sent => Fate::Sent,
             Outcome::Queued if foreseen.away => Fate::QueuedWhileAway,
