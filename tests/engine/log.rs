@@ -11,8 +11,8 @@ use midge::session::event::{Event, Level, LogLine};
 
 use crate::harness::{ALL, Client, Network, Q0, Q1, V5, V311, opts};
 
-/// A host that keeps the lines of its log. It lets nobody in who is called `bad`, panics for `panic`, and never decides
-/// about `slow`.
+/// A host that keeps the lines of its log. It lets nobody in who is called `bad`, panics for `panic`, never decides
+/// about `slow`, and denies `unproven` behind a question.
 struct Reader {
     level: Option<Level>,
     lines: Mutex<Vec<LogLine>>,
@@ -28,6 +28,8 @@ impl Host for Reader {
         match request.client_id {
             "bad" => Verdict::Deny.into(),
             "panic" => panic!("for the test"),
+            "unproven" if request.auth_step == 0 => Verdict::Continue(Vec::new()).into(),
+            "unproven" => Verdict::Deny.into(),
             "slow" => {
                 let (decision, deferred): (_, Deferred) = defer();
                 self.undecided.lock().unwrap().push(decision);
@@ -145,6 +147,18 @@ fn refusals_and_broken_rules_are_warnings_and_name_the_client() {
         ]
     );
     garbage.hang_up();
+    client.hang_up();
+}
+
+#[test]
+fn a_client_that_has_answered_wrong_is_named() {
+    let (network, reader) = read_at(Level::Warn);
+    let mut client = Client::open(&network, V5);
+    assert!(client.send_bytes(&opts("unproven", V5).with(|p| _ = p.authentication_method("m")).encode()));
+    // AUTH with 0x18 and the method.
+    assert!(!client.send_bytes(&[0xF0, 6, 0x18, 4, 0x15, 0, 1, b'm']));
+    let line = "warn: connection 1 of client \"unproven\" from this host is refused with 0x87: the authentication has failed";
+    assert_eq!(reader.read(), [line]);
     client.hang_up();
 }
 
