@@ -340,6 +340,23 @@ fn a_message_is_asked_about_once() {
 }
 
 #[test]
+fn a_user_property_holds_no_nul() {
+    let network = Toy::looks(|edit| {
+        for (name, value) in [("a\0", "b"), ("a", "\0b"), ("\0", "\0")] {
+            assert!(edit.add_user_property(name, value).is_err(), "{name:?} {value:?}");
+        }
+        edit.add_user_property("a", "b").unwrap();
+        true
+    })
+    .network();
+    let mut client = opts("a", V5).on(&network);
+    client.subscribe("t", Q0);
+    client.publish("t", "x", Q0);
+    let message = client.expect_publish();
+    assert_eq!(message.properties().user_properties().collect::<Vec<_>>(), [("a", "b")]);
+}
+
+#[test]
 fn the_host_changes_messages() {
     let network = Toy::looks(|edit| {
         assert_eq!((edit.client_id(), edit.username()), ("a", Some("alice")));
