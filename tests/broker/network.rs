@@ -1,6 +1,6 @@
 //! Connections as they are on a real network: slow, silent, rude, gone.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use midge::net::{Server, bind};
 use midge::runtime::{Clock, Runtime};
 use midge::storage::MemoryStore;
 
-use crate::client::{Client, PATIENCE, address, broker, config};
-use crate::deadline::until;
+use crate::client::{Client, PATIENCE, address, broker, broker_with_workers, config};
+use crate::deadline::{Deadline, until};
 
 /// [MQTT-4.2-1], [MQTT3-7.1.1-1]
 #[test]
@@ -268,6 +268,66 @@ fn the_last_packet_arrives_although_the_client_is_still_sending() {
         let answer = client.until_closed();
         assert_eq!(answer[..2], [0xd0, 0]);
         assert_eq!(disconnected(&answer[2..]), 0x82, "{answer:?}");
+    }
+}
+
+/// More than is read at once: what has not been read when the last packet is written would reset the connection.
+#[test]
+fn the_last_packet_arrives_although_much_of_what_the_client_sends_is_unread() {
+    let broker = broker();
+    for _ in 0..10 {
+        let mut client = Client::connect(address(&broker), "c", Version::V5);
+        let mut bytes = vec![0x00, 0x00];
+        bytes.resize(500_000, 0);
+        client.stream.write_all(&bytes).unwrap();
+        let mut answer = Vec::new();
+        client.stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(disconnected(&answer), 0x81, "{answer:?}");
+    }
+}
+
+/// A peer that never closes its side is not waited for for ever.
+#[test]
+fn a_connection_that_the_client_leaves_open_is_closed_in_the_end() {
+    let broker = broker();
+    let mut client = Client::connect(address(&broker), "c", Version::V5);
+    client.stream.write_all(&[0x00, 0x00]).unwrap();
+    assert_eq!(disconnected(&client.until_closed()), 0x81);
+    let deadline = Deadline::until("the broker has closed its side, too");
+    while client.stream.write_all(&[0]).is_ok() {
+        deadline.wait();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// A client that has shut its side only may still read.
+#[test]
+fn what_is_sent_with_the_end_of_one_side_is_answered() {
+    for workers in ["1", "2"] {
+        let broker = broker_with_workers(workers);
+        for round in 0..50 {
+            let mut client = Client::connect(address(&broker), "c", Version::V311);
+            client.stream.write_all(&[0xc0, 0]).unwrap();
+            client.stream.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(client.until_closed(), [0xd0, 0], "{workers} threads, round {round}");
+        }
+    }
+}
+
+/// What comes while the last packet is written is taken, and holds up no stop.
+#[test]
+fn clients_that_never_stop_sending_do_not_hold_up_a_stop() {
+    for _ in 0..5 {
+        let broker = broker();
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let mut client = Client::connect(address(&broker), &format!("{number}"), Version::V5);
+                let mut reader = client.stream.try_clone().unwrap();
+                scope.spawn(move || while client.stream.write_all(&[0xc0, 0].repeat(100)).is_ok() {});
+                scope.spawn(move || while reader.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {});
+            }
+            broker.stop(None).unwrap();
+        });
     }
 }
 
