@@ -295,6 +295,16 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_empty_only_without_subscribers_and_without_groups() {
+        for (filters, is_empty) in
+            [(&["a"][..], false), (&["$share/g/a"], false), (&["a", "$share/g/a"], false), (&["b"], true)]
+        {
+            let (router, _client) = router(filters);
+            assert_eq!(MatchCache::new(64).find(&router, name("a")).is_empty(), is_empty, "{filters:?}");
+        }
+    }
+
+    #[test]
     fn forgetting_stale_answers_frees_their_subscribers() {
         // Once in 256 times the hashes, which differ from router to router, have both share a counter.
         loop {
