@@ -282,9 +282,13 @@ mod tests {
         let mut flusher = pin!(server.flusher().unwrap());
         let mut crowd: Vec<Client> = (0..SLICE as u8 + 2).map(|n| Client::new(&server, n, b'm')).collect();
         let portion = [&[0x30, 0x83, 0x20, 0, 1, b'm'][..], &[b'x'; 4096]].concat().repeat(15);
+        let mut quiet = Client::new(&server, 200, b'q');
         for publisher in &mut crowd[..40] {
             assert!(publisher.send(&server, &portion));
         }
+        // As much again, to one: it neither waits nor is waited for.
+        let to_one = [&[0x30, 0x83, 0x20, 0, 1, b'q'][..], &[b'x'; 4096]].concat().repeat(15);
+        assert!(!quiet.send(&server, &to_one));
         while server.flush_queue().is_some_and(|flush_queue| !flush_queue.state.lock().is_empty()) {
             assert!(flusher.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }
