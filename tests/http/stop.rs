@@ -61,33 +61,6 @@ fn brokers_start_and_stop_with_viewers_attached() {
     }
 }
 
-/// A request that has begun is answered, and no other behind it.
-#[test]
-fn the_answer_to_a_request_that_a_stop_has_overtaken_is_the_last_of_its_connection() {
-    let broker = broker(&[]);
-    let address = console(&broker);
-    let mut pulse = Http::admin(address);
-    pulse.send("GET", "/api/v1/events", &[], b"");
-    pulse.event("stats");
-    let mut half = Http::admin(address);
-    let head = "POST /api/v1/explain HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 13\r\n";
-    let (name, value) = half.headers[0].clone();
-    half.stream
-        .get_mut()
-        .write_all(format!("{head}Host: {address}\r\n{name}: {value}\r\n\r\n{{\"topic\"").as_bytes())
-        .unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| broker.stop(None).unwrap());
-        // The stop has begun: streams are told of it together with all others.
-        pulse.until("0");
-        half.stream.get_mut().write_all(b":\"a\"}").unwrap();
-        let (status, headers) = half.head();
-        assert_eq!(status, 200);
-        assert!(headers.contains(&("connection".to_owned(), "close".to_owned())), "{headers:?}");
-        half.end();
-    });
-}
-
 #[test]
 fn two_brokers_have_two_consoles() {
     let (a, b) = (broker(&[]), broker(&[]));
