@@ -1,6 +1,7 @@
 //! Connections as they are on a real network: slow, silent, rude, gone.
 
 use std::io::{Read, Write};
+use std::mem::ManuallyDrop;
 use std::net::Shutdown;
 use std::sync::Arc;
 
@@ -312,6 +313,25 @@ fn what_is_sent_with_the_end_of_one_side_is_answered() {
             assert_eq!(client.until_closed(), [0xd0, 0], "{workers} threads, round {round}");
         }
     }
+}
+
+/// The last packet is written to a socket that is full, and then broken.
+#[test]
+fn a_client_that_vanishes_while_its_last_packet_waits_holds_up_nobody() {
+    // If a thread of the broker never comes back, neither does its stop.
+    let broker = ManuallyDrop::new(broker_with_workers("1"));
+    let mut slow = Client::connect(address(&broker), "slow", Version::V5);
+    slow.subscribe("t", QoS::AtMostOnce);
+    while broker.stats().messages_dropped_outbox_full == 0 {
+        broker.publish("t", vec![b'.'; 50_000], &PublishOptions::default()).unwrap();
+    }
+    assert!(broker.kick("slow").unwrap());
+    // Bytes of the broker are unread: this resets the connection.
+    drop(slow);
+    let mut other = Client::connect(address(&broker), "other", Version::V5);
+    other.send(|_, out| out.extend_from_slice(&[0xc0, 0]));
+    other.expect("PINGRESP", |packet| matches!(packet, Packet::Pingresp).then_some(()));
+    ManuallyDrop::into_inner(broker).stop(None).unwrap();
 }
 
 /// What comes while the last packet is written is taken, and holds up no stop.
