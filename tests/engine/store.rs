@@ -188,3 +188,14 @@ fn a_session_that_ends_with_its_connection_is_not_recorded() {
     client.hang_up();
     assert_eq!(store.records_from(0), [""; 0]);
 }
+
+#[test]
+fn a_topic_that_holds_nothing_is_not_recorded_as_cleared() {
+    let (network, store) = Network::with_late_store();
+    network.publish("t", "", 1, true);
+    assert_eq!(store.len(), 0);
+    network.publish("t", "x", 1, true);
+    network.publish("t", "", 1, true);
+    network.publish("t", "", 1, true);
+    assert_eq!(store.records_from(0), ["retained t", "cleared t"]);
+}
