@@ -339,6 +339,30 @@ fn a_message_is_asked_about_once() {
     assert_eq!(*asked.lock().unwrap(), 1);
 }
 
+/// Neither the hearers nor the retained message of the topic that the client has named are concerned.
+#[test]
+fn a_message_goes_to_the_topic_that_the_host_gives_it() {
+    let network = Toy::looks(|edit| {
+        edit.set_topic("new").unwrap();
+        true
+    })
+    .network();
+    let mut of_old = opts("of old", V5).on(&network);
+    of_old.subscribe("old", Q0);
+    let mut of_new = opts("of new", V5).on(&network);
+    of_new.subscribe("new", Q0);
+    let mut client = opts("a", V5).will(LastWill::new("old", "will")).on(&network);
+    assert_eq!(client.retain("old", "kept", Q1), ReasonCode::Success);
+    of_new.expect_message("new", "kept");
+    client.hang_up();
+    of_new.expect_message("new", "will");
+    of_old.expect_nothing();
+    let mut late = opts("late", V5).on(&network);
+    late.subscribe("#", Q0);
+    late.expect_message("new", "kept");
+    late.expect_nothing();
+}
+
 #[test]
 fn a_user_property_holds_no_nul() {
     let network = Toy::looks(|edit| {

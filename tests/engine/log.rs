@@ -9,7 +9,7 @@ use midge::engine::access::hooks::{
 };
 use midge::session::event::{Event, Level, LogLine};
 
-use crate::harness::{ALL, Client, Network, Q0, Q1, V5, V311, opts};
+use crate::harness::{ALL, Client, Network, Packets, Q0, Q1, V5, V311, opts};
 
 /// A host that keeps the lines of its log. It lets nobody in who is called `bad`, panics for `panic`, never decides
 /// about `slow`, and denies `unproven` behind a question.
@@ -210,6 +210,21 @@ fn dropped_messages_are_summed_up() {
     publish(2);
     network.engine.log_untold_drops(&mut network.turn());
     assert_eq!(reader.read(), ["warn: 2 messages dropped: queue_full 2"]);
+}
+
+/// What waits behind a full outbox is sent, or dropped, when a turn writes at its end.
+#[test]
+fn what_is_dropped_at_the_end_of_a_turn_is_told_with_it() {
+    let reader = Reader::new(Level::Warn);
+    let network = Network::hosted_by(reader.clone(), &[("session.max_outbox_bytes", "64KiB")]);
+    let mut small = opts("small", V5).with(|p| _ = p.maximum_packet_size(100)).on(&network);
+    small.subscribe("t", Q1);
+    let mut client = opts("c", V311).on(&network);
+    let payload = "x".repeat(80);
+    let packets = (1..=1000).fold(Packets::default(), |all, id| all.publish(V311, "t", &payload, Q1, id));
+    assert!(client.send_bytes(&packets.publish(V311, "t", &"x".repeat(200), Q1, 1001).0));
+    assert_eq!(reader.read(), ["warn: 1 message dropped: packet_too_large 1"]);
+    assert_eq!(small.drain().len(), 1000);
 }
 
 #[test]
