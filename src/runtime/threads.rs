@@ -255,3 +255,25 @@ fn try_threads(count: usize) -> io::Result<()> {
     }
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Alive;
+
+    #[test]
+    fn waiting_for_threads_ends_with_the_last_of_them() {
+        let alive = Arc::new(Alive::default());
+        alive.wait_for_none();
+        alive.begin();
+        alive.begin();
+        std::thread::scope(|scope| {
+            scope.spawn(|| alive.wait_for_none());
+            alive.end();
+            assert_eq!(*alive.threads.lock(), 1);
+            alive.end();
+        });
+        assert_eq!(*alive.threads.lock(), 0);
+    }
+}
