@@ -412,7 +412,7 @@ mod tests {
     fn no_capacity_is_no_cache() {
         let (router, _) = router(&["a"]);
         let mut cache = MatchCache::new(0);
-        assert_eq!(cache.find(&router, name("a")).direct.len(), 1);
+        assert_eq!(learn(&mut cache, &router, name("a")).direct.len(), 1);
         assert!(cache.is_empty());
     }
 
