@@ -259,6 +259,7 @@ fn try_threads(count: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::Alive;
 
@@ -268,12 +269,16 @@ mod tests {
         alive.wait_for_none();
         alive.begin();
         alive.begin();
-        std::thread::scope(|scope| {
-            scope.spawn(|| alive.wait_for_none());
-            alive.end();
-            assert_eq!(*alive.threads.lock(), 1);
-            alive.end();
-        });
-        assert_eq!(*alive.threads.lock(), 0);
+        let own = Arc::clone(&alive);
+        let waiting = std::thread::spawn(move || own.wait_for_none());
+        // It waits by now, most likely.
+        std::thread::sleep(Duration::from_millis(50));
+        let count = alive.threads.try_lock_for(Duration::from_secs(20));
+        assert_eq!(count.as_deref(), Some(&2), "a thread that waits keeps others from ending");
+        drop(count);
+        alive.end();
+        assert_eq!(*alive.threads.lock(), 1);
+        alive.end();
+        waiting.join().unwrap();
     }
 }
