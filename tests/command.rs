@@ -346,6 +346,30 @@ fn status_says_that_the_connection_was_closed() {
 }
 
 #[test]
+fn status_says_that_the_connection_was_reset() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let thread = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        // CONNECT is there and not read, so that closing the connection resets it.
+        stream.peek(&mut [0; 1]).unwrap();
+    });
+    let reset = std::io::Error::from_raw_os_error(libc::ECONNRESET);
+    let sentence = format!("what runs at {address} does not behave as an MQTT broker: {reset}");
+    assert_fails(&["status", "--address", &address], 4, &sentence);
+    thread.join().unwrap();
+}
+
+/// Then nothing is to be heard: the answer to a ping is not waited for.
+#[test]
+fn status_takes_a_refused_subscription_for_an_answer() {
+    let (address, thread) = impostor(CONNECT, b"\x20\x02\x00\x00\x90\x03\x00\x01\x80");
+    let sentence = format!("an MQTT broker runs at {address}, but tells nothing below $SYS/broker/");
+    assert_fails(&["status", "--address", &address], 4, &sentence);
+    thread.join().unwrap();
+}
+
+#[test]
 fn status_says_why_it_is_refused() {
     let (address, thread) = impostor(CONNECT, b"\x20\x02\x00\x05");
     let sentence =

@@ -26,6 +26,6 @@ fi
 cargo deny --log-level error check bans licenses sources
 
 echo "== mutants"
-SAMPLE=15 FOLDERS=src/engine,src/session REQUIRE=${REQUIRE:-75} tools/mutants.sh
+SAMPLE=15 FOLDERS=src/engine,src/session REQUIRE=${REQUIRE:-93} tools/mutants.sh
 
 echo "check: all green"

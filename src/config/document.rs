@@ -230,6 +230,7 @@ mod tests {
     fn a_single_setting_is_a_document_too() {
         let mut config = Config::new();
         config.set("mqtt.max_qos", "1").unwrap();
+        config.set("mqtt.keep_alive_max", "90s").unwrap();
         config.set("listener.lan.bind", "[::]:1884").unwrap();
         for key in config.keys() {
             let mut read = Config::new();
@@ -237,6 +238,15 @@ mod tests {
             read.load_text(&document, "document").unwrap();
             assert_eq!(read.get(&key), config.get(&key), "{document}");
             assert!(document.starts_with("# "), "{document}");
+        }
+        // Numbers and what is on or off need no quotes.
+        for (key, line) in [
+            ("mqtt.max_qos", "mqtt.max_qos = 1\n"),
+            ("mqtt.retain", "mqtt.retain = true\n"),
+            ("mqtt.keep_alive_max", "mqtt.keep_alive_max = \"90s\"\n"),
+        ] {
+            let document = config.toml_setting(key).unwrap();
+            assert!(document.ends_with(&format!("\n{line}")), "{document}");
         }
         assert!(config.toml_setting("mqtt.max_quos").is_err());
         assert!(config.toml_setting("listener.wan.bind").is_err());

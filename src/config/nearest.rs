@@ -76,6 +76,18 @@ mod tests {
     }
 
     #[test]
+    fn a_few_letters_may_be_wrong_and_no_more() {
+        assert_eq!(suggestion("mqt.mux_qas").as_deref(), Some("mqtt.max_qos"));
+        assert_eq!(suggestion("mqt.mux_qax"), None);
+    }
+
+    #[test]
+    fn of_two_groups_the_one_with_the_name_itself_is_meant() {
+        let candidates = ["second.aaaa_bbbc", "first_.aaaa_bbbb"].map(str::to_owned);
+        assert_eq!(nearest("x.aaaa_bbbb", candidates).as_deref(), Some("first_.aaaa_bbbb"));
+    }
+
+    #[test]
     fn a_wrong_or_missing_group_is_put_right() {
         assert_eq!(suggestion("max_qos").as_deref(), Some("mqtt.max_qos"));
         assert_eq!(suggestion("mqtt.max_expiry").as_deref(), Some("session.max_expiry"));

@@ -289,21 +289,17 @@ impl Dispatcher {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Instant;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     use super::{Dispatcher, Target};
     use crate::codec::qos::QoS;
-    use crate::embed::queue_core::{Overflow, QueueCore};
+    use crate::embed::arena::MessageView;
+    use crate::embed::queue_core::{Overflow, Poll, QueueCore};
     use crate::engine::parts::sink::{LocalMessage, Sink};
 
-    /// A connection may still publish between the end of the callback thread and that of the runtime.
-    #[test]
-    fn a_message_after_the_end_of_the_callback_thread_keeps_nothing_alive() {
-        let dispatcher = Dispatcher::start().unwrap();
-        let queue = QueueCore::new(10, 1000, Overflow::DropNewest);
-        let target = Target::new(queue, Box::new(|_| ()), Some(Arc::clone(&dispatcher)));
-        dispatcher.stop(Instant::now());
-        let late = LocalMessage {
+    fn message() -> LocalMessage<'static> {
+        LocalMessage {
             topic: b"t",
             payload: b"x",
             shared: None,
@@ -312,8 +308,37 @@ mod tests {
             retain: false,
             identifiers: &[],
             expiry_interval: None,
-        };
-        assert!(target.push(&late));
+        }
+    }
+
+    #[test]
+    fn no_call_begins_when_the_time_of_a_stop_is_over() {
+        let now = Instant::now();
+        for (by, expected) in [(now + Duration::from_secs(3600), 2), (now, 0)] {
+            let calls = Arc::new(AtomicUsize::new(0));
+            let dispatcher = Dispatcher::start().unwrap();
+            let queue = QueueCore::new(10, 1000, Overflow::DropNewest);
+            let count = Arc::clone(&calls);
+            let callback = Box::new(move |_: &MessageView<'_>| _ = count.fetch_add(1, Ordering::Relaxed));
+            let target = Target::new(queue, callback, Some(Arc::clone(&dispatcher)));
+            assert!(target.push(&message()) && target.push(&message()));
+            let Poll::Messages(batch) = target.queue.poll(2, Some(Duration::ZERO)) else {
+                panic!("two messages wait");
+            };
+            dispatcher.stop(by);
+            target.call(&batch);
+            assert_eq!(calls.load(Ordering::Relaxed), expected);
+        }
+    }
+
+    /// A connection may still publish between the end of the callback thread and that of the runtime.
+    #[test]
+    fn a_message_after_the_end_of_the_callback_thread_keeps_nothing_alive() {
+        let dispatcher = Dispatcher::start().unwrap();
+        let queue = QueueCore::new(10, 1000, Overflow::DropNewest);
+        let target = Target::new(queue, Box::new(|_| ()), Some(Arc::clone(&dispatcher)));
+        dispatcher.stop(Instant::now());
+        assert!(target.push(&message()));
         target.wake();
         target.cancel();
         assert!(target.queue.is_empty());

@@ -112,10 +112,10 @@ impl DurabilityWaiter for Promise<Durability> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
 
-    use super::Tasks;
+    use super::{Promise, Tasks};
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -125,6 +125,33 @@ mod tests {
             let before = self.0.fetch_add(1, Ordering::SeqCst);
             assert!(before != 0, "a defect of the host, for the test");
         }
+    }
+
+    /// Looks, when it is dropped, whether the promise is free.
+    struct Looks {
+        promise: Arc<Promise<()>>,
+        was_free: Arc<AtomicBool>,
+    }
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.was_free.store(self.promise.state.try_lock().is_some(), Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_waker_is_dropped_while_no_lock_is_held() {
+        let (promise, was_free) = (Promise::new(), Arc::new(AtomicBool::new(false)));
+        let looks = Looks { promise: Arc::clone(&promise), was_free: Arc::clone(&was_free) };
+        let first = Waker::from(Arc::new(looks));
+        assert!(promise.poll(&mut Context::from_waker(&first)).is_pending());
+        drop(first);
+        assert!(promise.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(was_free.load(Ordering::SeqCst));
     }
 
     #[test]

@@ -141,3 +141,28 @@ fn verdict(number: i32) -> Option<Verdict> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use parking_lot::Mutex;
+
+    use super::{defer, generation, midge_decision};
+
+    #[test]
+    fn a_handle_that_is_given_back_is_no_longer_counted_and_counts_once() {
+        let (decision, _deferred) = defer();
+        let decision = Mutex::new(Some(decision));
+        let open =
+            Arc::new(midge_decision { decision, spent: AtomicBool::new(false), generation: generation() });
+        let handle = Arc::into_raw(Arc::clone(&open));
+        for is_there in [true, false] {
+            // SAFETY: the handle is the host's the first time, and counted by `open` the second.
+            let spent = unsafe { midge_decision::spend(handle) };
+            assert_eq!(spent.unwrap_or_default().is_some(), is_there);
+            assert_eq!(Arc::strong_count(&open), 1);
+        }
+    }
+}

@@ -316,6 +316,16 @@ mod tests {
     }
 
     #[test]
+    fn without_the_tutorial_its_password_is_nobodys() {
+        let without = access(&[]);
+        assert_eq!(without.learner(), None);
+        for password in ["public", ""] {
+            let refused = without.log_in("admin", password, HERE, Time::ZERO).unwrap_err().unwrap();
+            assert_eq!(refused, LoginRefused::Wrong, "{password:?}");
+        }
+    }
+
+    #[test]
     fn logins_are_bounded() {
         let access = access(&[("password", "x")]);
         let first = access.log_in("admin", "x", HERE, Time::ZERO).unwrap().0;

@@ -157,4 +157,14 @@ mod tests {
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.starts_with("event: x\ndata: \"a\\nb\\r") && text.ends_with("\n\n"));
     }
+
+    #[test]
+    fn what_is_no_json_leaves_an_event_without_data() {
+        let mut out = b"before".to_vec();
+        // JSON has names only as keys.
+        event(&mut out, "x", &std::collections::BTreeMap::from([("a", 1)]));
+        event(&mut out, "y", &vec![std::collections::BTreeMap::from([(vec![1], 1)])]);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "beforeevent: x\ndata: {\"a\":1}\n\nevent: y\ndata: null\n\n");
+    }
 }

@@ -241,8 +241,10 @@ mod tests {
 
     use bytes::Bytes;
     use hyper::HeaderMap;
+    use parking_lot::Mutex;
+    use tokio::sync::Notify;
 
-    use super::begin;
+    use super::{LiveTap, begin};
     use crate::config::Config;
     use crate::engine::core::state::{Engine, EngineParts};
     use crate::engine::observe::mask::EventMask;
@@ -253,8 +255,7 @@ mod tests {
     use crate::runtime::{Clock, Ticker};
     use crate::storage::MemoryStore;
 
-    #[test]
-    fn a_viewer_that_has_gone_is_shown_nothing_more() {
+    fn console() -> (Arc<Console>, Arc<Engine>, ApiRequest) {
         let config = Config::new();
         let surroundings = EngineParts {
             store: Arc::new(MemoryStore),
@@ -279,6 +280,19 @@ mod tests {
             body: Bytes::new(),
             peer: here,
         };
+        (console, engine, request)
+    }
+
+    #[test]
+    fn a_viewer_for_whom_nothing_has_come_is_shown_a_sign_of_life() {
+        let queue = Mutex::default();
+        let viewer = LiveTap { filter: "#".to_owned(), queue, filled: Notify::new(), most: 1 };
+        assert_eq!(viewer.show_next(&console().0), b": nothing\n\n");
+    }
+
+    #[test]
+    fn a_viewer_that_has_gone_is_shown_nothing_more() {
+        let (console, engine, request) = console();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _inside = runtime.enter();
         let (one, other) = (begin(&console, &request).unwrap(), begin(&console, &request).unwrap());

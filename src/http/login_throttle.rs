@@ -142,4 +142,17 @@ mod tests {
         }
         assert!(throttle.failures.len() <= MOST);
     }
+
+    #[test]
+    fn the_memory_is_bounded_also_where_nothing_is_old() {
+        let mut brute = LoginThrottle::default();
+        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        let now = |number: u32| Time::from_millis(u64::from(number));
+        for number in 0..2 * MOST as u32 {
+            brute.failed(address(number), now(number));
+        }
+        assert_eq!(brute.failures.len(), MOST);
+        // Those that have failed last are remembered.
+        assert!((MOST as u32..2 * MOST as u32).all(|number| brute.failures.contains_key(&address(number))));
+    }
 }

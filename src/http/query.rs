@@ -166,6 +166,8 @@ mod tests {
         assert_eq!(cut("order=desc&limit=1"), r#"{"total":3,"offset":0,"items":[30]}"#);
         assert_eq!(cut("offset=2"), r#"{"total":3,"offset":2,"items":[30]}"#);
         assert_eq!(cut("offset=9"), r#"{"total":3,"offset":9,"items":[]}"#);
+        assert_eq!(page("").unwrap().sort(), None);
+        assert_eq!(page("sort=name").unwrap().sort(), Some("name"));
         for wrong in ["sort=size", "order=up", "limit=1001"] {
             assert!(page(wrong).is_err(), "{wrong}");
         }

@@ -408,6 +408,12 @@ mod tests {
             tree.add(topic, 1, last(b"", 0));
         }
         assert_eq!((tree.topics(), tree.left_out), (2, 2));
+        // A topic of one letter takes 201 bytes.
+        for (most, held) in [(201, 1), (200, 0)] {
+            let mut tree = Tree::new(100, most, Time::ZERO);
+            tree.add("a", 1, last(b"", 0));
+            assert_eq!((tree.topics(), tree.left_out), (held, 1 - held as u64), "{most}");
+        }
         let mut tree = Tree::new(100, 650, Time::ZERO);
         tree.add("a", 1, last(&[0; 200], 0));
         tree.add("b", 1, last(&[0; 200], 0));

@@ -257,6 +257,24 @@ mod tests {
         assert_eq!(written(&crowd), SLICE + 2);
     }
 
+    /// What a publisher may have put into outboxes counts until the last of them is written.
+    #[test]
+    fn what_is_put_off_counts_until_the_last_is_written() {
+        let server = server();
+        let _flusher = server.flusher().unwrap();
+        let mut crowd: Vec<Client> = (0..SLICE as u8 + 2).map(|n| Client::new(&server, n, b'm')).collect();
+        assert!(crowd[0].send(&server, &[0x30, 4, 0, 1, b'm', b'1']));
+        let mut state = server.flush_queue().unwrap().state.lock();
+        let mut waiting = state.many.len();
+        assert!(waiting > SLICE);
+        while waiting > 0 {
+            assert!(state.bytes > 0, "{waiting} wait");
+            assert!(state.next(&mut 1).is_some());
+            waiting -= 1;
+        }
+        assert_eq!((state.bytes, state.turns.len()), (0, 0));
+    }
+
     /// Several that publish to very many in turn do not fill what is put off for who reads.
     #[test]
     fn nothing_is_lost_of_what_several_publish_to_very_many() {
@@ -264,9 +282,13 @@ mod tests {
         let mut flusher = pin!(server.flusher().unwrap());
         let mut crowd: Vec<Client> = (0..SLICE as u8 + 2).map(|n| Client::new(&server, n, b'm')).collect();
         let portion = [&[0x30, 0x83, 0x20, 0, 1, b'm'][..], &[b'x'; 4096]].concat().repeat(15);
+        let mut quiet = Client::new(&server, 200, b'q');
         for publisher in &mut crowd[..40] {
             assert!(publisher.send(&server, &portion));
         }
+        // As much again, to one: it neither waits nor is waited for.
+        let to_one = [&[0x30, 0x83, 0x20, 0, 1, b'q'][..], &[b'x'; 4096]].concat().repeat(15);
+        assert!(!quiet.send(&server, &to_one));
         while server.flush_queue().is_some_and(|flush_queue| !flush_queue.state.lock().is_empty()) {
             assert!(flusher.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }

@@ -255,3 +255,30 @@ fn try_threads(count: usize) -> io::Result<()> {
     }
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::Alive;
+
+    #[test]
+    fn waiting_for_threads_ends_with_the_last_of_them() {
+        let alive = Arc::new(Alive::default());
+        alive.wait_for_none();
+        alive.begin();
+        alive.begin();
+        let own = Arc::clone(&alive);
+        let waiting = std::thread::spawn(move || own.wait_for_none());
+        // It waits by now, most likely.
+        std::thread::sleep(Duration::from_millis(50));
+        let count = alive.threads.try_lock_for(Duration::from_secs(20));
+        assert_eq!(count.as_deref(), Some(&2), "a thread that waits keeps others from ending");
+        drop(count);
+        alive.end();
+        assert_eq!(*alive.threads.lock(), 1);
+        alive.end();
+        waiting.join().unwrap();
+    }
+}

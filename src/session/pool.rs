@@ -72,7 +72,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT_BYTES, LARGEST_KEPT, Pool};
+    use super::{KEPT_BYTES, LARGEST_KEPT, MOST_WINDOWS, Pool};
 
     #[test]
     fn a_buffer_comes_back_empty_with_its_capacity() {
@@ -94,5 +94,14 @@ mod tests {
             pool.put(Vec::with_capacity(LARGEST_KEPT));
         }
         assert_eq!(pool.bytes, KEPT_BYTES);
+    }
+
+    #[test]
+    fn windows_are_kept_up_to_a_number() {
+        let mut pool = Pool::new();
+        for _ in 0..2 * MOST_WINDOWS {
+            pool.put_window(Box::default());
+        }
+        assert_eq!(pool.windows.len(), MOST_WINDOWS);
     }
 }

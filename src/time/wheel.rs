@@ -242,6 +242,7 @@ mod tests {
         wheel.insert(Time::from_millis(33), 1);
         assert_eq!(wheel.next_deadline(), Some(Time::from_millis(64)));
         assert!(advance(&mut wheel, 63).is_empty());
+        assert!(!wheel.is_empty());
         assert_eq!(advance(&mut wheel, 64), [1]);
         assert!(wheel.is_empty());
         assert_eq!(wheel.next_deadline(), None);
@@ -309,6 +310,18 @@ mod tests {
             assert_eq!(wheel.cancel(id), Some(1));
             assert_eq!(wheel.next_deadline(), None);
         }
+    }
+
+    /// The second is in front of the first until they move to different slots.
+    #[test]
+    fn a_timer_that_has_moved_to_a_lower_level_can_be_cancelled() {
+        let mut wheel = Wheel::new(Time::ZERO);
+        let first = wheel.insert(Time::from_millis(80 * TICK_MILLIS), 1);
+        wheel.insert(Time::from_millis(70 * TICK_MILLIS), 2);
+        assert!(advance(&mut wheel, 64 * TICK_MILLIS).is_empty());
+        assert_eq!(wheel.cancel(first), Some(1));
+        assert_eq!(advance(&mut wheel, 70 * TICK_MILLIS), [2]);
+        assert_eq!(wheel.next_deadline(), None);
     }
 
     #[test]

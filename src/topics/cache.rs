@@ -295,6 +295,16 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_empty_only_without_subscribers_and_without_groups() {
+        for (filters, is_empty) in
+            [(&["a"][..], false), (&["$share/g/a"], false), (&["a", "$share/g/a"], false), (&["b"], true)]
+        {
+            let (router, _client) = router(filters);
+            assert_eq!(MatchCache::new(64).find(&router, name("a")).is_empty(), is_empty, "{filters:?}");
+        }
+    }
+
+    #[test]
     fn forgetting_stale_answers_frees_their_subscribers() {
         // The hash differs from router to router: once in 256 times, both topics share a counter.
         loop {
@@ -402,7 +412,7 @@ mod tests {
     fn no_capacity_is_no_cache() {
         let (router, _) = router(&["a"]);
         let mut cache = MatchCache::new(0);
-        assert_eq!(cache.find(&router, name("a")).direct.len(), 1);
+        assert_eq!(learn(&mut cache, &router, name("a")).direct.len(), 1);
         assert!(cache.is_empty());
     }
 

@@ -274,3 +274,19 @@ fn a_panic_in_a_hook_denies() {
     assert_eq!(client.connack(), ReasonCode::Success);
     assert_eq!(broker.stats().hooks_failed, 2);
 }
+
+/// A session that begins when its decision is made is told of a stop like any other, by a packet that it gets.
+#[test]
+fn a_client_that_was_let_in_late_is_told_of_a_stop() {
+    for _ in 0..20 {
+        let (put, decisions) = desk();
+        let mut settings = config();
+        settings.set("runtime.worker_threads", "1").unwrap();
+        let broker = Broker::start_with(&settings, &Hooks::new().authenticate(move |_| put())).unwrap();
+        let mut client = Client::asking(address(&broker), "c", "name", Version::V5);
+        assert!(decisions.recv_timeout(PATIENCE).unwrap().resolve(Verdict::Allow));
+        assert_eq!(client.connack(), ReasonCode::Success);
+        broker.stop(None).unwrap();
+        assert_eq!(client.until_closed(), [0xe0, 1, ReasonCode::ServerShuttingDown.as_u8()]);
+    }
+}

@@ -1,6 +1,7 @@
 //! Connections as they are on a real network: slow, silent, rude, gone.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::mem::ManuallyDrop;
 use std::net::Shutdown;
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use midge::net::{Server, bind};
 use midge::runtime::{Clock, Runtime};
 use midge::storage::MemoryStore;
 
-use super::client::{Client, PATIENCE, address, broker, config};
-use super::deadline::until;
+use super::client::{Client, PATIENCE, address, broker, broker_with_workers, config};
+use super::deadline::{Deadline, until};
 
 /// [MQTT-4.2-1], [MQTT3-7.1.1-1]
 #[test]
@@ -268,6 +269,89 @@ fn the_last_packet_arrives_although_the_client_is_still_sending() {
         let answer = client.until_closed();
         assert_eq!(answer[..2], [0xd0, 0]);
         assert_eq!(disconnected(&answer[2..]), 0x82, "{answer:?}");
+    }
+}
+
+/// More than is read at once: what had not been read when the connection was closed would reset it.
+#[test]
+fn a_client_may_go_on_sending_after_the_last_packet() {
+    let broker = broker();
+    let goes_on = || {
+        let mut client = Client::connect(address(&broker), "c", Version::V5);
+        let mut bytes = vec![0x00, 0x00];
+        bytes.resize(500_000, 0);
+        client.stream.write_all(&bytes).unwrap();
+        let mut answer = Vec::new();
+        client.stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(disconnected(&answer), 0x81, "{answer:?}");
+        // The broker waits for the client to close, though not for ever.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        client.stream.write_all(&bytes).is_ok()
+    };
+    assert!((0..10).any(|_| goes_on()));
+}
+
+/// A peer that never closes its side is not waited for for ever.
+#[test]
+fn a_connection_that_the_client_leaves_open_is_closed_in_the_end() {
+    let broker = broker();
+    let mut client = Client::connect(address(&broker), "c", Version::V5);
+    client.stream.write_all(&[0x00, 0x00]).unwrap();
+    assert_eq!(disconnected(&client.until_closed()), 0x81);
+    let deadline = Deadline::until("the broker has closed its side, too");
+    while client.stream.write_all(&[0]).is_ok() {
+        deadline.wait();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// A client that has shut its side only may still read.
+#[test]
+fn what_is_sent_with_the_end_of_one_side_is_answered() {
+    for workers in ["1", "2"] {
+        let broker = broker_with_workers(workers);
+        for round in 0..50 {
+            let mut client = Client::connect(address(&broker), "c", Version::V311);
+            client.stream.write_all(&[0xc0, 0]).unwrap();
+            client.stream.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(client.until_closed(), [0xd0, 0], "{workers} threads, round {round}");
+        }
+    }
+}
+
+/// The last packet is written to a socket that is full, and then broken.
+#[test]
+fn a_client_that_vanishes_while_its_last_packet_waits_holds_up_nobody() {
+    // If a thread of the broker never comes back, neither does its stop.
+    let broker = ManuallyDrop::new(broker_with_workers("1"));
+    let mut slow = Client::connect(address(&broker), "slow", Version::V5);
+    slow.subscribe("t", QoS::AtMostOnce);
+    while broker.stats().messages_dropped_outbox_full == 0 {
+        broker.publish("t", vec![b'.'; 50_000], &PublishOptions::default()).unwrap();
+    }
+    assert!(broker.kick("slow").unwrap());
+    // Bytes of the broker are unread: this resets the connection.
+    drop(slow);
+    let mut other = Client::connect(address(&broker), "other", Version::V5);
+    other.send(|_, out| out.extend_from_slice(&[0xc0, 0]));
+    other.expect("PINGRESP", |packet| matches!(packet, Packet::Pingresp).then_some(()));
+    ManuallyDrop::into_inner(broker).stop(None).unwrap();
+}
+
+/// What comes while the last packet is written is taken, and holds up no stop.
+#[test]
+fn clients_that_never_stop_sending_do_not_hold_up_a_stop() {
+    for _ in 0..5 {
+        let broker = broker();
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let mut client = Client::connect(address(&broker), &format!("{number}"), Version::V5);
+                let mut reader = client.stream.try_clone().unwrap();
+                scope.spawn(move || while client.stream.write_all(&[0xc0, 0].repeat(100)).is_ok() {});
+                scope.spawn(move || while reader.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {});
+            }
+            broker.stop(None).unwrap();
+        });
     }
 }
 

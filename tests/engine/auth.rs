@@ -158,6 +158,7 @@ fn a_client_that_knows_the_word_is_let_in() {
     let told = Properties::from_encoded(&properties).unwrap();
     assert_eq!(told.authentication_method(), Some("word"));
     assert_eq!(told.authentication_data(), Some(&b"welcome"[..]));
+    assert_eq!(network.stats().packets_received, 2);
     client.subscribe("t", Q1);
     network.publish("t", "x", 1, false);
     assert_eq!(client.drain(), ["x"]);
@@ -293,6 +294,24 @@ fn an_auth_that_is_too_large_is_not_sent() {
     expect_auth(&mut client, ReasonCode::ContinueAuthentication);
     assert!(!answer(&mut client, b"again"));
     assert_eq!(client.refusal().0, Some(ReasonCode::PacketTooLarge));
+}
+
+/// [MQTT-3.1.2-24]: one that is as large as the client takes is sent.
+#[test]
+fn an_auth_as_large_as_the_client_takes_is_sent() {
+    // Fixed header 2, reason 1, property length 1, method 3 + 4, data 3 + 100.
+    for (most, passes) in [(114, true), (113, false)] {
+        let network = network();
+        let connect = by("word", b"again").with(|p| _ = p.maximum_packet_size(most));
+        let mut client = Client::open(&network, V5);
+        assert_eq!(client.send_bytes(&connect.encode()), passes, "{most}");
+        match passes {
+            true => {
+                assert_eq!(expect_auth(&mut client, ReasonCode::ContinueAuthentication), "?".repeat(100));
+            }
+            false => assert_eq!(client.refusal().0, Some(ReasonCode::PacketTooLarge)),
+        }
+    }
 }
 
 /// [MQTT-3.15.2-1], [MQTT-4.12.0-2]: 0x18 while the exchange goes on, 0x00 when it is over.

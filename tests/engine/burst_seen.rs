@@ -157,6 +157,22 @@ fn the_journal_takes_down_each_message_of_a_burst_that_is_dropped() {
     assert_eq!(book.read(), ["Some(\"publisher\") t no_subscriber"; 3]);
 }
 
+/// The host is told of deliveries also by a broker whose journal is not.
+#[test]
+fn a_journal_takes_nothing_from_what_the_host_is_told() {
+    for journal_first in [false, true] {
+        let toy = Arc::new(Toy::wants(Wanted { delivered: true, ..Wanted::default() }));
+        let book = Book::of(EventMask::DROPPED);
+        let network = Network::new().and(|engine| match journal_first {
+            true => engine.with_sink(book.clone()).with_host(toy.clone()),
+            false => engine.with_host(toy.clone()).with_sink(book.clone()),
+        });
+        let (_hearer, mut publisher) = pair(&network, V311);
+        assert!(publisher.send_bytes(&burst(V311)));
+        assert_eq!(toy.heard(), ["hearer has t 0"; 3], "{journal_first}");
+    }
+}
+
 /// What watches sees each message from the moment that it comes until it goes.
 #[test]
 fn a_tap_sees_each_message_of_a_burst() {

@@ -349,6 +349,7 @@ fn a_message_is_asked_about_once() {
     assert_eq!(*asked.lock().unwrap(), 1);
 }
 
+<<<<<<< HEAD
 /// A message that the host changes stays within `mqtt.max_packet_size`; one that was larger gets no larger.
 #[test]
 fn a_change_is_bounded_as_a_packet_is() {
@@ -410,6 +411,47 @@ fn a_message_that_was_larger_gets_no_larger_by_a_change() {
     reader.expect_message(&topic, "");
     assert_eq!(reader.expect_publish().payload, [1; 100]);
     assert_eq!(network.stats().retained_messages, 1);
+=======
+/// Neither the hearers nor the retained message of the topic that the client has named are concerned.
+#[test]
+fn a_message_goes_to_the_topic_that_the_host_gives_it() {
+    let network = Toy::looks(|edit| {
+        edit.set_topic("new").unwrap();
+        true
+    })
+    .network();
+    let mut of_old = opts("of old", V5).on(&network);
+    of_old.subscribe("old", Q0);
+    let mut of_new = opts("of new", V5).on(&network);
+    of_new.subscribe("new", Q0);
+    let mut client = opts("a", V5).will(LastWill::new("old", "will")).on(&network);
+    assert_eq!(client.retain("old", "kept", Q1), ReasonCode::Success);
+    of_new.expect_message("new", "kept");
+    client.hang_up();
+    of_new.expect_message("new", "will");
+    of_old.expect_nothing();
+    let mut late = opts("late", V5).on(&network);
+    late.subscribe("#", Q0);
+    late.expect_message("new", "kept");
+    late.expect_nothing();
+}
+
+#[test]
+fn a_user_property_holds_no_nul() {
+    let network = Toy::looks(|edit| {
+        for (name, value) in [("a\0", "b"), ("a", "\0b"), ("\0", "\0")] {
+            assert!(edit.add_user_property(name, value).is_err(), "{name:?} {value:?}");
+        }
+        edit.add_user_property("a", "b").unwrap();
+        true
+    })
+    .network();
+    let mut client = opts("a", V5).on(&network);
+    client.subscribe("t", Q0);
+    client.publish("t", "x", Q0);
+    let message = client.expect_publish();
+    assert_eq!(message.properties().user_properties().collect::<Vec<_>>(), [("a", "b")]);
+>>>>>>> kill
 }
 
 #[test]

@@ -9,10 +9,10 @@ use midge::engine::access::hooks::{
 };
 use midge::session::event::{Event, Level, LogLine};
 
-use crate::harness::{ALL, Client, Network, Q0, Q1, V5, V311, opts};
+use crate::harness::{ALL, Client, Network, Packets, Q0, Q1, V5, V311, opts};
 
-/// A host that keeps the lines of its log. It lets nobody in who is called `bad`, panics for `panic`, and never decides
-/// about `slow`.
+/// A host that keeps the lines of its log. It lets nobody in who is called `bad`, panics for `panic`, never decides
+/// about `slow`, and denies `unproven` behind a question.
 struct Reader {
     level: Option<Level>,
     lines: Mutex<Vec<LogLine>>,
@@ -28,6 +28,8 @@ impl Host for Reader {
         match request.client_id {
             "bad" => Verdict::Deny.into(),
             "panic" => panic!("for the test"),
+            "unproven" if request.auth_step == 0 => Verdict::Continue(Vec::new()).into(),
+            "unproven" => Verdict::Deny.into(),
             "slow" => {
                 let (decision, deferred): (_, Deferred) = defer();
                 self.undecided.lock().unwrap().push(decision);
@@ -149,6 +151,18 @@ fn refusals_and_broken_rules_are_warnings_and_name_the_client() {
 }
 
 #[test]
+fn a_client_that_has_answered_wrong_is_named() {
+    let (network, reader) = read_at(Level::Warn);
+    let mut client = Client::open(&network, V5);
+    assert!(client.send_bytes(&opts("unproven", V5).with(|p| _ = p.authentication_method("m")).encode()));
+    // AUTH with 0x18 and the method.
+    assert!(!client.send_bytes(&[0xF0, 6, 0x18, 4, 0x15, 0, 1, b'm']));
+    let line = "warn: connection 1 of client \"unproven\" from this host is refused with 0x87: the authentication has failed";
+    assert_eq!(reader.read(), [line]);
+    client.hang_up();
+}
+
+#[test]
 fn hooks_that_fail_are_errors() {
     let (network, reader) = read_at(Level::Error);
     opts("panic", V5).refused_by(&network);
@@ -196,6 +210,21 @@ fn dropped_messages_are_summed_up() {
     publish(2);
     network.engine.log_untold_drops(&mut network.turn());
     assert_eq!(reader.read(), ["warn: 2 messages dropped: queue_full 2"]);
+}
+
+/// What waits behind a full outbox is sent, or dropped, when a turn writes at its end.
+#[test]
+fn what_is_dropped_at_the_end_of_a_turn_is_told_with_it() {
+    let reader = Reader::new(Level::Warn);
+    let network = Network::hosted_by(reader.clone(), &[("session.max_outbox_bytes", "64KiB")]);
+    let mut small = opts("small", V5).with(|p| _ = p.maximum_packet_size(100)).on(&network);
+    small.subscribe("t", Q1);
+    let mut client = opts("c", V311).on(&network);
+    let payload = "x".repeat(80);
+    let packets = (1..=1000).fold(Packets::default(), |all, id| all.publish(V311, "t", &payload, Q1, id));
+    assert!(client.send_bytes(&packets.publish(V311, "t", &"x".repeat(200), Q1, 1001).0));
+    assert_eq!(reader.read(), ["warn: 1 message dropped: packet_too_large 1"]);
+    assert_eq!(small.drain().len(), 1000);
 }
 
 #[test]

@@ -49,6 +49,22 @@ fn when_all_sessions_have_ended_nothing_is_left() {
     assert_eq!(alive, 0);
 }
 
+/// Nobody publishes to its topic again: what is remembered of who heard it is forgotten in time.
+#[test]
+fn an_ended_session_is_freed_after_some_thousand_turns() {
+    let network = Network::new();
+    let mut hearer = opts("a", V5).on(&network);
+    hearer.subscribe("t", Q0);
+    (0..3).for_each(|_| assert_eq!(network.publish("t", "x", 0, false), 1));
+    let session = Arc::downgrade(hearer.connection.session().unwrap());
+    hearer.hang_up();
+    assert!(session.strong_count() > 0, "the turn remembers who heard the topic");
+    for _ in 0..4096 {
+        network.publish("other", "x", 0, false);
+    }
+    assert_eq!(session.strong_count(), 0);
+}
+
 #[test]
 fn the_timer_of_sys_runs_while_somebody_is_subscribed() {
     let network = Network::with(&[("sys.interval", "10s")]);

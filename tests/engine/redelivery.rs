@@ -119,6 +119,28 @@ fn redelivery_obeys_a_smaller_receive_maximum() {
     assert_eq!(rest, ["2", "3", "4", "5"]);
 }
 
+/// [MQTT-4.4.0-1]: a client may acknowledge what it has of an earlier connection, before it is sent again.
+#[test]
+fn an_acknowledgement_that_overtakes_the_redelivery_counts_for_nothing_that_was_sent() {
+    let network = Network::new();
+    let mut hearer = opts("to", V5).persistent().on(&network);
+    hearer.subscribe("t", Q1);
+    for n in 1..=3 {
+        network.publish("t", &n.to_string(), 1, false);
+    }
+    let old: Vec<_> = (0..3).map(|_| hearer.expect_publish()).collect();
+    hearer.hang_up();
+    let mut hearer = opts("to", V5).persistent().receive_maximum(1).on(&network);
+    hearer.expect_message("t", "1");
+    hearer.acknowledge(&old[1]);
+    hearer.expect_nothing();
+    hearer.acknowledge(&old[0]);
+    hearer.expect_message("t", "3");
+    hearer.acknowledge(&old[2]);
+    hearer.expect_nothing();
+    assert_eq!(network.engine.clients()[0].inflight, 0);
+}
+
 /// [MQTT-3.3.4-9]: a delivery of which PUBREL was sent again has its place in the window until PUBCOMP.
 #[test]
 fn a_pubrel_that_was_sent_again_counts_in_the_window() {

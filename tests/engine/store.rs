@@ -188,3 +188,29 @@ fn a_session_that_ends_with_its_connection_is_not_recorded() {
     client.hang_up();
     assert_eq!(store.records_from(0), [""; 0]);
 }
+
+#[test]
+fn a_topic_that_holds_nothing_is_not_recorded_as_cleared() {
+    let (network, store) = Network::with_late_store();
+    network.publish("t", "", 1, true);
+    assert_eq!(store.len(), 0);
+    network.publish("t", "x", 1, true);
+    network.publish("t", "", 1, true);
+    network.publish("t", "", 1, true);
+    assert_eq!(store.records_from(0), ["retained t", "cleared t"]);
+}
+
+#[test]
+fn a_client_waits_for_no_commit_that_only_another_has_to_be_told_of() {
+    let (network, store) = Network::with_late_store();
+    let mut first = opts("first", V5).persistent().on(&network);
+    let mut second = opts("second", V5).on(&network);
+    first.send_publish("t", "x", Q2, 7);
+    first.expect_nothing();
+    // Committed, and the engine has not heard of it.
+    store.commit_silently(store.len());
+    second.send_publish("u", "x", Q1, 8);
+    assert_eq!(second.expect_ack(AckKind::Puback, 8), ReasonCode::NoMatchingSubscribers);
+    store.commit(&network);
+    first.expect_ack(AckKind::Pubrec, 7);
+}

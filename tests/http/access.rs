@@ -249,6 +249,9 @@ fn foreign_pages_are_refused() {
     }
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     assert_eq!(http.ask("POST", "/api/v1/publish", &form, b"topic=a").status, 415, "forms need no script");
+    // A request without a body is JSON all the same, and one that may have no body may have no other.
+    assert_eq!(http.ask("POST", "/api/v1/publish", &[], b"").status, 415);
+    assert_eq!(http.ask("POST", "/api/v1/logout", &form, b"topic=a").status, 415);
     // A link from a foreign page may lead to the pages themselves.
     assert_eq!(http.ask("GET", "/", &[("Sec-Fetch-Site", "cross-site")], b"").status, 200);
 }

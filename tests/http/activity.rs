@@ -117,6 +117,12 @@ fn a_live_message_is_shown_as_it_was_published() {
     options.user_properties = vec![("k".to_owned(), "v".repeat(5000))];
     options.retain = false;
     broker.publish("t", "x", &options).unwrap();
+    // A name of one letter, the lengths and the identifier take six bytes.
+    for len in [4090, 4091] {
+        let mut alone = PublishOptions::default();
+        alone.user_properties = vec![("k".to_owned(), "v".repeat(len))];
+        broker.publish("t", "x", &alone).unwrap();
+    }
     let message = viewer.event("message");
     assert_eq!((&message["qos"], &message["retain"]), (&2.into(), &true.into()));
     let properties = serde_json::json!({"payload_format": 1, "content_type": "text/plain", "response_topic": "r",
@@ -125,6 +131,9 @@ fn a_live_message_is_shown_as_it_was_published() {
     let message = viewer.event("message");
     assert_eq!(message["retain"], false);
     assert_eq!(message["properties"], serde_json::json!({}), "longer ones are left out");
+    let longest = serde_json::json!({"user_properties": [["k", "v".repeat(4090)]]});
+    assert_eq!(viewer.event("message")["properties"], longest, "4096 bytes are shown");
+    assert_eq!(viewer.event("message")["properties"], serde_json::json!({}), "and none of 4097");
 }
 
 /// What has happened to a client: kind and text of each event.

@@ -146,3 +146,24 @@ fn the_tree_is_forgotten_two_minutes_after_the_last_look() {
     later();
     assert_eq!(since(&mut http), 360_001);
 }
+
+#[test]
+fn the_rate_of_a_topic_is_that_of_the_time_at_which_its_messages_came() {
+    let broker = test_broker(&[]);
+    let mut http = Http::admin(console(&broker));
+    http.json("/api/v1/topics");
+    let publish = |count: usize| {
+        (0..count).for_each(|_| _ = broker.publish("t", "x", &PublishOptions::default()).unwrap());
+    };
+    publish(10);
+    let mut events = Http::admin(console(&broker));
+    events.send("GET", "/api/v1/events", &[], b"");
+    // Two readings of the statistics are a second apart: what was published has come into the tree meanwhile.
+    (0..2).for_each(|_| drop(events.event("stats")));
+    broker.advance(secs(6)).unwrap();
+    publish(1);
+    broker.advance(secs(4)).unwrap();
+    let topics = http.json("/api/v1/topics");
+    // One message in the five seconds before the last full five.
+    assert_eq!((&topics["items"][0]["messages"], &topics["items"][0]["rate"]), (&11.into(), &0.2.into()));
+}

@@ -479,4 +479,6 @@ fn listeners_history_and_tutorial_are_there() {
         (&overview["stats"]["clients_connected"], overview["statistics"].as_array().unwrap().len()),
         (&1.into(), names)
     );
+    let _others = ["d", "e"].map(|id| Client::connect(address(&broker), id, Version::V5));
+    assert_eq!(http.json("/api/v1/listeners")["items"][0]["connections"], 3);
 }

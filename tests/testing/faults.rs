@@ -215,6 +215,37 @@ fn a_connection_is_cut_in_the_middle_of_a_packet() {
     assert_eq!(client.until_closed().len(), 20);
 }
 
+/// The broker waits for the client to close its side, unless a fault cuts the connection.
+#[test]
+fn a_connection_without_a_fault_ends_as_without_a_test() {
+    let broker = start();
+    let goes_on = || {
+        let mut client = connect(&broker, "a");
+        // A packet of type 0.
+        client.try_send(&[0, 0]).unwrap();
+        let mut answer = Vec::new();
+        std::io::Read::read_to_end(&mut client.stream, &mut answer).unwrap();
+        assert_eq!(answer[..1], [0xE0]);
+        std::thread::sleep(Duration::from_millis(50));
+        (0..2).all(|_| client.try_send(&[0, 0]).is_ok())
+    };
+    assert!((0..10).any(|_| goes_on()));
+}
+
+#[test]
+fn nothing_follows_a_cut() {
+    let broker = start();
+    let mut client = connect(&broker, "a");
+    client.subscribe("t", QoS::AtMostOnce);
+    broker.inject(Fault::cut_at(PacketKind::Publish).client("a")).unwrap();
+    // Those behind the cut come before the connection's task has seen it, most likely.
+    for _ in 0..100 {
+        broker.publish("t", "0123456789", &PublishOptions::default()).unwrap();
+    }
+    assert!(broker.wait_for_no_client("a", PATIENCE).unwrap());
+    assert!(client.until_closed().is_empty());
+}
+
 #[test]
 fn a_client_that_is_not_read_waits_until_it_is() {
     let broker = start();

@@ -120,6 +120,21 @@ fn only_the_newest_are_remembered_and_a_failure_says_so() {
 }
 
 #[test]
+fn as_many_bytes_are_remembered_as_may_be() {
+    for (max_bytes, kept) in [("1024", &["1", "2"][..]), ("1535", &["1", "2"]), ("1536", &["0", "1", "2"])] {
+        let broker = start_with(&[("queue.max_bytes", max_bytes)]);
+        for number in ["0", "1", "2"] {
+            // With its topic of one letter, 512 bytes.
+            publish(&broker, "t", &format!("{number}{}", "x".repeat(510)));
+        }
+        let all = broker.published("t").unwrap();
+        let firsts: Vec<_> =
+            all.iter().map(|m| std::str::from_utf8(&m.payload()[..1]).unwrap().to_owned()).collect();
+        assert_eq!(firsts, kept, "{max_bytes}");
+    }
+}
+
+#[test]
 fn a_wrong_filter_is_an_error_that_names_it() {
     let broker = start();
     let error = broker.published("a/#/b").unwrap_err();
@@ -142,6 +157,11 @@ fn clients_and_subscriptions_are_waited_for() {
         let gone = scope.spawn(|| broker.wait_for_no_client("a", PATIENCE).unwrap());
         drop(there);
         assert!(gone.join().unwrap());
+        // Also one of the host; it comes when somebody waits for it, most likely.
+        let of_the_host = scope.spawn(|| broker.wait_for_subscription("host", PATIENCE).unwrap());
+        std::thread::sleep(Duration::from_millis(100));
+        let _subscription = broker.subscribe("host", &SubscribeOptions::default()).unwrap();
+        assert!(of_the_host.join().unwrap());
     });
     assert!(!broker.wait_for_subscription("t/+", Duration::ZERO).unwrap());
 }

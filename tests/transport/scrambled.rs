@@ -24,4 +24,10 @@ mod client {
     pub fn broker() -> Broker {
         Broker::start(&config()).unwrap()
     }
+
+    pub fn broker_with_workers(workers: &str) -> Broker {
+        let mut config = config();
+        config.set("runtime.worker_threads", workers).unwrap();
+        Broker::start(&config).unwrap()
+    }
 }
