@@ -261,11 +261,11 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::Alive;
+    use super::ThreadCount;
 
     #[test]
     fn waiting_for_threads_ends_with_the_last_of_them() {
-        let alive = Arc::new(Alive::default());
+        let alive = Arc::new(ThreadCount::default());
         alive.wait_for_none();
         alive.begin();
         alive.begin();

@@ -349,7 +349,6 @@ fn a_message_is_asked_about_once() {
     assert_eq!(*asked.lock().unwrap(), 1);
 }
 
-<<<<<<< HEAD
 /// A message that the host changes stays within `mqtt.max_packet_size`; one that was larger gets no larger.
 #[test]
 fn a_change_is_bounded_as_a_packet_is() {
@@ -411,7 +410,8 @@ fn a_message_that_was_larger_gets_no_larger_by_a_change() {
     reader.expect_message(&topic, "");
     assert_eq!(reader.expect_publish().payload, [1; 100]);
     assert_eq!(network.stats().retained_messages, 1);
-=======
+}
+
 /// Neither the hearers nor the retained message of the topic that the client has named are concerned.
 #[test]
 fn a_message_goes_to_the_topic_that_the_host_gives_it() {
@@ -451,7 +451,6 @@ fn a_user_property_holds_no_nul() {
     client.publish("t", "x", Q0);
     let message = client.expect_publish();
     assert_eq!(message.properties().user_properties().collect::<Vec<_>>(), [("a", "b")]);
->>>>>>> kill
 }
 
 #[test]
