@@ -69,7 +69,7 @@ pub(super) fn one(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
 
 /// `DELETE /api/v1/retained/message`
 pub(super) fn remove(console: &Console, asked: &Asked) -> Result<Reply, Problem> {
-    match console.engine.clear_retained(topic(asked)?) {
+    match console.engine.clear_retained(console.now(), topic(asked)?) {
         true => Ok(Reply::done()),
         false => Err(none()),
     }

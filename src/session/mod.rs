@@ -12,6 +12,8 @@ pub mod outbox;
 pub mod pending;
 pub mod pool;
 pub mod queue;
+pub mod record;
+mod restore;
 pub mod state;
 pub mod subscriptions;
 mod transmit;

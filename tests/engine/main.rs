@@ -5,6 +5,8 @@
 #[path = "../support/deadline.rs"]
 mod deadline;
 mod harness;
+#[path = "../support/log_store.rs"]
+mod log_store;
 
 mod aliases;
 mod auth;

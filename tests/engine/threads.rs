@@ -15,8 +15,8 @@ use midge::engine::core::timers::Alarm;
 use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
 use midge::session::link::{Cause, Link};
-use midge::storage::{MemoryStore, Record, Store, Ticket};
-use midge::time::Time;
+use midge::storage::{Change, LoadError, MemoryStore, Position, Store, StoreError};
+use midge::time::{Time, WallTime};
 
 use crate::deadline::{Deadline, until};
 use crate::harness::{ALL, Dice, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
@@ -35,16 +35,27 @@ struct Numbers {
 }
 
 impl Store for Numbers {
-    fn record(&self, _record: Record<'_>) {
-        self.recorded.fetch_add(1, Ordering::AcqRel);
+    fn is_kept(&self) -> bool {
+        true
     }
 
-    fn ticket(&self) -> Ticket {
-        let number = self.recorded.load(Ordering::Acquire);
-        match self.committed.load(Ordering::Acquire) >= number {
-            true => Ticket::Committed,
-            false => Ticket::Pending(number),
-        }
+    fn load(
+        &self,
+        _restore: &mut dyn FnMut(WallTime, Change<'_>) -> Result<(), LoadError>,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn append(&self, _at: WallTime, _change: Change<'_>) -> Position {
+        self.recorded.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn appended(&self) -> Position {
+        self.recorded.load(Ordering::Acquire)
+    }
+
+    fn committed(&self) -> Position {
+        self.committed.load(Ordering::Acquire)
     }
 }
 

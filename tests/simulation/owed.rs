@@ -22,10 +22,12 @@ pub struct Entry {
     pub via: Option<usize>,
     /// The shared subscription by which this client may, or may not, be the one that gets it.
     pub is_shared: bool,
+    /// Whether the client has it, and it may come again after a crash.
+    pub is_known: bool,
 }
 
 /// Deliveries in order.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Owed {
     waiting: VecDeque<Entry>,
     /// How often each message is to come, or may. If that is more than once, the deliveries cannot be told apart:
@@ -47,6 +49,7 @@ impl Entry {
             expires: letter.expires,
             via: None,
             is_shared: false,
+            is_known: false,
         }
     }
 
@@ -106,6 +109,19 @@ impl Owed {
             self.spare.extend(passed.filter(|entry| vague || self.is_repeated(entry.number)));
         }
         Some(taken)
+    }
+
+    /// The broker has crashed. `times`: how often the client has a message. One of QoS 2 must not come again, unless the
+    /// client has forgotten it; one of QoS 1 may.
+    pub fn remember(&mut self, times: impl Fn(u64) -> u32, forgetful: bool) {
+        let repeated = &self.times;
+        self.waiting.retain_mut(|entry| {
+            // Which of several deliveries the client has is not told.
+            let vague = entry.number == 0 || repeated.get(&entry.number).is_some_and(|times| *times > 1);
+            let has = times(entry.number) > 0;
+            entry.is_known |= has || vague;
+            !has || vague || entry.qos < 2 || forgetful
+        });
     }
 
     fn is_repeated(&self, number: u64) -> bool {

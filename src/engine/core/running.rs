@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::panicking;
 
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
@@ -61,6 +62,7 @@ impl Drop for Running<'_> {
         if !panics {
             return engine.end_of_turn(turn);
         }
+        engine.end_groups(turn);
         // A panic in the middle of the turn: whom it has dirtied is written to all the same, but what it has
         // remembered is not used again. A second panic would be the host's end.
         let _written = catch_unwind(AssertUnwindSafe(|| engine.end_of_turn(turn)));
@@ -111,11 +113,11 @@ impl Engine {
         }
         let wrote = !turn.dirty.is_empty();
         if wrote {
-            let mut dirty = std::mem::take(&mut turn.dirty);
-            for session in dirty.drain(..) {
-                self.flush(turn, &session, false);
-            }
-            turn.dirty = dirty;
+            self.flush_dirty(turn);
+        }
+        while !turn.holds.is_empty() {
+            self.await_holds(turn);
+            self.flush_dirty(turn);
         }
         // What was written, and what made room for.
         let logs = self.wanted.log.is_some();
@@ -136,6 +138,14 @@ impl Engine {
         HostBuffers::turn_ends();
         self.call_host(turn);
         self.host_buffers.give_back();
+    }
+
+    fn flush_dirty(&self, turn: &mut Turn) {
+        let mut dirty = std::mem::take(&mut turn.dirty);
+        for session in dirty.drain(..) {
+            self.flush(turn, &session, false);
+        }
+        turn.dirty = dirty;
     }
 
     /// Runs code of the host, which may begin turns of its own.
@@ -168,7 +178,11 @@ impl Engine {
 
     /// Writes what waits in a session's outbox. `writable`: its connection has just become writable. Whether the
     /// connection took no more of what this call wrote.
-    pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) -> bool {
-        session.flush(&mut self.context(turn, session), writable)
+    pub fn flush(&self, turn: &mut Turn, session: &Arc<Session>, writable: bool) -> bool {
+        let full = session.flush(&mut self.context(turn, session), writable);
+        if self.recorder.is_kept() {
+            Engine::note_holds(turn, session, &mut session.outbound.lock());
+        }
+        full
     }
 }
