@@ -32,6 +32,7 @@ mod publish;
 mod queue;
 mod reasons;
 mod redelivery;
+mod restore;
 mod retained;
 mod session;
 mod shared;

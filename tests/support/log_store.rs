@@ -253,8 +253,8 @@ impl Store for LogStore {
         &self,
         restore: &mut dyn FnMut(WallTime, Change<'_>) -> Result<(), LoadError>,
     ) -> Result<(), StoreError> {
-        let log = self.lock();
-        for (at, owned) in log.changes.iter().take(log.committed as usize) {
+        let committed = self.committed() as usize;
+        for (at, owned) in self.lock().changes.iter().take(committed) {
             restore(*at, owned.change())?;
         }
         Ok(())
