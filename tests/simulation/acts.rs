@@ -43,7 +43,7 @@ impl World {
             self.later(100, Event::Commit);
         }
         if self.restarts {
-            let pause = self.dice.between(500, 10_000);
+            let pause = self.dice.between(200, 5_000);
             self.later(pause, Event::Crash);
         }
     }

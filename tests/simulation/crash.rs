@@ -1,6 +1,6 @@
 //! The broker dies at any moment, and another one starts with what the store had committed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use midge::storage::Store;
@@ -18,6 +18,8 @@ pub struct Committed {
     steps: VecDeque<(u64, u64, Op)>,
     /// QoS 1 and 2 messages that the clients have since the last crash: session, number, how often.
     heard: HashMap<(usize, u64, u64), u32>,
+    /// Those of them that a client has forgotten with its session.
+    forgotten: HashSet<(usize, u64, u64)>,
 }
 
 impl Committed {
@@ -34,6 +36,12 @@ impl Committed {
         *self.heard.entry((client, generation, number)).or_default() += 1;
     }
 
+    /// A client has been told that the session is not the one that it knows, and forgets what it has.
+    pub fn forget(&mut self, client: usize) {
+        self.forgotten.extend(self.heard.keys().filter(|key| key.0 == client));
+        self.model.sessions.get_mut(&client).into_iter().for_each(|session| session.owed.forget());
+    }
+
     /// The model of what is committed up to `position`. `knows`: the session whose state each client has.
     fn cut(&mut self, position: u64, now: u64, knows: &[u64]) -> Model {
         let model = &mut self.model;
@@ -44,14 +52,22 @@ impl Committed {
             }
         }
         model.now = now;
-        let heard = std::mem::take(&mut self.heard);
+        let (heard, forgotten) = (std::mem::take(&mut self.heard), std::mem::take(&mut self.forgotten));
         for (client, session) in &mut model.sessions {
-            let forgetful = knows[*client] != session.generation;
-            let times = |number| heard.get(&(*client, session.generation, number)).copied().unwrap_or(0);
-            session.owed.remember(times, forgetful);
+            let generation = session.generation;
+            let key = |number| (*client, generation, number);
+            let times = |number| heard.get(&key(number)).copied().unwrap_or(0);
+            session.owed.mark(times, |number| forgotten.contains(&key(number)));
         }
-        model.crash();
-        model.clone()
+        let mut left = model.clone();
+        left.crash();
+        for (client, session) in &mut left.sessions {
+            // Another client has begun a session that is lost, and forgotten this one: it is sent again what it had.
+            if knows[*client] == session.generation {
+                session.owed.remember();
+            }
+        }
+        left
     }
 }
 
@@ -89,6 +105,8 @@ impl World {
         (self.engine, self.alarm) = engine_of(&self.config, &self.store, self.seed, self.began / 1000);
         let restored = self.engine.restore(&mut self.engine.turn(self.time()));
         restored.unwrap_or_else(|error| panic!("{error}"));
+        // That connections have ended is itself a change that may be lost.
+        self.committed.push(self.store.appended(), self.now, Op::Crash);
         self.sink = Everything::subscribe(&self.engine);
         self.sink.take();
         self.compare_retained();

@@ -61,6 +61,9 @@ impl World {
         // have to know, and MQTT does not tell.
         let generation = self.conns[conn].generation;
         let same = std::mem::replace(&mut self.clients[client].generation, generation) == generation;
+        if !(truth && same) {
+            self.committed.forget(client);
+        }
         let again = self.clients[client].resume(truth && same);
         self.coverage.publications_resumed += self.clients[client].outgoing.len() as u64;
         self.send(client, again);

@@ -48,6 +48,8 @@ pub enum Op {
     Tick {
         silent: Vec<usize>,
     },
+    /// The broker has crashed and is back.
+    Crash,
 }
 
 impl Op {
@@ -79,6 +81,7 @@ impl Op {
             Op::Detach { client, with_will } => model.detach(*client, *with_will),
             Op::Publish { letter } => model.publish(letter.clone(), None),
             Op::Tick { silent } => model.tick(silent),
+            Op::Crash => model.crash(),
         }
         false
     }

@@ -24,6 +24,8 @@ pub struct Entry {
     pub is_shared: bool,
     /// Whether the client has it, and it may come again after a crash.
     pub is_known: bool,
+    /// Whether the client had it and has forgotten it.
+    pub is_forgotten: bool,
 }
 
 /// Deliveries in order.
@@ -50,6 +52,7 @@ impl Entry {
             via: None,
             is_shared: false,
             is_known: false,
+            is_forgotten: false,
         }
     }
 
@@ -111,17 +114,24 @@ impl Owed {
         Some(taken)
     }
 
-    /// The broker has crashed. `times`: how often the client has a message. One of QoS 2 must not come again, unless the
-    /// client has forgotten it; one of QoS 1 may.
-    pub fn remember(&mut self, times: impl Fn(u64) -> u32, forgetful: bool) {
-        let repeated = &self.times;
-        self.waiting.retain_mut(|entry| {
-            // Which of several deliveries the client has is not told.
-            let vague = entry.number == 0 || repeated.get(&entry.number).is_some_and(|times| *times > 1);
-            let has = times(entry.number) > 0;
-            entry.is_known |= has || vague;
-            !has || vague || entry.qos < 2 || forgetful
-        });
+    /// The broker has crashed: marks what the client has. `times`: how often it has a message.
+    pub fn mark(&mut self, times: impl Fn(u64) -> u32, is_forgotten: impl Fn(u64) -> bool) {
+        for entry in &mut self.waiting {
+            entry.is_forgotten |= is_forgotten(entry.number);
+            entry.is_known |= is_vague(&self.times, entry) || times(entry.number) > 0;
+        }
+    }
+
+    /// The client forgets what it had before the last crash.
+    pub fn forget(&mut self) {
+        self.waiting.iter_mut().for_each(|entry| entry.is_forgotten |= entry.is_known);
+    }
+
+    /// The client remembers what it has: of QoS 2, that must not come again; of QoS 1, it may.
+    pub fn remember(&mut self) {
+        let times = &self.times;
+        self.waiting
+            .retain(|entry| entry.qos < 2 || !entry.is_known || entry.is_forgotten || is_vague(times, entry));
     }
 
     fn is_repeated(&self, number: u64) -> bool {
@@ -151,4 +161,9 @@ impl Owed {
         let alike: Vec<_> = self.waiting.iter().filter(|entry| entry.number == number).collect();
         format!("next is {next:?}; there are {alike:?}")
     }
+}
+
+/// Whether it is not told which of several deliveries a client has.
+fn is_vague(times: &HashMap<u64, u32>, entry: &Entry) -> bool {
+    entry.number == 0 || times.get(&entry.number).is_some_and(|times| *times > 1)
 }

@@ -290,7 +290,7 @@ impl World {
             Event::Crash if self.draining => {}
             Event::Crash => {
                 self.crash();
-                let pause = self.dice.between(500, 20_000);
+                let pause = self.dice.between(200, 5_000);
                 self.later(pause, Event::Crash);
             }
         }

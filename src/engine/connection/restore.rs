@@ -56,9 +56,9 @@ impl Engine {
             }
         })?;
         let (sessions, retained) = (restoring.sessions.len(), self.retained.len());
-        for restored in restoring.sessions.into_values() {
-            self.restore_session(turn, restored)?;
-        }
+        self.grouped(turn, |turn| {
+            restoring.sessions.into_values().try_for_each(|restored| self.restore_session(turn, restored))
+        })?;
         self.log(turn, Level::Info, None, || {
             format!("restored {sessions} sessions and {retained} retained messages")
         });
