@@ -566,6 +566,7 @@ impl Outbound {
     }
 
     /// Records that the youngest message has joined the queue.
+    #[inline(never)]
     fn record_queued(&mut self, cx: &Context<'_>) {
         if self.client_limits.kept
             && let Some(pending) = self.queue.back().filter(|pending| pending.qos > QoS::AtMostOnce)
@@ -575,8 +576,9 @@ impl Outbound {
     }
 
     /// Whether [`Outbound::take_holds`] has something.
+    #[inline]
     pub fn has_holds(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| !extras.holds.is_empty())
+        self.client_limits.kept && self.extras.as_ref().is_some_and(|extras| !extras.holds.is_empty())
     }
 
     /// What deliveries wait for that have begun to wait for the store; when it is committed, the caller calls

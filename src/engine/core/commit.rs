@@ -66,11 +66,10 @@ impl Engine {
     }
 
     /// Notes the deliveries of a session that have begun to wait for the store.
+    #[inline]
     pub(crate) fn note_holds(turn: &mut Turn, session: &Arc<Session>, outbound: &mut Outbound) {
         if outbound.has_holds() {
-            let epoch = outbound.epoch();
-            let hold = |position| Hold { session: Arc::clone(session), epoch, position };
-            turn.holds.extend(outbound.take_holds().into_iter().map(hold));
+            Engine::note_holds_of(turn, session, outbound);
         }
     }
 
@@ -102,7 +101,17 @@ impl Engine {
         done
     }
 
+    #[cold]
+    #[inline(never)]
+    fn note_holds_of(turn: &mut Turn, session: &Arc<Session>, outbound: &mut Outbound) {
+        let epoch = outbound.epoch();
+        let hold = |position| Hold { session: Arc::clone(session), epoch, position };
+        turn.holds.extend(outbound.take_holds().into_iter().map(hold));
+    }
+
     /// Begins a group of changes; within another one it is part of that.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn begin_group(&self, turn: &mut Turn) {
         if self.recorder.is_kept() && turn.groups == 0 {
             self.recorder.store().begin_group();
@@ -111,6 +120,8 @@ impl Engine {
     }
 
     /// Ends a group of changes.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn end_group(&self, turn: &mut Turn) {
         turn.groups = turn.groups.saturating_sub(1);
         if self.recorder.is_kept() && turn.groups == 0 {

@@ -41,13 +41,18 @@ impl Engine {
         if self.publish_taps.is_watched() {
             self.publish_taps.show(publisher, publication);
         }
-        let reached = self.grouped(turn, |turn| {
-            // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
-            if publication.retain {
-                self.retain(turn, topic, publication);
-            }
-            self.route(turn, publisher, topic, publication)
-        });
+        let kept = self.recorder.is_kept();
+        if kept {
+            self.begin_group(turn);
+        }
+        // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
+        if publication.retain {
+            self.retain(turn, topic, publication);
+        }
+        let reached = self.route(turn, publisher, topic, publication);
+        if kept {
+            self.end_group(turn);
+        }
         if let Some(observer) = &self.observer {
             observer.published(turn.now, publication);
         }
@@ -103,12 +108,23 @@ impl Engine {
             );
         }
         let reason = match self.wanted.asks_to_publish() {
-            // After a crash the message is known and passed on, or neither.
-            false => self.grouped(turn, |turn| {
-                let reason = self.accept(turn, attached, topic, publish, received)?;
-                self.remember(turn, attached, unreleased, *kept, publish, reason);
-                Ok::<_, ConnectionEnd>(reason)
-            })?,
+            false => {
+                // After a crash the message is known and passed on, or neither.
+                let grouped = self.recorder.is_kept();
+                if grouped {
+                    self.begin_group(turn);
+                }
+                let accepted = self.accept(turn, attached, topic, publish, received);
+                if publish.qos == QoS::ExactlyOnce
+                    && let Ok(reason) = accepted
+                {
+                    self.remember(turn, attached, unreleased, *kept, publish, reason);
+                }
+                if grouped {
+                    self.end_group(turn);
+                }
+                accepted?
+            }
             true => {
                 // It is not known how long the host takes, and what it does meanwhile.
                 let topic = topic.as_str().to_owned();
