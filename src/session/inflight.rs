@@ -26,6 +26,8 @@ pub struct Delivery {
     sequence: u64,
     /// What the client has to send next.
     pub awaits: Awaits,
+    /// Whether it was transmitted, on whatever connection: then DUP is set when it is sent again.
+    transmitted: bool,
     /// The message, until PUBREC.
     pub pending: Option<Pending>,
 }
@@ -34,6 +36,11 @@ impl Delivery {
     /// The Packet Identifier, the same for every transmission [MQTT-4.4.0-1], [MQTT3-4.4.0-1].
     pub fn packet_id(&self) -> PacketId {
         identifier(self.sequence)
+    }
+
+    /// Whether it was transmitted before.
+    pub fn was_transmitted(&self) -> bool {
+        self.transmitted
     }
 }
 
@@ -49,6 +56,8 @@ pub struct Inflight {
     next: u64,
     /// How many deliveries from the front were sent on this connection.
     sent: u32,
+    /// How many deliveries at the end wait for the store before they are sent.
+    held: u32,
 }
 
 /// Deliveries, ordered by sequence.
@@ -76,6 +85,19 @@ impl Inflight {
     /// Adds a delivery that is being sent for the first time, and gives it an identifier that is not in
     /// use [MQTT-2.2.1-4], [MQTT3-2.3.1-4]. `None` if all are in use.
     pub fn begin(&mut self, pool: &mut Pool, pending: Pending) -> Option<PacketId> {
+        let id = self.push(pool, pending, true)?;
+        self.sent += 1;
+        Some(id)
+    }
+
+    /// The same, of a delivery that is not sent before [`Inflight::release`].
+    pub fn begin_held(&mut self, pool: &mut Pool, pending: Pending) -> Option<PacketId> {
+        let id = self.push(pool, pending, false)?;
+        self.held += 1;
+        Some(id)
+    }
+
+    fn push(&mut self, pool: &mut Pool, pending: Pending, transmitted: bool) -> Option<PacketId> {
         if self.len() as u64 >= IDENTIFIERS {
             return None;
         }
@@ -89,8 +111,7 @@ impl Inflight {
             _ => Awaits::Puback,
         };
         let window = self.window.get_or_insert_with(|| pool.take_window());
-        window.0.push_back(Delivery { sequence, awaits, pending: Some(pending) });
-        self.sent += 1;
+        window.0.push_back(Delivery { sequence, awaits, transmitted, pending: Some(pending) });
         Some(identifier(sequence))
     }
 
@@ -102,9 +123,12 @@ impl Inflight {
 
     /// Ends the delivery at this place.
     pub fn complete(&mut self, pool: &mut Pool, at: usize) {
+        let held_from = self.len() - self.held();
         let Some(done) = self.remove(at) else { return };
         if at < self.sent() {
             self.sent -= 1;
+        } else if at >= held_from {
+            self.held -= 1;
         }
         if let Some(pending) = done.pending {
             pool.messages.give(pending.message);
@@ -125,19 +149,39 @@ impl Inflight {
         self.sent = 0;
     }
 
+    /// Every delivery waits for the store, or none does; how many wait.
+    pub fn hold_all(&mut self, wait: bool) -> usize {
+        self.held = if wait { self.len() as u32 } else { 0 };
+        self.held()
+    }
+
+    /// The first delivery that waits for the store waits no longer.
+    pub fn release(&mut self) {
+        self.held = self.held.saturating_sub(1);
+    }
+
+    /// Deliveries that wait for the store.
+    pub fn held(&self) -> usize {
+        self.held as usize
+    }
+
     /// Deliveries that were begun or gone on with on this connection and are not complete.
     pub fn sent(&self) -> usize {
         self.sent as usize
     }
 
-    /// The next delivery that was not yet sent on this connection.
+    /// The next delivery that was not yet sent on this connection and does not wait for the store.
     pub fn unsent(&self) -> Option<&Delivery> {
-        self.deliveries()?.get(self.sent())
+        self.deliveries()?.get(self.sent()).filter(|_| self.sent() + self.held() < self.len())
     }
 
     /// Counts the delivery that [`Inflight::unsent`] gave as sent.
     pub fn mark_sent(&mut self) {
-        self.sent += u32::from(self.sent() < self.len());
+        let at = self.sent();
+        if let Some(delivery) = self.window.as_mut().and_then(|window| window.0.get_mut(at)) {
+            delivery.transmitted = true;
+            self.sent += 1;
+        }
     }
 
     /// Removes the delivery that [`Inflight::unsent`] gave.
@@ -157,6 +201,16 @@ impl Inflight {
     /// Every delivery, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
         self.deliveries().into_iter().flatten()
+    }
+
+    /// Adds a delivery that an earlier start of the broker has begun; false if its identifier is in use.
+    pub(super) fn restore(&mut self, pool: &mut Pool, id: PacketId, pending: Pending) -> bool {
+        if self.position(id).is_some() {
+            return false;
+        }
+        let forward = (u64::from(id.get()) + IDENTIFIERS - 1 - self.next % IDENTIFIERS) % IDENTIFIERS;
+        self.next += forward;
+        self.push(pool, pending, true).is_some()
     }
 
     fn deliveries(&self) -> Option<&VecDeque<Delivery>> {

@@ -6,6 +6,9 @@
 #[path = "../engine/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the engine's tests use all of it")]
 mod harness;
+#[path = "../support/log_store.rs"]
+#[allow(dead_code, unused_imports, reason = "the engine's tests use all of it")]
+mod log_store;
 
 mod bytes;
 mod connect;

@@ -24,9 +24,10 @@ use crate::session::delivery::ClientLimits;
 use crate::session::event::{Arrival, Event, Level};
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
+use crate::session::record::message_record;
 use crate::session::state::{Connected, Control, Session};
 use crate::stats::Gauge;
-use crate::storage::Record;
+use crate::storage::SessionChange;
 
 /// The largest packet that the protocol can carry: the first byte, four of the length, and what follows.
 const LARGEST_PACKET: u32 = MAX_REMAINING_LENGTH + 5;
@@ -116,12 +117,17 @@ impl Engine {
             if self.wanted.take_over && present.is_some() && present != may_end {
                 return Ok(None);
             }
-            let ready = match resumed {
-                true => self.resume(turn, &session, &mut control, connect.clean_start)?,
-                false => self.enter(&session, &mut control)?,
-            };
-            if ready {
-                return Ok(Some(self.attach(turn, &session, &mut inbound, &mut control, guest, resumed)));
+            // After a crash the session is as it was before CONNECT, or as it is now.
+            let attached = self.grouped(turn, |turn| {
+                let ready = match resumed {
+                    true => self.resume(turn, &session, &mut control, connect.clean_start)?,
+                    false => self.enter(&session, &mut control)?,
+                };
+                let attach = || self.attach(turn, &session, &mut inbound, &mut control, guest, resumed);
+                Ok::<_, DecodeError>(ready.then(attach))
+            })?;
+            if attached.is_some() {
+                return Ok(attached);
             }
         }
     }
@@ -263,10 +269,7 @@ impl Engine {
                 connected.keep_alive_timer = Some(timer);
             }
         }
-        if control.expiry_interval > 0 {
-            let client_id = &session.client_id;
-            self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
-        }
+        self.record_attached(turn, session, inbound, control);
         self.counters.increase(Gauge::ClientsConnected, 1);
         if self.events.wants(EventMask::CONNECTED) {
             let arrival = self.arrival(session, guest, resumed, keep_alive);
@@ -275,6 +278,28 @@ impl Engine {
         self.log_arrival(turn, session, guest, resumed);
         self.greet(turn, session, control.epoch, guest, resumed);
         AttachedConnection { session: Arc::clone(session), epoch, version: connect.version }
+    }
+
+    /// Records that a connection has the session now. One that ends with its connection has ended for the store.
+    fn record_attached(&self, turn: &Turn, session: &Session, inbound: &mut Inbound, control: &mut Control) {
+        let expiry_interval = control.expiry_interval;
+        let kept = self.recorder.is_kept() && expiry_interval > 0;
+        let was_kept = std::mem::replace(&mut control.kept, kept);
+        inbound.kept = kept;
+        let record = |change| self.recorder.session(turn.now, &session.client_id, change);
+        match (was_kept, kept) {
+            (false, true) => record(SessionChange::Begun { expiry_interval }),
+            (true, true) => record(SessionChange::Attached { expiry_interval }),
+            (true, false) => {
+                session.outbound.lock().keep(false);
+                record(SessionChange::Ended)
+            }
+            (false, false) => return,
+        };
+        if let Some(will) = control.will.as_deref().filter(|_| kept) {
+            let message = message_record(&will.message, self.recorder.clock());
+            record(SessionChange::Will { message, delay: will.delay, expiry: will.expiry });
+        }
     }
 
     /// What the host is told of a client that is let in.
@@ -315,13 +340,15 @@ impl Engine {
             properties: guest.told,
         };
         let mut outbound = session.outbound.lock();
-        outbound.attach(Arc::clone(guest.link), epoch, self.client_limits(connect));
+        let awaited = self.recorder.awaited();
+        outbound.attach(Arc::clone(guest.link), epoch, self.client_limits(connect), awaited);
         session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn, session);
         // [MQTT-3.1.4-5], [MQTT3-3.1.4-4], [MQTT-3.2.0-1], [MQTT3-3.2.0-1], [MQTT-3.2.0-2]
         let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));
         outbound.pump(&mut cx);
         flush |= outbound.list_for_flush();
+        Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
         if flush {
             turn.flush_later(session);
@@ -379,7 +406,7 @@ impl Engine {
             // What the broker adds to a message must not make it larger than the protocol can say.
             maximum_packet_size: properties.maximum_packet_size().unwrap_or(u32::MAX).min(LARGEST_PACKET),
             topic_alias_maximum: aliases.min(self.options.topic_alias_maximum_outgoing),
-            persistent: self.expiry_interval(connect) > 0,
+            kept: self.recorder.is_kept() && self.expiry_interval(connect) > 0,
         }
     }
 
