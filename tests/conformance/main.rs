@@ -7,7 +7,6 @@
 #[allow(dead_code, unused_imports, reason = "the engine's tests use all of it")]
 mod harness;
 #[path = "../support/log_store.rs"]
-#[allow(dead_code, unused_imports, reason = "the engine's tests use all of it")]
 mod log_store;
 
 mod bytes;
