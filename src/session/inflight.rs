@@ -54,8 +54,8 @@ pub struct Inflight {
     /// None if there is no delivery.
     window: Option<Box<Window>>,
     next: u64,
-    /// How many deliveries from the front were sent on this connection.
-    sent: u32,
+    /// How many deliveries were sent on this connection, from the front, or wait for the store.
+    begun: u32,
     /// How many deliveries at the end wait for the store before they are sent.
     held: u32,
 }
@@ -86,17 +86,21 @@ impl Inflight {
     /// use [MQTT-2.2.1-4], [MQTT3-2.3.1-4]. `None` if all are in use.
     pub fn begin(&mut self, pool: &mut Pool, pending: Pending) -> Option<PacketId> {
         let id = self.push(pool, pending, true)?;
-        self.sent += 1;
+        self.begun += 1;
         Some(id)
     }
 
     /// The same, of a delivery that is not sent before [`Inflight::release`].
+    #[cold]
+    #[inline(never)]
     pub fn begin_held(&mut self, pool: &mut Pool, pending: Pending) -> Option<PacketId> {
         let id = self.push(pool, pending, false)?;
         self.held += 1;
+        self.begun += 1;
         Some(id)
     }
 
+    #[inline(always)] // Into `begin`, once for each message; the other callers are rare.
     fn push(&mut self, pool: &mut Pool, pending: Pending, transmitted: bool) -> Option<PacketId> {
         if self.len() as u64 >= IDENTIFIERS {
             return None;
@@ -123,18 +127,25 @@ impl Inflight {
 
     /// Ends the delivery at this place.
     pub fn complete(&mut self, pool: &mut Pool, at: usize) {
-        let held_from = self.len() - self.held();
         let Some(done) = self.remove(at) else { return };
         if at < self.sent() {
-            self.sent -= 1;
-        } else if at >= held_from {
-            self.held -= 1;
+            self.begun -= 1;
+        } else if self.held > 0 {
+            self.complete_held(at);
         }
         if let Some(pending) = done.pending {
             pool.messages.give(pending.message);
         }
         if let Some(window) = self.window.take_if(|window| window.0.is_empty()) {
             pool.put_window(window);
+        }
+    }
+
+    /// The delivery that was at this place, and is removed, may have waited for the store.
+    #[cold]
+    fn complete_held(&mut self, at: usize) {
+        if at + self.held() > self.len() {
+            self.release();
         }
     }
 
@@ -146,18 +157,23 @@ impl Inflight {
     /// A new connection: every delivery is to be sent again, in order [MQTT-4.4.0-1],
     /// [MQTT-4.6.0-1], [MQTT3-4.6.0-1].
     pub fn restart(&mut self) {
-        self.sent = 0;
+        self.begun = 0;
+        self.held = 0;
     }
 
-    /// Every delivery waits for the store, or none does; how many wait.
-    pub fn hold_all(&mut self, wait: bool) -> usize {
-        self.held = if wait { self.len() as u32 } else { 0 };
+    /// Every delivery waits for the store; how many they are.
+    pub fn hold_all(&mut self) -> usize {
+        self.held = self.len() as u32;
+        self.begun = self.held;
         self.held()
     }
 
     /// The first delivery that waits for the store waits no longer.
     pub fn release(&mut self) {
-        self.held = self.held.saturating_sub(1);
+        if self.held > 0 {
+            self.held -= 1;
+            self.begun -= 1;
+        }
     }
 
     /// Deliveries that wait for the store.
@@ -167,12 +183,26 @@ impl Inflight {
 
     /// Deliveries that were begun or gone on with on this connection and are not complete.
     pub fn sent(&self) -> usize {
-        self.sent as usize
+        (self.begun - self.held) as usize
+    }
+
+    /// Those, and the deliveries that wait for the store.
+    pub fn begun(&self) -> usize {
+        self.begun as usize
+    }
+
+    /// Whether [`Inflight::unsent`] has one.
+    pub fn has_unsent(&self) -> bool {
+        self.begun() < self.len()
     }
 
     /// The next delivery that was not yet sent on this connection and does not wait for the store.
     pub fn unsent(&self) -> Option<&Delivery> {
-        self.deliveries()?.get(self.sent()).filter(|_| self.sent() + self.held() < self.len())
+        let deliveries = self.deliveries()?;
+        if self.begun() >= deliveries.len() {
+            return None;
+        }
+        deliveries.get(self.sent())
     }
 
     /// Counts the delivery that [`Inflight::unsent`] gave as sent.
@@ -180,7 +210,7 @@ impl Inflight {
         let at = self.sent();
         if let Some(delivery) = self.window.as_mut().and_then(|window| window.0.get_mut(at)) {
             delivery.transmitted = true;
-            self.sent += 1;
+            self.begun += 1;
         }
     }
 
@@ -204,6 +234,8 @@ impl Inflight {
     }
 
     /// Adds a delivery that an earlier start of the broker has begun; false if its identifier is in use.
+    #[cold]
+    #[inline(never)]
     pub(super) fn restore(&mut self, pool: &mut Pool, id: PacketId, pending: Pending) -> bool {
         if self.position(id).is_some() {
             return false;
@@ -232,6 +264,7 @@ impl Inflight {
 
     /// Sequences are sorted, and identifiers are given round: usually the youngest sequence with this
     /// identifier is the one. Only a delivery that is left behind by 65,535 younger ones is searched for.
+    #[inline(always)] // Into `find`, once for each acknowledgement.
     fn position(&self, id: PacketId) -> Option<usize> {
         let deliveries = self.deliveries()?;
         let oldest = deliveries.front()?;

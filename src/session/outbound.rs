@@ -163,12 +163,20 @@ impl Outbound {
         self.client_limits = client_limits;
         self.set_aliases(client_limits.topic_alias_maximum);
         self.inflight.restart();
-        let held = self.inflight.hold_all(awaited.is_some() && client_limits.kept);
-        if let Some(position) = awaited.filter(|_| held > 0) {
-            self.extras().holds = vec![position; held];
+        if let Some(position) = awaited.filter(|_| client_limits.kept) {
+            self.hold_all(position);
         }
         self.awaiting_commit = 0;
         self.close_requested = None;
+    }
+
+    /// Lets every delivery wait until the store has committed `position`.
+    #[cold]
+    fn hold_all(&mut self, position: Position) {
+        let held = self.inflight.hold_all();
+        if held > 0 {
+            self.extras().holds = vec![position; held];
+        }
     }
 
     /// Detaches the connection and ends it: `encode` writes the last packet behind what waits. Nothing is sent any
@@ -194,6 +202,7 @@ impl Outbound {
     /// One that is larger than the client takes is not sent [MQTT-3.1.2-24]; as the protocol cannot go on without it,
     /// the connection ends.
     /// It does not wait for the window [MQTT-3.3.4-10], [MQTT-4.9.0-3].
+    #[inline]
     pub fn send(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) -> bool {
         if self.link.is_none() {
             return false;
@@ -310,7 +319,14 @@ impl Outbound {
 
     /// Sends what waits, as far as window and room allow: first what an earlier connection left
     /// unacknowledged, then the queue. The caller then asks [`Outbound::list_for_flush`].
+    #[inline]
     pub fn pump(&mut self, cx: &mut Context<'_>) {
+        if self.has_waiting() {
+            self.send_waiting(cx);
+        }
+    }
+
+    fn send_waiting(&mut self, cx: &mut Context<'_>) {
         if self.link.is_some() && self.resend(cx) {
             let before = self.queue.len();
             self.send_queue(cx);
@@ -342,8 +358,12 @@ impl Outbound {
 
     /// Whether messages wait that could be sent: after a flush there is room again.
     pub fn can_pump(&self, limits: &Limits) -> bool {
-        let waits = !self.queue.is_empty() || self.inflight.unsent().is_some();
-        waits && self.link.is_some() && self.has_room(limits)
+        self.has_waiting() && self.link.is_some() && self.has_room(limits)
+    }
+
+    #[inline]
+    fn has_waiting(&self) -> bool {
+        !self.queue.is_empty() || self.inflight.has_unsent()
     }
 
     /// Whether the connection takes no more until it is writable.
@@ -380,7 +400,7 @@ impl Outbound {
     pub fn is_ready(&self, limits: &Limits) -> bool {
         self.link.is_some()
             && self.queue.is_empty()
-            && self.inflight.unsent().is_none()
+            && !self.inflight.has_unsent()
             && !self.is_window_full()
             && self.has_room(limits)
     }
@@ -389,7 +409,7 @@ impl Outbound {
     /// PUBREL was sent on this connection has its place, too, until PUBCOMP.
     /// [MQTT-4.9.0-1], [MQTT-4.9.0-2]
     pub(super) fn is_window_full(&self) -> bool {
-        self.inflight.sent() + self.inflight.held() >= usize::from(self.client_limits.receive_maximum)
+        self.inflight.begun() >= usize::from(self.client_limits.receive_maximum)
     }
 
     /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too.

@@ -35,22 +35,38 @@ impl Recorder {
     }
 
     /// Appends a change, which `change` makes only if changes are kept.
+    #[inline]
     pub fn record<'c>(&self, now: Time, change: impl FnOnce() -> Change<'c>) {
         if self.is_kept {
-            self.store.append(self.clock.wall(now), change());
+            self.append(now, change());
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn append(&self, now: Time, change: Change<'_>) {
+        self.store.append(self.clock.wall(now), change);
+    }
+
     /// Appends a change of a session that is kept.
+    #[cold]
+    #[inline(never)]
     pub fn session(&self, now: Time, client_id: &str, change: SessionChange<'_>) -> Position {
         self.store.append(self.clock.wall(now), Change::Session { client_id, change })
     }
 
     /// What an acknowledgement that is sent now waits for; `None` if all is committed.
+    #[inline]
     pub fn awaited(&self) -> Option<Position> {
-        if !self.is_kept {
-            return None;
+        match self.is_kept {
+            true => self.uncommitted(),
+            false => None,
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn uncommitted(&self) -> Option<Position> {
         let appended = self.store.appended();
         (appended > self.store.committed()).then_some(appended)
     }

@@ -118,17 +118,18 @@ impl Engine {
                 return Ok(None);
             }
             // After a crash the session is as it was before CONNECT, or as it is now.
-            let attached = self.grouped(turn, |turn| {
-                let ready = match resumed {
-                    true => self.resume(turn, &session, &mut control, connect.clean_start)?,
-                    false => self.enter(&session, &mut control)?,
-                };
-                let attach = || self.attach(turn, &session, &mut inbound, &mut control, guest, resumed);
-                Ok::<_, DecodeError>(ready.then(attach))
-            })?;
-            if attached.is_some() {
-                return Ok(attached);
+            self.begin_group(turn);
+            let ready = match resumed {
+                true => self.resume(turn, &session, &mut control, connect.clean_start),
+                false => self.enter(&session, &mut control),
+            };
+            if let Ok(true) = ready {
+                let attached = self.attach(turn, &session, &mut inbound, &mut control, guest, resumed);
+                self.end_group(turn);
+                return Ok(Some(attached));
             }
+            self.end_group(turn);
+            ready?;
         }
     }
 
@@ -269,7 +270,9 @@ impl Engine {
                 connected.keep_alive_timer = Some(timer);
             }
         }
-        self.record_attached(turn, session, inbound, control);
+        if self.recorder.is_kept() {
+            self.record_attached(turn, session, inbound, control);
+        }
         self.counters.increase(Gauge::ClientsConnected, 1);
         if self.events.wants(EventMask::CONNECTED) {
             let arrival = self.arrival(session, guest, resumed, keep_alive);
@@ -281,9 +284,11 @@ impl Engine {
     }
 
     /// Records that a connection has the session now. One that ends with its connection has ended for the store.
+    #[cold]
+    #[inline(never)]
     fn record_attached(&self, turn: &Turn, session: &Session, inbound: &mut Inbound, control: &mut Control) {
         let expiry_interval = control.expiry_interval;
-        let kept = self.recorder.is_kept() && expiry_interval > 0;
+        let kept = expiry_interval > 0;
         let was_kept = std::mem::replace(&mut control.kept, kept);
         inbound.kept = kept;
         let record = |change| self.recorder.session(turn.now, &session.client_id, change);

@@ -56,9 +56,11 @@ impl Engine {
             }
         })?;
         let (sessions, retained) = (restoring.sessions.len(), self.retained.len());
-        self.grouped(turn, |turn| {
-            restoring.sessions.into_values().try_for_each(|restored| self.restore_session(turn, restored))
-        })?;
+        self.begin_group(turn);
+        let mut sessions_restored = restoring.sessions.into_values();
+        let done = sessions_restored.try_for_each(|restored| self.restore_session(turn, restored));
+        self.end_group(turn);
+        done?;
         self.log(turn, Level::Info, None, || {
             format!("restored {sessions} sessions and {retained} retained messages")
         });

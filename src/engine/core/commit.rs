@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::codec::frame;
@@ -25,7 +26,40 @@ const PUBACK: u8 = 4;
 impl Engine {
     /// Sends an acknowledgement when everything recorded so far is committed; never before an older one of the
     /// same connection [MQTT-4.6.0-2], [MQTT3-4.6.0-2], [MQTT-4.6.0-3], [MQTT3-4.6.0-3].
+    #[inline]
     pub(crate) fn send_when_safe(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        encode: impl FnOnce(Version, &mut Vec<u8>),
+    ) {
+        if self.recorder.is_kept() {
+            return self.send_when_committed(turn, attached, encode);
+        }
+        let outbound = attached.session.outbound.lock();
+        if outbound.epoch() == attached.epoch {
+            self.send_at_once(turn, attached, outbound, encode);
+        }
+    }
+
+    #[inline(always)]
+    fn send_at_once(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        mut outbound: MutexGuard<'_, Outbound>,
+        encode: impl FnOnce(Version, &mut Vec<u8>),
+    ) {
+        let flush = outbound.send(&mut self.context(turn, &attached.session), encode);
+        drop(outbound);
+        if flush {
+            turn.flush_later(&attached.session);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_when_committed(
         &self,
         turn: &mut Turn,
         attached: &AttachedConnection,
@@ -37,26 +71,32 @@ impl Engine {
             return;
         }
         if awaited.is_none() && !outbound.awaits_commit() {
-            let flush = outbound.send(&mut self.context(turn, &attached.session), encode);
-            drop(outbound);
-            if flush {
-                turn.flush_later(&attached.session);
-            }
-            return;
+            return self.send_at_once(turn, attached, outbound, encode);
         }
         let mut packet = Vec::new();
         encode(attached.version, &mut packet);
         outbound.await_commit();
-        let is_puback = is_puback(&packet);
-        if is_puback {
+        if is_puback(&packet) {
             attached.session.unacknowledged.fetch_add(1, Ordering::Relaxed);
         }
         drop(outbound);
+        // 0: it only waits behind older ones.
+        self.send_behind(turn, attached, packet, awaited.unwrap_or(0));
+    }
+
+    /// Has an acknowledgement sent when the store has committed everything up to `position`.
+    fn send_behind(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        packet: Vec<u8>,
+        position: Position,
+    ) {
+        let is_puback = is_puback(&packet);
         self.look_at_store(turn);
         let mut commit_wait = self.commit_wait.lock();
         commit_wait.waiting.push_back(WaitingSend {
-            // 0: it only waits behind older ones.
-            position: awaited.unwrap_or(0),
+            position,
             session: Arc::downgrade(&attached.session),
             epoch: attached.epoch,
             send: Send::Acknowledgement { packet: SmallVec::from_vec(packet), is_puback },
@@ -87,20 +127,6 @@ impl Engine {
         self.release(turn, &mut commit_wait);
     }
 
-    /// Does what `act` records as one group, which the store commits together. Called with no leaf lock held.
-    #[inline]
-    pub(crate) fn grouped<T>(&self, turn: &mut Turn, act: impl FnOnce(&mut Turn) -> T) -> T {
-        let kept = self.recorder.is_kept();
-        if kept {
-            self.begin_group(turn);
-        }
-        let done = act(turn);
-        if kept {
-            self.end_group(turn);
-        }
-        done
-    }
-
     #[cold]
     #[inline(never)]
     fn note_holds_of(turn: &mut Turn, session: &Arc<Session>, outbound: &mut Outbound) {
@@ -109,22 +135,37 @@ impl Engine {
         turn.holds.extend(outbound.take_holds().into_iter().map(hold));
     }
 
-    /// Begins a group of changes; within another one it is part of that.
+    /// Begins a group of changes, which the store commits together; within another one it is part of that. Called with
+    /// no leaf lock held.
+    #[inline]
+    pub(crate) fn begin_group(&self, turn: &mut Turn) {
+        if self.recorder.is_kept() {
+            self.begin_kept_group(turn);
+        }
+    }
+
+    /// Ends a group of changes.
+    #[inline]
+    pub(crate) fn end_group(&self, turn: &mut Turn) {
+        if self.recorder.is_kept() {
+            self.end_kept_group(turn);
+        }
+    }
+
     #[cold]
     #[inline(never)]
-    pub(crate) fn begin_group(&self, turn: &mut Turn) {
-        if self.recorder.is_kept() && turn.groups == 0 {
+    fn begin_kept_group(&self, turn: &mut Turn) {
+        if turn.groups == 0 {
             self.recorder.store().begin_group();
         }
         turn.groups += 1;
     }
 
-    /// Ends a group of changes.
     #[cold]
     #[inline(never)]
-    pub(crate) fn end_group(&self, turn: &mut Turn) {
+    fn end_kept_group(&self, turn: &mut Turn) {
         turn.groups = turn.groups.saturating_sub(1);
-        if self.recorder.is_kept() && turn.groups == 0 {
+        if turn.groups == 0 {
             self.recorder.store().end_group();
         }
     }

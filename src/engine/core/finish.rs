@@ -82,13 +82,22 @@ impl Engine {
         if any {
             self.flush_dirty(turn);
         }
-        while !turn.holds.is_empty() {
-            self.await_holds(turn);
-            self.flush_dirty(turn);
+        if !turn.holds.is_empty() {
+            self.flush_held(turn);
         }
         any
     }
 
+    #[cold]
+    #[inline(never)]
+    fn flush_held(&self, turn: &mut Turn) {
+        while !turn.holds.is_empty() {
+            self.await_holds(turn);
+            self.flush_dirty(turn);
+        }
+    }
+
+    #[inline(always)] // Each delivery passes through it, and `flush_held` never runs without a store that keeps changes.
     fn flush_dirty(&self, turn: &mut Turn) {
         let mut dirty = std::mem::take(&mut turn.dirty);
         for session in dirty.drain(..) {

@@ -106,11 +106,18 @@ impl Engine {
 
     /// Writes what waits in a session's outbox. `writable`: its connection has just become writable. Whether the
     /// connection took no more of what this call wrote.
+    #[inline(always)] // As `flush_dirty`.
     pub fn flush(&self, turn: &mut Turn, session: &Arc<Session>, writable: bool) -> bool {
         let full = session.flush(&mut self.context(turn, session), writable);
         if self.recorder.is_kept() {
-            Engine::note_holds(turn, session, &mut session.outbound.lock());
+            Engine::note_holds_of_flush(turn, session);
         }
         full
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_holds_of_flush(turn: &mut Turn, session: &Arc<Session>) {
+        Engine::note_holds(turn, session, &mut session.outbound.lock());
     }
 }

@@ -72,8 +72,7 @@ impl Engine {
                 if outbound.is_kept() {
                     // When the client has PUBREL, the message must not come again.
                     drop(outbound);
-                    let encode = |version, out: &mut Vec<u8>| pubrel.encode(AckKind::Pubrel, version, out);
-                    self.send_when_safe(turn, attached, encode);
+                    self.send_pubrel_when_safe(turn, attached, pubrel);
                     return Ok(());
                 }
                 flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
@@ -94,6 +93,12 @@ impl Engine {
             turn.flush_later(session);
         }
         Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_pubrel_when_safe(&self, turn: &mut Turn, attached: &AttachedConnection, pubrel: Ack<'_>) {
+        self.send_when_safe(turn, attached, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
     }
 
     /// PUBREL: a received QoS 2 message is released.

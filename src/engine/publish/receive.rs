@@ -43,18 +43,13 @@ impl Engine {
         if self.events.wants(EventMask::PUBLISHING) {
             self.show(turn, EventMask::PUBLISHING, publisher, publication);
         }
-        let kept = self.recorder.is_kept();
-        if kept {
-            self.begin_group(turn);
-        }
+        self.begin_group(turn);
         // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
         if publication.retain {
             self.retain(turn, topic, publication);
         }
         let reached = self.route(turn, publisher, topic, publication);
-        if kept {
-            self.end_group(turn);
-        }
+        self.end_group(turn);
         if self.events.wants(EventMask::PUBLISHED) {
             self.show(turn, EventMask::PUBLISHED, publisher, publication);
         }
@@ -125,19 +120,14 @@ impl Engine {
             }
             false => {
                 // After a crash the message is known and passed on, or neither.
-                let grouped = self.recorder.is_kept();
-                if grouped {
-                    self.begin_group(turn);
-                }
+                self.begin_group(turn);
                 let accepted = self.accept(turn, attached, topic, publish, received);
                 if publish.qos == QoS::ExactlyOnce
                     && let Ok(reason) = accepted
                 {
                     self.remember(turn, attached, unreleased, *kept, publish, reason);
                 }
-                if grouped {
-                    self.end_group(turn);
-                }
+                self.end_group(turn);
                 accepted?
             }
             true => {
