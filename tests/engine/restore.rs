@@ -58,6 +58,23 @@ fn the_window_is_sent_again_and_goes_on_where_it_was() {
     }
 }
 
+/// A store that stops anywhere has the old session of the client or the new one.
+#[test]
+fn a_clean_start_replaces_the_session_in_one_group() {
+    let (network, store) = recorded();
+    let connect = opts("to", V5).expiry(60);
+    let _old = connect.on(&network);
+    let first = store.len();
+    let _new = connect.on(&network);
+    let lines = store.lines_from(first);
+    let changes: Vec<_> = lines.iter().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert!(changes.ends_with(&["ended", "begun"]), "{lines:?}");
+    for position in first..store.len() {
+        assert_eq!(store.commit_to(position as u64), first as u64, "{lines:?}");
+    }
+    assert_eq!(store.commit_to(store.len() as u64), store.len() as u64);
+}
+
 #[test]
 fn the_queue_is_restored_in_order_and_as_it_was_to_be_sent() {
     let (network, store) = recorded();

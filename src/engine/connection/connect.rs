@@ -105,31 +105,41 @@ impl Engine {
             check_connack(connect, told.len())?;
         }
         let guest = Guest { link, origin, connect, told: Properties::from_validated(&told) };
+        // After a crash the session is as it was before CONNECT, or as it is now: the group in which an old session ends
+        // stays open until the new one has begun.
+        let mut grouped = false;
         loop {
             // [MQTT-3.1.2-5], [MQTT-3.1.2-6], [MQTT3-3.1.2-4]
             let (session, resumed) = match self.sessions.get(client_id) {
                 Some(session) => (session, true),
                 None => (Arc::new(Session::new(client_id)), false),
             };
+            if grouped && resumed {
+                // Another connection of the client was faster; the locks of its session are not awaited in a group.
+                self.end_group(turn);
+                grouped = false;
+            }
             let mut inbound = session.inbound.lock();
             let mut control = session.control.lock();
             let present = control.connected.as_deref().map(|other| other.number);
             if self.wanted.take_over && present.is_some() && present != may_end {
                 return Ok(None);
             }
-            // After a crash the session is as it was before CONNECT, or as it is now.
-            self.begin_group(turn);
+            if !grouped {
+                self.begin_group(turn);
+                grouped = true;
+            }
             let ready = match resumed {
                 true => self.resume(turn, &session, &mut control, connect.clean_start),
                 false => self.enter(&session, &mut control),
             };
-            if let Ok(true) = ready {
-                let attached = self.attach(turn, &session, &mut inbound, &mut control, guest, resumed);
-                self.end_group(turn);
-                return Ok(Some(attached));
-            }
+            let attached = match ready {
+                Ok(false) => continue,
+                Ok(true) => Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, resumed)),
+                Err(error) => Err(error),
+            };
             self.end_group(turn);
-            ready?;
+            return attached.map(Some);
         }
     }
 
