@@ -11,8 +11,8 @@ use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::engine::parts::sink::{Local, LocalMessage, Sink};
 use midge::session::link::{Cause, Link};
-use midge::storage::{MemoryStore, Record, Store, Ticket};
-use midge::time::Time;
+use midge::storage::{Change, LoadError, MemoryStore, Position, Store, StoreError};
+use midge::time::{Time, WallTime};
 
 use super::line::Line;
 use super::peer::Peer;
@@ -61,16 +61,27 @@ pub struct LateStore {
 }
 
 impl Store for LateStore {
-    fn record(&self, _record: Record<'_>) {
-        self.records.fetch_add(1, Ordering::Relaxed);
+    fn is_kept(&self) -> bool {
+        true
     }
 
-    fn ticket(&self) -> Ticket {
-        let records = self.records.load(Ordering::Relaxed);
-        match records <= self.committed.load(Ordering::Relaxed) {
-            true => Ticket::Committed,
-            false => Ticket::Pending(records),
-        }
+    fn load(
+        &self,
+        _restore: &mut dyn FnMut(WallTime, Change<'_>) -> Result<(), LoadError>,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn append(&self, _at: WallTime, _change: Change<'_>) -> Position {
+        self.records.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn appended(&self) -> Position {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    fn committed(&self) -> Position {
+        self.committed.load(Ordering::Relaxed)
     }
 }
 

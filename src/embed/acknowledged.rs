@@ -43,6 +43,7 @@ impl Broker {
             None => Ok(None),
             Some(Durability::Yes) => Ok(Some(reached)),
             Some(Durability::Stopped) => Err(Error::Stopped),
+            Some(Durability::Failed) => Err(store_failed()),
         }
     }
 
@@ -79,6 +80,7 @@ impl Broker {
         match promise.kept().await {
             Durability::Yes => Ok(reached),
             Durability::Stopped => Err(Error::Stopped),
+            Durability::Failed => Err(store_failed()),
         }
     }
 
@@ -136,6 +138,7 @@ impl DurabilityWaiter for Callback {
         let outcome = match safe {
             Durability::Yes => Ok(()),
             Durability::Stopped => Err(Error::Stopped),
+            Durability::Failed => Err(store_failed()),
         };
         if let Some(done) = done {
             let _inside = crate::runtime::in_callback();
@@ -145,11 +148,17 @@ impl DurabilityWaiter for Callback {
     }
 }
 
+/// The error of a message that is not safe and will not be.
+fn store_failed() -> Error {
+    let source = std::io::Error::other("it has failed, and nothing more is committed; the log says why");
+    Error::System { what: "the store", source }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::Future;
     use std::pin::pin;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::sync::{Arc, mpsc};
     use std::task::{Context, Poll, Waker};
     use std::time::Duration;
@@ -158,26 +167,71 @@ mod tests {
     use crate::config::Config;
     use crate::embed::start::Parts;
     use crate::embed::{Broker, Error, PublishOptions};
-    use crate::storage::{Record, Store, Ticket};
+    use crate::storage::{Change, LoadError, Position, Store, StoreError};
+    use crate::time::WallTime;
 
     /// Commits when the test says so.
     #[derive(Default)]
     struct LateStore {
         recorded: AtomicU64,
         committed: AtomicU64,
+        failed: AtomicBool,
+        unreadable: Option<StoreError>,
     }
 
     impl Store for LateStore {
-        fn record(&self, _record: Record<'_>) {
-            self.recorded.fetch_add(1, Ordering::SeqCst);
+        fn is_kept(&self) -> bool {
+            true
         }
 
-        fn ticket(&self) -> Ticket {
-            let recorded = self.recorded.load(Ordering::SeqCst);
-            match recorded <= self.committed.load(Ordering::SeqCst) {
-                true => Ticket::Committed,
-                false => Ticket::Pending(recorded),
-            }
+        fn load(
+            &self,
+            _restore: &mut dyn FnMut(WallTime, Change<'_>) -> Result<(), LoadError>,
+        ) -> Result<(), StoreError> {
+            self.unreadable.clone().map_or(Ok(()), Err)
+        }
+
+        fn append(&self, _at: WallTime, _change: Change<'_>) -> Position {
+            self.recorded.fetch_add(1, Ordering::SeqCst) + 1
+        }
+
+        fn appended(&self) -> Position {
+            self.recorded.load(Ordering::SeqCst)
+        }
+
+        fn committed(&self) -> Position {
+            self.committed.load(Ordering::SeqCst)
+        }
+
+        fn failed(&self) -> Option<StoreError> {
+            let failed = self.failed.load(Ordering::SeqCst);
+            failed.then(|| StoreError::Failed { cause: "disk full".to_owned() })
+        }
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_read_keeps_the_broker_from_starting() {
+        let unreadable = Some(StoreError::Failed { cause: "sessions.log: checksum".to_owned() });
+        let store = Arc::new(LateStore { unreadable, ..LateStore::default() });
+        let mut config = Config::new();
+        config.set("listener.tcp.bind", "off").unwrap();
+        let error = Broker::start_of(&config, Parts { store, ..Parts::default() }).err().unwrap();
+        assert_eq!(error.to_string(), "the broker could not start: sessions.log: checksum");
+    }
+
+    #[test]
+    fn a_store_that_fails_tells_those_that_wait_and_those_that_come_later() {
+        let (broker, store) = broker();
+        let (told, tells) = mpsc::channel();
+        for _ in 0..2 {
+            let told = told.clone();
+            let done = move |outcome: Result<(), Error>| told.send(outcome).unwrap();
+            broker.publish_with_callback("t", "x", &retained(QoS::AtLeastOnce), done).unwrap();
+            store.failed.store(true, Ordering::SeqCst);
+        }
+        for _ in 0..2 {
+            let error = tells.recv().unwrap().unwrap_err();
+            assert!(error.to_string().starts_with("the store: it has failed"), "{error}");
         }
     }
 

@@ -91,6 +91,10 @@ impl Broker {
             engine = engine.with_host(Arc::new(hooks));
         }
         let (engine, journal) = console::keep_journal(engine, &settings);
+        // Before anybody can connect.
+        engine
+            .restore(&mut engine.turn(clock.now()))
+            .map_err(|error| Error::Start(std::io::Error::other(error)))?;
         let engine = Arc::new(engine);
         let mut server = Server::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
         if let Some(bench) = &bench {

@@ -69,7 +69,7 @@ pub(super) fn one(console: &Console, request: &ApiRequest) -> Result<Reply, Prob
 
 /// `DELETE /api/v1/retained/message`
 pub(super) fn remove(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
-    match console.engine.clear_retained(topic(request)?) {
+    match console.engine.clear_retained(console.now(), topic(request)?) {
         true => Ok(Reply::done()),
         false => Err(none()),
     }

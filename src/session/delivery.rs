@@ -9,6 +9,7 @@ use crate::session::pending::Pending;
 use crate::session::pool::Pool;
 use crate::session::queue::Bounds;
 use crate::stats::{Counters, Counts, DropReason, Gauge};
+use crate::storage::{Position, Recorder, SessionChange};
 use crate::time::Time;
 
 /// The bounds of the sending half, equal for all sessions.
@@ -40,6 +41,8 @@ pub struct Context<'c> {
     pub events: &'c mut Vec<Event>,
     /// Of what it asks to be told.
     pub reported: ReportedFates,
+    /// Where changes of the session are recorded, if it is kept.
+    pub recorder: &'c Recorder,
 }
 
 /// Of which fates of messages the host asks to be told.
@@ -68,6 +71,11 @@ impl Context<'_> {
             let client_id = self.client_id.into();
             self.events.push(Event::Delivered(Delivered { client_id, topic, qos }));
         }
+    }
+
+    /// Records a change of the session, which is kept.
+    pub(super) fn record(&self, change: SessionChange<'_>) -> Position {
+        self.recorder.session(self.now, self.client_id, change)
     }
 
     /// Tells that a queue of `before` messages has `after` now.
@@ -133,8 +141,8 @@ pub struct ClientLimits {
     pub maximum_packet_size: u32,
     /// Topic aliases that may be sent.
     pub topic_alias_maximum: u16,
-    /// Whether the session outlives the connection, so that what it is owed is recorded.
-    pub persistent: bool,
+    /// Whether the session outlives the connection and the store keeps changes: then each is recorded.
+    pub kept: bool,
 }
 
 /// What a session leaves behind when it ends.

@@ -66,7 +66,8 @@ mod tests {
     use crate::session::queue::{Bounds, Overflow};
     use crate::session::state::Session;
     use crate::stats::{Counters, Counts};
-    use crate::time::Time;
+    use crate::storage::{MemoryStore, Recorder};
+    use crate::time::{Time, WallClock};
 
     fn with_context<T>(act: impl FnOnce(&mut Context<'_>) -> T) -> T {
         let (mut pool, mut counts, gauges) = (Pool::new(), Counts::default(), Counters::default());
@@ -74,7 +75,9 @@ mod tests {
         let limits = Limits { queue, outbox_bytes: 1000, queue_qos0: false };
         let (pool, counts, gauges, limits) = (&mut pool, &mut counts, &gauges, &limits);
         let (events, reported) = (&mut Vec::new(), ReportedFates::default());
-        act(&mut Context { now: Time::ZERO, pool, counts, gauges, limits, client_id: "a", events, reported })
+        let recorder = &Recorder::new(Arc::new(MemoryStore), WallClock::started_at(0));
+        let now = Time::ZERO;
+        act(&mut Context { now, pool, counts, gauges, limits, client_id: "a", events, reported, recorder })
     }
 
     /// Attaches a connection with one packet to be written.
@@ -84,11 +87,11 @@ mod tests {
             receive_maximum: 1,
             maximum_packet_size: u32::MAX,
             topic_alias_maximum: 0,
-            persistent: false,
+            kept: false,
         };
         with_context(|cx| {
             let mut outbound = session.outbound.lock();
-            outbound.attach(link, 1, client_limits);
+            outbound.attach(link, 1, client_limits, None);
             outbound.send(cx, |_, out| ping::encode_pingresp(out));
         });
     }

@@ -11,6 +11,8 @@ use crate::session::aliases::AliasesIn;
 pub struct Inbound {
     /// The connection that may use this half; an older one finds another number here and ends.
     pub epoch: u32,
+    /// Whether changes of the session are recorded.
+    pub kept: bool,
     /// QoS 2 messages that were received and not yet released [MQTT-4.3.3-10].
     pub received: Unreleased,
     /// The Topic Aliases of this connection.

@@ -26,6 +26,8 @@ pub struct Delivery {
     sequence: u64,
     /// What the client has to send next.
     pub awaits: Awaits,
+    /// Whether it was transmitted, on whatever connection: then DUP is set when it is sent again.
+    transmitted: bool,
     /// The message, until PUBREC.
     pub pending: Option<Pending>,
 }
@@ -34,6 +36,11 @@ impl Delivery {
     /// The Packet Identifier, the same for every transmission [MQTT-4.4.0-1], [MQTT3-4.4.0-1].
     pub fn packet_id(&self) -> PacketId {
         identifier(self.sequence)
+    }
+
+    /// Whether it was transmitted before.
+    pub fn was_transmitted(&self) -> bool {
+        self.transmitted
     }
 }
 
@@ -47,8 +54,10 @@ pub struct Inflight {
     /// None if there is no delivery.
     window: Option<Box<Window>>,
     next: u64,
-    /// How many deliveries from the front were sent on this connection.
-    sent: u32,
+    /// How many deliveries were sent on this connection, from the front, or wait for the store.
+    begun: u32,
+    /// How many deliveries at the end wait for the store before they are sent.
+    held: u32,
 }
 
 /// Deliveries, ordered by sequence.
@@ -76,6 +85,23 @@ impl Inflight {
     /// Adds a delivery that is being sent for the first time, and gives it an identifier that is not in
     /// use [MQTT-2.2.1-4], [MQTT3-2.3.1-4]. `None` if all are in use.
     pub fn begin(&mut self, pool: &mut Pool, pending: Pending) -> Option<PacketId> {
+        let id = self.push(pool, pending, true)?;
+        self.begun += 1;
+        Some(id)
+    }
+
+    /// The same, of a delivery that is not sent before [`Inflight::release`].
+    #[cold]
+    #[inline(never)]
+    pub fn begin_held(&mut self, pool: &mut Pool, pending: Pending) -> Option<PacketId> {
+        let id = self.push(pool, pending, false)?;
+        self.held += 1;
+        self.begun += 1;
+        Some(id)
+    }
+
+    #[inline(always)] // Into `begin`, once for each message; the other callers are rare.
+    fn push(&mut self, pool: &mut Pool, pending: Pending, transmitted: bool) -> Option<PacketId> {
         if self.len() as u64 >= IDENTIFIERS {
             return None;
         }
@@ -89,8 +115,7 @@ impl Inflight {
             _ => Awaits::Puback,
         };
         let window = self.window.get_or_insert_with(|| pool.take_window());
-        window.0.push_back(Delivery { sequence, awaits, pending: Some(pending) });
-        self.sent += 1;
+        window.0.push_back(Delivery { sequence, awaits, transmitted, pending: Some(pending) });
         Some(identifier(sequence))
     }
 
@@ -104,13 +129,23 @@ impl Inflight {
     pub fn complete(&mut self, pool: &mut Pool, at: usize) {
         let Some(done) = self.remove(at) else { return };
         if at < self.sent() {
-            self.sent -= 1;
+            self.begun -= 1;
+        } else if self.held > 0 {
+            self.complete_held(at);
         }
         if let Some(pending) = done.pending {
             pool.messages.give(pending.message);
         }
         if let Some(window) = self.window.take_if(|window| window.0.is_empty()) {
             pool.put_window(window);
+        }
+    }
+
+    /// The delivery that was at this place, and is removed, may have waited for the store.
+    #[cold]
+    fn complete_held(&mut self, at: usize) {
+        if at + self.held() > self.len() {
+            self.release();
         }
     }
 
@@ -122,22 +157,61 @@ impl Inflight {
     /// A new connection: every delivery is to be sent again, in order [MQTT-4.4.0-1],
     /// [MQTT-4.6.0-1], [MQTT3-4.6.0-1].
     pub fn restart(&mut self) {
-        self.sent = 0;
+        self.begun = 0;
+        self.held = 0;
+    }
+
+    /// Every delivery waits for the store; how many they are.
+    pub fn hold_all(&mut self) -> usize {
+        self.held = self.len() as u32;
+        self.begun = self.held;
+        self.held()
+    }
+
+    /// The first delivery that waits for the store waits no longer.
+    pub fn release(&mut self) {
+        if self.held > 0 {
+            self.held -= 1;
+            self.begun -= 1;
+        }
+    }
+
+    /// Deliveries that wait for the store.
+    pub fn held(&self) -> usize {
+        self.held as usize
     }
 
     /// Deliveries that were begun or gone on with on this connection and are not complete.
     pub fn sent(&self) -> usize {
-        self.sent as usize
+        (self.begun - self.held) as usize
     }
 
-    /// The next delivery that was not yet sent on this connection.
+    /// Those, and the deliveries that wait for the store.
+    pub fn begun(&self) -> usize {
+        self.begun as usize
+    }
+
+    /// Whether [`Inflight::unsent`] has one.
+    pub fn has_unsent(&self) -> bool {
+        self.begun() < self.len()
+    }
+
+    /// The next delivery that was not yet sent on this connection and does not wait for the store.
     pub fn unsent(&self) -> Option<&Delivery> {
-        self.deliveries()?.get(self.sent())
+        let deliveries = self.deliveries()?;
+        if self.begun() >= deliveries.len() {
+            return None;
+        }
+        deliveries.get(self.sent())
     }
 
     /// Counts the delivery that [`Inflight::unsent`] gave as sent.
     pub fn mark_sent(&mut self) {
-        self.sent += u32::from(self.sent() < self.len());
+        let at = self.sent();
+        if let Some(delivery) = self.window.as_mut().and_then(|window| window.0.get_mut(at)) {
+            delivery.transmitted = true;
+            self.begun += 1;
+        }
     }
 
     /// Removes the delivery that [`Inflight::unsent`] gave.
@@ -159,6 +233,18 @@ impl Inflight {
         self.deliveries().into_iter().flatten()
     }
 
+    /// Adds a delivery that an earlier start of the broker has begun; false if its identifier is in use.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn restore(&mut self, pool: &mut Pool, id: PacketId, pending: Pending) -> bool {
+        if self.position(id).is_some() {
+            return false;
+        }
+        let forward = (u64::from(id.get()) + IDENTIFIERS - 1 - self.next % IDENTIFIERS) % IDENTIFIERS;
+        self.next += forward;
+        self.push(pool, pending, true).is_some()
+    }
+
     fn deliveries(&self) -> Option<&VecDeque<Delivery>> {
         self.window.as_ref().map(|window| &window.0)
     }
@@ -178,6 +264,7 @@ impl Inflight {
 
     /// Sequences are sorted, and identifiers are given round: usually the youngest sequence with this
     /// identifier is the one. Only a delivery that is left behind by 65,535 younger ones is searched for.
+    #[inline(always)] // Into `find`, once for each acknowledgement.
     fn position(&self, id: PacketId) -> Option<usize> {
         let deliveries = self.deliveries()?;
         let oldest = deliveries.front()?;

@@ -15,6 +15,8 @@ pub mod pending;
 pub mod plan;
 pub mod pool;
 pub mod queue;
+pub mod record;
+mod restore;
 pub mod state;
 pub mod subscriptions;
 mod transmit;

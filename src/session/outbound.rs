@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
-use crate::message::{Message, Publication};
+use crate::message::Publication;
 use crate::session::aliases::AliasesOut;
 use crate::session::chunk::Chunk;
 use crate::session::delivery::{
@@ -19,7 +19,9 @@ use crate::session::outbox::Outbox;
 use crate::session::pending::Pending;
 use crate::session::plan::Plan;
 use crate::session::queue::{Queue, Queued};
+use crate::session::record::delivery_record;
 use crate::stats::DropReason;
+use crate::storage::{Position, SessionChange};
 
 /// Bytes and the end of a connection that was replaced while a thread was writing to it: that thread ends it.
 struct Orphan {
@@ -35,6 +37,8 @@ struct OutboundExtras {
     orphans: Vec<Orphan>,
     /// Those of the connection, if its client accepts any.
     aliases: Option<AliasesOut>,
+    /// What deliveries that wait for the store wait for, as far as nobody has taken it.
+    holds: Vec<Position>,
 }
 
 /// The sending half of a session. Any thread that delivers holds its lock for a moment.
@@ -63,7 +67,7 @@ impl Default for Outbound {
             receive_maximum: 0,
             maximum_packet_size: u32::MAX,
             topic_alias_maximum: 0,
-            persistent: false,
+            kept: false,
         };
         Outbound {
             link: None,
@@ -107,9 +111,9 @@ impl Outbound {
         self.client_limits.maximum_packet_size
     }
 
-    /// Whether the session outlives its connection.
-    pub fn is_persistent(&self) -> bool {
-        self.client_limits.persistent
+    /// Whether changes of the session are recorded.
+    pub fn is_kept(&self) -> bool {
+        self.client_limits.kept
     }
 
     /// Has the connection's task end the connection for `cause`.
@@ -145,15 +149,34 @@ impl Outbound {
         self.sent_messages
     }
 
-    /// Attaches a connection; its packets are numbered from nothing, its deliveries start again.
-    pub fn attach(&mut self, link: Arc<dyn Link>, epoch: u32, client_limits: ClientLimits) {
+    /// Attaches a connection; its packets are numbered from nothing, its deliveries start again, when the store has
+    /// committed what came before: `awaited`, if that is not yet so.
+    pub fn attach(
+        &mut self,
+        link: Arc<dyn Link>,
+        epoch: u32,
+        client_limits: ClientLimits,
+        awaited: Option<Position>,
+    ) {
         self.link = Some(link);
         self.epoch = epoch;
         self.client_limits = client_limits;
         self.set_aliases(client_limits.topic_alias_maximum);
         self.inflight.restart();
+        if let Some(position) = awaited.filter(|_| client_limits.kept) {
+            self.hold_all(position);
+        }
         self.awaiting_commit = 0;
         self.close_requested = None;
+    }
+
+    /// Lets every delivery wait until the store has committed `position`.
+    #[cold]
+    fn hold_all(&mut self, position: Position) {
+        let held = self.inflight.hold_all();
+        if held > 0 {
+            self.extras().holds = vec![position; held];
+        }
     }
 
     /// Detaches the connection and ends it: `encode` writes the last packet behind what waits. Nothing is sent any
@@ -179,6 +202,7 @@ impl Outbound {
     /// One that is larger than the client takes is not sent [MQTT-3.1.2-24]; as the protocol cannot go on without it,
     /// the connection ends.
     /// It does not wait for the window [MQTT-3.3.4-10], [MQTT-4.9.0-3].
+    #[inline]
     pub fn send(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) -> bool {
         if self.link.is_none() {
             return false;
@@ -227,13 +251,32 @@ impl Outbound {
         options: &DeliveryOptions<'_>,
     ) -> Outcome {
         match self.plan(cx.limits, options.qos) {
-            Plan::Send if options.qos > QoS::AtMostOnce => self.begin(cx, publication, options),
+            Plan::Send if options.qos > QoS::AtMostOnce => match self.client_limits.kept {
+                true => self.deliver_kept(cx, publication, options),
+                false => self.begin(cx, publication, options),
+            },
             Plan::Send => match self.transmit(cx, publication, options, None, false) {
                 true => Outcome::Sent,
                 false => Outcome::Dropped(DropReason::PacketTooLarge),
             },
             Plan::Queue => self.enqueue(cx, publication, options),
             Plan::Drop(reason) => Outcome::Dropped(reason),
+        }
+    }
+
+    /// Sends a QoS 1 or 2 message of a session that is kept by way of its empty queue, as it is recorded.
+    #[cold]
+    fn deliver_kept(
+        &mut self,
+        cx: &mut Context<'_>,
+        publication: &mut Publication<'_>,
+        options: &DeliveryOptions<'_>,
+    ) -> Outcome {
+        let pending = Pending::new(cx.pool, publication, options);
+        cx.record(SessionChange::Queued(delivery_record(&pending, cx.recorder.clock())));
+        match self.begin_kept(cx, pending) {
+            true => Outcome::Sent,
+            false => Outcome::Dropped(DropReason::PacketTooLarge),
         }
     }
 
@@ -269,13 +312,21 @@ impl Outbound {
             return self.deliver(cx, publication, options);
         }
         self.queue.push_unbounded(Pending::new(cx.pool, publication, options));
+        self.record_queued(cx);
         cx.queue_changed(0, 1);
         Outcome::Queued
     }
 
     /// Sends what waits, as far as window and room allow: first what an earlier connection left
     /// unacknowledged, then the queue. The caller then asks [`Outbound::list_for_flush`].
+    #[inline]
     pub fn pump(&mut self, cx: &mut Context<'_>) {
+        if self.has_waiting() {
+            self.send_waiting(cx);
+        }
+    }
+
+    fn send_waiting(&mut self, cx: &mut Context<'_>) {
         if self.link.is_some() && self.resend(cx) {
             let before = self.queue.len();
             self.send_queue(cx);
@@ -307,8 +358,12 @@ impl Outbound {
 
     /// Whether messages wait that could be sent: after a flush there is room again.
     pub fn can_pump(&self, limits: &Limits) -> bool {
-        let waits = !self.queue.is_empty() || self.inflight.unsent().is_some();
-        waits && self.link.is_some() && self.has_room(limits)
+        self.has_waiting() && self.link.is_some() && self.has_room(limits)
+    }
+
+    #[inline]
+    fn has_waiting(&self) -> bool {
+        !self.queue.is_empty() || self.inflight.has_unsent()
     }
 
     /// Whether the connection takes no more until it is writable.
@@ -326,6 +381,7 @@ impl Outbound {
     /// The session has ended: forgets what waits or is unacknowledged.
     pub fn end(&mut self, reported: ReportedFates) -> SessionRemains {
         self.ended = true;
+        self.client_limits.kept = false;
         let is_shared = |pending: &Pending| pending.share().is_some();
         let waited = self.queue.len();
         let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
@@ -344,7 +400,7 @@ impl Outbound {
     pub fn is_ready(&self, limits: &Limits) -> bool {
         self.link.is_some()
             && self.queue.is_empty()
-            && self.inflight.unsent().is_none()
+            && !self.inflight.has_unsent()
             && !self.is_window_full()
             && self.has_room(limits)
     }
@@ -353,7 +409,7 @@ impl Outbound {
     /// PUBREL was sent on this connection has its place, too, until PUBCOMP.
     /// [MQTT-4.9.0-1], [MQTT-4.9.0-2]
     pub(super) fn is_window_full(&self) -> bool {
-        self.inflight.sent() >= usize::from(self.client_limits.receive_maximum)
+        self.inflight.begun() >= usize::from(self.client_limits.receive_maximum)
     }
 
     /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too.
@@ -371,7 +427,9 @@ impl Outbound {
         if aliases.is_some() || self.has_aliases() {
             self.extras().aliases = aliases;
         }
-        self.extras.take_if(|extras| extras.aliases.is_none() && extras.orphans.is_empty());
+        self.extras.take_if(|extras| {
+            extras.aliases.is_none() && extras.orphans.is_empty() && extras.holds.is_empty()
+        });
     }
 
     /// The aliases that may be sent, if any may.
@@ -400,12 +458,22 @@ impl Outbound {
         let pending = Pending::new(cx.pool, publication, options);
         if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
             // What nobody will be sent takes no places [MQTT-3.3.2-5].
-            let now = cx.now;
-            self.queue.drop_expired(now, |message| cx.drop(message.topic(), DropReason::Expired));
+            let (now, kept) = (cx.now, self.client_limits.kept);
+            self.queue.drop_expired(now, |index, pending| {
+                cx.drop(pending.message.topic(), DropReason::Expired);
+                record_dropped(cx, kept, index, pending);
+            });
         }
         let bounds = &cx.limits.queue;
-        let displaced = |message: &Message| cx.drop(message.topic(), DropReason::QueueFull);
+        let kept = self.client_limits.kept;
+        let displaced = |pending: &Pending| {
+            cx.drop(pending.message.topic(), DropReason::QueueFull);
+            record_dropped(cx, kept, 0, pending);
+        };
         let queued = self.queue.push(pending, bounds, displaced);
+        if queued != Queued::Refused {
+            self.record_queued(cx);
+        }
         cx.queue_changed(before, self.queue.len());
         match queued {
             Queued::Waits | Queued::Displaced(_) => Outcome::Queued,
@@ -431,5 +499,70 @@ impl Outbound {
             return Outcome::Dropped(DropReason::PacketTooLarge);
         }
         Outcome::Sent
+    }
+
+    /// Takes the oldest message of the queue, whose changes are recorded, into the window. One of QoS 2 is not sent before
+    /// the store has committed its identifier: after a crash it would be sent with another one, and received twice. Others
+    /// do not overtake it. False if it could not be sent.
+    pub(super) fn begin_kept(&mut self, cx: &mut Context<'_>, pending: Pending) -> bool {
+        let copy = pending.clone();
+        let may_wait = pending.qos == QoS::ExactlyOnce || self.inflight.held() > 0;
+        let Some(id) = self.inflight.begin_held(cx.pool, pending) else {
+            return false;
+        };
+        let position = cx.record(SessionChange::Sent { packet_id: id });
+        if may_wait && !(self.inflight.held() == 1 && cx.recorder.is_committed(position)) {
+            self.extras().holds.push(position);
+            return true;
+        }
+        self.inflight.release();
+        let mut publication = Publication::of(&copy.message);
+        let sent = self.transmit(cx, &mut publication, &copy.options(), Some(id), false);
+        match sent {
+            true => self.inflight.mark_sent(),
+            false => {
+                cx.record(SessionChange::Done { packet_id: id });
+                self.inflight.remove_unsent();
+            }
+        }
+        sent
+    }
+
+    /// Records that the youngest message has joined the queue.
+    #[inline(never)]
+    fn record_queued(&mut self, cx: &Context<'_>) {
+        if self.client_limits.kept
+            && let Some(pending) = self.queue.back().filter(|pending| pending.qos > QoS::AtMostOnce)
+        {
+            cx.record(SessionChange::Queued(delivery_record(pending, cx.recorder.clock())));
+        }
+    }
+
+    /// Whether [`Outbound::take_holds`] has something.
+    #[inline]
+    pub fn has_holds(&self) -> bool {
+        self.client_limits.kept && self.extras.as_ref().is_some_and(|extras| !extras.holds.is_empty())
+    }
+
+    /// What deliveries wait for that have begun to wait for the store; when it is committed, the caller calls
+    /// [`Outbound::release`] for each, in their order.
+    pub fn take_holds(&mut self) -> Vec<Position> {
+        self.extras.as_mut().map_or(Vec::new(), |extras| std::mem::take(&mut extras.holds))
+    }
+
+    /// A delivery of the connection `epoch` waits for the store no longer. The caller then asks
+    /// [`Outbound::list_for_flush`].
+    pub fn release(&mut self, cx: &mut Context<'_>, epoch: u32) {
+        if self.epoch == epoch {
+            self.inflight.release();
+            self.pump(cx);
+        }
+    }
+}
+
+/// Records that a message has left the queue of a session unsent.
+pub(super) fn record_dropped(cx: &Context<'_>, kept: bool, index: usize, pending: &Pending) {
+    if kept && pending.qos > QoS::AtMostOnce {
+        cx.record(SessionChange::Dropped { index });
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use crate::codec::qos::QoS;
-use crate::message::Message;
 use crate::session::pending::Pending;
 use crate::time::Time;
 
@@ -87,7 +86,7 @@ impl Queue {
     }
 
     /// Adds a message within the bounds. `dropped` is told which ones make way for it.
-    pub fn push(&mut self, pending: Pending, bounds: &Bounds, mut dropped: impl FnMut(&Message)) -> Queued {
+    pub fn push(&mut self, pending: Pending, bounds: &Bounds, mut dropped: impl FnMut(&Pending)) -> Queued {
         let size = pending.message.size();
         let room = room(self.len(), self.bytes(), size, bounds);
         if room == Room::None {
@@ -100,7 +99,7 @@ impl Queue {
             while self.is_full(size, &Bounds { messages, bytes, ..*bounds })
                 && let Some(old) = self.pop()
             {
-                dropped(&old.message);
+                dropped(&old);
                 displaced += 1;
             }
         }
@@ -128,16 +127,21 @@ impl Queue {
         room(len, bytes, size, bounds)
     }
 
-    /// Removes the messages that have expired, of which `dropped` is told. It looks at the messages only if one can
+    /// Removes the messages that have expired, of which `dropped` is told, with how many of QoS 1 and 2 stay before them. It looks at the messages only if one can
     /// have expired since the last look.
-    pub fn drop_expired(&mut self, now: Time, mut dropped: impl FnMut(&Message)) {
+    pub fn drop_expired(&mut self, now: Time, mut dropped: impl FnMut(usize, &Pending)) {
         if self.0.as_ref().is_none_or(|waiting| now < waiting.next_expiry) {
             return;
         }
+        // QoS 0 messages have no place among those that are recorded.
+        let mut before = 0;
         for pending in std::mem::take(self).into_waiting() {
             match pending.message.is_expired(now) {
-                true => dropped(&pending.message),
-                false => self.push_unbounded(pending),
+                true => dropped(before, &pending),
+                false => {
+                    before += usize::from(pending.qos > QoS::AtMostOnce);
+                    self.push_unbounded(pending);
+                }
             }
         }
     }
@@ -159,6 +163,23 @@ impl Queue {
     /// The oldest message.
     pub fn front(&self) -> Option<&Pending> {
         self.0.as_ref()?.messages.front()
+    }
+
+    /// The youngest message.
+    pub fn back(&self) -> Option<&Pending> {
+        self.0.as_ref()?.messages.back()
+    }
+
+    /// Removes the message at this place; 0 is the oldest.
+    pub fn remove(&mut self, index: usize) -> Option<Pending> {
+        if index == 0 {
+            return self.pop();
+        }
+        let waiting = self.0.as_mut()?;
+        let pending = waiting.messages.remove(index)?;
+        waiting.bytes -= pending.message.size();
+        waiting.qos0 -= usize::from(pending.qos == QoS::AtMostOnce);
+        Some(pending)
     }
 
     /// Removes the oldest message.

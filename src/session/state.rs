@@ -45,6 +45,8 @@ pub struct Control {
     pub connected: Option<Box<Connected>>,
     /// Whether the session has ended and left the table of sessions.
     pub ended: bool,
+    /// Whether changes of the session are recorded.
+    pub kept: bool,
     /// The Session Expiry Interval in seconds: 0 ends the session with the connection, `u32::MAX` never.
     pub expiry_interval: u32,
     /// The Will Message, until it is published or deleted.

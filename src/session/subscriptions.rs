@@ -72,6 +72,7 @@ impl Subscriptions {
     }
 
     /// Adds a subscription, or replaces the one to the same filter.
+    #[inline(always)] // It has two callers, and only one of them is called while the broker runs.
     pub fn put(&mut self, held: Held) {
         match self {
             Subscriptions::None => *self = Subscriptions::One(held),
@@ -87,6 +88,7 @@ impl Subscriptions {
     }
 
     /// Removes the subscription to this filter.
+    #[inline(always)] // As `put`.
     pub fn remove(&mut self, filter: &str) -> Option<Held> {
         match self {
             Subscriptions::Many(many) => {

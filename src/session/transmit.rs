@@ -1,5 +1,7 @@
 //! The sending half of a session: packets into the outbox, of what waits and of what is sent again.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::codec::ack::{Ack, AckKind};
@@ -10,16 +12,17 @@ use crate::codec::qos::QoS;
 use crate::message::{Publication, SHARE_FROM};
 use crate::session::aliases::Naming;
 use crate::session::delivery::{Context, DeliveryOptions, Outcome};
-use crate::session::outbound::Outbound;
+use crate::session::outbound::{Outbound, record_dropped};
 use crate::session::plan::Sizes;
 use crate::stats::DropReason;
+use crate::storage::SessionChange;
 use crate::time::Time;
 
 impl Outbound {
     /// Sends again what an earlier connection left unacknowledged; whether all of it is sent.
     pub(super) fn resend(&mut self, cx: &mut Context<'_>) -> bool {
         while let Some(delivery) = self.inflight.unsent() {
-            let id = delivery.packet_id();
+            let (id, again) = (delivery.packet_id(), delivery.was_transmitted());
             let Some(pending) = delivery.pending.clone() else {
                 // [MQTT-4.3.3-6], [MQTT3-4.3.3-1]: PUBREL again, never the PUBLISH.
                 let ack = Ack::success(id);
@@ -27,17 +30,21 @@ impl Outbound {
                 self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
                 continue;
             };
-            if self.is_window_full() || !self.has_room(cx.limits) {
+            let full = self.inflight.sent() >= usize::from(self.client_limits.receive_maximum);
+            if full || !self.has_room(cx.limits) {
                 return false;
             }
             // Expired or not [MQTT-4.3.3-7], [MQTT-4.8.2-4].
             let mut publication = Publication::of(&pending.message);
             let options = pending.options();
             // [MQTT-3.3.1-1], [MQTT3-3.3.1-1]: DUP is set when the packet is sent again.
-            if self.transmit(cx, &mut publication, &options, Some(id), true) {
+            if self.transmit(cx, &mut publication, &options, Some(id), again) {
                 self.inflight.mark_sent();
             } else {
                 self.inflight.remove_unsent();
+                if self.client_limits.kept {
+                    cx.record(SessionChange::Done { packet_id: id });
+                }
                 cx.drop(pending.message.topic(), DropReason::PacketTooLarge);
             }
         }
@@ -49,6 +56,7 @@ impl Outbound {
             if front.message.is_expired(cx.now) {
                 // [MQTT-3.3.2-5]
                 cx.drop(front.message.topic(), DropReason::Expired);
+                record_dropped(cx, self.client_limits.kept, 0, front);
                 self.queue.pop();
                 continue;
             }
@@ -59,6 +67,13 @@ impl Outbound {
             let Some(pending) = self.queue.pop() else {
                 return;
             };
+            if needs_place && self.client_limits.kept {
+                let message = Arc::clone(&pending.message);
+                if !self.begin_kept(cx, pending) {
+                    cx.drop(message.topic(), DropReason::PacketTooLarge);
+                }
+                continue;
+            }
             let mut publication = Publication::of(&pending.message);
             let options = pending.options();
             let sent = match needs_place {

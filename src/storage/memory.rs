@@ -1,28 +1,33 @@
-//! The store of a broker without a disk: what is in memory is as safe as it will be.
+//! The store of a broker without a disk.
 
-use crate::storage::{Record, Store, Ticket};
+use crate::storage::{Change, LoadError, Position, Store, StoreError};
+use crate::time::WallTime;
 
 /// Keeps nothing: sessions, queues and retained messages live as long as the broker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MemoryStore;
 
 impl Store for MemoryStore {
-    fn record(&self, _record: Record<'_>) {}
-
-    fn ticket(&self) -> Ticket {
-        Ticket::Committed
+    fn is_kept(&self) -> bool {
+        false
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::MemoryStore;
-    use crate::storage::{Record, Store, Ticket};
+    fn load(
+        &self,
+        _restore: &mut dyn FnMut(WallTime, Change<'_>) -> Result<(), LoadError>,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
 
-    #[test]
-    fn everything_is_committed_at_once() {
-        let store = MemoryStore;
-        store.record(Record::SessionEnded { client_id: "a" });
-        assert_eq!(store.ticket(), Ticket::Committed);
+    fn append(&self, _at: WallTime, _change: Change<'_>) -> Position {
+        0
+    }
+
+    fn appended(&self) -> Position {
+        0
+    }
+
+    fn committed(&self) -> Position {
+        0
     }
 }

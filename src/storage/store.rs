@@ -1,92 +1,52 @@
-//! The seam between the engine and what keeps sessions, retained messages and queues.
+//! The seam between the engine and what keeps sessions, queues and retained messages.
 
-use crate::codec::packet_id::PacketId;
-use crate::codec::subscribe::SubscriptionOptions;
-use crate::message::SharedMessage;
+use crate::storage::{Change, LoadError, StoreError};
+use crate::time::WallTime;
 
-/// One change of the state that outlives a connection.
-#[derive(Clone, Copy, Debug)]
-pub enum Record<'r> {
-    /// A persistent session began, was resumed, or has a new Session Expiry Interval (seconds).
-    Session {
-        /// The Client Identifier.
-        client_id: &'r str,
-        /// The Session Expiry Interval in seconds.
-        expiry_interval: u32,
-    },
-    /// A session ended, with all that belongs to it.
-    SessionEnded {
-        /// The Client Identifier.
-        client_id: &'r str,
-    },
-    /// A persistent session subscribed.
-    Subscribed {
-        /// The Client Identifier.
-        client_id: &'r str,
-        /// The Topic Filter, share name included.
-        filter: &'r str,
-        /// The Subscription Options.
-        options: SubscriptionOptions,
-        /// The Subscription Identifier; 0 is none.
-        identifier: u32,
-    },
-    /// A persistent session unsubscribed.
-    Unsubscribed {
-        /// The Client Identifier.
-        client_id: &'r str,
-        /// The Topic Filter, share name included.
-        filter: &'r str,
-    },
-    /// A QoS 1 or 2 message is owed to a persistent session.
-    Owed {
-        /// The Client Identifier.
-        client_id: &'r str,
-        /// The message.
-        message: &'r SharedMessage,
-    },
-    /// A QoS 2 message was received and not yet released.
-    Received {
-        /// The Client Identifier.
-        client_id: &'r str,
-        /// The Packet Identifier.
-        packet_id: PacketId,
-    },
-    /// A received QoS 2 message was released.
-    Released {
-        /// The Client Identifier.
-        client_id: &'r str,
-        /// The Packet Identifier.
-        packet_id: PacketId,
-    },
-    /// A topic's retained message was stored.
-    Retained {
-        /// The message.
-        message: &'r SharedMessage,
-    },
-    /// A topic's retained message was removed.
-    Cleared {
-        /// The Topic Name, as encoded.
-        topic: &'r [u8],
-    },
-}
+/// The number of a change: each has a greater one than those before it. 0 stands before the first.
+pub type Position = u64;
 
-/// Whether what was recorded so far is safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ticket {
-    /// It is.
-    Committed,
-    /// It will be when the store reports this number, or a higher one, as committed.
-    Pending(u64),
-}
-
-/// A store of what outlives a connection.
+/// A store of what outlives the broker.
 ///
-/// The engine records each change before it acknowledges what caused it, asks for a ticket, and holds the
-/// acknowledgement back until the ticket is committed. No call waits.
+/// The engine appends each change under the lock that orders it, so that the order of changes is the order of effects. It
+/// holds an acknowledgement back until everything that was appended before it is committed. No call waits for a disk.
+///
+/// Changes are committed in their order. Those of a group, between [`Store::begin_group`] and [`Store::end_group`] of one
+/// thread, are committed together: after a crash either all of them are loaded or none. Groups of several threads overlap,
+/// and a store commits up to a position at which no group is open. A store that waits for that in `begin_group` waits for
+/// code that takes only leaf locks; `begin_group` is never called with a leaf lock held.
+///
+/// When more is committed, or the store has failed, its owner calls `Engine::committed` or `Engine::store_failed`.
 pub trait Store: Send + Sync {
-    /// Records a change.
-    fn record(&self, record: Record<'_>);
+    /// Whether changes are kept. If not, nothing is appended, and everything counts as committed.
+    fn is_kept(&self) -> bool;
 
-    /// A ticket for everything recorded so far by this thread. Numbers never fall.
-    fn ticket(&self) -> Ticket;
+    /// Gives every committed change to `restore`, in order, with its time; a store may leave out what later changes undo.
+    ///
+    /// # Errors
+    /// The store cannot be read, or `restore` refuses a change.
+    fn load(
+        &self,
+        restore: &mut dyn FnMut(WallTime, Change<'_>) -> Result<(), LoadError>,
+    ) -> Result<(), StoreError>;
+
+    /// Appends a change that happens at `at`; returns its position.
+    fn append(&self, at: WallTime, change: Change<'_>) -> Position;
+
+    /// The position of the last change that any thread has appended.
+    fn appended(&self) -> Position;
+
+    /// The position up to which changes are committed. It never falls.
+    fn committed(&self) -> Position;
+
+    /// The calling thread begins changes that are committed together. Groups of one thread are not nested.
+    fn begin_group(&self) {}
+
+    /// The calling thread ends its group.
+    fn end_group(&self) {}
+
+    /// Why nothing more will be committed, if so.
+    fn failed(&self) -> Option<StoreError> {
+        None
+    }
 }

@@ -2,7 +2,9 @@
 
 mod blocks;
 mod clock;
+mod wall;
 mod wheel;
 
 pub use clock::Time;
+pub use wall::{WallClock, WallTime};
 pub use wheel::{TimerId, Wheel};

@@ -71,6 +71,20 @@ impl<V: Clone> Retained<V> {
     /// number of bytes. The old value of the topic is removed, because it is out of date [MQTT-3.3.1-5],
     /// [MQTT3-3.3.1-7].
     pub fn store(&self, topic: TopicName<'_>, value: V, bytes: usize) -> Result<Option<V>, RetainedFull> {
+        self.store_then(topic, value, bytes, |_| ())
+    }
+
+    /// The same; `changed` is told under the lock that the topic has the new value, or, if false, that it has none any more.
+    ///
+    /// # Errors
+    /// As [`Retained::store`].
+    pub fn store_then(
+        &self,
+        topic: TopicName<'_>,
+        value: V,
+        bytes: usize,
+        changed: impl FnOnce(bool),
+    ) -> Result<Option<V>, RetainedFull> {
         let key = key_of(topic.as_str());
         let bytes = bytes as u64;
         let mut table = self.table.write();
@@ -79,7 +93,9 @@ impl<V: Clone> Retained<V> {
         let present = table.entries.get_mut(&*key);
         let total = table.bytes - present.as_ref().map_or(0, |entry| entry.bytes) + bytes;
         if total > self.max_bytes {
-            table.remove_if(&key, |_| true);
+            if table.remove_if(&key, |_| true).is_some() {
+                changed(false);
+            }
             return Err(RetainedFull::Bytes { max: self.max_bytes });
         }
         let old = match present {
@@ -93,12 +109,21 @@ impl<V: Clone> Retained<V> {
             }
         };
         table.bytes = total;
+        changed(true);
         Ok(old)
     }
 
     /// Removes the value of `topic` and returns it.
     pub fn remove(&self, topic: TopicName<'_>) -> Option<V> {
         self.remove_if(topic, |_| true)
+    }
+
+    /// The same; `removed` is called under the lock if there was something.
+    pub fn remove_then(&self, topic: TopicName<'_>, removed: impl FnOnce()) -> Option<V> {
+        let mut table = self.table.write();
+        let value = table.remove_if(&key_of(topic.as_str()), |_| true)?;
+        removed();
+        Some(value)
     }
 
     /// Removes the value of `topic` and returns it, if `is_wanted` returns true for it.

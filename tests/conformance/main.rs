@@ -6,6 +6,8 @@
 #[path = "../engine/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the engine's tests use all of it")]
 mod harness;
+#[path = "../support/log_store.rs"]
+mod log_store;
 
 mod bytes;
 mod connect;

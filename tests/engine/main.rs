@@ -5,6 +5,8 @@
 #[path = "../support/deadline.rs"]
 mod deadline;
 mod harness;
+#[path = "../support/log_store.rs"]
+mod log_store;
 
 mod aliases;
 mod auth;
@@ -32,6 +34,7 @@ mod publish;
 mod queue;
 mod reasons;
 mod redelivery;
+mod restore;
 mod retained;
 mod session;
 mod shared;

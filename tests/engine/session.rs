@@ -1,5 +1,7 @@
 //! How long a session lives, and who has it.
 
+use std::sync::Arc;
+
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 use midge::message::Publication;
@@ -8,6 +10,8 @@ use midge::session::link::Cause;
 use midge::session::pool::Pool;
 use midge::session::queue::{Bounds, Overflow};
 use midge::stats::{Counters, Counts, DropReason};
+use midge::storage::{MemoryStore, Recorder};
+use midge::time::WallClock;
 
 use crate::harness::{ALL, Network, Q1, Received, V5, V311, opts};
 
@@ -246,7 +250,9 @@ fn a_session_that_has_ended_takes_no_message() {
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
         let mut late = Publication::new(b"t", b"x", qos, false, network.now());
         let mut events = Vec::new();
+        let recorder = &Recorder::new(Arc::new(MemoryStore), WallClock::started_at(0));
         let mut context = Context {
+            recorder,
             now: network.now(),
             pool: &mut pool,
             counts: &mut counts,

@@ -4,7 +4,7 @@ use midge::codec::ack::AckKind;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 
-use crate::harness::{ALL, Network, Q0, Q1, Q2, Received, V5, opts};
+use crate::harness::{ALL, Commit, Network, Q0, Q1, Q2, Received, V5, opts};
 
 #[test]
 fn puback_waits_for_the_commit() {
@@ -164,18 +164,20 @@ fn every_change_that_outlives_a_connection_is_recorded() {
     hearer.send_disconnect(ReasonCode::Success, Some(20));
     network.advance(21);
     let expected = [
-        "session to 50",
-        "subscribed to t",
+        "to begun 50",
+        "to subscribed t",
         "retained t",
-        "owed to t",
+        "to queued t",
+        "to sent 1",
         "cleared t",
-        "owed to t",
-        "received to 3",
-        "released to 3",
-        "session to 20",
-        "ended to",
+        "to queued t",
+        "to sent 2",
+        "to received 3",
+        "to released 3",
+        "to detached 20",
+        "to ended",
     ];
-    assert_eq!(store.records_from(0), expected);
+    assert_eq!(store.lines_from(0), expected);
 }
 
 #[test]
@@ -186,7 +188,7 @@ fn a_session_that_ends_with_its_connection_is_not_recorded() {
     client.publish("t", "x", Q1);
     client.unsubscribe(&["t"]);
     client.hang_up();
-    assert_eq!(store.records_from(0), [""; 0]);
+    assert_eq!(store.lines_from(0), [""; 0]);
 }
 
 #[test]

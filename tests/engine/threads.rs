@@ -15,11 +15,11 @@ use midge::engine::core::timers::Alarm;
 use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
 use midge::session::link::{Cause, Link};
-use midge::storage::{MemoryStore, Record, Store, Ticket};
-use midge::time::Time;
+use midge::storage::{Change, LoadError, MemoryStore, Position, SessionChange, Store, StoreError};
+use midge::time::{Time, WallTime};
 
 use crate::deadline::{Deadline, until};
-use crate::harness::{ALL, Dice, Inbox, LastWill, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
+use crate::harness::{ALL, Dice, Inbox, LastWill, LateStore, Line, Packets, Q0, Q1, Q2, Received, V5, opts};
 
 struct Silent;
 
@@ -35,16 +35,27 @@ struct Numbers {
 }
 
 impl Store for Numbers {
-    fn record(&self, _record: Record<'_>) {
-        self.recorded.fetch_add(1, Ordering::AcqRel);
+    fn is_kept(&self) -> bool {
+        true
     }
 
-    fn ticket(&self) -> Ticket {
-        let number = self.recorded.load(Ordering::Acquire);
-        match self.committed.load(Ordering::Acquire) >= number {
-            true => Ticket::Committed,
-            false => Ticket::Pending(number),
-        }
+    fn load(
+        &self,
+        _restore: &mut dyn FnMut(WallTime, Change<'_>) -> Result<(), LoadError>,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn append(&self, _at: WallTime, _change: Change<'_>) -> Position {
+        self.recorded.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn appended(&self) -> Position {
+        self.recorded.load(Ordering::Acquire)
+    }
+
+    fn committed(&self) -> Position {
+        self.committed.load(Ordering::Acquire)
     }
 }
 
@@ -405,4 +416,75 @@ fn a_group_loses_nothing_while_members_come_and_go() {
     }
     let missing: Vec<u64> = (0..MESSAGES).filter(|n| !heard.contains(n)).collect();
     assert!(missing.is_empty(), "{} are missing: {missing:?}", missing.len());
+}
+
+/// The order of the changes of a session is the order of its messages, whoever publishes them, while another thread
+/// commits: with what is recorded the next broker sends what this one has sent, in its order.
+#[test]
+fn changes_are_recorded_in_the_order_of_their_effects() {
+    const EACH: u32 = 3_000;
+    let store = Arc::new(LateStore::new(true));
+    let settings = [("mqtt.max_inflight", "65535"), ("session.max_queued_messages", "unlimited")];
+    let engine = engine_with(&settings, Arc::clone(&store) as Arc<dyn Store>);
+    let line = Arc::new(Line::default());
+    let link = Arc::clone(&line) as Arc<dyn Link>;
+    let mut connection = Connection::new(&engine, &mut engine.turn(Time::ZERO), link, None);
+    let mut input = opts("to", V5).persistent().encode();
+    input.extend(request(0x82, true, "t", Some(2)));
+    connection.receive(&engine, &mut engine.turn(Time::ZERO), &input, None);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let finish = SetOnDrop(&done);
+        let committing = scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                let position = store.cut();
+                engine.committed(&mut engine.turn(Time::ZERO), position);
+            }
+        });
+        let publishing: Vec<_> = [("a", Q1), ("b", Q2)]
+            .map(|(name, qos)| {
+                let engine = &engine;
+                scope.spawn(move || {
+                    for n in 0..EACH {
+                        let payload = format!("{name}{n}");
+                        let mut publication =
+                            Publication::new(b"t", payload.as_bytes(), qos, false, Time::ZERO);
+                        let topic = TopicName::parse("t").unwrap();
+                        let mut turn = engine.turn(Time::ZERO);
+                        engine.publish(&mut turn, Publisher::Host, topic, &mut publication);
+                    }
+                })
+            })
+            .into();
+        publishing.into_iter().for_each(|thread| thread.join().unwrap());
+        drop(finish);
+        committing.join().unwrap();
+    });
+    let position = store.cut();
+    engine.committed(&mut engine.turn(Time::ZERO), position);
+    let mut sent = Vec::new();
+    let bytes = line.take();
+    let mut rest = &bytes[..];
+    while let Some((packet, length)) = Received::split_off(rest, V5) {
+        rest = &rest[length..];
+        if let Received::Publish(message) = packet {
+            sent.push((message.id, message.text().to_owned()));
+        }
+    }
+    let (mut queue, mut window) = (std::collections::VecDeque::new(), Vec::new());
+    store.for_each(|_, change| match change {
+        Change::Session { change: SessionChange::Queued(delivery), .. } => {
+            queue.push_back(String::from_utf8(delivery.message.payload.to_vec()).unwrap());
+        }
+        Change::Session { change: SessionChange::Sent { packet_id }, .. } => {
+            window.push((packet_id.get(), queue.pop_front().unwrap()));
+        }
+        _ => {}
+    });
+    assert_eq!(window.len(), 2 * EACH as usize);
+    assert!(sent == window, "sent in another order than recorded");
+    for name in ["a", "b"] {
+        let own: Vec<&str> = sent.iter().filter_map(|(_, text)| text.strip_prefix(name)).collect();
+        assert!(own.iter().enumerate().all(|(n, text)| *text == n.to_string()), "{name} is out of order");
+    }
 }

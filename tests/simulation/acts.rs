@@ -42,6 +42,10 @@ impl World {
         if self.late {
             self.later(100, Event::Commit);
         }
+        if self.restarts {
+            let pause = self.dice.between(200, 5_000);
+            self.later(pause, Event::Crash);
+        }
     }
 
     pub fn act(&mut self, at: usize) {

@@ -55,6 +55,10 @@ coverage! {
     slow_readers, "connections of slow readers";
     stalls, "times that a slow reader had taken all it could";
     late_commits, "late commits of the store";
+    crashes, "crashes of the broker";
+    changes_restored, "changes that were restored after them";
+    changes_lost, "changes that were not committed, and lost";
+    expired_before, "sessions that expired before a crash";
     host_publishes, "messages of the host program";
     overflows, "messages dropped by full queues";
     expired_messages, "messages dropped because they had expired";

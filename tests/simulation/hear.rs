@@ -61,6 +61,9 @@ impl World {
         // have to know, and MQTT does not tell.
         let generation = self.conns[conn].generation;
         let same = std::mem::replace(&mut self.clients[client].generation, generation) == generation;
+        if !(truth && same) {
+            self.committed.forget(client);
+        }
         let again = self.clients[client].resume(truth && same);
         self.coverage.publications_resumed += self.clients[client].outgoing.len() as u64;
         self.send(client, again);
@@ -125,13 +128,17 @@ impl World {
         let session = self.session_of(conn);
         let may_be_left_out = |entry: &Entry| {
             let casual = letter.qos == 0 && (!swift || entry.via != Some(conn));
-            entry.is_shared || entry.expires <= now || lossy || casual
+            entry.is_shared || entry.is_known || entry.expires <= now || lossy || casual
         };
         let list = if letter.qos == 0 { &mut session.casual } else { &mut session.owed };
         let Some(entry) = list.take(&arrived, identified, may_be_left_out) else {
             let explained = list.explain(letter.number, may_be_left_out);
             panic!("connection {conn}: unexpected {arrived:?}; {explained}");
         };
+        if letter.qos > 0 {
+            let (client, generation) = (self.conns[conn].client, self.conns[conn].generation);
+            self.committed.heard(client, generation, letter.number);
+        }
         self.coverage.deliveries += 1;
         self.coverage.retained_deliveries += u64::from(letter.retain);
         if entry.is_shared {
@@ -175,12 +182,7 @@ impl World {
                 let at = find(qos, false).unwrap();
                 let number = client.outgoing[at].letter.number;
                 assert!(self.model.accepted.contains(&number), "{kind:?} for {number}, which did not come");
-                let record = match qos {
-                    // What is handed on to another member of a group is recorded again, maybe before this.
-                    1 if self.model.obligations.get(&number).is_some_and(|o| o.handed_on > 0) => 0,
-                    1 => self.store.record_of_message(number),
-                    _ => self.store.record_of_identifier(&client.name, id),
-                };
+                let record = self.positions.get(&number).copied().unwrap_or(0);
                 assert!(
                     number == 0 || record <= committed,
                     "{kind:?} for {number} before its record {record} was committed"

@@ -9,15 +9,18 @@
 mod acts;
 mod client;
 mod coverage;
+mod crash;
 mod dice;
 mod finish;
 mod hear;
-mod ledger;
 mod letter;
 #[allow(dead_code, reason = "shared with the tests of the engine")]
 #[path = "../engine/harness/line.rs"]
 mod line;
+#[path = "../support/log_store.rs"]
+mod log_store;
 mod model;
+mod op;
 mod owed;
 #[allow(dead_code, reason = "shared with the tests of the engine")]
 #[path = "../engine/harness/received.rs"]
@@ -39,8 +42,8 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-fn simulate(seed: u64, clients: u64, events: u64) -> Coverage {
-    let mut world = World::new(seed, clients as usize);
+fn simulate(seed: u64, clients: u64, events: u64, fault: Option<&'static str>) -> Coverage {
+    let mut world = World::new(seed, clients as usize, fault);
     world.begin();
     while world.coverage.events < events && world.step() {}
     world.heal();
@@ -64,7 +67,7 @@ fn the_broker_keeps_its_promises() {
             if seed >= seeds.end {
                 return;
             }
-            match catch_unwind(AssertUnwindSafe(|| simulate(seed, clients, events))) {
+            match catch_unwind(AssertUnwindSafe(|| simulate(seed, clients, events, None))) {
                 Ok(coverage) => total.lock().unwrap().add(&coverage),
                 Err(panic) => {
                     next.store(u64::MAX / 2, Ordering::Relaxed);
@@ -87,4 +90,47 @@ fn the_broker_keeps_its_promises() {
         // A simulation in which something never happens says nothing of it.
         assert_eq!(total.never(), [""; 0]);
     }
+}
+
+/// What a store can do wrong: a kind of change that is not recorded, or messages that are recorded in another order.
+const FAULTS: [&str; 17] = [
+    "begun",
+    "attached",
+    "detached",
+    "ended",
+    "subscribed",
+    "unsubscribed",
+    "queued",
+    "dropped",
+    "sent",
+    "confirmed",
+    "done",
+    "received",
+    "released",
+    "will",
+    "will cleared",
+    "retained",
+    "cleared",
+];
+
+/// Nothing that is recorded could be left out.
+#[test]
+fn a_change_that_is_not_recorded_is_found() {
+    let next = AtomicU64::new(0);
+    let found = Mutex::new(Vec::new());
+    let all: Vec<&str> = FAULTS.into_iter().chain(["swapped", "ungrouped"]).collect();
+    let work = || {
+        while let Some(fault) = all.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+            let fails = |seed: &u64| catch_unwind(|| simulate(*seed, 40, 3000, Some(fault))).is_err();
+            found.lock().unwrap().push((*fault, (0..40).find(fails)));
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    let found = found.into_inner().unwrap();
+    found.iter().for_each(|(fault, seed)| println!("{fault}: found by seed {seed:?}"));
+    let missed: Vec<_> = found.iter().filter(|(_, seed)| seed.is_none()).collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

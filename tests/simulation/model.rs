@@ -16,6 +16,7 @@ pub const TICK: u64 = 32;
 const NEVER: u64 = u64::MAX;
 
 /// One session, by the specification.
+#[derive(Clone)]
 pub struct Session {
     pub generation: u64,
     /// The connection that has it.
@@ -35,6 +36,7 @@ pub struct Session {
     pub acknowledged: HashMap<u16, usize>,
 }
 
+#[derive(Clone)]
 struct Subscription {
     filter: String,
     options: SubscriptionOptions,
@@ -42,7 +44,7 @@ struct Subscription {
 }
 
 /// A message that one member of each of some shared subscriptions is to get.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Obligation {
     /// The members that may get it, with the generations of their sessions.
     pub candidates: Vec<(usize, u64)>,
@@ -57,7 +59,7 @@ pub struct Obligation {
 }
 
 /// What the packets so far amount to.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Model {
     pub sessions: BTreeMap<usize, Session>,
     /// Sessions that have ended last: their clients may not know yet.
@@ -77,7 +79,7 @@ pub struct Model {
     batch: u64,
     /// In a tick of the engine many things happen in an order that is left open.
     ticking: bool,
-    generations: u64,
+    pub generations: u64,
 }
 
 fn level(qos: QoS) -> u8 {
@@ -201,6 +203,26 @@ impl Model {
         }
         silent.iter().for_each(|client| self.detach(*client, true));
         self.ticking = false;
+    }
+
+    /// The broker has crashed and is back: nobody is connected, and sessions that end with their connection are gone. To
+    /// which members the messages of shared subscriptions went is no longer known.
+    pub fn crash(&mut self) {
+        let now = self.now;
+        self.sessions.retain(|_, session| session.expiry > 0);
+        for session in self.sessions.values_mut().filter(|session| session.conn.is_some()) {
+            session.conn = None;
+            let delay = session.will.as_ref().map(|will| will.1);
+            session.will_at =
+                delay.filter(|delay| *delay < session.expiry).map_or(NEVER, |delay| due(now, delay));
+            session.ends_at = if session.expiry == u32::MAX { NEVER } else { due(now, session.expiry) };
+        }
+        for obligation in self.obligations.values_mut() {
+            (obligation.frail, obligation.groups) = (true, u32::MAX / 2);
+        }
+        (self.wills, self.expired) = (0, 0);
+        self.log.clear();
+        self.ghosts.clear();
     }
 
     /// A PUBLISH packet of a client; the topic is resolved.

@@ -22,10 +22,14 @@ pub struct Entry {
     pub via: Option<usize>,
     /// The shared subscription by which this client may, or may not, be the one that gets it.
     pub is_shared: bool,
+    /// Whether the client has it, and it may come again after a crash.
+    pub is_known: bool,
+    /// Whether the client had it and has forgotten it.
+    pub is_forgotten: bool,
 }
 
 /// Deliveries in order.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Owed {
     waiting: VecDeque<Entry>,
     /// How often each message is to come, or may. If that is more than once, the deliveries cannot be told apart:
@@ -47,6 +51,8 @@ impl Entry {
             expires: letter.expires,
             via: None,
             is_shared: false,
+            is_known: false,
+            is_forgotten: false,
         }
     }
 
@@ -108,6 +114,26 @@ impl Owed {
         Some(taken)
     }
 
+    /// The broker has crashed: marks what the client has. `times`: how often it has a message.
+    pub fn mark(&mut self, times: impl Fn(u64) -> u32, is_forgotten: impl Fn(u64) -> bool) {
+        for entry in &mut self.waiting {
+            entry.is_forgotten |= is_forgotten(entry.number);
+            entry.is_known |= is_vague(&self.times, entry) || times(entry.number) > 0;
+        }
+    }
+
+    /// The client forgets what it had before the last crash.
+    pub fn forget(&mut self) {
+        self.waiting.iter_mut().for_each(|entry| entry.is_forgotten |= entry.is_known);
+    }
+
+    /// The client remembers what it has: of QoS 2, that must not come again; of QoS 1, it may.
+    pub fn remember(&mut self) {
+        let times = &self.times;
+        self.waiting
+            .retain(|entry| entry.qos < 2 || !entry.is_known || entry.is_forgotten || is_vague(times, entry));
+    }
+
     fn is_repeated(&self, number: u64) -> bool {
         self.times.get(&number).is_some_and(|times| *times > 1)
     }
@@ -135,4 +161,9 @@ impl Owed {
         let alike: Vec<_> = self.waiting.iter().filter(|entry| entry.number == number).collect();
         format!("next is {next:?}; there are {alike:?}")
     }
+}
+
+/// Whether it is not told which of several deliveries a client has.
+fn is_vague(times: &HashMap<u64, u32>, entry: &Entry) -> bool {
+    entry.number == 0 || times.get(&entry.number).is_some_and(|times| *times > 1)
 }

@@ -9,9 +9,11 @@ use midge::codec::frame::{Framing, split};
 use midge::codec::version::Version;
 use midge::engine::connection::state::Connection;
 use midge::session::link::{Cause, Link, Written};
+use midge::storage::Store;
 use midge::time::Time;
 
 use crate::line::Line;
+use crate::op::Op;
 use crate::world::{Conn, Event, World};
 
 /// A line that says when the engine touches it.
@@ -48,7 +50,7 @@ impl World {
     /// A new connection of a client, which sends these bytes first.
     pub fn open(&mut self, client: usize, version: Version) -> usize {
         let line = Arc::new(Line::default());
-        let now = Time::from_millis(self.now);
+        let now = self.time();
         let conn = self.conns.len();
         let touched = Arc::clone(&self.touched);
         let link: Arc<dyn Link> = Arc::new(PublishTap { conn, line: Arc::clone(&line), touched });
@@ -141,15 +143,7 @@ impl World {
         let breaks = self.spend(at, 0, &mut bytes);
         let conn = &mut self.conns[at];
         conn.unread.extend(bytes);
-        let input = conn.unread.clone();
-        let owner = self.dice.chance(40).then(|| Bytes::from(input.clone()));
-        let mut turn = self.engine.turn(Time::from_millis(self.now));
-        let slice = owner.as_deref().unwrap_or(&input);
-        let progress = conn.connection.receive(&self.engine, &mut turn, slice, owner.as_ref());
-        turn.finish();
-        conn.unread.drain(..progress.consumed);
-        conn.heard = self.now;
-        self.model_packets(at, &input[..progress.consumed]);
+        while self.take_some(at) {}
         let attached = self.attached(at);
         let rest = split(&self.conns[at].unread, u32::MAX).unwrap();
         assert!(!attached || matches!(rest, Framing::Partial { .. }), "the broker has left a packet alone");
@@ -157,6 +151,28 @@ impl World {
             self.coverage.cuts_up += 1;
             self.break_off(at);
         }
+    }
+
+    /// Has the engine handle what has arrived: all of it, or one packet, so that the model knows what is committed with it.
+    /// Whether there is more.
+    fn take_some(&mut self, at: usize) -> bool {
+        self.before = self.store.appended();
+        let conn = &mut self.conns[at];
+        let mut input = conn.unread.clone();
+        if (self.restarts || self.late)
+            && let Framing::Complete(frame) = split(&conn.unread, u32::MAX).unwrap()
+        {
+            input.truncate(frame.whole.len());
+        }
+        let owner = self.dice.chance(40).then(|| Bytes::from(input.clone()));
+        let mut turn = self.engine.turn(Time::from_millis(self.now - self.began));
+        let slice = owner.as_deref().unwrap_or(&input);
+        let progress = conn.connection.receive(&self.engine, &mut turn, slice, owner.as_ref());
+        turn.finish();
+        conn.unread.drain(..progress.consumed);
+        conn.heard = self.now;
+        self.model_packets(at, &input[..progress.consumed]);
+        progress.open && progress.consumed > 0 && !self.conns[at].unread.is_empty()
     }
 
     pub fn down(&mut self, at: usize, mut bytes: Vec<u8>, committed: u64) {
@@ -196,11 +212,12 @@ impl World {
         let attached = self.attached(at);
         let conn = &mut self.conns[at];
         conn.open = false;
-        let mut turn = self.engine.turn(Time::from_millis(self.now));
+        let mut turn = self.engine.turn(Time::from_millis(self.now - self.began));
         conn.connection.lost(&self.engine, &mut turn, Cause::ConnectionLost);
         turn.finish();
         if attached {
-            self.model.detach(self.conns[at].client, true);
+            let client = self.conns[at].client;
+            self.change(Op::Detach { client, with_will: true });
         }
     }
 
@@ -212,7 +229,8 @@ impl World {
                 true => conn.line.open(),
                 false => conn.line.allow(self.dice.between(1, 400) as usize),
             }
-            conn.connection.writable(&self.engine, &mut self.engine.turn(Time::from_millis(self.now)));
+            conn.connection
+                .writable(&self.engine, &mut self.engine.turn(Time::from_millis(self.now - self.began)));
             if !self.draining {
                 let pause = self.dice.between(5, 300);
                 self.later(pause, Event::Room(at));

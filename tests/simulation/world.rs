@@ -14,16 +14,18 @@ use midge::engine::core::timers::Alarm;
 use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
 use midge::session::link::Cause;
-use midge::storage::Store;
+use midge::storage::{Change, SessionChange, Store};
 use midge::time::Time;
 
 use crate::client::Client;
 use crate::coverage::Coverage;
+use crate::crash::Committed;
 use crate::dice::Dice;
-use crate::ledger::Ledger;
 use crate::letter::{Letter, number_of, payload};
 use crate::line::Line;
+use crate::log_store::LogStore;
 use crate::model::{Model, TICK};
+use crate::op::Op;
 use crate::sink::Everything;
 
 /// What happens next.
@@ -42,6 +44,7 @@ pub enum Event {
     Room(usize),
     Commit,
     Host,
+    Crash,
 }
 
 /// A network connection.
@@ -77,8 +80,24 @@ type Slot = Reverse<(u64, u64)>;
 pub struct World {
     pub dice: Dice,
     pub engine: Engine,
-    pub store: Arc<Ledger>,
+    pub config: Config,
+    pub seed: u64,
+    pub store: Arc<LogStore>,
     pub late: bool,
+    /// Whether the broker crashes now and then.
+    pub restarts: bool,
+    /// When this engine began.
+    pub began: u64,
+    /// What the store has committed, as a model.
+    pub committed: Committed,
+    /// The position that a message's acknowledgement stands for.
+    pub positions: HashMap<u64, u64>,
+    /// The changes before the packet that is being handled.
+    pub before: u64,
+    /// Take-overs since the last crash.
+    pub takeovers: u64,
+    /// Connections that the clients are to miss.
+    pub lost: Vec<usize>,
     pub receive_maximum: usize,
     pub model: Model,
     pub clients: Vec<Client>,
@@ -93,7 +112,7 @@ pub struct World {
     pub rough: u64,
     /// Connections that the engine has written to, woken or ended.
     pub touched: Arc<Mutex<Vec<usize>>>,
-    alarm: Arc<Bell>,
+    pub alarm: Arc<Bell>,
     next_tick: u64,
     order: BinaryHeap<Slot>,
     events: HashMap<u64, Event>,
@@ -101,7 +120,7 @@ pub struct World {
 }
 
 /// Keeps the nearest time for which the engine has set its alarm.
-struct Bell(Mutex<u64>);
+pub struct Bell(Mutex<u64>);
 
 impl Alarm for Bell {
     fn set(&self, at: Time) {
@@ -111,22 +130,17 @@ impl Alarm for Bell {
 }
 
 impl World {
-    pub fn new(seed: u64, clients: usize) -> World {
+    /// `fault`: what the store does wrong.
+    pub fn new(seed: u64, clients: usize, fault: Option<&'static str>) -> World {
         let mut dice = Dice::new(seed);
         let late = dice.chance(40);
-        let store = Arc::new(Ledger::new(late));
-        let alarm = Arc::new(Bell(Mutex::new(u64::MAX)));
-        let surroundings = EngineParts {
-            store: Arc::clone(&store) as Arc<dyn Store>,
-            alarm: Arc::clone(&alarm) as Arc<dyn Alarm>,
-            seed,
-            started_unix: 0,
-        };
+        let store = Arc::new(LogStore::new(late).with_fault(fault));
+        let restarts = dice.chance(50) || fault.is_some();
         let lossy = dice.chance(20);
         let short = dice.chance(20);
         let receive_maximum = dice.pick(&[3, 20, 1024]);
         let config = settings(&mut dice, lossy, short, receive_maximum);
-        let engine = Engine::new(config.settings(), surroundings);
+        let (engine, alarm) = engine_of(&config, &store, seed, 0);
         let sink = Everything::subscribe(&engine);
         let model = Model::new(lossy, if short { 20 } else { u32::MAX });
         let versions = [Version::V31, Version::V311, Version::V5, Version::V5];
@@ -135,8 +149,17 @@ impl World {
         World {
             dice,
             engine,
+            config,
+            seed,
             store,
             late,
+            restarts,
+            began: 0,
+            committed: Committed::new(model.clone()),
+            positions: HashMap::new(),
+            before: 0,
+            takeovers: 0,
+            lost: Vec::new(),
             receive_maximum,
             model,
             clients,
@@ -155,6 +178,16 @@ impl World {
             events: HashMap::new(),
             numbered: 0,
         }
+    }
+
+    /// The engine's time.
+    pub fn time(&self) -> Time {
+        Time::from_millis(self.now - self.began)
+    }
+
+    /// Forgets when the engine that is gone wanted to be ticked.
+    pub fn restart_ticks(&mut self) {
+        self.next_tick = u64::MAX;
     }
 
     pub fn note(&self, text: impl FnOnce() -> String) {
@@ -194,7 +227,7 @@ impl World {
     /// When the engine wants to be ticked.
     pub fn next_tick(&mut self) -> u64 {
         let rung = std::mem::replace(&mut *self.alarm.0.lock().unwrap(), u64::MAX);
-        self.next_tick = self.next_tick.min(rung);
+        self.next_tick = self.next_tick.min(rung.saturating_add(self.began));
         self.next_tick
     }
 
@@ -202,8 +235,11 @@ impl World {
     pub fn tick(&mut self) {
         self.now = self.now.max(self.next_tick);
         self.model.now = self.now;
-        let told = self.engine.tick(Time::from_millis(self.now));
-        self.next_tick = told.map_or(u64::MAX, Time::as_millis);
+        // What a tick brings is several groups, but one step of the model.
+        self.store.begin_group();
+        let told = self.engine.tick(self.time());
+        self.store.end_group();
+        self.next_tick = told.map_or(u64::MAX, |at| at.as_millis().saturating_add(self.began));
         let mut silent = Vec::new();
         for (at, conn) in self.conns.iter().enumerate().filter(|(_, conn)| conn.open) {
             let attached = self.model.sessions.get(&conn.client).is_some_and(|s| s.conn == Some(at));
@@ -218,7 +254,7 @@ impl World {
             }
         }
         self.note(|| format!("tick, silent {silent:?}"));
-        self.model.tick(&silent);
+        self.change(Op::Tick { silent });
         self.settle(true);
     }
 
@@ -241,7 +277,7 @@ impl World {
             Event::Act(client) => self.act(client),
             Event::Room(conn) => self.room(conn),
             Event::Commit => {
-                let (records, committed) = self.store.progress();
+                let (records, committed) = (self.store.appended(), self.store.committed());
                 let number = committed + self.dice.below(records - committed + 1);
                 self.commit(number);
                 self.coverage.late_commits += 1;
@@ -251,6 +287,12 @@ impl World {
                 }
             }
             Event::Host => self.host(),
+            Event::Crash if self.draining => {}
+            Event::Crash => {
+                self.crash();
+                let pause = self.dice.between(200, 5_000);
+                self.later(pause, Event::Crash);
+            }
         }
     }
 
@@ -259,11 +301,11 @@ impl World {
         let bytes = payload(letter.number, 30);
         let topic = midge::codec::topic::TopicName::parse(&letter.topic).unwrap();
         let qos = midge::codec::qos::QoS::from_u8(letter.qos).unwrap();
-        let now = Time::from_millis(self.now);
+        let now = self.time();
         let mut publication = Publication::new(letter.topic.as_bytes(), &bytes, qos, letter.retain, now);
         self.engine.publish(&mut self.engine.turn(now), Publisher::Host, topic, &mut publication);
         self.note(|| format!("host publishes {letter:?}"));
-        self.model.publish(letter.clone(), None);
+        self.change(Op::Publish { letter: letter.clone() });
         self.coverage.host_publishes += 1;
         if !self.draining {
             let pause = self.dice.between(20, 1000);
@@ -272,8 +314,8 @@ impl World {
     }
 
     fn commit(&mut self, number: u64) {
-        self.store.commit(number);
-        self.engine.committed(&mut self.engine.turn(Time::from_millis(self.now)), number);
+        let position = self.store.commit_to(number);
+        self.engine.committed(&mut self.engine.turn(self.time()), position);
     }
 
     /// Whether the connection has a session, by the model.
@@ -288,21 +330,24 @@ impl World {
             input = &input[frame.whole.len()..];
             let packet = decode(frame, version).unwrap();
             self.note(|| format!("up {at} {packet:?}").chars().take(300).collect());
-            self.model_packet(at, &packet);
+            self.model_packet(at, &packet, frame.whole);
         }
     }
 
-    fn model_packet(&mut self, at: usize, packet: &Packet<'_>) {
+    fn model_packet(&mut self, at: usize, packet: &Packet<'_>, whole: &[u8]) {
         let conn = &mut self.conns[at];
-        let client = conn.client;
+        let (client, version) = (conn.client, conn.version);
         match packet {
             Packet::Connect(connect) => {
                 conn.keep_alive = u64::from(connect.keep_alive);
                 if self.model.sessions.get(&client).is_some_and(|s| s.conn.is_some()) {
                     self.coverage.takeovers += 1;
+                    self.takeovers += 1;
                 }
-                conn.present = Some(self.model.connect(client, at, connect));
-                conn.generation = self.model.sessions[&client].generation;
+                let step = Op::Packet { client, conn: at, version, bytes: whole.to_vec() };
+                let present = self.change(step);
+                self.conns[at].present = Some(present);
+                self.conns[at].generation = self.model.sessions[&client].generation;
             }
             Packet::Publish(publish) => {
                 let mut topic = publish.topic.to_owned();
@@ -320,23 +365,23 @@ impl World {
                     retain: publish.retain,
                     expires: expiry.map_or(u64::MAX, |seconds| self.now + u64::from(seconds) * 1000),
                 };
-                self.model.receive(client, letter, publish.packet_id.map_or(0, |id| id.get()));
+                let id = publish.packet_id.map_or(0, |id| id.get());
+                let position = self.position_of(client, &letter, id);
+                self.positions.entry(letter.number).or_insert(position);
+                self.change(Op::Receive { client, letter, id });
             }
             Packet::Puback(ack) | Packet::Pubrec(ack) => {
-                if let Some(session) = self.model.sessions.get_mut(&client) {
-                    session.acknowledged.insert(ack.packet_id.get(), at);
-                }
+                self.change(Op::Acknowledged { client, id: ack.packet_id.get(), conn: at });
             }
-            Packet::Pubrel(ack) => self.model.release(client, ack.packet_id.get()),
-            Packet::Subscribe(packet) => self.model.subscribe(client, packet),
-            Packet::Unsubscribe(packet) => self.model.unsubscribe(client, packet),
+            Packet::Pubrel(ack) => _ = self.change(Op::Release { client, id: ack.packet_id.get() }),
+            Packet::Subscribe(_) | Packet::Unsubscribe(_) => {
+                self.change(Op::Packet { client, conn: at, version, bytes: whole.to_vec() });
+            }
             Packet::Disconnect(disconnect) => {
-                if let Some(expiry) = disconnect.properties.session_expiry_interval()
-                    && let Some(session) = self.model.sessions.get_mut(&client)
-                {
-                    session.expiry = expiry.min(self.model.max_expiry);
+                if let Some(seconds) = disconnect.properties.session_expiry_interval() {
+                    self.change(Op::Expiry { client, seconds });
                 }
-                self.model.detach(client, disconnect.reason.as_u8() != 0);
+                self.change(Op::Detach { client, with_will: disconnect.reason.as_u8() != 0 });
                 self.coverage.goodbyes += 1;
             }
             Packet::Pubcomp(_) | Packet::Pingreq => {}
@@ -344,15 +389,31 @@ impl World {
         }
     }
 
+    /// The last change that belongs to a publication which was just handled; 0 if there is none.
+    fn position_of(&self, client: usize, letter: &Letter, id: u16) -> u64 {
+        let name = &self.clients[client].name;
+        let belongs = |change: &Change<'_>| match change {
+            Change::Retained(message) => number_of(message.payload) == letter.number,
+            Change::Session { change: SessionChange::Queued(delivery), .. } => {
+                number_of(delivery.message.payload) == letter.number
+            }
+            Change::Session { client_id, change: SessionChange::Received { packet_id } } => {
+                client_id == name && packet_id.get() == id
+            }
+            _ => false,
+        };
+        self.store.last_where(self.before, belongs).unwrap_or(0)
+    }
+
     /// Does what the tasks of all connections would do now, and takes what was written.
     pub fn settle(&mut self, any_order: bool) {
-        if self.draining && self.late {
-            let (records, _) = self.store.progress();
-            self.commit(records);
-        }
         loop {
+            let commits = self.draining && self.late && self.store.appended() > self.store.committed();
+            if commits {
+                self.commit(self.store.appended());
+            }
             let mut touched = std::mem::take(&mut *self.touched.lock().unwrap());
-            if touched.is_empty() {
+            if touched.is_empty() && !commits {
                 break;
             }
             touched.sort_unstable();
@@ -367,7 +428,7 @@ impl World {
     }
 
     fn look(&mut self, at: usize) {
-        let now = Time::from_millis(self.now);
+        let now = self.time();
         let attached = self.attached(at);
         let conn = &self.conns[at];
         while conn.line.take_wake() {
@@ -379,9 +440,10 @@ impl World {
                 conn.connection.writable(&self.engine, &mut turn);
             }
         }
+        let mut doomed = None;
         let finished = conn.line.finished();
         let bytes = conn.line.take();
-        let committed = self.store.progress().1;
+        let committed = self.store.committed();
         for segment in self.segments(bytes) {
             let time = self.arrival(at, 1);
             self.at(time, Event::Down(at, segment, committed));
@@ -395,11 +457,14 @@ impl World {
                 matches!(cause, Cause::Refused(_)) && self.model.lossy,
                 "the broker has ended connection {at} of a correct client: {cause:?}"
             );
-            self.model.detach(self.conns[at].client, true);
+            doomed = Some(self.conns[at].client);
         }
         let conn = &mut self.conns[at];
         conn.open = false;
         conn.connection.lost(&self.engine, &mut self.engine.turn(now), cause);
+        if let Some(client) = doomed {
+            self.change(Op::Detach { client, with_will: true });
+        }
         let time = self.arrival(at, 1);
         self.at(time, Event::ClientLost(at));
     }
@@ -416,6 +481,19 @@ impl World {
         assert_eq!(heard, expected, "what was published");
         self.coverage.accepted += heard.len() as u64;
     }
+}
+
+/// An engine that started at this second.
+pub fn engine_of(
+    config: &Config,
+    store: &Arc<LogStore>,
+    seed: u64,
+    started_unix: u64,
+) -> (Engine, Arc<Bell>) {
+    let alarm = Arc::new(Bell(Mutex::new(u64::MAX)));
+    let (store, ring) = (Arc::clone(store) as Arc<dyn Store>, Arc::clone(&alarm) as Arc<dyn Alarm>);
+    let parts = EngineParts { store, alarm: ring, seed, started_unix };
+    (Engine::new(config.settings(), parts), alarm)
 }
 
 fn settings(dice: &mut Dice, lossy: bool, short: bool, receive_maximum: usize) -> Config {

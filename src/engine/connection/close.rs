@@ -17,7 +17,7 @@ use crate::session::link::Cause;
 use crate::session::pending::Pending;
 use crate::session::state::{Control, Session};
 use crate::stats::{DropReason, Gauge};
-use crate::storage::Record;
+use crate::storage::SessionChange;
 
 impl Engine {
     /// Ends the connection `epoch` of a session, if it is still the session's.
@@ -80,6 +80,7 @@ impl Engine {
             turn.counts.keep_alive_timeouts += 1;
         }
         let why = if connected.wants_problem_information { why } else { "" };
+        self.begin_group(turn);
         session.outbound.lock().detach(cause, |client_limits, out| {
             if let Some(reason) = told(cause).filter(|_| client_limits.version.is_v5()) {
                 // Never a Session Expiry Interval [MQTT-3.14.2-2].
@@ -89,14 +90,19 @@ impl Engine {
             }
         });
         if cause == Cause::Disconnected {
-            control.will = None; // [MQTT-3.14.4-3], [MQTT3-3.14.4-3]
+            self.delete_will(turn, session, control); // [MQTT-3.14.4-3], [MQTT3-3.14.4-3]
         }
         // [MQTT-3.1.2-23]
         if control.expiry_interval == 0 {
             self.end_session(turn, session, control);
         } else {
+            if control.kept {
+                let detached = SessionChange::Detached { expiry_interval: control.expiry_interval };
+                self.recorder.session(turn.now, &session.client_id, detached);
+            }
             self.await_return(turn, session, control);
         }
+        self.end_group(turn);
         self.tell_change();
     }
 
@@ -124,6 +130,7 @@ impl Engine {
     pub(crate) fn end_session(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
         // [MQTT-3.1.2-8], [MQTT3-3.1.2-8]: the will is sent when the session ends, if its delay has not
         // passed by then.
+        self.begin_group(turn);
         self.publish_will(turn, session, control);
         for timer in control.take_timers() {
             self.timers.cancel(timer);
@@ -134,6 +141,10 @@ impl Engine {
             self.unroute(&held.filter, &subscriber);
         }
         let left = session.outbound.lock().end(self.reported());
+        // Before another session of this client can begin.
+        if std::mem::take(&mut control.kept) {
+            self.recorder.session(turn.now, &session.client_id, SessionChange::Ended);
+        }
         self.counters.decrease(Gauge::MessagesQueued, left.waited as u64);
         self.hand_on(turn, &left.shared_unacknowledged);
         let handed_on = self.hand_on(turn, &left.shared_waiting);
@@ -141,10 +152,8 @@ impl Engine {
         let dropped = left.dropped.iter().map(|pending| &pending.message);
         self.note_dropped(turn, Some(&session.client_id), dropped, DropReason::SessionEnded);
         self.sessions.remove(session);
+        self.end_group(turn);
         self.tell_change();
-        if control.expiry_interval > 0 {
-            self.store.record(Record::SessionEnded { client_id: &session.client_id });
-        }
     }
 
     /// Gives the messages of shared subscriptions that a session leaves behind to other members; returns how many of

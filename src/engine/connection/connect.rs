@@ -24,9 +24,10 @@ use crate::session::delivery::ClientLimits;
 use crate::session::event::{Arrival, Event, Level};
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
+use crate::session::record::message_record;
 use crate::session::state::{Connected, Control, Session};
 use crate::stats::Gauge;
-use crate::storage::Record;
+use crate::storage::SessionChange;
 
 /// The largest packet that the protocol can carry: the first byte, four of the length, and what follows.
 const LARGEST_PACKET: u32 = MAX_REMAINING_LENGTH + 5;
@@ -104,25 +105,41 @@ impl Engine {
             check_connack(connect, told.len())?;
         }
         let guest = Guest { link, origin, connect, told: Properties::from_validated(&told) };
+        // After a crash the session is as it was before CONNECT, or as it is now: the group in which an old session ends
+        // stays open until the new one has begun.
+        let mut grouped = false;
         loop {
             // [MQTT-3.1.2-5], [MQTT-3.1.2-6], [MQTT3-3.1.2-4]
             let (session, resumed) = match self.sessions.get(client_id) {
                 Some(session) => (session, true),
                 None => (Arc::new(Session::new(client_id)), false),
             };
+            if grouped && resumed {
+                // Another connection of the client was faster; the locks of its session are not awaited in a group.
+                self.end_group(turn);
+                grouped = false;
+            }
             let mut inbound = session.inbound.lock();
             let mut control = session.control.lock();
             let present = control.connected.as_deref().map(|other| other.number);
             if self.wanted.take_over && present.is_some() && present != may_end {
                 return Ok(None);
             }
-            let ready = match resumed {
-                true => self.resume(turn, &session, &mut control, connect.clean_start)?,
-                false => self.enter(&session, &mut control)?,
-            };
-            if ready {
-                return Ok(Some(self.attach(turn, &session, &mut inbound, &mut control, guest, resumed)));
+            if !grouped {
+                self.begin_group(turn);
+                grouped = true;
             }
+            let ready = match resumed {
+                true => self.resume(turn, &session, &mut control, connect.clean_start),
+                false => self.enter(&session, &mut control),
+            };
+            let attached = match ready {
+                Ok(false) => continue,
+                Ok(true) => Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, resumed)),
+                Err(error) => Err(error),
+            };
+            self.end_group(turn);
+            return attached.map(Some);
         }
     }
 
@@ -263,9 +280,8 @@ impl Engine {
                 connected.keep_alive_timer = Some(timer);
             }
         }
-        if control.expiry_interval > 0 {
-            let client_id = &session.client_id;
-            self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
+        if self.recorder.is_kept() {
+            self.record_attached(turn, session, inbound, control);
         }
         self.counters.increase(Gauge::ClientsConnected, 1);
         if self.events.wants(EventMask::CONNECTED) {
@@ -275,6 +291,30 @@ impl Engine {
         self.log_arrival(turn, session, guest, resumed);
         self.greet(turn, session, control.epoch, guest, resumed);
         AttachedConnection { session: Arc::clone(session), epoch, version: connect.version }
+    }
+
+    /// Records that a connection has the session now. One that ends with its connection has ended for the store.
+    #[cold]
+    #[inline(never)]
+    fn record_attached(&self, turn: &Turn, session: &Session, inbound: &mut Inbound, control: &mut Control) {
+        let expiry_interval = control.expiry_interval;
+        let kept = expiry_interval > 0;
+        let was_kept = std::mem::replace(&mut control.kept, kept);
+        inbound.kept = kept;
+        let record = |change| self.recorder.session(turn.now, &session.client_id, change);
+        match (was_kept, kept) {
+            (false, true) => record(SessionChange::Begun { expiry_interval }),
+            (true, true) => record(SessionChange::Attached { expiry_interval }),
+            (true, false) => {
+                session.outbound.lock().keep(false);
+                record(SessionChange::Ended)
+            }
+            (false, false) => return,
+        };
+        if let Some(will) = control.will.as_deref().filter(|_| kept) {
+            let message = message_record(&will.message, self.recorder.clock());
+            record(SessionChange::Will { message, delay: will.delay, expiry: will.expiry });
+        }
     }
 
     /// What the host is told of a client that is let in.
@@ -315,13 +355,15 @@ impl Engine {
             properties: guest.told,
         };
         let mut outbound = session.outbound.lock();
-        outbound.attach(Arc::clone(guest.link), epoch, self.client_limits(connect));
+        let awaited = self.recorder.awaited();
+        outbound.attach(Arc::clone(guest.link), epoch, self.client_limits(connect), awaited);
         session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn, session);
         // [MQTT-3.1.4-5], [MQTT3-3.1.4-4], [MQTT-3.2.0-1], [MQTT3-3.2.0-1], [MQTT-3.2.0-2]
         let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));
         outbound.pump(&mut cx);
         flush |= outbound.list_for_flush();
+        Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
         if flush {
             turn.flush_later(session);
@@ -379,7 +421,7 @@ impl Engine {
             // What the broker adds to a message must not make it larger than the protocol can say.
             maximum_packet_size: properties.maximum_packet_size().unwrap_or(u32::MAX).min(LARGEST_PACKET),
             topic_alias_maximum: aliases.min(self.options.topic_alias_maximum_outgoing),
-            persistent: self.expiry_interval(connect) > 0,
+            kept: self.recorder.is_kept() && self.expiry_interval(connect) > 0,
         }
     }
 

@@ -10,7 +10,6 @@ use crate::engine::core::turn::Turn;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
 use crate::session::link::Cause;
 use crate::session::state::Session;
-use crate::storage::Record;
 
 impl Engine {
     /// A DISCONNECT packet from a client.
@@ -34,8 +33,6 @@ impl Engine {
                 return Err(DecodeError::protocol(cause).into());
             }
             control.expiry_interval = wanted.min(self.options.max_session_expiry);
-            let client_id = &attached.session.client_id;
-            self.store.record(Record::Session { client_id, expiry_interval: control.expiry_interval });
         }
         // [MQTT-3.14.4-3]: the will goes with 0x00, and with no other reason.
         Err(ConnectionEnd::Disconnected { with_will: disconnect.reason != ReasonCode::Success })

@@ -81,6 +81,8 @@ impl Engine {
     }
 
     fn expire_session(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32) {
+        // The last connection may still be in the middle of a turn: what it records comes before the end.
+        let _inbound = session.inbound.lock();
         let mut control = session.control.lock();
         if control.epoch == epoch && control.connected.is_none() && !control.ended {
             turn.counts.sessions_expired += 1;

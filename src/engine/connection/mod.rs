@@ -10,5 +10,6 @@ pub mod expire;
 mod packets;
 mod reason_string;
 mod refuse;
+mod restore;
 pub mod state;
 pub mod stop;

@@ -13,7 +13,7 @@ impl Engine {
         self.stopping.store(true, Ordering::SeqCst);
         for session in self.sessions.all() {
             let mut control = session.control.lock();
-            control.will = None;
+            self.delete_will(turn, &session, &mut control);
             self.detach(turn, &session, &mut control, Cause::ServerShuttingDown);
         }
     }

@@ -4,17 +4,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::codec::frame;
 use crate::codec::qos::QoS;
 use crate::codec::version::Version;
-use crate::engine::core::commit_wait::{CommitWait, WaitingAck};
+use crate::engine::core::commit_wait::{CommitWait, Send, WaitingSend};
 use crate::engine::core::durability::{Durability, DurabilityWaiter};
 use crate::engine::core::state::Engine;
-use crate::engine::core::turn::Turn;
+use crate::engine::core::turn::{Hold, Turn};
 use crate::engine::parts::attached::AttachedConnection;
-use crate::storage::Ticket;
+use crate::session::event::Level;
+use crate::session::outbound::Outbound;
+use crate::session::state::Session;
+use crate::storage::{Position, StoreError};
 
 /// The packet type of PUBACK.
 const PUBACK: u8 = 4;
@@ -22,24 +26,52 @@ const PUBACK: u8 = 4;
 impl Engine {
     /// Sends an acknowledgement when everything recorded so far is committed; never before an older one of the
     /// same connection [MQTT-4.6.0-2], [MQTT3-4.6.0-2], [MQTT-4.6.0-3], [MQTT3-4.6.0-3].
+    #[inline]
     pub(crate) fn send_when_safe(
         &self,
         turn: &mut Turn,
         attached: &AttachedConnection,
         encode: impl FnOnce(Version, &mut Vec<u8>),
     ) {
-        let ticket = self.store.ticket();
+        if self.recorder.is_kept() {
+            return self.send_when_committed(turn, attached, encode);
+        }
+        let outbound = attached.session.outbound.lock();
+        if outbound.epoch() == attached.epoch {
+            self.send_at_once(turn, attached, outbound, encode);
+        }
+    }
+
+    #[inline(always)]
+    fn send_at_once(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        mut outbound: MutexGuard<'_, Outbound>,
+        encode: impl FnOnce(Version, &mut Vec<u8>),
+    ) {
+        let flush = outbound.send(&mut self.context(turn, &attached.session), encode);
+        drop(outbound);
+        if flush {
+            turn.flush_later(&attached.session);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_when_committed(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        encode: impl FnOnce(Version, &mut Vec<u8>),
+    ) {
+        let awaited = self.recorder.awaited();
         let mut outbound = attached.session.outbound.lock();
         if outbound.epoch() != attached.epoch {
             return;
         }
-        if ticket == Ticket::Committed && !outbound.awaits_commit() {
-            let flush = outbound.send(&mut self.context(turn, &attached.session), encode);
-            drop(outbound);
-            if flush {
-                turn.flush_later(&attached.session);
-            }
-            return;
+        if awaited.is_none() && !outbound.awaits_commit() {
+            return self.send_at_once(turn, attached, outbound, encode);
         }
         let mut packet = Vec::new();
         encode(attached.version, &mut packet);
@@ -48,41 +80,148 @@ impl Engine {
             attached.session.unacknowledged.fetch_add(1, Ordering::Relaxed);
         }
         drop(outbound);
+        // 0: it only waits behind older ones.
+        self.send_behind(turn, attached, packet, awaited.unwrap_or(0));
+    }
+
+    /// Has an acknowledgement sent when the store has committed everything up to `position`.
+    fn send_behind(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        packet: Vec<u8>,
+        position: Position,
+    ) {
+        let is_puback = is_puback(&packet);
+        self.look_at_store(turn);
         let mut commit_wait = self.commit_wait.lock();
-        let ticket = match ticket {
-            Ticket::Pending(number) => number,
-            // It only waits behind older ones.
-            Ticket::Committed => 0,
-        };
-        commit_wait.waiting.push_back(WaitingAck {
-            ticket,
+        commit_wait.waiting.push_back(WaitingSend {
+            position,
             session: Arc::downgrade(&attached.session),
             epoch: attached.epoch,
-            is_puback: is_puback(&packet),
-            packet: SmallVec::from_vec(packet),
+            send: Send::Acknowledgement { packet: SmallVec::from_vec(packet), is_puback },
         });
-        // The commit may have been told since the ticket was given.
+        // The commit may have been told since the position was read.
         self.release(turn, &mut commit_wait);
     }
 
-    /// The store has committed everything up to `ticket`: what waited for it is sent.
-    pub fn committed(&self, turn: &mut Turn, ticket: u64) {
+    /// Notes the deliveries of a session that have begun to wait for the store.
+    #[inline]
+    pub(crate) fn note_holds(turn: &mut Turn, session: &Arc<Session>, outbound: &mut Outbound) {
+        if outbound.has_holds() {
+            Engine::note_holds_of(turn, session, outbound);
+        }
+    }
+
+    /// Has the deliveries that the turn has noted sent when the store has committed what they wait for.
+    pub(super) fn await_holds(&self, turn: &mut Turn) {
+        self.look_at_store(turn);
         let mut commit_wait = self.commit_wait.lock();
-        commit_wait.committed = commit_wait.committed.max(ticket);
+        let holds = std::mem::take(&mut turn.holds);
+        commit_wait.waiting.extend(holds.into_iter().map(|hold| WaitingSend {
+            position: hold.position,
+            session: Arc::downgrade(&hold.session),
+            epoch: hold.epoch,
+            send: Send::Delivery,
+        }));
+        self.release(turn, &mut commit_wait);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_holds_of(turn: &mut Turn, session: &Arc<Session>, outbound: &mut Outbound) {
+        let epoch = outbound.epoch();
+        let hold = |position| Hold { session: Arc::clone(session), epoch, position };
+        turn.holds.extend(outbound.take_holds().into_iter().map(hold));
+    }
+
+    /// Begins a group of changes, which the store commits together; within another one it is part of that. Called with
+    /// no leaf lock held.
+    #[inline]
+    pub(crate) fn begin_group(&self, turn: &mut Turn) {
+        if self.recorder.is_kept() {
+            self.begin_kept_group(turn);
+        }
+    }
+
+    /// Ends a group of changes.
+    #[inline]
+    pub(crate) fn end_group(&self, turn: &mut Turn) {
+        if self.recorder.is_kept() {
+            self.end_kept_group(turn);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_kept_group(&self, turn: &mut Turn) {
+        if turn.groups == 0 {
+            self.recorder.store().begin_group();
+        }
+        turn.groups += 1;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_kept_group(&self, turn: &mut Turn) {
+        turn.groups = turn.groups.saturating_sub(1);
+        if turn.groups == 0 {
+            self.recorder.store().end_group();
+        }
+    }
+
+    /// Ends the groups that a panic has left open.
+    pub(super) fn end_groups(&self, turn: &mut Turn) {
+        if turn.groups > 0 {
+            turn.groups = 1;
+            self.end_group(turn);
+        }
+    }
+
+    /// The store has failed: logs why, once, and tells those in the host who wait. Acknowledgements are not sent.
+    pub fn store_failed(&self, turn: &mut Turn, error: &StoreError) {
+        let mut commit_wait = self.commit_wait.lock();
+        if std::mem::replace(&mut commit_wait.failed, true) {
+            return;
+        }
+        for waiter in std::mem::take(&mut commit_wait.waiters).into_values() {
+            turn.tell_later(waiter, Durability::Failed);
+        }
+        drop(commit_wait);
+        self.log(turn, Level::Error, None, || {
+            format!("the store has failed, nothing more is acknowledged: {error}")
+        });
+    }
+
+    /// Learns whether the store has failed; asked when something is to wait for it.
+    fn look_at_store(&self, turn: &mut Turn) {
+        if let Some(error) = self.recorder.store().failed() {
+            self.store_failed(turn, &error);
+        }
+    }
+
+    /// The store has committed everything up to `position`: what waited for it is sent.
+    pub fn committed(&self, turn: &mut Turn, position: Position) {
+        let mut commit_wait = self.commit_wait.lock();
+        commit_wait.committed = commit_wait.committed.max(position);
         release_waiters(turn, &mut commit_wait);
         self.release(turn, &mut commit_wait);
     }
 
-    /// Has `waiter` told when the store has committed everything up to `ticket`.
-    pub(crate) fn add_commit_waiter(&self, turn: &mut Turn, ticket: u64, waiter: Arc<dyn DurabilityWaiter>) {
+    /// Has `waiter` told when the store has committed everything up to `position`.
+    fn add_commit_waiter(&self, turn: &mut Turn, position: Position, waiter: Arc<dyn DurabilityWaiter>) {
+        self.look_at_store(turn);
         let mut commit_wait = self.commit_wait.lock();
         if commit_wait.closed {
             return turn.tell_later(waiter, Durability::Stopped);
         }
+        if commit_wait.failed {
+            return turn.tell_later(waiter, Durability::Failed);
+        }
         commit_wait.next += 1;
-        let key = (ticket, commit_wait.next);
+        let key = (position, commit_wait.next);
         commit_wait.waiters.insert(key, waiter);
-        // The commit may have been told since the ticket was given.
+        // The commit may have been told since the position was read.
         release_waiters(turn, &mut commit_wait);
     }
 
@@ -98,7 +237,7 @@ impl Engine {
     /// Sends what waits for nothing any more. The lock is held meanwhile, so that nobody overtakes.
     fn release(&self, turn: &mut Turn, commit_wait: &mut CommitWait) {
         let committed = commit_wait.committed;
-        while commit_wait.waiting.front().is_some_and(|first| first.ticket <= committed) {
+        while commit_wait.waiting.front().is_some_and(|first| first.position <= committed) {
             let Some(next) = commit_wait.waiting.pop_front() else {
                 break;
             };
@@ -106,10 +245,19 @@ impl Engine {
                 continue;
             };
             let mut outbound = session.outbound.lock();
-            if next.is_puback && outbound.epoch() == next.epoch {
-                session.unacknowledged.fetch_sub(1, Ordering::Relaxed);
-            }
-            let flush = outbound.commit_done(&mut self.context(turn, &session), next.epoch, &next.packet);
+            let flush = match &next.send {
+                Send::Acknowledgement { packet, is_puback } => {
+                    if *is_puback && outbound.epoch() == next.epoch {
+                        session.unacknowledged.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    outbound.commit_done(&mut self.context(turn, &session), next.epoch, packet)
+                }
+                Send::Delivery => {
+                    outbound.release(&mut self.context(turn, &session), next.epoch);
+                    outbound.list_for_flush()
+                }
+            };
+            Engine::note_holds(turn, &session, &mut outbound);
             drop(outbound);
             if flush {
                 turn.flush_later(&session);
@@ -125,10 +273,10 @@ impl Engine {
     /// Has `waiter` told when everything that this thread has recorded so far is committed; of QoS 0, which promises
     /// nothing, at the end of this turn.
     pub fn tell_when_safe(&self, turn: &mut Turn, qos: QoS, waiter: Arc<dyn DurabilityWaiter>) {
-        let ticket = if qos == QoS::AtMostOnce { Ticket::Committed } else { self.store.ticket() };
-        match ticket {
-            Ticket::Committed => turn.tell_later(waiter, Durability::Yes),
-            Ticket::Pending(ticket) => self.add_commit_waiter(turn, ticket, waiter),
+        let awaited = if qos == QoS::AtMostOnce { None } else { self.recorder.awaited() };
+        match awaited {
+            None => turn.tell_later(waiter, Durability::Yes),
+            Some(position) => self.add_commit_waiter(turn, position, waiter),
         }
     }
 }

@@ -7,6 +7,8 @@ pub enum Durability {
     Yes,
     /// The broker stopped before it was.
     Stopped,
+    /// The store failed before it was.
+    Failed,
 }
 
 /// Somebody in the host program who waits for a message to be safe.

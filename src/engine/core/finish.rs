@@ -19,7 +19,7 @@ impl Engine {
     /// 4. *Telling*, before the outboxes: a client that has its CONNACK or SUBACK finds the host informed.
     /// 5. *In-process consumers* are woken before a client can have its acknowledgement: what the client does next, such
     ///    as stopping the broker, comes after.
-    /// 6. *Outboxes* are written.
+    /// 6. *Outboxes* are written. Deliveries that wait for the store are sent in between, as soon as it has committed.
     /// 7. *What writing has brought* is told: messages that have waited for room and are delivered or dropped now.
     /// 8. *The turn is put in order* for its next use.
     /// 9. *The host's own code*, direct callbacks and word that a message is safe, comes behind all else: it may take its
@@ -80,13 +80,30 @@ impl Engine {
     fn flush_outboxes(&self, turn: &mut Turn) -> bool {
         let any = !turn.dirty.is_empty();
         if any {
-            let mut dirty = std::mem::take(&mut turn.dirty);
-            for session in dirty.drain(..) {
-                self.flush(turn, &session, false);
-            }
-            turn.dirty = dirty;
+            self.flush_dirty(turn);
+        }
+        if !turn.holds.is_empty() {
+            self.flush_held(turn);
         }
         any
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn flush_held(&self, turn: &mut Turn) {
+        while !turn.holds.is_empty() {
+            self.await_holds(turn);
+            self.flush_dirty(turn);
+        }
+    }
+
+    #[inline(always)] // Each delivery passes through it, and `flush_held` never runs without a store that keeps changes.
+    fn flush_dirty(&self, turn: &mut Turn) {
+        let mut dirty = std::mem::take(&mut turn.dirty);
+        for session in dirty.drain(..) {
+            self.flush(turn, &session, false);
+        }
+        turn.dirty = dirty;
     }
 
     fn tell_of_writing(&self, turn: &mut Turn, wrote: bool) {

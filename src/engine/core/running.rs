@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::panicking;
 
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
@@ -68,6 +69,7 @@ impl Drop for Running<'_> {
         if !panics {
             return engine.finish(turn);
         }
+        engine.end_groups(turn);
         // A panic in the middle of the turn: whom it has dirtied is written to all the same, but what it has
         // remembered is not used again. A second panic would be the host's end.
         let _written = catch_unwind(AssertUnwindSafe(|| engine.finish(turn)));
@@ -104,7 +106,18 @@ impl Engine {
 
     /// Writes what waits in a session's outbox. `writable`: its connection has just become writable. Whether the
     /// connection took no more of what this call wrote.
-    pub fn flush(&self, turn: &mut Turn, session: &Session, writable: bool) -> bool {
-        session.flush(&mut self.context(turn, session), writable)
+    #[inline(always)] // As `flush_dirty`.
+    pub fn flush(&self, turn: &mut Turn, session: &Arc<Session>, writable: bool) -> bool {
+        let full = session.flush(&mut self.context(turn, session), writable);
+        if self.recorder.is_kept() {
+            Engine::note_holds_of_flush(turn, session);
+        }
+        full
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_holds_of_flush(turn: &mut Turn, session: &Arc<Session>) {
+        Engine::note_holds(turn, session, &mut session.outbound.lock());
     }
 }

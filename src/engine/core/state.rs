@@ -21,7 +21,8 @@ use crate::engine::parts::sessions::Sessions;
 use crate::engine::parts::subscriber::Subscriber;
 use crate::message::{HostBuffers, SharedMessage};
 use crate::stats::{Counters, Snapshot};
-use crate::storage::Store;
+use crate::storage::{Recorder, Store};
+use crate::time::WallClock;
 use crate::topics::{Retained, Router};
 
 /// A broker without I/O. Every method may be called from any thread.
@@ -35,7 +36,7 @@ pub struct Engine {
     pub(crate) retained: Retained<SharedMessage>,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) recorder: Recorder,
     pub(crate) commit_wait: Mutex<CommitWait>,
     /// Turns that are used again; each is locked while it runs. Nobody waits for one.
     pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
@@ -81,7 +82,7 @@ impl Engine {
             retained: Retained::new(options.retained_messages, options.retained_bytes),
             timers: Timers::new(parts.alarm),
             counters: Counters::default(),
-            store: parts.store,
+            recorder: Recorder::new(parts.store, WallClock::started_at(parts.started_unix)),
             commit_wait: Mutex::default(),
             turns: Default::default(),
             host_buffers: Arc::default(),

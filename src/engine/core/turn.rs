@@ -10,6 +10,7 @@ use crate::session::event::Event;
 use crate::session::pool::Pool;
 use crate::session::state::{Session, Will};
 use crate::stats::Counts;
+use crate::storage::Position;
 use crate::time::Time;
 use crate::topics::MatchCache;
 
@@ -37,6 +38,10 @@ pub struct Turn {
     /// Those of the host's code, which is called when everything else is done.
     pub(super) called: Vec<Arc<Local>>,
     pub(super) told: Vec<(Arc<dyn DurabilityWaiter>, Durability)>,
+    /// Deliveries that began to wait for the store.
+    pub(super) holds: Vec<Hold>,
+    /// Groups of changes that are open, one in the other.
+    pub(super) groups: u32,
     /// Unlike that of every other turn of the process, those that this one was before included.
     pub(super) number: u64,
 }
@@ -63,6 +68,8 @@ impl Turn {
             wills: Vec::new(),
             called: Vec::new(),
             told: Vec::new(),
+            holds: Vec::new(),
+            groups: 0,
             number: TURNS.fetch_add(1, Ordering::Relaxed).wrapping_mul(NUMBERS) + 1,
         }
     }
@@ -106,6 +113,13 @@ impl Turn {
     pub(crate) fn tell_later(&mut self, waiter: Arc<dyn DurabilityWaiter>, safe: Durability) {
         self.told.push((waiter, safe));
     }
+}
+
+/// A delivery of the connection `epoch` that waits until the store has committed `position`.
+pub(super) struct Hold {
+    pub(super) session: Arc<Session>,
+    pub(super) epoch: u32,
+    pub(super) position: Position,
 }
 
 /// A will that is published at the end of the turn.

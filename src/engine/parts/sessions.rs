@@ -42,6 +42,7 @@ impl Sessions {
     }
 
     /// Adds a session unless its client has one, or there are `most` already.
+    #[inline(always)] // It has two callers, and only one of them is called while the broker runs.
     pub fn insert(&self, session: &Arc<Session>, most: usize) -> Result<(), InsertError> {
         let hash = self.hash(&session.client_id);
         let Some(part) = self.part(hash) else { return Err(InsertError::Full) };

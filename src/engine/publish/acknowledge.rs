@@ -11,7 +11,8 @@ use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
 use crate::session::acknowledged::Acknowledged;
 use crate::session::event::{Delivered, Event};
 use crate::session::inbound::Inbound;
-use crate::storage::Record;
+use crate::session::outbound::Outbound;
+use crate::storage::SessionChange;
 
 impl Engine {
     /// PUBACK, PUBREC or PUBCOMP: a delivery to this client goes on, and the next that waited may begin.
@@ -46,6 +47,12 @@ impl Engine {
             let (client_id, topic) = (session.client_id.clone(), message.topic().into());
             turn.events.push(Event::Delivered(Delivered { client_id, topic, qos }));
         }
+        let now = turn.now;
+        let record = |outbound: &Outbound, change| {
+            if outbound.is_kept() {
+                self.recorder.session(now, &session.client_id, change);
+            }
+        };
         let mut cx = self.context(turn, session);
         let mut flush = false;
         match meaning {
@@ -54,12 +61,20 @@ impl Engine {
             }
             // A refusing PUBREC ends the flow: PUBREL does not follow [MQTT-4.3.3-4], [MQTT-4.4.0-2].
             Acknowledged::Complete => {
+                record(&outbound, SessionChange::Done { packet_id: id });
                 cx.counts.acknowledgements_received += u64::from(kind != AckKind::Pubrec);
                 outbound.pump(&mut cx);
             }
             Acknowledged::Progress => {
+                record(&outbound, SessionChange::Confirmed { packet_id: id });
                 // [MQTT-4.3.3-4], [MQTT-4.6.0-4], [MQTT3-4.6.0-4]
                 let pubrel = Ack::success(id);
+                if outbound.is_kept() {
+                    // When the client has PUBREL, the message must not come again.
+                    drop(outbound);
+                    self.send_pubrel_when_safe(turn, attached, pubrel);
+                    return Ok(());
+                }
                 flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
             }
             Acknowledged::Unknown if kind == AckKind::Pubrec && !ack.reason.is_error() => {
@@ -72,11 +87,18 @@ impl Engine {
             Acknowledged::Unknown => {}
         }
         flush |= outbound.list_for_flush();
+        Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
         if flush {
             turn.flush_later(session);
         }
         Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_pubrel_when_safe(&self, turn: &mut Turn, attached: &AttachedConnection, pubrel: Ack<'_>) {
+        self.send_when_safe(turn, attached, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
     }
 
     /// PUBREL: a received QoS 2 message is released.
@@ -91,8 +113,10 @@ impl Engine {
         // [MQTT-4.3.3-12], [MQTT-4.3.3-13]
         let reason = match inbound.received.remove(packet_id) {
             true => {
-                let client_id = &attached.session.client_id;
-                self.store.record(Record::Released { client_id, packet_id });
+                if inbound.kept {
+                    let client_id = &attached.session.client_id;
+                    self.recorder.session(turn.now, client_id, SessionChange::Released { packet_id });
+                }
                 ReasonCode::Success
             }
             false => ReasonCode::PacketIdentifierNotFound,

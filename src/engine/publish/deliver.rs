@@ -18,7 +18,6 @@ use crate::session::plan::{Foreseen, Sizes};
 use crate::session::queue::Room;
 use crate::session::state::Session;
 use crate::stats::DropReason;
-use crate::storage::Record;
 use crate::time::Time;
 use crate::topics::Identity;
 use crate::topics::{Group, Match, Readiness};
@@ -174,15 +173,10 @@ impl Engine {
         // [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT3-3.1.2-5]
         let outcome = outbound.deliver(&mut self.context(turn, session), publication, options);
         let flush = outbound.list_for_flush();
-        let owed = options.qos > QoS::AtMostOnce
-            && matches!(outcome, Outcome::Sent | Outcome::Queued)
-            && outbound.is_persistent();
+        Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
         if flush {
             turn.flush_later(session);
-        }
-        if owed {
-            self.store.record(Record::Owed { client_id: &session.client_id, message: publication.message() });
         }
         let client_id = Some(&*session.client_id);
         match outcome {
@@ -243,6 +237,7 @@ impl Engine {
         let outcome =
             outbound.deliver_retained(&mut self.context(turn, session), &mut publication, options, all);
         let flush = outbound.list_for_flush();
+        Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
         if message.topic().starts_with("$SYS/") {
             // The broker's own topics are no application messages.
@@ -295,6 +290,7 @@ impl Engine {
             client_id: &session.client_id,
             events: &mut turn.events,
             reported: self.reported(),
+            recorder: &self.recorder,
         }
     }
 }

@@ -24,9 +24,10 @@ use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled,
 use crate::engine::parts::subscriber::Publisher;
 use crate::message::{Frame, Publication};
 use crate::session::aliases::AliasesIn;
-use crate::session::inbound::Inbound;
+use crate::session::inbound::{Inbound, Unreleased};
+use crate::session::record::message_record;
 use crate::stats::DropReason;
-use crate::storage::Record;
+use crate::storage::{Change, SessionChange};
 use crate::time::Time;
 
 impl Engine {
@@ -42,11 +43,13 @@ impl Engine {
         if self.events.wants(EventMask::PUBLISHING) {
             self.show(turn, EventMask::PUBLISHING, publisher, publication);
         }
+        self.begin_group(turn);
         // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
         if publication.retain {
             self.retain(turn, topic, publication);
         }
         let reached = self.route(turn, publisher, topic, publication);
+        self.end_group(turn);
         if self.events.wants(EventMask::PUBLISHED) {
             self.show(turn, EventMask::PUBLISHED, publisher, publication);
         }
@@ -72,7 +75,7 @@ impl Engine {
             // [MQTT-3.3.4-6]
             return refused(ReasonCode::ProtocolError, "a client gives a message no subscription identifier");
         }
-        let Inbound { received: unreleased, aliases, .. } = &mut **inbound;
+        let Inbound { received: unreleased, aliases, kept, .. } = &mut **inbound;
         let topic = self.resolve(aliases, publish)?;
         let draft = Draft {
             topic,
@@ -115,7 +118,18 @@ impl Engine {
                 self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
                 Refusal::BrokersTopic.reason()
             }
-            false => self.accept(turn, attached, topic, publish, received)?,
+            false => {
+                // After a crash the message is known and passed on, or neither.
+                self.begin_group(turn);
+                let accepted = self.accept(turn, attached, topic, publish, received);
+                if publish.qos == QoS::ExactlyOnce
+                    && let Ok(reason) = accepted
+                {
+                    self.remember(turn, attached, unreleased, *kept, publish, reason);
+                }
+                self.end_group(turn);
+                accepted?
+            }
             true => {
                 // It is not known how long the host takes, and what it does meanwhile.
                 let topic = topic.as_str().to_owned();
@@ -123,10 +137,12 @@ impl Engine {
                 let accepted = pending.unlocked(attached, inbound, |pending| {
                     self.ask_to_publish(turn, attached, pending, topic, publish, received)
                 })?;
-                match accepted? {
-                    Some(reason) => reason,
-                    None => return Ok(Handled::Suspended),
-                }
+                let Some(reason) = accepted? else {
+                    return Ok(Handled::Suspended);
+                };
+                let Inbound { received: unreleased, kept, .. } = &mut **inbound;
+                self.remember(turn, attached, unreleased, *kept, publish, reason);
+                reason
             }
         };
         // [MQTT-3.3.4-1], [MQTT3-3.3.4-1], [MQTT-4.3.2-4], [MQTT-4.3.3-8]; of QoS 1 no identifier is kept
@@ -134,17 +150,33 @@ impl Engine {
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(id)) => self.acknowledge(turn, attached, AckKind::Puback, id, reason),
             (QoS::ExactlyOnce, Some(id)) => {
-                // [MQTT-4.3.3-9]
-                if !reason.is_error() {
-                    inbound.received.insert(id);
-                    let client_id = &attached.session.client_id;
-                    self.store.record(Record::Received { client_id, packet_id: id });
-                }
                 self.acknowledge(turn, attached, AckKind::Pubrec, id, reason);
             }
             _ => {}
         }
         Ok(Handled::Done)
+    }
+
+    /// Remembers the identifier of a QoS 2 message that was accepted, until it is released [MQTT-4.3.3-9].
+    fn remember(
+        &self,
+        turn: &Turn,
+        attached: &AttachedConnection,
+        unreleased: &mut Unreleased,
+        kept: bool,
+        publish: &Publish<'_>,
+        reason: ReasonCode,
+    ) {
+        if let Some(packet_id) = publish.packet_id
+            && publish.qos == QoS::ExactlyOnce
+            && !reason.is_error()
+        {
+            unreleased.insert(packet_id);
+            if kept {
+                let client_id = &attached.session.client_id;
+                self.recorder.session(turn.now, client_id, SessionChange::Received { packet_id });
+            }
+        }
     }
 
     /// The Topic Name that a packet names, directly or by an alias.
@@ -281,29 +313,38 @@ impl Engine {
         self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
     }
 
+    /// Removes the retained message of a topic; false if there is none.
+    pub(crate) fn forget_retained(&self, now: Time, topic: TopicName<'_>) -> bool {
+        let cleared = || self.recorder.record(now, || Change::Cleared { topic: topic.as_str() });
+        self.retained.remove_then(topic, cleared).is_some()
+    }
+
     /// Keeps a message as its topic's retained message, or removes that
     /// [MQTT-3.3.1-5], [MQTT3-3.3.1-5], [MQTT-3.3.1-6], [MQTT3-3.3.1-10].
     fn retain(&self, turn: &mut Turn, topic: TopicName<'_>, publication: &mut Publication<'_>) {
         if publication.payload.is_empty() {
             // [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT3-3.3.1-11]
-            if self.retained.remove(topic).is_some() {
-                self.store.record(Record::Cleared { topic: publication.topic });
-            }
+            self.forget_retained(turn.now, topic);
             return;
         }
         let message = publication.message();
         let expires = message.expires_at() != Time::NEVER;
-        match self.retained.store(topic, message.clone(), message.size()) {
+        let clock = self.recorder.clock();
+        // Nor is what was kept for the topic if there is no room [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
+        let stored = self.retained.store_then(topic, message.clone(), message.size(), |stored| {
+            self.recorder.record(turn.now, || match stored {
+                true => Change::Retained(message_record(message, clock)),
+                false => Change::Cleared { topic: topic.as_str() },
+            });
+        });
+        match stored {
             Ok(_) => {
-                self.store.record(Record::Retained { message });
                 if expires {
                     self.sweep_later(turn);
                 }
             }
             Err(_) => {
                 self.dropped(turn, None, publication.topic, DropReason::RetainedFull);
-                // Nor is what was kept for the topic [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
-                self.store.record(Record::Cleared { topic: topic.as_str().as_bytes() });
             }
         }
     }

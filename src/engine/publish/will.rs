@@ -13,6 +13,7 @@ use crate::engine::parts::subscriber::Publisher;
 use crate::message::{Message, Publication};
 use crate::session::state::{Control, Session, Will};
 use crate::stats::DropReason;
+use crate::storage::SessionChange;
 use crate::time::Time;
 
 impl Engine {
@@ -43,11 +44,24 @@ impl Engine {
             return;
         };
         turn.counts.wills_published += 1;
+        self.begin_group(turn);
+        if control.kept {
+            self.recorder.session(turn.now, &session.client_id, SessionChange::WillCleared);
+        }
         if self.wanted.on_publish {
             // The host is asked when no lock is held any more.
-            return turn.wills.push(OwedWill { session: Arc::clone(session), will });
+            turn.wills.push(OwedWill { session: Arc::clone(session), will });
+        } else {
+            self.publish_one_will(turn, session, &will);
         }
-        self.publish_one_will(turn, session, &will);
+        self.end_group(turn);
+    }
+
+    /// Deletes the session's will.
+    pub(crate) fn delete_will(&self, turn: &Turn, session: &Session, control: &mut Control) {
+        if control.will.take().is_some() && control.kept {
+            self.recorder.session(turn.now, &session.client_id, SessionChange::WillCleared);
+        }
     }
 
     /// Publishes the wills that the host is to look at first.

@@ -25,7 +25,7 @@ use crate::session::event::{Event, Level, Subscribed};
 use crate::session::inbound::Inbound;
 use crate::session::state::Control;
 use crate::session::subscriptions::Held;
-use crate::storage::Record;
+use crate::storage::SessionChange;
 
 /// One entry of the packet: its filter, or why it is refused.
 struct Request<'f> {
@@ -88,6 +88,8 @@ impl Engine {
         if !control.is_connected_by(attached.epoch) {
             return Ok(Handled::Done);
         }
+        // After a crash the whole packet is done, with the retained messages, or nothing of it.
+        self.begin_group(turn);
         // [MQTT-3.8.4-5], [MQTT3-3.8.4-4]
         for request in requests {
             if let Some(denied) = denials.next().flatten() {
@@ -127,6 +129,7 @@ impl Engine {
         for answer in &answers {
             self.answer(turn, attached, answer, identifier);
         }
+        self.end_group(turn);
         Ok(Handled::Done)
     }
 
@@ -262,9 +265,9 @@ impl Engine {
         // Queue and window are not touched [MQTT-3.8.4-4].
         // [MQTT-3.8.4-3], [MQTT3-3.8.4-3]: an equal filter replaces the subscription.
         control.subscriptions.put(held);
-        if control.expiry_interval > 0 {
-            let client_id = &attached.session.client_id;
-            self.store.record(Record::Subscribed { client_id, filter: text, options, identifier });
+        if control.kept {
+            let subscribed = SessionChange::Subscribed { filter: text, options, identifier };
+            self.recorder.session(turn.now, &attached.session.client_id, subscribed);
         }
         let wants_retained = match requested.retain_handling {
             RetainHandling::SendAlways => true, // [MQTT-3.3.1-9], [MQTT3-3.3.1-6]

@@ -15,7 +15,7 @@ use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
 use crate::engine::parts::subscriber::Subscriber;
 use crate::session::event::{Event, Level, Unsubscribed};
-use crate::storage::Record;
+use crate::storage::SessionChange;
 
 impl Engine {
     /// An UNSUBSCRIBE packet from a client. Messages that are on their way are still delivered
@@ -38,6 +38,7 @@ impl Engine {
         if !control.is_connected_by(attached.epoch) {
             return Ok(());
         }
+        self.begin_group(turn);
         // [MQTT-3.10.4-6], [MQTT3-3.10.4-6]
         for (text, filter) in requests {
             // [MQTT-3.10.4-1], [MQTT3-3.10.4-1]: filters are compared character by character.
@@ -56,9 +57,9 @@ impl Engine {
                         let filter = held.filter;
                         turn.events.push(Event::Unsubscribed(Unsubscribed { client_id, filter }));
                     }
-                    if control.expiry_interval > 0 {
-                        let client_id = &attached.session.client_id;
-                        self.store.record(Record::Unsubscribed { client_id, filter: text });
+                    if control.kept {
+                        let unsubscribed = SessionChange::Unsubscribed { filter: text };
+                        self.recorder.session(turn.now, &attached.session.client_id, unsubscribed);
                     }
                     ReasonCode::Success
                 }
@@ -66,6 +67,7 @@ impl Engine {
             };
             reasons.push(reason.as_u8());
         }
+        self.end_group(turn);
         drop(control);
         self.tell_change();
         // [MQTT-2.2.1-6]; no Reason String, no User Properties [MQTT-3.11.2-1], [MQTT-3.11.2-2].

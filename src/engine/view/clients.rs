@@ -12,7 +12,6 @@ use crate::engine::parts::subscriber::Subscriber;
 use crate::message::SharedMessage;
 use crate::session::state::Session;
 use crate::session::subscriptions::Held;
-use crate::storage::Record;
 use crate::time::Time;
 
 /// A client that is connected, or whose session waits for it.
@@ -119,12 +118,8 @@ impl Engine {
     }
 
     /// Removes the retained message of a topic; false if there is none.
-    pub fn clear_retained(&self, topic: TopicName<'_>) -> bool {
-        let removed = self.retained.remove(topic).is_some();
-        if removed {
-            self.store.record(Record::Cleared { topic: topic.as_str().as_bytes() });
-        }
-        removed
+    pub fn clear_retained(&self, now: Time, topic: TopicName<'_>) -> bool {
+        self.forget_retained(now, topic)
     }
 }
 

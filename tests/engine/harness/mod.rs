@@ -18,7 +18,7 @@ pub use line::Line;
 pub use network::Network;
 pub use onlooker::Onlooker;
 pub use received::{Message, Received};
-pub use store::LateStore;
+pub use store::{Commit, LateStore};
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;

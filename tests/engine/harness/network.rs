@@ -22,6 +22,7 @@ pub struct Network {
     pub engine: Arc<Engine>,
     alarm: Arc<Bell>,
     now: Cell<Time>,
+    started_unix: u64,
 }
 
 /// Keeps the nearest time for which the engine has set its alarm.
@@ -48,11 +49,24 @@ impl Network {
 
     /// A broker whose store commits when the test says so.
     pub fn with_late_store() -> (Network, Arc<LateStore>) {
-        let store = Arc::new(LateStore::default());
+        let store = Arc::new(LateStore::new(true));
         (Network::with_store(&[], Arc::clone(&store) as Arc<dyn Store>), store)
     }
 
-    fn with_store(settings: &[(&str, &str)], store: Arc<dyn Store>) -> Network {
+    /// A broker whose store has what `store` had committed up to `position`, started so many seconds later.
+    pub fn after_crash(&self, store: &LateStore, position: usize, pause: u64) -> (Network, Arc<LateStore>) {
+        let store = Arc::new(store.after_crash(position as u64));
+        let started = self.started_unix + self.now().as_millis() / 1000 + pause;
+        let network = Network::started(&[], Arc::clone(&store) as Arc<dyn Store>, started);
+        network.engine.restore(&mut network.turn()).unwrap();
+        (network, store)
+    }
+
+    pub fn with_store(settings: &[(&str, &str)], store: Arc<dyn Store>) -> Network {
+        Network::started(settings, store, 1000)
+    }
+
+    fn started(settings: &[(&str, &str)], store: Arc<dyn Store>, started_unix: u64) -> Network {
         let mut config = Config::new();
         config.set("sys.interval", "0").unwrap();
         for (key, value) in settings {
@@ -60,9 +74,9 @@ impl Network {
         }
         let alarm = Arc::new(Bell::default());
         let surroundings =
-            EngineParts { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix: 1000 };
+            EngineParts { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix };
         let engine = Engine::new(config.settings(), surroundings);
-        Network { engine: Arc::new(engine), alarm, now: Cell::new(Time::ZERO) }
+        Network { engine: Arc::new(engine), alarm, now: Cell::new(Time::ZERO), started_unix }
     }
 
     /// A new broker with these settings and a host with hooks.

@@ -1,0 +1,221 @@
+//! The broker starts: what an earlier one has left in the store comes back.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::codec::topic::{TopicFilter, TopicName};
+use crate::engine::core::state::Engine;
+use crate::engine::core::timers::Timer;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::sessions::InsertError;
+use crate::engine::parts::subscriber::Subscriber;
+use crate::session::event::Level;
+use crate::session::pool::Pool;
+use crate::session::record::message_of;
+use crate::session::state::{Control, Session, Will};
+use crate::session::subscriptions::Held;
+use crate::stats::{DropReason, Gauge};
+use crate::storage::{Change, LoadError, MessageRecord, SessionChange, StoreError};
+use crate::time::{Time, WallTime};
+
+/// Sessions that are coming back.
+#[derive(Default)]
+struct Restoring {
+    sessions: HashMap<Box<str>, Restored>,
+    pool: Pool,
+}
+
+/// A session that is coming back.
+struct Restored {
+    session: Session,
+    /// When its connection ended; `None`: it was connected to the last.
+    detached_at: Option<WallTime>,
+}
+
+impl Engine {
+    /// Brings back what the store has. Called once, before the first connection and the first message.
+    ///
+    /// The connections that there were when the earlier broker ended have ended now: their intervals run from now.
+    ///
+    /// # Errors
+    /// The store cannot be read, or holds what cannot be. The engine is of no use then.
+    pub fn restore(&self, turn: &mut Turn) -> Result<(), StoreError> {
+        if !self.recorder.is_kept() {
+            return Ok(());
+        }
+        let mut restoring = Restoring::default();
+        self.recorder.store().load(&mut |at, change| match change {
+            Change::Session { client_id, change } => {
+                self.restore_change(&mut restoring, at, client_id, change)
+            }
+            Change::Retained(record) => self.restore_retained(turn, &record),
+            Change::Cleared { topic } => {
+                self.retained.remove(topic_of(topic)?);
+                Ok(())
+            }
+        })?;
+        let (sessions, retained) = (restoring.sessions.len(), self.retained.len());
+        self.begin_group(turn);
+        let mut sessions_restored = restoring.sessions.into_values();
+        let done = sessions_restored.try_for_each(|restored| self.restore_session(turn, restored));
+        self.end_group(turn);
+        done?;
+        self.log(turn, Level::Info, None, || {
+            format!("restored {sessions} sessions and {retained} retained messages")
+        });
+        Ok(())
+    }
+
+    fn restore_retained(&self, turn: &mut Turn, record: &MessageRecord<'_>) -> Result<(), LoadError> {
+        let topic = topic_of(record.topic)?;
+        let message = message_of(record, self.recorder.clock());
+        if message.is_expired(turn.now) {
+            self.retained.remove(topic);
+            return Ok(());
+        }
+        let (size, expires) = (message.size(), message.expires_at() != Time::NEVER);
+        match self.retained.store(topic, message, size) {
+            Ok(_) if expires => self.sweep_later(turn),
+            Ok(_) => {}
+            // The bounds are lower than they were.
+            Err(_) => self.dropped(turn, None, record.topic.as_bytes(), DropReason::RetainedFull),
+        }
+        Ok(())
+    }
+
+    fn restore_change(
+        &self,
+        restoring: &mut Restoring,
+        at: WallTime,
+        client_id: &str,
+        change: SessionChange<'_>,
+    ) -> Result<(), LoadError> {
+        let Restoring { sessions, pool } = restoring;
+        let name = change.name();
+        let unknown = || LoadError::UnknownSession { client_id: client_id.to_owned(), change: name };
+        match change {
+            SessionChange::Begun { expiry_interval } => {
+                let mut session = Session::new(client_id);
+                let control = session.control.get_mut();
+                (control.expiry_interval, control.kept) = (expiry_interval, true);
+                session.inbound.get_mut().kept = true;
+                session.outbound.get_mut().keep(true);
+                let restored = Restored { session, detached_at: None };
+                return match sessions.insert(client_id.into(), restored) {
+                    None => Ok(()),
+                    Some(_) => Err(LoadError::SessionExists { client_id: client_id.to_owned() }),
+                };
+            }
+            SessionChange::Ended => return sessions.remove(client_id).map(|_| ()).ok_or_else(unknown),
+            _ => {}
+        }
+        let Restored { session, detached_at } = sessions.get_mut(client_id).ok_or_else(unknown)?;
+        let clock = self.recorder.clock();
+        let control = session.control.get_mut();
+        let outbound = session.outbound.get_mut();
+        let received = &mut session.inbound.get_mut().received;
+        match change {
+            SessionChange::Begun { .. } | SessionChange::Ended => {}
+            SessionChange::Attached { expiry_interval } => {
+                control.expiry_interval = expiry_interval;
+                control.will = None;
+                *detached_at = None;
+            }
+            SessionChange::Detached { expiry_interval } => {
+                control.expiry_interval = expiry_interval;
+                *detached_at = Some(at);
+            }
+            SessionChange::Subscribed { filter, options, identifier } => {
+                filter_of(client_id, filter)?;
+                control.subscriptions.put(Held { filter: filter.into(), options, identifier });
+            }
+            SessionChange::Unsubscribed { filter } => {
+                let unknown = || LoadError::UnknownSubscription {
+                    client_id: client_id.to_owned(),
+                    filter: filter.to_owned(),
+                };
+                control.subscriptions.remove(filter).ok_or_else(unknown)?;
+            }
+            SessionChange::Queued(record) => {
+                topic_of(record.message.topic)?;
+                outbound.restore_queued(pool, client_id, &record, clock)?;
+            }
+            SessionChange::Dropped { index } => outbound.restore_dropped(client_id, index)?,
+            SessionChange::Sent { packet_id } => outbound.restore_sent(pool, client_id, packet_id)?,
+            SessionChange::Confirmed { packet_id } => outbound.restore_confirmed(client_id, packet_id)?,
+            SessionChange::Done { packet_id } => outbound.restore_done(pool, client_id, packet_id)?,
+            SessionChange::Received { packet_id } => received.insert(packet_id),
+            SessionChange::Released { packet_id } => {
+                if !received.remove(packet_id) {
+                    let (client_id, packet_id) = (client_id.to_owned(), packet_id.get());
+                    return Err(LoadError::UnknownPacketId { client_id, change: name, packet_id });
+                }
+            }
+            SessionChange::Will { message, delay, expiry } => {
+                topic_of(message.topic)?;
+                control.will = Some(Box::new(Will { message: message_of(&message, clock), delay, expiry }));
+            }
+            SessionChange::WillCleared => control.will = None,
+        }
+        Ok(())
+    }
+
+    /// Enters a session in the tables, and sets the timers of its absent client.
+    fn restore_session(&self, turn: &mut Turn, restored: Restored) -> Result<(), LoadError> {
+        let Restored { session, detached_at } = restored;
+        let session = Arc::new(session);
+        let client_id = &*session.client_id;
+        self.sessions.insert(&session, self.options.max_sessions).map_err(|error| match error {
+            InsertError::Exists => LoadError::SessionExists { client_id: client_id.to_owned() },
+            InsertError::Full => {
+                let max = self.options.max_sessions;
+                LoadError::TooManySessions { client_id: client_id.to_owned(), max }
+            }
+        })?;
+        let queued = session.outbound.lock().queue_len();
+        self.counters.increase(Gauge::MessagesQueued, queued as u64);
+        let mut control = session.control.lock();
+        let subscriber = Subscriber::Session(Arc::clone(&session));
+        for held in std::mem::take(&mut control.subscriptions).as_slice() {
+            let Held { options, identifier, .. } = *held;
+            let filter = filter_of(client_id, &held.filter)?;
+            let filter = self.router.subscribe(filter, &subscriber, options, identifier).filter;
+            control.subscriptions.put(Held { filter, options, identifier });
+        }
+        let clock = self.recorder.clock();
+        let detached_at = detached_at.unwrap_or_else(|| {
+            let detached = SessionChange::Detached { expiry_interval: control.expiry_interval };
+            self.recorder.session(turn.now, client_id, detached);
+            clock.wall(turn.now)
+        });
+        self.restore_timers(&session, &mut control, detached_at);
+        Ok(())
+    }
+
+    fn restore_timers(&self, session: &Arc<Session>, control: &mut Control, detached_at: WallTime) {
+        let clock = self.recorder.clock();
+        let after = |seconds: u32| clock.time(detached_at.plus_secs(u64::from(seconds)));
+        let weak = Arc::downgrade(session);
+        let (epoch, expiry_interval) = (control.epoch, control.expiry_interval);
+        if let Some(delay) = control.will.as_ref().map(|will| will.delay)
+            && delay < expiry_interval
+        {
+            let timer = Timer::Will(weak.clone(), epoch);
+            control.will_timer = Some(self.timers.insert(after(delay), timer));
+        }
+        if expiry_interval != u32::MAX {
+            let timer = Timer::SessionExpiry(weak, epoch);
+            control.expiry_timer = Some(self.timers.insert(after(expiry_interval), timer));
+        }
+    }
+}
+
+fn topic_of(topic: &str) -> Result<TopicName<'_>, LoadError> {
+    TopicName::parse(topic).map_err(|_| LoadError::Topic { topic: topic.to_owned() })
+}
+
+fn filter_of<'f>(client_id: &str, filter: &'f str) -> Result<TopicFilter<'f>, LoadError> {
+    let invalid = |_| LoadError::Filter { client_id: client_id.to_owned(), filter: filter.to_owned() };
+    TopicFilter::parse(filter).map_err(invalid)
+}

@@ -1,0 +1,107 @@
+//! A session comes back from the store: each change does to its halves what it did when it was recorded.
+
+use std::sync::Arc;
+
+use crate::codec::packet_id::PacketId;
+use crate::codec::qos::QoS;
+use crate::message::Publication;
+use crate::session::delivery::DeliveryOptions;
+use crate::session::inflight::Awaits;
+use crate::session::outbound::Outbound;
+use crate::session::pending::Pending;
+use crate::session::pool::Pool;
+use crate::session::record::message_of;
+use crate::storage::{DeliveryRecord, LoadError};
+use crate::time::WallClock;
+
+impl Outbound {
+    /// Whether changes of the session are recorded from now on.
+    pub fn keep(&mut self, kept: bool) {
+        self.client_limits.kept = kept;
+    }
+
+    /// A message joins the queue.
+    pub fn restore_queued(
+        &mut self,
+        pool: &mut Pool,
+        client_id: &str,
+        record: &DeliveryRecord<'_>,
+        clock: WallClock,
+    ) -> Result<(), LoadError> {
+        if record.qos == QoS::AtMostOnce {
+            return Err(LoadError::QueuedQos0 { client_id: client_id.to_owned() });
+        }
+        let message = message_of(&record.message, clock);
+        let share: Option<Arc<str>> = record.share.map(Into::into);
+        let options = DeliveryOptions {
+            qos: record.qos,
+            retain: record.retain,
+            identifiers: record.identifiers,
+            share: share.as_ref(),
+        };
+        self.queue.push_unbounded(Pending::new(pool, &mut Publication::of(&message), &options));
+        Ok(())
+    }
+
+    /// A message leaves the queue.
+    pub fn restore_dropped(&mut self, client_id: &str, index: usize) -> Result<(), LoadError> {
+        self.take_queued(client_id, "dropped", index).map(|_| ())
+    }
+
+    /// The oldest message of the queue joins the window.
+    pub fn restore_sent(
+        &mut self,
+        pool: &mut Pool,
+        client_id: &str,
+        packet_id: PacketId,
+    ) -> Result<(), LoadError> {
+        let pending = self.take_queued(client_id, "sent", 0)?;
+        match self.inflight.restore(pool, packet_id, pending) {
+            true => Ok(()),
+            false => {
+                Err(LoadError::PacketIdInUse { client_id: client_id.to_owned(), packet_id: packet_id.get() })
+            }
+        }
+    }
+
+    /// A QoS 2 delivery goes on to PUBREL.
+    pub fn restore_confirmed(&mut self, client_id: &str, packet_id: PacketId) -> Result<(), LoadError> {
+        match self.inflight.find(packet_id) {
+            Some((_, delivery)) if delivery.awaits != Awaits::Puback => {
+                delivery.awaits = Awaits::Pubcomp;
+                delivery.pending = None;
+                Ok(())
+            }
+            _ => Err(unknown(client_id, "confirmed", packet_id)),
+        }
+    }
+
+    /// A delivery leaves the window.
+    pub fn restore_done(
+        &mut self,
+        pool: &mut Pool,
+        client_id: &str,
+        packet_id: PacketId,
+    ) -> Result<(), LoadError> {
+        let at = self.inflight.find(packet_id).map(|(at, _)| at);
+        let at = at.ok_or_else(|| unknown(client_id, "done", packet_id))?;
+        self.inflight.complete(pool, at);
+        Ok(())
+    }
+
+    fn take_queued(
+        &mut self,
+        client_id: &str,
+        change: &'static str,
+        index: usize,
+    ) -> Result<Pending, LoadError> {
+        let len = self.queue.len();
+        let missing = || LoadError::NotQueued { client_id: client_id.to_owned(), change, index, len };
+        self.queue.remove(index).ok_or_else(missing)
+    }
+}
+
+/// The error of a change that names a Packet Identifier which is not in use.
+pub(super) fn unknown(client_id: &str, change: &'static str, packet_id: PacketId) -> LoadError {
+    LoadError::UnknownPacketId { client_id: client_id.to_owned(), change, packet_id: packet_id.get() }
+}

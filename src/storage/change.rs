@@ -1,0 +1,164 @@
+//! The changes of the state that outlives the broker.
+
+use crate::codec::packet_id::PacketId;
+use crate::codec::qos::QoS;
+use crate::codec::subscribe::SubscriptionOptions;
+use crate::time::WallTime;
+
+/// One change of the state that outlives the broker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change<'c> {
+    /// A session has changed.
+    Session {
+        /// The Client Identifier.
+        client_id: &'c str,
+        /// What has changed.
+        change: SessionChange<'c>,
+    },
+    /// A topic's retained message was stored; an older one of the topic is gone.
+    Retained(MessageRecord<'c>),
+    /// A topic's retained message was removed. One that has expired leaves no such change.
+    Cleared {
+        /// The Topic Name.
+        topic: &'c str,
+    },
+}
+
+/// One change of a session.
+///
+/// A session has a queue of messages that were not sent, oldest first, and a window of deliveries that are not complete,
+/// in the order of sending. QoS 0 messages are in neither.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SessionChange<'c> {
+    /// The session begins, without anything, for the connection that is attached to it.
+    Begun {
+        /// The Session Expiry Interval in seconds; `u32::MAX` is never.
+        expiry_interval: u32,
+    },
+    /// A connection resumes the session, whose will is deleted.
+    Attached {
+        /// The Session Expiry Interval in seconds; `u32::MAX` is never.
+        expiry_interval: u32,
+    },
+    /// The connection has ended; from now on the Session Expiry Interval and the Will Delay Interval run.
+    Detached {
+        /// The Session Expiry Interval in seconds; `u32::MAX` is never.
+        expiry_interval: u32,
+    },
+    /// The session has ended, with all that belongs to it, or ends with its connection from now on.
+    Ended,
+    /// The client has subscribed; a subscription to the same filter is replaced.
+    Subscribed {
+        /// The Topic Filter, `$share/...` included.
+        filter: &'c str,
+        /// The Subscription Options as granted.
+        options: SubscriptionOptions,
+        /// The Subscription Identifier; 0 is none.
+        identifier: u32,
+    },
+    /// The client has unsubscribed.
+    Unsubscribed {
+        /// The Topic Filter, `$share/...` included.
+        filter: &'c str,
+    },
+    /// A message has joined the queue at its end.
+    Queued(DeliveryRecord<'c>),
+    /// A message has left the queue without being sent.
+    Dropped {
+        /// Its place in the queue; 0 is the oldest.
+        index: usize,
+    },
+    /// The oldest message of the queue has left it for the end of the window.
+    Sent {
+        /// The Packet Identifier of the delivery.
+        packet_id: PacketId,
+    },
+    /// The client has confirmed a QoS 2 delivery by PUBREC: its message is no longer needed, PUBCOMP is awaited.
+    Confirmed {
+        /// The Packet Identifier of the delivery.
+        packet_id: PacketId,
+    },
+    /// A delivery has left the window: it is complete, refused, or cannot be sent to this client.
+    Done {
+        /// The Packet Identifier of the delivery.
+        packet_id: PacketId,
+    },
+    /// A QoS 2 message of the client was received and not yet released.
+    Received {
+        /// The Packet Identifier that the client has chosen.
+        packet_id: PacketId,
+    },
+    /// A received QoS 2 message was released.
+    Released {
+        /// The Packet Identifier that the client has chosen.
+        packet_id: PacketId,
+    },
+    /// The connection has brought a will.
+    Will {
+        /// The message.
+        message: MessageRecord<'c>,
+        /// The Will Delay Interval in seconds.
+        delay: u32,
+        /// The Message Expiry Interval in seconds, which runs from the publication.
+        expiry: Option<u32>,
+    },
+    /// The will was published or deleted.
+    WillCleared,
+}
+
+/// An application message, with times by the calendar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MessageRecord<'c> {
+    /// The Topic Name.
+    pub topic: &'c str,
+    /// The properties that are forwarded, encoded, without their length.
+    pub properties: &'c [u8],
+    /// The payload.
+    pub payload: &'c [u8],
+    /// The QoS with which the message was published.
+    pub qos: QoS,
+    /// Whether the message was published with RETAIN.
+    pub retain: bool,
+    /// When the broker received the message.
+    pub received_at: WallTime,
+    /// When the message expires; [`WallTime::NEVER`] if it does not.
+    pub expires_at: WallTime,
+}
+
+/// A message for one session.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeliveryRecord<'c> {
+    /// The message.
+    pub message: MessageRecord<'c>,
+    /// The QoS of the delivery: 1 or 2.
+    pub qos: QoS,
+    /// The RETAIN flag of the delivery.
+    pub retain: bool,
+    /// The Subscription Identifiers of the subscriptions that matched.
+    pub identifiers: &'c [u32],
+    /// The whole filter of the shared subscription that it is sent for, if it is.
+    pub share: Option<&'c str>,
+}
+
+impl SessionChange<'_> {
+    /// The change in a word, for errors.
+    pub fn name(&self) -> &'static str {
+        match self {
+            SessionChange::Begun { .. } => "begun",
+            SessionChange::Attached { .. } => "attached",
+            SessionChange::Detached { .. } => "detached",
+            SessionChange::Ended => "ended",
+            SessionChange::Subscribed { .. } => "subscribed",
+            SessionChange::Unsubscribed { .. } => "unsubscribed",
+            SessionChange::Queued(_) => "queued",
+            SessionChange::Dropped { .. } => "dropped",
+            SessionChange::Sent { .. } => "sent",
+            SessionChange::Confirmed { .. } => "confirmed",
+            SessionChange::Done { .. } => "done",
+            SessionChange::Received { .. } => "received",
+            SessionChange::Released { .. } => "released",
+            SessionChange::Will { .. } => "will",
+            SessionChange::WillCleared => "will cleared",
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What can go wrong with a store.
+
+/// Why a store cannot be read, or no longer commits. The sentence is the store's own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The store itself has failed.
+    #[error("{cause}")]
+    Failed {
+        /// What has failed: the file, the operation, and the system's answer.
+        cause: String,
+    },
+    /// What the store holds cannot be restored.
+    #[error("the store cannot be restored: {0}")]
+    Load(#[from] LoadError),
+}
+
+/// Why a change cannot be restored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A change belongs to a session that has not begun, or has ended.
+    #[error("change {change:?} names session {client_id:?}, which has not begun or has ended")]
+    UnknownSession {
+        /// The Client Identifier.
+        client_id: String,
+        /// The change in a word.
+        change: &'static str,
+    },
+    /// A session begins that is there.
+    #[error("session {client_id:?} begins, but it is there already")]
+    SessionExists {
+        /// The Client Identifier.
+        client_id: String,
+    },
+    /// There are more sessions than the settings allow.
+    #[error("session {client_id:?}: session limit reached (session.max_sessions = {max})")]
+    TooManySessions {
+        /// The Client Identifier.
+        client_id: String,
+        /// The limit.
+        max: usize,
+    },
+    /// A message leaves the queue from a place where there is none.
+    #[error("session {client_id:?}: change {change:?} takes message {index} of a queue of {len}")]
+    NotQueued {
+        /// The Client Identifier.
+        client_id: String,
+        /// The change in a word.
+        change: &'static str,
+        /// The place.
+        index: usize,
+        /// How many messages are queued.
+        len: usize,
+    },
+    /// A change names a delivery or a received message that is not there.
+    #[error(
+        "session {client_id:?}: change {change:?} names packet identifier {packet_id}, which is not in use"
+    )]
+    UnknownPacketId {
+        /// The Client Identifier.
+        client_id: String,
+        /// The change in a word.
+        change: &'static str,
+        /// The Packet Identifier.
+        packet_id: u16,
+    },
+    /// A delivery begins with a Packet Identifier that another one has.
+    #[error("session {client_id:?}: packet identifier {packet_id} is sent twice")]
+    PacketIdInUse {
+        /// The Client Identifier.
+        client_id: String,
+        /// The Packet Identifier.
+        packet_id: u16,
+    },
+    /// A subscription is removed that is not there.
+    #[error("session {client_id:?}: subscription {filter:?} is removed, but it is not there")]
+    UnknownSubscription {
+        /// The Client Identifier.
+        client_id: String,
+        /// The Topic Filter.
+        filter: String,
+    },
+    /// A Topic Filter is not valid.
+    #[error("session {client_id:?}: topic filter {filter:?} is not valid")]
+    Filter {
+        /// The Client Identifier.
+        client_id: String,
+        /// The Topic Filter.
+        filter: String,
+    },
+    /// A Topic Name is not valid.
+    #[error("topic {topic:?} is not valid")]
+    Topic {
+        /// The Topic Name.
+        topic: String,
+    },
+    /// A queued message has QoS 0.
+    #[error("session {client_id:?}: a message of QoS 0 is queued, which is never stored")]
+    QueuedQos0 {
+        /// The Client Identifier.
+        client_id: String,
+    },
+}
