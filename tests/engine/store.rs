@@ -199,7 +199,7 @@ fn a_topic_that_holds_nothing_is_not_recorded_as_cleared() {
     network.publish("t", "x", 1, true);
     network.publish("t", "", 1, true);
     network.publish("t", "", 1, true);
-    assert_eq!(store.records_from(0), ["retained t", "cleared t"]);
+    assert_eq!(store.lines_from(0), ["retained t", "cleared t"]);
 }
 
 #[test]
