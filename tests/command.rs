@@ -355,7 +355,7 @@ fn status_says_that_the_connection_was_reset() {
         stream.peek(&mut [0; 1]).unwrap();
     });
     let reset = std::io::Error::from_raw_os_error(libc::ECONNRESET);
-    let sentence = format!("what runs at {address} does not behave as an MQTT broker: {reset}");
+    let sentence = format!("the program at {address} does not behave like an MQTT broker: {reset}");
     assert_fails(&["status", "--address", &address], 4, &sentence);
     thread.join().unwrap();
 }
@@ -364,7 +364,7 @@ fn status_says_that_the_connection_was_reset() {
 #[test]
 fn status_takes_a_refused_subscription_for_an_answer() {
     let (address, thread) = impostor(CONNECT, b"\x20\x02\x00\x00\x90\x03\x00\x01\x80");
-    let sentence = format!("an MQTT broker runs at {address}, but tells nothing below $SYS/broker/");
+    let sentence = format!("an MQTT broker is running at {address}, but publishes nothing below $SYS/broker/");
     assert_fails(&["status", "--address", &address], 4, &sentence);
     thread.join().unwrap();
 }
