@@ -364,7 +364,8 @@ fn status_says_that_the_connection_was_reset() {
 #[test]
 fn status_takes_a_refused_subscription_for_an_answer() {
     let (address, thread) = impostor(CONNECT, b"\x20\x02\x00\x00\x90\x03\x00\x01\x80");
-    let sentence = format!("an MQTT broker is running at {address}, but publishes nothing below $SYS/broker/");
+    let sentence =
+        format!("an MQTT broker is running at {address}, but publishes nothing below $SYS/broker/");
     assert_fails(&["status", "--address", &address], 4, &sentence);
     thread.join().unwrap();
 }
