@@ -133,6 +133,29 @@ mod tests {
         fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
     }
 
+    /// Takes nothing, and does not say that it is full.
+    #[derive(Default)]
+    struct Broken(Mutex<usize>);
+
+    impl Link for Broken {
+        fn write(&self, _buffers: &[IoSlice<'_>]) -> Written {
+            *self.0.lock() += 1;
+            assert!(*self.0.lock() < 10, "what is broken is written to for ever");
+            Written::Bytes(0)
+        }
+        fn wake(&self) {}
+        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    }
+
+    #[test]
+    fn a_connection_that_takes_no_byte_is_left_to_its_task() {
+        let session = Arc::new(Session::new("a"));
+        let link = Arc::new(Broken::default());
+        attach(&session, link.clone());
+        assert!(with_context(|cx| session.flush(cx, false)));
+        assert_eq!(*link.0.lock(), 1);
+    }
+
     #[test]
     fn a_thread_that_writes_for_others_hands_over_in_the_end() {
         let session = Arc::new(Session::new("a"));

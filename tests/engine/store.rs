@@ -216,3 +216,17 @@ fn a_client_waits_for_no_commit_that_only_another_has_to_be_told_of() {
     store.commit(&network);
     first.expect_ack(AckKind::Pubrec, 7);
 }
+
+/// [MQTT-4.6.0-2], [MQTT-4.6.0-3]: one that waits is enough to wait behind.
+#[test]
+fn an_acknowledgement_waits_behind_a_single_one_of_its_client() {
+    let (network, store) = Network::with_late_store();
+    let mut publisher = opts("from", V5).persistent().on(&network);
+    publisher.send_publish("t", "x", Q2, 7);
+    store.commit_silently(store.len());
+    publisher.send_publish("u", "x", Q1, 8);
+    publisher.expect_nothing();
+    store.commit(&network);
+    publisher.expect_ack(AckKind::Pubrec, 7);
+    publisher.expect_ack(AckKind::Puback, 8);
+}
