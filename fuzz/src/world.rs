@@ -236,7 +236,7 @@ impl World {
                 again = true;
                 if let Some(session) = wire.connection.session() {
                     let mut turn = self.engine.turn(self.now);
-                    self.engine.end_if_doomed(&mut turn, session);
+                    self.engine.woken(&mut turn, session);
                 }
                 write_if_blocked(&self.engine, self.now, wire);
             }

@@ -56,7 +56,7 @@ impl Broker {
             usize::try_from(settings.queue.max_bytes).unwrap_or(usize::MAX),
             Overflow::DropNewest,
         );
-        let target = Target::new(queue, Box::new(callback), dispatcher);
+        let target = Target::new(queue, Box::new(callback), dispatcher, Arc::downgrade(broker));
         let sink: Arc<dyn Sink> = target.clone();
         let local = broker.subscribe(filter, options, sink)?;
         Ok(CallbackSubscription { target, local, broker: Arc::clone(broker) })
@@ -90,6 +90,7 @@ struct Target {
     idle: Condvar,
     /// `None`: the callback runs on the thread that publishes.
     dispatcher: Option<Arc<Dispatcher>>,
+    broker: Weak<Shared>,
 }
 
 struct Run {
@@ -107,6 +108,14 @@ impl Sink for Target {
 
     fn room(&self, bytes: usize) -> Room {
         self.queue.room(bytes)
+    }
+
+    fn has_room_to_walk(&self, bytes: usize) -> bool {
+        self.queue.has_room_to_walk(bytes)
+    }
+
+    fn awaits_room(&self, local: &Arc<Local>) -> bool {
+        self.queue.awaits_room(local)
     }
 
     fn wake(&self) {
@@ -129,7 +138,12 @@ impl Sink for Target {
 }
 
 impl Target {
-    fn new(queue: QueueCore, callback: Callback, dispatcher: Option<Arc<Dispatcher>>) -> Arc<Target> {
+    fn new(
+        queue: QueueCore,
+        callback: Callback,
+        dispatcher: Option<Arc<Dispatcher>>,
+        broker: Weak<Shared>,
+    ) -> Arc<Target> {
         Arc::new_cyclic(|me| Target {
             me: me.clone(),
             queue,
@@ -137,6 +151,7 @@ impl Target {
             run: Mutex::new(Run { callback: Some(callback), by: None, cancelled: false }),
             idle: Condvar::new(),
             dispatcher,
+            broker,
         })
     }
 
@@ -154,11 +169,22 @@ impl Target {
         drop(callback);
     }
 
+    /// Takes what waits, up to a portion.
+    fn poll(&self) -> Poll {
+        let found = self.queue.poll(PORTION, Some(Duration::ZERO));
+        if self.queue.is_starved()
+            && let Some(broker) = self.broker.upgrade()
+        {
+            broker.refill(&self.queue);
+        }
+        found
+    }
+
     /// Calls for everything that waits, on this thread.
     fn call_here(&self) {
         let _inside = in_callback();
         loop {
-            while let Poll::Messages(batch) = self.queue.poll(PORTION, Some(Duration::ZERO)) {
+            while let Poll::Messages(batch) = self.poll() {
                 self.call(&batch);
             }
             // Who puts a message in from now on finds that nobody calls; one that came before is in the queue.
@@ -276,7 +302,7 @@ impl Dispatcher {
             drop(list);
             // Off the list before the queue is looked at: a message that comes now puts it on again.
             target.scheduled.store(false, Ordering::Release);
-            if let Poll::Messages(batch) = target.queue.poll(PORTION, Some(Duration::ZERO)) {
+            if let Poll::Messages(batch) = target.poll() {
                 target.call(&batch);
                 if !target.queue.is_empty() {
                     target.wake();
@@ -288,8 +314,8 @@ impl Dispatcher {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Weak};
     use std::time::{Duration, Instant};
 
     use super::{Dispatcher, Target};
@@ -320,7 +346,7 @@ mod tests {
             let queue = QueueCore::new(10, 1000, Overflow::DropNewest);
             let count = Arc::clone(&calls);
             let callback = Box::new(move |_: &MessageView<'_>| _ = count.fetch_add(1, Ordering::Relaxed));
-            let target = Target::new(queue, callback, Some(Arc::clone(&dispatcher)));
+            let target = Target::new(queue, callback, Some(Arc::clone(&dispatcher)), Weak::new());
             assert!(target.push(&message()) && target.push(&message()));
             let Poll::Messages(batch) = target.queue.poll(2, Some(Duration::ZERO)) else {
                 panic!("two messages wait");
@@ -336,7 +362,7 @@ mod tests {
     fn a_message_after_the_end_of_the_callback_thread_keeps_nothing_alive() {
         let dispatcher = Dispatcher::start().unwrap();
         let queue = QueueCore::new(10, 1000, Overflow::DropNewest);
-        let target = Target::new(queue, Box::new(|_| ()), Some(Arc::clone(&dispatcher)));
+        let target = Target::new(queue, Box::new(|_| ()), Some(Arc::clone(&dispatcher)), Weak::new());
         dispatcher.stop(Instant::now());
         assert!(target.push(&message()));
         target.wake();

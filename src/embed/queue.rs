@@ -76,7 +76,8 @@ impl Broker {
 }
 
 impl Queue {
-    /// Has the messages of a Topic Filter put in. Each carries `tag`. Retained messages are in when this returns.
+    /// Has the messages of a Topic Filter put in. Each carries `tag`. Retained messages are in when this returns, as far as
+    /// they leave half of the queue free; the others follow as messages are taken out.
     pub fn subscribe(
         &self,
         filter: &str,
@@ -94,7 +95,9 @@ impl Queue {
 
     /// Takes up to `max` messages, and waits up to `timeout` for the first; `None` waits for ever.
     pub fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
-        self.core.poll(max, timeout)
+        let found = self.core.poll(max, timeout);
+        self.broker.refill(&self.core);
+        found
     }
 
     /// Takes up to `max` messages, and waits for the first without blocking the thread; `None` when the broker has
@@ -137,7 +140,7 @@ impl Queue {
             return task::Poll::Ready(None);
         }
         loop {
-            match self.core.poll(max, Some(Duration::ZERO)) {
+            match self.poll(max, Some(Duration::ZERO)) {
                 Poll::Messages(batch) => return task::Poll::Ready(Some(batch)),
                 Poll::Closed => return task::Poll::Ready(None),
                 Poll::TimedOut if self.core.wakes(context, place) => return task::Poll::Pending,
@@ -241,6 +244,14 @@ impl Sink for QueueSink {
 
     fn room(&self, bytes: usize) -> Room {
         self.core.room(bytes)
+    }
+
+    fn has_room_to_walk(&self, bytes: usize) -> bool {
+        self.core.has_room_to_walk(bytes)
+    }
+
+    fn awaits_room(&self, local: &Arc<Local>) -> bool {
+        self.core.awaits_room(local)
     }
 
     fn wants_wake(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What a queue is inside: messages in two arenas, and those who wait for them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::embed::arena::{Arena, Batch};
 use crate::embed::tasks::{Tasks, Woken};
-use crate::engine::parts::sink::LocalMessage;
+use crate::engine::parts::sink::{Local, LocalMessage};
 use crate::runtime::Event;
 use crate::session::queue::Room;
 
@@ -43,6 +43,8 @@ pub(super) struct QueueCore {
     waiting: AtomicU32,
     /// Whether messages wait, for who looks without the lock.
     filled: AtomicBool,
+    /// Whether subscriptions are to go on with their retained messages, for who looks without the lock.
+    starved: AtomicBool,
     /// How often a consumer looks again before it sleeps: see [`QueueCore::look_again`].
     patience: AtomicU32,
 }
@@ -84,6 +86,8 @@ struct QueueState {
     last_take: usize,
     /// Tasks that wait for a message; each counts in `waiting`.
     tasks: Tasks,
+    /// Subscriptions whose retained messages had no room.
+    awaiting_room: Vec<Weak<Local>>,
 }
 
 impl QueueCore {
@@ -96,6 +100,7 @@ impl QueueCore {
             ready: Condvar::new(),
             waiting: AtomicU32::new(0),
             filled: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
             patience: AtomicU32::new(1),
         }
     }
@@ -131,6 +136,47 @@ impl QueueCore {
             (_, true, Overflow::DropOldest) => Room::Displacing,
             (_, false, _) => Room::Free,
         }
+    }
+
+    /// Whether there is room for a retained message of `size` bytes: it leaves half of the queue to other messages.
+    pub(super) fn has_room_to_walk(&self, size: usize) -> bool {
+        let state = self.state.lock();
+        !state.closed && (state.len == 0 || self.leaves_half(&state, size))
+    }
+
+    fn leaves_half(&self, state: &QueueState, size: usize) -> bool {
+        state.len < self.capacity / 2 && state.bytes + size <= self.max_bytes / 2
+    }
+
+    /// Whether the retained messages that wait for room may go on: a few at a time would not be worth it.
+    fn is_low(&self, state: &QueueState) -> bool {
+        state.len <= self.capacity / 4 && state.bytes <= self.max_bytes / 4
+    }
+
+    /// Notes a subscription whose retained messages had no room; false if the queue is empty by now. Otherwise the poll
+    /// that takes the messages that leave room finds it.
+    pub(super) fn awaits_room(&self, local: &Arc<Local>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            return true; // There never is room again.
+        }
+        if state.len == 0 {
+            return false;
+        }
+        state.awaiting_room.push(Arc::downgrade(local));
+        true
+    }
+
+    /// Whether [`QueueCore::take_awaiting`] has something.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved.load(Ordering::Relaxed)
+    }
+
+    /// The subscriptions that may go on with their retained messages.
+    pub(super) fn take_awaiting(&self) -> Vec<Weak<Local>> {
+        let mut state = self.state.lock();
+        self.starved.store(false, Ordering::Relaxed);
+        std::mem::take(&mut state.awaiting_room)
     }
 
     /// Whether one message of `size` bytes more is too much. A message alone may have any size.
@@ -295,6 +341,9 @@ impl QueueCore {
         };
         if state.len == 0 {
             self.filled.store(false, Ordering::Relaxed);
+        }
+        if !state.awaiting_room.is_empty() && self.is_low(&state) {
+            self.starved.store(true, Ordering::Relaxed);
         }
         let event = if state.is_readable() { None } else { state.event.clone() };
         drop(state);

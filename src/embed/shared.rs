@@ -139,6 +139,23 @@ impl Shared {
             .map_err(wrong)
     }
 
+    /// Lets the subscriptions of a queue go on with their retained messages, if there is room for them again.
+    #[inline]
+    pub(super) fn refill(&self, queue: &QueueCore) {
+        if queue.is_starved() {
+            self.push_retained(queue.take_awaiting());
+        }
+    }
+
+    #[cold]
+    fn push_retained(&self, awaiting: Vec<Weak<Local>>) {
+        // Once the broker stops there are no more.
+        let Ok(mut turn) = self.turn() else { return };
+        for local in awaiting.iter().filter_map(Weak::upgrade) {
+            self.engine.walk_retained_local(&mut turn, &local);
+        }
+    }
+
     pub(super) fn unsubscribe(&self, local: &Arc<Local>) {
         if !self.is_forked() {
             self.engine.unsubscribe_local(local);

@@ -229,7 +229,7 @@ impl ConnectionTask {
         if let Some(session) = self.connection.session() {
             let server = self.permit.server();
             let mut turn = server.engine().turn(server.now());
-            server.engine().end_if_doomed(&mut turn, session);
+            server.engine().woken(&mut turn, session);
             self.blocked = session.outbound.lock().is_blocked();
         }
         if let Some(ending) = self.link.take_ending() {

@@ -17,6 +17,7 @@ pub mod pool;
 pub mod queue;
 pub mod record;
 mod restore;
+pub mod retained_walks;
 pub mod state;
 pub mod subscriptions;
 mod transmit;

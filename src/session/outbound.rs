@@ -20,6 +20,7 @@ use crate::session::pending::Pending;
 use crate::session::plan::Plan;
 use crate::session::queue::{Queue, Queued};
 use crate::session::record::delivery_record;
+use crate::session::retained_walks::RetainedWalks;
 use crate::stats::DropReason;
 use crate::storage::{Position, SessionChange};
 
@@ -39,6 +40,14 @@ struct OutboundExtras {
     aliases: Option<AliasesOut>,
     /// What deliveries that wait for the store wait for, as far as nobody has taken it.
     holds: Vec<Position>,
+    /// Retained messages that are still to be sent, if any are.
+    walks: Option<Box<RetainedWalks>>,
+}
+
+impl OutboundExtras {
+    fn has_walks(&self) -> bool {
+        self.walks.as_ref().is_some_and(|walks| !walks.is_empty())
+    }
 }
 
 /// The sending half of a session. Any thread that delivers holds its lock for a moment.
@@ -299,24 +308,6 @@ impl Outbound {
         true
     }
 
-    /// Sends a retained message, or lets it wait, beyond the bounds of the queue: as many messages more as `retained`,
-    /// which is how many there are.
-    pub fn deliver_retained(
-        &mut self,
-        cx: &mut Context<'_>,
-        publication: &mut Publication<'_>,
-        options: &DeliveryOptions<'_>,
-        retained: usize,
-    ) -> Outcome {
-        if !self.waits_as_retained(cx.limits, retained) {
-            return self.deliver(cx, publication, options);
-        }
-        self.queue.push_unbounded(Pending::new(cx.pool, publication, options));
-        self.record_queued(cx);
-        cx.queue_changed(0, 1);
-        Outcome::Queued
-    }
-
     /// Sends what waits, as far as window and room allow: first what an earlier connection left
     /// unacknowledged, then the queue. The caller then asks [`Outbound::list_for_flush`].
     #[inline]
@@ -372,10 +363,10 @@ impl Outbound {
     }
 
     /// Whether the client reads so little, and causes so much, that no more of its packets are to be read for now: the
-    /// connection is full and what waits is beyond the bounds. Packets that answer its own are not dropped.
+    /// connection is full and what waits is beyond the bounds. Packets that answer its own are not dropped. What waits in
+    /// the queue is no reason: its acknowledgements make room.
     pub fn must_pause(&self, limits: &Limits) -> bool {
-        let beyond = self.outbox.len() >= 2 * limits.outbox_bytes || self.queue.len() > limits.queue.messages;
-        self.is_blocked() && beyond
+        self.is_blocked() && self.outbox.len() >= 2 * limits.outbox_bytes
     }
 
     /// The session has ended: forgets what waits or is unacknowledged.
@@ -383,6 +374,9 @@ impl Outbound {
         self.ended = true;
         self.client_limits.kept = false;
         let is_shared = |pending: &Pending| pending.share().is_some();
+        if let Some(extras) = &mut self.extras {
+            extras.walks = None;
+        }
         let waited = self.queue.len();
         let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
         let waiting = std::mem::take(&mut self.queue).into_waiting();
@@ -427,8 +421,30 @@ impl Outbound {
         if aliases.is_some() || self.has_aliases() {
             self.extras().aliases = aliases;
         }
+        self.shed_extras();
+    }
+
+    /// The walks through the retained messages.
+    pub(super) fn walks_mut(&mut self) -> &mut RetainedWalks {
+        self.extras().walks.get_or_insert_default()
+    }
+
+    /// Whether any walk is left; if none is, their memory goes.
+    pub fn keep_walks(&mut self) -> bool {
+        let any = self.extras.as_ref().is_some_and(|extras| extras.has_walks());
+        if !any && let Some(extras) = &mut self.extras {
+            extras.walks = None;
+            self.shed_extras();
+        }
+        any
+    }
+
+    fn shed_extras(&mut self) {
         self.extras.take_if(|extras| {
-            extras.aliases.is_none() && extras.orphans.is_empty() && extras.holds.is_empty()
+            extras.aliases.is_none()
+                && extras.orphans.is_empty()
+                && extras.holds.is_empty()
+                && extras.walks.is_none()
         });
     }
 
@@ -466,9 +482,9 @@ impl Outbound {
         }
         let bounds = &cx.limits.queue;
         let kept = self.client_limits.kept;
-        let displaced = |pending: &Pending| {
+        let displaced = |index, pending: &Pending| {
             cx.drop(pending.message.topic(), DropReason::QueueFull);
-            record_dropped(cx, kept, 0, pending);
+            record_dropped(cx, kept, index, pending);
         };
         let queued = self.queue.push(pending, bounds, displaced);
         if queued != Queued::Refused {
@@ -530,7 +546,7 @@ impl Outbound {
 
     /// Records that the youngest message has joined the queue.
     #[inline(never)]
-    fn record_queued(&mut self, cx: &Context<'_>) {
+    pub(super) fn record_queued(&mut self, cx: &Context<'_>) {
         if self.client_limits.kept
             && let Some(pending) = self.queue.back().filter(|pending| pending.qos > QoS::AtMostOnce)
         {

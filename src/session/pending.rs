@@ -18,6 +18,8 @@ pub struct Pending {
     pub qos: QoS,
     /// The RETAIN flag of the delivery.
     pub retain: bool,
+    /// Whether it is a retained message that answers a subscription: those have places of their own in the queue.
+    pub walked: bool,
     /// The Subscription Identifier of the subscription that matched, 0 if it has none, or if several have.
     identifier: u32,
     extras: Option<Box<PendingExtras>>,
@@ -44,7 +46,8 @@ impl Pending {
             }
         };
         let message = Arc::clone(publication.message_from(&mut pool.messages));
-        Pending { message, qos: options.qos, retain: options.retain, identifier, extras }
+        let DeliveryOptions { qos, retain, .. } = *options;
+        Pending { message, qos, retain, walked: false, identifier, extras }
     }
 
     /// How it is sent.

@@ -84,14 +84,6 @@ impl Outbound {
         }
     }
 
-    /// Whether a retained message that answers a subscription waits beyond the bounds of the queue, of `retained` that
-    /// there are; otherwise it goes where any message goes.
-    pub(super) fn waits_as_retained(&self, limits: &Limits, retained: usize) -> bool {
-        let most = limits.queue.messages.saturating_add(retained);
-        let fits = self.has_room(limits) && self.queue.is_empty();
-        self.is_connected() && !fits && self.queue.len() < most
-    }
-
     /// Whether the client takes a packet of this many bytes [MQTT-3.1.2-24].
     #[inline]
     pub(super) fn takes(&self, packet_len: usize) -> bool {

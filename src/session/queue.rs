@@ -60,6 +60,9 @@ struct Waiting {
     bytes: usize,
     /// How many of them have QoS 0: a younger QoS 0 message must not overtake them.
     qos0: usize,
+    /// How many of them answer subscriptions, and their bytes: the bounds are not theirs.
+    walked: usize,
+    walked_bytes: usize,
     /// No waiting message expires before; [`Time::NEVER`] if none does.
     next_expiry: Time,
 }
@@ -85,21 +88,40 @@ impl Queue {
         self.0.as_ref().is_some_and(|waiting| waiting.qos0 > 0)
     }
 
-    /// Adds a message within the bounds. `dropped` is told which ones make way for it.
-    pub fn push(&mut self, pending: Pending, bounds: &Bounds, mut dropped: impl FnMut(&Pending)) -> Queued {
+    /// How many of the messages answer subscriptions.
+    pub fn walked(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.walked)
+    }
+
+    /// Messages and bytes that the bounds count: what answers subscriptions takes nobody's place.
+    fn counted(&self) -> (usize, usize) {
+        self.0.as_ref().map_or((0, 0), |waiting| {
+            (waiting.messages.len() - waiting.walked, waiting.bytes - waiting.walked_bytes)
+        })
+    }
+
+    /// Adds a message within the bounds. `dropped` is told which ones make way for it, and how many of QoS 1 and 2 stay
+    /// before each.
+    pub fn push(
+        &mut self,
+        pending: Pending,
+        bounds: &Bounds,
+        mut dropped: impl FnMut(usize, &Pending),
+    ) -> Queued {
         let size = pending.message.size();
-        let room = room(self.len(), self.bytes(), size, bounds);
+        let (len, bytes) = self.counted();
+        let room = room(len, bytes, size, bounds);
         if room == Room::None {
             return Queued::Refused;
         }
         let mut displaced = 0;
         if room == Room::Displacing {
-            // What waits beyond the bounds, retained messages, makes way for no more than the place of the new message.
-            let (messages, bytes) = (bounds.messages.max(self.len()), bounds.bytes.max(self.bytes()));
+            // What waits beyond the bounds, because they were wider, makes way for no more than the place of the new message.
+            let (messages, bytes) = (bounds.messages.max(len), bounds.bytes.max(bytes));
             while self.is_full(size, &Bounds { messages, bytes, ..*bounds })
-                && let Some(old) = self.pop()
+                && let Some((before, old)) = self.pop_counted()
             {
-                dropped(&old);
+                dropped(before, &old);
                 displaced += 1;
             }
         }
@@ -109,17 +131,19 @@ impl Queue {
 
     /// Whether the next message of `size` bytes would be beyond the bounds.
     pub fn is_full(&self, size: usize, bounds: &Bounds) -> bool {
-        is_beyond(self.len(), self.bytes(), size, bounds)
+        let (len, waiting_bytes) = self.counted();
+        is_beyond(len, waiting_bytes, size, bounds)
     }
 
     /// Whether there is room for a message of `size` bytes once the messages that have expired at `now` are gone.
     pub fn room_at(&self, now: Time, size: usize, bounds: &Bounds) -> Room {
-        let (mut len, mut bytes) = (self.len(), self.bytes());
+        let (mut len, mut bytes) = self.counted();
         if let Some(waiting) = &self.0
             && is_beyond(len, bytes, size, bounds)
             && now >= waiting.next_expiry
         {
-            for expired in waiting.messages.iter().filter(|pending| pending.message.is_expired(now)) {
+            let counted = waiting.messages.iter().filter(|pending| !pending.walked);
+            for expired in counted.filter(|pending| pending.message.is_expired(now)) {
                 len -= 1;
                 bytes -= expired.message.size();
             }
@@ -146,12 +170,17 @@ impl Queue {
         }
     }
 
-    /// Adds a message that is bounded elsewhere: a retained message, of which the store holds a bounded number.
+    /// Adds a message that is bounded elsewhere: one that answers a subscription, or that comes back from the store.
     pub fn push_unbounded(&mut self, pending: Pending) {
         let waiting = self.0.get_or_insert_default();
-        waiting.bytes += pending.message.size();
+        let size = pending.message.size();
+        waiting.bytes += size;
         waiting.next_expiry = waiting.next_expiry.min(pending.message.expires_at());
         waiting.qos0 += usize::from(pending.qos == QoS::AtMostOnce);
+        if pending.walked {
+            waiting.walked += 1;
+            waiting.walked_bytes += size;
+        }
         waiting.messages.push_back(pending);
     }
 
@@ -177,21 +206,41 @@ impl Queue {
         }
         let waiting = self.0.as_mut()?;
         let pending = waiting.messages.remove(index)?;
-        waiting.bytes -= pending.message.size();
-        waiting.qos0 -= usize::from(pending.qos == QoS::AtMostOnce);
+        waiting.uncount(&pending);
         Some(pending)
+    }
+
+    /// Removes the oldest message that the bounds count; with how many of QoS 1 and 2 are before it.
+    fn pop_counted(&mut self) -> Option<(usize, Pending)> {
+        let waiting = self.0.as_ref()?;
+        let index = waiting.messages.iter().position(|pending| !pending.walked)?;
+        let before =
+            waiting.messages.iter().take(index).filter(|pending| pending.qos > QoS::AtMostOnce).count();
+        Some((before, self.remove(index)?))
     }
 
     /// Removes the oldest message.
     pub fn pop(&mut self) -> Option<Pending> {
         let waiting = self.0.as_mut()?;
         let pending = waiting.messages.pop_front()?;
-        waiting.bytes -= pending.message.size();
-        waiting.qos0 -= usize::from(pending.qos == QoS::AtMostOnce);
+        waiting.uncount(&pending);
         if waiting.messages.is_empty() {
             self.0 = None;
         }
         Some(pending)
+    }
+}
+
+impl Waiting {
+    /// A message is no longer one of them.
+    fn uncount(&mut self, pending: &Pending) {
+        let size = pending.message.size();
+        self.bytes -= size;
+        self.qos0 -= usize::from(pending.qos == QoS::AtMostOnce);
+        if pending.walked {
+            self.walked -= 1;
+            self.walked_bytes -= size;
+        }
     }
 }
 
@@ -212,7 +261,14 @@ fn room(len: usize, bytes: usize, size: usize, bounds: &Bounds) -> Room {
 
 impl Default for Waiting {
     fn default() -> Waiting {
-        Waiting { messages: VecDeque::new(), bytes: 0, qos0: 0, next_expiry: Time::NEVER }
+        Waiting {
+            messages: VecDeque::new(),
+            bytes: 0,
+            qos0: 0,
+            walked: 0,
+            walked_bytes: 0,
+            next_expiry: Time::NEVER,
+        }
     }
 }
 
@@ -241,8 +297,8 @@ mod tests {
     fn a_full_queue_refuses_the_newest() {
         let mut queue = Queue::default();
         let bounds = bounds(1, 10_000, Overflow::DropNewest);
-        assert_eq!(queue.push(pending("a"), &bounds, |_| ()), Queued::Waits);
-        assert_eq!(queue.push(pending("b"), &bounds, |_| ()), Queued::Refused);
+        assert_eq!(queue.push(pending("a"), &bounds, |_, _| ()), Queued::Waits);
+        assert_eq!(queue.push(pending("b"), &bounds, |_, _| ()), Queued::Refused);
         assert_eq!(queue.pop().unwrap().message.topic(), "a");
         assert_eq!(queue.bytes(), 0);
     }
@@ -251,8 +307,8 @@ mod tests {
     fn or_drops_the_oldest() {
         let mut queue = Queue::default();
         let bounds = bounds(1, 10_000, Overflow::DropOldest);
-        queue.push(pending("a"), &bounds, |_| ());
-        assert_eq!(queue.push(pending("b"), &bounds, |_| ()), Queued::Displaced(1));
+        queue.push(pending("a"), &bounds, |_, _| ());
+        assert_eq!(queue.push(pending("b"), &bounds, |_, _| ()), Queued::Displaced(1));
         assert_eq!(queue.pop().unwrap().message.topic(), "b");
     }
 
@@ -260,8 +316,8 @@ mod tests {
     fn what_can_never_wait_displaces_nothing() {
         let mut queue = Queue::default();
         let bounds = bounds(10, pending("a").message.size(), Overflow::DropOldest);
-        assert_eq!(queue.push(pending("a"), &bounds, |_| ()), Queued::Waits);
-        assert_eq!(queue.push(pending("too large"), &bounds, |_| ()), Queued::Refused);
+        assert_eq!(queue.push(pending("a"), &bounds, |_, _| ()), Queued::Waits);
+        assert_eq!(queue.push(pending("too large"), &bounds, |_, _| ()), Queued::Refused);
         assert_eq!(queue.pop().unwrap().message.topic(), "a");
     }
 
@@ -275,7 +331,7 @@ mod tests {
             (bounds(1, 10_000, Overflow::DropOldest), "b"),
             (bounds(10, pending("a").message.size(), Overflow::DropOldest), "c"),
         ] {
-            assert_eq!(queue.push(pending("d"), &bounds, |_| ()), Queued::Displaced(1));
+            assert_eq!(queue.push(pending("d"), &bounds, |_, _| ()), Queued::Displaced(1));
             assert_eq!((queue.len(), queue.front().unwrap().message.topic()), (3, oldest));
         }
     }
@@ -284,7 +340,7 @@ mod tests {
     fn bytes_are_bounded_too_and_a_message_larger_than_the_queue_is_refused() {
         let mut queue = Queue::default();
         let bounds = bounds(10, 8, Overflow::DropOldest);
-        assert_eq!(queue.push(pending("too large"), &bounds, |_| ()), Queued::Refused);
+        assert_eq!(queue.push(pending("too large"), &bounds, |_, _| ()), Queued::Refused);
         assert!(queue.is_empty());
     }
 }

@@ -29,6 +29,8 @@ pub struct Session {
     last_received: AtomicU64,
     /// Whether a decision of the host is awaited, and so nothing is read.
     awaits_host: AtomicBool,
+    /// Whether retained messages are still to be sent; changed under the lock of `outbound`.
+    walks: AtomicBool,
     /// Application messages received.
     pub received_messages: AtomicU64,
     /// QoS 1 messages of the attached connection whose PUBACK waits for the store; changed under the lock of
@@ -118,6 +120,7 @@ impl Session {
             attached: AtomicU32::new(0),
             last_received: AtomicU64::new(0),
             awaits_host: AtomicBool::new(false),
+            walks: AtomicBool::new(false),
             received_messages: AtomicU64::new(0),
             unacknowledged: AtomicU32::new(0),
         }
@@ -141,6 +144,17 @@ impl Session {
     /// Whether a decision of the host is awaited.
     pub fn awaits_host(&self) -> bool {
         self.awaits_host.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether retained messages are still to be sent.
+    pub fn set_walks(&self, walks: bool) {
+        self.walks.store(walks, Ordering::Relaxed);
+    }
+
+    /// Whether retained messages are still to be sent.
+    #[inline]
+    pub fn walks(&self) -> bool {
+        self.walks.load(Ordering::Relaxed)
     }
 
     /// Notes that the client has sent a packet.

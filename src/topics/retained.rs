@@ -155,8 +155,38 @@ impl<V: Clone> Retained<V> {
         let pattern = Pattern::new(filter);
         let mut from = Some(pattern.literal());
         while let Some(key) = from {
-            from = self.table.read().walk(&pattern, key, out);
+            let mut entries = ENTRIES_PER_LOCK;
+            from = self.table.read().walk(&pattern, key, usize::MAX, &mut entries, out);
         }
+    }
+
+    /// Goes on with a walk over the topics that match `filter`: from the position that an earlier step has returned, or
+    /// from the first topic. Appends at most `most` values to `out`, ordered by topic, level by level, and looks at no more
+    /// than `entries` messages, from which it takes what it has looked at. Returns where to go on; `None` at the end.
+    ///
+    /// A message that is retained during the whole walk is found once.
+    pub fn step(
+        &self,
+        filter: &TopicFilter<'_>,
+        from: Option<&[u8]>,
+        most: usize,
+        entries: &mut usize,
+        out: &mut Vec<V>,
+    ) -> Option<Box<[u8]>> {
+        if !filter.has_wildcard() {
+            *entries = entries.saturating_sub(1);
+            out.extend(self.get(TopicName::from_validated(filter.filter())));
+            return None;
+        }
+        let pattern = Pattern::new(filter);
+        let from = from.map_or_else(|| pattern.literal(), Key::from_slice);
+        let enough = out.len().saturating_add(most);
+        self.table.read().walk(&pattern, from, enough, entries, out).map(|key| Box::from(&*key))
+    }
+
+    /// The position of a topic for [`Retained::step`]: a walk that goes on there finds it first, if it matches.
+    pub fn position(topic: &str) -> Box<[u8]> {
+        Box::from(&*key_of(topic))
     }
 
     /// Removes the values for which `is_kept` returns false; returns their number.
@@ -221,20 +251,26 @@ impl<V: Clone> Table<V> {
         Some(entry.value)
     }
 
-    /// Appends matches with keys of at least `from` to `out`. If it stops early to release the lock, it returns the key
-    /// to continue from.
-    fn walk(&self, pattern: &Pattern<'_>, mut from: Key, out: &mut Vec<V>) -> Option<Key> {
-        let mut budget = ENTRIES_PER_LOCK;
+    /// Appends matches with keys of at least `from` to `out`, until that has `enough` values or `budget` entries were
+    /// looked at. If it stops early, it returns the key to continue from.
+    fn walk(
+        &self,
+        pattern: &Pattern<'_>,
+        mut from: Key,
+        enough: usize,
+        budget: &mut usize,
+        out: &mut Vec<V>,
+    ) -> Option<Key> {
         loop {
             let mut passed = 0;
             let mut is_skipping = false;
             let mut entries = self.entries.range::<[u8], _>((Bound::Included(&*from), Bound::Unbounded));
             loop {
                 let (key, entry) = entries.next()?;
-                if budget == 0 {
+                if *budget == 0 || out.len() >= enough {
                     return Some(Key::from_slice(key));
                 }
-                budget -= 1;
+                *budget -= 1;
                 if is_skipping && **key < *from {
                     passed += 1;
                     if passed == SCAN_BEFORE_JUMP {

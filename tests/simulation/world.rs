@@ -435,7 +435,7 @@ impl World {
         while conn.line.take_wake() {
             let mut turn = self.engine.turn(now);
             if let Some(session) = conn.connection.session() {
-                self.engine.end_if_doomed(&mut turn, session);
+                self.engine.woken(&mut turn, session);
             }
             if conn.line.has_room() {
                 conn.connection.writable(&self.engine, &mut turn);

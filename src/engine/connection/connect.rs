@@ -365,6 +365,9 @@ impl Engine {
         flush |= outbound.list_for_flush();
         Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
+        if session.walks() {
+            flush |= self.walk_retained(turn, session);
+        }
         if flush {
             turn.flush_later(session);
         }

@@ -55,11 +55,14 @@ impl Engine {
         outbound.request_close(cause);
     }
 
-    /// Ends the session's connection if something has asked for it; called by the connection's task.
-    pub fn end_if_doomed(&self, turn: &mut Turn, session: &Arc<Session>) {
-        let doomed = session.outbound.lock().take_close_request();
-        if let Some((epoch, cause)) = doomed {
+    /// Does what other turns have left to the connection's task, which calls this when it is woken: ends the session's
+    /// connection if something has asked for it, and goes on with retained messages.
+    pub fn woken(&self, turn: &mut Turn, session: &Arc<Session>) {
+        let requested = session.outbound.lock().take_close_request();
+        if let Some((epoch, cause)) = requested {
             self.close(turn, session, epoch, cause);
+        } else if session.walks() {
+            self.flush(turn, session, false);
         }
     }
 }

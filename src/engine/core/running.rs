@@ -112,6 +112,23 @@ impl Engine {
         if self.recorder.is_kept() {
             Engine::note_holds_of_flush(turn, session);
         }
+        match session.walks() {
+            true => self.flush_walks(turn, session, full),
+            false => full,
+        }
+    }
+
+    /// Sends retained messages and writes them, as long as the connection takes them. `full`: it took no more. Whether it
+    /// takes no more.
+    #[cold]
+    #[inline(never)]
+    fn flush_walks(&self, turn: &mut Turn, session: &Arc<Session>, mut full: bool) -> bool {
+        while !full && self.walk_retained(turn, session) {
+            full = session.flush(&mut self.context(turn, session), false);
+            if self.recorder.is_kept() {
+                Engine::note_holds_of_flush(turn, session);
+            }
+        }
         full
     }
 

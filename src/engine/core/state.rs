@@ -19,6 +19,7 @@ use crate::engine::observe::stream::EventStream;
 use crate::engine::parts::options::Options;
 use crate::engine::parts::sessions::Sessions;
 use crate::engine::parts::subscriber::Subscriber;
+use crate::engine::parts::topic_order::TopicOrder;
 use crate::message::{HostBuffers, SharedMessage};
 use crate::stats::{Counters, Snapshot};
 use crate::storage::{Recorder, Store};
@@ -27,13 +28,16 @@ use crate::topics::{Retained, Router};
 
 /// A broker without I/O. Every method may be called from any thread.
 ///
-/// Locks are taken in this order: a session's `inbound`, its `control`, then one of: the table of sessions,
-/// the timers, the router, the parked acknowledgements and then any one session's `outbound`.
+/// Locks are taken in this order: a session's `inbound`, its `control` or the order of a topic, then one of: the table of
+/// sessions, the timers, the router, the parked acknowledgements and then any one session's `outbound`, or the walk of an
+/// in-process subscription. Below them is the store of retained messages.
 pub struct Engine {
     pub(crate) options: Options,
     pub(crate) sessions: Sessions,
     pub(crate) router: Router<Subscriber>,
     pub(crate) retained: Retained<SharedMessage>,
+    /// Held while a message is kept as its topic's retained message and delivered.
+    pub(crate) topic_order: TopicOrder,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     pub(crate) recorder: Recorder,
@@ -80,6 +84,7 @@ impl Engine {
             sessions: Sessions::default(),
             router: Router::new(),
             retained: Retained::new(options.retained_messages, options.retained_bytes),
+            topic_order: TopicOrder::default(),
             timers: Timers::new(parts.alarm),
             counters: Counters::default(),
             recorder: Recorder::new(parts.store, WallClock::started_at(parts.started_unix)),

@@ -40,6 +40,8 @@ pub struct Turn {
     pub(super) told: Vec<(Arc<dyn DurabilityWaiter>, Durability)>,
     /// Deliveries that began to wait for the store.
     pub(super) holds: Vec<Hold>,
+    /// Retained messages that this turn has looked at for new subscriptions.
+    pub(crate) looks: usize,
     /// Groups of changes that are open, one in the other.
     pub(super) groups: u32,
     /// Unlike that of every other turn of the process, those that this one was before included.
@@ -69,6 +71,7 @@ impl Turn {
             called: Vec::new(),
             told: Vec::new(),
             holds: Vec::new(),
+            looks: 0,
             groups: 0,
             number: TURNS.fetch_add(1, Ordering::Relaxed).wrapping_mul(NUMBERS) + 1,
         }

@@ -8,3 +8,4 @@ pub mod origin;
 pub mod sessions;
 pub mod sink;
 pub mod subscriber;
+pub mod topic_order;

@@ -1,12 +1,14 @@
 //! In-process subscribers: the host program subscribes without a socket.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::codec::qos::QoS;
 use crate::session::queue::Room;
+use crate::session::retained_walks::WalkPosition;
 
 /// A message for an in-process subscriber, borrowed for the length of the call.
 #[derive(Debug)]
@@ -44,6 +46,19 @@ pub trait Sink: Send + Sync {
         Room::Free
     }
 
+    /// Whether there is room for a retained message of this many bytes, beside which other messages find room, too.
+    fn has_room_to_walk(&self, bytes: usize) -> bool {
+        self.room(bytes) == Room::Free
+    }
+
+    /// There was no room for a retained message of `local`: [`Engine::walk_retained_local`] is to be called when there is.
+    /// False if there is by now.
+    ///
+    /// [`Engine::walk_retained_local`]: crate::engine::core::state::Engine::walk_retained_local
+    fn awaits_room(&self, _local: &Arc<Local>) -> bool {
+        true
+    }
+
     /// Whether somebody waits for what was pushed; asked after a push, so that nobody is woken for nothing.
     fn wants_wake(&self) -> bool {
         true
@@ -65,12 +80,66 @@ pub struct Local {
     is_direct: bool,
     /// The last turn that has this subscriber on its list of those to wake.
     listed_by: AtomicU64,
+    /// Whether there is a walk; changed under its lock.
+    walks: AtomicBool,
+    /// The way through the retained messages, until all are pushed.
+    walk: Mutex<Option<LocalWalk>>,
+}
+
+/// The way of an in-process subscription through the retained messages.
+#[derive(Debug)]
+pub(crate) struct LocalWalk {
+    /// The QoS of the subscription.
+    pub qos: QoS,
+    /// Its Subscription Identifier; 0 is none.
+    pub identifier: u32,
+    /// How far the walk has come.
+    pub position: WalkPosition,
+}
+
+impl LocalWalk {
+    /// A walk that begins.
+    pub fn new(qos: QoS, identifier: u32) -> LocalWalk {
+        LocalWalk { qos, identifier, position: WalkPosition::Start }
+    }
 }
 
 impl Local {
-    /// A subscription whose messages go to `sink`.
-    pub(crate) fn new(filter: &str, sink: Arc<dyn Sink>) -> Local {
-        Local { is_direct: sink.is_direct(), sink, filter: filter.into(), listed_by: AtomicU64::new(0) }
+    /// A subscription whose messages go to `sink`, and that is to be given retained messages by `walk`.
+    pub(crate) fn new(filter: &str, sink: Arc<dyn Sink>, walk: Option<LocalWalk>) -> Local {
+        Local {
+            is_direct: sink.is_direct(),
+            sink,
+            filter: filter.into(),
+            listed_by: AtomicU64::new(0),
+            walks: AtomicBool::new(walk.is_some()),
+            walk: Mutex::new(walk),
+        }
+    }
+
+    /// Whether retained messages are still to be pushed.
+    pub(crate) fn walks(&self) -> bool {
+        self.walks.load(Ordering::Acquire)
+    }
+
+    /// Notes that all retained messages are pushed, or not.
+    pub(crate) fn set_walks(&self, walks: bool) {
+        self.walks.store(walks, Ordering::Release);
+    }
+
+    /// The way through the retained messages. Held while one is pushed, and while a message is that is retained.
+    pub(crate) fn walk(&self) -> MutexGuard<'_, Option<LocalWalk>> {
+        self.walk.lock()
+    }
+
+    /// As [`Sink::has_room_to_walk`].
+    pub(crate) fn has_room_to_walk(&self, bytes: usize) -> bool {
+        self.sink.has_room_to_walk(bytes)
+    }
+
+    /// As [`Sink::awaits_room`].
+    pub(crate) fn awaits_room(self: &Arc<Local>) -> bool {
+        self.sink.awaits_room(self)
     }
 
     /// The Topic Filter.

@@ -192,7 +192,22 @@ impl Engine {
     }
 
     /// Gives a message to the host program.
-    pub(crate) fn push_local(
+    fn push_local(
+        &self,
+        turn: &mut Turn,
+        local: &Arc<Local>,
+        publication: &mut Publication<'_>,
+        qos: QoS,
+        retain: bool,
+        identifiers: &[u32],
+    ) {
+        // While retained messages are pushed, none of them comes behind a newer one of its topic.
+        let _in_order = (publication.retain && local.walks()).then(|| local.walk());
+        self.push_now(turn, local, publication, qos, retain, identifiers);
+    }
+
+    /// The same; the caller sees to the order.
+    pub(crate) fn push_now(
         &self,
         turn: &mut Turn,
         local: &Arc<Local>,
@@ -219,41 +234,6 @@ impl Engine {
         }
         if local.list_for_wake(turn.number()) {
             turn.wake_later(local);
-        }
-    }
-
-    /// Sends a retained message, one of `all`, to one new subscription.
-    pub(crate) fn send_retained(
-        &self,
-        turn: &mut Turn,
-        session: &Arc<Session>,
-        message: &SharedMessage,
-        options: &DeliveryOptions<'_>,
-        all: usize,
-    ) {
-        let mut publication = Publication::of(message);
-        let before = turn.counts.messages_delivered;
-        let mut outbound = session.outbound.lock();
-        let outcome =
-            outbound.deliver_retained(&mut self.context(turn, session), &mut publication, options, all);
-        let flush = outbound.list_for_flush();
-        Engine::note_holds(turn, session, &mut outbound);
-        drop(outbound);
-        if message.topic().starts_with("$SYS/") {
-            // The broker's own topics are no application messages.
-            turn.counts.messages_delivered = before;
-        }
-        if flush {
-            turn.flush_later(session);
-        }
-        let client_id = Some(&*session.client_id);
-        match outcome {
-            Outcome::Sent | Outcome::Queued => {}
-            Outcome::Dropped(reason) => self.dropped(turn, client_id, publication.topic, reason),
-            Outcome::Overflowed => {
-                self.dropped(turn, client_id, publication.topic, DropReason::QueueFull);
-                self.disconnect_later(session, Cause::Refused(ReasonCode::QuotaExceeded));
-            }
         }
     }
 

@@ -45,10 +45,13 @@ impl Engine {
         }
         self.begin_group(turn);
         // [MQTT-3.3.1-8], [MQTT3-3.3.1-12]
-        if publication.retain {
+        let in_order = publication.retain.then(|| {
+            let order = self.topic_order.lock(topic);
             self.retain(turn, topic, publication);
-        }
+            order
+        });
         let reached = self.route(turn, publisher, topic, publication);
+        drop(in_order);
         self.end_group(turn);
         if self.events.wants(EventMask::PUBLISHED) {
             self.show(turn, EventMask::PUBLISHED, publisher, publication);

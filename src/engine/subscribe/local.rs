@@ -6,13 +6,12 @@ use crate::codec::subscribe::{RetainHandling, SubscriptionOptions};
 use crate::codec::topic::{TopicError, TopicFilter};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
-use crate::engine::parts::sink::{Local, Sink};
+use crate::engine::parts::sink::{Local, LocalWalk, Sink};
 use crate::engine::parts::subscriber::Subscriber;
-use crate::message::Publication;
 
 impl Engine {
     /// Subscribes the host program. Retained messages that match are pushed before this returns, as
-    /// `options.retain_handling` says.
+    /// `options.retain_handling` says, if the sink has room for them; the rest when it has room again.
     pub fn subscribe_local(
         &self,
         turn: &mut Turn,
@@ -22,18 +21,15 @@ impl Engine {
         sink: Arc<dyn Sink>,
     ) -> Result<Arc<Local>, TopicError> {
         let filter = TopicFilter::parse(filter)?;
-        let local = Arc::new(Local::new(filter.as_str(), sink));
+        let wants_retained = options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none();
+        let walk = wants_retained.then(|| LocalWalk::new(options.qos, identifier));
+        let local = Arc::new(Local::new(filter.as_str(), sink, walk));
         let subscriber = Subscriber::Local(Arc::clone(&local));
         self.router.subscribe(filter, &subscriber, options, identifier);
         self.sys_later(turn.now);
         self.tell_change();
-        if options.retain_handling != RetainHandling::DoNotSend && filter.group().is_none() {
-            let identifiers: &[u32] = if identifier == 0 { &[] } else { &[identifier] };
-            for message in self.retained_messages(turn.now, &filter) {
-                let mut publication = Publication::of(&message);
-                let qos = message.qos().min(options.qos);
-                self.push_local(turn, &local, &mut publication, qos, true, identifiers);
-            }
+        if wants_retained {
+            self.walk_retained_local(turn, &local);
         }
         Ok(local)
     }

@@ -2,4 +2,5 @@
 
 mod local;
 pub mod receive;
+mod retained;
 pub mod unsubscribe;

@@ -8,10 +8,11 @@ use smallvec::SmallVec;
 use crate::codec::error::DecodeError;
 use crate::codec::frame;
 use crate::codec::properties::Properties;
+use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::suback::Suback;
 use crate::codec::subscribe::{RetainHandling, Subscribe, SubscriptionOptions};
-use crate::codec::topic::TopicFilter;
+use crate::codec::topic::{TopicFilter, TopicName};
 use crate::engine::access::chain::{Request as Question, Stage};
 use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{DecisionContext, denied, suback_has};
@@ -20,7 +21,6 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled};
 use crate::engine::parts::subscriber::Subscriber;
-use crate::session::delivery::DeliveryOptions;
 use crate::session::event::{Event, Level, Subscribed};
 use crate::session::inbound::Inbound;
 use crate::session::state::Control;
@@ -34,9 +34,9 @@ struct Request<'f> {
 }
 
 /// A filter whose retained messages are sent behind SUBACK.
-struct FilterReply<'f> {
-    filter: TopicFilter<'f>,
-    options: SubscriptionOptions,
+struct FilterReply {
+    filter: Arc<str>,
+    qos: QoS,
 }
 
 /// For each filter of a packet, why the host does not allow it; `None` if it does.
@@ -83,7 +83,7 @@ impl Engine {
         }
         let mut denials = denials.into_iter();
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
-        let mut answers: SmallVec<[FilterReply<'_>; 4]> = SmallVec::new();
+        let mut answers: SmallVec<[FilterReply; 4]> = SmallVec::new();
         let mut control = attached.session.control.lock();
         if !control.is_connected_by(attached.epoch) {
             return Ok(Handled::Done);
@@ -126,8 +126,8 @@ impl Engine {
             Suback { packet_id: subscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };
         // [MQTT3-3.8.4-1]
         self.send_when_safe(turn, attached, |version, out| suback.encode(version, out)); // [MQTT-3.8.4-1]
-        for answer in &answers {
-            self.answer(turn, attached, answer, identifier);
+        if !answers.is_empty() {
+            self.begin_walks(turn, attached, &answers, identifier);
         }
         self.end_group(turn);
         Ok(Handled::Done)
@@ -237,15 +237,15 @@ impl Engine {
     }
 
     #[allow(clippy::too_many_arguments, reason = "one entry of the packet, and where its effects go")]
-    fn subscribe_one<'f>(
+    fn subscribe_one(
         &self,
         turn: &mut Turn,
         attached: &AttachedConnection,
         control: &mut Control,
-        filter: TopicFilter<'f>,
+        filter: TopicFilter<'_>,
         requested: SubscriptionOptions,
         identifier: u32,
-        answers: &mut SmallVec<[FilterReply<'f>; 4]>,
+        answers: &mut SmallVec<[FilterReply; 4]>,
     ) -> ReasonCode {
         let text = filter.as_str();
         // [MQTT-3.8.4-7], [MQTT3-3.8.4-5]: the granted QoS may be lower than the requested one [MQTT-3.2.2-10].
@@ -256,7 +256,7 @@ impl Engine {
             return ReasonCode::QuotaExceeded;
         }
         let done = self.router.subscribe(filter, &subscriber, options, identifier);
-        let held = Held { filter: done.filter, options, identifier };
+        let held = Held { filter: Arc::clone(&done.filter), options, identifier };
         if self.events.wants(EventMask::SUBSCRIBED) {
             let (client_id, filter) = (attached.session.client_id.clone(), Arc::clone(&held.filter));
             let subscribed = Subscribed { client_id, filter, options, identifier };
@@ -275,8 +275,8 @@ impl Engine {
             RetainHandling::DoNotSend => false, // [MQTT-3.3.1-11]
         };
         // Shared subscriptions get no retained messages.
-        if wants_retained && filter.group().is_none() {
-            answers.push(FilterReply { filter, options });
+        if wants_retained && filter.group().is_none() && self.may_have_retained(&filter) {
+            answers.push(FilterReply { filter: done.filter, qos: options.qos });
         }
         match options.qos.as_u8() {
             0 => ReasonCode::Success,
@@ -305,27 +305,31 @@ impl Engine {
         None
     }
 
-    fn answer(
+    /// Whether there may be a retained message for a filter.
+    fn may_have_retained(&self, filter: &TopicFilter<'_>) -> bool {
+        match filter.has_wildcard() || filter.filter().starts_with("$SYS/") {
+            true => !self.retained.is_empty() || filter.filter().starts_with("$SYS/"),
+            false => self.retained.get(TopicName::from_validated(filter.filter())).is_some(),
+        }
+    }
+
+    /// Sends the retained messages of new subscriptions, as far as there is room.
+    fn begin_walks(
         &self,
         turn: &mut Turn,
         attached: &AttachedConnection,
-        answer: &FilterReply<'_>,
+        answers: &[FilterReply],
         identifier: u32,
     ) {
-        let found = self.retained_messages(turn.now, &answer.filter);
-        // Those of the broker's own are not in the store.
-        let all = self.retained.len().max(found.len());
-        let identifier = [identifier];
-        let identifiers: &[u32] = if identifier == [0] { &[] } else { &identifier };
-        for message in found {
-            // [MQTT3-3.3.1-8]: RETAIN is set on what a new subscription gets.
-            let terms = DeliveryOptions {
-                qos: message.qos().min(answer.options.qos),
-                retain: true,
-                identifiers,
-                share: None,
-            };
-            self.send_retained(turn, &attached.session, &message, &terms, all);
+        let session = &attached.session;
+        let mut outbound = session.outbound.lock();
+        for answer in answers {
+            outbound.begin_walk(&answer.filter, answer.qos, identifier);
+        }
+        session.set_walks(true);
+        drop(outbound);
+        if self.walk_retained(turn, session) {
+            turn.flush_later(session);
         }
     }
 }

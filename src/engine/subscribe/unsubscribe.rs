@@ -57,6 +57,10 @@ impl Engine {
                         let filter = held.filter;
                         turn.events.push(Event::Unsubscribed(Unsubscribed { client_id, filter }));
                     }
+                    if attached.session.walks() {
+                        let mut outbound = attached.session.outbound.lock();
+                        attached.session.set_walks(outbound.give_up_walk(text));
+                    }
                     if control.kept {
                         let unsubscribed = SessionChange::Unsubscribed { filter: text };
                         self.recorder.session(turn.now, &attached.session.client_id, unsubscribed);

@@ -380,7 +380,7 @@ impl<'n> Client<'n> {
             }
             let mut turn = self.network.turn();
             if let Some(session) = self.connection.session() {
-                self.network.engine.end_if_doomed(&mut turn, session);
+                self.network.engine.woken(&mut turn, session);
             }
             if self.line.has_room() {
                 self.connection.writable(&self.network.engine, &mut turn);
