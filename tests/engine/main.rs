@@ -36,6 +36,7 @@ mod reasons;
 mod redelivery;
 mod restore;
 mod retained;
+mod retained_pace;
 mod session;
 mod shared;
 mod sinks;
