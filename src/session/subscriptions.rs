@@ -71,6 +71,14 @@ impl Subscriptions {
         }
     }
 
+    /// The one to this filter.
+    pub fn get(&self, filter: &str) -> Option<&Held> {
+        match self {
+            Subscriptions::Many(many) => many.entries.get(many.place(filter)?),
+            few => few.as_slice().iter().find(|held| *held.filter == *filter),
+        }
+    }
+
     /// Adds a subscription, or replaces the one to the same filter.
     #[inline(always)] // It has two callers, and only one of them is called while the broker runs.
     pub fn put(&mut self, held: Held) {

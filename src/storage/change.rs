@@ -61,6 +61,16 @@ pub enum SessionChange<'c> {
         /// The Topic Filter, `$share/...` included.
         filter: &'c str,
     },
+    /// The retained messages of a subscription are to be sent, from the first one.
+    RetainedDue {
+        /// The Topic Filter.
+        filter: &'c str,
+    },
+    /// They are sent, or have joined the queue.
+    RetainedSent {
+        /// The Topic Filter.
+        filter: &'c str,
+    },
     /// A message has joined the queue at its end.
     Queued(DeliveryRecord<'c>),
     /// A message has left the queue without being sent.
@@ -150,6 +160,8 @@ impl SessionChange<'_> {
             SessionChange::Ended => "ended",
             SessionChange::Subscribed { .. } => "subscribed",
             SessionChange::Unsubscribed { .. } => "unsubscribed",
+            SessionChange::RetainedDue { .. } => "retained due",
+            SessionChange::RetainedSent { .. } => "retained sent",
             SessionChange::Queued(_) => "queued",
             SessionChange::Dropped { .. } => "dropped",
             SessionChange::Sent { .. } => "sent",

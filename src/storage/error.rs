@@ -72,11 +72,13 @@ pub enum LoadError {
         /// The Packet Identifier.
         packet_id: u16,
     },
-    /// A subscription is removed that is not there.
-    #[error("session {client_id:?}: subscription {filter:?} is removed, but it is not there")]
+    /// A change names a subscription that is not there.
+    #[error("session {client_id:?}: change {change:?} names subscription {filter:?}, which is not there")]
     UnknownSubscription {
         /// The Client Identifier.
         client_id: String,
+        /// The change in a word.
+        change: &'static str,
         /// The Topic Filter.
         filter: String,
     },

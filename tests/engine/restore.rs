@@ -369,7 +369,7 @@ fn what_cannot_be_restored_is_named() {
     let queued = delivery("t", Q1);
     let (options, identifier) = (SubscriptionOptions::with_qos(Q1), 0);
     let sent = SessionChange::Sent { packet_id: id };
-    let cases: [(&[SessionChange<'_>], &str); 12] = [
+    let cases: [(&[SessionChange<'_>], &str); 13] = [
         (&[queued], r#"change "queued" names session "c", which has not begun or has ended"#),
         (
             &[begun, SessionChange::Ended, SessionChange::WillCleared],
@@ -396,7 +396,11 @@ fn what_cannot_be_restored_is_named() {
         ),
         (
             &[begun, SessionChange::Unsubscribed { filter: "a" }],
-            r#"session "c": subscription "a" is removed, but it is not there"#,
+            r#"session "c": change "unsubscribed" names subscription "a", which is not there"#,
+        ),
+        (
+            &[begun, SessionChange::RetainedDue { filter: "a" }],
+            r#"session "c": change "retained due" names subscription "a", which is not there"#,
         ),
         (
             &[begun, SessionChange::Subscribed { filter: "a/#/b", options, identifier }],
@@ -409,6 +413,38 @@ fn what_cannot_be_restored_is_named() {
     }
     let qos0 = r#"session "c": a message of QoS 0 is queued, which is never stored"#;
     assert_eq!(refused(&[begun, delivery("t", Q0)]), format!("the store cannot be restored: {qos0}"));
+}
+
+/// What was sent is known by its acknowledgements; the rest comes, each topic once more at most.
+#[test]
+fn the_retained_messages_of_a_subscription_go_on_after_a_crash() {
+    for qos in [Q1, Q2] {
+        let store = Arc::new(LateStore::new(false));
+        let settings = [("mqtt.max_inflight", "3")];
+        let network = Network::with_store(&settings, Arc::clone(&store) as Arc<dyn Store>);
+        for n in 0..100 {
+            network.publish(&format!("r/{n:02}"), "kept", qos.as_u8(), true);
+        }
+        let connect = opts("to", V5).persistent();
+        let mut hearer = connect.on(&network);
+        hearer.send_subscribe(&[("r/#", SubscriptionOptions::with_qos(qos))], 0);
+        assert!(matches!(hearer.next(), Some(Received::Suback { .. })));
+        let first = hearer.expect_publish();
+        hearer.acknowledge(&first);
+        let network = after(&network, &store, 0);
+        let mut hearer = connect.on(&network);
+        let mut topics = Vec::new();
+        while let Some(Received::Publish(message)) = hearer.next() {
+            hearer.acknowledge(&message);
+            topics.push(message.topic.clone());
+        }
+        topics.sort();
+        topics.dedup();
+        assert_eq!(topics.len(), 100, "{qos:?}");
+        // All are sent: another crash brings none of them again.
+        let network = after(&network, &store, 0);
+        connect.on(&network).expect_nothing();
+    }
 }
 
 #[test]

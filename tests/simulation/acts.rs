@@ -13,7 +13,7 @@ use crate::letter::Letter;
 use crate::world::{Event, World};
 
 const TOPICS: [&str; 8] = ["a/b", "a/c", "b", "a/b/c", "ret/0", "ret/1", "ret/2", "$x/y"];
-const FILTERS: [&str; 14] = [
+const FILTERS: [&str; 15] = [
     "a/b",
     "a/+",
     "#",
@@ -23,6 +23,7 @@ const FILTERS: [&str; 14] = [
     "ret/#",
     "ret/+",
     "will/#",
+    "many/+",
     "$x/#",
     "+/+/c",
     "$share/g/a/#",
@@ -39,6 +40,15 @@ impl World {
             self.later(pause, Event::Act(client));
         }
         self.later(100, Event::Host);
+        if self.dice.chance(25) {
+            // More than wait in a queue at once.
+            for n in 0..30 {
+                self.letters += 1;
+                let (number, topic) = (self.letters, format!("many/{n}"));
+                let qos = self.dice.below(3) as u8;
+                self.publish_as_host(&Letter { number, topic, qos, retain: true, expires: NEVER });
+            }
+        }
         if self.late {
             self.later(100, Event::Commit);
         }

@@ -8,6 +8,7 @@ use midge::storage::Store;
 use crate::model::Model;
 use crate::op::Op;
 use crate::sink::Everything;
+use crate::walks::Walk;
 use crate::world::{Event, World, engine_of};
 
 /// What the store has committed, as a model, and what came after.
@@ -92,6 +93,12 @@ impl World {
         self.coverage.changes_restored += position;
         let knows: Vec<u64> = self.clients.iter().map(|client| client.generation).collect();
         let mut model = self.committed.cut(position, self.now, &knows);
+        for (client, session) in &mut model.sessions {
+            let before = [self.model.sessions.get(client), self.model.ghosts.get(client)];
+            for before in before.into_iter().flatten().filter(|b| b.generation == session.generation) {
+                Walk::crash(&mut session.walks, &before.walks);
+            }
+        }
         model.generations = model.generations.max(self.model.generations);
         model.accepted.extend(self.model.accepted.iter().copied());
         self.committed.model.generations = model.generations;

@@ -26,11 +26,18 @@ impl World {
             let lossy = self.model.lossy;
             let now = self.now;
             let session = &self.model.sessions[&at];
-            let missing = session.owed.missing(|e| e.is_shared || e.is_known || e.expires <= now || lossy);
+            let missing = session
+                .owed
+                .missing(|e| e.is_shared || e.is_ambiguous || e.is_known || e.expires <= now || lossy);
             assert!(missing.is_empty(), "c{at} on {conn} has not got {missing:#?}");
-            let missing =
-                session.casual.missing(|e| e.is_shared || e.expires <= now || e.via != Some(conn) || lossy);
+            let missing = session.casual.missing(|e| {
+                e.is_shared || e.is_ambiguous || e.expires <= now || e.via != Some(conn) || lossy
+            });
             assert!(missing.is_empty(), "c{at} on {conn} has not got {missing:#?}");
+            let history = &self.model.history;
+            let missing: Vec<&str> =
+                session.walks.iter().flat_map(|walk| history.missing(walk, conn)).collect();
+            assert!(missing.is_empty() || lossy, "c{at} on {conn} has not got what is retained: {missing:?}");
             let open: Vec<u64> = client.outgoing.iter().map(|o| o.letter.number).collect();
             assert!(open.is_empty(), "c{at} on {conn}: not acknowledged: {open:?}");
             assert!(client.incoming.is_empty(), "c{at} on {conn}: not released: {:?}", client.incoming);

@@ -125,10 +125,15 @@ impl World {
         let (now, lossy) = (self.now, self.model.lossy);
         let swift = self.conns[conn].swift;
         let identified = self.conns[conn].version.is_v5();
+        if letter.retain && self.walked(conn, &arrived, identified) {
+            self.coverage.deliveries += 1;
+            self.coverage.retained_deliveries += 1;
+            return;
+        }
         let session = self.session_of(conn);
         let may_be_left_out = |entry: &Entry| {
             let casual = letter.qos == 0 && (!swift || entry.via != Some(conn));
-            entry.is_shared || entry.is_known || entry.expires <= now || lossy || casual
+            entry.is_shared || entry.is_known || entry.is_ambiguous || entry.expires <= now || lossy || casual
         };
         let list = if letter.qos == 0 { &mut session.casual } else { &mut session.owed };
         let Some(entry) = list.take(&arrived, identified, may_be_left_out) else {
@@ -153,6 +158,25 @@ impl World {
                 "{letter:?} went to {claims} members of {groups} shared subscriptions"
             );
         }
+    }
+
+    /// Whether a message is one of the retained messages of a subscription, and not the next of the others.
+    fn walked(&mut self, conn: usize, arrived: &Entry, identified: bool) -> bool {
+        let session = self.session_of(conn);
+        let list = if arrived.qos == 0 { &session.casual } else { &session.owed };
+        if list.is_next(arrived, identified) {
+            return false;
+        }
+        let doubtful = list.has_alike(arrived, identified);
+        let mut walks = std::mem::take(&mut session.walks);
+        let taken = self.model.history.take(&mut walks, arrived, identified, doubtful);
+        let session = self.session_of(conn);
+        session.walks = walks;
+        if taken {
+            let list = if arrived.qos == 0 { &mut session.casual } else { &mut session.owed };
+            list.doubt(arrived, identified);
+        }
+        taken
     }
 
     /// The session that a connection has, or had.

@@ -26,6 +26,7 @@ mod owed;
 #[path = "../engine/harness/received.rs"]
 mod received;
 mod sink;
+mod walks;
 mod wire;
 mod world;
 
@@ -106,13 +107,15 @@ const NEEDS_CRASHES: [&str; 4] = [
 ];
 
 /// What a store can do wrong: a kind of change that is not recorded, or messages that are recorded in another order.
-const FAULTS: [&str; 17] = [
+const FAULTS: [&str; 19] = [
     "begun",
     "attached",
     "detached",
     "ended",
     "subscribed",
     "unsubscribed",
+    "retained due",
+    "retained sent",
     "queued",
     "dropped",
     "sent",

@@ -10,6 +10,7 @@ use midge::codec::version::Version;
 
 use crate::letter::{Letter, matches, number_of};
 use crate::owed::{Entry, Owed};
+use crate::walks::{History, Walk};
 
 /// The wheel of the engine rounds deadlines up to so many milliseconds.
 pub const TICK: u64 = 32;
@@ -32,6 +33,8 @@ pub struct Session {
     pub owed: Owed,
     /// QoS 0 messages likewise.
     pub casual: Owed,
+    /// The retained messages of its subscriptions.
+    pub walks: Vec<Walk>,
     /// Identifiers that the client has acknowledged, and on which connection.
     pub acknowledged: HashMap<u16, usize>,
 }
@@ -65,6 +68,7 @@ pub struct Model {
     /// Sessions that have ended last: their clients may not know yet.
     pub ghosts: BTreeMap<usize, Session>,
     pub retained: BTreeMap<String, Letter>,
+    pub history: History,
     /// Messages since the host program has looked.
     pub log: Vec<(u64, String, u8)>,
     pub accepted: HashSet<u64>,
@@ -127,6 +131,7 @@ impl Model {
             received: BTreeSet::new(),
             owed: Owed::default(),
             casual: Owed::default(),
+            walks: Vec::new(),
             acknowledged: HashMap::new(),
         });
         session.conn = Some(conn);
@@ -243,7 +248,6 @@ impl Model {
     }
 
     pub fn subscribe(&mut self, client: usize, packet: &Subscribe<'_>) {
-        let batch = self.next_batch();
         let identifier = packet.properties.subscription_identifier().unwrap_or(0);
         let Some(session) = self.sessions.get_mut(&client) else {
             return;
@@ -259,13 +263,8 @@ impl Model {
                 RetainHandling::DoNotSend => false,
             };
             if answers && !filter.starts_with("$share/") {
-                for letter in self.retained.values().filter(|l| matches(&filter, &l.topic)) {
-                    let mut entry = Entry::new(letter, letter.qos.min(level(options.qos)), batch);
-                    (entry.retain, entry.via) = (true, session.conn);
-                    entry.identifiers.extend((identifier != 0).then_some(identifier));
-                    let list = if entry.qos > 0 { &mut session.owed } else { &mut session.casual };
-                    list.push(entry);
-                }
+                Walk::end(&mut session.walks, &filter);
+                session.walks.push(self.history.walk(&filter, level(options.qos), identifier, session.conn));
             }
             session.subscriptions.push(Subscription { filter, options, identifier });
         }
@@ -275,6 +274,7 @@ impl Model {
         if let Some(session) = self.sessions.get_mut(&client) {
             for filter in packet.filters() {
                 session.subscriptions.retain(|held| held.filter != filter);
+                Walk::end(&mut session.walks, filter);
             }
         }
     }
@@ -306,6 +306,9 @@ impl Model {
         let batch = self.next_batch();
         self.accepted.insert(letter.number);
         self.log.push((letter.number, letter.topic.clone(), letter.qos));
+        if letter.retain {
+            self.history.keep(&letter);
+        }
         if letter.retain && letter.number == 0 {
             self.retained.remove(&letter.topic);
         } else if letter.retain {

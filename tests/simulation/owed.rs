@@ -26,6 +26,8 @@ pub struct Entry {
     pub is_known: bool,
     /// Whether the client had it and has forgotten it.
     pub is_forgotten: bool,
+    /// Whether a retained message that is just like it has come by a new subscription: which one it was is not told.
+    pub is_ambiguous: bool,
 }
 
 /// Deliveries in order.
@@ -53,6 +55,7 @@ impl Entry {
             is_shared: false,
             is_known: false,
             is_forgotten: false,
+            is_ambiguous: false,
         }
     }
 
@@ -75,6 +78,24 @@ impl Owed {
     pub fn push(&mut self, entry: Entry) {
         *self.times.entry(entry.number).or_default() += 1;
         self.waiting.push_back(entry);
+    }
+
+    /// Whether the next entry is like the one that has arrived.
+    pub fn is_next(&self, arrived: &Entry, identified: bool) -> bool {
+        self.waiting.front().is_some_and(|entry| entry.is_like(arrived, identified))
+    }
+
+    /// A message has arrived by another way: an entry that is just like it may come in any order, or may have been it.
+    pub fn doubt(&mut self, arrived: &Entry, identified: bool) {
+        for entry in self.waiting.iter_mut().filter(|entry| entry.is_like(arrived, identified)) {
+            entry.is_ambiguous = true;
+            *self.times.entry(entry.number).or_default() += 1;
+        }
+    }
+
+    /// Whether an entry is just like the one that has arrived.
+    pub fn has_alike(&self, arrived: &Entry, identified: bool) -> bool {
+        self.waiting.iter().chain(&self.spare).any(|entry| entry.is_like(arrived, identified))
     }
 
     /// Takes the entry that is like the one that has arrived. What may be left out and stands before it goes as well:

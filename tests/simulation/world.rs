@@ -299,6 +299,14 @@ impl World {
 
     fn host(&mut self) {
         let letter = self.letter();
+        self.publish_as_host(&letter);
+        if !self.draining {
+            let pause = self.dice.between(20, 1000);
+            self.later(pause, Event::Host);
+        }
+    }
+
+    pub fn publish_as_host(&mut self, letter: &Letter) {
         let bytes = payload(letter.number, 30);
         let topic = midge::codec::topic::TopicName::parse(&letter.topic).unwrap();
         let qos = midge::codec::qos::QoS::from_u8(letter.qos).unwrap();
@@ -308,10 +316,6 @@ impl World {
         self.note(|| format!("host publishes {letter:?}"));
         self.change(Op::Publish { letter: letter.clone() });
         self.coverage.host_publishes += 1;
-        if !self.draining {
-            let pause = self.dice.between(20, 1000);
-            self.later(pause, Event::Host);
-        }
     }
 
     fn commit(&mut self, number: u64) {

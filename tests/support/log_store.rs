@@ -38,6 +38,8 @@ enum Owned {
     Plain(String, SessionChange<'static>),
     Subscribed(String, String, SubscriptionOptions, u32),
     Unsubscribed(String, String),
+    RetainedDue(String, String),
+    RetainedSent(String, String),
     Queued(String, OwnedMessage, QoS, bool, Vec<u32>, Option<String>),
     Will(String, OwnedMessage, u32, Option<u32>),
     Retained(OwnedMessage),
@@ -93,6 +95,8 @@ impl Owned {
                 return Owned::Subscribed(client, filter.to_owned(), options, identifier);
             }
             S::Unsubscribed { filter } => return Owned::Unsubscribed(client, filter.to_owned()),
+            S::RetainedDue { filter } => return Owned::RetainedDue(client, filter.to_owned()),
+            S::RetainedSent { filter } => return Owned::RetainedSent(client, filter.to_owned()),
             S::Queued(DeliveryRecord { message, qos, retain, identifiers, share }) => {
                 let (message, share) = (OwnedMessage::of(&message), share.map(str::to_owned));
                 return Owned::Queued(client, message, qos, retain, identifiers.to_owned(), share);
@@ -124,6 +128,8 @@ impl Owned {
                 (client, SessionChange::Subscribed { filter, options: *options, identifier: *identifier })
             }
             Owned::Unsubscribed(client, filter) => (client, SessionChange::Unsubscribed { filter }),
+            Owned::RetainedDue(client, filter) => (client, SessionChange::RetainedDue { filter }),
+            Owned::RetainedSent(client, filter) => (client, SessionChange::RetainedSent { filter }),
             Owned::Queued(client, message, qos, retain, identifiers, share) => {
                 let (qos, retain, share) = (*qos, *retain, share.as_deref());
                 let record = DeliveryRecord { message: message.record(), qos, retain, identifiers, share };
@@ -161,7 +167,10 @@ pub fn line(change: &Change<'_>) -> String {
             format!("{client_id} {name} {expiry_interval}")
         }
         S::Ended | S::WillCleared => format!("{client_id} {name}"),
-        S::Subscribed { filter, .. } | S::Unsubscribed { filter } => format!("{client_id} {name} {filter}"),
+        S::Subscribed { filter, .. }
+        | S::Unsubscribed { filter }
+        | S::RetainedDue { filter }
+        | S::RetainedSent { filter } => format!("{client_id} {name} {filter}"),
         S::Queued(delivery) => format!("{client_id} {name} {}", delivery.message.topic),
         S::Will { message, delay, .. } => format!("{client_id} {name} {} {delay}", message.topic),
         S::Dropped { index } => format!("{client_id} {name} {index}"),

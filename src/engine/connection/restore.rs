@@ -131,12 +131,15 @@ impl Engine {
                 control.subscriptions.put(Held { filter: filter.into(), options, identifier });
             }
             SessionChange::Unsubscribed { filter } => {
-                let unknown = || LoadError::UnknownSubscription {
-                    client_id: client_id.to_owned(),
-                    filter: filter.to_owned(),
-                };
-                control.subscriptions.remove(filter).ok_or_else(unknown)?;
+                control.subscriptions.remove(filter).ok_or_else(|| unsubscribed(client_id, name, filter))?;
+                outbound.give_up_walk(filter);
             }
+            SessionChange::RetainedDue { filter } => {
+                let held = control.subscriptions.get(filter);
+                let held = held.ok_or_else(|| unsubscribed(client_id, name, filter))?;
+                outbound.begin_walk(&held.filter, held.options.qos, held.identifier);
+            }
+            SessionChange::RetainedSent { filter } => _ = outbound.give_up_walk(filter),
             SessionChange::Queued(record) => {
                 topic_of(record.message.topic)?;
                 outbound.restore_queued(pool, client_id, &record, clock)?;
@@ -173,7 +176,10 @@ impl Engine {
                 LoadError::TooManySessions { client_id: client_id.to_owned(), max }
             }
         })?;
-        let queued = session.outbound.lock().queue_len();
+        let mut outbound = session.outbound.lock();
+        let queued = outbound.queue_len();
+        session.set_walks(outbound.keep_walks());
+        drop(outbound);
         self.counters.increase(Gauge::MessagesQueued, queued as u64);
         let mut control = session.control.lock();
         let subscriber = Subscriber::Session(Arc::clone(&session));
@@ -209,6 +215,11 @@ impl Engine {
             control.expiry_timer = Some(self.timers.insert(after(expiry_interval), timer));
         }
     }
+}
+
+/// The error of a change that names a subscription which is not there.
+fn unsubscribed(client_id: &str, change: &'static str, filter: &str) -> LoadError {
+    LoadError::UnknownSubscription { client_id: client_id.to_owned(), change, filter: filter.to_owned() }
 }
 
 fn topic_of(topic: &str) -> Result<TopicName<'_>, LoadError> {

@@ -325,6 +325,10 @@ impl Engine {
         let mut outbound = session.outbound.lock();
         for answer in answers {
             outbound.begin_walk(&answer.filter, answer.qos, identifier);
+            if outbound.is_kept() {
+                let due = SessionChange::RetainedDue { filter: &answer.filter };
+                self.recorder.session(turn.now, &session.client_id, due);
+            }
         }
         session.set_walks(true);
         drop(outbound);

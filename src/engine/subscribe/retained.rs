@@ -18,6 +18,7 @@ use crate::session::plan::Sizes;
 use crate::session::retained_walks::{RetainedWalk, WalkPosition};
 use crate::session::state::Session;
 use crate::stats::DropReason;
+use crate::storage::SessionChange;
 use crate::topics::Retained;
 
 /// Retained messages that the walks of one turn look at; then others have their turn.
@@ -72,6 +73,10 @@ impl Engine {
                 None => {
                     own = None;
                     outbound.finish_walk();
+                    if outbound.is_kept() {
+                        let sent = SessionChange::RetainedSent { filter: &walk.filter };
+                        self.recorder.session(turn.now, &session.client_id, sent);
+                    }
                 }
             }
             if step.is_full {

@@ -1,0 +1,113 @@
+//! Retained messages that new subscriptions are owed: each topic once, with what is retained when it is sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::letter::{Letter, matches};
+use crate::owed::Entry;
+
+const STILL: u64 = u64::MAX;
+
+/// What was retained, and when: steps are counted.
+#[derive(Clone, Default)]
+pub struct History {
+    topics: BTreeMap<String, Vec<Kept>>,
+    step: u64,
+}
+
+#[derive(Clone)]
+struct Kept {
+    number: u64,
+    qos: u8,
+    from: u64,
+    until: u64,
+}
+
+/// The retained messages of one subscription.
+#[derive(Clone)]
+pub struct Walk {
+    filter: String,
+    qos: u8,
+    identifier: u32,
+    since: u64,
+    /// The connection that has subscribed.
+    via: Option<usize>,
+    /// Whether the subscription is the client's: then all of them are to come.
+    due: bool,
+    arrived: BTreeSet<String>,
+    /// Topics of which a message may have been one of the walk, or another that was just like it.
+    doubtful: BTreeSet<String>,
+}
+
+impl History {
+    /// A message is retained; one of the number 0 removes what is.
+    pub fn keep(&mut self, letter: &Letter) {
+        self.step += 1;
+        let (step, kept) = (self.step, self.topics.entry(letter.topic.clone()).or_default());
+        if let Some(last) = kept.last_mut().filter(|last| last.until == STILL) {
+            last.until = step;
+        }
+        if letter.number > 0 {
+            kept.push(Kept { number: letter.number, qos: letter.qos, from: step, until: STILL });
+        }
+    }
+
+    /// Begins to send what is retained to a subscription.
+    pub fn walk(&mut self, filter: &str, qos: u8, identifier: u32, via: Option<usize>) -> Walk {
+        self.step += 1;
+        let (filter, since) = (filter.to_owned(), self.step);
+        let (arrived, doubtful) = (BTreeSet::new(), BTreeSet::new());
+        Walk { filter, qos, identifier, since, via, due: true, arrived, doubtful }
+    }
+
+    /// Takes a message that may be one of a walk; whether it is. `doubtful`: another one is just like it.
+    pub fn take(&self, walks: &mut [Walk], arrived: &Entry, identified: bool, doubtful: bool) -> bool {
+        let Some(kept) = self.topics.get(&arrived.topic) else {
+            return false;
+        };
+        let is_of = |walk: &Walk| {
+            let identifiers: &[u32] = if walk.identifier == 0 { &[] } else { &[walk.identifier] };
+            let qos = |kept: &Kept| kept.qos.min(walk.qos) == arrived.qos;
+            matches(&walk.filter, &arrived.topic)
+                && !walk.arrived.contains(&arrived.topic)
+                && (!identified || arrived.identifiers == identifiers)
+                && kept
+                    .iter()
+                    .any(|kept| kept.number == arrived.number && kept.until > walk.since && qos(kept))
+        };
+        let mut of: Vec<&mut Walk> = walks.iter_mut().filter(|walk| is_of(walk)).collect();
+        let doubtful = doubtful || of.len() > 1;
+        for walk in &mut of {
+            let topics = if doubtful { &mut walk.doubtful } else { &mut walk.arrived };
+            topics.insert(arrived.topic.clone());
+        }
+        !of.is_empty()
+    }
+
+    /// What was retained during the whole of a walk and has not come: of QoS 0 to the connection that has subscribed.
+    pub fn missing<'w>(&'w self, walk: &'w Walk, conn: usize) -> impl Iterator<Item = &'w str> {
+        let lasting = self.topics.iter().filter_map(move |(topic, kept)| {
+            let last = kept.last().filter(|last| last.until == STILL && last.from < walk.since)?;
+            let came = walk.arrived.contains(topic) || walk.doubtful.contains(topic);
+            let due = walk.due && matches(&walk.filter, topic) && !came;
+            let sent = last.qos.min(walk.qos) > 0 || walk.via == Some(conn);
+            (due && sent).then_some(topic.as_str())
+        });
+        lasting
+    }
+}
+
+impl Walk {
+    /// The subscription to a filter has ended, or is answered anew: what is under way may still come.
+    pub fn end(walks: &mut [Walk], filter: &str) {
+        walks.iter_mut().filter(|walk| walk.filter == filter).for_each(|walk| walk.due = false);
+    }
+
+    /// What came before a crash may come again. `before`: the same walks, as they were then.
+    pub fn crash(walks: &mut [Walk], before: &[Walk]) {
+        for walk in walks {
+            for before in before.iter().filter(|before| before.since == walk.since) {
+                walk.doubtful.extend(before.arrived.iter().chain(&before.doubtful).cloned());
+            }
+        }
+    }
+}
