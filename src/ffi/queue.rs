@@ -92,7 +92,8 @@ pub unsafe extern "C" fn midge_queue_new(
 }
 
 /// Has the messages of a topic filter put into the queue. Each carries `tag`. Retained messages are in when this
-/// returns. `options` NULL is the defaults.
+/// returns; they leave half of the queue free for new ones, and if there are more they follow as messages are taken.
+/// `options` NULL is the defaults.
 ///
 /// Errors: TOPIC; STATE; FORKED; INVALID_ARGUMENT.
 #[unsafe(no_mangle)]

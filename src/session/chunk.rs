@@ -28,6 +28,8 @@ struct ChunkExtras {
     shared_written: usize,
     /// Bytes of the shared payloads that are not written.
     shared_unwritten: usize,
+    /// Bytes of retained messages for new subscriptions, written or not.
+    walked: usize,
 }
 
 impl Chunk {
@@ -37,6 +39,16 @@ impl Chunk {
             None => self.bytes.len(),
             Some(extras) => self.bytes.len() - extras.written + extras.shared_unwritten,
         }
+    }
+
+    /// Bytes of retained messages for new subscriptions that it began with.
+    pub fn walked(&self) -> usize {
+        self.extras.as_ref().map_or(0, |extras| extras.walked)
+    }
+
+    /// Counts bytes that were appended as those of a retained message for a new subscription.
+    pub(super) fn add_walked(&mut self, bytes: usize) {
+        self.extras.get_or_insert_default().walked += bytes;
     }
 
     /// Whether all is written.

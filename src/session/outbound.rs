@@ -406,9 +406,12 @@ impl Outbound {
         self.inflight.begun() >= usize::from(self.client_limits.receive_maximum)
     }
 
-    /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too.
+    /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too. Retained
+    /// messages for new subscriptions do not count: their bytes have a limit of their own.
+    #[inline]
     pub(super) fn has_room(&self, limits: &Limits) -> bool {
-        self.outbox.len() < limits.outbox_bytes
+        let waiting = self.outbox.len();
+        waiting < limits.outbox_bytes || waiting - self.outbox.walked().min(waiting) < limits.outbox_bytes
     }
 
     fn extras(&mut self) -> &mut OutboundExtras {

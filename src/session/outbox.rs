@@ -51,12 +51,26 @@ pub struct Outbox {
     /// Bytes taken by the writing thread.
     in_flight: usize,
     state: FlushState,
+    /// Of the bytes taken, those of retained messages for new subscriptions.
+    in_flight_walked: u32,
 }
 
 impl Outbox {
     /// Bytes that wait, those being written included.
     pub fn len(&self) -> usize {
         self.tail.len() + self.head.as_ref().map_or(0, |head| head.len()) + self.in_flight
+    }
+
+    /// Of the bytes that wait, those of retained messages for new subscriptions; of a chunk that is partly written all that
+    /// it began with.
+    pub fn walked(&self) -> usize {
+        let in_flight = self.in_flight_walked as usize;
+        self.tail.walked() + self.head.as_ref().map_or(0, |head| head.walked()) + in_flight
+    }
+
+    /// Counts the bytes that were appended last as those of a retained message for a new subscription.
+    pub fn add_walked(&mut self, bytes: usize) {
+        self.tail.add_walked(bytes);
     }
 
     /// Whether nothing waits.
@@ -127,6 +141,7 @@ impl Outbox {
             return None;
         }
         self.in_flight = chunk.len();
+        self.in_flight_walked = u32::try_from(chunk.walked()).unwrap_or(u32::MAX);
         self.state = FlushState::Writing;
         Some(chunk)
     }
@@ -134,6 +149,7 @@ impl Outbox {
     /// Says how far the writing of a taken chunk came: `rest` is what the connection did not take.
     pub fn written(&mut self, rest: Option<Chunk>) {
         self.in_flight = 0;
+        self.in_flight_walked = 0;
         self.state = match rest {
             Some(rest) => {
                 self.head = Some(Box::new(rest));

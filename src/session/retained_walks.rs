@@ -2,7 +2,7 @@
 //!
 //! A subscription whose retained messages are being sent holds a position in the store, and no messages. A message leaves
 //! the store when there is room for it, and is what is retained at that moment. These messages have places of their own:
-//! in the outbox up to [`AHEAD_BYTES`], and [`AHEAD_MESSAGES`] behind what waits in the queue. So they take no other
+//! up to [`AHEAD_BYTES`] of the outbox, and [`AHEAD_MESSAGES`] behind what waits in the queue. So they take no other
 //! message's place, and no other message keeps them back for good.
 
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ use crate::session::outbound::Outbound;
 use crate::session::pending::Pending;
 use crate::session::plan::Plan;
 
-/// Bytes of an outbox from which on no retained message is added.
+/// Bytes of retained messages in an outbox from which on no more are added.
 const AHEAD_BYTES: usize = 64 * 1024;
 /// Retained messages that wait in a queue at most.
 const AHEAD_MESSAGES: usize = 16;
@@ -164,10 +164,9 @@ impl Outbound {
         }
     }
 
-    /// Whether the outbox holds enough: what is left of it is for other messages.
+    /// Whether the outbox holds enough retained messages.
     fn is_ahead(&self, limits: &Limits) -> bool {
-        let waiting = self.outbox.len();
-        waiting > 0 && waiting >= AHEAD_BYTES.min(limits.outbox_bytes / 2)
+        self.outbox.walked() >= AHEAD_BYTES.min(limits.outbox_bytes)
     }
 
     /// Sends a retained message, or lets it wait behind what waits. `None`: there is no room for it.
@@ -181,7 +180,12 @@ impl Outbound {
             return None;
         }
         match self.plan(cx.limits, options.qos) {
-            Plan::Send => Some(self.deliver(cx, publication, options)),
+            Plan::Send => {
+                let before = self.outbox.len();
+                let outcome = self.deliver(cx, publication, options);
+                self.outbox.add_walked(self.outbox.len() - before);
+                Some(outcome)
+            }
             Plan::Queue if self.queue.walked() < AHEAD_MESSAGES => {
                 let mut pending = Pending::new(cx.pool, publication, options);
                 pending.walked = true;

@@ -245,3 +245,45 @@ fn a_client_is_kicked_with_0x98() {
     assert!(!broker.kick("guest").unwrap());
     assert!(!broker.kick("nobody").unwrap());
 }
+
+/// More retained messages than a queue holds: each consumer gets all of them, and no live message is lost for them.
+#[test]
+fn more_retained_messages_than_a_queue_holds_all_arrive() {
+    const RETAINED: usize = 15_000;
+    let broker = broker();
+    for n in 0..RETAINED {
+        broker.publish(&format!("r/{n}"), "x", &PublishOptions::default().retained()).unwrap();
+    }
+    // A queue that is polled.
+    let queue = broker.queue(&QueueOptions::default()).unwrap();
+    let _subscription = queue.subscribe("#", &SubscribeOptions::default(), 0).unwrap();
+    assert!(queue.len() < 10_000, "half of the queue is left to live messages");
+    let (mut kept, mut live) = (0, 0);
+    while let Poll::Messages(batch) = queue.poll(1000, Some(Duration::ZERO)) {
+        kept += batch.iter().filter(|message| message.retain).count();
+        live += batch.iter().filter(|message| !message.retain).count();
+        if kept < RETAINED {
+            broker.publish("live", "x", &PublishOptions::default()).unwrap();
+        }
+    }
+    assert!(live > 0);
+    assert_eq!((kept, queue.dropped()), (RETAINED, 0));
+    // A callback, on the callback thread and on the thread that publishes.
+    for direct in [false, true] {
+        let (sender, receiver) = mpsc::channel();
+        let mut options = SubscribeOptions::default();
+        options.direct = direct;
+        let _called = broker.subscribe_with("r/#", &options, move |message| {
+            sender.send(message.retain).unwrap();
+        });
+        for _ in 0..RETAINED {
+            assert!(receiver.recv_timeout(PATIENCE).unwrap());
+        }
+    }
+    // One message after the other.
+    let mut own = broker.subscribe("r/#", &SubscribeOptions::default()).unwrap();
+    for _ in 0..RETAINED {
+        assert!(own.recv_timeout(PATIENCE).unwrap().unwrap().retain());
+    }
+    assert_eq!(broker.stats().messages_dropped_local_queue_full, 0);
+}

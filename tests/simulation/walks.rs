@@ -36,6 +36,8 @@ pub struct Walk {
     arrived: BTreeSet<String>,
     /// Topics of which a message may have been one of the walk, or another that was just like it.
     doubtful: BTreeSet<String>,
+    /// Whether the broker has crashed since: what it had taken from the store comes, and then all of it again.
+    again: bool,
 }
 
 impl History {
@@ -56,7 +58,7 @@ impl History {
         self.step += 1;
         let (filter, since) = (filter.to_owned(), self.step);
         let (arrived, doubtful) = (BTreeSet::new(), BTreeSet::new());
-        Walk { filter, qos, identifier, since, via, due: true, arrived, doubtful }
+        Walk { filter, qos, identifier, since, via, due: true, arrived, doubtful, again: false }
     }
 
     /// Takes a message that may be one of a walk; whether it is. `doubtful`: another one is just like it.
@@ -77,7 +79,7 @@ impl History {
         let mut of: Vec<&mut Walk> = walks.iter_mut().filter(|walk| is_of(walk)).collect();
         let doubtful = doubtful || of.len() > 1;
         for walk in &mut of {
-            let topics = if doubtful { &mut walk.doubtful } else { &mut walk.arrived };
+            let topics = if doubtful || walk.again { &mut walk.doubtful } else { &mut walk.arrived };
             topics.insert(arrived.topic.clone());
         }
         !of.is_empty()
@@ -102,9 +104,10 @@ impl Walk {
         walks.iter_mut().filter(|walk| walk.filter == filter).for_each(|walk| walk.due = false);
     }
 
-    /// What came before a crash may come again. `before`: the same walks, as they were then.
+    /// What came before a crash may come again, more than once. `before`: the same walks, as they were then.
     pub fn crash(walks: &mut [Walk], before: &[Walk]) {
         for walk in walks {
+            walk.again = true;
             for before in before.iter().filter(|before| before.since == walk.since) {
                 walk.doubtful.extend(before.arrived.iter().chain(&before.doubtful).cloned());
             }

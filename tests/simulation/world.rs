@@ -513,7 +513,7 @@ fn settings(dice: &mut Dice, lossy: bool, short: bool, receive_maximum: usize) -
         ("session.max_queued_messages", if lossy { "6" } else { "unlimited" }),
         ("session.max_queued_bytes", "1GiB"),
         ("session.queue_overflow", overflow),
-        ("session.max_outbox_bytes", "64KiB"),
+        ("session.max_outbox_bytes", "128KiB"),
         ("session.max_expiry", if short { "20s" } else { "never" }),
     ];
     for (key, value) in settings {

@@ -88,7 +88,7 @@ impl Engine {
         if !control.is_connected_by(attached.epoch) {
             return Ok(Handled::Done);
         }
-        // After a crash the whole packet is done, with the retained messages, or nothing of it.
+        // After a crash the whole packet is done, and its retained messages are due, or nothing of it.
         self.begin_group(turn);
         // [MQTT-3.8.4-5], [MQTT3-3.8.4-4]
         for request in requests {

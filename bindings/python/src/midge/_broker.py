@@ -290,6 +290,8 @@ class Broker:
     ) -> Subscription:
         """Subscribes this program to a topic filter. Retained messages wait in the queue when this returns.
 
+        They leave half of the queue free for new messages; if there are more, they follow as messages are taken.
+
         The queue holds `capacity` messages and `max_bytes` bytes; without them the settings `queue.capacity` and
         `queue.max_bytes` say. With `overflow` "drop_newest" a message for which there is no room is dropped and
         counted, with "drop_oldest" the one that has waited longest. The others are the options of MQTT 5.
