@@ -372,3 +372,61 @@ fn no_subscriber_sees_an_older_retained_message_after_a_newer_one() {
     late.send_subscribe(&[("t/+", SubscriptionOptions::with_qos(Q1))], 0);
     assert_eq!(take(&mut late, usize::MAX).len(), TOPICS);
 }
+
+/// Publishes a newer message of a topic between the look into the store and the delivery of what was found.
+struct Overtaken {
+    engine: Arc<Engine>,
+    seen: Arc<(Mutex<Vec<Vec<u8>>>, Condvar)>,
+    publisher: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Sink for Overtaken {
+    fn push(&self, message: &LocalMessage<'_>) -> bool {
+        self.seen.0.lock().unwrap().push(message.payload.to_vec());
+        self.seen.1.notify_all();
+        true
+    }
+
+    fn has_room_to_walk(&self, _bytes: usize) -> bool {
+        let mut publisher = self.publisher.lock().unwrap();
+        if publisher.is_none() {
+            let engine = Arc::clone(&self.engine);
+            *publisher = Some(std::thread::spawn(move || retain(&engine, "t", "2")));
+            let seen = self.seen.0.lock().unwrap();
+            let wait =
+                self.seen.1.wait_timeout_while(seen, Duration::from_millis(100), |seen| seen.is_empty());
+            drop(wait.unwrap());
+        }
+        true
+    }
+
+    fn wake(&self) {}
+}
+
+#[test]
+fn the_host_gets_no_older_retained_message_after_a_newer_one() {
+    let settings = midge::config::Config::new();
+    let parts = midge::engine::core::state::EngineParts {
+        store: Arc::new(midge::storage::MemoryStore),
+        alarm: Arc::new(Silent),
+        seed: 1,
+        started_unix: 0,
+    };
+    let engine = Arc::new(Engine::new(settings.settings(), parts));
+    retain(&engine, "t", "1");
+    let seen = Arc::new((Mutex::default(), Condvar::new()));
+    let sink =
+        Overtaken { engine: Arc::clone(&engine), seen: Arc::clone(&seen), publisher: Mutex::default() };
+    let sink = Arc::new(sink);
+    let options = SubscriptionOptions::default();
+    let _local = engine.subscribe_local(&mut engine.turn(Time::ZERO), "t", options, 0, sink.clone()).unwrap();
+    let publisher = sink.publisher.lock().unwrap().take();
+    publisher.unwrap().join().unwrap();
+    assert_eq!(*seen.0.lock().unwrap(), [b"1", b"2"]);
+}
+
+struct Silent;
+
+impl midge::engine::core::timers::Alarm for Silent {
+    fn set(&self, _at: Time) {}
+}
