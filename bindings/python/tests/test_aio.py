@@ -514,3 +514,22 @@ def test_the_example_of_a_thousand_subscriptions() -> None:
     assert [line.partition(":")[0] for line in (lines[3], lines[6])] == ["cancelled, 0 subscriptions"] * 2
     open_ones = {line.partition(": ")[2].partition(";")[0] for line in (lines[1], lines[3], lines[4], lines[6])}
     assert len(open_ones) == 1
+
+
+@runs
+async def test_more_retained_messages_than_an_inbox_holds_all_arrive() -> None:
+    async with started() as broker:
+        for index in range(100):
+            broker.publish(f"r/{index}", "kept", retain=True)
+        for overflow in ("drop_newest", "drop_oldest"):
+            messages = broker.subscribe("#", capacity=5, overflow=overflow)
+            other = broker.subscribe("live")
+            for index in range(5):
+                broker.publish("live", str(index))
+            for _ in range(5):
+                await other.get()
+            got = [await messages.get() for _ in range(105)]
+            assert len({m.topic for m in got if m.retain}) == 100
+            assert [m.payload for m in got if not m.retain] == [b"0", b"1", b"2", b"3", b"4"]
+            assert messages.dropped == 0
+            messages.unsubscribe()

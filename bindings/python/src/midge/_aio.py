@@ -156,7 +156,8 @@ class Broker:
         """Subscribes this program to a topic filter, as midge.Broker.subscribe does.
 
         What the event loop has read waits in the subscription, at most `capacity` messages and `max_bytes` bytes of
-        payload; without them the settings `queue.capacity` and `queue.max_bytes` say.
+        payload; without them the settings `queue.capacity` and `queue.max_bytes` say. Messages that were retained when
+        the subscription was made wait beside them: as many as there are.
         """
         broker = self.sync
         if overflow not in OVERFLOW:
@@ -167,7 +168,8 @@ class Broker:
         if self._hub is None:
             self._hub = Hub(broker)
         hub = self._hub
-        inbox = Inbox(filter, capacity or hub.capacity, max_bytes or hub.max_bytes, overflow == "drop_oldest")
+        oldest, published = overflow == "drop_oldest", bool(options.get("retain_as_published"))
+        inbox = Inbox(filter, capacity or hub.capacity, max_bytes or hub.max_bytes, oldest, published)
         tag, handle = hub.subscribe(subscribe_options(qos, **options), inbox)
         return Subscription(hub, tag, handle, inbox)
 

@@ -26,13 +26,17 @@ ROUNDS = 4
 class Inbox:
     """What the event loop has read for one subscription."""
 
-    def __init__(self, filter: str, capacity: int, max_bytes: int, drop_oldest: bool) -> None:
+    def __init__(
+        self, filter: str, capacity: int, max_bytes: int, drop_oldest: bool, retain_as_published: bool = False
+    ) -> None:
         self.filter = filter
+        self.retain_as_published = retain_as_published
         self.messages: collections.deque[Message] = collections.deque()
         self.capacity = capacity
         self.max_bytes = max_bytes
         self.drop_oldest = drop_oldest
         self.bytes = 0
+        self.kept = 0  # messages that were retained when the subscription was made: the bounds are not theirs
         self.dropped = 0
         self.ended = False
         self.waiters: collections.deque[asyncio.Future[None]] = collections.deque()
@@ -40,11 +44,14 @@ class Inbox:
     def put(self, message: Message) -> None:
         """Adds a message, or drops one; wakes a task that waits."""
         size = len(message[1])
-        if len(self.messages) >= self.capacity or self.bytes + size > self.max_bytes:
-            self.dropped += 1
-            if not self.make_room(size):
-                return
-        self.bytes += size
+        if self.is_kept(message):
+            self.kept += 1
+        else:
+            if self.is_full(size):
+                self.dropped += 1
+                if not self.make_room(size):
+                    return
+            self.bytes += size
         self.messages.append(message)
         if self.waiters:
             self.wake()
@@ -53,16 +60,35 @@ class Inbox:
         """Drops the oldest messages until one of `size` bytes fits, if that is the policy."""
         if not self.drop_oldest or size > self.max_bytes:
             return False
-        self.take()
-        while len(self.messages) >= self.capacity or self.bytes + size > self.max_bytes:
-            self.take()
+        self.drop()
+        while self.is_full(size):
+            self.drop()
             self.dropped += 1
         return True
+
+    def is_full(self, size: int) -> bool:
+        """Whether a message of `size` bytes finds no room."""
+        return len(self.messages) - self.kept >= self.capacity or self.bytes + size > self.max_bytes
+
+    def is_kept(self, message: Message) -> bool:
+        """Whether a message was retained when the subscription was made."""
+        return message[3] and not self.retain_as_published
+
+    def drop(self) -> None:
+        """Drops the oldest message that the bounds count."""
+        for index, message in enumerate(self.messages):
+            if not self.is_kept(message):
+                self.bytes -= len(message[1])
+                del self.messages[index]
+                return
 
     def take(self) -> Message:
         """The oldest message."""
         message = self.messages.popleft()
-        self.bytes -= len(message[1])
+        if self.is_kept(message):
+            self.kept -= 1
+        else:
+            self.bytes -= len(message[1])
         return message
 
     def wake(self) -> None:
