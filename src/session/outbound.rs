@@ -372,7 +372,7 @@ impl Outbound {
         self.link.is_some() && self.outbox.is_blocked()
     }
 
-    /// Whether no more of the client's packets may be read for now: the connection is full, and the outbox or the queue
+    /// Whether reading from the client must pause: the connection is full, and the outbox or the queue
     /// is beyond its bound. The answers to its packets are never dropped, so this bounds them.
     pub fn must_pause(&self, limits: &Limits) -> bool {
         let beyond = self.outbox.len() >= 2 * limits.outbox_bytes || self.queue.len() > limits.queue.messages;
