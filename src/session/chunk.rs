@@ -20,7 +20,7 @@ pub struct Chunk {
 /// Rarely used state: a chunk of small packets that is written at once has none.
 #[derive(Debug, Default)]
 struct ChunkExtras {
-    /// (position in `bytes` before which the payload stands, the payload)
+    /// Each shared payload, with the position in `bytes` where it is inserted.
     shared: VecDeque<(usize, Bytes)>,
     /// The bytes of `bytes` that are written.
     written: usize,

@@ -8,7 +8,7 @@ pub type Position = u64;
 
 /// A store of the state that outlives the broker.
 ///
-/// The engine appends each change under the lock that orders it, so that the order of changes is the order of effects. It
+/// The engine appends each change under the lock that orders it, so that changes have the order of their effects. It
 /// holds an acknowledgement back until everything that was appended before it is committed. No call waits for a disk.
 ///
 /// Changes are committed in the order of their positions. A thread's changes between [`Store::begin_group`] and
