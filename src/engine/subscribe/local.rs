@@ -11,7 +11,7 @@ use crate::engine::parts::subscriber::Subscriber;
 use crate::message::Publication;
 
 impl Engine {
-    /// Subscribes the host program. Retained messages that match are pushed before this returns, as
+    /// Subscribes the host program. Matching retained messages are pushed before this returns, as
     /// `options.retain_handling` says.
     pub fn subscribe_local(
         &self,
