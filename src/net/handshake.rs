@@ -38,9 +38,9 @@ impl Accepted {
         let mut layers = permit.layers().map(|make| make()).unwrap_or_default();
         let mut tested = None;
         if let Some(test_net) = server.test_net() {
-            let (line, seat, layer) = test_net.line();
+            let (line, slot, layer) = test_net.line();
             layers.push(layer);
-            tested = Some(Box::new((line, seat)));
+            tested = Some(Box::new((line, slot)));
         }
         let link = Arc::new(StreamLink::new(socket, layers)?);
         if let Some(tested) = &tested {

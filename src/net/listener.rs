@@ -74,12 +74,12 @@ impl Bound {
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_socket(self.listener)?;
         let accepting = Accepting { _not_inherited: self.not_inherited, listener };
-        let tested = server.test_net().map(|test_net| test_net.door());
+        let tested = server.test_net().map(|test_net| test_net.listener());
         let limits = Arc::new(ConnectionLimits { server, limit, layers: self.layers });
         Ok(async move {
             match tested {
                 None => run(accepting, limits).await,
-                Some((door, seat)) => run_tested(accepting, limits, &door, seat).await,
+                Some((test_listener, slot)) => run_tested(accepting, limits, &test_listener, slot).await,
             }
         })
     }
@@ -104,7 +104,7 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
                 Ok((socket, peer)) => {
                     accepted += 1;
                     rest = REST.0;
-                    welcome(socket, peer.as_socket(), &limits);
+                    start_connection(socket, peer.as_socket(), &limits);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     guard.clear_ready();
@@ -134,20 +134,20 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
 async fn run_tested(
     accepting: Accepting,
     limits: Arc<ConnectionLimits>,
-    door: &TestListener,
-    _seat: ProbeSlot,
+    test_listener: &TestListener,
+    _slot: ProbeSlot,
 ) {
     loop {
-        let mut knocked = pin!(door.knocked());
-        poll_fn(|cx| match knocked.as_mut().poll(cx) {
+        let mut requested = pin!(test_listener.requested());
+        poll_fn(|cx| match requested.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(()),
             Poll::Pending => poll_ready(&accepting.listener, cx),
         })
         .await;
-        let asked = door.asked();
+        let asked = test_listener.asked();
         let exhausted = loop {
             match accepting.listener.get_ref().accept() {
-                Ok((socket, peer)) => welcome(socket, peer.as_socket(), &limits),
+                Ok((socket, peer)) => start_connection(socket, peer.as_socket(), &limits),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(_) => break true,
@@ -173,7 +173,7 @@ fn poll_ready(listener: &AsyncFd<Socket>, cx: &mut Context<'_>) -> Poll<()> {
 }
 
 /// Starts the task of an accepted connection. `peer` is `None` for a UNIX socket.
-fn welcome(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimits>) {
+fn start_connection(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimits>) {
     let Some(permit) = limits.permit() else {
         limits.server.turned_away(peer, FULL);
         return;

@@ -36,7 +36,7 @@ pub(super) struct FaultLayer {
 impl TestLine {
     pub(super) fn new(net: Arc<TestNet>) -> (Arc<TestLine>, ProbeSlot, FaultLayer) {
         let probe = Arc::new(Probe::default());
-        let seat = ProbeSlot(Arc::clone(&probe));
+        let slot = ProbeSlot(Arc::clone(&probe));
         let line = Arc::new(TestLine {
             net,
             probe,
@@ -45,7 +45,7 @@ impl TestLine {
             late: Mutex::default(),
         });
         let layer = FaultLayer { line: Arc::clone(&line), partial: Vec::new() };
-        (line, seat, layer)
+        (line, slot, layer)
     }
 
     /// Sets the link that has the layer.

@@ -28,7 +28,7 @@ pub struct TestNet {
     faults: Faults,
     pulse: Pulse,
     lines: Mutex<Vec<Weak<TestLine>>>,
-    doors: Mutex<Vec<Arc<TestListener>>>,
+    listeners: Mutex<Vec<Arc<TestListener>>>,
     held_back: Mutex<HeldBack>,
     /// Whether a thread moves the clock; others wait.
     advancing: Mutex<bool>,
@@ -50,7 +50,7 @@ impl TestNet {
             faults: Faults::default(),
             pulse: Pulse::default(),
             lines: Mutex::default(),
-            doors: Mutex::default(),
+            listeners: Mutex::default(),
             held_back: Mutex::default(),
             advancing: Mutex::new(false),
             advanced: Condvar::new(),
@@ -127,7 +127,7 @@ impl TestNet {
             self.clock.move_to(at);
             let now = self.clock.now();
             engine.tick(now);
-            self.let_go(now);
+            self.release_due(now);
         }
         self.clock.move_to(target);
         self.settle();
@@ -136,28 +136,28 @@ impl TestNet {
     /// Waits until every connection of a client is accepted and everything that clients have sent is handled. Must not
     /// be called on a thread of the broker.
     pub fn settle(&self) {
-        let doors = self.doors.lock().clone();
-        Round::ask(|ticket| doors.iter().for_each(|door| door.ask(ticket.clone())));
+        let listeners = self.listeners.lock().clone();
+        Round::ask(|ticket| listeners.iter().for_each(|listener| listener.ask(ticket.clone())));
         Round::ask(|ticket| self.lines().iter().for_each(|line| line.ask(ticket.clone())));
     }
 
     /// A line for a new connection, the slot of its task, and the layer with its faults.
     pub(in crate::net) fn line(self: &Arc<Self>) -> (Arc<TestLine>, ProbeSlot, Box<dyn Layer>) {
-        let (line, seat, layer) = TestLine::new(Arc::clone(self));
+        let (line, slot, layer) = TestLine::new(Arc::clone(self));
         let mut lines = self.lines.lock();
         if lines.len() >= LINES && lines.len() == lines.capacity() {
             lines.retain(|line| line.strong_count() > 0);
         }
         lines.push(Arc::downgrade(&line));
-        (line, seat, Box::new(layer))
+        (line, slot, Box::new(layer))
     }
 
     /// The test's access to a listener, and the slot of its task.
-    pub(in crate::net) fn door(&self) -> (Arc<TestListener>, ProbeSlot) {
+    pub(in crate::net) fn listener(&self) -> (Arc<TestListener>, ProbeSlot) {
         let probe = Arc::new(Probe::default());
-        let door = Arc::new(TestListener { probe: Arc::clone(&probe), knocked: Notify::new() });
-        self.doors.lock().push(Arc::clone(&door));
-        (door, ProbeSlot(probe))
+        let listener = Arc::new(TestListener { probe: Arc::clone(&probe), requested: Notify::new() });
+        self.listeners.lock().push(Arc::clone(&listener));
+        (listener, ProbeSlot(probe))
     }
 
     /// What happens to a packet to a client.
@@ -178,7 +178,7 @@ impl TestNet {
     }
 
     /// Sends the packets that are due.
-    fn let_go(&self, now: Time) {
+    fn release_due(&self, now: Time) {
         while let Some((line, packet)) = self.first_before(now) {
             if let Some(line) = line.upgrade() {
                 line.release(&packet);
@@ -229,18 +229,18 @@ impl Drop for Advancing<'_> {
 /// A test's access to a listener: it may ask it to accept all waiting connections.
 pub(in crate::net) struct TestListener {
     probe: Arc<Probe>,
-    knocked: Notify,
+    requested: Notify,
 }
 
 impl TestListener {
     fn ask(&self, ticket: Ticket) {
         self.probe.ask(ticket);
-        self.knocked.notify_one();
+        self.requested.notify_one();
     }
 
     /// Waits until a test asks.
-    pub(in crate::net) fn knocked(&self) -> impl Future<Output = ()> {
-        self.knocked.notified()
+    pub(in crate::net) fn requested(&self) -> impl Future<Output = ()> {
+        self.requested.notified()
     }
 
     /// Takes the test's requests.
