@@ -14,15 +14,19 @@ impl Engine {
     ///
     /// 1. *Wills* that the host may change are published first: that fills outboxes and adds events and counts.
     /// 2. *The log of drops* reads the turn's counts, so it comes before they are added and cleared. Its lines are told
-    /// with the other events. 3. *Counters* are added before anything is sent: a client that has a message, and a hook
-    /// that is told of it, find it counted. 4. *Events* are told before the outboxes are written: when a client has its
-    /// CONNACK or SUBACK, the host is informed. 5. *In-process consumers* are woken before a client can have its
-    /// acknowledgement, and so before the client's next action, such as stopping the broker. 6. *Outboxes* are written.
-    /// Deliveries that wait for the store are sent in between, once it has committed. 7. *Events of the writing* are
-    /// told: messages that waited for room are delivered or dropped now. 8. *The turn is reset* for its next use. 9.
-    /// *The host's code* is called: direct callbacks and durability waiters. It comes after everything else, because it
-    /// may take long and may begin turns. 10. *Buffers of the host* are returned last: earlier stages may still use
-    /// parts of them.
+    ///    with the other events.
+    /// 3. *Counters* are added before anything is sent: a client that has a message, and a hook that is told of it, find
+    ///    it counted.
+    /// 4. *Events* are told before the outboxes are written: when a client has its CONNACK or SUBACK, the host is
+    ///    informed.
+    /// 5. *In-process consumers* are woken before a client can have its acknowledgement, and so before the client's next
+    ///    action, such as stopping the broker.
+    /// 6. *Outboxes* are written. Deliveries that wait for the store are sent in between, once it has committed.
+    /// 7. *Events of the writing* are told: messages that waited for room are delivered or dropped now.
+    /// 8. *The turn is reset* for its next use.
+    /// 9. *The host's code* is called: direct callbacks and durability waiters. It comes after everything else, because
+    ///    it may take long and may begin turns.
+    /// 10. *Buffers of the host* are returned last: earlier stages may still use parts of them.
     pub(crate) fn finish(&self, turn: &mut Turn) {
         self.publish_wills(turn);
         self.log_drops_if_wanted(turn);
