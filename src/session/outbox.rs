@@ -1,6 +1,6 @@
 //! The outbox of one connection: any thread appends packets, and one thread at a time writes them, without the lock.
 //!
-//! [`FlushState`] says which thread writes it and when. Its transitions, where "-" changes nothing:
+//! `FlushState` says which thread writes it and when. Its transitions, where "-" changes nothing:
 //!
 //! | call | `Idle` | `Listed` | `ListedAtOnce` | `Writing` | `Blocked` |
 //! |---|---|---|---|---|---|
