@@ -193,7 +193,7 @@ fn read(floors: &mut [Floor], room: &mut [u8]) -> Result<usize, LayerError> {
             return Ok(count);
         }
         if raw.input.len() >= INPUT {
-            let cause = format!("the peer has sent a unit of more than {INPUT} bytes");
+            let cause = format!("the peer has sent {INPUT} bytes without a complete unit");
             return Err(LayerError::new(cause).of(&**layer));
         }
         if below.is_empty() || !fill(below, raw)? {
