@@ -11,7 +11,7 @@ use crate::time::{Time, TimerId, Wheel};
 
 /// Tells the runtime that the next deadline has become earlier.
 pub trait Alarm: Send + Sync {
-    /// Asks the runtime to call [`Engine::tick`] at `at`, or soon after.
+    /// Asks the runtime to call [`Engine::tick`](crate::engine::core::state::Engine::tick) at `at`, or soon after.
     fn set(&self, at: Time);
 }
 
