@@ -1,4 +1,4 @@
-//! Connections that the host hands over: an accepted socket, or one end of a socketpair.
+//! Connections that the host provides: an accepted socket, or one end of a socketpair.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,14 +10,14 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::net::handshake::Accepted;
 use crate::net::server::{ConnectionLimits, FULL, ListenerLimit, Server};
 
-/// Why a descriptor was not taken.
+/// Why a descriptor was refused.
 #[derive(Debug)]
 pub enum AdoptError {
     /// It cannot carry a connection.
     Unfit(&'static str),
-    /// There are as many connections as may be.
+    /// The connection limit is reached.
     Full,
-    /// The system's answer.
+    /// A system call failed.
     Io(io::Error),
 }
 
@@ -27,7 +27,7 @@ impl From<io::Error> for AdoptError {
     }
 }
 
-/// The task of a connection over a duplicate of `descriptor`, which stays the caller's. Must be called inside the
+/// The task of a connection over a duplicate of `descriptor`, which the caller keeps. Must be called inside the
 /// runtime.
 pub fn adopt(
     descriptor: BorrowedFd<'_>,
@@ -45,14 +45,14 @@ pub fn adopt(
     if peer.is_some() {
         socket.set_tcp_nodelay(true)?;
     }
-    // On other systems than Linux it is the socket that says that a write to a dead peer raises no signal.
+    // Apple's systems have no flag for a single write, so the socket is set to raise no SIGPIPE.
     #[cfg(target_vendor = "apple")]
     socket.set_nosigpipe(true)?;
     let before = socket.nonblocking()?;
     socket.set_nonblocking(true)?;
     let task = Accepted::new(socket, peer, permit).map(Accepted::open);
     if task.is_err() && !before {
-        // The flag is of the socket, which the caller keeps.
+        // The duplicate shares the flag with the caller's descriptor.
         SockRef::from(&descriptor).set_nonblocking(false)?;
     }
     Ok(task?)

@@ -1,4 +1,4 @@
-//! One connection, one task.
+//! The task of a connection.
 
 use std::future::Future;
 use std::io;
@@ -22,14 +22,14 @@ use crate::net::transport::Received;
 use crate::session::event::Level;
 use crate::session::link::{Cause, Link, Written};
 
-/// A connection that ends may take so long to take its last packet, and to close its side.
+/// How long an ending connection waits for the peer to take the last packet and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
-/// Portions that a test has read at once: somebody who sends for ever is read as ever.
+/// The most portions that a task reads at once on a test's request. The rest of an endless sender is read as usual.
 const PORTIONS: usize = 256;
 
-/// The task of one connection: reads, handles what it read, waits until a full socket is writable, ends.
+/// The task of one connection: reads, handles packets, waits until a full socket is writable, ends.
 ///
-/// With 152 bytes it fits into 256 with the runtime's part, which has tasks in steps of 128.
+/// With its 152 bytes and the runtime's part it fits into 256; the runtime rounds tasks up to multiples of 128.
 pub(super) struct ConnectionTask {
     link: Arc<StreamLink>,
     connection: Connection,
@@ -37,26 +37,26 @@ pub(super) struct ConnectionTask {
     /// Whether the socket was full when last written to.
     blocked: bool,
     end: Option<Box<TaskEnd>>,
-    /// Held from before the session's beginning until the last packet is written: a broker that stops waits for it.
+    /// Held from before the session begins until the last packet is written; the stop of the broker waits for it.
     attached: Farewell,
     permit: ConnectionPermit,
-    /// Whether what was read last goes to so many that it is to be written before more is read.
+    /// Whether the last portion goes to many sessions, and must be written before more is read.
     heavy: bool,
-    /// In test mode: the line to the client, and the test's way to this task. The last of the fields to be dropped: who
-    /// waits for the task's end finds the socket closed.
+    /// In test mode: the line to the client, and the probe of this task. It is dropped last, so that a test that waits
+    /// for the end of the task finds the socket closed.
     tested: Option<Box<(Arc<TestLine>, ProbeSlot)>>,
 }
 
-/// A connection in its last moments.
+/// The state of an ending connection.
 struct TaskEnd {
     ending: Ending,
     written: usize,
-    /// Whether our side is shut and only the peer's closing is awaited.
+    /// Whether the broker's side is shut down and only the peer's close is awaited.
     shut: bool,
     deadline: Pin<Box<Sleep>>,
 }
 
-/// What a connection's task does next.
+/// The next step of a connection's task.
 ///
 /// ```text
 /// handshake ──> reading <──> paused
@@ -67,15 +67,15 @@ struct TaskEnd {
 ///    └──> over
 /// ```
 ///
-/// The handshake is a future of its own (`net/handshake.rs`), which plain connections do not have. Every other state may
-/// become `Ending`, when the engine has something to say before the connection closes, or `Broken`.
+/// The handshake is a separate future (`net/handshake.rs`); plain connections have none. Every other state may become
+/// `Ending`, which sends the engine's last packet, or `Broken`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Waits for the peer's bytes, and handles them.
+    /// Waits for bytes from the peer and handles them.
     Reading,
-    /// Waits until the peer has taken what it has caused: the socket is full, and what waits is beyond its bounds.
+    /// Waits until the peer reads: the socket is full, and the outbox or the queue is beyond its bounds.
     Paused,
-    /// Waits until the host has decided about a packet.
+    /// Waits for the host's decision about a packet.
     AwaitingDecision,
     /// The host has decided.
     Decided,
@@ -86,7 +86,7 @@ enum State {
 }
 
 impl ConnectionTask {
-    /// The task of a connection whose handshake, if it has one, is over.
+    /// The task of a connection that has completed its handshake, if it has one.
     pub(super) fn new(accepted: Accepted) -> ConnectionTask {
         let Accepted { link, origin, tested, permit } = accepted;
         let server = permit.server();
@@ -111,7 +111,7 @@ impl ConnectionTask {
         self.permit.server()
     }
 
-    /// Looks at what has happened, writes what the socket takes, and says what is to be done next.
+    /// Handles requests of other threads, writes what the socket takes, and returns the next step.
     fn next(&mut self, cx: &mut Context<'_>) -> State {
         self.look();
         if self.end.is_some() {
@@ -131,7 +131,7 @@ impl ConnectionTask {
         }
     }
 
-    /// Goes on as far as it can.
+    /// Runs the connection as far as possible.
     fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match self.next(cx) {
@@ -142,7 +142,7 @@ impl ConnectionTask {
                 State::Decided | State::Broken => {}
                 State::Reading => ready!(self.poll_read(cx)),
             }
-            // The engine or the peer has ended it; the last packet, if there is one, is in the link.
+            // The engine or the peer has ended it; the link holds the last packet, if there is one.
             self.look();
             if self.end.is_none() {
                 self.log_failure();
@@ -152,7 +152,7 @@ impl ConnectionTask {
         }
     }
 
-    /// Ready when the last packet is written and the peer has closed.
+    /// Ready when the last packet is written and the peer has closed its side.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(end) = &mut self.end {
             ready!(end.poll_written(&self.link, cx));
@@ -163,7 +163,7 @@ impl ConnectionTask {
         Poll::Ready(())
     }
 
-    /// The same, under a test that may want it to do at once what there is to do, or to cut the connection.
+    /// As [`ConnectionTask::go_on`], in test mode: a test may ask to read everything at once, or to cut the connection.
     fn go_on_tested(&mut self, line: &TestLine, cx: &mut Context<'_>) -> Poll<()> {
         let asked = line.asked();
         let mut outcome = match !asked.is_empty() && self.read_all() {
@@ -171,20 +171,20 @@ impl ConnectionTask {
             false => self.go_on(cx),
         };
         if line.is_cut() {
-            // What goes through before the cut.
+            // Sends the bytes before the cut.
             let _sent = self.link.flush();
             self.link.descriptor.reset();
             outcome = Poll::Ready(());
         }
         match outcome {
-            // Who has asked is answered when the connection is closed.
+            // The test is answered when the connection is closed.
             Poll::Ready(()) => asked.into_iter().for_each(|ticket| line.ask(ticket)),
             Poll::Pending => drop(asked),
         }
         outcome
     }
 
-    /// Logs why a layer has ended the connection, if one has.
+    /// Logs why a layer has failed, if one has.
     fn log_failure(&self) {
         if let Some(failure) = self.link.take_failure() {
             let origin = self.connection.origin();
@@ -193,7 +193,7 @@ impl ConnectionTask {
         }
     }
 
-    /// Reads all that there is, also what the runtime has not yet been told of; whether the connection is over.
+    /// Reads everything from the socket, even before the runtime reports it; returns whether the connection is over.
     fn read_all(&mut self) -> bool {
         self.look();
         for _ in 0..PORTIONS {
@@ -201,7 +201,7 @@ impl ConnectionTask {
                 return false;
             }
             let open = match self.connection.awaits_host() {
-                // What comes behind is handled when the host has decided.
+                // Later packets are handled after the host's decision.
                 Some(true) => return false,
                 Some(false) => self.resume(),
                 None => {
@@ -221,7 +221,7 @@ impl ConnectionTask {
         false
     }
 
-    /// Looks at what other threads have asked for.
+    /// Handles the requests of other threads.
     fn look(&mut self) {
         if !self.link.take_woken() {
             return;
@@ -238,7 +238,8 @@ impl ConnectionTask {
         }
     }
 
-    /// Writes what this connection's end would lose: a client that has shut its side only may still read.
+    /// Writes bytes that the end of this connection would lose: a client that has shut down only its sending may still
+    /// read.
     fn write_what_was_put_off(&self) {
         if self.server().flush_queue().is_some()
             && let Some(session) = self.connection.session()
@@ -248,7 +249,7 @@ impl ConnectionTask {
         }
     }
 
-    /// Handles what waited for a decision of the host; whether the connection goes on.
+    /// Handles the bytes that waited for the host's decision; returns whether the connection stays open.
     fn resume(&mut self) -> bool {
         let server = self.permit.server();
         let mut turn = server.engine().turn(server.now());
@@ -260,7 +261,7 @@ impl ConnectionTask {
         open
     }
 
-    /// Reads and handles one portion; ready when the connection is over.
+    /// Reads and handles portions; ready when the connection is over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.heavy && self.server().flush_queue().is_some_and(FlushQueue::is_behind) {
@@ -284,17 +285,17 @@ impl ConnectionTask {
                         return Poll::Ready(());
                     }
                     if self.connection.awaits_host().is_some() {
-                        // Woken when the decision is made, which may have been already.
+                        // The decision may have been made already, so the task looks again.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
                     if link.waits() {
-                        // What a layer answers, or could not send, is sent when the socket is writable.
+                        // Bytes that a layer holds are sent when the socket is writable.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
                     if !drained {
-                        // Others have their turn before the rest is read.
+                        // Other tasks run before the rest is read.
                         let_others(cx);
                         return Poll::Pending;
                     }
@@ -303,14 +304,14 @@ impl ConnectionTask {
         }
     }
 
-    /// Whether the client must take what it has caused before more of it is read.
+    /// Whether the client must read before more of its packets are read.
     fn is_paused(&self) -> bool {
         let full = self.blocked
             && self.connection.session().is_some_and(|session| self.server().engine().must_pause(session));
         full || self.link.is_full() || self.tested.as_ref().is_some_and(|tested| tested.0.is_paused())
     }
 
-    /// Writes again once the socket is writable; whether the connection is broken: then reading brings its end.
+    /// Writes once the socket is writable; returns whether the connection is broken, so that reading finds its end.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
         if self.link.poll_flush(cx) {
             return true;
@@ -327,12 +328,12 @@ impl ConnectionTask {
             self.blocked =
                 self.connection.session().is_some_and(|session| session.outbound.lock().is_blocked());
             if self.blocked && guard.ready().is_write_closed() {
-                // It stays ready for ever.
+                // A socket closed for writing stays ready for ever.
                 return true;
             }
             if self.blocked && !full {
-                // Another thread was writing and has been stopped. The socket may have become writable since: it is
-                // not to be forgotten that it is. That thread wakes this task.
+                // Another thread was writing and was blocked. The socket may have become writable since, so its
+                // readiness is kept. That thread wakes this task.
                 return false;
             }
             if full {
@@ -343,9 +344,9 @@ impl ConnectionTask {
     }
 }
 
-/// Reads and handles one portion, if there is one. What it has caused is written when this returns, or, where that is put
-/// off, when the connections that are ready now have been read; true if it goes to so many that no more is to be read
-/// before.
+/// Reads and handles one portion, if there is one. The resulting packets are written when this returns; with a flush
+/// queue, after the connections that are ready now have been read. Returns true beside the reading if they go to many
+/// sessions, and must be written before more is read.
 fn read(
     server: &Server,
     link: &StreamLink,
@@ -355,7 +356,7 @@ fn read(
 ) -> (Reading, bool) {
     let engine = server.engine();
     let mut turn = engine.turn(server.now());
-    // Before a session can begin: a stop that comes right behind it waits for the last packet.
+    // Counted before a session can begin, so that a stop right after it waits for the last packet.
     attached.begin(server);
     let reading = input.read(link, connection, engine, &mut turn);
     let over = matches!(reading, Reading::Data { open: false, .. });
@@ -366,12 +367,12 @@ fn read(
     (reading, heavy)
 }
 
-/// However the task ends, by itself, with the runtime or by a panic: its session learns that the connection is gone.
+/// Tells the session that the connection is gone, whether the task ends by itself, with the runtime or by a panic.
 impl Drop for ConnectionTask {
     fn drop(&mut self) {
         let cause = self.end.as_ref().map_or(Cause::ConnectionLost, |end| end.ending.cause);
         let broken = std::thread::panicking();
-        // During a panic a second one would end the host program.
+        // A second panic during a panic would abort the host program.
         let _told = catch_unwind(AssertUnwindSafe(|| {
             let server = self.permit.server();
             let engine = server.engine();
@@ -403,16 +404,16 @@ impl Future for ConnectionTask {
 }
 
 impl TaskEnd {
-    /// Whether the peer is gone, or does not care.
+    /// Whether the last packet is sent without waiting: the peer is gone, or expects no more.
     fn is_plain(&self) -> bool {
         matches!(self.ending.cause, Cause::ConnectionLost | Cause::Disconnected | Cause::ConnectTimeout)
     }
 
-    /// Writes the last packet. Ready when it is written or cannot be, or at the deadline.
+    /// Writes the last packet. Ready when it is written or cannot be written, or at the deadline.
     fn poll_written(&mut self, link: &StreamLink, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_plain() {
-            // Nothing is waited for. The answers to what came together with DISCONNECT are still owed
-            // [MQTT-3.1.4-5]; whether there is room for them, or anybody, makes no difference.
+            // Nothing is waited for. Packets that arrived together with DISCONNECT are still answered
+            // [MQTT-3.1.4-5], if the socket takes the answers.
             let _written = self.poll_last(link, cx);
             return Poll::Ready(());
         }
@@ -426,9 +427,10 @@ impl TaskEnd {
         Poll::Ready(())
     }
 
-    /// Waits for the peer to close: closing first, while bytes of the peer are unread, would reset the connection, and
-    /// the peer might lose the last packet. Ready when the peer has closed, or at the deadline. A broker that stops
-    /// waits for no peer; it only takes what has come.
+    /// Waits for the peer to close. Ready when it has, or at the deadline.
+    ///
+    /// To close first, with unread bytes of the peer, would reset the connection, and the peer might lose the last
+    /// packet. A stopping broker does not wait; it only discards the bytes that have arrived.
     fn poll_closed(&mut self, link: &StreamLink, cx: &mut Context<'_>) -> Poll<()> {
         if !self.shut || self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
@@ -477,7 +479,7 @@ impl TaskEnd {
 mod tests {
     use super::ConnectionTask;
 
-    /// tokio's task has 104 bytes of its own, and is a multiple of 128.
+    /// tokio adds 104 bytes to a task, and rounds up to a multiple of 128.
     #[test]
     fn a_connection_and_the_runtimes_part_of_it_take_256_bytes() {
         assert!(size_of::<ConnectionTask>() <= 152, "{}", size_of::<ConnectionTask>());

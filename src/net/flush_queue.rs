@@ -1,9 +1,9 @@
-//! Outboxes that are written when every connection that was ready has been read: what several clients have sent to one
-//! goes in one write. And what goes to very many is written a few at a time, so that others have their turns in between,
-//! and do not wait behind the very many.
+//! The flush queue: its outboxes are written after every ready connection has been read. So messages of several clients
+//! to one client go in one write. A turn that writes to very many sessions is written in slices, so that other tasks
+//! run in between.
 //!
-//! Where one thread runs all tasks in the order in which they became ready, the task here is behind all connections that
-//! were ready with the one that wakes it. Where several threads do, it would be a detour: there, nothing is put off.
+//! It needs one thread that runs tasks in the order in which they became ready. The flusher then runs after all
+//! connections that were ready with the one that wakes it. With several threads there is no flush queue.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,10 +18,10 @@ use crate::engine::core::turn::Turn;
 use crate::net::server::Server;
 use crate::session::state::Session;
 
-/// So many sessions are written to before the sockets are looked at again: a tenth of a millisecond or two.
+/// Sessions written to before the sockets are polled again, which takes 0.1 to 0.2 milliseconds.
 const SLICE: usize = 64;
 
-/// The sessions that are still to be written to.
+/// The sessions whose outboxes must still be written.
 #[derive(Default)]
 pub(super) struct FlushQueue {
     state: Mutex<FlushState>,
@@ -29,15 +29,15 @@ pub(super) struct FlushQueue {
 
 #[derive(Default)]
 struct FlushState {
-    /// Those of turns that wrote to few: all of them are written to at once.
+    /// Sessions of turns that wrote to few: all of them are written at once.
     few: VecDeque<Arc<Session>>,
-    /// Those of turns that wrote to very many.
+    /// Sessions of turns that wrote to very many: they are written in slices.
     many: VecDeque<Arc<Session>>,
-    /// Those turns: the sessions of each that are still in `many`, and the bytes that it may have put into each.
+    /// Those turns: for each, its sessions that are still in `many`, and the most bytes that it has appended to each.
     turns: VecDeque<(usize, u64)>,
-    /// The sum of these bytes.
+    /// The sum of the bytes in `turns`.
     bytes: u64,
-    /// The most that it may be, for an outbox that is full takes no more of QoS 0.
+    /// The limit of `bytes`: beyond it outboxes could become full, and QoS 0 messages would be dropped.
     most: u64,
     waker: Option<Waker>,
 }
@@ -47,7 +47,7 @@ impl FlushState {
         self.few.is_empty() && self.many.is_empty()
     }
 
-    /// Whom to write to next: at most `left` of the very many.
+    /// Takes the next session to write to; at most `left` from `many`.
     fn next(&mut self, left: &mut usize) -> Option<Arc<Session>> {
         if let Some(session) = self.few.pop_front() {
             return Some(session);
@@ -66,14 +66,14 @@ impl FlushState {
 }
 
 impl FlushQueue {
-    /// Takes over from a turn what may wait until the other connections have been read, unless too much waits already.
-    /// Whether it is so much that who has caused it is to wait until what was taken over is written.
+    /// Takes over a turn's outboxes that may wait until the other connections have been read, unless too much waits
+    /// already. Returns whether the connection of the turn must wait until they are written.
     pub(super) fn take_over(&self, turn: &mut Turn) -> bool {
         let is_heavy = turn.concerns_more_than(SLICE);
         let bytes = turn.counts.bytes_received.max(turn.counts.publish_bytes_received);
         let mut state = self.state.lock();
         if is_heavy && state.bytes + bytes > state.most {
-            return true; // It writes itself, and with that what was put off for the same sessions.
+            return true; // The turn writes its outboxes itself, with the bytes that already wait in them.
         }
         let was_empty = state.is_empty();
         let were = state.many.len();
@@ -89,25 +89,25 @@ impl FlushQueue {
         more > 0
     }
 
-    /// Whether more waits to be written than is written at once.
+    /// Whether more sessions wait than one slice.
     pub(super) fn is_behind(&self) -> bool {
         self.state.lock().many.len() > SLICE
     }
 }
 
-/// Lets the others have their turn: the task goes on when they have been polled and the sockets looked at.
+/// Lets other tasks run: this task continues after they and the sockets have been polled.
 pub(super) fn let_others(cx: &mut Context<'_>) {
-    // Polled once, it has the task woken at the right time.
+    // One poll of the future schedules the task.
     let _later = pin!(yield_now()).poll(cx);
 }
 
-/// The task that writes them.
+/// The task that writes the outboxes of the flush queue.
 pub struct Flusher {
     server: Weak<Server>,
 }
 
 impl Flusher {
-    /// The task of this wing.
+    /// The task of this server.
     pub(super) fn new(server: &Arc<Server>) -> Flusher {
         if let Some(flush_queue) = server.flush_queue() {
             flush_queue.state.lock().most = server.engine().options.limits.outbox_bytes as u64 / 2;
@@ -116,11 +116,11 @@ impl Flusher {
     }
 }
 
-/// Writes to the few and to a slice of the very many. Who has caused a panic is left out, and the others are gone on with.
+/// Writes to all of `few` and to a slice of `many`. A session whose write panics is skipped.
 fn write_slice(server: &Server, flush_queue: &FlushQueue) {
     let (mut left, mut done) = (SLICE, false);
     while !done {
-        // A panic is told of where it happens.
+        // The panic is reported where it happens.
         let _flushed = catch_unwind(AssertUnwindSafe(|| {
             let mut turn = server.engine().turn(server.now());
             loop {
@@ -174,7 +174,7 @@ mod tests {
     use crate::session::link::{Cause, Link, Written};
     use crate::storage::MemoryStore;
 
-    /// Counts the bytes.
+    /// A link that counts the bytes.
     #[derive(Default)]
     struct Tally(Mutex<usize>);
 
@@ -205,7 +205,7 @@ mod tests {
     }
 
     impl Client {
-        /// A client of MQTT 3.1.1 that hears a topic of one letter.
+        /// A client of MQTT 3.1.1 with a subscription to a topic of one letter.
         fn new(server: &Server, number: u8, topic: u8) -> Client {
             let tally = Arc::new(Tally::default());
             let link = Arc::clone(&tally) as Arc<dyn Link>;
@@ -219,7 +219,7 @@ mod tests {
             client
         }
 
-        /// Sends packets; whether this client is to wait until what it has caused is written.
+        /// Sends packets; returns whether this client must wait until the outboxes are written.
         fn send(&mut self, server: &Server, packets: &[u8]) -> bool {
             let mut turn = server.engine().turn(server.now());
             self.connection.receive(server.engine(), &mut turn, packets, None);
@@ -233,7 +233,7 @@ mod tests {
         }
     }
 
-    /// Very many are written to in slices, and a client that hears something else does not wait for them.
+    /// Very many sessions are written to in slices, and a client with another subscription does not wait for them.
     #[test]
     fn few_do_not_wait_behind_very_many() {
         let server = server();
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(written(&crowd), SLICE + 2);
     }
 
-    /// What a publisher may have put into outboxes counts until the last of them is written.
+    /// The bytes that a publisher may have added to outboxes count until the last outbox is written.
     #[test]
     fn what_is_put_off_counts_until_the_last_is_written() {
         let server = server();
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!((state.bytes, state.turns.len()), (0, 0));
     }
 
-    /// Several that publish to very many in turn do not fill what is put off for who reads.
+    /// Several publishers to very many sessions do not overfill the outboxes of clients that read.
     #[test]
     fn nothing_is_lost_of_what_several_publish_to_very_many() {
         let server = server();
@@ -286,7 +286,7 @@ mod tests {
         for publisher in &mut crowd[..40] {
             assert!(publisher.send(&server, &portion));
         }
-        // As much again, to one: it neither waits nor is waited for.
+        // The same amount to one client neither waits nor is waited for.
         let to_one = [&[0x30, 0x83, 0x20, 0, 1, b'q'][..], &[b'x'; 4096]].concat().repeat(15);
         assert!(!quiet.send(&server, &to_one));
         while server.flush_queue().is_some_and(|flush_queue| !flush_queue.state.lock().is_empty()) {

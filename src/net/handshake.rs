@@ -1,4 +1,4 @@
-//! A connection before MQTT: accepted, and perhaps with layers whose handshakes are not over.
+//! A connection before MQTT: accepted, perhaps with layers that are still in their handshakes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,11 +18,11 @@ use crate::net::transport::LayerError;
 use crate::session::link::Link;
 use crate::time::TimerId;
 
-/// A connection of which the engine does not know yet.
+/// A connection that the engine does not know yet.
 pub(super) struct Accepted {
     pub(super) link: Arc<StreamLink>,
     pub(super) origin: Origin,
-    /// In test mode: the line to the client, and the test's way to the task.
+    /// In test mode: the line to the client, and the probe of the task.
     pub(super) tested: Option<Box<(Arc<TestLine>, ProbeSlot)>>,
     pub(super) permit: ConnectionPermit,
 }
@@ -38,9 +38,9 @@ impl Accepted {
         let mut layers = permit.layers().map(|make| make()).unwrap_or_default();
         let mut tested = None;
         if let Some(test_net) = server.test_net() {
-            let (line, seat, layer) = test_net.line();
+            let (line, slot, layer) = test_net.line();
             layers.push(layer);
-            tested = Some(Box::new((line, seat)));
+            tested = Some(Box::new((line, slot)));
         }
         let link = Arc::new(StreamLink::new(socket, layers)?);
         if let Some(tested) = &tested {
@@ -50,27 +50,27 @@ impl Accepted {
         Ok(Accepted { link, origin, tested, permit })
     }
 
-    /// Whether its first byte is one of MQTT.
+    /// Whether it has no layers, so that its first byte belongs to MQTT.
     pub(super) fn is_plain(&self) -> bool {
         self.permit.layers().is_none()
     }
 
-    /// The task of the connection, whose client has from now on `mqtt.connect_timeout` for CONNECT.
+    /// The task of the connection. From now on the client has `mqtt.connect_timeout` to send CONNECT.
     pub(super) fn open(self) -> ConnectionTask {
         ConnectionTask::new(self)
     }
 }
 
-/// The first state of a connection with layers: nothing is asked of the engine but a deadline.
+/// The first state of a connection with layers; it uses only a deadline of the engine.
 ///
-/// A handshake has the time of `mqtt.connect_timeout`, and CONNECT has it again. A broker that stops waits for neither.
+/// The handshake may take `mqtt.connect_timeout`, and CONNECT as long again. A stopping broker waits for neither.
 pub(super) struct Handshake {
     accepted: Option<Accepted>,
     deadline: TimerId,
 }
 
 impl Handshake {
-    /// The connection from its handshake to its end.
+    /// Runs the connection from its handshake to its end.
     pub(super) async fn run(accepted: Accepted) {
         if let Some(accepted) = Handshake::new(accepted).await {
             accepted.open().await;
@@ -86,7 +86,7 @@ impl Handshake {
 }
 
 impl Accepted {
-    /// Ready when the handshakes are over, or with the reason why they never will be; without one at the deadline.
+    /// Ready when the handshakes are complete or have failed. At the deadline the error is `None`.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Option<LayerError>>> {
         self.link.register(cx.waker());
         if self.link.take_woken() && self.link.take_ending().is_some() {
@@ -97,7 +97,7 @@ impl Accepted {
         if outcome.is_ready()
             && let Some(tested) = &self.tested
         {
-            // Who has asked is answered when the connection's next state has begun, or when it is closed.
+            // The test is answered when the connection's next state has begun, or when the connection is closed.
             asked.into_iter().for_each(|ticket| tested.0.ask(ticket));
         }
         outcome.map_err(Some)
@@ -107,7 +107,7 @@ impl Accepted {
 impl Future for Handshake {
     type Output = Option<Accepted>;
 
-    /// Ready when the handshake is over: with the connection, unless that is closed.
+    /// Ready when the handshake is over: with the connection, or `None` if it is closed.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
         let Some(accepted) = &mut self.accepted else {
             return Poll::Ready(None);
@@ -129,7 +129,7 @@ impl Future for Handshake {
     }
 }
 
-/// A broker that stops, or a layer that panics: the deadline goes with the connection.
+/// Cancels the deadline if the broker stops or a layer panics.
 impl Drop for Handshake {
     fn drop(&mut self) {
         let Some(accepted) = &self.accepted else {
@@ -138,7 +138,7 @@ impl Drop for Handshake {
         let server = accepted.permit.server();
         server.engine().cancel_deadline(self.deadline);
         if std::thread::panicking() {
-            // During a panic a second one would end the host program.
+            // A second panic during a panic would abort the host program.
             let _told = catch_unwind(AssertUnwindSafe(|| {
                 let why = LayerError::new("its task has panicked");
                 server.closed_in_handshake(&accepted.origin, Some(&why));

@@ -1,4 +1,4 @@
-//! What was read of a packet that is not complete. An idle connection holds nothing.
+//! Reading packets: buffers the beginning of an incomplete packet. An idle connection holds no memory.
 
 use bytes::Bytes;
 
@@ -9,12 +9,12 @@ use crate::engine::core::turn::Turn;
 use crate::net::link::StreamLink;
 use crate::net::transport::Received;
 
-/// Bytes read at once; one such portion a turn, then others have theirs.
+/// Bytes read at once. A task reads one such portion, then other tasks run.
 const SCRATCH: usize = 64 * 1024;
-/// A packet of at least this size is read into a buffer of its own, which becomes its payload's.
+/// A packet of at least this size is read into a separate buffer, which becomes the memory of its payload.
 const OWN_BUFFER_FROM: usize = 32 * 1024;
 
-/// The beginning of an unfinished packet, if there is one.
+/// The beginning of an incomplete packet, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     unfinished: Option<Box<Unfinished>>,
@@ -23,23 +23,23 @@ pub(super) struct Input {
 #[derive(Debug, Default)]
 struct Unfinished {
     tail: Vec<u8>,
-    /// Bytes that the packet has in all, as far as that is known.
+    /// The total length of the packet, as far as it is known.
     need: usize,
 }
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// Packets, or a part of one. `drained`: the connection has no more for now; `open`: more packets are taken.
+    /// Bytes were read. `drained`: the connection has no more for now; `open`: more packets are accepted.
     Data { drained: bool, open: bool },
-    /// Nothing for now.
+    /// There is nothing to read now.
     Blocked,
     /// The peer has closed the connection, or it is broken.
     End,
 }
 
 impl Input {
-    /// Reads one portion from the connection and has the connection handle it.
+    /// Reads one portion from the link and passes it to the connection.
     pub(super) fn read(
         &mut self,
         link: &StreamLink,
@@ -59,10 +59,10 @@ impl Input {
         outcome
     }
 
-    /// Has the connection handle what it did not take when it waited for the host; whether it takes more packets.
+    /// Passes the bytes that waited for the host's decision to the connection; returns whether it accepts more packets.
     pub(super) fn resume(&mut self, connection: &mut Connection, engine: &Engine, turn: &mut Turn) -> bool {
         let waited = self.unfinished.take().unwrap_or_default();
-        // A large packet is alone in its buffer, which may become its payload's.
+        // A large packet is alone in its buffer, which may become the memory of its payload.
         let alone = waited.need >= OWN_BUFFER_FROM && waited.need == waited.tail.len();
         let waited = Bytes::from(waited.tail);
         let progress = connection.receive(engine, turn, &waited, alone.then_some(&waited));
@@ -105,7 +105,7 @@ impl Input {
         turn: &mut Turn,
     ) -> Reading {
         let kept = large.tail.len();
-        // The buffer grows with what has come, not with what was announced.
+        // The buffer grows with the bytes received, not with the length announced.
         let room = large.need.saturating_sub(kept).min(kept.max(SCRATCH));
         large.tail.reserve_exact(room);
         large.tail.resize(kept + room, 0);

@@ -1,4 +1,4 @@
-//! A connection as the engine writes to it.
+//! The link to a client, through which the engine writes.
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,28 +12,27 @@ use crate::engine::parts::origin::Origin;
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};
 use crate::session::link::{Cause, Link, Written};
 
-/// A connection. Its task reads, any thread writes.
+/// The link of a connection. Its task reads, any thread writes.
 pub struct StreamLink {
     pub(super) descriptor: Descriptor,
     waker: Mutex<Option<Waker>>,
-    /// Whether something happened that the task has not yet looked at.
+    /// Whether the task was woken since it last looked.
     woken: AtomicBool,
-    /// Whether the connection's end was asked for.
+    /// Whether the end of the connection was requested.
     finished: AtomicBool,
     ending: Mutex<Option<Ending>>,
-    /// `None`: MQTT is what the socket carries.
+    /// `None` if the socket carries plain MQTT.
     layers: Option<Box<Layered>>,
 }
 
-/// The end of a connection: what is still to be written, and why it ends.
+/// The end of a connection: the last bytes to write, and the cause.
 pub(super) struct Ending {
     pub last: Vec<u8>,
     pub cause: Cause,
 }
 
 impl StreamLink {
-    /// A link over a connected, non-blocking socket, and layers over it, if there are any. Must be called inside the
-    /// runtime.
+    /// A link over a connected, non-blocking socket and the given layers, if any. Must be called inside the runtime.
     pub(super) fn new(socket: Socket, layers: Vec<Box<dyn Layer>>) -> io::Result<StreamLink> {
         Ok(StreamLink {
             descriptor: Descriptor::new(socket)?,
@@ -45,7 +44,7 @@ impl StreamLink {
         })
     }
 
-    /// Goes on with the handshakes of the layers; what they learn is in `origin`.
+    /// Continues the handshakes of the layers, which may correct `origin`.
     pub(super) fn poll_handshake(
         &self,
         origin: &mut Origin,
@@ -58,7 +57,7 @@ impl StreamLink {
         }
     }
 
-    /// Ready when there may be something to read: without a guard if a layer has it.
+    /// Ready when there may be something to read; without a guard if a layer holds it.
     pub(super) fn poll_readable(
         &self,
         cx: &mut Context<'_>,
@@ -77,22 +76,22 @@ impl StreamLink {
         }
     }
 
-    /// Whether layers hold what the peer has not been sent.
+    /// Whether layers hold bytes that were not sent.
     pub(super) fn waits(&self) -> bool {
         self.layers.as_ref().is_some_and(|layers| layers.pending_out() > 0)
     }
 
-    /// Whether layers hold so much that no more of the peer is to be read.
+    /// Whether layers hold so many unsent bytes that reading must pause.
     pub(super) fn is_full(&self) -> bool {
         self.layers.as_ref().is_some_and(|layers| layers.is_full())
     }
 
-    /// Sends what layers hold, as far as the socket takes it.
+    /// Sends the bytes that layers hold, as far as the socket takes them.
     pub(super) fn flush(&self) -> Written {
         self.layers.as_ref().map_or(Written::Bytes(0), |layers| layers.flush(&self.descriptor))
     }
 
-    /// Sends what layers hold when the socket is writable; whether the connection is broken.
+    /// Sends the bytes that layers hold when the socket is writable; returns whether the connection is broken.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> bool {
         let Some(layers) = &self.layers else {
             return false;
@@ -100,27 +99,27 @@ impl StreamLink {
         matches!(layers.poll_flush(&self.descriptor, cx), Poll::Ready(Written::Blocked | Written::Gone))
     }
 
-    /// Nothing more will be written: layers say so to the peer, as far as the socket takes it.
+    /// Ends the writing: layers tell the peer, as far as the socket takes it.
     pub(super) fn close(&self) -> Written {
         self.layers.as_ref().map_or(Written::Bytes(0), |layers| layers.close(&self.descriptor))
     }
 
-    /// Whether a layer has failed: the connection is over.
+    /// Whether a layer has failed, which ends the connection.
     pub(super) fn has_failed(&self) -> bool {
         self.layers.as_ref().is_some_and(|layers| layers.has_failed())
     }
 
-    /// Why a layer has failed; once.
+    /// Takes the reason why a layer has failed.
     pub(super) fn take_failure(&self) -> Option<LayerError> {
         self.layers.as_ref()?.take_failure()
     }
 
-    /// Whether the connection's end was asked for.
+    /// Whether the end of the connection was requested.
     pub(super) fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Acquire)
     }
 
-    /// Has `waker` called when something happens; before it looks, so that nothing is missed.
+    /// Sets the waker of the task. The task calls this before it looks for requests, so that it misses none.
     pub(super) fn register(&self, waker: &Waker) {
         let mut registered = self.waker.lock();
         if !registered.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -128,12 +127,12 @@ impl StreamLink {
         }
     }
 
-    /// Whether something happened since the last call.
+    /// Whether the task was woken since the last call.
     pub(super) fn take_woken(&self) -> bool {
         self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::AcqRel)
     }
 
-    /// The connection's end, if it was asked for.
+    /// Takes the end of the connection, if it was requested.
     pub(super) fn take_ending(&self) -> Option<Ending> {
         self.ending.lock().take()
     }
@@ -154,7 +153,7 @@ impl Link for StreamLink {
         };
         let outcome = layers.write(&self.descriptor, buffers);
         if outcome == Written::Gone {
-            // The task finds out why.
+            // The task finds the reason.
             self.notify();
         }
         outcome

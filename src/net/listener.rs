@@ -1,4 +1,4 @@
-//! Listening sockets, and the accepting of connections.
+//! Listening sockets, and accepting connections.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -23,23 +23,23 @@ use crate::session::event::Level;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
-/// Connections accepted in one go before other tasks have their turn.
+/// Connections accepted in a row before other tasks run.
 const AT_ONCE: usize = 32;
-/// How long accepting rests when the system cannot, such as without descriptors or memory, at first and at most.
+/// The first and the longest pause after accepting has failed, such as for lack of descriptors or memory.
 const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// A listening socket that does not yet accept.
+/// A listening socket that does not accept yet.
 pub struct Bound {
     /// Before the socket, so that it is dropped before it.
     not_inherited: NotInherited,
     listener: Socket,
     address: SocketAddr,
     max_connections: Option<u32>,
-    /// The layers of its connections; `None` is plain MQTT, which is all that settings can say.
+    /// The layers of its connections; `None` is plain MQTT. No setting adds layers yet.
     layers: Option<MakeLayers>,
 }
 
-/// Binds a listening socket. Port 0 has the system choose one. An IPv6 address takes no IPv4 connections.
+/// Binds a listening socket. With port 0 the system chooses a port. An IPv6 address accepts no IPv4 connections.
 /// TCP [MQTT-4.2-1], [MQTT3-7.1.1-1].
 pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bound> {
     let listener = listen(address, BACKLOG)?;
@@ -61,7 +61,7 @@ impl Bound {
         self.address
     }
 
-    /// The limit of its connections. `name` is the listener's.
+    /// The limit of its connections. `name` is the name of the listener.
     pub fn limit(&self, name: &str) -> Arc<ListenerLimit> {
         Arc::new(ListenerLimit::new(Some(name), self.max_connections))
     }
@@ -74,12 +74,12 @@ impl Bound {
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_socket(self.listener)?;
         let accepting = Accepting { _not_inherited: self.not_inherited, listener };
-        let tested = server.test_net().map(|test_net| test_net.door());
+        let tested = server.test_net().map(|test_net| test_net.listener());
         let limits = Arc::new(ConnectionLimits { server, limit, layers: self.layers });
         Ok(async move {
             match tested {
                 None => run(accepting, limits).await,
-                Some((door, seat)) => run_tested(accepting, limits, &door, seat).await,
+                Some((test_listener, slot)) => run_tested(accepting, limits, &test_listener, slot).await,
             }
         })
     }
@@ -104,13 +104,13 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
                 Ok((socket, peer)) => {
                     accepted += 1;
                     rest = REST.0;
-                    welcome(socket, peer.as_socket(), &limits);
+                    start_connection(socket, peer.as_socket(), &limits);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     guard.clear_ready();
                     break;
                 }
-                // The connection was gone before it was accepted: the next one.
+                // Only this connection has failed; the next one is accepted.
                 Err(error) if is_of_the_connection(&error) => accepted += 1,
                 Err(error) => {
                     if rest == REST.0 {
@@ -119,8 +119,8 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
                             format!("listener {name} cannot accept connections for now: {error}")
                         });
                     }
-                    // Trying again at once would only spin. Existing connections live on; new ones wait until there
-                    // is room again.
+                    // Trying again at once would only spin. Existing connections continue; new ones wait in the
+                    // backlog.
                     sleep(rest).await;
                     rest = REST.1.min(rest * 2);
                 }
@@ -130,24 +130,24 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
     }
 }
 
-/// As [`run`], but whoever asks at the door is answered when nobody waits outside any more.
+/// As [`run`], in test mode: a test that asks is answered when no connection is left in the backlog.
 async fn run_tested(
     accepting: Accepting,
     limits: Arc<ConnectionLimits>,
-    door: &TestListener,
-    _seat: ProbeSlot,
+    test_listener: &TestListener,
+    _slot: ProbeSlot,
 ) {
     loop {
-        let mut knocked = pin!(door.knocked());
-        poll_fn(|cx| match knocked.as_mut().poll(cx) {
+        let mut requested = pin!(test_listener.requested());
+        poll_fn(|cx| match requested.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(()),
             Poll::Pending => poll_ready(&accepting.listener, cx),
         })
         .await;
-        let asked = door.asked();
+        let asked = test_listener.asked();
         let exhausted = loop {
             match accepting.listener.get_ref().accept() {
-                Ok((socket, peer)) => welcome(socket, peer.as_socket(), &limits),
+                Ok((socket, peer)) => start_connection(socket, peer.as_socket(), &limits),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(_) => break true,
@@ -160,7 +160,7 @@ async fn run_tested(
     }
 }
 
-/// Ready when somebody may wait; the readiness is forgotten before it is looked after.
+/// Ready when a connection may wait. The readiness is cleared before accepting.
 fn poll_ready(listener: &AsyncFd<Socket>, cx: &mut Context<'_>) -> Poll<()> {
     match listener.poll_read_ready(cx) {
         Poll::Ready(Ok(mut guard)) => {
@@ -172,13 +172,13 @@ fn poll_ready(listener: &AsyncFd<Socket>, cx: &mut Context<'_>) -> Poll<()> {
     }
 }
 
-/// `peer`: its address; `None` for a UNIX socket.
-fn welcome(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimits>) {
+/// Starts the task of an accepted connection. `peer` is `None` for a UNIX socket.
+fn start_connection(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimits>) {
     let Some(permit) = limits.permit() else {
         limits.server.turned_away(peer, FULL);
         return;
     };
-    // One that cannot be prepared is gone already.
+    // A connection that cannot be prepared is gone already.
     let Ok(socket) = prepare(socket, peer.is_some()) else {
         return;
     };
@@ -193,7 +193,7 @@ fn welcome(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimi
     }
 }
 
-/// Makes an accepted socket non-blocking, and one of TCP send without delay.
+/// Makes an accepted socket non-blocking, and sets TCP_NODELAY on a TCP socket.
 fn prepare(socket: Socket, is_tcp: bool) -> io::Result<Socket> {
     // The standard library needs one system call for any socket, socket2 two.
     let stream = TcpStream::from(OwnedFd::from(socket));
@@ -204,14 +204,14 @@ fn prepare(socket: Socket, is_tcp: bool) -> io::Result<Socket> {
     Ok(Socket::from(stream))
 }
 
-/// The layers of a new listener: none. Tests have some, and another address at which clients find it.
+/// The layers of a new listener: none. Tests may add layers, and another address that clients connect to.
 #[cfg(not(test))]
 fn dress(address: SocketAddr) -> (Option<MakeLayers>, SocketAddr) {
     (None, address)
 }
 
-/// Whether accepting failed for one connection alone, which is gone from the queue by it: accept(2) passes on what the
-/// network had already said about that connection, and a firewall's refusal.
+/// Whether accepting failed for one connection alone, which has left the backlog. accept(2) returns errors that the
+/// network had already reported for that connection, and a firewall's refusal.
 fn is_of_the_connection(error: &io::Error) -> bool {
     const OF_THE_CONNECTION: &[libc::c_int] = &[
         libc::ECONNABORTED,
@@ -249,7 +249,7 @@ mod tests {
     use crate::runtime::{Clock, NotInherited, Runtime, Ticker};
     use crate::storage::MemoryStore;
 
-    /// A listener needs no address of TCP: whatever accepts stream sockets does.
+    /// A listener needs no TCP address: any socket that accepts stream sockets works.
     #[test]
     fn a_listening_unix_socket_accepts_connections_without_an_address() {
         let path = std::env::temp_dir().join(format!("midge-listener-{}.socket", std::process::id()));
@@ -294,7 +294,7 @@ mod tests {
         assert!(!is_of_the_connection(&io::Error::other("no number")));
     }
 
-    /// What a host does that closes or shuts down descriptors which are not its own.
+    /// A faulty host may shut down descriptors that belong to the broker.
     #[test]
     fn a_listening_socket_that_someone_has_shut_down_has_accepting_rest() {
         let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();

@@ -1,4 +1,4 @@
-//! Floor 6: the MQTT wing. Listeners, and one task for each connection.
+//! Floor 6: the MQTT server. Listeners, and one task for each connection.
 
 mod adopt;
 mod connection;

@@ -1,4 +1,4 @@
-//! What all connections of a broker share: the engine, the clock, the number of connections.
+//! The state shared by all connections of a broker: the engine, the clock, the connection limits.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use crate::runtime::Clock;
 use crate::session::event::Level;
 use crate::time::Time;
 
-/// The MQTT wing of one broker.
+/// The MQTT server of one broker.
 pub struct Server {
     engine: Arc<Engine>,
     clock: Clock,
     most: u32,
     open: AtomicU32,
-    /// Connections whose clients are to be told of the end before the broker stops.
+    /// The number of connections that must write a last packet before the broker stops.
     attached: Mutex<u32>,
-    /// Told when the last of them was.
+    /// Notified when `attached` has become 0.
     idle: Condvar,
-    /// Of a broker in test mode.
+    /// The test network, in test mode.
     test_net: Option<Arc<TestNet>>,
-    /// Where writing is put off.
+    /// The flush queue, if all connections run on one thread.
     flush_queue: Option<FlushQueue>,
 }
 
 impl Server {
-    /// The wing of an engine; at most `most` connections at a time.
+    /// The server of an engine, with at most `most` connections at a time.
     pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>) -> Server {
         let most = most.unwrap_or(u32::MAX);
         Server {
@@ -48,23 +48,23 @@ impl Server {
         }
     }
 
-    /// The same wing, whose connections all live on one thread; [`Server::flusher`] is to be run there, too.
+    /// The same server, with a flush queue: all connections and [`Server::flusher`] run on one thread.
     pub fn on_one_thread(self) -> Server {
         Server { flush_queue: Some(FlushQueue::default()), ..self }
     }
 
-    /// The task that writes what connections put off, if they do.
+    /// The task of the flush queue, if there is one.
     pub fn flusher(self: &Arc<Self>) -> Option<Flusher> {
         self.flush_queue.as_ref().map(|_| Flusher::new(self))
     }
 
-    /// The same wing in test mode.
+    /// The same server in test mode.
     pub fn with_test_net(self, test_net: Arc<TestNet>) -> Server {
         Server { test_net: Some(test_net), ..self }
     }
 
-    /// Waits until every connection that had a session has written its last packet, at most until `by`. Must not
-    /// be called on a thread of the runtime.
+    /// Waits until every connection with a session has written its last packet, at most until `by`. Must not be called
+    /// on a thread of the runtime.
     pub fn wait_until_told(&self, by: Instant) {
         let mut attached = self.attached.lock();
         while *attached > 0 {
@@ -79,55 +79,56 @@ impl Server {
         &self.engine
     }
 
-    /// The test bed, in test mode.
+    /// The test network, in test mode.
     pub(super) fn test_net(&self) -> Option<&Arc<TestNet>> {
         self.test_net.as_ref()
     }
 
-    /// Where writing is put off.
+    /// The flush queue, if all connections run on one thread.
     pub(super) fn flush_queue(&self) -> Option<&FlushQueue> {
         self.flush_queue.as_ref()
     }
 
-    /// Now.
+    /// The current time.
     pub(super) fn now(&self) -> Time {
         self.clock.now()
     }
 
-    /// Counts a connection that was turned away.
+    /// Counts and logs a connection that was refused.
     pub(super) fn turned_away(&self, peer: Option<SocketAddr>, why: &str) {
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += 1;
         self.engine.log(&mut turn, Level::Warn, None, || match peer {
-            Some(peer) => format!("a connection from {peer} is turned away: {why}"),
-            None => format!("a connection from this host is turned away: {why}"),
+            Some(peer) => format!("a connection from {peer} is refused: {why}"),
+            None => format!("a connection from this host is refused: {why}"),
         });
     }
 
-    /// Counts a connection that was closed in its handshake. `why`: `None` if that is counted already.
+    /// Logs a connection that was closed during its handshake, and counts it. `why` is `None` at the deadline, where it
+    /// is counted already.
     pub(super) fn closed_in_handshake(&self, origin: &Origin, why: Option<&LayerError>) {
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += u64::from(why.is_some());
         self.engine.log(&mut turn, Level::Warn, None, || {
             let number = origin.number;
             match why {
-                Some(why) => format!("connection {number} {origin} is closed in its handshake: {why}"),
+                Some(why) => format!("connection {number} {origin} is closed during its handshake: {why}"),
                 None => format!(
-                    "connection {number} {origin} is closed: its handshake was not over in time \
+                    "connection {number} {origin} is closed: its handshake was not complete in time \
                      (mqtt.connect_timeout)"
                 ),
             }
         });
     }
 
-    /// Has a line logged.
+    /// Logs a line.
     pub(super) fn log(&self, level: Level, text: impl FnOnce() -> String) {
         let mut turn = self.engine.turn(self.now());
         self.engine.log(&mut turn, level, None, text);
     }
 }
 
-/// How many connections a listener has and may have.
+/// The number of a listener's connections, and its limit.
 #[derive(Debug)]
 pub struct ListenerLimit {
     name: Option<Arc<str>>,
@@ -136,12 +137,12 @@ pub struct ListenerLimit {
 }
 
 impl ListenerLimit {
-    /// At most so many, of the listener of this name; `None` is no limit, and no listener.
+    /// A limit of `most` connections for the listener `name`; `None` is no limit and no listener.
     pub fn new(name: Option<&str>, most: Option<u32>) -> ListenerLimit {
         ListenerLimit { name: name.map(Into::into), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
     }
 
-    /// Connections that it has.
+    /// The number of open connections.
     pub fn open(&self) -> u32 {
         self.open.load(Ordering::Acquire)
     }
@@ -154,10 +155,10 @@ impl ListenerLimit {
     }
 }
 
-/// Why a connection is turned away for which there is no place.
+/// Why a connection is refused when a connection limit is reached.
 pub(super) const FULL: &str = "connection limit reached (mqtt.max_connections or listener.*.max_connections)";
 
-/// Where connections come in: the wing, and the limit of the listener. They share it, so that each holds one pointer.
+/// The server and the listener's limit. The connections of a listener share it, so that each holds one pointer.
 pub(super) struct ConnectionLimits {
     pub server: Arc<Server>,
     pub limit: Arc<ListenerLimit>,
@@ -166,7 +167,7 @@ pub(super) struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// Leave for one more connection; `None` if there are as many as may be, here or at the listener.
+    /// A permit for one more connection; `None` if the limit of the server or of the listener is reached.
     pub(super) fn permit(self: &Arc<Self>) -> Option<ConnectionPermit> {
         if !take(&self.server.open, self.server.most) {
             return None;
@@ -179,13 +180,13 @@ impl ConnectionLimits {
     }
 }
 
-/// One connection's place; given back when it is dropped.
+/// The permit of one connection; it is returned when dropped.
 pub(super) struct ConnectionPermit {
     limits: Arc<ConnectionLimits>,
 }
 
 impl ConnectionPermit {
-    /// The wing that gave it.
+    /// The server that gave it.
     pub(super) fn server(&self) -> &Arc<Server> {
         &self.limits.server
     }
@@ -195,7 +196,7 @@ impl ConnectionPermit {
         self.limits.layers.as_ref()
     }
 
-    /// The name of the listener, if it came by one.
+    /// The name of the listener, if the connection was accepted by one.
     pub(super) fn listener(&self) -> Option<&Arc<str>> {
         self.limits.limit.name.as_ref()
     }
@@ -208,13 +209,13 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Whether a connection is counted as one that has a session and has not written its last packet. It names no wing, to be
-/// small: who has it ends it, at last when it is dropped itself.
+/// Whether a connection is counted as one that must write a last packet. It holds no pointer to the server, to be
+/// small: its owner calls [`Farewell::end`], at the latest when the owner is dropped.
 #[derive(Default)]
 pub(super) struct Farewell(bool);
 
 impl Farewell {
-    /// Counts the connection, if it is not counted.
+    /// Counts the connection, if it is not counted yet.
     pub(super) fn begin(&mut self, server: &Server) {
         if !self.0 {
             *server.attached.lock() += 1;
@@ -222,7 +223,7 @@ impl Farewell {
         }
     }
 
-    /// Counts it no longer, if it is counted.
+    /// Ends the counting of the connection, if it is counted.
     pub(super) fn end(&mut self, server: &Server) {
         if !std::mem::take(&mut self.0) {
             return;

@@ -1,4 +1,4 @@
-//! What an acknowledgement of the client does to a delivery, and the acknowledgements to the client that wait for the
+//! The effect of a client's acknowledgement on a delivery, and the acknowledgements to the client that wait for the
 //! store.
 
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::session::inflight::Awaits;
 use crate::session::outbound::Outbound;
 use crate::session::pool::Pool;
 
-/// What an acknowledgement meant.
+/// The effect of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledged {
     /// The delivery is complete.
     Complete,
-    /// The delivery goes on.
+    /// The delivery has advanced to its next packet.
     Progress,
     /// No delivery has this identifier.
     Unknown,
@@ -26,7 +26,8 @@ pub enum Acknowledged {
 }
 
 impl Outbound {
-    /// The message of a delivery that has not been acknowledged, with its QoS.
+    /// The message of the delivery, with its QoS; `None` if the client has acknowledged it, or there is no such
+    /// delivery.
     pub fn unacknowledged(&mut self, id: PacketId) -> Option<(SharedMessage, QoS)> {
         let (_, delivery) = self.inflight.find(id)?;
         let pending = delivery.pending.as_ref()?;
@@ -65,17 +66,18 @@ impl Outbound {
         self.end_if(pool, id, Awaits::Pubcomp)
     }
 
-    /// An acknowledgement of this connection waits for the store.
+    /// Counts an acknowledgement of this connection that waits for the store.
     pub fn await_commit(&mut self) {
         self.awaiting_commit += 1;
     }
 
-    /// Whether an acknowledgement waits for the store: a younger one must not overtake it [MQTT-4.6.0-2].
+    /// Whether an acknowledgement waits for the store: a later one must not overtake it [MQTT-4.6.0-2].
     pub fn awaits_commit(&self) -> bool {
         self.awaiting_commit > 0
     }
 
-    /// Releases one acknowledgement of the connection `epoch`. Whether the caller has to see to the flush.
+    /// Sends an acknowledgement of the connection `epoch` that waited for the store. Returns whether the caller must
+    /// flush.
     pub fn commit_done(&mut self, cx: &mut Context<'_>, epoch: u32, packet: &[u8]) -> bool {
         if self.epoch() != epoch || self.awaiting_commit == 0 {
             return false;
@@ -84,7 +86,7 @@ impl Outbound {
         self.send(cx, |_, out| out.extend_from_slice(packet))
     }
 
-    /// Ends a delivery if it awaits this.
+    /// Ends the delivery if `awaits` is the packet that it awaits.
     fn end_if(&mut self, pool: &mut Pool, id: PacketId, awaits: Awaits) -> Acknowledged {
         match self.inflight.find(id) {
             None => Acknowledged::Unknown,

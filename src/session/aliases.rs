@@ -3,12 +3,12 @@
 /// The aliases that a client has set.
 #[derive(Debug, Default)]
 pub struct AliasesIn {
-    /// Topic Names by alias less one.
+    /// Topic Names; the index is the alias minus one.
     topics: Box<[Option<Box<str>>]>,
 }
 
 impl AliasesIn {
-    /// Sets an alias, which the caller has found to be within the Topic Alias Maximum.
+    /// Sets an alias. The caller has checked it against the Topic Alias Maximum.
     pub fn set(&mut self, alias: u16, topic: &str) {
         let at = usize::from(alias).saturating_sub(1);
         if at >= self.topics.len() {
@@ -29,8 +29,8 @@ impl AliasesIn {
     }
 }
 
-/// The aliases that the broker has set on one connection: the first topics that it sends, as many as the
-/// client accepts.
+/// The aliases that the broker has set on one connection. The first topics that it sends get them, up to the number
+/// that the client accepts.
 #[derive(Debug, Default)]
 pub struct AliasesOut {
     topics: Vec<Box<[u8]>>,
@@ -42,7 +42,7 @@ pub struct AliasesOut {
 pub enum Naming {
     /// By the Topic Name alone.
     Name,
-    /// By the Topic Name, which this alias stands for from now on.
+    /// By the Topic Name, which sets this alias.
     Introduce(u16),
     /// By this alias alone.
     Alias(u16),
@@ -54,7 +54,7 @@ impl AliasesOut {
         AliasesOut { topics: Vec::new(), maximum }
     }
 
-    /// How to name a topic in the packet that is sent next on this connection.
+    /// How to name a topic in the next packet of this connection.
     /// [MQTT-3.3.2-11]
     pub fn name(&mut self, topic: &[u8]) -> Naming {
         if let Some(at) = self.topics.iter().position(|known| **known == *topic) {

@@ -1,4 +1,4 @@
-//! Encoded packets on their way to one connection, partly written or not.
+//! Encoded packets to be written to one connection, perhaps partly written.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::session::link::{Link, Written};
 
-/// Slices handed to one write.
+/// The most slices of one write.
 const SLICES: usize = 16;
 
 /// Encoded packets in order: copied bytes, with shared payloads inserted at positions among them.
@@ -17,23 +17,23 @@ pub struct Chunk {
     extras: Option<Box<ChunkExtras>>,
 }
 
-/// What a chunk of small packets that is written in one go does not have.
+/// Rarely used state: a chunk of small packets that is written at once has none.
 #[derive(Debug, Default)]
 struct ChunkExtras {
-    /// (position in `bytes` before which the payload stands, the payload)
+    /// Each shared payload, with the position in `bytes` where it is inserted.
     shared: VecDeque<(usize, Bytes)>,
-    /// Bytes of `bytes` that are written.
+    /// The bytes of `bytes` that are written.
     written: usize,
-    /// Bytes of the first shared payload that are written.
+    /// The bytes of the first shared payload that are written.
     shared_written: usize,
-    /// Bytes of the shared payloads that are not written.
+    /// The bytes of the shared payloads that are not written.
     shared_unwritten: usize,
     /// Bytes of retained messages for new subscriptions, written or not.
     walked: usize,
 }
 
 impl Chunk {
-    /// Bytes that are not yet written.
+    /// The number of unwritten bytes.
     pub fn len(&self) -> usize {
         match &self.extras {
             None => self.bytes.len(),
@@ -51,12 +51,15 @@ impl Chunk {
         self.extras.get_or_insert_default().walked += bytes;
     }
 
-    /// Whether all is written.
+    /// Whether everything is written.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes until the link takes no more; whether all was written, or what stopped it.
+    /// Writes until everything is written.
+    ///
+    /// # Errors
+    /// The link takes no more, or is gone.
     pub fn write_to(&mut self, link: &dyn Link) -> Result<(), Written> {
         while !self.is_empty() {
             let outcome = match &self.extras {
@@ -82,7 +85,7 @@ impl Chunk {
         Ok(())
     }
 
-    /// What is not yet written, in one buffer.
+    /// The unwritten bytes, in one buffer.
     pub fn into_unwritten(mut self) -> Vec<u8> {
         let Some(extras) = self.extras.take() else {
             return self.bytes;
@@ -96,7 +99,7 @@ impl Chunk {
         all
     }
 
-    /// Appends a payload that is shared.
+    /// Appends a payload without copying it.
     pub(super) fn push_shared(&mut self, payload: Bytes) {
         let extras = self.extras.get_or_insert_default();
         extras.shared_unwritten += payload.len();
@@ -137,7 +140,7 @@ impl Chunk {
 }
 
 impl ChunkExtras {
-    /// So many bytes more are written.
+    /// Counts `count` more bytes as written.
     fn advance(&mut self, mut count: usize) {
         while let Some((position, payload)) = self.shared.front() {
             let before = position.saturating_sub(self.written);

@@ -1,4 +1,4 @@
-//! The sending half of a session: what one delivery needs beside the message, how it is sent, and what becomes of it.
+//! The sending half of a session: the context, the options and the outcome of one delivery.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use crate::stats::{Counters, Counts, DropReason, Gauge};
 use crate::storage::{Position, Recorder, SessionChange};
 use crate::time::Time;
 
-/// The bounds of the sending half, equal for all sessions.
+/// The bounds of the sending half, the same for all sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bounds of the queue.
     pub queue: Bounds,
     /// Bytes that may wait in the outbox before QoS 0 messages are dropped and others queued.
     pub outbox_bytes: usize,
-    /// Whether QoS 0 messages are queued for absent clients.
+    /// Whether QoS 0 messages are queued for offline clients.
     pub queue_qos0: bool,
 }
 
-/// What one delivery needs beside the message.
+/// The environment of a delivery.
 pub struct Context<'c> {
-    /// Now.
+    /// The current time.
     pub now: Time,
     /// Buffers of the calling thread.
     pub pool: &'c mut Pool,
@@ -37,25 +37,25 @@ pub struct Context<'c> {
     pub limits: &'c Limits,
     /// The Client Identifier of the session.
     pub client_id: &'c str,
-    /// What the host is told at the end of the turn.
+    /// Events that the host is told at the end of the turn.
     pub events: &'c mut Vec<Event>,
-    /// Of what it asks to be told.
+    /// Which fates of messages the host wants to be told.
     pub reported: ReportedFates,
-    /// Where changes of the session are recorded, if it is kept.
+    /// Records changes of the session, if it is kept.
     pub recorder: &'c Recorder,
 }
 
-/// Of which fates of messages the host asks to be told.
+/// Which fates of messages the host wants to be told.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReportedFates {
-    /// Of those that are dropped.
+    /// Whether it is told of dropped messages.
     pub dropped: bool,
-    /// Of those that are delivered.
+    /// Whether it is told of delivered messages.
     pub delivered: bool,
 }
 
 impl Context<'_> {
-    /// Counts a message of this topic that this session does not get, and has the host told.
+    /// Counts a message of this topic that is dropped for this session, and tells the host.
     pub(super) fn drop(&mut self, topic: &str, reason: DropReason) {
         self.counts.drop(reason, 1);
         if self.reported.dropped {
@@ -64,7 +64,7 @@ impl Context<'_> {
         }
     }
 
-    /// Has the host told of a message that this session's client has.
+    /// Tells the host that a message was delivered to this session's client.
     pub(super) fn delivered(&mut self, topic: &[u8], qos: QoS) {
         if self.reported.delivered {
             let topic = String::from_utf8_lossy(topic).into();
@@ -73,12 +73,12 @@ impl Context<'_> {
         }
     }
 
-    /// Records a change of the session, which is kept.
+    /// Records a change of the session; the caller has checked that the session is kept.
     pub(super) fn record(&self, change: SessionChange<'_>) -> Position {
         self.recorder.session(self.now, self.client_id, change)
     }
 
-    /// Tells that a queue of `before` messages has `after` now.
+    /// Updates the gauge of queued messages: a queue had `before` messages and now has `after`.
     pub(super) fn queue_changed(&self, before: usize, after: usize) {
         if after > before {
             self.gauges.increase(Gauge::MessagesQueued, (after - before) as u64);
@@ -97,20 +97,20 @@ pub struct DeliveryOptions<'t> {
     pub retain: bool,
     /// The Subscription Identifiers to send.
     pub identifiers: &'t [u32],
-    /// The whole filter of the shared subscription, if it is one.
+    /// The whole filter of the shared subscription; `None` if the subscription is not shared.
     pub share: Option<&'t Arc<str>>,
 }
 
-/// PUBLISH packets of QoS 0, without RETAIN, properties and alias, one behind the other.
+/// Consecutive PUBLISH packets of QoS 0, without RETAIN, properties or alias.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'b> {
     /// The packets.
     pub bytes: &'b [u8],
     /// Whether they have a property length (MQTT 5).
     pub v5: bool,
-    /// How many there are.
+    /// The number of packets.
     pub messages: u64,
-    /// Bytes of their payloads.
+    /// The total bytes of their payloads.
     pub payload_bytes: u64,
     /// Bytes of the largest packet.
     pub largest: usize,
@@ -125,35 +125,35 @@ pub enum Outcome {
     Queued,
     /// It was dropped.
     Dropped(DropReason),
-    /// It was dropped, and the client is to be disconnected, for its queue is full.
+    /// It was dropped, and the caller must disconnect the client, because its queue is full.
     Overflowed,
 }
 
-/// What a connection allows the broker to send, from its CONNECT packet.
+/// The limits on what the broker sends on a connection, from its CONNECT packet.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientLimits {
     /// The version of the connection.
     pub version: Version,
-    /// QoS 1 and 2 messages that may be unacknowledged: the smaller of the client's Receive Maximum and ours.
+    /// QoS 1 and 2 messages that may be unacknowledged: the smaller of the client's Receive Maximum and the broker's.
     pub receive_maximum: u16,
-    /// The largest packet that the client takes [MQTT-3.1.2-24]. CONNACK was none too large, so acknowledgements, whose
-    /// length is fixed, are not either.
+    /// The largest packet that the client accepts [MQTT-3.1.2-24]. CONNACK fits in it, so acknowledgements, which are
+    /// no longer, fit too.
     pub maximum_packet_size: u32,
-    /// Topic aliases that may be sent.
+    /// The number of Topic Aliases that may be used.
     pub topic_alias_maximum: u16,
-    /// Whether the session outlives the connection and the store keeps changes: then each is recorded.
+    /// Whether changes of the session are recorded: it outlives the connection, and the store keeps changes.
     pub kept: bool,
 }
 
-/// What a session leaves behind when it ends.
+/// The undelivered messages of a session that has ended.
 #[derive(Debug)]
 pub struct SessionRemains {
-    /// Messages that waited.
+    /// The number of messages that were queued.
     pub waited: usize,
-    /// Those of shared subscriptions that were sent with QoS 1 and not acknowledged, oldest first.
+    /// Messages of shared subscriptions that were sent with QoS 1 and not acknowledged, oldest first.
     pub shared_unacknowledged: Vec<Pending>,
-    /// Those of shared subscriptions that waited and were never sent, oldest first.
+    /// Messages of shared subscriptions that were queued and never sent, oldest first.
     pub shared_waiting: Vec<Pending>,
-    /// The others that waited, if the host is told of what is dropped.
+    /// The other queued messages, if the host is told of dropped messages.
     pub dropped: Vec<Pending>,
 }

@@ -1,4 +1,4 @@
-//! What the host program is told.
+//! Events that the host program is told.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use crate::codec::version::Version;
 use crate::session::link::Cause;
 use crate::stats::DropReason;
 
-/// Something that has happened, of which the host asked to be told.
+/// An event that the host has asked for.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A client has been let in; CONNACK is on its way.
+    /// A client was accepted; CONNACK is being sent.
     Connected(Box<Arrival>),
     /// A client's connection has ended.
     Disconnected(Departure),
-    /// A client was not let in. The host is not told.
+    /// A client was refused. The host is not told.
     Refused(Box<RefusedClient>),
-    /// A client has subscribed, perhaps again.
+    /// A client has subscribed, or renewed a subscription.
     Subscribed(Subscribed),
-    /// A client has unsubscribed. The end of its session is no unsubscribing.
+    /// A client has unsubscribed. The end of its session does not count as that.
     Unsubscribed(Unsubscribed),
-    /// A client has a message: one of QoS 0 was sent to it, one of QoS 1 or 2 it has acknowledged by PUBACK or PUBREC.
+    /// A message was delivered: at QoS 0 it was sent; at QoS 1 or 2 the client has sent PUBACK or PUBREC.
     Delivered(Delivered),
     /// A message was dropped.
     Dropped(Dropped),
@@ -32,24 +32,24 @@ pub enum Event {
     Logged(LogLine),
 }
 
-/// How much a line of the log matters; the first matters most.
+/// The severity of a log line; the first level is the most severe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Something has failed that is to work: a hook has panicked, or no connection can be accepted.
+    /// Something has failed that should work: a hook has panicked, or no connection can be accepted.
     Error,
-    /// A client or a message did not get what it wanted: refused, ended for breaking a rule, dropped for want of room.
+    /// A client was refused or disconnected for an error, or a message was dropped because a limit was reached.
     Warn,
-    /// What an operator wants to know: started, stopped, clients that come and go.
+    /// Normal operation: start, stop, clients that connect and disconnect.
     Info,
-    /// What helps to find a fault: subscriptions, connections before their CONNECT, messages that nobody wanted.
+    /// Details for debugging: subscriptions, connections before their CONNECT, messages without a subscriber.
     Debug,
 }
 
 impl Level {
-    /// Every level, in the order of the list.
+    /// Every level, the most severe first.
     pub const ALL: &[Level] = &[Level::Error, Level::Warn, Level::Info, Level::Debug];
 
-    /// The name, in small letters.
+    /// The name, in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Level::Error => "error",
@@ -69,11 +69,11 @@ impl std::fmt::Display for Level {
 /// A line of the log. It is displayed with its level: `info: client "c" has connected`.
 #[derive(Clone, Debug)]
 pub struct LogLine {
-    /// How much it matters.
+    /// The severity.
     pub level: Level,
-    /// The client that it is about, if it is about one.
+    /// The client that the line concerns, if any.
     pub client_id: Option<Box<str>>,
-    /// What has happened, one line, with the client. What clients have named stands in quotes, with escapes.
+    /// The text, one line, with the client's identifier. Text from clients is quoted and escaped.
     pub text: Box<str>,
 }
 
@@ -83,18 +83,18 @@ impl std::fmt::Display for LogLine {
     }
 }
 
-/// A client that has been let in.
+/// A client that was accepted.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     /// The Client Identifier, which the broker may have chosen.
     pub client_id: Box<str>,
-    /// The number of the connection, which no other connection of this broker has.
+    /// The number of the connection, unique in this broker.
     pub connection: u64,
     /// The User Name.
     pub username: Option<Arc<str>>,
-    /// The peer's address, if it came over a network.
+    /// The peer's address; `None` for a connection without a network address.
     pub address: Option<SocketAddr>,
-    /// The name of the listener that it came by.
+    /// The name of the listener that accepted the connection.
     pub listener: Option<Arc<str>>,
     /// The protocol version.
     pub version: Version,
@@ -102,7 +102,7 @@ pub struct Arrival {
     pub clean_start: bool,
     /// Whether it has resumed a session.
     pub session_present: bool,
-    /// The Keep Alive in force, in seconds; 0 is none.
+    /// The Keep Alive in force, in seconds; 0 for none.
     pub keep_alive: u16,
 }
 
@@ -115,20 +115,20 @@ pub struct Departure {
     pub connection: u64,
     /// Why it ended.
     pub cause: Cause,
-    /// The same in words, where there is more to say.
+    /// The details in words; may be empty.
     pub why: Box<str>,
 }
 
-/// A client that was not let in.
+/// A client that was refused.
 #[derive(Clone, Debug)]
 pub struct RefusedClient {
-    /// The Client Identifier, as far as it is known.
+    /// The Client Identifier, if it is known.
     pub client_id: Option<Box<str>>,
-    /// The peer's address, if it came over a network.
+    /// The peer's address; `None` for a connection without a network address.
     pub address: Option<SocketAddr>,
-    /// Why.
+    /// Why it was refused.
     pub reason: ReasonCode,
-    /// The same in words.
+    /// The reason in words.
     pub why: &'static str,
 }
 
@@ -141,7 +141,7 @@ pub struct Subscribed {
     pub filter: Arc<str>,
     /// The Subscription Options as granted.
     pub options: SubscriptionOptions,
-    /// The Subscription Identifier; 0 is none.
+    /// The Subscription Identifier; 0 for none.
     pub identifier: u32,
 }
 
@@ -154,7 +154,7 @@ pub struct Unsubscribed {
     pub filter: Arc<str>,
 }
 
-/// A client that has a message.
+/// A message that was delivered to a client.
 #[derive(Clone, Debug)]
 pub struct Delivered {
     /// The Client Identifier.
@@ -168,10 +168,10 @@ pub struct Delivered {
 /// A message that was dropped.
 #[derive(Clone, Debug)]
 pub struct Dropped {
-    /// The Client Identifier of who does not get it, or of the publisher if nobody does; `None`: the host.
+    /// The Client Identifier of the intended receiver, or of the publisher if there is none; `None` is the host.
     pub client_id: Option<Box<str>>,
     /// The Topic Name.
     pub topic: Box<str>,
-    /// Why.
+    /// Why it was dropped.
     pub reason: DropReason,
 }

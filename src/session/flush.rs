@@ -1,16 +1,18 @@
-//! Writing an outbox: one thread at a time, without the lock, for everybody who appends meanwhile.
+//! Writing an outbox: one thread at a time, without the lock. It also writes what others append meanwhile.
 
 use crate::session::delivery::Context;
 use crate::session::outbox::Outbox;
 use crate::session::state::Session;
 
-/// Chunks that one call writes before the connection's own task goes on: others may append for ever meanwhile.
+/// Chunks that one call writes before it leaves the rest to the connection's own task. Without this bound, others that
+/// append could keep the calling thread busy for ever.
 const CHUNKS: usize = 64;
 
 impl Session {
-    /// Writes what waits in the outbox, as far as the connection takes it, without holding the lock meanwhile.
-    /// `writable`: the connection has just become writable. Bytes written are counted. Whether the connection took no
-    /// more of what this call wrote; false if another thread writes.
+    /// Writes the outbox until the connection takes no more, and counts the bytes. The lock is not held during a write.
+    ///
+    /// `writable` says that the connection has just become writable. Returns whether this call has written to the
+    /// connection and found it full; false if another thread is writing.
     pub fn flush(&self, cx: &mut Context<'_>, writable: bool) -> bool {
         let mut full = false;
         let mut chunks = 0;
@@ -24,7 +26,7 @@ impl Session {
                     Outbox::recycle(cx.pool, chunk);
                     None
                 }
-                // A broken connection is found by its own task; until then its bytes are kept as if it were full.
+                // The connection's own task finds that it is broken; until then its bytes are kept as if it were full.
                 Err(_) => Some(chunk),
             };
             let blocked = rest.is_some();
@@ -96,7 +98,7 @@ mod tests {
         });
     }
 
-    /// Is full; while a thread writes to it, another tries to.
+    /// A full link. While a thread writes to it, another one tries to flush.
     struct Full {
         session: Arc<Session>,
         others: Mutex<Vec<bool>>,
@@ -111,7 +113,7 @@ mod tests {
         fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
     }
 
-    /// Takes everything; whenever it is written to, another thread appends.
+    /// A link that takes everything. At each write another thread appends.
     struct Endless {
         session: Arc<Session>,
         writes: Mutex<usize>,
@@ -133,14 +135,14 @@ mod tests {
         fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
     }
 
-    /// Takes nothing, and does not say that it is full.
+    /// A link that takes nothing, and does not report that it is full.
     #[derive(Default)]
     struct Broken(Mutex<usize>);
 
     impl Link for Broken {
         fn write(&self, _buffers: &[IoSlice<'_>]) -> Written {
             *self.0.lock() += 1;
-            assert!(*self.0.lock() < 10, "what is broken is written to for ever");
+            assert!(*self.0.lock() < 10, "a broken link is written to again and again");
             Written::Bytes(0)
         }
         fn wake(&self) {}
@@ -164,14 +166,15 @@ mod tests {
         attach(&session, link.clone());
         assert!(!with_context(|cx| session.flush(cx, false)), "the connection is not full");
         assert_eq!((*link.writes.lock(), *link.woken.lock()), (CHUNKS, 1));
-        // The connection's task, each time that it is woken.
+        // Acts as the connection's task, each time that it is woken.
         while session.outbound.lock().is_blocked() {
             with_context(|cx| session.flush(cx, true));
         }
         assert_eq!(*link.writes.lock(), 10 * CHUNKS);
     }
 
-    /// Only who has written to it knows that a connection is full: it may have room again since another has.
+    /// Only a flush that has written knows that the connection is full: since another thread's write it may have room
+    /// again.
     #[test]
     fn a_flush_says_that_the_connection_is_full_only_if_it_has_tried() {
         let session = Arc::new(Session::new("a"));

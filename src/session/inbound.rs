@@ -1,15 +1,15 @@
-//! What a session remembers of the packets that its client sends.
+//! The receiving half of a session: unreleased QoS 2 messages and Topic Aliases.
 
 use hashbrown::HashSet;
 
 use crate::codec::packet_id::PacketId;
 use crate::session::aliases::AliasesIn;
 
-/// The receiving half of a session. Its lock is held by the client's connection for the length of a turn, and
-/// by nobody else but a connection that takes the session over.
+/// The receiving half of a session. The client's connection holds its lock for the length of a turn. Only a connection
+/// that takes the session over locks it besides.
 #[derive(Debug, Default)]
 pub struct Inbound {
-    /// The connection that may use this half; an older one finds another number here and ends.
+    /// The number of the connection that may use this half; an older connection finds a different number and ends.
     pub epoch: u32,
     /// Whether changes of the session are recorded.
     pub kept: bool,
@@ -19,39 +19,40 @@ pub struct Inbound {
     pub aliases: AliasesIn,
 }
 
-/// Packet Identifiers of QoS 2 messages. Few sessions have any.
+/// Packet Identifiers of QoS 2 messages; boxed because few sessions have any.
 #[derive(Debug, Default)]
 pub struct Unreleased(Option<Box<HashSet<PacketId>>>);
 
 impl Unreleased {
-    /// How many there are.
+    /// The number of identifiers.
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |known| known.len())
     }
 
-    /// Whether there is none.
+    /// Whether there is no identifier.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether this is one of them.
+    /// Whether `id` is one of them.
     pub fn contains(&self, id: PacketId) -> bool {
         self.0.as_ref().is_some_and(|known| known.contains(&id))
     }
 
-    /// Adds one.
+    /// Adds an identifier.
     pub fn insert(&mut self, id: PacketId) {
         self.0.get_or_insert_default().insert(id);
     }
 
-    /// Removes one; whether it was there.
+    /// Removes an identifier; returns whether it was present.
     pub fn remove(&mut self, id: PacketId) -> bool {
         self.0.as_mut().is_some_and(|known| known.remove(&id))
     }
 }
 
 impl Inbound {
-    /// A new connection: aliases are its own [MQTT-3.3.2-7], received identifiers are the session's.
+    /// Starts a new connection: it has aliases of its own [MQTT-3.3.2-7]; the received identifiers stay with the
+    /// session.
     pub fn restart(&mut self, epoch: u32) {
         self.epoch = epoch;
         self.aliases = AliasesIn::default();

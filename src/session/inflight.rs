@@ -1,4 +1,4 @@
-//! Messages that were sent with a Packet Identifier and are not yet acknowledged, in the order of sending.
+//! The in-flight window: incomplete deliveries with a Packet Identifier, in the order of sending.
 
 use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// Packet Identifiers run from 1 to this number, then again from 1.
 const IDENTIFIERS: u64 = 65_535;
 
-/// What the client has to send next.
+/// The packet that the client must send next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaits {
     /// PUBACK, for QoS 1.
@@ -20,13 +20,13 @@ pub enum Awaits {
     Pubcomp,
 }
 
-/// One delivery that is not complete.
+/// An incomplete delivery.
 #[derive(Debug)]
 pub struct Delivery {
     sequence: u64,
-    /// What the client has to send next.
+    /// The packet that the client must send next.
     pub awaits: Awaits,
-    /// Whether it was transmitted, on whatever connection: then DUP is set when it is sent again.
+    /// Whether it was transmitted, on any connection: DUP is set when it is sent again.
     transmitted: bool,
     /// The message, until PUBREC.
     pub pending: Option<Pending>,
@@ -51,12 +51,12 @@ fn identifier(sequence: u64) -> PacketId {
 /// The in-flight window of one session.
 #[derive(Debug, Default)]
 pub struct Inflight {
-    /// None if there is no delivery.
+    /// `None` if there is no delivery.
     window: Option<Box<Window>>,
     next: u64,
-    /// How many deliveries were sent on this connection, from the front, or wait for the store.
+    /// The number of deliveries, from the front, that were sent on this connection or wait for the store.
     begun: u32,
-    /// How many deliveries at the end wait for the store before they are sent.
+    /// The number of those, at their end, that wait for the store before they are sent.
     held: u32,
 }
 
@@ -65,14 +65,14 @@ pub struct Inflight {
 pub struct Window(VecDeque<Delivery>);
 
 impl Window {
-    /// Deliveries that there is room for.
+    /// The number of deliveries that fit without allocation.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }
 }
 
 impl Inflight {
-    /// Deliveries that are not complete.
+    /// The number of incomplete deliveries.
     pub fn len(&self) -> usize {
         self.deliveries().map_or(0, VecDeque::len)
     }
@@ -82,7 +82,7 @@ impl Inflight {
         self.window.is_none()
     }
 
-    /// Adds a delivery that is being sent for the first time, and gives it an identifier that is not in
+    /// Adds a delivery that is being sent for the first time; returns its identifier, which was not in
     /// use [MQTT-2.2.1-4], [MQTT3-2.3.1-4]. `None` if all are in use.
     pub fn begin(&mut self, pool: &mut Pool, pending: Pending) -> Option<PacketId> {
         let id = self.push(pool, pending, true)?;
@@ -90,7 +90,7 @@ impl Inflight {
         Some(id)
     }
 
-    /// The same, of a delivery that is not sent before [`Inflight::release`].
+    /// As [`Inflight::begin`], for a delivery that is not sent before [`Inflight::release`].
     #[cold]
     #[inline(never)]
     pub fn begin_held(&mut self, pool: &mut Pool, pending: Pending) -> Option<PacketId> {
@@ -119,13 +119,13 @@ impl Inflight {
         Some(identifier(sequence))
     }
 
-    /// The delivery with this identifier, and its place.
+    /// The delivery with this identifier, and its index.
     pub fn find(&mut self, id: PacketId) -> Option<(usize, &mut Delivery)> {
         let at = self.position(id)?;
         Some((at, self.window.as_mut()?.0.get_mut(at)?))
     }
 
-    /// Ends the delivery at this place.
+    /// Ends the delivery at this index.
     pub fn complete(&mut self, pool: &mut Pool, at: usize) {
         let Some(done) = self.remove(at) else { return };
         if at < self.sent() {
@@ -141,7 +141,7 @@ impl Inflight {
         }
     }
 
-    /// The delivery that was at this place, and is removed, may have waited for the store.
+    /// Counts the delivery that was at this index, and is removed, as no longer held, if it waited for the store.
     #[cold]
     fn complete_held(&mut self, at: usize) {
         if at + self.held() > self.len() {
@@ -149,26 +149,26 @@ impl Inflight {
         }
     }
 
-    /// Ends the delivery that was begun last.
+    /// Ends the newest delivery.
     pub fn take_back(&mut self, pool: &mut Pool) {
         self.complete(pool, self.len().saturating_sub(1));
     }
 
-    /// A new connection: every delivery is to be sent again, in order [MQTT-4.4.0-1],
+    /// Starts a new connection: every delivery must be sent again, in order [MQTT-4.4.0-1],
     /// [MQTT-4.6.0-1], [MQTT3-4.6.0-1].
     pub fn restart(&mut self) {
         self.begun = 0;
         self.held = 0;
     }
 
-    /// Every delivery waits for the store; how many they are.
+    /// Lets every delivery wait for the store; returns their number.
     pub fn hold_all(&mut self) -> usize {
         self.held = self.len() as u32;
         self.begun = self.held;
         self.held()
     }
 
-    /// The first delivery that waits for the store waits no longer.
+    /// Ends the wait of the first delivery that waits for the store.
     pub fn release(&mut self) {
         if self.held > 0 {
             self.held -= 1;
@@ -176,22 +176,22 @@ impl Inflight {
         }
     }
 
-    /// Deliveries that wait for the store.
+    /// The number of deliveries that wait for the store.
     pub fn held(&self) -> usize {
         self.held as usize
     }
 
-    /// Deliveries that were begun or gone on with on this connection and are not complete.
+    /// The number of incomplete deliveries that were sent or resumed on this connection.
     pub fn sent(&self) -> usize {
         (self.begun - self.held) as usize
     }
 
-    /// Those, and the deliveries that wait for the store.
+    /// As [`Inflight::sent`], with the deliveries that wait for the store.
     pub fn begun(&self) -> usize {
         self.begun as usize
     }
 
-    /// Whether [`Inflight::unsent`] has one.
+    /// Whether [`Inflight::unsent`] returns a delivery.
     pub fn has_unsent(&self) -> bool {
         self.begun() < self.len()
     }
@@ -205,7 +205,7 @@ impl Inflight {
         deliveries.get(self.sent())
     }
 
-    /// Counts the delivery that [`Inflight::unsent`] gave as sent.
+    /// Counts the delivery that [`Inflight::unsent`] returned as sent.
     pub fn mark_sent(&mut self) {
         let at = self.sent();
         if let Some(delivery) = self.window.as_mut().and_then(|window| window.0.get_mut(at)) {
@@ -214,14 +214,14 @@ impl Inflight {
         }
     }
 
-    /// Removes the delivery that [`Inflight::unsent`] gave.
+    /// Removes the delivery that [`Inflight::unsent`] returned.
     pub fn remove_unsent(&mut self) {
         self.remove(self.sent());
         self.window.take_if(|window| window.0.is_empty());
     }
 
-    /// The messages that the client does not have for sure and that another may be sent, oldest first: those of
-    /// QoS 1 [MQTT-4.8.2-5].
+    /// The unacknowledged QoS 1 messages, oldest first: another member of a shared subscription may be sent them
+    /// [MQTT-4.8.2-5].
     pub fn into_unacknowledged(self) -> impl Iterator<Item = Pending> {
         let all = self.window.into_iter().flat_map(|window| window.0);
         let qos1 = all.filter(|d| d.awaits == Awaits::Puback);
@@ -233,7 +233,7 @@ impl Inflight {
         self.deliveries().into_iter().flatten()
     }
 
-    /// Adds a delivery that an earlier start of the broker has begun; false if its identifier is in use.
+    /// Adds a delivery that was begun before the broker restarted; false if its identifier is in use.
     #[cold]
     #[inline(never)]
     pub(super) fn restore(&mut self, pool: &mut Pool, id: PacketId, pending: Pending) -> bool {
@@ -262,8 +262,10 @@ impl Inflight {
         }
     }
 
-    /// Sequences are sorted, and identifiers are given round: usually the youngest sequence with this
-    /// identifier is the one. Only a delivery that is left behind by 65,535 younger ones is searched for.
+    /// The index of the delivery with this identifier.
+    ///
+    /// Sequences are sorted and identifiers repeat, so it is usually the newest sequence with this identifier. Only if
+    /// 65,535 newer sequences were given since the oldest delivery, all are searched.
     #[inline(always)] // Into `find`, once for each acknowledgement.
     fn position(&self, id: PacketId) -> Option<usize> {
         let deliveries = self.deliveries()?;

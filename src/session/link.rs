@@ -1,13 +1,13 @@
-//! The session's view of a network connection: somewhere to write, and somebody to wake.
+//! A network connection as sessions see it: a link to write to and a task to wake.
 
 use std::io::IoSlice;
 
 use crate::codec::reason::ReasonCode;
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// So many bytes were taken.
+    /// The number of bytes that were taken.
     Bytes(usize),
     /// Nothing was taken: the connection cannot take more now.
     Blocked,
@@ -15,7 +15,7 @@ pub enum Written {
     Gone,
 }
 
-/// Why a network connection ended, or is to end.
+/// Why a network connection ended, or must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The client sent DISCONNECT.
@@ -26,7 +26,7 @@ pub enum Cause {
     Refused(ReasonCode),
     /// The client was silent for one and a half times its Keep Alive [MQTT-3.1.2-22].
     KeepAliveTimeout,
-    /// No CONNECT packet came in time.
+    /// No CONNECT packet arrived within `mqtt.connect_timeout`.
     ConnectTimeout,
     /// Another connection took the session over.
     SessionTakenOver,
@@ -36,18 +36,18 @@ pub enum Cause {
     ServerShuttingDown,
 }
 
-/// A network connection as the broker's floors below the network see it.
+/// A network connection as the floors below the network see it.
 ///
-/// Every method may be called from any thread, and none of them waits.
+/// Every method may be called from any thread, and none of them blocks.
 pub trait Link: Send + Sync {
-    /// Writes what the connection takes now.
+    /// Writes the bytes that the connection takes now.
     fn write(&self, buffers: &[IoSlice<'_>]) -> Written;
 
-    /// Tells whose connection it is, before the first packet that follows from it is written.
+    /// Tells the link the Client Identifier, before the answer to CONNECT is written.
     fn identify(&self, _client_id: &str) {}
 
-    /// Has the connection's own task look at its session again: there is something to flush when the
-    /// connection is writable.
+    /// Wakes the connection's own task, which looks at its session again: the outbox is blocked, or an end was
+    /// requested.
     fn wake(&self);
 
     /// Writes `last`, then closes the connection. Later calls change nothing.

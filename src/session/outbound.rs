@@ -1,4 +1,4 @@
-//! The sending half of a session: what waits, what is unacknowledged, and the outbox of its connection.
+//! The sending half of a session: the queue, the in-flight window, and the outbox of the connection.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::session::retained_walks::RetainedWalks;
 use crate::stats::DropReason;
 use crate::storage::{Position, SessionChange};
 
-/// Bytes and the end of a connection that was replaced while a thread was writing to it: that thread ends it.
+/// A connection that was detached while a thread was writing to it, and its last bytes: that thread finishes it.
 struct Orphan {
     epoch: u32,
     link: Arc<dyn Link>,
@@ -32,13 +32,13 @@ struct Orphan {
     cause: Cause,
 }
 
-/// What few sessions have.
+/// Rarely used state, boxed to keep idle sessions small.
 #[derive(Default)]
 struct OutboundExtras {
     orphans: Vec<Orphan>,
-    /// Those of the connection, if its client accepts any.
+    /// The Topic Aliases of the connection, if its client accepts any.
     aliases: Option<AliasesOut>,
-    /// What deliveries that wait for the store wait for, as far as nobody has taken it.
+    /// The positions that deliveries wait for in the store, until [`Outbound::take_holds`] takes them.
     holds: Vec<Position>,
     /// Retained messages that are still to be sent, if any are.
     walks: Option<Box<RetainedWalks>>,
@@ -50,7 +50,7 @@ impl OutboundExtras {
     }
 }
 
-/// The sending half of a session. Any thread that delivers holds its lock for a moment.
+/// The sending half of a session. Any thread that delivers holds its lock briefly.
 pub struct Outbound {
     link: Option<Arc<dyn Link>>,
     epoch: u32,
@@ -59,13 +59,13 @@ pub struct Outbound {
     pub(super) inflight: Inflight,
     pub(super) queue: Queue,
     extras: Option<Box<OutboundExtras>>,
-    /// Acknowledgements that wait for the store.
+    /// The number of acknowledgements that wait for the store.
     pub(super) awaiting_commit: u32,
-    /// Application messages sent, each once.
+    /// The number of application messages sent; repeated transmissions are not counted.
     pub(super) sent_messages: u64,
-    /// Why the connection is to be ended by its own task.
+    /// Why the connection's own task must end the connection, if it must.
     close_requested: Option<Cause>,
-    /// Whether the session has ended: nobody will ever take what is put in.
+    /// Whether the session has ended: a message that is added now would never be delivered.
     pub(super) ended: bool,
 }
 
@@ -105,17 +105,17 @@ impl Outbound {
         self.link.as_ref()
     }
 
-    /// The number of the attached, or the last, connection.
+    /// The number of the attached or last connection.
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// The version of the attached, or the last, connection.
+    /// The version of the attached or last connection.
     pub fn version(&self) -> Version {
         self.client_limits.version
     }
 
-    /// The largest packet that the client of the attached, or the last, connection takes.
+    /// The largest packet that the client of the attached or last connection accepts.
     pub fn maximum_packet_size(&self) -> u32 {
         self.client_limits.maximum_packet_size
     }
@@ -125,7 +125,7 @@ impl Outbound {
         self.client_limits.kept
     }
 
-    /// Has the connection's task end the connection for `cause`.
+    /// Asks the connection's task to end the connection for `cause`.
     pub fn request_close(&mut self, cause: Cause) {
         if let Some(link) = &self.link {
             self.close_requested = Some(cause);
@@ -133,33 +133,33 @@ impl Outbound {
         }
     }
 
-    /// Why the connection is to be ended, if it is, with its number.
+    /// Takes the request to end the connection: its number and the cause.
     pub fn take_close_request(&mut self) -> Option<(u32, Cause)> {
         Some((self.epoch, self.close_requested.take()?))
     }
 
-    /// Messages that wait in the queue.
+    /// The number of messages in the queue.
     pub fn queue_len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Bytes that the queue's messages occupy.
+    /// The bytes that the queue's messages occupy.
     pub fn queue_bytes(&self) -> usize {
         self.queue.bytes()
     }
 
-    /// Deliveries that are not complete.
+    /// The number of incomplete deliveries.
     pub fn inflight_len(&self) -> usize {
         self.inflight.len()
     }
 
-    /// Application messages sent over this session.
+    /// The number of application messages sent.
     pub fn sent_messages(&self) -> u64 {
         self.sent_messages
     }
 
-    /// Attaches a connection; its packets are numbered from nothing, its deliveries start again, when the store has
-    /// committed what came before: `awaited`, if that is not yet so.
+    /// Attaches a connection. Incomplete deliveries are sent again on it. In a kept session they wait until the store
+    /// has committed `awaited`, if it is given.
     pub fn attach(
         &mut self,
         link: Arc<dyn Link>,
@@ -188,8 +188,8 @@ impl Outbound {
         }
     }
 
-    /// Detaches the connection and ends it: `encode` writes the last packet behind what waits. Nothing is sent any
-    /// more [MQTT-3.14.4-1], and the link is finished [MQTT-3.14.4-2].
+    /// Detaches the connection and ends it: `encode` writes the last packet, after the bytes that wait. Nothing more is
+    /// sent [MQTT-3.14.4-1], and the link is finished [MQTT-3.14.4-2].
     pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(&ClientLimits, &mut Vec<u8>)) {
         let Some(link) = self.link.take() else {
             return;
@@ -206,11 +206,11 @@ impl Outbound {
         }
     }
 
-    /// Appends a packet that is no PUBLISH. Whether the caller has to see to it that it is flushed.
+    /// Appends a packet other than PUBLISH. Returns whether the caller must flush.
     ///
-    /// One that is larger than the client takes is not sent [MQTT-3.1.2-24]; as the protocol cannot go on without it,
-    /// the connection ends.
-    /// It does not wait for the window [MQTT-3.3.4-10], [MQTT-4.9.0-3].
+    /// A packet that is larger than the client accepts is not sent [MQTT-3.1.2-24]; as the protocol cannot continue
+    /// without it, the connection ends.
+    /// The packet does not wait for the window [MQTT-3.3.4-10], [MQTT-4.9.0-3].
     #[inline]
     pub fn send(&mut self, cx: &mut Context<'_>, encode: impl FnOnce(Version, &mut Vec<u8>)) -> bool {
         if self.link.is_none() {
@@ -237,17 +237,17 @@ impl Outbound {
         }
     }
 
-    /// Whether the caller has to see to it that the outbox is flushed; true once until it is.
+    /// Whether the caller must flush the outbox, as [`Outbox::list_for_flush`].
     pub fn list_for_flush(&mut self) -> bool {
         self.link.is_some() && self.outbox.list_for_flush()
     }
 
-    /// Whether so little waits to be written that it may wait for more.
+    /// Whether the outbox may wait for more bytes before it is written.
     pub fn may_wait(&self) -> bool {
         self.outbox.may_wait()
     }
 
-    /// Has much wait as if it were little: who adds to it has to see to the flush, or to wait.
+    /// Lets an outbox that holds enough wait all the same: the next append lists it again.
     pub fn put_off(&mut self) {
         self.outbox.put_off();
     }
@@ -273,7 +273,7 @@ impl Outbound {
         }
     }
 
-    /// Sends a QoS 1 or 2 message of a session that is kept by way of its empty queue, as it is recorded.
+    /// Sends a QoS 1 or 2 message of a kept session. It is recorded as queued and then sent.
     #[cold]
     fn deliver_kept(
         &mut self,
@@ -289,8 +289,8 @@ impl Outbound {
         }
     }
 
-    /// Sends messages of QoS 0 as the packets that they came in, `shared` if they are there; false if one of them could
-    /// not be sent so: then nothing is done.
+    /// Sends QoS 0 messages as the packets that they arrived in; with `shared`, the bytes are shared and not copied.
+    /// Returns false, and does nothing, if one of them could not be sent in this form.
     pub fn deliver_block(&mut self, cx: &mut Context<'_>, block: &Block<'_>, shared: Option<&Bytes>) -> bool {
         let fits = self.outbox.len().saturating_add(block.bytes.len()) < cx.limits.outbox_bytes
             && self.takes(block.largest);
@@ -308,8 +308,8 @@ impl Outbound {
         true
     }
 
-    /// Sends what waits, as far as window and room allow: first what an earlier connection left
-    /// unacknowledged, then the queue. The caller then asks [`Outbound::list_for_flush`].
+    /// Sends waiting messages, as far as the window and the outbox allow: first the deliveries that an earlier
+    /// connection left incomplete, then the queue. The caller then calls [`Outbound::list_for_flush`].
     #[inline]
     pub fn pump(&mut self, cx: &mut Context<'_>) {
         if self.has_waiting() {
@@ -325,13 +325,14 @@ impl Outbound {
         }
     }
 
-    /// Takes what is to be written, with the connection to write it to.
+    /// Takes the next chunk to write, with the connection and its number.
     pub fn take_chunk(&mut self, writable: bool) -> Option<(u32, Arc<dyn Link>, Chunk)> {
         let link = Arc::clone(self.link.as_ref()?);
         Some((self.epoch, link, self.outbox.take(writable)?))
     }
 
-    /// Says how far the writing of a taken chunk came. True if there is more to write.
+    /// Reports the result of writing a taken chunk: `rest` is the part that was not taken. True if there is more to
+    /// write.
     pub fn chunk_written(&mut self, epoch: u32, rest: Option<Chunk>) -> bool {
         if let Some(orphan) = self.take_orphan(epoch) {
             let mut last = rest.map_or_else(Vec::new, Chunk::into_unwritten);
@@ -347,7 +348,7 @@ impl Outbound {
         !blocked && !self.outbox.is_empty()
     }
 
-    /// Whether messages wait that could be sent: after a flush there is room again.
+    /// Whether waiting messages could be sent: after a flush there is room again.
     pub fn can_pump(&self, limits: &Limits) -> bool {
         self.has_waiting() && self.link.is_some() && self.has_room(limits)
     }
@@ -362,14 +363,14 @@ impl Outbound {
         self.link.is_some() && self.outbox.is_blocked()
     }
 
-    /// Whether the client reads so little, and causes so much, that no more of its packets are to be read for now: the
-    /// connection is full and what waits is beyond the bounds. Packets that answer its own are not dropped. What waits in
-    /// the queue is no reason: its acknowledgements make room.
+    /// Whether reading from the client must pause: the connection is full, and the outbox is beyond its bound. The
+    /// answers to its packets are never dropped, so this bounds them. A long queue is no reason: acknowledgements make
+    /// room there.
     pub fn must_pause(&self, limits: &Limits) -> bool {
         self.is_blocked() && self.outbox.len() >= 2 * limits.outbox_bytes
     }
 
-    /// The session has ended: forgets what waits or is unacknowledged.
+    /// Ends the session: takes the queued and unacknowledged messages.
     pub fn end(&mut self, reported: ReportedFates) -> SessionRemains {
         self.ended = true;
         self.client_limits.kept = false;
@@ -399,8 +400,8 @@ impl Outbound {
             && self.has_room(limits)
     }
 
-    /// Whether as many QoS 1 and 2 messages are unacknowledged as may be [MQTT-3.3.4-9]. A delivery of which only
-    /// PUBREL was sent on this connection has its place, too, until PUBCOMP.
+    /// Whether the maximum number of QoS 1 and 2 messages is unacknowledged [MQTT-3.3.4-9]. A delivery of which only
+    /// PUBREL was sent on this connection counts too, until PUBCOMP.
     /// [MQTT-4.9.0-1], [MQTT-4.9.0-2]
     pub(super) fn is_window_full(&self) -> bool {
         self.inflight.begun() >= usize::from(self.client_limits.receive_maximum)
@@ -418,7 +419,7 @@ impl Outbound {
         self.extras.get_or_insert_default()
     }
 
-    /// Begins without aliases, of which the client accepts so many.
+    /// Clears the aliases; the client accepts at most `maximum`.
     fn set_aliases(&mut self, maximum: u16) {
         let aliases = (maximum > 0).then(|| AliasesOut::new(maximum));
         if aliases.is_some() || self.has_aliases() {
@@ -451,12 +452,12 @@ impl Outbound {
         });
     }
 
-    /// The aliases that may be sent, if any may.
+    /// The aliases, if the client accepts any.
     pub(super) fn aliases(&mut self) -> Option<&mut AliasesOut> {
         self.extras.as_mut()?.aliases.as_mut()
     }
 
-    /// Whether aliases may be sent at all [MQTT-3.1.2-26], [MQTT-3.1.2-27].
+    /// Whether the client accepts aliases [MQTT-3.1.2-26], [MQTT-3.1.2-27].
     pub(super) fn has_aliases(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.aliases.is_some())
     }
@@ -476,7 +477,7 @@ impl Outbound {
         let before = self.queue.len();
         let pending = Pending::new(cx.pool, publication, options);
         if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
-            // What nobody will be sent takes no places [MQTT-3.3.2-5].
+            // Expired messages, which are not sent, take no room [MQTT-3.3.2-5].
             let (now, kept) = (cx.now, self.client_limits.kept);
             self.queue.drop_expired(now, |index, pending| {
                 cx.drop(pending.message.topic(), DropReason::Expired);
@@ -520,9 +521,11 @@ impl Outbound {
         Outcome::Sent
     }
 
-    /// Takes the oldest message of the queue, whose changes are recorded, into the window. One of QoS 2 is not sent before
-    /// the store has committed its identifier: after a crash it would be sent with another one, and received twice. Others
-    /// do not overtake it. False if it could not be sent.
+    /// Moves a message of a kept session, the oldest of its queue, to the window and sends it. False if it could not be
+    /// sent.
+    ///
+    /// A QoS 2 message is not sent before the store has committed its identifier. After a crash it would otherwise be
+    /// sent with another identifier, and received twice. Later messages do not overtake it.
     pub(super) fn begin_kept(&mut self, cx: &mut Context<'_>, pending: Pending) -> bool {
         let copy = pending.clone();
         let may_wait = pending.qos == QoS::ExactlyOnce || self.inflight.held() > 0;
@@ -547,7 +550,7 @@ impl Outbound {
         sent
     }
 
-    /// Records that the youngest message has joined the queue.
+    /// Records that the newest message was added to the queue.
     #[inline(never)]
     pub(super) fn record_queued(&mut self, cx: &Context<'_>) {
         if self.client_limits.kept
@@ -557,19 +560,19 @@ impl Outbound {
         }
     }
 
-    /// Whether [`Outbound::take_holds`] has something.
+    /// Whether [`Outbound::take_holds`] returns a position.
     #[inline]
     pub fn has_holds(&self) -> bool {
         self.client_limits.kept && self.extras.as_ref().is_some_and(|extras| !extras.holds.is_empty())
     }
 
-    /// What deliveries wait for that have begun to wait for the store; when it is committed, the caller calls
-    /// [`Outbound::release`] for each, in their order.
+    /// Takes the positions of deliveries that have begun to wait for the store. When a position is committed, the
+    /// caller calls [`Outbound::release`] for it, in their order.
     pub fn take_holds(&mut self) -> Vec<Position> {
         self.extras.as_mut().map_or(Vec::new(), |extras| std::mem::take(&mut extras.holds))
     }
 
-    /// A delivery of the connection `epoch` waits for the store no longer. The caller then asks
+    /// Ends the wait of the first delivery of the connection `epoch` that waits for the store. The caller then calls
     /// [`Outbound::list_for_flush`].
     pub fn release(&mut self, cx: &mut Context<'_>, epoch: u32) {
         if self.epoch == epoch {

@@ -1,6 +1,6 @@
-//! The outbox of one connection: packets are appended by any thread and written by one, without the lock.
+//! The outbox of one connection: any thread appends packets, and one thread at a time writes them, without the lock.
 //!
-//! One enum says who writes it and when. Its transitions, where "-" changes nothing:
+//! `FlushState` says which thread writes it and when. Its transitions, where "-" changes nothing:
 //!
 //! | call | `Idle` | `Listed` | `ListedAtOnce` | `Writing` | `Blocked` |
 //! |---|---|---|---|---|---|
@@ -14,31 +14,31 @@
 //! | `hand_over`, something waits | `Blocked`, true | `Blocked`, true | `Blocked`, true | - | - |
 //! | `drain` | `Idle` | `Idle` | `Idle` | `Idle` | `Idle` |
 //!
-//! A turn lists an outbox when it appends, and flushes what it has listed at its end, or leaves it to the flush queue
-//! (`put_off`). An outbox that is being written is written again by the same thread, which looks for more each time
-//! (`session/flush.rs`). A blocked one is written by the connection's own task when the socket is writable.
+//! A turn lists an outbox when it appends. At its end it flushes the outboxes that it has listed, or leaves them to the
+//! flush queue (`put_off`). A thread that writes an outbox looks for more after each write (`session/flush.rs`). A
+//! blocked outbox is written by the connection's own task when the socket is writable.
 
 use bytes::Bytes;
 
 use crate::session::chunk::Chunk;
 use crate::session::pool::Pool;
 
-/// Bytes that do not wait for more: writing them costs no more per byte than a larger write.
+/// An outbox with this many bytes does not wait for more: a larger write costs no less per byte.
 const ENOUGH: usize = 8 * 1024;
 
-/// Who writes an outbox, and when.
+/// Which thread writes an outbox, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum FlushState {
-    /// Nobody, until something is appended.
+    /// None, until something is appended.
     #[default]
     Idle,
-    /// A turn or the flush queue has it on its list; it may wait for more.
+    /// A turn or the flush queue has listed it; it may wait for more.
     Listed,
-    /// A turn has it on its list, and enough waits to be worth a write.
+    /// A turn has listed it, and it holds enough bytes to be worth a write.
     ListedAtOnce,
     /// A thread has taken the content and writes it without the lock.
     Writing,
-    /// The connection's task, when the connection is writable.
+    /// The connection's task writes it when the connection is writable.
     Blocked,
 }
 
@@ -46,9 +46,9 @@ enum FlushState {
 #[derive(Debug, Default)]
 pub struct Outbox {
     tail: Chunk,
-    /// What the connection did not take, older than `tail`.
+    /// The rest of a chunk that the connection did not take, older than `tail`.
     head: Option<Box<Chunk>>,
-    /// Bytes taken by the writing thread.
+    /// The bytes of the chunk that a thread is writing.
     in_flight: usize,
     state: FlushState,
     /// Of the bytes taken, those of retained messages for new subscriptions.
@@ -56,7 +56,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Bytes that wait, those being written included.
+    /// The number of bytes, including those being written.
     pub fn len(&self) -> usize {
         self.tail.len() + self.head.as_ref().map_or(0, |head| head.len()) + self.in_flight
     }
@@ -73,7 +73,7 @@ impl Outbox {
         self.tail.add_walked(bytes);
     }
 
-    /// Whether nothing waits.
+    /// Whether it holds no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -83,7 +83,7 @@ impl Outbox {
         self.state == FlushState::Blocked
     }
 
-    /// Appends with `encode`, and `payload` behind what it wrote.
+    /// Appends the output of `encode`, followed by `payload`.
     pub fn append(&mut self, pool: &mut Pool, payload: Option<Bytes>, encode: impl FnOnce(&mut Vec<u8>)) {
         if self.tail.bytes.capacity() == 0 {
             self.tail.bytes = pool.take();
@@ -94,7 +94,7 @@ impl Outbox {
         }
     }
 
-    /// Whether the caller must flush this outbox: true once until it is flushed, and once more when enough waits.
+    /// Whether the caller must flush this outbox: true once until it is flushed, and once more when it holds enough.
     pub fn list_for_flush(&mut self) -> bool {
         let enough = self.tail.len() >= ENOUGH;
         let next = match self.state {
@@ -112,20 +112,20 @@ impl Outbox {
         true
     }
 
-    /// Whether so little waits to be written that it may wait for more.
+    /// Whether the outbox may wait for more bytes before it is written.
     pub fn may_wait(&self) -> bool {
         self.state != FlushState::ListedAtOnce
     }
 
-    /// Lets much wait as if it were little: the next append lists it again.
+    /// Lets an outbox that holds enough wait all the same: the next append lists it again.
     pub fn put_off(&mut self) {
         if self.state == FlushState::ListedAtOnce {
             self.state = FlushState::Listed;
         }
     }
 
-    /// Takes what is to be written next; `None` if another thread writes, the connection is blocked, or
-    /// nothing waits. The caller writes it without the lock, then calls [`Outbox::written`].
+    /// Takes the next chunk to write; `None` if another thread writes, the connection is blocked, or the outbox is
+    /// empty. The caller writes it without the lock, then calls [`Outbox::written`].
     pub fn take(&mut self, writable: bool) -> Option<Chunk> {
         match self.state {
             FlushState::Idle | FlushState::Listed | FlushState::ListedAtOnce => {}
@@ -146,7 +146,7 @@ impl Outbox {
         Some(chunk)
     }
 
-    /// Says how far the writing of a taken chunk came: `rest` is what the connection did not take.
+    /// Reports the result of writing a taken chunk: `rest` is the part that the connection did not take.
     pub fn written(&mut self, rest: Option<Chunk>) {
         self.in_flight = 0;
         self.in_flight_walked = 0;
@@ -159,8 +159,8 @@ impl Outbox {
         };
     }
 
-    /// Leaves what waits to the connection's task, as if the connection had just taken no more; false if nothing waits
-    /// or a thread writes.
+    /// Leaves the bytes to the connection's task, as if the connection had just become full. False if the outbox is
+    /// empty or a thread writes it, or it is blocked already.
     pub fn hand_over(&mut self) -> bool {
         let may = match self.state {
             FlushState::Idle | FlushState::Listed | FlushState::ListedAtOnce => !self.is_empty(),
@@ -172,12 +172,12 @@ impl Outbox {
         may
     }
 
-    /// Whether a thread has taken the content and is writing it.
+    /// Whether a thread has taken a chunk and is writing it.
     pub fn is_being_written(&self) -> bool {
         self.state == FlushState::Writing
     }
 
-    /// Empties the outbox and returns what was not yet written, in order. What a thread has taken is not in it.
+    /// Empties the outbox and returns the unwritten bytes, in order, without those that a thread has taken.
     pub fn drain(&mut self) -> Vec<u8> {
         let old = std::mem::take(self);
         let mut all = old.head.map_or_else(Vec::new, |head| head.into_unwritten());
@@ -202,7 +202,7 @@ mod tests {
     use parking_lot::Mutex;
     use std::io::IoSlice;
 
-    /// Takes `room` bytes, then is blocked.
+    /// A link that takes `room` bytes, then is blocked.
     struct Pipe {
         room: Mutex<usize>,
         taken: Mutex<Vec<u8>>,
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(outbox.take(false).unwrap().into_unwritten(), b"def");
     }
 
-    /// What waits in an outbox.
+    /// How much waits in an outbox.
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Waits {
         Nothing,
@@ -287,7 +287,7 @@ mod tests {
         Enough,
     }
 
-    /// An outbox in a state, and the chunk that a thread writes.
+    /// An outbox in the given state, and the chunk that a thread writes.
     fn outbox_in(state: FlushState, waits: Waits) -> (Outbox, Option<Chunk>) {
         let (mut outbox, mut pool) = (Outbox::default(), Pool::new());
         let append = |outbox: &mut Outbox, pool: &mut Pool, count: usize| {
@@ -317,13 +317,13 @@ mod tests {
         (outbox, chunk)
     }
 
-    /// The table at the head of this file, line by line.
+    /// Tests the table at the head of this file, line by line.
     #[test]
     fn the_states_follow_each_other_as_the_table_says() {
         use FlushState::{Blocked, Idle, Listed, ListedAtOnce, Writing};
         use Waits::{Enough, Little, Nothing};
         let states = [Idle, Listed, ListedAtOnce, Writing, Blocked];
-        // What a call does to an outbox in each of the states, and whether it answers yes.
+        // Compares the state after a call, and the call's result, for each of the states.
         let check =
             |name: &str, waits: Waits, call: fn(&mut Outbox) -> bool, expected: [(FlushState, bool); 5]| {
                 for (state, expected) in states.into_iter().zip(expected) {

@@ -1,4 +1,4 @@
-//! A message for one client: what is sent, and how.
+//! A message for one client, and how it is sent.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::message::{Publication, SharedMessage};
 use crate::session::delivery::DeliveryOptions;
 use crate::session::pool::Pool;
 
-/// A message for one client that waits to be sent, or for its acknowledgement.
+/// A message for one client that waits to be sent or acknowledged.
 #[derive(Clone, Debug)]
 pub struct Pending {
     /// The message.
@@ -20,22 +20,22 @@ pub struct Pending {
     pub retain: bool,
     /// Whether it is a retained message that answers a subscription: those have places of their own in the queue.
     pub walked: bool,
-    /// The Subscription Identifier of the subscription that matched, 0 if it has none, or if several have.
+    /// The Subscription Identifier of the subscription that matched; 0 if none or several have one.
     identifier: u32,
     extras: Option<Box<PendingExtras>>,
 }
 
-/// What few deliveries have.
+/// Rarely used state, boxed to keep deliveries small.
 #[derive(Clone, Debug)]
 struct PendingExtras {
     /// The Subscription Identifiers of the subscriptions that matched [MQTT-3.3.4-3].
     identifiers: SmallVec<[u32; 2]>,
-    /// The whole filter of the shared subscription that it was sent for: another member may take its place.
+    /// The whole filter of the shared subscription that it was matched by: another member may get it instead.
     share: Option<Arc<str>>,
 }
 
 impl Pending {
-    /// The message of a publication, on these terms.
+    /// The message of a publication, with these options.
     pub fn new(pool: &mut Pool, publication: &mut Publication<'_>, options: &DeliveryOptions<'_>) -> Pending {
         let (identifier, extras) = match (options.identifiers, options.share) {
             ([], None) => (0, None),
@@ -50,7 +50,7 @@ impl Pending {
         Pending { message, qos, retain, walked: false, identifier, extras }
     }
 
-    /// How it is sent.
+    /// The options of the delivery.
     pub fn options(&self) -> DeliveryOptions<'_> {
         let identifiers = match &self.extras {
             Some(extras) => &extras.identifiers[..],
@@ -60,7 +60,7 @@ impl Pending {
         DeliveryOptions { qos: self.qos, retain: self.retain, identifiers, share: self.share() }
     }
 
-    /// The whole filter of the shared subscription that it was sent for, if it was.
+    /// The whole filter of the shared subscription that it was matched by, if any.
     pub fn share(&self) -> Option<&Arc<str>> {
         self.extras.as_ref()?.share.as_ref()
     }

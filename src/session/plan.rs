@@ -1,4 +1,4 @@
-//! What becomes of a message for one session: one rule, for what is delivered and for what is only foretold.
+//! What becomes of a message for one session: one rule, used for deliveries and for predictions.
 
 use crate::codec::properties::{MESSAGE_EXPIRY_INTERVAL_LEN, TOPIC_ALIAS_LEN, subscription_identifier_len};
 use crate::codec::publish;
@@ -10,7 +10,8 @@ use crate::session::queue::Room;
 use crate::stats::DropReason;
 use crate::time::Time;
 
-/// Where a message goes, as the sending half stands. The size of the packet and the room in the queue are looked at next.
+/// Where a message goes in the present state of the sending half. The packet's size and the room in the queue are
+/// checked afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Into the outbox.
@@ -28,9 +29,9 @@ pub struct Sizes {
     pub topic: usize,
     /// Bytes of the payload.
     pub payload: usize,
-    /// Bytes of the properties that are forwarded.
+    /// Bytes of the forwarded properties.
     pub properties: usize,
-    /// Whether a Message Expiry Interval is sent beside them.
+    /// Whether a Message Expiry Interval is sent with them.
     pub expires: bool,
 }
 
@@ -47,20 +48,20 @@ impl Sizes {
     }
 }
 
-/// What would become of a message.
+/// The predicted outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreseen {
-    /// What would become of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Whether an older message would be dropped for it.
+    /// Whether an older message would be dropped to make room.
     pub displaces: bool,
-    /// Whether the client is away.
+    /// Whether the client is offline.
     pub away: bool,
 }
 
 impl Outbound {
     /// Where a message of this QoS goes.
-    #[inline(always)] // As `Granted::by`: each delivery asks once.
+    #[inline(always)] // As `Granted::by`: called once per delivery.
     pub(super) fn plan(&self, limits: &Limits, qos: QoS) -> Plan {
         let qos0 = qos == QoS::AtMostOnce;
         if !self.is_connected() {
@@ -90,7 +91,7 @@ impl Outbound {
         packet_len <= self.client_limits.maximum_packet_size as usize
     }
 
-    /// The most bytes that the PUBLISH of a message has: a Topic Alias may make it smaller.
+    /// The largest size of the PUBLISH of a message: a Topic Alias may make it smaller.
     #[inline]
     pub(super) fn packet_len(&self, sizes: &Sizes, qos: QoS, identifiers: &[u32]) -> usize {
         let version = self.client_limits.version;
@@ -104,7 +105,7 @@ impl Outbound {
         publish::encoded_len(version, sizes.topic, qos > QoS::AtMostOnce, properties, sizes.payload)
     }
 
-    /// What [`Outbound::deliver`] would do with a message that takes `stored` bytes in a queue; nothing is changed.
+    /// Predicts what [`Outbound::deliver`] would do with a message that takes `stored` bytes in a queue.
     pub fn foresee(
         &self,
         limits: &Limits,
@@ -127,7 +128,7 @@ impl Outbound {
         Foreseen { outcome, displaces, away: !self.is_connected() }
     }
 
-    /// What becomes of a message for which the queue has no room.
+    /// The outcome of a message for which the queue has no room.
     pub(super) fn overflow(&self, limits: &Limits) -> Outcome {
         let disconnects = limits.queue.overflow == crate::session::queue::Overflow::Disconnect;
         match disconnects && self.is_connected() {

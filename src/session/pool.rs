@@ -1,26 +1,26 @@
-//! Buffers for outboxes and windows: one pool a thread, so that an idle session holds none.
+//! A pool of buffers for outboxes and windows: one per thread, so that an idle session holds none.
 
 use crate::message::MessagePool;
 use crate::session::inflight::Window;
 
-/// Buffers of more than this capacity are not kept.
+/// The largest capacity of a buffer that is kept.
 const LARGEST_KEPT: usize = 64 * 1024;
-/// Bytes of capacity that a pool keeps at most.
+/// The most bytes of capacity that a pool keeps.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Windows with room for more deliveries are not kept.
+/// The largest capacity, in deliveries, of a window that is kept.
 const LARGEST_WINDOW: usize = 1024;
-/// So many windows are kept at most.
+/// The most windows that are kept.
 const MOST_WINDOWS: usize = 64;
 
-/// Empty buffers that wait for their next use.
+/// Empty buffers, kept for their next use.
 #[derive(Debug, Default)]
 pub struct Pool {
     buffers: Vec<Vec<u8>>,
     bytes: usize,
-    #[allow(clippy::vec_box, reason = "a session holds a window by one pointer, and gives it here as it is")]
+    #[allow(clippy::vec_box, reason = "a session holds a window by one pointer, and returns it in its box")]
     windows: Vec<Box<Window>>,
-    /// Messages that are no longer needed.
+    /// The memory of messages that are no longer needed.
     pub messages: MessagePool,
 }
 
@@ -30,7 +30,7 @@ impl Pool {
         Pool::default()
     }
 
-    /// An empty buffer, with the capacity of its last use if there is one.
+    /// An empty buffer: a kept one if there is one, else a new one without capacity.
     pub fn take(&mut self) -> Vec<u8> {
         match self.buffers.pop() {
             Some(buffer) => {
@@ -41,7 +41,7 @@ impl Pool {
         }
     }
 
-    /// Keeps a buffer for its next use, or frees it when the pool holds enough.
+    /// Keeps a buffer for its next use, or frees it if it is too large or the pool is full.
     pub fn put(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         if capacity == 0 || capacity > LARGEST_KEPT || self.bytes + capacity > KEPT_BYTES {
@@ -57,7 +57,7 @@ impl Pool {
         self.windows.pop().unwrap_or_default()
     }
 
-    /// Keeps an empty window for its next use, or frees it when the pool holds enough.
+    /// Keeps an empty window for its next use, or frees it if it is too large or the pool is full.
     pub fn put_window(&mut self, window: Box<Window>) {
         if window.capacity() <= LARGEST_WINDOW && self.windows.len() < MOST_WINDOWS {
             self.windows.push(window);

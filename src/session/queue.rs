@@ -1,4 +1,4 @@
-//! Messages that wait for an absent or busy client, bounded in number and bytes.
+//! The queue of messages that wait for an offline or busy client, bounded in number and bytes.
 
 use std::collections::VecDeque;
 
@@ -11,18 +11,18 @@ use crate::time::Time;
 pub enum Overflow {
     /// The new message is dropped.
     DropNewest,
-    /// The oldest waiting message is dropped.
+    /// The oldest queued message is dropped.
     DropOldest,
-    /// The client is disconnected with 0x97 Quota exceeded; an absent client's new message is dropped.
+    /// The client is disconnected with 0x97 Quota exceeded; if it is offline, the new message is dropped.
     Disconnect,
 }
 
-/// The queue's bounds.
+/// The bounds of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Messages that wait at most.
+    /// The most messages.
     pub messages: usize,
-    /// Bytes that they occupy at most.
+    /// The most bytes that the messages occupy.
     pub bytes: usize,
     /// What happens to a message for which there is no room.
     pub overflow: Overflow,
@@ -31,26 +31,26 @@ pub struct Bounds {
 /// Whether a queue has room for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// It has.
+    /// There is room.
     Free,
-    /// It has if older messages are dropped.
+    /// There is room if older messages are dropped.
     Displacing,
-    /// It has none.
+    /// There is no room.
     None,
 }
 
-/// What became of a message that was to wait.
+/// The result of [`Queue::push`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queued {
-    /// It waits.
+    /// The message is queued.
     Waits,
-    /// It waits, and so many older messages were dropped for it.
+    /// The message is queued, and this number of older messages were dropped for it.
     Displaced(u32),
-    /// It was dropped.
+    /// The message is not queued.
     Refused,
 }
 
-/// Messages in the order of their arrival. An empty queue holds no memory.
+/// Messages in the order of arrival. An empty queue holds no memory.
 #[derive(Debug, Default)]
 pub struct Queue(Option<Box<Waiting>>);
 
@@ -58,42 +58,42 @@ pub struct Queue(Option<Box<Waiting>>);
 struct Waiting {
     messages: VecDeque<Pending>,
     bytes: usize,
-    /// How many of them have QoS 0: a younger QoS 0 message must not overtake them.
+    /// The number of messages of QoS 0: a later QoS 0 message must not overtake them.
     qos0: usize,
-    /// How many of them answer subscriptions, and their bytes: the bounds are not theirs.
+    /// The number of retained messages for new subscriptions, and their bytes: the bounds do not count them.
     walked: usize,
     walked_bytes: usize,
-    /// No waiting message expires before; [`Time::NEVER`] if none does.
+    /// No queued message expires before this time; [`Time::NEVER`] if none expires.
     next_expiry: Time,
 }
 
 impl Queue {
-    /// Messages that wait.
+    /// The number of queued messages.
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.messages.len())
     }
 
-    /// Whether none waits.
+    /// Whether no message is queued.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Bytes that the waiting messages occupy.
+    /// The bytes that the queued messages occupy.
     pub fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
-    /// Whether a QoS 0 message waits.
+    /// Whether a QoS 0 message is queued.
     pub fn holds_qos0(&self) -> bool {
         self.0.as_ref().is_some_and(|waiting| waiting.qos0 > 0)
     }
 
-    /// How many of the messages answer subscriptions.
+    /// The number of retained messages for new subscriptions.
     pub fn walked(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.walked)
     }
 
-    /// Messages and bytes that the bounds count: what answers subscriptions takes nobody's place.
+    /// The messages and bytes that the bounds count: all but the retained messages for new subscriptions.
     fn counted(&self) -> (usize, usize) {
         self.0.as_ref().map_or((0, 0), |waiting| {
             (waiting.messages.len() - waiting.walked, waiting.bytes - waiting.walked_bytes)
@@ -135,7 +135,7 @@ impl Queue {
         is_beyond(len, waiting_bytes, size, bounds)
     }
 
-    /// Whether there is room for a message of `size` bytes once the messages that have expired at `now` are gone.
+    /// Whether there is room for a message of `size` bytes after the messages that have expired at `now` are removed.
     pub fn room_at(&self, now: Time, size: usize, bounds: &Bounds) -> Room {
         let (mut len, mut bytes) = self.counted();
         if let Some(waiting) = &self.0
@@ -151,13 +151,13 @@ impl Queue {
         room(len, bytes, size, bounds)
     }
 
-    /// Removes the messages that have expired, of which `dropped` is told, with how many of QoS 1 and 2 stay before them. It looks at the messages only if one can
-    /// have expired since the last look.
+    /// Removes expired messages. `dropped` is called with each of them, and the number of QoS 1 and 2 messages that
+    /// stay before it. The messages are scanned only if one can have expired since the last scan.
     pub fn drop_expired(&mut self, now: Time, mut dropped: impl FnMut(usize, &Pending)) {
         if self.0.as_ref().is_none_or(|waiting| now < waiting.next_expiry) {
             return;
         }
-        // QoS 0 messages have no place among those that are recorded.
+        // The store's index does not count QoS 0 messages, which are not recorded.
         let mut before = 0;
         for pending in std::mem::take(self).into_waiting() {
             match pending.message.is_expired(now) {
@@ -194,12 +194,12 @@ impl Queue {
         self.0.as_ref()?.messages.front()
     }
 
-    /// The youngest message.
+    /// The newest message.
     pub fn back(&self) -> Option<&Pending> {
         self.0.as_ref()?.messages.back()
     }
 
-    /// Removes the message at this place; 0 is the oldest.
+    /// Removes the message at this index; 0 is the oldest.
     pub fn remove(&mut self, index: usize) -> Option<Pending> {
         if index == 0 {
             return self.pop();
@@ -248,9 +248,9 @@ fn is_beyond(len: usize, bytes: usize, size: usize, bounds: &Bounds) -> bool {
     len >= bounds.messages || bytes.saturating_add(size) > bounds.bytes
 }
 
-/// Whether a queue of `len` messages and `bytes` bytes has room for one of `size` bytes more.
+/// Whether a queue of `len` messages and `bytes` bytes has room for another one of `size` bytes.
 fn room(len: usize, bytes: usize, size: usize, bounds: &Bounds) -> Room {
-    // What would not fit into an empty queue displaces nothing.
+    // A message that would not fit into an empty queue displaces nothing.
     let never_fits = bounds.messages == 0 || size > bounds.bytes;
     match is_beyond(len, bytes, size, bounds) {
         false => Room::Free,

@@ -1,4 +1,4 @@
-//! Messages as the store has them, and back.
+//! Conversion of messages to the store's records, and back.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::session::pending::Pending;
 use crate::storage::{DeliveryRecord, MessageRecord};
 use crate::time::WallClock;
 
-/// A message as the store has it.
+/// The record of a message.
 pub fn message_record(message: &Message, clock: WallClock) -> MessageRecord<'_> {
     MessageRecord {
         topic: message.topic(),
@@ -21,7 +21,7 @@ pub fn message_record(message: &Message, clock: WallClock) -> MessageRecord<'_> 
     }
 }
 
-/// The message that a store had.
+/// The message of a record.
 pub fn message_of(record: &MessageRecord<'_>, clock: WallClock) -> SharedMessage {
     Arc::new(Message::new(
         record.topic.as_bytes(),
@@ -34,7 +34,7 @@ pub fn message_of(record: &MessageRecord<'_>, clock: WallClock) -> SharedMessage
     ))
 }
 
-/// A message for one session as the store has it.
+/// The record of a message for one session.
 pub(super) fn delivery_record(pending: &Pending, clock: WallClock) -> DeliveryRecord<'_> {
     let DeliveryOptions { qos, retain, identifiers, share } = pending.options();
     let message = message_record(&pending.message, clock);

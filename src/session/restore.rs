@@ -1,4 +1,4 @@
-//! A session comes back from the store: each change does to its halves what it did when it was recorded.
+//! Restoring a session from the store: each change has the effect that it had when it was recorded.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::storage::{DeliveryRecord, LoadError};
 use crate::time::WallClock;
 
 impl Outbound {
-    /// Whether changes of the session are recorded from now on.
+    /// Sets whether changes of the session are recorded.
     pub fn keep(&mut self, kept: bool) {
         self.client_limits.kept = kept;
     }
 
-    /// A message joins the queue.
+    /// Restores `Queued`: adds a message to the queue.
     pub fn restore_queued(
         &mut self,
         pool: &mut Pool,
@@ -43,12 +43,12 @@ impl Outbound {
         Ok(())
     }
 
-    /// A message leaves the queue.
+    /// Restores `Dropped`: removes a message from the queue.
     pub fn restore_dropped(&mut self, client_id: &str, index: usize) -> Result<(), LoadError> {
         self.take_queued(client_id, "dropped", index).map(|_| ())
     }
 
-    /// The oldest message of the queue joins the window.
+    /// Restores `Sent`: moves the oldest message of the queue to the window.
     pub fn restore_sent(
         &mut self,
         pool: &mut Pool,
@@ -64,7 +64,7 @@ impl Outbound {
         }
     }
 
-    /// A QoS 2 delivery goes on to PUBREL.
+    /// Restores `Confirmed`: a QoS 2 delivery now awaits PUBCOMP.
     pub fn restore_confirmed(&mut self, client_id: &str, packet_id: PacketId) -> Result<(), LoadError> {
         match self.inflight.find(packet_id) {
             Some((_, delivery)) if delivery.awaits != Awaits::Puback => {
@@ -76,7 +76,7 @@ impl Outbound {
         }
     }
 
-    /// A delivery leaves the window.
+    /// Restores `Done`: removes a delivery from the window.
     pub fn restore_done(
         &mut self,
         pool: &mut Pool,
@@ -101,7 +101,7 @@ impl Outbound {
     }
 }
 
-/// The error of a change that names a Packet Identifier which is not in use.
+/// The error of a change that names an unused Packet Identifier.
 pub(super) fn unknown(client_id: &str, change: &'static str, packet_id: PacketId) -> LoadError {
     LoadError::UnknownPacketId { client_id: client_id.to_owned(), change, packet_id: packet_id.get() }
 }

@@ -17,31 +17,31 @@ use crate::time::{Time, TimerId};
 pub struct Session {
     /// The Client Identifier.
     pub client_id: Box<str>,
-    /// The receiving half: held by the connection for the length of a turn.
+    /// The receiving half: the connection holds the lock for the length of a turn.
     pub inbound: Mutex<Inbound>,
-    /// Who is connected, what is subscribed, when the session ends.
+    /// The connection, the subscriptions, the will and the expiry.
     pub control: Mutex<Control>,
-    /// The sending half: held for a moment by any thread that delivers.
+    /// The sending half: any thread that delivers holds the lock briefly.
     pub outbound: Mutex<Outbound>,
-    /// The number of the attached connection, 0 if there is none; changed under the lock of `control`.
+    /// The number of the attached connection; 0 if there is none. Changed under the lock of `control`.
     attached: AtomicU32,
-    /// When the client's last packet came, in milliseconds of the broker's time.
+    /// When the client's last packet arrived, in milliseconds of the broker's time.
     last_received: AtomicU64,
-    /// Whether a decision of the host is awaited, and so nothing is read.
+    /// Whether a decision of the host is awaited, so that nothing is read from the client.
     awaits_host: AtomicBool,
     /// Whether retained messages are still to be sent; changed under the lock of `outbound`.
     walks: AtomicBool,
     /// Application messages received.
     pub received_messages: AtomicU64,
-    /// QoS 1 messages of the attached connection whose PUBACK waits for the store; changed under the lock of
-    /// `outbound`.
+    /// The number of QoS 1 messages of the attached connection whose PUBACK waits for the store. Changed under the lock
+    /// of `outbound`.
     pub unacknowledged: AtomicU32,
 }
 
-/// Who is connected, what is subscribed, when the session ends.
+/// The connection, the subscriptions, the will and the expiry of a session.
 #[derive(Default)]
 pub struct Control {
-    /// The number of the current, or the last, connection.
+    /// The number of the current or last connection.
     pub epoch: u32,
     /// The current connection.
     pub connected: Option<Box<Connected>>,
@@ -49,40 +49,41 @@ pub struct Control {
     pub ended: bool,
     /// Whether changes of the session are recorded.
     pub kept: bool,
-    /// The Session Expiry Interval in seconds: 0 ends the session with the connection, `u32::MAX` never.
+    /// The Session Expiry Interval in seconds. At 0 the session ends with the connection, at `u32::MAX` it never
+    /// expires.
     pub expiry_interval: u32,
     /// The Will Message, until it is published or deleted.
     pub will: Option<Box<Will>>,
-    /// What the client subscribed to.
+    /// The client's subscriptions.
     pub subscriptions: Subscriptions,
-    /// The timer of the absent client's will.
+    /// The timer that publishes the will of an offline client.
     pub will_timer: Option<TimerId>,
-    /// The timer of the absent session's end.
+    /// The timer that ends the session of an offline client.
     pub expiry_timer: Option<TimerId>,
 }
 
 /// A connection as its session knows it.
 #[derive(Clone, Debug)]
 pub struct Connected {
-    /// The number of the connection, which no other connection of this broker has.
+    /// The number of the connection, unique in this broker.
     pub number: u64,
     /// The protocol version.
     pub version: Version,
-    /// The peer's address, where there is one.
+    /// The peer's address, if there is one.
     pub peer: Option<SocketAddr>,
     /// The User Name.
     pub username: Option<Arc<str>>,
     /// Clean Start, or Clean Session.
     pub clean_start: bool,
-    /// The Keep Alive in force, in seconds; 0 is none.
+    /// The Keep Alive in force, in seconds; 0 for none.
     pub keep_alive: u16,
-    /// When the CONNECT packet came.
+    /// When the CONNECT packet arrived.
     pub since: Time,
     /// The Session Expiry Interval that CONNECT asked for: DISCONNECT must not raise it from 0.
     pub connect_expiry_interval: u32,
     /// Whether Reason Strings and User Properties may be sent on any packet [MQTT-3.1.2-29].
     pub wants_problem_information: bool,
-    /// The timer that looks after the Keep Alive.
+    /// The timer that checks the Keep Alive.
     pub keep_alive_timer: Option<crate::time::TimerId>,
 }
 
@@ -93,17 +94,17 @@ pub struct Will {
     pub message: SharedMessage,
     /// Seconds between the end of the connection and the publication.
     pub delay: u32,
-    /// The Message Expiry Interval in seconds, which runs from the publication.
+    /// The Message Expiry Interval in seconds, counted from the publication of the will.
     pub expiry: Option<u32>,
 }
 
 impl Control {
-    /// Forgets the timers; those that were set.
+    /// Takes the timers that are set.
     pub fn take_timers(&mut self) -> impl Iterator<Item = TimerId> {
         [self.will_timer.take(), self.expiry_timer.take()].into_iter().flatten()
     }
 
-    /// Whether the connection with this number is the session's now.
+    /// Whether the connection with this number is attached.
     pub fn is_connected_by(&self, epoch: u32) -> bool {
         self.epoch == epoch && self.connected.is_some()
     }
@@ -126,17 +127,17 @@ impl Session {
         }
     }
 
-    /// Notes which connection is attached: its number, or 0 if none is.
+    /// Sets the number of the attached connection; 0 for none.
     pub fn set_attached(&self, epoch: u32) {
         self.attached.store(epoch, Ordering::Release);
     }
 
-    /// Whether this connection is attached: the packets of any other are of no account.
+    /// Whether this connection is attached: packets of any other connection are ignored.
     pub fn is_attached(&self, epoch: u32) -> bool {
         self.attached.load(Ordering::Acquire) == epoch
     }
 
-    /// Notes whether a decision of the host is awaited, and so nothing is read from the client.
+    /// Sets whether a decision of the host is awaited, so that nothing is read from the client.
     pub fn set_awaits_host(&self, awaits: bool) {
         self.awaits_host.store(awaits, Ordering::Relaxed);
     }
@@ -162,7 +163,7 @@ impl Session {
         self.last_received.store(now.as_millis(), Ordering::Relaxed);
     }
 
-    /// When the client's last packet came.
+    /// When the client's last packet arrived.
     pub fn last_heard(&self) -> Time {
         Time::from_millis(self.last_received.load(Ordering::Relaxed))
     }

@@ -1,5 +1,4 @@
-//! What a client has subscribed to. One subscription needs no allocation; among many one is found by its filter in
-//! constant time.
+//! The subscriptions of a client. One needs no allocation; many are indexed by filter, for lookups in constant time.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -8,21 +7,21 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::codec::subscribe::SubscriptionOptions;
 
-/// So many are searched one by one.
+/// Up to this many subscriptions are searched one by one.
 const UNINDEXED: usize = 16;
 
-/// A subscription as its session holds it.
+/// A subscription of a session.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// The Topic Filter, `$share/...` included; the text is shared with the table of subscriptions.
+    /// The Topic Filter, `$share/...` included; the text is shared with the router.
     pub filter: Arc<str>,
     /// The Subscription Options.
     pub options: SubscriptionOptions,
-    /// The Subscription Identifier; 0 is none.
+    /// The Subscription Identifier; 0 for none.
     pub identifier: u32,
 }
 
-/// The subscriptions of one session, in no order that means anything.
+/// The subscriptions of one session, in no particular order.
 #[derive(Debug, Default)]
 pub enum Subscriptions {
     /// None.
@@ -38,13 +37,13 @@ pub enum Subscriptions {
 #[derive(Debug, Default)]
 pub struct Many {
     entries: Vec<Held>,
-    /// Places in `entries` by filter; empty while there are at most [`UNINDEXED`].
+    /// Indices into `entries` by filter; empty while there are at most [`UNINDEXED`].
     places: HashTable<u32>,
     hasher: DefaultHashBuilder,
 }
 
 impl Subscriptions {
-    /// All of them.
+    /// All subscriptions.
     pub fn as_slice(&self) -> &[Held] {
         match self {
             Subscriptions::None => &[],
@@ -53,17 +52,17 @@ impl Subscriptions {
         }
     }
 
-    /// How many there are.
+    /// The number of subscriptions.
     pub fn len(&self) -> usize {
         self.as_slice().len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no subscription.
     pub fn is_empty(&self) -> bool {
         matches!(self, Subscriptions::None)
     }
 
-    /// Whether there is one to this filter.
+    /// Whether there is a subscription to this filter.
     pub fn contains(&self, filter: &str) -> bool {
         match self {
             Subscriptions::Many(many) => many.place(filter).is_some(),
@@ -80,7 +79,7 @@ impl Subscriptions {
     }
 
     /// Adds a subscription, or replaces the one to the same filter.
-    #[inline(always)] // It has two callers, and only one of them is called while the broker runs.
+    #[inline(always)] // Of its two callers, only one runs after the start.
     pub fn put(&mut self, held: Held) {
         match self {
             Subscriptions::None => *self = Subscriptions::One(held),
@@ -129,7 +128,7 @@ impl Many {
             *old = held;
             return;
         }
-        // Not twice the room: a million subscriptions would leave half of it unused.
+        // Does not double the capacity: with a million subscriptions, half would be unused.
         if self.entries.len() == self.entries.capacity() {
             self.entries.reserve_exact(self.entries.len() / 8 + 2);
         }
@@ -161,7 +160,7 @@ impl Many {
         Some(removed)
     }
 
-    /// Adds the entry at this place, which must not be in it, to the index.
+    /// Indexes the entry at this position, which must not be indexed yet.
     fn index(&mut self, at: usize) {
         let Many { entries, places, hasher } = self;
         let hash_at = |at: &u32| entries.get(*at as usize).map_or(0, |held| hasher.hash_one(&*held.filter));
@@ -169,7 +168,7 @@ impl Many {
         places.insert_unique(hash_at(&at), at, hash_at);
     }
 
-    /// Returns memory once three quarters of it are unused.
+    /// Frees memory once three quarters of it are unused.
     fn give_back(&mut self) {
         let wanted = self.entries.len() * 2;
         if self.entries.capacity() < wanted.max(UNINDEXED) * 2 {

@@ -1,4 +1,4 @@
-//! The sending half of a session: packets into the outbox, of what waits and of what is sent again.
+//! The sending half of a session: appends queued and unacknowledged messages to the outbox as packets.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use crate::storage::SessionChange;
 use crate::time::Time;
 
 impl Outbound {
-    /// Sends again what an earlier connection left unacknowledged; whether all of it is sent.
+    /// Sends again the deliveries that an earlier connection left incomplete; returns whether all of them are sent.
     pub(super) fn resend(&mut self, cx: &mut Context<'_>) -> bool {
         while let Some(delivery) = self.inflight.unsent() {
             let (id, again) = (delivery.packet_id(), delivery.was_transmitted());
             let Some(pending) = delivery.pending.clone() else {
-                // [MQTT-4.3.3-6], [MQTT3-4.3.3-1]: PUBREL again, never the PUBLISH.
+                // [MQTT-4.3.3-6], [MQTT3-4.3.3-1]: PUBREL is sent again, never PUBLISH.
                 let ack = Ack::success(id);
                 self.inflight.mark_sent();
                 self.append(cx, |version, out| ack.encode(AckKind::Pubrel, version, out));
@@ -34,7 +34,7 @@ impl Outbound {
             if full || !self.has_room(cx.limits) {
                 return false;
             }
-            // Expired or not [MQTT-4.3.3-7], [MQTT-4.8.2-4].
+            // It is sent even if it has expired [MQTT-4.3.3-7], [MQTT-4.8.2-4].
             let mut publication = Publication::of(&pending.message);
             let options = pending.options();
             // [MQTT-3.3.1-1], [MQTT3-3.3.1-1]: DUP is set when the packet is sent again.
@@ -86,9 +86,8 @@ impl Outbound {
         }
     }
 
-    /// Appends the PUBLISH packet; false if it is larger than the client takes: then it is as if it had been
-    /// sent [MQTT-3.1.2-25].
-    /// DUP is the caller's to say [MQTT-3.3.1-3], [MQTT3-3.3.1-3].
+    /// Appends the PUBLISH packet; false if it is larger than the client accepts: the caller then acts as if it had
+    /// been sent [MQTT-3.1.2-25]. The caller decides about DUP [MQTT-3.3.1-3], [MQTT3-3.3.1-3].
     pub(super) fn transmit(
         &mut self,
         cx: &mut Context<'_>,

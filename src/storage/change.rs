@@ -17,7 +17,7 @@ pub enum Change<'c> {
     },
     /// A topic's retained message was stored; an older one of the topic is gone.
     Retained(MessageRecord<'c>),
-    /// A topic's retained message was removed. One that has expired leaves no such change.
+    /// A topic's retained message was removed. The expiry of a retained message is not recorded.
     Cleared {
         /// The Topic Name.
         topic: &'c str,
@@ -26,16 +26,16 @@ pub enum Change<'c> {
 
 /// One change of a session.
 ///
-/// A session has a queue of messages that were not sent, oldest first, and a window of deliveries that are not complete,
-/// in the order of sending. QoS 0 messages are in neither.
+/// A session has a queue of unsent messages, oldest first, and a window of incomplete deliveries, in the order of
+/// sending. QoS 0 messages are in neither.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SessionChange<'c> {
-    /// The session begins, without anything, for the connection that is attached to it.
+    /// The session begins empty, with a connection attached.
     Begun {
         /// The Session Expiry Interval in seconds; `u32::MAX` is never.
         expiry_interval: u32,
     },
-    /// A connection resumes the session, whose will is deleted.
+    /// A connection resumes the session; the session's old will is deleted.
     Attached {
         /// The Session Expiry Interval in seconds; `u32::MAX` is never.
         expiry_interval: u32,
@@ -45,15 +45,15 @@ pub enum SessionChange<'c> {
         /// The Session Expiry Interval in seconds; `u32::MAX` is never.
         expiry_interval: u32,
     },
-    /// The session has ended, with all that belongs to it, or ends with its connection from now on.
+    /// The session has ended and its state is discarded; or it is no longer kept and will end with its connection.
     Ended,
-    /// The client has subscribed; a subscription to the same filter is replaced.
+    /// The client has subscribed; an earlier subscription to the same filter is replaced.
     Subscribed {
         /// The Topic Filter, `$share/...` included.
         filter: &'c str,
         /// The Subscription Options as granted.
         options: SubscriptionOptions,
-        /// The Subscription Identifier; 0 is none.
+        /// The Subscription Identifier; 0 for none.
         identifier: u32,
     },
     /// The client has unsubscribed.
@@ -75,10 +75,10 @@ pub enum SessionChange<'c> {
     Queued(DeliveryRecord<'c>),
     /// A message has left the queue without being sent.
     Dropped {
-        /// Its place in the queue; 0 is the oldest.
+        /// Its index in the queue; 0 is the oldest.
         index: usize,
     },
-    /// The oldest message of the queue has left it for the end of the window.
+    /// The oldest message of the queue has moved to the end of the window.
     Sent {
         /// The Packet Identifier of the delivery.
         packet_id: PacketId,
@@ -88,7 +88,7 @@ pub enum SessionChange<'c> {
         /// The Packet Identifier of the delivery.
         packet_id: PacketId,
     },
-    /// A delivery has left the window: it is complete, refused, or cannot be sent to this client.
+    /// A delivery has left the window: it is complete, was refused, or cannot be sent to this client.
     Done {
         /// The Packet Identifier of the delivery.
         packet_id: PacketId,
@@ -103,25 +103,25 @@ pub enum SessionChange<'c> {
         /// The Packet Identifier that the client has chosen.
         packet_id: PacketId,
     },
-    /// The connection has brought a will.
+    /// The connection has set a will.
     Will {
         /// The message.
         message: MessageRecord<'c>,
         /// The Will Delay Interval in seconds.
         delay: u32,
-        /// The Message Expiry Interval in seconds, which runs from the publication.
+        /// The Message Expiry Interval in seconds, counted from the publication of the will.
         expiry: Option<u32>,
     },
     /// The will was published or deleted.
     WillCleared,
 }
 
-/// An application message, with times by the calendar.
+/// An application message, with times of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MessageRecord<'c> {
     /// The Topic Name.
     pub topic: &'c str,
-    /// The properties that are forwarded, encoded, without their length.
+    /// The forwarded properties, encoded, without the length prefix.
     pub properties: &'c [u8],
     /// The payload.
     pub payload: &'c [u8],
@@ -131,7 +131,7 @@ pub struct MessageRecord<'c> {
     pub retain: bool,
     /// When the broker received the message.
     pub received_at: WallTime,
-    /// When the message expires; [`WallTime::NEVER`] if it does not.
+    /// When the message expires; [`WallTime::NEVER`] if it never does.
     pub expires_at: WallTime,
 }
 
@@ -146,12 +146,12 @@ pub struct DeliveryRecord<'c> {
     pub retain: bool,
     /// The Subscription Identifiers of the subscriptions that matched.
     pub identifiers: &'c [u32],
-    /// The whole filter of the shared subscription that it is sent for, if it is.
+    /// The whole filter of the shared subscription that it was matched by, if any.
     pub share: Option<&'c str>,
 }
 
 impl SessionChange<'_> {
-    /// The change in a word, for errors.
+    /// The name of the change, for errors.
     pub fn name(&self) -> &'static str {
         match self {
             SessionChange::Begun { .. } => "begun",

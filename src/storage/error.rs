@@ -1,15 +1,15 @@
-//! What can go wrong with a store.
+//! The errors of a store.
 
-/// Why a store cannot be read, or no longer commits. The sentence is the store's own.
+/// Why a store cannot be read, or no longer commits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The store itself has failed.
     #[error("{cause}")]
     Failed {
-        /// What has failed: the file, the operation, and the system's answer.
+        /// The store's description of the failure: the file, the operation, and the system's error.
         cause: String,
     },
-    /// What the store holds cannot be restored.
+    /// The content of the store cannot be restored.
     #[error("the store cannot be restored: {0}")]
     Load(#[from] LoadError),
 }
@@ -18,16 +18,16 @@ pub enum StoreError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// A change belongs to a session that has not begun, or has ended.
+    /// A change names a session that has not begun, or has ended.
     #[error("change {change:?} names session {client_id:?}, which has not begun or has ended")]
     UnknownSession {
         /// The Client Identifier.
         client_id: String,
-        /// The change in a word.
+        /// The name of the change.
         change: &'static str,
     },
-    /// A session begins that is there.
-    #[error("session {client_id:?} begins, but it is there already")]
+    /// A session begins that already exists.
+    #[error("session {client_id:?} begins, but it already exists")]
     SessionExists {
         /// The Client Identifier.
         client_id: String,
@@ -40,31 +40,31 @@ pub enum LoadError {
         /// The limit.
         max: usize,
     },
-    /// A message leaves the queue from a place where there is none.
-    #[error("session {client_id:?}: change {change:?} takes message {index} of a queue of {len}")]
+    /// A change removes a message at an index beyond the end of the queue.
+    #[error("session {client_id:?}: change {change:?} takes message {index}, but {len} are queued")]
     NotQueued {
         /// The Client Identifier.
         client_id: String,
-        /// The change in a word.
+        /// The name of the change.
         change: &'static str,
-        /// The place.
+        /// The index.
         index: usize,
-        /// How many messages are queued.
+        /// The number of queued messages.
         len: usize,
     },
-    /// A change names a delivery or a received message that is not there.
+    /// A change names a delivery or a received message that does not exist.
     #[error(
         "session {client_id:?}: change {change:?} names packet identifier {packet_id}, which is not in use"
     )]
     UnknownPacketId {
         /// The Client Identifier.
         client_id: String,
-        /// The change in a word.
+        /// The name of the change.
         change: &'static str,
         /// The Packet Identifier.
         packet_id: u16,
     },
-    /// A delivery begins with a Packet Identifier that another one has.
+    /// A delivery begins with a Packet Identifier that another delivery uses.
     #[error("session {client_id:?}: packet identifier {packet_id} is sent twice")]
     PacketIdInUse {
         /// The Client Identifier.
@@ -97,7 +97,7 @@ pub enum LoadError {
         topic: String,
     },
     /// A queued message has QoS 0.
-    #[error("session {client_id:?}: a message of QoS 0 is queued, which is never stored")]
+    #[error("session {client_id:?}: a message of QoS 0 is queued, but QoS 0 is never stored")]
     QueuedQos0 {
         /// The Client Identifier.
         client_id: String,

@@ -1,9 +1,9 @@
-//! The store of a broker without a disk.
+//! The store of a broker that keeps nothing across restarts.
 
 use crate::storage::{Change, LoadError, Position, Store, StoreError};
 use crate::time::WallTime;
 
-/// Keeps nothing: sessions, queues and retained messages live as long as the broker.
+/// A store that keeps nothing: sessions, queues and retained messages live as long as the broker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MemoryStore;
 

@@ -1,4 +1,4 @@
-//! Floor 2: what outlives the broker, as a list of changes, and when a change is safe.
+//! Floor 2: the state that outlives the broker, stored as a list of changes, and the commit of changes.
 
 mod change;
 mod error;

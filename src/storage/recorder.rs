@@ -1,4 +1,4 @@
-//! The engine's pen: appends changes to the store, if it keeps any, with times by the calendar.
+//! Appends the engine's changes to the store, if it keeps any, with times of the wall clock.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Records into this store; `clock` dates the changes.
+    /// A recorder for `store`; `clock` dates the changes.
     pub fn new(store: Arc<dyn Store>, clock: WallClock) -> Recorder {
         Recorder { is_kept: store.is_kept(), store, clock }
     }
@@ -34,7 +34,7 @@ impl Recorder {
         &*self.store
     }
 
-    /// Appends a change, which `change` makes only if changes are kept.
+    /// Appends the result of `change`, which is called only if changes are kept.
     #[inline]
     pub fn record<'c>(&self, now: Time, change: impl FnOnce() -> Change<'c>) {
         if self.is_kept {
@@ -48,14 +48,14 @@ impl Recorder {
         self.store.append(self.clock.wall(now), change);
     }
 
-    /// Appends a change of a session that is kept.
+    /// Appends a change of a session; the caller has checked that changes are kept.
     #[cold]
     #[inline(never)]
     pub fn session(&self, now: Time, client_id: &str, change: SessionChange<'_>) -> Position {
         self.store.append(self.clock.wall(now), Change::Session { client_id, change })
     }
 
-    /// What an acknowledgement that is sent now waits for; `None` if all is committed.
+    /// The position whose commit an acknowledgement must wait for; `None` if every change is committed.
     #[inline]
     pub fn awaited(&self) -> Option<Position> {
         match self.is_kept {

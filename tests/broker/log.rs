@@ -47,7 +47,7 @@ fn who_is_turned_away_is_logged() {
     assert_eq!(
         line,
         format!(
-            "warn: a connection from {peer} is turned away: connection limit reached (mqtt.max_connections or listener.*.max_connections)"
+            "warn: a connection from {peer} is refused: connection limit reached (mqtt.max_connections or listener.*.max_connections)"
         )
     );
 }

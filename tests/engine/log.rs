@@ -83,7 +83,7 @@ fn clients_come_and_go() {
     network.advance(20);
     assert_eq!(
         reader.read().pop().unwrap(),
-        "info: client \"c\": disconnected: nothing came for one and a half times the keep alive"
+        "info: client \"c\": disconnected: no packet for one and a half times the keep alive"
     );
     silent.hang_up();
     let old = opts("c", V5).persistent().on(&network);
@@ -92,7 +92,7 @@ fn clients_come_and_go() {
     assert_eq!(
         reader.read(),
         [
-            "info: client \"c\": taken over: another connection came with the same client identifier",
+            "info: client \"c\": taken over: another connection uses the same client identifier",
             "info: client \"c\": has connected from this host by 5.0, resumes its session"
         ]
     );
@@ -139,11 +139,11 @@ fn refusals_and_broken_rules_are_warnings_and_name_the_client() {
     assert_eq!(
         reader.read(),
         [
-            "warn: connection 1 of client \"bad\" from this host is refused with 0x86: the host has not let the client in",
+            "warn: connection 1 of client \"bad\" from this host is refused with 0x86: the authentication has failed",
             "warn: client \"c\": may not subscribe to \"secret\" (0x87)",
             "warn: client \"c\": disconnected with 0x81: the packet type is 0",
             "warn: connection 3 from this host is refused with 0x82: the first packet is not CONNECT",
-            "warn: connection 4 from this host has ended: no CONNECT came in time",
+            "warn: connection 4 from this host has ended: no CONNECT in time (mqtt.connect_timeout)",
         ]
     );
     garbage.hang_up();

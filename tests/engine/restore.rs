@@ -375,11 +375,11 @@ fn what_cannot_be_restored_is_named() {
             &[begun, SessionChange::Ended, SessionChange::WillCleared],
             r#"change "will cleared" names session "c", which has not begun or has ended"#,
         ),
-        (&[begun, begun], r#"session "c" begins, but it is there already"#),
-        (&[begun, sent], r#"session "c": change "sent" takes message 0 of a queue of 0"#),
+        (&[begun, begun], r#"session "c" begins, but it already exists"#),
+        (&[begun, sent], r#"session "c": change "sent" takes message 0, but 0 are queued"#),
         (
             &[begun, queued, SessionChange::Dropped { index: 1 }],
-            r#"session "c": change "dropped" takes message 1 of a queue of 1"#,
+            r#"session "c": change "dropped" takes message 1, but 1 are queued"#,
         ),
         (&[begun, queued, sent, queued, sent], r#"session "c": packet identifier 9 is sent twice"#),
         (
@@ -411,7 +411,7 @@ fn what_cannot_be_restored_is_named() {
     for (changes, cause) in cases {
         assert_eq!(refused(changes), format!("the store cannot be restored: {cause}"));
     }
-    let qos0 = r#"session "c": a message of QoS 0 is queued, which is never stored"#;
+    let qos0 = r#"session "c": a message of QoS 0 is queued, but QoS 0 is never stored"#;
     assert_eq!(refused(&[begun, delivery("t", Q0)]), format!("the store cannot be restored: {qos0}"));
 }
 

@@ -202,7 +202,7 @@ fn a_sink_that_panics_costs_nobody_else_anything() {
     assert_eq!(client.publish("t", "heard", Q1), ReasonCode::Success);
     assert_eq!(client.drain(), ["heard"]);
     let seen: Vec<_> = read(&minutes).into_iter().filter(|line| !line.contains("changed")).collect();
-    let failed = "good: error: an observer of the broker has panicked, and misses an event";
+    let failed = "good: error: a sink of events has panicked and missed an event";
     let expected = [
         "bad: connected x",
         "good: connected x",

@@ -169,8 +169,8 @@ fn each_thing_that_happens_to_a_client_is_told_in_words() {
     let clean = third.stream.local_addr().unwrap();
     broker.advance(secs(15)).unwrap();
     third.until_closed();
-    let taken_over = "The client connected again on another connection. Details: another connection came with the same client identifier.";
-    let silent = "Keep-alive timeout. Details: nothing came for one and a half times the keep alive.";
+    let taken_over = "The client connected again on another connection. Details: another connection uses the same client identifier.";
+    let silent = "Keep-alive timeout. Details: no packet for one and a half times the keep alive.";
     let expected = [
         ("connected", format!("Connected from {from} with MQTT 3.1.1, new session.")),
         ("subscribed", "Subscribed to a with maximum QoS 1.".to_owned()),

@@ -89,7 +89,7 @@ fn a_silent_peer_is_closed_at_the_deadline_and_holds_nobody_up() {
     until("all are counted", || broker.stats().connections_refused == 20);
     assert_eq!(broker.stats().connections_accepted, 1);
     let expected = format!(
-        "warn: connection 1 from {peer} at listener tcp is closed: its handshake was not over in time \
+        "warn: connection 1 from {peer} at listener tcp is closed: its handshake was not complete in time \
          (mqtt.connect_timeout)"
     );
     let said = || (0..20).map(|_| lines.recv_timeout(PATIENCE).unwrap());
@@ -144,13 +144,13 @@ fn a_failed_handshake_says_why_in_the_log_and_to_the_peer() {
     let from = format!("connection 1 from {peer} at listener tcp");
     assert_eq!(
         line,
-        format!("warn: {from} is closed in its handshake: knock: the answer to question 2 is 120")
+        format!("warn: {from} is closed during its handshake: knock: the answer to question 2 is 120")
     );
     assert_eq!((broker.stats().connections_refused, broker.stats().connections_accepted), (1, 0));
     let client = Client::raw(address(&broker));
     client.stream.shutdown(Shutdown::Write).unwrap();
     let line = lines.recv_timeout(PATIENCE).unwrap();
-    assert!(line.ends_with("handshake: the peer has closed the connection in its handshake"), "{line}");
+    assert!(line.ends_with("handshake: the peer has closed the connection during its handshake"), "{line}");
 }
 
 #[test]

@@ -532,4 +532,4 @@ async def test_more_retained_messages_than_an_inbox_holds_all_arrive() -> None:
             assert len({m.topic for m in got if m.retain}) == 100
             assert [m.payload for m in got if not m.retain] == [b"0", b"1", b"2", b"3", b"4"]
             assert messages.dropped == 0
-            messages.unsubscribe()
+            messages.close()

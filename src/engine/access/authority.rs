@@ -1,4 +1,4 @@
-//! Authorities: each may allow, deny, abstain, or answer later. The host's hooks are one of them.
+//! Authorities, which allow, deny, abstain, or decide later. The host's hooks are one of them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,45 +9,45 @@ use crate::engine::access::hooks::{
 
 /// Decides what clients may do: accounts, an access list, a token, the host's hooks.
 ///
-/// The methods are called from any thread and with no lock of the broker held. While one runs, the connection that it is
-/// about waits, and with it the thread: a method must not block, but may answer [`Ruling::Later`]. A panic denies.
+/// The methods are called from any thread, with no lock of the broker held. While one runs, the connection and its
+/// thread wait: a method must not block, but may return [`Ruling::Later`]. A panic denies.
 pub trait Authority: Send + Sync {
-    /// The name that the log gives it: "the NAME authenticate has panicked".
+    /// Its name in the log: "the NAME authenticate has panicked, which denies".
     fn name(&self) -> &str;
 
-    /// Which methods have something to say. Read once, when the engine is made; the others are never called.
+    /// The methods that it implements. Called once, when the authority is added; the other methods are never called.
     fn questions(&self) -> Questions;
 
-    /// Whether a client is let in, as far as its CONNECT shows who it is. With enhanced authentication the authority that
-    /// has answered [`Verdict::Continue`] is asked again for each AUTH; the others are not.
+    /// Whether a client may connect, by the credentials in its CONNECT. With enhanced authentication, the authority
+    /// that has returned [`Verdict::Continue`] is asked again for each AUTH; the others are not.
     fn authenticate(&self, _request: &ConnectRequest<'_>) -> Ruling {
         Ruling::Abstain
     }
 
-    /// Whether a client may publish to a topic, or subscribe to a filter. A Will is asked about with its CONNECT.
+    /// Whether a client may publish to a topic, or subscribe to a filter. For a Will it is called at CONNECT.
     fn authorize(&self, _request: &AccessRequest<'_>) -> Ruling {
         Ruling::Abstain
     }
 
-    /// Whether a client that has been let in may end the other connection of its Client Identifier.
+    /// Whether an authenticated client may end the other connection with its Client Identifier.
     fn take_over(&self, _request: &TakeOverRequest<'_>) -> Ruling {
         Ruling::Abstain
     }
 }
 
-/// The questions that somebody answers.
+/// The questions that an authority answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each field is the method of its name")]
 pub struct Questions {
     pub authenticate: bool,
     pub authorize: bool,
     pub take_over: bool,
-    /// A client's message may be changed. Only the host does.
+    /// Whether clients' messages may be changed. Only the host does that.
     pub on_publish: bool,
 }
 
 impl Questions {
-    /// What either of two answers.
+    /// The union of two sets of questions.
     pub(crate) fn or(self, other: Questions) -> Questions {
         Questions {
             authenticate: self.authenticate || other.authenticate,
@@ -57,12 +57,12 @@ impl Questions {
         }
     }
 
-    /// Whether a client's message is asked about.
+    /// Whether anything is asked about a client's message.
     pub(crate) fn asks_to_publish(self) -> bool {
         self.authorize || self.on_publish
     }
 
-    /// Whether a CONNECT is asked about.
+    /// Whether anything is asked about a CONNECT.
     pub(crate) fn asks_to_connect(self) -> bool {
         self.authenticate || self.authorize || self.take_over
     }
@@ -71,11 +71,11 @@ impl Questions {
 /// The answer of one authority.
 #[derive(Debug)]
 pub enum Ruling {
-    /// It has nothing to say: the next one is asked.
+    /// It does not decide: the next authority is asked.
     Abstain,
-    /// It has decided, and no other is asked.
+    /// It has decided; no other authority is asked.
     Now(Verdict),
-    /// The holder of the [`Decision`] decides later, or [abstains](abstain). The client's packets wait in their order.
+    /// The holder of the [`Decision`] decides later, or [abstains](abstain). The client's packets wait, in order.
     Later(Deferred),
 }
 
@@ -94,31 +94,32 @@ impl From<Answer> for Ruling {
     }
 }
 
-/// Abstains after all: the next authority is asked. False if that is of no use any more.
+/// Abstains in a deferred decision: the next authority is asked. False if the deadline has passed or the connection is
+/// gone.
 pub fn abstain(decision: Decision) -> bool {
     decision.abstain()
 }
 
-/// A client that has been let in, and whose Client Identifier another connection has.
+/// The request of an authenticated client to take over the connection with its Client Identifier.
 #[derive(Clone, Copy, Debug)]
 pub struct TakeOverRequest<'r> {
-    /// The Client Identifier of both.
+    /// The Client Identifier of both connections.
     pub client_id: &'r str,
-    /// The User Name of the newcomer.
+    /// The User Name of the new connection.
     pub username: Option<&'r str>,
     /// The number of the new connection.
     pub connection: u64,
-    /// The address of the newcomer, if it came over a network.
+    /// The peer's address of the new connection; `None` without a network address.
     pub address: Option<SocketAddr>,
-    /// Whether the newcomer wants the session to end as well: Clean Start, or Clean Session.
+    /// Whether the session would end as well: Clean Start, or Clean Session.
     pub clean_start: bool,
     /// The number of the connection that would end.
     pub present: u64,
-    /// The address of its peer, if it came over a network.
+    /// Its peer's address; `None` without a network address.
     pub present_address: Option<SocketAddr>,
 }
 
-/// The host's hooks as an authority. It abstains only where there is no hook.
+/// The host's hooks as an authority. It abstains only where no hook is set.
 pub(crate) struct HostAuthority(pub Arc<dyn Host>);
 
 impl Authority for HostAuthority {

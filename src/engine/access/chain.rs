@@ -1,37 +1,37 @@
-//! The chain of authorities: they are asked in the order given, and the first that does not abstain decides.
+//! The chain of authorities: they are asked in order, and the first that does not abstain decides.
 
 use std::sync::Arc;
 
 use crate::engine::access::authority::{Authority, Questions, Ruling, TakeOverRequest};
 use crate::engine::access::hooks::{AccessRequest, ConnectRequest, Verdict};
 
-/// What holds where every authority abstains.
+/// The decision on a request where every authority abstains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccessDefault {
-    /// It is allowed, as in a broker without authorities.
+    /// Allow, as in a broker without authorities.
     #[default]
     Allow,
-    /// It is denied: clients that no authority lets in, and topics that none allows.
+    /// Deny clients and topics that no authority allows.
     Deny,
 }
 
-/// What a question is about: its place in the handling of one packet. The order is that of asking.
+/// The stage of a packet that a question belongs to, in the order of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// Who a client is. `step`: how often the client was asked for more, in enhanced authentication.
+    /// The authentication of a client. `step` is the number of requests for more data, in enhanced authentication.
     Authenticate { step: u32 },
     /// The Will of a CONNECT.
     Will,
     /// A client's message.
     Publish,
-    /// The filter of a SUBSCRIBE that stands at `index`.
+    /// The filter at `index` of a SUBSCRIBE.
     Subscribe { index: u32 },
-    /// The end of the client's other connection, which has the number `present`. An answer for one connection is none
-    /// for another that has come meanwhile.
+    /// The end of the client's other connection, whose number is `present`. A decision does not hold for a connection
+    /// that has replaced it meanwhile.
     TakeOver { present: u64 },
 }
 
-/// A question in full.
+/// A question to an authority.
 #[derive(Clone, Copy)]
 pub(crate) enum Request<'r> {
     Authenticate(&'r ConnectRequest<'r>),
@@ -80,29 +80,29 @@ struct ChainLink {
 }
 
 impl Chain {
-    /// Adds an authority, which is asked after those that are there.
+    /// Adds an authority, which is asked after those that were added before.
     pub(crate) fn add(&mut self, authority: Arc<dyn Authority>) {
         let questions = authority.questions();
         self.links.push(ChainLink { authority, questions });
     }
 
-    /// What the chain has something to say about. Nothing else is asked, and costs nothing.
+    /// The questions that the chain answers. Others are not asked and cost nothing.
     pub(crate) fn questions(&self) -> Questions {
         let denies = self.default == AccessDefault::Deny;
         let own = Questions { authenticate: denies, authorize: denies, ..Questions::default() };
         self.links.iter().fold(own, |all, link| all.or(link.questions))
     }
 
-    /// The first authority from `from` on that answers such a request, and its place.
+    /// The first authority, from position `from` on, that answers such a request, and its position.
     pub(crate) fn next(&self, from: usize, request: Request<'_>) -> Option<(usize, &Arc<dyn Authority>)> {
         let mut links = self.links.iter().enumerate().skip(from);
         links.find(|(_, link)| request.is_for(link.questions)).map(|(at, link)| (at, &link.authority))
     }
 
-    /// What holds if every authority abstains.
+    /// The verdict if every authority abstains.
     pub(crate) fn verdict_of_none(&self, request: Request<'_>) -> Verdict {
         match (request, self.default) {
-            // [MQTT-3.1.4-3], [MQTT3-3.1.4-2]: the newcomer takes over unless somebody objects.
+            // [MQTT-3.1.4-3], [MQTT3-3.1.4-2]: the new connection takes over unless an authority denies it.
             (Request::TakeOver(_), _) | (_, AccessDefault::Allow) => Verdict::Allow,
             (_, AccessDefault::Deny) => Verdict::Deny,
         }

@@ -1,4 +1,4 @@
-//! A message that the host looks at, and may change, before it is published.
+//! A message that the host may change before it is published.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::time::Time;
 /// The longest string that MQTT can carry, in bytes.
 const LONGEST: usize = 65_535;
 
-/// A client's message before it is published. What is set takes the place of what the client sent.
+/// A client's message before it is published. A value that is set replaces that of the client.
 pub struct Edit<'m> {
     options: &'m Options,
     client_id: &'m str,
@@ -36,7 +36,7 @@ pub struct Original<'m> {
     pub expiry_interval: Option<u32>,
 }
 
-/// What the host has set.
+/// The values that the host has set.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     topic: Option<String>,
@@ -47,22 +47,22 @@ pub(crate) struct Changes {
     expiry_interval: Option<Option<u32>>,
 }
 
-/// Why something is not set.
+/// Why a value cannot be set.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
-    /// The topic is no Topic Name.
+    /// The topic is not a valid Topic Name.
     #[error("topic {topic:?}: {cause}")]
     Topic {
-        /// The text that was given.
+        /// The given text.
         topic: String,
         /// What is wrong with it.
         cause: TopicError,
     },
-    /// It is beyond what the settings allow.
+    /// The value is beyond the limits of the settings or of MQTT.
     #[error("{argument}: {cause}")]
     Argument {
-        /// What is set.
+        /// The name of the value.
         argument: &'static str,
         /// What is wrong with it.
         cause: String,
@@ -70,7 +70,7 @@ pub enum EditError {
 }
 
 impl<'m> Edit<'m> {
-    /// The message of a publication, whose `properties` are those of [`joined`].
+    /// The message of a publication; `properties` is the result of [`joined`].
     pub(crate) fn new<'p: 'm>(
         options: &'m Options,
         client_id: &'m str,
@@ -90,12 +90,12 @@ impl<'m> Edit<'m> {
         Edit { options, client_id, username, is_will: false, original, changes: Changes::default() }
     }
 
-    /// The same message, which is a Will.
+    /// The same message, as a Will.
     pub(crate) fn of_a_will(self) -> Edit<'m> {
         Edit { is_will: true, ..self }
     }
 
-    /// What was set.
+    /// The values that were set.
     pub(crate) fn into_changes(self) -> Changes {
         self.changes
     }
@@ -110,7 +110,7 @@ impl<'m> Edit<'m> {
         self.client_id
     }
 
-    /// The publisher's User Name; `None` also with a Will, whose client is gone.
+    /// The publisher's User Name; always `None` with a Will, whose client is gone.
     pub fn username(&self) -> Option<&str> {
         self.username
     }
@@ -135,12 +135,12 @@ impl<'m> Edit<'m> {
         self.changes.qos.unwrap_or(self.original.qos)
     }
 
-    /// Whether the message is to be retained.
+    /// The RETAIN flag.
     pub fn retain(&self) -> bool {
         self.changes.retain.unwrap_or(self.original.retain)
     }
 
-    /// The properties that are passed on to subscribers, without the Message Expiry Interval.
+    /// The properties that are forwarded to subscribers, without the Message Expiry Interval.
     pub fn properties(&self) -> Properties<'_> {
         self.changes.properties.as_deref().map_or(self.original.properties, Properties::from_validated)
     }
@@ -150,7 +150,7 @@ impl<'m> Edit<'m> {
         self.changes.expiry_interval.unwrap_or(self.original.expiry_interval)
     }
 
-    /// Publishes to another topic. The client is not asked whether it may.
+    /// Sets the topic. Whether the client may publish to it is not checked.
     pub fn set_topic(&mut self, topic: &str) -> Result<(), EditError> {
         let name =
             TopicName::parse(topic).map_err(|cause| EditError::Topic { topic: topic.to_owned(), cause })?;
@@ -159,7 +159,7 @@ impl<'m> Edit<'m> {
         Ok(())
     }
 
-    /// Publishes another payload.
+    /// Sets the payload.
     pub fn set_payload(&mut self, payload: impl Into<Vec<u8>>) -> Result<(), EditError> {
         let payload = payload.into();
         self.admit("payload", &Draft { payload_len: payload.len(), ..self.draft() })?;
@@ -167,14 +167,14 @@ impl<'m> Edit<'m> {
         Ok(())
     }
 
-    /// Publishes with another QoS. What the client is acknowledged stays as it is.
+    /// Sets the QoS of the publication. The acknowledgement to the client is not changed.
     pub fn set_qos(&mut self, qos: QoS) -> Result<(), EditError> {
         self.admit("qos", &Draft { qos, ..self.draft() })?;
         self.changes.qos = Some(qos);
         Ok(())
     }
 
-    /// Has the message retained or not.
+    /// Sets the RETAIN flag.
     pub fn set_retain(&mut self, retain: bool) -> Result<(), EditError> {
         self.admit("retain", &Draft { retain, ..self.draft() })?;
         self.changes.retain = Some(retain);
@@ -188,7 +188,7 @@ impl<'m> Edit<'m> {
         Ok(())
     }
 
-    /// Adds a User Property behind those that are there.
+    /// Adds a User Property after the existing ones.
     pub fn add_user_property(&mut self, name: &str, value: &str) -> Result<(), EditError> {
         let mut properties = self.properties().raw().to_vec();
         let argument = "user_properties";
@@ -205,7 +205,7 @@ impl<'m> Edit<'m> {
         Ok(())
     }
 
-    /// Replaces the properties. Those that are not passed on to subscribers are left out.
+    /// Replaces the properties. Properties that are not forwarded to subscribers are left out.
     pub fn set_properties(&mut self, properties: Properties<'_>) -> Result<(), EditError> {
         let properties = properties.forwardable().collect::<Vec<_>>().concat();
         self.admit("properties", &Draft { properties_len: properties.len(), ..self.draft() })?;
@@ -213,7 +213,7 @@ impl<'m> Edit<'m> {
         Ok(())
     }
 
-    /// Replaces everything but the topic and the payload, or nothing.
+    /// Replaces everything but the topic and the payload; on an error nothing.
     pub(crate) fn set_all(
         &mut self,
         qos: QoS,
@@ -243,7 +243,7 @@ impl<'m> Edit<'m> {
         }
     }
 
-    /// Whether the message may become this; `changed` is the argument that makes it too large.
+    /// Whether `draft` is admitted; `changed` is the argument to name if it is too large.
     fn admit(&self, changed: &'static str, draft: &Draft<'_>) -> Result<(), EditError> {
         let sent = &self.original;
         let original = Draft {
@@ -266,12 +266,12 @@ impl<'m> Edit<'m> {
 }
 
 impl Changes {
-    /// The topic, if another one was set.
+    /// The topic, if it was set.
     pub(crate) fn topic(&self) -> Option<&str> {
         self.topic.as_deref()
     }
 
-    /// A publication as it was changed.
+    /// A publication with the changes.
     pub(crate) fn apply<'a, 'p: 'a>(&'a self, publication: &Publication<'p>) -> Publication<'a> {
         let p = publication;
         let mut changed = Publication::new(
@@ -291,7 +291,7 @@ impl Changes {
             None => p.expires_at,
         };
         if *self == Changes::default() {
-            // Otherwise it is no longer what was received.
+            // A changed message no longer equals the received packet.
             changed.frame = p.frame;
             changed.owner = p.owner;
         }

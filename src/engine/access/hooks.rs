@@ -1,4 +1,4 @@
-//! Hooks: what the host program decides for the broker, and what it is told.
+//! Hooks: the decisions of the host program, and the events that it is told.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -14,35 +14,36 @@ use crate::session::link::Link;
 
 /// The host program as the engine sees it.
 ///
-/// The methods are called from any thread, also from one of the host that publishes, and with no lock of the broker
-/// held: each may publish, subscribe, and end connections. While a decision is made, the connection that it is about
-/// waits, and with it the thread: a method must not block, but may [defer] its answer. A
-/// panic is a denial.
+/// The methods are called from any thread, including threads of the host that publish, with no lock of the broker
+/// held. Each may publish, subscribe, and end connections. While a method decides, the connection and its thread wait:
+/// it must not block, but may [defer] its answer. A panic denies.
 pub trait Host: Send + Sync {
-    /// Which methods are of use. Asked when the engine is made; the others are never called and cost nothing.
+    /// The methods that it implements. Called when the engine is made; the other methods are never called and cost
+    /// nothing.
     fn wanted(&self) -> Wanted;
 
-    /// Whether a client is let in, as far as its CONNECT shows who it is; called before anything is done for it. With
-    /// enhanced authentication it is called again for each AUTH.
+    /// Whether a client may connect, by the credentials in its CONNECT. Called before anything is done for the client.
+    /// With enhanced authentication it is called again for each AUTH.
     fn authenticate(&self, _request: &ConnectRequest<'_>) -> Answer {
         Answer::ALLOW
     }
 
-    /// Whether a client may publish to a topic, or subscribe to a filter. A Will is asked about with its CONNECT.
+    /// Whether a client may publish to a topic, or subscribe to a filter. For a Will it is called at CONNECT.
     fn authorize(&self, _request: &AccessRequest<'_>) -> Answer {
         Answer::ALLOW
     }
 
-    /// Looks at a client's message before it is published, and may change it. The host's own messages pass without.
+    /// Called with each client's message before it is published; it may change the message. Not called for messages of
+    /// the host.
     fn on_publish(&self, _edit: &mut Edit<'_>) -> Passage {
         Passage::Pass
     }
 
-    /// Something has happened. Called for one notice after the other.
+    /// Called with each event, one after the other.
     fn tell(&self, _notice: &Event) {}
 }
 
-/// Which hooks there are.
+/// The hooks that are set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each field is the hook or the notice of its name")]
 pub struct Wanted {
@@ -55,16 +56,16 @@ pub struct Wanted {
     pub unsubscribed: bool,
     pub delivered: bool,
     pub dropped: bool,
-    /// The least that is logged; `None`: nothing.
+    /// The least severe level that is logged; `None` logs nothing.
     pub log: Option<Level>,
 }
 
-/// A client that wants to be let in.
+/// The request of a client to connect.
 #[derive(Clone, Copy)]
 pub struct ConnectRequest<'r> {
-    /// The number of the connection, which no other connection of this broker has.
+    /// The number of the connection, unique in this broker.
     pub connection: u64,
-    /// The Client Identifier; empty if the client leaves the choice to the broker.
+    /// The Client Identifier; empty if the broker assigns one.
     pub client_id: &'r str,
     /// The User Name.
     pub username: Option<&'r str>,
@@ -72,27 +73,27 @@ pub struct ConnectRequest<'r> {
     pub password: Option<&'r [u8]>,
     /// The peer's address, if it came over a network.
     pub address: Option<SocketAddr>,
-    /// The name of the listener that it came by.
+    /// The name of the listener that accepted the connection.
     pub listener: Option<&'r str>,
     /// The protocol version.
     pub version: Version,
     /// Clean Start, or Clean Session.
     pub clean_start: bool,
-    /// The Keep Alive that it asks for, in seconds; 0 is none.
+    /// The Keep Alive that it requests, in seconds; 0 for none.
     pub keep_alive: u16,
-    /// The method of enhanced authentication that it wants to use (MQTT 5), if it does: then the answer is
-    /// [`Verdict::Continue`], [`Verdict::AllowWith`] or a denial; 0x8C, Bad authentication method, if the method is not
-    /// known.
+    /// The method of enhanced authentication (MQTT 5), if the client uses one. The answer is then
+    /// [`Verdict::Continue`],
+    /// [`Verdict::AllowWith`] or a denial, with 0x8C, Bad authentication method, if the method is unknown.
     pub auth_method: Option<&'r str>,
-    /// What it says by the method, with CONNECT or AUTH.
+    /// The Authentication Data of CONNECT or AUTH.
     pub auth_data: Option<&'r [u8]>,
-    /// How often it was answered by [`Verdict::Continue`] in this exchange.
+    /// The number of [`Verdict::Continue`] answers in this exchange so far.
     pub auth_step: u32,
-    /// Whether it has been let in and authenticates again; then `password` is `None`.
+    /// Whether the connected client authenticates again; `password` is then `None`.
     pub reauthenticates: bool,
 }
 
-/// Without the password and the authentication data.
+/// Omits the password and the authentication data.
 impl std::fmt::Debug for ConnectRequest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectRequest")
@@ -105,62 +106,63 @@ impl std::fmt::Debug for ConnectRequest<'_> {
     }
 }
 
-/// What a client wants to do with a topic.
+/// The action of a client on a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// To publish to it.
+    /// Publish to it.
     Publish,
-    /// To subscribe to it.
+    /// Subscribe to it.
     Subscribe,
 }
 
-/// A client that wants to publish or to subscribe.
+/// The request of a client to publish or to subscribe.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessRequest<'r> {
-    /// The Client Identifier; empty with a Will whose client leaves the choice to the broker.
+    /// The Client Identifier; empty with a Will at CONNECT if the broker assigns the identifier.
     pub client_id: &'r str,
     /// The User Name of its CONNECT.
     pub username: Option<&'r str>,
     /// The peer's address, if it came over a network.
     pub address: Option<SocketAddr>,
-    /// What it wants to do.
+    /// The requested action.
     pub action: Action,
-    /// The Topic Name to publish to, or the Topic Filter, `$share/...` included, to subscribe to.
+    /// The Topic Name to publish to, or the Topic Filter to subscribe to, `$share/...` included.
     pub topic: &'r str,
-    /// The QoS of the message, or the highest one that is asked for.
+    /// The QoS of the message, or the requested maximum QoS.
     pub qos: QoS,
-    /// Whether the message is to be retained.
+    /// The RETAIN flag of the message.
     pub retain: bool,
     /// Whether it is the Will of a CONNECT.
     pub is_will: bool,
 }
 
-/// What a hook decides.
+/// The decision of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Yes.
+    /// Allow.
     Allow,
-    /// Yes, and this is the last that an enhanced authentication has to say to the client; empty is nothing. It must not
-    /// be longer than 65,535 bytes. In answer to anything else the same as `Allow`.
+    /// Allow, with the last Authentication Data of an enhanced authentication; empty sends none. It must not be longer
+    /// than 65,535 bytes. For other requests the same as `Allow`.
     ///
-    /// A client that wants to authenticate by a method is let in by this alone: `Allow` refuses it with 0x8C, Bad
-    /// authentication method, so that a hook that knows passwords only does not let it in unseen.
+    /// A client with an authentication method is accepted by this verdict only. `Allow` refuses it with 0x8C, Bad
+    /// authentication method, so that a hook that checks only passwords does not accept it unchecked.
     AllowWith(Vec<u8>),
-    /// Not yet: the client is to answer this, at most 65,535 bytes, and the hook is called again with what it says. In
-    /// answer to anything but an enhanced authentication a denial.
+    /// Continue: the client is sent this Authentication Data, at most 65,535 bytes, and the hook is called again with
+    /// the client's answer. Denies requests other than enhanced authentication.
     Continue(Vec<u8>),
-    /// No, for the usual reason: 0x86 Bad User Name or Password for who wants to be let in, 0x87 Not authorized for what
-    /// it wants to do, and for enhanced authentication.
+    /// Deny with the usual reason: 0x86 Bad User Name or Password for CONNECT; 0x87 Not authorized for an action and
+    /// for enhanced authentication.
     Deny,
-    /// No, for this reason; one that is no error, or that the answer to the client cannot carry, is the usual one.
+    /// Deny with this reason. The usual reason replaces one that is no error, or that the packet to the client cannot
+    /// carry.
     DenyWith(ReasonCode),
 }
 
-/// What becomes of a message that the host has looked at.
+/// The decision of the host about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// It is published, as it was changed.
+    /// It is published with the changes.
     Pass,
     /// It is dropped and counted. The client is acknowledged as if it had been published.
     Drop,
@@ -171,12 +173,12 @@ pub enum Passage {
 pub enum Answer {
     /// It has decided.
     Now(Verdict),
-    /// Whoever holds the [`Decision`] decides later. The client's packets wait until then, in their order.
+    /// The holder of the [`Decision`] decides later. The client's packets wait until then, in order.
     Later(Deferred),
 }
 
 impl Answer {
-    /// Yes, now.
+    /// Allow, now.
     pub const ALLOW: Answer = Answer::Now(Verdict::Allow);
 }
 
@@ -192,23 +194,23 @@ impl From<Deferred> for Answer {
     }
 }
 
-/// A decision that is made later: the first half is for who decides, the other one is the hook's answer.
+/// A deferred decision: the first half is for the code that decides, the second is the hook's answer.
 pub fn defer() -> (Decision, Deferred) {
     let slot = Arc::new(DecisionSlot { state: Mutex::new(DecisionState::Open(None)) });
     (Decision(Arc::clone(&slot)), Deferred(slot))
 }
 
-/// The right to decide, once, from any thread. Dropped unused it denies, as does silence beyond `hooks.deadline`.
+/// The right to decide, once, from any thread. Dropping it denies, and so does the deadline `hooks.deadline`.
 #[derive(Debug)]
 pub struct Decision(Arc<DecisionSlot>);
 
 impl Decision {
-    /// Decides. False if that is of no use any more: the deadline has passed, or the connection is gone.
+    /// Decides. False if it is too late: the deadline has passed, or the connection is gone.
     pub fn resolve(self, verdict: Verdict) -> bool {
         self.0.decide(Some(verdict))
     }
 
-    /// Abstains: the next authority of the chain is asked. The result is that of [`Decision::resolve`].
+    /// Abstains: the next authority of the chain is asked. Returns the same as [`Decision::resolve`].
     pub(crate) fn abstain(self) -> bool {
         self.0.decide(None)
     }
@@ -220,7 +222,7 @@ impl Drop for Decision {
     }
 }
 
-/// The answer "later".
+/// The answer of a hook that decides later.
 #[derive(Debug)]
 pub struct Deferred(Arc<DecisionSlot>);
 
@@ -233,7 +235,7 @@ impl Deferred {
         }
     }
 
-    /// What was decided, if it is: a verdict, or `None` if the authority abstains.
+    /// The decision, if it was made: a verdict, or `None` if the authority abstains.
     pub(crate) fn outcome(&self) -> Option<Option<Verdict>> {
         match &*self.0.state.lock() {
             DecisionState::Decided(outcome) => Some(outcome.clone()),
@@ -241,12 +243,12 @@ impl Deferred {
         }
     }
 
-    /// Whether it is decided.
+    /// Whether the decision was made.
     pub(crate) fn is_decided(&self) -> bool {
         matches!(&*self.0.state.lock(), DecisionState::Decided(_))
     }
 
-    /// What the timer of the deadline holds.
+    /// The slot, for the timer of the deadline.
     pub(crate) fn slot(&self) -> Weak<DecisionSlot> {
         Arc::downgrade(&self.0)
     }
@@ -258,23 +260,23 @@ impl Drop for Deferred {
     }
 }
 
-/// Where a decision meets who waits for it.
+/// The shared state of a [`Decision`] and its [`Deferred`].
 #[derive(Debug)]
 pub struct DecisionSlot {
     state: Mutex<DecisionState>,
 }
 
 enum DecisionState {
-    /// Nobody has decided; the connection that waits.
+    /// Not decided; holds the waiting connection.
     Open(Option<Weak<dyn Link>>),
-    /// `None`: the authority abstains.
+    /// Decided; `None` if the authority abstains.
     Decided(Option<Verdict>),
-    /// Nobody waits any more.
+    /// Nothing waits for it any more.
     Closed,
 }
 
 impl DecisionSlot {
-    /// Decides, if nobody has and somebody waits; `None` abstains.
+    /// Decides, if it is open; `None` abstains. Returns whether it was open.
     pub(crate) fn decide(&self, outcome: Option<Verdict>) -> bool {
         let mut state = self.state.lock();
         let DecisionState::Open(link) = &mut *state else {

@@ -1,4 +1,4 @@
-//! Who may do what: the questions, the authorities that answer them, and packets that wait for an answer.
+//! Access control: requests, the authorities that decide them, and packets that wait for a decision.
 
 pub mod authority;
 pub mod chain;

@@ -1,4 +1,4 @@
-//! Packets that wait for an answer: what one packet raises, answered at once or later.
+//! The decisions that one packet needs, made at once or later.
 
 use std::sync::Arc;
 
@@ -13,32 +13,33 @@ use crate::session::inbound::Inbound;
 use crate::session::link::Link;
 use crate::time::TimerId;
 
-/// The questions that one packet raises and how far each is answered, by stage. While an answer is awaited, the
-/// connection keeps them, and its packet is handled again from the start: nothing is asked twice.
+/// The decisions that one packet needs, by stage. While one is awaited the connection keeps them. The packet is then
+/// handled again from the start, and no authority is asked twice.
 #[derive(Default)]
 pub(crate) struct PendingDecisions {
-    /// Sorted by stage. Questions mostly come in that order, so that adding one is cheap.
+    /// Sorted by stage. Mostly added in that order, which is cheap.
     entries: SmallVec<[Entry; 1]>,
 }
 
 struct Entry {
     stage: Stage,
-    /// The authority that has decided or is awaited; those before it have abstained. `None`: the chain's default holds.
+    /// The position of the authority that has decided or is awaited; those before it have abstained. `None` if the
+    /// chain's default has decided.
     authority: Option<usize>,
     reply: Reply,
 }
 
 enum Reply {
     Given(Verdict),
-    /// It comes later, at the latest at the deadline that this timer stands for.
+    /// The decision is made later, at the latest when this timer is due.
     Awaited(Deferred, TimerId),
 }
 
-/// How far a question is.
+/// The state of a decision.
 pub(crate) enum Standing {
-    /// It was not asked, or everybody before this authority has abstained.
+    /// The authorities must be asked from this position on; those before it have abstained.
     AskFrom(usize),
-    /// An authority is still to answer.
+    /// The decision of an authority is awaited.
     Awaited,
     /// It is decided.
     Decided(Ruled),
@@ -48,12 +49,12 @@ pub(crate) enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ruled {
     pub verdict: Verdict,
-    /// The place of the authority in the chain; `None`: every one has abstained.
+    /// The position of the authority in the chain; `None` if every authority has abstained.
     pub by: Option<usize>,
 }
 
 impl PendingDecisions {
-    /// Whether nothing was asked.
+    /// Whether there is no decision.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -66,7 +67,7 @@ impl PendingDecisions {
         })
     }
 
-    /// How far the question of a stage is.
+    /// The state of the decision of a stage.
     pub(crate) fn standing(&self, stage: Stage) -> Standing {
         let Some(entry) = self.find(stage).ok().and_then(|at| self.entries.get(at)) else {
             return Standing::AskFrom(0);
@@ -84,12 +85,12 @@ impl PendingDecisions {
         }
     }
 
-    /// Keeps a decision; the deadline of the answer that it replaces, for the caller to cancel.
+    /// Stores a decision. Returns the deadline of a deferred one that it replaces, for the caller to cancel.
     pub(crate) fn decided(&mut self, stage: Stage, ruled: Ruled) -> Option<TimerId> {
         self.keep(Entry { stage, authority: ruled.by, reply: Reply::Given(ruled.verdict) })
     }
 
-    /// Keeps that an authority answers later; the deadline of the answer that it replaces, for the caller to cancel.
+    /// Stores a deferred decision. Returns the deadline of one that it replaces, for the caller to cancel.
     pub(crate) fn awaited(
         &mut self,
         stage: Stage,
@@ -117,7 +118,7 @@ impl PendingDecisions {
         }
     }
 
-    /// Forgets everything; the deadlines of answers that were awaited, for the caller to cancel.
+    /// Removes all decisions. Returns the deadlines of deferred ones, for the caller to cancel.
     pub(crate) fn forget(&mut self) -> impl Iterator<Item = TimerId> {
         self.entries.drain(..).filter_map(Entry::deadline)
     }
@@ -132,17 +133,17 @@ impl Entry {
     }
 }
 
-/// Who asks: a connection in the middle of a packet.
+/// The context of a decision: a connection while it handles a packet.
 pub(crate) struct DecisionContext<'a> {
     pub link: &'a Arc<dyn Link>,
     pub decisions: &'a mut PendingDecisions,
-    /// Whether the packet is handled again, after answers that came later.
+    /// Whether the packet is handled again, after a deferred decision.
     pub again: bool,
 }
 
 impl DecisionContext<'_> {
-    /// Runs `ask` without the lock of the receiving half, for the host may do anything; then the connection may have
-    /// ended.
+    /// Runs `ask` without the lock of the receiving half, because the host may do anything. An error if the connection
+    /// has ended meanwhile.
     pub(crate) fn unlocked<T>(
         &mut self,
         attached: &AttachedConnection,
@@ -157,7 +158,8 @@ impl DecisionContext<'_> {
     }
 }
 
-/// The reason code of a verdict that denies: its own, if the answer to the client `has` it, else the usual one.
+/// The reason code of a verdict that denies. It is the verdict's own if the packet to the client can carry it, which
+/// `has` tells; else the usual one.
 pub(crate) fn denied(
     verdict: &Verdict,
     usual: ReasonCode,
@@ -171,17 +173,17 @@ pub(crate) fn denied(
     }
 }
 
-/// Whether CONNACK can tell a reason (MQTT 5, table 3-1).
+/// Whether CONNACK can carry a reason code (MQTT 5, table 3-1).
 pub(crate) fn connack_has(reason: ReasonCode) -> bool {
     matches!(reason.as_u8(), 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F)
 }
 
-/// Whether PUBACK and PUBREC can tell a reason (MQTT 5, tables 3-4 and 3-5).
+/// Whether PUBACK and PUBREC can carry a reason code (MQTT 5, tables 3-4 and 3-5).
 pub(crate) fn puback_has(reason: ReasonCode) -> bool {
     matches!(reason.as_u8(), 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99)
 }
 
-/// Whether SUBACK can tell a reason (MQTT 5, table 3-8).
+/// Whether SUBACK can carry a reason code (MQTT 5, table 3-8).
 pub(crate) fn suback_has(reason: ReasonCode) -> bool {
     matches!(reason.as_u8(), 0x80 | 0x83 | 0x87 | 0x8F | 0x91 | 0x97 | 0x9E | 0xA1 | 0xA2)
 }
@@ -196,7 +198,7 @@ mod tests {
         Ruled { verdict: Verdict::Allow, by: Some(at) }
     }
 
-    /// Answers belong to their stage, in whatever order they come.
+    /// A decision is found by its stage, whatever the order of the decisions.
     #[test]
     fn an_answer_is_found_by_its_stage() {
         let mut pending = PendingDecisions::default();

@@ -1,4 +1,4 @@
-//! A connection before its first packet: where it comes from, and how long its handshake and its CONNECT may take.
+//! A connection before its first packet: its origin, and the deadline of its handshake and its CONNECT.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use crate::session::link::Link;
 use crate::time::{Time, TimerId};
 
 impl Engine {
-    /// The origin of a new connection, with a number of its own.
+    /// The origin of a new connection, with a new number.
     pub(crate) fn origin(&self, listener: Option<Arc<str>>, peer: Option<SocketAddr>) -> Origin {
         let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         Origin { number, peer, listener }
@@ -23,7 +23,7 @@ impl Engine {
         self.timers.insert(now.plus(self.options.connect_timeout), Timer::ConnectDeadline(link))
     }
 
-    /// Cancels a deadline: what it waited for has come, or the link has ended.
+    /// Cancels a deadline.
     pub(crate) fn cancel_deadline(&self, deadline: TimerId) {
         self.timers.cancel(deadline);
     }

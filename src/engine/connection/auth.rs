@@ -1,5 +1,5 @@
-//! AUTH: enhanced authentication, before CONNACK and again on a live connection (MQTT 5, section 4.12). It is the host's
-//! hook `authenticate` that knows the methods.
+//! AUTH: enhanced authentication, before CONNACK and again on an open connection (MQTT 5, section 4.12). The
+//! authorities, such as the host's hook `authenticate`, implement the methods.
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -25,7 +25,7 @@ use crate::session::link::{Link, Written};
 /// The longest Authentication Data, in bytes.
 const LONGEST: usize = 65_535;
 
-/// A connection's authentication: who authenticates, and how far the exchange is that is going on.
+/// The enhanced authentication of a connection, and the state of its current exchange.
 pub(crate) struct Authentication {
     method: Box<str>,
     client_id: Box<str>,
@@ -34,24 +34,24 @@ pub(crate) struct Authentication {
     clean_start: bool,
     keep_alive: u16,
     maximum_packet_size: u32,
-    /// Steps of the exchange that the client was asked to follow up; 0: none is going on.
+    /// The number of times that the client was asked to continue in this exchange; 0 if none is in progress.
     steps: u32,
-    /// The place in the chain of the authority that has asked the client for more.
+    /// The position in the chain of the authority that has asked the client to continue.
     asked_by: usize,
-    /// Whether the client has been let in.
+    /// Whether the client was accepted.
     authenticated: bool,
 }
 
-/// An exchange that has not failed: what is to be sent, and whether it is over.
+/// A step that has not failed: the data to send, and whether the exchange is complete.
 pub(crate) struct AuthReply {
     data: Vec<u8>,
     pub done: bool,
-    /// The place in the chain of the authority that answers.
+    /// The position in the chain of the authority that has answered.
     by: usize,
 }
 
 impl Authentication {
-    /// The authentication that a CONNECT with this method asks for.
+    /// The authentication of a CONNECT with this method.
     pub(crate) fn new(
         method: &str,
         connect: &Connect<'_>,
@@ -72,12 +72,12 @@ impl Authentication {
         }
     }
 
-    /// The Client Identifier of its CONNECT.
+    /// The Client Identifier of the CONNECT.
     pub(crate) fn client_id(&self) -> &str {
         &self.client_id
     }
 
-    /// The exchange goes on or is over.
+    /// Advances or completes the exchange.
     pub(crate) fn follow(&mut self, answer: &AuthReply) {
         self.steps = if answer.done { 0 } else { self.steps.saturating_add(1) };
         self.asked_by = answer.by;
@@ -85,7 +85,7 @@ impl Authentication {
     }
 
     /// The properties of an AUTH or CONNACK: the method, always the same [MQTT-4.12.0-5], and the data. AUTH has no
-    /// Reason String, no User Properties [MQTT-3.15.2-2], [MQTT-3.15.2-3].
+    /// Reason String and no User Properties [MQTT-3.15.2-2], [MQTT-3.15.2-3].
     pub(crate) fn properties(&self, answer: &AuthReply) -> Vec<u8> {
         let mut properties = Vec::new();
         let mut writer = PropertyWriter::new(&mut properties);
@@ -96,7 +96,7 @@ impl Authentication {
         properties
     }
 
-    /// What the host is asked. `properties`: of the packet that brings the data.
+    /// The request to the authorities. `properties` are those of the packet with the data.
     fn request<'r>(&'r self, password: Option<&'r [u8]>, properties: Properties<'r>) -> ConnectRequest<'r> {
         ConnectRequest {
             connection: self.origin.number,
@@ -115,7 +115,8 @@ impl Authentication {
         }
     }
 
-    /// The places in the chain of those who may answer: everybody at the beginning, then the one that knows the method.
+    /// The positions in the chain of the authorities to ask: at first all, then only the one that has asked to
+    /// continue.
     fn places(&self) -> Range<usize> {
         match self.steps {
             0 => 0..usize::MAX,
@@ -139,7 +140,7 @@ impl Authentication {
         Ok(packet)
     }
 
-    /// Whether an AUTH packet may come now. `begins`: it begins an exchange.
+    /// Checks that an AUTH packet is allowed now.
     fn check(&self, auth: &Auth<'_>) -> Result<(), DecodeError> {
         // [MQTT-4.12.0-5], [MQTT-4.12.1-1]
         if auth.properties.authentication_method() != Some(&*self.method) {
@@ -148,21 +149,21 @@ impl Authentication {
         match (auth.reason, self.steps) {
             (ReasonCode::ReAuthenticate, 0) => Ok(()),
             (ReasonCode::ReAuthenticate, _) => {
-                Err(DecodeError::protocol("an authentication is going on already"))
+                Err(DecodeError::protocol("an authentication is in progress already"))
             }
             (ReasonCode::ContinueAuthentication, 0) => {
-                Err(DecodeError::protocol("no authentication is going on"))
+                Err(DecodeError::protocol("no authentication is in progress"))
             }
             // [MQTT-4.12.0-3]
             (ReasonCode::ContinueAuthentication, _) => Ok(()),
-            _ => Err(DecodeError::protocol("AUTH of a client that is asked says that it continues")),
+            _ => Err(DecodeError::protocol("a client does not send AUTH with this reason code")),
         }
     }
 }
 
 impl Engine {
-    /// One step of a client that has not been let in: what comes with CONNECT, or with AUTH behind it; `None` if the
-    /// host answers later. Errors with 0x8C if nobody knows the method [MQTT-4.12.0-1].
+    /// One step of a client that is not accepted yet, with CONNECT or with a later AUTH. `None` if the decision is made
+    /// later. Fails with 0x8C if no authority knows the method [MQTT-4.12.0-1].
     pub(crate) fn step_to_connect(
         &self,
         turn: &mut Turn,
@@ -200,7 +201,7 @@ impl Engine {
             return Err(unknown);
         };
         let answer = match ruled.verdict {
-            // A hook that does not look at the method lets nobody in by it.
+            // A hook that ignores the method must not accept clients that use one.
             Verdict::Allow => return Err(unknown),
             Verdict::AllowWith(data) => AuthReply { data, done: true, by },
             Verdict::Continue(data) => AuthReply { data, done: false, by },
@@ -211,13 +212,16 @@ impl Engine {
             }
         };
         if answer.data.len() > LONGEST {
-            return Err(DecodeError::new(ReasonCode::NotAuthorized, "the host's answer is too long"));
+            return Err(DecodeError::new(
+                ReasonCode::NotAuthorized,
+                "the host's data is longer than 65535 bytes",
+            ));
         }
         Ok(Some(answer))
     }
 
-    /// Sends a step of the exchange before CONNACK. There is no outbox yet: false if the connection does not take all
-    /// of it at once.
+    /// Sends a step of the exchange before CONNACK. There is no outbox yet, so it returns false if the connection does
+    /// not take all bytes at once.
     pub(crate) fn send_step(
         &self,
         turn: &mut Turn,
@@ -231,7 +235,7 @@ impl Engine {
         Ok(link.write(&[IoSlice::new(&packet)]) == Written::Bytes(packet.len()))
     }
 
-    /// An AUTH packet on a connection that has a session: the client authenticates again.
+    /// Handles an AUTH packet on a connection with a session: the client authenticates again.
     pub(crate) fn receive_auth(
         &self,
         turn: &mut Turn,
@@ -243,7 +247,7 @@ impl Engine {
     ) -> Result<Handled, ConnectionEnd> {
         let Some(authentication) = authentication else {
             // [MQTT-4.12.0-6], [MQTT-4.12.1-1]
-            return Err(DecodeError::protocol("AUTH came without an authentication method in CONNECT").into());
+            return Err(DecodeError::protocol("AUTH without an authentication method in CONNECT").into());
         };
         authentication.check(auth)?;
         let request = authentication.request(None, auth.properties);
@@ -261,8 +265,7 @@ impl Engine {
     }
 }
 
-/// Whether the DISCONNECT of a server that did not believe its client can tell a reason (MQTT 5, table 3-10 and
-/// section 4.12).
+/// Whether a DISCONNECT after a failed authentication can carry a reason code (MQTT 5, table 3-10 and section 4.12).
 fn disconnect_has(reason: ReasonCode) -> bool {
     matches!(reason.as_u8(), 0x80 | 0x83 | 0x87 | 0x89 | 0x8C | 0x97 | 0x98 | 0x9C | 0x9D | 0x9F | 0xA0)
 }

@@ -1,4 +1,4 @@
-//! A connection between CONNECT and CONNACK: enhanced authentication asks the client for more.
+//! A connection between CONNECT and CONNACK, while enhanced authentication is in progress.
 
 use crate::codec::auth::Auth;
 use crate::codec::connect::Connect;
@@ -17,7 +17,7 @@ use crate::engine::parts::attached::Handled;
 use crate::session::link::Cause;
 
 impl Connection {
-    /// Takes the packets between CONNECT and CONNACK.
+    /// Handles the packets between CONNECT and CONNACK.
     pub(super) fn prove(
         &mut self,
         engine: &Engine,
@@ -70,7 +70,7 @@ impl Connection {
         }
     }
 
-    /// The first step of an enhanced authentication: often the client is asked for more than CONNECT brings.
+    /// The first step of an enhanced authentication; often the client is asked to continue.
     #[allow(clippy::too_many_arguments, reason = "a connection, and a packet with its surroundings")]
     pub(super) fn ask_for_proof(
         &mut self,
@@ -110,7 +110,7 @@ impl Connection {
         self.ask_for_more(engine, turn, &answer)
     }
 
-    /// A further step: the client answers.
+    /// A further step, with an AUTH of the client.
     fn go_on(
         &mut self,
         engine: &Engine,
@@ -145,7 +145,7 @@ impl Connection {
         Ok(self.joined(engine, attached, Some(authentication)))
     }
 
-    /// Sends what the client is asked.
+    /// Sends an AUTH that asks the client to continue.
     fn ask_for_more(
         &mut self,
         engine: &Engine,
@@ -155,14 +155,14 @@ impl Connection {
         if let ConnectionState::Authenticating(authenticating) = &self.state
             && !engine.send_step(turn, &*self.link, &authenticating.authentication, answer)?
         {
-            // A client that reads so little is not worth an outbox.
+            // There is no outbox yet, so a client that does not read is disconnected.
             self.give_up(engine, Cause::ConnectionLost);
         }
         Ok(Handled::Done)
     }
 }
 
-/// A CONNECT packet that was kept.
+/// Decodes a stored CONNECT packet.
 fn decoded(whole: &[u8]) -> Result<Connect<'_>, DecodeError> {
     if let Framing::Complete(frame) = frame::split(whole, u32::MAX)?
         && let Packet::Connect(connect) = packet::decode(frame, Version::V311)?
@@ -172,11 +172,11 @@ fn decoded(whole: &[u8]) -> Result<Connect<'_>, DecodeError> {
     Err(DecodeError::protocol("the first packet is not CONNECT"))
 }
 
-/// The packet in a frame behind CONNECT. A second CONNECT is an error whatever it holds [MQTT-3.1.0-2], [MQTT3-3.1.0-2]:
-/// it is not decoded, for its faults have reason codes that only CONNACK can tell.
+/// Decodes a packet after CONNECT. A second CONNECT is an error whatever it holds [MQTT-3.1.0-2], [MQTT3-3.1.0-2].
+/// It is not decoded, because its errors have reason codes that only CONNACK can carry.
 pub(super) fn decode_after_connect(frame: Frame<'_>, version: Version) -> Result<Packet<'_>, DecodeError> {
     match frame::packet_type(frame.first) {
-        CONNECT => Err(DecodeError::protocol("a second CONNECT came")),
+        CONNECT => Err(DecodeError::protocol("a second CONNECT was received")),
         _ => packet::decode(frame, version),
     }
 }

@@ -25,7 +25,7 @@ impl Engine {
         self.close_saying(turn, session, epoch, cause, reason_string(cause));
     }
 
-    /// The same, with what there is to say about it.
+    /// As [`Engine::close`], with the cause in words.
     pub(crate) fn close_saying(
         &self,
         turn: &mut Turn,
@@ -40,7 +40,7 @@ impl Engine {
         }
     }
 
-    /// Ends the session's connection; the session waits for its expiry, or ends with it.
+    /// Ends the session's connection; the session waits for its expiry, or ends with the connection.
     pub(crate) fn detach(
         &self,
         turn: &mut Turn,
@@ -106,8 +106,8 @@ impl Engine {
         self.tell_change();
     }
 
-    /// Sets the timers of a session whose client is gone.
-    /// No interval runs before [MQTT-4.1.0-1], [MQTT3-4.1.0-2], [MQTT3-4.1.0-1].
+    /// Sets the timers of a session whose client is offline. They do not run while it is
+    /// connected [MQTT-4.1.0-1], [MQTT3-4.1.0-2], [MQTT3-4.1.0-1].
     fn await_return(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
         let weak = Arc::downgrade(session);
         if let Some(will) = &control.will {
@@ -125,11 +125,10 @@ impl Engine {
         }
     }
 
-    /// Ends a session: its subscriptions, queue and will go with it.
-    /// Retained messages stay [MQTT3-3.1.2-7].
+    /// Ends a session with its subscriptions and queue, and publishes its will. Retained messages stay [MQTT3-3.1.2-7].
     pub(crate) fn end_session(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
-        // [MQTT-3.1.2-8], [MQTT3-3.1.2-8]: the will is sent when the session ends, if its delay has not
-        // passed by then.
+        // [MQTT-3.1.2-8], [MQTT3-3.1.2-8]: the will is published when the session ends, if that is before the end
+        // of its delay.
         self.begin_group(turn);
         self.publish_will(turn, session, control);
         for timer in control.take_timers() {
@@ -141,7 +140,7 @@ impl Engine {
             self.unroute(&held.filter, &subscriber);
         }
         let left = session.outbound.lock().end(self.reported());
-        // Before another session of this client can begin.
+        // Recorded before another session of this client can begin.
         if std::mem::take(&mut control.kept) {
             self.recorder.session(turn.now, &session.client_id, SessionChange::Ended);
         }
@@ -156,10 +155,10 @@ impl Engine {
         self.tell_change();
     }
 
-    /// Gives the messages of shared subscriptions that a session leaves behind to other members; returns how many of
-    /// them some member gets.
+    /// Delivers an ended session's messages of shared subscriptions to other members; returns the number of messages
+    /// that have found one.
     fn hand_on(&self, turn: &mut Turn, messages: &[Pending]) -> usize {
-        // When the broker stops, everybody leaves.
+        // When the broker stops, all members leave.
         if self.stopping.load(Ordering::SeqCst) {
             return 0;
         }
@@ -169,7 +168,7 @@ impl Engine {
             let group = pending.share().and_then(|filter| self.router.group(filter));
             if let Some(group) = group {
                 let mut publication = Publication::of(&pending.message);
-                // No Local, for which the publisher counts, is not for shared subscriptions [MQTT-3.8.3-4].
+                // The publisher only matters for No Local, which shared subscriptions do not have [MQTT-3.8.3-4].
                 let given = self.deliver_shared(turn, Publisher::Broker, &mut publication, &group);
                 handed_on += usize::from(given);
             }
@@ -178,7 +177,7 @@ impl Engine {
     }
 }
 
-/// The reason code that a client is told when the server ends the connection.
+/// The reason code of the DISCONNECT when the server ends the connection, if it sends one.
 fn told(cause: Cause) -> Option<ReasonCode> {
     match cause {
         Cause::Disconnected | Cause::ConnectionLost => None,

@@ -1,4 +1,4 @@
-//! CONNECT: a client gets a session.
+//! CONNECT: attaches a connection to a session.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,10 +29,10 @@ use crate::session::state::{Connected, Control, Session};
 use crate::stats::Gauge;
 use crate::storage::SessionChange;
 
-/// The largest packet that the protocol can carry: the first byte, four of the length, and what follows.
+/// The largest packet of the protocol: the first byte, four length bytes, and the longest rest.
 const LARGEST_PACKET: u32 = MAX_REMAINING_LENGTH + 5;
 
-/// A client that is let in.
+/// An accepted client.
 #[derive(Clone, Copy)]
 struct Guest<'g> {
     link: &'g Arc<dyn Link>,
@@ -43,7 +43,7 @@ struct Guest<'g> {
 }
 
 impl Engine {
-    /// Lets a client in that has proved who it is, if its Will is allowed. `None` if an answer is awaited.
+    /// Accepts an authenticated client, if its Will is allowed. `None` if a decision is awaited.
     pub(super) fn let_in(
         &self,
         turn: &mut Turn,
@@ -59,8 +59,8 @@ impl Engine {
         }
     }
 
-    /// Gives a connection its session, which it may have to take over. `None` if an answer is awaited: until then the
-    /// other connection goes on.
+    /// Attaches a connection to its session, which may mean to take it over. `None` if a decision is awaited; until
+    /// then the other connection continues.
     pub(super) fn join(
         &self,
         turn: &mut Turn,
@@ -75,16 +75,17 @@ impl Engine {
                 return Ok(None);
             };
             let attached = self.connect(turn, link, origin, connect, proof, may_end)?;
-            // Otherwise another connection has come since the question.
+            // Otherwise another connection has replaced it since the question.
             if attached.is_some() {
                 return Ok(attached);
             }
         }
     }
 
-    /// Attaches a connection to the client's session, new or resumed, and sends CONNACK; or says why not.
+    /// Attaches a connection to the client's session, new or resumed, and sends CONNACK.
+    ///
     /// `proof`: properties of CONNACK that end an enhanced authentication. `may_end`: the number of the connection that
-    /// may be taken over, if that is a question at all; `None` is returned if the session has another one.
+    /// may be taken over, if an authority decides about that. Returns `None` if the session has a different one.
     fn connect(
         &self,
         turn: &mut Turn,
@@ -105,7 +106,7 @@ impl Engine {
             check_connack(connect, told.len())?;
         }
         let guest = Guest { link, origin, connect, told: Properties::from_validated(&told) };
-        // After a crash the session is as it was before CONNECT, or as it is now: the group in which an old session ends
+        // After a crash the session is as before CONNECT or as after it. So the group in which an old session ends
         // stays open until the new one has begun.
         let mut grouped = false;
         loop {
@@ -115,7 +116,7 @@ impl Engine {
                 None => (Arc::new(Session::new(client_id)), false),
             };
             if grouped && resumed {
-                // Another connection of the client was faster; the locks of its session are not awaited in a group.
+                // Another connection of the client was faster. Its session's locks must not be waited for in a group.
                 self.end_group(turn);
                 grouped = false;
             }
@@ -143,8 +144,8 @@ impl Engine {
         }
     }
 
-    /// Frees a session of the table for a new connection. False if it has ended: before, with the connection that was
-    /// taken over, or because a clean one is asked for.
+    /// Prepares a session of the table for a new connection. False if it has ended: earlier, with the connection that
+    /// was taken over, or for a clean start.
     fn resume(
         &self,
         turn: &mut Turn,
@@ -164,7 +165,7 @@ impl Engine {
         Ok(!control.ended)
     }
 
-    /// Enters a new session in the table. False if there is one of its client by now.
+    /// Adds a new session to the table. False if the client has one by now.
     fn enter(&self, session: &Arc<Session>, control: &mut Control) -> Result<bool, DecodeError> {
         match self.sessions.insert(session, self.options.max_sessions) {
             Err(InsertError::Exists) => return Ok(false),
@@ -180,17 +181,17 @@ impl Engine {
         })
     }
 
-    /// Whether clients are taken. Asked under the lock of a session that is in the table: if the answer is yes,
-    /// [`Engine::stop`] has not come to that session yet, and will end the connection.
+    /// Checks that the broker is not stopping. Called under the lock of a session in the table: if it succeeds,
+    /// [`Engine::stop`] has not reached that session yet, and will end the connection.
     fn check_running(&self) -> Result<(), DecodeError> {
         match self.stopping.load(Ordering::SeqCst) {
             false => Ok(()),
-            // CONNACK does not know Server shutting down.
+            // CONNACK cannot carry Server shutting down.
             true => Err(DecodeError::new(ReasonCode::ServerUnavailable, "the server is stopping")),
         }
     }
 
-    /// Whether a client may come in, as far as its CONNECT says.
+    /// Checks a CONNECT against the limits.
     pub(crate) fn check_connect(&self, connect: &Connect<'_>) -> Result<(), DecodeError> {
         let refuse = |reason, cause| Err(DecodeError::new(reason, cause));
         let version = connect.version;
@@ -210,7 +211,8 @@ impl Engine {
         // [MQTT-3.1.3-5], [MQTT3-3.1.3-5]
         // [MQTT-3.1.3-8], [MQTT3-3.1.3-9]
         if connect.client_id.len() > self.options.max_client_id_length {
-            return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is too long");
+            let cause = "the client identifier is longer than mqtt.max_client_id_length";
+            return refuse(ReasonCode::ClientIdentifierNotValid, cause);
         }
         if let Some(will) = &connect.will {
             let draft = Draft {
@@ -293,7 +295,7 @@ impl Engine {
         AttachedConnection { session: Arc::clone(session), epoch, version: connect.version }
     }
 
-    /// Records that a connection has the session now. One that ends with its connection has ended for the store.
+    /// Records that a connection is attached. For the store, a session that now ends with its connection has ended.
     #[cold]
     #[inline(never)]
     fn record_attached(&self, turn: &Turn, session: &Session, inbound: &mut Inbound, control: &mut Control) {
@@ -317,7 +319,7 @@ impl Engine {
         }
     }
 
-    /// What the host is told of a client that is let in.
+    /// The event of an accepted client.
     fn arrival(&self, session: &Session, guest: Guest<'_>, resumed: bool, keep_alive: u16) -> Arrival {
         let Guest { origin, connect, .. } = guest;
         Arrival {
@@ -344,7 +346,7 @@ impl Engine {
         });
     }
 
-    /// Sends CONNACK, and behind it what an earlier connection left.
+    /// Sends CONNACK, followed by the messages that wait in the session.
     fn greet(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, guest: Guest<'_>, resumed: bool) {
         let connect = guest.connect;
         let connack = Connack {
@@ -421,7 +423,7 @@ impl Engine {
         ClientLimits {
             version: connect.version,
             receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX).min(self.options.max_inflight),
-            // What the broker adds to a message must not make it larger than the protocol can say.
+            // Properties that the broker adds must not make a packet larger than the protocol allows.
             maximum_packet_size: properties.maximum_packet_size().unwrap_or(u32::MAX).min(LARGEST_PACKET),
             topic_alias_maximum: aliases.min(self.options.topic_alias_maximum_outgoing),
             kept: self.recorder.is_kept() && self.expiry_interval(connect) > 0,
@@ -440,7 +442,7 @@ impl Engine {
     fn keep_alive(&self, connect: &Connect<'_>) -> u16 {
         let most = self.options.keep_alive_max;
         match (connect.version, connect.keep_alive) {
-            // Only MQTT 5 can be told another Keep Alive.
+            // Only a client of MQTT 5 can be told another Keep Alive.
             (Version::V5, wanted) if most > 0 && (wanted == 0 || wanted > most) => most,
             // [MQTT-3.2.2-22]
             (_, wanted) => wanted,
@@ -458,7 +460,7 @@ impl Engine {
     }
 }
 
-/// Whether the client takes a CONNACK with so many bytes of properties [MQTT-3.1.2-24].
+/// Checks that the client accepts a CONNACK with `properties` bytes of properties [MQTT-3.1.2-24].
 fn check_connack(connect: &Connect<'_>, properties: usize) -> Result<(), DecodeError> {
     // Flags, reason code, Property Length and properties.
     let size = frame::packet_len(2 + frame::packet_len(properties) - 1);

@@ -1,4 +1,4 @@
-//! DISCONNECT: a client says goodbye, or is told to go.
+//! DISCONNECT: a client disconnects, or is disconnected.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::session::link::Cause;
 use crate::session::state::Session;
 
 impl Engine {
-    /// A DISCONNECT packet from a client.
+    /// Handles a DISCONNECT packet from a client. The error has the end of the connection.
     pub(crate) fn receive_disconnect(
         &self,
         attached: &AttachedConnection,
@@ -34,7 +34,7 @@ impl Engine {
             }
             control.expiry_interval = wanted.min(self.options.max_session_expiry);
         }
-        // [MQTT-3.14.4-3]: the will goes with 0x00, and with no other reason.
+        // [MQTT-3.14.4-3]: only reason code 0x00 deletes the will.
         Err(ConnectionEnd::Disconnected { with_will: disconnect.reason != ReasonCode::Success })
     }
 
@@ -49,7 +49,7 @@ impl Engine {
         connected
     }
 
-    /// Has a client disconnected by a caller that holds locks: its own task does it.
+    /// Disconnects a client for a caller that holds locks: the connection's own task does it.
     pub(crate) fn disconnect_later(&self, session: &Arc<Session>, cause: Cause) {
         let mut outbound = session.outbound.lock();
         outbound.request_close(cause);
@@ -67,8 +67,8 @@ impl Engine {
     }
 }
 
-/// Whether a client may disconnect for this reason (MQTT 5, table 3-10). 0x8C is not in the table, but section 4.12 has
-/// either side disconnect when an authentication fails.
+/// Whether a client may send DISCONNECT with this reason (MQTT 5, table 3-10). 0x8C is not in the table, but by section
+/// 4.12 either side disconnects when an authentication fails.
 fn is_a_clients(reason: ReasonCode) -> bool {
     matches!(reason.as_u8(), 0x00 | 0x04 | 0x80..=0x83 | 0x8C | 0x90 | 0x93..=0x99)
 }

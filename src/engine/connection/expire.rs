@@ -1,4 +1,4 @@
-//! What time brings: silent clients, sessions that end, delayed wills, expired retained messages.
+//! Effects of timers: the Keep Alive, the expiry of sessions, delayed wills, expired retained messages.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::session::link::Cause;
 use crate::session::state::Session;
 use crate::stats::DropReason;
 
-/// Seconds between two looks for expired retained messages.
+/// Seconds between two sweeps of expired retained messages.
 const SWEEP_SECONDS: u64 = 60;
 
 impl Engine {
@@ -68,7 +68,7 @@ impl Engine {
         };
         let mut deadline = session.last_heard().plus_millis(keep_alive_millis(connected.keep_alive));
         if session.awaits_host() {
-            // It is not the client that is silent: it is not read.
+            // The client is not silent; reading from it is paused.
             deadline = turn.now.plus_millis(keep_alive_millis(connected.keep_alive));
         }
         if turn.now < deadline {
@@ -81,7 +81,7 @@ impl Engine {
     }
 
     fn expire_session(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32) {
-        // The last connection may still be in the middle of a turn: what it records comes before the end.
+        // The last connection may still be in the middle of a turn; its changes are recorded before the end.
         let _inbound = session.inbound.lock();
         let mut control = session.control.lock();
         if control.epoch == epoch && control.connected.is_none() && !control.ended {
@@ -94,9 +94,9 @@ impl Engine {
         }
     }
 
-    /// Removes expired retained messages; nobody is sent them in between.
+    /// Removes expired retained messages. They are not sent to anyone in the meantime.
     fn sweep(&self, turn: &mut Turn) {
-        // Before the look, so that a message that is kept meanwhile is not left without a timer.
+        // Cleared before the sweep, so that a message that is retained meanwhile sets a timer.
         self.sweeping.store(false, Ordering::Release);
         let mut more = false;
         let now = turn.now;
@@ -116,7 +116,7 @@ impl Engine {
         }
     }
 
-    /// Sees to it that a look for expired retained messages is due.
+    /// Schedules a sweep of expired retained messages.
     pub(crate) fn sweep_later(&self, turn: &Turn) {
         if !self.sweeping.swap(true, Ordering::AcqRel) {
             self.timers.insert(turn.now.plus_secs(SWEEP_SECONDS), Timer::Sweep);

@@ -1,4 +1,4 @@
-//! One network connection: packets in, effects on the engine.
+//! The packets of one network connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::session::state::Session;
 const NOT_CONNECT: DecodeError = DecodeError::protocol("the first packet is not CONNECT");
 
 impl Connection {
-    /// A connection that has just been accepted, by no listener. It is closed if CONNECT does not come in time.
+    /// A new connection without a listener. It is closed if CONNECT does not arrive within `mqtt.connect_timeout`.
     pub fn new(
         engine: &Engine,
         turn: &mut Turn,
@@ -41,8 +41,7 @@ impl Connection {
         Connection::with_origin(engine, turn, link, engine.origin(None, peer))
     }
 
-    /// A connection of which everything is known that is known before CONNECT. It is closed if CONNECT does not come in
-    /// time.
+    /// A new connection with this origin. It is closed if CONNECT does not arrive within `mqtt.connect_timeout`.
     pub fn with_origin(engine: &Engine, turn: &mut Turn, link: Arc<dyn Link>, origin: Origin) -> Connection {
         turn.counts.connections_accepted += 1;
         let deadline = engine.connect_deadline(turn.now, Arc::downgrade(&link));
@@ -51,13 +50,13 @@ impl Connection {
         Connection { link, origin, state: ConnectionState::Opening { deadline }, counted: 0, decisions: None }
     }
 
-    /// Where the connection comes from.
+    /// The origin of the connection.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// Whether a packet waits for the host: `Some(true)` while a decision is awaited, `Some(false)` if all are made and
-    /// the packet is to be handed over again. The link is woken when they are.
+    /// Whether a packet waits for decisions: `Some(true)` while one is awaited, `Some(false)` once all are made and the
+    /// packet must be passed again. The link is woken then.
     pub fn awaits_host(&self) -> Option<bool> {
         self.decisions.as_ref().map(|decisions| !decisions.are_answered())
     }
@@ -71,8 +70,8 @@ impl Connection {
         }
     }
 
-    /// Handles all whole packets of `input`, which begins with what the last call left over. `owner` is the buffer that
-    /// `input` is a slice of, if it can be shared.
+    /// Handles all complete packets of `input`, which begins with the bytes that the last call did not consume. `owner`
+    /// is the buffer that `input` is a slice of, if it can be shared.
     pub fn receive(
         &mut self,
         engine: &Engine,
@@ -124,12 +123,12 @@ impl Connection {
         progress
     }
 
-    /// Writes again to a connection that has become writable; whether this call has filled it.
+    /// Writes to a connection that has become writable; returns whether this call has found it full.
     pub fn writable(&self, engine: &Engine, turn: &mut Turn) -> bool {
         self.session().is_some_and(|session| engine.flush(turn, session, true))
     }
 
-    /// The network connection is gone, or is being closed for `cause`.
+    /// Handles the end of the network connection, which is gone or being closed for `cause`.
     pub fn lost(&mut self, engine: &Engine, turn: &mut Turn, cause: Cause) {
         if let Some(mut decisions) = self.decisions.take() {
             engine.forget(&mut decisions);
@@ -154,7 +153,7 @@ impl Connection {
         turn.counts.connections_closed += 1;
     }
 
-    /// Logs the end of a connection that no client has come by.
+    /// Logs the end of a connection that has no client.
     fn log_end(&self, engine: &Engine, turn: &mut Turn, cause: Cause) {
         let level = if cause == Cause::ConnectTimeout { Level::Warn } else { Level::Debug };
         engine.log(turn, level, None, || {
@@ -170,7 +169,7 @@ impl Connection {
         decisions: &mut PendingDecisions,
         progress: &mut Progress,
     ) {
-        // [MQTT-3.1.0-1]: the first packet is CONNECT; what is none is not waited for.
+        // [MQTT-3.1.0-1]: the first packet is CONNECT; the rest of another packet is not waited for.
         if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
             return self.refuse(engine, turn, ConnackForm::of(None), None, NOT_CONNECT);
         }
@@ -189,7 +188,7 @@ impl Connection {
         progress.consumed = frame.whole.len();
         turn.counts.packets_received += u64::from(!again);
         let mut form = ConnackForm::of(connect::peek_version(frame.body));
-        // CONNECT has its own version; that of MQTT 3 demands nothing of the fixed header that it does not know.
+        // The version is in CONNECT, not decoded yet. MQTT 3 has the weaker checks of the fixed header.
         let packet = match packet::decode(frame, Version::V311) {
             Ok(Packet::Connect(packet)) => packet,
             Ok(_) => return self.refuse(engine, turn, form, None, NOT_CONNECT),
@@ -209,7 +208,7 @@ impl Connection {
         }
     }
 
-    /// Lets a client in, if the host does.
+    /// Accepts a client, if the authorities allow it.
     fn ask_to_join(
         &mut self,
         engine: &Engine,
@@ -229,7 +228,7 @@ impl Connection {
         }
     }
 
-    /// The connection has its session. `proof`: the authentication that is done.
+    /// Opens the connection, which is attached now. `proof`: its completed enhanced authentication, if any.
     pub(super) fn joined(
         &mut self,
         engine: &Engine,
@@ -248,7 +247,7 @@ impl Connection {
         Handled::Done
     }
 
-    /// Ends a connection without a session and without a word.
+    /// Ends a connection without a session, and sends nothing.
     pub(super) fn give_up(&mut self, engine: &Engine, cause: Cause) {
         self.stop_waiting(engine);
         self.link.finish(Vec::new(), cause);
@@ -379,7 +378,7 @@ fn handle(
         Packet::Auth(auth) => {
             return engine.receive_auth(turn, attached, inbound, pending, authentication, &auth);
         }
-        // A CONNECT is found before it is decoded.
+        // A second CONNECT is refused before it is decoded.
         Packet::Connect(_)
         | Packet::Connack(_)
         | Packet::Suback(_)

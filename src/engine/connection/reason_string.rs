@@ -1,12 +1,12 @@
-//! Reason Strings: why the broker refuses something, in words.
+//! Reason Strings: why the broker ends a connection, in words.
 
 use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::reason::ReasonCode;
 use crate::session::link::Cause;
 
-/// Writes a packet that ends a connection with the Reason String `sentence`, if it has one; without it if the packet
-/// would be larger than `most` bytes [MQTT-3.2.2-19], [MQTT-3.14.2-3]; and not at all if it is too large even
-/// then [MQTT-3.1.2-24]. There are no User Properties [MQTT-3.2.2-20], [MQTT-3.14.2-4].
+/// Writes a packet that ends a connection, with `reason_string` unless that is empty. The Reason String is left out if
+/// the packet would be larger than `most` bytes [MQTT-3.2.2-19], [MQTT-3.14.2-3]. Nothing is written if it is too large
+/// even then [MQTT-3.1.2-24]. There are no User Properties [MQTT-3.2.2-20], [MQTT-3.14.2-4].
 pub(crate) fn encode_with(
     reason_string: &str,
     most: u32,
@@ -27,13 +27,15 @@ pub(crate) fn encode_with(
     }
 }
 
-/// What there is to say about the end of a connection that no packet of its client has caused; empty where the
-/// reason code says it all.
+/// The Reason String for the end of a connection that no packet of its client has caused; empty where the reason code
+/// is enough.
 pub(crate) fn reason_string(cause: Cause) -> &'static str {
     match cause {
-        Cause::KeepAliveTimeout => "nothing came for one and a half times the keep alive",
-        Cause::SessionTakenOver => "another connection came with the same client identifier",
-        Cause::Refused(ReasonCode::QuotaExceeded) => "the queue of the session is full",
+        Cause::KeepAliveTimeout => "no packet for one and a half times the keep alive",
+        Cause::SessionTakenOver => "another connection uses the same client identifier",
+        Cause::Refused(ReasonCode::QuotaExceeded) => {
+            "the queue is full (session.max_queued_messages or session.max_queued_bytes)"
+        }
         _ => "",
     }
 }

@@ -1,4 +1,4 @@
-//! A connection that gets no session: how it is told, by each version's rules.
+//! Refusal of a connection without a session, by the rules of each version.
 
 use crate::codec::connack::Connack;
 use crate::codec::error::DecodeError;
@@ -14,8 +14,8 @@ use crate::session::event::{Event, Level, RefusedClient};
 use crate::session::link::Cause;
 
 impl Connection {
-    /// Ends a connection that has no session, with a CONNACK where the protocol has one for it [MQTT-3.1.4-1], [MQTT-3.1.4-6],
-    /// [MQTT3-3.1.4-5].
+    /// Ends a connection that has no session, with a CONNACK if the protocol allows one
+    /// [MQTT-3.1.4-1], [MQTT-3.1.4-6], [MQTT3-3.1.4-5].
     pub(super) fn refuse(
         &mut self,
         engine: &Engine,
@@ -49,12 +49,12 @@ impl Connection {
         let reason = error.reason;
         let connack = Connack { session_present: false, reason, properties: Properties::EMPTY };
         match form.level {
-            // [MQTT3-3.1.4-1]: a packet that breaks a rule is answered by closing alone; only reasons that have a
-            // return code are told [MQTT3-3.2.2-6].
+            // [MQTT3-3.1.4-1]: an invalid packet is answered only by closing; CONNACK is sent only for reasons with a
+            // return code [MQTT3-3.2.2-6].
             Some(3 | 4) if !has_return_code(reason) => {}
             Some(3 | 4) => connack.encode(Version::V311, &mut last),
             // [MQTT3-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
-            // So does a bridge, which sets the highest bit and, once refused, tries again without it.
+            // So does a bridge, which sets the highest bit and, after a refusal, retries without it.
             Some(0..=2 | 0x83 | 0x84) => connack.encode(Version::V311, &mut last),
             Some(_) => {
                 let reason_string = if form.wants_sentences { error.cause } else { "" };
@@ -69,7 +69,7 @@ impl Connection {
     }
 }
 
-/// Whether MQTT 3 has a CONNACK return code for a refusal.
+/// Whether MQTT 3 has a CONNACK return code for this reason.
 fn has_return_code(reason: ReasonCode) -> bool {
     !matches!(
         reason,

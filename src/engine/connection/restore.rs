@@ -1,4 +1,4 @@
-//! The broker starts: what an earlier one has left in the store comes back.
+//! Restores the state of an earlier broker from the store, at the start.
 
 use std::sync::Arc;
 
@@ -19,27 +19,27 @@ use crate::stats::{DropReason, Gauge};
 use crate::storage::{Change, LoadError, MessageRecord, SessionChange, StoreError};
 use crate::time::{Time, WallTime};
 
-/// Sessions that are coming back.
+/// The sessions while they are restored.
 #[derive(Default)]
 struct Restoring {
     sessions: HashMap<Box<str>, Restored>,
     pool: Pool,
 }
 
-/// A session that is coming back.
+/// A session while it is restored.
 struct Restored {
     session: Session,
-    /// When its connection ended; `None`: it was connected to the last.
+    /// When its connection ended; `None` if it was connected at the end of the earlier broker.
     detached_at: Option<WallTime>,
 }
 
 impl Engine {
-    /// Brings back what the store has. Called once, before the first connection and the first message.
+    /// Restores the content of the store. Called once, before the first connection and the first message.
     ///
-    /// The connections that there were when the earlier broker ended have ended now: their intervals run from now.
+    /// Connections that were open when the earlier broker ended count as ended now: their intervals run from now.
     ///
     /// # Errors
-    /// The store cannot be read, or holds what cannot be. The engine is of no use then.
+    /// The store cannot be read, or its content is not consistent. The engine must not be used then.
     pub fn restore(&self, turn: &mut Turn) -> Result<(), StoreError> {
         if !self.recorder.is_kept() {
             return Ok(());
@@ -78,7 +78,7 @@ impl Engine {
         match self.retained.store(topic, message, size) {
             Ok(_) if expires => self.sweep_later(turn),
             Ok(_) => {}
-            // The bounds are lower than they were.
+            // The limits are lower than they were.
             Err(_) => self.dropped(turn, None, record.topic.as_bytes(), DropReason::RetainedFull),
         }
         Ok(())
@@ -164,7 +164,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Enters a session in the tables, and sets the timers of its absent client.
+    /// Adds a session to the table and the router, and sets the timers of its offline client.
     fn restore_session(&self, turn: &mut Turn, restored: Restored) -> Result<(), LoadError> {
         let Restored { session, detached_at } = restored;
         let session = Arc::new(session);

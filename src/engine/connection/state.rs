@@ -13,46 +13,46 @@ use crate::time::TimerId;
 /// The packet type of CONNECT.
 pub(super) const CONNECT: u8 = 1;
 
-/// A network connection as the engine sees it; its task owns it.
+/// A network connection as the engine sees it, owned by its task.
 pub struct Connection {
     pub(super) link: Arc<dyn Link>,
     pub(super) origin: Origin,
     pub(super) state: ConnectionState,
-    /// Bytes of an unfinished packet that were counted and will be handed over again.
+    /// Bytes of an incomplete packet that were counted and will be passed again.
     pub(super) counted: usize,
-    /// What the host was asked about the packet that waits for an answer; none if no packet does.
+    /// The decisions of the packet that waits for one; `None` if no packet waits.
     pub(super) decisions: Option<Box<PendingDecisions>>,
 }
 
 pub(super) enum ConnectionState {
-    /// CONNECT has not come.
+    /// CONNECT was not received yet.
     Opening { deadline: TimerId },
-    /// CONNECT has come, and the client has to prove who it is.
+    /// CONNECT was received, and the enhanced authentication is in progress.
     Authenticating(Box<Authenticating>),
     /// The connection has a session.
     Open(AttachedConnection),
-    /// The same, after an enhanced authentication, which the client may repeat.
+    /// The connection has a session, after an enhanced authentication, which the client may repeat.
     Authenticated(Box<(AttachedConnection, Authentication)>),
-    /// No packet is taken any more.
+    /// No more packets are handled.
     Closed,
 }
 
-/// How far the handling of received bytes came.
+/// The result of handling received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes that were handled; the rest is the beginning of a packet.
+    /// The number of bytes that were handled; the rest is the beginning of a packet.
     pub consumed: usize,
-    /// Bytes that the unfinished packet has in all, as far as that is known.
+    /// The total length of the incomplete packet, as far as it is known.
     pub need: usize,
-    /// Whether more packets are taken.
+    /// Whether more packets are accepted.
     pub open: bool,
-    /// Whether a packet waits for a decision of the host: the rest is to be handed over again when
-    /// [`Connection::awaits_host`] says so, and nothing more is to be read until then.
+    /// Whether a packet waits for a decision. The caller reads no more, and passes the rest again when
+    /// [`Connection::awaits_host`] returns `Some(false)`.
     pub waiting: bool,
 }
 
 impl Progress {
-    /// The last packet, of so many bytes, waits.
+    /// Lets the last packet, of `size` bytes, wait.
     pub(super) fn wait(&mut self, size: usize) {
         self.consumed -= size;
         self.need = size;
@@ -69,17 +69,17 @@ pub(super) struct Authenticating {
     pub(super) authentication: Authentication,
 }
 
-/// What is known of how a client wants to be refused.
+/// The parts of a CONNECT that decide how a refusal is sent.
 #[derive(Clone, Copy)]
 pub(super) struct ConnackForm {
-    /// The protocol level that it has named.
+    /// The protocol level.
     pub(super) level: Option<u8>,
     pub(super) maximum_packet_size: u32,
     pub(super) wants_sentences: bool,
 }
 
 impl ConnackForm {
-    /// That of a client of whose CONNECT only this is known.
+    /// The form for a CONNECT of which only the level is known.
     pub(super) fn of(level: Option<u8>) -> ConnackForm {
         ConnackForm { level, maximum_packet_size: u32::MAX, wants_sentences: true }
     }
@@ -94,7 +94,7 @@ impl ConnackForm {
 mod tests {
     use super::{AttachedConnection, ConnectionState};
 
-    /// An idle connection pays nothing for what few use: enhanced authentication is in a box.
+    /// Enhanced authentication is boxed, so that a connection without it stays small.
     #[test]
     fn the_state_of_a_connection_is_no_larger_than_its_hold_on_the_session() {
         assert_eq!(size_of::<ConnectionState>(), size_of::<AttachedConnection>());

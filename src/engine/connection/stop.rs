@@ -1,4 +1,4 @@
-//! The end of the broker: clients are told, and no new one is taken.
+//! The stop of the broker: clients are told, and new ones are refused.
 
 use std::sync::atomic::Ordering;
 
@@ -7,8 +7,8 @@ use crate::engine::core::turn::Turn;
 use crate::session::link::Cause;
 
 impl Engine {
-    /// Ends every connection, with 0x8B Server shutting down where the version can say it, and refuses new ones.
-    /// Wills are not published: the server closes, not the client's connection.
+    /// Ends every connection, with 0x8B Server shutting down in MQTT 5, and refuses new ones. Wills are not published,
+    /// because the server closes the connections.
     pub fn stop(&self, turn: &mut Turn) {
         self.stopping.store(true, Ordering::SeqCst);
         for session in self.sessions.all() {

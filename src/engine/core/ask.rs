@@ -1,4 +1,4 @@
-//! The authorities are asked, one stage of a packet after the other; each answers at once or later.
+//! Asks the authorities about each stage of a packet; each answers at once or later.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -24,7 +24,7 @@ use crate::session::event::Level;
 use crate::time::TimerId;
 
 impl Engine {
-    /// A packet is done; the next one begins without an answer.
+    /// Ends the handling of a packet: the next one begins without decisions.
     pub(crate) fn answered(&self, pending: &mut DecisionContext<'_>) {
         pending.again = false;
         if !pending.decisions.is_empty() {
@@ -32,13 +32,13 @@ impl Engine {
         }
     }
 
-    /// Forgets what was asked, and what is awaited.
+    /// Forgets all decisions, and cancels the deadlines of those that are awaited.
     pub(crate) fn forget(&self, decisions: &mut PendingDecisions) {
         decisions.forget().for_each(|deadline| self.timers.cancel(deadline));
     }
 
-    /// Asks the authorities about one stage of a packet, each after those before it have abstained; `None` if the answer
-    /// comes later.
+    /// Asks the authorities about one stage of a packet, in order, until one does not abstain. `None` if the decision
+    /// is made later.
     pub(crate) fn ask(
         &self,
         turn: &mut Turn,
@@ -49,7 +49,7 @@ impl Engine {
         self.ask_among(turn, pending, stage, request, 0..usize::MAX).map(|ruled| ruled.verdict)
     }
 
-    /// The same among the authorities at these places of the chain.
+    /// As [`Engine::ask`], among the authorities at these positions of the chain.
     pub(crate) fn ask_among(
         &self,
         turn: &mut Turn,
@@ -100,13 +100,13 @@ impl Engine {
         deadline.into_iter().for_each(|deadline| self.timers.cancel(deadline));
     }
 
-    /// Asks one authority. If it panics it denies.
+    /// Asks one authority. A panic denies.
     fn ask_one(&self, turn: &mut Turn, authority: &dyn Authority, request: Request<'_>) -> Ruling {
         let ruling = self.call(turn, authority.name(), request.method(), || request.ask(authority));
         ruling.unwrap_or(Ruling::Now(Verdict::Deny))
     }
 
-    /// Has the host look at a message; `None`: it is dropped.
+    /// Passes a message to the host's `on_publish`; `None` if it is dropped.
     pub(crate) fn look(&self, turn: &mut Turn, mut edit: Edit<'_>) -> Option<Changes> {
         let host = self.host.as_deref()?;
         match self.call(turn, "hook", "on_publish", || host.on_publish(&mut edit)) {
@@ -115,7 +115,7 @@ impl Engine {
         }
     }
 
-    /// Calls a method of an authority or of the host; `None` if it panics. What it was to decide is denied then.
+    /// Calls a method of an authority or of the host; `None` if it panics, which denies.
     fn call<T>(&self, turn: &mut Turn, name: &str, method: &str, call: impl FnOnce() -> T) -> Option<T> {
         let outcome = survive(call);
         if outcome.is_none() {
@@ -125,8 +125,8 @@ impl Engine {
         outcome
     }
 
-    /// Whether a client is let in [MQTT-3.1.4-2], [MQTT3-3.1.4-1]: as far as its CONNECT shows who it is, and as its
-    /// Will is allowed.
+    /// Asks whether a client may connect [MQTT-3.1.4-2], [MQTT3-3.1.4-1]: about its credentials in CONNECT, and about
+    /// its Will.
     pub(crate) fn ask_to_connect(
         &self,
         turn: &mut Turn,
@@ -155,13 +155,13 @@ impl Engine {
                 return Ok(Handled::Suspended);
             };
             if let Some(reason) = denied(&verdict, ReasonCode::BadUserNameOrPassword, connack_has) {
-                return Err(DecodeError::new(reason, "the host has not let the client in"));
+                return Err(DecodeError::new(reason, "the authentication has failed"));
             }
         }
         self.ask_about_will(turn, pending, origin, connect)
     }
 
-    /// Whether a client may have its Will.
+    /// Asks whether a client may publish its Will.
     pub(crate) fn ask_about_will(
         &self,
         turn: &mut Turn,
@@ -190,9 +190,9 @@ impl Engine {
         Ok(Handled::Done)
     }
 
-    /// Whether a client may end the other connection of its Client Identifier, if there is one and somebody is to be
-    /// asked. `None` if the answer comes later; otherwise the number of the connection that may end. Nothing is locked
-    /// while the authorities are asked, so that the connection may be another when this returns.
+    /// Asks whether a client may end the other connection with its Client Identifier, if there is one and an authority
+    /// answers that. `None` if the decision is made later; else the number of the connection that may end. No lock is
+    /// held meanwhile, so another connection may have replaced it when this returns.
     pub(crate) fn ask_to_take_over(
         &self,
         turn: &mut Turn,
@@ -231,7 +231,7 @@ impl Engine {
         }
     }
 
-    /// Who a connection's client is, for requests.
+    /// The User Name and the address of a connection's client, for requests.
     pub(crate) fn who(&self, attached: &AttachedConnection) -> Who {
         let control = attached.session.control.lock();
         let connected = control.connected.as_deref();
@@ -242,7 +242,7 @@ impl Engine {
     }
 }
 
-/// Who a client is, apart from its Client Identifier.
+/// The User Name and the address of a client.
 pub(crate) struct Who {
     pub username: Option<Arc<str>>,
     pub address: Option<SocketAddr>,

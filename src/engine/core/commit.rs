@@ -1,4 +1,4 @@
-//! The store commits: acknowledgements that wait for it are sent, and the host learns that its messages are safe.
+//! Commits of the store: acknowledgements that wait for one are sent, and the host is told that its messages are safe.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::storage::{Position, StoreError};
 const PUBACK: u8 = 4;
 
 impl Engine {
-    /// Sends an acknowledgement when everything recorded so far is committed; never before an older one of the
-    /// same connection [MQTT-4.6.0-2], [MQTT3-4.6.0-2], [MQTT-4.6.0-3], [MQTT3-4.6.0-3].
+    /// Sends an acknowledgement when everything recorded so far is committed, and after older ones of the same
+    /// connection [MQTT-4.6.0-2], [MQTT3-4.6.0-2], [MQTT-4.6.0-3], [MQTT3-4.6.0-3].
     #[inline]
     pub(crate) fn send_when_safe(
         &self,
@@ -80,11 +80,11 @@ impl Engine {
             attached.session.unacknowledged.fetch_add(1, Ordering::Relaxed);
         }
         drop(outbound);
-        // 0: it only waits behind older ones.
+        // At 0 it only waits behind older ones.
         self.send_behind(turn, attached, packet, awaited.unwrap_or(0));
     }
 
-    /// Has an acknowledgement sent when the store has committed everything up to `position`.
+    /// Queues an acknowledgement, which is sent when the store has committed everything up to `position`.
     fn send_behind(
         &self,
         turn: &mut Turn,
@@ -101,11 +101,11 @@ impl Engine {
             epoch: attached.epoch,
             send: Send::Acknowledgement { packet: SmallVec::from_vec(packet), is_puback },
         });
-        // The commit may have been told since the position was read.
+        // The commit may have been reported since the position was read.
         self.release(turn, &mut commit_wait);
     }
 
-    /// Notes the deliveries of a session that have begun to wait for the store.
+    /// Adds the deliveries of a session that have begun to wait for the store to the turn.
     #[inline]
     pub(crate) fn note_holds(turn: &mut Turn, session: &Arc<Session>, outbound: &mut Outbound) {
         if outbound.has_holds() {
@@ -113,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// Has the deliveries that the turn has noted sent when the store has committed what they wait for.
+    /// Queues the turn's deliveries that wait for the store; each is sent when its position is committed.
     pub(super) fn await_holds(&self, turn: &mut Turn) {
         self.look_at_store(turn);
         let mut commit_wait = self.commit_wait.lock();
@@ -135,8 +135,8 @@ impl Engine {
         turn.holds.extend(outbound.take_holds().into_iter().map(hold));
     }
 
-    /// Begins a group of changes, which the store commits together; within another one it is part of that. Called with
-    /// no leaf lock held.
+    /// Begins a group of changes, which the store commits together. A group within another one is part of that. No leaf
+    /// lock may be held.
     #[inline]
     pub(crate) fn begin_group(&self, turn: &mut Turn) {
         if self.recorder.is_kept() {
@@ -178,7 +178,8 @@ impl Engine {
         }
     }
 
-    /// The store has failed: logs why, once, and tells those in the host who wait. Acknowledgements are not sent.
+    /// Handles a failure of the store: logs it once, and tells the waiting callers in the host. Acknowledgements that
+    /// wait are not sent.
     pub fn store_failed(&self, turn: &mut Turn, error: &StoreError) {
         let mut commit_wait = self.commit_wait.lock();
         if std::mem::replace(&mut commit_wait.failed, true) {
@@ -193,14 +194,14 @@ impl Engine {
         });
     }
 
-    /// Learns whether the store has failed; asked when something is to wait for it.
+    /// Checks whether the store has failed, before something waits for it.
     fn look_at_store(&self, turn: &mut Turn) {
         if let Some(error) = self.recorder.store().failed() {
             self.store_failed(turn, &error);
         }
     }
 
-    /// The store has committed everything up to `position`: what waited for it is sent.
+    /// Handles a commit up to `position`: sends everything that waited for it.
     pub fn committed(&self, turn: &mut Turn, position: Position) {
         let mut commit_wait = self.commit_wait.lock();
         commit_wait.committed = commit_wait.committed.max(position);
@@ -208,7 +209,7 @@ impl Engine {
         self.release(turn, &mut commit_wait);
     }
 
-    /// Has `waiter` told when the store has committed everything up to `position`.
+    /// Adds `waiter`, which is told when the store has committed everything up to `position`.
     fn add_commit_waiter(&self, turn: &mut Turn, position: Position, waiter: Arc<dyn DurabilityWaiter>) {
         self.look_at_store(turn);
         let mut commit_wait = self.commit_wait.lock();
@@ -221,11 +222,11 @@ impl Engine {
         commit_wait.next += 1;
         let key = (position, commit_wait.next);
         commit_wait.waiters.insert(key, waiter);
-        // The commit may have been told since the position was read.
+        // The commit may have been reported since the position was read.
         release_waiters(turn, &mut commit_wait);
     }
 
-    /// Tells everybody in the host who waits, now and from now on, that the broker has stopped.
+    /// Tells all present and future waiters in the host that the broker has stopped.
     pub fn forget_waiters(&self, turn: &mut Turn) {
         let mut commit_wait = self.commit_wait.lock();
         commit_wait.closed = true;
@@ -234,7 +235,7 @@ impl Engine {
         }
     }
 
-    /// Sends what waits for nothing any more. The lock is held meanwhile, so that nobody overtakes.
+    /// Sends everything whose position is committed. The lock is held meanwhile, so that the order is kept.
     fn release(&self, turn: &mut Turn, commit_wait: &mut CommitWait) {
         let committed = commit_wait.committed;
         while commit_wait.waiting.front().is_some_and(|first| first.position <= committed) {
@@ -270,7 +271,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// Has `waiter` told when everything that this thread has recorded so far is committed; of QoS 0, which promises
+    /// Tells `waiter` when everything that this thread has recorded so far is committed; at QoS 0, which promises
     /// nothing, at the end of this turn.
     pub fn tell_when_safe(&self, turn: &mut Turn, qos: QoS, waiter: Arc<dyn DurabilityWaiter>) {
         let awaited = if qos == QoS::AtMostOnce { None } else { self.recorder.awaited() };
@@ -281,7 +282,7 @@ impl Engine {
     }
 }
 
-/// Has those told for whom everything is committed.
+/// Tells the waiters whose positions are committed, at the end of the turn.
 fn release_waiters(turn: &mut Turn, commit_wait: &mut CommitWait) {
     let committed = commit_wait.committed;
     while let Some(first) = commit_wait.waiters.first_entry().filter(|first| first.key().0 <= committed) {

@@ -1,4 +1,4 @@
-//! Acknowledgements and deliveries that wait until the store has committed what they stand for.
+//! Acknowledgements and deliveries that wait for a commit of the store.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -9,22 +9,22 @@ use crate::engine::core::durability::DurabilityWaiter;
 use crate::session::state::Session;
 use crate::storage::Position;
 
-/// Acknowledgements and deliveries that wait, oldest first, and how far the store has committed.
+/// Waiting acknowledgements and deliveries, oldest first, and the committed position.
 #[derive(Default)]
 pub(crate) struct CommitWait {
     pub(super) waiting: VecDeque<WaitingSend>,
-    /// Those of the host, by their positions. Unlike acknowledgements they wait for nothing else.
+    /// The host's waiters, by position. Unlike acknowledgements they do not wait for each other.
     pub(super) waiters: BTreeMap<(u64, u64), Arc<dyn DurabilityWaiter>>,
-    /// Tells waiters of one position apart.
+    /// A counter that distinguishes waiters with the same position.
     pub(super) next: u64,
     pub(super) committed: u64,
-    /// The broker has stopped: nothing will be committed.
+    /// Whether the broker has stopped, so that nothing will be committed.
     pub(super) closed: bool,
-    /// The store has failed: nothing more will be committed.
+    /// Whether the store has failed, so that nothing more will be committed.
     pub(super) failed: bool,
 }
 
-/// What waits for the store to commit `position`.
+/// A send that waits until the store has committed `position`.
 pub(super) struct WaitingSend {
     pub(super) position: Position,
     pub(super) session: Weak<Session>,
@@ -32,7 +32,7 @@ pub(super) struct WaitingSend {
     pub(super) send: Send,
 }
 
-/// What is sent when it no longer waits.
+/// The kind of a waiting send.
 pub(super) enum Send {
     /// An encoded acknowledgement.
     Acknowledgement { packet: SmallVec<[u8; 16]>, is_puback: bool },

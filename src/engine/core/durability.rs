@@ -1,18 +1,18 @@
-//! The host program learns when a message that it published is safe.
+//! Tells the host program when a message that it has published is safe.
 
-/// What became of a published message.
+/// Whether a published message is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// It is as safe as its QoS and the store promise.
     Yes,
-    /// The broker stopped before it was.
+    /// The broker stopped before it was safe.
     Stopped,
-    /// The store failed before it was.
+    /// The store failed before it was safe.
     Failed,
 }
 
-/// Somebody in the host program who waits for a message to be safe.
+/// A caller in the host program that waits for a message to be safe.
 pub trait DurabilityWaiter: Send + Sync {
-    /// Called exactly once, at the end of a turn, when the thread holds no lock. Must not panic.
+    /// Called exactly once, at the end of a turn, while the thread holds no lock. Must not panic.
     fn tell(&self, safe: Durability);
 }

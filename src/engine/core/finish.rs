@@ -1,4 +1,4 @@
-//! The end of a turn, by stages: what the turn has collected becomes visible, in an order that clients and the host rely on.
+//! The stages at the end of a turn: its effects become visible, in an order that clients and the host rely on.
 
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
@@ -6,25 +6,27 @@ use crate::engine::observe::mask::EventMask;
 use crate::message::HostBuffers;
 use crate::stats::Counts;
 
-/// After so many turns, the remembered matches are looked through for ended sessions.
+/// Turns between two removals of ended sessions from the cached matches.
 const SWEEP_EVERY: u64 = 4096;
 
 impl Engine {
-    /// Finishes a turn. The thread holds no lock. Each stage stands where it does for a reason:
+    /// Finishes a turn. The thread holds no lock. The order of the stages has reasons:
     ///
-    /// 1. *Wills* that the host looks at are published: that fills outboxes and adds events and counts for what follows.
-    /// 2. *The log of drops* reads the turn's counts, so it comes before they are added and emptied; its lines are told
+    /// 1. *Wills* that the host may change are published first: that fills outboxes and adds events and counts.
+    /// 2. *The log of drops* reads the turn's counts, so it comes before they are added and cleared. Its lines are told
     ///    with the other events.
-    /// 3. *Counters*, before anything leaves: a client that has a message, and a hook that is told of it, finds it counted.
-    /// 4. *Telling*, before the outboxes: a client that has its CONNACK or SUBACK finds the host informed.
-    /// 5. *In-process consumers* are woken before a client can have its acknowledgement: what the client does next, such
-    ///    as stopping the broker, comes after.
-    /// 6. *Outboxes* are written. Deliveries that wait for the store are sent in between, as soon as it has committed.
-    /// 7. *What writing has brought* is told: messages that have waited for room and are delivered or dropped now.
-    /// 8. *The turn is put in order* for its next use.
-    /// 9. *The host's own code*, direct callbacks and word that a message is safe, comes behind all else: it may take its
-    ///    time, and may begin turns of its own.
-    /// 10. *Buffers of the host* go back last: the stages before may still hold parts of them.
+    /// 3. *Counters* are added before anything is sent: a client that has a message, and a hook that is told of it, find
+    ///    it counted.
+    /// 4. *Events* are told before the outboxes are written: when a client has its CONNACK or SUBACK, the host is
+    ///    informed.
+    /// 5. *In-process consumers* are woken before a client can have its acknowledgement, and so before the client's next
+    ///    action, such as stopping the broker.
+    /// 6. *Outboxes* are written. Deliveries that wait for the store are sent in between, once it has committed.
+    /// 7. *Events of the writing* are told: messages that waited for room are delivered or dropped now.
+    /// 8. *The turn is reset* for its next use.
+    /// 9. *The host's code* is called: direct callbacks and durability waiters. It comes after everything else, because
+    ///    it may take long and may begin turns.
+    /// 10. *Buffers of the host* are returned last: earlier stages may still use parts of them.
     pub(crate) fn finish(&self, turn: &mut Turn) {
         self.publish_wills(turn);
         self.log_drops_if_wanted(turn);
@@ -60,7 +62,7 @@ impl Engine {
         turn.counts = Counts::default();
     }
 
-    /// Whether there was anything to tell.
+    /// Tells the turn's events; returns whether there were any.
     #[inline]
     fn tell_events(&self, turn: &mut Turn) -> bool {
         let any = !turn.events.is_empty();
@@ -76,7 +78,7 @@ impl Engine {
         }
     }
 
-    /// Whether there was anything to write.
+    /// Writes the outboxes; returns whether there were any.
     fn flush_outboxes(&self, turn: &mut Turn) -> bool {
         let any = !turn.dirty.is_empty();
         if any {
@@ -97,7 +99,7 @@ impl Engine {
         }
     }
 
-    #[inline(always)] // Each delivery passes through it, and `flush_held` never runs without a store that keeps changes.
+    #[inline(always)] // Every delivery passes through it; `flush_held` runs only with a store that keeps changes.
     fn flush_dirty(&self, turn: &mut Turn) {
         let mut dirty = std::mem::take(&mut turn.dirty);
         for session in dirty.drain(..) {

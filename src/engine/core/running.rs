@@ -1,4 +1,4 @@
-//! A turn that runs, and what is done at its end.
+//! A running turn, and its end.
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,10 +13,10 @@ use crate::message::HostBuffers;
 use crate::session::state::Session;
 use crate::time::Time;
 
-/// A turn that runs. [`Running::finish`] does what is left to do, in the order of `core/finish.rs`.
+/// A running turn. [`Running::finish`] runs the stages of `core/finish.rs`.
 ///
-/// Dropping it does the same: most turns last for one call and are a temporary of it, and an early return must not lose
-/// what a turn has put into outboxes. What only dropping does is to survive a panic.
+/// Dropping it does the same: most turns are temporaries of one call, and an early return must not lose the contents of
+/// outboxes. A drop during a panic also contains further panics.
 #[must_use = "a turn that is dropped at once is finished before anything is done in it"]
 pub struct Running<'e> {
     engine: &'e Engine,
@@ -25,11 +25,11 @@ pub struct Running<'e> {
     unwinding: bool,
 }
 
-/// Where a running turn is.
+/// The storage of a running turn.
 enum TurnSlot<'e> {
-    /// In a place of the engine's, which is there for the next.
+    /// A slot of the engine, which keeps the turn for its next use.
     Kept(MappedMutexGuard<'e, Turn>),
-    /// All places were in use.
+    /// A turn of its own, because all slots were in use.
     Own(Box<Turn>),
 }
 
@@ -55,7 +55,7 @@ impl DerefMut for Running<'_> {
 }
 
 impl Running<'_> {
-    /// Ends the turn: writes outboxes, tells what has happened, calls the host. The thread must hold no lock.
+    /// Ends the turn: tells events, writes outboxes, calls the host. The thread must hold no lock.
     pub fn finish(self) {
         drop(self);
     }
@@ -70,15 +70,15 @@ impl Drop for Running<'_> {
             return engine.finish(turn);
         }
         engine.end_groups(turn);
-        // A panic in the middle of the turn: whom it has dirtied is written to all the same, but what it has
-        // remembered is not used again. A second panic would be the host's end.
+        // After a panic in the middle of the turn its outboxes are still written, but its caches are not used
+        // again. A second panic would abort the host program.
         let _written = catch_unwind(AssertUnwindSafe(|| engine.finish(turn)));
         let _dropped = catch_unwind(AssertUnwindSafe(|| *turn = Turn::new()));
     }
 }
 
 impl Engine {
-    /// Begins a turn at `now`. It must not be held while another is begun on the same thread.
+    /// Begins a turn at `now`. It must not be held while another turn is begun on the same thread.
     pub fn turn(&self, now: Time) -> Running<'_> {
         HostBuffers::turn_begins();
         let mut turn = self.place();
@@ -90,7 +90,7 @@ impl Engine {
     }
 
     fn place(&self) -> TurnSlot<'_> {
-        // The first that is free: what it remembers is most likely still true, and in the processor's cache.
+        // The first free slot: its cached matches are most likely current and in the processor's cache.
         match self.turns.iter().find_map(Mutex::try_lock) {
             Some(place) => {
                 TurnSlot::Kept(MutexGuard::map(place, |turn| &mut **turn.get_or_insert_with(Turn::boxed)))
@@ -99,13 +99,13 @@ impl Engine {
         }
     }
 
-    /// Whether a session's client is to be read no more until it has taken what waits for it.
+    /// Whether reading from a session's client must pause until it has taken the bytes that wait for it.
     pub fn must_pause(&self, session: &Session) -> bool {
         session.outbound.lock().must_pause(&self.options.limits)
     }
 
-    /// Writes what waits in a session's outbox. `writable`: its connection has just become writable. Whether the
-    /// connection took no more of what this call wrote.
+    /// Writes a session's outbox. `writable`: its connection has just become writable. Returns whether this call has
+    /// found the connection full.
     #[inline(always)] // As `flush_dirty`.
     pub fn flush(&self, turn: &mut Turn, session: &Arc<Session>, writable: bool) -> bool {
         let full = session.flush(&mut self.context(turn, session), writable);

@@ -42,35 +42,35 @@ pub struct Engine {
     pub(crate) counters: Counters,
     pub(crate) recorder: Recorder,
     pub(crate) commit_wait: Mutex<CommitWait>,
-    /// Turns that are used again; each is locked while it runs. Nobody waits for one.
+    /// Turns that are kept for reuse; each is locked while it runs. No thread waits for one.
     pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
     pub(crate) host_buffers: Arc<HostBuffers>,
     pub(crate) host: Option<Arc<dyn Host>>,
-    /// Who decides what clients may do.
+    /// The authorities that decide what clients may do.
     pub(crate) authorities: Chain,
-    /// What the authorities and the host are asked.
+    /// The questions that the authorities and the host answer.
     pub(crate) wanted: Questions,
-    /// Who sees what happens.
+    /// The sinks of events.
     pub(crate) events: EventStream,
     pub(crate) drops: Drops,
     pub(crate) stopping: AtomicBool,
-    /// Whether a look for expired retained messages is due.
+    /// Whether a sweep of expired retained messages is scheduled.
     pub(crate) sweeping: AtomicBool,
-    /// Whether a publication of the `$SYS` topics is due.
+    /// Whether a publication of the `$SYS` topics is scheduled.
     pub(crate) sys_due: AtomicBool,
     pub(crate) identifiers: AtomicU64,
-    /// Connections so far.
+    /// The number of connections so far.
     pub(crate) connections: AtomicU64,
     pub(crate) started_unix: u64,
 }
 
-/// What the engine is given from outside.
+/// The parts that the engine is given.
 pub struct EngineParts {
-    /// Where acknowledged state is kept.
+    /// The store of acknowledged state.
     pub store: Arc<dyn Store>,
-    /// Who calls [`Engine::tick`].
+    /// Schedules the calls of [`Engine::tick`].
     pub alarm: Arc<dyn Alarm>,
-    /// A random number: assigned Client Identifiers are drawn from it.
+    /// A random number, the seed of assigned Client Identifiers.
     pub seed: u64,
     /// When the broker started, in seconds since 1970.
     pub started_unix: u64,
@@ -106,38 +106,39 @@ impl Engine {
         }
     }
 
-    /// The same broker, for a host that has hooks: what they decide, they decide as one authority, which is asked after
-    /// those that are there. It must not be in use.
+    /// The same broker with the host's hooks. They decide as one authority, which is asked after those that were added
+    /// before. The engine must not be in use.
     pub fn with_host(self, host: Arc<dyn Host>) -> Engine {
         let engine = self.with_authority(Arc::new(HostAuthority(Arc::clone(&host))));
         engine.events.add_queued(Arc::new(HostSink::new(Arc::clone(&host))));
         Engine { host: Some(host), ..engine }
     }
 
-    /// The same broker with one more authority, which is asked after those that are there. It must not be in use.
+    /// The same broker with one more authority, asked after those that were added before. The engine must not be in
+    /// use.
     pub fn with_authority(mut self, authority: Arc<dyn Authority>) -> Engine {
         self.authorities.add(authority);
         Engine { wanted: self.authorities.questions(), ..self }
     }
 
-    /// The same broker, in which this holds where every authority abstains. It must not be in use.
+    /// The same broker with a default for requests on which every authority abstains. The engine must not be in use.
     pub fn with_access_default(mut self, default: AccessDefault) -> Engine {
         self.authorities.default = default;
         Engine { wanted: self.authorities.questions(), ..self }
     }
 
-    /// The same broker with one more sink of events, after those that are there.
+    /// The same broker with one more sink of events, after those that were added before.
     pub fn with_sink(self, sink: Arc<dyn EventSink>) -> Engine {
         self.watch(sink);
         self
     }
 
-    /// The same broker with timers that are not rounded to the tick of the wheel. It must not be in use.
+    /// The same broker with timers that are not rounded to the tick of the wheel. The engine must not be in use.
     pub fn with_exact_timers(self) -> Engine {
         Engine { timers: Timers::exact(self.timers), ..self }
     }
 
-    /// The counters and gauges at this moment.
+    /// The present counters and gauges.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.counters.snapshot();
         snapshot.sessions = self.sessions.len() as u64;

@@ -1,4 +1,4 @@
-//! Telling the sinks: what a turn brings to the stream of events, and lines of the log.
+//! Telling the sinks: the events of a turn, and lines of the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::session::event::{Dropped, Event, Level, LogLine};
 use crate::session::link::Cause;
 use crate::stats::{Counts, DropReason};
 
-/// Dropped messages are told of once in this time.
+/// Dropped messages are logged once in this time.
 const REST: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Tells the sinks what has happened in the turn. Not inlined: most turns have nothing to tell.
+    /// Tells the sinks the turn's events. Not inlined, because most turns have none.
     #[inline(never)]
     pub(crate) fn tell(&self, turn: &mut Turn) {
         let told = self.events.tell(turn.now, &mut turn.events, self.options.hooks_max_waiting);
@@ -28,7 +28,7 @@ impl Engine {
         turn.counts.notices_lost += told.lost as u64;
     }
 
-    /// Tells the host of dropped messages that are counted already.
+    /// Adds the events of dropped messages that are counted already.
     pub(crate) fn note_dropped<'m>(
         &self,
         turn: &mut Turn,
@@ -44,7 +44,7 @@ impl Engine {
         }
     }
 
-    /// Counts a dropped message, and tells the host. `client_id`: the client that does not get it.
+    /// Counts a dropped message, and adds its event. `client_id`: the client that does not get it.
     pub(crate) fn dropped(&self, turn: &mut Turn, client_id: Option<&str>, topic: &[u8], reason: DropReason) {
         turn.counts.drop(reason, 1);
         if self.events.wants(EventMask::DROPPED) {
@@ -53,7 +53,7 @@ impl Engine {
         }
     }
 
-    /// The fates of messages that a sink wants to see at this moment.
+    /// The fates of messages that a sink wants now.
     pub(crate) fn reported(&self) -> ReportedFates {
         ReportedFates {
             dropped: self.events.wants(EventMask::DROPPED),
@@ -61,7 +61,7 @@ impl Engine {
         }
     }
 
-    /// Shows the sinks a message that is published. `kind`: whether subscribers have it by now.
+    /// Shows the sinks a published message. `kind`: whether it is shown before or after its delivery.
     #[cold]
     pub(crate) fn show(
         &self,
@@ -89,28 +89,28 @@ impl Engine {
         }
     }
 
-    /// `sink` sees what it wants from now on, after the sinks that are there.
+    /// Adds a sink, which is told after those that were added before.
     pub fn watch(&self, sink: Arc<dyn EventSink>) {
         self.events.add(sink);
     }
 
-    /// Ends that. A message that is on its way may still be seen.
+    /// Removes a sink. A message that is being published may still be shown to it.
     pub fn unwatch(&self, sink: &Arc<dyn EventSink>) {
         self.events.remove(sink);
     }
 
-    /// Asks the sinks again what they want.
+    /// Reads the masks of the sinks again.
     pub fn refresh_sinks(&self) {
         self.events.refresh();
     }
 
-    /// Whether a sink wants any of these kinds at this moment.
+    /// Whether a sink wants any of these kinds now.
     pub fn wants(&self, kinds: EventMask) -> bool {
         self.events.wants(kinds)
     }
 
-    /// Logs a line at the end of the turn, if lines of its level are wanted; otherwise `text` is not asked for.
-    /// `client_id`: the client that it is about.
+    /// Logs a line at the end of the turn. `text` is called only if lines of this level are wanted. `client_id`: the
+    /// client that the line concerns.
     pub fn log(&self, turn: &mut Turn, level: Level, client_id: Option<&str>, text: impl FnOnce() -> String) {
         if self.events.wants(EventMask::log(level)) {
             turn.events.push(Event::Logged(LogLine {
@@ -127,7 +127,7 @@ impl Engine {
         self.log(turn, level, Some(client_id), || format!("client {client_id:?}: {}", words(cause, why)));
     }
 
-    /// Logs what the turn has dropped. The first is told of at once, then what comes within a while together.
+    /// Logs the turn's dropped messages: the first at once, later ones together after [`REST`].
     pub(crate) fn log_drops(&self, turn: &mut Turn) {
         if DropReason::ALL.iter().all(|reason| turn.counts.dropped(*reason) == 0) {
             return;
@@ -138,13 +138,13 @@ impl Engine {
         }
     }
 
-    /// Logs what was dropped since the last line; for the timer, and for the end of the broker.
+    /// Logs the messages dropped since the last line, at the end of the broker.
     pub fn log_untold_drops(&self, turn: &mut Turn) {
         let counts = self.drops.take();
         self.log_counts(turn, &counts);
     }
 
-    /// The timer of [`Engine::log_drops`]: it runs on while messages are dropped.
+    /// Handles the timer of [`Engine::log_drops`], which is set again while messages are dropped.
     pub(crate) fn log_more_drops(&self, turn: &mut Turn) {
         if let Some(counts) = self.drops.take_more() {
             self.log_counts(turn, &counts);

@@ -1,4 +1,4 @@
-//! Time passes: what is due happens, a turn each.
+//! Handling of due timers, each in its own turn.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,20 +6,20 @@ use crate::engine::core::state::Engine;
 use crate::time::Time;
 
 impl Engine {
-    /// Timers that run: 0 when there is no session and nothing waits for its time.
+    /// The number of running timers.
     pub fn timers_running(&self) -> usize {
         self.timers.len()
     }
 
-    /// When [`Engine::tick`] is to be called next: when the next timer is due, or before.
+    /// When [`Engine::tick`] must be called next: when the next timer is due, or earlier.
     pub fn next_tick(&self) -> Option<Time> {
         self.timers.next()
     }
 
-    /// Lets everything happen whose time has come. Returns when to call again; `None`: when the alarm says so.
+    /// Handles all due timers. Returns when to call it again; `None` if only the alarm decides.
     pub fn tick(&self, now: Time) -> Option<Time> {
         for timer in self.timers.due(now) {
-            // A panic costs what it happens in, not the timers behind it and not those to come.
+            // A panic in one timer does not affect the others.
             let _survived = catch_unwind(AssertUnwindSafe(|| {
                 let mut turn = self.turn(now);
                 self.fire(&mut turn, timer);

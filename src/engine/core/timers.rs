@@ -1,4 +1,4 @@
-//! Everything that happens at a time: one wheel, and one alarm for its next deadline.
+//! The timers of the engine: one wheel, and one alarm for its next deadline.
 
 use std::sync::{Arc, Weak};
 
@@ -9,34 +9,34 @@ use crate::session::link::Link;
 use crate::session::state::Session;
 use crate::time::{Time, TimerId, Wheel};
 
-/// Tells the runtime that the next deadline is nearer than it knew.
+/// Tells the runtime that the next deadline has become earlier.
 pub trait Alarm: Send + Sync {
-    /// The engine wants [`Engine::tick`] to be called at `at`, or soon after.
+    /// Asks the runtime to call [`Engine::tick`](crate::engine::core::state::Engine::tick) at `at`, or soon after.
     fn set(&self, at: Time);
 }
 
-/// What is to happen.
+/// The action of a timer.
 #[derive(Clone)]
 pub enum Timer {
-    /// A connection that sent no CONNECT is closed.
+    /// Closes a connection that has sent no CONNECT.
     ConnectDeadline(Weak<dyn Link>),
-    /// A client's silence is measured. The number is the connection's.
+    /// Checks the Keep Alive of a client. The number is that of the connection.
     KeepAlive(Weak<Session>, u32),
-    /// An absent session ends. The number is the last connection's.
+    /// Ends the session of an offline client. The number is that of the last connection.
     SessionExpiry(Weak<Session>, u32),
-    /// A delayed will is published. The number is the last connection's.
+    /// Publishes a delayed will. The number is that of the last connection.
     Will(Weak<Session>, u32),
-    /// A decision of the host is overdue.
+    /// Denies an overdue decision.
     Decision(Weak<DecisionSlot>),
-    /// `$SYS` topics are published.
+    /// Publishes the `$SYS` topics.
     Sys,
-    /// Expired retained messages are removed.
+    /// Removes expired retained messages.
     Sweep,
-    /// The log tells of dropped messages.
+    /// Logs dropped messages.
     Drops,
 }
 
-/// The wheel, and the time for which the alarm is set.
+/// The wheel, and the time that the alarm is set to.
 pub struct Timers {
     inner: Mutex<Inner>,
     alarm: Arc<dyn Alarm>,
@@ -53,13 +53,13 @@ impl Timers {
         Timers { inner: Mutex::new(Inner { wheel: Wheel::new(Time::ZERO), armed: Time::NEVER }), alarm }
     }
 
-    /// The same without its timers, and with a wheel that rounds no deadline.
+    /// An empty wheel with the same alarm, which does not round deadlines.
     pub fn exact(self) -> Timers {
         let inner = Inner { wheel: Wheel::exact(Time::ZERO), armed: Time::NEVER };
         Timers { inner: Mutex::new(inner), alarm: self.alarm }
     }
 
-    /// Has something happen at `at`, at the wheel's coarseness later.
+    /// Adds a timer, due at `at` rounded up to the tick of the wheel.
     pub fn insert(&self, at: Time, timer: Timer) -> TimerId {
         let mut inner = self.inner.lock();
         let id = inner.wheel.insert(at, timer);
@@ -74,17 +74,17 @@ impl Timers {
         id
     }
 
-    /// Takes a timer back.
+    /// Cancels a timer.
     pub fn cancel(&self, id: TimerId) {
         self.inner.lock().wheel.cancel(id);
     }
 
-    /// Timers that run.
+    /// The number of running timers.
     pub fn len(&self) -> usize {
         self.inner.lock().wheel.len()
     }
 
-    /// Whether none runs.
+    /// Whether no timer runs.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,4 +1,4 @@
-//! One turn: a bundle of packets, handled together and flushed together.
+//! A turn: packets that are handled together and flushed together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,16 +14,15 @@ use crate::storage::Position;
 use crate::time::Time;
 use crate::topics::MatchCache;
 
-/// Topics whose matches a turn remembers.
+/// The number of topics whose matches a turn caches.
 const CACHED_TOPICS: usize = 1024;
-/// Turns that wait for their next use.
+/// The number of turns that are kept for reuse.
 pub(crate) const KEPT_TURNS: usize = 16;
-/// What one bundle of packets needs and leaves behind: the time, counters, buffers, and the subscribers that
-/// have something to be written.
+/// The state of one turn: the time, counters, buffers, and the subscribers to write to or wake.
 pub struct Turn {
-    /// Now, for the length of the turn.
+    /// The time, fixed for the turn.
     pub now: Time,
-    /// What this turn adds to the counters.
+    /// The counts that this turn adds to the counters.
     pub counts: Counts,
     /// Scratch space for reading; empty while in use.
     pub scratch: Vec<u8>,
@@ -31,24 +30,24 @@ pub struct Turn {
     pub(crate) cache: MatchCache<Subscriber>,
     pub(super) dirty: Vec<Arc<Session>>,
     pub(super) woken: Vec<Arc<Local>>,
-    /// What the host is told at the end.
+    /// Events that the sinks are told at the end.
     pub(crate) events: Vec<Event>,
-    /// Wills that the host is to look at, and that are published at the end.
+    /// Wills that the host may change, published at the end.
     pub(crate) wills: Vec<OwedWill>,
-    /// Those of the host's code, which is called when everything else is done.
+    /// Direct subscribers, whose wake calls the host's code after everything else.
     pub(super) called: Vec<Arc<Local>>,
     pub(super) told: Vec<(Arc<dyn DurabilityWaiter>, Durability)>,
-    /// Deliveries that began to wait for the store.
+    /// Deliveries that have begun to wait for the store.
     pub(super) holds: Vec<Hold>,
     /// Retained messages that this turn has looked at for new subscriptions.
     pub(crate) looks: usize,
-    /// Groups of changes that are open, one in the other.
+    /// The number of open, nested groups of changes.
     pub(super) groups: u32,
-    /// Unlike that of every other turn of the process, those that this one was before included.
+    /// A number that no other turn of the process has had, including earlier uses of this one.
     pub(super) number: u64,
 }
 
-/// How many turns of this process remember something. Each has as many numbers for itself as it may run.
+/// The number of turns created by this process. Each has a range of [`NUMBERS`] numbers for its uses.
 static TURNS: AtomicU64 = AtomicU64::new(0);
 const NUMBERS: u64 = 1 << 40;
 
@@ -81,21 +80,21 @@ impl Turn {
         self.number
     }
 
-    /// Has a session's outbox flushed at the end of the turn.
+    /// Lists a session, whose outbox is flushed at the end of the turn.
     pub(crate) fn flush_later(&mut self, session: &Arc<Session>) {
         self.dirty.push(Arc::clone(session));
     }
 
-    /// Whether more sessions than so many are to be flushed at the end of this turn.
+    /// Whether more than `most` sessions are listed to be flushed.
     pub fn concerns_more_than(&self, most: usize) -> bool {
         self.dirty.len() > most
     }
 
-    /// Moves to `later` the sessions that need not be flushed at the end of this turn: more may come for them first. If
-    /// there are more than `most`, all of them: others are not to wait until so many are written to. Whoever adds to one
-    /// of these has it on the list again, so that what it holds stays within what it may hold.
+    /// Moves sessions that need not be flushed at the end of this turn to `later`, because more packets may be added to
+    /// them first. If more than `most` are listed, all are moved, so that other tasks do not wait for their writes. The
+    /// next turn that appends to a moved session lists it again, which bounds its outbox.
     ///
-    /// None if code of the host is to be called, for it may take its time.
+    /// Nothing is moved if code of the host must be called, because that may take long.
     pub fn put_off(&mut self, most: usize, later: &mut impl Extend<Arc<Session>>) {
         if !self.called.is_empty() || !self.told.is_empty() {
             return;
@@ -106,13 +105,13 @@ impl Turn {
         }
     }
 
-    /// Has an in-process subscriber woken at the end of the turn.
+    /// Lists an in-process subscriber, which is woken at the end of the turn.
     pub(crate) fn wake_later(&mut self, local: &Arc<Local>) {
         let list = if local.is_direct() { &mut self.called } else { &mut self.woken };
         list.push(Arc::clone(local));
     }
 
-    /// Has somebody told at the end of the turn whether a message is safe.
+    /// Lists a waiter, which is told at the end of the turn whether a message is safe.
     pub(crate) fn tell_later(&mut self, waiter: Arc<dyn DurabilityWaiter>, safe: Durability) {
         self.told.push((waiter, safe));
     }

@@ -1,4 +1,4 @@
-//! Events that wait for the host: told one after the other, by one thread at a time, with no lock held.
+//! A queue of events for the host: told in order, by one thread at a time, with no lock held.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use crate::engine::observe::sink::EventSink;
 use crate::session::event::{Event, Level, LogLine};
 use crate::time::Time;
 
-/// Room for so many events is kept.
+/// The largest capacity, in events, that an empty queue keeps.
 const KEPT: usize = 1024;
 
 /// Events that wait for a sink.
@@ -20,26 +20,25 @@ pub(crate) struct EventQueue(Mutex<QueueState>);
 #[derive(Default)]
 struct QueueState {
     waiting: VecDeque<Event>,
-    /// Whether a thread tells what waits: others only add to it.
+    /// Whether a thread tells the events; other threads only add to them.
     telling: bool,
 }
 
-/// What came of telling.
+/// The result of telling events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// Events for which a queue had no room.
+    /// The number of events that found no room in a queue.
     pub lost: usize,
-    /// Calls that panicked.
+    /// The number of calls that panicked.
     pub failed: usize,
 }
 
-/// Runs what belongs to the host; `None` if it panics. What it has panicked with is leaked: dropping it may be a panic,
-/// too.
+/// Runs code of the host; `None` if it panics. The panic's payload is leaked, because its drop may panic, too.
 pub(crate) fn survive<T>(hook: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(hook)).map_err(std::mem::forget).ok()
 }
 
-/// The thread that tells; dropping it ends that, also by a panic.
+/// The state while a thread tells events; its drop ends that, even during a panic.
 struct Telling<'n>(MutexGuard<'n, QueueState>);
 
 impl Drop for Telling<'_> {
@@ -49,8 +48,8 @@ impl Drop for Telling<'_> {
 }
 
 impl EventQueue {
-    /// Adds events, and tells `sink` everything that waits, unless another thread does, or this one farther up its
-    /// stack. `most`: events that may wait.
+    /// Adds events, and tells `sink` all events of the queue, unless another thread does so, or this one farther up its
+    /// stack. At most `most` events wait.
     pub(crate) fn tell(&self, sink: &dyn EventSink, now: Time, events: &mut Vec<Event>, most: usize) -> Told {
         if events.is_empty() {
             return Told::default();
@@ -66,7 +65,7 @@ impl EventQueue {
                 let told = MutexGuard::unlocked(&mut telling.0, || survive(|| sink.event(now, &event)));
                 if told.is_none() {
                     outcome.failed += 1;
-                    // Next, in front of what waits.
+                    // The line is told next.
                     if let Some(line) = failure(&event).filter(|_| logs_errors) {
                         telling.0.waiting.push_front(line);
                     }
@@ -80,7 +79,7 @@ impl EventQueue {
     }
 }
 
-/// The log line for a hook that has panicked; none if it was the log itself.
+/// The log line for a hook that has panicked; `None` if it was the log itself.
 fn failure(event: &Event) -> Option<Event> {
     let hook = match event {
         Event::Connected(_) => "on_connected",

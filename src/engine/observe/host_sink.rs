@@ -1,4 +1,4 @@
-//! The host's hooks as a sink: what it asked for when the engine was made.
+//! The host's hooks as a sink of events.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::engine::observe::sink::EventSink;
 use crate::session::event::Event;
 use crate::time::Time;
 
-/// The host's hooks as a sink.
+/// The host's hooks as a sink, with the mask that the host had when the engine was made.
 pub(crate) struct HostSink {
     host: Arc<dyn Host>,
     mask: EventMask,

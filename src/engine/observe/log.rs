@@ -1,4 +1,4 @@
-//! The log: lines for people, told as events are. Dropped messages are summed up.
+//! The texts of log lines, which are told as events. Dropped messages are summed up.
 
 use std::fmt::Write;
 
@@ -8,19 +8,20 @@ use crate::session::event::Level;
 use crate::session::link::Cause;
 use crate::stats::{Counts, DropReason};
 
-/// Messages that were dropped and not told of.
+/// The counts of dropped messages that were not logged yet.
 #[derive(Default)]
 pub(crate) struct Drops(Mutex<PendingDrops>);
 
 #[derive(Default)]
 struct PendingDrops {
     counts: Counts,
-    /// Whether a timer runs, which tells of them.
+    /// Whether a timer runs, which logs them.
     resting: bool,
 }
 
 impl Drops {
-    /// Adds what was dropped; what is to be told of at once, if no timer runs: then one is to be set.
+    /// Adds the counts of dropped messages. If no timer runs, returns the counts to log at once, and the caller sets
+    /// the timer.
     pub(crate) fn add(&self, counts: &Counts) -> Option<Counts> {
         let mut pending = self.0.lock();
         for reason in DropReason::ALL {
@@ -30,14 +31,14 @@ impl Drops {
         (!rests).then(|| std::mem::take(&mut pending.counts))
     }
 
-    /// Takes everything; no timer runs any more.
+    /// Takes the counts and ends the use of the timer.
     pub(crate) fn take(&self) -> Counts {
         let mut pending = self.0.lock();
         pending.resting = false;
         std::mem::take(&mut pending.counts)
     }
 
-    /// The timer is due: takes what was dropped meanwhile, and the timer runs on; `None` if nothing was, and it ends.
+    /// Takes the counts when the timer is due; the caller sets it again. `None` if nothing was dropped: the timer ends.
     pub(crate) fn take_more(&self) -> Option<Counts> {
         let mut pending = self.0.lock();
         let counts = std::mem::take(&mut pending.counts);
@@ -46,7 +47,7 @@ impl Drops {
     }
 }
 
-/// A line for dropped messages of one level, if there are any.
+/// The log line for the dropped messages of one level, if there are any.
 pub(crate) fn line_of_drops(counts: &Counts, level: Level) -> Option<String> {
     let of_level = || DropReason::ALL.iter().filter(|reason| level_of(**reason) == level);
     let total: u64 = of_level().map(|reason| counts.dropped(*reason)).sum();
@@ -62,7 +63,7 @@ pub(crate) fn line_of_drops(counts: &Counts, level: Level) -> Option<String> {
     Some(text)
 }
 
-/// Whether messages dropped for a reason are a loss, or what a broker does every day.
+/// The level of dropped messages: a warning for a loss, debug for normal operation.
 fn level_of(reason: DropReason) -> Level {
     match reason {
         DropReason::QueueFull
@@ -79,7 +80,7 @@ fn level_of(reason: DropReason) -> Level {
     }
 }
 
-/// The end of a connection in words. `why`: what is known beside the cause.
+/// The end of a connection in words. `why` has details beside the cause.
 pub(crate) fn words(cause: Cause, why: &str) -> String {
     match cause {
         Cause::Disconnected => "has disconnected".to_owned(),
@@ -87,7 +88,7 @@ pub(crate) fn words(cause: Cause, why: &str) -> String {
         Cause::Refused(reason) if why.is_empty() => format!("disconnected with 0x{:02X}", reason.as_u8()),
         Cause::Refused(reason) => format!("disconnected with 0x{:02X}: {why}", reason.as_u8()),
         Cause::KeepAliveTimeout => format!("disconnected: {why}"),
-        Cause::ConnectTimeout => "no CONNECT came in time".to_owned(),
+        Cause::ConnectTimeout => "no CONNECT in time (mqtt.connect_timeout)".to_owned(),
         Cause::SessionTakenOver => format!("taken over: {why}"),
         Cause::Kicked => "kicked by the host".to_owned(),
         Cause::ServerShuttingDown => "disconnected: the broker stops".to_owned(),

@@ -1,4 +1,4 @@
-//! What an observer wants to see, as a set of bits: one test decides whether an event is made at all.
+//! The kinds of events that a sink wants, as a set of bits: one test decides whether an event is made at all.
 
 use std::ops::BitOr;
 
@@ -12,21 +12,21 @@ pub struct EventMask(u32);
 impl EventMask {
     /// Nothing.
     pub const NONE: EventMask = EventMask(0);
-    /// A client has been let in.
+    /// A client was accepted.
     pub const CONNECTED: EventMask = EventMask(1);
     /// A client's connection has ended.
     pub const DISCONNECTED: EventMask = EventMask(1 << 1);
-    /// A client was not let in.
+    /// A client was refused.
     pub const REFUSED: EventMask = EventMask(1 << 2);
     /// A client has subscribed.
     pub const SUBSCRIBED: EventMask = EventMask(1 << 3);
     /// A client has unsubscribed.
     pub const UNSUBSCRIBED: EventMask = EventMask(1 << 4);
-    /// A client has a message.
+    /// A message was delivered to a client.
     pub const DELIVERED: EventMask = EventMask(1 << 5);
     /// A message was dropped.
     pub const DROPPED: EventMask = EventMask(1 << 6);
-    /// The log, of every level.
+    /// Log lines of every level.
     pub const LOG: EventMask = EventMask(0xF << 8);
     /// A message is being published.
     pub const PUBLISHING: EventMask = EventMask(1 << 16);
@@ -35,7 +35,7 @@ impl EventMask {
     /// Clients or subscriptions have changed.
     pub const CHANGED: EventMask = EventMask(1 << 18);
 
-    /// The log's lines of one level.
+    /// Log lines of one level.
     pub const fn log(level: Level) -> EventMask {
         EventMask(match level {
             Level::Error => 1 << 8,
@@ -59,7 +59,7 @@ impl EventMask {
         }
     }
 
-    /// What a host wants to be told.
+    /// The kinds that a host wants.
     pub(crate) fn of_host(wanted: Wanted) -> EventMask {
         let levels = Level::ALL.iter().filter(|level| wanted.log.is_some_and(|least| **level <= least));
         let log = levels.fold(EventMask::NONE, |mask, level| mask | EventMask::log(*level));
@@ -75,7 +75,7 @@ impl EventMask {
         .fold(log, |mask, (is_wanted, kind)| if is_wanted { mask | kind } else { mask })
     }
 
-    /// Both sets together.
+    /// The union of both sets.
     pub const fn and(self, other: EventMask) -> EventMask {
         EventMask(self.0 | other.0)
     }

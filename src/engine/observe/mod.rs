@@ -1,4 +1,4 @@
-//! What happens, as one stream of events: who sees it, and what each wants to see.
+//! Observation: one stream of events, the sinks that see it, and the kinds that each sink wants.
 
 pub(crate) mod event_queue;
 pub(crate) mod host_sink;

@@ -1,4 +1,4 @@
-//! An observer of the broker: the console, the log, a trace, the test kit. The host's hooks are one, too.
+//! A sink of the broker's events: the console, the log, a trace, the test kit, or the host's hooks.
 
 use crate::codec::qos::QoS;
 use crate::engine::observe::mask::EventMask;
@@ -6,37 +6,36 @@ use crate::message::Publication;
 use crate::session::event::Event;
 use crate::time::Time;
 
-/// Sees what happens, and changes nothing. It is no subscriber and is not counted.
+/// A sink of events. It changes nothing; it is not a subscriber and is not counted.
 ///
-/// The methods are called from any thread. They must not block or take long, and must not call the engine; the host's
-/// hooks, which may, are called by way of a queue. A panic costs this sink this one event.
+/// The methods are called from any thread. They must not block or take long, and must not call the engine. The host's
+/// hooks may do so, because a queue calls them. A sink that panics misses that one event.
 pub trait EventSink: Send + Sync {
-    /// What it wants to see at this moment. It may change: then [`Engine::refresh_sinks`] makes it known, unless this
-    /// method answers differently after [`EventSink::event`] than before, which the engine sees by itself. Must not
-    /// panic.
+    /// The kinds of events that it wants now. After a change, [`Engine::refresh_sinks`] must be called. The engine
+    /// notices a change in [`EventSink::event`] by itself. Must not panic.
     ///
     /// [`Engine::refresh_sinks`]: crate::engine::core::state::Engine::refresh_sinks
     fn mask(&self) -> EventMask;
 
-    /// Something has happened. Called at the end of the turn, in the order in which it happened, with no lock held.
+    /// Called with each event at the end of the turn, in order, with no lock held.
     fn event(&self, _now: Time, _event: &Event) {}
 
-    /// Something happens at this moment, in the middle of a turn. Locks of the engine may be held.
+    /// Called in the middle of a turn. Locks of the engine may be held.
     fn moment(&self, _moment: &Moment<'_>) {}
 }
 
-/// What is seen in the middle of a turn.
+/// An event in the middle of a turn.
 #[derive(Clone, Copy, Debug)]
 pub enum Moment<'m> {
-    /// A message is being published: no subscriber has it yet.
+    /// A message is being published; no subscriber has it yet.
     Publishing(Published<'m>),
-    /// A message was published by a client, by the host, or as a will, and every subscriber has it.
+    /// A message was published by a client, by the host, or as a will; every subscriber has it.
     Published(Published<'m>),
-    /// A client has come or gone, or a subscription was made or ended.
+    /// A client has connected or disconnected, or a subscription was made or ended.
     Changed,
 }
 
-/// A message that is published.
+/// A published message.
 #[derive(Clone, Copy, Debug)]
 pub struct Published<'m> {
     /// The client that publishes it; `None` for the host program and the broker.
@@ -47,13 +46,13 @@ pub struct Published<'m> {
     pub payload: &'m [u8],
     /// The properties, as encoded spans.
     pub properties: &'m [&'m [u8]],
-    /// The QoS with which it is published.
+    /// The QoS of the publication.
     pub qos: QoS,
-    /// Whether it is to be retained.
+    /// The RETAIN flag.
     pub retain: bool,
     /// When it was received.
     pub at: Time,
-    /// Seconds from then on after which it expires, if it does.
+    /// Seconds from `at` until it expires, if it does.
     pub expiry_interval: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! The stream of events: the sinks that see it, and what any of them wants.
+//! The stream of events: the sinks, and the kinds that any of them wants.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,10 +11,10 @@ use crate::engine::observe::sink::{EventSink, Moment};
 use crate::session::event::{Event, Level, LogLine};
 use crate::time::Time;
 
-/// The sinks of a broker, in the order in which they came.
+/// The sinks of a broker, in the order in which they were added.
 #[derive(Default)]
 pub(crate) struct EventStream {
-    /// What some sink wants. Events of other kinds are not made.
+    /// The union of the sinks' masks. Events of other kinds are not made.
     mask: AtomicU32,
     sinks: Mutex<Arc<[Attached]>>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct EventStream {
 #[derive(Clone)]
 struct Attached {
     sink: Arc<dyn EventSink>,
-    /// Where its events wait, if it is called by one thread at a time; otherwise it is called directly.
+    /// The queue of a sink that is called by one thread at a time; `None` if it is called directly.
     queue: Option<Arc<EventQueue>>,
 }
 
@@ -38,8 +38,8 @@ impl EventStream {
         self.attach(Attached { sink, queue: None });
     }
 
-    /// Adds a sink that is called by one thread at a time, after those that are called directly. It may call the engine:
-    /// what comes of that waits in its queue.
+    /// Adds a sink that is called by one thread at a time, after those that are called directly. It may call the
+    /// engine: the resulting events wait in its queue.
     pub(crate) fn add_queued(&self, sink: Arc<dyn EventSink>) {
         self.attach(Attached { sink, queue: Some(Arc::default()) });
     }
@@ -50,25 +50,25 @@ impl EventStream {
         self.store_mask(&sinks);
     }
 
-    /// Takes a sink away. What is on its way may still be seen.
+    /// Removes a sink. Events that are being told may still reach it.
     pub(crate) fn remove(&self, sink: &Arc<dyn EventSink>) {
         let mut sinks = self.sinks.lock();
         *sinks = sinks.iter().filter(|known| !Arc::ptr_eq(&known.sink, sink)).cloned().collect();
         self.store_mask(&sinks);
     }
 
-    /// Asks the sinks again what they want.
+    /// Reads the masks of the sinks again.
     pub(crate) fn refresh(&self) {
         self.store_mask(&self.sinks.lock());
     }
 
-    /// Called under the lock, so that the last word is that of the newest masks.
+    /// Stores the union of the masks. Called under the lock, so that the newest masks are stored last.
     fn store_mask(&self, sinks: &[Attached]) {
         self.mask.store(union(sinks).bits(), Ordering::Relaxed);
     }
 
-    /// Tells the sinks what has happened, and empties the list: each event goes to the sinks that are called directly,
-    /// in their order, before the next one does; then the queues are told. `most`: events that may wait in a queue.
+    /// Tells the sinks the events, and empties the list. First each event, in order, goes to all sinks that are called
+    /// directly; then the queues are told. At most `most` events wait in a queue.
     pub(crate) fn tell(&self, now: Time, events: &mut Vec<Event>, most: usize) -> Told {
         let sinks = Arc::clone(&self.sinks.lock());
         let mut outcome = Told::default();
@@ -99,7 +99,7 @@ impl EventStream {
         outcome
     }
 
-    /// Returns how many calls panicked.
+    /// Tells the sinks that are called directly; returns the number of calls that panicked.
     fn tell_directly(&self, sinks: &[Attached], now: Time, events: &mut Vec<Event>) -> usize {
         let mut failed = 0;
         let mut at = 0;
@@ -112,16 +112,16 @@ impl EventStream {
             let direct = sinks.iter().filter(|attached| attached.queue.is_none());
             let panicked = direct.filter(|attached| panics(&*attached.sink)).count();
             failed += panicked;
-            // A sink that stumbles over the log itself is not logged.
+            // A sink that panics on a log line is not logged.
             if panicked > 0 && !EventMask::LOG.wants(kind) && self.wants(EventMask::log(Level::Error)) {
-                let text = "an observer of the broker has panicked, and misses an event".into();
+                let text = "a sink of events has panicked and missed an event".into();
                 events.push(Event::Logged(LogLine { level: Level::Error, client_id: None, text }));
             }
         }
         failed
     }
 
-    /// Shows the sinks something at this moment; how many calls panicked.
+    /// Shows the sinks a moment; returns the number of calls that panicked.
     #[cold]
     pub(crate) fn show(&self, kind: EventMask, moment: &Moment<'_>) -> usize {
         let sinks = Arc::clone(&self.sinks.lock());

@@ -1,4 +1,4 @@
-//! What may be published: one rule for each door through which a message comes in.
+//! The admission of messages: one rule for every source of a message.
 
 use crate::codec::error::DecodeError;
 use crate::codec::properties::MESSAGE_EXPIRY_INTERVAL_LEN;
@@ -9,12 +9,12 @@ use crate::codec::topic::TopicName;
 use crate::codec::version::Version;
 use crate::engine::parts::options::Options;
 
-/// Where a message comes from.
+/// The source of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A client's PUBLISH of this many bytes. A Topic Alias may stand for the topic, so the packet is not measured again.
+    /// A client's PUBLISH. Its topic may be an alias, so the length of the received packet counts.
     Client {
-        /// Bytes of the packet as it was received.
+        /// Bytes of the received packet.
         packet_len: usize,
     },
     /// The will in a client's CONNECT.
@@ -23,21 +23,22 @@ pub enum Source {
     Host,
     /// The console.
     Console,
-    /// A client's message or will that the host changes. It may be as large as the client's message was.
+    /// A client's message or will that the host changes. It may be as large as the client's message, even beyond the
+    /// limit.
     Edit {
-        /// What [`Draft::packet_len`] is of the client's message.
+        /// The [`Draft::packet_len`] of the client's message.
         original_len: usize,
     },
 }
 
-/// A message that is to be published, as far as the rule looks at it.
+/// The parts of a message that the rule checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft<'d> {
     /// The Topic Name.
     pub topic: TopicName<'d>,
     /// The QoS.
     pub qos: QoS,
-    /// Whether it is to be retained.
+    /// The RETAIN flag.
     pub retain: bool,
     /// Bytes of the payload.
     pub payload_len: usize,
@@ -62,20 +63,20 @@ impl Draft<'_> {
 pub enum Refusal {
     /// Its QoS is higher than `mqtt.max_qos`.
     QosTooHigh(QoS),
-    /// It is to be retained, and `mqtt.retain` is off.
+    /// It has the RETAIN flag, and `mqtt.retain` is off.
     RetainOff,
-    /// The topic is longer than `mqtt.max_topic_length`, which is this.
+    /// The topic is longer than `mqtt.max_topic_length`, whose value is given.
     TopicTooLong(usize),
-    /// The topic has more levels than `mqtt.max_topic_levels`, which is this.
+    /// The topic has more levels than `mqtt.max_topic_levels`, whose value is given.
     TopicTooDeep(usize),
     /// The packet is larger than `mqtt.max_packet_size`.
     TooLarge {
         /// Bytes of the packet.
         len: usize,
-        /// Bytes that it may have.
+        /// The largest allowed length.
         most: usize,
     },
-    /// The topic is below `$SYS`: only the broker says what it says of itself (MQTT 5, section 4.7.2).
+    /// The topic is below `$SYS`, where only the broker publishes (MQTT 5, section 4.7.2).
     BrokersTopic,
 }
 
@@ -126,7 +127,7 @@ impl Refusal {
         }
     }
 
-    /// The setting that says so; `None` for what no setting allows.
+    /// The setting that refuses it; `None` if no setting would allow it.
     pub fn setting(self) -> Option<&'static str> {
         match self {
             Refusal::QosTooHigh(_) => Some("mqtt.max_qos"),
@@ -138,7 +139,7 @@ impl Refusal {
         }
     }
 
-    /// The part of the message that is at fault, by the name that it has as an argument.
+    /// The name of the argument that is at fault.
     pub fn argument(self) -> &'static str {
         match self {
             Refusal::QosTooHigh(_) => "qos",
@@ -148,7 +149,7 @@ impl Refusal {
         }
     }
 
-    /// What is wrong with that part, for the host program.
+    /// What is wrong with that argument, for the host program.
     pub fn cause(self, topic: &str) -> String {
         match self {
             Refusal::QosTooHigh(qos) => format!("{} is higher than mqtt.max_qos allows", qos.as_u8()),
@@ -164,11 +165,11 @@ impl Refusal {
         }
     }
 
-    /// What a client is told.
+    /// The error for a client.
     pub fn error(self) -> DecodeError {
         let cause = match self {
-            Refusal::QosTooHigh(_) => "the QoS is above the maximum of the server",
-            Refusal::RetainOff => "the server keeps no retained messages",
+            Refusal::QosTooHigh(_) => "the QoS is higher than the server allows (mqtt.max_qos)",
+            Refusal::RetainOff => "the server keeps no retained messages (mqtt.retain)",
             Refusal::TopicTooLong(_) => "the topic is longer than the server allows (mqtt.max_topic_length)",
             Refusal::TopicTooDeep(_) => {
                 "the topic has more levels than the server allows (mqtt.max_topic_levels)"
@@ -179,7 +180,7 @@ impl Refusal {
         DecodeError::new(self.reason(), cause)
     }
 
-    /// A sentence for the console.
+    /// The cause as a sentence, for the console.
     pub fn sentence(self) -> &'static str {
         match self {
             Refusal::QosTooHigh(_) => "The QoS is higher than mqtt.max_qos.",
@@ -223,7 +224,7 @@ mod tests {
         Source::Edit { original_len: 0 },
     ];
 
-    /// Each bound, from each door: what is exactly at it is admitted, what is one beyond is refused.
+    /// Every source has the same bounds: a message at the bound is admitted, one beyond it is refused.
     #[test]
     fn every_door_has_the_same_bounds() {
         let bounds = [
@@ -263,7 +264,8 @@ mod tests {
         }
     }
 
-    /// A packet of 128 bytes: fixed header 2, or 3 beyond 129, topic 3, property length 1; an identifier of 2, an expiry of 5.
+    /// A packet of 128 bytes: fixed header 2, or 3 beyond 129; topic 3; property length 1. An identifier has 2 bytes,
+    /// an expiry 5.
     #[test]
     fn a_packet_is_measured_as_it_would_be_sent() {
         let options = options(&[("mqtt.max_packet_size", "128B")]);
@@ -280,7 +282,7 @@ mod tests {
                 assert_eq!(options.admit(source, &of(at)), Ok(()), "{source:?} {qos:?}");
                 assert_eq!(options.admit(source, &of(at + 1)), too_large, "{source:?} {qos:?}");
             }
-            // What a client has sent with an alias may be larger with its topic.
+            // A packet that a client has sent with an alias may be larger with the topic.
             assert_eq!(options.admit(Source::Client { packet_len: 128 }, &of(at + 1)), Ok(()));
             assert_eq!(options.admit(Source::Client { packet_len: 129 }, &of(at)), too_large);
             let edit = Source::Edit { original_len: 129 };

@@ -1,4 +1,4 @@
-//! What the verbs share: the connection, the received packet, and what handling it comes to.
+//! Types that the verbs share: the attached connection, the received packet, and the result of handling it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::codec::error::DecodeError;
 use crate::codec::version::Version;
 use crate::session::state::Session;
 
-/// A connection's hold on its session.
+/// A connection that is attached to a session.
 #[derive(Clone)]
 pub(crate) struct AttachedConnection {
     pub session: Arc<Session>,
@@ -16,21 +16,21 @@ pub(crate) struct AttachedConnection {
     pub version: Version,
 }
 
-/// One packet's surroundings: the bytes it came in.
+/// The bytes of a received packet.
 #[derive(Clone, Copy)]
 pub(crate) struct ReceivedPacket<'r> {
     pub whole: &'r [u8],
     pub owner: Option<&'r Bytes>,
 }
 
-/// Why a connection ends in the middle of a packet.
+/// Why a connection ends while a packet is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionEnd {
-    /// The client broke a rule, or wants what it cannot have.
+    /// The client broke a rule, or a limit or the host refuses its request.
     Refused(DecodeError),
-    /// The client said goodbye; true: with its will.
+    /// The client sent DISCONNECT. `with_will`: its will is published.
     Disconnected { with_will: bool },
-    /// It has ended while the host was asked.
+    /// The connection has ended while the host was asked.
     Gone,
 }
 
@@ -40,11 +40,11 @@ impl From<DecodeError> for ConnectionEnd {
     }
 }
 
-/// What a packet that asks comes to.
+/// The result of handling a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handled {
-    /// It is done.
+    /// The packet is handled.
     Done,
-    /// An answer is awaited: nothing was done, and the packet is to be handled again.
+    /// A decision is awaited: nothing was done, and the packet must be handled again.
     Suspended,
 }

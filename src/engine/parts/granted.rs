@@ -1,4 +1,4 @@
-//! What the matching subscriptions of one subscriber grant together.
+//! The delivery that the matching subscriptions of one subscriber grant together.
 
 use smallvec::SmallVec;
 
@@ -6,7 +6,7 @@ use crate::codec::qos::QoS;
 use crate::engine::parts::subscriber::Subscriber;
 use crate::topics::Match;
 
-/// How one subscriber gets a message, whichever and however many of its subscriptions match
+/// How one subscriber gets a message, when one or more of its subscriptions match
 /// [MQTT-3.3.4-2], [MQTT3-3.3.5-1].
 #[derive(Clone, Copy)]
 pub(crate) struct Granted {
@@ -20,9 +20,10 @@ pub(crate) struct Granted {
 pub(crate) type Identifiers = SmallVec<[u32; 4]>;
 
 impl Granted {
-    /// What these subscriptions grant of a message of this QoS and RETAIN flag; `None` if No Local forbids all of them.
-    /// `own`: whether the subscriber has published it. Their identifiers are added to `identifiers`.
-    #[inline(always)] // A call for each delivery is a tenth of what the delivery costs.
+    /// The delivery that these subscriptions grant for a message of this QoS and RETAIN flag; `None` if No Local
+    /// excludes all of them. `own`: the subscriber has published it. The Subscription Identifiers are added to
+    /// `identifiers`.
+    #[inline(always)] // A call would add a tenth to the cost of a delivery.
     pub(crate) fn by(
         subscriptions: &[Match<Subscriber>],
         own: bool,

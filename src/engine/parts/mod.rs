@@ -1,4 +1,4 @@
-//! What the engine is made of and what needs no engine: limits, the table of sessions, subscribers.
+//! Parts of the engine that do not depend on it: limits, the table of sessions, subscribers.
 
 pub mod admission;
 pub(crate) mod attached;

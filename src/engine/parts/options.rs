@@ -1,4 +1,4 @@
-//! What the engine takes from the settings.
+//! The settings that the engine uses.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::config::{QueueOverflow, Settings};
 use crate::session::delivery::Limits;
 use crate::session::queue::{Bounds, Overflow};
 
-/// The engine's options, fixed for its life. Their meaning is that of the settings of the same name.
+/// The engine's options, fixed for its lifetime. Each has the meaning of the setting of the same name.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each field is the setting of its name, documented in the table of settings")]
 pub struct Options {
@@ -40,7 +40,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The options that the settings state.
+    /// The options from the settings.
     pub fn new(settings: &Settings) -> Options {
         let s = settings;
         Options {

@@ -7,15 +7,15 @@ use std::sync::Arc;
 /// Where a connection comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// Its number, which no other connection of this broker has.
+    /// The number of the connection, unique in this broker.
     pub number: u64,
-    /// The peer's address, where there is one.
+    /// The peer's address; `None` for a connection without a network address.
     pub peer: Option<SocketAddr>,
-    /// The name of the listener that it came by, where there is one.
+    /// The name of the listener that accepted it; `None` for an adopted connection.
     pub listener: Option<Arc<str>>,
 }
 
-/// In words, for the log: `from 127.0.0.1:50000 at listener tcp`.
+/// For the log: `from 127.0.0.1:50000 at listener tcp`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.peer {

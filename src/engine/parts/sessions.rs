@@ -9,17 +9,17 @@ use parking_lot::Mutex;
 
 use crate::session::state::Session;
 
-/// Parts of the table: the pause while one of them grows or shrinks is a 64th of that for all sessions.
+/// The number of parts of the table: growing or shrinking one of them pauses for a 64th of the sessions.
 const PARTS: usize = 64;
-/// A part with room for no more than this is not shrunk: a client that comes and goes allocates nothing here.
+/// A part of at most this capacity is not shrunk, so that a client that comes and goes allocates nothing here.
 const SMALL: usize = 28;
 
 type Part = Mutex<HashTable<Arc<Session>>>;
 
-/// All sessions. The lock of a part is held for one look-up or change and never while another is taken.
+/// All sessions. The lock of a part is held for one lookup or change, and never while another lock is taken.
 pub struct Sessions {
     parts: [Part; PARTS],
-    /// Sessions, and those that are just being added.
+    /// The number of sessions, including those that are being added.
     count: AtomicUsize,
     hasher: DefaultHashBuilder,
 }
@@ -41,8 +41,8 @@ impl Sessions {
         self.part(hash)?.lock().find(hash, |s| *s.client_id == *client_id).cloned()
     }
 
-    /// Adds a session unless its client has one, or there are `most` already.
-    #[inline(always)] // It has two callers, and only one of them is called while the broker runs.
+    /// Adds a session, unless its client has one or there are `most` already.
+    #[inline(always)] // Of its two callers, only one runs after the start.
     pub fn insert(&self, session: &Arc<Session>, most: usize) -> Result<(), InsertError> {
         let hash = self.hash(&session.client_id);
         let Some(part) = self.part(hash) else { return Err(InsertError::Full) };
@@ -58,7 +58,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Removes this very session. A part of which three quarters are unused gives back memory.
+    /// Removes exactly this session. Frees memory of its part once three quarters of it are unused.
     pub fn remove(&self, session: &Arc<Session>) {
         let hash = self.hash(&session.client_id);
         let Some(part) = self.part(hash) else { return };
@@ -72,17 +72,17 @@ impl Sessions {
         }
     }
 
-    /// Sessions.
+    /// The number of sessions.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether there is none.
+    /// Whether there is no session.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Every session that is there from beginning to end of this call.
+    /// All sessions. A session that is added or removed during this call may be missing or included.
     pub fn all(&self) -> Vec<Arc<Session>> {
         let mut all = Vec::with_capacity(self.len());
         self.parts.iter().for_each(|part| all.extend(part.lock().iter().cloned()));
@@ -93,7 +93,7 @@ impl Sessions {
         self.hasher.hash_one(client_id)
     }
 
-    /// The part for that hash; there always is one. Chosen by bits that the part itself looks at last.
+    /// The part for that hash; there always is one. It is selected by the hash bits that the part itself uses last.
     fn part(&self, hash: u64) -> Option<&Part> {
         self.parts.get((hash >> 48) as usize % PARTS)
     }
@@ -102,9 +102,9 @@ impl Sessions {
 /// Why a session was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InsertError {
-    /// The client has a session.
+    /// The client has a session already.
     Exists,
-    /// There are as many as may be.
+    /// The session limit is reached.
     Full,
 }
 
@@ -124,7 +124,7 @@ mod tests {
         (0..count).map(one).collect()
     }
 
-    /// Sessions that there is room for.
+    /// The capacity of all parts.
     fn room(sessions: &Sessions) -> usize {
         sessions.parts.iter().map(|part| part.lock().capacity()).sum()
     }

@@ -1,4 +1,4 @@
-//! In-process subscribers: the host program subscribes without a socket.
+//! In-process subscribers: the host program subscribes without a connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use crate::codec::qos::QoS;
 use crate::session::queue::Room;
 use crate::session::retained_walks::WalkPosition;
 
-/// A message for an in-process subscriber, borrowed for the length of the call.
+/// A message for an in-process subscriber, borrowed for the duration of the call.
 #[derive(Debug)]
 pub struct LocalMessage<'m> {
     /// The Topic Name, as encoded.
@@ -27,21 +27,22 @@ pub struct LocalMessage<'m> {
     pub retain: bool,
     /// The Subscription Identifiers of the subscriptions that matched.
     pub identifiers: &'m [u32],
-    /// The rest of the Message Expiry Interval, in seconds.
+    /// The remaining Message Expiry Interval, in seconds.
     pub expiry_interval: Option<u32>,
 }
 
-/// Bytes that a message with so many Subscription Identifiers occupies at most in the queue of an in-process subscriber.
+/// The most bytes that a message occupies in the queue of an in-process subscriber. `identifiers` is the number of its
+/// Subscription Identifiers.
 pub fn bytes_of(topic: usize, properties: usize, payload: usize, identifiers: usize) -> usize {
     topic + properties + payload + identifiers * 5
 }
 
-/// Where an in-process subscriber's messages go.
+/// The receiver of an in-process subscriber's messages.
 pub trait Sink: Send + Sync {
-    /// Takes a message; false if there is no room. Called from any thread, must not block or publish.
+    /// Takes a message; false if there is no room. Called from any thread. Must not block or publish.
     fn push(&self, message: &LocalMessage<'_>) -> bool;
 
-    /// Whether there is room for a message of this many bytes; nothing is changed.
+    /// Whether there is room for a message of this many bytes.
     fn room(&self, _bytes: usize) -> Room {
         Room::Free
     }
@@ -59,15 +60,15 @@ pub trait Sink: Send + Sync {
         true
     }
 
-    /// Whether somebody waits for what was pushed; asked after a push, so that nobody is woken for nothing.
+    /// Whether [`Sink::wake`] is needed. Called after a push, so that a consumer that does not wait is not woken.
     fn wants_wake(&self) -> bool {
         true
     }
 
-    /// Called at the end of each turn in which messages were pushed. The thread holds no lock.
+    /// Called at the end of each turn that has pushed messages. The thread holds no lock.
     fn wake(&self);
 
-    /// Whether `wake` calls the host: then it is called after everything else in the turn is done.
+    /// Whether `wake` calls the host's code. If so, it is called after everything else in the turn.
     fn is_direct(&self) -> bool {
         false
     }
@@ -78,7 +79,7 @@ pub struct Local {
     sink: Arc<dyn Sink>,
     filter: Box<str>,
     is_direct: bool,
-    /// The last turn that has this subscriber on its list of those to wake.
+    /// The number of the last turn that has listed this subscriber to wake it.
     listed_by: AtomicU64,
     /// Whether there is a walk; changed under its lock.
     walks: AtomicBool,
@@ -157,13 +158,13 @@ impl Local {
         self.sink.room(bytes)
     }
 
-    /// Hands a message over; whether the sink took it.
+    /// Pushes a message; returns whether the sink took it.
     pub fn push(&self, message: &LocalMessage<'_>) -> bool {
         self.sink.push(message)
     }
 
-    /// Whether the turn of this number has to wake the sink at its end: true the first time. When several turns run at
-    /// once, each may be told so more than once, and the sink is woken more than once.
+    /// Whether the turn of this number must wake the sink at its end: true the first time. With several turns at once
+    /// it may be true more than once for each, so the sink may be woken more often.
     pub fn list_for_wake(&self, turn: u64) -> bool {
         if !self.sink.wants_wake() {
             return false;

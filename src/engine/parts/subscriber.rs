@@ -1,4 +1,4 @@
-//! Who can subscribe: a client's session, or the host program.
+//! Subscribers and publishers: clients, the host program, the broker.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::engine::parts::sink::Local;
 use crate::session::state::Session;
 use crate::topics::Identity;
 
-/// A subscriber of the routing table.
+/// A subscriber in the router.
 #[derive(Clone, Debug)]
 pub enum Subscriber {
     /// A client.
@@ -24,7 +24,7 @@ impl Identity for Subscriber {
     }
 }
 
-/// Who publishes a message.
+/// The publisher of a message.
 #[derive(Clone, Copy, Debug)]
 pub enum Publisher<'p> {
     /// A client.
@@ -44,8 +44,8 @@ impl Publisher<'_> {
         }
     }
 
-    /// Whether the publisher and `subscriber` are the same client, for No Local [MQTT-3.8.3-3]. All of the
-    /// host program counts as one client.
+    /// Whether the publisher and `subscriber` are the same client, for No Local [MQTT-3.8.3-3]. The whole host program
+    /// counts as one client.
     pub fn is(&self, subscriber: &Subscriber) -> bool {
         match (self, subscriber) {
             (Publisher::Session(publisher), Subscriber::Session(session)) => Arc::ptr_eq(publisher, session),

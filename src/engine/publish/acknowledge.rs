@@ -15,7 +15,7 @@ use crate::session::outbound::Outbound;
 use crate::storage::SessionChange;
 
 impl Engine {
-    /// PUBACK, PUBREC or PUBCOMP: a delivery to this client goes on, and the next that waited may begin.
+    /// Handles PUBACK, PUBREC or PUBCOMP: a delivery to this client advances, and the next waiting one may begin.
     pub(crate) fn receive_ack(
         &self,
         turn: &mut Turn,
@@ -70,7 +70,7 @@ impl Engine {
                 // [MQTT-4.3.3-4], [MQTT-4.6.0-4], [MQTT3-4.6.0-4]
                 let pubrel = Ack::success(id);
                 if outbound.is_kept() {
-                    // When the client has PUBREL, the message must not come again.
+                    // After the client has PUBREL, the message must not be sent again.
                     drop(outbound);
                     self.send_pubrel_when_safe(turn, attached, pubrel);
                     return Ok(());
@@ -78,7 +78,7 @@ impl Engine {
                 flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
             }
             Acknowledged::Unknown if kind == AckKind::Pubrec && !ack.reason.is_error() => {
-                // The flow was completed or forgotten here: PUBREL lets the client forget it too.
+                // The delivery was completed or discarded here: PUBREL lets the client discard it, too.
                 let reason = ReasonCode::PacketIdentifierNotFound;
                 // No Reason String, no User Properties [MQTT-3.6.2-2], [MQTT-3.6.2-3].
                 let pubrel = Ack { packet_id: id, reason, properties: Properties::EMPTY };
@@ -104,7 +104,7 @@ impl Engine {
         self.send_when_safe(turn, attached, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
     }
 
-    /// PUBREL: a received QoS 2 message is released.
+    /// Handles PUBREL: releases a received QoS 2 message.
     pub(crate) fn receive_pubrel(
         &self,
         turn: &mut Turn,

@@ -1,5 +1,5 @@
-//! A burst: QoS 0 messages to one topic that came one behind the other. Where nobody but clients is concerned, and the bytes
-//! are forwarded as they are, a subscriber is given all of them at once: one lock and one copy instead of one for each.
+//! A burst: consecutive QoS 0 messages to one topic. A client that gets their bytes unchanged is given all of them at
+//! once: one lock and one copy instead of one for each message.
 
 use std::sync::atomic::Ordering;
 
@@ -26,18 +26,18 @@ use crate::topics::Match;
 /// The first byte of a PUBLISH of QoS 0 without RETAIN.
 const PLAIN: u8 = first_byte(false, QoS::AtMostOnce, false);
 
-/// Two messages or more, whole packets.
+/// Two messages or more, in complete packets.
 pub(crate) struct Burst<'r> {
     block: Block<'r>,
     topic: TopicName<'r>,
-    /// What every packet has between its fixed header and its payload.
+    /// The bytes that every packet has between its fixed header and its payload.
     prefix: &'r [u8],
-    /// No packet of it has more bytes: larger ones are shared, not copied, and none may be larger than the broker takes.
+    /// The largest packet of a burst: larger ones are shared, not copied, or beyond the broker's limit.
     most: u32,
 }
 
 impl<'r> Burst<'r> {
-    /// The burst at the beginning of `input`, whose first packet is this one.
+    /// The burst at the beginning of `input`, which begins with the packet `first`.
     fn at(
         input: &'r [u8],
         first: &Frame<'r>,
@@ -53,7 +53,7 @@ impl<'r> Burst<'r> {
         let head = first.whole.get(..usual.checked_sub(publish.payload.len())?)?;
         let mut burst = Burst { block, topic, prefix, most };
         let mut rest = input.get(usual..)?;
-        // What is mostly so comes first: a message alone pays for this look alone.
+        // The most frequent outcome is tested first: a single message costs only this test.
         let mut next = burst.next(rest);
         if next.is_none()
             || usual > most as usize
@@ -78,7 +78,7 @@ impl<'r> Burst<'r> {
             burst.block.largest = burst.block.largest.max(frame.whole.len());
             burst.block.payload_bytes += (frame.body.len() - prefix.len()) as u64;
             rest = rest.get(frame.whole.len()..)?;
-            // Many are as long as the first one: they are told by one comparison.
+            // Packets that are as long as the first one, which are many, need one comparison.
             let alike = rest.chunks_exact(usual).take_while(|packet| packet.starts_with(head)).count();
             burst.block.messages += alike as u64;
             burst.block.payload_bytes += (alike * publish.payload.len()) as u64;
@@ -97,16 +97,16 @@ impl<'r> Burst<'r> {
         let Ok(Framing::Complete(frame)) = frame::split(input, self.most) else {
             return None;
         };
-        // [MQTT-1.5.5-1]: whether a longer Remaining Length is allowed is not decided here.
+        // [MQTT-1.5.5-1]: an overlong Remaining Length is left to the usual path.
         (frame.is_shortest() && frame.body.starts_with(self.prefix)).then_some(frame)
     }
 
-    /// Bytes of all packets.
+    /// The number of bytes of all packets.
     pub(crate) fn len(&self) -> usize {
         self.block.bytes.len()
     }
 
-    /// Each message by itself.
+    /// Calls `f` with each message as a publication.
     fn for_each(&self, turn: &mut Turn, mut f: impl FnMut(&mut Turn, &mut Publication<'r>)) {
         let mut rest = self.block.bytes;
         while let Some(frame) = self.next(rest) {
@@ -121,11 +121,11 @@ impl<'r> Burst<'r> {
     }
 }
 
-/// What is seen of each message by itself.
+/// The kinds of events that are told for each message.
 const EACH: EventMask = EventMask::PUBLISHING.and(EventMask::PUBLISHED).and(EventMask::DELIVERED);
 
 impl Engine {
-    /// The burst at the beginning of `input`, if there is one and it may be taken as one: nobody looks at each message.
+    /// The burst at the beginning of `input`, if there is one and no authority, hook or sink looks at each message.
     pub(crate) fn burst<'r>(
         &self,
         input: &'r [u8],
@@ -139,7 +139,7 @@ impl Engine {
         Burst::at(input, first, publish, v5, &self.options)
     }
 
-    /// The messages of a burst, whose first packet has been counted as received.
+    /// Publishes the messages of a burst, whose first packet is counted as received already.
     pub(crate) fn receive_burst(&self, turn: &mut Turn, attached: &AttachedConnection, burst: &Burst<'_>) {
         let messages = burst.block.messages;
         attached.session.received_messages.fetch_add(messages, Ordering::Relaxed);
@@ -150,7 +150,7 @@ impl Engine {
         let publisher = Publisher::Session(&attached.session);
         let taken = turn.cache.take(&self.router, burst.topic);
         if !taken.matches.shared.is_empty() {
-            // Each message is another member's.
+            // Each message goes to another member.
             turn.cache.give_back(taken);
             burst.for_each(turn, |turn, publication| {
                 self.route(turn, publisher, burst.topic, publication);
@@ -176,7 +176,7 @@ impl Engine {
             one_by_one.push(group);
         }
         if !one_by_one.is_empty() {
-            // Who keeps a message shares it with the others who do.
+            // Subscribers that store a message share it.
             burst.for_each(turn, |turn, publication| {
                 for group in &one_by_one {
                     reached |= self.deliver(turn, publisher, publication, group, None);
@@ -192,7 +192,7 @@ impl Engine {
         turn.cache.give_back(taken);
     }
 
-    /// Gives a subscriber the packets as they are; false if it is to be given each message by itself.
+    /// Sends the packets to a subscriber unchanged; false if it must be given each message by itself.
     fn deliver_block(
         &self,
         turn: &mut Turn,

@@ -1,4 +1,4 @@
-//! From a message to everyone who hears it.
+//! Delivery of a message to its subscribers.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::topics::Identity;
 use crate::topics::{Group, Match, Readiness};
 
 impl Engine {
-    /// Gives a message to every matching subscriber; returns how many there are.
+    /// Delivers a message to every matching subscriber; returns their number.
     pub(crate) fn route(
         &self,
         turn: &mut Turn,
@@ -39,7 +39,7 @@ impl Engine {
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
             reached += usize::from(self.deliver(turn, publisher, publication, group, None));
         }
-        // A copy of its own, with its own identifier [MQTT-3.3.4-5].
+        // Each shared subscription gets a separate copy, with its own identifier [MQTT-3.3.4-5].
         for shared in &matches.shared {
             reached += usize::from(self.deliver_shared(turn, publisher, publication, &shared.group));
         }
@@ -51,8 +51,8 @@ impl Engine {
         reached
     }
 
-    /// Delivers to one member of a group and to nobody else, whatever becomes of it [MQTT-4.8.2-5], [MQTT-4.8.2-6];
-    /// false if it has none.
+    /// Delivers to exactly one member of a group, whatever the outcome [MQTT-4.8.2-5], [MQTT-4.8.2-6]; false if the
+    /// group has no member.
     pub(crate) fn deliver_shared(
         &self,
         turn: &mut Turn,
@@ -61,12 +61,12 @@ impl Engine {
         group: &Group<Subscriber>,
     ) -> bool {
         let (sizes, stored) = (Sizes::of(publication), publication.stored_size());
-        // A member whose session ends after it was picked has left the group before: it is not picked again.
+        // A member whose session ended after it was picked has left the group first, so it is not picked again.
         while let Some(picked) =
             group.pick(|member| self.readiness(publisher, &sizes, stored, publication.qos, member))
         {
             if picked.options.no_local && publisher.is(&picked.subscriber) {
-                return false; // Only the host can ask for that; for clients it is an error [MQTT-3.8.3-4].
+                return false; // Only the host can do so; for clients it is an error [MQTT-3.8.3-4].
             }
             let picked = std::slice::from_ref(&picked);
             if self.deliver(turn, publisher, publication, picked, Some(group.filter())) {
@@ -76,8 +76,8 @@ impl Engine {
         false
     }
 
-    /// How fit a member of a shared subscription is to take a message that is published with this QoS. Expired messages
-    /// in its queue count: they are looked for when a message is put in, not for each member that is asked.
+    /// How ready a member of a shared subscription is for a message that is published with this QoS. Expired messages
+    /// in its queue count: they are removed when a message is added, not for each member that is considered.
     pub(crate) fn readiness(
         &self,
         publisher: Publisher<'_>,
@@ -90,7 +90,7 @@ impl Engine {
         let mut identifiers = Identifiers::new();
         let held = std::slice::from_ref(member);
         let Some(granted) = Granted::by(held, own, qos, false, &mut identifiers) else {
-            return Readiness::Full; // It would not get its own message, and another one does.
+            return Readiness::Full; // No Local: another member should get the message.
         };
         let foreseen = self.foresee(Time::ZERO, &member.subscriber, sizes, stored, granted.qos, &identifiers);
         match foreseen.outcome {
@@ -102,7 +102,7 @@ impl Engine {
         }
     }
 
-    /// What would become of a message that takes `stored` bytes in a session's queue, if it were delivered now.
+    /// Predicts the delivery of a message that takes `stored` bytes in a session's queue.
     pub(crate) fn foresee(
         &self,
         now: Time,
@@ -130,8 +130,8 @@ impl Engine {
         }
     }
 
-    /// Delivers to one subscriber, whose matching subscriptions these are; false if No Local forbids it, or if a member
-    /// of a group has just left.
+    /// Delivers to one subscriber, through its matching `subscriptions`. False if No Local excludes it, or if it is a
+    /// member of a group whose session has just ended.
     pub(crate) fn deliver(
         &self,
         turn: &mut Turn,
@@ -247,7 +247,7 @@ impl Engine {
         found
     }
 
-    /// Sends a packet that is no PUBLISH to a session's client.
+    /// Sends a packet other than PUBLISH to a session's client.
     pub(crate) fn send(
         &self,
         turn: &mut Turn,

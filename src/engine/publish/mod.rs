@@ -1,4 +1,4 @@
-//! A message comes in and goes to everyone who subscribes to its topic.
+//! Publishing: a message is received and delivered to the subscribers of its topic.
 
 pub mod acknowledge;
 mod burst;

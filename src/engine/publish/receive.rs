@@ -1,4 +1,4 @@
-//! PUBLISH: a message comes in, from a client or from the host program.
+//! PUBLISH: a message is received from a client or from the host program.
 
 use std::sync::atomic::Ordering;
 
@@ -31,7 +31,7 @@ use crate::storage::{Change, SessionChange};
 use crate::time::Time;
 
 impl Engine {
-    /// Stores a message if it is to be retained, and gives it to every subscriber; returns how many there are.
+    /// Stores a message if it has the RETAIN flag, and delivers it to every subscriber; returns their number.
     pub fn publish(
         &self,
         turn: &mut Turn,
@@ -59,7 +59,7 @@ impl Engine {
         reached
     }
 
-    /// A PUBLISH packet from a client.
+    /// Handles a PUBLISH packet from a client.
     pub(crate) fn receive_publish(
         &self,
         turn: &mut Turn,
@@ -76,7 +76,7 @@ impl Engine {
         }
         if !publish.properties.is_empty() && publish.properties.subscription_identifier().is_some() {
             // [MQTT-3.3.4-6]
-            return refused(ReasonCode::ProtocolError, "a client gives a message no subscription identifier");
+            return refused(ReasonCode::ProtocolError, "a client must not send a subscription identifier");
         }
         let Inbound { received: unreleased, aliases, kept, .. } = &mut **inbound;
         let topic = self.resolve(aliases, publish)?;
@@ -98,7 +98,7 @@ impl Engine {
         if publish.qos == QoS::ExactlyOnce
             && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(*id))
         {
-            // [MQTT-4.3.3-10], [MQTT3-4.3.3-2]: the message is known, it is only acknowledged again.
+            // [MQTT-4.3.3-10], [MQTT3-4.3.3-2]: a known message is only acknowledged again.
             self.acknowledge(turn, attached, AckKind::Pubrec, id, ReasonCode::Success);
             return Ok(Handled::Done);
         }
@@ -107,11 +107,11 @@ impl Engine {
             outstanding += attached.session.unacknowledged.load(Ordering::Relaxed) as usize;
         }
         if publish.packet_id.is_some() && outstanding >= usize::from(self.options.receive_maximum) {
-            // [MQTT-3.3.4-7]; a client of MQTT 3 was not told the number, but it bounds the identifiers that are
-            // kept of QoS 2 messages all the same.
+            // [MQTT-3.3.4-7]; a client of MQTT 3 was not told the number, but it still bounds the identifiers of
+            // QoS 2 messages that are kept.
             return refused(
                 ReasonCode::ReceiveMaximumExceeded,
-                "more messages are unacknowledged than may be",
+                "too many messages are unacknowledged (mqtt.receive_maximum)",
             );
         }
         let reason = match self.wanted.asks_to_publish() {
@@ -122,7 +122,7 @@ impl Engine {
                 Refusal::BrokersTopic.reason()
             }
             false => {
-                // After a crash the message is known and passed on, or neither.
+                // After a crash the message is both known and delivered, or neither.
                 self.begin_group(turn);
                 let accepted = self.accept(turn, attached, topic, publish, received);
                 if publish.qos == QoS::ExactlyOnce
@@ -134,7 +134,7 @@ impl Engine {
                 accepted?
             }
             true => {
-                // It is not known how long the host takes, and what it does meanwhile.
+                // The host may take long and may do anything meanwhile, so the lock is released.
                 let topic = topic.as_str().to_owned();
                 let topic = TopicName::from_validated(&topic);
                 let accepted = pending.unlocked(attached, inbound, |pending| {
@@ -148,7 +148,7 @@ impl Engine {
                 reason
             }
         };
-        // [MQTT-3.3.4-1], [MQTT3-3.3.4-1], [MQTT-4.3.2-4], [MQTT-4.3.3-8]; of QoS 1 no identifier is kept
+        // [MQTT-3.3.4-1], [MQTT3-3.3.4-1], [MQTT-4.3.2-4], [MQTT-4.3.3-8]; at QoS 1 no identifier is kept
         // [MQTT-4.3.2-5], [MQTT3-4.3.2-2].
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(id)) => self.acknowledge(turn, attached, AckKind::Puback, id, reason),
@@ -160,7 +160,7 @@ impl Engine {
         Ok(Handled::Done)
     }
 
-    /// Remembers the identifier of a QoS 2 message that was accepted, until it is released [MQTT-4.3.3-9].
+    /// Stores the identifier of an accepted QoS 2 message until it is released [MQTT-4.3.3-9].
     fn remember(
         &self,
         turn: &Turn,
@@ -182,7 +182,7 @@ impl Engine {
         }
     }
 
-    /// The Topic Name that a packet names, directly or by an alias.
+    /// The Topic Name of a packet, given directly or by an alias.
     fn resolve<'t>(
         &self,
         aliases: &'t mut AliasesIn,
@@ -197,21 +197,21 @@ impl Engine {
             Some(alias) => {
                 // [MQTT-3.3.2-8], [MQTT-3.3.2-9], [MQTT-3.3.2-12]
                 if alias == 0 || alias > self.options.topic_alias_maximum {
-                    let cause = "the topic alias is above the maximum of the server";
+                    let cause = "the topic alias is 0 or above mqtt.topic_alias_maximum";
                     return Err(DecodeError::new(ReasonCode::TopicAliasInvalid, cause));
                 }
                 if !publish.topic.is_empty() {
                     aliases.set(alias, publish.topic);
                     publish.topic
                 } else {
-                    aliases.get(alias).ok_or(DecodeError::protocol("the topic alias stands for no topic"))?
+                    aliases.get(alias).ok_or(DecodeError::protocol("the topic alias is not set"))?
                 }
             }
         };
         Ok(TopicName::from_validated(name))
     }
 
-    /// Publishes a client's message; the reason code is for its acknowledgement.
+    /// Publishes a client's message; returns the reason code of its acknowledgement.
     fn accept(
         &self,
         turn: &mut Turn,
@@ -227,8 +227,8 @@ impl Engine {
         Ok(self.pass_on(turn, attached, topic, &mut publication))
     }
 
-    /// Publishes a client's message if the host lets it, and as the host changes it; the reason code is for its
-    /// acknowledgement. `None`: the host decides later.
+    /// Publishes a client's message if the host allows it, with the host's changes; returns the reason code of its
+    /// acknowledgement. `None` if the decision is made later.
     fn ask_to_publish(
         &self,
         turn: &mut Turn,
@@ -285,7 +285,7 @@ impl Engine {
         Ok(Some(self.pass_on(turn, attached, topic, &mut publication)))
     }
 
-    /// Publishes; the reason code of success.
+    /// Publishes a message; returns the reason code of success.
     fn pass_on(
         &self,
         turn: &mut Turn,
@@ -299,7 +299,7 @@ impl Engine {
         }
     }
 
-    /// Acknowledges a received message, now or when the store has committed what the acknowledgement stands for.
+    /// Acknowledges a received message, now or when the store has committed its effects.
     pub(crate) fn acknowledge(
         &self,
         turn: &mut Turn,
@@ -322,7 +322,7 @@ impl Engine {
         self.retained.remove_then(topic, cleared).is_some()
     }
 
-    /// Keeps a message as its topic's retained message, or removes that
+    /// Stores a message as its topic's retained message; an empty one removes it
     /// [MQTT-3.3.1-5], [MQTT3-3.3.1-5], [MQTT-3.3.1-6], [MQTT3-3.3.1-10].
     fn retain(&self, turn: &mut Turn, topic: TopicName<'_>, publication: &mut Publication<'_>) {
         if publication.payload.is_empty() {
@@ -333,7 +333,7 @@ impl Engine {
         let message = publication.message();
         let expires = message.expires_at() != Time::NEVER;
         let clock = self.recorder.clock();
-        // Nor is what was kept for the topic if there is no room [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
+        // If there is no room, the topic's old message is removed as well [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
         let stored = self.retained.store_then(topic, message.clone(), message.size(), |stored| {
             self.recorder.record(turn.now, || match stored {
                 true => Change::Retained(message_record(message, clock)),
@@ -353,18 +353,18 @@ impl Engine {
     }
 }
 
-/// The end of a connection for this reason.
+/// The error that ends a connection for this reason.
 fn refused<T>(reason: ReasonCode, cause: &'static str) -> Result<T, ConnectionEnd> {
     Err(DecodeError::new(reason, cause).into())
 }
 
-/// The reason for which a payload is refused, if it is not the UTF-8 that the packet says it is.
+/// The reason code if a payload is declared as UTF-8 and is not; at QoS 0 an error that ends the connection.
 fn check_payload(publish: &Publish<'_>) -> Result<Option<ReasonCode>, ConnectionEnd> {
     let is_text = !publish.properties.is_empty() && publish.properties.payload_format_indicator() == Some(1);
     if is_text && std::str::from_utf8(publish.payload).is_err() {
         let reason = ReasonCode::PayloadFormatInvalid;
         return match publish.qos {
-            QoS::AtMostOnce => refused(reason, "the payload is not the UTF-8 that it is said to be"),
+            QoS::AtMostOnce => refused(reason, "the payload is declared as UTF-8 but is not valid UTF-8"),
             _ => Ok(Some(reason)),
         };
     }
@@ -403,7 +403,7 @@ fn publication<'a>(
     publication
 }
 
-/// Where `part`, a slice of `whole`, ends in it.
+/// The index in `whole` at which its slice `part` ends.
 fn end_of(whole: &[u8], part: &str) -> usize {
     (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize) + part.len()
 }

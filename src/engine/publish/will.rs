@@ -1,4 +1,4 @@
-//! The will: what is published when a client is gone without a goodbye.
+//! The will, published when a connection ends without DISCONNECT.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::time::Time;
 impl Engine {
     /// The Will Message of a CONNECT packet.
     pub(crate) fn will(&self, turn: &Turn, will: &connect::Will<'_>) -> Will {
-        // In their order [MQTT-3.1.3-10].
+        // The order is kept [MQTT-3.1.3-10].
         let properties: SmallVec<[&[u8]; 4]> = will.properties.forwardable().collect();
         Will {
             message: Arc::new(Message::new(
@@ -49,7 +49,7 @@ impl Engine {
             self.recorder.session(turn.now, &session.client_id, SessionChange::WillCleared);
         }
         if self.wanted.on_publish {
-            // The host is asked when no lock is held any more.
+            // The host is called at the end of the turn, when no lock is held.
             turn.wills.push(OwedWill { session: Arc::clone(session), will });
         } else {
             self.publish_one_will(turn, session, &will);
@@ -64,7 +64,7 @@ impl Engine {
         }
     }
 
-    /// Publishes the wills that the host is to look at first.
+    /// Publishes the wills that the host may change.
     pub(crate) fn publish_owed_wills(&self, turn: &mut Turn) {
         for owed in std::mem::take(&mut turn.wills) {
             self.publish_one_will(turn, &owed.session, &owed.will);
@@ -92,12 +92,12 @@ impl Engine {
         };
         let mut publication = changes.apply(&publication);
         if let Ok(topic) = TopicName::parse(changes.topic().unwrap_or(message.topic())) {
-            // The client is the publisher, also in the sense of No Local [MQTT-3.8.3-3].
+            // The client is the publisher, also for No Local [MQTT-3.8.3-3].
             self.publish(turn, Publisher::Session(session), topic, &mut publication);
         }
     }
 
-    /// What the host changes of a will; `None`: it is dropped.
+    /// The host's changes to a will; `None` if it is dropped.
     fn look_at_will(
         &self,
         turn: &mut Turn,

@@ -1,4 +1,4 @@
-//! SUBSCRIBE: a client's filters enter the routing table, and retained messages answer.
+//! SUBSCRIBE: a client's filters are added to the router, and retained messages are sent.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::session::state::Control;
 use crate::session::subscriptions::Held;
 use crate::storage::SessionChange;
 
-/// One entry of the packet: its filter, or why it is refused.
+/// One entry of the packet: its filter, or the reason why it is refused.
 struct Request<'f> {
     filter: Result<TopicFilter<'f>, ReasonCode>,
     options: SubscriptionOptions,
@@ -39,19 +39,19 @@ struct FilterReply {
     qos: QoS,
 }
 
-/// For each filter of a packet, why the host does not allow it; `None` if it does.
+/// For each filter of a packet, the reason why the host denies it; `None` if it is allowed.
 type Denials = SmallVec<[Option<ReasonCode>; 8]>;
 
-/// Why a filter is not subscribed to.
+/// Why a filter is refused.
 enum FilterRefusal {
-    /// The server does not have what it asks for, and CONNACK said so.
+    /// The server does not support the feature, as CONNACK has told.
     NotOffered(DecodeError),
-    /// The filter alone is refused.
+    /// Only this filter is refused.
     Filter(ReasonCode),
 }
 
 impl Engine {
-    /// A SUBSCRIBE packet from a client.
+    /// Handles a SUBSCRIBE packet from a client.
     pub(crate) fn receive_subscribe(
         &self,
         turn: &mut Turn,
@@ -63,10 +63,11 @@ impl Engine {
         let identifier = subscribe.properties.subscription_identifier().unwrap_or(0);
         if identifier != 0 && !self.options.subscription_identifiers {
             let reason = ReasonCode::SubscriptionIdentifiersNotSupported;
-            return Err(DecodeError::new(reason, "the server knows no subscription identifiers").into());
+            let cause = "subscription identifiers are off (mqtt.subscription_identifiers)";
+            return Err(DecodeError::new(reason, cause).into());
         }
         self.check_answer(attached, || subscribe.filters().count())?;
-        // All of the packet is looked at before any of it is done: one that ends the connection changes no session.
+        // The whole packet is checked first: a packet that ends the connection does not change the session.
         let mut requests: SmallVec<[Request<'_>; 4]> = SmallVec::new();
         for request in subscribe.filters() {
             let filter = self.check_filter(attached, request.filter, request.options)?;
@@ -111,7 +112,7 @@ impl Engine {
                     )
                 },
             );
-            // [MQTT-3.9.3-1], [MQTT3-3.9.3-1]: one reason code a filter, in their order.
+            // [MQTT-3.9.3-1], [MQTT3-3.9.3-1]: one reason code per filter, in order.
             reasons.push(granted.as_u8());
         }
         drop(control);
@@ -154,7 +155,7 @@ impl Engine {
         }
     }
 
-    /// Asks the host whether a client may subscribe, for each filter that could be subscribed to.
+    /// Asks whether a client may subscribe, for each filter that is not refused already.
     fn ask_to_subscribe(
         &self,
         turn: &mut Turn,
@@ -180,7 +181,7 @@ impl Engine {
                 retain: false,
                 is_will: false,
             };
-            // All of them, so that the host can decide them together.
+            // All filters are asked about, so that the host can decide them together.
             let stage = Stage::Subscribe { index };
             match self.ask(turn, pending, stage, Question::Authorize(&request)) {
                 Some(verdict) => denials.push(denied(&verdict, ReasonCode::NotAuthorized, suback_has)),
@@ -190,15 +191,15 @@ impl Engine {
         handled
     }
 
-    /// Whether the answer to so many filters is a packet that the client takes [MQTT-3.1.2-24]. If it could never be
-    /// answered, nothing is done, and the client is told why.
+    /// Checks that the client accepts a packet of the answer's length [MQTT-3.1.2-24]. Otherwise nothing is done,
+    /// because it could never be answered.
     pub(crate) fn check_answer(
         &self,
         attached: &AttachedConnection,
         filters: impl FnOnce() -> usize,
     ) -> Result<(), ConnectionEnd> {
         let most = attached.session.outbound.lock().maximum_packet_size();
-        // The answer is no larger than what is answered, and this no larger than what the broker takes.
+        // The answer is no larger than the request, which is no larger than the broker's limit.
         if most >= self.options.max_packet_size {
             return Ok(());
         }
@@ -210,7 +211,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The filter of one entry, or why the entry is refused; an error if it ends the connection.
+    /// The filter of one entry, or the reason why it is refused; an error if it ends the connection.
     fn check_filter<'f>(
         &self,
         attached: &AttachedConnection,
@@ -227,7 +228,7 @@ impl Engine {
         }
         if let Some(refused) = self.refuse_filter(&filter) {
             return match refused {
-                // MQTT 5, sections 3.2.2.3.11 and 3.2.2.3.13: the client was told, so that it breaks a rule.
+                // MQTT 5, sections 3.2.2.3.11 and 3.2.2.3.13: the client was told, so it violates the protocol.
                 FilterRefusal::NotOffered(error) if attached.version.is_v5() => Err(error.into()),
                 FilterRefusal::NotOffered(error) => Ok(Err(error.reason)),
                 FilterRefusal::Filter(reason) => Ok(Err(reason)),
@@ -262,7 +263,7 @@ impl Engine {
             let subscribed = Subscribed { client_id, filter, options, identifier };
             turn.events.push(Event::Subscribed(subscribed));
         }
-        // Queue and window are not touched [MQTT-3.8.4-4].
+        // The queue and the window are not touched [MQTT-3.8.4-4].
         // [MQTT-3.8.4-3], [MQTT3-3.8.4-3]: an equal filter replaces the subscription.
         control.subscriptions.put(held);
         if control.kept {
@@ -287,13 +288,13 @@ impl Engine {
 
     fn refuse_filter(&self, filter: &TopicFilter<'_>) -> Option<FilterRefusal> {
         if filter.group().is_some() && !self.options.shared_subscriptions {
-            let cause = "the server has no shared subscriptions";
+            let cause = "shared subscriptions are off (mqtt.shared_subscriptions)";
             let error = DecodeError::new(ReasonCode::SharedSubscriptionsNotSupported, cause);
             return Some(FilterRefusal::NotOffered(error));
         }
         // [MQTT3-3.8.3-2]
         if filter.has_wildcard() && !self.options.wildcard_subscriptions {
-            let cause = "the server takes no wildcards in topic filters";
+            let cause = "wildcard subscriptions are off (mqtt.wildcard_subscriptions)";
             let error = DecodeError::new(ReasonCode::WildcardSubscriptionsNotSupported, cause);
             return Some(FilterRefusal::NotOffered(error));
         }

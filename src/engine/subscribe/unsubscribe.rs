@@ -1,4 +1,4 @@
-//! UNSUBSCRIBE: a client's filters leave the routing table.
+//! UNSUBSCRIBE: a client's filters are removed from the router.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::session::event::{Event, Level, Unsubscribed};
 use crate::storage::SessionChange;
 
 impl Engine {
-    /// An UNSUBSCRIBE packet from a client. Messages that are on their way are still delivered
+    /// Handles an UNSUBSCRIBE packet from a client. Messages that were queued or sent before are still delivered
     /// [MQTT-3.10.4-3], [MQTT3-3.10.4-3].
     pub(crate) fn receive_unsubscribe(
         &self,
@@ -27,7 +27,7 @@ impl Engine {
         unsubscribe: &Unsubscribe<'_>,
     ) -> Result<(), ConnectionEnd> {
         self.check_answer(attached, || unsubscribe.filters().count())?;
-        // All of the packet is looked at before any of it is done: one that ends the connection changes no session.
+        // The whole packet is checked first: a packet that ends the connection does not change the session.
         let mut requests: SmallVec<[_; 4]> = SmallVec::new();
         for text in unsubscribe.filters() {
             requests.push((text, TopicFilter::of_packet(text)?));
@@ -82,7 +82,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a subscription out of the routing table.
+    /// Removes a subscription from the router.
     pub(crate) fn unroute(&self, filter: &str, subscriber: &Subscriber) {
         if let Ok(filter) = TopicFilter::parse(filter) {
             self.router.unsubscribe(filter, subscriber);

@@ -1,4 +1,4 @@
-//! What the broker shows of its clients and subscriptions.
+//! Views of clients, subscriptions and retained messages.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::session::state::Session;
 use crate::session::subscriptions::Held;
 use crate::time::Time;
 
-/// A client that is connected, or whose session waits for it.
+/// A client that is connected or has a session.
 #[derive(Clone, Debug)]
 pub struct ClientView {
     /// The Client Identifier.
@@ -23,27 +23,27 @@ pub struct ClientView {
     pub connected: bool,
     /// The User Name, while connected.
     pub username: Option<String>,
-    /// The peer's address, while connected over a network.
+    /// The peer's address, while connected; `None` for a connection without a network address.
     pub address: Option<SocketAddr>,
     /// The protocol version of the current or last connection.
     pub version: Version,
     /// Clean Start, or Clean Session, while connected.
     pub clean_start: bool,
-    /// The Keep Alive in force, in seconds; 0 is none.
+    /// The Keep Alive in force, in seconds; 0 for none.
     pub keep_alive: u16,
     /// When it connected, while connected.
     pub connected_since: Option<Time>,
-    /// The Session Expiry Interval in seconds; `u32::MAX` is never.
+    /// The Session Expiry Interval in seconds; at `u32::MAX` the session never expires.
     pub session_expiry: u32,
-    /// Subscriptions of the session.
+    /// The number of subscriptions.
     pub subscriptions: usize,
-    /// Messages that wait for it.
+    /// The number of queued messages.
     pub queued: usize,
-    /// Messages that it has not yet acknowledged.
+    /// The number of incomplete deliveries.
     pub inflight: usize,
-    /// Application messages received from it.
+    /// The number of application messages received from the client.
     pub received_messages: u64,
-    /// Application messages sent to it.
+    /// The number of application messages sent to the client.
     pub sent_messages: u64,
 }
 
@@ -56,27 +56,27 @@ pub struct SubscriptionView {
     pub client_id: Option<String>,
     /// The Subscription Options.
     pub options: SubscriptionOptions,
-    /// The Subscription Identifier; 0 is none.
+    /// The Subscription Identifier; 0 for none.
     pub identifier: u32,
 }
 
 impl Engine {
-    /// Whether a client of this identifier is connected.
+    /// Whether a client with this identifier is connected.
     pub fn is_connected(&self, client_id: &str) -> bool {
         self.sessions.get(client_id).is_some_and(|session| session.control.lock().connected.is_some())
     }
 
-    /// Every client at this moment, in no order.
+    /// All clients, in no particular order.
     pub fn clients(&self) -> Vec<ClientView> {
         self.sessions.all().iter().map(view).collect()
     }
 
-    /// One client, if it is connected or has a session.
+    /// The client, if it is connected or has a session.
     pub fn client(&self, client_id: &str) -> Option<ClientView> {
         self.sessions.get(client_id).as_ref().map(view)
     }
 
-    /// The subscriptions of one client, in no order; none if there is no such client.
+    /// The subscriptions of one client, in no particular order; empty if there is no such client.
     pub fn subscriptions_of(&self, client_id: &str) -> Vec<SubscriptionView> {
         let Some(session) = self.sessions.get(client_id) else {
             return Vec::new();
@@ -91,7 +91,7 @@ impl Engine {
         control.subscriptions.as_slice().iter().map(show).collect()
     }
 
-    /// Every subscription at this moment, in no order.
+    /// All subscriptions, in no particular order.
     pub fn subscriptions(&self) -> Vec<SubscriptionView> {
         let mut all = Vec::with_capacity(self.router.len());
         self.router.for_each(|filter, subscriber, options, identifier| {
@@ -106,8 +106,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// The first `limit` retained messages whose topic comes after the topic `after`, level by level; also those that
-    /// have expired and were not yet removed.
+    /// The first `limit` retained messages whose topic comes after the topic `after`, level by level. Expired messages
+    /// that were not removed yet are included.
     pub fn retained_page(&self, after: Option<&str>, limit: usize) -> Vec<SharedMessage> {
         self.retained.page(after, limit)
     }

@@ -1,4 +1,4 @@
-//! Why a message arrives or does not: what would become of it, subscriber by subscriber, without publishing it.
+//! Explanation of a delivery: the predicted outcome of a message for each subscriber, without publishing it.
 
 use crate::codec::qos::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
@@ -17,70 +17,70 @@ use crate::time::Time;
 use crate::topics::Identity;
 use crate::topics::Match;
 
-/// A message about which it is asked.
+/// The message to explain.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'q> {
     /// The message.
     pub message: Draft<'q>,
-    /// The client that publishes; `None` for the host program.
+    /// The publishing client; `None` for the host program.
     pub publisher: Option<&'q str>,
 }
 
-/// What would become of a message.
+/// The predicted outcome of a message.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// Why the broker would not take it; then nobody gets it.
+    /// Why the broker would refuse the message, if so; then it has no receivers.
     pub refused: Option<Refusal>,
-    /// Everybody whose subscriptions match, in no order.
+    /// The receivers whose subscriptions match, in no particular order.
     pub receivers: Vec<Receiver>,
 }
 
-/// Somebody whose subscriptions match.
+/// A receiver whose subscriptions match.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     /// The client; `None` for the host program, and for a group without members.
     pub client_id: Option<String>,
-    /// The group of a shared subscription, of which one member gets the message: this one, unless another is fitter
-    /// when the time comes, or it is that one's turn by then.
+    /// The group of a shared subscription. One member gets the message: this one, unless another is readier or
+    /// has its turn by then.
     pub group: Option<String>,
     /// The filters that match.
     pub filters: Vec<(String, SubscriptionOptions)>,
     /// The QoS of the delivery.
     pub qos: QoS,
-    /// What would become of the message.
+    /// The predicted outcome.
     pub fate: Fate,
 }
 
-/// What would become of a message for one receiver.
+/// The predicted outcome of a message for one receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It would be sent at once.
     Sent,
-    /// It would wait, because the client is away.
+    /// It would be queued, because the client is offline.
     QueuedWhileAway,
-    /// It would wait, because the client has enough to do.
+    /// It would be queued, because the client is busy.
     QueuedWhileBusy,
     /// It would be dropped.
     Dropped(DropReason),
-    /// It would be dropped and the client disconnected, for its queue is full.
+    /// It would be dropped and the client disconnected, because its queue is full.
     Overflowed,
-    /// The client has published it, and does not want its own messages.
+    /// The client is the publisher, and its subscription has No Local.
     NoLocal,
 }
 
-/// A question, and what answering it takes.
+/// A question with the values derived from it.
 struct Asked<'a> {
     message: &'a Draft<'a>,
     now: Time,
     publisher: Publisher<'a>,
     sizes: Sizes,
-    /// Bytes that the message takes in a queue.
+    /// The bytes that the message takes in a queue.
     stored: usize,
 }
 
 impl Engine {
-    /// What would become of a message if it were published now. Others may come in between, and a client that gets a message
-    /// both by a shared subscription and by another one is looked at as it is before the first of them.
+    /// Predicts the outcome of a message if it were published now. Other messages may come in between. A client that
+    /// gets the message by a shared and by another subscription is judged by its state before both.
     pub fn explain(&self, now: Time, question: &Question<'_>) -> Explanation {
         let session = question.publisher.and_then(|client_id| self.sessions.get(client_id));
         let message = &question.message;
@@ -92,7 +92,7 @@ impl Engine {
             publisher: match (question.publisher, &session) {
                 (None, _) => Publisher::Host,
                 (Some(_), Some(session)) => Publisher::Session(session),
-                // A client that is not there has no subscription that No Local is about.
+                // No Local does not matter for an unknown client, which has no subscription.
                 (Some(_), None) => Publisher::Broker,
             },
             sizes: Sizes { topic, payload, properties, expires: message.expires },
@@ -131,7 +131,7 @@ impl Engine {
         Explanation { refused, receivers }
     }
 
-    /// How many subscribers a topic has: clients, subscriptions of the host, groups.
+    /// The number of subscribers of a topic: clients, subscriptions of the host, groups.
     pub fn subscribers_of(&self, topic: TopicName<'_>) -> usize {
         let matches = self.router.matches(topic);
         let direct = matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity());
@@ -173,7 +173,7 @@ impl Engine {
     }
 }
 
-/// The filters of a session that match.
+/// The matching filters of a session.
 fn matching(session: &Session, topic: TopicName<'_>) -> Vec<(String, SubscriptionOptions)> {
     let control = session.control.lock();
     let held = control.subscriptions.as_slice().iter().filter(|held| {

@@ -1,4 +1,4 @@
-//! What the broker shows of itself: clients, subscriptions, `$SYS`, and explanations.
+//! Views of the broker's state: clients, subscriptions, `$SYS`, and explanations.
 
 pub mod clients;
 pub mod explain;

@@ -14,8 +14,8 @@ use crate::stats;
 use crate::time::Time;
 
 impl Engine {
-    /// Sees to it that the `$SYS` topics are published at the next multiple of their interval, if somebody has
-    /// subscribed to one.
+    /// Schedules the publication of the `$SYS` topics at the next multiple of their interval, if there is a
+    /// subscription to one.
     pub(crate) fn sys_later(&self, now: Time) {
         let interval = self.options.sys_interval.as_millis() as u64;
         if interval == 0 || !self.router.has_dollar_sys() || self.sys_due.swap(true, Ordering::AcqRel) {
@@ -25,9 +25,9 @@ impl Engine {
         self.timers.insert(Time::from_millis(next), Timer::Sys);
     }
 
-    /// Publishes every `$SYS` topic, if somebody still has a subscription to one.
+    /// Publishes every `$SYS` topic, if there still is a subscription to one.
     pub(crate) fn publish_sys(&self, turn: &mut Turn) {
-        // Before the look for subscriptions: whoever subscribes and finds that it is due is seen by it.
+        // Cleared before the check for subscriptions, which sees a subscriber that has found the flag set.
         self.sys_due.swap(false, Ordering::AcqRel);
         if !self.router.has_dollar_sys() {
             return;
@@ -42,7 +42,7 @@ impl Engine {
         });
     }
 
-    /// The `$SYS` messages that match a new subscription, as if they were retained: nothing is stored for them.
+    /// Appends the `$SYS` messages that match a filter to `out`, as if they were retained; none of them is stored.
     pub(crate) fn sys_messages_for(&self, now: Time, filter: &TopicFilter<'_>, out: &mut Vec<SharedMessage>) {
         if self.options.sys_interval.is_zero() || !filter.filter().starts_with("$SYS/") {
             return;
@@ -62,7 +62,7 @@ impl Engine {
         });
     }
 
-    /// Publishes without counting a message that nobody hears as dropped, or one that is heard as delivered.
+    /// Publishes a message if it has a subscriber, without counting it as dropped or delivered.
     fn route_unless_alone(&self, turn: &mut Turn, topic: TopicName<'_>, publication: &mut Publication<'_>) {
         let heard = {
             let matches = turn.cache.find(&self.router, topic);

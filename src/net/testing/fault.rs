@@ -1,16 +1,16 @@
-//! A fault: what goes wrong between the broker and a client, with which packet, and how often.
+//! A fault between the broker and a client: its effect, the packets that it applies to, and how often.
 
 use std::time::Duration;
 
 use crate::codec::reason::ReasonCode;
 
-/// A packet that a server sends; the number is its type on the wire.
+/// A packet that a server sends; the value is its packet type on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PacketKind {
     /// The answer to CONNECT.
     Connack = 2,
-    /// A message.
+    /// An application message.
     Publish = 3,
     /// The answer to a QoS 1 message.
     Puback = 4,
@@ -26,23 +26,23 @@ pub enum PacketKind {
     Unsuback = 11,
     /// The answer to PINGREQ.
     Pingresp = 13,
-    /// The broker's goodbye (MQTT 5).
+    /// The broker's DISCONNECT (MQTT 5).
     Disconnect = 14,
     /// A step of an enhanced authentication (MQTT 5).
     Auth = 15,
 }
 
-/// Something that goes wrong, once unless [`Fault::times`] or [`Fault::always`] says otherwise, and for every client
-/// unless [`Fault::client`] names one.
+/// A fault. It strikes once, unless [`Fault::times`] or [`Fault::always`] is used, and any client, unless
+/// [`Fault::client`] names one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub(super) effect: Effect,
     pub(super) client_id: Option<String>,
-    /// `None`: packets of every kind.
+    /// The kind of packet; `None` is any kind.
     pub(super) packet: Option<PacketKind>,
-    /// Cases that go well before the first that does not.
+    /// The number of cases that it lets pass before it strikes.
     pub(super) after: u64,
-    /// `None`: for ever.
+    /// How often it strikes; `None` is always.
     pub(super) times: Option<u64>,
 }
 
@@ -57,8 +57,8 @@ pub(super) enum Effect {
 }
 
 impl Fault {
-    /// CONNECT is refused with `reason`: in MQTT 5 with that code, in MQTT 3 with the return code that stands for it.
-    /// The client's session is not touched.
+    /// Refuses CONNECT with `reason`: in MQTT 5 with that code, in MQTT 3 with the corresponding return code. The
+    /// client's session is not touched.
     ///
     /// `None` if CONNACK cannot carry the reason as a failure.
     pub fn refuse(reason: ReasonCode) -> Option<Fault> {
@@ -67,27 +67,27 @@ impl Fault {
         may.then(|| Fault::new(Effect::Refuse(reason), None))
     }
 
-    /// A packet to the client is lost; `None` is any packet.
+    /// Loses a packet to the client; `None` is any packet.
     pub fn drop(packet: impl Into<Option<PacketKind>>) -> Fault {
         Fault::new(Effect::Drop, packet.into())
     }
 
-    /// A packet to the client comes `by` later, in the broker's time: others overtake it meanwhile.
+    /// Delays a packet to the client by `by` of the broker's time. Other packets overtake it.
     pub fn delay(packet: impl Into<Option<PacketKind>>, by: Duration) -> Fault {
         Fault::new(Effect::Delay(by), packet.into())
     }
 
-    /// A packet to the client comes twice.
+    /// Sends a packet to the client twice.
     pub fn duplicate(packet: impl Into<Option<PacketKind>>) -> Fault {
         Fault::new(Effect::Duplicate, packet.into())
     }
 
-    /// The connection is cut (a TCP reset, without DISCONNECT) in place of a packet to the client.
+    /// Cuts the connection (a TCP reset, without DISCONNECT) in place of a packet to the client.
     pub fn cut_at(packet: impl Into<Option<PacketKind>>) -> Fault {
         Fault::new(Effect::Cut, packet.into())
     }
 
-    /// The connection is cut when `bytes` more bytes were sent to the client, in the middle of a packet if it falls so.
+    /// Cuts the connection when `bytes` more bytes were sent to the client, perhaps in the middle of a packet.
     pub fn cut_after_bytes(bytes: u64) -> Fault {
         Fault::new(Effect::CutAfterBytes(bytes), None)
     }
@@ -98,19 +98,19 @@ impl Fault {
         self
     }
 
-    /// The same fault, after `cases` packets (or CONNECTs) that it might have met and does not.
+    /// The same fault, which lets the first `cases` packets (or CONNECTs) pass that it would apply to.
     pub fn after(mut self, cases: u64) -> Fault {
         self.after = cases;
         self
     }
 
-    /// The same fault, so many times.
+    /// The same fault, which strikes `times` times.
     pub fn times(mut self, times: u64) -> Fault {
         self.times = Some(times);
         self
     }
 
-    /// The same fault, until it is cleared.
+    /// The same fault, which strikes until it is cleared.
     pub fn always(mut self) -> Fault {
         self.times = None;
         self

@@ -1,4 +1,4 @@
-//! The faults of one broker, and which of them meets a packet.
+//! The faults of one broker, and the choice of the fault that strikes a packet.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use parking_lot::Mutex;
 use crate::codec::reason::ReasonCode;
 use crate::net::testing::fault::{Effect, Fault};
 
-/// Faults that a broker takes before old ones have to be cleared.
+/// The most faults of a broker; further ones are refused until some are cleared.
 const MOST: usize = 10_000;
 
-/// What becomes of a packet to a client.
+/// What happens to a packet to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FaultAction {
     Pass,
     Drop,
     Delay(Duration),
     Duplicate,
-    /// Only so many bytes of it are sent, and none of what follows.
+    /// Only this number of its bytes is sent, and nothing after it.
     Cut(usize),
 }
 
-/// The faults, in the order in which they were injected: the first that fits meets a packet.
+/// The faults, in the order of injection: the first that applies to a packet strikes it.
 #[derive(Default)]
 pub(super) struct Faults {
     table: Mutex<Table>,
@@ -36,13 +36,13 @@ struct Table {
 struct Entry {
     number: u64,
     fault: Fault,
-    /// Cases that went well so far, or bytes.
+    /// The cases, or bytes, that it has let pass.
     passed: u64,
     hits: u64,
 }
 
 impl Faults {
-    /// Adds a fault and gives its number; `None` if there are too many.
+    /// Adds a fault; returns its number. `None` if there are too many.
     pub(super) fn add(&self, fault: Fault) -> Option<u64> {
         let mut table = self.table.lock();
         if table.entries.len() >= MOST {
@@ -54,7 +54,7 @@ impl Faults {
         Some(number)
     }
 
-    /// Removes one; whether it was there.
+    /// Removes a fault; returns whether it existed.
     pub(super) fn remove(&self, number: u64) -> bool {
         let mut table = self.table.lock();
         let before = table.entries.len();
@@ -66,13 +66,13 @@ impl Faults {
         self.table.lock().entries.clear();
     }
 
-    /// How often a fault has struck; `None` if there is none of this number.
+    /// How often a fault has struck; `None` if there is no fault with this number.
     pub(super) fn hits(&self, number: u64) -> Option<u64> {
         let table = self.table.lock();
         table.entries.iter().find(|entry| entry.number == number).map(|entry| entry.hits)
     }
 
-    /// Whether a client is refused.
+    /// The reason to refuse a client with, if a fault does.
     pub(super) fn refuses(&self, client_id: &str) -> Option<ReasonCode> {
         let mut table = self.table.lock();
         table.entries.iter_mut().find_map(|entry| match entry.fault.effect {
@@ -81,7 +81,7 @@ impl Faults {
         })
     }
 
-    /// What becomes of a packet of `len` bytes to a client, who is not known before CONNACK.
+    /// What happens to a packet of `len` bytes to a client; `client_id` is `None` before CONNACK.
     pub(super) fn verdict(&self, client_id: Option<&str>, kind: u8, len: usize) -> FaultAction {
         let mut table = self.table.lock();
         let met = table.entries.iter_mut().filter(|entry| entry.is_for(client_id));
@@ -90,13 +90,13 @@ impl Faults {
 }
 
 impl Entry {
-    /// Whether it may strike a client at all.
+    /// Whether it may strike this client.
     fn is_for(&self, client_id: Option<&str>) -> bool {
         let exhausted = self.fault.times.is_some_and(|times| self.hits >= times);
         !exhausted && self.fault.client_id.as_deref().is_none_or(|named| client_id == Some(named))
     }
 
-    /// Counts a case; whether it strikes.
+    /// Counts a case; returns whether it strikes.
     fn strikes(&mut self) -> bool {
         let strikes = self.passed >= self.fault.after;
         match strikes {
@@ -106,7 +106,7 @@ impl Entry {
         strikes
     }
 
-    /// What it does to a packet, if it strikes.
+    /// What it does to a packet, if it strikes it.
     fn meets(&mut self, kind: u8, len: usize) -> Option<FaultAction> {
         if let Effect::CutAfterBytes(bytes) = self.fault.effect {
             let left = bytes.saturating_sub(self.passed);

@@ -1,4 +1,4 @@
-//! What a broker in test mode has beside: a clock that is moved by hand, and faults between it and its clients.
+//! Test mode: faults between the broker and its clients, and time that a test moves by hand.
 
 mod fault;
 mod faults;

@@ -1,4 +1,4 @@
-//! What the test says to the task of a connection or of a listener, and how it learns that the task has done so.
+//! A test's requests to the task of a connection or a listener, and their completion.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -8,15 +8,15 @@ use parking_lot::Mutex;
 
 use crate::net::testing::round::Ticket;
 
-/// One task's ear.
+/// A test's access to one task.
 #[derive(Default)]
 pub(super) struct Probe {
     asked: Mutex<Asked>,
-    /// Who the client is, once it has a session.
+    /// The Client Identifier, once the client has a session.
     client_id: OnceLock<Box<str>>,
-    /// The connection is to be cut.
+    /// Whether the connection must be cut.
     cut: AtomicBool,
-    /// The client is not to be read.
+    /// Whether reading from the client is paused.
     paused: AtomicBool,
 }
 
@@ -27,7 +27,7 @@ struct Asked {
 }
 
 impl Probe {
-    /// Has the task do what there is to do at once. Whoever calls wakes the task.
+    /// Asks the task to do all pending work at once. The caller wakes the task.
     pub(super) fn ask(&self, ticket: Ticket) {
         let mut asked = self.asked.lock();
         if !asked.gone {
@@ -35,13 +35,13 @@ impl Probe {
         }
     }
 
-    /// What was asked for; to be dropped when it is done.
+    /// Takes the tickets of the requests; they are dropped when the work is done.
     pub(super) fn take(&self) -> Vec<Ticket> {
         std::mem::take(&mut self.asked.lock().tickets)
     }
 
     pub(super) fn identify(&self, client_id: &str) {
-        // A connection has one client in its life.
+        // A connection has only one client.
         let _known = self.client_id.set(client_id.into());
     }
 
@@ -66,7 +66,7 @@ impl Probe {
     }
 }
 
-/// Held by the task: when it ends, nobody waits for it any more.
+/// Held by the task: its drop answers all requests.
 pub(in crate::net) struct ProbeSlot(pub(super) Arc<Probe>);
 
 impl Drop for ProbeSlot {

@@ -1,10 +1,10 @@
-//! Has threads wait until something has changed, without looking again and again.
+//! Lets threads wait for a change without polling.
 
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Beats whenever something has changed that somebody may wait for.
+/// Wakes waiting threads whenever something has changed.
 #[derive(Default)]
 pub(super) struct Pulse {
     beats: Mutex<u64>,
@@ -12,13 +12,13 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// Something has changed.
+    /// Reports a change.
     pub(super) fn beat(&self) {
         *self.beats.lock() += 1;
         self.beat.notify_all();
     }
 
-    /// Looks until something is found, after each change, at most until `by`; `None` waits for ever.
+    /// Calls `look` now and after each change until it finds something, at most until `by`; `None` waits without limit.
     pub(super) fn wait<T>(&self, by: Option<Instant>, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         loop {
             let seen = *self.beats.lock();

@@ -1,22 +1,22 @@
-//! Waiting until everybody who was asked has done what was asked for. A channel would do, but for memory that it would
-//! leave with the host's thread.
+//! Waiting until several tasks have done a request. A channel would work, but would leave memory with the host's
+//! thread.
 
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
-/// What several tasks were asked for at once.
+/// One request to several tasks.
 #[derive(Default)]
 pub(super) struct Round {
     tickets: Mutex<usize>,
     done: Condvar,
 }
 
-/// Dropped when what was asked for is done, or cannot be any more.
+/// One task's part of a request; dropped when it is done or can no longer be done.
 pub(in crate::net) struct Ticket(Arc<Round>);
 
 impl Round {
-    /// Has `ask` give out tickets, and waits until all of them are dropped.
+    /// Lets `ask` hand out tickets, and waits until all of them are dropped.
     pub(super) fn ask(ask: impl FnOnce(&Ticket)) {
         let round = Arc::<Round>::default();
         let first = Ticket::of(&round);

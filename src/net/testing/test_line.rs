@@ -1,5 +1,5 @@
-//! The line between the broker and one client, on which packets are lost, late or doubled: a layer, and the test's hold
-//! on it.
+//! The line between the broker and one client: a layer that loses, delays or duplicates packets, and the test's access
+//! to it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -15,28 +15,28 @@ use crate::net::testing::test_net::TestNet;
 use crate::net::transport::{Layer, LayerError, Raw};
 use crate::session::link::{Link, Written};
 
-/// The test's hold on a connection.
+/// The test's access to a connection.
 pub(in crate::net) struct TestLine {
     net: Arc<TestNet>,
     probe: Arc<Probe>,
     link: OnceLock<Weak<StreamLink>>,
-    /// Whether nothing more goes through.
+    /// Whether nothing more is sent.
     closed: AtomicBool,
-    /// Packets that were held back, and whose time has come.
+    /// Delayed packets that are due.
     late: Mutex<Vec<u8>>,
 }
 
-/// The layer that cuts what the broker writes into packets, and passes on what the faults leave of them.
+/// The layer that splits the broker's bytes into packets and applies the faults to them.
 pub(super) struct FaultLayer {
     line: Arc<TestLine>,
-    /// The beginning of a packet, the rest of which has not been written.
+    /// The beginning of an incomplete packet.
     partial: Vec<u8>,
 }
 
 impl TestLine {
     pub(super) fn new(net: Arc<TestNet>) -> (Arc<TestLine>, ProbeSlot, FaultLayer) {
         let probe = Arc::new(Probe::default());
-        let seat = ProbeSlot(Arc::clone(&probe));
+        let slot = ProbeSlot(Arc::clone(&probe));
         let line = Arc::new(TestLine {
             net,
             probe,
@@ -45,12 +45,12 @@ impl TestLine {
             late: Mutex::default(),
         });
         let layer = FaultLayer { line: Arc::clone(&line), partial: Vec::new() };
-        (line, seat, layer)
+        (line, slot, layer)
     }
 
-    /// The link that has the layer.
+    /// Sets the link that has the layer.
     pub(in crate::net) fn connect(&self, link: &Arc<StreamLink>) {
-        // A line has one link in its life.
+        // A line has only one link.
         let _connected = self.link.set(Arc::downgrade(link));
     }
 
@@ -64,13 +64,13 @@ impl TestLine {
         }
     }
 
-    /// Has the connection's task read, handle and write what there is.
+    /// Asks the connection's task to read, handle and write everything.
     pub(in crate::net) fn ask(&self, ticket: Ticket) {
         self.probe.ask(ticket);
         self.wake();
     }
 
-    /// Whether this client is at the other end, and not on its way out.
+    /// Whether this client is at the other end, and the connection is not ending.
     pub(super) fn is_of(&self, client_id: &str) -> bool {
         self.probe.client_id() == Some(client_id)
             && !self.is_closed()
@@ -89,7 +89,7 @@ impl TestLine {
         self.wake();
     }
 
-    /// Sends a packet that was held back.
+    /// Sends a delayed packet.
     pub(super) fn release(&self, packet: &[u8]) {
         let Some(link) = self.link().filter(|link| !link.is_finished()) else {
             return;
@@ -101,7 +101,7 @@ impl TestLine {
         }
     }
 
-    /// What the test has asked for.
+    /// Takes the test's requests.
     pub(in crate::net) fn asked(&self) -> Vec<Ticket> {
         self.probe.take()
     }
@@ -120,7 +120,7 @@ impl TestLine {
 }
 
 impl FaultLayer {
-    /// Passes whole packets on, or does to them what the faults say.
+    /// Passes on complete packets, subject to the faults.
     fn pass_on(&mut self, raw: &mut Raw) {
         let partial = std::mem::take(&mut self.partial);
         let mut at = 0;
@@ -159,7 +159,7 @@ impl Layer for FaultLayer {
         Ok(raw.input.take(room))
     }
 
-    /// Takes everything: what a closed line is given is lost.
+    /// Takes everything; bytes on a closed line are lost.
     fn write(&mut self, bytes: &[u8], raw: &mut Raw) -> Result<usize, LayerError> {
         if !self.line.is_closed() {
             self.partial.extend_from_slice(bytes);

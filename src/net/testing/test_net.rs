@@ -1,4 +1,4 @@
-//! The test bed of one broker: its lines and doors, its faults, its clock.
+//! The test network of one broker: its lines, listeners, faults and clock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -19,23 +19,23 @@ use crate::net::transport::Layer;
 use crate::runtime::Clock;
 use crate::time::Time;
 
-/// Lines that are looked after before those that have ended are forgotten.
+/// Lines kept before those of ended connections are removed.
 const LINES: usize = 64;
 
-/// A broker's test bed.
+/// The test network of a broker.
 pub struct TestNet {
     clock: Clock,
     faults: Faults,
     pulse: Pulse,
     lines: Mutex<Vec<Weak<TestLine>>>,
-    doors: Mutex<Vec<Arc<TestListener>>>,
+    listeners: Mutex<Vec<Arc<TestListener>>>,
     held_back: Mutex<HeldBack>,
-    /// Whether a thread moves the clock: others wait.
+    /// Whether a thread moves the clock; others wait.
     advancing: Mutex<bool>,
     advanced: Condvar,
 }
 
-/// Packets that are late, by the time at which they go on.
+/// Delayed packets, by the time at which they are due.
 #[derive(Default)]
 struct HeldBack {
     packets: BTreeMap<(Time, u64), (Weak<TestLine>, Vec<u8>)>,
@@ -43,45 +43,45 @@ struct HeldBack {
 }
 
 impl TestNet {
-    /// A bed around a clock that is moved by hand.
+    /// A test network with a clock that is moved by hand.
     pub fn new(clock: Clock) -> TestNet {
         TestNet {
             clock,
             faults: Faults::default(),
             pulse: Pulse::default(),
             lines: Mutex::default(),
-            doors: Mutex::default(),
+            listeners: Mutex::default(),
             held_back: Mutex::default(),
             advancing: Mutex::new(false),
             advanced: Condvar::new(),
         }
     }
 
-    /// Has the faults strike from now on; `None` if there are too many. The number names it.
+    /// Adds a fault; returns its number. `None` if there are too many.
     pub fn inject(&self, fault: Fault) -> Option<u64> {
         self.faults.add(fault)
     }
 
-    /// How often a fault has struck; `None` if there is none of this number.
+    /// How often a fault has struck; `None` if there is no fault with this number.
     pub fn hits(&self, fault: u64) -> Option<u64> {
         self.faults.hits(fault)
     }
 
-    /// Ends a fault; whether there was one of this number. Packets that are late stay so.
+    /// Removes a fault; returns whether it existed. Delayed packets stay delayed.
     pub fn clear(&self, fault: u64) -> bool {
         let cleared = self.faults.remove(fault);
         self.pulse.beat();
         cleared
     }
 
-    /// Ends all faults, and has clients whose reading was paused read again.
+    /// Removes all faults, and resumes reading from paused clients.
     pub fn clear_all(&self) {
         self.faults.clear();
         self.lines().iter().for_each(|line| line.pause(false));
         self.pulse.beat();
     }
 
-    /// Whether the faults refuse a client.
+    /// The reason to refuse a client with, if a fault does.
     pub fn refuses(&self, client_id: &str) -> Option<ReasonCode> {
         let refused = self.faults.refuses(client_id);
         if refused.is_some() {
@@ -90,7 +90,7 @@ impl TestNet {
         refused
     }
 
-    /// Resets the client's connection, and waits until the broker knows; false if it has none.
+    /// Resets the client's connection, and waits until the broker has handled that; false if it has none.
     pub fn cut(&self, client_id: &str) -> bool {
         let lines = self.lines_of(client_id);
         let any = !lines.is_empty();
@@ -98,27 +98,27 @@ impl TestNet {
         any
     }
 
-    /// Stops or goes on reading what the client sends; false if it has no connection.
+    /// Pauses or resumes reading from the client; false if it has no connection.
     pub fn pause(&self, client_id: &str, pause: bool) -> bool {
         let lines = self.lines_of(client_id);
         lines.iter().for_each(|line| line.pause(pause));
         !lines.is_empty()
     }
 
-    /// Something has changed that somebody may wait for.
+    /// Reports a change to waiting threads.
     pub fn beat(&self) {
         self.pulse.beat();
     }
 
-    /// Looks until something is found, after each change, at most for `timeout` of real time.
+    /// Calls `look` now and after each change until it finds something, at most for `timeout` of real time.
     pub fn wait<T>(&self, timeout: Option<Duration>, look: impl FnMut() -> Option<T>) -> Option<T> {
         let by = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.pulse.wait(by, look)
     }
 
-    /// Moves the broker's time on. Everything that is due in between happens in its order and at its time. When this
-    /// returns, what clients had sent before is handled, and what is to be written to them is written, as far as they
-    /// take it. Must not be called on a thread of the broker.
+    /// Advances the broker's time. Everything due in between happens in order and at its time. When this returns, all
+    /// packets that clients had sent are handled, and all packets to them are written, as far as they take them. Must
+    /// not be called on a thread of the broker.
     pub fn advance(&self, engine: &Engine, by: Duration) {
         let _turn = self.take_turn();
         self.settle();
@@ -127,40 +127,40 @@ impl TestNet {
             self.clock.move_to(at);
             let now = self.clock.now();
             engine.tick(now);
-            self.let_go(now);
+            self.release_due(now);
         }
         self.clock.move_to(target);
         self.settle();
     }
 
-    /// Has every connection that clients have made accepted, and everything that they have sent handled. Must not be
-    /// called on a thread of the broker.
+    /// Waits until every connection of a client is accepted and everything that clients have sent is handled. Must not
+    /// be called on a thread of the broker.
     pub fn settle(&self) {
-        let doors = self.doors.lock().clone();
-        Round::ask(|ticket| doors.iter().for_each(|door| door.ask(ticket.clone())));
+        let listeners = self.listeners.lock().clone();
+        Round::ask(|ticket| listeners.iter().for_each(|listener| listener.ask(ticket.clone())));
         Round::ask(|ticket| self.lines().iter().for_each(|line| line.ask(ticket.clone())));
     }
 
-    /// A line for a new connection, its task's seat, and the layer with its faults.
+    /// A line for a new connection, the slot of its task, and the layer with its faults.
     pub(in crate::net) fn line(self: &Arc<Self>) -> (Arc<TestLine>, ProbeSlot, Box<dyn Layer>) {
-        let (line, seat, layer) = TestLine::new(Arc::clone(self));
+        let (line, slot, layer) = TestLine::new(Arc::clone(self));
         let mut lines = self.lines.lock();
         if lines.len() >= LINES && lines.len() == lines.capacity() {
             lines.retain(|line| line.strong_count() > 0);
         }
         lines.push(Arc::downgrade(&line));
-        (line, seat, Box::new(layer))
+        (line, slot, Box::new(layer))
     }
 
-    /// A listener's door, and its task's seat.
-    pub(in crate::net) fn door(&self) -> (Arc<TestListener>, ProbeSlot) {
+    /// The test's access to a listener, and the slot of its task.
+    pub(in crate::net) fn listener(&self) -> (Arc<TestListener>, ProbeSlot) {
         let probe = Arc::new(Probe::default());
-        let door = Arc::new(TestListener { probe: Arc::clone(&probe), knocked: Notify::new() });
-        self.doors.lock().push(Arc::clone(&door));
-        (door, ProbeSlot(probe))
+        let listener = Arc::new(TestListener { probe: Arc::clone(&probe), requested: Notify::new() });
+        self.listeners.lock().push(Arc::clone(&listener));
+        (listener, ProbeSlot(probe))
     }
 
-    /// What becomes of a packet to a client.
+    /// What happens to a packet to a client.
     pub(super) fn verdict(&self, client_id: Option<&str>, kind: u8, len: usize) -> FaultAction {
         let verdict = self.faults.verdict(client_id, kind, len);
         if verdict != FaultAction::Pass {
@@ -169,7 +169,7 @@ impl TestNet {
         verdict
     }
 
-    /// Keeps a packet until its time has come.
+    /// Delays a packet.
     pub(super) fn hold_back(&self, by: Duration, line: Weak<TestLine>, packet: &[u8]) {
         let mut held_back = self.held_back.lock();
         held_back.last += 1;
@@ -177,8 +177,8 @@ impl TestNet {
         held_back.packets.insert(place, (line, packet.to_vec()));
     }
 
-    /// Sends the packets whose time has come.
-    fn let_go(&self, now: Time) {
+    /// Sends the packets that are due.
+    fn release_due(&self, now: Time) {
         while let Some((line, packet)) = self.first_before(now) {
             if let Some(line) = line.upgrade() {
                 line.release(&packet);
@@ -192,7 +192,7 @@ impl TestNet {
         (first.key().0 <= now).then(|| first.remove())
     }
 
-    /// When something is due next.
+    /// The time at which something is due next.
     fn next(&self, engine: &Engine) -> Option<Time> {
         let late = self.held_back.lock().packets.first_key_value().map(|((at, _), _)| *at);
         engine.next_tick().into_iter().chain(late).min()
@@ -226,24 +226,24 @@ impl Drop for Advancing<'_> {
     }
 }
 
-/// A listener, of which the test may ask that it accept everybody who waits.
+/// A test's access to a listener: it may ask it to accept all waiting connections.
 pub(in crate::net) struct TestListener {
     probe: Arc<Probe>,
-    knocked: Notify,
+    requested: Notify,
 }
 
 impl TestListener {
     fn ask(&self, ticket: Ticket) {
         self.probe.ask(ticket);
-        self.knocked.notify_one();
+        self.requested.notify_one();
     }
 
-    /// Waits until somebody asks.
-    pub(in crate::net) fn knocked(&self) -> impl Future<Output = ()> {
-        self.knocked.notified()
+    /// Waits until a test asks.
+    pub(in crate::net) fn requested(&self) -> impl Future<Output = ()> {
+        self.requested.notified()
     }
 
-    /// What was asked for.
+    /// Takes the test's requests.
     pub(in crate::net) fn asked(&self) -> Vec<Ticket> {
         self.probe.take()
     }

@@ -1,4 +1,4 @@
-//! A connected stream socket of any family, under the runtime's watch. No other file reads or writes one.
+//! A connected stream socket of any family, watched by the runtime. No other file reads or writes sockets.
 
 use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
@@ -14,7 +14,7 @@ use crate::session::link::Written;
 /// A write to a dead peer must not raise SIGPIPE: it may happen on a thread of the host.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
-/// Elsewhere SO_NOSIGPIPE is set on the socket when it is accepted or adopted.
+/// Elsewhere the flag does not exist; SO_NOSIGPIPE on the socket has the same effect.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 const NO_SIGNAL: i32 = 0;
 
@@ -25,12 +25,12 @@ pub(in crate::net) struct Descriptor {
     io: AsyncFd<Socket>,
 }
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) enum Received {
-    /// Bytes. `drained`: there are no more for now.
+    /// Bytes were read. `drained`: there are no more for now.
     Bytes { count: usize, drained: bool },
-    /// Nothing for now.
+    /// There is nothing to read now.
     Blocked,
     /// The peer has closed the connection, or it is broken.
     End,
@@ -42,7 +42,7 @@ impl Descriptor {
         Ok(Descriptor { _not_inherited: NotInherited::mark(&socket), io: watch_socket(socket)? })
     }
 
-    /// Ready when there may be something to read. The guard forgets that when the socket had nothing.
+    /// Ready when there may be something to read. The caller clears the guard when the socket had nothing.
     pub(in crate::net) fn poll_readable(
         &self,
         cx: &mut Context<'_>,
@@ -50,7 +50,7 @@ impl Descriptor {
         self.io.poll_read_ready(cx)
     }
 
-    /// Ready when the socket may take bytes. The guard forgets that when it took none.
+    /// Ready when the socket may take bytes. The caller clears the guard when it took none.
     pub(in crate::net) fn poll_writable(
         &self,
         cx: &mut Context<'_>,
@@ -89,15 +89,15 @@ impl Descriptor {
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending side.
     pub(in crate::net) fn shut_down_writing(&self) {
-        // The peer may be gone already, which is as good.
+        // The peer may be gone already.
         let _gone = self.io.get_ref().shutdown(Shutdown::Write);
     }
 
-    /// Makes the connection end with a reset when it is closed.
+    /// Makes the close reset the connection.
     pub(in crate::net) fn reset(&self) {
-        // A socket that refuses is closed in order, which is an end, too.
+        // A socket that refuses the option is closed without a reset.
         let _orderly = self.io.get_ref().set_linger(Some(Duration::ZERO));
     }
 }

@@ -7,60 +7,60 @@ use crate::engine::parts::origin::Origin;
 
 /// One layer of a connection, such as TLS, the frames of WebSocket or the PROXY header.
 ///
-/// A layer sees bytes of two kinds: those of the layer below it, which are in [`Raw`], and those that they carry.
-/// It never waits and never blocks; the stack calls it when bytes come, when bytes go, and when the socket takes more.
+/// A layer sees bytes of two kinds: the bytes of the layer below, in [`Raw`], and the bytes that those carry.
+/// It never blocks. The stack calls it when bytes arrive, when bytes are written, and when the socket takes more.
 /// All calls are made under the lock of the connection's stack, on any thread.
 pub(in crate::net) trait Layer: Send {
-    /// What the log calls it, such as `tls`.
+    /// Its name in the log, such as `tls`.
     fn name(&self) -> &'static str;
 
-    /// Goes on with what comes before the first byte of MQTT. Pending: it has consumed what it could of `raw.input`,
-    /// has written what it had to say to `raw.output`, and needs more bytes of the peer.
+    /// Continues the exchange before the first byte of MQTT. Pending: it has consumed `raw.input` as far as it could,
+    /// has written its part to `raw.output`, and needs more bytes from the peer.
     ///
-    /// It may correct `origin`, of which nobody else knows yet.
+    /// It may correct `origin`, which the engine does not know yet.
     fn handshake(&mut self, _raw: &mut Raw, _origin: &mut Origin) -> Poll<Result<(), LayerError>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Consumes `raw.input` and fills `room` with what it carries; how many bytes. Fewer than `room` says nothing: the
-    /// stack asks again until it gets none, which means that more input is needed, or that none will come
-    /// (`raw.has_ended`). Answers to the peer go to `raw.output`, before an error too.
+    /// Consumes `raw.input` and fills `room` with the carried bytes; returns their number. The stack calls it again
+    /// until it returns 0: more input is needed, or none will arrive (`raw.has_ended`). Answers to the peer go to
+    /// `raw.output`, even before an error.
     fn read(&mut self, raw: &mut Raw, room: &mut [u8]) -> Result<usize, LayerError>;
 
-    /// Takes bytes to be carried; how many. It may keep some of them until [`Layer::flush`]. None are taken while too
-    /// much waits.
+    /// Takes bytes to be carried; returns their number. It may keep some of them until [`Layer::flush`]. It takes none
+    /// while too much waits.
     fn write(&mut self, bytes: &[u8], raw: &mut Raw) -> Result<usize, LayerError>;
 
-    /// Moves what it keeps to `raw.output`, as far as there is room. Called at the end of each write, and when
+    /// Moves kept bytes to `raw.output`, as far as there is room. Called at the end of each write, and when
     /// `raw.output` has become empty.
     fn flush(&mut self, _raw: &mut Raw) -> Result<(), LayerError> {
         Ok(())
     }
 
-    /// Bytes that it keeps, which the peer has not been sent.
+    /// The number of kept bytes, which were not sent to the peer.
     fn pending_out(&self) -> usize {
         0
     }
 
-    /// Nothing more will be written: it says so to the peer, if its protocol does.
+    /// Ends the writing: the layer tells the peer, if its protocol does so.
     fn close(&mut self, _raw: &mut Raw) {}
 
-    /// Tells whose connection it is, before the first packet that follows from it is written.
+    /// Tells the layer the Client Identifier, before the answer to CONNECT is written.
     fn identify(&mut self, _client_id: &str) {}
 }
 
 /// The bytes between a layer and the one below it, or the socket.
 #[derive(Default)]
 pub(in crate::net) struct Raw {
-    /// From the peer; the layer consumes them.
+    /// Bytes from the peer; the layer consumes them.
     pub(in crate::net) input: Buffer,
-    /// To the peer; the layer appends them.
+    /// Bytes to the peer; the layer appends them.
     pub(in crate::net) output: Buffer,
-    /// Whether nothing follows `input`: the peer has closed its side.
+    /// Whether the peer has closed its side, so that nothing follows `input`.
     pub(in crate::net) has_ended: bool,
 }
 
-/// Bytes that are appended at one end and consumed at the other. An empty one holds no memory.
+/// Bytes that are appended at one end and consumed at the other. An empty buffer holds no memory.
 #[derive(Default)]
 pub(in crate::net) struct Buffer {
     bytes: Vec<u8>,
@@ -85,7 +85,7 @@ impl Buffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Forgets the first `count` bytes.
+    /// Removes the first `count` bytes.
     pub(in crate::net) fn consume(&mut self, count: usize) {
         self.consumed += count.min(self.len());
         if self.is_empty() {
@@ -93,7 +93,7 @@ impl Buffer {
         }
     }
 
-    /// Moves as many bytes as fit to `room`; how many.
+    /// Moves as many bytes as fit to `room`; returns their number.
     pub(in crate::net) fn take(&mut self, room: &mut [u8]) -> usize {
         let bytes = self.bytes();
         let count = bytes.len().min(room.len());
@@ -105,7 +105,7 @@ impl Buffer {
     }
 }
 
-/// Why a layer cannot go on. The log says it.
+/// Why a layer has failed, for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
 pub(in crate::net) struct LayerError {
@@ -117,7 +117,7 @@ impl LayerError {
         LayerError { cause: cause.into() }
     }
 
-    /// The same, with the layer's name.
+    /// The same error with the layer's name.
     pub(super) fn of(self, layer: &dyn Layer) -> LayerError {
         LayerError::new(format!("{}: {}", layer.name(), self.cause))
     }

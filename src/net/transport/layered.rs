@@ -1,4 +1,4 @@
-//! Layers over a socket: what they hold meets what the socket takes and gives.
+//! Layers over a socket: moves bytes between the layers and the socket.
 
 use std::io::IoSlice;
 use std::task::{Context, Poll, ready};
@@ -11,30 +11,29 @@ use crate::net::transport::layer::{Layer, LayerError};
 use crate::net::transport::stack::Stack;
 use crate::session::link::Written;
 
-/// Bytes read from the socket at once: the largest record of TLS, and its head.
+/// Bytes read from the socket at once: the largest record of TLS with its header.
 const RAW: usize = 16 * 1024 + 512;
-/// Bytes of MQTT that layers take before the socket has to.
+/// The most bytes of MQTT that layers take before the socket takes their output.
 const PORTION: usize = 16 * 1024;
 
 /// The layers of one connection.
 ///
-/// Their lock is held while bytes are carried and offered to the socket, which never waits: encoded bytes must be sent in
-/// the order in which they were encoded. It is taken below a session's locks, and no other is taken below it but those
-/// of the test kit.
+/// Their lock is held while bytes are encoded and offered to the socket, because encoded bytes must be sent in order.
+/// Nothing under it blocks. It is taken below a session's locks; only locks of the test kit are taken below it.
 pub(in crate::net) struct Layered {
     state: Mutex<State>,
 }
 
 struct State {
     stack: Stack,
-    /// Bytes that layers have taken and that were not reported as written: what they became has not been sent. Whoever
-    /// writes next offers the same bytes again. So what a layer holds counts as waiting in the outbox, which has it, too.
+    /// Bytes that layers have taken and that are not reported as written yet, because their encoded form was not sent.
+    /// The next write offers the same bytes again. So the outbox holds them too, and they count as waiting there.
     owed: usize,
     closed: bool,
     failure: Failure,
 }
 
-/// Why the layers cannot go on, if they cannot.
+/// Why the layers have failed, if they have.
 enum Failure {
     None,
     New(LayerError),
@@ -48,8 +47,8 @@ impl Layered {
         Layered { state: Mutex::new(State { stack, owed: 0, closed: false, failure: Failure::None }) }
     }
 
-    /// Goes on with the handshake until it is over or has failed. `eager`: reads also what the runtime has not been told
-    /// of.
+    /// Continues the handshake until it is complete or has failed. `eager`: reads from the socket before the runtime
+    /// reports it as readable.
     pub(in crate::net) fn poll_handshake(
         &self,
         descriptor: &Descriptor,
@@ -61,7 +60,7 @@ impl Layered {
         loop {
             let mut state = self.state.lock();
             let step = state.stack.handshake(origin);
-            // What a failed handshake has to say is said, as far as the socket takes it.
+            // The last bytes of a failed handshake are sent, too, as far as the socket takes them.
             let flushed = state.flush(descriptor);
             drop(state);
             if let Poll::Ready(outcome) = step {
@@ -96,14 +95,14 @@ impl Layered {
         }
     }
 
-    /// Reads what the layers hold, else what the socket has. More may be had at once unless it says `drained`.
+    /// Reads the bytes that the layers hold, else from the socket. There may be more at once unless `drained` is set.
     pub(in crate::net) fn receive(&self, descriptor: &Descriptor, room: &mut [u8]) -> Received {
         let mut socket_drained = false;
         let mut raw = [0; RAW];
         loop {
             let mut state = self.state.lock();
             let outcome = state.stack.read(room);
-            // Answers of a layer; what the socket does not take, the task sends.
+            // Sends answers of a layer; the task sends the rest that the socket does not take.
             let _later = state.flush(descriptor);
             match outcome {
                 Err(error) => {
@@ -129,12 +128,13 @@ impl Layered {
         }
     }
 
-    /// Whether reading may bring bytes without new ones of the socket.
+    /// Whether reading may return bytes without new bytes from the socket.
     pub(in crate::net) fn may_read(&self) -> bool {
         self.state.lock().stack.may_read()
     }
 
-    /// Writes what the socket takes now. Bytes are reported as written when what they became is with the socket.
+    /// Writes as far as the socket takes it. Bytes are reported as written when the socket has taken their encoded
+    /// form.
     pub(in crate::net) fn write(&self, descriptor: &Descriptor, buffers: &[IoSlice<'_>]) -> Written {
         let mut state = self.state.lock();
         let mut written = 0;
@@ -153,12 +153,12 @@ impl Layered {
         }
     }
 
-    /// Sends what the layers hold, as far as the socket takes it.
+    /// Sends the bytes that the layers hold, as far as the socket takes them.
     pub(in crate::net) fn flush(&self, descriptor: &Descriptor) -> Written {
         self.state.lock().flush(descriptor)
     }
 
-    /// Ready when the socket has what the layers held, or never will.
+    /// Ready when the socket has taken the bytes that the layers held, or is broken.
     pub(in crate::net) fn poll_flush(&self, descriptor: &Descriptor, cx: &mut Context<'_>) -> Poll<Written> {
         if self.pending_out() == 0 {
             return Poll::Ready(Written::Bytes(0));
@@ -175,17 +175,18 @@ impl Layered {
         }
     }
 
-    /// Bytes that the peer has not been sent.
+    /// The number of unsent bytes.
     pub(in crate::net) fn pending_out(&self) -> usize {
         self.state.lock().stack.pending_out()
     }
 
-    /// Whether so much waits in the layers that no more of the peer is to be read.
+    /// Whether the layers hold so many unsent bytes that reading must pause.
     pub(in crate::net) fn is_full(&self) -> bool {
         self.state.lock().stack.is_full()
     }
 
-    /// Nothing more will be written: the layers say so, and what they hold is sent, as far as the socket takes it.
+    /// Ends the writing: the layers tell the peer, and the bytes that they hold are sent, as far as the socket takes
+    /// them.
     pub(in crate::net) fn close(&self, descriptor: &Descriptor) -> Written {
         let mut state = self.state.lock();
         if !std::mem::replace(&mut state.closed, true)
@@ -205,7 +206,7 @@ impl Layered {
         !matches!(self.state.lock().failure, Failure::None)
     }
 
-    /// Why a layer has failed; once.
+    /// Takes the reason why a layer has failed.
     pub(in crate::net) fn take_failure(&self) -> Option<LayerError> {
         let mut state = self.state.lock();
         match std::mem::replace(&mut state.failure, Failure::Known) {
@@ -220,7 +221,7 @@ impl Layered {
 }
 
 impl State {
-    /// Has the layers take the next portion of what is to be written, of which `written` bytes are with the socket.
+    /// Gives the next portion of `buffers` to the layers; the socket has taken `written` bytes of them.
     fn take(&mut self, buffers: &[IoSlice<'_>], written: usize) -> Result<(), LayerError> {
         while self.owed < PORTION {
             let bytes = rest(buffers, written + self.owed);
@@ -232,12 +233,12 @@ impl State {
             }
         }
         if self.owed == 0 {
-            return Err(LayerError::new("a layer takes no bytes although the socket takes all that it has"));
+            return Err(LayerError::new("a layer takes no bytes although none wait for the socket"));
         }
         Ok(())
     }
 
-    /// Sends what the layers hold: `Bytes` if nothing is left, else what stopped it.
+    /// Sends the bytes that the layers hold: `Bytes` if nothing is left, else the reason why it stopped.
     fn flush(&mut self, descriptor: &Descriptor) -> Written {
         if !matches!(self.failure, Failure::None) {
             return Written::Gone;
@@ -270,10 +271,10 @@ impl State {
 }
 
 fn lost() -> LayerError {
-    LayerError::new("the connection was lost in its handshake")
+    LayerError::new("the connection was lost during its handshake")
 }
 
-/// What follows the first `skipped` bytes, up to the end of a buffer.
+/// The bytes after the first `skipped`, up to the end of one buffer.
 fn rest<'a>(buffers: &'a [IoSlice<'_>], mut skipped: usize) -> &'a [u8] {
     for buffer in buffers {
         match buffer.get(skipped..) {

@@ -1,4 +1,4 @@
-//! What lies between a socket and the engine: one descriptor, and the layers over it.
+//! The transport between a socket and the engine: one descriptor, and the layers over it.
 
 mod descriptor;
 mod layer;
@@ -11,7 +11,7 @@ pub(super) use descriptor::{Descriptor, Received};
 pub(super) use layer::{Layer, LayerError, Raw};
 pub(super) use layered::Layered;
 
-/// Makes the layers of a listener's next connection, from the socket's on.
+/// Makes the layers of a listener's next connection; the one next to the socket is first.
 pub(super) type MakeLayers = Arc<dyn Fn() -> Vec<Box<dyn Layer>> + Send + Sync>;
 
 #[cfg(test)]

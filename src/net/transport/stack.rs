@@ -1,27 +1,27 @@
-//! The layers of one connection, one over the other. No I/O either: the socket's bytes are handed in and taken out.
+//! The stacked layers of one connection, without I/O: the caller moves bytes to and from the socket.
 
 use std::task::Poll;
 
 use crate::engine::parts::origin::Origin;
 use crate::net::transport::layer::{Buffer, Layer, LayerError, Raw};
 
-/// Bytes of the peer that may wait below one layer: more than the largest record of TLS.
+/// The most bytes from the peer that wait below one layer: more than the largest record of TLS.
 const INPUT: usize = 32 * 1024;
-/// Bytes that may wait below one layer, or in it, before no more are written or read.
+/// With this many unsent bytes, nothing more is written to the layers or read from the peer.
 const OUTPUT: usize = 64 * 1024;
-/// Bytes moved from one layer to the next at once.
+/// The most bytes moved from one layer to the next at once.
 const PORTION: usize = 4 * 1024;
-/// Bytes that a peer may send before its handshake is over.
+/// The most bytes that a peer may send before its handshake is over.
 const HANDSHAKE: usize = 64 * 1024;
 
-/// The layers, from the socket's on.
+/// The layers; the one next to the socket is first.
 pub(in crate::net) struct Stack {
     floors: Vec<Floor>,
-    /// The first layer whose handshake is not over.
+    /// The index of the first layer whose handshake is not complete.
     handshaking: usize,
-    /// Bytes that the peer sent before the handshake was over.
+    /// The number of bytes that the peer has sent before the handshake was over.
     handshake_bytes: usize,
-    /// Whether reading may bring bytes without new ones of the socket.
+    /// Whether reading may return bytes without new bytes from the socket.
     may_read: bool,
 }
 
@@ -32,14 +32,14 @@ struct Floor {
 }
 
 impl Stack {
-    /// The layers, from the socket's on.
+    /// A stack of layers; the one next to the socket is first.
     pub(in crate::net) fn new(layers: Vec<Box<dyn Layer>>) -> Stack {
         let floors = layers.into_iter().map(|layer| Floor { layer, raw: Raw::default() }).collect();
         Stack { floors, handshaking: 0, handshake_bytes: 0, may_read: true }
     }
 
-    /// Goes on with the handshakes, that of the lowest layer first. Pending: more bytes of the peer are needed, when what
-    /// waits is sent.
+    /// Continues the handshakes, the lowest layer first. Pending: the waiting bytes must be sent, and more bytes from
+    /// the peer are needed.
     pub(super) fn handshake(&mut self, origin: &mut Origin) -> Poll<Result<(), LayerError>> {
         while self.handshaking < self.floors.len() {
             if self.handshake_bytes > HANDSHAKE {
@@ -51,7 +51,7 @@ impl Stack {
             let Some(Floor { layer, raw }) = above.first_mut() else { break };
             let outcome = loop {
                 let outcome = layer.handshake(raw, origin).map_err(|error| error.of(&**layer));
-                // A layer below may hold more than it gave.
+                // A layer below may hold more bytes than it has returned.
                 if outcome.is_ready() || raw.input.len() >= INPUT || below.is_empty() || !fill(below, raw)? {
                     break outcome;
                 }
@@ -60,7 +60,7 @@ impl Stack {
             match outcome? {
                 Poll::Ready(()) => self.handshaking += 1,
                 Poll::Pending if self.has_ended() => {
-                    let cause = "the peer has closed the connection in its handshake";
+                    let cause = "the peer has closed the connection during its handshake";
                     return Poll::Ready(Err(LayerError::new(cause)));
                 }
                 Poll::Pending => {
@@ -72,7 +72,7 @@ impl Stack {
         Poll::Ready(Ok(()))
     }
 
-    /// Bytes of the socket. To be handed in only when reading brings nothing without them.
+    /// Adds bytes from the socket. The caller does so only when reading returns nothing without them.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         if self.handshaking < self.floors.len() {
             self.handshake_bytes += bytes.len();
@@ -83,7 +83,7 @@ impl Stack {
         }
     }
 
-    /// The socket has no more bytes, and never will have.
+    /// Ends the input: the socket will have no more bytes.
     pub(super) fn feed_end(&mut self) {
         if let Some(lowest) = self.floors.first_mut() {
             lowest.raw.has_ended = true;
@@ -95,17 +95,18 @@ impl Stack {
         self.floors.first().is_some_and(|lowest| lowest.raw.has_ended)
     }
 
-    /// Whether the peer has closed its side and everything that it had sent is read.
+    /// Whether the peer has closed its side and all its bytes are read.
     pub(super) fn is_over(&self) -> bool {
         self.has_ended() && !self.may_read
     }
 
-    /// Whether reading may bring bytes without new ones of the socket.
+    /// Whether reading may return bytes without new bytes from the socket.
     pub(super) fn may_read(&self) -> bool {
         self.may_read
     }
 
-    /// Reads what the layers hold; how many bytes. A layer's short read says nothing: only none is none.
+    /// Reads the bytes that the layers hold; returns their number. A short read of a layer does not mean that it is
+    /// empty.
     pub(super) fn read(&mut self, room: &mut [u8]) -> Result<usize, LayerError> {
         let mut count = 0;
         while let Some(rest) = room.get_mut(count..).filter(|rest| !rest.is_empty()) {
@@ -120,7 +121,7 @@ impl Stack {
         Ok(count)
     }
 
-    /// Takes bytes to be carried; how many.
+    /// Takes bytes to be carried; returns their number.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<usize, LayerError> {
         if self.is_full() {
             return Ok(0);
@@ -131,7 +132,7 @@ impl Stack {
         layer.write(bytes, raw).map_err(|error| error.of(&**layer))
     }
 
-    /// Moves what layers keep towards the socket, as far as there is room.
+    /// Moves the bytes that layers keep towards the socket, as far as there is room.
     pub(super) fn push_down(&mut self) -> Result<(), LayerError> {
         for level in (0..self.floors.len()).rev() {
             let (below, above) = self.floors.split_at_mut(level);
@@ -149,22 +150,22 @@ impl Stack {
         Ok(())
     }
 
-    /// What the socket is to take.
+    /// The bytes to send to the socket, if there are any.
     pub(super) fn output(&mut self) -> Option<&mut Buffer> {
         self.floors.first_mut().map(|lowest| &mut lowest.raw.output).filter(|output| !output.is_empty())
     }
 
-    /// Bytes that the peer has not been sent.
+    /// The number of unsent bytes.
     pub(super) fn pending_out(&self) -> usize {
         self.floors.iter().map(|floor| floor.layer.pending_out() + floor.raw.output.len()).sum()
     }
 
-    /// Whether so much waits that nothing more may be caused.
+    /// Whether so many bytes are unsent that writing and reading must pause.
     pub(super) fn is_full(&self) -> bool {
         self.pending_out() >= OUTPUT
     }
 
-    /// Nothing more will be written. The uppermost layer says so first.
+    /// Ends the writing; the uppermost layer closes first.
     pub(super) fn close(&mut self) -> Result<(), LayerError> {
         for level in (0..self.floors.len()).rev() {
             self.push_down()?;
@@ -175,13 +176,13 @@ impl Stack {
         self.push_down()
     }
 
-    /// Tells whose connection it is.
+    /// Tells the layers the Client Identifier.
     pub(super) fn identify(&mut self, client_id: &str) {
         self.floors.iter_mut().for_each(|floor| floor.layer.identify(client_id));
     }
 }
 
-/// Reads from the uppermost of some layers.
+/// Reads from the uppermost of `floors`.
 fn read(floors: &mut [Floor], room: &mut [u8]) -> Result<usize, LayerError> {
     let Some((Floor { layer, raw }, below)) = floors.split_last_mut() else {
         return Ok(0);
@@ -192,7 +193,7 @@ fn read(floors: &mut [Floor], room: &mut [u8]) -> Result<usize, LayerError> {
             return Ok(count);
         }
         if raw.input.len() >= INPUT {
-            let cause = format!("the peer has sent {INPUT} bytes that do not end");
+            let cause = format!("the peer has sent {INPUT} bytes without a complete unit");
             return Err(LayerError::new(cause).of(&**layer));
         }
         if below.is_empty() || !fill(below, raw)? {
@@ -201,7 +202,7 @@ fn read(floors: &mut [Floor], room: &mut [u8]) -> Result<usize, LayerError> {
     }
 }
 
-/// Moves a portion from the layers below to the input of the next; whether anything has changed.
+/// Moves a portion from the layers below to the input of the next; returns whether anything has changed.
 fn fill(below: &mut [Floor], raw: &mut Raw) -> Result<bool, LayerError> {
     let mut portion = [0; PORTION];
     let count = read(below, &mut portion)?;
