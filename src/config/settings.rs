@@ -115,6 +115,9 @@ settings! {
         max_subscriptions_per_client: usize = "100000", Kind::integer(1, MANY),
             "Maximum number of subscriptions of one client; further ones are refused with Quota exceeded. \
              Cost: each takes memory for its filter, in the session and in the table of subscriptions.";
+        max_shared_subscriptions_per_client: usize = "1000", Kind::integer(1, MANY),
+            "Maximum number of shared subscriptions of one client; further ones are refused with Quota exceeded. \
+             A client gets a copy of a message by each that matches, so one message costs as many deliveries.";
         max_client_id_length: usize = "1024", Kind::integer(23, 65_535),
             "Maximum length of a client identifier, in bytes. A longer one is refused with Client Identifier \
              not valid.";

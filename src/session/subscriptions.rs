@@ -40,6 +40,14 @@ pub struct Many {
     /// Indices into `entries` by filter; empty while there are at most [`UNINDEXED`].
     places: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// The number of shared subscriptions among them.
+    shared: usize,
+}
+
+impl Held {
+    fn is_shared(&self) -> bool {
+        self.filter.starts_with("$share/") || self.filter.starts_with("$queue/")
+    }
 }
 
 impl Subscriptions {
@@ -78,6 +86,14 @@ impl Subscriptions {
         }
     }
 
+    /// The number of shared subscriptions.
+    pub fn shared(&self) -> usize {
+        match self {
+            Subscriptions::Many(many) => many.shared,
+            few => few.as_slice().iter().filter(|held| held.is_shared()).count(),
+        }
+    }
+
     /// Adds a subscription, or replaces the one to the same filter.
     #[inline(always)] // Of its two callers, only one runs after the start.
     pub fn put(&mut self, held: Held) {
@@ -86,7 +102,8 @@ impl Subscriptions {
             Subscriptions::One(one) if one.filter == held.filter => *one = held,
             Subscriptions::One(_) => {
                 if let Subscriptions::One(one) = std::mem::take(self) {
-                    let many = Many { entries: vec![one, held], ..Many::default() };
+                    let shared = usize::from(one.is_shared()) + usize::from(held.is_shared());
+                    let many = Many { entries: vec![one, held], shared, ..Many::default() };
                     *self = Subscriptions::Many(Box::new(many));
                 }
             }
@@ -132,6 +149,7 @@ impl Many {
         if self.entries.len() == self.entries.capacity() {
             self.entries.reserve_exact(self.entries.len() / 8 + 2);
         }
+        self.shared += usize::from(held.is_shared());
         self.entries.push(held);
         if !self.places.is_empty() {
             self.index(self.entries.len() - 1);
@@ -156,13 +174,14 @@ impl Many {
             }
         }
         let removed = self.entries.swap_remove(at);
+        self.shared -= usize::from(removed.is_shared());
         self.give_back();
         Some(removed)
     }
 
     /// Indexes the entry at this position, which must not be indexed yet.
     fn index(&mut self, at: usize) {
-        let Many { entries, places, hasher } = self;
+        let Many { entries, places, hasher, .. } = self;
         let hash_at = |at: &u32| entries.get(*at as usize).map_or(0, |held| hasher.hash_one(&*held.filter));
         let at = at as u32;
         places.insert_unique(hash_at(&at), at, hash_at);
@@ -175,7 +194,7 @@ impl Many {
             return;
         }
         self.entries.shrink_to(wanted);
-        let Many { entries, places, hasher } = self;
+        let Many { entries, places, hasher, .. } = self;
         match entries.len() <= UNINDEXED {
             true => *places = HashTable::new(),
             false => places.shrink_to(wanted, |at| {

@@ -72,6 +72,11 @@ impl<S> Matches<S> {
         self.shared.clear();
     }
 
+    /// The number of subscriptions and groups.
+    pub fn len(&self) -> usize {
+        self.direct.len() + self.shared.len()
+    }
+
     /// Whether no subscription matches. A group that has lost its last member since still counts.
     pub fn is_empty(&self) -> bool {
         self.direct.is_empty() && self.shared.is_empty()

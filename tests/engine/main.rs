@@ -46,4 +46,5 @@ mod sys;
 mod threads;
 mod together;
 mod will;
+mod work;
 mod writes;

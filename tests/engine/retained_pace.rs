@@ -172,7 +172,7 @@ fn unsubscribing_ends_the_sending() {
 #[test]
 fn a_turn_looks_at_a_bounded_number_of_retained_messages() {
     let network = Network::new();
-    for n in 0..10_000 {
+    for n in 0..40_000 {
         network.publish(&format!("{n}/a"), "x", 0, true);
     }
     network.publish("z/b", "last", 0, true);
@@ -188,7 +188,7 @@ fn a_turn_looks_at_a_bounded_number_of_retained_messages() {
     }
     assert!(matches!(hearer.next(), Some(Received::Suback { .. })));
     hearer.expect_message("z/b", "last");
-    assert!((3..=4).contains(&turns), "{turns} turns for 10,001 messages, 4,096 each");
+    assert!((3..=4).contains(&turns), "{turns} turns for 40,001 messages, 16,384 each");
 }
 
 /// Holds `room` messages, of which it lets retained ones fill half.

@@ -320,6 +320,28 @@ fn subscriptions_are_bounded() {
     }
 }
 
+/// A message is delivered once for each shared subscription, so their number bounds what one message costs.
+#[test]
+fn shared_subscriptions_are_bounded() {
+    for version in ALL {
+        let network = Network::with(&[("mqtt.max_shared_subscriptions_per_client", "2")]);
+        let mut client = opts("a", version).on(&network);
+        let full = if version == V5 { 0x97 } else { 0x80 };
+        let filters = [
+            ("$share/1/t", qos(0)),
+            ("t", qos(0)),
+            ("$share/2/t", qos(0)),
+            ("$share/3/t", qos(0)),
+            ("u", qos(0)),
+        ];
+        assert_eq!(client.subscribe_all(&filters, 0), [0, 0, 0, full, 0]);
+        assert_eq!(client.subscribe_with("$share/2/t", qos(1), 0), 1, "an equal one is not one more");
+        client.unsubscribe(&["$share/1/t"]);
+        assert_eq!(client.subscribe_with("$share/3/t", qos(0), 0), 0);
+        assert_eq!(client.subscribe_with("$share/4/t", qos(0), 0), full);
+    }
+}
+
 #[test]
 fn subscriptions_are_shown() {
     let network = Network::new();

@@ -325,17 +325,25 @@ fn packets(
                 let received = ReceivedPacket { whole: frame.whole, owner };
                 let packet = decode_after_connect(frame, attached.version)?;
                 if let Packet::Publish(publish) = &packet
-                    && let Some(burst) = engine.burst(rest, &frame, publish, attached.version.is_v5())
+                    && let Some(mut burst) = engine.burst(rest, &frame, publish, attached.version.is_v5())
                 {
+                    engine.receive_burst(turn, attached, &mut burst);
                     progress.consumed += burst.len() - frame.whole.len();
-                    engine.receive_burst(turn, attached, &burst);
                     engine.answered(&mut pending);
+                    if leave_the_rest(turn, attached, input, progress) {
+                        return Ok(());
+                    }
                     continue;
                 }
                 let authentication = authentication.as_deref_mut();
                 let pending = &mut pending;
                 match handle(engine, turn, attached, authentication, inbound, pending, packet, received)? {
-                    Handled::Done => engine.answered(pending),
+                    Handled::Done => {
+                        engine.answered(pending);
+                        if leave_the_rest(turn, attached, input, progress) {
+                            return Ok(());
+                        }
+                    }
                     Handled::Suspended => {
                         progress.wait(frame.whole.len());
                         return Ok(());
@@ -344,6 +352,18 @@ fn packets(
             }
         }
     }
+}
+
+/// Leaves the packets that are not handled to another turn, if this one has done enough; whether it has.
+#[inline]
+fn leave_the_rest(turn: &Turn, attached: &AttachedConnection, input: &[u8], progress: &mut Progress) -> bool {
+    if !turn.has_done_enough() || progress.consumed >= input.len() {
+        return false;
+    }
+    // As a packet that the host has decided about: the connection's task comes back to it, behind the others.
+    progress.waiting = true;
+    attached.session.outbound.lock().link().into_iter().for_each(|link| link.wake());
+    true
 }
 
 #[allow(clippy::too_many_arguments, reason = "a connection, and a packet with its surroundings")]

@@ -18,6 +18,8 @@ use crate::topics::MatchCache;
 const CACHED_TOPICS: usize = 1024;
 /// The number of turns that are kept for reuse.
 pub(crate) const KEPT_TURNS: usize = 16;
+/// The work after which a turn leaves the rest of its packets to the next one. A unit takes 0.1 to 1 microsecond.
+pub(crate) const WORK_PER_TURN: usize = 16_384;
 /// The state of one turn: the time, counters, buffers, and the subscribers to write to or wake.
 pub struct Turn {
     /// The time, fixed for the turn.
@@ -39,8 +41,9 @@ pub struct Turn {
     pub(super) told: Vec<(Arc<dyn DurabilityWaiter>, Durability)>,
     /// Deliveries that have begun to wait for the store.
     pub(super) holds: Vec<Hold>,
-    /// Retained messages that this turn has looked at for new subscriptions.
-    pub(crate) looks: usize,
+    /// The work of this turn that its input does not bound: matches, deliveries, looks at the members of groups and at
+    /// retained messages.
+    pub(crate) work: usize,
     /// The number of open, nested groups of changes.
     pub(super) groups: u32,
     /// A number that no other turn of the process has had, including earlier uses of this one.
@@ -70,10 +73,16 @@ impl Turn {
             called: Vec::new(),
             told: Vec::new(),
             holds: Vec::new(),
-            looks: 0,
+            work: 0,
             groups: 0,
             number: TURNS.fetch_add(1, Ordering::Relaxed).wrapping_mul(NUMBERS) + 1,
         }
+    }
+
+    /// Whether the turn has done so much work that other connections are to have their turn.
+    #[inline]
+    pub(crate) fn has_done_enough(&self) -> bool {
+        self.work >= WORK_PER_TURN
     }
 
     pub(crate) fn number(&self) -> u64 {

@@ -11,7 +11,7 @@ use crate::codec::publish::{Publish, first_byte};
 use crate::codec::qos::QoS;
 use crate::codec::topic::TopicName;
 use crate::engine::core::state::Engine;
-use crate::engine::core::turn::Turn;
+use crate::engine::core::turn::{Turn, WORK_PER_TURN};
 use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::admission::{Draft, Source};
 use crate::engine::parts::attached::AttachedConnection;
@@ -21,10 +21,13 @@ use crate::message::{self, Publication, SHARE_FROM};
 use crate::session::delivery::Block;
 use crate::stats::DropReason;
 use crate::topics::Identity;
-use crate::topics::Match;
+use crate::topics::{Match, Matches};
 
 /// The first byte of a PUBLISH of QoS 0 without RETAIN.
 const PLAIN: u8 = first_byte(false, QoS::AtMostOnce, false);
+
+/// Matches that are no matter for the work of a turn.
+const FEW: usize = 16;
 
 /// Two messages or more, in complete packets.
 pub(crate) struct Burst<'r> {
@@ -101,6 +104,21 @@ impl<'r> Burst<'r> {
         (frame.is_shortest() && frame.body.starts_with(self.prefix)).then_some(frame)
     }
 
+    /// Keeps the first messages.
+    fn shorten(&mut self, messages: u64) {
+        let all = std::mem::take(&mut self.block.bytes);
+        let mut rest = all;
+        (self.block.messages, self.block.payload_bytes) = (0, 0);
+        while self.block.messages < messages
+            && let Some(frame) = self.next(rest)
+        {
+            self.block.messages += 1;
+            self.block.payload_bytes += (frame.body.len() - self.prefix.len()) as u64;
+            rest = rest.get(frame.whole.len()..).unwrap_or_default();
+        }
+        self.block.bytes = all.get(..all.len() - rest.len()).unwrap_or_default();
+    }
+
     /// The number of bytes of all packets.
     pub(crate) fn len(&self) -> usize {
         self.block.bytes.len()
@@ -121,6 +139,17 @@ impl<'r> Burst<'r> {
     }
 }
 
+/// The work that each message of a burst is. Few subscribers are none: the length of the input bounds it.
+fn work_of_each(matches: &Matches<Subscriber>) -> usize {
+    if matches.len() <= FEW {
+        return 0;
+    }
+    let is_block = |found: &Match<Subscriber>| {
+        found.identifier == 0 && matches!(found.subscriber, Subscriber::Session(_))
+    };
+    matches.shared.len() + matches.direct.iter().filter(|found| !is_block(found)).count()
+}
+
 /// The kinds of events that are told for each message.
 const EACH: EventMask = EventMask::PUBLISHING.and(EventMask::PUBLISHED).and(EventMask::DELIVERED);
 
@@ -139,8 +168,20 @@ impl Engine {
         Burst::at(input, first, publish, v5, &self.options)
     }
 
-    /// Publishes the messages of a burst, whose first packet is counted as received already.
-    pub(crate) fn receive_burst(&self, turn: &mut Turn, attached: &AttachedConnection, burst: &Burst<'_>) {
+    /// Publishes the messages of a burst, whose first packet is counted as received already. If they are too much work
+    /// for a turn, the burst is shortened.
+    pub(crate) fn receive_burst(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        burst: &mut Burst<'_>,
+    ) {
+        let taken = turn.cache.take(&self.router, burst.topic);
+        let each = work_of_each(&taken.matches);
+        if each > 0 && each.saturating_mul(burst.block.messages as usize) > WORK_PER_TURN {
+            burst.shorten((WORK_PER_TURN / each).max(1) as u64);
+        }
+        turn.work += taken.matches.direct.len();
         let messages = burst.block.messages;
         attached.session.received_messages.fetch_add(messages, Ordering::Relaxed);
         turn.counts.packets_received += messages - 1;
@@ -148,7 +189,6 @@ impl Engine {
         turn.counts.publish_bytes_received += burst.block.payload_bytes;
         turn.counts.messages_published += messages;
         let publisher = Publisher::Session(&attached.session);
-        let taken = turn.cache.take(&self.router, burst.topic);
         if !taken.matches.shared.is_empty() {
             // Each message goes to another member.
             turn.cache.give_back(taken);
@@ -178,6 +218,7 @@ impl Engine {
         if !one_by_one.is_empty() {
             // Subscribers that store a message share it.
             burst.for_each(turn, |turn, publication| {
+                turn.work += one_by_one.len();
                 for group in &one_by_one {
                     reached |= self.deliver(turn, publisher, publication, group, None);
                 }

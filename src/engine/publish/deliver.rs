@@ -33,6 +33,7 @@ impl Engine {
     ) -> usize {
         let taken = turn.cache.take(&self.router, topic);
         let matches = &taken.matches;
+        turn.work += matches.len();
         let mut reached = 0;
         // [MQTT-3.3.4-2], [MQTT3-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest
         // QoS and with every identifier [MQTT-3.3.4-3], [MQTT-3.3.4-4].
@@ -62,9 +63,14 @@ impl Engine {
     ) -> bool {
         let (sizes, stored) = (Sizes::of(publication), publication.stored_size());
         // A member whose session ended after it was picked has left the group first, so it is not picked again.
-        while let Some(picked) =
-            group.pick(|member| self.readiness(publisher, &sizes, stored, publication.qos, member))
-        {
+        let qos = publication.qos;
+        loop {
+            let work = &mut turn.work;
+            let picked = group.pick(|member| {
+                *work += 1;
+                self.readiness(publisher, &sizes, stored, qos, member)
+            });
+            let Some(picked) = picked else { return false };
             if picked.options.no_local && publisher.is(&picked.subscriber) {
                 return false; // Only the host can do so; for clients it is an error [MQTT-3.8.3-4].
             }
@@ -73,7 +79,6 @@ impl Engine {
                 return true;
             }
         }
-        false
     }
 
     /// How ready a member of a shared subscription is for a message that is published with this QoS. Expired messages

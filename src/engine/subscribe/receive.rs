@@ -253,6 +253,9 @@ impl Engine {
         let options = SubscriptionOptions { qos: requested.qos.min(self.options.max_qos), ..requested };
         let subscriber = Subscriber::Session(Arc::clone(&attached.session));
         let full = control.subscriptions.len() >= self.options.max_subscriptions_per_client;
+        let full = full
+            || filter.group().is_some()
+                && control.subscriptions.shared() >= self.options.max_shared_subscriptions_per_client;
         if full && !control.subscriptions.contains(text) {
             return ReasonCode::QuotaExceeded;
         }

@@ -21,8 +21,8 @@ use crate::stats::DropReason;
 use crate::storage::SessionChange;
 use crate::topics::Retained;
 
-/// Retained messages that the walks of one turn look at; then others have their turn.
-const LOOKS_PER_TURN: usize = 4096;
+/// Retained messages that one step of a walk looks at.
+const LOOKS: usize = 1024;
 /// Messages for the host that are taken from the store at once.
 const LOCAL_STEP: usize = 32;
 
@@ -43,7 +43,7 @@ impl Engine {
         let mut dropped: Vec<(SharedMessage, DropReason)> = Vec::new();
         let mut outbound = session.outbound.lock();
         while let Some((walk, room)) = outbound.next_walk(limits) {
-            if turn.looks >= LOOKS_PER_TURN {
+            if turn.has_done_enough() {
                 outbound.link().into_iter().for_each(|link| link.wake());
                 break;
             }
@@ -112,10 +112,9 @@ impl Engine {
             WalkPosition::Start => None,
             WalkPosition::Stored(key) => Some(&**key),
         };
-        let mut entries = LOOKS_PER_TURN.saturating_sub(turn.looks).max(1);
-        let before = entries;
+        let mut entries = LOOKS;
         let next = self.retained.step(&filter, from, room, &mut entries, &mut found);
-        turn.looks += before - entries;
+        turn.work += LOOKS - entries + found.len();
         let next = match next {
             Some(key) => Some(WalkPosition::Stored(key)),
             None => filter.filter().starts_with("$SYS/").then_some(WalkPosition::Own(0)),
@@ -193,8 +192,6 @@ impl Engine {
         let mut guard = local.walk();
         while let Some(walk) = &mut *guard {
             let found = self.walk_step(turn, local.filter(), &walk.position, Some(&own), LOCAL_STEP);
-            // The thread is the consumer's: nobody else waits for its turn.
-            turn.looks = 0;
             let step = match found {
                 None => Step { position: None, is_full: false },
                 Some((found, next)) => {

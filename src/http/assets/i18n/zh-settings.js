@@ -16,6 +16,7 @@ export const help = {
   'mqtt.max_topic_levels': '主题名或主题过滤器的层数，以斜杠分隔。层数更多的报文会被拒绝。代价：匹配所需时间与它成正比。',
   'mqtt.max_topic_length': '主题名或主题过滤器的字节数。更长的报文会被拒绝。',
   'mqtt.max_subscriptions_per_client': '一个客户端可以持有的订阅数，再多一个会以 Quota exceeded 被拒绝。代价：每个订阅的过滤器在会话和订阅表中占用内存。',
+  'mqtt.max_shared_subscriptions_per_client': '一个客户端可以持有的共享订阅数，再多一个会以 Quota exceeded 被拒绝。每个匹配的共享订阅都会给客户端一份消息，所以一条消息最多投递这么多次。',
   'mqtt.max_client_id_length': '客户端标识符的字节数。更长的会以 Client Identifier not valid 被拒绝。',
   'mqtt.max_qos': '客户端可以发布的最高 QoS；MQTT 5 客户端会得知这个值（Maximum QoS）。订阅最多也只授予这个 QoS。',
   'mqtt.retain': '客户端是否可以发布保留消息；MQTT 5 客户端会得知（Retain Available）。',
