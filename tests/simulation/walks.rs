@@ -87,14 +87,13 @@ impl History {
 
     /// What was retained during the whole of a walk and has not come: of QoS 0 to the connection that has subscribed.
     pub fn missing<'w>(&'w self, walk: &'w Walk, conn: usize) -> impl Iterator<Item = &'w str> {
-        let lasting = self.topics.iter().filter_map(move |(topic, kept)| {
+        self.topics.iter().filter_map(move |(topic, kept)| {
             let last = kept.last().filter(|last| last.until == STILL && last.from < walk.since)?;
             let came = walk.arrived.contains(topic) || walk.doubtful.contains(topic);
             let due = walk.due && matches(&walk.filter, topic) && !came;
             let sent = last.qos.min(walk.qos) > 0 || walk.via == Some(conn);
             (due && sent).then_some(topic.as_str())
-        });
-        lasting
+        })
     }
 }
 
