@@ -242,6 +242,17 @@ fn a_session_ends_by_the_calendar_and_does_not_come_back() {
     assert_eq!(sessions(&network), [""; 0]);
 }
 
+/// What happens to them at one time happens in the same order after each start.
+#[test]
+fn sessions_come_back_in_the_order_in_which_they_began() {
+    let (network, store) = recorded();
+    let clients: Vec<_> = (0..20).map(|n| opts(&format!("c{n}"), V5).expiry(40).on(&network)).collect();
+    let (_network, store) = network.after_crash(&store, store.len(), 0);
+    let expected: Vec<String> = (0..20).map(|n| format!("c{n} detached 40")).collect();
+    assert_eq!(store.lines_from(20), expected);
+    drop(clients);
+}
+
 /// The connection that the crash has ended is not found again to have ended with the next crash.
 #[test]
 fn an_interval_is_not_begun_again_by_a_second_crash() {

@@ -1,5 +1,6 @@
 //! The events of a simulation: the network between clients and the engine, timers, and the store.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -107,7 +108,10 @@ pub struct World {
     pub draining: bool,
     pub sink: Arc<Everything>,
     pub letters: u64,
+    /// Whether what happens is shown.
     pub trace: bool,
+    /// What has happened, line by line, if that is kept.
+    pub story: Option<RefCell<Vec<String>>>,
     /// How often something breaks, in percent.
     pub rough: u64,
     /// Connections that the engine has written to, woken or ended.
@@ -171,6 +175,7 @@ impl World {
             sink,
             letters: 0,
             trace: std::env::var("SIM_TRACE").is_ok(),
+            story: None,
             rough,
             touched: Arc::default(),
             alarm,
@@ -192,8 +197,15 @@ impl World {
     }
 
     pub fn note(&self, text: impl FnOnce() -> String) {
+        if !self.trace && self.story.is_none() {
+            return;
+        }
+        let line = format!("{:>8} {}", self.now, text());
         if self.trace {
-            eprintln!("{:>8} {}", self.now, text());
+            eprintln!("{line}");
+        }
+        if let Some(story) = &self.story {
+            story.borrow_mut().push(line);
         }
     }
 
