@@ -161,13 +161,6 @@ impl Inflight {
         self.held = 0;
     }
 
-    /// Every delivery waits for the store; how many they are.
-    pub fn hold_all(&mut self) -> usize {
-        self.held = self.len() as u32;
-        self.begun = self.held;
-        self.held()
-    }
-
     /// The first delivery that waits for the store waits no longer.
     pub fn release(&mut self) {
         if self.held > 0 {
