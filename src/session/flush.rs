@@ -93,7 +93,7 @@ mod tests {
         };
         with_context(|cx| {
             let mut outbound = session.outbound.lock();
-            outbound.attach(link, 1, client_limits, None);
+            outbound.attach(link, 1, client_limits, false);
             outbound.send(cx, |_, out| ping::encode_pingresp(out));
         });
     }

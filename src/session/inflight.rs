@@ -161,14 +161,7 @@ impl Inflight {
         self.held = 0;
     }
 
-    /// Lets every delivery wait for the store; returns their number.
-    pub fn hold_all(&mut self) -> usize {
-        self.held = self.len() as u32;
-        self.begun = self.held;
-        self.held()
-    }
-
-    /// Ends the wait of the first delivery that waits for the store.
+    /// The first delivery that waits for the store waits no longer.
     pub fn release(&mut self) {
         if self.held > 0 {
             self.held -= 1;

@@ -158,34 +158,29 @@ impl Outbound {
         self.sent_messages
     }
 
-    /// Attaches a connection. Incomplete deliveries are sent again on it. In a kept session they wait until the store
-    /// has committed `awaited`, if it is given.
-    pub fn attach(
-        &mut self,
-        link: Arc<dyn Link>,
-        epoch: u32,
-        client_limits: ClientLimits,
-        awaited: Option<Position>,
-    ) {
+    /// Attaches a connection; its packets are numbered from nothing, its deliveries start again. `held`: nothing is
+    /// written to it before [`Outbound::release_outbox`].
+    pub fn attach(&mut self, link: Arc<dyn Link>, epoch: u32, client_limits: ClientLimits, held: bool) {
         self.link = Some(link);
         self.epoch = epoch;
         self.client_limits = client_limits;
         self.set_aliases(client_limits.topic_alias_maximum);
         self.inflight.restart();
-        if let Some(position) = awaited.filter(|_| client_limits.kept) {
-            self.hold_all(position);
+        if held {
+            self.outbox.hold();
         }
         self.awaiting_commit = 0;
         self.close_requested = None;
     }
 
-    /// Lets every delivery wait until the store has committed `position`.
-    #[cold]
-    fn hold_all(&mut self, position: Position) {
-        let held = self.inflight.hold_all();
-        if held > 0 {
-            self.extras().holds = vec![position; held];
+    /// The store has committed what the CONNACK of the connection `epoch` stands for. Whether the caller has to see to
+    /// it that the outbox is flushed.
+    pub fn release_outbox(&mut self, epoch: u32) -> bool {
+        if self.epoch != epoch || !self.outbox.is_held() {
+            return false;
         }
+        self.outbox.release();
+        self.list_for_flush()
     }
 
     /// Detaches the connection and ends it: `encode` writes the last packet, after the bytes that wait. Nothing more is
@@ -195,8 +190,13 @@ impl Outbound {
             return;
         };
         let busy = self.outbox.is_being_written();
+        let held = self.outbox.is_held();
         let mut last = self.outbox.drain();
-        encode(&self.client_limits, &mut last);
+        match held {
+            // Its client has no CONNACK, and is not told now what the store may not have.
+            true => last.clear(),
+            false => encode(&self.client_limits, &mut last),
+        }
         match busy {
             true => {
                 let epoch = self.epoch;
@@ -232,6 +232,10 @@ impl Outbound {
             }
         });
         match fits {
+            // A client that sends much before it has CONNACK is not read any slower.
+            true if self.outbox.is_held() && self.outbox.len() >= 2 * cx.limits.outbox_bytes => {
+                self.request_close(Cause::Refused(ReasonCode::QuotaExceeded));
+            }
             true => cx.counts.packets_sent += 1,
             false => self.request_close(Cause::Refused(ReasonCode::PacketTooLarge)),
         }

@@ -2,21 +2,24 @@
 //!
 //! `FlushState` says which thread writes it and when. Its transitions, where "-" changes nothing:
 //!
-//! | call | `Idle` | `Listed` | `ListedAtOnce` | `Writing` | `Blocked` |
-//! |---|---|---|---|---|---|
-//! | `list_for_flush`, little waits | `Listed`, true | - | - | - | - |
-//! | `list_for_flush`, enough waits | `ListedAtOnce`, true | `ListedAtOnce`, true | - | - | - |
-//! | `put_off` | - | - | `Listed` | - | - |
-//! | `take`, something waits | `Writing` | `Writing` | `Writing` | - | `Writing` if writable |
-//! | `take`, nothing waits | - | `Idle` | `Idle` | - | `Idle` if writable |
-//! | `written`, all | | | | `Idle` | |
-//! | `written`, not all | | | | `Blocked` | |
-//! | `hand_over`, something waits | `Blocked`, true | `Blocked`, true | `Blocked`, true | - | - |
-//! | `drain` | `Idle` | `Idle` | `Idle` | `Idle` | `Idle` |
+//! | call | `Idle` | `Listed` | `ListedAtOnce` | `Writing` | `Blocked` | `Held` |
+//! |---|---|---|---|---|---|---|
+//! | `list_for_flush`, little waits | `Listed`, true | - | - | - | - | - |
+//! | `list_for_flush`, enough waits | `ListedAtOnce`, true | `ListedAtOnce`, true | - | - | - | - |
+//! | `put_off` | - | - | `Listed` | - | - | - |
+//! | `take`, something waits | `Writing` | `Writing` | `Writing` | - | `Writing` if writable | - |
+//! | `take`, nothing waits | - | `Idle` | `Idle` | - | `Idle` if writable | - |
+//! | `written`, all | | | | `Idle` | | |
+//! | `written`, not all | | | | `Blocked` | | |
+//! | `hand_over`, something waits | `Blocked`, true | `Blocked`, true | `Blocked`, true | - | - | - |
+//! | `hold` | `Held` | | | | | |
+//! | `release` | - | - | - | - | - | `Idle` |
+//! | `drain` | `Idle` | `Idle` | `Idle` | `Idle` | `Idle` | `Idle` |
 //!
-//! A turn lists an outbox when it appends. At its end it flushes the outboxes that it has listed, or leaves them to the
-//! flush queue (`put_off`). A thread that writes an outbox looks for more after each write (`session/flush.rs`). A
-//! blocked outbox is written by the connection's own task when the socket is writable.
+//! A turn lists an outbox when it appends, and flushes what it has listed at its end, or leaves it to the flush queue
+//! (`put_off`). An outbox that is being written is written again by the same thread, which looks for more each time
+//! (`session/flush.rs`). A blocked one is written by the connection's own task when the socket is writable. That of a
+//! connection that has just got its session may be held, until the store has committed what CONNACK stands for.
 
 use bytes::Bytes;
 
@@ -40,6 +43,8 @@ enum FlushState {
     Writing,
     /// The connection's task writes it when the connection is writable.
     Blocked,
+    /// Nobody, until it is released.
+    Held,
 }
 
 /// The outbox of one connection.
@@ -101,7 +106,11 @@ impl Outbox {
             FlushState::Idle if enough => FlushState::ListedAtOnce,
             FlushState::Idle => FlushState::Listed,
             FlushState::Listed if enough => FlushState::ListedAtOnce,
-            FlushState::Listed | FlushState::ListedAtOnce | FlushState::Writing | FlushState::Blocked => {
+            FlushState::Listed
+            | FlushState::ListedAtOnce
+            | FlushState::Writing
+            | FlushState::Blocked
+            | FlushState::Held => {
                 return false;
             }
         };
@@ -124,13 +133,30 @@ impl Outbox {
         }
     }
 
-    /// Takes the next chunk to write; `None` if another thread writes, the connection is blocked, or the outbox is
-    /// empty. The caller writes it without the lock, then calls [`Outbox::written`].
+    /// Lets nobody write an outbox that is empty and that nobody writes, until [`Outbox::release`].
+    pub fn hold(&mut self) {
+        self.state = FlushState::Held;
+    }
+
+    /// Whether the outbox is held.
+    pub fn is_held(&self) -> bool {
+        self.state == FlushState::Held
+    }
+
+    /// Ends [`Outbox::hold`]. The caller then asks [`Outbox::list_for_flush`].
+    pub fn release(&mut self) {
+        if self.state == FlushState::Held {
+            self.state = FlushState::Idle;
+        }
+    }
+
+    /// Takes what is to be written next; `None` if another thread writes, the connection is blocked or held, or
+    /// nothing waits. The caller writes it without the lock, then calls [`Outbox::written`].
     pub fn take(&mut self, writable: bool) -> Option<Chunk> {
         match self.state {
             FlushState::Idle | FlushState::Listed | FlushState::ListedAtOnce => {}
             FlushState::Blocked if writable => {}
-            FlushState::Blocked | FlushState::Writing => return None,
+            FlushState::Blocked | FlushState::Writing | FlushState::Held => return None,
         }
         let chunk = match self.head.take() {
             Some(head) => *head,
@@ -164,7 +190,7 @@ impl Outbox {
     pub fn hand_over(&mut self) -> bool {
         let may = match self.state {
             FlushState::Idle | FlushState::Listed | FlushState::ListedAtOnce => !self.is_empty(),
-            FlushState::Writing | FlushState::Blocked => false,
+            FlushState::Writing | FlushState::Blocked | FlushState::Held => false,
         };
         if may {
             self.state = FlushState::Blocked;
@@ -310,7 +336,7 @@ mod tests {
             Waits::Little => append(&mut outbox, &mut pool, 3),
             Waits::Enough => append(&mut outbox, &mut pool, ENOUGH),
         }
-        if matches!(state, FlushState::Listed | FlushState::ListedAtOnce) {
+        if matches!(state, FlushState::Listed | FlushState::ListedAtOnce | FlushState::Held) {
             outbox.state = state;
         }
         assert_eq!(outbox.state, state);
@@ -320,12 +346,12 @@ mod tests {
     /// Tests the table at the head of this file, line by line.
     #[test]
     fn the_states_follow_each_other_as_the_table_says() {
-        use FlushState::{Blocked, Idle, Listed, ListedAtOnce, Writing};
+        use FlushState::{Blocked, Held, Idle, Listed, ListedAtOnce, Writing};
         use Waits::{Enough, Little, Nothing};
-        let states = [Idle, Listed, ListedAtOnce, Writing, Blocked];
-        // Compares the state after a call, and the call's result, for each of the states.
+        let states = [Idle, Listed, ListedAtOnce, Writing, Blocked, Held];
+        // What a call does to an outbox in each of the states, and whether it answers yes.
         let check =
-            |name: &str, waits: Waits, call: fn(&mut Outbox) -> bool, expected: [(FlushState, bool); 5]| {
+            |name: &str, waits: Waits, call: fn(&mut Outbox) -> bool, expected: [(FlushState, bool); 6]| {
                 for (state, expected) in states.into_iter().zip(expected) {
                     let (mut outbox, _chunk) = outbox_in(state, waits);
                     let answer = call(&mut outbox);
@@ -341,28 +367,39 @@ mod tests {
             "list_for_flush",
             Little,
             list,
-            [yes(Listed), no(Listed), no(ListedAtOnce), no(Writing), no(Blocked)],
+            [yes(Listed), no(Listed), no(ListedAtOnce), no(Writing), no(Blocked), no(Held)],
         );
-        let at_once = [yes(ListedAtOnce), yes(ListedAtOnce), no(ListedAtOnce), no(Writing), no(Blocked)];
+        let at_once =
+            [yes(ListedAtOnce), yes(ListedAtOnce), no(ListedAtOnce), no(Writing), no(Blocked), no(Held)];
         check("list_for_flush", Enough, list, at_once);
         fn put_off(outbox: &mut Outbox) -> bool {
             outbox.put_off();
             false
         }
-        check("put_off", Enough, put_off, [no(Idle), no(Listed), no(Listed), no(Writing), no(Blocked)]);
-        let may_wait = [yes(Idle), yes(Listed), no(ListedAtOnce), yes(Writing), yes(Blocked)];
+        let put = [no(Idle), no(Listed), no(Listed), no(Writing), no(Blocked), no(Held)];
+        check("put_off", Enough, put_off, put);
+        let may_wait = [yes(Idle), yes(Listed), no(ListedAtOnce), yes(Writing), yes(Blocked), yes(Held)];
         check("may_wait", Enough, |outbox| outbox.may_wait(), may_wait);
-        let taken = [yes(Writing), yes(Writing), yes(Writing), no(Writing), no(Blocked)];
+        let taken = [yes(Writing), yes(Writing), yes(Writing), no(Writing), no(Blocked), no(Held)];
         check("take", Little, |outbox| outbox.take(false).is_some(), taken);
-        let taken = [yes(Writing), yes(Writing), yes(Writing), no(Writing), yes(Writing)];
+        let taken = [yes(Writing), yes(Writing), yes(Writing), no(Writing), yes(Writing), no(Held)];
         check("take when writable", Little, |outbox| outbox.take(true).is_some(), taken);
-        let nothing = [no(Idle), no(Idle), no(Idle), no(Writing), no(Blocked)];
+        let nothing = [no(Idle), no(Idle), no(Idle), no(Writing), no(Blocked), no(Held)];
         check("take", Nothing, |outbox| outbox.take(false).is_some(), nothing);
-        let nothing = [no(Idle), no(Idle), no(Idle), no(Writing), no(Idle)];
+        let nothing = [no(Idle), no(Idle), no(Idle), no(Writing), no(Idle), no(Held)];
         check("take when writable", Nothing, |outbox| outbox.take(true).is_some(), nothing);
-        let handed = [yes(Blocked), yes(Blocked), yes(Blocked), no(Writing), no(Blocked)];
+        let handed = [yes(Blocked), yes(Blocked), yes(Blocked), no(Writing), no(Blocked), no(Held)];
         check("hand_over", Little, Outbox::hand_over, handed);
         check("hand_over", Nothing, Outbox::hand_over, unchanged);
+        fn release(outbox: &mut Outbox) -> bool {
+            outbox.release();
+            false
+        }
+        let released = [no(Idle), no(Listed), no(ListedAtOnce), no(Writing), no(Blocked), no(Idle)];
+        check("release", Little, release, released);
+        let mut outbox = Outbox::default();
+        outbox.hold();
+        assert_eq!(outbox.state, Held);
         check("drain", Little, |outbox| outbox.drain().is_empty(), states.map(|_| no(Idle)));
         let (mut outbox, chunk) = outbox_in(Writing, Little);
         outbox.written(chunk);

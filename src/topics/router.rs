@@ -243,7 +243,8 @@ impl<S: Clone + Identity> Router<S> {
         if let Some(matches) = Arc::get_mut(&mut result) {
             let lists = self.tables.read().matches(topic, hash, matches);
             if lists > 1 {
-                matches.direct.sort_unstable_by_key(Match::identity);
+                // A message names the identifiers of one subscriber in the same order each time.
+                matches.direct.sort_unstable_by_key(|entry| (entry.identity(), entry.identifier));
             }
         }
         result

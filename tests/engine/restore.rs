@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use midge::codec::ack::AckKind;
+use midge::codec::packet::Packet;
 use midge::codec::packet_id::PacketId;
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
@@ -11,6 +12,7 @@ use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::TopicName;
 use midge::engine::access::hooks::{Host, Wanted};
 use midge::session::event::{Event, Level};
+use midge::session::link::Cause;
 use midge::storage::{Change, DeliveryRecord, LoadError, MessageRecord, SessionChange, Store, StoreError};
 use midge::time::WallTime;
 
@@ -73,6 +75,114 @@ fn a_clean_start_replaces_the_session_in_one_group() {
         assert_eq!(store.commit_to(position as u64), first as u64, "{lines:?}");
     }
     assert_eq!(store.commit_to(store.len() as u64), store.len() as u64);
+}
+
+/// After a crash the client would find the session that it was told is gone: its messages would be taken for
+/// repetitions, or be more than may be unacknowledged.
+#[test]
+fn a_session_that_was_replaced_does_not_come_back_to_a_client_that_was_told_so() {
+    for version in ALL {
+        for commits in [false, true] {
+            let store = Arc::new(LateStore::new(true));
+            let settings = [("mqtt.receive_maximum", "3")];
+            let network = Network::with_late_store_and(&settings, &store);
+            let connect = opts("from", version).persistent();
+            let mut publisher = connect.on(&network);
+            for id in 1..=3 {
+                publisher.send_publish("t", "old", Q2, id);
+            }
+            store.commit(&network);
+            (1..=3).for_each(|id| _ = publisher.expect_ack(AckKind::Pubrec, id));
+            publisher.hang_up();
+            store.commit(&network);
+            // A clean start in MQTT 3 begins a session that ends with the connection; nothing of the old one stays.
+            let clean = if version == V5 { opts("from", V5).expiry(60) } else { opts("from", version) };
+            let mut again = clean.begin(&network);
+            if commits {
+                store.commit(&network);
+            }
+            let told = matches!(again.next(), Some(Received::Connack { present: false, .. }));
+            assert_eq!(told, commits, "{version}: CONNACK before its record was committed");
+            let position = store.committed() as usize;
+            let (network, store) = network.after_crash(&store, position, 0);
+            assert_eq!(network.stats().sessions, u64::from(!commits || version == V5));
+            let mut publisher = connect.on(&network);
+            // The client that was told begins with the same identifiers; the other one repeats what it has.
+            (1..=3).for_each(|id| _ = publisher.send_publish("t", "new", Q2, id));
+            store.commit(&network);
+            (1..=3).for_each(|id| _ = publisher.expect_ack(AckKind::Pubrec, id));
+            assert_eq!(network.stats().messages_published, if told { 3 } else { 0 });
+        }
+    }
+}
+
+/// [MQTT-3.2.0-1]: what comes behind CONNACK waits with it.
+#[test]
+fn what_is_sent_to_a_client_waits_behind_its_connack() {
+    for version in ALL {
+        let (network, store) = Network::with_late_store();
+        let connect = opts("to", version).persistent();
+        let mut hearer = connect.on(&network);
+        hearer.send_subscribe(&[("t", SubscriptionOptions::with_qos(Q1))], 0);
+        store.commit(&network);
+        hearer.hang_up();
+        network.publish("t", "first", 1, false);
+        let mut hearer = connect.begin(&network);
+        hearer.send(&Packet::Pingreq);
+        network.publish("t", "second", 0, false);
+        hearer.expect_nothing();
+        store.commit(&network);
+        assert!(matches!(hearer.next(), Some(Received::Connack { .. })));
+        hearer.expect_message("t", "first");
+        assert!(matches!(hearer.next(), Some(Received::Pingresp)));
+        hearer.expect_message("t", "second");
+        hearer.expect_nothing();
+    }
+}
+
+#[test]
+fn a_connection_that_ends_before_its_connack_is_sent_nothing() {
+    for version in ALL {
+        let (network, store) = Network::with_late_store();
+        let connect = opts("to", version).persistent();
+        let mut first = connect.begin(&network);
+        let mut second = connect.begin(&network);
+        first.expect_nothing();
+        assert_eq!(first.line.finished(), Some(Cause::SessionTakenOver));
+        store.commit(&network);
+        first.expect_nothing();
+        assert!(matches!(second.next(), Some(Received::Connack { .. })));
+    }
+}
+
+/// Nobody writes to it, so that nothing else would slow it down.
+#[test]
+fn a_client_that_asks_too_much_before_its_connack_is_disconnected() {
+    let store = Arc::new(LateStore::new(true));
+    let network = Network::with_late_store_and(&[("session.max_outbox_bytes", "64KiB")], &store);
+    let mut client = opts("to", V5).persistent().begin(&network);
+    for _ in 0..65_000 {
+        client.send(&Packet::Pingreq);
+    }
+    client.poll();
+    assert_eq!(client.line.finished(), None);
+    for _ in 0..1_000 {
+        client.send(&Packet::Pingreq);
+    }
+    client.poll();
+    assert_eq!(client.line.finished(), Some(Cause::Refused(ReasonCode::QuotaExceeded)));
+    client.expect_nothing();
+}
+
+/// What is not recorded needs no store.
+#[test]
+fn a_session_that_is_not_kept_begins_though_the_store_has_failed() {
+    let (network, store) = Network::with_late_store();
+    opts("kept", V5).persistent().begin(&network).hang_up();
+    store.fail("sessions.log: no space left on device");
+    opts("to", V5).persistent().begin(&network).expect_nothing();
+    let mut client = opts("from", V5).begin(&network);
+    assert!(matches!(client.next(), Some(Received::Connack { .. })));
 }
 
 #[test]
@@ -242,6 +352,17 @@ fn a_session_ends_by_the_calendar_and_does_not_come_back() {
     assert_eq!(sessions(&network), [""; 0]);
 }
 
+/// What happens to them at one time happens in the same order after each start.
+#[test]
+fn sessions_come_back_in_the_order_in_which_they_began() {
+    let (network, store) = recorded();
+    let clients: Vec<_> = (0..20).map(|n| opts(&format!("c{n}"), V5).expiry(40).on(&network)).collect();
+    let (_network, store) = network.after_crash(&store, store.len(), 0);
+    let expected: Vec<String> = (0..20).map(|n| format!("c{n} detached 40")).collect();
+    assert_eq!(store.lines_from(20), expected);
+    drop(clients);
+}
+
 /// The connection that the crash has ended is not found again to have ended with the next crash.
 #[test]
 fn an_interval_is_not_begun_again_by_a_second_crash() {
@@ -305,9 +426,10 @@ fn a_qos_2_message_is_not_sent_before_its_identifier_is_committed_and_none_overt
     assert!(!third.dup);
     hearer.expect_nothing();
     // The connection is replaced: what is not committed waits on the new one, too.
-    let mut hearer = opts("to", V5).persistent().on(&network);
+    let mut hearer = opts("to", V5).persistent().begin(&network);
     hearer.expect_nothing();
     store.commit(&network);
+    assert!(matches!(hearer.next(), Some(Received::Connack { present: true, .. })));
     let sent: Vec<(String, bool)> =
         (0..4).map(|_| hearer.expect_publish()).map(|m| (m.text().to_owned(), m.dup)).collect();
     let expected = [("first", true), ("second", true), ("third", true), ("fourth", false)];
@@ -330,9 +452,10 @@ fn pubrel_waits_for_the_commit() {
         let message = hearer.expect_message("t", "x");
         hearer.send_ack(AckKind::Pubrec, message.id);
         hearer.expect_nothing();
-        let mut hearer = connect.on(&network);
+        let mut hearer = connect.begin(&network);
         hearer.expect_nothing();
         store.commit(&network);
+        assert!(matches!(hearer.next(), Some(Received::Connack { .. })));
         hearer.expect_ack(AckKind::Pubrel, message.id);
         hearer.expect_nothing();
     }

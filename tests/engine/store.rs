@@ -28,9 +28,9 @@ fn puback_waits_for_the_commit() {
 #[test]
 fn qos_0_waits_for_nothing() {
     let (network, store) = Network::with_late_store();
+    let mut publisher = opts("from", V5).on(&network);
     let mut hearer = opts("to", V5).persistent().on(&network);
     hearer.send_subscribe(&[("t", SubscriptionOptions::with_qos(Q0))], 0);
-    let mut publisher = opts("from", V5).on(&network);
     publisher.send_publish("t", "x", Q0, 0);
     hearer.expect_message("t", "x");
     store.commit(&network);

@@ -388,3 +388,15 @@ fn a_client_hears_itself() {
         }
     }
 }
+
+/// Whatever the order of the filters, and of other subscribers.
+#[test]
+fn a_message_names_the_identifiers_of_its_subscriptions_in_ascending_order() {
+    let network = Network::new();
+    let mut hearer = opts("to", V5).on(&network);
+    for (filter, identifier) in [("a/b", 9), ("a/+", 7), ("#", 300), ("a/#", 8)] {
+        hearer.subscribe_with(filter, SubscriptionOptions::with_qos(Q0), identifier);
+    }
+    network.publish("a/b", "x", 0, false);
+    assert_eq!(hearer.expect_message("a/b", "x").identifiers(), [7, 8, 9, 300]);
+}

@@ -118,6 +118,8 @@ impl World {
         self.sink.take();
         self.compare_retained();
         self.touched.lock().unwrap().clear();
+        // An identifier whose use is lost may be given again, by chance to the same message published anew.
+        self.clients.iter_mut().for_each(|client| client.seen.clear());
         for (at, conn) in self.conns.iter_mut().enumerate() {
             conn.open = false;
             let was_whole = !std::mem::replace(&mut conn.broken, true);

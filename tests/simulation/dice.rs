@@ -1,6 +1,7 @@
 //! Everything random in a simulation comes from one seed.
 
 /// Splitmix64.
+#[derive(Clone)]
 pub struct Dice(u64);
 
 impl Dice {

@@ -26,7 +26,7 @@ impl World {
             match packet {
                 Received::Connack { present, reason, properties } => {
                     assert!(!ready && reason == ReasonCode::Success, "CONNACK {reason:?} on {conn}");
-                    self.connack(conn, present, &properties);
+                    self.connack(conn, present, &properties, committed);
                 }
                 _ if !ready => panic!("connection {conn}: {packet:?} before CONNACK"),
                 Received::Publish(message) => self.message(conn, &message),
@@ -44,9 +44,11 @@ impl World {
         }
     }
 
-    fn connack(&mut self, conn: usize, present: bool, properties: &[u8]) {
+    fn connack(&mut self, conn: usize, present: bool, properties: &[u8], committed: u64) {
         let client = self.conns[conn].client;
         let truth = self.conns[conn].present.unwrap();
+        let position = self.conns[conn].position;
+        assert!(position <= committed, "CONNACK on {conn} before its record {position} was committed");
         if self.conns[conn].version == Version::V31 {
             // MQTT 3.1 does not tell; the client is told by the model.
             assert!(!present);
@@ -123,7 +125,7 @@ impl World {
         let mut arrived = Entry::new(letter, letter.qos, 0);
         (arrived.retain, arrived.identifiers) = (letter.retain, identifiers);
         let (now, lossy) = (self.now, self.model.lossy);
-        let swift = self.conns[conn].swift;
+        let (swift, held_to) = (self.conns[conn].swift, self.conns[conn].held_to.unwrap_or(u64::MAX));
         let identified = self.conns[conn].version.is_v5();
         if letter.retain && self.walked(conn, &arrived, identified) {
             self.coverage.deliveries += 1;
@@ -137,7 +139,7 @@ impl World {
         }
         let session = self.session_of(conn);
         let may_be_left_out = |entry: &Entry| {
-            let casual = letter.qos == 0 && (!swift || entry.via != Some(conn));
+            let casual = letter.qos == 0 && (!swift || entry.via != Some(conn) || entry.batch <= held_to);
             entry.is_shared || entry.is_known || entry.is_ambiguous || entry.expires <= now || lossy || casual
         };
         let list = if letter.qos == 0 { &mut session.casual } else { &mut session.owed };

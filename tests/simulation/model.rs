@@ -80,7 +80,7 @@ pub struct Model {
     pub lossy: bool,
     pub max_expiry: u32,
     pub now: u64,
-    batch: u64,
+    pub batch: u64,
     /// In a tick of the engine many things happen in an order that is left open.
     ticking: bool,
     pub generations: u64,

@@ -76,6 +76,8 @@ impl World {
             arrivals: [self.now; 2],
             aliases: HashMap::new(),
             present: None,
+            position: 0,
+            held_to: None,
             generation: 0,
             heard: self.now,
             keep_alive: 0,

@@ -236,6 +236,18 @@ impl LogStore {
         self.lock().changes[first..].iter().map(|(_, owned)| line(&owned.change())).collect()
     }
 
+    /// Every change as a line, those of one group by their sessions: the subscribers of a message are in the order of
+    /// their addresses.
+    pub fn lines_by_group(&self) -> Vec<String> {
+        let mut lines = self.lines_from(0);
+        let (boundaries, mut from) = (self.lock().boundaries.clone(), 0);
+        for to in boundaries.into_iter().map(|at| at as usize) {
+            lines[from..to].sort_by_key(|line| line.split(' ').next().map(str::to_owned));
+            from = to;
+        }
+        lines
+    }
+
     /// Gives every change to `see`, committed or not.
     pub fn for_each(&self, mut see: impl FnMut(WallTime, Change<'_>)) {
         self.lock().changes.iter().for_each(|(at, owned)| see(*at, owned.change()));

@@ -282,23 +282,34 @@ impl Engine {
                 connected.keep_alive_timer = Some(timer);
             }
         }
-        if self.recorder.is_kept() {
-            self.record_attached(turn, session, inbound, control);
-        }
+        let recorded = self.recorder.is_kept() && self.record_attached(turn, session, inbound, control);
         self.counters.increase(Gauge::ClientsConnected, 1);
         if self.events.wants(EventMask::CONNECTED) {
             let arrival = self.arrival(session, guest, resumed, keep_alive);
             turn.events.push(Event::Connected(Box::new(arrival)));
         }
         self.log_arrival(turn, session, guest, resumed);
-        self.greet(turn, session, control.epoch, guest, resumed);
+        // After a crash the client must not find another session than the one that CONNACK has told it of.
+        let awaited = self.recorder.awaited();
+        let awaited = awaited.filter(|_| recorded || self.recorder.store().failed().is_none());
+        self.greet(turn, session, control.epoch, guest, resumed, awaited.is_some());
+        if let Some(position) = awaited {
+            self.release_outbox_when_committed(turn, session, epoch, position);
+        }
         AttachedConnection { session: Arc::clone(session), epoch, version: connect.version }
     }
 
-    /// Records that a connection is attached. For the store, a session that now ends with its connection has ended.
+    /// Records that a connection is attached. For the store, a session that now ends with its connection has ended. Whether
+    /// there was anything to record.
     #[cold]
     #[inline(never)]
-    fn record_attached(&self, turn: &Turn, session: &Session, inbound: &mut Inbound, control: &mut Control) {
+    fn record_attached(
+        &self,
+        turn: &Turn,
+        session: &Session,
+        inbound: &mut Inbound,
+        control: &mut Control,
+    ) -> bool {
         let expiry_interval = control.expiry_interval;
         let kept = expiry_interval > 0;
         let was_kept = std::mem::replace(&mut control.kept, kept);
@@ -311,12 +322,13 @@ impl Engine {
                 session.outbound.lock().keep(false);
                 record(SessionChange::Ended)
             }
-            (false, false) => return,
+            (false, false) => return false,
         };
         if let Some(will) = control.will.as_deref().filter(|_| kept) {
             let message = message_record(&will.message, self.recorder.clock());
             record(SessionChange::Will { message, delay: will.delay, expiry: will.expiry });
         }
+        true
     }
 
     /// The event of an accepted client.
@@ -346,8 +358,16 @@ impl Engine {
         });
     }
 
-    /// Sends CONNACK, followed by the messages that wait in the session.
-    fn greet(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, guest: Guest<'_>, resumed: bool) {
+    /// Sends CONNACK, and behind it what an earlier connection left. `held`: when the outbox is released.
+    fn greet(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        epoch: u32,
+        guest: Guest<'_>,
+        resumed: bool,
+        held: bool,
+    ) {
         let connect = guest.connect;
         let connack = Connack {
             // [MQTT-3.2.2-2], [MQTT-3.2.2-3], [MQTT3-3.2.2-1], [MQTT3-3.2.2-2], [MQTT3-3.2.2-3]; MQTT 3.1 has no
@@ -357,8 +377,7 @@ impl Engine {
             properties: guest.told,
         };
         let mut outbound = session.outbound.lock();
-        let awaited = self.recorder.awaited();
-        outbound.attach(Arc::clone(guest.link), epoch, self.client_limits(connect), awaited);
+        outbound.attach(Arc::clone(guest.link), epoch, self.client_limits(connect), held);
         session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn, session);
         // [MQTT-3.1.4-5], [MQTT3-3.1.4-4], [MQTT-3.2.0-1], [MQTT3-3.2.0-1], [MQTT-3.2.0-2]

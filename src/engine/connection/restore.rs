@@ -23,13 +23,17 @@ use crate::time::{Time, WallTime};
 #[derive(Default)]
 struct Restoring {
     sessions: HashMap<Box<str>, Restored>,
+    /// Sessions that have begun so far.
+    begun: u64,
     pool: Pool,
 }
 
 /// A session while it is restored.
 struct Restored {
     session: Session,
-    /// When its connection ended; `None` if it was connected at the end of the earlier broker.
+    /// How many sessions have begun before it.
+    number: u64,
+    /// When its connection ended; `None`: it was connected to the last.
     detached_at: Option<WallTime>,
 }
 
@@ -57,8 +61,10 @@ impl Engine {
         })?;
         let (sessions, retained) = (restoring.sessions.len(), self.retained.len());
         self.begin_group(turn);
-        let mut sessions_restored = restoring.sessions.into_values();
-        let done = sessions_restored.try_for_each(|restored| self.restore_session(turn, restored));
+        // In the order in which they began: that of a hash table is another one at each start.
+        let mut all: Vec<_> = restoring.sessions.into_values().collect();
+        all.sort_unstable_by_key(|restored| restored.number);
+        let done = all.into_iter().try_for_each(|restored| self.restore_session(turn, restored));
         self.end_group(turn);
         done?;
         self.log(turn, Level::Info, None, || {
@@ -91,7 +97,7 @@ impl Engine {
         client_id: &str,
         change: SessionChange<'_>,
     ) -> Result<(), LoadError> {
-        let Restoring { sessions, pool } = restoring;
+        let Restoring { sessions, begun, pool } = restoring;
         let name = change.name();
         let unknown = || LoadError::UnknownSession { client_id: client_id.to_owned(), change: name };
         match change {
@@ -101,7 +107,8 @@ impl Engine {
                 (control.expiry_interval, control.kept) = (expiry_interval, true);
                 session.inbound.get_mut().kept = true;
                 session.outbound.get_mut().keep(true);
-                let restored = Restored { session, detached_at: None };
+                let restored = Restored { session, number: *begun, detached_at: None };
+                *begun += 1;
                 return match sessions.insert(client_id.into(), restored) {
                     None => Ok(()),
                     Some(_) => Err(LoadError::SessionExists { client_id: client_id.to_owned() }),
@@ -110,7 +117,7 @@ impl Engine {
             SessionChange::Ended => return sessions.remove(client_id).map(|_| ()).ok_or_else(unknown),
             _ => {}
         }
-        let Restored { session, detached_at } = sessions.get_mut(client_id).ok_or_else(unknown)?;
+        let Restored { session, detached_at, .. } = sessions.get_mut(client_id).ok_or_else(unknown)?;
         let clock = self.recorder.clock();
         let control = session.control.get_mut();
         let outbound = session.outbound.get_mut();
@@ -166,7 +173,7 @@ impl Engine {
 
     /// Adds a session to the table and the router, and sets the timers of its offline client.
     fn restore_session(&self, turn: &mut Turn, restored: Restored) -> Result<(), LoadError> {
-        let Restored { session, detached_at } = restored;
+        let Restored { session, detached_at, .. } = restored;
         let session = Arc::new(session);
         let client_id = &*session.client_id;
         self.sessions.insert(&session, self.options.max_sessions).map_err(|error| match error {

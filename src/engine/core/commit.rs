@@ -105,7 +105,26 @@ impl Engine {
         self.release(turn, &mut commit_wait);
     }
 
-    /// Adds the deliveries of a session that have begun to wait for the store to the turn.
+    /// Has what is in the outbox of a connection that has just got its session written when the store has committed
+    /// everything up to `position`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn release_outbox_when_committed(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        epoch: u32,
+        position: Position,
+    ) {
+        self.look_at_store(turn);
+        let mut commit_wait = self.commit_wait.lock();
+        let session = Arc::downgrade(session);
+        commit_wait.waiting.push_back(WaitingSend { position, session, epoch, send: Send::Outbox });
+        // The commit may have been told since the position was read.
+        self.release(turn, &mut commit_wait);
+    }
+
+    /// Notes the deliveries of a session that have begun to wait for the store.
     #[inline]
     pub(crate) fn note_holds(turn: &mut Turn, session: &Arc<Session>, outbound: &mut Outbound) {
         if outbound.has_holds() {
@@ -253,6 +272,7 @@ impl Engine {
                     }
                     outbound.commit_done(&mut self.context(turn, &session), next.epoch, packet)
                 }
+                Send::Outbox => outbound.release_outbox(next.epoch),
                 Send::Delivery => {
                     outbound.release(&mut self.context(turn, &session), next.epoch);
                     outbound.list_for_flush()

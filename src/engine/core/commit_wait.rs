@@ -38,4 +38,6 @@ pub(super) enum Send {
     Acknowledgement { packet: SmallVec<[u8; 16]>, is_puback: bool },
     /// The next delivery of the session's window.
     Delivery,
+    /// CONNACK, and what has come behind it in the outbox.
+    Outbox,
 }

@@ -124,17 +124,28 @@ impl Opts {
         self.join(network).0
     }
 
-    /// Connects, and expects to be accepted; the flag is Session Present.
+    /// Connects, and expects to be accepted, when the store has committed that; the flag is Session Present.
     pub fn join<'n>(&self, network: &'n Network) -> (Client<'n>, bool) {
-        let mut client = Client::open(network, self.version);
-        client.send_bytes(&self.encode());
-        match client.next() {
+        let mut client = self.begin(network);
+        let mut first = client.next();
+        if first.is_none() {
+            network.commit();
+            first = client.next();
+        }
+        match first {
             Some(Received::Connack { present, reason: ReasonCode::Success, properties }) => {
                 client.greeting = properties;
                 (client, present)
             }
             other => panic!("{}: expected to be accepted: {other:?}", self.id),
         }
+    }
+
+    /// Sends CONNECT, and expects nothing.
+    pub fn begin<'n>(&self, network: &'n Network) -> Client<'n> {
+        let mut client = Client::open(network, self.version);
+        client.send_bytes(&self.encode());
+        client
     }
 
     /// Connects, and expects to be refused: the reason in CONNACK, if there is one, and the cause.

@@ -15,7 +15,7 @@ use midge::stats::Snapshot;
 use midge::storage::{MemoryStore, Store};
 use midge::time::Time;
 
-use crate::harness::{LateStore, QOS};
+use crate::harness::{Commit, LateStore, QOS};
 
 /// A broker, and the time that it is told.
 pub struct Network {
@@ -23,6 +23,8 @@ pub struct Network {
     alarm: Arc<Bell>,
     now: Cell<Time>,
     started_unix: u64,
+    /// The store, if it commits when the test says so.
+    late: Option<Arc<LateStore>>,
 }
 
 /// Keeps the nearest time for which the engine has set its alarm.
@@ -50,7 +52,18 @@ impl Network {
     /// A broker whose store commits when the test says so.
     pub fn with_late_store() -> (Network, Arc<LateStore>) {
         let store = Arc::new(LateStore::new(true));
-        (Network::with_store(&[], Arc::clone(&store) as Arc<dyn Store>), store)
+        (Network::with_late_store_and(&[], &store), store)
+    }
+
+    /// The same, with these settings.
+    pub fn with_late_store_and(settings: &[(&str, &str)], store: &Arc<LateStore>) -> Network {
+        let network = Network::with_store(settings, Arc::clone(store) as Arc<dyn Store>);
+        Network { late: Some(Arc::clone(store)), ..network }
+    }
+
+    /// Commits everything, if that is the test's to say.
+    pub fn commit(&self) {
+        self.late.iter().for_each(|store| store.commit(self));
     }
 
     /// A broker whose store has what `store` had committed up to `position`, started so many seconds later.
@@ -59,7 +72,7 @@ impl Network {
         let started = self.started_unix + self.now().as_millis() / 1000 + pause;
         let network = Network::started(&[], Arc::clone(&store) as Arc<dyn Store>, started);
         network.engine.restore(&mut network.turn()).unwrap();
-        (network, store)
+        (Network { late: Some(Arc::clone(&store)), ..network }, store)
     }
 
     pub fn with_store(settings: &[(&str, &str)], store: Arc<dyn Store>) -> Network {
@@ -76,7 +89,7 @@ impl Network {
         let surroundings =
             EngineParts { store, alarm: Arc::clone(&alarm) as Arc<dyn Alarm>, seed: 7, started_unix };
         let engine = Engine::new(config.settings(), surroundings);
-        Network { engine: Arc::new(engine), alarm, now: Cell::new(Time::ZERO), started_unix }
+        Network { engine: Arc::new(engine), alarm, now: Cell::new(Time::ZERO), started_unix, late: None }
     }
 
     /// A new broker with these settings and a host with hooks.
