@@ -65,6 +65,10 @@ pub enum SessionChange<'c> {
     RetainedDue {
         /// The Topic Filter.
         filter: &'c str,
+        /// The granted QoS.
+        qos: QoS,
+        /// The Subscription Identifier; 0 is none.
+        identifier: u32,
     },
     /// They are sent, or have joined the queue.
     RetainedSent {

@@ -522,7 +522,7 @@ fn what_cannot_be_restored_is_named() {
             r#"session "c": change "unsubscribed" names subscription "a", which is not there"#,
         ),
         (
-            &[begun, SessionChange::RetainedDue { filter: "a" }],
+            &[begun, SessionChange::RetainedDue { filter: "a", qos: Q1, identifier: 0 }],
             r#"session "c": change "retained due" names subscription "a", which is not there"#,
         ),
         (

@@ -21,6 +21,8 @@ pub struct Committed {
     heard: HashMap<(usize, u64, u64), u32>,
     /// Those of them that a client has forgotten with its session.
     forgotten: HashSet<(usize, u64, u64)>,
+    /// Messages that a client may have, or a retained one that is just like it.
+    doubted: HashSet<(usize, u64, u64)>,
 }
 
 impl Committed {
@@ -35,6 +37,11 @@ impl Committed {
     /// A client has a message for the first time.
     pub fn heard(&mut self, client: usize, generation: u64, number: u64) {
         *self.heard.entry((client, generation, number)).or_default() += 1;
+    }
+
+    /// A client has a message, or a retained one that is just like it.
+    pub fn doubt(&mut self, client: usize, generation: u64, number: u64) {
+        self.doubted.insert((client, generation, number));
     }
 
     /// A client has been told that the session is not the one that it knows, and forgets what it has.
@@ -59,6 +66,7 @@ impl Committed {
             let key = |number| (*client, generation, number);
             let times = |number| heard.get(&key(number)).copied().unwrap_or(0);
             session.owed.mark(times, |number| forgotten.contains(&key(number)));
+            session.owed.doubt_all(|number| self.doubted.contains(&key(number)));
         }
         let mut left = model.clone();
         left.crash();
@@ -95,9 +103,8 @@ impl World {
         let mut model = self.committed.cut(position, self.now, &knows);
         for (client, session) in &mut model.sessions {
             let before = [self.model.sessions.get(client), self.model.ghosts.get(client)];
-            for before in before.into_iter().flatten().filter(|b| b.generation == session.generation) {
-                Walk::crash(&mut session.walks, &before.walks);
-            }
+            let same = before.into_iter().flatten().find(|before| before.generation == session.generation);
+            Walk::crash(&mut session.walks, same.map_or(&[], |before| &before.walks));
         }
         model.generations = model.generations.max(self.model.generations);
         model.accepted.extend(self.model.accepted.iter().copied());

@@ -130,11 +130,6 @@ impl World {
         if letter.retain && self.walked(conn, &arrived, identified) {
             self.coverage.deliveries += 1;
             self.coverage.retained_deliveries += 1;
-            if letter.qos > 0 {
-                // It may have been another one that is just like it.
-                let (client, generation) = (self.conns[conn].client, self.conns[conn].generation);
-                self.committed.heard(client, generation, letter.number);
-            }
             return;
         }
         let session = self.session_of(conn);
@@ -182,6 +177,10 @@ impl World {
         if taken {
             let list = if arrived.qos == 0 { &mut session.casual } else { &mut session.owed };
             list.doubt(arrived, identified);
+            if doubtful {
+                let (client, generation) = (self.conns[conn].client, self.conns[conn].generation);
+                self.committed.doubt(client, generation, arrived.number);
+            }
         }
         taken
     }

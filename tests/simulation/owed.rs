@@ -93,6 +93,14 @@ impl Owed {
         }
     }
 
+    /// The same of messages that a test knows.
+    pub fn doubt_all(&mut self, is_doubted: impl Fn(u64) -> bool) {
+        for entry in self.waiting.iter_mut().filter(|entry| !entry.is_ambiguous && is_doubted(entry.number)) {
+            entry.is_ambiguous = true;
+            *self.times.entry(entry.number).or_default() += 1;
+        }
+    }
+
     /// Whether an entry is just like the one that has arrived.
     pub fn has_alike(&self, arrived: &Entry, identified: bool) -> bool {
         self.waiting.iter().chain(&self.spare).any(|entry| entry.is_like(arrived, identified))

@@ -38,7 +38,7 @@ enum Owned {
     Plain(String, SessionChange<'static>),
     Subscribed(String, String, SubscriptionOptions, u32),
     Unsubscribed(String, String),
-    RetainedDue(String, String),
+    RetainedDue(String, String, QoS, u32),
     RetainedSent(String, String),
     Queued(String, OwnedMessage, QoS, bool, Vec<u32>, Option<String>),
     Will(String, OwnedMessage, u32, Option<u32>),
@@ -95,7 +95,9 @@ impl Owned {
                 return Owned::Subscribed(client, filter.to_owned(), options, identifier);
             }
             S::Unsubscribed { filter } => return Owned::Unsubscribed(client, filter.to_owned()),
-            S::RetainedDue { filter } => return Owned::RetainedDue(client, filter.to_owned()),
+            S::RetainedDue { filter, qos, identifier } => {
+                return Owned::RetainedDue(client, filter.to_owned(), qos, identifier);
+            }
             S::RetainedSent { filter } => return Owned::RetainedSent(client, filter.to_owned()),
             S::Queued(DeliveryRecord { message, qos, retain, identifiers, share }) => {
                 let (message, share) = (OwnedMessage::of(&message), share.map(str::to_owned));
@@ -128,7 +130,9 @@ impl Owned {
                 (client, SessionChange::Subscribed { filter, options: *options, identifier: *identifier })
             }
             Owned::Unsubscribed(client, filter) => (client, SessionChange::Unsubscribed { filter }),
-            Owned::RetainedDue(client, filter) => (client, SessionChange::RetainedDue { filter }),
+            Owned::RetainedDue(client, filter, qos, identifier) => {
+                (client, SessionChange::RetainedDue { filter, qos: *qos, identifier: *identifier })
+            }
             Owned::RetainedSent(client, filter) => (client, SessionChange::RetainedSent { filter }),
             Owned::Queued(client, message, qos, retain, identifiers, share) => {
                 let (qos, retain, share) = (*qos, *retain, share.as_deref());
@@ -169,7 +173,7 @@ pub fn line(change: &Change<'_>) -> String {
         S::Ended | S::WillCleared => format!("{client_id} {name}"),
         S::Subscribed { filter, .. }
         | S::Unsubscribed { filter }
-        | S::RetainedDue { filter }
+        | S::RetainedDue { filter, .. }
         | S::RetainedSent { filter } => format!("{client_id} {name} {filter}"),
         S::Queued(delivery) => format!("{client_id} {name} {}", delivery.message.topic),
         S::Will { message, delay, .. } => format!("{client_id} {name} {} {delay}", message.topic),

@@ -141,10 +141,10 @@ impl Engine {
                 control.subscriptions.remove(filter).ok_or_else(|| unsubscribed(client_id, name, filter))?;
                 outbound.give_up_walk(filter);
             }
-            SessionChange::RetainedDue { filter } => {
+            SessionChange::RetainedDue { filter, qos, identifier } => {
                 let held = control.subscriptions.get(filter);
                 let held = held.ok_or_else(|| unsubscribed(client_id, name, filter))?;
-                outbound.begin_walk(&held.filter, held.options.qos, held.identifier);
+                outbound.begin_walk(&held.filter, qos, identifier);
             }
             SessionChange::RetainedSent { filter } => _ = outbound.give_up_walk(filter),
             SessionChange::Queued(record) => {

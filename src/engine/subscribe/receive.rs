@@ -330,7 +330,7 @@ impl Engine {
         for answer in answers {
             outbound.begin_walk(&answer.filter, answer.qos, identifier);
             if outbound.is_kept() {
-                let due = SessionChange::RetainedDue { filter: &answer.filter };
+                let due = SessionChange::RetainedDue { filter: &answer.filter, qos: answer.qos, identifier };
                 self.recorder.session(turn.now, &session.client_id, due);
             }
         }
