@@ -39,8 +39,8 @@ pub use codec::qos::QoS;
 pub use config::Config;
 pub use embed::testing;
 pub use embed::{
-    Answer, Batch, Broker, CallbackSubscription, Decision, Edit, Error, Hooks, Level, LogLine, Message,
-    MessageStream, MessageView, Overflow, Passage, Poll, PublishOptions, Queue, QueueOptions,
+    Answer, Batch, Broker, BrokerBuilder, CallbackSubscription, Decision, Edit, Error, Hooks, Level, LogLine, Message,
+    MessageStream, MessageView, Overflow, Passage, Polled, PublishOptions, Queue, QueueOptions,
     QueueSubscription, SubscribeOptions, Subscription, Verdict, defer,
 };
 

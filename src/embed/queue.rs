@@ -9,7 +9,7 @@ use crate::embed::arena::Batch;
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
-use crate::embed::queue_core::{Overflow, Poll, QueueCore};
+use crate::embed::queue_core::{Overflow, Polled, QueueCore};
 use crate::embed::shared::Shared;
 use crate::engine::parts::sink::{Local, LocalMessage, Sink};
 use crate::runtime::Event;
@@ -50,6 +50,7 @@ impl Drop for Owner {
 }
 
 /// A subscription that feeds a queue; dropping it unsubscribes. What has been queued stays.
+#[must_use = "dropping it unsubscribes"]
 pub struct QueueSubscription {
     local: Arc<Local>,
     broker: Arc<Shared>,
@@ -93,7 +94,7 @@ impl Queue {
     }
 
     /// Takes up to `max` messages, and waits up to `timeout` for the first; `None` waits for ever.
-    pub fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
+    pub fn poll(&self, max: usize, timeout: Option<Duration>) -> Polled {
         self.core.poll(max, timeout)
     }
 
@@ -138,10 +139,10 @@ impl Queue {
         }
         loop {
             match self.core.poll(max, Some(Duration::ZERO)) {
-                Poll::Messages(batch) => return task::Poll::Ready(Some(batch)),
-                Poll::Closed => return task::Poll::Ready(None),
-                Poll::TimedOut if self.core.wakes(context, place) => return task::Poll::Pending,
-                Poll::TimedOut => {}
+                Polled::Messages(batch) => return task::Poll::Ready(Some(batch)),
+                Polled::Closed => return task::Poll::Ready(None),
+                Polled::TimedOut if self.core.wakes(context, place) => return task::Poll::Pending,
+                Polled::TimedOut => {}
             }
         }
     }
@@ -207,6 +208,21 @@ impl QueueSubscription {
     /// As [`Broker::is_forked`].
     pub(crate) fn is_forked(&self) -> bool {
         self.broker.is_forked()
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("dropped", &self.dropped())
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for QueueSubscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueSubscription").field("filter", &self.local.filter()).finish_non_exhaustive()
     }
 }
 
