@@ -28,7 +28,7 @@ conformance: ## test every statement of the MQTT specifications and write docs/C
 	@python3 tools/conformance.py
 
 soak: ## the simulation at length: SEEDS=1000 random schedules
-	@SIM_CRASHES=1 SIM_SEEDS=$(or $(SEEDS),1000) MIDGE_TEST_DEADLINE=0 cargo test --quiet --test simulation -- --nocapture
+	@SIM_CRASHES=1 SIM_SEEDS=$(or $(SEEDS),1000) MIDGE_TEST_DEADLINE=0 cargo test --quiet --all-features --test simulation -- --nocapture
 
 mutants: ## changes of src/ that no test notices: SEED=1 SAMPLE=100 FOLDERS=src/engine,src/session FILE=... REQUIRE=95
 	@SEED='$(SEED)' SAMPLE='$(SAMPLE)' FOLDERS='$(FOLDERS)' FILE='$(FILE)' REQUIRE='$(REQUIRE)' tools/mutants.sh

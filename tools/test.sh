@@ -47,7 +47,7 @@ count() {
              END { print p + 0, f + 0, s + 0 }'
 }
 
-run rust cargo test --no-fail-fast
+run rust cargo test --no-fail-fast --all-features
 run minimal cargo test --no-fail-fast --no-default-features --lib
 run c tests/c/run.sh
 run budgets tests/budgets/run.sh
