@@ -1,9 +1,11 @@
 //! Pull queues: the broker puts messages in, a thread of the host takes them out in batches.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{self, Context};
 use std::time::Duration;
+
+use once_cell::sync::OnceCell;
 
 use crate::embed::arena::Batch;
 use crate::embed::broker::Broker;
@@ -40,7 +42,7 @@ pub struct Queue {
 struct Owner {
     core: Arc<QueueCore>,
     /// Made when it is asked for.
-    event: OnceLock<Arc<Event>>,
+    event: OnceCell<Arc<Event>>,
 }
 
 impl Drop for Owner {
@@ -71,7 +73,7 @@ impl Broker {
         );
         let core = Arc::new(core);
         broker.closes_at_stop(&core);
-        let owner = Arc::new(Owner { core: Arc::clone(&core), event: OnceLock::new() });
+        let owner = Arc::new(Owner { core: Arc::clone(&core), event: OnceCell::new() });
         Ok(Queue { core, broker: Arc::clone(broker), owner })
     }
 }
@@ -156,15 +158,12 @@ impl Queue {
     /// # Errors
     /// [`Error::System`]: there are no more descriptors.
     pub fn fd(&self) -> Result<BorrowedFd<'_>, Error> {
-        if let Some(event) = self.owner.event.get() {
-            return Ok(event.as_fd());
-        }
-        let made = Arc::new(
-            Event::new().map_err(|source| Error::System { what: "the queue's descriptor", source })?,
-        );
-        // If another thread was faster, its one is taken.
-        let event = self.owner.event.get_or_init(|| made);
-        self.core.raises(event);
+        let event = self.owner.event.get_or_try_init(|| {
+            let event = Arc::new(Event::new()?);
+            self.core.raises(&event);
+            Ok(event)
+        });
+        let event = event.map_err(|source| Error::System { what: "the queue's descriptor", source })?;
         Ok(event.as_fd())
     }
 

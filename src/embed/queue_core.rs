@@ -209,13 +209,11 @@ impl QueueCore {
         drop(waker);
     }
 
-    /// Has this event raised from now on. A second call does nothing.
+    /// Has this event raised from now on. Called once.
     pub(super) fn raises(&self, event: &Arc<Event>) {
         let mut state = self.state.lock();
-        if state.event.is_none() {
-            state.event = Some(Arc::clone(event));
-            self.waiting.fetch_add(EVENT, Ordering::SeqCst);
-        }
+        state.event = Some(Arc::clone(event));
+        self.waiting.fetch_add(EVENT, Ordering::SeqCst);
         let raised = state.is_readable();
         drop(state);
         if raised {

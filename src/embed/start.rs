@@ -53,7 +53,7 @@ impl Broker {
         let surroundings = EngineParts {
             store,
             alarm: ticker.clone(),
-            seed: seed(&clock),
+            seed: getrandom::u64().map_err(|error| Error::Start(error.into()))?,
             started_unix: clock.started_unix(),
         };
         let mut engine = Engine::new(&settings, surroundings);
@@ -166,10 +166,4 @@ fn accept_all(
         runtime.handle().spawn(task);
     }
     Ok(())
-}
-
-/// A number that differs from broker to broker: the standard library's hashing is seeded by the system.
-fn seed(clock: &Clock) -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(clock.started_unix())
 }
