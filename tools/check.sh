@@ -7,6 +7,7 @@ echo "== formatting"
 cargo fmt --check
 cargo fmt --check --manifest-path benches/load/Cargo.toml
 cargo fmt --check --manifest-path tools/mutants/Cargo.toml
+cargo fmt --check --manifest-path tests/install/rust/Cargo.toml
 
 echo "== lints"
 cargo clippy --quiet --all-targets --all-features -- -D warnings
