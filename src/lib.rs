@@ -115,7 +115,7 @@ pub mod hooks {
 /// Words of the MQTT specifications that messages, hooks and lists of clients use.
 pub mod protocol {
     pub use crate::codec::error::DecodeError;
-    pub use crate::codec::properties::{Properties, Property, PropertyId, PropertyIter};
+    pub use crate::codec::properties::{Properties, Property, PropertyId, PropertyIter, PropertyWriter};
     pub use crate::codec::qos::QoS;
     pub use crate::codec::reason::ReasonCode;
     pub use crate::codec::subscribe::{RetainHandling, SubscriptionOptions};

@@ -49,6 +49,7 @@ count() {
 
 run rust cargo test --no-fail-fast --all-features
 run minimal cargo test --no-fail-fast --no-default-features --lib
+run public cargo test --no-fail-fast --no-default-features --doc
 run c tests/c/run.sh
 run budgets tests/budgets/run.sh
 run install tests/install/run.sh
