@@ -4,13 +4,17 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo test console-test check mutants conformance fuzz soak sanitize install bless clean bench bench-report bench-selftest bench-inprocess
+.PHONY: help demo quick test console-test check mutants conformance fuzz soak sanitize install bless clean bench bench-report bench-selftest bench-inprocess
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: ## build, host the broker from Python on 127.0.0.1:1883 (DEMO_PORT=...), run the story's two scripts
 	@tools/demo.sh --port $(DEMO_PORT)
+
+quick: ## what to run while working: formatting, library, engine, floors, header
+	@cargo fmt --check
+	@cargo test --quiet --all-features --lib --test engine --test floors --test header
 
 test: ## build and run every test: Rust, C, Python, real clients, the console in a browser
 	@tools/test.sh
@@ -28,7 +32,7 @@ conformance: ## test every statement of the MQTT specifications and write docs/C
 	@python3 tools/conformance.py
 
 soak: ## the simulation at length: SEEDS=1000 random schedules
-	@SIM_SEEDS=$(or $(SEEDS),1000) MIDGE_TEST_DEADLINE=0 cargo test --quiet --test simulation -- --nocapture
+	@SIM_SEEDS=$(or $(SEEDS),1000) MIDGE_TEST_DEADLINE=0 cargo test --quiet --all-features --test simulation -- --nocapture
 
 mutants: ## changes of src/ that no test notices: SEED=1 SAMPLE=100 FOLDERS=src/engine,src/session FILE=... REQUIRE=95
 	@SEED='$(SEED)' SAMPLE='$(SAMPLE)' FOLDERS='$(FOLDERS)' FILE='$(FILE)' REQUIRE='$(REQUIRE)' tools/mutants.sh

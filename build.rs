@@ -1,18 +1,57 @@
-//! Gives the shared library its SONAME, and packs the console's pages. The header is not written here but by
-//! tests/header.rs: who embeds Midge must not have to build cbindgen.
+//! Gives the shared library its SONAME, packs the console's pages, and tells packages that depend on this one where
+//! midge.h is (`DEP_MIDGE_INCLUDE`): in include/, or with the feature `header`, which alone needs cbindgen, anew in OUT_DIR.
 
-fn main() -> std::io::Result<()> {
-    println!("cargo:rerun-if-changed=build.rs");
-    let system = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+use std::path::PathBuf;
+use std::{env, io};
+
+#[cfg(feature = "header")]
+#[path = "tools/header.rs"]
+mod header;
+
+fn main() -> io::Result<()> {
+    println!("cargo::rerun-if-changed=build.rs");
+    let system = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if ["linux", "android", "freebsd", "netbsd", "openbsd"].contains(&system.as_str()) {
         // The number after `.so.` is that of the ABI: it changes when a program has to be compiled again.
-        println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libmidge.so.0");
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libmidge.so.0");
         // Of the Rust parts only what is `no_mangle` is exported anyway; this leaves out static C parts, too.
-        println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+        println!("cargo::rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
     }
+    println!("cargo::metadata=include={}", include()?.display());
     #[cfg(feature = "console")]
     pages::pack()?;
     Ok(())
+}
+
+/// The folder of midge.h.
+#[cfg(not(feature = "header"))]
+fn include() -> io::Result<PathBuf> {
+    Ok(folder("CARGO_MANIFEST_DIR")?.join("include"))
+}
+
+/// The folder of midge.h, after writing it. With MIDGE_WRITE_HEADER=1 the committed one is written, too.
+#[cfg(feature = "header")]
+fn include() -> io::Result<PathBuf> {
+    use std::fs;
+
+    for input in ["src/ffi", "cbindgen.toml", "tools/header.rs"] {
+        println!("cargo::rerun-if-changed={input}");
+    }
+    println!("cargo::rerun-if-env-changed=MIDGE_WRITE_HEADER");
+    let root = folder("CARGO_MANIFEST_DIR")?;
+    let text = header::generate(&root).map_err(io::Error::other)?;
+    let include = folder("OUT_DIR")?.join("include");
+    fs::create_dir_all(&include)?;
+    fs::write(include.join("midge.h"), &text)?;
+    if env::var("MIDGE_WRITE_HEADER").is_ok_and(|asked| asked == "1") {
+        fs::write(root.join("include/midge.h"), &text)?;
+    }
+    Ok(include)
+}
+
+/// A folder that cargo names.
+fn folder(variable: &str) -> io::Result<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).ok_or_else(|| io::Error::other(format!("no {variable}")))
 }
 
 /// The files of src/http/assets, packed by gzip, and the list of them that src/http/assets.rs includes.
@@ -51,7 +90,7 @@ mod pages {
             .map_err(io::Error::other)?;
         }
         list.push_str("];\n");
-        println!("cargo:rerun-if-changed={DOCUMENT}");
+        println!("cargo::rerun-if-changed={DOCUMENT}");
         let document = out.join("openapi.gz");
         fs::write(&document, gzip(&fs::read(DOCUMENT)?)?)?;
         let document = document.display().to_string();
@@ -66,7 +105,7 @@ mod pages {
     }
 
     fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-        println!("cargo:rerun-if-changed={}", folder.display());
+        println!("cargo::rerun-if-changed={}", folder.display());
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             match path.is_dir() {

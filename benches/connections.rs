@@ -1,6 +1,6 @@
 //! Idle connections over real sockets: bytes of heap and of resident memory of each, and the time to connect.
 //!
-//! `cargo bench --bench connections -- 19000`. The clients are in a process of their own; each needs a descriptor here
+//! `cargo bench --all-features --bench connections -- 19000`. The clients are in a process of their own; each needs a descriptor here
 //! and one there.
 #![allow(
     clippy::unwrap_used,

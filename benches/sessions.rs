@@ -1,7 +1,7 @@
 //! Persistent sessions of absent clients, each with one subscription, in an engine without sockets: bytes of each, and
 //! the time to create them, to route to one of them, and to let all of them expire.
 //!
-//! `cargo bench --bench sessions -- 1300000`
+//! `cargo bench --all-features --bench sessions -- 1300000`
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,5 +1,4 @@
 //! The `midge` command as a user meets it: lines, sentences, exit codes, signals.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
 
 use std::io::{BufRead, BufReader, Read, Write};

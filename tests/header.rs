@@ -1,44 +1,19 @@
-//! include/midge.h is what cbindgen writes from src/ffi. `MIDGE_BLESS=1 cargo test --test header` rewrites it.
+//! include/midge.h is what cbindgen writes from src/ffi. `make bless` rewrites it.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The chapters of the header, in their order.
-const CHAPTERS: &[&str] = &[
-    "status",
-    "error",
-    "views",
-    "config",
-    "broker",
-    "publish",
-    "message",
-    "subscribe",
-    "edit",
-    "hooks",
-    "decision",
-    "log",
-    "queue",
-    "stats",
-    "lists",
-    "testing",
-];
+use crate::header::{CHAPTERS, chapter};
+
+#[path = "../tools/header.rs"]
+mod header;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn chapter(name: &str) -> PathBuf {
-    root().join("src/ffi").join(name).with_extension("rs")
-}
-
 fn generated() -> String {
-    let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
-    let builder = cbindgen::Builder::new().with_config(config);
-    let bindings =
-        CHAPTERS.iter().fold(builder, |builder, name| builder.with_src(chapter(name))).generate().unwrap();
-    let mut text = Vec::new();
-    bindings.write(&mut text);
-    String::from_utf8(text).unwrap()
+    header::generate(root()).unwrap()
 }
 
 /// The names that follow `before` in the lines of `text` that begin with it, in front of a parenthesis.
@@ -48,17 +23,8 @@ fn names<'t>(text: &'t str, before: &'t str) -> impl Iterator<Item = &'t str> {
 
 #[test]
 fn the_committed_header_is_the_generated_one() {
-    let path = root().join("include/midge.h");
-    let generated = generated();
-    if std::env::var_os("MIDGE_BLESS").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &generated).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == generated,
-        "include/midge.h is not up to date; MIDGE_BLESS=1 cargo test --test header"
-    );
+    let committed = std::fs::read_to_string(root().join("include/midge.h")).unwrap_or_default();
+    assert!(committed == generated(), "include/midge.h is not up to date; `make bless` writes it");
 }
 
 #[test]
@@ -66,7 +32,7 @@ fn every_exported_function_is_declared_and_documented() {
     let header = generated();
     let mut functions = 0;
     for name in CHAPTERS {
-        let source = std::fs::read_to_string(chapter(name)).unwrap();
+        let source = std::fs::read_to_string(chapter(root(), name)).unwrap();
         let exported = source.matches("#[unsafe(no_mangle)]").count();
         let found: Vec<_> = names(&source, "pub unsafe extern \"C\" fn ")
             .chain(names(&source, "pub extern \"C\" fn "))
@@ -80,7 +46,7 @@ fn every_exported_function_is_declared_and_documented() {
     }
     assert!(functions > 60);
     let elsewhere = ["arguments", "guard", "hook_calls", "mod"]
-        .map(|name| std::fs::read_to_string(chapter(name)).unwrap());
+        .map(|name| std::fs::read_to_string(chapter(root(), name)).unwrap());
     assert!(elsewhere.iter().all(|source| !source.contains("no_mangle")));
 }
 
@@ -88,7 +54,7 @@ fn every_exported_function_is_declared_and_documented() {
 fn every_function_is_tried_with_wrong_arguments() {
     let tests = std::fs::read_to_string(root().join("tests/c/arguments.c")).unwrap();
     for name in CHAPTERS {
-        let source = std::fs::read_to_string(chapter(name)).unwrap();
+        let source = std::fs::read_to_string(chapter(root(), name)).unwrap();
         for function in names(&source, "pub unsafe extern \"C\" fn ") {
             assert!(tests.contains(&format!("{function}(")), "{function} is missing in tests/c/arguments.c");
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use midge::config::Config;
-use midge::embed::{Broker, Poll, PublishOptions, QueueOptions, SubscribeOptions};
+use midge::embed::{Broker, Polled, PublishOptions, QueueOptions, SubscribeOptions};
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -33,7 +33,7 @@ fn a_message_within_the_process_costs_no_allocation() {
             broker.publish("a/b", [7; 64], &PublishOptions::default()).unwrap();
             broker.publish("b", [7; 64], &PublishOptions::default()).unwrap();
         }
-        let Poll::Messages(batch) = queue.poll(EACH, Some(Duration::ZERO)) else {
+        let Polled::Messages(batch) = queue.poll(EACH, Some(Duration::ZERO)) else {
             panic!("no messages");
         };
         assert_eq!(batch.len(), EACH);

@@ -15,7 +15,7 @@ CHAPTERS = {"MQTT": "MQTT 5.0", "MQTT3": "MQTT 3.1.1", "MQTT31": "MQTT 3.1, wher
 def cargo(arguments, **environment):
     """The output of `cargo test`, both streams in one."""
     return subprocess.run(
-        ["cargo", "test", "--no-fail-fast", *arguments],
+        ["cargo", "test", "--no-fail-fast", "--all-features", *arguments],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

@@ -4,7 +4,7 @@
 # printed then include one for each test that was running, with the first 15 letters of its name; the test harness has
 # printed the whole name after a minute.
 #
-#   MIDGE_TEST_DEADLINE=20 cargo test --test broker
+#   MIDGE_TEST_DEADLINE=20 cargo test --all-features --test broker
 program=$1
 deadline=${MIDGE_TEST_DEADLINE:-300}
 case " $* " in *" --bench "*) deadline=0 ;; esac

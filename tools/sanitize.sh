@@ -97,9 +97,9 @@ rust_tests() {
     # The sanitizer is slow.
     export MIDGE_TEST_DEADLINE=3600
     # Memory grows for the sanitizer's own sake, and its thread counts as one.
-    in_sanitizer thread test --no-default-features --test broker --test connection_end --test testing -- \
+    in_sanitizer thread test --features internals --test broker --test testing -- \
         --test-threads 2 --skip a_thousand_starts_and_stops --skip refused:: >"$log" 2>&1 &&
-        in_sanitizer thread test --no-default-features --test engine -- threads:: >>"$log" 2>&1
+        in_sanitizer thread test --features internals --test engine -- threads:: >>"$log" 2>&1
     status=$?
     read -r passed bad < <(count "$log")
     [ "$status" = 0 ] || bad=$((bad + 1))

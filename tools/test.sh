@@ -47,8 +47,9 @@ count() {
              END { print p + 0, f + 0, s + 0 }'
 }
 
-run rust cargo test --no-fail-fast
+run rust cargo test --no-fail-fast --all-features
 run minimal cargo test --no-fail-fast --no-default-features --lib
+run public cargo test --no-fail-fast --no-default-features --doc
 run c tests/c/run.sh
 run budgets tests/budgets/run.sh
 run install tests/install/run.sh

@@ -17,12 +17,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# What cargo needs of the crate, from the top of the repository. Benches, examples and tests only because the manifest
-# names files among them.
-CRATE = (
-    *("Cargo.toml", "Cargo.lock", "build.rs", "src", "include", "examples/rust", "tests/header.rs"),
-    *("benches/budgets.rs", "benches/connections.rs", "benches/sessions.rs"),
-)
+CRATE = ("Cargo.toml", "Cargo.lock", "build.rs", "src", "include", "examples/rust")
+"""What cargo needs of the crate, from the top of the repository, besides `named_targets`."""
 LICENSES = ("LICENSE-MIT", "LICENSE-APACHE")
 FEATURES = ("--no-default-features", "--features", "console")
 """The library has the console; the command `midge` is not part of the package."""
@@ -39,7 +35,7 @@ class CargoBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         root = Path(self.root)
         crate = find_crate(root)
         if self.target_name == "sdist":
-            for name in CRATE:
+            for name in (*CRATE, *named_targets(crate)):
                 if (crate / name).exists():
                     build_data["force_include"][str(crate / name)] = f"crate/{name}"
         else:
@@ -55,6 +51,15 @@ class CargoBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         for name in LICENSES:
             if self.target_name == "sdist" and (crate / name).exists():
                 build_data["force_include"][str(crate / name)] = f"crate/{name}"
+
+
+def named_targets(crate: Path) -> list[str]:
+    """The files of the tests and benches that the manifest names. Cargo refuses a manifest whose files are missing."""
+    manifest = (crate / "Cargo.toml").read_text(encoding="utf-8")
+    named = re.findall(r'^\[\[(test|bench)\]\]\nname = "(\w+)"', manifest, re.M)
+    folders = {"test": "tests", "bench": "benches"}
+    files = [f"{folders[kind]}/{name}{end}" for kind, name in named for end in (".rs", "/main.rs")]
+    return [file for file in files if (crate / file).exists()]
 
 
 def third_party(crate: Path) -> str:

@@ -1,5 +1,5 @@
-//! What the fuzz targets do, as plain functions: cargo-fuzz feeds them random bytes, and `tests/corpora.rs` of the
-//! library replays the committed corpora without it. Modules name each other by `super::`, for both are their root.
+//! What the fuzz targets do, as plain functions: cargo-fuzz feeds them random bytes, and `tests/engine/corpora.rs` of
+//! the library replays the committed corpora without it. Modules name each other by `super::`, for each has another root.
 
 mod codec;
 mod config;

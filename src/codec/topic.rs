@@ -18,6 +18,7 @@ pub struct TopicFilter<'a> {
 
 /// Why a text is not a Topic Name or not a Topic Filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TopicError {
     /// The text is empty.
     Empty,

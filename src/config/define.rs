@@ -17,6 +17,7 @@ macro_rules! settings {
     ) => {
         #[doc = $listener_about]
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct Listener {
             /// The name in the keys `listener.<name>.*`, 1 to 32 of `a`-`z`, `0`-`9`, `_` and `-`.
             pub name: String,
@@ -33,6 +34,7 @@ macro_rules! settings {
         $(
             #[doc = $about]
             #[derive(Clone, Debug, PartialEq, Eq)]
+            #[non_exhaustive]
             pub struct $group_type {
                 $( #[doc = $help] pub $field: $type, )*
             }
@@ -40,6 +42,7 @@ macro_rules! settings {
 
         /// Every setting with its type; the field `mqtt.max_qos` is the key `mqtt.max_qos`.
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct Settings {
             #[doc = $listener_about]
             pub listeners: Vec<Listener>,

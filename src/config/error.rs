@@ -5,6 +5,7 @@ use std::fmt;
 
 /// The class of a [`ConfigError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// No setting has this name.
     UnknownKey,

@@ -1,5 +1,7 @@
 //! The known name that is nearest to a misspelt one.
 
+use strsim::levenshtein;
+
 /// The candidate nearest to `key`, if it is near enough: a few wrong letters, or a wrong or missing group.
 pub(super) fn nearest(key: &str, candidates: impl IntoIterator<Item = String>) -> Option<String> {
     const LONGEST: usize = 80;
@@ -16,12 +18,12 @@ pub(super) fn nearest(key: &str, candidates: impl IntoIterator<Item = String>) -
 
 /// The distance of the two, or `None` if they are too different.
 fn score(key: &str, candidate: &str) -> Option<usize> {
-    let whole = distance(key, candidate);
+    let whole = levenshtein(key, candidate);
     if whole <= tolerance(candidate) {
         return Some(whole);
     }
     let (field, candidate_field) = (last_part(key), last_part(candidate));
-    let part = distance(field, candidate_field);
+    let part = levenshtein(field, candidate_field);
     (part <= tolerance(candidate_field) / 2).then_some(1 + part + tolerance(candidate))
 }
 
@@ -33,40 +35,14 @@ fn last_part(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
-/// The Levenshtein distance: letters inserted, removed or replaced.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (to, above) in b.chars().zip(row.iter().skip(1)) {
-            left = (diagonal + usize::from(from != to)).min(above + 1).min(left + 1);
-            next.push(left);
-            diagonal = *above;
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{distance, nearest};
+    use super::nearest;
 
     const KEYS: [&str; 4] = ["mqtt.receive_maximum", "mqtt.max_qos", "session.max_expiry", "mqtt.retain"];
 
     fn suggestion(key: &str) -> Option<String> {
         nearest(key, KEYS.map(str::to_owned))
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!(distance("", ""), 0);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("abc", ""), 3);
-        assert_eq!(distance("recieve", "receive"), 2);
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 
     #[test]

@@ -19,6 +19,7 @@ const MANY: u64 = u32::MAX as u64;
 
 /// What happens to a message for a session whose queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum QueueOverflow {
     /// The new message is dropped for this session.
     DropNewest,

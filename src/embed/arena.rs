@@ -226,6 +226,7 @@ pub(crate) struct Row<'b> {
 
 /// A message in a batch, borrowed from it.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct MessageView<'b> {
     /// The Topic Name.
     pub topic: &'b str,

@@ -13,6 +13,7 @@ use crate::stats::Snapshot;
 /// An MQTT broker inside this process. It stops when it is dropped.
 ///
 /// All methods may be called from any thread. Several brokers share nothing.
+#[must_use = "dropping it stops the broker"]
 pub struct Broker {
     pub(super) shared: Arc<Shared>,
 }
@@ -109,6 +110,15 @@ impl Broker {
     pub(super) fn shared(&self) -> Result<&Arc<Shared>, Error> {
         self.shared.check()?;
         Ok(&self.shared)
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker")
+            .field("listeners", &self.shared.listeners)
+            .field("stopped", &self.shared.has_stopped())
+            .finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::embed::arena::{Batch, MessageView};
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
-use crate::embed::queue_core::{Overflow, Poll, QueueCore};
+use crate::embed::queue_core::{Overflow, Polled, QueueCore};
 use crate::embed::shared::Shared;
 use crate::engine::parts::sink::{Local, LocalMessage, Sink};
 use crate::runtime::{Runtime, in_callback, thread_mark};
@@ -26,6 +26,7 @@ type Callback = Box<dyn FnMut(&MessageView<'_>) + Send>;
 
 /// A subscription whose messages are given to a function. Dropping it unsubscribes, and waits for a call that runs,
 /// unless it is dropped by that very call.
+#[must_use = "dropping it unsubscribes"]
 pub struct CallbackSubscription {
     target: Arc<Target>,
     local: Arc<Local>,
@@ -67,6 +68,12 @@ impl CallbackSubscription {
     /// As [`Broker::is_forked`].
     pub(crate) fn is_forked(&self) -> bool {
         self.broker.is_forked()
+    }
+}
+
+impl std::fmt::Debug for CallbackSubscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallbackSubscription").field("filter", &self.local.filter()).finish_non_exhaustive()
     }
 }
 
@@ -170,7 +177,7 @@ impl Target {
     }
 
     /// Takes what waits, up to a portion.
-    fn poll(&self) -> Poll {
+    fn poll(&self) -> Polled {
         let found = self.queue.poll(PORTION, Some(Duration::ZERO));
         if self.queue.is_starved()
             && let Some(broker) = self.broker.upgrade()
@@ -184,7 +191,7 @@ impl Target {
     fn call_here(&self) {
         let _inside = in_callback();
         loop {
-            while let Poll::Messages(batch) = self.poll() {
+            while let Polled::Messages(batch) = self.poll() {
                 self.call(&batch);
             }
             // Who puts a message in from now on finds that nobody calls; one that came before is in the queue.
@@ -302,7 +309,7 @@ impl Dispatcher {
             drop(list);
             // Off the list before the queue is looked at: a message that comes now puts it on again.
             target.scheduled.store(false, Ordering::Release);
-            if let Poll::Messages(batch) = target.poll() {
+            if let Polled::Messages(batch) = target.poll() {
                 target.call(&batch);
                 if !target.queue.is_empty() {
                     target.wake();
@@ -321,7 +328,7 @@ mod tests {
     use super::{Dispatcher, Target};
     use crate::codec::qos::QoS;
     use crate::embed::arena::MessageView;
-    use crate::embed::queue_core::{Overflow, Poll, QueueCore};
+    use crate::embed::queue_core::{Overflow, Polled, QueueCore};
     use crate::engine::parts::sink::{LocalMessage, Sink};
 
     fn message() -> LocalMessage<'static> {
@@ -348,7 +355,7 @@ mod tests {
             let callback = Box::new(move |_: &MessageView<'_>| _ = count.fetch_add(1, Ordering::Relaxed));
             let target = Target::new(queue, callback, Some(Arc::clone(&dispatcher)), Weak::new());
             assert!(target.push(&message()) && target.push(&message()));
-            let Poll::Messages(batch) = target.queue.poll(2, Some(Duration::ZERO)) else {
+            let Polled::Messages(batch) = target.queue.poll(2, Some(Duration::ZERO)) else {
                 panic!("two messages wait");
             };
             dispatcher.stop(by);

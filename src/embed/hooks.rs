@@ -27,6 +27,7 @@ type Told<T> = Option<Arc<dyn Fn(&T) + Send + Sync>>;
 /// `on_publish` and the decisions are called from several threads at once; the others one after the other, in the order
 /// in which things happened.
 #[derive(Clone, Default)]
+#[must_use = "hooks do nothing until a broker is started with them"]
 pub struct Hooks {
     authenticate: Option<Arc<Authenticate>>,
     authorize: Option<Arc<Authorize>>,
@@ -62,8 +63,9 @@ impl Hooks {
     /// before is not told of.
     ///
     /// ```
-    /// use midge::codec::reason::ReasonCode;
-    /// use midge::embed::{Hooks, Verdict};
+    /// use midge::Hooks;
+    /// use midge::hooks::Verdict;
+    /// use midge::protocol::ReasonCode;
     ///
     /// let hooks = Hooks::new().authenticate(|client| match (client.auth_method, client.auth_step) {
     ///     (Some("riddle"), 0) => Verdict::Continue(b"What has keys but opens no lock?".to_vec()),
@@ -140,13 +142,12 @@ impl Hooks {
     /// broker, publish or kick, with no lock held, for one line after the other.
     ///
     /// ```
-    /// use midge::config::Config;
-    /// use midge::embed::{Broker, Hooks, Level};
+    /// use midge::{Broker, Config, Hooks, Level};
     ///
     /// let mut config = Config::new();
     /// config.set("listener.tcp.bind", "127.0.0.1:0")?;
     /// let hooks = Hooks::new().on_log(Level::Info, |line| eprintln!("{line}"));
-    /// let broker = Broker::start_with(&config, &hooks)?;
+    /// let broker = Broker::builder(&config).hooks(hooks).start()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_log(self, level: Level, hook: impl Fn(&LogLine) + Send + Sync + 'static) -> Hooks {

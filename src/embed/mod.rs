@@ -5,6 +5,7 @@ mod adopt;
 mod arena;
 mod asynchronous;
 mod broker;
+mod builder;
 mod callback;
 mod console;
 mod error;
@@ -25,6 +26,7 @@ pub mod testing;
 
 pub use arena::{Batch, MessageView};
 pub use broker::Broker;
+pub use builder::BrokerBuilder;
 pub use callback::CallbackSubscription;
 pub use error::Error;
 pub use hooks::Hooks;
@@ -32,7 +34,7 @@ pub(crate) use hooks::Log;
 pub use message::Message;
 pub use options::{PublishOptions, SubscribeOptions};
 pub use queue::{Queue, QueueOptions, QueueSubscription};
-pub use queue_core::{Overflow, Poll};
+pub use queue_core::{Overflow, Polled};
 pub use stream::MessageStream;
 pub use subscription::Subscription;
 

@@ -12,6 +12,7 @@ const LONGEST: usize = 65_535;
 /// How a message is published. The default: QoS 0, not retained, no properties.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct PublishOptions {
     /// The QoS; a subscriber gets the lower of this and its own.
     pub qos: QoS,

@@ -1,15 +1,17 @@
 //! Pull queues: the broker puts messages in, a thread of the host takes them out in batches.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{self, Context};
 use std::time::Duration;
+
+use once_cell::sync::OnceCell;
 
 use crate::embed::arena::Batch;
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
-use crate::embed::queue_core::{Overflow, Poll, QueueCore};
+use crate::embed::queue_core::{Overflow, Polled, QueueCore};
 use crate::embed::shared::Shared;
 use crate::engine::parts::sink::{Local, LocalMessage, Sink};
 use crate::runtime::Event;
@@ -40,7 +42,7 @@ pub struct Queue {
 struct Owner {
     core: Arc<QueueCore>,
     /// Made when it is asked for.
-    event: OnceLock<Arc<Event>>,
+    event: OnceCell<Arc<Event>>,
 }
 
 impl Drop for Owner {
@@ -50,6 +52,7 @@ impl Drop for Owner {
 }
 
 /// A subscription that feeds a queue; dropping it unsubscribes. What has been queued stays.
+#[must_use = "dropping it unsubscribes"]
 pub struct QueueSubscription {
     local: Arc<Local>,
     broker: Arc<Shared>,
@@ -70,7 +73,7 @@ impl Broker {
         );
         let core = Arc::new(core);
         broker.closes_at_stop(&core);
-        let owner = Arc::new(Owner { core: Arc::clone(&core), event: OnceLock::new() });
+        let owner = Arc::new(Owner { core: Arc::clone(&core), event: OnceCell::new() });
         Ok(Queue { core, broker: Arc::clone(broker), owner })
     }
 }
@@ -94,7 +97,7 @@ impl Queue {
     }
 
     /// Takes up to `max` messages, and waits up to `timeout` for the first; `None` waits for ever.
-    pub fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
+    pub fn poll(&self, max: usize, timeout: Option<Duration>) -> Polled {
         let found = self.core.poll(max, timeout);
         self.broker.refill(&self.core);
         found
@@ -141,10 +144,10 @@ impl Queue {
         }
         loop {
             match self.poll(max, Some(Duration::ZERO)) {
-                Poll::Messages(batch) => return task::Poll::Ready(Some(batch)),
-                Poll::Closed => return task::Poll::Ready(None),
-                Poll::TimedOut if self.core.wakes(context, place) => return task::Poll::Pending,
-                Poll::TimedOut => {}
+                Polled::Messages(batch) => return task::Poll::Ready(Some(batch)),
+                Polled::Closed => return task::Poll::Ready(None),
+                Polled::TimedOut if self.core.wakes(context, place) => return task::Poll::Pending,
+                Polled::TimedOut => {}
             }
         }
     }
@@ -158,15 +161,12 @@ impl Queue {
     /// # Errors
     /// [`Error::System`]: there are no more descriptors.
     pub fn fd(&self) -> Result<BorrowedFd<'_>, Error> {
-        if let Some(event) = self.owner.event.get() {
-            return Ok(event.as_fd());
-        }
-        let made = Arc::new(
-            Event::new().map_err(|source| Error::System { what: "the queue's descriptor", source })?,
-        );
-        // If another thread was faster, its one is taken.
-        let event = self.owner.event.get_or_init(|| made);
-        self.core.raises(event);
+        let event = self.owner.event.get_or_try_init(|| {
+            let event = Arc::new(Event::new()?);
+            self.core.raises(&event);
+            Ok(event)
+        });
+        let event = event.map_err(|source| Error::System { what: "the queue's descriptor", source })?;
         Ok(event.as_fd())
     }
 
@@ -210,6 +210,21 @@ impl QueueSubscription {
     /// As [`Broker::is_forked`].
     pub(crate) fn is_forked(&self) -> bool {
         self.broker.is_forked()
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("dropped", &self.dropped())
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for QueueSubscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueSubscription").field("filter", &self.local.filter()).finish_non_exhaustive()
     }
 }
 

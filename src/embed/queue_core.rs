@@ -15,6 +15,7 @@ use crate::session::queue::Room;
 
 /// What happens to a message for which a queue has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Overflow {
     /// The new message is dropped and counted.
     #[default]
@@ -24,7 +25,7 @@ pub enum Overflow {
 }
 /// What polling a queue brought.
 #[derive(Clone, Debug)]
-pub enum Poll {
+pub enum Polled {
     /// At least one message.
     Messages(Batch),
     /// The time ran out.
@@ -254,13 +255,11 @@ impl QueueCore {
         drop(waker);
     }
 
-    /// Has this event raised from now on. A second call does nothing.
+    /// Has this event raised from now on. Called once.
     pub(super) fn raises(&self, event: &Arc<Event>) {
         let mut state = self.state.lock();
-        if state.event.is_none() {
-            state.event = Some(Arc::clone(event));
-            self.waiting.fetch_add(EVENT, Ordering::SeqCst);
-        }
+        state.event = Some(Arc::clone(event));
+        self.waiting.fetch_add(EVENT, Ordering::SeqCst);
         let raised = state.is_readable();
         drop(state);
         if raised {
@@ -296,19 +295,19 @@ impl QueueCore {
         drop(freed);
     }
 
-    pub(super) fn poll(&self, max: usize, timeout: Option<Duration>) -> Poll {
+    pub(super) fn poll(&self, max: usize, timeout: Option<Duration>) -> Polled {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.state.lock();
         let mut looked = false;
         let found = loop {
             if let Some(batch) = state.take(max.max(1)) {
-                break Poll::Messages(batch);
+                break Polled::Messages(batch);
             }
             if state.closed {
-                break Poll::Closed;
+                break Polled::Closed;
             }
             if timeout == Some(Duration::ZERO) {
-                break Poll::TimedOut;
+                break Polled::TimedOut;
             }
             if !std::mem::replace(&mut looked, true) {
                 let last = state.last_take;
@@ -336,7 +335,7 @@ impl QueueCore {
                 self.patience.store(LOOKS, Ordering::Relaxed);
             }
             if timed_out && !state.is_readable() {
-                break Poll::TimedOut;
+                break Polled::TimedOut;
             }
         };
         if state.len == 0 {
@@ -434,7 +433,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Overflow, Poll, QueueCore};
+    use super::{Overflow, Polled, QueueCore};
     use crate::codec::qos::QoS;
     use crate::engine::parts::sink::LocalMessage;
     use crate::runtime::Event;
@@ -462,7 +461,7 @@ mod tests {
     }
 
     fn take(core: &QueueCore) -> bool {
-        matches!(core.poll(1, Some(Duration::ZERO)), Poll::Messages(_))
+        matches!(core.poll(1, Some(Duration::ZERO)), Polled::Messages(_))
     }
 
     /// A poll has found the queue empty and given the lock back; before it lowers the event, a message comes.

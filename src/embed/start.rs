@@ -39,33 +39,6 @@ impl Default for Parts {
 }
 
 impl Broker {
-    /// Starts a broker. When this returns, every listener is bound and takes connections.
-    pub fn start(config: &Config) -> Result<Broker, Error> {
-        Broker::start_with(config, &Hooks::new())
-    }
-
-    /// Starts a broker that asks and tells the host by `hooks`.
-    ///
-    /// ```
-    /// use midge::config::Config;
-    /// use midge::embed::{Broker, Hooks, Verdict};
-    ///
-    /// let mut config = Config::new();
-    /// config.set("listener.tcp.bind", "127.0.0.1:0")?;
-    /// let hooks = Hooks::new()
-    ///     .authenticate(|client| match (client.username, client.password) {
-    ///         (Some("alice"), Some(b"secret")) => Verdict::Allow,
-    ///         _ => Verdict::Deny,
-    ///     })
-    ///     .on_connected(|client| println!("{} is here", client.client_id));
-    /// let broker = Broker::start_with(&config, &hooks)?;
-    /// broker.stop(None)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn start_with(config: &Config, hooks: &Hooks) -> Result<Broker, Error> {
-        Broker::start_of(config, Parts { hooks: hooks.clone(), ..Parts::default() })
-    }
-
     /// Starts a broker of these parts.
     pub(super) fn start_of(config: &Config, parts: Parts) -> Result<Broker, Error> {
         let Parts { store, bench, hooks } = parts;
@@ -80,7 +53,7 @@ impl Broker {
         let surroundings = EngineParts {
             store,
             alarm: ticker.clone(),
-            seed: seed(&clock),
+            seed: getrandom::u64().map_err(|error| Error::Start(error.into()))?,
             started_unix: clock.started_unix(),
         };
         let mut engine = Engine::new(&settings, surroundings);
@@ -193,10 +166,4 @@ fn accept_all(
         runtime.handle().spawn(task);
     }
     Ok(())
-}
-
-/// A number that differs from broker to broker: the standard library's hashing is seeded by the system.
-fn seed(clock: &Clock) -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(clock.started_unix())
 }

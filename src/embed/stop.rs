@@ -122,7 +122,7 @@ mod tests {
 
     use super::Stage;
     use crate::config::Config;
-    use crate::embed::{Broker, Poll, QueueOptions};
+    use crate::embed::{Broker, Polled, QueueOptions};
 
     /// Between the closing of queues and the broker's being stopped.
     #[test]
@@ -132,7 +132,7 @@ mod tests {
         let broker = Broker::start(&config).unwrap();
         broker.shared.shut_down(Duration::ZERO);
         let queue = broker.queue(&QueueOptions::default()).unwrap();
-        assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Poll::Closed));
+        assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Polled::Closed));
     }
 
     /// Whoever has stopped the broker finds that nothing is left to wait for.

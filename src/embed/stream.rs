@@ -28,6 +28,8 @@ use crate::embed::subscription::Subscription;
 /// # broker.stop_async(None).await?;
 /// # Ok(()) }) }
 /// ```
+#[derive(Debug)]
+#[must_use = "dropping it unsubscribes"]
 pub struct MessageStream(Subscription);
 
 impl Subscription {

@@ -1,6 +1,6 @@
 //! A subscription with a queue of its own.
 
-use std::task::{Context, Poll as TaskPoll};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::embed::arena::Batch;
@@ -9,7 +9,7 @@ use crate::embed::error::Error;
 use crate::embed::message::Message;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue::{Queue, QueueOptions, QueueSubscription};
-use crate::embed::queue_core::Poll;
+use crate::embed::queue_core::Polled;
 
 /// Messages taken from the queue at once.
 const BATCH: usize = 256;
@@ -19,6 +19,8 @@ const BATCH: usize = 256;
 /// As an iterator it waits for each message and ends when the broker stops; [`Subscription::recv`] does the same in
 /// async code, and [`Subscription::into_stream`] makes a stream of it. It is no stream itself: with `StreamExt` in scope
 /// `next` would be ambiguous.
+#[derive(Debug)]
+#[must_use = "dropping it unsubscribes"]
 pub struct Subscription {
     queue: Queue,
     taken: Option<Batch>,
@@ -71,15 +73,15 @@ impl Subscription {
     }
 
     /// As [`Subscription::recv`], for a future of your own. The task that has polled last is woken, once.
-    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> TaskPoll<Option<Message>> {
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
         loop {
             if let Some(message) = self.taken_before() {
-                return TaskPoll::Ready(Some(message));
+                return Poll::Ready(Some(message));
             }
             match self.queue.poll_recv(BATCH, context, &mut self.place) {
-                TaskPoll::Ready(Some(batch)) => self.took(batch),
-                TaskPoll::Ready(None) => return TaskPoll::Ready(None),
-                TaskPoll::Pending => return TaskPoll::Pending,
+                Poll::Ready(Some(batch)) => self.took(batch),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -100,9 +102,9 @@ impl Subscription {
                 return Ok(Some(message));
             }
             match self.queue.poll(BATCH, timeout) {
-                Poll::Messages(batch) => self.took(batch),
-                Poll::TimedOut => return Ok(None),
-                Poll::Closed => return Err(Error::Stopped),
+                Polled::Messages(batch) => self.took(batch),
+                Polled::TimedOut => return Ok(None),
+                Polled::Closed => return Err(Error::Stopped),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
-use crate::embed::{Batch, Overflow, Poll, Queue, QueueOptions};
+use crate::embed::{Batch, Overflow, Polled, Queue, QueueOptions};
 use crate::ffi::arguments::{
     Growing, borrowed, borrowed_or_null, free, given, milliseconds, options, slot, topic,
 };
@@ -134,11 +134,11 @@ pub unsafe extern "C" fn midge_queue_poll(
         // A copy, so that the handle may be freed while this waits.
         let queue = known(queue)?.clone();
         Ok(match queue.poll(max, milliseconds(timeout_ms)) {
-            Poll::Messages(batch) => {
+            Polled::Messages(batch) => {
                 out.put_handle(midge_batch::of(batch))
             }
-            Poll::TimedOut => MIDGE_STATUS_TIMED_OUT,
-            Poll::Closed => MIDGE_STATUS_CLOSED,
+            Polled::TimedOut => MIDGE_STATUS_TIMED_OUT,
+            Polled::Closed => MIDGE_STATUS_CLOSED,
         })
     }, concerns queue)
 }

@@ -1,5 +1,4 @@
 //! A descriptor for event loops of the host: readable while the event is raised.
-#![allow(unsafe_code, reason = "std has no eventfd(2); on the short list of docs/design.md")]
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -32,10 +31,8 @@ impl Event {
     /// Whether the descriptor is readable.
     #[cfg(test)]
     pub fn is_raised(&self) -> bool {
-        use std::os::fd::AsRawFd;
-        let mut descriptor = libc::pollfd { fd: self.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: the pointer is to one live pollfd, whose descriptor is open.
-        unsafe { libc::poll(&mut descriptor, 1, 0) == 1 }
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
     }
 }
 
@@ -47,33 +44,29 @@ impl AsFd for Event {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
-    use std::fs::File;
-    use std::io::{self, Read, Write};
-    use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    use nix::sys::eventfd::{EfdFlags, EventFd};
 
     /// An eventfd: a counter, readable when it is not 0.
     #[derive(Debug)]
-    pub(super) struct Inner(File);
+    pub(super) struct Inner(EventFd);
 
     impl Inner {
         pub(super) fn new() -> io::Result<Inner> {
-            // SAFETY: eventfd takes two numbers.
-            let raw = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-            if raw < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            // SAFETY: the descriptor was just created, and has no other owner.
-            Ok(Inner(File::from(unsafe { OwnedFd::from_raw_fd(raw) })))
+            let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+            Ok(Inner(EventFd::from_value_and_flags(0, flags)?))
         }
 
         pub(super) fn raise(&self) {
-            // It fails only when the counter is at its maximum, and then the descriptor is readable.
-            let _raised = (&self.0).write(&1u64.to_ne_bytes());
+            // It fails only when the counter is at its end, and then the descriptor is readable.
+            let _raised = self.0.write(1);
         }
 
         pub(super) fn lower(&self) {
-            // It fails if the counter is 0, and then the descriptor is unreadable already.
-            let _lowered = (&self.0).read(&mut [0; 8]);
+            // It fails if the counter is 0, which is what is wanted.
+            let _lowered = self.0.read();
         }
     }
 
@@ -145,8 +138,10 @@ mod tests {
     #[test]
     fn it_is_closed_in_programs_that_the_host_starts() {
         let event = Event::new().unwrap();
-        // SAFETY: the descriptor is open.
-        let flags = unsafe { libc::fcntl(event.as_fd().as_raw_fd(), libc::F_GETFD) };
-        assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+        let about = format!("/proc/self/fdinfo/{}", event.as_fd().as_raw_fd());
+        let about = std::fs::read_to_string(about).unwrap();
+        let flags = about.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        let flags = libc::c_int::from_str_radix(flags.trim(), 8).unwrap();
+        assert_eq!(flags & libc::O_CLOEXEC, libc::O_CLOEXEC);
     }
 }

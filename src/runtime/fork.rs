@@ -2,8 +2,10 @@
 #![allow(unsafe_code, reason = "std has no word for fork; on the short list of docs/design.md")]
 
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Once, OnceLock};
+
+use once_cell::race::OnceBox;
 
 /// The number of forks between this process and the one that first used Midge.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -11,7 +13,7 @@ static REGISTERED: Once = Once::new();
 
 /// Descriptors, one bit each, that a forked child gives up. A page is allocated at first use and never freed: a
 /// child that has just been forked may read memory, but not allocate it.
-static MARKED: [OnceLock<Box<Page>>; 64] = [const { OnceLock::new() }; 64];
+static MARKED: [OnceBox<Page>; 64] = [const { OnceBox::new() }; 64];
 
 /// The bits of 65,536 descriptors.
 type Page = [AtomicU64; 1024];
@@ -68,7 +70,7 @@ impl Drop for NotInherited {
 }
 
 /// The position of a descriptor's bit: the page, the word in it, and the bit.
-fn place(descriptor: RawFd) -> Option<(&'static OnceLock<Box<Page>>, usize, u64)> {
+fn place(descriptor: RawFd) -> Option<(&'static OnceBox<Page>, usize, u64)> {
     let number = usize::try_from(descriptor).ok()?;
     Some((MARKED.get(number >> 16)?, number >> 6 & 1023, 1 << (number & 63)))
 }

@@ -1,13 +1,14 @@
 //! A latch that any thread or signal handler sets once, and that any number of threads can wait for.
-#![allow(unsafe_code, reason = "std has no poll(2); on the short list of docs/design.md")]
 
 use std::io::{self, PipeReader, PipeWriter, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
+
 /// Longest single wait of poll(2), in milliseconds.
-const SLICE: u128 = 60_000;
+const SLICE: u16 = 60_000;
 
 /// A flag that stays set once it is set.
 #[derive(Debug)]
@@ -58,11 +59,9 @@ impl Latch {
                 continue;
             }
             // A signal may end the wait early. A fraction of a millisecond is rounded up.
-            let slice = left.map_or(SLICE, |left| left.as_micros().div_ceil(1000).min(SLICE));
-            let mut descriptor =
-                libc::pollfd { fd: self.reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-            // SAFETY: the pointer is to one live pollfd, and the descriptor is open as long as `self` is borrowed.
-            unsafe { libc::poll(&mut descriptor, 1, slice as libc::c_int) };
+            let slice = left.and_then(|left| u16::try_from(left.as_micros().div_ceil(1000)).ok());
+            let slice = slice.map_or(SLICE, |slice| slice.min(SLICE));
+            let _readable = poll(&mut [PollFd::new(self.reader.as_fd(), PollFlags::POLLIN)], slice);
         }
     }
 }

@@ -1,19 +1,18 @@
 //! Signals belong to the host program: Midge's threads handle no signal that is directed at the process.
-#![allow(unsafe_code, reason = "std has no signal masks; on the short list of docs/design.md")]
 
-use std::mem::MaybeUninit;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 /// The signals that Midge's threads block. SIGPIPE, because a write to a closed peer must not end the host; the
 /// others, because the host's own threads handle them. Fault signals (SEGV, BUS, FPE, ILL, ABRT) are never blocked.
-const BLOCKED: [libc::c_int; 8] = [
-    libc::SIGPIPE,
-    libc::SIGINT,
-    libc::SIGTERM,
-    libc::SIGHUP,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGALRM,
-    libc::SIGCHLD,
+const BLOCKED: [Signal; 8] = [
+    Signal::SIGPIPE,
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGCHLD,
 ];
 
 /// Runs `start` with the signals blocked on this thread, so that the threads it starts inherit the mask. Then it
@@ -23,49 +22,30 @@ pub(super) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
         // Miri does not support signals.
         return start();
     }
-    let _restored = Restore(block());
+    let blocked = SigSet::from_iter(BLOCKED);
+    let _restored = Restore(blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok());
     start()
 }
 
 /// A thread's signal mask, if it could be read. Dropping this restores it, also in a panic.
-struct Restore(Option<libc::sigset_t>);
+struct Restore(Option<SigSet>);
 
 impl Drop for Restore {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            // SAFETY: `before` was written by pthread_sigmask; the third argument may be null.
-            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
+            let _restored = before.thread_set_mask();
         }
-    }
-}
-
-/// Blocks the signals on this thread; returns the mask before, if it could be read.
-fn block() -> Option<libc::sigset_t> {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset initialises `set`. sigaddset and pthread_sigmask get pointers to live values. `before` is
-    // read only after pthread_sigmask has succeeded, which writes it.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        for signal in BLOCKED {
-            libc::sigaddset(set.as_mut_ptr(), signal);
-        }
-        (libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr()) == 0)
-            .then(|| before.assume_init())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{SigSet, Signal};
+
     use super::{BLOCKED, with_signals_blocked};
 
-    fn is_blocked(signal: libc::c_int) -> bool {
-        let mut now = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: with a null new mask pthread_sigmask only writes the present one to `now`.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), now.as_mut_ptr());
-            libc::sigismember(now.as_ptr(), signal) == 1
-        }
+    fn is_blocked(signal: Signal) -> bool {
+        SigSet::thread_get_mask().unwrap().contains(signal)
     }
 
     #[test]
@@ -77,7 +57,7 @@ mod tests {
         assert!(inside);
         let after: Vec<bool> = BLOCKED.iter().map(|signal| is_blocked(*signal)).collect();
         assert_eq!(before, after);
-        assert!(!with_signals_blocked(|| is_blocked(libc::SIGSEGV)));
+        assert!(!with_signals_blocked(|| is_blocked(Signal::SIGSEGV)));
     }
 
     #[test]

@@ -68,6 +68,7 @@ impl std::fmt::Display for Level {
 
 /// A line of the log. It is displayed with its level: `info: client "c" has connected`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LogLine {
     /// The severity.
     pub level: Level,
@@ -85,6 +86,7 @@ impl std::fmt::Display for LogLine {
 
 /// A client that was accepted.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Arrival {
     /// The Client Identifier, which the broker may have chosen.
     pub client_id: Box<str>,
@@ -108,6 +110,7 @@ pub struct Arrival {
 
 /// A client whose connection has ended.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Departure {
     /// The Client Identifier.
     pub client_id: Box<str>,
@@ -134,6 +137,7 @@ pub struct RefusedClient {
 
 /// A client that has subscribed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Subscribed {
     /// The Client Identifier.
     pub client_id: Box<str>,
@@ -147,6 +151,7 @@ pub struct Subscribed {
 
 /// A client that has unsubscribed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Unsubscribed {
     /// The Client Identifier.
     pub client_id: Box<str>,
@@ -156,6 +161,7 @@ pub struct Unsubscribed {
 
 /// A message that was delivered to a client.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Delivered {
     /// The Client Identifier.
     pub client_id: Box<str>,
@@ -167,6 +173,7 @@ pub struct Delivered {
 
 /// A message that was dropped.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Dropped {
     /// The Client Identifier of the intended receiver, or of the publisher if there is none; `None` is the host.
     pub client_id: Option<Box<str>>,

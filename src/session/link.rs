@@ -17,6 +17,7 @@ pub enum Written {
 
 /// Why a network connection ended, or must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cause {
     /// The client sent DISCONNECT.
     Disconnected,

@@ -84,6 +84,7 @@ macro_rules! stats {
 
         /// The values of all statistics at one moment.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct Snapshot {
             $( #[doc = $counter_help] pub $counter: u64, )*
             $(
@@ -157,6 +158,7 @@ macro_rules! drop_reasons {
     ( $( $variant:ident, $name:literal, $explanation:literal; )* ) => {
         /// Why a message did not reach a receiver, or found none.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         pub enum DropReason {
             $( #[doc = $explanation] $variant, )*
         }

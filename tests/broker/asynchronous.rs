@@ -183,7 +183,7 @@ fn tasks_share_a_queue_with_threads() {
         let task = woken.poll(waiting.as_mut());
         queue.close();
         let thread = thread.join().unwrap();
-        assert_ne!(matches!(task, Poll::Ready(Some(_))), matches!(thread, midge::Poll::Messages(_)));
+        assert_ne!(matches!(task, Poll::Ready(Some(_))), matches!(thread, midge::Polled::Messages(_)));
     });
     assert_eq!(dropped.times(), 0);
     assert!(woken.times() > 0);

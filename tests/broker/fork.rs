@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use midge::embed::{Error, Poll, PublishOptions, QueueOptions, SubscribeOptions};
+use midge::embed::{Error, Polled, PublishOptions, QueueOptions, SubscribeOptions};
 
 use crate::client::{PATIENCE, broker};
 use crate::process::alone;
@@ -55,7 +55,7 @@ fn subscriptions_that_a_forked_child_drops_are_not_ended() {
         assert_eq!(broker.subscriptions().len(), 2, "the child has ended the callback's subscription");
     });
     assert_eq!(broker.publish("t", "x", &PublishOptions::default()).unwrap(), 2);
-    assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Poll::Messages(_)));
+    assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Polled::Messages(_)));
     drop(kept);
     assert_eq!(broker.publish("t", "x", &PublishOptions::default()).unwrap(), 0);
 }

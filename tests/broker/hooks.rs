@@ -8,7 +8,7 @@ use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
 use midge::embed::{
-    Answer, Broker, Decision, Error, Hooks, Passage, Poll, PublishOptions, QueueOptions, SubscribeOptions,
+    Answer, Broker, Decision, Error, Hooks, Passage, Polled, PublishOptions, QueueOptions, SubscribeOptions,
     Verdict, defer,
 };
 
@@ -96,7 +96,7 @@ fn packets_wait_in_the_connection_while_another_goes_on() {
     let refused: Vec<_> = (0..sizes.len()).filter(|n| reasons[*n] == ReasonCode::NotAuthorized).collect();
     assert_eq!(refused, [4]);
     let mut heard = Vec::new();
-    while let Poll::Messages(batch) = queue.poll(100, Some(std::time::Duration::ZERO)) {
+    while let Polled::Messages(batch) = queue.poll(100, Some(std::time::Duration::ZERO)) {
         heard.extend(
             batch.iter().filter(|m| m.topic != "other").map(|m| (m.payload.len(), m.topic.to_owned())),
         );

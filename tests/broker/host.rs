@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::embed::{Error, Overflow, Poll, PublishOptions, QueueOptions, SubscribeOptions};
+use midge::embed::{Error, Overflow, Polled, PublishOptions, QueueOptions, SubscribeOptions};
 
 use crate::client::{Client, PATIENCE, address, broker};
 
@@ -68,7 +68,7 @@ fn retained_messages_wait_in_the_queue_when_subscribing_returns() {
     broker.publish("r/2", vec![7; 20_000], &PublishOptions::default().retained()).unwrap();
     let queue = broker.queue(&QueueOptions::default()).unwrap();
     let _subscription = queue.subscribe("r/+", &SubscribeOptions::default(), 42).unwrap();
-    let Poll::Messages(batch) = queue.poll(10, Some(Duration::ZERO)) else {
+    let Polled::Messages(batch) = queue.poll(10, Some(Duration::ZERO)) else {
         panic!("nothing waits");
     };
     let mut seen: Vec<_> = batch.iter().map(|m| (m.topic, m.payload.len(), m.retain, m.tag)).collect();
@@ -90,7 +90,7 @@ fn a_full_queue_drops_by_its_policy_and_counts() {
         }
         assert_eq!((queue.len(), queue.dropped()), (2, 3));
         let mut payloads = Vec::new();
-        while let Poll::Messages(batch) = queue.poll(1, Some(Duration::ZERO)) {
+        while let Polled::Messages(batch) = queue.poll(1, Some(Duration::ZERO)) {
             payloads.extend(batch.iter().map(|m| String::from_utf8_lossy(m.payload).into_owned()));
         }
         assert_eq!(payloads, kept);
@@ -108,7 +108,7 @@ fn what_was_taken_from_a_queue_counts_no_more() {
     let _subscription = queue.subscribe("q", &subscribed, 0).unwrap();
     for _ in 0..1000 {
         broker.publish("q", "x", &PublishOptions::default()).unwrap();
-        assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Poll::Messages(_)));
+        assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Polled::Messages(_)));
     }
     for _ in 0..100 {
         broker.publish("q", "x", &PublishOptions::default()).unwrap();
@@ -126,9 +126,9 @@ fn a_waiting_thread_is_woken_by_a_message_and_by_the_end() {
     let thread = std::thread::spawn(move || {
         loop {
             match waiting.poll(1, None) {
-                Poll::Messages(batch) => told.send(batch.len()).unwrap(),
-                Poll::TimedOut => panic!("waits for ever"),
-                Poll::Closed => return,
+                Polled::Messages(batch) => told.send(batch.len()).unwrap(),
+                Polled::TimedOut => panic!("waits for ever"),
+                Polled::Closed => return,
             }
         }
     });
@@ -259,7 +259,7 @@ fn more_retained_messages_than_a_queue_holds_all_arrive() {
     let _subscription = queue.subscribe("#", &SubscribeOptions::default(), 0).unwrap();
     assert!(queue.len() < 10_000, "half of the queue is left to live messages");
     let (mut kept, mut live) = (0, 0);
-    while let Poll::Messages(batch) = queue.poll(1000, Some(Duration::ZERO)) {
+    while let Polled::Messages(batch) = queue.poll(1000, Some(Duration::ZERO)) {
         kept += batch.iter().filter(|message| message.retain).count();
         live += batch.iter().filter(|message| !message.retain).count();
         if kept < RETAINED {

@@ -14,6 +14,7 @@ mod adopt;
 mod asynchronous;
 mod bounds;
 mod client;
+mod connection_end;
 mod descriptors;
 mod fork;
 mod hooks;

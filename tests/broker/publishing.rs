@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::embed::{Broker, Error, Poll, PublishOptions, QueueOptions, SubscribeOptions};
+use midge::embed::{Broker, Error, Polled, PublishOptions, QueueOptions, SubscribeOptions};
 
 use crate::client::{Client, PATIENCE, address, broker};
 use crate::deadline::until;
@@ -56,7 +56,7 @@ fn an_owned_payload_is_dropped_once_while_no_lock_is_held() {
     let options = PublishOptions::qos(QoS::AtLeastOnce).retained();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while let Poll::Messages(batch) = queue.poll(1, Some(PATIENCE)) {
+            while let Polled::Messages(batch) = queue.poll(1, Some(PATIENCE)) {
                 if batch.get(0).is_some_and(|message| message.topic == "t/end") {
                     break;
                 }
@@ -197,7 +197,7 @@ fn a_queue_cannot_be_direct() {
     let broker = broker();
     let queue = broker.queue(&QueueOptions::default()).unwrap();
     assert!(matches!(queue.subscribe("t", &direct(), 0), Err(Error::Argument { argument: "direct", .. })));
-    assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Poll::TimedOut));
+    assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Polled::TimedOut));
 }
 
 #[test]

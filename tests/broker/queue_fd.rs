@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use midge::embed::{Broker, Poll, PublishOptions, Queue, QueueOptions, SubscribeOptions};
+use midge::embed::{Broker, Polled, PublishOptions, Queue, QueueOptions, SubscribeOptions};
 
 use crate::client::{PATIENCE, broker};
 use crate::deadline::until;
@@ -38,9 +38,9 @@ fn watch(queue: &Queue) -> usize {
     loop {
         assert!(wait_readable(fd, 2 * PATIENCE), "neither a message nor the end has woken the thread");
         match queue.poll(2, Some(Duration::ZERO)) {
-            Poll::Messages(batch) => taken += batch.len(),
-            Poll::TimedOut => {}
-            Poll::Closed => return taken,
+            Polled::Messages(batch) => taken += batch.len(),
+            Polled::TimedOut => {}
+            Polled::Closed => return taken,
         }
     }
 }
@@ -88,9 +88,9 @@ fn every_message_wakes_a_thread_that_sleeps_in_poll() {
             let mut taken = 0;
             loop {
                 match queue.poll(2, Some(3 * PATIENCE)) {
-                    Poll::Messages(batch) => taken += batch.len(),
-                    Poll::TimedOut => panic!("neither a message nor the end has woken the thread"),
-                    Poll::Closed => return taken,
+                    Polled::Messages(batch) => taken += batch.len(),
+                    Polled::TimedOut => panic!("neither a message nor the end has woken the thread"),
+                    Polled::Closed => return taken,
                 }
             }
         });
@@ -144,10 +144,10 @@ fn when_all_is_taken_and_nobody_publishes_the_descriptor_is_not_readable() {
         std::thread::scope(|scope| {
             scope.spawn(|| broker.publish("t", "x", &PublishOptions::default()).unwrap());
             scope.spawn(|| is_readable(&queue));
-            assert!(matches!(queue.poll(1, Some(PATIENCE)), Poll::Messages(_)));
+            assert!(matches!(queue.poll(1, Some(PATIENCE)), Polled::Messages(_)));
         });
         // The publisher may have raised it after its message was taken: once, and a poll lowers it.
-        assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Poll::TimedOut));
+        assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Polled::TimedOut));
         assert!(!is_readable(&queue));
     }
 }

@@ -12,8 +12,8 @@ cd "$(dirname "$0")/../.."
 . tools/need.sh
 need cargo - gcc 'gcc libc6-dev' python3 python3 valgrind valgrind strace strace
 
-# The same features as the release build of the C tests.
-program=$(cargo build --release --no-default-features --bench budgets --message-format=json |
+# No feature but the one that shows the bench what it counts.
+program=$(cargo build --release --features internals --bench budgets --message-format=json |
     python3 -c 'import json, sys
 for line in sys.stdin:
     message = json.loads(line)

@@ -1,5 +1,4 @@
 //! The console over real sockets: access, lists, live streams, publishing, and its end.
-#![cfg(feature = "console")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs Midge with PREFIX and DESTDIR, and builds and runs a C and a C++ project outside of the tree against what was
-# installed: by pkg-config and by CMake, shared and static, and by CMake once more after the tree was moved. Looks at the
-# header under strict compilers, at what the library exports and at the manual page.
+# installed: by pkg-config and by CMake, shared and static, and by CMake once more after the tree was moved. Builds a Rust
+# package that depends on Midge. Looks at the header under strict compilers, at what the library exports and at the manual page.
 #
 #   tests/install/run.sh            with the release profile
 #   PROFILE=dev tests/install/run.sh
@@ -24,7 +24,7 @@ case $target in /*) ;; *) target=$PWD/$target ;; esac
 export CARGO_TARGET_DIR="$target"
 built=$profile
 [ "$profile" = dev ] && built=debug
-cargo build --profile "$profile"
+cargo build --profile "$profile" --features cli,console
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -83,6 +83,17 @@ for language in c cxx; do
     check "$language by CMake, moved" with_cmake moved $language "$work/moved"
 done
 check "no file of the CMake package names where it was made" sh -c "! grep -rn '$work\|$PWD' '$work/moved/lib/cmake'"
+
+# A Rust package that depends on Midge: its C part finds the header, and the programs of docs/rust.md find no more than
+# what is public.
+rust() { # <cargo's word> <arguments...>
+    cargo "$@" --quiet --manifest-path tests/install/rust/Cargo.toml --target-dir "$target/install"
+}
+says_hello() { rust run "$@" | grep '^hello from Rust and C$'; }
+cp Cargo.lock tests/install/rust/Cargo.lock
+check "a Rust package with a C part" says_hello
+check "a Rust package with a C part and the header written anew" says_hello --features header
+check "the programs of docs/rust.md outside of the package" rust test --doc
 
 # The header, as strict as compilers are.
 strict="-Wall -Wextra -Wpedantic -Werror -Wconversion -Wshadow -Wundef -fsyntax-only"

@@ -1,6 +1,6 @@
 //! Bytes that idle things take, against budgets.toml, counted by the allocator as the system's allocator rounds them.
 //!
-//! `cargo test --test memory -- --nocapture` prints them.
+//! `cargo test --all-features --test memory -- --nocapture` prints them.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

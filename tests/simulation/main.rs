@@ -109,7 +109,7 @@ fn the_broker_keeps_its_promises() {
                     next.store(u64::MAX / 2, Ordering::Relaxed);
                     eprintln!(
                         "again: SIM_SEED={seed} SIM_CLIENTS={clients} SIM_EVENTS={events} \
-                         cargo test --test simulation"
+                         cargo test --all-features --test simulation"
                     );
                     resume_unwind(panic);
                 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use midge::Config;
+use midge::protocol::ReasonCode;
+use midge::testing::{Fault, PacketKind, TestBroker};
+
 use midge::codec::packet::Packet;
 use midge::codec::qos::QoS;
-use midge::codec::reason::ReasonCode;
-use midge::config::Config;
-use midge::testing::{Fault, PacketKind, TestBroker};
 
 use crate::client::Client;
 use crate::kit::{Guest, publish};

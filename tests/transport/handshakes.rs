@@ -189,7 +189,7 @@ fn the_engine_knows_the_address_that_a_layer_has_learnt() {
     let hooks = Hooks::new()
         .authenticate(move |request| {
             asked.send(("asked", request.address, request.listener.map(str::to_owned))).unwrap();
-            midge::Verdict::Allow
+            midge::hooks::Verdict::Allow
         })
         .on_connected(move |arrival| {
             seen.send(("told", arrival.address, arrival.listener.as_deref().map(str::to_owned))).unwrap();

@@ -21,7 +21,7 @@ pub const fn subscription_identifier_len(identifier: u32) -> usize {
 /// A string or binary value is cut after 65535 bytes.
 ///
 /// ```
-/// use midge::codec::properties::{Properties, PropertyWriter};
+/// use midge::protocol::{Properties, PropertyWriter};
 ///
 /// let mut bytes = Vec::new();
 /// PropertyWriter::new(&mut bytes).session_expiry_interval(5).user_property("a", "b");

@@ -23,6 +23,8 @@ const FARTHEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// what was published.
 ///
 /// It stops when it is dropped. Everything that a [`Broker`] can do is done by it, too.
+#[derive(Debug)]
+#[must_use = "dropping it stops the broker"]
 pub struct TestBroker {
     broker: Arc<Broker>,
 }
@@ -31,17 +33,22 @@ impl TestBroker {
     /// Starts a broker in test mode. If `listener.tcp.bind` is left at its default, the listener is at a free port of
     /// 127.0.0.1, so that tests run side by side; [`Broker::address`] tells which.
     pub fn start(config: &Config) -> Result<TestBroker, Error> {
-        TestBroker::start_with(config, &Hooks::new())
+        Broker::builder(config).start_test()
     }
 
     /// The same, for a host with hooks, as [`Broker::start_with`].
     pub fn start_with(config: &Config, hooks: &Hooks) -> Result<TestBroker, Error> {
+        Broker::builder(config).hooks(hooks.clone()).start_test()
+    }
+
+    /// What [`BrokerBuilder::start_test`](crate::embed::BrokerBuilder::start_test) does.
+    pub(in crate::embed) fn start_of(config: &Config, hooks: Hooks) -> Result<TestBroker, Error> {
         let mut config = config.clone();
         if config.is_default(DEFAULT_BIND) {
             config.set(DEFAULT_BIND, "127.0.0.1:0")?;
         }
         let bench = Bench::new(config.settings());
-        let parts = Parts { bench: Some(Arc::new(bench)), hooks: hooks.clone(), ..Parts::default() };
+        let parts = Parts { bench: Some(Arc::new(bench)), hooks, ..Parts::default() };
         let broker = Broker::start_of(&config, parts)?;
         Ok(TestBroker { broker: Arc::new(broker) })
     }

@@ -4,11 +4,10 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use midge::config::Config;
-//! use midge::embed::PublishOptions;
 //! use midge::testing::{Fault, PacketKind, TestBroker};
+//! use midge::{Config, PublishOptions};
 //!
-//! # fn main() -> Result<(), midge::embed::Error> {
+//! # fn main() -> Result<(), midge::Error> {
 //! let broker = TestBroker::start(&Config::new())?;
 //! let address = broker.address("tcp"); // where the program under test connects: a free port
 //! broker.inject(Fault::drop(PacketKind::Puback).client("sensor"))?; // its next message is not acknowledged

@@ -27,6 +27,7 @@ pub struct Edit<'m> {
 /// The message as the client has sent it.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "each field is that of the message")]
+#[non_exhaustive]
 pub struct Original<'m> {
     pub topic: &'m str,
     pub payload: &'m [u8],
@@ -67,6 +68,17 @@ pub enum EditError {
         /// What is wrong with it.
         cause: String,
     },
+}
+
+impl std::fmt::Debug for Edit<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Edit")
+            .field("client_id", &self.client_id)
+            .field("topic", &self.topic())
+            .field("qos", &self.qos())
+            .field("retain", &self.retain())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'m> Edit<'m> {

@@ -62,6 +62,7 @@ pub struct Wanted {
 
 /// The request of a client to connect.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct ConnectRequest<'r> {
     /// The number of the connection, unique in this broker.
     pub connection: u64,
@@ -117,6 +118,7 @@ pub enum Action {
 
 /// The request of a client to publish or to subscribe.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct AccessRequest<'r> {
     /// The Client Identifier; empty with a Will at CONNECT if the broker assigns the identifier.
     pub client_id: &'r str,
@@ -202,6 +204,7 @@ pub fn defer() -> (Decision, Deferred) {
 
 /// The right to decide, once, from any thread. Dropping it denies, and so does the deadline `hooks.deadline`.
 #[derive(Debug)]
+#[must_use = "dropping it denies"]
 pub struct Decision(Arc<DecisionSlot>);
 
 impl Decision {
@@ -224,6 +227,7 @@ impl Drop for Decision {
 
 /// The answer of a hook that decides later.
 #[derive(Debug)]
+#[must_use = "the hook returns it, so that the broker waits for the decision"]
 pub struct Deferred(Arc<DecisionSlot>);
 
 impl Deferred {

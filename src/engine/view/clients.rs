@@ -16,6 +16,7 @@ use crate::time::Time;
 
 /// A client that is connected or has a session.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ClientView {
     /// The Client Identifier.
     pub client_id: String,
@@ -49,6 +50,7 @@ pub struct ClientView {
 
 /// A subscription.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SubscriptionView {
     /// The Topic Filter, `$share/...` included.
     pub filter: String,

@@ -35,6 +35,7 @@ pub enum PacketKind {
 /// A fault. It strikes once, unless [`Fault::times`] or [`Fault::always`] is used, and any client, unless
 /// [`Fault::client`] names one.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a fault does nothing until it is injected"]
 pub struct Fault {
     pub(super) effect: Effect,
     pub(super) client_id: Option<String>,

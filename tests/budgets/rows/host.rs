@@ -5,7 +5,9 @@ use std::time::Duration;
 use midge::codec::qos::QoS;
 use midge::codec::topic::TopicName;
 use midge::config::Config;
-use midge::embed::{Broker, Poll, PublishOptions, Queue, QueueOptions, QueueSubscription, SubscribeOptions};
+use midge::embed::{
+    Broker, Polled, PublishOptions, Queue, QueueOptions, QueueSubscription, SubscribeOptions,
+};
 use midge::engine::core::state::Engine;
 use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
@@ -52,7 +54,7 @@ impl Work for HostQueue {
                 self.broker.publish("bench/1/data", packets::PAYLOAD, &options).unwrap();
             }
             match self.queue.poll(BATCH as usize, Some(Duration::ZERO)) {
-                Poll::Messages(batch) => batch.len(),
+                Polled::Messages(batch) => batch.len(),
                 _ => 0,
             }
         });

@@ -44,12 +44,14 @@ struct Span {
 pub fn compile(
     tree: &Tree,
     target: &Path,
+    features: &[String],
     leave_out: &[String],
     dropped: &mut HashSet<u32>,
 ) -> io::Result<Vec<Binary>> {
     let tests: Vec<String> =
         tree.test_targets().into_iter().filter(|name| !leave_out.contains(name)).collect();
-    let mut suites = vec!["test", "--no-run", "--lib"];
+    let features = features.join(",");
+    let mut suites = vec!["test", "--no-run", "--features", &features, "--lib"];
     if tree.files.iter().any(|name| name == "src/main.rs" || name.starts_with("src/bin/")) {
         suites.push("--bins");
     }

@@ -242,7 +242,7 @@ impl Finder<'_> {
 impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
         if is_left_out(&item.attrs) {
-            if item.content.is_none() {
+            if item.content.is_none() && !item.attrs.iter().any(is_about_features) {
                 self.found.test_modules.push(item.ident.to_string());
             }
             return;
@@ -409,6 +409,15 @@ fn is_left_out(attributes: &[Attribute]) -> bool {
         let here = condition.contains("target_os = \"linux\"") && !condition.starts_with("not");
         path.is_ident("cfg") && !condition.starts_with("feature") && condition != "unix" && !here
     })
+}
+
+/// A module may be declared twice, by a feature and without it: its file belongs to neither declaration alone.
+fn is_about_features(attribute: &Attribute) -> bool {
+    let syn::Meta::List(list) = &attribute.meta else {
+        return false;
+    };
+    let condition = list.tokens.to_string();
+    attribute.path().is_ident("cfg") && condition.contains("feature") && !condition.contains("test")
 }
 
 fn has_let(condition: &Expr) -> bool {

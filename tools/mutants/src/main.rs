@@ -76,6 +76,9 @@ struct Arguments {
     /// The folder of the lists of equivalent mutants
     #[arg(long)]
     equivalents: Option<PathBuf>,
+    /// Features of the package
+    #[arg(long, value_delimiter = ',')]
+    features: Vec<String>,
     /// Integration tests that are not run
     #[arg(long, value_delimiter = ',')]
     leave_out: Vec<String>,
@@ -170,7 +173,8 @@ fn prepare(
     let kept: Option<Value> =
         fs::read_to_string(&state).ok().and_then(|text| serde_json::from_str(&text).ok());
     let print = |tree: &Tree| -> io::Result<String> {
-        Ok(format!("{} {:?} {:?}", tree.fingerprint("")?, arguments.leave_out, arguments.programs))
+        let Arguments { features, leave_out, programs, .. } = arguments;
+        Ok(format!("{} {features:?} {leave_out:?} {programs:?}", tree.fingerprint("")?))
     };
     tree.write(&dropped)?;
     let fingerprint = print(tree)?;
@@ -181,7 +185,8 @@ fn prepare(
         return Ok((binaries, suite, dropped));
     }
     eprintln!("{} mutants in {} files; building", tree.mutants.len(), tree.sources.len());
-    let mut binaries = compile::compile(tree, target, &arguments.leave_out, &mut dropped)?;
+    let mut binaries =
+        compile::compile(tree, target, &arguments.features, &arguments.leave_out, &mut dropped)?;
     if let Some(folder) = &arguments.programs {
         binaries.extend(compile::programs(folder)?);
     }

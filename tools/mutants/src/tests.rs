@@ -110,6 +110,9 @@ fn constants_tests_macros_and_what_only_shows_are_left_alone() {
         assert_eq!(found(source).mutants.len(), 0, "{source}");
     }
     assert_eq!(found("#[cfg(test)] mod more;").test_modules, ["more"]);
+    let twice =
+        r#"#[cfg(not(feature = "a"))] mod more; #[cfg(all(feature = "a", feature = "b"))] pub mod more;"#;
+    assert!(found(twice).test_modules.is_empty());
 }
 
 #[test]

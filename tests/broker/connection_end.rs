@@ -1,5 +1,4 @@
 //! What a client still gets when its connection ends.
-#![allow(clippy::unwrap_used, reason = "a test may fail by a panic")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
