@@ -128,8 +128,9 @@ fn the_broker_keeps_its_promises() {
     }
 }
 
-/// What a store can do wrong: a kind of change that is not recorded, or messages that are recorded in another order.
-const FAULTS: [&str; 19] = [
+/// What a store can do wrong: a kind of change that is not recorded, or messages that are recorded in another order. Not
+/// `"retained sent"`: the model lets retained messages come again after a crash (tests/engine/restore.rs has that).
+const FAULTS: [&str; 18] = [
     "begun",
     "attached",
     "detached",
@@ -137,7 +138,6 @@ const FAULTS: [&str; 19] = [
     "subscribed",
     "unsubscribed",
     "retained due",
-    "retained sent",
     "queued",
     "dropped",
     "sent",
