@@ -8,6 +8,7 @@ use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::message::SharedMessage;
 use crate::session::delivery::Context;
+use crate::session::epoch::Epoch;
 use crate::session::inflight::Awaits;
 use crate::session::outbound::Outbound;
 use crate::session::pool::Pool;
@@ -76,7 +77,7 @@ impl Outbound {
     }
 
     /// Releases one acknowledgement of the connection `epoch`. Whether the caller has to see to the flush.
-    pub fn commit_done(&mut self, cx: &mut Context<'_>, epoch: u32, packet: &[u8]) -> bool {
+    pub fn commit_done(&mut self, cx: &mut Context<'_>, epoch: Epoch, packet: &[u8]) -> bool {
         if self.epoch() != epoch || self.awaiting_commit == 0 {
             return false;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::qos::QoS;
 use crate::codec::version::Version;
+use crate::session::epoch::Epoch;
 use crate::session::event::{Delivered, Dropped, Event};
 use crate::session::pending::Pending;
 use crate::session::pool::Pool;
@@ -125,8 +126,8 @@ pub enum Outcome {
     Queued,
     /// It was dropped.
     Dropped(DropReason),
-    /// It was dropped, and the client is to be disconnected, for its queue is full.
-    Overflowed,
+    /// It was dropped, and this connection is to be ended, for its client's queue is full.
+    Overflowed(Epoch),
 }
 
 /// What a connection allows the broker to send, from its CONNECT packet.

@@ -4,13 +4,14 @@ use hashbrown::HashSet;
 
 use crate::codec::packet_id::PacketId;
 use crate::session::aliases::AliasesIn;
+use crate::session::epoch::Epoch;
 
 /// The receiving half of a session. Its lock is held by the client's connection for the length of a turn, and
 /// by nobody else but a connection that takes the session over.
 #[derive(Debug, Default)]
 pub struct Inbound {
     /// The connection that may use this half; an older one finds another number here and ends.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// Whether changes of the session are recorded.
     pub kept: bool,
     /// QoS 2 messages that were received and not yet released [MQTT-4.3.3-10].
@@ -52,8 +53,9 @@ impl Unreleased {
 
 impl Inbound {
     /// A new connection: aliases are its own [MQTT-3.3.2-7], received identifiers are the session's.
-    pub fn restart(&mut self, epoch: u32) {
+    pub(super) fn restart(&mut self, epoch: Epoch, kept: bool) {
         self.epoch = epoch;
+        self.kept = kept;
         self.aliases = AliasesIn::default();
         if self.received.is_empty() {
             self.received = Unreleased::default();

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::codec::version::Version;
 use crate::message::SharedMessage;
+use crate::session::epoch::{AtomicEpoch, Epoch};
 use crate::session::inbound::Inbound;
 use crate::session::outbound::Outbound;
 use crate::session::subscriptions::Subscriptions;
@@ -23,12 +24,12 @@ pub struct Session {
     pub control: Mutex<Control>,
     /// The sending half: held for a moment by any thread that delivers.
     pub outbound: Mutex<Outbound>,
-    /// The number of the attached connection, 0 if there is none; changed under the lock of `control`.
-    attached: AtomicU32,
+    /// The attached connection; changed under the lock of `control`.
+    pub(super) attached: AtomicEpoch,
     /// When the client's last packet came, in milliseconds of the broker's time.
     last_received: AtomicU64,
-    /// Whether a decision of the host is awaited, and so nothing is read.
-    awaits_host: AtomicBool,
+    /// The connection that awaits a decision of the host, and so is not read.
+    awaits_host: AtomicEpoch,
     /// Application messages received.
     pub received_messages: AtomicU64,
     /// QoS 1 messages of the attached connection whose PUBACK waits for the store; changed under the lock of
@@ -40,7 +41,7 @@ pub struct Session {
 #[derive(Default)]
 pub struct Control {
     /// The number of the current, or the last, connection.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The current connection.
     pub connected: Option<Box<Connected>>,
     /// Whether the session has ended and left the table of sessions.
@@ -102,7 +103,7 @@ impl Control {
     }
 
     /// Whether the connection with this number is the session's now.
-    pub fn is_connected_by(&self, epoch: u32) -> bool {
+    pub fn is_connected_by(&self, epoch: Epoch) -> bool {
         self.epoch == epoch && self.connected.is_some()
     }
 }
@@ -115,32 +116,33 @@ impl Session {
             inbound: Mutex::default(),
             control: Mutex::default(),
             outbound: Mutex::default(),
-            attached: AtomicU32::new(0),
+            attached: AtomicEpoch::default(),
             last_received: AtomicU64::new(0),
-            awaits_host: AtomicBool::new(false),
+            awaits_host: AtomicEpoch::default(),
             received_messages: AtomicU64::new(0),
             unacknowledged: AtomicU32::new(0),
         }
     }
 
-    /// Notes which connection is attached: its number, or 0 if none is.
-    pub fn set_attached(&self, epoch: u32) {
-        self.attached.store(epoch, Ordering::Release);
-    }
-
     /// Whether this connection is attached: the packets of any other are of no account.
-    pub fn is_attached(&self, epoch: u32) -> bool {
-        self.attached.load(Ordering::Acquire) == epoch
+    pub fn is_attached(&self, epoch: Epoch) -> bool {
+        self.attached.is(epoch)
     }
 
-    /// Notes whether a decision of the host is awaited, and so nothing is read from the client.
-    pub fn set_awaits_host(&self, awaits: bool) {
-        self.awaits_host.store(awaits, Ordering::Relaxed);
+    /// Notes that this connection awaits a decision of the host, and so is not read.
+    pub fn await_host(&self, epoch: Epoch) {
+        self.awaits_host.set(epoch);
     }
 
-    /// Whether a decision of the host is awaited.
-    pub fn awaits_host(&self) -> bool {
-        self.awaits_host.load(Ordering::Relaxed)
+    /// Notes that this connection does not, or no longer, await a decision of the host.
+    #[inline]
+    pub fn hear_from_host(&self, epoch: Epoch) {
+        self.awaits_host.clear_if(epoch);
+    }
+
+    /// Whether this connection awaits a decision of the host.
+    pub fn awaits_host(&self, epoch: Epoch) -> bool {
+        self.awaits_host.is(epoch)
     }
 
     /// Notes that the client has sent a packet.

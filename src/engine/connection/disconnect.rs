@@ -8,6 +8,7 @@ use crate::codec::reason::ReasonCode;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
+use crate::session::epoch::Epoch;
 use crate::session::link::Cause;
 use crate::session::state::Session;
 
@@ -45,14 +46,14 @@ impl Engine {
         };
         let mut control = session.control.lock();
         let connected = control.connected.is_some();
-        self.detach(turn, &session, &mut control, Cause::Kicked);
+        let epoch = control.epoch;
+        self.detach(turn, &session, &mut control, epoch, Cause::Kicked);
         connected
     }
 
-    /// Has a client disconnected by a caller that holds locks: its own task does it.
-    pub(crate) fn disconnect_later(&self, session: &Arc<Session>, cause: Cause) {
-        let mut outbound = session.outbound.lock();
-        outbound.request_close(cause);
+    /// Has the connection `epoch` of a session ended by a caller that holds locks: its own task does it.
+    pub(crate) fn disconnect_later(&self, session: &Arc<Session>, epoch: Epoch, cause: Cause) {
+        session.outbound.lock().request_close(epoch, cause);
     }
 
     /// Ends the session's connection if something has asked for it; called by the connection's task.

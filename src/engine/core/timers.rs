@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::engine::access::hooks::DecisionSlot;
+use crate::session::epoch::Epoch;
 use crate::session::link::Link;
 use crate::session::state::Session;
 use crate::time::{Time, TimerId, Wheel};
@@ -21,11 +22,11 @@ pub enum Timer {
     /// A connection that sent no CONNECT is closed.
     ConnectDeadline(Weak<dyn Link>),
     /// A client's silence is measured. The number is the connection's.
-    KeepAlive(Weak<Session>, u32),
+    KeepAlive(Weak<Session>, Epoch),
     /// An absent session ends. The number is the last connection's.
-    SessionExpiry(Weak<Session>, u32),
+    SessionExpiry(Weak<Session>, Epoch),
     /// A delayed will is published. The number is the last connection's.
-    Will(Weak<Session>, u32),
+    Will(Weak<Session>, Epoch),
     /// A decision of the host is overdue.
     Decision(Weak<DecisionSlot>),
     /// `$SYS` topics are published.
