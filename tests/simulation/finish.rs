@@ -28,8 +28,10 @@ impl World {
             let session = &self.model.sessions[&at];
             let missing = session.owed.missing(|e| e.is_shared || e.is_known || e.expires <= now || lossy);
             assert!(missing.is_empty(), "c{at} on {conn} has not got {missing:#?}");
-            let missing =
-                session.casual.missing(|e| e.is_shared || e.expires <= now || e.via != Some(conn) || lossy);
+            let full_to = self.conns[conn].full_to.unwrap_or(u64::MAX);
+            let missing = session.casual.missing(|e| {
+                e.is_shared || e.expires <= now || e.via != Some(conn) || e.batch <= full_to || lossy
+            });
             assert!(missing.is_empty(), "c{at} on {conn} has not got {missing:#?}");
             let open: Vec<u64> = client.outgoing.iter().map(|o| o.letter.number).collect();
             assert!(open.is_empty(), "c{at} on {conn}: not acknowledged: {open:?}");
