@@ -8,6 +8,7 @@ use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::message::SharedMessage;
 use crate::session::delivery::Context;
+use crate::session::epoch::Epoch;
 use crate::session::inflight::Awaits;
 use crate::session::outbound::Outbound;
 use crate::session::pool::Pool;
@@ -78,7 +79,7 @@ impl Outbound {
 
     /// Sends an acknowledgement of the connection `epoch` that waited for the store. Returns whether the caller must
     /// flush.
-    pub fn commit_done(&mut self, cx: &mut Context<'_>, epoch: u32, packet: &[u8]) -> bool {
+    pub fn commit_done(&mut self, cx: &mut Context<'_>, epoch: Epoch, packet: &[u8]) -> bool {
         if self.epoch() != epoch || self.awaiting_commit == 0 {
             return false;
         }

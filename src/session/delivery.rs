@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::qos::QoS;
 use crate::codec::version::Version;
+use crate::session::epoch::Epoch;
 use crate::session::event::{Delivered, Dropped, Event};
 use crate::session::pending::Pending;
 use crate::session::pool::Pool;
@@ -125,8 +126,8 @@ pub enum Outcome {
     Queued,
     /// It was dropped.
     Dropped(DropReason),
-    /// It was dropped, and the caller must disconnect the client, because its queue is full.
-    Overflowed,
+    /// It was dropped, and the caller must end this connection, because the queue is full.
+    Overflowed(Epoch),
 }
 
 /// The limits on what the broker sends on a connection, from its CONNECT packet.

@@ -63,6 +63,7 @@ mod tests {
     use crate::codec::ping;
     use crate::codec::version::Version;
     use crate::session::delivery::{ClientLimits, Context, Limits, ReportedFates};
+    use crate::session::epoch::Epoch;
     use crate::session::link::{Cause, Link, Written};
     use crate::session::pool::Pool;
     use crate::session::queue::{Bounds, Overflow};
@@ -93,7 +94,7 @@ mod tests {
         };
         with_context(|cx| {
             let mut outbound = session.outbound.lock();
-            outbound.attach(link, 1, client_limits, false);
+            outbound.attach(link, Epoch::NONE.next(), client_limits);
             outbound.send(cx, |_, out| ping::encode_pingresp(out));
         });
     }

@@ -4,13 +4,14 @@ use hashbrown::HashSet;
 
 use crate::codec::packet_id::PacketId;
 use crate::session::aliases::AliasesIn;
+use crate::session::epoch::Epoch;
 
 /// The receiving half of a session. The client's connection holds its lock for the length of a turn. Only a connection
 /// that takes the session over locks it besides.
 #[derive(Debug, Default)]
 pub struct Inbound {
-    /// The number of the connection that may use this half; an older connection finds a different number and ends.
-    pub epoch: u32,
+    /// The connection that may use this half; an older connection finds a different number and ends.
+    pub epoch: Epoch,
     /// Whether changes of the session are recorded.
     pub kept: bool,
     /// QoS 2 messages that were received and not yet released [MQTT-4.3.3-10].
@@ -53,8 +54,9 @@ impl Unreleased {
 impl Inbound {
     /// Starts a new connection: it has aliases of its own [MQTT-3.3.2-7]; the received identifiers stay with the
     /// session.
-    pub fn restart(&mut self, epoch: u32) {
+    pub(super) fn restart(&mut self, epoch: Epoch, kept: bool) {
         self.epoch = epoch;
+        self.kept = kept;
         self.aliases = AliasesIn::default();
         if self.received.is_empty() {
             self.received = Unreleased::default();

@@ -2,8 +2,10 @@
 
 pub mod acknowledged;
 pub mod aliases;
+pub mod attachment;
 pub mod chunk;
 pub mod delivery;
+pub mod epoch;
 pub mod event;
 mod flush;
 pub mod inbound;

@@ -13,6 +13,7 @@ use crate::session::chunk::Chunk;
 use crate::session::delivery::{
     Block, ClientLimits, Context, DeliveryOptions, Limits, Outcome, ReportedFates, SessionRemains,
 };
+use crate::session::epoch::Epoch;
 use crate::session::inflight::Inflight;
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::Outbox;
@@ -26,7 +27,7 @@ use crate::storage::{Position, SessionChange};
 
 /// A connection that was detached while a thread was writing to it, and its last bytes: that thread finishes it.
 struct Orphan {
-    epoch: u32,
+    epoch: Epoch,
     link: Arc<dyn Link>,
     last: Vec<u8>,
     cause: Cause,
@@ -53,7 +54,7 @@ impl OutboundExtras {
 /// The sending half of a session. Any thread that delivers holds its lock briefly.
 pub struct Outbound {
     link: Option<Arc<dyn Link>>,
-    epoch: u32,
+    epoch: Epoch,
     pub(super) client_limits: ClientLimits,
     pub(super) outbox: Outbox,
     pub(super) inflight: Inflight,
@@ -80,7 +81,7 @@ impl Default for Outbound {
         };
         Outbound {
             link: None,
-            epoch: 0,
+            epoch: Epoch::NONE,
             client_limits,
             outbox: Outbox::default(),
             inflight: Inflight::default(),
@@ -106,7 +107,7 @@ impl Outbound {
     }
 
     /// The number of the attached or last connection.
-    pub fn epoch(&self) -> u32 {
+    pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
@@ -125,16 +126,16 @@ impl Outbound {
         self.client_limits.kept
     }
 
-    /// Asks the connection's task to end the connection for `cause`.
-    pub fn request_close(&mut self, cause: Cause) {
-        if let Some(link) = &self.link {
+    /// Asks the task of the connection `epoch` to end it for `cause`, if it is still attached.
+    pub fn request_close(&mut self, epoch: Epoch, cause: Cause) {
+        if let Some(link) = self.link.as_ref().filter(|_| self.epoch == epoch) {
             self.close_requested = Some(cause);
             link.wake();
         }
     }
 
     /// Takes the request to end the connection: its number and the cause.
-    pub fn take_close_request(&mut self) -> Option<(u32, Cause)> {
+    pub fn take_close_request(&mut self) -> Option<(Epoch, Cause)> {
         Some((self.epoch, self.close_requested.take()?))
     }
 
@@ -158,24 +159,25 @@ impl Outbound {
         self.sent_messages
     }
 
-    /// Attaches a connection; its packets are numbered from nothing, its deliveries start again. `held`: nothing is
-    /// written to it before [`Outbound::release_outbox`].
-    pub fn attach(&mut self, link: Arc<dyn Link>, epoch: u32, client_limits: ClientLimits, held: bool) {
+    /// Attaches a connection; its packets are numbered from nothing, its deliveries start again.
+    pub(super) fn attach(&mut self, link: Arc<dyn Link>, epoch: Epoch, client_limits: ClientLimits) {
         self.link = Some(link);
         self.epoch = epoch;
         self.client_limits = client_limits;
         self.set_aliases(client_limits.topic_alias_maximum);
         self.inflight.restart();
-        if held {
-            self.outbox.hold();
-        }
         self.awaiting_commit = 0;
         self.close_requested = None;
     }
 
+    /// Has nothing written to the connection that has just been attached before [`Outbound::release_outbox`].
+    pub fn hold_outbox(&mut self) {
+        self.outbox.hold();
+    }
+
     /// The store has committed what the CONNACK of the connection `epoch` stands for. Whether the caller has to see to
     /// it that the outbox is flushed.
-    pub fn release_outbox(&mut self, epoch: u32) -> bool {
+    pub fn release_outbox(&mut self, epoch: Epoch) -> bool {
         if self.epoch != epoch || !self.outbox.is_held() {
             return false;
         }
@@ -185,7 +187,7 @@ impl Outbound {
 
     /// Detaches the connection and ends it: `encode` writes the last packet, after the bytes that wait. Nothing more is
     /// sent [MQTT-3.14.4-1], and the link is finished [MQTT-3.14.4-2].
-    pub fn detach(&mut self, cause: Cause, encode: impl FnOnce(&ClientLimits, &mut Vec<u8>)) {
+    pub(super) fn detach(&mut self, cause: Cause, encode: impl FnOnce(&ClientLimits, &mut Vec<u8>)) {
         let Some(link) = self.link.take() else {
             return;
         };
@@ -234,10 +236,10 @@ impl Outbound {
         match fits {
             // A client that sends much before it has CONNACK is not read any slower.
             true if self.outbox.is_held() && self.outbox.len() >= 2 * cx.limits.outbox_bytes => {
-                self.request_close(Cause::Refused(ReasonCode::QuotaExceeded));
+                self.request_close(self.epoch, Cause::Refused(ReasonCode::QuotaExceeded));
             }
             true => cx.counts.packets_sent += 1,
-            false => self.request_close(Cause::Refused(ReasonCode::PacketTooLarge)),
+            false => self.request_close(self.epoch, Cause::Refused(ReasonCode::PacketTooLarge)),
         }
     }
 
@@ -330,14 +332,14 @@ impl Outbound {
     }
 
     /// Takes the next chunk to write, with the connection and its number.
-    pub fn take_chunk(&mut self, writable: bool) -> Option<(u32, Arc<dyn Link>, Chunk)> {
+    pub fn take_chunk(&mut self, writable: bool) -> Option<(Epoch, Arc<dyn Link>, Chunk)> {
         let link = Arc::clone(self.link.as_ref()?);
         Some((self.epoch, link, self.outbox.take(writable)?))
     }
 
     /// Reports the result of writing a taken chunk: `rest` is the part that was not taken. True if there is more to
     /// write.
-    pub fn chunk_written(&mut self, epoch: u32, rest: Option<Chunk>) -> bool {
+    pub fn chunk_written(&mut self, epoch: Epoch, rest: Option<Chunk>) -> bool {
         if let Some(orphan) = self.take_orphan(epoch) {
             let mut last = rest.map_or_else(Vec::new, Chunk::into_unwritten);
             last.extend_from_slice(&orphan.last);
@@ -466,7 +468,7 @@ impl Outbound {
         self.extras.as_ref().is_some_and(|extras| extras.aliases.is_some())
     }
 
-    fn take_orphan(&mut self, epoch: u32) -> Option<Orphan> {
+    fn take_orphan(&mut self, epoch: Epoch) -> Option<Orphan> {
         let orphans = &mut self.extras.as_mut()?.orphans;
         let at = orphans.iter().position(|orphan| orphan.epoch == epoch)?;
         Some(orphans.swap_remove(at))
@@ -578,7 +580,7 @@ impl Outbound {
 
     /// Ends the wait of the first delivery of the connection `epoch` that waits for the store. The caller then calls
     /// [`Outbound::list_for_flush`].
-    pub fn release(&mut self, cx: &mut Context<'_>, epoch: u32) {
+    pub fn release(&mut self, cx: &mut Context<'_>, epoch: Epoch) {
         if self.epoch == epoch {
             self.inflight.release();
             self.pump(cx);

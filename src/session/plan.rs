@@ -132,7 +132,7 @@ impl Outbound {
     pub(super) fn overflow(&self, limits: &Limits) -> Outcome {
         let disconnects = limits.queue.overflow == crate::session::queue::Overflow::Disconnect;
         match disconnects && self.is_connected() {
-            true => Outcome::Overflowed,
+            true => Outcome::Overflowed(self.epoch()),
             false => Outcome::Dropped(DropReason::QueueFull),
         }
     }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::codec::version::Version;
 use crate::message::SharedMessage;
+use crate::session::epoch::{AtomicEpoch, Epoch};
 use crate::session::inbound::Inbound;
 use crate::session::outbound::Outbound;
 use crate::session::subscriptions::Subscriptions;
@@ -23,12 +24,12 @@ pub struct Session {
     pub control: Mutex<Control>,
     /// The sending half: any thread that delivers holds the lock briefly.
     pub outbound: Mutex<Outbound>,
-    /// The number of the attached connection; 0 if there is none. Changed under the lock of `control`.
-    attached: AtomicU32,
-    /// When the client's last packet arrived, in milliseconds of the broker's time.
+    /// The attached connection; changed under the lock of `control`.
+    pub(super) attached: AtomicEpoch,
+    /// When the client's last packet came, in milliseconds of the broker's time.
     last_received: AtomicU64,
-    /// Whether a decision of the host is awaited, so that nothing is read from the client.
-    awaits_host: AtomicBool,
+    /// The connection that awaits a decision of the host, and so is not read.
+    awaits_host: AtomicEpoch,
     /// Whether retained messages are still to be sent; changed under the lock of `outbound`.
     walks: AtomicBool,
     /// Application messages received.
@@ -42,7 +43,7 @@ pub struct Session {
 #[derive(Default)]
 pub struct Control {
     /// The number of the current or last connection.
-    pub epoch: u32,
+    pub epoch: Epoch,
     /// The current connection.
     pub connected: Option<Box<Connected>>,
     /// Whether the session has ended and left the table of sessions.
@@ -105,7 +106,7 @@ impl Control {
     }
 
     /// Whether the connection with this number is attached.
-    pub fn is_connected_by(&self, epoch: u32) -> bool {
+    pub fn is_connected_by(&self, epoch: Epoch) -> bool {
         self.epoch == epoch && self.connected.is_some()
     }
 }
@@ -118,33 +119,34 @@ impl Session {
             inbound: Mutex::default(),
             control: Mutex::default(),
             outbound: Mutex::default(),
-            attached: AtomicU32::new(0),
+            attached: AtomicEpoch::default(),
             last_received: AtomicU64::new(0),
-            awaits_host: AtomicBool::new(false),
+            awaits_host: AtomicEpoch::default(),
             walks: AtomicBool::new(false),
             received_messages: AtomicU64::new(0),
             unacknowledged: AtomicU32::new(0),
         }
     }
 
-    /// Sets the number of the attached connection; 0 for none.
-    pub fn set_attached(&self, epoch: u32) {
-        self.attached.store(epoch, Ordering::Release);
-    }
-
     /// Whether this connection is attached: packets of any other connection are ignored.
-    pub fn is_attached(&self, epoch: u32) -> bool {
-        self.attached.load(Ordering::Acquire) == epoch
+    pub fn is_attached(&self, epoch: Epoch) -> bool {
+        self.attached.is(epoch)
     }
 
-    /// Sets whether a decision of the host is awaited, so that nothing is read from the client.
-    pub fn set_awaits_host(&self, awaits: bool) {
-        self.awaits_host.store(awaits, Ordering::Relaxed);
+    /// Notes that this connection awaits a decision of the host, and so is not read.
+    pub fn await_host(&self, epoch: Epoch) {
+        self.awaits_host.set(epoch);
     }
 
-    /// Whether a decision of the host is awaited.
-    pub fn awaits_host(&self) -> bool {
-        self.awaits_host.load(Ordering::Relaxed)
+    /// Notes that this connection does not, or no longer, await a decision of the host.
+    #[inline]
+    pub fn hear_from_host(&self, epoch: Epoch) {
+        self.awaits_host.clear_if(epoch);
+    }
+
+    /// Whether this connection awaits a decision of the host.
+    pub fn awaits_host(&self, epoch: Epoch) -> bool {
+        self.awaits_host.is(epoch)
     }
 
     /// Notes whether retained messages are still to be sent.

@@ -30,8 +30,14 @@ impl World {
                 .owed
                 .missing(|e| e.is_shared || e.is_ambiguous || e.is_known || e.expires <= now || lossy);
             assert!(missing.is_empty(), "c{at} on {conn} has not got {missing:#?}");
+            let full_to = self.conns[conn].full_to.unwrap_or(u64::MAX);
             let missing = session.casual.missing(|e| {
-                e.is_shared || e.is_ambiguous || e.expires <= now || e.via != Some(conn) || lossy
+                e.is_shared
+                    || e.is_ambiguous
+                    || e.expires <= now
+                    || e.via != Some(conn)
+                    || e.batch <= full_to
+                    || lossy
             });
             assert!(missing.is_empty(), "c{at} on {conn} has not got {missing:#?}");
             let history = &self.model.history;

@@ -125,7 +125,7 @@ impl World {
         let mut arrived = Entry::new(letter, letter.qos, 0);
         (arrived.retain, arrived.identifiers) = (letter.retain, identifiers);
         let (now, lossy) = (self.now, self.model.lossy);
-        let (swift, held_to) = (self.conns[conn].swift, self.conns[conn].held_to.unwrap_or(u64::MAX));
+        let (swift, full_to) = (self.conns[conn].swift, self.conns[conn].full_to.unwrap_or(u64::MAX));
         let identified = self.conns[conn].version.is_v5();
         if letter.retain && self.walked(conn, &arrived, identified) {
             self.coverage.deliveries += 1;
@@ -134,7 +134,7 @@ impl World {
         }
         let session = self.session_of(conn);
         let may_be_left_out = |entry: &Entry| {
-            let casual = letter.qos == 0 && (!swift || entry.via != Some(conn) || entry.batch <= held_to);
+            let casual = letter.qos == 0 && (!swift || entry.via != Some(conn) || entry.batch <= full_to);
             entry.is_shared || entry.is_known || entry.is_ambiguous || entry.expires <= now || lossy || casual
         };
         let list = if letter.qos == 0 { &mut session.casual } else { &mut session.owed };

@@ -16,6 +16,9 @@ use crate::line::Line;
 use crate::op::Op;
 use crate::world::{Conn, Event, World};
 
+/// Bytes of one turn of which the copies, one for each way to subscribe, can fill an outbox of 64 KiB before it is written.
+const LARGE_TURN: usize = 16 * 1024;
+
 /// A line that says when the engine touches it.
 struct PublishTap {
     conn: usize,
@@ -77,7 +80,7 @@ impl World {
             aliases: HashMap::new(),
             present: None,
             position: 0,
-            held_to: None,
+            full_to: None,
             generation: 0,
             heard: self.now,
             keep_alive: 0,
@@ -174,6 +177,10 @@ impl World {
         conn.unread.drain(..progress.consumed);
         conn.heard = self.now;
         self.model_packets(at, &input[..progress.consumed]);
+        if progress.consumed >= LARGE_TURN {
+            let batch = self.model.batch;
+            self.conns.iter_mut().flat_map(|conn| &mut conn.full_to).for_each(|full_to| *full_to = batch);
+        }
         progress.open && progress.consumed > 0 && !self.conns[at].unread.is_empty()
     }
 

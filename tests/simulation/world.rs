@@ -69,8 +69,8 @@ pub struct Conn {
     pub present: Option<bool>,
     /// The position of what CONNACK stands for.
     pub position: u64,
-    /// The last batch of messages before the first byte was written: meanwhile the outbox may have been full.
-    pub held_to: Option<u64>,
+    /// The last batch of messages before the first byte was written, or of a large turn: the outbox may have been full.
+    pub full_to: Option<u64>,
     /// The session that it has, by the model.
     pub generation: u64,
     /// When the broker last heard something, and the Keep Alive.
@@ -470,7 +470,7 @@ impl World {
         let finished = conn.line.finished();
         let bytes = conn.line.take();
         if !bytes.is_empty() {
-            self.conns[at].held_to.get_or_insert(self.model.batch);
+            self.conns[at].full_to.get_or_insert(self.model.batch);
         }
         let committed = self.store.committed();
         for segment in self.segments(bytes) {

@@ -12,6 +12,7 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::Publication;
+use crate::session::epoch::Epoch;
 use crate::session::event::{Departure, Event};
 use crate::session::link::Cause;
 use crate::session::pending::Pending;
@@ -21,7 +22,7 @@ use crate::storage::SessionChange;
 
 impl Engine {
     /// Ends the connection `epoch` of a session, if it is still the session's.
-    pub(crate) fn close(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32, cause: Cause) {
+    pub(crate) fn close(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch, cause: Cause) {
         self.close_saying(turn, session, epoch, cause, reason_string(cause));
     }
 
@@ -30,25 +31,24 @@ impl Engine {
         &self,
         turn: &mut Turn,
         session: &Arc<Session>,
-        epoch: u32,
+        epoch: Epoch,
         cause: Cause,
         why: &str,
     ) {
-        let mut control = session.control.lock();
-        if control.is_connected_by(epoch) {
-            self.detach_saying(turn, session, &mut control, cause, why);
-        }
+        self.detach_saying(turn, session, &mut session.control.lock(), epoch, cause, why);
     }
 
-    /// Ends the session's connection; the session waits for its expiry, or ends with the connection.
+    /// Ends the connection `epoch` of a session, if it is still the session's; the session waits for its expiry, or ends
+    /// with it.
     pub(crate) fn detach(
         &self,
         turn: &mut Turn,
         session: &Arc<Session>,
         control: &mut Control,
+        epoch: Epoch,
         cause: Cause,
     ) {
-        self.detach_saying(turn, session, control, cause, reason_string(cause));
+        self.detach_saying(turn, session, control, epoch, cause, reason_string(cause));
     }
 
     fn detach_saying(
@@ -56,17 +56,29 @@ impl Engine {
         turn: &mut Turn,
         session: &Arc<Session>,
         control: &mut Control,
+        epoch: Epoch,
         cause: Cause,
         why: &str,
     ) {
-        let Some(connected) = control.connected.take() else {
+        if !control.is_connected_by(epoch) {
+            return;
+        }
+        self.counters.decrease(Gauge::ClientsConnected, 1);
+        let detached = session.detach(epoch, control, cause, |connected, client_limits, out| {
+            if let Some(reason) = told(cause).filter(|_| client_limits.version.is_v5()) {
+                let why = if connected.wants_problem_information { why } else { "" };
+                // Never a Session Expiry Interval [MQTT-3.14.2-2].
+                encode_with(why, client_limits.maximum_packet_size, out, |properties, out| {
+                    Disconnect { reason, properties }.encode(client_limits.version, out);
+                });
+            }
+        });
+        let Some(connected) = detached else {
             return;
         };
-        session.set_attached(0);
         if let Some(timer) = connected.keep_alive_timer {
             self.timers.cancel(timer);
         }
-        self.counters.decrease(Gauge::ClientsConnected, 1);
         if self.events.wants(EventMask::DISCONNECTED) {
             turn.events.push(Event::Disconnected(Departure {
                 client_id: session.client_id.clone(),
@@ -79,16 +91,7 @@ impl Engine {
         if cause == Cause::KeepAliveTimeout {
             turn.counts.keep_alive_timeouts += 1;
         }
-        let why = if connected.wants_problem_information { why } else { "" };
         self.begin_group(turn);
-        session.outbound.lock().detach(cause, |client_limits, out| {
-            if let Some(reason) = told(cause).filter(|_| client_limits.version.is_v5()) {
-                // Never a Session Expiry Interval [MQTT-3.14.2-2].
-                encode_with(why, client_limits.maximum_packet_size, out, |properties, out| {
-                    Disconnect { reason, properties }.encode(client_limits.version, out);
-                });
-            }
-        });
         if cause == Cause::Disconnected {
             self.delete_will(turn, session, control); // [MQTT-3.14.4-3], [MQTT3-3.14.4-3]
         }

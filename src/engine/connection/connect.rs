@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::MutexGuard;
+
 use crate::codec::connack::Connack;
 use crate::codec::connect::Connect;
 use crate::codec::error::DecodeError;
@@ -20,10 +22,12 @@ use crate::engine::parts::admission::{Draft, Refusal, Source};
 use crate::engine::parts::attached::{AttachedConnection, Handled};
 use crate::engine::parts::origin::Origin;
 use crate::engine::parts::sessions::InsertError;
+use crate::session::attachment::Attachment;
 use crate::session::delivery::ClientLimits;
 use crate::session::event::{Arrival, Event, Level};
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
+use crate::session::outbound::Outbound;
 use crate::session::record::message_record;
 use crate::session::state::{Connected, Control, Session};
 use crate::stats::Gauge;
@@ -233,7 +237,8 @@ impl Engine {
     fn take_over(&self, turn: &mut Turn, session: &Arc<Session>, control: &mut Control) {
         if control.connected.is_some() {
             turn.counts.takeovers += 1;
-            self.detach(turn, session, control, Cause::SessionTakenOver);
+            let epoch = control.epoch;
+            self.detach(turn, session, control, epoch, Cause::SessionTakenOver);
         }
     }
 
@@ -250,18 +255,9 @@ impl Engine {
         for timer in control.take_timers() {
             self.timers.cancel(timer);
         }
-        // [MQTT-3.1.3-9]: a will that waits for its delay is not sent when the session is resumed.
-        control.will = None;
-        control.epoch = control.epoch.wrapping_add(1).max(1);
-        let epoch = control.epoch;
-        session.set_attached(epoch);
-        inbound.restart(epoch);
-        session.heard(turn.now);
-        control.expiry_interval = self.expiry_interval(connect);
-        // [MQTT-3.1.2-7], [MQTT3-3.1.2-9]
-        control.will = connect.will.as_ref().map(|will| Box::new(self.will(turn, will)));
+        let epoch = control.epoch.next();
         let keep_alive = self.keep_alive(connect);
-        control.connected = Some(Box::new(Connected {
+        let connected = Box::new(Connected {
             version: connect.version,
             number: guest.origin.number,
             peer: guest.origin.peer,
@@ -271,28 +267,36 @@ impl Engine {
             since: turn.now,
             connect_expiry_interval: connect.properties.session_expiry_interval().unwrap_or(0),
             wants_problem_information: connect.properties.request_problem_information() != Some(false),
-            keep_alive_timer: None,
-        }));
-        if keep_alive > 0 {
-            let timer = self.timers.insert(
-                turn.now.plus_millis(keep_alive_millis(keep_alive)),
-                Timer::KeepAlive(Arc::downgrade(session), epoch),
-            );
-            if let Some(connected) = &mut control.connected {
-                connected.keep_alive_timer = Some(timer);
-            }
-        }
-        let recorded = self.recorder.is_kept() && self.record_attached(turn, session, inbound, control);
+            keep_alive_timer: (keep_alive > 0).then(|| {
+                let at = turn.now.plus_millis(keep_alive_millis(keep_alive));
+                self.timers.insert(at, Timer::KeepAlive(Arc::downgrade(session), epoch))
+            }),
+        });
+        let attachment = Attachment {
+            link: Arc::clone(guest.link),
+            connected,
+            // [MQTT-3.1.2-7], [MQTT3-3.1.2-9]
+            will: connect.will.as_ref().map(|will| Box::new(self.will(turn, will))),
+            expiry_interval: self.expiry_interval(connect),
+            client_limits: self.client_limits(connect),
+        };
         self.counters.increase(Gauge::ClientsConnected, 1);
         if self.events.wants(EventMask::CONNECTED) {
             let arrival = self.arrival(session, guest, resumed, keep_alive);
             turn.events.push(Event::Connected(Box::new(arrival)));
         }
         self.log_arrival(turn, session, guest, resumed);
+        let was_kept = control.kept;
+        let mut outbound = session.outbound.lock();
+        session.attach(epoch, inbound, control, &mut outbound, attachment);
+        let recorded = self.recorder.is_kept() && self.record_attached(turn, session, control, was_kept);
         // After a crash the client must not find another session than the one that CONNACK has told it of.
         let awaited = self.recorder.awaited();
         let awaited = awaited.filter(|_| recorded || self.recorder.store().failed().is_none());
-        self.greet(turn, session, control.epoch, guest, resumed, awaited.is_some());
+        if awaited.is_some() {
+            outbound.hold_outbox();
+        }
+        self.greet(turn, session, outbound, guest, resumed);
         if let Some(position) = awaited {
             self.release_outbox_when_committed(turn, session, epoch, position);
         }
@@ -303,28 +307,16 @@ impl Engine {
     /// there was anything to record.
     #[cold]
     #[inline(never)]
-    fn record_attached(
-        &self,
-        turn: &Turn,
-        session: &Session,
-        inbound: &mut Inbound,
-        control: &mut Control,
-    ) -> bool {
+    fn record_attached(&self, turn: &Turn, session: &Session, control: &Control, was_kept: bool) -> bool {
         let expiry_interval = control.expiry_interval;
-        let kept = expiry_interval > 0;
-        let was_kept = std::mem::replace(&mut control.kept, kept);
-        inbound.kept = kept;
         let record = |change| self.recorder.session(turn.now, &session.client_id, change);
-        match (was_kept, kept) {
+        match (was_kept, control.kept) {
             (false, true) => record(SessionChange::Begun { expiry_interval }),
             (true, true) => record(SessionChange::Attached { expiry_interval }),
-            (true, false) => {
-                session.outbound.lock().keep(false);
-                record(SessionChange::Ended)
-            }
+            (true, false) => record(SessionChange::Ended),
             (false, false) => return false,
         };
-        if let Some(will) = control.will.as_deref().filter(|_| kept) {
+        if let Some(will) = control.will.as_deref().filter(|_| control.kept) {
             let message = message_record(&will.message, self.recorder.clock());
             record(SessionChange::Will { message, delay: will.delay, expiry: will.expiry });
         }
@@ -358,27 +350,22 @@ impl Engine {
         });
     }
 
-    /// Sends CONNACK, and behind it what an earlier connection left. `held`: when the outbox is released.
+    /// Sends CONNACK, and behind it what an earlier connection left.
     fn greet(
         &self,
         turn: &mut Turn,
         session: &Arc<Session>,
-        epoch: u32,
+        mut outbound: MutexGuard<'_, Outbound>,
         guest: Guest<'_>,
         resumed: bool,
-        held: bool,
     ) {
-        let connect = guest.connect;
         let connack = Connack {
             // [MQTT-3.2.2-2], [MQTT-3.2.2-3], [MQTT3-3.2.2-1], [MQTT3-3.2.2-2], [MQTT3-3.2.2-3]; MQTT 3.1 has no
             // such flag.
-            session_present: resumed && connect.version != Version::V31,
+            session_present: resumed && guest.connect.version != Version::V31,
             reason: ReasonCode::Success,
             properties: guest.told,
         };
-        let mut outbound = session.outbound.lock();
-        outbound.attach(Arc::clone(guest.link), epoch, self.client_limits(connect), held);
-        session.unacknowledged.store(0, Ordering::Relaxed);
         let mut cx = self.context(turn, session);
         // [MQTT-3.1.4-5], [MQTT3-3.1.4-4], [MQTT-3.2.0-1], [MQTT3-3.2.0-1], [MQTT-3.2.0-2]
         let mut flush = outbound.send(&mut cx, |version, out| connack.encode(version, out));

@@ -8,6 +8,7 @@ use crate::codec::reason::ReasonCode;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
+use crate::session::epoch::Epoch;
 use crate::session::link::Cause;
 use crate::session::state::Session;
 
@@ -45,14 +46,14 @@ impl Engine {
         };
         let mut control = session.control.lock();
         let connected = control.connected.is_some();
-        self.detach(turn, &session, &mut control, Cause::Kicked);
+        let epoch = control.epoch;
+        self.detach(turn, &session, &mut control, epoch, Cause::Kicked);
         connected
     }
 
-    /// Disconnects a client for a caller that holds locks: the connection's own task does it.
-    pub(crate) fn disconnect_later(&self, session: &Arc<Session>, cause: Cause) {
-        let mut outbound = session.outbound.lock();
-        outbound.request_close(cause);
+    /// Ends the connection `epoch` of a session for a caller that holds locks: the connection's own task does it.
+    pub(crate) fn disconnect_later(&self, session: &Arc<Session>, epoch: Epoch, cause: Cause) {
+        session.outbound.lock().request_close(epoch, cause);
     }
 
     /// Does what other turns have left to the connection's task, which calls this when it is woken: ends the session's

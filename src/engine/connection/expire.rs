@@ -9,6 +9,7 @@ use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
+use crate::session::epoch::Epoch;
 use crate::session::event::Level;
 use crate::session::link::Cause;
 use crate::session::state::Session;
@@ -58,16 +59,16 @@ impl Engine {
         }
     }
 
-    fn check_keep_alive(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32) {
+    fn check_keep_alive(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
         let mut control = session.control.lock();
-        if control.epoch != epoch {
+        if !control.is_connected_by(epoch) {
             return;
         }
         let Some(connected) = control.connected.as_mut() else {
             return;
         };
         let mut deadline = session.last_heard().plus_millis(keep_alive_millis(connected.keep_alive));
-        if session.awaits_host() {
+        if session.awaits_host(epoch) {
             // The client is not silent; reading from it is paused.
             deadline = turn.now.plus_millis(keep_alive_millis(connected.keep_alive));
         }
@@ -77,10 +78,10 @@ impl Engine {
             return;
         }
         connected.keep_alive_timer = None;
-        self.detach(turn, session, &mut control, Cause::KeepAliveTimeout);
+        self.detach(turn, session, &mut control, epoch, Cause::KeepAliveTimeout);
     }
 
-    fn expire_session(&self, turn: &mut Turn, session: &Arc<Session>, epoch: u32) {
+    fn expire_session(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
         // The last connection may still be in the middle of a turn; its changes are recorded before the end.
         let _inbound = session.inbound.lock();
         let mut control = session.control.lock();

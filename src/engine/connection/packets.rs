@@ -103,14 +103,14 @@ impl Connection {
             _ => (None, None),
         };
         if let Some(attached) = attached {
-            attached.session.set_awaits_host(false);
+            attached.session.hear_from_host(attached.epoch);
             let pending =
                 DecisionContext { link: &self.link, again: !decisions.is_empty(), decisions: &mut decisions };
             if !run(engine, turn, &attached, authentication, pending, input, owner, &mut progress) {
                 self.state = ConnectionState::Closed;
             }
             if progress.waiting {
-                attached.session.set_awaits_host(true);
+                attached.session.await_host(attached.epoch);
             }
         }
         progress.open = !matches!(self.state, ConnectionState::Closed);

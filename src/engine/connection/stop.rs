@@ -14,7 +14,8 @@ impl Engine {
         for session in self.sessions.all() {
             let mut control = session.control.lock();
             self.delete_will(turn, &session, &mut control);
-            self.detach(turn, &session, &mut control, Cause::ServerShuttingDown);
+            let epoch = control.epoch;
+            self.detach(turn, &session, &mut control, epoch, Cause::ServerShuttingDown);
         }
     }
 }

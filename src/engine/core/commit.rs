@@ -15,6 +15,7 @@ use crate::engine::core::durability::{Durability, DurabilityWaiter};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::{Hold, Turn};
 use crate::engine::parts::attached::AttachedConnection;
+use crate::session::epoch::Epoch;
 use crate::session::event::Level;
 use crate::session::outbound::Outbound;
 use crate::session::state::Session;
@@ -113,7 +114,7 @@ impl Engine {
         &self,
         turn: &mut Turn,
         session: &Arc<Session>,
-        epoch: u32,
+        epoch: Epoch,
         position: Position,
     ) {
         self.look_at_store(turn);

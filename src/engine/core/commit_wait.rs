@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use smallvec::SmallVec;
 
 use crate::engine::core::durability::DurabilityWaiter;
+use crate::session::epoch::Epoch;
 use crate::session::state::Session;
 use crate::storage::Position;
 
@@ -28,7 +29,7 @@ pub(crate) struct CommitWait {
 pub(super) struct WaitingSend {
     pub(super) position: Position,
     pub(super) session: Weak<Session>,
-    pub(super) epoch: u32,
+    pub(super) epoch: Epoch,
     pub(super) send: Send,
 }
 

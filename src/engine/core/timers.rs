@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::engine::access::hooks::DecisionSlot;
+use crate::session::epoch::Epoch;
 use crate::session::link::Link;
 use crate::session::state::Session;
 use crate::time::{Time, TimerId, Wheel};
@@ -21,11 +22,11 @@ pub enum Timer {
     /// Closes a connection that has sent no CONNECT.
     ConnectDeadline(Weak<dyn Link>),
     /// Checks the Keep Alive of a client. The number is that of the connection.
-    KeepAlive(Weak<Session>, u32),
+    KeepAlive(Weak<Session>, Epoch),
     /// Ends the session of an offline client. The number is that of the last connection.
-    SessionExpiry(Weak<Session>, u32),
+    SessionExpiry(Weak<Session>, Epoch),
     /// Publishes a delayed will. The number is that of the last connection.
-    Will(Weak<Session>, u32),
+    Will(Weak<Session>, Epoch),
     /// Denies an overdue decision.
     Decision(Weak<DecisionSlot>),
     /// Publishes the `$SYS` topics.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::engine::core::durability::{Durability, DurabilityWaiter};
 use crate::engine::parts::sink::Local;
 use crate::engine::parts::subscriber::Subscriber;
+use crate::session::epoch::Epoch;
 use crate::session::event::Event;
 use crate::session::pool::Pool;
 use crate::session::state::{Session, Will};
@@ -129,7 +130,7 @@ impl Turn {
 /// A delivery of the connection `epoch` that waits until the store has committed `position`.
 pub(super) struct Hold {
     pub(super) session: Arc<Session>,
-    pub(super) epoch: u32,
+    pub(super) epoch: Epoch,
     pub(super) position: Position,
 }
 

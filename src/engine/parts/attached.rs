@@ -6,13 +6,14 @@ use bytes::Bytes;
 
 use crate::codec::error::DecodeError;
 use crate::codec::version::Version;
+use crate::session::epoch::Epoch;
 use crate::session::state::Session;
 
 /// A connection that is attached to a session.
 #[derive(Clone)]
 pub(crate) struct AttachedConnection {
     pub session: Arc<Session>,
-    pub epoch: u32,
+    pub epoch: Epoch,
     pub version: Version,
 }
 

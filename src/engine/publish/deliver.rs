@@ -103,7 +103,7 @@ impl Engine {
             Outcome::Sent => Readiness::Ready,
             Outcome::Queued if foreseen.away => Readiness::Absent,
             Outcome::Queued => Readiness::Busy,
-            Outcome::Dropped(_) | Outcome::Overflowed => Readiness::Full,
+            Outcome::Dropped(_) | Outcome::Overflowed(_) => Readiness::Full,
         }
     }
 
@@ -188,9 +188,9 @@ impl Engine {
             Outcome::Sent | Outcome::Queued => {}
             Outcome::Dropped(DropReason::SessionEnded) if options.share.is_some() => return false,
             Outcome::Dropped(reason) => self.dropped(turn, client_id, publication.topic, reason),
-            Outcome::Overflowed => {
+            Outcome::Overflowed(epoch) => {
                 self.dropped(turn, client_id, publication.topic, DropReason::QueueFull);
-                self.disconnect_later(session, Cause::Refused(ReasonCode::QuotaExceeded));
+                self.disconnect_later(session, epoch, Cause::Refused(ReasonCode::QuotaExceeded));
             }
         }
         true

@@ -167,7 +167,7 @@ impl Engine {
         match outcome {
             None => return false,
             Some(Outcome::Dropped(reason)) => dropped.push((Arc::clone(message), reason)),
-            Some(Outcome::Sent | Outcome::Queued | Outcome::Overflowed) => {}
+            Some(Outcome::Sent | Outcome::Queued | Outcome::Overflowed(_)) => {}
         }
         true
     }

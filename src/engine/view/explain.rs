@@ -167,7 +167,7 @@ impl Engine {
             Outcome::Queued if foreseen.away => Fate::QueuedWhileAway,
             Outcome::Queued => Fate::QueuedWhileBusy,
             Outcome::Dropped(reason) => Fate::Dropped(reason),
-            Outcome::Overflowed => Fate::Overflowed,
+            Outcome::Overflowed(_) => Fate::Overflowed,
         };
         (fate, granted.qos)
     }

@@ -45,9 +45,14 @@ impl Message {
 
     /// The Subscription Identifiers, sorted.
     pub fn identifiers(&self) -> Vec<u32> {
-        let mut all: Vec<u32> = self.properties().subscription_identifiers().collect();
+        let mut all: Vec<u32> = self.identifiers_as_sent();
         all.sort_unstable();
         all
+    }
+
+    /// The Subscription Identifiers, in the order of the packet.
+    pub fn identifiers_as_sent(&self) -> Vec<u32> {
+        self.properties().subscription_identifiers().collect()
     }
 }
 
