@@ -280,6 +280,7 @@ mod tests {
             ("session.max_queued_messages", "1000"),
             ("session.max_queued_bytes", "16MiB"),
             ("session.queue_overflow", "drop_newest"),
+            ("session.publisher_hold", "1s"),
             ("session.queue_qos0", "false"),
             ("session.max_outbox_bytes", "1MiB"),
             ("retained.max_messages", "1000000"),

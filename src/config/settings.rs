@@ -164,6 +164,11 @@ settings! {
              that message. `drop_oldest` drops the oldest waiting ones until it fits. `disconnect` closes \
              the connection of the slow client, and drops the message if the client is offline. Every drop \
              is counted.";
+        publisher_hold: Duration = "1s", Kind::duration(10, 60 * SECOND).or_zero(),
+            "Longest time that the acknowledgement of a QoS 1 or QoS 2 message waits while the queue of a \
+             connected subscriber is more than half full. Publishers that wait for acknowledgements then send \
+             no faster than the subscriber takes. A subscriber that keeps them waiting for so long is not \
+             waited for again until three quarters of its queue are free. With 0 no acknowledgement waits.";
         queue_qos0: bool = "false", Kind::Bool,
             "Whether QoS 0 messages wait for offline clients, as those of QoS 1 and 2 do. Cost: they use \
              room in the queue.";

@@ -8,7 +8,7 @@ use crate::session::epoch::Epoch;
 use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
 use crate::session::outbound::Outbound;
-use crate::session::state::{Connected, Control, Session, Will};
+use crate::session::state::{Connected, Control, Mark, Session, Will};
 
 /// What a connection brings to its session.
 pub struct Attachment {
@@ -47,6 +47,7 @@ impl Session {
         inbound.restart(epoch, kept);
         outbound.attach(link, epoch, client_limits);
         self.unacknowledged.store(0, Ordering::Relaxed);
+        self.unmark(Mark::HOLDS_ACKS);
         self.attached.set(epoch);
     }
 

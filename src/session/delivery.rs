@@ -22,6 +22,8 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Whether QoS 0 messages are queued for offline clients.
     pub queue_qos0: bool,
+    /// Whether acknowledgements wait for subscribers that are behind.
+    pub holds: bool,
 }
 
 /// The environment of a delivery.

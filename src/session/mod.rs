@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod epoch;
 pub mod event;
 mod flush;
+pub mod held_acks;
 pub mod inbound;
 pub mod inflight;
 pub mod link;

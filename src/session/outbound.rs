@@ -14,6 +14,7 @@ use crate::session::delivery::{
     Block, ClientLimits, Context, DeliveryOptions, Limits, Outcome, ReportedFates, SessionRemains,
 };
 use crate::session::epoch::Epoch;
+use crate::session::held_acks::{HeldAcks, WaitingPublishers};
 use crate::session::inflight::Inflight;
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::Outbox;
@@ -43,6 +44,10 @@ struct OutboundExtras {
     holds: Vec<Position>,
     /// Retained messages that are still to be sent, if any are.
     walks: Option<Box<RetainedWalks>>,
+    /// Acknowledgements for the client that wait for a subscriber, if any do.
+    held_acks: Option<Box<HeldAcks>>,
+    /// The publishers that wait for this session's queue.
+    waiting_publishers: Option<Box<WaitingPublishers>>,
 }
 
 impl OutboundExtras {
@@ -165,6 +170,7 @@ impl Outbound {
         self.epoch = epoch;
         self.client_limits = client_limits;
         self.set_aliases(client_limits.topic_alias_maximum);
+        self.set_held_acks(None);
         self.inflight.restart();
         self.awaiting_commit = 0;
         self.close_requested = None;
@@ -449,12 +455,46 @@ impl Outbound {
         any
     }
 
+    /// Acknowledgements for the client that wait for a subscriber, if any do.
+    #[inline]
+    pub(super) fn held_acks_mut(&mut self) -> Option<&mut HeldAcks> {
+        self.extras.as_mut()?.held_acks.as_deref_mut()
+    }
+
+    pub(super) fn set_held_acks(&mut self, held: Option<Box<HeldAcks>>) {
+        if held.is_some() || self.held_acks_mut().is_some() {
+            self.extras().held_acks = held;
+            self.shed_extras();
+        }
+    }
+
+    /// Whether publishers wait for this session, or it was given up.
+    pub fn is_awaited(&self) -> bool {
+        self.waiting_publishers().is_some()
+    }
+
+    pub(super) fn waiting_publishers(&self) -> Option<&WaitingPublishers> {
+        self.extras.as_ref()?.waiting_publishers.as_deref()
+    }
+
+    pub(super) fn waiting_publishers_mut(&mut self) -> &mut WaitingPublishers {
+        self.extras().waiting_publishers.get_or_insert_default()
+    }
+
+    pub(super) fn take_waiting_publishers(&mut self) -> Option<Box<WaitingPublishers>> {
+        let taken = self.extras.as_mut()?.waiting_publishers.take();
+        self.shed_extras();
+        taken
+    }
+
     fn shed_extras(&mut self) {
         self.extras.take_if(|extras| {
             extras.aliases.is_none()
                 && extras.orphans.is_empty()
                 && extras.holds.is_empty()
                 && extras.walks.is_none()
+                && extras.held_acks.is_none()
+                && extras.waiting_publishers.is_none()
         });
     }
 

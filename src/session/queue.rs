@@ -100,6 +100,12 @@ impl Queue {
         })
     }
 
+    /// Whether more than the given part of the queue is used: 2 is a half.
+    pub fn is_fuller_than(&self, part: usize, bounds: &Bounds) -> bool {
+        let (len, bytes) = self.counted();
+        len > bounds.messages / part || bytes > bounds.bytes / part
+    }
+
     /// Adds a message within the bounds. `dropped` is told which ones make way for it, and how many of QoS 1 and 2 stay
     /// before each.
     pub fn push(

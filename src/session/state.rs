@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -30,13 +30,31 @@ pub struct Session {
     last_received: AtomicU64,
     /// The connection that awaits a decision of the host, and so is not read.
     awaits_host: AtomicEpoch,
-    /// Whether retained messages are still to be sent; changed under the lock of `outbound`.
-    walks: AtomicBool,
+    /// What is to be done for this session beside the usual; changed under the lock of `outbound`.
+    marks: AtomicU8,
     /// Application messages received.
     pub received_messages: AtomicU64,
     /// The number of QoS 1 messages of the attached connection whose PUBACK waits for the store. Changed under the lock
     /// of `outbound`.
     pub unacknowledged: AtomicU32,
+}
+
+/// Something that is to be done for a session beside the usual.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(u8);
+
+impl Mark {
+    /// Retained messages are still to be sent.
+    pub const WALKS: Mark = Mark(1);
+    /// Publishers wait for the queue to become short.
+    pub const AWAITED: Mark = Mark(2);
+    /// Acknowledgements for the client wait for a subscriber.
+    pub const HOLDS_ACKS: Mark = Mark(4);
+
+    /// One of the two, or both.
+    pub const fn and(self, other: Mark) -> Mark {
+        Mark(self.0 | other.0)
+    }
 }
 
 /// The connection, the subscriptions, the will and the expiry of a session.
@@ -122,7 +140,7 @@ impl Session {
             attached: AtomicEpoch::default(),
             last_received: AtomicU64::new(0),
             awaits_host: AtomicEpoch::default(),
-            walks: AtomicBool::new(false),
+            marks: AtomicU8::new(0),
             received_messages: AtomicU64::new(0),
             unacknowledged: AtomicU32::new(0),
         }
@@ -151,13 +169,26 @@ impl Session {
 
     /// Notes whether retained messages are still to be sent.
     pub fn set_walks(&self, walks: bool) {
-        self.walks.store(walks, Ordering::Relaxed);
+        match walks {
+            true => self.mark(Mark::WALKS),
+            false => self.unmark(Mark::WALKS),
+        }
     }
 
-    /// Whether retained messages are still to be sent.
+    /// Sets a mark.
+    pub fn mark(&self, mark: Mark) {
+        self.marks.fetch_or(mark.0, Ordering::Relaxed);
+    }
+
+    /// Removes a mark.
+    pub fn unmark(&self, mark: Mark) {
+        self.marks.fetch_and(!mark.0, Ordering::Relaxed);
+    }
+
+    /// Whether a mark is set, or one of several.
     #[inline]
-    pub fn walks(&self) -> bool {
-        self.walks.load(Ordering::Relaxed)
+    pub fn is_marked(&self, mark: Mark) -> bool {
+        self.marks.load(Ordering::Relaxed) & mark.0 != 0
     }
 
     /// Notes that the client has sent a packet.

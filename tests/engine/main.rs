@@ -24,6 +24,7 @@ mod expiry;
 mod explain;
 mod foretold;
 mod framing;
+mod hold;
 mod hooks;
 mod inflight;
 mod keep_alive;

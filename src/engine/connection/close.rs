@@ -16,7 +16,7 @@ use crate::session::epoch::Epoch;
 use crate::session::event::{Departure, Event};
 use crate::session::link::Cause;
 use crate::session::pending::Pending;
-use crate::session::state::{Control, Session};
+use crate::session::state::{Control, Mark, Session};
 use crate::stats::{DropReason, Gauge};
 use crate::storage::SessionChange;
 
@@ -76,6 +76,9 @@ impl Engine {
         let Some(connected) = detached else {
             return;
         };
+        if session.is_marked(Mark::AWAITED) {
+            self.release_publishers(turn, session);
+        }
         if let Some(timer) = connected.keep_alive_timer {
             self.timers.cancel(timer);
         }

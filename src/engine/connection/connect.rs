@@ -29,7 +29,7 @@ use crate::session::inbound::Inbound;
 use crate::session::link::{Cause, Link};
 use crate::session::outbound::Outbound;
 use crate::session::record::message_record;
-use crate::session::state::{Connected, Control, Session};
+use crate::session::state::{Connected, Control, Mark, Session};
 use crate::stats::Gauge;
 use crate::storage::SessionChange;
 
@@ -373,7 +373,7 @@ impl Engine {
         flush |= outbound.list_for_flush();
         Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
-        if session.walks() {
+        if session.is_marked(Mark::WALKS) {
             flush |= self.walk_retained(turn, session);
         }
         if flush {

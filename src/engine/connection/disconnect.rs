@@ -10,7 +10,7 @@ use crate::engine::core::turn::Turn;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
 use crate::session::epoch::Epoch;
 use crate::session::link::Cause;
-use crate::session::state::Session;
+use crate::session::state::{Mark, Session};
 
 impl Engine {
     /// Handles a DISCONNECT packet from a client. The error has the end of the connection.
@@ -62,7 +62,7 @@ impl Engine {
         let requested = session.outbound.lock().take_close_request();
         if let Some((epoch, cause)) = requested {
             self.close(turn, session, epoch, cause);
-        } else if session.walks() {
+        } else if session.is_marked(Mark::WALKS) {
             self.flush(turn, session, false);
         }
     }

@@ -45,6 +45,11 @@ impl Engine {
                     }
                 }
             }
+            Timer::Hold(session, epoch) => {
+                if let Some(session) = session.upgrade() {
+                    self.end_hold(turn, &session, epoch);
+                }
+            }
             Timer::Decision(slot) => {
                 if slot.upgrade().is_some_and(|slot| slot.decide(Some(Verdict::Deny))) {
                     turn.counts.hooks_failed += 1;

@@ -119,6 +119,7 @@ impl Engine {
     fn put_in_order(&self, turn: &mut Turn) {
         turn.number += 1;
         turn.work = 0;
+        turn.slow = None;
         if turn.number.is_multiple_of(SWEEP_EVERY) {
             turn.cache.forget_stale(&self.router);
         }

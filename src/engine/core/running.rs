@@ -10,7 +10,7 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::message::HostBuffers;
-use crate::session::state::Session;
+use crate::session::state::{Mark, Session};
 use crate::time::Time;
 
 /// A running turn. [`Running::finish`] runs the stages of `core/finish.rs`.
@@ -112,18 +112,21 @@ impl Engine {
         if self.recorder.is_kept() {
             Engine::note_holds_of_flush(turn, session);
         }
-        match session.walks() {
-            true => self.flush_walks(turn, session, full),
+        match session.is_marked(Mark::WALKS.and(Mark::AWAITED)) {
+            true => self.flush_marked(turn, session, full),
             false => full,
         }
     }
 
-    /// Sends retained messages and writes them, as long as the connection takes them. `full`: it took no more. Whether it
-    /// takes no more.
+    /// Does what the marks of a session say after a flush: lets publishers go on, sends retained messages and writes them,
+    /// as long as the connection takes them. `full`: it took no more. Whether it takes no more.
     #[cold]
     #[inline(never)]
-    fn flush_walks(&self, turn: &mut Turn, session: &Arc<Session>, mut full: bool) -> bool {
-        while !full && self.walk_retained(turn, session) {
+    fn flush_marked(&self, turn: &mut Turn, session: &Arc<Session>, mut full: bool) -> bool {
+        if session.is_marked(Mark::AWAITED) {
+            self.release_publishers(turn, session);
+        }
+        while !full && session.is_marked(Mark::WALKS) && self.walk_retained(turn, session) {
             full = session.flush(&mut self.context(turn, session), false);
             if self.recorder.is_kept() {
                 Engine::note_holds_of_flush(turn, session);

@@ -27,6 +27,8 @@ pub enum Timer {
     SessionExpiry(Weak<Session>, Epoch),
     /// Publishes a delayed will. The number is that of the last connection.
     Will(Weak<Session>, Epoch),
+    /// Ends the wait of a publisher's acknowledgements. The number is that of the connection.
+    Hold(Weak<Session>, Epoch),
     /// Denies an overdue decision.
     Decision(Weak<DecisionSlot>),
     /// Publishes the `$SYS` topics.

@@ -42,6 +42,8 @@ pub struct Turn {
     pub(super) told: Vec<(Arc<dyn DurabilityWaiter>, Durability)>,
     /// Deliveries that have begun to wait for the store.
     pub(super) holds: Vec<Hold>,
+    /// A subscriber that is behind, and has just been given a message of QoS 1 or 2: its acknowledgement waits.
+    pub(crate) slow: Option<Arc<Session>>,
     /// The work of this turn that its input does not bound: matches, deliveries, looks at the members of groups and at
     /// retained messages.
     pub(crate) work: usize,
@@ -74,6 +76,7 @@ impl Turn {
             called: Vec::new(),
             told: Vec::new(),
             holds: Vec::new(),
+            slow: None,
             work: 0,
             groups: 0,
             number: TURNS.fetch_add(1, Ordering::Relaxed).wrapping_mul(NUMBERS) + 1,

@@ -36,6 +36,7 @@ pub struct Options {
     pub retained_bytes: u64,
     pub sys_interval: Duration,
     pub hooks_deadline: Duration,
+    pub publisher_hold: Duration,
     pub hooks_max_waiting: usize,
     pub limits: Limits,
 }
@@ -73,6 +74,7 @@ impl Options {
             retained_bytes: s.retained.max_bytes,
             sys_interval: s.sys.interval,
             hooks_deadline: s.hooks.deadline,
+            publisher_hold: s.session.publisher_hold,
             hooks_max_waiting: s.hooks.max_waiting,
             limits: Limits {
                 queue: Bounds {
@@ -86,6 +88,7 @@ impl Options {
                 },
                 outbox_bytes: s.session.max_outbox_bytes,
                 queue_qos0: s.session.queue_qos0,
+                holds: !s.session.publisher_hold.is_zero(),
             },
         }
     }

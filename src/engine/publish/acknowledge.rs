@@ -12,6 +12,7 @@ use crate::session::acknowledged::Acknowledged;
 use crate::session::event::{Delivered, Event};
 use crate::session::inbound::Inbound;
 use crate::session::outbound::Outbound;
+use crate::session::state::Mark;
 use crate::storage::SessionChange;
 
 impl Engine {
@@ -89,7 +90,10 @@ impl Engine {
         flush |= outbound.list_for_flush();
         Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
-        if session.walks() {
+        if session.is_marked(Mark::AWAITED) {
+            self.release_publishers(turn, session);
+        }
+        if session.is_marked(Mark::WALKS) {
             flush |= self.walk_retained(turn, session);
         }
         if flush {

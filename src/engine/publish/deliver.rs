@@ -178,10 +178,14 @@ impl Engine {
         // [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT3-3.1.2-5]
         let outcome = outbound.deliver(&mut self.context(turn, session), publication, options);
         let flush = outbound.list_for_flush();
+        let slow = outcome != Outcome::Sent && outbound.slows_publishers(&self.options.limits);
         Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
         if flush {
             turn.flush_later(session);
+        }
+        if slow && publication.qos > QoS::AtMostOnce {
+            turn.slow = Some(Arc::clone(session));
         }
         let client_id = Some(&*session.client_id);
         match outcome {

@@ -3,5 +3,6 @@
 pub mod acknowledge;
 mod burst;
 pub mod deliver;
+mod hold;
 pub mod receive;
 pub(crate) mod will;

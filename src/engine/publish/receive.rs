@@ -4,10 +4,9 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
-use crate::codec::ack::{Ack, AckKind};
+use crate::codec::ack::AckKind;
 use crate::codec::error::DecodeError;
 use crate::codec::packet_id::PacketId;
-use crate::codec::properties::Properties;
 use crate::codec::publish::Publish;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
@@ -24,8 +23,10 @@ use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled,
 use crate::engine::parts::subscriber::Publisher;
 use crate::message::{Frame, Publication};
 use crate::session::aliases::AliasesIn;
+use crate::session::held_acks::HeldAck;
 use crate::session::inbound::{Inbound, Unreleased};
 use crate::session::record::message_record;
+use crate::session::state::Mark;
 use crate::stats::DropReason;
 use crate::storage::{Change, SessionChange};
 use crate::time::Time;
@@ -310,10 +311,11 @@ impl Engine {
     ) {
         let ends_delivery = kind != AckKind::Pubrec && !reason.is_error();
         turn.counts.acknowledgements_sent += u64::from(ends_delivery);
-        // [MQTT-2.2.1-5], [MQTT3-2.3.1-6]; no Reason String, no User Properties [MQTT-3.4.2-2], [MQTT-3.4.2-3],
-        // [MQTT-3.5.2-2], [MQTT-3.5.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3].
-        let ack = Ack { packet_id, reason, properties: Properties::EMPTY };
-        self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
+        let ack = HeldAck { kind, packet_id, reason };
+        if turn.slow.is_some() || attached.session.is_marked(Mark::HOLDS_ACKS) {
+            return self.hold(turn, attached, ack);
+        }
+        self.send_ack(turn, attached, ack);
     }
 
     /// Removes the retained message of a topic; false if there is none.

@@ -15,6 +15,7 @@ use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
 use crate::engine::parts::subscriber::Subscriber;
 use crate::session::event::{Event, Level, Unsubscribed};
+use crate::session::state::Mark;
 use crate::storage::SessionChange;
 
 impl Engine {
@@ -57,7 +58,7 @@ impl Engine {
                         let filter = held.filter;
                         turn.events.push(Event::Unsubscribed(Unsubscribed { client_id, filter }));
                     }
-                    if attached.session.walks() {
+                    if attached.session.is_marked(Mark::WALKS) {
                         let mut outbound = attached.session.outbound.lock();
                         attached.session.set_walks(outbound.give_up_walk(text));
                     }

@@ -1,0 +1,127 @@
+//! Back-pressure: acknowledgements of QoS 1 and 2 messages wait for a subscriber that is behind, at most
+//! `session.publisher_hold` (`session/held_acks.rs`).
+
+use std::sync::Arc;
+
+use crate::codec::ack::{Ack, AckKind};
+use crate::codec::properties::Properties;
+use crate::engine::core::state::Engine;
+use crate::engine::core::timers::Timer;
+use crate::engine::core::turn::Turn;
+use crate::engine::parts::attached::AttachedConnection;
+use crate::session::epoch::Epoch;
+use crate::session::event::Level;
+use crate::session::held_acks::{HeldAck, Holding};
+use crate::session::state::{Mark, Session};
+
+impl Engine {
+    /// Sends an acknowledgement, or lets it wait for the subscriber that the turn has found to be behind.
+    #[cold]
+    pub(crate) fn hold(&self, turn: &mut Turn, attached: &AttachedConnection, ack: HeldAck) {
+        let slow = turn.slow.take().filter(|_| ack.kind != AckKind::Pubcomp);
+        let until = turn.now.plus_millis(self.options.publisher_hold.as_millis() as u64);
+        let most = usize::from(self.options.receive_maximum);
+        let session = &attached.session;
+        let mut outbound = session.outbound.lock();
+        if outbound.epoch() != attached.epoch {
+            return;
+        }
+        let holding = match ack.kind {
+            // It is of a message whose PUBREC was sent: its order among the others is not told.
+            AckKind::Pubcomp => Holding::No,
+            _ => outbound.hold_ack(ack, slow.as_ref(), until, most),
+        };
+        if holding != Holding::No {
+            session.mark(Mark::HOLDS_ACKS);
+        }
+        drop(outbound);
+        match holding {
+            Holding::No => return self.send_ack(turn, attached, ack),
+            Holding::Began => {
+                self.timers.insert(until, Timer::Hold(Arc::downgrade(session), attached.epoch));
+            }
+            Holding::Waits => {}
+            Holding::Full => return self.release_acks(turn, session, attached.epoch),
+        }
+        if let Some(slow) = slow {
+            let mut outbound = slow.outbound.lock();
+            let waits = outbound.await_drain(&self.options.limits, session, attached.epoch);
+            if waits {
+                slow.mark(Mark::AWAITED);
+            }
+            drop(outbound);
+            if !waits {
+                // It has drained meanwhile.
+                self.release_acks(turn, session, attached.epoch);
+            }
+        }
+    }
+
+    /// Sends an acknowledgement when the store has committed its effects.
+    #[inline]
+    pub(crate) fn send_ack(&self, turn: &mut Turn, attached: &AttachedConnection, ack: HeldAck) {
+        let HeldAck { kind, packet_id, reason } = ack;
+        // [MQTT-2.2.1-5], [MQTT3-2.3.1-6]; no Reason String, no User Properties [MQTT-3.4.2-2], [MQTT-3.4.2-3],
+        // [MQTT-3.5.2-2], [MQTT-3.5.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3].
+        let ack = Ack { packet_id, reason, properties: Properties::EMPTY };
+        self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
+    }
+
+    /// Sends the acknowledgements of a connection that wait, in their order. Others that come meanwhile wait behind them.
+    fn release_acks(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
+        let mut outbound = session.outbound.lock();
+        if !outbound.begin_release(epoch) {
+            return;
+        }
+        let attached =
+            AttachedConnection { session: Arc::clone(session), epoch, version: outbound.version() };
+        while let Some(ack) = outbound.next_held_ack(epoch) {
+            drop(outbound);
+            self.send_ack(turn, &attached, ack);
+            outbound = session.outbound.lock();
+        }
+        if outbound.epoch() == epoch {
+            session.unmark(Mark::HOLDS_ACKS);
+        }
+    }
+
+    /// Lets the publishers go on that wait for a session whose queue is short by now, or whose connection has ended.
+    #[cold]
+    pub(crate) fn release_publishers(&self, turn: &mut Turn, session: &Session) {
+        let mut outbound = session.outbound.lock();
+        let publishers = outbound.drained(&self.options.limits);
+        if !outbound.is_awaited() {
+            session.unmark(Mark::AWAITED);
+        }
+        drop(outbound);
+        for (publisher, epoch) in publishers {
+            if let Some(publisher) = publisher.upgrade() {
+                self.release_acks(turn, &publisher, epoch);
+            }
+        }
+    }
+
+    /// Acknowledgements of a connection have waited for `session.publisher_hold`: those for whom they wait are given up.
+    pub(crate) fn end_hold(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
+        let behind = session.outbound.lock().overdue(epoch, turn.now);
+        if behind.is_empty() {
+            return;
+        }
+        for slow in behind.iter().filter_map(std::sync::Weak::upgrade) {
+            let publishers = slow.outbound.lock().give_up();
+            let client_id = &slow.client_id;
+            self.log(turn, Level::Warn, Some(client_id), || {
+                format!(
+                    "client {client_id:?}: takes its messages too slowly, publishers no longer wait for it \
+                     (session.publisher_hold)"
+                )
+            });
+            for (publisher, epoch) in publishers {
+                if let Some(publisher) = publisher.upgrade() {
+                    self.release_acks(turn, &publisher, epoch);
+                }
+            }
+        }
+        self.release_acks(turn, session, epoch);
+    }
+}
