@@ -94,11 +94,11 @@ settings! {
             "Longest keep alive. An MQTT 5 client that asks for more, or for none, is told to use this one \
              (Server Keep Alive). With 0 the client decides. Clients of older versions cannot be told, and \
              use their own value.";
-        receive_maximum: u16 = "1024", Kind::integer(1, 65_535),
+        receive_maximum: u16 = "100", Kind::integer(1, 65_535),
             "Unacknowledged QoS 1 and QoS 2 messages that a client may have in flight to the broker. MQTT 5 \
              clients are told (Receive Maximum); a client that sends more is disconnected. Cost: the packet \
              identifiers of unfinished QoS 2 exchanges are kept in memory.";
-        max_inflight: u16 = "1024", Kind::integer(1, 65_535),
+        max_inflight: u16 = "100", Kind::integer(1, 65_535),
             "Unacknowledged QoS 1 and QoS 2 messages that the broker has in flight to a client; further ones \
              wait in the session's queue. The client's Receive Maximum may lower it. Cost: these messages \
              are kept in memory, to be sent again.";
@@ -166,9 +166,9 @@ settings! {
              is counted.";
         publisher_hold: Duration = "1s", Kind::duration(10, 60 * SECOND).or_zero(),
             "Longest time that the acknowledgement of a QoS 1 or QoS 2 message waits while the queue of a \
-             connected subscriber is more than half full. Publishers that wait for acknowledgements then send \
+             connected subscriber is more than a quarter full. Publishers that wait for acknowledgements then send \
              no faster than the subscriber takes. A subscriber that keeps them waiting for so long is not \
-             waited for again until three quarters of its queue are free. With 0 no acknowledgement waits.";
+             waited for again until seven eighths of its queue are free. With 0 no acknowledgement waits.";
         queue_qos0: bool = "false", Kind::Bool,
             "Whether QoS 0 messages wait for offline clients, as those of QoS 1 and 2 do. Cost: they use \
              room in the queue.";

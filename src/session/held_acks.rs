@@ -122,11 +122,12 @@ impl Outbound {
 
 /// The subscriber's side.
 impl Outbound {
-    /// Whether publishers are to wait: the client is connected, and half of its queue is full.
+    /// Whether publishers are to wait: the client is connected, and more than a quarter of its queue is full. The rest is
+    /// for the windows of the publishers.
     pub fn slows_publishers(&self, limits: &Limits) -> bool {
         limits.holds
             && self.is_connected()
-            && self.queue.is_fuller_than(2, &limits.queue)
+            && self.queue.is_fuller_than(4, &limits.queue)
             && !self.waiting_publishers().is_some_and(|waiting| waiting.given_up)
     }
 
@@ -144,9 +145,9 @@ impl Outbound {
         true
     }
 
-    /// The publishers that wait no longer, because a quarter of the queue or less is full, or nobody is connected.
+    /// The publishers that wait no longer, because an eighth of the queue or less is full, or nobody is connected.
     pub fn drained(&mut self, limits: &Limits) -> Vec<(Weak<Session>, Epoch)> {
-        if self.is_connected() && self.queue.is_fuller_than(4, &limits.queue) {
+        if self.is_connected() && self.queue.is_fuller_than(8, &limits.queue) {
             return Vec::new();
         }
         self.take_waiting_publishers().map_or_else(Vec::new, |waiting| waiting.publishers)

@@ -100,7 +100,7 @@ impl Queue {
         })
     }
 
-    /// Whether more than the given part of the queue is used: 2 is a half.
+    /// Whether more than the given part of the queue is used: 4 is a quarter.
     pub fn is_fuller_than(&self, part: usize, bounds: &Bounds) -> bool {
         let (len, bytes) = self.counted();
         len > bounds.messages / part || bytes > bounds.bytes / part

@@ -1,4 +1,4 @@
-//! Acknowledgements wait for a connected subscriber whose queue is more than half full, at most `session.publisher_hold`.
+//! Acknowledgements wait for a connected subscriber whose queue is more than a quarter full, at most `session.publisher_hold`.
 
 use midge::codec::ack::AckKind;
 use midge::codec::qos::QoS;
@@ -6,9 +6,9 @@ use midge::codec::version::Version;
 
 use crate::harness::{ALL, Client, Network, Q0, Q1, Q2, Received, V5, V311, opts};
 
-/// The queue has 20 places: publishers wait from the eleventh message on, until five or fewer wait.
+/// The queue has 40 places: publishers wait from the eleventh message on, until five or fewer wait.
 const SETTINGS: [(&str, &str); 3] =
-    [("session.max_queued_messages", "20"), ("session.publisher_hold", "1s"), ("mqtt.receive_maximum", "50")];
+    [("session.max_queued_messages", "40"), ("session.publisher_hold", "1s"), ("mqtt.receive_maximum", "50")];
 
 fn network(hold: &str) -> Network {
     let mut settings = SETTINGS;
@@ -109,17 +109,17 @@ fn a_stuck_subscriber_is_given_up() {
     // Both wait for the same subscriber.
     assert_eq!((acks(&mut first), acks(&mut second)), (vec![12, 13, 14], vec![1, 2]));
     // From now on nobody waits, and what finds no room is lost and counted.
-    publish(&mut first, 15..=40, Q1);
-    assert_eq!(acks(&mut first).len(), 26);
+    publish(&mut first, 15..=60, Q1);
+    assert_eq!(acks(&mut first).len(), 46);
     assert!(lost(&network) > 0);
     // It takes a message now and then: still nobody waits.
     take(&mut slow, 3);
-    publish(&mut first, 41..=50, Q1);
+    publish(&mut first, 61..=70, Q1);
     assert_eq!(acks(&mut first).len(), 10);
     // When its queue is short, publishers wait for it again.
-    take(&mut slow, 17);
-    publish(&mut first, 51..=60, Q1);
-    assert!(acks(&mut first).len() < 10);
+    take(&mut slow, 37);
+    publish(&mut first, 71..=90, Q1);
+    assert!(acks(&mut first).len() < 20);
 }
 
 #[test]
@@ -175,10 +175,10 @@ fn as_many_acknowledgements_wait_as_the_window_holds() {
     let network = network("1s");
     let _slow = subscriber(&network, "slow");
     let mut publisher = opts("p", Version::V311).on(&network);
-    publish(&mut publisher, 1..=61, Q1);
+    publish(&mut publisher, 1..=11 + 1024, Q1);
     assert_eq!(acks(&mut publisher).len(), 11);
-    publish(&mut publisher, 62..=62, Q1);
-    assert_eq!(acks(&mut publisher).len(), 51);
+    publish(&mut publisher, 1036..=1036, Q1);
+    assert_eq!(acks(&mut publisher).len(), 1025);
 }
 
 /// Messages of QoS 0, and those that a subscriber gets with QoS 0, wait for nobody.
@@ -193,4 +193,23 @@ fn qos_0_is_not_slowed() {
     (0..5).for_each(|_| _ = other.send_publish("t", "x", Q0, 0));
     other.send_publish("else", "x", Q1, 1);
     assert_eq!(acks(&mut other), [1]);
+}
+
+/// A client that is disconnected has its acknowledgements first: it would publish the same again, for ever.
+#[test]
+fn what_waits_is_sent_before_a_disconnect() {
+    let settings = [("session.max_queued_messages", "4"), ("session.queue_overflow", "disconnect")];
+    let network = Network::with(&settings);
+    let mut client = subscriber(&network, "both");
+    publish(&mut client, 1..=7, Q1);
+    let mut acknowledged = Vec::new();
+    let mut ended = false;
+    while let Some(received) = client.next() {
+        match received {
+            Received::Ack { id, .. } => acknowledged.push(id),
+            Received::Disconnect(_) => ended = true,
+            _ => {}
+        }
+    }
+    assert!(ended && acknowledged.starts_with(&[1, 2, 3, 4, 5]), "{ended} {acknowledged:?}");
 }

@@ -216,7 +216,12 @@ fn dropped_messages_are_summed_up() {
 #[test]
 fn what_is_dropped_at_the_end_of_a_turn_is_told_with_it() {
     let reader = Reader::new(Level::Warn);
-    let network = Network::hosted_by(reader.clone(), &[("session.max_outbox_bytes", "64KiB")]);
+    let settings = [
+        ("session.max_outbox_bytes", "64KiB"),
+        ("mqtt.max_inflight", "1024"),
+        ("session.publisher_hold", "0"),
+    ];
+    let network = Network::hosted_by(reader.clone(), &settings);
     let mut small = opts("small", V5).with(|p| _ = p.maximum_packet_size(100)).on(&network);
     small.subscribe("t", Q1);
     let mut client = opts("c", V311).on(&network);

@@ -110,17 +110,17 @@ fn what_waits_for_the_store_counts_in_the_receive_maximum() {
         let retain = |publisher: &mut crate::harness::Client<'_>, count: u16| {
             (0..count).for_each(|_| _ = publisher.send_with("t", b"x", Q1, true, |_| {}));
         };
-        retain(&mut publisher, 1024);
+        retain(&mut publisher, 100);
         publisher.expect_nothing();
         store.commit(&network);
-        (1..=1024).for_each(|id| _ = publisher.expect_ack(AckKind::Puback, id));
-        retain(&mut publisher, 1000);
+        (1..=100).for_each(|id| _ = publisher.expect_ack(AckKind::Puback, id));
+        retain(&mut publisher, 90);
         // A new connection begins from nothing, whatever is still committed for the old one.
         let mut publisher = connect.on(&network);
-        retain(&mut publisher, 1000);
+        retain(&mut publisher, 90);
         store.commit(&network);
-        (1..=1000).for_each(|id| _ = publisher.expect_ack(AckKind::Puback, id));
-        retain(&mut publisher, 1025);
+        (1..=90).for_each(|id| _ = publisher.expect_ack(AckKind::Puback, id));
+        retain(&mut publisher, 101);
         match version {
             V5 => publisher.expect_refused(ReasonCode::ReceiveMaximumExceeded),
             _ => assert_eq!(publisher.line.finished(), None),

@@ -301,7 +301,8 @@ fn a_hearer_of_several_threads_gets_everything_in_each_publishers_order() {
 fn acknowledgements_of_a_store_that_commits_in_another_thread_come_in_order() {
     const COUNT: u16 = 20_000;
     let store = Arc::new(Numbers::default());
-    let engine = engine_with(&[("sys.interval", "0")], Arc::clone(&store) as Arc<dyn Store>);
+    let settings = [("sys.interval", "0"), ("mqtt.receive_maximum", "1024")];
+    let engine = engine_with(&settings, Arc::clone(&store) as Arc<dyn Store>);
     let done = [AtomicBool::new(false), AtomicBool::new(false)];
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -63,6 +63,10 @@ impl Engine {
         if !control.is_connected_by(epoch) {
             return;
         }
+        if session.is_marked(Mark::HOLDS_ACKS) {
+            // Before the last packet: what the client has published is accepted, and need not come again.
+            self.release_acks(turn, session, epoch);
+        }
         self.counters.decrease(Gauge::ClientsConnected, 1);
         let detached = session.detach(epoch, control, cause, |connected, client_limits, out| {
             if let Some(reason) = told(cause).filter(|_| client_limits.version.is_v5()) {

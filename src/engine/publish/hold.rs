@@ -14,13 +14,16 @@ use crate::session::event::Level;
 use crate::session::held_acks::{HeldAck, Holding};
 use crate::session::state::{Mark, Session};
 
+/// Acknowledgements of one connection that wait at most, unless its window is larger: clients of MQTT 3 do not know theirs.
+const MOST: usize = 1024;
+
 impl Engine {
     /// Sends an acknowledgement, or lets it wait for the subscriber that the turn has found to be behind.
     #[cold]
     pub(crate) fn hold(&self, turn: &mut Turn, attached: &AttachedConnection, ack: HeldAck) {
         let slow = turn.slow.take().filter(|_| ack.kind != AckKind::Pubcomp);
         let until = turn.now.plus_millis(self.options.publisher_hold.as_millis() as u64);
-        let most = usize::from(self.options.receive_maximum);
+        let most = usize::from(self.options.receive_maximum).max(MOST);
         let session = &attached.session;
         let mut outbound = session.outbound.lock();
         if outbound.epoch() != attached.epoch {
@@ -68,7 +71,7 @@ impl Engine {
     }
 
     /// Sends the acknowledgements of a connection that wait, in their order. Others that come meanwhile wait behind them.
-    fn release_acks(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
+    pub(crate) fn release_acks(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
         let mut outbound = session.outbound.lock();
         if !outbound.begin_release(epoch) {
             return;

@@ -30,7 +30,7 @@ export const help = {
   'session.max_queued_messages': '因客户端离线或窗口已满而在一个会话中等待的消息数。设为 0 则没有消息等待。危险：设为 `unlimited` 时，只剩 `session.max_queued_bytes` 作为上限。',
   'session.max_queued_bytes': '在一个会话中等待的消息的字节数。代价：每个会话都可能占用这么多内存。',
   'session.queue_overflow': '会话队列已满时，如何处理新的 QoS 1 或 QoS 2 消息。`drop_newest` 丢弃这条消息；`drop_oldest` 丢弃最早等待的消息，直到放得下；`disconnect` 断开过慢的客户端，若没有连接则丢弃这条消息。每次丢弃都会计数。',
-  'session.publisher_hold': '已连接的订阅者的队列过半时，QoS 1 和 QoS 2 消息的确认最多等待多久。等待确认的发布者因此不会比订阅者取走得更快。让发布者等了这么久的订阅者，在其队列空出四分之三之前不再被等待。为 0 时确认不等待。',
+  'session.publisher_hold': '已连接的订阅者的队列超过四分之一时，QoS 1 和 QoS 2 消息的确认最多等待多久。等待确认的发布者因此不会比订阅者取走得更快。让发布者等了这么久的订阅者，在其队列空出八分之七之前不再被等待。为 0 时确认不等待。',
   'session.queue_qos0': 'QoS 0 消息是否像 QoS 1 和 2 一样为离线的客户端等待。代价：它们占用队列的位置。',
   'session.max_outbox_bytes': '因客户端读得慢而等待写入一个连接的字节数。超出后，发给它的 QoS 0 消息被丢弃并计数，QoS 1 和 2 的消息留在会话队列中。代价：每个慢客户端都可能占用这么多内存。',
   'retained.max_messages': '有保留消息的主题数。达到后，新主题的消息照常送达但不保留，并计为丢弃。',
