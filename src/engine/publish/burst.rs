@@ -153,7 +153,10 @@ impl Engine {
             // Each message is another member's.
             turn.cache.give_back(taken);
             burst.for_each(turn, |turn, publication| {
-                self.route(turn, publisher, burst.topic, publication);
+                let reached = self.route(turn, publisher, burst.topic, publication);
+                if reached == 0 {
+                    self.dropped(turn, publisher.client_id(), publication.topic, DropReason::NoSubscriber);
+                }
             });
             return;
         }

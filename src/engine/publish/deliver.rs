@@ -23,7 +23,7 @@ use crate::topics::Identity;
 use crate::topics::{Group, Match, Readiness};
 
 impl Engine {
-    /// Gives a message to every matching subscriber; returns how many there are.
+    /// Gives a message to every matching subscriber.
     pub(crate) fn route(
         &self,
         turn: &mut Turn,
@@ -42,10 +42,6 @@ impl Engine {
         // A copy of its own, with its own identifier [MQTT-3.3.4-5].
         for shared in &matches.shared {
             reached += usize::from(self.deliver_shared(turn, publisher, publication, &shared.group));
-        }
-        if reached == 0 {
-            let client_id = publisher.client_id();
-            self.dropped(turn, client_id, publication.topic, DropReason::NoSubscriber);
         }
         turn.cache.give_back(taken);
         reached

@@ -49,6 +49,11 @@ impl Engine {
             self.retain(turn, topic, publication);
         }
         let reached = self.route(turn, publisher, topic, publication);
+        // A retained message is kept, has removed the one of its topic, or was counted when there was no room for it.
+        if reached == 0 && !publication.retain {
+            let client_id = publisher.client_id();
+            self.dropped(turn, client_id, publication.topic, DropReason::NoSubscriber);
+        }
         self.end_group(turn);
         if self.events.wants(EventMask::PUBLISHED) {
             self.show(turn, EventMask::PUBLISHED, publisher, publication);
