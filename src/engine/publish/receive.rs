@@ -301,7 +301,7 @@ impl Engine {
         }
     }
 
-    /// Acknowledges a received message, now or when the store has committed what the acknowledgement stands for.
+    /// Acknowledges a received message by PUBACK or PUBREC.
     pub(crate) fn acknowledge(
         &self,
         turn: &mut Turn,
@@ -310,11 +310,21 @@ impl Engine {
         packet_id: PacketId,
         reason: ReasonCode,
     ) {
-        let ends_delivery = kind != AckKind::Pubrec && !reason.is_error();
+        let ends_delivery = kind == AckKind::Puback && !reason.is_error();
         turn.counts.acknowledgements_sent += u64::from(ends_delivery);
         // [MQTT-2.2.1-5], [MQTT3-2.3.1-6]; no Reason String, no User Properties [MQTT-3.4.2-2], [MQTT-3.4.2-3],
-        // [MQTT-3.5.2-2], [MQTT-3.5.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3].
-        let ack = Ack { packet_id, reason, properties: Properties::EMPTY };
+        // [MQTT-3.5.2-2], [MQTT-3.5.2-3].
+        self.send_ack(turn, attached, kind, Ack { packet_id, reason, properties: Properties::EMPTY });
+    }
+
+    /// Sends PUBACK, PUBREC or PUBCOMP, now or when the store has committed what it stands for.
+    pub(crate) fn send_ack(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        kind: AckKind,
+        ack: Ack<'_>,
+    ) {
         self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
     }
 
