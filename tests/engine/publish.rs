@@ -6,6 +6,7 @@ use midge::codec::properties::Properties;
 use midge::codec::publish::Publish;
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
+use midge::codec::subscribe::SubscriptionOptions;
 
 use crate::harness::{
     ALL, Client, Network, Packets, Q0, Q1, Q2, QOS, V5, V31, V311, id, opts, version_pairs,
@@ -86,6 +87,21 @@ fn a_message_that_nobody_hears_says_so_in_mqtt_5() {
         for qos in [Q1, Q2] {
             assert_eq!(publisher.publish("nobody", "", qos), expected, "{version}");
         }
+    }
+}
+
+/// A subscription that No Local keeps from its own message matches all the same: there is a subscriber.
+/// [MQTT-3.4.2-1], [MQTT-3.5.2-1]
+#[test]
+fn a_message_that_only_its_publisher_has_subscribed_to_has_a_subscriber() {
+    for qos in [Q1, Q2] {
+        let network = Network::new();
+        let mut client = opts("a", V5).on(&network);
+        let no_local = SubscriptionOptions { no_local: true, ..SubscriptionOptions::with_qos(Q0) };
+        client.subscribe_with("t", no_local, 0);
+        assert_eq!(client.publish("t", "", qos), ReasonCode::Success);
+        assert_eq!(client.publish("u", "", qos), ReasonCode::NoMatchingSubscribers);
+        client.expect_nothing();
     }
 }
 

@@ -154,7 +154,7 @@ impl Engine {
             turn.cache.give_back(taken);
             burst.for_each(turn, |turn, publication| {
                 let reached = self.route(turn, publisher, burst.topic, publication);
-                if reached == 0 {
+                if reached.subscribers == 0 {
                     self.dropped(turn, publisher.client_id(), publication.topic, DropReason::NoSubscriber);
                 }
             });

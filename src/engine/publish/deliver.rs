@@ -22,6 +22,15 @@ use crate::time::Time;
 use crate::topics::Identity;
 use crate::topics::{Group, Match, Readiness};
 
+/// Whom a message has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// The subscribers that it was given to, whatever has become of it there.
+    pub subscribers: usize,
+    /// Whether a subscription matches, perhaps only one of the publisher that No Local keeps it from.
+    pub matched: bool,
+}
+
 impl Engine {
     /// Gives a message to every matching subscriber.
     pub(crate) fn route(
@@ -30,10 +39,11 @@ impl Engine {
         publisher: Publisher<'_>,
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
-    ) -> usize {
+    ) -> Reach {
         let taken = turn.cache.take(&self.router, topic);
         let matches = &taken.matches;
         let mut reached = 0;
+        let matched = !matches.direct.is_empty() || !matches.shared.is_empty();
         // [MQTT-3.3.4-2], [MQTT3-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest
         // QoS and with every identifier [MQTT-3.3.4-3], [MQTT-3.3.4-4].
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
@@ -44,7 +54,7 @@ impl Engine {
             reached += usize::from(self.deliver_shared(turn, publisher, publication, &shared.group));
         }
         turn.cache.give_back(taken);
-        reached
+        Reach { subscribers: reached, matched }
     }
 
     /// Delivers to one member of a group and to nobody else, whatever becomes of it [MQTT-4.8.2-5], [MQTT-4.8.2-6];

@@ -22,6 +22,7 @@ use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::admission::{Draft, Refusal, Source};
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled, ReceivedPacket};
 use crate::engine::parts::subscriber::Publisher;
+use crate::engine::publish::deliver::Reach;
 use crate::message::{Frame, Publication};
 use crate::session::aliases::AliasesIn;
 use crate::session::inbound::{Inbound, Unreleased};
@@ -39,6 +40,17 @@ impl Engine {
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
     ) -> usize {
+        self.spread(turn, publisher, topic, publication).subscribers
+    }
+
+    /// Does what [`Engine::publish`] does; returns whom the message has reached.
+    fn spread(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        topic: TopicName<'_>,
+        publication: &mut Publication<'_>,
+    ) -> Reach {
         turn.counts.messages_published += 1;
         if self.events.wants(EventMask::PUBLISHING) {
             self.show(turn, EventMask::PUBLISHING, publisher, publication);
@@ -50,7 +62,7 @@ impl Engine {
         }
         let reached = self.route(turn, publisher, topic, publication);
         // A retained message is kept, has removed the one of its topic, or was counted when there was no room for it.
-        if reached == 0 && !publication.retain {
+        if reached.subscribers == 0 && !publication.retain {
             let client_id = publisher.client_id();
             self.dropped(turn, client_id, publication.topic, DropReason::NoSubscriber);
         }
@@ -295,9 +307,10 @@ impl Engine {
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
     ) -> ReasonCode {
-        match self.publish(turn, Publisher::Session(&attached.session), topic, publication) {
-            0 => ReasonCode::NoMatchingSubscribers,
-            _ => ReasonCode::Success,
+        // A subscription that No Local keeps from the message matches all the same.
+        match self.spread(turn, Publisher::Session(&attached.session), topic, publication).matched {
+            false => ReasonCode::NoMatchingSubscribers,
+            true => ReasonCode::Success,
         }
     }
 
