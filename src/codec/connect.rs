@@ -535,9 +535,17 @@ mod tests {
         assert_refused(Version::V5, &altered(FULL_V5, 22, 0x11), ReasonCode::MalformedPacket);
     }
 
+    /// MQTT 3.1 calls them "not used".
     #[test]
-    fn the_flags_of_the_fixed_header_are_0() {
-        assert_refused(Version::V311, &altered(PLAIN_V311, 0, 0x12), ReasonCode::MalformedPacket);
+    fn the_flags_of_the_fixed_header_are_0_since_3_1_1() {
+        for flags in 1..16 {
+            let first = 0x10 | flags;
+            assert_refused(Version::V311, &altered(PLAIN_V311, 0, first), ReasonCode::MalformedPacket);
+            assert_refused(Version::V5, &altered(PLAIN_V5, 0, first), ReasonCode::MalformedPacket);
+            let bytes = altered(PLAIN_V31, 0, first);
+            let taken = decode_bytes(&bytes, Version::V311).unwrap();
+            assert_eq!(taken, decode_bytes(PLAIN_V31, Version::V31).unwrap());
+        }
     }
 
     #[test]
