@@ -276,9 +276,9 @@ fn serve_raises_the_limit_of_open_files() {
 fn status_tells_what_the_broker_counts() {
     let serve = Serve::start(&["--listen", "127.0.0.1:0"], 1);
     let mut client = TcpStream::connect(serve.address()).unwrap();
-    // CONNECT, a retained PUBLISH that nobody hears, SUBSCRIBE, PINGREQ.
+    // CONNECT, two PUBLISH that nobody hears, of which one is retained, SUBSCRIBE, PINGREQ.
     client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a").unwrap();
-    client.write_all(b"\x31\x05\x00\x01thi\x82\x06\x00\x01\x00\x01u\x00\xc0\x00").unwrap();
+    client.write_all(b"\x30\x05\x00\x01vhi\x31\x05\x00\x01thi\x82\x06\x00\x01\x00\x01u\x00\xc0\x00").unwrap();
     // CONNACK, SUBACK, PINGRESP: all of it has been handled.
     client.read_exact(&mut [0; 4 + 5 + 2]).unwrap();
     let address = serve.address();
@@ -293,7 +293,7 @@ fn status_tells_what_the_broker_counts() {
     let rest = [
         "  clients:       1 connected, 0 offline",
         "  subscriptions: 1",
-        "  messages:      1 published, 0 delivered",
+        "  messages:      2 published, 0 delivered",
         "  dropped:       1",
         "                 1 no subscriber: nobody had subscribed to the topic when the message was published.",
     ];
