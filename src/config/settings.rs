@@ -84,15 +84,15 @@ settings! {
         connect_timeout: Duration = "10s", Kind::duration(100, HOUR),
             "Time in which a new connection must send a complete CONNECT packet; else it is closed. Danger: \
              with a long time, silent peers can hold connections.";
-        max_packet_size: u32 = "1MiB", Kind::size(128, 256 * MIB),
+        max_packet_size: u32 = "2MiB", Kind::size(128, 256 * MIB),
             "Largest packet that a client may send, header included. A client that sends a larger one is \
-             disconnected. MQTT 5 clients are told (Maximum Packet Size). Cost: a connection may use that \
-             much memory while a packet arrives. A message larger than `session.max_queued_bytes` cannot \
+             disconnected, and the log says so. MQTT 5 clients are told (Maximum Packet Size). Cost: a \
+             connection may use that much memory while a packet arrives. A message larger than `session.max_queued_bytes` cannot \
              wait for a client that is busy or offline.";
         keep_alive_max: Duration = "0", Kind::duration(SECOND, 65_535 * SECOND).or_zero().in_steps_of(SECOND),
             "Longest keep alive. An MQTT 5 client that asks for more, or for none, is told to use this one \
-             (Server Keep Alive). With 0 the client decides. Clients of older versions cannot be told, and \
-             use their own value.";
+             (Server Keep Alive). With 0 the client decides. Clients of older versions cannot be told. They \
+             are let in, and use their own value.";
         receive_maximum: u16 = "1024", Kind::integer(1, 65_535),
             "Unacknowledged QoS 1 and QoS 2 messages that a client may have in flight to the broker. MQTT 5 \
              clients are told (Receive Maximum); a client that sends more is disconnected. Cost: the packet \
@@ -107,9 +107,10 @@ settings! {
         topic_alias_maximum_outgoing: u16 = "16", Kind::integer(0, 65_535),
             "Topic aliases that the broker uses in messages to an MQTT 5 client. The client's Topic Alias \
              Maximum may lower it. Cost: a connection may hold that many topics.";
-        max_topic_levels: usize = "128", Kind::integer(1, 32_768),
+        max_topic_levels: usize = "256", Kind::integer(1, 32_768),
             "Maximum number of levels of a topic name or topic filter, separated by slashes. Packets with \
-             more are refused. Cost: matching takes time proportional to it.";
+             more are refused. Cost: each level of a filter takes memory unless another filter begins with \
+             the same levels. Matching a message looks at no more levels than the filters have together.";
         max_topic_length: usize = "65535", Kind::integer(1, 65_535),
             "Maximum length of a topic name or topic filter, in bytes. Packets with longer ones are refused.";
         max_subscriptions_per_client: usize = "100000", Kind::integer(1, MANY),

@@ -38,7 +38,7 @@ fn payloads(queue: &Queue) -> Vec<String> {
 #[test]
 fn the_host_publishes_to_a_topic_at_the_bound_and_to_none_that_is_deeper() {
     let deep = |levels: usize| vec!["x"; levels].join("/");
-    for (settings, most) in [(&[][..], 128), (&[("mqtt.max_topic_levels", "3")][..], 3)] {
+    for (settings, most) in [(&[][..], 256), (&[("mqtt.max_topic_levels", "3")][..], 3)] {
         let broker = broker_with(settings);
         let _hears = broker.subscribe("#", &SubscribeOptions::default()).unwrap();
         assert_eq!(broker.publish(&deep(most), "", &PublishOptions::default()).unwrap(), 1);

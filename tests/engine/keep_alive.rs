@@ -4,7 +4,7 @@ use midge::codec::packet::Packet;
 use midge::codec::reason::ReasonCode;
 use midge::session::link::Cause;
 
-use crate::harness::{ALL, Client, Network, Q0, Received, V5, V311, opts};
+use crate::harness::{ALL, Client, Network, Q0, Received, V5, V31, V311, opts};
 
 /// [MQTT-3.1.2-22], [MQTT-3.2.2-22], [MQTT3-3.1.2-24]
 #[test]
@@ -87,6 +87,22 @@ fn the_servers_keep_alive_rules_for_mqtt_5() {
     let client = asked(V311, 100);
     network.advance(31);
     assert_eq!(client.line.finished(), None);
+}
+
+/// A client of MQTT 3 that asks for more than `mqtt.keep_alive_max` is let in, and may be silent for as long as it has said.
+#[test]
+fn older_clients_keep_their_own_keep_alive() {
+    for version in [V31, V311] {
+        let network = Network::with(&[("mqtt.keep_alive_max", "20s")]);
+        let mut client = opts("a", version).keep_alive(100).on(&network);
+        for _ in 0..3 {
+            network.advance(100);
+            client.send(&Packet::Pingreq);
+        }
+        assert_eq!(client.line.finished(), None);
+        network.advance(151);
+        assert_eq!(client.line.finished(), Some(Cause::KeepAliveTimeout));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::codec::connect::Connect;
 use crate::codec::error::DecodeError;
 use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::packet::{self, Packet};
+use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::access::pending_decisions::DecisionContext;
 use crate::engine::connection::auth::{AuthReply, Authentication};
@@ -30,7 +31,7 @@ impl Connection {
             let form = authenticating.form;
             let rest = input.get(progress.consumed..).unwrap_or_default();
             let mut size = 0;
-            let packet = match frame::split(rest, engine.options.max_packet_size) {
+            let packet = match split(engine, rest) {
                 Ok(Framing::Partial { need }) => {
                     progress.need = need;
                     return;
@@ -170,6 +171,18 @@ fn decoded(whole: &[u8]) -> Result<Connect<'_>, DecodeError> {
         return Ok(connect);
     }
     Err(DecodeError::protocol("the first packet is not CONNECT"))
+}
+
+/// The packet at the start of `input`, if it is no larger than packets may be.
+#[inline]
+pub(super) fn split<'i>(engine: &Engine, input: &'i [u8]) -> Result<Framing<'i>, DecodeError> {
+    frame::split(input, engine.options.max_packet_size).map_err(|error| match error.reason {
+        ReasonCode::PacketTooLarge => DecodeError::new(
+            error.reason,
+            "the packet is larger than the server allows (mqtt.max_packet_size)",
+        ),
+        _ => error,
+    })
 }
 
 /// The packet in a frame behind CONNECT. A second CONNECT is an error whatever it holds [MQTT-3.1.0-2], [MQTT3-3.1.0-2]:

@@ -210,7 +210,10 @@ impl Engine {
         // [MQTT-3.1.3-5], [MQTT3-3.1.3-5]
         // [MQTT-3.1.3-8], [MQTT3-3.1.3-9]
         if connect.client_id.len() > self.options.max_client_id_length {
-            return refuse(ReasonCode::ClientIdentifierNotValid, "the client identifier is too long");
+            return refuse(
+                ReasonCode::ClientIdentifierNotValid,
+                "the client identifier is longer than the server allows (mqtt.max_client_id_length)",
+            );
         }
         if let Some(will) = &connect.will {
             let draft = Draft {

@@ -15,7 +15,7 @@ use crate::codec::ping;
 use crate::codec::version::Version;
 use crate::engine::access::pending_decisions::{DecisionContext, PendingDecisions};
 use crate::engine::connection::auth::Authentication;
-use crate::engine::connection::authenticating::decode_after_connect;
+use crate::engine::connection::authenticating::{decode_after_connect, split};
 use crate::engine::connection::state::{CONNECT, ConnackForm, Connection, ConnectionState, Progress};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
@@ -174,7 +174,7 @@ impl Connection {
         if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
             return self.refuse(engine, turn, ConnackForm::of(None), None, NOT_CONNECT);
         }
-        let framing = match frame::split(input, engine.options.max_packet_size) {
+        let framing = match split(engine, input) {
             Ok(framing) => framing,
             Err(error) => return self.refuse(engine, turn, ConnackForm::of(None), None, error),
         };
@@ -315,7 +315,7 @@ fn packets(
 ) -> Result<(), ConnectionEnd> {
     loop {
         let rest = input.get(progress.consumed..).unwrap_or_default();
-        match frame::split(rest, engine.options.max_packet_size)? {
+        match split(engine, rest)? {
             Framing::Partial { need } => {
                 progress.need = need;
                 return Ok(());

@@ -167,8 +167,8 @@ impl Refusal {
     /// What a client is told.
     pub fn error(self) -> DecodeError {
         let cause = match self {
-            Refusal::QosTooHigh(_) => "the QoS is above the maximum of the server",
-            Refusal::RetainOff => "the server keeps no retained messages",
+            Refusal::QosTooHigh(_) => "the QoS is above the maximum of the server (mqtt.max_qos)",
+            Refusal::RetainOff => "the server keeps no retained messages (mqtt.retain)",
             Refusal::TopicTooLong(_) => "the topic is longer than the server allows (mqtt.max_topic_length)",
             Refusal::TopicTooDeep(_) => {
                 "the topic has more levels than the server allows (mqtt.max_topic_levels)"

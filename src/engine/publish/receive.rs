@@ -125,7 +125,7 @@ impl Engine {
             // kept of QoS 2 messages all the same.
             return refused(
                 ReasonCode::ReceiveMaximumExceeded,
-                "more messages are unacknowledged than may be",
+                "more messages are unacknowledged than the server allows (mqtt.receive_maximum)",
             );
         }
         let reason = match self.wanted.asks_to_publish() {
@@ -211,7 +211,8 @@ impl Engine {
             Some(alias) => {
                 // [MQTT-3.3.2-8], [MQTT-3.3.2-9], [MQTT-3.3.2-12]
                 if alias == 0 || alias > self.options.topic_alias_maximum {
-                    let cause = "the topic alias is above the maximum of the server";
+                    let cause =
+                        "the topic alias is 0 or above the maximum of the server (mqtt.topic_alias_maximum)";
                     return Err(DecodeError::new(ReasonCode::TopicAliasInvalid, cause));
                 }
                 if !publish.topic.is_empty() {
