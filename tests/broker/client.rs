@@ -163,6 +163,7 @@ impl Client {
             version: self.version,
             clean_start: true,
             keep_alive,
+            is_bridge: false,
             client_id,
             will,
             username: None,

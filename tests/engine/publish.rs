@@ -9,7 +9,7 @@ use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 
 use crate::harness::{
-    ALL, Client, Network, Packets, Q0, Q1, Q2, QOS, V5, V31, V311, id, opts, version_pairs,
+    ALL, Client, LastWill, Network, Packets, Q0, Q1, Q2, QOS, V5, V31, V311, id, opts, version_pairs,
 };
 
 /// [MQTT-3.8.4-8], [MQTT-4.3.1-1], [MQTT-4.3.2-1], [MQTT-4.3.3-1]: the lower of both QoS, in all nine combinations.
@@ -447,6 +447,30 @@ fn the_maximum_packet_size_counts_the_whole_packet() {
             // Fixed header 2, topic 4, identifier 2, property length 1.
             let fits = 9 + payload <= 50;
             assert_eq!(hearer.drain().len(), usize::from(fits), "{publisher} {payload}");
+        }
+    }
+}
+
+/// Where a bridge says whether it is connected: an ordinary message, the only one of clients below `$SYS`.
+#[test]
+fn what_bridges_say_of_themselves_is_taken_and_kept() {
+    const STATE: &str = "$SYS/broker/connection/host.bridge/state";
+    for (from, to) in version_pairs() {
+        for qos in QOS {
+            let network = Network::new();
+            let mut hears = opts("hears", to).on(&network);
+            hears.subscribe("$SYS/broker/connection/#", Q0);
+            opts("bridge", from).will(LastWill::new(STATE, "0").retained()).on(&network).hang_up();
+            hears.expect_message(STATE, "0");
+            let mut bridge = opts("bridge", from).on(&network);
+            assert_eq!(bridge.retain(STATE, "1", qos), ReasonCode::Success);
+            hears.expect_message(STATE, "1");
+            assert_eq!(network.stats().messages_dropped(), 0);
+            let mut late = opts("late", to).on(&network);
+            late.subscribe("$SYS/broker/connection/+/state", Q1);
+            let kept = late.expect_message(STATE, "1");
+            assert!(kept.retain);
+            assert_eq!(network.stats().messages_delivered, 3);
         }
     }
 }

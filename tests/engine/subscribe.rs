@@ -365,3 +365,28 @@ fn a_client_hears_itself() {
         }
     }
 }
+
+/// A bridge of MQTT 3 gets no message of its own, also from a session that it comes back to, and RETAIN as it was published.
+#[test]
+fn a_bridge_subscribes_as_bridges_expect() {
+    for version in [V31, V311] {
+        let network = Network::new();
+        let bridge = opts("bridge", version).persistent().bridge();
+        let mut client = bridge.on(&network);
+        client.subscribe("t/#", Q1);
+        client.subscribe("$share/g/s", Q0);
+        client.publish("t/x", "own", Q1);
+        client.hang_up();
+        let mut client = bridge.on(&network);
+        client.publish("t/x", "own", Q1);
+        client.expect_nothing();
+        let mut other = opts("other", version).on(&network);
+        other.retain("t/x", "kept", Q1);
+        let message = client.expect_message("t/x", "kept");
+        assert!(message.retain);
+        // Who takes turns with others gets its own, too.
+        client.publish("s", "shared", Q0);
+        client.expect_message("s", "shared");
+        assert_eq!(client.line.finished(), None);
+    }
+}

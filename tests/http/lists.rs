@@ -399,6 +399,7 @@ fn an_absent_clients_messages_are_explained() {
         version: Version::V311,
         clean_start: false,
         keep_alive: 0,
+        is_bridge: false,
         client_id: "away",
         will: None,
         username: Some("who"),

@@ -293,7 +293,12 @@ impl Engine {
         }
         self.log_arrival(turn, session, guest, resumed);
         self.greet(turn, session, control.epoch, guest, resumed);
-        AttachedConnection { session: Arc::clone(session), epoch, version: connect.version }
+        AttachedConnection {
+            session: Arc::clone(session),
+            epoch,
+            version: connect.version,
+            is_bridge: connect.is_bridge,
+        }
     }
 
     /// Records that a connection has the session now. One that ends with its connection has ended for the store.

@@ -107,11 +107,30 @@ impl Options {
         if len > most {
             return Err(Refusal::TooLarge { len, most });
         }
-        match topic.starts_with("$SYS/") {
+        match topic.starts_with("$SYS/") && !(source.is_clients() && is_bridge_state(topic)) {
             true => Err(Refusal::BrokersTopic),
             false => Ok(()),
         }
     }
+}
+
+impl Source {
+    /// Whether the message is a client's.
+    fn is_clients(self) -> bool {
+        match self {
+            Source::Client { .. } | Source::Will | Source::Edit { .. } => true,
+            Source::Host | Source::Console => false,
+        }
+    }
+}
+
+/// Whether a topic is `$SYS/broker/connection/NAME/state`, where a bridge says whether it is connected. It is the one topic
+/// below `$SYS` where clients publish.
+pub(crate) fn is_bridge_state(topic: &str) -> bool {
+    topic
+        .strip_prefix("$SYS/broker/connection/")
+        .and_then(|rest| rest.strip_suffix("/state"))
+        .is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
 impl Refusal {
@@ -255,7 +274,24 @@ mod tests {
     #[test]
     fn below_sys_only_the_broker_publishes_whoever_asks() {
         let options = options(&[]);
+        let state = "$SYS/broker/connection/host.bridge/state";
         for source in DOORS {
+            let expected = match source {
+                Source::Host | Source::Console => Err(Refusal::BrokersTopic),
+                _ => Ok(()),
+            };
+            assert_eq!(options.admit(source, &draft(state)), expected, "{source:?}");
+            for topic in [
+                "$SYS/broker/connection//state",
+                "$SYS/broker/connection/state",
+                "$SYS/broker/connection/a/b/state",
+                "$SYS/broker/connection/a/state/",
+                "$SYS/broker/connection/a/status",
+                "$SYS/broker/connection/a",
+                "$SYS/broker/version",
+            ] {
+                assert_eq!(options.admit(source, &draft(topic)), Err(Refusal::BrokersTopic), "{source:?}");
+            }
             assert_eq!(options.admit(source, &draft("$SYS/x")), Err(Refusal::BrokersTopic), "{source:?}");
             for topic in ["$SYS", "$SYSX/x", "a/$SYS/x", "$sys/x"] {
                 assert_eq!(options.admit(source, &draft(topic)), Ok(()), "{source:?} {topic}");

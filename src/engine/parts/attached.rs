@@ -14,6 +14,8 @@ pub(crate) struct AttachedConnection {
     pub session: Arc<Session>,
     pub epoch: u32,
     pub version: Version,
+    /// Whether the client is a bridge of MQTT 3 and has said so.
+    pub is_bridge: bool,
 }
 
 /// One packet's surroundings: the bytes it came in.

@@ -8,6 +8,7 @@ use crate::codec::topic::{TopicFilter, TopicName};
 use crate::codec::version::Version;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::engine::parts::admission::is_bridge_state;
 use crate::engine::parts::granted::{Granted, Identifiers};
 use crate::engine::parts::sink::{Local, LocalMessage, bytes_of};
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
@@ -245,7 +246,7 @@ impl Engine {
         let flush = outbound.list_for_flush();
         Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
-        if message.topic().starts_with("$SYS/") {
+        if message.topic().starts_with("$SYS/") && !is_bridge_state(message.topic()) {
             // The broker's own topics are no application messages.
             turn.counts.messages_delivered = before;
         }
