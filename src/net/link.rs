@@ -20,6 +20,8 @@ pub struct StreamLink {
     woken: AtomicBool,
     /// Whether the connection's end was asked for.
     finished: AtomicBool,
+    /// Whether the client has its session.
+    identified: AtomicBool,
     ending: Mutex<Option<Ending>>,
     /// `None`: MQTT is what the socket carries.
     layers: Option<Box<Layered>>,
@@ -40,6 +42,7 @@ impl StreamLink {
             waker: Mutex::new(None),
             woken: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            identified: AtomicBool::new(false),
             ending: Mutex::new(None),
             layers: (!layers.is_empty()).then(|| Box::new(Layered::new(layers))),
         })
@@ -160,7 +163,16 @@ impl Link for StreamLink {
         outcome
     }
 
+    fn has_unread(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.may_read()) || self.descriptor.has_unread()
+    }
+
+    fn is_identified(&self) -> bool {
+        self.identified.load(Ordering::Acquire)
+    }
+
     fn identify(&self, client_id: &str) {
+        self.identified.store(true, Ordering::Release);
         if let Some(layers) = &self.layers {
             layers.identify(client_id);
         }

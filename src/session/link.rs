@@ -43,8 +43,18 @@ pub trait Link: Send + Sync {
     /// Writes what the connection takes now.
     fn write(&self, buffers: &[IoSlice<'_>]) -> Written;
 
+    /// Whether the peer has sent bytes that were not read yet: then it is not the peer that is silent. No lock may be held.
+    fn has_unread(&self) -> bool {
+        false
+    }
+
     /// Tells whose connection it is, before the first packet that follows from it is written.
     fn identify(&self, _client_id: &str) {}
+
+    /// Whether it was told.
+    fn is_identified(&self) -> bool {
+        false
+    }
 
     /// Has the connection's own task look at its session again: there is something to flush when the
     /// connection is writable.

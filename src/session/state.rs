@@ -25,7 +25,7 @@ pub struct Session {
     pub outbound: Mutex<Outbound>,
     /// The number of the attached connection, 0 if there is none; changed under the lock of `control`.
     attached: AtomicU32,
-    /// When the client's last packet came, in milliseconds of the broker's time.
+    /// When the client's last bytes came, in milliseconds of the broker's time.
     last_received: AtomicU64,
     /// Whether a decision of the host is awaited, and so nothing is read.
     awaits_host: AtomicBool,
@@ -143,12 +143,12 @@ impl Session {
         self.awaits_host.load(Ordering::Relaxed)
     }
 
-    /// Notes that the client has sent a packet.
+    /// Notes that the client has sent something.
     pub fn heard(&self, now: Time) {
         self.last_received.store(now.as_millis(), Ordering::Relaxed);
     }
 
-    /// When the client's last packet came.
+    /// When the client's last bytes came.
     pub fn last_heard(&self) -> Time {
         Time::from_millis(self.last_received.load(Ordering::Relaxed))
     }

@@ -124,6 +124,16 @@ impl Connection {
         progress
     }
 
+    /// Bytes of a packet have come that is not handed over before it is whole: the client is not silent.
+    pub fn heard(&self, turn: &Turn) {
+        if let ConnectionState::Open(attached) = &self.state {
+            attached.heard(turn.now);
+        }
+        if let ConnectionState::Authenticated(authenticated) = &self.state {
+            authenticated.0.heard(turn.now);
+        }
+    }
+
     /// Writes again to a connection that has become writable; whether this call has filled it.
     pub fn writable(&self, engine: &Engine, turn: &mut Turn) -> bool {
         self.session().is_some_and(|session| engine.flush(turn, session, true))

@@ -18,8 +18,13 @@ pub trait Alarm: Send + Sync {
 /// What is to happen.
 #[derive(Clone)]
 pub enum Timer {
-    /// A connection that sent no CONNECT is closed.
-    ConnectDeadline(Weak<dyn Link>),
+    /// A connection that sent no CONNECT is closed. `unread`: what it had sent by its deadline was to be read first.
+    ConnectDeadline {
+        /// The connection.
+        link: Weak<dyn Link>,
+        /// Whether this is the second time.
+        unread: bool,
+    },
     /// A client's silence is measured. The number is the connection's.
     KeepAlive(Weak<Session>, u32),
     /// An absent session ends. The number is the last connection's.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::codec::error::DecodeError;
 use crate::codec::version::Version;
 use crate::session::state::Session;
+use crate::time::Time;
 
 /// A connection's hold on its session.
 #[derive(Clone)]
@@ -16,6 +17,15 @@ pub(crate) struct AttachedConnection {
     pub version: Version,
     /// Whether the client is a bridge of MQTT 3 and has said so.
     pub is_bridge: bool,
+}
+
+impl AttachedConnection {
+    /// Notes that the client has sent something, unless another connection has the session by now.
+    pub fn heard(&self, now: Time) {
+        if self.session.is_attached(self.epoch) {
+            self.session.heard(now);
+        }
+    }
 }
 
 /// One packet's surroundings: the bytes it came in.
