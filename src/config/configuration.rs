@@ -256,6 +256,7 @@ mod tests {
             ("runtime.worker_threads", "1"),
             ("runtime.stop_grace", "1s"),
             ("mqtt.max_connections", "unlimited"),
+            ("mqtt.max_pending_connections", "1024"),
             ("mqtt.connect_timeout", "10s"),
             ("mqtt.max_packet_size", "2MiB"),
             ("mqtt.keep_alive_max", "0"),

@@ -64,7 +64,7 @@ settings! {
              every other listener needs a value. Danger: `0.0.0.0` and `[::]` accept connections from every \
              machine that can reach this one.";
         max_connections: Option<u32> = "unlimited", Kind::integer(1, MANY).or_unlimited(),
-            "Maximum number of open connections of this listener; further ones are closed at once. \
+            "Maximum number of connected clients of this listener; further ones are refused. \
              `mqtt.max_connections` limits all listeners together.";
     }
 
@@ -79,8 +79,14 @@ settings! {
 
     mqtt: MqttSettings, "Limits and features that the broker offers to MQTT clients." {
         max_connections: Option<u32> = "unlimited", Kind::integer(1, MANY).or_unlimited(),
-            "Maximum number of connected clients, over all listeners. Further ones are refused. Danger: if \
-             it is unlimited, the process's limit of open files is the only limit.";
+            "Maximum number of connected clients, over all listeners. Further ones are refused (Quota \
+             exceeded). A client that takes its own session over needs no second place. Danger: if it is \
+             unlimited, the process's limit of open files is the only limit.";
+        max_pending_connections: Option<u32> = "1024", Kind::integer(1, MANY).or_unlimited(),
+            "Maximum number of connections whose client is not let in yet. When it is reached, a new connection \
+             takes the place of the oldest one that has sent no CONNECT, which is closed, counted and logged. If \
+             there is none, the new one is closed. Danger: with `unlimited`, silent peers can use up the \
+             process's open files.";
         connect_timeout: Duration = "10s", Kind::duration(100, HOUR),
             "Time in which a new connection must send a complete CONNECT packet; else it is closed. Danger: \
              with a long time, silent peers can hold connections.";

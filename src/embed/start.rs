@@ -96,7 +96,12 @@ impl Broker {
             .restore(&mut engine.turn(clock.now()))
             .map_err(|error| Error::Start(std::io::Error::other(error)))?;
         let engine = Arc::new(engine);
-        let mut server = Server::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
+        let mut server = Server::new(
+            Arc::clone(&engine),
+            clock.clone(),
+            settings.mqtt.max_connections,
+            settings.mqtt.max_pending_connections,
+        );
         if let Some(bench) = &bench {
             server = server.with_test_net(Arc::clone(&bench.bed));
         } else if settings.runtime.worker_threads == 1 {

@@ -9,6 +9,7 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFdReadyGuard;
 
 use crate::engine::parts::origin::Origin;
+use crate::net::places::Place;
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};
 use crate::session::link::{Cause, Link, Written};
 
@@ -25,6 +26,7 @@ pub struct StreamLink {
     ending: Mutex<Option<Ending>>,
     /// `None`: MQTT is what the socket carries.
     layers: Option<Box<Layered>>,
+    place: Place,
 }
 
 /// The end of a connection: what is still to be written, and why it ends.
@@ -36,7 +38,7 @@ pub(super) struct Ending {
 impl StreamLink {
     /// A link over a connected, non-blocking socket, and layers over it, if there are any. Must be called inside the
     /// runtime.
-    pub(super) fn new(socket: Socket, layers: Vec<Box<dyn Layer>>) -> io::Result<StreamLink> {
+    pub(super) fn new(socket: Socket, layers: Vec<Box<dyn Layer>>, place: Place) -> io::Result<StreamLink> {
         Ok(StreamLink {
             descriptor: Descriptor::new(socket)?,
             waker: Mutex::new(None),
@@ -45,7 +47,13 @@ impl StreamLink {
             identified: AtomicBool::new(false),
             ending: Mutex::new(None),
             layers: (!layers.is_empty()).then(|| Box::new(Layered::new(layers))),
+            place,
         })
+    }
+
+    /// Its place among the broker's connections.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Goes on with the handshakes of the layers; what they learn is in `origin`.
@@ -167,6 +175,10 @@ impl Link for StreamLink {
         self.layers.as_ref().is_some_and(|layers| layers.may_read()) || self.descriptor.has_unread()
     }
 
+    fn admit(&self, takes_over: bool) -> bool {
+        self.place.admit(takes_over)
+    }
+
     fn is_identified(&self) -> bool {
         self.identified.load(Ordering::Acquire)
     }
@@ -188,6 +200,8 @@ impl Link for StreamLink {
             *ending = Some(Ending { last, cause });
         }
         drop(ending);
+        // A client that comes back need not wait until the peer has taken the last packet.
+        self.place.leave();
         self.finished.store(true, Ordering::Release);
         self.notify();
     }

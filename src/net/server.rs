@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
@@ -10,18 +9,23 @@ use parking_lot::{Condvar, Mutex};
 use crate::engine::core::state::Engine;
 use crate::engine::parts::origin::Origin;
 use crate::net::flush_queue::{FlushQueue, Flusher};
+use crate::net::link::StreamLink;
+use crate::net::places::{ListenerLimit, Place, Places};
 use crate::net::testing::TestNet;
 use crate::net::transport::{LayerError, MakeLayers};
+use crate::net::waiting::Waiting;
 use crate::runtime::Clock;
 use crate::session::event::Level;
+use crate::session::link::{Cause, Link};
 use crate::time::Time;
 
 /// The MQTT wing of one broker.
 pub struct Server {
     engine: Arc<Engine>,
     clock: Clock,
-    most: u32,
-    open: AtomicU32,
+    places: Arc<Places>,
+    /// Connections that have sent no CONNECT.
+    waiting: Waiting,
     /// Connections whose clients are to be told of the end before the broker stops.
     attached: Mutex<u32>,
     /// Told when the last of them was.
@@ -33,14 +37,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// The wing of an engine; at most `most` connections at a time.
-    pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>) -> Server {
-        let most = most.unwrap_or(u32::MAX);
+    /// The wing of an engine; at most `most` clients at a time, and `most_pending` connections without a CONNECT.
+    pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>, most_pending: Option<u32>) -> Server {
         Server {
             engine,
             clock,
-            most,
-            open: AtomicU32::new(0),
+            places: Arc::new(Places::new(most, most_pending)),
+            waiting: Waiting::default(),
             attached: Mutex::new(0),
             idle: Condvar::new(),
             test_net: None,
@@ -104,6 +107,23 @@ impl Server {
         });
     }
 
+    /// Notes a connection that is to send its CONNECT.
+    pub(super) fn await_connect(&self, link: &Arc<StreamLink>) {
+        self.waiting.add(link);
+    }
+
+    /// Ends the oldest connection that has sent no CONNECT; `None` if there is none.
+    fn end_oldest(&self) -> Option<()> {
+        let oldest = self.waiting.take_oldest()?;
+        oldest.finish(Vec::new(), Cause::ConnectionLost);
+        let mut turn = self.engine.turn(self.now());
+        turn.counts.connections_refused += 1;
+        self.engine.log(&mut turn, Level::Warn, None, || {
+            format!("the oldest connection without a CONNECT is closed: {FULL}")
+        });
+        Some(())
+    }
+
     /// Counts a connection that was closed in its handshake. `why`: `None` if that is counted already.
     pub(super) fn closed_in_handshake(&self, origin: &Origin, why: Option<&LayerError>) {
         let mut turn = self.engine.turn(self.now());
@@ -127,35 +147,8 @@ impl Server {
     }
 }
 
-/// How many connections a listener has and may have.
-#[derive(Debug)]
-pub struct ListenerLimit {
-    name: Option<Arc<str>>,
-    open: AtomicU32,
-    most: u32,
-}
-
-impl ListenerLimit {
-    /// At most so many, of the listener of this name; `None` is no limit, and no listener.
-    pub fn new(name: Option<&str>, most: Option<u32>) -> ListenerLimit {
-        ListenerLimit { name: name.map(Into::into), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
-    }
-
-    /// Connections that it has.
-    pub fn open(&self) -> u32 {
-        self.open.load(Ordering::Acquire)
-    }
-}
-
-impl ListenerLimit {
-    /// The listener's name.
-    pub(super) fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or_default()
-    }
-}
-
 /// Why a connection is turned away for which there is no place.
-pub(super) const FULL: &str = "connection limit reached (mqtt.max_connections or listener.*.max_connections)";
+pub(super) const FULL: &str = "too many connections have sent no CONNECT (mqtt.max_pending_connections)";
 
 /// Where connections come in: the wing, and the limit of the listener. They share it, so that each holds one pointer.
 pub(super) struct ConnectionLimits {
@@ -166,20 +159,20 @@ pub(super) struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// Leave for one more connection; `None` if there are as many as may be, here or at the listener.
-    pub(super) fn permit(self: &Arc<Self>) -> Option<ConnectionPermit> {
-        if !take(&self.server.open, self.server.most) {
-            return None;
-        }
-        if !take(&self.limit.open, self.limit.most) {
-            self.server.open.fetch_sub(1, Ordering::AcqRel);
-            return None;
-        }
-        Some(ConnectionPermit { limits: Arc::clone(self) })
+    /// A place for one more connection, which may be that of the oldest one without a CONNECT; `None` if there are as many
+    /// as may be, and CONNECT has come from all of them.
+    pub(super) fn permit(self: &Arc<Self>) -> Option<(ConnectionPermit, Place)> {
+        let place = loop {
+            if let Some(place) = Place::take(&self.server.places, &self.limit) {
+                break place;
+            }
+            self.server.end_oldest()?;
+        };
+        Some((ConnectionPermit { limits: Arc::clone(self) }, place))
     }
 }
 
-/// One connection's place; given back when it is dropped.
+/// One connection's way to what all share.
 pub(super) struct ConnectionPermit {
     limits: Arc<ConnectionLimits>,
 }
@@ -197,14 +190,7 @@ impl ConnectionPermit {
 
     /// The name of the listener, if it came by one.
     pub(super) fn listener(&self) -> Option<&Arc<str>> {
-        self.limits.limit.name.as_ref()
-    }
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        self.limits.limit.open.fetch_sub(1, Ordering::AcqRel);
-        self.limits.server.open.fetch_sub(1, Ordering::AcqRel);
+        self.limits.limit.name()
     }
 }
 
@@ -233,8 +219,4 @@ impl Farewell {
             server.idle.notify_all();
         }
     }
-}
-
-fn take(open: &AtomicU32, most: u32) -> bool {
-    open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < most).then_some(now + 1)).is_ok()
 }

@@ -48,6 +48,12 @@ pub trait Link: Send + Sync {
         false
     }
 
+    /// Gives the connection a place among those of clients; false if there are as many as may be. `takes_over`: it takes
+    /// that of another connection.
+    fn admit(&self, _takes_over: bool) -> bool {
+        true
+    }
+
     /// Tells whose connection it is, before the first packet that follows from it is written.
     fn identify(&self, _client_id: &str) {}
 

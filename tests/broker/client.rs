@@ -75,6 +75,11 @@ impl Client {
         Client::of(stream)
     }
 
+    /// A client that has not sent CONNECT, over a stream.
+    pub fn over_raw(stream: TcpStream) -> Client {
+        Client::of(stream)
+    }
+
     fn of(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();

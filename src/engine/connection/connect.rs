@@ -125,6 +125,13 @@ impl Engine {
             if self.wanted.take_over && present.is_some() && present != may_end {
                 return Ok(None);
             }
+            if !link.admit(present.is_some()) {
+                if grouped {
+                    self.end_group(turn);
+                }
+                let cause = "connection limit reached (mqtt.max_connections or listener.*.max_connections)";
+                return Err(DecodeError::new(ReasonCode::QuotaExceeded, cause));
+            }
             if !grouped {
                 self.begin_group(turn);
                 grouped = true;

@@ -62,6 +62,11 @@ impl Connection {
         self.decisions.as_ref().map(|decisions| !decisions.are_answered())
     }
 
+    /// Whether CONNECT has come.
+    pub fn has_connect(&self) -> bool {
+        self.decisions.is_some() || !matches!(self.state, ConnectionState::Opening { .. })
+    }
+
     /// The session, once there is one.
     pub fn session(&self) -> Option<&Arc<Session>> {
         match &self.state {
