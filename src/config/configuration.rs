@@ -277,6 +277,7 @@ mod tests {
             ("mqtt.allow_empty_client_id", "true"),
             ("session.max_expiry", "never"),
             ("session.max_sessions", "1000000"),
+            ("session.other_user", "refuse"),
             ("session.max_queued_messages", "1000"),
             ("session.max_queued_bytes", "16MiB"),
             ("session.queue_overflow", "drop_newest"),

@@ -28,6 +28,15 @@ pub enum QueueOverflow {
     Disconnect,
 }
 
+/// What happens to a client whose Client Identifier has the session of another user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OtherUser {
+    /// It is refused.
+    Refuse,
+    /// The session ends, and the client begins a new one.
+    StartClean,
+}
+
 /// Every setting, in the order of the list.
 pub(super) fn all() -> &'static [Setting] {
     TABLE
@@ -49,6 +58,25 @@ impl Field for QueueOverflow {
             Value::Choice("drop_newest") => Some(QueueOverflow::DropNewest),
             Value::Choice("drop_oldest") => Some(QueueOverflow::DropOldest),
             Value::Choice("disconnect") => Some(QueueOverflow::Disconnect),
+            _ => None,
+        }
+    }
+}
+
+impl Field for OtherUser {
+    const BLANK: Self = OtherUser::Refuse;
+
+    fn to_value(&self) -> Value {
+        Value::Choice(match self {
+            OtherUser::Refuse => "refuse",
+            OtherUser::StartClean => "start_clean",
+        })
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("refuse") => Some(OtherUser::Refuse),
+            Value::Choice("start_clean") => Some(OtherUser::StartClean),
             _ => None,
         }
     }
@@ -156,6 +184,12 @@ settings! {
         max_sessions: usize = "1000000", Kind::integer(1, MANY),
             "Maximum number of sessions, of connected and of offline clients. A client that needs one more \
              is refused. Cost: memory for each session and its queue.";
+        other_user: OtherUser = "refuse", Kind::Choice(&["refuse", "start_clean"]),
+            "What happens to a client that connects with the client identifier of another user's session. A \
+             session is bound to the user name with which an authority, such as the hook `authenticate`, let \
+             its client in. `refuse` refuses the client (Client Identifier not valid). `start_clean` ends the \
+             session and gives the client a new one. Danger: with `start_clean` each user can end the \
+             sessions of all others.";
         max_queued_messages: Option<usize> = "1000", Kind::integer(0, MANY).or_unlimited(),
             "Maximum number of messages that wait in one session while its client is offline or has a full \
              window. With 0 none waits. Danger: with `unlimited`, `session.max_queued_bytes` is the only \

@@ -47,6 +47,9 @@ pub struct Control {
     pub ended: bool,
     /// Whether changes of the session are recorded.
     pub kept: bool,
+    /// The user that the session is bound to, empty for a client without a user name; `None` if no authority has said who
+    /// the client is.
+    pub user: Option<Box<str>>,
     /// The Session Expiry Interval in seconds: 0 ends the session with the connection, `u32::MAX` never.
     pub expiry_interval: u32,
     /// The Will Message, until it is published or deleted.
@@ -99,6 +102,11 @@ impl Control {
     /// Forgets the timers; those that were set.
     pub fn take_timers(&mut self) -> impl Iterator<Item = TimerId> {
         [self.will_timer.take(), self.expiry_timer.take()].into_iter().flatten()
+    }
+
+    /// Whether the session is bound to another user than this one.
+    pub fn is_anothers(&self, user: Option<&str>) -> bool {
+        self.user.as_deref().is_some_and(|bound| user != Some(bound))
     }
 
     /// Whether the connection with this number is the session's now.

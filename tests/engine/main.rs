@@ -44,5 +44,6 @@ mod subscribe;
 mod sys;
 mod threads;
 mod together;
+mod users;
 mod will;
 mod writes;

@@ -11,7 +11,9 @@ use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
-use crate::engine::access::pending_decisions::DecisionContext;
+use crate::config::OtherUser;
+use crate::engine::access::chain::Stage;
+use crate::engine::access::pending_decisions::{DecisionContext, Standing};
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
@@ -38,6 +40,8 @@ struct Guest<'g> {
     link: &'g Arc<dyn Link>,
     origin: &'g Origin,
     connect: &'g Connect<'g>,
+    /// Who the client is, if an authority has said so; empty without a user name.
+    user: Option<&'g str>,
     /// The properties of CONNACK.
     told: Properties<'g>,
 }
@@ -74,7 +78,8 @@ impl Engine {
             let Some(may_end) = self.ask_to_take_over(turn, pending, origin, connect)? else {
                 return Ok(None);
             };
-            let attached = self.connect(turn, link, origin, connect, proof, may_end)?;
+            let user = user_of(pending, connect);
+            let attached = self.connect(turn, link, origin, connect, user, proof, may_end)?;
             // Otherwise another connection has come since the question.
             if attached.is_some() {
                 return Ok(attached);
@@ -83,14 +88,19 @@ impl Engine {
     }
 
     /// Attaches a connection to the client's session, new or resumed, and sends CONNACK; or says why not.
-    /// `proof`: properties of CONNACK that end an enhanced authentication. `may_end`: the number of the connection that
+    /// `user`: who an authority has found the client to be. `proof`: properties of CONNACK that end an enhanced authentication. `may_end`: the number of the connection that
     /// may be taken over, if that is a question at all; `None` is returned if the session has another one.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a CONNECT packet, where it comes from, and what was found out about it"
+    )]
     fn connect(
         &self,
         turn: &mut Turn,
         link: &Arc<dyn Link>,
         origin: &Origin,
         connect: &Connect<'_>,
+        user: Option<&str>,
         proof: &[u8],
         may_end: Option<u64>,
     ) -> Result<Option<AttachedConnection>, DecodeError> {
@@ -104,7 +114,7 @@ impl Engine {
             told.extend_from_slice(proof);
             check_connack(connect, told.len())?;
         }
-        let guest = Guest { link, origin, connect, told: Properties::from_validated(&told) };
+        let guest = Guest { link, origin, connect, user, told: Properties::from_validated(&told) };
         // After a crash the session is as it was before CONNECT, or as it is now: the group in which an old session ends
         // stays open until the new one has begun.
         let mut grouped = false;
@@ -121,6 +131,14 @@ impl Engine {
             }
             let mut inbound = session.inbound.lock();
             let mut control = session.control.lock();
+            let anothers = resumed && !control.ended && control.is_anothers(user);
+            if anothers && self.options.other_user == OtherUser::Refuse {
+                if grouped {
+                    self.end_group(turn);
+                }
+                let cause = "the client identifier belongs to another user's session (session.other_user)";
+                return Err(DecodeError::new(ReasonCode::ClientIdentifierNotValid, cause));
+            }
             let present = control.connected.as_deref().map(|other| other.number);
             if self.wanted.take_over && present.is_some() && present != may_end {
                 return Ok(None);
@@ -137,7 +155,7 @@ impl Engine {
                 grouped = true;
             }
             let ready = match resumed {
-                true => self.resume(turn, &session, &mut control, connect.clean_start),
+                true => self.resume(turn, &session, &mut control, connect.clean_start || anothers),
                 false => self.enter(&session, &mut control),
             };
             let attached = match ready {
@@ -268,6 +286,7 @@ impl Engine {
         control.expiry_interval = self.expiry_interval(connect);
         // [MQTT-3.1.2-7], [MQTT3-3.1.2-9]
         control.will = connect.will.as_ref().map(|will| Box::new(self.will(turn, will)));
+        control.user = guest.user.map(Into::into);
         let keep_alive = self.keep_alive(connect);
         control.connected = Some(Box::new(Connected {
             version: connect.version,
@@ -317,9 +336,10 @@ impl Engine {
         let was_kept = std::mem::replace(&mut control.kept, kept);
         inbound.kept = kept;
         let record = |change| self.recorder.session(turn.now, &session.client_id, change);
+        let user = control.user.as_deref();
         match (was_kept, kept) {
-            (false, true) => record(SessionChange::Begun { expiry_interval }),
-            (true, true) => record(SessionChange::Attached { expiry_interval }),
+            (false, true) => record(SessionChange::Begun { expiry_interval, user }),
+            (true, true) => record(SessionChange::Attached { expiry_interval, user }),
             (true, false) => {
                 session.outbound.lock().keep(false);
                 record(SessionChange::Ended)
@@ -468,6 +488,17 @@ impl Engine {
             }
         }
     }
+}
+
+/// Who a client is, if an authority has let it in: its user name, empty if it has none. Where no authority has decided, nobody
+/// knows.
+fn user_of<'c>(pending: &DecisionContext<'_>, connect: &Connect<'c>) -> Option<&'c str> {
+    let proven = connect.properties.authentication_method().is_some();
+    let decided = || match pending.decisions.standing(Stage::Authenticate { step: 0 }) {
+        Standing::Decided(ruled) => ruled.by.is_some(),
+        Standing::Awaited | Standing::AskFrom(_) => false,
+    };
+    (proven || decided()).then(|| connect.username.unwrap_or_default())
 }
 
 /// Whether the client takes a CONNACK with so many bytes of properties [MQTT-3.1.2-24].

@@ -27,6 +27,7 @@ export const help = {
   'mqtt.allow_empty_client_id': '客户端是否可以不带标识符连接，由代理分配一个。MQTT 3.1.1 只允许在 Clean Session 时这样做。',
   'session.max_expiry': '客户端离开后会话保留的最长时间。它限制 MQTT 5 客户端的 Session Expiry Interval，也是旧版客户端不使用 Clean Session 时会话的有效期。设为 0 则会话随连接结束。危险：设为 `never` 时，不再回来的客户端的会话会一直保留，直到达到 `session.max_sessions`。',
   'session.max_sessions': '同时存在的会话数，包括在线和离线的客户端；需要再多一个会话的客户端会被拒绝。代价：每个会话及其队列占用的内存。',
+  'session.other_user': '客户端以另一个用户的会话的客户端标识符连接时如何处理。会话绑定到授权方（例如钩子 `authenticate`）放行其客户端时的用户名。`refuse` 拒绝这个客户端（Client Identifier not valid）；`start_clean` 结束该会话，并给客户端一个新会话。危险：用 `start_clean` 时，每个用户都能结束其他用户的会话。',
   'session.max_queued_messages': '因客户端离线或窗口已满而在一个会话中等待的消息数。设为 0 则没有消息等待。危险：设为 `unlimited` 时，只剩 `session.max_queued_bytes` 作为上限。',
   'session.max_queued_bytes': '在一个会话中等待的消息的字节数。代价：每个会话都可能占用这么多内存。',
   'session.queue_overflow': '会话队列已满时，如何处理新的 QoS 1 或 QoS 2 消息。`drop_newest` 丢弃这条消息；`drop_oldest` 丢弃最早等待的消息，直到放得下；`disconnect` 断开过慢的客户端，若没有连接则丢弃这条消息。每次丢弃都会计数。',
