@@ -1820,6 +1820,19 @@ midge_status midge_message_user_property_at(const struct midge_message *message,
                                             struct midge_bytes *value);
 
 /**
+ * All user properties in the publisher's order, by one walk: the first `capacity` names and values are written to the
+ * arrays, and how many there are to `count`. They live as long as the message. Each array may be NULL. Reading many by
+ * midge_message_user_property_at takes a walk for each.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_message_user_properties(const struct midge_message *message,
+                                           size_t capacity,
+                                           struct midge_bytes *names,
+                                           struct midge_bytes *values,
+                                           size_t *count);
+
+/**
  * The number of subscription identifiers that came with the message. 0 for NULL.
  */
 size_t midge_message_subscription_identifier_count(const struct midge_message *message);
@@ -1828,6 +1841,17 @@ size_t midge_message_subscription_identifier_count(const struct midge_message *m
  * The subscription identifier at `index`, from 0. 0 beyond the last, and for NULL.
  */
 uint32_t midge_message_subscription_identifier_at(const struct midge_message *message, size_t index);
+
+/**
+ * All subscription identifiers, by one walk: the first `capacity` are written to the array, which may be NULL, and how many
+ * there are to `count`.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_message_subscription_identifiers(const struct midge_message *message,
+                                                    size_t capacity,
+                                                    uint32_t *identifiers,
+                                                    size_t *count);
 
 /**
  * Makes a message that outlives its callback or batch. A large payload is shared, a small one copied.
