@@ -266,6 +266,7 @@ mod tests {
             ("mqtt.topic_alias_maximum_outgoing", "16"),
             ("mqtt.max_topic_levels", "256"),
             ("mqtt.max_topic_length", "65535"),
+            ("mqtt.max_user_properties", "1000"),
             ("mqtt.max_subscriptions_per_client", "100000"),
             ("mqtt.max_client_id_length", "1024"),
             ("mqtt.max_qos", "2"),

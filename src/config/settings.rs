@@ -147,6 +147,10 @@ settings! {
              the same levels. Matching a message looks at no more levels than the filters have together.";
         max_topic_length: usize = "65535", Kind::integer(1, 65_535),
             "Maximum length of a topic name or topic filter, in bytes. Packets with longer ones are refused.";
+        max_user_properties: usize = "1000", Kind::integer(0, MANY),
+            "Maximum number of user properties of a message or a will. A message of QoS 1 or 2 with more is \
+             answered with Quota exceeded and not delivered; a client that publishes one of QoS 0, or has such \
+             a will, is disconnected or refused. Cost: a program that reads a message makes an object of each.";
         max_subscriptions_per_client: usize = "100000", Kind::integer(1, MANY),
             "Maximum number of subscriptions of one client; further ones are refused with Quota exceeded. \
              Cost: each takes memory for its filter, in the session and in the table of subscriptions.";

@@ -82,6 +82,7 @@ pub(super) fn matching(console: &Console, request: &ApiRequest) -> Result<Reply,
         payload_len: 0,
         properties_len: 0,
         expires: false,
+        user_properties: 0,
     };
     let question = Question { message, publisher: None };
     let mut receivers = console.engine.explain(console.now(), &question).receivers;
@@ -109,6 +110,7 @@ pub(super) fn explain(console: &Console, request: &ApiRequest) -> Result<Reply, 
         payload_len: wanted.bytes as usize,
         properties_len: 0,
         expires: false,
+        user_properties: 0,
     };
     let question = Question { message, publisher: wanted.client_id.as_deref() };
     let host = console.engine.wanted;
@@ -242,7 +244,8 @@ mod tests {
     fn question(retain: bool, payload_len: usize) -> Question<'static> {
         let topic = TopicName::parse("t").unwrap();
         let qos = QoS::AtLeastOnce;
-        let message = Draft { topic, qos, retain, payload_len, properties_len: 0, expires: false };
+        let message =
+            Draft { topic, qos, retain, payload_len, properties_len: 0, expires: false, user_properties: 0 };
         Question { message, publisher: None }
     }
 

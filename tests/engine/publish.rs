@@ -503,3 +503,35 @@ fn a_client_does_not_publish_below_sys() {
         }
     }
 }
+
+/// The client was not told how many it may have: its message is refused where there is an answer for that, and it goes on.
+#[test]
+fn a_message_with_too_many_user_properties_is_refused() {
+    let network = Network::with(&[("mqtt.max_user_properties", "2")]);
+    let mut hears = opts("hears", V5).on(&network);
+    hears.subscribe("#", Q2);
+    let mut client = opts("a", V5).on(&network);
+    let publish = |client: &mut Client<'_>, qos, count: usize| {
+        client.send_with("t", b"x", qos, false, |p| {
+            // Others do not count.
+            p.content_type(&"c".repeat(100));
+            (0..count).for_each(|_| _ = p.user_property("", ""));
+        })
+    };
+    for (qos, kind) in [(Q1, AckKind::Puback), (Q2, AckKind::Pubrec)] {
+        let id = publish(&mut client, qos, 3);
+        assert_eq!(client.expect_ack(kind, id), ReasonCode::QuotaExceeded);
+        hears.expect_nothing();
+        let id = publish(&mut client, qos, 2);
+        assert_eq!(client.complete(qos, id), ReasonCode::Success);
+        assert_eq!(hears.drain(), ["x"]);
+    }
+    publish(&mut client, Q0, 2);
+    assert_eq!(hears.drain(), ["x"]);
+    publish(&mut client, Q0, 3);
+    client.expect_refused(ReasonCode::QuotaExceeded);
+    hears.expect_nothing();
+    let will = LastWill::new("t", "").with(|p| (0..3).for_each(|_| _ = p.user_property("", "")));
+    let refused = (Some(ReasonCode::QuotaExceeded), ReasonCode::QuotaExceeded);
+    assert_eq!(opts("a", V5).will(will).refused_by(&network), refused);
+}

@@ -248,6 +248,7 @@ impl Engine {
                 payload_len: will.payload.len(),
                 properties_len: will.properties.forwardable().map(<[u8]>::len).sum(),
                 expires: will.properties.message_expiry_interval().is_some(),
+                user_properties: self.options.count_user_properties(will.properties),
             };
             // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
             self.options.admit(Source::Will, &draft).map_err(Refusal::error)?;

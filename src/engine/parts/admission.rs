@@ -1,13 +1,16 @@
 //! What may be published: one rule for each door through which a message comes in.
 
 use crate::codec::error::DecodeError;
-use crate::codec::properties::MESSAGE_EXPIRY_INTERVAL_LEN;
+use crate::codec::properties::{MESSAGE_EXPIRY_INTERVAL_LEN, Properties};
 use crate::codec::publish::encoded_len;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
 use crate::codec::version::Version;
 use crate::engine::parts::options::Options;
+
+/// Bytes of a User Property with an empty name and value.
+const SHORTEST_USER_PROPERTY: usize = 5;
 
 /// Where a message comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct Draft<'d> {
     pub properties_len: usize,
     /// Whether it has a Message Expiry Interval.
     pub expires: bool,
+    /// Its User Properties, as [`Options::count_user_properties`] says.
+    pub user_properties: usize,
 }
 
 impl Draft<'_> {
@@ -75,6 +80,8 @@ pub enum Refusal {
         /// Bytes that it may have.
         most: usize,
     },
+    /// It has more User Properties than `mqtt.max_user_properties`, which is this.
+    TooManyUserProperties(usize),
     /// The topic is below `$SYS`: only the broker says what it says of itself (MQTT 5, section 4.7.2).
     BrokersTopic,
 }
@@ -107,9 +114,23 @@ impl Options {
         if len > most {
             return Err(Refusal::TooLarge { len, most });
         }
+        if draft.user_properties > self.max_user_properties {
+            return Err(Refusal::TooManyUserProperties(self.max_user_properties));
+        }
         match topic.starts_with("$SYS/") && !(source.is_clients() && is_bridge_state(topic)) {
             true => Err(Refusal::BrokersTopic),
             false => Ok(()),
+        }
+    }
+}
+
+impl Options {
+    /// The User Properties among these; 0 without counting if they are too short to be too many.
+    #[inline]
+    pub fn count_user_properties(&self, properties: Properties<'_>) -> usize {
+        match properties.raw().len() / SHORTEST_USER_PROPERTY <= self.max_user_properties {
+            true => 0,
+            false => properties.user_properties().count(),
         }
     }
 }
@@ -141,6 +162,7 @@ impl Refusal {
             Refusal::RetainOff => ReasonCode::RetainNotSupported,
             Refusal::TopicTooLong(_) | Refusal::TopicTooDeep(_) => ReasonCode::TopicNameInvalid,
             Refusal::TooLarge { .. } => ReasonCode::PacketTooLarge,
+            Refusal::TooManyUserProperties(_) => ReasonCode::QuotaExceeded,
             Refusal::BrokersTopic => ReasonCode::NotAuthorized,
         }
     }
@@ -153,6 +175,7 @@ impl Refusal {
             Refusal::TopicTooLong(_) => Some("mqtt.max_topic_length"),
             Refusal::TopicTooDeep(_) => Some("mqtt.max_topic_levels"),
             Refusal::TooLarge { .. } => Some("mqtt.max_packet_size"),
+            Refusal::TooManyUserProperties(_) => Some("mqtt.max_user_properties"),
             Refusal::BrokersTopic => None,
         }
     }
@@ -164,6 +187,7 @@ impl Refusal {
             Refusal::RetainOff => "retain",
             Refusal::TopicTooLong(_) | Refusal::TopicTooDeep(_) | Refusal::BrokersTopic => "topic",
             Refusal::TooLarge { .. } => "payload",
+            Refusal::TooManyUserProperties(_) => "user_properties",
         }
     }
 
@@ -179,6 +203,9 @@ impl Refusal {
             Refusal::TooLarge { len, most } => {
                 format!("makes a packet of {len} bytes; mqtt.max_packet_size is {most}")
             }
+            Refusal::TooManyUserProperties(most) => {
+                format!("are more than {most} (mqtt.max_user_properties)")
+            }
             Refusal::BrokersTopic => format!("{topic:?} is below $SYS, where only the broker publishes"),
         }
     }
@@ -193,6 +220,9 @@ impl Refusal {
                 "the topic has more levels than the server allows (mqtt.max_topic_levels)"
             }
             Refusal::TooLarge { .. } => "the packet is larger than the server allows (mqtt.max_packet_size)",
+            Refusal::TooManyUserProperties(_) => {
+                "the message has more user properties than the server allows (mqtt.max_user_properties)"
+            }
             Refusal::BrokersTopic => "only the server publishes below $SYS",
         };
         DecodeError::new(self.reason(), cause)
@@ -206,6 +236,9 @@ impl Refusal {
             Refusal::TopicTooLong(_) => "The topic is longer than mqtt.max_topic_length.",
             Refusal::TopicTooDeep(_) => "The topic has more levels than mqtt.max_topic_levels.",
             Refusal::TooLarge { .. } => "The message is larger than mqtt.max_packet_size.",
+            Refusal::TooManyUserProperties(_) => {
+                "There are more user properties than mqtt.max_user_properties."
+            }
             Refusal::BrokersTopic => "Only the broker publishes below $SYS.",
         }
     }
@@ -231,7 +264,15 @@ mod tests {
     fn draft(topic: &str) -> Draft<'_> {
         let topic = TopicName::parse(topic).unwrap();
         let qos = QoS::AtMostOnce;
-        Draft { topic, qos, retain: false, payload_len: 0, properties_len: 0, expires: false }
+        Draft {
+            topic,
+            qos,
+            retain: false,
+            payload_len: 0,
+            properties_len: 0,
+            expires: false,
+            user_properties: 0,
+        }
     }
 
     const DOORS: [Source; 5] = [
@@ -250,6 +291,7 @@ mod tests {
             ("mqtt.max_topic_levels", "2"),
             ("mqtt.max_qos", "1"),
             ("mqtt.retain", "false"),
+            ("mqtt.max_user_properties", "2"),
         ];
         let options = options(&bounds);
         let with = |qos, retain| Draft { qos, retain, ..draft("t") };
@@ -261,6 +303,8 @@ mod tests {
             (with(QoS::AtLeastOnce, false), None),
             (with(QoS::ExactlyOnce, false), Some(Refusal::QosTooHigh(QoS::ExactlyOnce))),
             (with(QoS::AtMostOnce, true), Some(Refusal::RetainOff)),
+            (Draft { user_properties: 2, ..draft("t") }, None),
+            (Draft { user_properties: 3, ..draft("t") }, Some(Refusal::TooManyUserProperties(2))),
         ];
         for source in DOORS {
             for (draft, expected) in &cases {

@@ -70,6 +70,7 @@ impl<'r> Burst<'r> {
             payload_len: publish.payload.len(),
             properties_len: 0,
             expires: false,
+            user_properties: 0,
         };
         options.admit(Source::Client { packet_len: usual }, &draft).ok()?;
         burst.block.payload_bytes = publish.payload.len() as u64;

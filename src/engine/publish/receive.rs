@@ -101,12 +101,19 @@ impl Engine {
             payload_len: publish.payload.len(),
             properties_len: publish.properties.raw().len(),
             expires: false,
+            user_properties: self.options.count_user_properties(publish.properties),
         };
+        let mut too_many = None;
         // [MQTT-3.2.2-11], [MQTT-3.2.2-14]
         let is_below_sys =
             match self.options.admit(Source::Client { packet_len: received.whole.len() }, &draft) {
                 Ok(()) => false,
                 Err(Refusal::BrokersTopic) => true,
+                // The client was not told the number: its message is refused, if there is an answer for that.
+                Err(refusal @ Refusal::TooManyUserProperties(_)) if publish.packet_id.is_some() => {
+                    too_many = Some(refusal.reason());
+                    false
+                }
                 Err(refusal) => return Err(refusal.error().into()),
             };
         if publish.qos == QoS::ExactlyOnce
@@ -128,14 +135,15 @@ impl Engine {
                 "more messages are unacknowledged than the server allows (mqtt.receive_maximum)",
             );
         }
-        let reason = match self.wanted.asks_to_publish() {
+        let reason = match (too_many, self.wanted.asks_to_publish()) {
+            (Some(reason), _) => reason,
             // [MQTT3-3.3.5-2]
             _ if is_below_sys => {
                 let client_id = Some(&*attached.session.client_id);
                 self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
                 Refusal::BrokersTopic.reason()
             }
-            false => {
+            (None, false) => {
                 // After a crash the message is known and passed on, or neither.
                 self.begin_group(turn);
                 let accepted = self.accept(turn, attached, topic, publish, received);
@@ -147,7 +155,7 @@ impl Engine {
                 self.end_group(turn);
                 accepted?
             }
-            true => {
+            (None, true) => {
                 // It is not known how long the host takes, and what it does meanwhile.
                 let topic = topic.as_str().to_owned();
                 let topic = TopicName::from_validated(&topic);

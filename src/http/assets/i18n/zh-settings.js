@@ -16,6 +16,7 @@ export const help = {
   'mqtt.topic_alias_maximum_outgoing': '代理向接受主题别名的 MQTT 5 客户端使用的别名数；客户端自己的 Topic Alias Maximum 可以降低它。代价：一个连接可能保存这么多主题。',
   'mqtt.max_topic_levels': '主题名或主题过滤器的层数，以斜杠分隔。层数更多的报文会被拒绝。代价：过滤器的每一层都占用内存，除非另一个过滤器以同样的层开头。匹配一条消息所查看的层数不超过所有过滤器的层数之和。',
   'mqtt.max_topic_length': '主题名或主题过滤器的字节数。更长的报文会被拒绝。',
+  'mqtt.max_user_properties': '一条消息或遗嘱的用户属性数上限。超出的 QoS 1 或 2 消息以 Quota exceeded 应答且不投递；发布超出的 QoS 0 消息的客户端会被断开，带有这样遗嘱的客户端会被拒绝。代价：读取消息的程序要为每个属性建立一个对象。',
   'mqtt.max_subscriptions_per_client': '一个客户端可以持有的订阅数，再多一个会以 Quota exceeded 被拒绝。代价：每个订阅的过滤器在会话和订阅表中占用内存。',
   'mqtt.max_client_id_length': '客户端标识符的字节数。更长的会以 Client Identifier not valid 被拒绝。',
   'mqtt.max_qos': '客户端可以发布的最高 QoS；MQTT 5 客户端会得知这个值（Maximum QoS）。订阅最多也只授予这个 QoS。',
