@@ -291,7 +291,7 @@ def test_many_topics_of_any_letters_in_one_batch(broker: midge.Broker, topics: l
         (("a", "x", 1, []), midge.ArgumentError, "retain: [] is neither True nor False"),
         (("a",), midge.ArgumentError, "message 300: has 1 items"),
         (("a", "x", 1, True, None), midge.ArgumentError, "message 300: has 5 items"),
-        (("a", bytes(2_000_000)), midge.ArgumentError, "message 300: topic 'a', 2000000 bytes"),
+        (("a", bytes(3_000_000)), midge.ArgumentError, "message 300: topic 'a', 3000000 bytes"),
         (("a", None), TypeError, "payload: bytes, str, bytearray or memoryview is needed"),
     ],
 )
