@@ -117,7 +117,8 @@ impl Broker {
             runtime.handle().spawn(flusher);
         }
         let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
+        let limits: Vec<_> =
+            bound.iter().map(|(name, bound)| (name.clone(), bound.limit(&server, name))).collect();
         log_listeners(&engine, clock.now(), &listeners);
         let shown = (journal, console::listeners(&bound, &limits));
         let accepting = accept_all(&runtime, bound, &limits, &server).and_then(|()| match bound_console {
@@ -135,11 +136,11 @@ impl Broker {
             engine,
             clock,
             settings,
+            no_limit: server.limit(None, None),
             server,
             listeners,
             console,
             limits,
-            no_limit: Arc::new(ListenerLimit::new(None, None)),
             generation,
             bench,
             running: Mutex::new(Some(runtime)),

@@ -12,7 +12,7 @@ use socket2::Socket;
 use crate::engine::parts::origin::Origin;
 use crate::net::connection::ConnectionTask;
 use crate::net::link::StreamLink;
-use crate::net::places::Place;
+use crate::net::places::NewPlace;
 use crate::net::server::ConnectionPermit;
 use crate::net::testing::{ProbeSlot, TestLine};
 use crate::net::transport::LayerError;
@@ -34,7 +34,7 @@ impl Accepted {
         socket: Socket,
         peer: Option<SocketAddr>,
         permit: ConnectionPermit,
-        place: Place,
+        place: NewPlace,
     ) -> io::Result<Accepted> {
         let server = permit.server();
         let mut layers = permit.layers().map(|make| make()).unwrap_or_default();

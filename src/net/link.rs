@@ -1,6 +1,7 @@
 //! A connection as the engine writes to it.
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
@@ -9,7 +10,7 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFdReadyGuard;
 
 use crate::engine::parts::origin::Origin;
-use crate::net::places::Place;
+use crate::net::places::{ListenerLimit, NewPlace, Place, Stage};
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};
 use crate::session::link::{Cause, Link, Written};
 
@@ -17,16 +18,13 @@ use crate::session::link::{Cause, Link, Written};
 pub struct StreamLink {
     pub(super) descriptor: Descriptor,
     waker: Mutex<Option<Waker>>,
-    /// Whether something happened that the task has not yet looked at.
-    woken: AtomicBool,
-    /// Whether the connection's end was asked for.
-    finished: AtomicBool,
-    /// Whether the client has its session.
-    identified: AtomicBool,
     ending: Mutex<Option<Ending>>,
     /// `None`: MQTT is what the socket carries.
     layers: Option<Box<Layered>>,
-    place: Place,
+    limit: Arc<ListenerLimit>,
+    stage: Stage,
+    /// Whether something happened that the task has not yet looked at.
+    woken: AtomicBool,
 }
 
 /// The end of a connection: what is still to be written, and why it ends.
@@ -38,22 +36,25 @@ pub(super) struct Ending {
 impl StreamLink {
     /// A link over a connected, non-blocking socket, and layers over it, if there are any. Must be called inside the
     /// runtime.
-    pub(super) fn new(socket: Socket, layers: Vec<Box<dyn Layer>>, place: Place) -> io::Result<StreamLink> {
+    pub(super) fn new(
+        socket: Socket,
+        layers: Vec<Box<dyn Layer>>,
+        place: NewPlace,
+    ) -> io::Result<StreamLink> {
         Ok(StreamLink {
             descriptor: Descriptor::new(socket)?,
             waker: Mutex::new(None),
-            woken: AtomicBool::new(false),
-            finished: AtomicBool::new(false),
-            identified: AtomicBool::new(false),
             ending: Mutex::new(None),
             layers: (!layers.is_empty()).then(|| Box::new(Layered::new(layers))),
-            place,
+            limit: place.keep(),
+            stage: Stage::default(),
+            woken: AtomicBool::new(false),
         })
     }
 
     /// Its place among the broker's connections.
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { limit: &self.limit, stage: &self.stage }
     }
 
     /// Goes on with the handshakes of the layers; what they learn is in `origin`.
@@ -128,7 +129,7 @@ impl StreamLink {
 
     /// Whether the connection's end was asked for.
     pub(super) fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::Acquire)
+        self.place().is_left()
     }
 
     /// Has `waker` called when something happens; before it looks, so that nothing is missed.
@@ -158,6 +159,12 @@ impl StreamLink {
     }
 }
 
+impl Drop for StreamLink {
+    fn drop(&mut self) {
+        self.place().leave();
+    }
+}
+
 impl Link for StreamLink {
     fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
         let Some(layers) = &self.layers else {
@@ -176,15 +183,14 @@ impl Link for StreamLink {
     }
 
     fn admit(&self, takes_over: bool) -> bool {
-        self.place.admit(takes_over)
+        self.place().admit(takes_over)
     }
 
     fn is_identified(&self) -> bool {
-        self.identified.load(Ordering::Acquire)
+        self.place().is_over()
     }
 
     fn identify(&self, client_id: &str) {
-        self.identified.store(true, Ordering::Release);
         if let Some(layers) = &self.layers {
             layers.identify(client_id);
         }
@@ -201,8 +207,7 @@ impl Link for StreamLink {
         }
         drop(ending);
         // A client that comes back need not wait until the peer has taken the last packet.
-        self.place.leave();
-        self.finished.store(true, Ordering::Release);
+        self.place().leave();
         self.notify();
     }
 }

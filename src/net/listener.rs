@@ -63,8 +63,8 @@ impl Bound {
     }
 
     /// The limit of its connections. `name` is the listener's.
-    pub fn limit(&self, name: &str) -> Arc<ListenerLimit> {
-        Arc::new(ListenerLimit::new(Some(name), self.max_connections))
+    pub fn limit(&self, server: &Server, name: &str) -> Arc<ListenerLimit> {
+        server.limit(Some(name), self.max_connections)
     }
 
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
@@ -272,7 +272,7 @@ mod tests {
         let engine = Arc::new(Engine::new(Config::new().settings(), parts));
         let server = Arc::new(Server::new(engine, Clock::start(), None, None));
         let runtime = Runtime::start(1).unwrap();
-        let limit = bound.limit("unix");
+        let limit = bound.limit(&server, "unix");
         let inside = runtime.handle().enter();
         runtime.handle().spawn(bound.accept(server, limit).unwrap());
         drop(inside);

@@ -10,7 +10,7 @@ use crate::engine::core::state::Engine;
 use crate::engine::parts::origin::Origin;
 use crate::net::flush_queue::{FlushQueue, Flusher};
 use crate::net::link::StreamLink;
-use crate::net::places::{ListenerLimit, Place, Places};
+use crate::net::places::{ListenerLimit, NewPlace, Places};
 use crate::net::testing::TestNet;
 use crate::net::transport::{LayerError, MakeLayers};
 use crate::net::waiting::Waiting;
@@ -49,6 +49,11 @@ impl Server {
             test_net: None,
             flush_queue: None,
         }
+    }
+
+    /// The limit of a listener of this name; without one, of connections that come by none.
+    pub fn limit(&self, name: Option<&str>, most: Option<u32>) -> Arc<ListenerLimit> {
+        Arc::new(ListenerLimit::new(&self.places, name, most))
     }
 
     /// The same wing, whose connections all live on one thread; [`Server::flusher`] is to be run there, too.
@@ -161,9 +166,9 @@ pub(super) struct ConnectionLimits {
 impl ConnectionLimits {
     /// A place for one more connection, which may be that of the oldest one without a CONNECT; `None` if there are as many
     /// as may be, and CONNECT has come from all of them.
-    pub(super) fn permit(self: &Arc<Self>) -> Option<(ConnectionPermit, Place)> {
+    pub(super) fn permit(self: &Arc<Self>) -> Option<(ConnectionPermit, NewPlace)> {
         let place = loop {
-            if let Some(place) = Place::take(&self.server.places, &self.limit) {
+            if let Some(place) = NewPlace::take(&self.limit) {
                 break place;
             }
             self.server.end_oldest()?;

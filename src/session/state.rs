@@ -48,8 +48,8 @@ pub struct Control {
     /// Whether changes of the session are recorded.
     pub kept: bool,
     /// The user that the session is bound to, empty for a client without a user name; `None` if no authority has said who
-    /// the client is.
-    pub user: Option<Box<str>>,
+    /// the client is. Boxed twice: few sessions have it.
+    pub user: Option<Box<Box<str>>>,
     /// The Session Expiry Interval in seconds: 0 ends the session with the connection, `u32::MAX` never.
     pub expiry_interval: u32,
     /// The Will Message, until it is published or deleted.
@@ -106,7 +106,7 @@ impl Control {
 
     /// Whether the session is bound to another user than this one.
     pub fn is_anothers(&self, user: Option<&str>) -> bool {
-        self.user.as_deref().is_some_and(|bound| user != Some(bound))
+        self.user.as_deref().is_some_and(|bound| user != Some(&**bound))
     }
 
     /// Whether the connection with this number is the session's now.

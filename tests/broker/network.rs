@@ -452,7 +452,7 @@ fn a_panic_costs_one_connection() {
     let address = bound.address();
     {
         let _inside = runtime.handle().enter();
-        let limit = bound.limit("tcp");
+        let limit = bound.limit(&wing, "tcp");
         runtime.handle().spawn(bound.accept(wing.clone(), limit).unwrap());
     }
     let options = SubscriptionOptions::default();

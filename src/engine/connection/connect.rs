@@ -287,7 +287,7 @@ impl Engine {
         control.expiry_interval = self.expiry_interval(connect);
         // [MQTT-3.1.2-7], [MQTT3-3.1.2-9]
         control.will = connect.will.as_ref().map(|will| Box::new(self.will(turn, will)));
-        control.user = guest.user.map(Into::into);
+        control.user = guest.user.map(|user| Box::new(user.into()));
         let keep_alive = self.keep_alive(connect);
         control.connected = Some(Box::new(Connected {
             version: connect.version,
@@ -337,7 +337,7 @@ impl Engine {
         let was_kept = std::mem::replace(&mut control.kept, kept);
         inbound.kept = kept;
         let record = |change| self.recorder.session(turn.now, &session.client_id, change);
-        let user = control.user.as_deref();
+        let user = control.user.as_deref().map(AsRef::as_ref);
         match (was_kept, kept) {
             (false, true) => record(SessionChange::Begun { expiry_interval, user }),
             (true, true) => record(SessionChange::Attached { expiry_interval, user }),

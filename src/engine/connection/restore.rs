@@ -99,7 +99,7 @@ impl Engine {
                 let mut session = Session::new(client_id);
                 let control = session.control.get_mut();
                 (control.expiry_interval, control.kept) = (expiry_interval, true);
-                control.user = user.map(Into::into);
+                control.user = user.map(|user| Box::new(user.into()));
                 session.inbound.get_mut().kept = true;
                 session.outbound.get_mut().keep(true);
                 let restored = Restored { session, detached_at: None };
@@ -120,7 +120,7 @@ impl Engine {
             SessionChange::Begun { .. } | SessionChange::Ended => {}
             SessionChange::Attached { expiry_interval, user } => {
                 control.expiry_interval = expiry_interval;
-                control.user = user.map(Into::into);
+                control.user = user.map(|user| Box::new(user.into()));
                 control.will = None;
                 *detached_at = None;
             }
