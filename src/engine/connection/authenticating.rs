@@ -5,7 +5,6 @@ use crate::codec::connect::Connect;
 use crate::codec::error::DecodeError;
 use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::packet::{self, Packet};
-use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::access::pending_decisions::DecisionContext;
 use crate::engine::connection::auth::{AuthReply, Authentication};
@@ -174,15 +173,19 @@ fn decoded(whole: &[u8]) -> Result<Connect<'_>, DecodeError> {
 }
 
 /// The packet at the start of `input`, if it is no larger than packets may be.
-#[inline]
 pub(super) fn split<'i>(engine: &Engine, input: &'i [u8]) -> Result<Framing<'i>, DecodeError> {
-    frame::split(input, engine.options.max_packet_size).map_err(|error| match error.reason {
-        ReasonCode::PacketTooLarge => DecodeError::new(
+    frame::split(input, engine.options.max_packet_size).map_err(naming_the_limit)
+}
+
+/// An error that names the setting, if it is that of a packet which is too large.
+pub(super) fn naming_the_limit(error: DecodeError) -> DecodeError {
+    match error == frame::TOO_LARGE {
+        true => DecodeError::new(
             error.reason,
             "the packet is larger than the server allows (mqtt.max_packet_size)",
         ),
-        _ => error,
-    })
+        false => error,
+    }
 }
 
 /// The packet in a frame behind CONNECT. A second CONNECT is an error whatever it holds [MQTT-3.1.0-2], [MQTT3-3.1.0-2]:

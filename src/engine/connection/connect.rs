@@ -78,7 +78,7 @@ impl Engine {
             let Some(may_end) = self.ask_to_take_over(turn, pending, origin, connect)? else {
                 return Ok(None);
             };
-            let user = user_of(pending, connect);
+            let user = self.wanted.authenticate.then(|| user_of(pending, connect)).flatten();
             let attached = self.connect(turn, link, origin, connect, user, proof, may_end)?;
             // Otherwise another connection has come since the question.
             if attached.is_some() {

@@ -15,7 +15,7 @@ use crate::codec::ping;
 use crate::codec::version::Version;
 use crate::engine::access::pending_decisions::{DecisionContext, PendingDecisions};
 use crate::engine::connection::auth::Authentication;
-use crate::engine::connection::authenticating::{decode_after_connect, split};
+use crate::engine::connection::authenticating::{decode_after_connect, naming_the_limit, split};
 use crate::engine::connection::state::{CONNECT, ConnackForm, Connection, ConnectionState, Progress};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
@@ -303,6 +303,7 @@ fn run(
         Ok(()) => true,
         Err(ConnectionEnd::Refused(error)) => {
             turn.counts.protocol_errors += 1;
+            let error = naming_the_limit(error);
             let cause = Cause::Refused(error.reason);
             engine.close_saying(turn, &attached.session, attached.epoch, cause, error.cause);
             false
@@ -330,7 +331,7 @@ fn packets(
 ) -> Result<(), ConnectionEnd> {
     loop {
         let rest = input.get(progress.consumed..).unwrap_or_default();
-        match split(engine, rest)? {
+        match frame::split(rest, engine.options.max_packet_size)? {
             Framing::Partial { need } => {
                 progress.need = need;
                 return Ok(());

@@ -44,7 +44,6 @@ impl Engine {
         let taken = turn.cache.take(&self.router, topic);
         let matches = &taken.matches;
         let mut reached = 0;
-        let matched = !matches.direct.is_empty() || !matches.shared.is_empty();
         // [MQTT-3.3.4-2], [MQTT3-3.3.5-1]: overlapping subscriptions of one client get one message, of the highest
         // QoS and with every identifier [MQTT-3.3.4-3], [MQTT-3.3.4-4].
         for group in matches.direct.chunk_by(|a, b| a.subscriber.identity() == b.subscriber.identity()) {
@@ -54,6 +53,7 @@ impl Engine {
         for shared in &matches.shared {
             reached += usize::from(self.deliver_shared(turn, publisher, publication, &shared.group));
         }
+        let matched = reached > 0 || !matches.direct.is_empty() || !matches.shared.is_empty();
         turn.cache.give_back(taken);
         Reach { subscribers: reached, matched }
     }

@@ -44,6 +44,7 @@ impl Engine {
     }
 
     /// Does what [`Engine::publish`] does; returns whom the message has reached.
+    #[inline(always)] // It has two callers, one for each message of the host and one for each of clients.
     fn spread(
         &self,
         turn: &mut Turn,
