@@ -128,9 +128,10 @@ impl Options {
     /// The User Properties among these; 0 without counting if they are too short to be too many.
     #[inline]
     pub fn count_user_properties(&self, properties: Properties<'_>) -> usize {
-        match properties.raw().len() / SHORTEST_USER_PROPERTY <= self.max_user_properties {
-            true => 0,
-            false => properties.user_properties().count(),
+        match properties.raw().len() {
+            0 => 0,
+            len if len / SHORTEST_USER_PROPERTY <= self.max_user_properties => 0,
+            _ => properties.user_properties().count(),
         }
     }
 }

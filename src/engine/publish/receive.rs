@@ -104,19 +104,17 @@ impl Engine {
             expires: false,
             user_properties: self.options.count_user_properties(publish.properties),
         };
-        let mut too_many = None;
         // [MQTT-3.2.2-11], [MQTT-3.2.2-14]
-        let is_below_sys =
-            match self.options.admit(Source::Client { packet_len: received.whole.len() }, &draft) {
-                Ok(()) => false,
-                Err(Refusal::BrokersTopic) => true,
-                // The client was not told the number: its message is refused, if there is an answer for that.
-                Err(refusal @ Refusal::TooManyUserProperties(_)) if publish.packet_id.is_some() => {
-                    too_many = Some(refusal.reason());
-                    false
-                }
-                Err(refusal) => return Err(refusal.error().into()),
-            };
+        let turned_down = match self
+            .options
+            .admit(Source::Client { packet_len: received.whole.len() }, &draft)
+        {
+            Ok(()) => None,
+            Err(refusal @ Refusal::BrokersTopic) => Some(refusal),
+            // The client was not told the number: its message is refused, if there is an answer for that.
+            Err(refusal @ Refusal::TooManyUserProperties(_)) if publish.packet_id.is_some() => Some(refusal),
+            Err(refusal) => return Err(refusal.error().into()),
+        };
         if publish.qos == QoS::ExactlyOnce
             && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(*id))
         {
@@ -136,13 +134,14 @@ impl Engine {
                 "more messages are unacknowledged than the server allows (mqtt.receive_maximum)",
             );
         }
-        let reason = match (too_many, self.wanted.asks_to_publish()) {
-            (Some(reason), _) => reason,
+        let reason = match (turned_down, self.wanted.asks_to_publish()) {
             // [MQTT3-3.3.5-2]
-            _ if is_below_sys => {
-                let client_id = Some(&*attached.session.client_id);
-                self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
-                Refusal::BrokersTopic.reason()
+            (Some(refusal), _) => {
+                if refusal == Refusal::BrokersTopic {
+                    let client_id = Some(&*attached.session.client_id);
+                    self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
+                }
+                refusal.reason()
             }
             (None, false) => {
                 // After a crash the message is known and passed on, or neither.
