@@ -1642,14 +1642,14 @@ midge_status midge_broker_listener_at(const struct midge_broker *broker,
 
 /**
  * Serves a client on a connected stream socket: a TCP connection that the host has accepted, or one end of a UNIX
- * socketpair. It counts as a connection of `listener`, or with NULL of none, and then only mqtt.max_connections bounds
+ * socketpair. Its client counts as one of `listener`, or with NULL of none, and then only mqtt.max_connections bounds
  * it. The broker needs no listener for that: `listener.tcp.bind` may be "off".
  *
  * On success the descriptor belongs to the broker and is not to be used any more, by no other thread either; on
  * failure it is still the caller's and open. The socket becomes non-blocking, which its duplicates share.
  *
  * Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if there are as many
- * connections as may be, or the system refuses; STATE; FORKED.
+ * connections without a client as may be, or the system refuses; STATE; FORKED.
  */
 midge_status midge_broker_adopt_fd(struct midge_broker *broker,
                                    int32_t fd,
@@ -1820,6 +1820,19 @@ midge_status midge_message_user_property_at(const struct midge_message *message,
                                             struct midge_bytes *value);
 
 /**
+ * All user properties in the publisher's order, by one walk: the first `capacity` names and values are written to the
+ * arrays, and how many there are to `count`. They live as long as the message. Each array may be NULL. Reading many by
+ * midge_message_user_property_at takes a walk for each.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_message_user_properties(const struct midge_message *message,
+                                           size_t capacity,
+                                           struct midge_bytes *names,
+                                           struct midge_bytes *values,
+                                           size_t *count);
+
+/**
  * The number of subscription identifiers that came with the message. 0 for NULL.
  */
 size_t midge_message_subscription_identifier_count(const struct midge_message *message);
@@ -1828,6 +1841,17 @@ size_t midge_message_subscription_identifier_count(const struct midge_message *m
  * The subscription identifier at `index`, from 0. 0 beyond the last, and for NULL.
  */
 uint32_t midge_message_subscription_identifier_at(const struct midge_message *message, size_t index);
+
+/**
+ * All subscription identifiers, by one walk: the first `capacity` are written to the array, which may be NULL, and how many
+ * there are to `count`.
+ *
+ * Errors: INVALID_ARGUMENT.
+ */
+midge_status midge_message_subscription_identifiers(const struct midge_message *message,
+                                                    size_t capacity,
+                                                    uint32_t *identifiers,
+                                                    size_t *count);
 
 /**
  * Makes a message that outlives its callback or batch. A large payload is shared, a small one copied.
@@ -2008,7 +2032,8 @@ midge_status midge_queue_new(struct midge_broker *broker,
 
 /**
  * Has the messages of a topic filter put into the queue. Each carries `tag`. Retained messages are in when this
- * returns. `options` NULL is the defaults.
+ * returns; they leave half of the queue free for new ones, and if there are more they follow as messages are taken.
+ * `options` NULL is the defaults.
  *
  * Errors: TOPIC; STATE; FORKED; INVALID_ARGUMENT.
  */

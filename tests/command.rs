@@ -271,13 +271,50 @@ fn serve_raises_the_limit_of_open_files() {
     assert_eq!(soft, hard);
 }
 
+/// A broker that was stopped looks at what its clients have sent meanwhile before it calls them silent.
+#[test]
+#[cfg(target_os = "linux")]
+fn clients_that_ping_survive_a_pause_of_the_broker() {
+    let serve = Serve::start(&["--listen", "127.0.0.1:0", "--set", "mqtt.connect_timeout=1s"], 1);
+    let connect = |number: u8| {
+        let mut client = TcpStream::connect(serve.address()).unwrap();
+        // CONNECT with a Keep Alive of 1 second.
+        client
+            .write_all(&[b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x01\x00\x01".as_slice(), &[number]].concat())
+            .unwrap();
+        client
+    };
+    let mut clients: Vec<_> = (b'A'..=b'Z').map(connect).collect();
+    clients.iter_mut().for_each(|client| client.read_exact(&mut [0; 4]).unwrap());
+    serve.signal("STOP");
+    let late = connect(b'a');
+    clients.iter_mut().for_each(|client| client.write_all(b"\xc0\x00").unwrap());
+    // Longer than one and a half times the Keep Alive and the time for CONNECT: the pause is what is tested.
+    thread::sleep(std::time::Duration::from_secs(2));
+    serve.signal("CONT");
+    for client in &mut clients {
+        let mut answer = [0; 2];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [0xD0, 0], "PINGRESP");
+    }
+    clients.push(late);
+    let mut connack = [0; 4];
+    clients.last_mut().unwrap().read_exact(&mut connack).unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 0]);
+    // Nobody is cut behind its answer, either.
+    for client in &mut clients {
+        client.write_all(b"\xc0\x00").unwrap();
+        client.read_exact(&mut [0; 2]).unwrap();
+    }
+}
+
 #[test]
 fn status_tells_what_the_broker_counts() {
     let serve = Serve::start(&["--listen", "127.0.0.1:0"], 1);
     let mut client = TcpStream::connect(serve.address()).unwrap();
-    // CONNECT, a retained PUBLISH that nobody hears, SUBSCRIBE, PINGREQ.
+    // CONNECT, two PUBLISH that nobody hears, of which one is retained, SUBSCRIBE, PINGREQ.
     client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a").unwrap();
-    client.write_all(b"\x31\x05\x00\x01thi\x82\x06\x00\x01\x00\x01u\x00\xc0\x00").unwrap();
+    client.write_all(b"\x30\x05\x00\x01vhi\x31\x05\x00\x01thi\x82\x06\x00\x01\x00\x01u\x00\xc0\x00").unwrap();
     // CONNACK, SUBACK, PINGRESP: all of it has been handled.
     client.read_exact(&mut [0; 4 + 5 + 2]).unwrap();
     let address = serve.address();
@@ -292,7 +329,7 @@ fn status_tells_what_the_broker_counts() {
     let rest = [
         "  clients:       1 connected, 0 offline",
         "  subscriptions: 1",
-        "  messages:      1 published, 0 delivered",
+        "  messages:      2 published, 0 delivered",
         "  dropped:       1",
         "                 1 no subscriber: nobody had subscribed to the topic when the message was published.",
     ];

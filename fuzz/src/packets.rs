@@ -77,6 +77,7 @@ pub fn connect(input: &mut Input<'_>, out: &mut Vec<u8>) -> Version {
         version,
         clean_start: bits & 2 != 0,
         keep_alive: input.pick(&[0, 1, 20]),
+        is_bridge: false,
         client_id: input.pick(&CLIENTS),
         will,
         username: (bits & 4 != 0).then_some("user"),

@@ -19,6 +19,9 @@ pub struct Connect<'a> {
     pub clean_start: bool,
     /// The longest silence of the client, in seconds; 0: no limit.
     pub keep_alive: u16,
+    /// Whether a bridge of MQTT 3 says that it is one: it sets the highest bit of the protocol level, which no
+    /// specification names.
+    pub is_bridge: bool,
     /// The Client Identifier; empty if the server chooses one.
     pub client_id: &'a str,
     /// The message to publish when the connection ends without a DISCONNECT.
@@ -54,13 +57,20 @@ const WILL: u8 = 0x04;
 const CLEAN_START: u8 = 0x02;
 const RESERVED: u8 = 0x01;
 
-/// The protocol level in the body of a CONNECT, if the protocol name before it is one of MQTT's.
+/// The bit of the protocol level by which a bridge of MQTT 3 says that it is one.
+const BRIDGE: u8 = 0x80;
+
+/// The protocol level in the body of a CONNECT, if the protocol name before it is one of MQTT's. The bit of a bridge is left
+/// out.
 ///
 /// A packet that does not decode is refused in this version: 5 and above understand a CONNACK of MQTT 5.
 pub fn peek_version(body: &[u8]) -> Option<u8> {
     let mut reader = Reader::new(body);
     match reader.binary().ok()? {
-        b"MQTT" | b"MQIsdp" => reader.u8().ok(),
+        b"MQTT" | b"MQIsdp" => match reader.u8().ok()? {
+            level @ (0x83 | 0x84) => Some(level & !BRIDGE),
+            level => Some(level),
+        },
         _ => None,
     }
 }
@@ -72,7 +82,7 @@ impl<'a> Connect<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_packet(out, 0x10, |out| {
             put_utf8(out, if self.version == Version::V31 { "MQIsdp" } else { "MQTT" });
-            out.push(self.version as u8);
+            out.push(self.version as u8 | if self.is_bridge { BRIDGE } else { 0 });
             out.push(self.flags());
             put_u16(out, self.keep_alive);
             if self.version.is_v5() {
@@ -98,7 +108,7 @@ impl<'a> Connect<'a> {
     /// Reads the packet; its version is in its first bytes.
     pub(crate) fn decode(body: &'a [u8]) -> Result<Connect<'a>, DecodeError> {
         let mut reader = Reader::new(body);
-        let version = read_version(&mut reader)?;
+        let (version, is_bridge) = read_version(&mut reader)?;
         let flags = reader.u8()?;
         check_flags(flags, version)?;
         let keep_alive = reader.u16()?;
@@ -115,7 +125,17 @@ impl<'a> Connect<'a> {
             if has_field(flags & PASSWORD, &reader, version) { Some(reader.binary()?) } else { None };
         reader.finish()?;
         let clean_start = flags & CLEAN_START != 0;
-        Ok(Connect { version, clean_start, keep_alive, client_id, will, username, password, properties })
+        Ok(Connect {
+            version,
+            clean_start,
+            keep_alive,
+            is_bridge,
+            client_id,
+            will,
+            username,
+            password,
+            properties,
+        })
     }
 
     fn writable_password(&self) -> Option<&'a [u8]> {
@@ -151,6 +171,7 @@ impl fmt::Debug for Connect<'_> {
             .field("version", &self.version)
             .field("clean_start", &self.clean_start)
             .field("keep_alive", &self.keep_alive)
+            .field("is_bridge", &self.is_bridge)
             .field("client_id", &self.client_id)
             .field("will", &self.will)
             .field("username", &self.username)
@@ -160,7 +181,7 @@ impl fmt::Debug for Connect<'_> {
     }
 }
 
-fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
+fn read_version(reader: &mut Reader<'_>) -> Result<(Version, bool), DecodeError> {
     const UNSUPPORTED: DecodeError = DecodeError::new(
         ReasonCode::UnsupportedProtocolVersion,
         "the protocol is not MQTT 3.1, 3.1.1 or 5.0",
@@ -171,9 +192,11 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
     }
     match (name, reader.u8()?) {
         // [MQTT31-1]
-        (b"MQIsdp", 3) => Ok(Version::V31),
-        (b"MQTT", 4) => Ok(Version::V311),
-        (b"MQTT", 5) => Ok(Version::V5),
+        (b"MQIsdp", 3) => Ok((Version::V31, false)),
+        (b"MQTT", 4) => Ok((Version::V311, false)),
+        (b"MQTT", 5) => Ok((Version::V5, false)),
+        (b"MQIsdp", 0x83) => Ok((Version::V31, true)),
+        (b"MQTT", 0x84) => Ok((Version::V311, true)),
         _ => Err(UNSUPPORTED), // [MQTT-3.1.2-2]
     }
 }
@@ -240,6 +263,7 @@ mod tests {
         version: Version::V311,
         clean_start: true,
         keep_alive: 60,
+        is_bridge: false,
         client_id: "a",
         will: None,
         username: None,
@@ -267,6 +291,7 @@ mod tests {
             version,
             clean_start: false,
             keep_alive: 0,
+            is_bridge: false,
             client_id: "c",
             will: Some(will),
             username: Some("u"),
@@ -304,6 +329,7 @@ mod tests {
         };
         let connect = Connect {
             keep_alive: 10,
+            is_bridge: false,
             clean_start: false,
             will: Some(will),
             properties: Properties::from_encoded(&[0x11, 0, 0, 0, 5]).unwrap(),
@@ -434,10 +460,12 @@ mod tests {
     /// [MQTT-3.1.2-1], [MQTT-3.1.2-2], [MQTT3-3.1.2-1], [MQTT3-3.1.2-2], [MQTT31-1]
     #[test]
     fn mqtt_3_1_2_2_other_names_and_levels_are_unsupported() {
-        let cases: [&[u8]; 7] = [
+        let cases: [&[u8]; 9] = [
             b"\x10\x0d\x00\x04MQTT\x03\x02\x00\x3c\x00\x01a",
             b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x3c\x00\x01a",
-            b"\x10\x0d\x00\x04MQTT\x84\x02\x00\x3c\x00\x01a",
+            b"\x10\x0d\x00\x04MQTT\x83\x02\x00\x3c\x00\x01a",
+            b"\x10\x0d\x00\x04MQTT\x85\x02\x00\x3c\x00\x01a",
+            b"\x10\x0f\x00\x06MQIsdp\x84\x02\x00\x3c\x00\x01a",
             b"\x10\x0d\x00\x04mqtt\x04\x02\x00\x3c\x00\x01a",
             b"\x10\x0f\x00\x06MQIsdp\x04\x02\x00\x3c\x00\x01a",
             b"\x10\x0a\x00\x01M\x04\x02\x00\x3c\x00\x01a",
@@ -445,6 +473,19 @@ mod tests {
         ];
         for bytes in cases {
             assert_refused(Version::V311, bytes, ReasonCode::UnsupportedProtocolVersion);
+        }
+    }
+
+    #[test]
+    fn a_bridge_of_mqtt_3_says_so_by_a_bit_of_the_level() {
+        for (version, plain, at) in [(Version::V31, PLAIN_V31, 10), (Version::V311, PLAIN_V311, 8)] {
+            let bytes = altered(plain, at, version as u8 | 0x80);
+            let bridge = Connect { version, is_bridge: true, ..PLAIN };
+            assert_eq!(decode_bytes(&bytes, Version::V311), Ok(Packet::Connect(bridge)));
+            assert_eq!(peek_version(&bytes[2..]), Some(version as u8));
+            let mut written = Vec::new();
+            bridge.encode(&mut written);
+            assert_eq!(written, bytes);
         }
     }
 
@@ -535,9 +576,17 @@ mod tests {
         assert_refused(Version::V5, &altered(FULL_V5, 22, 0x11), ReasonCode::MalformedPacket);
     }
 
+    /// MQTT 3.1 calls them "not used".
     #[test]
-    fn the_flags_of_the_fixed_header_are_0() {
-        assert_refused(Version::V311, &altered(PLAIN_V311, 0, 0x12), ReasonCode::MalformedPacket);
+    fn the_flags_of_the_fixed_header_are_0_since_3_1_1() {
+        for flags in 1..16 {
+            let first = 0x10 | flags;
+            assert_refused(Version::V311, &altered(PLAIN_V311, 0, first), ReasonCode::MalformedPacket);
+            assert_refused(Version::V5, &altered(PLAIN_V5, 0, first), ReasonCode::MalformedPacket);
+            let bytes = altered(PLAIN_V31, 0, first);
+            let taken = decode_bytes(&bytes, Version::V311).unwrap();
+            assert_eq!(taken, decode_bytes(PLAIN_V31, Version::V31).unwrap());
+        }
     }
 
     #[test]

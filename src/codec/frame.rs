@@ -40,6 +40,10 @@ pub enum Framing<'a> {
     },
 }
 
+/// Why a packet is refused by its header.
+pub const TOO_LARGE: DecodeError =
+    DecodeError::new(ReasonCode::PacketTooLarge, "the packet is larger than the maximum packet size");
+
 /// The packet at the start of `input`.
 ///
 /// `max_packet_size` is in bytes and counts the fixed header.
@@ -87,10 +91,7 @@ fn cut(
     let total = header + remaining;
     if total > max as usize {
         // [MQTT-3.2.2-15]
-        return Err(DecodeError::new(
-            ReasonCode::PacketTooLarge,
-            "the packet is larger than the maximum packet size",
-        ));
+        return Err(TOO_LARGE);
     }
     match (input.get(..total), input.get(header..total)) {
         (Some(whole), Some(body)) => Ok(Framing::Complete(Frame { first, body, whole })),

@@ -114,9 +114,11 @@ impl Packet<'_> {
 
 fn decode_other<'a>(frame: Frame<'a>, version: Version) -> Result<Packet<'a>, DecodeError> {
     let Frame { first, body, .. } = frame;
+    if packet_type(first) == 1 {
+        return Ok(Packet::Connect(decode_connect(&frame)?));
+    }
     check_flags(first, version)?;
     Ok(match packet_type(first) {
-        1 => Packet::Connect(decode_connect(&frame)?),
         2 => Packet::Connack(Connack::decode(body, version)?),
         4 => Packet::Puback(Ack::decode(AckKind::Puback, body, version)?),
         5 => Packet::Pubrec(Ack::decode(AckKind::Pubrec, body, version)?),
@@ -137,6 +139,7 @@ fn decode_other<'a>(frame: Frame<'a>, version: Version) -> Result<Packet<'a>, De
 
 fn decode_connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
     let connect = Connect::decode(frame.body)?;
+    check_flags(frame.first, connect.version)?;
     if connect.version.is_v5() {
         check_shortest(frame)?;
     }
@@ -153,12 +156,13 @@ fn without_body<'a>(body: &[u8], packet: Packet<'a>) -> Result<Packet<'a>, Decod
 
 /// Checks the flags of every packet but PUBLISH: 2 for PUBREL, SUBSCRIBE and UNSUBSCRIBE, 0 for the others.
 ///
-/// MQTT 3.1 sets DUP when it repeats one of the three.
+/// MQTT 3.1 uses none but the QoS of these three, and DUP where they are repeated.
 /// [MQTT-3.14.1-1], [MQTT3-3.14.1-1], [MQTT-3.15.1-1]
 fn check_flags(first: u8, version: Version) -> Result<(), DecodeError> {
-    let (expected, ignored) = match packet_type(first) {
-        6 | 8 | 10 if version == Version::V31 => (2, 0x08),
-        6 | 8 | 10 => (2, 0),
+    let (expected, ignored) = match (packet_type(first), version) {
+        (6 | 8 | 10, Version::V31) => (2, 0x09),
+        (6 | 8 | 10, _) => (2, 0),
+        (_, Version::V31) => (0, 0x0F),
         _ => (0, 0),
     };
     if first & 0x0F & !ignored == expected {
@@ -191,7 +195,10 @@ mod tests {
         for version in ALL_VERSIONS {
             assert_golden(version, &[0xC0, 0], &Packet::Pingreq);
             assert_golden(version, &[0xD0, 0], &Packet::Pingresp);
-            for bytes in [&[0xC0, 1, 0][..], &[0xD0, 1, 0], &[0xC1, 0], &[0xD8, 0]] {
+            for bytes in [&[0xC0, 1, 0][..], &[0xD0, 1, 0]] {
+                assert_refused(version, bytes, ReasonCode::MalformedPacket);
+            }
+            for bytes in [&[0xC1, 0][..], &[0xD8, 0]].into_iter().filter(|_| version > Version::V31) {
                 assert_refused(version, bytes, ReasonCode::MalformedPacket);
             }
         }
@@ -215,6 +222,33 @@ mod tests {
         assert_refused(Version::V311, connect, ReasonCode::MalformedPacket);
         for version in V3 {
             assert_eq!(decode_bytes(&[0xC0, 0x80, 0], version), Ok(Packet::Pingreq));
+        }
+    }
+
+    /// In MQTT 3.1 a packet uses DUP where it is repeated, and the QoS of three types; the other flags are "not used".
+    #[test]
+    fn flags_that_are_not_used_are_ignored_in_3_1_alone() {
+        let ack = [2, 0, 1].as_slice();
+        let subscribe = [6, 0, 1, 0, 1, b'a', 0].as_slice();
+        let unsubscribe = [5, 0, 1, 0, 1, b'a'].as_slice();
+        for (kind, rest) in [
+            (4, ack),
+            (5, ack),
+            (6, ack),
+            (7, ack),
+            (8, subscribe),
+            (10, unsubscribe),
+            (12, &[0]),
+            (14, &[0]),
+        ] {
+            let used: u8 = if matches!(kind, 6 | 8 | 10) { 2 } else { 0 };
+            for flags in 0..16 {
+                let bytes = [&[kind << 4 | flags], rest].concat();
+                let taken = decode_bytes(&bytes, Version::V31).is_ok();
+                assert_eq!(taken, used == 0 || flags & 6 == used, "type {kind}, flags {flags}");
+                let taken = decode_bytes(&bytes, Version::V311).is_ok();
+                assert_eq!(taken, flags == used, "type {kind}, flags {flags}");
+            }
         }
     }
 

@@ -96,6 +96,7 @@ impl Parts {
             version,
             clean_start: self.flags[0],
             keep_alive: self.number,
+            is_bridge: false,
             client_id: &self.texts[0],
             will: self.number.is_multiple_of(2).then_some(will),
             username: has_username.then_some(&self.texts[1]),

@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(settings.listeners[0].max_connections, None);
         assert_eq!(settings.runtime.worker_threads, 1);
         assert_eq!(settings.mqtt.connect_timeout, Duration::from_secs(10));
-        assert_eq!(settings.mqtt.max_packet_size, 1 << 20);
+        assert_eq!(settings.mqtt.max_packet_size, 2 << 20);
         assert_eq!(settings.mqtt.keep_alive_max, Duration::ZERO);
         assert_eq!(settings.mqtt.max_qos, 2);
         assert_eq!(settings.session.max_expiry, None);
@@ -256,15 +256,17 @@ mod tests {
             ("runtime.worker_threads", "1"),
             ("runtime.stop_grace", "1s"),
             ("mqtt.max_connections", "unlimited"),
+            ("mqtt.max_pending_connections", "1024"),
             ("mqtt.connect_timeout", "10s"),
-            ("mqtt.max_packet_size", "1MiB"),
+            ("mqtt.max_packet_size", "2MiB"),
             ("mqtt.keep_alive_max", "0"),
             ("mqtt.receive_maximum", "100"),
             ("mqtt.max_inflight", "100"),
             ("mqtt.topic_alias_maximum", "16"),
             ("mqtt.topic_alias_maximum_outgoing", "16"),
-            ("mqtt.max_topic_levels", "128"),
+            ("mqtt.max_topic_levels", "256"),
             ("mqtt.max_topic_length", "65535"),
+            ("mqtt.max_user_properties", "1000"),
             ("mqtt.max_subscriptions_per_client", "100000"),
             ("mqtt.max_shared_subscriptions_per_client", "1000"),
             ("mqtt.max_client_id_length", "1024"),
@@ -277,6 +279,7 @@ mod tests {
             ("mqtt.allow_empty_client_id", "true"),
             ("session.max_expiry", "never"),
             ("session.max_sessions", "1000000"),
+            ("session.other_user", "refuse"),
             ("session.max_queued_messages", "1000"),
             ("session.max_queued_bytes", "16MiB"),
             ("session.queue_overflow", "drop_newest"),

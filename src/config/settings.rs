@@ -29,6 +29,15 @@ pub enum QueueOverflow {
     Disconnect,
 }
 
+/// What happens to a client whose Client Identifier has the session of another user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OtherUser {
+    /// It is refused.
+    Refuse,
+    /// The session ends, and the client begins a new one.
+    StartClean,
+}
+
 /// Every setting, in the order of the list.
 pub(super) fn all() -> &'static [Setting] {
     TABLE
@@ -55,6 +64,25 @@ impl Field for QueueOverflow {
     }
 }
 
+impl Field for OtherUser {
+    const BLANK: Self = OtherUser::Refuse;
+
+    fn to_value(&self) -> Value {
+        Value::Choice(match self {
+            OtherUser::Refuse => "refuse",
+            OtherUser::StartClean => "start_clean",
+        })
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("refuse") => Some(OtherUser::Refuse),
+            Value::Choice("start_clean") => Some(OtherUser::StartClean),
+            _ => None,
+        }
+    }
+}
+
 settings! {
     listener, "TCP ports for MQTT clients. A listener exists as soon as one of its settings is given; the listener `tcp` \
         exists from the start, and `listener.tcp.bind = \"off\"` removes it." {
@@ -65,7 +93,7 @@ settings! {
              every other listener needs a value. Danger: `0.0.0.0` and `[::]` accept connections from every \
              machine that can reach this one.";
         max_connections: Option<u32> = "unlimited", Kind::integer(1, MANY).or_unlimited(),
-            "Maximum number of open connections of this listener; further ones are closed at once. \
+            "Maximum number of connected clients of this listener; further ones are refused. \
              `mqtt.max_connections` limits all listeners together.";
     }
 
@@ -80,20 +108,26 @@ settings! {
 
     mqtt: MqttSettings, "Limits and features that the broker offers to MQTT clients." {
         max_connections: Option<u32> = "unlimited", Kind::integer(1, MANY).or_unlimited(),
-            "Maximum number of connected clients, over all listeners. Further ones are refused. Danger: if \
-             it is unlimited, the process's limit of open files is the only limit.";
+            "Maximum number of connected clients, over all listeners. Further ones are refused (Quota \
+             exceeded). A client that takes its own session over needs no second place. Danger: if it is \
+             unlimited, the process's limit of open files is the only limit.";
+        max_pending_connections: Option<u32> = "1024", Kind::integer(1, MANY).or_unlimited(),
+            "Maximum number of connections whose client is not let in yet. When it is reached, a new connection \
+             takes the place of the oldest one that has sent no CONNECT, which is closed, counted and logged. If \
+             there is none, the new one is closed. Danger: with `unlimited`, silent peers can use up the \
+             process's open files.";
         connect_timeout: Duration = "10s", Kind::duration(100, HOUR),
             "Time in which a new connection must send a complete CONNECT packet; else it is closed. Danger: \
              with a long time, silent peers can hold connections.";
-        max_packet_size: u32 = "1MiB", Kind::size(128, 256 * MIB),
+        max_packet_size: u32 = "2MiB", Kind::size(128, 256 * MIB),
             "Largest packet that a client may send, header included. A client that sends a larger one is \
-             disconnected. MQTT 5 clients are told (Maximum Packet Size). Cost: a connection may use that \
-             much memory while a packet arrives. A message larger than `session.max_queued_bytes` cannot \
+             disconnected, and the log says so. MQTT 5 clients are told (Maximum Packet Size). Cost: a \
+             connection may use that much memory while a packet arrives. A message larger than `session.max_queued_bytes` cannot \
              wait for a client that is busy or offline.";
         keep_alive_max: Duration = "0", Kind::duration(SECOND, 65_535 * SECOND).or_zero().in_steps_of(SECOND),
             "Longest keep alive. An MQTT 5 client that asks for more, or for none, is told to use this one \
-             (Server Keep Alive). With 0 the client decides. Clients of older versions cannot be told, and \
-             use their own value.";
+             (Server Keep Alive). With 0 the client decides. Clients of older versions cannot be told. They \
+             are let in, and use their own value.";
         receive_maximum: u16 = "100", Kind::integer(1, 65_535),
             "Unacknowledged QoS 1 and QoS 2 messages that a client may have in flight to the broker. MQTT 5 \
              clients are told (Receive Maximum); a client that sends more is disconnected. Cost: the packet \
@@ -108,11 +142,16 @@ settings! {
         topic_alias_maximum_outgoing: u16 = "16", Kind::integer(0, 65_535),
             "Topic aliases that the broker uses in messages to an MQTT 5 client. The client's Topic Alias \
              Maximum may lower it. Cost: a connection may hold that many topics.";
-        max_topic_levels: usize = "128", Kind::integer(1, 32_768),
+        max_topic_levels: usize = "256", Kind::integer(1, 32_768),
             "Maximum number of levels of a topic name or topic filter, separated by slashes. Packets with \
-             more are refused. Cost: matching takes time proportional to it.";
+             more are refused. Cost: each level of a filter takes memory unless another filter begins with \
+             the same levels. Matching a message looks at no more levels than the filters have together.";
         max_topic_length: usize = "65535", Kind::integer(1, 65_535),
             "Maximum length of a topic name or topic filter, in bytes. Packets with longer ones are refused.";
+        max_user_properties: usize = "1000", Kind::integer(0, MANY),
+            "Maximum number of user properties of a message or a will. A message of QoS 1 or 2 with more is \
+             answered with Quota exceeded and not delivered; a client that publishes one of QoS 0, or has such \
+             a will, is disconnected or refused. Cost: a program that reads a message makes an object of each.";
         max_subscriptions_per_client: usize = "100000", Kind::integer(1, MANY),
             "Maximum number of subscriptions of one client; further ones are refused with Quota exceeded. \
              Cost: each takes memory for its filter, in the session and in the table of subscriptions.";
@@ -153,6 +192,12 @@ settings! {
         max_sessions: usize = "1000000", Kind::integer(1, MANY),
             "Maximum number of sessions, of connected and of offline clients. A client that needs one more \
              is refused. Cost: memory for each session and its queue.";
+        other_user: OtherUser = "refuse", Kind::Choice(&["refuse", "start_clean"]),
+            "What happens to a client that connects with the client identifier of another user's session. A \
+             session is bound to the user name with which an authority, such as the hook `authenticate`, let \
+             its client in. `refuse` refuses the client (Client Identifier not valid). `start_clean` ends the \
+             session and gives the client a new one. Danger: with `start_clean` each user can end the \
+             sessions of all others.";
         max_queued_messages: Option<usize> = "1000", Kind::integer(0, MANY).or_unlimited(),
             "Maximum number of messages that wait in one session while its client is offline or has a full \
              window. With 0 none waits. Danger: with `unlimited`, `session.max_queued_bytes` is the only \

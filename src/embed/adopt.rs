@@ -9,7 +9,7 @@ use crate::net::{AdoptError, adopt};
 
 impl Broker {
     /// Serves a client on a connected stream socket: a TCP connection that the host has accepted, or one end of a UNIX
-    /// socketpair. It counts as one of `listener`, or of none: then only `mqtt.max_connections` bounds it. The broker
+    /// socketpair. Its client counts as one of `listener`, or of none: then only `mqtt.max_connections` bounds it. The broker
     /// needs no listener for it (`listener.tcp.bind = "off"`).
     ///
     /// The socket is closed when the connection ends, and if this fails. It becomes non-blocking, as do its duplicates.
@@ -35,8 +35,7 @@ impl Broker {
         let task = adopt(socket, shared.server(), limit).map_err(|refused| match refused {
             AdoptError::Unfit(cause) => Error::Argument { argument: "socket", cause: cause.to_owned() },
             AdoptError::Full => {
-                let cause =
-                    "connection limit reached (mqtt.max_connections or the listener's max_connections)";
+                let cause = "too many connections have sent no CONNECT (mqtt.max_pending_connections)";
                 Error::System { what: "the socket", source: io::Error::other(cause) }
             }
             AdoptError::Io(source) => Error::System { what: "the socket", source },

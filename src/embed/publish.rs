@@ -112,6 +112,7 @@ impl Shared {
         let Outgoing { topic, payload, properties, options, .. } = *message;
         let name =
             TopicName::parse(topic).map_err(|cause| Error::Topic { topic: topic.to_owned(), cause })?;
+        let user_properties = self.engine().options.count_user_properties(properties);
         let properties: SmallVec<[&[u8]; 2]> = properties.forwardable().collect();
         let draft = Draft {
             topic: name,
@@ -120,6 +121,7 @@ impl Shared {
             payload_len: payload.len(),
             properties_len: properties.iter().map(|span| span.len()).sum(),
             expires: options.message_expiry_interval.is_some(),
+            user_properties,
         };
         self.engine().options.admit(Source::Host, &draft).map_err(|refusal| Error::Argument {
             argument: refusal.argument(),

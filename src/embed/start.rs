@@ -69,7 +69,12 @@ impl Broker {
             .restore(&mut engine.turn(clock.now()))
             .map_err(|error| Error::Start(std::io::Error::other(error)))?;
         let engine = Arc::new(engine);
-        let mut server = Server::new(Arc::clone(&engine), clock.clone(), settings.mqtt.max_connections);
+        let mut server = Server::new(
+            Arc::clone(&engine),
+            clock.clone(),
+            settings.mqtt.max_connections,
+            settings.mqtt.max_pending_connections,
+        );
         if let Some(bench) = &bench {
             server = server.with_test_net(Arc::clone(&bench.bed));
         } else if settings.runtime.worker_threads == 1 {
@@ -85,7 +90,8 @@ impl Broker {
             runtime.handle().spawn(flusher);
         }
         let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        let limits: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.limit(name))).collect();
+        let limits: Vec<_> =
+            bound.iter().map(|(name, bound)| (name.clone(), bound.limit(&server, name))).collect();
         log_listeners(&engine, clock.now(), &listeners);
         let shown = (journal, console::listeners(&bound, &limits));
         let accepting = accept_all(&runtime, bound, &limits, &server).and_then(|()| match bound_console {
@@ -103,11 +109,11 @@ impl Broker {
             engine,
             clock,
             settings,
+            no_limit: server.limit(None, None),
             server,
             listeners,
             console,
             limits,
-            no_limit: Arc::new(ListenerLimit::new(None, None)),
             generation,
             bench,
             running: Mutex::new(Some(runtime)),

@@ -253,14 +253,14 @@ pub unsafe extern "C" fn midge_broker_listener_at(
 }
 
 /// Serves a client on a connected stream socket: a TCP connection that the host has accepted, or one end of a UNIX
-/// socketpair. It counts as a connection of `listener`, or with NULL of none, and then only mqtt.max_connections bounds
+/// socketpair. Its client counts as one of `listener`, or with NULL of none, and then only mqtt.max_connections bounds
 /// it. The broker needs no listener for that: `listener.tcp.bind` may be "off".
 ///
 /// On success the descriptor belongs to the broker and is not to be used any more, by no other thread either; on
 /// failure it is still the caller's and open. The socket becomes non-blocking, which its duplicates share.
 ///
 /// Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if there are as many
-/// connections as may be, or the system refuses; STATE; FORKED.
+/// connections without a client as may be, or the system refuses; STATE; FORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_broker_adopt_fd(
     broker: *mut midge_broker,

@@ -179,6 +179,39 @@ pub unsafe extern "C" fn midge_message_user_property_at(
     })
 }
 
+/// All user properties in the publisher's order, by one walk: the first `capacity` names and values are written to the
+/// arrays, and how many there are to `count`. They live as long as the message. Each array may be NULL. Reading many by
+/// midge_message_user_property_at takes a walk for each.
+///
+/// Errors: INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_message_user_properties(
+    message: *const midge_message,
+    capacity: usize,
+    names: *mut midge_bytes,
+    values: *mut midge_bytes,
+    count: *mut usize,
+) -> midge_status {
+    guard!({
+        let count = slot(count, "count")?;
+        let properties = given(message, "message")?.properties().user_properties();
+        let mut all = 0;
+        for (name, value) in properties {
+            if all < capacity {
+                if !names.is_null() {
+                    names.add(all).write(borrowed(name.as_bytes()));
+                }
+                if !values.is_null() {
+                    values.add(all).write(borrowed(value.as_bytes()));
+                }
+            }
+            all += 1;
+        }
+        count.put(all);
+        Ok(MIDGE_STATUS_OK)
+    })
+}
+
 /// The number of subscription identifiers that came with the message. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_message_subscription_identifier_count(message: *const midge_message) -> usize {
@@ -203,6 +236,31 @@ pub unsafe extern "C" fn midge_message_subscription_identifier_at(
         },
         else 0
     )
+}
+
+/// All subscription identifiers, by one walk: the first `capacity` are written to the array, which may be NULL, and how many
+/// there are to `count`.
+///
+/// Errors: INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_message_subscription_identifiers(
+    message: *const midge_message,
+    capacity: usize,
+    identifiers: *mut u32,
+    count: *mut usize,
+) -> midge_status {
+    guard!({
+        let count = slot(count, "count")?;
+        let mut all = 0;
+        for identifier in given(message, "message")?.properties().subscription_identifiers() {
+            if all < capacity && !identifiers.is_null() {
+                identifiers.add(all).write(identifier);
+            }
+            all += 1;
+        }
+        count.put(all);
+        Ok(MIDGE_STATUS_OK)
+    })
 }
 
 /// Makes a message that outlives its callback or batch. A large payload is shared, a small one copied.

@@ -82,6 +82,7 @@ pub(super) fn matching(console: &Console, request: &ApiRequest) -> Result<Reply,
         payload_len: 0,
         properties_len: 0,
         expires: false,
+        user_properties: 0,
     };
     let question = Question { message, publisher: None };
     let mut receivers = console.engine.explain(console.now(), &question).receivers;
@@ -109,6 +110,7 @@ pub(super) fn explain(console: &Console, request: &ApiRequest) -> Result<Reply, 
         payload_len: wanted.bytes as usize,
         properties_len: 0,
         expires: false,
+        user_properties: 0,
     };
     let question = Question { message, publisher: wanted.client_id.as_deref() };
     let host = console.engine.wanted;
@@ -150,6 +152,13 @@ impl Explained {
         let count = |outcome| heard.iter().filter(|heard| heard.outcome == outcome).count();
         let (sent, queued) = (count("sent"), count("queued"));
         let (outcome, text) = match (heard.len(), sent, queued) {
+            (0, ..) if retained != "no" => {
+                let text = match retained {
+                    "stored" => "The message is kept: later subscriptions get it.",
+                    _ => "The retained message of the topic is removed.",
+                };
+                ("no_subscriber", format!("No subscription matches this topic now. {text}"))
+            }
             (0, ..) => (
                 "no_subscriber",
                 "No subscription matches this topic, so nobody gets the message. Start the subscriber first, or \
@@ -235,7 +244,8 @@ mod tests {
     fn question(retain: bool, payload_len: usize) -> Question<'static> {
         let topic = TopicName::parse("t").unwrap();
         let qos = QoS::AtLeastOnce;
-        let message = Draft { topic, qos, retain, payload_len, properties_len: 0, expires: false };
+        let message =
+            Draft { topic, qos, retain, payload_len, properties_len: 0, expires: false, user_properties: 0 };
         Question { message, publisher: None }
     }
 
@@ -256,6 +266,19 @@ mod tests {
     fn explained(fates: &[Fate]) -> Explained {
         let receivers = fates.iter().map(|fate| receiver(Some("c"), None, QoS::AtLeastOnce, *fate)).collect();
         Explained::of(&question(false, 1), Explanation { refused: None, receivers })
+    }
+
+    /// Who publishes with retain is not advised to.
+    #[test]
+    fn a_retained_message_without_receivers_is_said_to_be_kept() {
+        for (payload_len, text) in [
+            (1, "No subscription matches this topic now. The message is kept: later subscriptions get it."),
+            (0, "No subscription matches this topic now. The retained message of the topic is removed."),
+        ] {
+            let explanation = Explanation { refused: None, receivers: Vec::new() };
+            let explained = Explained::of(&question(true, payload_len), explanation);
+            assert_eq!((explained.outcome, explained.text.as_str()), ("no_subscriber", text));
+        }
     }
 
     /// The text mentions a lower QoS only if it is lower, and not for a dropped message.

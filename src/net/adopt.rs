@@ -8,7 +8,8 @@ use std::sync::Arc;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::net::handshake::Accepted;
-use crate::net::server::{ConnectionLimits, FULL, ListenerLimit, Server};
+use crate::net::places::ListenerLimit;
+use crate::net::server::{ConnectionLimits, FULL, Server};
 
 /// Why a descriptor was refused.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub fn adopt(
     let peer = peer_of(SockRef::from(&descriptor))?;
     let limits =
         Arc::new(ConnectionLimits { server: Arc::clone(server), limit: Arc::clone(limit), layers: None });
-    let Some(permit) = limits.permit() else {
+    let Some((permit, place)) = limits.permit() else {
         server.turned_away(peer, FULL);
         return Err(AdoptError::Full);
     };
@@ -50,7 +51,7 @@ pub fn adopt(
     socket.set_nosigpipe(true)?;
     let before = socket.nonblocking()?;
     socket.set_nonblocking(true)?;
-    let task = Accepted::new(socket, peer, permit).map(Accepted::open);
+    let task = Accepted::new(socket, peer, permit, place).map(Accepted::open);
     if task.is_err() && !before {
         // The duplicate shares the flag with the caller's descriptor.
         SockRef::from(&descriptor).set_nonblocking(false)?;

@@ -362,6 +362,9 @@ fn read(
     let over = matches!(reading, Reading::Data { open: false, .. });
     if !over && connection.session().is_none() {
         attached.end(server);
+        if connection.has_connect() {
+            link.place().heard();
+        }
     }
     let heavy = server.flush_queue().is_some_and(|flush_queue| flush_queue.take_over(&mut turn));
     (reading, heavy)

@@ -201,7 +201,7 @@ mod tests {
             started_unix: 1000,
         };
         let engine = Arc::new(Engine::new(Config::new().settings(), surroundings));
-        Arc::new(Server::new(engine, Clock::by_hand(), None).on_one_thread())
+        Arc::new(Server::new(engine, Clock::by_hand(), None, None).on_one_thread())
     }
 
     impl Client {

@@ -12,6 +12,7 @@ use socket2::Socket;
 use crate::engine::parts::origin::Origin;
 use crate::net::connection::ConnectionTask;
 use crate::net::link::StreamLink;
+use crate::net::places::NewPlace;
 use crate::net::server::ConnectionPermit;
 use crate::net::testing::{ProbeSlot, TestLine};
 use crate::net::transport::LayerError;
@@ -33,6 +34,7 @@ impl Accepted {
         socket: Socket,
         peer: Option<SocketAddr>,
         permit: ConnectionPermit,
+        place: NewPlace,
     ) -> io::Result<Accepted> {
         let server = permit.server();
         let mut layers = permit.layers().map(|make| make()).unwrap_or_default();
@@ -42,10 +44,11 @@ impl Accepted {
             layers.push(layer);
             tested = Some(Box::new((line, slot)));
         }
-        let link = Arc::new(StreamLink::new(socket, layers)?);
+        let link = Arc::new(StreamLink::new(socket, layers, place)?);
         if let Some(tested) = &tested {
             tested.0.connect(&link);
         }
+        server.await_connect(&link);
         let origin = server.engine().origin(permit.listener().cloned(), peer);
         Ok(Accepted { link, origin, tested, permit })
     }

@@ -118,6 +118,7 @@ impl Input {
         large.tail.truncate(kept + count);
         if large.tail.len() < large.need {
             self.unfinished = Some(large);
+            connection.heard(turn);
             return Reading::Data { drained, open: true };
         }
         let packet = Bytes::from(large.tail);

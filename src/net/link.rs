@@ -1,6 +1,7 @@
 //! The link to a client, through which the engine writes.
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
@@ -9,6 +10,7 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFdReadyGuard;
 
 use crate::engine::parts::origin::Origin;
+use crate::net::places::{ListenerLimit, NewPlace, Place, Stage};
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};
 use crate::session::link::{Cause, Link, Written};
 
@@ -16,13 +18,13 @@ use crate::session::link::{Cause, Link, Written};
 pub struct StreamLink {
     pub(super) descriptor: Descriptor,
     waker: Mutex<Option<Waker>>,
-    /// Whether the task was woken since it last looked.
-    woken: AtomicBool,
-    /// Whether the end of the connection was requested.
-    finished: AtomicBool,
     ending: Mutex<Option<Ending>>,
     /// `None` if the socket carries plain MQTT.
     layers: Option<Box<Layered>>,
+    limit: Arc<ListenerLimit>,
+    stage: Stage,
+    /// Whether something happened that the task has not yet looked at.
+    woken: AtomicBool,
 }
 
 /// The end of a connection: the last bytes to write, and the cause.
@@ -32,19 +34,30 @@ pub(super) struct Ending {
 }
 
 impl StreamLink {
-    /// A link over a connected, non-blocking socket and the given layers, if any. Must be called inside the runtime.
-    pub(super) fn new(socket: Socket, layers: Vec<Box<dyn Layer>>) -> io::Result<StreamLink> {
+    /// A link over a connected, non-blocking socket, and layers over it, if there are any. Must be called inside the
+    /// runtime.
+    pub(super) fn new(
+        socket: Socket,
+        layers: Vec<Box<dyn Layer>>,
+        place: NewPlace,
+    ) -> io::Result<StreamLink> {
         Ok(StreamLink {
             descriptor: Descriptor::new(socket)?,
             waker: Mutex::new(None),
-            woken: AtomicBool::new(false),
-            finished: AtomicBool::new(false),
             ending: Mutex::new(None),
             layers: (!layers.is_empty()).then(|| Box::new(Layered::new(layers))),
+            limit: place.keep(),
+            stage: Stage::default(),
+            woken: AtomicBool::new(false),
         })
     }
 
-    /// Continues the handshakes of the layers, which may correct `origin`.
+    /// Its place among the broker's connections.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { limit: &self.limit, stage: &self.stage }
+    }
+
+    /// Goes on with the handshakes of the layers; what they learn is in `origin`.
     pub(super) fn poll_handshake(
         &self,
         origin: &mut Origin,
@@ -116,7 +129,7 @@ impl StreamLink {
 
     /// Whether the end of the connection was requested.
     pub(super) fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::Acquire)
+        self.place().is_left()
     }
 
     /// Sets the waker of the task. The task calls this before it looks for requests, so that it misses none.
@@ -146,6 +159,12 @@ impl StreamLink {
     }
 }
 
+impl Drop for StreamLink {
+    fn drop(&mut self) {
+        self.place().leave();
+    }
+}
+
 impl Link for StreamLink {
     fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
         let Some(layers) = &self.layers else {
@@ -157,6 +176,18 @@ impl Link for StreamLink {
             self.notify();
         }
         outcome
+    }
+
+    fn has_unread(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.may_read()) || self.descriptor.has_unread()
+    }
+
+    fn admit(&self, takes_over: bool) -> bool {
+        self.place().admit(takes_over)
+    }
+
+    fn is_identified(&self) -> bool {
+        self.place().is_over()
     }
 
     fn identify(&self, client_id: &str) {
@@ -175,7 +206,8 @@ impl Link for StreamLink {
             *ending = Some(Ending { last, cause });
         }
         drop(ending);
-        self.finished.store(true, Ordering::Release);
+        // A client that comes back need not wait until the peer has taken the last packet.
+        self.place().leave();
         self.notify();
     }
 }

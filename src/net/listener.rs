@@ -15,7 +15,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::net::handshake::{Accepted, Handshake};
-use crate::net::server::{ConnectionLimits, FULL, ListenerLimit, Server};
+use crate::net::places::ListenerLimit;
+use crate::net::server::{ConnectionLimits, FULL, Server};
 use crate::net::testing::{ProbeSlot, TestListener};
 use crate::net::transport::MakeLayers;
 use crate::runtime::{NotInherited, listen, watch_socket};
@@ -61,9 +62,9 @@ impl Bound {
         self.address
     }
 
-    /// The limit of its connections. `name` is the name of the listener.
-    pub fn limit(&self, name: &str) -> Arc<ListenerLimit> {
-        Arc::new(ListenerLimit::new(Some(name), self.max_connections))
+    /// The limit of its connections. `name` is the listener's.
+    pub fn limit(&self, server: &Server, name: &str) -> Arc<ListenerLimit> {
+        server.limit(Some(name), self.max_connections)
     }
 
     /// Accepts connections for as long as the task lives. Must be called inside the runtime.
@@ -115,7 +116,7 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
                 Err(error) => {
                     if rest == REST.0 {
                         limits.server.log(Level::Error, || {
-                            let name = limits.limit.name();
+                            let name = limits.limit.name().map(AsRef::as_ref).unwrap_or_default();
                             format!("listener {name} cannot accept connections for now: {error}")
                         });
                     }
@@ -172,9 +173,9 @@ fn poll_ready(listener: &AsyncFd<Socket>, cx: &mut Context<'_>) -> Poll<()> {
     }
 }
 
-/// Starts the task of an accepted connection. `peer` is `None` for a UNIX socket.
+/// `peer`: its address; `None` for a UNIX socket.
 fn start_connection(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimits>) {
-    let Some(permit) = limits.permit() else {
+    let Some((permit, place)) = limits.permit() else {
         limits.server.turned_away(peer, FULL);
         return;
     };
@@ -182,7 +183,7 @@ fn start_connection(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<Conne
     let Ok(socket) = prepare(socket, peer.is_some()) else {
         return;
     };
-    match Accepted::new(socket, peer, permit) {
+    match Accepted::new(socket, peer, permit, place) {
         Ok(accepted) if accepted.is_plain() => {
             tokio::spawn(accepted.open());
         }
@@ -269,9 +270,9 @@ mod tests {
             started_unix: 1000,
         };
         let engine = Arc::new(Engine::new(Config::new().settings(), parts));
-        let server = Arc::new(Server::new(engine, Clock::start(), None));
+        let server = Arc::new(Server::new(engine, Clock::start(), None, None));
         let runtime = Runtime::start(1).unwrap();
-        let limit = bound.limit("unix");
+        let limit = bound.limit(&server, "unix");
         let inside = runtime.handle().enter();
         runtime.handle().spawn(bound.accept(server, limit).unwrap());
         drop(inside);

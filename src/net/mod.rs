@@ -7,10 +7,13 @@ mod handshake;
 mod input;
 mod link;
 mod listener;
+mod places;
 mod server;
 pub mod testing;
 mod transport;
+mod waiting;
 
 pub use adopt::{AdoptError, adopt};
 pub use listener::{Bound, bind};
-pub use server::{ListenerLimit, Server};
+pub use places::ListenerLimit;
+pub use server::Server;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
@@ -10,19 +9,24 @@ use parking_lot::{Condvar, Mutex};
 use crate::engine::core::state::Engine;
 use crate::engine::parts::origin::Origin;
 use crate::net::flush_queue::{FlushQueue, Flusher};
+use crate::net::link::StreamLink;
+use crate::net::places::{ListenerLimit, NewPlace, Places};
 use crate::net::testing::TestNet;
 use crate::net::transport::{LayerError, MakeLayers};
+use crate::net::waiting::Waiting;
 use crate::runtime::Clock;
 use crate::session::event::Level;
+use crate::session::link::{Cause, Link};
 use crate::time::Time;
 
 /// The MQTT server of one broker.
 pub struct Server {
     engine: Arc<Engine>,
     clock: Clock,
-    most: u32,
-    open: AtomicU32,
-    /// The number of connections that must write a last packet before the broker stops.
+    places: Arc<Places>,
+    /// Connections that have sent no CONNECT.
+    waiting: Waiting,
+    /// Connections whose clients are to be told of the end before the broker stops.
     attached: Mutex<u32>,
     /// Notified when `attached` has become 0.
     idle: Condvar,
@@ -33,14 +37,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// The server of an engine, with at most `most` connections at a time.
-    pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>) -> Server {
-        let most = most.unwrap_or(u32::MAX);
+    /// The wing of an engine; at most `most` clients at a time, and `most_pending` connections without a CONNECT.
+    pub fn new(engine: Arc<Engine>, clock: Clock, most: Option<u32>, most_pending: Option<u32>) -> Server {
         Server {
             engine,
             clock,
-            most,
-            open: AtomicU32::new(0),
+            places: Arc::new(Places::new(most, most_pending)),
+            waiting: Waiting::default(),
             attached: Mutex::new(0),
             idle: Condvar::new(),
             test_net: None,
@@ -48,7 +51,12 @@ impl Server {
         }
     }
 
-    /// The same server, with a flush queue: all connections and [`Server::flusher`] run on one thread.
+    /// The limit of a listener of this name; without one, of connections that come by none.
+    pub fn limit(&self, name: Option<&str>, most: Option<u32>) -> Arc<ListenerLimit> {
+        Arc::new(ListenerLimit::new(&self.places, name, most))
+    }
+
+    /// The same wing, whose connections all live on one thread; [`Server::flusher`] is to be run there, too.
     pub fn on_one_thread(self) -> Server {
         Server { flush_queue: Some(FlushQueue::default()), ..self }
     }
@@ -104,8 +112,24 @@ impl Server {
         });
     }
 
-    /// Logs a connection that was closed during its handshake, and counts it. `why` is `None` at the deadline, where it
-    /// is counted already.
+    /// Notes a connection that is to send its CONNECT.
+    pub(super) fn await_connect(&self, link: &Arc<StreamLink>) {
+        self.waiting.add(link);
+    }
+
+    /// Ends the oldest connection that has sent no CONNECT; `None` if there is none.
+    fn end_oldest(&self) -> Option<()> {
+        let oldest = self.waiting.take_oldest()?;
+        oldest.finish(Vec::new(), Cause::ConnectionLost);
+        let mut turn = self.engine.turn(self.now());
+        turn.counts.connections_refused += 1;
+        self.engine.log(&mut turn, Level::Warn, None, || {
+            format!("the oldest connection without a CONNECT is closed: {FULL}")
+        });
+        Some(())
+    }
+
+    /// Counts a connection that was closed in its handshake. `why`: `None` if that is counted already.
     pub(super) fn closed_in_handshake(&self, origin: &Origin, why: Option<&LayerError>) {
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += u64::from(why.is_some());
@@ -128,35 +152,8 @@ impl Server {
     }
 }
 
-/// The number of a listener's connections, and its limit.
-#[derive(Debug)]
-pub struct ListenerLimit {
-    name: Option<Arc<str>>,
-    open: AtomicU32,
-    most: u32,
-}
-
-impl ListenerLimit {
-    /// A limit of `most` connections for the listener `name`; `None` is no limit and no listener.
-    pub fn new(name: Option<&str>, most: Option<u32>) -> ListenerLimit {
-        ListenerLimit { name: name.map(Into::into), open: AtomicU32::new(0), most: most.unwrap_or(u32::MAX) }
-    }
-
-    /// The number of open connections.
-    pub fn open(&self) -> u32 {
-        self.open.load(Ordering::Acquire)
-    }
-}
-
-impl ListenerLimit {
-    /// The listener's name.
-    pub(super) fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or_default()
-    }
-}
-
-/// Why a connection is refused when a connection limit is reached.
-pub(super) const FULL: &str = "connection limit reached (mqtt.max_connections or listener.*.max_connections)";
+/// Why a connection is turned away for which there is no place.
+pub(super) const FULL: &str = "too many connections have sent no CONNECT (mqtt.max_pending_connections)";
 
 /// The server and the listener's limit. The connections of a listener share it, so that each holds one pointer.
 pub(super) struct ConnectionLimits {
@@ -167,20 +164,20 @@ pub(super) struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// A permit for one more connection; `None` if the limit of the server or of the listener is reached.
-    pub(super) fn permit(self: &Arc<Self>) -> Option<ConnectionPermit> {
-        if !take(&self.server.open, self.server.most) {
-            return None;
-        }
-        if !take(&self.limit.open, self.limit.most) {
-            self.server.open.fetch_sub(1, Ordering::AcqRel);
-            return None;
-        }
-        Some(ConnectionPermit { limits: Arc::clone(self) })
+    /// A place for one more connection, which may be that of the oldest one without a CONNECT; `None` if there are as many
+    /// as may be, and CONNECT has come from all of them.
+    pub(super) fn permit(self: &Arc<Self>) -> Option<(ConnectionPermit, NewPlace)> {
+        let place = loop {
+            if let Some(place) = NewPlace::take(&self.limit) {
+                break place;
+            }
+            self.server.end_oldest()?;
+        };
+        Some((ConnectionPermit { limits: Arc::clone(self) }, place))
     }
 }
 
-/// The permit of one connection; it is returned when dropped.
+/// One connection's way to what all share.
 pub(super) struct ConnectionPermit {
     limits: Arc<ConnectionLimits>,
 }
@@ -198,14 +195,7 @@ impl ConnectionPermit {
 
     /// The name of the listener, if the connection was accepted by one.
     pub(super) fn listener(&self) -> Option<&Arc<str>> {
-        self.limits.limit.name.as_ref()
-    }
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        self.limits.limit.open.fetch_sub(1, Ordering::AcqRel);
-        self.limits.server.open.fetch_sub(1, Ordering::AcqRel);
+        self.limits.limit.name()
     }
 }
 
@@ -234,8 +224,4 @@ impl Farewell {
             server.idle.notify_all();
         }
     }
-}
-
-fn take(open: &AtomicU32, most: u32) -> bool {
-    open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < most).then_some(now + 1)).is_ok()
 }

@@ -9,8 +9,9 @@ use std::sync::{Arc, Weak};
 
 use smallvec::SmallVec;
 
-use crate::codec::ack::AckKind;
+use crate::codec::ack::{Ack, AckKind};
 use crate::codec::packet_id::PacketId;
+use crate::codec::properties::Properties;
 use crate::codec::reason::ReasonCode;
 use crate::session::delivery::Limits;
 use crate::session::epoch::Epoch;
@@ -27,6 +28,14 @@ pub struct HeldAck {
     pub packet_id: PacketId,
     /// The Reason Code.
     pub reason: ReasonCode,
+}
+
+impl HeldAck {
+    /// The packet. No Reason String, no User Properties [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-3.5.2-2], [MQTT-3.5.2-3].
+    pub fn packet(&self) -> Ack<'static> {
+        // [MQTT-2.2.1-5], [MQTT3-2.3.1-6]
+        Ack { packet_id: self.packet_id, reason: self.reason, properties: Properties::EMPTY }
+    }
 }
 
 /// The acknowledgements of one publisher that wait, oldest first.

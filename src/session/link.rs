@@ -44,11 +44,27 @@ pub trait Link: Send + Sync {
     /// Writes the bytes that the connection takes now.
     fn write(&self, buffers: &[IoSlice<'_>]) -> Written;
 
-    /// Tells the link the Client Identifier, before the answer to CONNECT is written.
+    /// Whether the peer has sent bytes that were not read yet: then it is not the peer that is silent. No lock may be held.
+    fn has_unread(&self) -> bool {
+        false
+    }
+
+    /// Gives the connection a place among those of clients; false if there are as many as may be. `takes_over`: it takes
+    /// that of another connection.
+    fn admit(&self, _takes_over: bool) -> bool {
+        true
+    }
+
+    /// Tells whose connection it is, before the first packet that follows from it is written.
     fn identify(&self, _client_id: &str) {}
 
-    /// Wakes the connection's own task, which looks at its session again: the outbox is blocked, or an end was
-    /// requested.
+    /// Whether it was told.
+    fn is_identified(&self) -> bool {
+        false
+    }
+
+    /// Has the connection's own task look at its session again: there is something to flush when the
+    /// connection is writable.
     fn wake(&self);
 
     /// Writes `last`, then closes the connection. Later calls change nothing.

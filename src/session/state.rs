@@ -26,7 +26,7 @@ pub struct Session {
     pub outbound: Mutex<Outbound>,
     /// The attached connection; changed under the lock of `control`.
     pub(super) attached: AtomicEpoch,
-    /// When the client's last packet came, in milliseconds of the broker's time.
+    /// When the client's last bytes came, in milliseconds of the broker's time.
     last_received: AtomicU64,
     /// The connection that awaits a decision of the host, and so is not read.
     awaits_host: AtomicEpoch,
@@ -68,6 +68,9 @@ pub struct Control {
     pub ended: bool,
     /// Whether changes of the session are recorded.
     pub kept: bool,
+    /// The user that the session is bound to, empty for a client without a user name; `None` if no authority has said who
+    /// the client is. Boxed twice: few sessions have it.
+    pub user: Option<Box<Box<str>>>,
     /// The Session Expiry Interval in seconds. At 0 the session ends with the connection, at `u32::MAX` it never
     /// expires.
     pub expiry_interval: u32,
@@ -121,6 +124,11 @@ impl Control {
     /// Takes the timers that are set.
     pub fn take_timers(&mut self) -> impl Iterator<Item = TimerId> {
         [self.will_timer.take(), self.expiry_timer.take()].into_iter().flatten()
+    }
+
+    /// Whether the session is bound to another user than this one.
+    pub fn is_anothers(&self, user: Option<&str>) -> bool {
+        self.user.as_deref().is_some_and(|bound| user != Some(&**bound))
     }
 
     /// Whether the connection with this number is attached.
@@ -191,12 +199,12 @@ impl Session {
         self.marks.load(Ordering::Relaxed) & mark.0 != 0
     }
 
-    /// Notes that the client has sent a packet.
+    /// Notes that the client has sent something.
     pub fn heard(&self, now: Time) {
         self.last_received.store(now.as_millis(), Ordering::Relaxed);
     }
 
-    /// When the client's last packet arrived.
+    /// When the client's last bytes arrived.
     pub fn last_heard(&self) -> Time {
         Time::from_millis(self.last_received.load(Ordering::Relaxed))
     }

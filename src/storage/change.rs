@@ -34,11 +34,15 @@ pub enum SessionChange<'c> {
     Begun {
         /// The Session Expiry Interval in seconds; `u32::MAX` is never.
         expiry_interval: u32,
+        /// The user that the session is bound to; `None` if no authority has said who the client is.
+        user: Option<&'c str>,
     },
     /// A connection resumes the session; the session's old will is deleted.
     Attached {
         /// The Session Expiry Interval in seconds; `u32::MAX` is never.
         expiry_interval: u32,
+        /// The user that the session is bound to from now on; `None` if no authority has said who the client is.
+        user: Option<&'c str>,
     },
     /// The connection has ended; from now on the Session Expiry Interval and the Will Delay Interval run.
     Detached {

@@ -38,7 +38,7 @@ fn payloads(queue: &Queue) -> Vec<String> {
 #[test]
 fn the_host_publishes_to_a_topic_at_the_bound_and_to_none_that_is_deeper() {
     let deep = |levels: usize| vec!["x"; levels].join("/");
-    for (settings, most) in [(&[][..], 128), (&[("mqtt.max_topic_levels", "3")][..], 3)] {
+    for (settings, most) in [(&[][..], 256), (&[("mqtt.max_topic_levels", "3")][..], 3)] {
         let broker = broker_with(settings);
         let _hears = broker.subscribe("#", &SubscribeOptions::default()).unwrap();
         assert_eq!(broker.publish(&deep(most), "", &PublishOptions::default()).unwrap(), 1);
@@ -246,7 +246,7 @@ fn a_message_above_the_bytes_of_a_queue_waits_alone() {
     }
 }
 
-/// The last of the places is given, and who finds none is turned away without a word and counted, not as a client.
+/// The last of the places is given, and who finds none is refused and counted, not as a client.
 #[test]
 fn who_finds_a_full_listener_is_counted_as_refused() {
     for (key, name) in
@@ -257,10 +257,17 @@ fn who_finds_a_full_listener_is_counted_as_refused() {
         let stats = broker.stats();
         assert_eq!((stats.connections_accepted, stats.connections_refused), (2, 0), "{name}");
         for refused in 1..=3 {
-            assert!(Client::raw(address(&broker)).until_closed().is_empty(), "{name}");
+            let mut client = Client::raw(address(&broker));
+            client.send_connect("3", 0);
+            // Return code 3 of MQTT 3: the server is unavailable.
+            assert_eq!(client.until_closed(), [0x20, 2, 0, 3], "{name}");
             let stats = broker.stats();
-            assert_eq!((stats.connections_accepted, stats.connections_refused), (2, refused), "{name}");
-            assert_eq!((stats.connections_closed, stats.clients_connected), (0, 2), "{name}");
+            assert_eq!(
+                (stats.connections_accepted, stats.connections_refused),
+                (2 + refused, refused),
+                "{name}"
+            );
+            assert_eq!(stats.clients_connected, 2, "{name}");
         }
         drop(clients);
     }
@@ -271,10 +278,13 @@ fn who_finds_a_full_listener_is_counted_as_refused() {
 fn a_socket_that_is_handed_over_to_a_full_broker_is_counted_as_refused() {
     let broker = broker_with(&[("mqtt.max_connections", "1")]);
     let _first = Client::connect(address(&broker), "1", Version::V5);
-    let (ours, _theirs) = UnixStream::pair().unwrap();
-    assert!(broker.adopt(ours, None).is_err());
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    broker.adopt(ours, None).unwrap();
+    let mut client = Client::over_raw(TcpStream::from(OwnedFd::from(theirs)));
+    client.send_connect("2", 0);
+    assert_eq!(client.until_closed(), [0x20, 2, 0, 3]);
     let stats = broker.stats();
-    assert_eq!((stats.connections_accepted, stats.connections_refused), (1, 1));
+    assert_eq!((stats.connections_accepted, stats.connections_refused), (2, 1));
 }
 
 /// A client that does not read is read on while what waits for it is within the bounds: its outbox is full and QoS 0

@@ -75,6 +75,11 @@ impl Client {
         Client::of(stream)
     }
 
+    /// A client that has not sent CONNECT, over a stream.
+    pub fn over_raw(stream: TcpStream) -> Client {
+        Client::of(stream)
+    }
+
     fn of(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -163,6 +168,7 @@ impl Client {
             version: self.version,
             clean_start: true,
             keep_alive,
+            is_bridge: false,
             client_id,
             will,
             username: None,

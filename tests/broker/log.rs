@@ -38,17 +38,27 @@ fn a_life_is_logged() {
 fn who_is_turned_away_is_logged() {
     let mut config = config();
     config.set("mqtt.max_connections", "1").unwrap();
+    config.set("mqtt.max_pending_connections", "1").unwrap();
     let (broker, lines) = logged(&config, Level::Warn);
     let _first = Client::connect(address(&broker), "c", Version::V5);
     let mut second = Client::raw(address(&broker));
     let peer = second.stream.local_addr().unwrap();
-    assert!(second.until_closed().is_empty());
-    let line = lines.recv_timeout(PATIENCE).unwrap();
+    second.send_connect("d", 0);
+    second.until_closed();
     assert_eq!(
-        line,
+        lines.recv_timeout(PATIENCE).unwrap(),
         format!(
-            "warn: a connection from {peer} is refused: connection limit reached (mqtt.max_connections or listener.*.max_connections)"
+            "warn: connection 2 of client \"d\" from {peer} at listener tcp is refused with 0x97: connection limit reached \
+             (mqtt.max_connections or listener.*.max_connections)"
         )
+    );
+    let mut silent = Client::raw(address(&broker));
+    let _newer = Client::raw(address(&broker));
+    assert!(silent.until_closed().is_empty());
+    assert_eq!(
+        lines.recv_timeout(PATIENCE).unwrap(),
+        "warn: the oldest connection without a CONNECT is closed: too many connections have sent no CONNECT \
+         (mqtt.max_pending_connections)"
     );
 }
 

@@ -2,15 +2,16 @@
 
 use std::io::{Read, Write};
 use std::mem::ManuallyDrop;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 
 use midge::codec::frame::{Framing, split};
 use midge::codec::packet::{Packet, decode};
 use midge::codec::qos::QoS;
+use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::version::Version;
-use midge::embed::{Broker, PublishOptions, SubscribeOptions};
+use midge::embed::{Answer, Broker, Hooks, PublishOptions, SubscribeOptions, Verdict, defer};
 use midge::engine::core::state::{Engine, EngineParts};
 use midge::net::{Server, bind};
 use midge::runtime::{Clock, Runtime};
@@ -244,18 +245,80 @@ fn connections_beyond_the_limits_are_turned_away() {
     let other = broker.address("b").unwrap();
     let _one = Client::connect(address(&broker), "1", Version::V5);
     let two = Client::connect(address(&broker), "2", Version::V5);
-    assert!(Client::raw(address(&broker)).until_closed().is_empty(), "the listener's limit");
+    assert_eq!(refused(address(&broker), "4"), ReasonCode::QuotaExceeded, "the listener's limit");
     let _three = Client::connect(other, "3", Version::V5);
-    assert!(Client::raw(other).until_closed().is_empty(), "the broker's limit");
+    assert_eq!(refused(other, "4"), ReasonCode::QuotaExceeded, "the broker's limit");
     drop(two);
     // The place is free when the broker has seen the end of the connection.
     until("the client is gone", || broker.stats().clients_connected == 2);
-    until("the place is given to another client", || {
-        let mut again = Client::raw(other);
-        again.version = Version::V5;
-        again.send_connect("4", 0);
-        again.until_first_byte()
+    let _four = Client::connect(other, "4", Version::V5);
+}
+
+/// The reason for which a client of MQTT 5 is refused.
+fn refused(address: SocketAddr, client_id: &str) -> ReasonCode {
+    let mut client = Client::raw(address);
+    client.version = Version::V5;
+    client.send_connect(client_id, 0);
+    client.connack()
+}
+
+/// A client that comes back while its old socket is half open takes its own place, and more silent connections than there
+/// are places lock nobody out.
+#[test]
+fn silent_and_half_open_connections_lock_nobody_out() {
+    for key in ["mqtt.max_connections", "listener.tcp.max_connections"] {
+        let mut config = config();
+        config.set(key, "2").unwrap();
+        let broker = Broker::start(&config).unwrap();
+        let silent: Vec<_> = (0..10).map(|_| Client::raw(address(&broker))).collect();
+        let mut half_open = Client::connect(address(&broker), "1", Version::V5);
+        let _two = Client::connect(address(&broker), "2", Version::V5);
+        for _ in 0..5 {
+            let again = Client::connect(address(&broker), "1", Version::V5);
+            assert_eq!(disconnected(&half_open.until_closed()), 0x8e);
+            half_open = again;
+            assert_eq!(refused(address(&broker), "3"), ReasonCode::QuotaExceeded);
+        }
+        assert_eq!(broker.stats().clients_connected, 2, "{key}");
+        drop(half_open);
+        until("the client is gone", || broker.stats().clients_connected == 1);
+        let _three = Client::connect(address(&broker), "3", Version::V5);
+        drop(silent);
+    }
+}
+
+/// Of the connections without a CONNECT the oldest gives way; not one whose CONNECT waits for the host.
+#[test]
+fn the_oldest_connection_without_a_connect_gives_way() {
+    let mut config = config();
+    config.set("mqtt.max_pending_connections", "3").unwrap();
+    let (decisions, undecided) = std::sync::mpsc::channel();
+    let hooks = Hooks::new().authenticate(move |request| -> Answer {
+        if request.client_id != "slow" {
+            return Verdict::Allow.into();
+        }
+        let (decision, deferred) = defer();
+        decisions.send(decision).unwrap();
+        deferred.into()
     });
+    let broker = Broker::start_with(&config, &hooks).unwrap();
+    let mut slow = Client::raw(address(&broker));
+    slow.version = Version::V5;
+    slow.send_connect("slow", 0);
+    let decision = undecided.recv_timeout(PATIENCE).unwrap();
+    let mut silent: std::collections::VecDeque<_> = (0..2).map(|_| Client::raw(address(&broker))).collect();
+    until("they have come", || broker.stats().connections_accepted == 3);
+    for refused in 1..=5 {
+        silent.push_back(Client::raw(address(&broker)));
+        assert!(silent.pop_front().unwrap().until_closed().is_empty());
+        assert_eq!(broker.stats().connections_refused, refused);
+    }
+    // A client among them is let in, and leaves a place.
+    let _client = Client::connect(address(&broker), "c", Version::V5);
+    assert!(silent.pop_front().unwrap().until_closed().is_empty());
+    assert!(decision.resolve(Verdict::Allow));
+    assert_eq!(slow.connack(), ReasonCode::Success);
+    assert_eq!(broker.stats().connections_refused, 6);
 }
 
 #[test]
@@ -383,13 +446,13 @@ fn a_panic_costs_one_connection() {
     let surroundings =
         EngineParts { store: Arc::new(MemoryStore), alarm: Arc::new(Alarmless), seed: 1, started_unix: 0 };
     let engine = Arc::new(Engine::new(config().settings(), surroundings));
-    let wing = Arc::new(Server::new(engine.clone(), clock.clone(), None));
+    let wing = Arc::new(Server::new(engine.clone(), clock.clone(), None, None));
     let runtime = Runtime::start(1).unwrap();
     let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
     let address = bound.address();
     {
         let _inside = runtime.handle().enter();
-        let limit = bound.limit("tcp");
+        let limit = bound.limit(&wing, "tcp");
         runtime.handle().spawn(bound.accept(wing.clone(), limit).unwrap());
     }
     let options = SubscriptionOptions::default();

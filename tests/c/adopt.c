@@ -117,23 +117,32 @@ static void the_limits_hold_for_them(void)
 {
     midge_config *config = config_on_free_port();
     midge_broker *broker;
-    midge_error *error = NULL;
-    int ends[2], first, second;
+    unsigned char connect[] = { 0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 1, 'x' }, connack[4];
+    int ends[2], first, second, refused, silent;
     MUST(midge_config_set(config, "mqtt.max_connections", "2", NULL) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(config, "mqtt.max_pending_connections", "1", NULL) == MIDGE_STATUS_OK);
     MUST(midge_config_set(config, "listener.tcp.max_connections", "1", NULL) == MIDGE_STATUS_OK);
     broker = start_with(config);
     MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
     first = adopted(broker, "tcp");
     client_open(first, "first");
-    CHECK_STATUS(MIDGE_STATUS_IO, midge_broker_adopt_fd(broker, ends[0], "tcp", &error));
-    CHECK(error_is(error, MIDGE_STATUS_IO, "mqtt.max_connections"));
+    /* They are clients that are counted, when they have sent CONNECT: return code 3. */
+    refused = adopted(broker, "tcp");
+    send_all(refused, connect, sizeof connect);
+    receive(refused, connack, sizeof connack);
+    CHECK(connack[3] == 3 && is_closed_by_peer(refused));
     second = adopted(broker, NULL);
     client_open(second, "second");
-    CHECK_STATUS(MIDGE_STATUS_IO, midge_broker_adopt_fd(broker, ends[0], NULL, NULL));
-    CHECK(is_open(ends[0]));
+    refused = adopted(broker, NULL);
+    send_all(refused, connect, sizeof connect);
+    receive(refused, connack, sizeof connack);
+    CHECK(connack[3] == 3 && is_closed_by_peer(refused));
+    /* One that is silent, and one that is to take its place. */
+    silent = adopted(broker, NULL);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_adopt_fd(broker, ends[0], NULL, NULL));
+    CHECK(is_closed_by_peer(silent));
     midge_broker_free(broker);
     CHECK(is_closed_by_peer(first) && is_closed_by_peer(second));
-    close(ends[0]);
     close(ends[1]);
 }
 

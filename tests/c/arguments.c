@@ -297,6 +297,8 @@ static void messages(void)
 {
     midge_message *clone = NULL;
     midge_bytes name = MIDGE_BYTES_INIT, value = MIDGE_BYTES_INIT;
+    size_t count = 0;
+    uint32_t identifier = 0;
     CHECK(midge_message_topic(NULL).data == NULL && midge_message_payload(NULL).data == NULL);
     CHECK(midge_message_qos(NULL) == -1 && midge_message_retained(NULL) == -1);
     CHECK(midge_message_tag(NULL) == 0 && midge_message_expiry_interval(NULL) == -1);
@@ -305,6 +307,8 @@ static void messages(void)
     CHECK(midge_message_user_property_count(NULL) == 0);
     INVALID(midge_message_user_property_at(NULL, 0, &name, &value));
     CHECK(midge_message_subscription_identifier_count(NULL) == 0);
+    INVALID(midge_message_user_properties(NULL, 1, &name, &value, &count));
+    INVALID(midge_message_subscription_identifiers(NULL, 1, &identifier, &count));
     CHECK(midge_message_subscription_identifier_at(NULL, 0) == 0);
     INVALID(midge_message_clone(NULL, &clone));
     CHECK(clone == NULL && name.data == NULL && value.data == NULL);

@@ -51,6 +51,23 @@ static midge_status publish_rich(midge_broker *broker)
     return midge_publish(broker, "caf\xc3\xa9/temp", "21.5", 4, &options);
 }
 
+/* By one walk, as far as there is room. */
+static void all_at_once(const midge_message *message)
+{
+    midge_bytes names[3], values[3];
+    uint32_t identifiers[2] = { 0, 0 };
+    size_t count = 0;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_user_properties(message, 3, names, values, &count));
+    CHECK(count == 2 && bytes_are(names[0], "unit") && bytes_are(values[0], "celsius"));
+    CHECK(bytes_are(names[1], "unit") && bytes_are(values[1], ""));
+    values[1] = names[0];
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_user_properties(message, 1, NULL, values, &count));
+    CHECK(count == 2 && bytes_are(values[0], "celsius") && bytes_are(values[1], "unit"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_subscription_identifiers(message, 2, identifiers, &count));
+    CHECK(count == 1 && identifiers[0] == 268435455 && identifiers[1] == 0);
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_message_user_properties(message, 0, NULL, NULL, NULL));
+}
+
 static void properties_arrive_and_a_clone_keeps_them(void)
 {
     midge_broker *broker = start();
@@ -69,6 +86,7 @@ static void properties_arrive_and_a_clone_keeps_them(void)
     CHECK(midge_message_subscription_identifier_count(midge_batch_at(batch, 0)) == 1);
     CHECK(midge_message_subscription_identifier_at(midge_batch_at(batch, 0), 0) == 268435455);
     CHECK(midge_message_subscription_identifier_at(midge_batch_at(batch, 0), 1) == 0);
+    all_at_once(midge_batch_at(batch, 0));
     CHECK_STATUS(MIDGE_STATUS_OK, midge_message_clone(midge_batch_at(batch, 0), &clone));
     midge_batch_free(batch);
     CHECK_STATUS(MIDGE_STATUS_OK, midge_message_clone(clone, &clone_of_clone));
@@ -78,6 +96,16 @@ static void properties_arrive_and_a_clone_keeps_them(void)
     midge_broker_free(broker);
     check_rich(clone_of_clone);
     midge_message_free(clone_of_clone);
+}
+
+static void none_at_once(const midge_message *message)
+{
+    size_t count = 7;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_user_properties(message, 0, NULL, NULL, &count));
+    CHECK(count == 0);
+    count = 7;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_message_subscription_identifiers(message, 0, NULL, &count));
+    CHECK(count == 0);
 }
 
 static void what_is_absent_is_null(void)
@@ -100,6 +128,7 @@ static void what_is_absent_is_null(void)
     CHECK(midge_message_expiry_interval(message) == -1 && midge_message_payload_is_text(message) == 0);
     CHECK(midge_message_user_property_count(message) == 0);
     CHECK(midge_message_subscription_identifier_count(message) == 0);
+    none_at_once(message);
     /* A message that is lent is not freed by mistake. */
     midge_message_free((midge_message *)(size_t)message);
     midge_batch_free(batch);

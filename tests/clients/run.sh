@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests the built `midge` with MQTT clients that are not ours: mosquitto's, paho-mqtt 1 and 2, MQTT.js.
+# Tests the built `midge` with MQTT clients that are not ours: mosquitto's and its bridge, paho-mqtt 1 and 2, MQTT.js.
 #
 #   tests/clients/run.sh [pytest arguments]
 #
@@ -12,7 +12,7 @@ root=$(cd "$here/../.." && pwd)
 
 cd "$root"
 . tools/need.sh
-need python3 python3 venv python3-venv mosquitto_sub mosquitto-clients node nodejs npm npm
+need python3 python3 venv python3-venv mosquitto_sub mosquitto-clients mosquitto mosquitto node nodejs npm npm
 
 # Makes the virtual environment $1 with the packages of the file $2, if it is not there or the file has changed.
 venv() {

@@ -10,7 +10,7 @@ import pytest
 from mosquitto import VERSIONS, Subscriber, publish
 from processes import DEADLINE
 
-MAX_PACKET_SIZE = 1 << 20
+MAX_PACKET_SIZE = 2 << 20
 
 
 @pytest.fixture(params=VERSIONS)

@@ -140,7 +140,7 @@ fn auth_without_a_method_in_connect_is_a_protocol_error() {
 #[test]
 fn an_unknown_protocol_level_is_told() {
     let network = Network::new();
-    for (level, version) in [(0, V311), (2, V311), (0x84, V311), (6, V5), (0x7F, V5)] {
+    for (level, version) in [(0, V311), (2, V311), (6, V5), (0x7F, V5), (0x83, V311), (0x85, V5)] {
         let mut bytes = opts("a", V311).encode();
         bytes[8] = level;
         let mut client = Client::open(&network, version);

@@ -15,7 +15,15 @@ use crate::harness::{ALL, Inbox, Network, Q0, Q1, Q2, QOS, V5, V311, opts};
 /// A question of the host about a message with an empty payload.
 fn about(topic: &str, qos: QoS) -> Question<'_> {
     let topic = TopicName::parse(topic).unwrap();
-    let message = Draft { topic, qos, retain: false, payload_len: 0, properties_len: 0, expires: false };
+    let message = Draft {
+        topic,
+        qos,
+        retain: false,
+        payload_len: 0,
+        properties_len: 0,
+        expires: false,
+        user_properties: 0,
+    };
     Question { message, publisher: None }
 }
 

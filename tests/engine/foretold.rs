@@ -119,6 +119,7 @@ impl Letter {
             payload_len: self.payload.len(),
             properties_len: self.properties.len(),
             expires: self.expiry.is_some(),
+            user_properties: 0,
         };
         let explanation = network.engine.explain(network.now(), &Question { message, publisher });
         assert_eq!(explanation.refused, None);

@@ -162,6 +162,29 @@ fn a_client_that_has_answered_wrong_is_named() {
     client.hang_up();
 }
 
+/// MQTT 3 clients are told nothing: the log says which limit has ended their connection.
+#[test]
+fn the_limit_that_ends_a_connection_is_named() {
+    for version in ALL {
+        let (network, reader) = read_at(Level::Warn);
+        let too_large = "the packet is larger than the server allows (mqtt.max_packet_size)";
+        let mut client = opts("c", version).on(&network);
+        // PUBLISH of 2 MiB and a byte.
+        assert!(!client.send_bytes(&[0x30, 0xFD, 0xFF, 0x7F]));
+        assert_eq!(reader.read(), [format!("warn: client \"c\": disconnected with 0x95: {too_large}")]);
+        client.hang_up();
+        let mut client = Client::open(&network, version);
+        assert!(!client.send_bytes(&[0x10, 0xFD, 0xFF, 0x7F]));
+        let expected = format!("warn: connection 2 from this host is refused with 0x95: {too_large}");
+        assert_eq!(reader.read(), [expected]);
+        client.hang_up();
+        let mut client = opts("c", version).on(&network);
+        assert!(client.send_bytes(&[0x30, 0xFC, 0xFF, 0x7F]));
+        assert!(reader.read().is_empty());
+        client.hang_up();
+    }
+}
+
 #[test]
 fn hooks_that_fail_are_errors() {
     let (network, reader) = read_at(Level::Error);

@@ -48,6 +48,7 @@ mod subscribe;
 mod sys;
 mod threads;
 mod together;
+mod users;
 mod will;
 mod work;
 mod writes;

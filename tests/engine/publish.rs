@@ -6,9 +6,10 @@ use midge::codec::properties::Properties;
 use midge::codec::publish::Publish;
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
+use midge::codec::subscribe::SubscriptionOptions;
 
 use crate::harness::{
-    ALL, Client, Network, Packets, Q0, Q1, Q2, QOS, V5, V31, V311, id, opts, version_pairs,
+    ALL, Client, LastWill, Network, Packets, Q0, Q1, Q2, QOS, V5, V31, V311, id, opts, version_pairs,
 };
 
 /// [MQTT-3.8.4-8], [MQTT-4.3.1-1], [MQTT-4.3.2-1], [MQTT-4.3.3-1]: the lower of both QoS, in all nine combinations.
@@ -86,6 +87,21 @@ fn a_message_that_nobody_hears_says_so_in_mqtt_5() {
         for qos in [Q1, Q2] {
             assert_eq!(publisher.publish("nobody", "", qos), expected, "{version}");
         }
+    }
+}
+
+/// A subscription that No Local keeps from its own message matches all the same: there is a subscriber.
+/// [MQTT-3.4.2-1], [MQTT-3.5.2-1]
+#[test]
+fn a_message_that_only_its_publisher_has_subscribed_to_has_a_subscriber() {
+    for qos in [Q1, Q2] {
+        let network = Network::new();
+        let mut client = opts("a", V5).on(&network);
+        let no_local = SubscriptionOptions { no_local: true, ..SubscriptionOptions::with_qos(Q0) };
+        client.subscribe_with("t", no_local, 0);
+        assert_eq!(client.publish("t", "", qos), ReasonCode::Success);
+        assert_eq!(client.publish("u", "", qos), ReasonCode::NoMatchingSubscribers);
+        client.expect_nothing();
     }
 }
 
@@ -178,25 +194,45 @@ fn a_retransmitted_qos_1_message_is_delivered_again() {
 
 /// [MQTT-4.3.3-11], [MQTT-3.7.2-1], [MQTT3-4.3.3-2]
 #[test]
-fn pubrel_of_an_unknown_identifier_is_answered() {
+fn pubrel_of_an_unknown_identifier_succeeds() {
     for version in ALL {
         let network = Network::new();
         let mut client = opts("a", version).on(&network);
         client.send_ack(AckKind::Pubrel, 77);
-        let expected = if version == V5 { ReasonCode::PacketIdentifierNotFound } else { ReasonCode::Success };
-        assert_eq!(client.expect_ack(AckKind::Pubcomp, 77), expected);
+        assert_eq!(client.expect_ack(AckKind::Pubcomp, 77), ReasonCode::Success);
     }
 }
 
-/// [MQTT-3.6.2-1]
+/// A client that has lost PUBCOMP with its connection sends PUBREL again: its message was delivered, once.
+#[test]
+fn pubrel_that_comes_again_after_a_lost_pubcomp_succeeds() {
+    for version in ALL {
+        let network = Network::new();
+        let mut hearer = opts("to", version).on(&network);
+        hearer.subscribe("t", Q0);
+        let mut client = opts("a", version).persistent().on(&network);
+        client.send_publish("t", "once", Q2, 7);
+        client.expect_ack(AckKind::Pubrec, 7);
+        client.send_ack(AckKind::Pubrel, 7);
+        client.line.take();
+        client.hang_up();
+        let (mut client, present) = opts("a", version).persistent().join(&network);
+        assert_eq!(present, version != V31);
+        client.send_ack(AckKind::Pubrel, 7);
+        assert_eq!(client.expect_ack(AckKind::Pubcomp, 7), ReasonCode::Success);
+        assert_eq!(hearer.drain(), ["once"]);
+    }
+}
+
+/// An error might make a client discard the message that it holds until PUBREL.
+/// [MQTT-3.6.2-1], [MQTT-4.3.3-4]
 #[test]
 fn pubrec_of_an_unknown_identifier_is_answered_by_pubrel() {
     for version in ALL {
         let network = Network::new();
         let mut client = opts("a", version).on(&network);
         client.send_ack(AckKind::Pubrec, 77);
-        let expected = if version == V5 { ReasonCode::PacketIdentifierNotFound } else { ReasonCode::Success };
-        assert_eq!(client.expect_ack(AckKind::Pubrel, 77), expected);
+        assert_eq!(client.expect_ack(AckKind::Pubrel, 77), ReasonCode::Success);
         client.send_ack(AckKind::Puback, 78);
         client.send_ack(AckKind::Pubcomp, 79);
         client.expect_nothing();
@@ -415,6 +451,30 @@ fn the_maximum_packet_size_counts_the_whole_packet() {
     }
 }
 
+/// Where a bridge says whether it is connected: an ordinary message, the only one of clients below `$SYS`.
+#[test]
+fn what_bridges_say_of_themselves_is_taken_and_kept() {
+    const STATE: &str = "$SYS/broker/connection/host.bridge/state";
+    for (from, to) in version_pairs() {
+        for qos in QOS {
+            let network = Network::new();
+            let mut hears = opts("hears", to).on(&network);
+            hears.subscribe("$SYS/broker/connection/#", Q0);
+            opts("bridge", from).will(LastWill::new(STATE, "0").retained()).on(&network).hang_up();
+            hears.expect_message(STATE, "0");
+            let mut bridge = opts("bridge", from).on(&network);
+            assert_eq!(bridge.retain(STATE, "1", qos), ReasonCode::Success);
+            hears.expect_message(STATE, "1");
+            assert_eq!(network.stats().messages_dropped(), 0);
+            let mut late = opts("late", to).on(&network);
+            late.subscribe("$SYS/broker/connection/+/state", Q1);
+            let kept = late.expect_message(STATE, "1");
+            assert!(kept.retain);
+            assert_eq!(network.stats().messages_delivered, 3);
+        }
+    }
+}
+
 /// What a client publishes below `$SYS` is dropped; MQTT 5 is told.
 #[test]
 fn a_client_does_not_publish_below_sys() {
@@ -442,4 +502,36 @@ fn a_client_does_not_publish_below_sys() {
             );
         }
     }
+}
+
+/// The client was not told how many it may have: its message is refused where there is an answer for that, and it goes on.
+#[test]
+fn a_message_with_too_many_user_properties_is_refused() {
+    let network = Network::with(&[("mqtt.max_user_properties", "2")]);
+    let mut hears = opts("hears", V5).on(&network);
+    hears.subscribe("#", Q2);
+    let mut client = opts("a", V5).on(&network);
+    let publish = |client: &mut Client<'_>, qos, count: usize| {
+        client.send_with("t", b"x", qos, false, |p| {
+            // Others do not count.
+            p.content_type(&"c".repeat(100));
+            (0..count).for_each(|_| _ = p.user_property("", ""));
+        })
+    };
+    for (qos, kind) in [(Q1, AckKind::Puback), (Q2, AckKind::Pubrec)] {
+        let id = publish(&mut client, qos, 3);
+        assert_eq!(client.expect_ack(kind, id), ReasonCode::QuotaExceeded);
+        hears.expect_nothing();
+        let id = publish(&mut client, qos, 2);
+        assert_eq!(client.complete(qos, id), ReasonCode::Success);
+        assert_eq!(hears.drain(), ["x"]);
+    }
+    publish(&mut client, Q0, 2);
+    assert_eq!(hears.drain(), ["x"]);
+    publish(&mut client, Q0, 3);
+    client.expect_refused(ReasonCode::QuotaExceeded);
+    hears.expect_nothing();
+    let will = LastWill::new("t", "").with(|p| (0..3).for_each(|_| _ = p.user_property("", "")));
+    let refused = (Some(ReasonCode::QuotaExceeded), ReasonCode::QuotaExceeded);
+    assert_eq!(opts("a", V5).will(will).refused_by(&network), refused);
 }

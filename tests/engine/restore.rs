@@ -475,7 +475,7 @@ fn refused(changes: &[SessionChange<'_>]) -> String {
 #[test]
 fn what_cannot_be_restored_is_named() {
     let id = PacketId::new(9).unwrap();
-    let begun = SessionChange::Begun { expiry_interval: 10 };
+    let begun = SessionChange::Begun { expiry_interval: 10, user: None };
     let message = MessageRecord {
         topic: "t",
         properties: &[],

@@ -309,3 +309,40 @@ fn subscribing_again_and_again_without_reading_is_bounded() {
     assert!((100..=200).contains(&sent), "{sent}: what was under way, and once from the start");
     assert_eq!(network.stats().messages_dropped_queue_full, 0);
 }
+
+/// A retained message has done its work when it is kept, or when it has removed the one of its topic.
+#[test]
+fn a_retained_message_that_nobody_hears_is_no_drop() {
+    for version in ALL {
+        for qos in QOS {
+            let network = Network::new();
+            let mut client = opts("a", version).on(&network);
+            for payload in ["kept", "replaced", ""] {
+                client.retain("t", payload, qos);
+            }
+            assert_eq!((network.stats().messages_dropped(), network.stats().messages_published), (0, 3));
+            client.publish("t", "live", qos);
+            assert_eq!(network.stats().messages_dropped_no_subscriber, 1);
+        }
+    }
+}
+
+/// One message is one drop, although nobody hears it and it is not kept either.
+#[test]
+fn a_retained_message_without_room_and_subscriber_is_dropped_once() {
+    let network = Network::with(&[("retained.max_messages", "1")]);
+    let mut client = opts("a", V5).on(&network);
+    client.retain("kept", "x", Q0);
+    client.retain("lost", "x", Q0);
+    let stats = network.stats();
+    assert_eq!((stats.messages_dropped_retained_full, stats.messages_dropped()), (1, 1));
+}
+
+#[test]
+fn a_retained_will_that_nobody_hears_is_no_drop() {
+    let network = Network::new();
+    let will = crate::harness::LastWill::new("will", "gone").retained();
+    opts("a", V5).will(will).on(&network).hang_up();
+    assert_eq!(seen(&network, "will"), ["will=gone"]);
+    assert_eq!(network.stats().messages_dropped(), 0);
+}

@@ -216,7 +216,7 @@ fn no_local_spares_a_client_its_own_messages() {
     let no_local = SubscriptionOptions { no_local: true, ..qos(1) };
     client.subscribe_with("t/#", no_local, 1);
     let mut other = opts("b", V5).on(&network);
-    assert_eq!(client.publish("t/x", "own", Q1), ReasonCode::NoMatchingSubscribers);
+    assert_eq!(client.publish("t/x", "own", Q1), ReasonCode::Success);
     client.expect_nothing();
     other.publish("t/x", "other", Q1);
     assert_eq!(client.drain(), ["other"]);
@@ -399,4 +399,29 @@ fn a_message_names_the_identifiers_of_its_subscriptions_in_ascending_order() {
     }
     network.publish("a/b", "x", 0, false);
     assert_eq!(hearer.expect_message("a/b", "x").identifiers_as_sent(), [7, 8, 9, 300]);
+}
+
+/// A bridge of MQTT 3 gets no message of its own, also from a session that it comes back to, and RETAIN as it was published.
+#[test]
+fn a_bridge_subscribes_as_bridges_expect() {
+    for version in [V31, V311] {
+        let network = Network::new();
+        let bridge = opts("bridge", version).persistent().bridge();
+        let mut client = bridge.on(&network);
+        client.subscribe("t/#", Q1);
+        client.subscribe("$share/g/s", Q0);
+        client.publish("t/x", "own", Q1);
+        client.hang_up();
+        let mut client = bridge.on(&network);
+        client.publish("t/x", "own", Q1);
+        client.expect_nothing();
+        let mut other = opts("other", version).on(&network);
+        other.retain("t/x", "kept", Q1);
+        let message = client.expect_message("t/x", "kept");
+        assert!(message.retain);
+        // Who takes turns with others gets its own, too.
+        client.publish("s", "shared", Q0);
+        client.expect_message("s", "shared");
+        assert_eq!(client.line.finished(), None);
+    }
 }

@@ -218,10 +218,9 @@ fn a_refused_client_is_an_event() {
     let event = events.event("activity");
     assert_eq!((event["kind"].as_str(), event["client_id"].as_str()), (Some("refused"), Some(name.as_str())));
     assert!(
-        event["text"]
-            .as_str()
-            .unwrap()
-            .contains("the client identifier is longer than mqtt.max_client_id_length (0x85)"),
+        event["text"].as_str().unwrap().contains(
+            "the client identifier is longer than the server allows (mqtt.max_client_id_length) (0x85)"
+        ),
         "{event}"
     );
 }
@@ -400,6 +399,7 @@ fn an_absent_clients_messages_are_explained() {
         version: Version::V311,
         clean_start: false,
         keep_alive: 0,
+        is_bridge: false,
         client_id: "away",
         will: None,
         username: Some("who"),

@@ -132,6 +132,7 @@ impl Client {
             version: wish.version,
             clean_start: wish.clean,
             keep_alive: wish.keep_alive,
+            is_bridge: false,
             client_id: &self.name,
             will: wish.will.as_ref().map(|(will, _)| Will {
                 topic: TopicName::parse(&will.topic).unwrap(),

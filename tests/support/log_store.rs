@@ -36,6 +36,8 @@ struct Log {
 /// A change that borrows nothing.
 enum Owned {
     Plain(String, SessionChange<'static>),
+    /// Begun, or with true attached.
+    Begun(String, bool, u32, Option<String>),
     Subscribed(String, String, SubscriptionOptions, u32),
     Unsubscribed(String, String),
     RetainedDue(String, String, QoS, u32),
@@ -106,8 +108,12 @@ impl Owned {
             S::Will { message, delay, expiry } => {
                 return Owned::Will(client, OwnedMessage::of(&message), delay, expiry);
             }
-            S::Begun { expiry_interval } => S::Begun { expiry_interval },
-            S::Attached { expiry_interval } => S::Attached { expiry_interval },
+            S::Begun { expiry_interval, user } => {
+                return Owned::Begun(client, false, expiry_interval, user.map(str::to_owned));
+            }
+            S::Attached { expiry_interval, user } => {
+                return Owned::Begun(client, true, expiry_interval, user.map(str::to_owned));
+            }
             S::Detached { expiry_interval } => S::Detached { expiry_interval },
             S::Ended => S::Ended,
             S::Dropped { index } => S::Dropped { index },
@@ -126,6 +132,14 @@ impl Owned {
             Owned::Retained(message) => return Change::Retained(message.record()),
             Owned::Cleared(topic) => return Change::Cleared { topic },
             Owned::Plain(client, change) => (client, *change),
+            Owned::Begun(client, false, expiry_interval, user) => {
+                let (expiry_interval, user) = (*expiry_interval, user.as_deref());
+                (client, SessionChange::Begun { expiry_interval, user })
+            }
+            Owned::Begun(client, true, expiry_interval, user) => {
+                let (expiry_interval, user) = (*expiry_interval, user.as_deref());
+                (client, SessionChange::Attached { expiry_interval, user })
+            }
             Owned::Subscribed(client, filter, options, identifier) => {
                 (client, SessionChange::Subscribed { filter, options: *options, identifier: *identifier })
             }
@@ -167,7 +181,9 @@ pub fn line(change: &Change<'_>) -> String {
     };
     let name = change.name();
     match change {
-        S::Begun { expiry_interval } | S::Attached { expiry_interval } | S::Detached { expiry_interval } => {
+        S::Begun { expiry_interval, .. }
+        | S::Attached { expiry_interval, .. }
+        | S::Detached { expiry_interval } => {
             format!("{client_id} {name} {expiry_interval}")
         }
         S::Ended | S::WillCleared => format!("{client_id} {name}"),

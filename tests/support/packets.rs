@@ -45,6 +45,7 @@ fn connect_with(
         version,
         clean_start,
         keep_alive: 60,
+        is_bridge: false,
         client_id,
         will: None,
         username: None,

@@ -1,8 +1,11 @@
 //! Time stands still until it is moved, and then everything happens at its time.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use midge::codec::packet::Packet;
+use midge::codec::properties::Properties;
+use midge::codec::publish::Publish;
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
@@ -79,6 +82,66 @@ fn what_a_client_has_sent_is_heard_before_time_moves() {
         client.send(|_, out| midge::codec::ping::encode_pingreq(out));
     }
     assert!(broker.clients()[0].connected);
+}
+
+/// A large packet is read into a buffer of its own, and handled when it is whole; its bytes are signs of life before.
+#[test]
+fn a_large_packet_may_take_longer_than_the_keep_alive() {
+    let broker = start();
+    let mut client = Guest { keep_alive: 60, ..Guest::named("a") }.connect(&broker);
+    let mut packet = Vec::new();
+    let payload = vec![b'x'; 100_000];
+    Packet::Publish(Publish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic: "t",
+        packet_id: None,
+        properties: Properties::EMPTY,
+        payload: &payload,
+    })
+    .encode(Version::V5, &mut packet);
+    for part in packet.chunks(10_000) {
+        broker.advance(secs(89)).unwrap();
+        client.try_send(part).unwrap();
+    }
+    broker.advance(secs(89)).unwrap();
+    assert!(broker.clients()[0].connected);
+    assert_eq!(broker.published("t").unwrap().len(), 1);
+    broker.advance(secs(1)).unwrap();
+    assert!(broker.clients().is_empty());
+}
+
+/// A client that is not read until it has taken what waits for it is not silent while it sends; it is when it does not.
+#[test]
+fn a_client_that_is_read_no_more_is_not_cut_for_silence() {
+    let broker = start_with(&[("session.max_outbox_bytes", "64KiB")]);
+    let mut client = Guest { keep_alive: 60, ..Guest::named("a") }.connect(&broker);
+    client.stream.set_nonblocking(true).unwrap();
+    // PINGREQ, until neither their answers nor they themselves are taken any more.
+    let pings = [0xC0, 0].repeat(32 * 1024);
+    let mut sent = 0;
+    let mut half = false;
+    loop {
+        match client.stream.write(&pings[usize::from(half)..]) {
+            Ok(count) => {
+                sent += count;
+                half = sent % 2 == 1;
+            }
+            Err(_) => {
+                let before = broker.stats().packets_received;
+                broker.advance(Duration::ZERO).unwrap();
+                if broker.stats().packets_received == before {
+                    break;
+                }
+            }
+        }
+    }
+    for _ in 0..10 {
+        broker.advance(secs(89)).unwrap();
+    }
+    assert!(broker.clients()[0].connected);
+    assert_eq!(broker.stats().keep_alive_timeouts, 0);
 }
 
 #[test]

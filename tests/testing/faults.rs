@@ -258,8 +258,13 @@ fn a_client_that_is_not_read_waits_until_it_is() {
     assert_eq!(acknowledged(&mut client), ("PUBACK", id(1)));
     assert!(broker.pause_reading("a").unwrap());
     publish(&mut client, "t", b"x", QoS::AtLeastOnce, 2, false);
+    broker.advance(secs(100)).unwrap();
+    assert!(broker.clients()[0].connected, "what it has sent is not read, but it is no silence");
+    assert!(broker.resume_reading("a").unwrap());
+    assert_eq!(acknowledged(&mut client), ("PUBACK", id(2)));
+    assert!(broker.pause_reading("a").unwrap());
     broker.advance(secs(15)).unwrap();
-    assert!(broker.clients().is_empty(), "it is silent, as far as the broker knows");
+    assert!(broker.clients().is_empty(), "it has sent nothing");
     assert!(!broker.pause_reading("a").unwrap());
 }
 

@@ -95,6 +95,7 @@ impl<'g> Guest<'g> {
             version: self.version,
             clean_start: self.clean_start,
             keep_alive: self.keep_alive,
+            is_bridge: false,
             client_id: self.client_id,
             will,
             username: self.username,

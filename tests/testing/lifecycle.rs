@@ -123,6 +123,7 @@ fn a_socket_that_was_handed_over_is_tested_like_any_other() {
             version: Version::V311,
             clean_start: true,
             keep_alive: 60,
+            is_bridge: false,
             client_id: id,
             will: None,
             username: None,

@@ -159,6 +159,38 @@ def test_payloads_of_every_size(broker: midge.Broker, size: int) -> None:
         assert messages.get(timeout=PATIENCE).payload == payload[:size]
 
 
+def test_reading_properties_takes_as_many_calls_however_many_there_are(
+    broker: midge.Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What grows is the walk of the library: each call begins at the first property."""
+    calls: list[str] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> object:
+            function = getattr(quick, name)
+
+            def counted(*arguments: object) -> object:
+                if name.startswith("midge_message_"):
+                    calls.append(name)
+                return function(*arguments)
+
+            return counted
+
+    quick = _batch.quick
+    monkeypatch.setattr(_batch, "quick", Counting())
+    seen = []
+    with broker.subscribe("t", identifier=7) as messages:
+        for count in (1, 500):
+            pairs = tuple((f"name {number}", f"\u00e9{number}") for number in range(count))
+            broker.publish("t", "x", user_properties=pairs)
+            properties = messages.get(timeout=PATIENCE).properties
+            assert properties.user_properties == pairs
+            assert properties.subscription_identifiers == (7,)
+            seen.append(len(calls))
+            calls.clear()
+    assert seen[0] == seen[1] > 0
+
+
 def test_a_large_payload_with_a_larger_bound() -> None:
     payload = b"0123456789abcdef" * 1024 * 1024
     with midge.Broker("127.0.0.1:0", {"mqtt.max_packet_size": "32MiB"}) as broker, broker.subscribe("t") as messages:
@@ -259,7 +291,7 @@ def test_many_topics_of_any_letters_in_one_batch(broker: midge.Broker, topics: l
         (("a", "x", 1, []), midge.ArgumentError, "retain: [] is neither True nor False"),
         (("a",), midge.ArgumentError, "message 300: has 1 items"),
         (("a", "x", 1, True, None), midge.ArgumentError, "message 300: has 5 items"),
-        (("a", bytes(2_000_000)), midge.ArgumentError, "message 300: topic 'a', 2000000 bytes"),
+        (("a", bytes(3_000_000)), midge.ArgumentError, "message 300: topic 'a', 3000000 bytes"),
         (("a", None), TypeError, "payload: bytes, str, bytearray or memoryview is needed"),
     ],
 )

@@ -68,6 +68,7 @@ impl QueryConnection<'_> {
             version: VERSION,
             clean_start: true,
             keep_alive: 60,
+            is_bridge: false,
             client_id: &client_id,
             will: None,
             username: None,

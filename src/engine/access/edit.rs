@@ -212,7 +212,7 @@ impl<'m> Edit<'m> {
             return refuse("holds U+0000, which MQTT forbids");
         }
         PropertyWriter::new(&mut properties).user_property(name, value);
-        self.admit(argument, &Draft { properties_len: properties.len(), ..self.draft() })?;
+        self.admit(argument, &self.draft_with(&properties))?;
         self.changes.properties = Some(properties);
         Ok(())
     }
@@ -220,7 +220,7 @@ impl<'m> Edit<'m> {
     /// Replaces the properties. Properties that are not forwarded to subscribers are left out.
     pub fn set_properties(&mut self, properties: Properties<'_>) -> Result<(), EditError> {
         let properties = properties.forwardable().collect::<Vec<_>>().concat();
-        self.admit("properties", &Draft { properties_len: properties.len(), ..self.draft() })?;
+        self.admit("properties", &self.draft_with(&properties))?;
         self.changes.properties = Some(properties);
         Ok(())
     }
@@ -234,8 +234,8 @@ impl<'m> Edit<'m> {
         properties: Properties<'_>,
     ) -> Result<(), EditError> {
         let properties = properties.forwardable().collect::<Vec<_>>().concat();
-        let (properties_len, expires) = (properties.len(), expiry_interval.is_some());
-        self.admit("options", &Draft { qos, retain, properties_len, expires, ..self.draft() })?;
+        let expires = expiry_interval.is_some();
+        self.admit("options", &Draft { qos, retain, expires, ..self.draft_with(&properties) })?;
         self.changes.qos = Some(qos);
         self.changes.retain = Some(retain);
         self.changes.expiry_interval = Some(expiry_interval);
@@ -252,10 +252,17 @@ impl<'m> Edit<'m> {
             payload_len: self.payload().len(),
             properties_len: self.properties().raw().len(),
             expires: self.message_expiry_interval().is_some(),
+            user_properties: self.options.count_user_properties(self.properties()),
         }
     }
 
-    /// Whether `draft` is admitted; `changed` is the argument to name if it is too large.
+    /// The same with other properties.
+    fn draft_with(&self, properties: &[u8]) -> Draft<'_> {
+        let user_properties = self.options.count_user_properties(Properties::from_validated(properties));
+        Draft { properties_len: properties.len(), user_properties, ..self.draft() }
+    }
+
+    /// Whether the message may become this; `changed` is the argument that makes it too large.
     fn admit(&self, changed: &'static str, draft: &Draft<'_>) -> Result<(), EditError> {
         let sent = &self.original;
         let original = Draft {
@@ -265,6 +272,7 @@ impl<'m> Edit<'m> {
             payload_len: sent.payload.len(),
             properties_len: sent.properties.raw().len(),
             expires: sent.expiry_interval.is_some(),
+            user_properties: 0,
         };
         let source = Source::Edit { original_len: original.packet_len(Version::V5) };
         self.options.admit(source, draft).map_err(|refusal| {

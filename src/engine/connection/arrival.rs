@@ -20,7 +20,8 @@ impl Engine {
     /// Ends the link for [`Cause::ConnectTimeout`](crate::session::link::Cause::ConnectTimeout) after
     /// `mqtt.connect_timeout`, unless the timer is cancelled.
     pub(crate) fn connect_deadline(&self, now: Time, link: Weak<dyn Link>) -> TimerId {
-        self.timers.insert(now.plus(self.options.connect_timeout), Timer::ConnectDeadline(link))
+        self.timers
+            .insert(now.plus(self.options.connect_timeout), Timer::ConnectDeadline { link, unread: false })
     }
 
     /// Cancels a deadline.

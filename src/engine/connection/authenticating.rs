@@ -30,7 +30,7 @@ impl Connection {
             let form = authenticating.form;
             let rest = input.get(progress.consumed..).unwrap_or_default();
             let mut size = 0;
-            let packet = match frame::split(rest, engine.options.max_packet_size) {
+            let packet = match split(engine, rest) {
                 Ok(Framing::Partial { need }) => {
                     progress.need = need;
                     return;
@@ -172,8 +172,24 @@ fn decoded(whole: &[u8]) -> Result<Connect<'_>, DecodeError> {
     Err(DecodeError::protocol("the first packet is not CONNECT"))
 }
 
-/// Decodes a packet after CONNECT. A second CONNECT is an error whatever it holds [MQTT-3.1.0-2], [MQTT3-3.1.0-2].
-/// It is not decoded, because its errors have reason codes that only CONNACK can carry.
+/// The packet at the start of `input`, if it is no larger than packets may be.
+pub(super) fn split<'i>(engine: &Engine, input: &'i [u8]) -> Result<Framing<'i>, DecodeError> {
+    frame::split(input, engine.options.max_packet_size).map_err(naming_the_limit)
+}
+
+/// An error that names the setting, if it is that of a packet which is too large.
+pub(super) fn naming_the_limit(error: DecodeError) -> DecodeError {
+    match error == frame::TOO_LARGE {
+        true => DecodeError::new(
+            error.reason,
+            "the packet is larger than the server allows (mqtt.max_packet_size)",
+        ),
+        false => error,
+    }
+}
+
+/// The packet in a frame behind CONNECT. A second CONNECT is an error whatever it holds [MQTT-3.1.0-2], [MQTT3-3.1.0-2]:
+/// it is not decoded, for its faults have reason codes that only CONNACK can tell.
 pub(super) fn decode_after_connect(frame: Frame<'_>, version: Version) -> Result<Packet<'_>, DecodeError> {
     match frame::packet_type(frame.first) {
         CONNECT => Err(DecodeError::protocol("a second CONNECT was received")),

@@ -13,7 +13,9 @@ use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
-use crate::engine::access::pending_decisions::DecisionContext;
+use crate::config::OtherUser;
+use crate::engine::access::chain::Stage;
+use crate::engine::access::pending_decisions::{DecisionContext, Standing};
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
@@ -42,6 +44,8 @@ struct Guest<'g> {
     link: &'g Arc<dyn Link>,
     origin: &'g Origin,
     connect: &'g Connect<'g>,
+    /// Who the client is, if an authority has said so; empty without a user name.
+    user: Option<&'g str>,
     /// The properties of CONNACK.
     told: Properties<'g>,
 }
@@ -78,7 +82,8 @@ impl Engine {
             let Some(may_end) = self.ask_to_take_over(turn, pending, origin, connect)? else {
                 return Ok(None);
             };
-            let attached = self.connect(turn, link, origin, connect, proof, may_end)?;
+            let user = self.wanted.authenticate.then(|| user_of(pending, connect)).flatten();
+            let attached = self.connect(turn, link, origin, connect, user, proof, may_end)?;
             // Otherwise another connection has replaced it since the question.
             if attached.is_some() {
                 return Ok(attached);
@@ -88,14 +93,20 @@ impl Engine {
 
     /// Attaches a connection to the client's session, new or resumed, and sends CONNACK.
     ///
-    /// `proof`: properties of CONNACK that end an enhanced authentication. `may_end`: the number of the connection that
-    /// may be taken over, if an authority decides about that. Returns `None` if the session has a different one.
+    /// `user`: the user that an authority has found the client to be. `proof`: properties of CONNACK that end an enhanced
+    /// authentication. `may_end`: the number of the connection that may be taken over, if an authority decides about that.
+    /// Returns `None` if the session has a different one.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a CONNECT packet, where it comes from, and what was found out about it"
+    )]
     fn connect(
         &self,
         turn: &mut Turn,
         link: &Arc<dyn Link>,
         origin: &Origin,
         connect: &Connect<'_>,
+        user: Option<&str>,
         proof: &[u8],
         may_end: Option<u64>,
     ) -> Result<Option<AttachedConnection>, DecodeError> {
@@ -109,7 +120,7 @@ impl Engine {
             told.extend_from_slice(proof);
             check_connack(connect, told.len())?;
         }
-        let guest = Guest { link, origin, connect, told: Properties::from_validated(&told) };
+        let guest = Guest { link, origin, connect, user, told: Properties::from_validated(&told) };
         // After a crash the session is as before CONNECT or as after it. So the group in which an old session ends
         // stays open until the new one has begun.
         let mut grouped = false;
@@ -126,16 +137,31 @@ impl Engine {
             }
             let mut inbound = session.inbound.lock();
             let mut control = session.control.lock();
+            let anothers = resumed && !control.ended && control.is_anothers(user);
+            if anothers && self.options.other_user == OtherUser::Refuse {
+                if grouped {
+                    self.end_group(turn);
+                }
+                let cause = "the client identifier belongs to another user's session (session.other_user)";
+                return Err(DecodeError::new(ReasonCode::ClientIdentifierNotValid, cause));
+            }
             let present = control.connected.as_deref().map(|other| other.number);
             if self.wanted.take_over && present.is_some() && present != may_end {
                 return Ok(None);
+            }
+            if !link.admit(present.is_some()) {
+                if grouped {
+                    self.end_group(turn);
+                }
+                let cause = "connection limit reached (mqtt.max_connections or listener.*.max_connections)";
+                return Err(DecodeError::new(ReasonCode::QuotaExceeded, cause));
             }
             if !grouped {
                 self.begin_group(turn);
                 grouped = true;
             }
             let ready = match resumed {
-                true => self.resume(turn, &session, &mut control, connect.clean_start),
+                true => self.resume(turn, &session, &mut control, connect.clean_start || anothers),
                 false => self.enter(&session, &mut control),
             };
             let attached = match ready {
@@ -226,6 +252,7 @@ impl Engine {
                 payload_len: will.payload.len(),
                 properties_len: will.properties.forwardable().map(<[u8]>::len).sum(),
                 expires: will.properties.message_expiry_interval().is_some(),
+                user_properties: self.options.count_user_properties(will.properties),
             };
             // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
             self.options.admit(Source::Will, &draft).map_err(Refusal::error)?;
@@ -256,6 +283,7 @@ impl Engine {
             self.timers.cancel(timer);
         }
         let epoch = control.epoch.next();
+        control.user = guest.user.map(|user| Box::new(user.into()));
         let keep_alive = self.keep_alive(connect);
         let connected = Box::new(Connected {
             version: connect.version,
@@ -300,7 +328,12 @@ impl Engine {
         if let Some(position) = awaited {
             self.release_outbox_when_committed(turn, session, epoch, position);
         }
-        AttachedConnection { session: Arc::clone(session), epoch, version: connect.version }
+        AttachedConnection {
+            session: Arc::clone(session),
+            epoch,
+            version: connect.version,
+            is_bridge: connect.is_bridge,
+        }
     }
 
     /// Records that a connection is attached. For the store, a session that now ends with its connection has ended. Whether
@@ -310,9 +343,10 @@ impl Engine {
     fn record_attached(&self, turn: &Turn, session: &Session, control: &Control, was_kept: bool) -> bool {
         let expiry_interval = control.expiry_interval;
         let record = |change| self.recorder.session(turn.now, &session.client_id, change);
+        let user = control.user.as_deref().map(AsRef::as_ref);
         match (was_kept, control.kept) {
-            (false, true) => record(SessionChange::Begun { expiry_interval }),
-            (true, true) => record(SessionChange::Attached { expiry_interval }),
+            (false, true) => record(SessionChange::Begun { expiry_interval, user }),
+            (true, true) => record(SessionChange::Attached { expiry_interval, user }),
             (true, false) => record(SessionChange::Ended),
             (false, false) => return false,
         };
@@ -464,6 +498,17 @@ impl Engine {
             }
         }
     }
+}
+
+/// The user that an authority has found the client to be: its user name, empty if it has none. `None` where no authority has
+/// decided.
+fn user_of<'c>(pending: &DecisionContext<'_>, connect: &Connect<'c>) -> Option<&'c str> {
+    let proven = connect.properties.authentication_method().is_some();
+    let decided = || match pending.decisions.standing(Stage::Authenticate { step: 0 }) {
+        Standing::Decided(ruled) => ruled.by.is_some(),
+        Standing::Awaited | Standing::AskFrom(_) => false,
+    };
+    (proven || decided()).then(|| connect.username.unwrap_or_default())
 }
 
 /// Checks that the client accepts a CONNACK with `properties` bytes of properties [MQTT-3.1.2-24].

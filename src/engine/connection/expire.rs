@@ -11,20 +11,21 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
 use crate::session::epoch::Epoch;
 use crate::session::event::Level;
-use crate::session::link::Cause;
-use crate::session::state::Session;
+use crate::session::link::{Cause, Link};
+use crate::session::state::{Control, Session};
 use crate::stats::DropReason;
 
+/// Milliseconds in which bytes that a connection without CONNECT has sent are read.
+const LOOK: u64 = 1000;
 /// Seconds between two sweeps of expired retained messages.
 const SWEEP_SECONDS: u64 = 60;
 
 impl Engine {
     pub(crate) fn fire(&self, turn: &mut Turn, timer: Timer) {
         match timer {
-            Timer::ConnectDeadline(link) => {
+            Timer::ConnectDeadline { link, unread } => {
                 if let Some(link) = link.upgrade() {
-                    turn.counts.connections_refused += 1;
-                    link.finish(Vec::new(), Cause::ConnectTimeout);
+                    self.check_connect_deadline(turn, &link, unread);
                 }
             }
             Timer::KeepAlive(session, epoch) => {
@@ -64,26 +65,65 @@ impl Engine {
         }
     }
 
+    /// Closes a connection that has sent no CONNECT in time. What has come and was not read, because the broker was stopped
+    /// or busy, is looked at first, once.
+    fn check_connect_deadline(&self, turn: &mut Turn, link: &Arc<dyn Link>, looked: bool) {
+        if link.is_identified() {
+            return; // CONNECT was read when the deadline had passed.
+        }
+        if !looked && link.has_unread() {
+            let timer = Timer::ConnectDeadline { link: Arc::downgrade(link), unread: true };
+            self.timers.insert(turn.now.plus_millis(LOOK), timer);
+            return;
+        }
+        turn.counts.connections_refused += 1;
+        link.finish(Vec::new(), Cause::ConnectTimeout);
+    }
+
     fn check_keep_alive(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
         let mut control = session.control.lock();
-        if !control.is_connected_by(epoch) {
+        if !self.is_silent(turn, session, &mut control, epoch, false) {
             return;
+        }
+        let link = session.outbound.lock().link().cloned();
+        // Whether there is something is asked of the system, without a lock.
+        drop(control);
+        let unread = link.is_some_and(|link| link.has_unread());
+        let mut control = session.control.lock();
+        if self.is_silent(turn, session, &mut control, epoch, unread) {
+            self.detach(turn, session, &mut control, epoch, Cause::KeepAliveTimeout);
+        }
+    }
+
+    /// Whether a connection has been silent for too long; otherwise it is looked at again when it may have been. `unread`: it
+    /// has sent bytes that were not read yet, because the broker was stopped or busy, or reads no more until the client
+    /// has taken what it has caused.
+    fn is_silent(
+        &self,
+        turn: &Turn,
+        session: &Arc<Session>,
+        control: &mut Control,
+        epoch: Epoch,
+        unread: bool,
+    ) -> bool {
+        if !control.is_connected_by(epoch) {
+            return false;
         }
         let Some(connected) = control.connected.as_mut() else {
-            return;
+            return false;
         };
-        let mut deadline = session.last_heard().plus_millis(keep_alive_millis(connected.keep_alive));
-        if session.awaits_host(epoch) {
+        let longest = keep_alive_millis(connected.keep_alive);
+        let deadline = match unread || session.awaits_host(epoch) {
             // The client is not silent; reading from it is paused.
-            deadline = turn.now.plus_millis(keep_alive_millis(connected.keep_alive));
+            true => turn.now.plus_millis(longest),
+            false => session.last_heard().plus_millis(longest),
+        };
+        if turn.now >= deadline {
+            return true;
         }
-        if turn.now < deadline {
-            let timer = Timer::KeepAlive(Arc::downgrade(session), epoch);
-            connected.keep_alive_timer = Some(self.timers.insert(deadline, timer));
-            return;
-        }
-        connected.keep_alive_timer = None;
-        self.detach(turn, session, &mut control, epoch, Cause::KeepAliveTimeout);
+        let timer = Timer::KeepAlive(Arc::downgrade(session), epoch);
+        connected.keep_alive_timer = Some(self.timers.insert(deadline, timer));
+        false
     }
 
     fn expire_session(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {

@@ -15,7 +15,7 @@ use crate::codec::ping;
 use crate::codec::version::Version;
 use crate::engine::access::pending_decisions::{DecisionContext, PendingDecisions};
 use crate::engine::connection::auth::Authentication;
-use crate::engine::connection::authenticating::decode_after_connect;
+use crate::engine::connection::authenticating::{decode_after_connect, naming_the_limit, split};
 use crate::engine::connection::state::{CONNECT, ConnackForm, Connection, ConnectionState, Progress};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
@@ -59,6 +59,11 @@ impl Connection {
     /// packet must be passed again. The link is woken then.
     pub fn awaits_host(&self) -> Option<bool> {
         self.decisions.as_ref().map(|decisions| !decisions.are_answered())
+    }
+
+    /// Whether CONNECT has come.
+    pub fn has_connect(&self) -> bool {
+        self.decisions.is_some() || !matches!(self.state, ConnectionState::Opening { .. })
     }
 
     /// The session, once there is one.
@@ -123,7 +128,17 @@ impl Connection {
         progress
     }
 
-    /// Writes to a connection that has become writable; returns whether this call has found it full.
+    /// Bytes of a packet have come that is not handed over before it is whole: the client is not silent.
+    pub fn heard(&self, turn: &Turn) {
+        if let ConnectionState::Open(attached) = &self.state {
+            attached.heard(turn.now);
+        }
+        if let ConnectionState::Authenticated(authenticated) = &self.state {
+            authenticated.0.heard(turn.now);
+        }
+    }
+
+    /// Writes again to a connection that has become writable; whether this call has filled it.
     pub fn writable(&self, engine: &Engine, turn: &mut Turn) -> bool {
         self.session().is_some_and(|session| engine.flush(turn, session, true))
     }
@@ -173,7 +188,7 @@ impl Connection {
         if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
             return self.refuse(engine, turn, ConnackForm::of(None), None, NOT_CONNECT);
         }
-        let framing = match frame::split(input, engine.options.max_packet_size) {
+        let framing = match split(engine, input) {
             Ok(framing) => framing,
             Err(error) => return self.refuse(engine, turn, ConnackForm::of(None), None, error),
         };
@@ -287,6 +302,7 @@ fn run(
         Ok(()) => true,
         Err(ConnectionEnd::Refused(error)) => {
             turn.counts.protocol_errors += 1;
+            let error = naming_the_limit(error);
             let cause = Cause::Refused(error.reason);
             engine.close_saying(turn, &attached.session, attached.epoch, cause, error.cause);
             false

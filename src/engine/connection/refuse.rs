@@ -54,8 +54,7 @@ impl Connection {
             Some(3 | 4) if !has_return_code(reason) => {}
             Some(3 | 4) => connack.encode(Version::V311, &mut last),
             // [MQTT3-3.1.2-2]: an unknown level of 3.1.1's shape gets return code 0x01.
-            // So does a bridge, which sets the highest bit and, after a refusal, retries without it.
-            Some(0..=2 | 0x83 | 0x84) => connack.encode(Version::V311, &mut last),
+            Some(0..=2) => connack.encode(Version::V311, &mut last),
             Some(_) => {
                 let reason_string = if form.wants_sentences { error.cause } else { "" };
                 encode_with(reason_string, form.maximum_packet_size, &mut last, |properties, out| {

@@ -101,10 +101,11 @@ impl Engine {
         let name = change.name();
         let unknown = || LoadError::UnknownSession { client_id: client_id.to_owned(), change: name };
         match change {
-            SessionChange::Begun { expiry_interval } => {
+            SessionChange::Begun { expiry_interval, user } => {
                 let mut session = Session::new(client_id);
                 let control = session.control.get_mut();
                 (control.expiry_interval, control.kept) = (expiry_interval, true);
+                control.user = user.map(|user| Box::new(user.into()));
                 session.inbound.get_mut().kept = true;
                 session.outbound.get_mut().keep(true);
                 let restored = Restored { session, number: *begun, detached_at: None };
@@ -124,8 +125,9 @@ impl Engine {
         let received = &mut session.inbound.get_mut().received;
         match change {
             SessionChange::Begun { .. } | SessionChange::Ended => {}
-            SessionChange::Attached { expiry_interval } => {
+            SessionChange::Attached { expiry_interval, user } => {
                 control.expiry_interval = expiry_interval;
+                control.user = user.map(|user| Box::new(user.into()));
                 control.will = None;
                 *detached_at = None;
             }

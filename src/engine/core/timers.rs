@@ -19,8 +19,13 @@ pub trait Alarm: Send + Sync {
 /// The action of a timer.
 #[derive(Clone)]
 pub enum Timer {
-    /// Closes a connection that has sent no CONNECT.
-    ConnectDeadline(Weak<dyn Link>),
+    /// Closes a connection that has sent no CONNECT. `unread`: bytes that it had sent by its deadline were to be read first.
+    ConnectDeadline {
+        /// The connection.
+        link: Weak<dyn Link>,
+        /// Whether this is the second time.
+        unread: bool,
+    },
     /// Checks the Keep Alive of a client. The number is that of the connection.
     KeepAlive(Weak<Session>, Epoch),
     /// Ends the session of an offline client. The number is that of the last connection.

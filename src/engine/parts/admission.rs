@@ -1,7 +1,7 @@
 //! The admission of messages: one rule for every source of a message.
 
 use crate::codec::error::DecodeError;
-use crate::codec::properties::MESSAGE_EXPIRY_INTERVAL_LEN;
+use crate::codec::properties::{MESSAGE_EXPIRY_INTERVAL_LEN, Properties};
 use crate::codec::publish::encoded_len;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
@@ -9,7 +9,10 @@ use crate::codec::topic::TopicName;
 use crate::codec::version::Version;
 use crate::engine::parts::options::Options;
 
-/// The source of a message.
+/// Bytes of a User Property with an empty name and value.
+const SHORTEST_USER_PROPERTY: usize = 5;
+
+/// Where a message comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A client's PUBLISH. Its topic may be an alias, so the length of the received packet counts.
@@ -46,6 +49,8 @@ pub struct Draft<'d> {
     pub properties_len: usize,
     /// Whether it has a Message Expiry Interval.
     pub expires: bool,
+    /// Its User Properties, as [`Options::count_user_properties`] says.
+    pub user_properties: usize,
 }
 
 impl Draft<'_> {
@@ -76,7 +81,9 @@ pub enum Refusal {
         /// The largest allowed length.
         most: usize,
     },
-    /// The topic is below `$SYS`, where only the broker publishes (MQTT 5, section 4.7.2).
+    /// It has more User Properties than `mqtt.max_user_properties`, which is this.
+    TooManyUserProperties(usize),
+    /// The topic is below `$SYS`: only the broker says what it says of itself (MQTT 5, section 4.7.2).
     BrokersTopic,
 }
 
@@ -108,11 +115,45 @@ impl Options {
         if len > most {
             return Err(Refusal::TooLarge { len, most });
         }
-        match topic.starts_with("$SYS/") {
+        if draft.user_properties > self.max_user_properties {
+            return Err(Refusal::TooManyUserProperties(self.max_user_properties));
+        }
+        match topic.starts_with("$SYS/") && !(source.is_clients() && is_bridge_state(topic)) {
             true => Err(Refusal::BrokersTopic),
             false => Ok(()),
         }
     }
+}
+
+impl Options {
+    /// The User Properties among these; 0 without counting if they are too short to be too many.
+    #[inline]
+    pub fn count_user_properties(&self, properties: Properties<'_>) -> usize {
+        match properties.raw().len() {
+            0 => 0,
+            len if len / SHORTEST_USER_PROPERTY <= self.max_user_properties => 0,
+            _ => properties.user_properties().count(),
+        }
+    }
+}
+
+impl Source {
+    /// Whether the message is a client's.
+    fn is_clients(self) -> bool {
+        match self {
+            Source::Client { .. } | Source::Will | Source::Edit { .. } => true,
+            Source::Host | Source::Console => false,
+        }
+    }
+}
+
+/// Whether a topic is `$SYS/broker/connection/NAME/state`, where a bridge says whether it is connected. It is the one topic
+/// below `$SYS` where clients publish.
+pub(crate) fn is_bridge_state(topic: &str) -> bool {
+    topic
+        .strip_prefix("$SYS/broker/connection/")
+        .and_then(|rest| rest.strip_suffix("/state"))
+        .is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
 impl Refusal {
@@ -123,6 +164,7 @@ impl Refusal {
             Refusal::RetainOff => ReasonCode::RetainNotSupported,
             Refusal::TopicTooLong(_) | Refusal::TopicTooDeep(_) => ReasonCode::TopicNameInvalid,
             Refusal::TooLarge { .. } => ReasonCode::PacketTooLarge,
+            Refusal::TooManyUserProperties(_) => ReasonCode::QuotaExceeded,
             Refusal::BrokersTopic => ReasonCode::NotAuthorized,
         }
     }
@@ -135,6 +177,7 @@ impl Refusal {
             Refusal::TopicTooLong(_) => Some("mqtt.max_topic_length"),
             Refusal::TopicTooDeep(_) => Some("mqtt.max_topic_levels"),
             Refusal::TooLarge { .. } => Some("mqtt.max_packet_size"),
+            Refusal::TooManyUserProperties(_) => Some("mqtt.max_user_properties"),
             Refusal::BrokersTopic => None,
         }
     }
@@ -146,6 +189,7 @@ impl Refusal {
             Refusal::RetainOff => "retain",
             Refusal::TopicTooLong(_) | Refusal::TopicTooDeep(_) | Refusal::BrokersTopic => "topic",
             Refusal::TooLarge { .. } => "payload",
+            Refusal::TooManyUserProperties(_) => "user_properties",
         }
     }
 
@@ -161,6 +205,9 @@ impl Refusal {
             Refusal::TooLarge { len, most } => {
                 format!("makes a packet of {len} bytes; mqtt.max_packet_size is {most}")
             }
+            Refusal::TooManyUserProperties(most) => {
+                format!("are more than {most} (mqtt.max_user_properties)")
+            }
             Refusal::BrokersTopic => format!("{topic:?} is below $SYS, where only the broker publishes"),
         }
     }
@@ -168,13 +215,16 @@ impl Refusal {
     /// The error for a client.
     pub fn error(self) -> DecodeError {
         let cause = match self {
-            Refusal::QosTooHigh(_) => "the QoS is higher than the server allows (mqtt.max_qos)",
+            Refusal::QosTooHigh(_) => "the QoS is above the maximum of the server (mqtt.max_qos)",
             Refusal::RetainOff => "the server keeps no retained messages (mqtt.retain)",
             Refusal::TopicTooLong(_) => "the topic is longer than the server allows (mqtt.max_topic_length)",
             Refusal::TopicTooDeep(_) => {
                 "the topic has more levels than the server allows (mqtt.max_topic_levels)"
             }
             Refusal::TooLarge { .. } => "the packet is larger than the server allows (mqtt.max_packet_size)",
+            Refusal::TooManyUserProperties(_) => {
+                "the message has more user properties than the server allows (mqtt.max_user_properties)"
+            }
             Refusal::BrokersTopic => "only the server publishes below $SYS",
         };
         DecodeError::new(self.reason(), cause)
@@ -188,6 +238,9 @@ impl Refusal {
             Refusal::TopicTooLong(_) => "The topic is longer than mqtt.max_topic_length.",
             Refusal::TopicTooDeep(_) => "The topic has more levels than mqtt.max_topic_levels.",
             Refusal::TooLarge { .. } => "The message is larger than mqtt.max_packet_size.",
+            Refusal::TooManyUserProperties(_) => {
+                "There are more user properties than mqtt.max_user_properties."
+            }
             Refusal::BrokersTopic => "Only the broker publishes below $SYS.",
         }
     }
@@ -213,7 +266,15 @@ mod tests {
     fn draft(topic: &str) -> Draft<'_> {
         let topic = TopicName::parse(topic).unwrap();
         let qos = QoS::AtMostOnce;
-        Draft { topic, qos, retain: false, payload_len: 0, properties_len: 0, expires: false }
+        Draft {
+            topic,
+            qos,
+            retain: false,
+            payload_len: 0,
+            properties_len: 0,
+            expires: false,
+            user_properties: 0,
+        }
     }
 
     const DOORS: [Source; 5] = [
@@ -232,6 +293,7 @@ mod tests {
             ("mqtt.max_topic_levels", "2"),
             ("mqtt.max_qos", "1"),
             ("mqtt.retain", "false"),
+            ("mqtt.max_user_properties", "2"),
         ];
         let options = options(&bounds);
         let with = |qos, retain| Draft { qos, retain, ..draft("t") };
@@ -243,6 +305,8 @@ mod tests {
             (with(QoS::AtLeastOnce, false), None),
             (with(QoS::ExactlyOnce, false), Some(Refusal::QosTooHigh(QoS::ExactlyOnce))),
             (with(QoS::AtMostOnce, true), Some(Refusal::RetainOff)),
+            (Draft { user_properties: 2, ..draft("t") }, None),
+            (Draft { user_properties: 3, ..draft("t") }, Some(Refusal::TooManyUserProperties(2))),
         ];
         for source in DOORS {
             for (draft, expected) in &cases {
@@ -256,7 +320,24 @@ mod tests {
     #[test]
     fn below_sys_only_the_broker_publishes_whoever_asks() {
         let options = options(&[]);
+        let state = "$SYS/broker/connection/host.bridge/state";
         for source in DOORS {
+            let expected = match source {
+                Source::Host | Source::Console => Err(Refusal::BrokersTopic),
+                _ => Ok(()),
+            };
+            assert_eq!(options.admit(source, &draft(state)), expected, "{source:?}");
+            for topic in [
+                "$SYS/broker/connection//state",
+                "$SYS/broker/connection/state",
+                "$SYS/broker/connection/a/b/state",
+                "$SYS/broker/connection/a/state/",
+                "$SYS/broker/connection/a/status",
+                "$SYS/broker/connection/a",
+                "$SYS/broker/version",
+            ] {
+                assert_eq!(options.admit(source, &draft(topic)), Err(Refusal::BrokersTopic), "{source:?}");
+            }
             assert_eq!(options.admit(source, &draft("$SYS/x")), Err(Refusal::BrokersTopic), "{source:?}");
             for topic in ["$SYS", "$SYSX/x", "a/$SYS/x", "$sys/x"] {
                 assert_eq!(options.admit(source, &draft(topic)), Ok(()), "{source:?} {topic}");

@@ -8,6 +8,7 @@ use crate::codec::error::DecodeError;
 use crate::codec::version::Version;
 use crate::session::epoch::Epoch;
 use crate::session::state::Session;
+use crate::time::Time;
 
 /// A connection that is attached to a session.
 #[derive(Clone)]
@@ -15,6 +16,17 @@ pub(crate) struct AttachedConnection {
     pub session: Arc<Session>,
     pub epoch: Epoch,
     pub version: Version,
+    /// Whether the client is a bridge of MQTT 3 and has said so.
+    pub is_bridge: bool,
+}
+
+impl AttachedConnection {
+    /// Notes that the client has sent something, unless another connection has the session by now.
+    pub fn heard(&self, now: Time) {
+        if self.session.is_attached(self.epoch) {
+            self.session.heard(now);
+        }
+    }
 }
 
 /// The bytes of a received packet.

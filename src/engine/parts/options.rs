@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::codec::qos::QoS;
-use crate::config::{QueueOverflow, Settings};
+use crate::config::{OtherUser, QueueOverflow, Settings};
 use crate::session::delivery::Limits;
 use crate::session::queue::{Bounds, Overflow};
 
@@ -19,6 +19,7 @@ pub struct Options {
     pub topic_alias_maximum: u16,
     pub topic_alias_maximum_outgoing: u16,
     pub max_topic_levels: usize,
+    pub max_user_properties: usize,
     pub max_topic_length: usize,
     pub max_subscriptions_per_client: usize,
     pub max_shared_subscriptions_per_client: usize,
@@ -32,6 +33,7 @@ pub struct Options {
     pub allow_empty_client_id: bool,
     pub max_session_expiry: u32,
     pub max_sessions: usize,
+    pub other_user: OtherUser,
     pub retained_messages: usize,
     pub retained_bytes: u64,
     pub sys_interval: Duration,
@@ -54,6 +56,7 @@ impl Options {
             topic_alias_maximum: s.mqtt.topic_alias_maximum,
             topic_alias_maximum_outgoing: s.mqtt.topic_alias_maximum_outgoing,
             max_topic_levels: s.mqtt.max_topic_levels,
+            max_user_properties: s.mqtt.max_user_properties,
             max_topic_length: s.mqtt.max_topic_length,
             max_subscriptions_per_client: s.mqtt.max_subscriptions_per_client,
             max_shared_subscriptions_per_client: s.mqtt.max_shared_subscriptions_per_client,
@@ -70,6 +73,7 @@ impl Options {
                 .max_expiry
                 .map_or(u32::MAX, |d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX)),
             max_sessions: s.session.max_sessions,
+            other_user: s.session.other_user,
             retained_messages: s.retained.max_messages,
             retained_bytes: s.retained.max_bytes,
             sys_interval: s.sys.interval,

@@ -2,8 +2,6 @@
 
 use crate::codec::ack::{Ack, AckKind};
 use crate::codec::error::DecodeError;
-use crate::codec::properties::Properties;
-use crate::codec::reason::ReasonCode;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
@@ -79,10 +77,9 @@ impl Engine {
                 flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
             }
             Acknowledged::Unknown if kind == AckKind::Pubrec && !ack.reason.is_error() => {
-                // The delivery was completed or discarded here: PUBREL lets the client discard it, too.
-                let reason = ReasonCode::PacketIdentifierNotFound;
-                // No Reason String, no User Properties [MQTT-3.6.2-2], [MQTT-3.6.2-3].
-                let pubrel = Ack { packet_id: id, reason, properties: Properties::EMPTY };
+                // The flow was completed or forgotten here: PUBREL lets the client complete it too. An error might make
+                // it discard the message. No Reason String, no User Properties [MQTT-3.6.2-2], [MQTT-3.6.2-3].
+                let pubrel = Ack::success(id);
                 flush = outbound.send(&mut cx, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
             }
             Acknowledged::Unknown => {}
@@ -118,18 +115,16 @@ impl Engine {
     ) -> Result<(), ConnectionEnd> {
         let packet_id = ack.packet_id;
         // [MQTT-4.3.3-12], [MQTT-4.3.3-13]
-        let reason = match inbound.received.remove(packet_id) {
-            true => {
-                if inbound.kept {
-                    let client_id = &attached.session.client_id;
-                    self.recorder.session(turn.now, client_id, SessionChange::Released { packet_id });
-                }
-                ReasonCode::Success
-            }
-            false => ReasonCode::PacketIdentifierNotFound,
-        };
-        // [MQTT-4.3.3-11]: PUBREL is answered by PUBCOMP, whether or not the identifier is known.
-        self.acknowledge(turn, attached, AckKind::Pubcomp, packet_id, reason);
+        let known = inbound.received.remove(packet_id);
+        if known && inbound.kept {
+            let client_id = &attached.session.client_id;
+            self.recorder.session(turn.now, client_id, SessionChange::Released { packet_id });
+        }
+        // No Reason String, no User Properties [MQTT-3.7.2-2], [MQTT-3.7.2-3].
+        // [MQTT-4.3.3-11]: PUBREL is answered by PUBCOMP. An identifier that is not known was released before, by a
+        // PUBREL whose PUBCOMP was lost: the message was delivered, and this is no error.
+        turn.counts.acknowledgements_sent += u64::from(known);
+        self.send_ack(turn, attached, AckKind::Pubcomp, Ack::success(packet_id));
         Ok(())
     }
 }

@@ -73,6 +73,7 @@ impl<'r> Burst<'r> {
             payload_len: publish.payload.len(),
             properties_len: 0,
             expires: false,
+            user_properties: 0,
         };
         options.admit(Source::Client { packet_len: usual }, &draft).ok()?;
         burst.block.payload_bytes = publish.payload.len() as u64;
@@ -193,7 +194,10 @@ impl Engine {
             // Each message goes to another member.
             turn.cache.give_back(taken);
             burst.for_each(turn, |turn, publication| {
-                self.route(turn, publisher, burst.topic, publication);
+                let reached = self.route(turn, publisher, burst.topic, publication);
+                if reached.subscribers == 0 {
+                    self.dropped(turn, publisher.client_id(), publication.topic, DropReason::NoSubscriber);
+                }
             });
             return;
         }

@@ -22,15 +22,24 @@ use crate::time::Time;
 use crate::topics::Identity;
 use crate::topics::{Group, Match, Readiness};
 
+/// Whom a message has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// The subscribers that it was given to, whatever has become of it there.
+    pub subscribers: usize,
+    /// Whether a subscription matches, perhaps only one of the publisher that No Local keeps it from.
+    pub matched: bool,
+}
+
 impl Engine {
-    /// Delivers a message to every matching subscriber; returns their number.
+    /// Gives a message to every matching subscriber.
     pub(crate) fn route(
         &self,
         turn: &mut Turn,
         publisher: Publisher<'_>,
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
-    ) -> usize {
+    ) -> Reach {
         let taken = turn.cache.take(&self.router, topic);
         let matches = &taken.matches;
         turn.work += matches.len();
@@ -44,12 +53,9 @@ impl Engine {
         for shared in &matches.shared {
             reached += usize::from(self.deliver_shared(turn, publisher, publication, &shared.group));
         }
-        if reached == 0 {
-            let client_id = publisher.client_id();
-            self.dropped(turn, client_id, publication.topic, DropReason::NoSubscriber);
-        }
+        let matched = reached > 0 || !matches.direct.is_empty() || !matches.shared.is_empty();
         turn.cache.give_back(taken);
-        reached
+        Reach { subscribers: reached, matched }
     }
 
     /// Delivers to exactly one member of a group, whatever the outcome [MQTT-4.8.2-5], [MQTT-4.8.2-6]; false if the

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::codec::ack::{Ack, AckKind};
-use crate::codec::properties::Properties;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
@@ -21,7 +19,7 @@ impl Engine {
     /// Sends an acknowledgement, or lets it wait for the subscriber that the turn has found to be behind.
     #[cold]
     pub(crate) fn hold(&self, turn: &mut Turn, attached: &AttachedConnection, ack: HeldAck) {
-        let slow = turn.slow.take().filter(|_| ack.kind != AckKind::Pubcomp);
+        let slow = turn.slow.take();
         let until = turn.now.plus_millis(self.options.publisher_hold.as_millis() as u64);
         let most = usize::from(self.options.receive_maximum).max(MOST);
         let session = &attached.session;
@@ -29,17 +27,13 @@ impl Engine {
         if outbound.epoch() != attached.epoch {
             return;
         }
-        let holding = match ack.kind {
-            // It is of a message whose PUBREC was sent: its order among the others is not told.
-            AckKind::Pubcomp => Holding::No,
-            _ => outbound.hold_ack(ack, slow.as_ref(), until, most),
-        };
+        let holding = outbound.hold_ack(ack, slow.as_ref(), until, most);
         if holding != Holding::No {
             session.mark(Mark::HOLDS_ACKS);
         }
         drop(outbound);
         match holding {
-            Holding::No => return self.send_ack(turn, attached, ack),
+            Holding::No => return self.send_ack(turn, attached, ack.kind, ack.packet()),
             Holding::Began => {
                 self.timers.insert(until, Timer::Hold(Arc::downgrade(session), attached.epoch));
             }
@@ -60,27 +54,21 @@ impl Engine {
         }
     }
 
-    /// Sends an acknowledgement when the store has committed its effects.
-    #[inline]
-    pub(crate) fn send_ack(&self, turn: &mut Turn, attached: &AttachedConnection, ack: HeldAck) {
-        let HeldAck { kind, packet_id, reason } = ack;
-        // [MQTT-2.2.1-5], [MQTT3-2.3.1-6]; no Reason String, no User Properties [MQTT-3.4.2-2], [MQTT-3.4.2-3],
-        // [MQTT-3.5.2-2], [MQTT-3.5.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3].
-        let ack = Ack { packet_id, reason, properties: Properties::EMPTY };
-        self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
-    }
-
     /// Sends the acknowledgements of a connection that wait, in their order. Others that come meanwhile wait behind them.
     pub(crate) fn release_acks(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
         let mut outbound = session.outbound.lock();
         if !outbound.begin_release(epoch) {
             return;
         }
-        let attached =
-            AttachedConnection { session: Arc::clone(session), epoch, version: outbound.version() };
+        let attached = AttachedConnection {
+            session: Arc::clone(session),
+            epoch,
+            version: outbound.version(),
+            is_bridge: false,
+        };
         while let Some(ack) = outbound.next_held_ack(epoch) {
             drop(outbound);
-            self.send_ack(turn, &attached, ack);
+            self.send_ack(turn, &attached, ack.kind, ack.packet());
             outbound = session.outbound.lock();
         }
         if outbound.epoch() == epoch {

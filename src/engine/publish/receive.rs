@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
-use crate::codec::ack::AckKind;
+use crate::codec::ack::{Ack, AckKind};
 use crate::codec::error::DecodeError;
 use crate::codec::packet_id::PacketId;
 use crate::codec::publish::Publish;
@@ -21,6 +21,7 @@ use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::admission::{Draft, Refusal, Source};
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled, ReceivedPacket};
 use crate::engine::parts::subscriber::Publisher;
+use crate::engine::publish::deliver::Reach;
 use crate::message::{Frame, Publication};
 use crate::session::aliases::AliasesIn;
 use crate::session::held_acks::HeldAck;
@@ -40,6 +41,18 @@ impl Engine {
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
     ) -> usize {
+        self.spread(turn, publisher, topic, publication).subscribers
+    }
+
+    /// Does what [`Engine::publish`] does; returns whom the message has reached.
+    #[inline(always)] // It has two callers, one for each message of the host and one for each of clients.
+    fn spread(
+        &self,
+        turn: &mut Turn,
+        publisher: Publisher<'_>,
+        topic: TopicName<'_>,
+        publication: &mut Publication<'_>,
+    ) -> Reach {
         turn.counts.messages_published += 1;
         if self.events.wants(EventMask::PUBLISHING) {
             self.show(turn, EventMask::PUBLISHING, publisher, publication);
@@ -53,6 +66,11 @@ impl Engine {
         });
         let reached = self.route(turn, publisher, topic, publication);
         drop(in_order);
+        // A retained message is kept, has removed the one of its topic, or was counted when there was no room for it.
+        if reached.subscribers == 0 && !publication.retain {
+            let client_id = publisher.client_id();
+            self.dropped(turn, client_id, publication.topic, DropReason::NoSubscriber);
+        }
         self.end_group(turn);
         if self.events.wants(EventMask::PUBLISHED) {
             self.show(turn, EventMask::PUBLISHED, publisher, publication);
@@ -88,14 +106,19 @@ impl Engine {
             payload_len: publish.payload.len(),
             properties_len: publish.properties.raw().len(),
             expires: false,
+            user_properties: self.options.count_user_properties(publish.properties),
         };
         // [MQTT-3.2.2-11], [MQTT-3.2.2-14]
-        let is_below_sys =
-            match self.options.admit(Source::Client { packet_len: received.whole.len() }, &draft) {
-                Ok(()) => false,
-                Err(Refusal::BrokersTopic) => true,
-                Err(refusal) => return Err(refusal.error().into()),
-            };
+        let turned_down = match self
+            .options
+            .admit(Source::Client { packet_len: received.whole.len() }, &draft)
+        {
+            Ok(()) => None,
+            Err(refusal @ Refusal::BrokersTopic) => Some(refusal),
+            // The client was not told the number: its message is refused, if there is an answer for that.
+            Err(refusal @ Refusal::TooManyUserProperties(_)) if publish.packet_id.is_some() => Some(refusal),
+            Err(refusal) => return Err(refusal.error().into()),
+        };
         if publish.qos == QoS::ExactlyOnce
             && let Some(id) = publish.packet_id.filter(|id| unreleased.contains(*id))
         {
@@ -115,14 +138,16 @@ impl Engine {
                 "too many messages are unacknowledged (mqtt.receive_maximum)",
             );
         }
-        let reason = match self.wanted.asks_to_publish() {
+        let reason = match (turned_down, self.wanted.asks_to_publish()) {
             // [MQTT3-3.3.5-2]
-            _ if is_below_sys => {
-                let client_id = Some(&*attached.session.client_id);
-                self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
-                Refusal::BrokersTopic.reason()
+            (Some(refusal), _) => {
+                if refusal == Refusal::BrokersTopic {
+                    let client_id = Some(&*attached.session.client_id);
+                    self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
+                }
+                refusal.reason()
             }
-            false => {
+            (None, false) => {
                 // After a crash the message is both known and delivered, or neither.
                 self.begin_group(turn);
                 let accepted = self.accept(turn, attached, topic, publish, received);
@@ -134,7 +159,7 @@ impl Engine {
                 self.end_group(turn);
                 accepted?
             }
-            true => {
+            (None, true) => {
                 // The host may take long and may do anything meanwhile, so the lock is released.
                 let topic = topic.as_str().to_owned();
                 let topic = TopicName::from_validated(&topic);
@@ -294,13 +319,14 @@ impl Engine {
         topic: TopicName<'_>,
         publication: &mut Publication<'_>,
     ) -> ReasonCode {
-        match self.publish(turn, Publisher::Session(&attached.session), topic, publication) {
-            0 => ReasonCode::NoMatchingSubscribers,
-            _ => ReasonCode::Success,
+        // A subscription that No Local keeps from the message matches all the same.
+        match self.spread(turn, Publisher::Session(&attached.session), topic, publication).matched {
+            false => ReasonCode::NoMatchingSubscribers,
+            true => ReasonCode::Success,
         }
     }
 
-    /// Acknowledges a received message, now or when the store has committed its effects.
+    /// Acknowledges a received message by PUBACK or PUBREC.
     pub(crate) fn acknowledge(
         &self,
         turn: &mut Turn,
@@ -309,13 +335,24 @@ impl Engine {
         packet_id: PacketId,
         reason: ReasonCode,
     ) {
-        let ends_delivery = kind != AckKind::Pubrec && !reason.is_error();
+        let ends_delivery = kind == AckKind::Puback && !reason.is_error();
         turn.counts.acknowledgements_sent += u64::from(ends_delivery);
         let ack = HeldAck { kind, packet_id, reason };
         if turn.slow.is_some() || attached.session.is_marked(Mark::HOLDS_ACKS) {
             return self.hold(turn, attached, ack);
         }
-        self.send_ack(turn, attached, ack);
+        self.send_ack(turn, attached, ack.kind, ack.packet());
+    }
+
+    /// Sends PUBACK, PUBREC or PUBCOMP, now or when the store has committed its effects.
+    pub(crate) fn send_ack(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        kind: AckKind,
+        ack: Ack<'_>,
+    ) {
+        self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
     }
 
     /// Removes the retained message of a topic; false if there is none.

@@ -71,7 +71,11 @@ impl Engine {
         let mut requests: SmallVec<[Request<'_>; 4]> = SmallVec::new();
         for request in subscribe.filters() {
             let filter = self.check_filter(attached, request.filter, request.options)?;
-            requests.push(Request { filter, options: request.options });
+            let options = match &filter {
+                Ok(filter) if attached.is_bridge => of_a_bridge(filter, request.options),
+                _ => request.options,
+            };
+            requests.push(Request { filter, options });
         }
         let mut denials: Denials = SmallVec::new();
         if self.wanted.authorize {
@@ -340,4 +344,11 @@ impl Engine {
             turn.flush_later(session);
         }
     }
+}
+
+/// What a bridge of MQTT 3 expects of its subscriptions, as mosquitto grants it, and cannot say: its own messages do not come
+/// back to it, and RETAIN is passed on. A shared subscription has no No Local [MQTT-3.8.3-4].
+fn of_a_bridge(filter: &TopicFilter<'_>, requested: SubscriptionOptions) -> SubscriptionOptions {
+    let no_local = filter.group().is_none();
+    SubscriptionOptions { no_local, retain_as_published: true, ..requested }
 }

@@ -1,6 +1,7 @@
 //! A connected stream socket of any family, watched by the runtime. No other file reads or writes sockets.
 
 use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -68,6 +69,18 @@ impl Descriptor {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Blocked,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => Received::End,
+            };
+        }
+    }
+
+    /// Whether the peer has sent bytes that were not read yet; they stay unread.
+    pub(in crate::net) fn has_unread(&self) -> bool {
+        let mut one = [MaybeUninit::uninit()];
+        loop {
+            return match self.io.get_ref().peek(&mut one) {
+                Ok(count) => count > 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => false,
             };
         }
     }

@@ -141,6 +141,10 @@ def call(result, name, parameters, structs, inits):
             sizes.append(len(PAYLOADS))
             arguments += [f"values_{what}[at[{chosen}]].data", f"values_{what}[at[{chosen}]].len"]
             position += 1
+        elif what in ("names", "values", "identifiers") and kind in ("midge_bytes *", "uint32_t *"):
+            # Room for all that the fixture's message has, whatever `capacity` says.
+            before.append(f"    {pointed} room_{what}[64];")
+            arguments.append(choose(kind, ["NULL", f"room_{what}"], what))
         elif kind == "const char *const *":
             arguments.append(choose("const char *const *", ["NULL", "bad_texts", "good_texts"], what))
         elif kind == "const void *const *":

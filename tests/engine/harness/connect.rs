@@ -18,6 +18,7 @@ pub struct Opts {
     id: String,
     clean: bool,
     keep_alive: u16,
+    is_bridge: bool,
     username: Option<String>,
     password: Option<Vec<u8>>,
     will: Option<LastWill>,
@@ -41,6 +42,7 @@ pub fn opts(id: &str, version: Version) -> Opts {
         id: id.to_owned(),
         clean: true,
         keep_alive: 0,
+        is_bridge: false,
         username: None,
         password: None,
         will: None,
@@ -71,6 +73,12 @@ impl Opts {
 
     pub fn keep_alive(mut self, seconds: u16) -> Opts {
         self.keep_alive = seconds;
+        self
+    }
+
+    /// A bridge of MQTT 3 that says so.
+    pub fn bridge(mut self) -> Opts {
+        self.is_bridge = true;
         self
     }
 
@@ -109,6 +117,7 @@ impl Opts {
             version: self.version,
             clean_start: self.clean,
             keep_alive: self.keep_alive,
+            is_bridge: self.is_bridge,
             client_id: &self.id,
             will,
             username: self.username.as_deref(),

@@ -15,6 +15,7 @@ struct State {
     /// Bytes that are still taken; `None` is any number.
     room: Option<usize>,
     cut: bool,
+    unread: bool,
     woken: bool,
     finished: Option<Cause>,
 }
@@ -33,6 +34,11 @@ impl Line {
     /// Takes any number of bytes.
     pub fn open(&self) {
         self.0.lock().unwrap().room = None;
+    }
+
+    /// Holds bytes of the client that the broker has not read, or none.
+    pub fn set_unread(&self, unread: bool) {
+        self.0.lock().unwrap().unread = unread;
     }
 
     /// Breaks: nothing is taken any more.
@@ -82,6 +88,10 @@ impl Link for Line {
             taken += count;
         }
         if taken == 0 { Written::Blocked } else { Written::Bytes(taken) }
+    }
+
+    fn has_unread(&self) -> bool {
+        self.0.lock().unwrap().unread
     }
 
     fn wake(&self) {

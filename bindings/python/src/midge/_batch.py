@@ -85,22 +85,36 @@ def _cut(layout: str, stride: int) -> struct.Struct:
 
 def read_properties(message: int, expiry: int) -> Properties:
     """The properties of a message, copied; `expiry` is -1 for none."""
-    pairs = []
-    for index in range(quick.midge_message_user_property_count(message)):
-        name, value = _ffi.midge_bytes(), _ffi.midge_bytes()
-        quick.midge_message_user_property_at(message, index, ctypes.byref(name), ctypes.byref(value))
-        pairs.append((copied_text(name) or "", copied_text(value) or ""))
-    identifiers = range(quick.midge_message_subscription_identifier_count(message))
     return Properties(
         content_type=copied_text(quick.midge_message_content_type(message)),
         response_topic=copied_text(quick.midge_message_response_topic(message)),
         correlation_data=copied(quick.midge_message_correlation_data(message)),
-        user_properties=tuple(pairs),
+        user_properties=_user_properties(message),
         expiry=expiry if expiry >= 0 else None,
-        subscription_identifiers=tuple(
-            quick.midge_message_subscription_identifier_at(message, index) for index in identifiers
-        ),
+        subscription_identifiers=_subscription_identifiers(message),
     )
+
+
+def _user_properties(message: int) -> tuple[tuple[str, str], ...]:
+    """All of them by two calls, however many there are."""
+    count = ctypes.c_size_t()
+    quick.midge_message_user_properties(message, 0, None, None, ctypes.byref(count))
+    if not count.value:
+        return ()
+    names, values = (_ffi.midge_bytes * count.value)(), (_ffi.midge_bytes * count.value)()
+    quick.midge_message_user_properties(message, count.value, names, values, ctypes.byref(count))
+    return tuple((copied_text(name) or "", copied_text(value) or "") for name, value in zip(names, values))
+
+
+def _subscription_identifiers(message: int) -> tuple[int, ...]:
+    """All of them by two calls, however many there are."""
+    count = ctypes.c_size_t()
+    quick.midge_message_subscription_identifiers(message, 0, None, ctypes.byref(count))
+    if not count.value:
+        return ()
+    identifiers = (ctypes.c_uint32 * count.value)()
+    quick.midge_message_subscription_identifiers(message, count.value, identifiers, ctypes.byref(count))
+    return tuple(identifiers)
 
 
 def copied(lent: _ffi.midge_bytes) -> bytes | None:

@@ -728,8 +728,27 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(midge_bytes),
         ],
     ),
+    "midge_message_user_properties": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_bytes),
+            ctypes.POINTER(midge_bytes),
+            ctypes.POINTER(ctypes.c_size_t),
+        ],
+    ),
     "midge_message_subscription_identifier_count": (ctypes.c_size_t, [ctypes.c_void_p]),
     "midge_message_subscription_identifier_at": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_size_t]),
+    "midge_message_subscription_identifiers": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(ctypes.c_uint32),
+            ctypes.POINTER(ctypes.c_size_t),
+        ],
+    ),
     "midge_message_clone": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_message_free": (None, [ctypes.c_void_p]),
     "midge_publish_message": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]),

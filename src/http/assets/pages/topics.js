@@ -117,7 +117,7 @@ function topicDetail() {
         [t('Messages'), count(item.messages)], [t('Rate'), `${short(item.rate)}/s`], [t('Receivers'), count(item.subscribers)],
         item.last_at && [t('Last message'), h('span', { title: clock(item.last_at) }, ago(item.last_at))], item.last_at && ['QoS', String(item.qos)],
         [t('Retained'), item.retained ? badge(t('retained'), 'good') : t('no')], item.children > 0 && [t('Topics below'), count(item.children)],
-      ]), item.last_at && item.messages > 0 && item.subscribers === 0 && h('p', { class: 'verdict bad' }, icon('warning'), h('span', {}, t('No subscription matches this topic: its messages are dropped.'))));
+      ]), item.last_at && item.messages > 0 && item.subscribers === 0 && !item.retained && h('p', { class: 'verdict bad' }, icon('warning'), h('span', {}, t('No subscription matches this topic: its messages are dropped.'))));
       if (item.last) payload.update(item.last);
     },
   };
