@@ -243,7 +243,8 @@ settings! {
              too slowly is told how many it missed. Cost: up to 4 KiB of payload per message.";
         events: usize = "2000", Kind::integer(100, 10_000_000),
             "Events (connected, disconnected, subscribed, refused, ...) that the console keeps, and as many \
-             dropped messages. Older ones are discarded. Cost: a few hundred bytes each.";
+             dropped messages. Older ones are discarded. Cost: at most 600 bytes each; longer client \
+             identifiers, topics and texts are cut.";
     }
 
     hooks: HooksSettings, "Hooks: functions of the host program that decide for the broker or receive its notices." {

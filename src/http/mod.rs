@@ -26,6 +26,7 @@ mod routes;
 mod server;
 mod service;
 mod settings;
+mod shorten;
 mod stream;
 mod subscriptions;
 mod topics;

@@ -22,6 +22,8 @@ mod packets;
 
 mod burst;
 mod idle;
+#[cfg(feature = "console")]
+mod journal;
 mod sinks;
 mod sockets;
 mod topics;
