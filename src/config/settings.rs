@@ -241,6 +241,10 @@ settings! {
         max_live_messages: usize = "500", Kind::integer(1, 1_000_000),
             "Maximum number of messages that wait for one viewer of the live messages. A viewer that reads \
              too slowly is told how many it missed. Cost: up to 4 KiB of payload per message.";
+        max_live_bytes: u64 = "16MiB", Kind::size(64 * KIB, 1024 * GIB),
+            "Maximum bytes of the messages that wait for all viewers of the live messages together; an \
+             eighth of it for one viewer. A message that does not fit is missed, as beyond \
+             `console.max_live_messages`.";
         events: usize = "2000", Kind::integer(100, 10_000_000),
             "Events (connected, disconnected, subscribed, refused, ...) that the console keeps, and as many \
              dropped messages. Older ones are discarded. Cost: at most 600 bytes each; longer client \

@@ -14,6 +14,7 @@ use crate::http::access::Access;
 use crate::http::guard::AllowedHosts;
 use crate::http::history::{History, STEP};
 use crate::http::journal::ConsoleJournal;
+use crate::http::live_budget::LiveBudget;
 use crate::http::topics::Watching;
 use crate::http::tutorial::TutorialSteps;
 use crate::runtime::Clock;
@@ -52,6 +53,7 @@ pub struct Console {
     pub(super) history: Mutex<History>,
     pub(super) log: Arc<ConsoleJournal>,
     pub(super) topics: Watching,
+    pub(super) live: Arc<LiveBudget>,
     pub(super) steps: TutorialSteps,
     me: Weak<Console>,
     clock: Clock,
@@ -82,6 +84,7 @@ impl Console {
             hosts: AllowedHosts::new(&config.settings().console.hosts),
             history: Mutex::default(),
             topics: Watching::default(),
+            live: LiveBudget::new(config.settings().console.max_live_bytes),
             steps: TutorialSteps::default(),
             me: me.clone(),
             stop: watch::Sender::new(false),

@@ -12,6 +12,7 @@ mod guard;
 mod history;
 mod journal;
 mod live;
+mod live_budget;
 mod login;
 mod login_throttle;
 mod metrics;
