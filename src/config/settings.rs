@@ -235,7 +235,7 @@ settings! {
         max_topics: usize = "50000", Kind::integer(1, MANY),
             "Maximum number of topics in the tree of published topics. Further ones are left out, and the \
              tree says so. The tree exists only while it is viewed.";
-        max_topic_bytes: u64 = "32MiB", Kind::size(KIB, 1024 * GIB),
+        max_topic_bytes: u64 = "64MiB", Kind::size(KIB, 1024 * GIB),
             "Maximum bytes of topics and last payloads in the tree of published topics. When it is full, its \
              topics stay, and payloads are left out.";
         max_live_messages: usize = "500", Kind::integer(1, 1_000_000),

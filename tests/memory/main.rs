@@ -27,6 +27,8 @@ mod journal;
 mod sinks;
 mod sockets;
 mod topics;
+#[cfg(feature = "console")]
+mod tree;
 
 /// Makes the filter of that number.
 type Form = fn(usize) -> String;
