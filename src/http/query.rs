@@ -43,6 +43,16 @@ impl Query {
         self.get(name)?.ok_or_else(|| Problem::bad_request(format!("{name} is missing")))
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.get(name)? {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(Problem::bad_request(format!("{name} must be true or false"))),
+        }
+    }
+
     /// A number from 0 to `most`; `usual` is the default.
     pub(super) fn number(&self, name: &str, usual: usize, most: usize) -> Result<usize, Problem> {
         let Some(text) = self.raw(name)? else { return Ok(usual) };

@@ -14,7 +14,7 @@ use crate::time::Time;
 /// Messages that are read under one hold of the lock.
 const STEP: usize = 1_024;
 /// The keys that the list can be sorted by.
-const SORTS: &[&str] = &["topic", "bytes", "qos", "stored_at"];
+const SORTS: &[&str] = &["topic", "bytes", "qos", "stored_at", "expires_in"];
 
 #[derive(Serialize)]
 struct Retained {
@@ -52,6 +52,8 @@ pub(super) fn list(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
         let order = match by {
             "bytes" => a.payload().len().cmp(&b.payload().len()),
             "qos" => a.qos().cmp(&b.qos()),
+            // A message that never expires is the last.
+            "expires_in" => a.expires_at().cmp(&b.expires_at()),
             "stored_at" => a.received_at().cmp(&b.received_at()),
             _ => std::cmp::Ordering::Equal,
         };

@@ -14,7 +14,7 @@ export function mount(view, { query }) {
     columns: [
       { key: 'topic', title: t('Topic'), main: true, text: (one) => one.topic, cell: (one) => h('button', { type: 'button', class: 'link name', onclick: () => look(one.topic, table) }, visible(one.topic)) },
       { key: 'payload', title: t('Payload'), fixed: true, text: (one) => `${one.payload.bytes}${one.payload.base64}`, cell: (one) => h('code', { class: 'value' }, payloadLine(one.payload)) },
-      { key: 'bytes', title: t('Size'), number: true, fixed: true, text: (one) => bytes(one.payload.bytes) },
+      { key: 'bytes', title: t('Size'), number: true, text: (one) => bytes(one.payload.bytes) },
       { key: 'qos', title: 'QoS', number: true, text: (one) => String(one.qos) },
       { key: 'stored_at', title: t('Stored'), text: (one) => ago(one.stored_at) },
       { key: 'expires_in', title: t('Expires in'), hidden: true, text: (one) => (one.expires_in === null || one.expires_in === undefined ? t('never') : duration(one.expires_in * 1000)) },
