@@ -83,8 +83,12 @@ async fn answer(
         return Err(Problem::forbidden("the request comes from a page of another site"));
     }
     authorize(console, route, &parts, peer)?;
-    let body = read(console, route, &parts, body).await?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
+    // Probes and scrapers may add parameters of their own.
+    if path.starts_with("/api/") {
+        query.check_names(route.parameters)?;
+    }
+    let body = read(console, route, &parts, body).await?;
     let request = ApiRequest { name, query, headers: parts.headers, body, peer };
     match route.handler {
         Handler::Stream(begin) => begin(console, &request),

@@ -177,3 +177,33 @@ fn pages_are_packed_and_kept_by_the_browser() {
     let again = http.ask("GET", "/", &[("If-None-Match", etag)], b"");
     assert_eq!((again.status, again.body.len()), (304, 0));
 }
+
+#[test]
+fn query_parameters_that_do_not_exist_are_named() {
+    let broker = broker(&[]);
+    let mut http = Http::admin(console(&broker));
+    for (path, sentence) in [
+        (
+            "clients?sort=username&filter=x",
+            "\"filter\"; this request takes offset, limit, search, sort, order",
+        ),
+        (
+            "sessions?Connected=true",
+            "\"Connected\"; this request takes offset, limit, search, sort, order, connected",
+        ),
+        ("retained/message?topic=a&x", "\"x\"; this request takes topic"),
+        ("overview?=", "\"\"; this request takes none"),
+        ("live?topic=a", "\"topic\"; this request takes filter"),
+    ] {
+        let answer = http.get(&format!("/api/v1/{path}"));
+        assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"), "{path}");
+        let message = answer.json()["error"]["message"].clone();
+        assert_eq!(message, format!("unknown query parameter {sentence}"), "{path}");
+    }
+    let headers = [("Content-Type", "application/json")];
+    let answer = http.ask("POST", "/api/v1/publish?retain=1", &headers, br#"{"topic":"a"}"#);
+    assert_eq!(answer.code(), "bad_request");
+    for path in ["/health?probe=1", "/metrics?scraper=1", "/?x", "/api/v1/overview?"] {
+        assert_eq!(http.get(path).status, 200, "{path}");
+    }
+}
