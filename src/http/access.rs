@@ -233,6 +233,8 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 /// The first line of a password file.
 fn read(path: &str) -> Result<String, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    // Editors of Windows begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => Err(format!("{path}: the first line must be the password, but it is empty")),

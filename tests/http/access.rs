@@ -126,7 +126,9 @@ fn a_password_may_be_in_a_file() {
 /// A password that is empty would let everybody in: it is refused when the broker starts.
 #[test]
 fn a_password_file_whose_first_line_is_empty_is_refused() {
-    for (number, text) in ["", "\n", "\nsecret\n", "\r\nsecret\r\n"].into_iter().enumerate() {
+    for (number, text) in
+        ["", "\n", "\nsecret\n", "\r\nsecret\r\n", "\u{feff}\nsecret\n"].into_iter().enumerate()
+    {
         let path = std::env::temp_dir().join(format!("midge-empty-{}-{number}", std::process::id()));
         std::fs::write(&path, text).unwrap();
         let file = path.to_str().unwrap();
@@ -147,7 +149,8 @@ fn a_password_file_whose_first_line_is_empty_is_refused() {
 #[test]
 fn a_viewers_password_may_be_in_a_file_with_the_line_ends_of_windows() {
     let path = std::env::temp_dir().join(format!("midge-viewer-{}", std::process::id()));
-    std::fs::write(&path, "of the viewer\r\nand more\r\n").unwrap();
+    // With the byte order mark of its editors, too.
+    std::fs::write(&path, "\u{feff}of the viewer\r\nand more\r\n").unwrap();
     let broker = broker(&[("console.viewer_password_file", path.to_str().unwrap())]);
     std::fs::remove_file(path).unwrap();
     let mut viewer = Http::log_in(console(&broker), "viewer", "of the viewer");
