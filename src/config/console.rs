@@ -1,10 +1,7 @@
 //! Checks of the console's settings: a console that other machines can reach needs a password.
 
 use crate::config::error::{ConfigError, ErrorKind};
-use crate::config::settings::Settings;
-
-/// The password of the tutorial, which is public.
-const TUTORIAL_PASSWORD: &str = "public";
+use crate::config::settings::{Settings, TUTORIAL_PASSWORD};
 
 /// Checks the group `console`, which is unused while `console.listen` is `off`.
 pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
@@ -27,6 +24,12 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
                  console.password_file"
             );
             return conflict("console.password", cause);
+        }
+        if console.viewer_password.reveal() == TUTORIAL_PASSWORD {
+            let cause = format!(
+                "other machines can reach console.listen ({address}): set a password that is not public"
+            );
+            return conflict("console.viewer_password", cause);
         }
     }
     if !has_password && !console.tutorial {
@@ -95,6 +98,9 @@ mod tests {
             let sentence = refused(&[("listen", address), ("password", "public")]).unwrap();
             assert!(sentence.starts_with("console.password: "), "{sentence}");
             assert_eq!(refused(&[("listen", address), ("password", "a good one")]), None);
+            let viewer = [("listen", address), ("password", "a good one"), ("viewer_password", "public")];
+            let sentence = refused(&viewer).unwrap();
+            assert!(sentence.starts_with("console.viewer_password: other machines"), "{sentence}");
         }
     }
 

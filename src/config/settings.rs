@@ -17,6 +17,9 @@ const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 const MANY: u64 = u32::MAX as u64;
 
+/// The password of the tutorial, which is public.
+pub(crate) const TUTORIAL_PASSWORD: &str = "public";
+
 /// What happens to a message for a session whose queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -13,14 +13,13 @@ use hyper::header::{AUTHORIZATION, COOKIE};
 use parking_lot::Mutex;
 
 use crate::config::Settings;
+use crate::config::settings::{ConsoleSettings, TUTORIAL_PASSWORD};
 use crate::http::login_throttle::LoginThrottle;
 use crate::http::random::{is_same, token};
 use crate::time::Time;
 
 /// Maximum number of logins; a further one ends the login that has been unused the longest.
 const MOST_LOGINS: usize = 256;
-/// The password of the tutorial.
-const TUTORIAL_PASSWORD: &str = "public";
 
 /// The rights of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +92,7 @@ impl Access {
         let console = &settings.console;
         let mut password = match console.password_file.as_str() {
             "" => console.password.reveal().to_owned(),
-            path => read(path).map_err(|cause| ("console.password_file", cause))?,
+            path => read_for(console, path).map_err(|cause| ("console.password_file", cause))?,
         };
         let is_public = password.is_empty() && console.tutorial;
         if is_public {
@@ -102,7 +101,7 @@ impl Access {
         let mut users = vec![User { name: console.user.clone(), password, role: Role::Admin }];
         let password = match console.viewer_password_file.as_str() {
             "" => console.viewer_password.reveal().to_owned(),
-            path => read(path).map_err(|cause| ("console.viewer_password_file", cause))?,
+            path => read_for(console, path).map_err(|cause| ("console.viewer_password_file", cause))?,
         };
         if !password.is_empty() {
             users.push(User { name: console.viewer_user.clone(), password, role: Role::Viewer });
@@ -228,6 +227,17 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
         Some((user.to_owned(), password.to_owned()))
     };
     Some(read().unwrap_or_default())
+}
+
+/// The password of a file. The tutorial's is refused where other machines can reach the console.
+fn read_for(console: &ConsoleSettings, path: &str) -> Result<String, String> {
+    let password = read(path)?;
+    match console.listen.filter(|address| !address.ip().is_loopback()) {
+        Some(address) if password == TUTORIAL_PASSWORD => Err(format!(
+            "{path}: other machines can reach console.listen ({address}): set a password that is not public"
+        )),
+        _ => Ok(password),
+    }
 }
 
 /// The first line of a password file.

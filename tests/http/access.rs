@@ -146,6 +146,29 @@ fn a_password_file_whose_first_line_is_empty_is_refused() {
     }
 }
 
+/// The password of the tutorial is known to everybody, wherever it comes from.
+#[test]
+fn a_public_password_of_a_file_is_refused_where_other_machines_reach_the_console() {
+    let path = std::env::temp_dir().join(format!("midge-public-{}", std::process::id()));
+    std::fs::write(&path, "\u{feff}public\r\n").unwrap();
+    let file = path.to_str().unwrap();
+    for (key, other) in
+        [("console.password_file", None), ("console.viewer_password_file", Some(("console.password", "x")))]
+    {
+        let mut config = crate::client::config();
+        set(&mut config, &[("console.listen", "0.0.0.0:0"), (key, file)]);
+        set(&mut config, other.as_slice());
+        let error = Broker::start(&config).err().map(|error| error.to_string()).unwrap();
+        let begin = format!("{key}: {file}: other machines can reach console.listen (0.0.0.0:0): ");
+        assert!(error.starts_with(&begin), "{error}");
+        let mut config = crate::client::config();
+        set(&mut config, &[("console.listen", "127.0.0.1:0"), (key, file)]);
+        set(&mut config, other.as_slice());
+        assert!(Broker::start(&config).is_ok(), "{key}");
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
 #[test]
 fn a_viewers_password_may_be_in_a_file_with_the_line_ends_of_windows() {
     let path = std::env::temp_dir().join(format!("midge-viewer-{}", std::process::id()));
