@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::config::Settings;
 use crate::config::settings::{ConsoleSettings, TUTORIAL_PASSWORD};
-use crate::http::login_throttle::LoginThrottle;
+use crate::http::login_throttle::{Guesser, LoginThrottle};
 use crate::http::random::{is_same, token};
 use crate::time::Time;
 
@@ -183,7 +183,9 @@ impl Access {
     }
 
     fn check(&self, user: &str, password: &str, address: IpAddr, now: Time) -> Result<Role, LoginRefused> {
-        if let Some(seconds) = self.throttle.lock().must_wait(address, now) {
+        let number = self.users.iter().position(|known| is_same(&known.name, user));
+        let guesser = Guesser::new(number, address);
+        if let Some(seconds) = self.throttle.lock().must_wait(guesser, now) {
             return Err(LoginRefused::Wait(seconds));
         }
         let mut role = None;
@@ -196,11 +198,11 @@ impl Access {
         let mut throttle = self.throttle.lock();
         match role {
             Some(role) => {
-                throttle.succeeded(address);
+                throttle.succeeded(guesser);
                 Ok(role)
             }
             None => {
-                throttle.failed(address, now);
+                throttle.failed(guesser, now);
                 Err(LoginRefused::Wrong)
             }
         }
@@ -304,11 +306,27 @@ mod tests {
             |text: &str| access.authenticate(&basic(text), HERE, Time::ZERO).map(|found| found.unwrap().role);
         assert_eq!(role("admin:a:b"), Ok(Role::Admin));
         assert_eq!(role("viewer:v"), Ok(Role::Viewer));
-        for wrong in ["admin:v", "viewer:a:b", ":", "admin", "root:a:b"] {
+        for wrong in ["admin:v", "viewer:a:b", ":", "admin", "root:a:b", "root:", "viewers:v"] {
             assert_eq!(role(wrong), Err(LoginRefused::Wrong), "{wrong}");
         }
         let other = with(AUTHORIZATION, "Bearer abc");
         assert_eq!(access.authenticate(&other, HERE, Time::ZERO).unwrap_err(), LoginRefused::Wait(1));
+    }
+
+    /// A viewer that guesses the administrator's password is slowed, whatever it does meanwhile; others are not.
+    #[test]
+    fn a_right_password_of_one_user_clears_no_guesses_of_another() {
+        let access = access(&[("password", "x"), ("viewer_password", "v")]);
+        let log_in = |user: &str, password: &str| {
+            access.log_in(user, password, HERE, Time::ZERO).map(|_| ()).map_err(Result::unwrap)
+        };
+        for _ in 0..5 {
+            assert_eq!(log_in("admin", "guess"), Err(LoginRefused::Wrong));
+            assert_eq!(log_in("viewer", "v"), Ok(()));
+        }
+        assert_eq!(log_in("admin", "guess"), Err(LoginRefused::Wait(1)));
+        assert_eq!(log_in("viewer", "v"), Ok(()));
+        assert_eq!(log_in("nobody", "guess"), Err(LoginRefused::Wrong));
     }
 
     #[test]
