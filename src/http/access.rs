@@ -18,7 +18,7 @@ use crate::http::login_throttle::{Guesser, LoginThrottle};
 use crate::http::random::{is_same, token};
 use crate::time::Time;
 
-/// Maximum number of logins; a further one ends the login that has been unused the longest.
+/// Maximum number of logins of a user; a further one ends the user's login that has been unused the longest.
 const MOST_LOGINS: usize = 256;
 
 /// The rights of a user.
@@ -167,8 +167,9 @@ impl Access {
         let mut logins = self.logins.lock();
         let expiry = self.expiry;
         logins.retain(|_, login| Duration::from_millis(now.millis_since(login.used)) <= expiry);
-        if logins.len() >= MOST_LOGINS {
-            let oldest = logins.iter().min_by_key(|(_, login)| login.used).map(|(id, _)| id.clone());
+        let own = logins.iter().filter(|(_, login)| login.user == user);
+        if own.clone().count() >= MOST_LOGINS {
+            let oldest = own.min_by_key(|(_, login)| login.used).map(|(id, _)| id.clone());
             oldest.and_then(|id| logins.remove(&id));
         }
         logins.insert(id.clone(), Login { user: user.to_owned(), role, csrf: csrf.clone(), used: now });
@@ -353,6 +354,18 @@ mod tests {
             let refused = without.log_in("admin", password, HERE, Time::ZERO).unwrap_err().unwrap();
             assert_eq!(refused, LoginRefused::Wrong, "{password:?}");
         }
+    }
+
+    #[test]
+    fn logins_are_bounded_for_each_user() {
+        let access = access(&[("password", "x"), ("viewer_password", "v")]);
+        let (admin, _) = access.log_in("admin", "x", HERE, Time::ZERO).unwrap();
+        for number in 0..2 * MOST_LOGINS as u64 {
+            access.log_in("viewer", "v", HERE, Time::from_millis(1 + number)).unwrap();
+        }
+        assert_eq!(access.logins.lock().len(), 1 + MOST_LOGINS);
+        let cookie = with(COOKIE, &format!("{}={admin}", access.cookie()));
+        assert!(access.authenticate(&cookie, HERE, Time::ZERO).unwrap().is_some());
     }
 
     #[test]
