@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::config::settings::{ConsoleSettings, TUTORIAL_PASSWORD};
@@ -48,7 +49,12 @@ pub(super) struct AuthenticatedUser {
     /// The token that changing requests with the cookie must repeat in a header; `None` if the request has a password
     /// instead.
     pub csrf: Option<String>,
+    /// The end of the login; `None` if the request has a password instead.
+    pub login_end: Option<LoginEnd>,
 }
+
+/// The receiver of a channel whose sender is dropped when the login ends.
+pub(super) type LoginEnd = watch::Receiver<()>;
 
 /// Why a login is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,7 @@ struct Login {
     role: Role,
     csrf: String,
     used: Time,
+    end: watch::Sender<()>,
 }
 
 impl Access {
@@ -135,7 +142,7 @@ impl Access {
     ) -> Result<Option<AuthenticatedUser>, LoginRefused> {
         if let Some((user, password)) = basic(headers) {
             let role = self.check(&user, &password, address, now)?;
-            return Ok(Some(AuthenticatedUser { name: user, role, csrf: None }));
+            return Ok(Some(AuthenticatedUser { name: user, role, csrf: None, login_end: None }));
         }
         let Some(token) = self.token(headers) else {
             return Ok(None);
@@ -149,8 +156,8 @@ impl Access {
             return Ok(None);
         }
         login.used = now;
-        let csrf = Some(login.csrf.clone());
-        Ok(Some(AuthenticatedUser { name: login.user.clone(), role: login.role, csrf }))
+        let (csrf, login_end) = (Some(login.csrf.clone()), Some(login.end.subscribe()));
+        Ok(Some(AuthenticatedUser { name: login.user.clone(), role: login.role, csrf, login_end }))
     }
 
     /// Logs a user in: the token for the cookie, and the user. `Err(Ok(..))` if refused, `Err(Err(..))` if the
@@ -172,8 +179,10 @@ impl Access {
             let oldest = own.min_by_key(|(_, login)| login.used).map(|(id, _)| id.clone());
             oldest.and_then(|id| logins.remove(&id));
         }
-        logins.insert(id.clone(), Login { user: user.to_owned(), role, csrf: csrf.clone(), used: now });
-        Ok((id, AuthenticatedUser { name: user.to_owned(), role, csrf: Some(csrf) }))
+        let (end, login_end) = watch::channel(());
+        logins.insert(id.clone(), Login { user: user.to_owned(), role, csrf: csrf.clone(), used: now, end });
+        let (csrf, login_end) = (Some(csrf), Some(login_end));
+        Ok((id, AuthenticatedUser { name: user.to_owned(), role, csrf, login_end }))
     }
 
     /// Ends the login of a request.

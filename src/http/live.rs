@@ -187,7 +187,7 @@ pub(super) fn begin(console: &Arc<Console>, request: &ApiRequest) -> Result<Resp
     let tap: Arc<dyn EventSink> = viewer.clone();
     console.engine.watch(Arc::clone(&tap));
     let attached = TapGuard { console: Arc::clone(console), tap };
-    let (stream, response) = Stream::new(console);
+    let (stream, response) = Stream::new(console, request);
     tokio::spawn(follow(attached, viewer, stream));
     Ok(response)
 }
@@ -321,6 +321,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             peer: here,
+            login_end: None,
         };
         (console, engine, request)
     }

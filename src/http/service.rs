@@ -12,7 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use tokio::time::timeout;
 
-use crate::http::access::{LoginRefused, Role};
+use crate::http::access::{LoginEnd, LoginRefused, Role};
 use crate::http::answer::{Problem, Reply, ResponseBody};
 use crate::http::console::Console;
 use crate::http::query::Query;
@@ -34,6 +34,8 @@ pub(super) struct ApiRequest {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub peer: SocketAddr,
+    /// The end of the login that the request belongs to, if it belongs to one.
+    pub login_end: Option<LoginEnd>,
 }
 
 impl ApiRequest {
@@ -82,14 +84,14 @@ async fn answer(
     if !guard::is_same_origin(&parts.headers) {
         return Err(Problem::forbidden("the request comes from a page of another site"));
     }
-    authorize(console, route, &parts, peer)?;
+    let login_end = authorize(console, route, &parts, peer)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     // Probes and scrapers may add parameters of their own.
     if path.starts_with("/api/") {
         query.check_names(route.parameters)?;
     }
     let body = read(console, route, &parts, body).await?;
-    let request = ApiRequest { name, query, headers: parts.headers, body, peer };
+    let request = ApiRequest { name, query, headers: parts.headers, body, peer, login_end };
     match route.handler {
         Handler::Stream(begin) => begin(console, &request),
         Handler::Reply(handler) => {
@@ -105,11 +107,16 @@ async fn answer(
     }
 }
 
-/// Checks the role and the CSRF token of a request.
-fn authorize(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) -> Result<(), Problem> {
+/// Checks the role and the CSRF token of a request; returns the end of its login.
+fn authorize(
+    console: &Console,
+    route: &Route,
+    parts: &Parts,
+    peer: SocketAddr,
+) -> Result<Option<LoginEnd>, Problem> {
     let needed = match route.required {
-        RequiredRole::Anyone => return Ok(()),
-        RequiredRole::Scraper if console.is_local() => return Ok(()),
+        RequiredRole::Anyone => return Ok(None),
+        RequiredRole::Scraper if console.is_local() => return Ok(None),
         RequiredRole::Scraper | RequiredRole::Viewer => Role::Viewer,
         RequiredRole::Admin => Role::Admin,
     };
@@ -127,7 +134,7 @@ fn authorize(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) 
             return Err(Problem::forbidden("the header X-Midge-CSRF does not match the login's token"));
         }
     }
-    Ok(())
+    Ok(user.login_end)
 }
 
 /// The response to a refused login.
