@@ -114,9 +114,16 @@ pub(super) static ROUTES: &[Route] = &[
     with(&["topic"], delete("/api/v1/retained/message", retained::remove)),
     Route {
         has_large_body: true,
+        ..route("POST", "/api/v1/retained/delete", RequiredRole::Admin, Handler::Reply(retained::remove_long))
+    },
+    Route {
+        has_large_body: true,
         ..route("POST", "/api/v1/publish", RequiredRole::Admin, Handler::Reply(publish::publish))
     },
-    route("POST", "/api/v1/explain", RequiredRole::Viewer, Handler::Reply(explain::explain)),
+    Route {
+        has_large_body: true,
+        ..route("POST", "/api/v1/explain", RequiredRole::Viewer, Handler::Reply(explain::explain))
+    },
     get("/api/v1/drops", drops::show),
     get("/api/v1/tutorial", tutorial::show),
     route("GET", "/api/v1/events", RequiredRole::Viewer, Handler::Stream(events::begin)),

@@ -101,9 +101,12 @@ fn a_viewer_looks_and_changes_nothing() {
         assert_eq!(viewer.get(&format!("/api/v1/{path}")).status, 200, "{path}");
     }
     assert_eq!(viewer.post("/api/v1/explain", r#"{"topic":"a"}"#).status, 200);
-    for (method, path) in
-        [("POST", "publish"), ("DELETE", "clients/x"), ("DELETE", "retained/message?topic=a")]
-    {
+    for (method, path) in [
+        ("POST", "publish"),
+        ("DELETE", "clients/x"),
+        ("DELETE", "retained/message?topic=a"),
+        ("POST", "retained/delete"),
+    ] {
         let headers = [("Content-Type", "application/json")];
         let answer = viewer.ask(method, &format!("/api/v1/{path}"), &headers, br#"{"topic":"a"}"#);
         assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{path}");

@@ -32,7 +32,7 @@ fn a_message_may_have_a_large_body_and_a_login_may_not() {
     let mut http = Http::admin(console(&broker));
     let body = format!(r#"{{"topic":"a","payload":"{}"}}"#, "x".repeat(100 * 1024));
     assert_eq!(http.post("/api/v1/publish", &body).status, 200);
-    assert_eq!(http.post("/api/v1/explain", &body).code(), "too_large");
+    assert_eq!(http.post("/api/v1/login", &body).code(), "too_large");
 }
 
 #[test]
@@ -205,5 +205,24 @@ fn query_parameters_that_do_not_exist_are_named() {
     assert_eq!(answer.code(), "bad_request");
     for path in ["/health?probe=1", "/metrics?scraper=1", "/?x", "/api/v1/overview?"] {
         assert_eq!(http.get(path).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn the_longest_topic_is_explained_and_its_retained_message_deleted() {
+    let broker = broker(&[]);
+    let mut http = Http::admin(console(&broker));
+    for length in [32_000, 65_535] {
+        let topic = "\u{1}".repeat(length);
+        broker.publish(&topic, "x", &midge::embed::PublishOptions::default().retained()).unwrap();
+        let body = serde_json::json!({ "topic": topic }).to_string();
+        let explained = http.post("/api/v1/explain", &body);
+        assert_eq!((explained.status, explained.json()["topic"].as_str()), (200, Some(topic.as_str())));
+        assert_eq!(http.post("/api/v1/retained/delete", &body).status, 204);
+        assert_eq!(broker.stats().retained_messages, 0);
+        assert_eq!(http.post("/api/v1/retained/delete", &body).code(), "not_found");
+    }
+    for body in [r#"{"topic":"a/#"}"#, r#"{"topic":""}"#, "{}", r#"{"topic":"a","x":1}"#] {
+        assert_eq!(http.post("/api/v1/retained/delete", body).code(), "bad_request", "{body}");
     }
 }
