@@ -230,8 +230,9 @@ settings! {
         session_expiry: Duration = "12h", Kind::duration(60 * SECOND, 30 * DAY),
             "Time after which an unused login ends.";
         max_connections: usize = "128", Kind::integer(1, 65_535),
-            "Maximum number of connections to the console; an open page uses one or two. Further ones are \
-             closed at once.";
+            "Maximum number of connections to the console; an open page uses one or two. At the limit, the \
+             oldest idle connection without a login is closed for a new one. If there is none, the new one \
+             is closed.";
         io_timeout: Duration = "20s", Kind::duration(10, HOUR),
             "Time in which a client must send the head of a request, then its body, and read some of the \
              response. Else the connection is closed. An idle connection is closed after the same time.";

@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod assets;
 mod clients;
+mod connections;
 mod console;
 mod drops;
 mod events;

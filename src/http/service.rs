@@ -12,8 +12,9 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use tokio::time::timeout;
 
-use crate::http::access::{LoginEnd, LoginRefused, Role};
+use crate::http::access::{AuthenticatedUser, LoginEnd, LoginRefused, Role};
 use crate::http::answer::{Problem, Reply, ResponseBody};
+use crate::http::connections::ConnectionState;
 use crate::http::console::Console;
 use crate::http::query::Query;
 use crate::http::random::is_same;
@@ -50,9 +51,10 @@ impl ApiRequest {
 pub(super) async fn respond(
     console: Arc<Console>,
     peer: SocketAddr,
+    connection: &ConnectionState,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let mut response = match answer(&console, peer, request).await {
+    let mut response = match answer(&console, peer, connection, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
@@ -63,6 +65,7 @@ pub(super) async fn respond(
 async fn answer(
     console: &Arc<Console>,
     peer: SocketAddr,
+    connection: &ConnectionState,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Problem> {
     let (parts, body) = request.into_parts();
@@ -84,7 +87,11 @@ async fn answer(
     if !guard::is_same_origin(&parts.headers) {
         return Err(Problem::forbidden("the request comes from a page of another site"));
     }
-    let login_end = authorize(console, route, &parts, peer)?;
+    let user = authorize(console, route, &parts, peer)?;
+    if user.is_some() {
+        connection.logged_in();
+    }
+    let login_end = user.and_then(|user| user.login_end);
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     // Probes and scrapers may add parameters of their own.
     if path.starts_with("/api/") {
@@ -107,13 +114,13 @@ async fn answer(
     }
 }
 
-/// Checks the role and the CSRF token of a request; returns the end of its login.
+/// Checks the role and the CSRF token of a request; returns its user, if it needs one.
 fn authorize(
     console: &Console,
     route: &Route,
     parts: &Parts,
     peer: SocketAddr,
-) -> Result<Option<LoginEnd>, Problem> {
+) -> Result<Option<AuthenticatedUser>, Problem> {
     let needed = match route.required {
         RequiredRole::Anyone => return Ok(None),
         RequiredRole::Scraper if console.is_local() => return Ok(None),
@@ -134,7 +141,7 @@ fn authorize(
             return Err(Problem::forbidden("the header X-Midge-CSRF does not match the login's token"));
         }
     }
-    Ok(user.login_end)
+    Ok(Some(user))
 }
 
 /// The response to a refused login.

@@ -90,10 +90,34 @@ fn what_is_no_http_is_answered_once_and_closed() {
 fn connections_are_bounded() {
     let broker = broker(&[("console.max_connections", "2")]);
     let address = console(&broker);
-    let (mut first, mut second) = (Http::open(address), Http::open(address));
-    assert_eq!((first.get("/health").status, second.get("/health").status), (200, 200));
+    let (mut first, mut second) = (Http::admin(address), Http::admin(address));
+    let status = |http: &mut Http| http.get("/api/v1/overview").status;
+    assert_eq!((status(&mut first), status(&mut second)), (200, 200));
     assert!(Http::open(address).is_closed());
     assert_eq!(first.get("/health").status, 200);
+}
+
+/// Whoever opens connections without a login does not close the console to others.
+#[test]
+fn idle_connections_without_a_login_give_way() {
+    let broker = broker(&[("console.max_connections", "4"), ("console.io_timeout", "1h")]);
+    let address = console(&broker);
+    let mut silent: Vec<_> = (0..4).map(|_| Http::open(address)).collect();
+    silent[0].stream.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
+    assert_eq!(silent[1].get("/health").status, 200);
+    let mut admin = Http::admin(address);
+    assert_eq!(admin.get("/api/v1/overview").status, 200);
+    let mut viewer = Http::admin(address);
+    viewer.send("GET", "/api/v1/live", &[], b"");
+    viewer.until(": watching");
+    let mut more: Vec<_> = (0..20).map(|_| Http::open(address)).collect();
+    // The last of them has its answer, so all before it were accepted.
+    assert_eq!(more[19].get("/health").status, 200);
+    let ended = silent.iter_mut().chain(&mut more[..18]);
+    ended.for_each(|http| _ = http.end());
+    assert_eq!(admin.get("/api/v1/overview").status, 200);
+    broker.publish("t", "x", &midge::embed::PublishOptions::default()).unwrap();
+    assert_eq!(viewer.event("message")["topic"], "t");
 }
 
 #[test]
