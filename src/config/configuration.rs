@@ -296,6 +296,7 @@ mod tests {
             ("console.viewer_password", ""),
             ("console.viewer_password_file", ""),
             ("console.hosts", ""),
+            ("console.trusted_proxies", ""),
             ("console.session_expiry", "12h"),
             ("console.max_connections", "128"),
             ("console.io_timeout", "20s"),

@@ -1,5 +1,7 @@
 //! Checks of the console's settings: a console that other machines can reach needs a password.
 
+use std::net::IpAddr;
+
 use crate::config::error::{ConfigError, ErrorKind};
 use crate::config::settings::{Settings, TUTORIAL_PASSWORD};
 
@@ -42,6 +44,12 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
     ] {
         if !password.is_empty() && !file.is_empty() {
             return conflict(key, "the password is also set directly; remove one of the two".to_owned());
+        }
+    }
+    let proxies = console.trusted_proxies.split(',').map(str::trim).filter(|name| !name.is_empty());
+    for proxy in proxies {
+        if proxy.parse::<IpAddr>().is_err() {
+            return conflict("console.trusted_proxies", format!("{proxy:?} is not an IP address"));
         }
     }
     if console.user.is_empty() || console.user.contains(':') {
@@ -113,6 +121,8 @@ mod tests {
         );
         let with = |more| refused(&[("listen", "127.0.0.1:0"), ("password", "x"), more]).unwrap();
         assert!(with(("password_file", "f")).starts_with("console.password_file: "));
+        let sentence = with(("trusted_proxies", "127.0.0.1, proxy"));
+        assert_eq!(sentence, "console.trusted_proxies: \"proxy\" is not an IP address");
         assert!(with(("user", "")).starts_with("console.user: "));
         assert!(with(("user", "a:b")).starts_with("console.user: "));
         assert!(with(("viewer_user", "admin")).starts_with("console.viewer_user: "));

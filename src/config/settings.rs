@@ -227,6 +227,10 @@ settings! {
              broker.example.org. IP addresses and `localhost` are always allowed. Requests for any other \
              name are refused, so that another website cannot reach the console through a host name of its \
              own.";
+        trusted_proxies: String = "", Kind::Text,
+            "IP addresses, separated by commas, of proxies in front of the console. Of them, the last address \
+             in X-Forwarded-For is the client's, whose wrong passwords count. With X-Forwarded-Proto: https, \
+             the login's cookie is `Secure`. Danger: the proxy must set both headers itself.";
         session_expiry: Duration = "12h", Kind::duration(60 * SECOND, 30 * DAY),
             "Time after which an unused login ends.";
         max_connections: usize = "128", Kind::integer(1, 65_535),

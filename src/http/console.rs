@@ -15,6 +15,7 @@ use crate::http::guard::AllowedHosts;
 use crate::http::history::{History, STEP};
 use crate::http::journal::ConsoleJournal;
 use crate::http::live_budget::LiveBudget;
+use crate::http::origin::TrustedProxies;
 use crate::http::topics::Watching;
 use crate::http::tutorial::TutorialSteps;
 use crate::runtime::Clock;
@@ -61,6 +62,7 @@ pub struct Console {
     began: u64,
     access: Access,
     hosts: AllowedHosts,
+    proxies: TrustedProxies,
     address: SocketAddr,
     stop: watch::Sender<bool>,
 }
@@ -82,6 +84,7 @@ impl Console {
         Ok(Arc::new_cyclic(|me| Console {
             access,
             hosts: AllowedHosts::new(&config.settings().console.hosts),
+            proxies: TrustedProxies::new(&config.settings().console.trusted_proxies),
             history: Mutex::default(),
             topics: Watching::default(),
             live: LiveBudget::new(config.settings().console.max_live_bytes),
@@ -119,6 +122,10 @@ impl Console {
 
     pub(super) fn hosts(&self) -> &AllowedHosts {
         &self.hosts
+    }
+
+    pub(super) fn proxies(&self) -> &TrustedProxies {
+        &self.proxies
     }
 
     /// Whether only this machine can reach the console.

@@ -291,6 +291,7 @@ mod tests {
     use crate::http::console::{Console, ConsoleParts as Around};
     use crate::http::journal::ConsoleJournal;
     use crate::http::live_budget::LiveBudget;
+    use crate::http::origin::TrustedProxies;
     use crate::http::query::Query;
     use crate::http::service::ApiRequest;
     use crate::runtime::{Clock, Ticker};
@@ -320,7 +321,7 @@ mod tests {
             query: Query::default(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            peer: here,
+            origin: TrustedProxies::new("").origin(here, &HeaderMap::new()),
             login_end: None,
         };
         (console, engine, request)

@@ -18,6 +18,7 @@ mod login;
 mod login_throttle;
 mod metrics;
 mod number;
+mod origin;
 mod overview;
 mod payload;
 mod publish;

@@ -19,7 +19,7 @@ use crate::http::{
 pub(super) enum RequiredRole {
     /// No login.
     Anyone,
-    /// No login if only this machine can reach the console, else as `Viewer`.
+    /// No login if only this machine can reach the console and no proxy forwards the request, else as `Viewer`.
     Scraper,
     /// Read access.
     Viewer,

@@ -16,6 +16,7 @@ use crate::http::access::{AuthenticatedUser, LoginEnd, LoginRefused, Role};
 use crate::http::answer::{Problem, Reply, ResponseBody};
 use crate::http::connections::ConnectionState;
 use crate::http::console::Console;
+use crate::http::origin::Origin;
 use crate::http::query::Query;
 use crate::http::random::is_same;
 use crate::http::routes::{Handler, RequiredRole, Route, RouteMatch, find};
@@ -34,7 +35,7 @@ pub(super) struct ApiRequest {
     pub query: Query,
     pub headers: HeaderMap,
     pub body: Bytes,
-    pub peer: SocketAddr,
+    pub origin: Origin,
     /// The end of the login that the request belongs to, if it belongs to one.
     pub login_end: Option<LoginEnd>,
 }
@@ -87,7 +88,8 @@ async fn answer(
     if !guard::is_same_origin(&parts.headers) {
         return Err(Problem::forbidden("the request comes from a page of another site"));
     }
-    let user = authorize(console, route, &parts, peer)?;
+    let origin = console.proxies().origin(peer, &parts.headers);
+    let user = authorize(console, route, &parts, origin)?;
     if user.is_some() {
         connection.logged_in();
     }
@@ -98,7 +100,7 @@ async fn answer(
         query.check_names(route.parameters)?;
     }
     let body = read(console, route, &parts, body).await?;
-    let request = ApiRequest { name, query, headers: parts.headers, body, peer, login_end };
+    let request = ApiRequest { name, query, headers: parts.headers, body, origin, login_end };
     match route.handler {
         Handler::Stream(begin) => begin(console, &request),
         Handler::Reply(handler) => {
@@ -119,15 +121,16 @@ fn authorize(
     console: &Console,
     route: &Route,
     parts: &Parts,
-    peer: SocketAddr,
+    origin: Origin,
 ) -> Result<Option<AuthenticatedUser>, Problem> {
     let needed = match route.required {
         RequiredRole::Anyone => return Ok(None),
-        RequiredRole::Scraper if console.is_local() => return Ok(None),
+        RequiredRole::Scraper if console.is_local() && !origin.is_forwarded => return Ok(None),
         RequiredRole::Scraper | RequiredRole::Viewer => Role::Viewer,
         RequiredRole::Admin => Role::Admin,
     };
-    let user = console.access().authenticate(&parts.headers, peer.ip(), console.now()).map_err(refused)?;
+    let user =
+        console.access().authenticate(&parts.headers, origin.address, console.now()).map_err(refused)?;
     let Some(user) = user else {
         return Err(Problem::unauthorized("not logged in"));
     };

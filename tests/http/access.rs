@@ -318,3 +318,51 @@ fn metrics_are_for_this_machine_or_for_who_may_look() {
     assert!(answer.text().contains("\nmidge_messages_dropped_total{reason=\"no_subscriber\"} 0\n"));
     assert_eq!(Http::open(address).get("/health").status, 200);
 }
+
+#[test]
+fn behind_a_trusted_proxy_clients_count_apart_and_the_cookie_is_secure() {
+    let broker = broker(&[("console.trusted_proxies", "127.0.0.1")]);
+    let mut proxy = Http::open(console(&broker));
+    let mut log_in = |client: &str, proto: &str, password: &str| {
+        let headers =
+            [("Content-Type", "application/json"), ("X-Forwarded-For", client), ("X-Forwarded-Proto", proto)];
+        let body = format!(r#"{{"user":"admin","password":"{password}"}}"#);
+        proxy.ask("POST", "/api/v1/login", &headers, body.as_bytes())
+    };
+    (0..5).for_each(|_| assert_eq!(log_in("192.0.2.1", "https", "wrong").status, 401));
+    assert_eq!(log_in("192.0.2.1", "https", "public").status, 429);
+    // What a client has sent itself stands before what the proxy appends.
+    assert_eq!(log_in("192.0.2.9, 192.0.2.1", "https", "public").status, 429);
+    let cookie = |answer: &crate::http::Answer| answer.header("set-cookie").unwrap().to_owned();
+    let secure = log_in("192.0.2.2", "https", "public");
+    assert!(cookie(&secure).ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"), "{secure:?}");
+    let plain = log_in("192.0.2.2", "http", "public");
+    assert!(cookie(&plain).ends_with("; SameSite=Strict"), "{plain:?}");
+}
+
+#[test]
+fn nobody_else_is_believed_about_forwarding() {
+    let broker = broker(&[("console.trusted_proxies", "192.0.2.7")]);
+    let mut http = Http::open(console(&broker));
+    let headers = [("Content-Type", "application/json"), ("X-Forwarded-Proto", "https")];
+    let answer = http.ask("POST", "/api/v1/login", &headers, br#"{"user":"admin","password":"public"}"#);
+    assert!(answer.header("set-cookie").unwrap().ends_with("; SameSite=Strict"));
+    for number in 0..5 {
+        let from = format!("192.0.2.{number}");
+        let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", from.as_str())];
+        let answer = http.ask("POST", "/api/v1/login", &headers, br#"{"user":"admin","password":"wrong"}"#);
+        assert_eq!(answer.status, 401);
+    }
+    assert_eq!(http.post("/api/v1/login", r#"{"user":"admin","password":"public"}"#).status, 429);
+}
+
+#[test]
+fn the_metrics_of_a_forwarded_request_need_a_login() {
+    let broker = broker(&[]);
+    let mut http = Http::open(console(&broker));
+    assert_eq!(http.get("/metrics").status, 200);
+    for (name, value) in [("X-Forwarded-For", "192.0.2.1"), ("Forwarded", "for=192.0.2.1")] {
+        assert_eq!(http.ask("GET", "/metrics", &[(name, value)], b"").status, 401, "{name}");
+        assert_eq!(Http::admin(console(&broker)).ask("GET", "/metrics", &[(name, value)], b"").status, 200);
+    }
+}

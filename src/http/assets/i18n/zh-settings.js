@@ -46,6 +46,7 @@ export const help = {
   'console.viewer_password': '`console.viewer_user` 的密码。没有密码就没有这个用户。',
   'console.viewer_password_file': '一个文件，首行是 `console.viewer_user` 的密码。代理启动时读取。',
   'console.hosts': '浏览器和采集程序访问控制台所用的名称，以逗号分隔，例如 broker.example.org。IP 地址和 `localhost` 不必列出；使用其他名称的请求会被拒绝，使外来网页不能借自己的域名访问控制台。',
+  'console.trusted_proxies': '控制台前面的代理的 IP 地址，以逗号分隔。来自它们的请求，以 X-Forwarded-For 中最后一个地址为客户端地址，密码错误按该地址计数；带有 X-Forwarded-Proto: https 时，登录的 cookie 为 `Secure`。危险：代理必须自行设置这两个头。',
   'console.session_expiry': '登录在多久不使用后失效。',
   'console.max_connections': '同时连接到控制台的连接数；打开的页面占用一到两个。达到上限时，最早的未登录空闲连接会让位给新连接；没有这样的连接时，新连接会被关闭。',
   'console.io_timeout': '请求头和请求体到达的时限，以及对方取走一部分应答的时限；超时则关闭连接，这么久没有请求的连接也会被关闭。',
