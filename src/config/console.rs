@@ -1,10 +1,9 @@
 //! Checks of the console's settings: a console that other machines can reach needs a password.
 
-use crate::config::error::{ConfigError, ErrorKind};
-use crate::config::settings::Settings;
+use std::net::IpAddr;
 
-/// The password of the tutorial, which is public.
-const TUTORIAL_PASSWORD: &str = "public";
+use crate::config::error::{ConfigError, ErrorKind};
+use crate::config::settings::{Settings, TUTORIAL_PASSWORD};
 
 /// Checks the group `console`, which is unused while `console.listen` is `off`.
 pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
@@ -28,6 +27,12 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
             );
             return conflict("console.password", cause);
         }
+        if console.viewer_password.reveal() == TUTORIAL_PASSWORD {
+            let cause = format!(
+                "other machines can reach console.listen ({address}): set a password that is not public"
+            );
+            return conflict("console.viewer_password", cause);
+        }
     }
     if !has_password && !console.tutorial {
         let cause = "the console needs a password: set it here or in console.password_file, or set console.tutorial = true";
@@ -39,6 +44,12 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
     ] {
         if !password.is_empty() && !file.is_empty() {
             return conflict(key, "the password is also set directly; remove one of the two".to_owned());
+        }
+    }
+    let proxies = console.trusted_proxies.split(',').map(str::trim).filter(|name| !name.is_empty());
+    for proxy in proxies {
+        if proxy.parse::<IpAddr>().is_err() {
+            return conflict("console.trusted_proxies", format!("{proxy:?} is not an IP address"));
         }
     }
     if console.user.is_empty() || console.user.contains(':') {
@@ -95,6 +106,9 @@ mod tests {
             let sentence = refused(&[("listen", address), ("password", "public")]).unwrap();
             assert!(sentence.starts_with("console.password: "), "{sentence}");
             assert_eq!(refused(&[("listen", address), ("password", "a good one")]), None);
+            let viewer = [("listen", address), ("password", "a good one"), ("viewer_password", "public")];
+            let sentence = refused(&viewer).unwrap();
+            assert!(sentence.starts_with("console.viewer_password: other machines"), "{sentence}");
         }
     }
 
@@ -107,6 +121,8 @@ mod tests {
         );
         let with = |more| refused(&[("listen", "127.0.0.1:0"), ("password", "x"), more]).unwrap();
         assert!(with(("password_file", "f")).starts_with("console.password_file: "));
+        let sentence = with(("trusted_proxies", "127.0.0.1, proxy"));
+        assert_eq!(sentence, "console.trusted_proxies: \"proxy\" is not an IP address");
         assert!(with(("user", "")).starts_with("console.user: "));
         assert!(with(("user", "a:b")).starts_with("console.user: "));
         assert!(with(("viewer_user", "admin")).starts_with("console.viewer_user: "));

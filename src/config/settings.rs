@@ -17,6 +17,9 @@ const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 const MANY: u64 = u32::MAX as u64;
 
+/// The password of the tutorial, which is public.
+pub(crate) const TUTORIAL_PASSWORD: &str = "public";
+
 /// What happens to a message for a session whose queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -274,26 +277,36 @@ settings! {
              broker.example.org. IP addresses and `localhost` are always allowed. Requests for any other \
              name are refused, so that another website cannot reach the console through a host name of its \
              own.";
+        trusted_proxies: String = "", Kind::Text,
+            "IP addresses, separated by commas, of proxies in front of the console. Of them, the last address \
+             in X-Forwarded-For is the client's, whose wrong passwords count. With X-Forwarded-Proto: https, \
+             the login's cookie is `Secure`. Danger: the proxy must set both headers itself.";
         session_expiry: Duration = "12h", Kind::duration(60 * SECOND, 30 * DAY),
             "Time after which an unused login ends.";
         max_connections: usize = "128", Kind::integer(1, 65_535),
-            "Maximum number of connections to the console; an open page uses one or two. Further ones are \
-             closed at once.";
+            "Maximum number of connections to the console; an open page uses one or two. At the limit, the \
+             oldest idle connection without a login is closed for a new one. If there is none, the new one \
+             is closed.";
         io_timeout: Duration = "20s", Kind::duration(10, HOUR),
             "Time in which a client must send the head of a request, then its body, and read some of the \
              response. Else the connection is closed. An idle connection is closed after the same time.";
         max_topics: usize = "50000", Kind::integer(1, MANY),
             "Maximum number of topics in the tree of published topics. Further ones are left out, and the \
              tree says so. The tree exists only while it is viewed.";
-        max_topic_bytes: u64 = "32MiB", Kind::size(KIB, 1024 * GIB),
+        max_topic_bytes: u64 = "64MiB", Kind::size(KIB, 1024 * GIB),
             "Maximum bytes of topics and last payloads in the tree of published topics. When it is full, its \
              topics stay, and payloads are left out.";
         max_live_messages: usize = "500", Kind::integer(1, 1_000_000),
             "Maximum number of messages that wait for one viewer of the live messages. A viewer that reads \
              too slowly is told how many it missed. Cost: up to 4 KiB of payload per message.";
+        max_live_bytes: u64 = "16MiB", Kind::size(64 * KIB, 1024 * GIB),
+            "Maximum bytes of the messages that wait for all viewers of the live messages together; an \
+             eighth of it for one viewer. A message that does not fit is missed, as beyond \
+             `console.max_live_messages`.";
         events: usize = "2000", Kind::integer(100, 10_000_000),
             "Events (connected, disconnected, subscribed, refused, ...) that the console keeps, and as many \
-             dropped messages. Older ones are discarded. Cost: a few hundred bytes each.";
+             dropped messages. Older ones are discarded. Cost: at most 600 bytes each; longer client \
+             identifiers, topics and texts are cut.";
     }
 
     hooks: HooksSettings, "Hooks: functions of the host program that decide for the broker or receive its notices." {

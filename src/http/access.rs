@@ -11,16 +11,16 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::config::Settings;
-use crate::http::login_throttle::LoginThrottle;
+use crate::config::settings::{ConsoleSettings, TUTORIAL_PASSWORD};
+use crate::http::login_throttle::{Guesser, LoginThrottle};
 use crate::http::random::{is_same, token};
 use crate::time::Time;
 
-/// Maximum number of logins; a further one ends the login that has been unused the longest.
+/// Maximum number of logins of a user; a further one ends the user's login that has been unused the longest.
 const MOST_LOGINS: usize = 256;
-/// The password of the tutorial.
-const TUTORIAL_PASSWORD: &str = "public";
 
 /// The rights of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,12 @@ pub(super) struct AuthenticatedUser {
     /// The token that changing requests with the cookie must repeat in a header; `None` if the request has a password
     /// instead.
     pub csrf: Option<String>,
+    /// The end of the login; `None` if the request has a password instead.
+    pub login_end: Option<LoginEnd>,
 }
+
+/// The receiver of a channel whose sender is dropped when the login ends.
+pub(super) type LoginEnd = watch::Receiver<()>;
 
 /// Why a login is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +86,7 @@ struct Login {
     role: Role,
     csrf: String,
     used: Time,
+    end: watch::Sender<()>,
 }
 
 impl Access {
@@ -93,7 +99,7 @@ impl Access {
         let console = &settings.console;
         let mut password = match console.password_file.as_str() {
             "" => console.password.reveal().to_owned(),
-            path => read(path).map_err(|cause| ("console.password_file", cause))?,
+            path => read_for(console, path).map_err(|cause| ("console.password_file", cause))?,
         };
         let is_public = password.is_empty() && console.tutorial;
         if is_public {
@@ -102,7 +108,7 @@ impl Access {
         let mut users = vec![User { name: console.user.clone(), password, role: Role::Admin }];
         let password = match console.viewer_password_file.as_str() {
             "" => console.viewer_password.reveal().to_owned(),
-            path => read(path).map_err(|cause| ("console.viewer_password_file", cause))?,
+            path => read_for(console, path).map_err(|cause| ("console.viewer_password_file", cause))?,
         };
         if !password.is_empty() {
             users.push(User { name: console.viewer_user.clone(), password, role: Role::Viewer });
@@ -136,7 +142,7 @@ impl Access {
     ) -> Result<Option<AuthenticatedUser>, LoginRefused> {
         if let Some((user, password)) = basic(headers) {
             let role = self.check(&user, &password, address, now)?;
-            return Ok(Some(AuthenticatedUser { name: user, role, csrf: None }));
+            return Ok(Some(AuthenticatedUser { name: user, role, csrf: None, login_end: None }));
         }
         let Some(token) = self.token(headers) else {
             return Ok(None);
@@ -150,8 +156,8 @@ impl Access {
             return Ok(None);
         }
         login.used = now;
-        let csrf = Some(login.csrf.clone());
-        Ok(Some(AuthenticatedUser { name: login.user.clone(), role: login.role, csrf }))
+        let (csrf, login_end) = (Some(login.csrf.clone()), Some(login.end.subscribe()));
+        Ok(Some(AuthenticatedUser { name: login.user.clone(), role: login.role, csrf, login_end }))
     }
 
     /// Logs a user in: the token for the cookie, and the user. `Err(Ok(..))` if refused, `Err(Err(..))` if the
@@ -168,12 +174,15 @@ impl Access {
         let mut logins = self.logins.lock();
         let expiry = self.expiry;
         logins.retain(|_, login| Duration::from_millis(now.millis_since(login.used)) <= expiry);
-        if logins.len() >= MOST_LOGINS {
-            let oldest = logins.iter().min_by_key(|(_, login)| login.used).map(|(id, _)| id.clone());
+        let own = logins.iter().filter(|(_, login)| login.user == user);
+        if own.clone().count() >= MOST_LOGINS {
+            let oldest = own.min_by_key(|(_, login)| login.used).map(|(id, _)| id.clone());
             oldest.and_then(|id| logins.remove(&id));
         }
-        logins.insert(id.clone(), Login { user: user.to_owned(), role, csrf: csrf.clone(), used: now });
-        Ok((id, AuthenticatedUser { name: user.to_owned(), role, csrf: Some(csrf) }))
+        let (end, login_end) = watch::channel(());
+        logins.insert(id.clone(), Login { user: user.to_owned(), role, csrf: csrf.clone(), used: now, end });
+        let (csrf, login_end) = (Some(csrf), Some(login_end));
+        Ok((id, AuthenticatedUser { name: user.to_owned(), role, csrf, login_end }))
     }
 
     /// Ends the login of a request.
@@ -184,7 +193,9 @@ impl Access {
     }
 
     fn check(&self, user: &str, password: &str, address: IpAddr, now: Time) -> Result<Role, LoginRefused> {
-        if let Some(seconds) = self.throttle.lock().must_wait(address, now) {
+        let number = self.users.iter().position(|known| is_same(&known.name, user));
+        let guesser = Guesser::new(number, address);
+        if let Some(seconds) = self.throttle.lock().must_wait(guesser, now) {
             return Err(LoginRefused::Wait(seconds));
         }
         let mut role = None;
@@ -197,11 +208,11 @@ impl Access {
         let mut throttle = self.throttle.lock();
         match role {
             Some(role) => {
-                throttle.succeeded(address);
+                throttle.succeeded(guesser);
                 Ok(role)
             }
             None => {
-                throttle.failed(address, now);
+                throttle.failed(guesser, now);
                 Err(LoginRefused::Wrong)
             }
         }
@@ -230,9 +241,22 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     Some(read().unwrap_or_default())
 }
 
+/// The password of a file. The tutorial's is refused where other machines can reach the console.
+fn read_for(console: &ConsoleSettings, path: &str) -> Result<String, String> {
+    let password = read(path)?;
+    match console.listen.filter(|address| !address.ip().is_loopback()) {
+        Some(address) if password == TUTORIAL_PASSWORD => Err(format!(
+            "{path}: other machines can reach console.listen ({address}): set a password that is not public"
+        )),
+        _ => Ok(password),
+    }
+}
+
 /// The first line of a password file.
 fn read(path: &str) -> Result<String, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    // Editors of Windows begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => Err(format!("{path}: the first line must be the password, but it is empty")),
@@ -292,11 +316,27 @@ mod tests {
             |text: &str| access.authenticate(&basic(text), HERE, Time::ZERO).map(|found| found.unwrap().role);
         assert_eq!(role("admin:a:b"), Ok(Role::Admin));
         assert_eq!(role("viewer:v"), Ok(Role::Viewer));
-        for wrong in ["admin:v", "viewer:a:b", ":", "admin", "root:a:b"] {
+        for wrong in ["admin:v", "viewer:a:b", ":", "admin", "root:a:b", "root:", "viewers:v"] {
             assert_eq!(role(wrong), Err(LoginRefused::Wrong), "{wrong}");
         }
         let other = with(AUTHORIZATION, "Bearer abc");
         assert_eq!(access.authenticate(&other, HERE, Time::ZERO).unwrap_err(), LoginRefused::Wait(1));
+    }
+
+    /// A viewer that guesses the administrator's password is slowed, whatever it does meanwhile; others are not.
+    #[test]
+    fn a_right_password_of_one_user_clears_no_guesses_of_another() {
+        let access = access(&[("password", "x"), ("viewer_password", "v")]);
+        let log_in = |user: &str, password: &str| {
+            access.log_in(user, password, HERE, Time::ZERO).map(|_| ()).map_err(Result::unwrap)
+        };
+        for _ in 0..5 {
+            assert_eq!(log_in("admin", "guess"), Err(LoginRefused::Wrong));
+            assert_eq!(log_in("viewer", "v"), Ok(()));
+        }
+        assert_eq!(log_in("admin", "guess"), Err(LoginRefused::Wait(1)));
+        assert_eq!(log_in("viewer", "v"), Ok(()));
+        assert_eq!(log_in("nobody", "guess"), Err(LoginRefused::Wrong));
     }
 
     #[test]
@@ -323,6 +363,18 @@ mod tests {
             let refused = without.log_in("admin", password, HERE, Time::ZERO).unwrap_err().unwrap();
             assert_eq!(refused, LoginRefused::Wrong, "{password:?}");
         }
+    }
+
+    #[test]
+    fn logins_are_bounded_for_each_user() {
+        let access = access(&[("password", "x"), ("viewer_password", "v")]);
+        let (admin, _) = access.log_in("admin", "x", HERE, Time::ZERO).unwrap();
+        for number in 0..2 * MOST_LOGINS as u64 {
+            access.log_in("viewer", "v", HERE, Time::from_millis(1 + number)).unwrap();
+        }
+        assert_eq!(access.logins.lock().len(), 1 + MOST_LOGINS);
+        let cookie = with(COOKIE, &format!("{}={admin}", access.cookie()));
+        assert!(access.authenticate(&cookie, HERE, Time::ZERO).unwrap().is_some());
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub(super) fn connected(console: &Console, request: &ApiRequest) -> Result<Reply
 
 /// `GET /api/v1/sessions`
 pub(super) fn sessions(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
-    list(console, request, |_| true)
+    let connected = request.query.flag("connected")?;
+    list(console, request, |client| connected.is_none_or(|connected| client.connected == connected))
 }
 
 #[derive(Serialize)]

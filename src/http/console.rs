@@ -14,6 +14,8 @@ use crate::http::access::Access;
 use crate::http::guard::AllowedHosts;
 use crate::http::history::{History, STEP};
 use crate::http::journal::ConsoleJournal;
+use crate::http::live_budget::LiveBudget;
+use crate::http::origin::TrustedProxies;
 use crate::http::topics::Watching;
 use crate::http::tutorial::TutorialSteps;
 use crate::runtime::Clock;
@@ -52,6 +54,7 @@ pub struct Console {
     pub(super) history: Mutex<History>,
     pub(super) log: Arc<ConsoleJournal>,
     pub(super) topics: Watching,
+    pub(super) live: Arc<LiveBudget>,
     pub(super) steps: TutorialSteps,
     me: Weak<Console>,
     clock: Clock,
@@ -59,6 +62,7 @@ pub struct Console {
     began: u64,
     access: Access,
     hosts: AllowedHosts,
+    proxies: TrustedProxies,
     address: SocketAddr,
     stop: watch::Sender<bool>,
 }
@@ -80,8 +84,10 @@ impl Console {
         Ok(Arc::new_cyclic(|me| Console {
             access,
             hosts: AllowedHosts::new(&config.settings().console.hosts),
+            proxies: TrustedProxies::new(&config.settings().console.trusted_proxies),
             history: Mutex::default(),
             topics: Watching::default(),
+            live: LiveBudget::new(config.settings().console.max_live_bytes),
             steps: TutorialSteps::default(),
             me: me.clone(),
             stop: watch::Sender::new(false),
@@ -116,6 +122,10 @@ impl Console {
 
     pub(super) fn hosts(&self) -> &AllowedHosts {
         &self.hosts
+    }
+
+    pub(super) fn proxies(&self) -> &TrustedProxies {
+        &self.proxies
     }
 
     /// Whether only this machine can reach the console.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::http::access::LoginEnd;
 use crate::http::answer::{Problem, ResponseBody};
 use crate::http::console::Console;
 use crate::http::overview::values;
@@ -48,25 +49,31 @@ pub(super) fn event(out: &mut Vec<u8>, name: &str, data: &impl Serialize) {
 pub(super) struct Stream {
     sender: Sender<Bytes>,
     stop: watch::Receiver<bool>,
+    login_end: Option<LoginEnd>,
 }
 
 impl Stream {
-    /// A stream and its response.
-    pub(super) fn new(console: &Console) -> (Stream, Response<ResponseBody>) {
+    /// The stream for a request, and its response. It ends with the request's login.
+    pub(super) fn new(console: &Console, request: &ApiRequest) -> (Stream, Response<ResponseBody>) {
         let (sender, receiver) = channel(AHEAD);
-        (Stream { sender, stop: console.stop_signal() }, response(receiver))
+        let (stop, login_end) = (console.stop_signal(), request.login_end.clone());
+        (Stream { sender, stop, login_end }, response(receiver))
     }
 
-    /// Sends a chunk; waits while the connection is busy. False if the viewer has left or the broker is stopping.
+    /// Sends a chunk; waits while the connection is busy. False if the viewer has left or logged out, or the
+    /// broker is stopping.
     pub(super) async fn send(&mut self, bytes: Vec<u8>) -> bool {
-        let Stream { sender, stop } = self;
-        either(stopped(stop), sender.send(bytes.into())).await.is_some_and(|sent| sent.is_ok())
+        let Stream { sender, stop, login_end } = self;
+        either(either(stopped(stop), ended(login_end)), sender.send(bytes.into()))
+            .await
+            .is_some_and(|sent| sent.is_ok())
     }
 
-    /// Waits until `done`; false if the viewer disconnects or the broker stops first.
+    /// Waits until `done`; false if the viewer disconnects or logs out or the broker stops first.
     pub(super) async fn wait(&mut self, done: impl Future<Output = ()>) -> bool {
-        let Stream { sender, stop } = self;
-        either(either(stopped(stop), sender.closed()), done).await.is_some()
+        let Stream { sender, stop, login_end } = self;
+        let gone = either(ended(login_end), sender.closed());
+        either(either(stopped(stop), gone), done).await.is_some()
     }
 }
 
@@ -85,6 +92,14 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _stopped = stop.wait_for(|stop| *stop).await;
 }
 
+async fn ended(login_end: &mut Option<LoginEnd>) {
+    match login_end {
+        // Nothing is sent: an error means that the login is dropped.
+        Some(login_end) => while login_end.changed().await.is_ok() {},
+        None => std::future::pending().await,
+    }
+}
+
 fn response(receiver: Receiver<Bytes>) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Live(receiver));
     let said = [
@@ -99,11 +114,8 @@ fn response(receiver: Receiver<Bytes>) -> Response<ResponseBody> {
 }
 
 /// `GET /api/v1/events`
-pub(super) fn begin(
-    console: &Arc<Console>,
-    _request: &ApiRequest,
-) -> Result<Response<ResponseBody>, Problem> {
-    let (stream, response) = Stream::new(console);
+pub(super) fn begin(console: &Arc<Console>, request: &ApiRequest) -> Result<Response<ResponseBody>, Problem> {
+    let (stream, response) = Stream::new(console, request);
     tokio::spawn(pulse(Arc::clone(console), stream));
     Ok(response)
 }

@@ -2,6 +2,7 @@
 //! bounded rings; dropped messages are recorded at a bounded rate.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,6 +13,7 @@ use crate::codec::version::Version;
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::EventSink;
 use crate::http::console::Console;
+use crate::http::shorten::shortened;
 use crate::session::event::{Arrival, Dropped, Event, RefusedClient};
 use crate::session::link::Cause;
 use crate::stats::DropReason;
@@ -21,6 +23,12 @@ use crate::time::Time;
 const DROPS: u32 = 100;
 /// Entries that are copied under one hold of the lock.
 const STEP: usize = 100;
+/// The maximum size of a client identifier in an entry, in bytes.
+const CLIENT_ID_BYTES: usize = 128;
+/// The maximum size of a topic or filter in an entry, in bytes.
+const TOPIC_BYTES: usize = 256;
+/// The maximum size of an entry's text, in bytes.
+const TEXT_BYTES: usize = 320;
 
 /// The journal of one broker.
 pub struct ConsoleJournal {
@@ -35,8 +43,29 @@ pub struct ConsoleJournal {
 pub(super) struct JournalEntry {
     at: Time,
     kind: &'static str,
-    client_id: Option<Arc<str>>,
+    client_id: Option<ClientLabel>,
     text: Arc<str>,
+}
+
+/// A client identifier in an entry.
+#[derive(Clone)]
+struct ClientLabel {
+    /// The identifier, shortened.
+    shown: Arc<str>,
+    /// The hash of the whole identifier, which tells long ones with the same beginning apart.
+    hash: u64,
+}
+
+impl ClientLabel {
+    fn of(client_id: &str) -> ClientLabel {
+        let mut hasher = DefaultHasher::new();
+        client_id.hash(&mut hasher);
+        ClientLabel { shown: shortened(client_id, CLIENT_ID_BYTES).into(), hash: hasher.finish() }
+    }
+
+    fn is_same(&self, other: &ClientLabel) -> bool {
+        self.hash == other.hash && self.shown == other.shown
+    }
 }
 
 /// A dropped message.
@@ -77,7 +106,7 @@ impl ConsoleJournal {
     }
 
     /// Allows further dropped messages to be recorded.
-    pub(super) fn refill(&self) {
+    pub fn refill(&self) {
         self.room.store(DROPS, Ordering::Relaxed);
     }
 
@@ -94,6 +123,9 @@ impl ConsoleJournal {
 
     /// The last `most` events of one client, the oldest first.
     pub(super) fn events_of(&self, client_id: &str, most: usize) -> Vec<JournalEntry> {
+        let wanted = ClientLabel::of(client_id);
+        let of_client =
+            |event: &JournalEntry| event.client_id.as_ref().is_some_and(|label| label.is_same(&wanted));
         let mut found = VecDeque::new();
         let mut from = 0;
         loop {
@@ -102,7 +134,7 @@ impl ConsoleJournal {
                 return found.into();
             }
             from = next;
-            for event in part.into_iter().filter(|event| event.client_id.as_deref() == Some(client_id)) {
+            for event in part.into_iter().filter(of_client) {
                 if found.len() >= most {
                     found.pop_front();
                 }
@@ -130,7 +162,8 @@ impl ConsoleJournal {
     }
 
     fn add(&self, at: Time, kind: &'static str, client_id: Option<&str>, text: String) {
-        let event = JournalEntry { at, kind, client_id: client_id.map(Into::into), text: text.into() };
+        let (client_id, text) = (client_id.map(ClientLabel::of), shortened(&text, TEXT_BYTES).into());
+        let event = JournalEntry { at, kind, client_id, text };
         self.events.lock().push(event);
     }
 }
@@ -141,7 +174,7 @@ impl JournalEntry {
         EventView {
             time: console.unix(self.at),
             kind: self.kind,
-            client_id: self.client_id.clone(),
+            client_id: self.client_id.as_ref().map(|label| Arc::clone(&label.shown)),
             text: Arc::clone(&self.text),
         }
     }
@@ -172,19 +205,24 @@ impl EventSink for ConsoleJournal {
                 self.add(now, "disconnected", Some(&gone.client_id), ended(gone.cause, &gone.why));
             }
             Event::Subscribed(subscribed) => {
-                let (filter, qos) = (&subscribed.filter, subscribed.options.qos.as_u8());
+                let filter = shortened(&subscribed.filter, TOPIC_BYTES);
+                let qos = subscribed.options.qos.as_u8();
                 let text = format!("Subscribed to {filter} with maximum QoS {qos}.");
                 self.add(now, "subscribed", Some(&subscribed.client_id), text);
             }
             Event::Unsubscribed(gone) => {
-                let text = format!("Unsubscribed from {}.", gone.filter);
+                let text = format!("Unsubscribed from {}.", shortened(&gone.filter, TOPIC_BYTES));
                 self.add(now, "unsubscribed", Some(&gone.client_id), text);
             }
             Event::Dropped(dropped) => {
                 let room = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
                 if room.is_ok() {
-                    let Dropped { client_id, topic, reason } = dropped.clone();
-                    self.drops.lock().push(DroppedMessage { at: now, reason, client_id, topic });
+                    let Dropped { client_id, topic, reason } = dropped;
+                    let shown = |client_id: &str| shortened(client_id, CLIENT_ID_BYTES).into();
+                    let client_id = client_id.as_deref().map(shown);
+                    let topic = shortened(topic, TOPIC_BYTES).into();
+                    let dropped = DroppedMessage { at: now, reason: *reason, client_id, topic };
+                    self.drops.lock().push(dropped);
                 }
             }
             Event::Refused(refused) => {
@@ -290,6 +328,18 @@ mod tests {
         let times: Vec<_> = of_a.iter().map(|event| event.at.as_millis()).collect();
         assert_eq!(times, [194, 196, 198]);
         assert_eq!(log.events_of("nobody", 3).len(), 0);
+    }
+
+    #[test]
+    fn a_long_identifier_is_cut_and_still_found_whole() {
+        let log = ConsoleJournal::new(100);
+        let (one, other) = ("i".repeat(60_000), "i".repeat(60_001));
+        log.event(Time::from_millis(1), &gone(&one));
+        log.event(Time::from_millis(2), &gone(&other));
+        let found = log.events_of(&other, 9);
+        assert_eq!(found.iter().map(|event| event.at.as_millis()).collect::<Vec<_>>(), [2]);
+        let shown = format!("{}\u{2026}", "i".repeat(super::CLIENT_ID_BYTES - 3));
+        assert_eq!(&*found[0].client_id.as_ref().unwrap().shown, shown);
     }
 
     #[test]

@@ -21,19 +21,27 @@ use crate::engine::observe::sink::{EventSink, Moment, Published};
 use crate::http::answer::{Problem, ResponseBody};
 use crate::http::console::Console;
 use crate::http::events::{Skipped, Stream, event};
+use crate::http::live_budget::LiveBudget;
 use crate::http::payload::{Payload, SHOWN};
 use crate::http::retained::filter_of;
 use crate::http::service::ApiRequest;
+use crate::http::shorten::shortened;
 use crate::time::Time;
 
 /// Messages in one chunk of the stream.
 const AT_ONCE: usize = 100;
+/// Bytes of messages after which a chunk of the stream ends.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes that a message in a queue counts as, in addition to its texts: its place, and the rounding of the allocator.
+const OVERHEAD: usize = 256;
 /// The shortest time between two chunks; people do not read faster.
 const REST: Duration = Duration::from_millis(50);
 /// Time between keep-alive comments in a stream without messages.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The maximum size of properties that are shown, in bytes.
 const SHOWN_PROPERTIES: usize = 4_096;
+/// The maximum size of a topic or client identifier that is shown, in bytes.
+const SHOWN_NAME: usize = 4_096;
 
 /// The tap of a viewer; publishing threads fill its queue.
 struct LiveTap {
@@ -41,11 +49,14 @@ struct LiveTap {
     queue: Mutex<Queue>,
     filled: Notify,
     most: usize,
+    budget: Arc<LiveBudget>,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<LiveMessage>,
+    /// Bytes of the waiting messages.
+    bytes: usize,
     skipped: u64,
 }
 
@@ -59,6 +70,14 @@ struct LiveMessage {
     qos: QoS,
     retain: bool,
     client_id: Option<Box<str>>,
+    /// Bytes that it counts as in the queue.
+    counted: usize,
+}
+
+impl Drop for LiveTap {
+    fn drop(&mut self) {
+        self.budget.give_back(self.queue.get_mut().bytes);
+    }
 }
 
 #[derive(Serialize)]
@@ -108,24 +127,32 @@ impl LiveTap {
         if !filter.matches(&name) {
             return;
         }
+        let topic = shortened(topic, SHOWN_NAME);
+        let client_id = seen.client_id.map(|client_id| shortened(client_id, SHOWN_NAME));
+        let payload = seen.payload.get(..SHOWN).unwrap_or(seen.payload);
+        let properties = match seen.properties.iter().map(|span| span.len()).sum::<usize>() {
+            0..=SHOWN_PROPERTIES => seen.properties,
+            _ => &[],
+        };
+        let texts = topic.len() + client_id.as_ref().map_or(0, |client_id| client_id.len());
+        let bytes =
+            OVERHEAD + texts + payload.len() + properties.iter().map(|span| span.len()).sum::<usize>();
         let mut queue = self.queue.lock();
-        if queue.waiting.len() >= self.most {
+        if queue.waiting.len() >= self.most || !self.budget.take(queue.bytes, bytes) {
             queue.skipped += 1;
             return;
         }
-        let properties: usize = seen.properties.iter().map(|span| span.len()).sum();
+        queue.bytes += bytes;
         queue.waiting.push_back(LiveMessage {
             at: seen.at,
             topic: topic.into(),
-            payload: seen.payload.get(..SHOWN).unwrap_or(seen.payload).into(),
+            payload: payload.into(),
             bytes: seen.payload.len(),
-            properties: match properties <= SHOWN_PROPERTIES {
-                true => seen.properties.concat().into(),
-                false => Box::default(),
-            },
+            properties: properties.concat().into(),
             qos: seen.qos,
             retain: seen.retain,
-            client_id: seen.client_id.map(Into::into),
+            client_id: client_id.map(Into::into),
+            counted: bytes,
         });
         drop(queue);
         self.filled.notify_one();
@@ -155,11 +182,12 @@ pub(super) fn begin(console: &Arc<Console>, request: &ApiRequest) -> Result<Resp
         queue: Mutex::default(),
         filled: Notify::new(),
         most: console.config.settings().console.max_live_messages,
+        budget: Arc::clone(&console.live),
     });
     let tap: Arc<dyn EventSink> = viewer.clone();
     console.engine.watch(Arc::clone(&tap));
     let attached = TapGuard { console: Arc::clone(console), tap };
-    let (stream, response) = Stream::new(console);
+    let (stream, response) = Stream::new(console, request);
     tokio::spawn(follow(attached, viewer, stream));
     Ok(response)
 }
@@ -206,8 +234,18 @@ impl LiveTap {
     /// The next messages, and the number of missed ones.
     fn take(&self) -> (Vec<LiveMessage>, u64) {
         let mut queue = self.queue.lock();
-        let count = queue.waiting.len().min(AT_ONCE);
+        let (mut count, mut bytes, mut freed) = (0, 0, 0);
+        for message in queue.waiting.iter().take(AT_ONCE) {
+            bytes += message.counted - OVERHEAD;
+            if count > 0 && bytes > CHUNK_BYTES {
+                break;
+            }
+            count += 1;
+            freed += message.counted;
+        }
         let messages = queue.waiting.drain(..count).collect();
+        queue.bytes -= freed;
+        self.budget.give_back(freed);
         // The number of missed messages follows the messages.
         let skipped = if queue.waiting.is_empty() { std::mem::take(&mut queue.skipped) } else { 0 };
         (messages, skipped)
@@ -244,16 +282,21 @@ mod tests {
     use parking_lot::Mutex;
     use tokio::sync::Notify;
 
-    use super::{LiveTap, begin};
+    use super::{CHUNK_BYTES, LiveTap, begin};
+    use crate::codec::qos::QoS;
     use crate::config::Config;
     use crate::engine::core::state::{Engine, EngineParts};
     use crate::engine::observe::mask::EventMask;
+    use crate::engine::observe::sink::Published;
     use crate::http::console::{Console, ConsoleParts as Around};
     use crate::http::journal::ConsoleJournal;
+    use crate::http::live_budget::LiveBudget;
+    use crate::http::origin::TrustedProxies;
     use crate::http::query::Query;
     use crate::http::service::ApiRequest;
     use crate::runtime::{Clock, Ticker};
     use crate::storage::MemoryStore;
+    use crate::time::Time;
 
     fn console() -> (Arc<Console>, Arc<Engine>, ApiRequest) {
         let config = Config::new();
@@ -278,15 +321,65 @@ mod tests {
             query: Query::default(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            peer: here,
+            origin: TrustedProxies::new("").origin(here, &HeaderMap::new()),
+            login_end: None,
         };
         (console, engine, request)
     }
 
+    fn tap(most: usize, budget: &Arc<LiveBudget>) -> LiveTap {
+        let (filter, queue, filled) = ("#".to_owned(), Mutex::default(), Notify::new());
+        LiveTap { filter, queue, filled, most, budget: Arc::clone(budget) }
+    }
+
+    /// A message with a topic, client identifier, payload and properties of 60,000 bytes.
+    fn see_long(viewer: &LiveTap) {
+        let (long, payload) = ("t".repeat(60_000), vec![0xff; 60_000]);
+        viewer.see(&Published {
+            client_id: Some(&long),
+            topic: long.as_bytes(),
+            payload: &payload,
+            properties: &[&payload],
+            qos: QoS::AtMostOnce,
+            retain: false,
+            at: Time::ZERO,
+            expiry_interval: None,
+        });
+    }
+
+    #[test]
+    fn what_waits_for_viewers_is_bounded_in_bytes() {
+        let budget = LiveBudget::new(1 << 20);
+        let viewers: Vec<_> = (0..20).map(|_| tap(1000, &budget)).collect();
+        viewers.iter().for_each(|viewer| (0..1000).for_each(|_| see_long(viewer)));
+        // An eighth of the whole has room for ten messages of 12,544 bytes.
+        let waiting: Vec<_> = viewers.iter().map(|viewer| viewer.queue.lock().waiting.len()).collect();
+        assert_eq!(waiting[..8], [10; 8]);
+        assert_eq!(waiting.iter().sum::<usize>(), 83, "{waiting:?}");
+        assert_eq!(budget.used(), 83 * 12_544);
+        let (taken, skipped) = viewers[0].take();
+        assert_eq!((taken.len(), skipped, budget.used()), (5, 0, 78 * 12_544));
+        let (taken, skipped) = viewers[0].take();
+        assert_eq!((taken.len(), skipped, budget.used()), (5, 990, 73 * 12_544));
+        let (topic, client_id) = (&taken[0].topic, taken[0].client_id.as_ref().unwrap());
+        assert_eq!((topic.len(), client_id.len(), taken[0].bytes), (4096, 4096, 60_000));
+        assert!(topic.ends_with("t\u{2026}"));
+        drop(viewers);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_chunk_of_the_stream_is_bounded_in_bytes() {
+        let (console, ..) = console();
+        let viewer = tap(1000, &LiveBudget::new(1 << 30));
+        (0..1000).for_each(|_| see_long(&viewer));
+        let chunk = viewer.show_next(&console).len();
+        assert!(chunk < 2 * CHUNK_BYTES, "{chunk} bytes");
+    }
+
     #[test]
     fn a_viewer_for_whom_nothing_has_come_is_shown_a_sign_of_life() {
-        let queue = Mutex::default();
-        let viewer = LiveTap { filter: "#".to_owned(), queue, filled: Notify::new(), most: 1 };
+        let viewer = tap(1, &LiveBudget::new(1 << 20));
         assert_eq!(viewer.show_next(&console().0), b": nothing\n\n");
     }
 

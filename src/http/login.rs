@@ -30,25 +30,30 @@ struct Session<'s> {
 /// `POST /api/v1/login`
 pub(super) fn log_in(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     let Credentials { user, password } = request.json()?;
-    let outcome = console.access().log_in(&user, &password, request.peer.ip(), console.now());
+    let outcome = console.access().log_in(&user, &password, request.origin.address, console.now());
     let (token, user) = outcome.map_err(|why| match why {
         Ok(why) => refused(why),
         Err(error) => Problem::internal(format!("the system provides no random numbers: {error}")),
     })?;
-    let name = console.access().cookie();
-    show(console, &user)?.with(SET_COOKIE, &format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict"))
+    show(console, &user)?.with(SET_COOKIE, &cookie(console, request, &token))
 }
 
 /// `POST /api/v1/logout`
 pub(super) fn log_out(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     console.access().log_out(&request.headers);
+    Reply::done().with(SET_COOKIE, &format!("{}; Max-Age=0", cookie(console, request, "")))
+}
+
+/// The cookie of a login, only for HTTPS if the client speaks it.
+fn cookie(console: &Console, request: &ApiRequest, token: &str) -> String {
     let name = console.access().cookie();
-    Reply::done().with(SET_COOKIE, &format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
+    let secure = if request.origin.is_https { "; Secure" } else { "" };
+    format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict{secure}")
 }
 
 /// `GET /api/v1/session`. Without a login, the response has the tutorial's user for the login page.
 pub(super) fn session(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
-    let user = console.access().authenticate(&request.headers, request.peer.ip(), console.now());
+    let user = console.access().authenticate(&request.headers, request.origin.address, console.now());
     match user.map_err(refused)? {
         Some(user) => show(console, &user),
         None => {

@@ -1,4 +1,4 @@
-//! Slows down password guessing: after some failures an address must wait, each time longer.
+//! Slows down password guessing: after some failures for a user an address must wait, each time longer.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,13 +13,27 @@ const FIRST_WAIT: u64 = 1_000;
 const LONGEST_WAIT: u64 = 300_000;
 /// Milliseconds after the last failure until all are forgotten.
 const MEMORY: u64 = 900_000;
-/// Addresses that are remembered.
+/// Pairs of a user and an address that are remembered.
 const MOST: usize = 1_024;
 
-/// The recent failed logins by address.
+/// The recent failed logins by user and address.
 #[derive(Debug, Default)]
 pub(super) struct LoginThrottle {
-    failures: HashMap<IpAddr, Failures>,
+    failures: HashMap<Guesser, Failures>,
+}
+
+/// A user whose password is guessed, and the address that guesses. Unknown users are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Guesser {
+    user: Option<usize>,
+    origin: IpAddr,
+}
+
+impl Guesser {
+    /// The user of this number, or an unknown one, and an address.
+    pub(super) fn new(user: Option<usize>, address: IpAddr) -> Guesser {
+        Guesser { user, origin: origin(address) }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,19 +44,18 @@ struct Failures {
 }
 
 impl LoginThrottle {
-    /// Seconds until an address may try again, at least 1; `None` if it may try now.
-    pub(super) fn must_wait(&self, address: IpAddr, now: Time) -> Option<u64> {
-        let failures = self.failures.get(&origin(address))?;
+    /// Seconds until a guesser may try again, at least 1; `None` if it may try now.
+    pub(super) fn must_wait(&self, guesser: Guesser, now: Time) -> Option<u64> {
+        let failures = self.failures.get(&guesser)?;
         (failures.until > now).then(|| failures.until.millis_since(now).div_ceil(1000).max(1))
     }
 
     /// Records a wrong password.
-    pub(super) fn failed(&mut self, address: IpAddr, now: Time) {
+    pub(super) fn failed(&mut self, guesser: Guesser, now: Time) {
         if self.failures.len() >= MOST {
             self.forget(now);
         }
-        let entry =
-            self.failures.entry(origin(address)).or_insert(Failures { count: 0, last: now, until: now });
+        let entry = self.failures.entry(guesser).or_insert(Failures { count: 0, last: now, until: now });
         if now.millis_since(entry.last) > MEMORY {
             entry.count = 0;
         }
@@ -55,16 +68,17 @@ impl LoginThrottle {
     }
 
     /// Records a correct password.
-    pub(super) fn succeeded(&mut self, address: IpAddr) {
-        self.failures.remove(&origin(address));
+    pub(super) fn succeeded(&mut self, guesser: Guesser) {
+        self.failures.remove(&guesser);
     }
 
     /// Makes room: removes expired entries, or else the one with the oldest last failure.
     fn forget(&mut self, now: Time) {
         self.failures.retain(|_, failures| now.millis_since(failures.last) <= MEMORY);
         if self.failures.len() >= MOST {
-            let oldest = self.failures.iter().min_by_key(|(_, failures)| failures.last).map(|(ip, _)| *ip);
-            oldest.and_then(|ip| self.failures.remove(&ip));
+            let oldest =
+                self.failures.iter().min_by_key(|(_, failures)| failures.last).map(|(guesser, _)| *guesser);
+            oldest.and_then(|guesser| self.failures.remove(&guesser));
         }
     }
 }
@@ -84,15 +98,15 @@ fn origin(address: IpAddr) -> IpAddr {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{FREE, LoginThrottle, MOST};
+    use super::{FREE, Guesser, LoginThrottle, MOST};
     use crate::time::Time;
 
     fn at(seconds: u64) -> Time {
         Time::from_millis(seconds * 1000)
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn ip(text: &str) -> Guesser {
+        Guesser::new(Some(0), text.parse().unwrap())
     }
 
     #[test]
@@ -138,7 +152,7 @@ mod tests {
     fn the_memory_is_bounded() {
         let mut throttle = LoginThrottle::default();
         for number in 0..3 * MOST as u32 {
-            throttle.failed(IpAddr::from(number.to_be_bytes()), at(u64::from(number)));
+            throttle.failed(Guesser::new(None, IpAddr::from(number.to_be_bytes())), at(u64::from(number)));
         }
         assert!(throttle.failures.len() <= MOST);
     }
@@ -146,7 +160,7 @@ mod tests {
     #[test]
     fn the_memory_is_bounded_also_where_nothing_is_old() {
         let mut brute = LoginThrottle::default();
-        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        let address = |number: u32| Guesser::new(None, IpAddr::from(number.to_be_bytes()));
         let now = |number: u32| Time::from_millis(u64::from(number));
         for number in 0..2 * MOST as u32 {
             brute.failed(address(number), now(number));

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use serde::Serialize;
 
 use crate::http::answer::{Problem, Reply};
+use crate::http::shorten::shortened;
 
 /// The default number of items of a page.
 const USUAL: usize = 100;
@@ -13,6 +14,9 @@ const USUAL: usize = 100;
 pub(super) const FARTHEST: usize = u32::MAX as usize;
 /// The maximum number of items of a page.
 const MOST: usize = 1_000;
+
+/// The maximum size of an unknown name in a response, in bytes.
+const SHOWN_NAME: usize = 64;
 
 /// The decoded pairs of a query.
 #[derive(Debug, Default)]
@@ -29,6 +33,20 @@ impl Query {
         Ok(self.raw(name)?.filter(|value| !value.is_empty()))
     }
 
+    /// Refuses names other than these.
+    pub(super) fn check_names(&self, known: &[&str]) -> Result<(), Problem> {
+        let is_unknown = |(name, _): &&(String, String)| !known.contains(&name.as_str());
+        let Some((unknown, _)) = self.0.iter().find(is_unknown) else {
+            return Ok(());
+        };
+        let unknown = shortened(unknown, SHOWN_NAME);
+        let takes = match known {
+            [] => "takes none".to_owned(),
+            names => format!("takes {}", names.join(", ")),
+        };
+        Err(Problem::bad_request(format!("unknown query parameter {unknown:?}; this request {takes}")))
+    }
+
     fn raw(&self, name: &str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let first = values.next();
@@ -41,6 +59,16 @@ impl Query {
     /// The value of a required name.
     pub(super) fn need(&self, name: &str) -> Result<&str, Problem> {
         self.get(name)?.ok_or_else(|| Problem::bad_request(format!("{name} is missing")))
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.get(name)? {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(Problem::bad_request(format!("{name} must be true or false"))),
+        }
     }
 
     /// A number from 0 to `most`; `usual` is the default.

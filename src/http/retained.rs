@@ -1,10 +1,11 @@
 //! Retained messages.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::http::answer::{Problem, Reply};
 use crate::http::console::Console;
+use crate::http::explain::topic_of;
 use crate::http::payload::Payload;
 use crate::http::query::Page;
 use crate::http::service::ApiRequest;
@@ -14,7 +15,7 @@ use crate::time::Time;
 /// Messages that are read under one hold of the lock.
 const STEP: usize = 1_024;
 /// The keys that the list can be sorted by.
-const SORTS: &[&str] = &["topic", "bytes", "qos", "stored_at"];
+const SORTS: &[&str] = &["topic", "bytes", "qos", "stored_at", "expires_in"];
 
 #[derive(Serialize)]
 struct Retained {
@@ -52,6 +53,8 @@ pub(super) fn list(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
         let order = match by {
             "bytes" => a.payload().len().cmp(&b.payload().len()),
             "qos" => a.qos().cmp(&b.qos()),
+            // A message that never expires is the last.
+            "expires_in" => a.expires_at().cmp(&b.expires_at()),
             "stored_at" => a.received_at().cmp(&b.received_at()),
             _ => std::cmp::Ordering::Equal,
         };
@@ -69,7 +72,23 @@ pub(super) fn one(console: &Console, request: &ApiRequest) -> Result<Reply, Prob
 
 /// `DELETE /api/v1/retained/message`
 pub(super) fn remove(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
-    match console.engine.clear_retained(console.now(), topic(request)?) {
+    clear(console, topic(request)?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetainedTopic {
+    topic: String,
+}
+
+/// `POST /api/v1/retained/delete`: for a topic that the head of a request has no room for.
+pub(super) fn remove_long(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let RetainedTopic { topic } = request.json()?;
+    clear(console, topic_of(&topic)?)
+}
+
+fn clear(console: &Console, topic: TopicName<'_>) -> Result<Reply, Problem> {
+    match console.engine.clear_retained(console.now(), topic) {
         true => Ok(Reply::done()),
         false => Err(none()),
     }

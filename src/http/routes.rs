@@ -19,7 +19,7 @@ use crate::http::{
 pub(super) enum RequiredRole {
     /// No login.
     Anyone,
-    /// No login if only this machine can reach the console, else as `Viewer`.
+    /// No login if only this machine can reach the console and no proxy forwards the request, else as `Viewer`.
     Scraper,
     /// Read access.
     Viewer,
@@ -43,6 +43,8 @@ pub(super) struct Route {
     pub path: &'static str,
     pub required: RequiredRole,
     pub handler: Handler,
+    /// The names of its query parameters.
+    pub parameters: &'static [&'static str],
     /// Whether the body may have the size of a message.
     pub has_large_body: bool,
     /// Whether a POST may have no body.
@@ -59,7 +61,19 @@ pub(super) enum RouteMatch {
 }
 
 const fn route(method: &'static str, path: &'static str, required: RequiredRole, handler: Handler) -> Route {
-    Route { method, path, required, handler, has_large_body: false, body_may_be_absent: false }
+    Route {
+        method,
+        path,
+        required,
+        handler,
+        parameters: &[],
+        has_large_body: false,
+        body_may_be_absent: false,
+    }
+}
+
+const fn with(parameters: &'static [&'static str], route: Route) -> Route {
+    Route { parameters, ..route }
 }
 
 const fn get(path: &'static str, handler: fn(&Console, &ApiRequest) -> Result<Reply, Problem>) -> Route {
@@ -69,6 +83,11 @@ const fn get(path: &'static str, handler: fn(&Console, &ApiRequest) -> Result<Re
 const fn delete(path: &'static str, handler: fn(&Console, &ApiRequest) -> Result<Reply, Problem>) -> Route {
     route("DELETE", path, RequiredRole::Admin, Handler::Reply(handler))
 }
+
+/// The query parameters of a list.
+const LIST: &[&str] = &["offset", "limit", "search", "sort", "order"];
+const SESSIONS: &[&str] = &["offset", "limit", "search", "sort", "order", "connected"];
+const TOPICS: &[&str] = &["parent", "root", "after", "offset", "search", "limit"];
 
 /// Every route.
 pub(super) static ROUTES: &[Route] = &[
@@ -83,26 +102,33 @@ pub(super) static ROUTES: &[Route] = &[
     route("GET", "/api/v1/session", RequiredRole::Anyone, Handler::Reply(login::session)),
     get("/api/v1/overview", overview::show),
     get("/api/v1/history", history::show),
-    get("/api/v1/clients", clients::connected),
-    get("/api/v1/sessions", clients::sessions),
+    with(LIST, get("/api/v1/clients", clients::connected)),
+    with(SESSIONS, get("/api/v1/sessions", clients::sessions)),
     get("/api/v1/clients/{client_id}", clients::one),
     delete("/api/v1/clients/{client_id}", clients::kick),
-    get("/api/v1/subscriptions", subscriptions::list),
-    get("/api/v1/subscriptions/match", explain::matching),
-    get("/api/v1/topics", topics::show),
-    get("/api/v1/retained", retained::list),
-    get("/api/v1/retained/message", retained::one),
-    delete("/api/v1/retained/message", retained::remove),
+    with(LIST, get("/api/v1/subscriptions", subscriptions::list)),
+    with(&["topic"], get("/api/v1/subscriptions/match", explain::matching)),
+    with(TOPICS, get("/api/v1/topics", topics::show)),
+    with(LIST, get("/api/v1/retained", retained::list)),
+    with(&["topic"], get("/api/v1/retained/message", retained::one)),
+    with(&["topic"], delete("/api/v1/retained/message", retained::remove)),
+    Route {
+        has_large_body: true,
+        ..route("POST", "/api/v1/retained/delete", RequiredRole::Admin, Handler::Reply(retained::remove_long))
+    },
     Route {
         has_large_body: true,
         ..route("POST", "/api/v1/publish", RequiredRole::Admin, Handler::Reply(publish::publish))
     },
-    route("POST", "/api/v1/explain", RequiredRole::Viewer, Handler::Reply(explain::explain)),
+    Route {
+        has_large_body: true,
+        ..route("POST", "/api/v1/explain", RequiredRole::Viewer, Handler::Reply(explain::explain))
+    },
     get("/api/v1/drops", drops::show),
     get("/api/v1/tutorial", tutorial::show),
     route("GET", "/api/v1/events", RequiredRole::Viewer, Handler::Stream(events::begin)),
-    route("GET", "/api/v1/live", RequiredRole::Viewer, Handler::Stream(live::begin)),
-    get("/api/v1/listeners", settings::listeners),
+    with(&["filter"], route("GET", "/api/v1/live", RequiredRole::Viewer, Handler::Stream(live::begin))),
+    with(LIST, get("/api/v1/listeners", settings::listeners)),
     get("/api/v1/settings", settings::show),
 ];
 
@@ -167,6 +193,27 @@ mod tests {
             _ => panic!("there are other methods"),
         }
         assert!(matches!(find(&Method::GET, "/api/v1/nothing"), RouteMatch::NoMatch));
+    }
+
+    /// The document lists exactly the query parameters that a route takes.
+    #[test]
+    fn the_document_describes_the_parameters() {
+        let text = crate::http::assets::openapi().unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        for route in ROUTES {
+            let operation = &document["paths"][route.path][route.method.to_lowercase()];
+            let described = operation["parameters"].as_array().into_iter().flatten();
+            let mut described: Vec<_> = described
+                .filter(|parameter| parameter["in"] == "query")
+                .map(|parameter| parameter["name"].as_str().unwrap())
+                .collect();
+            let mut taken = route.parameters.to_vec();
+            described.sort_unstable();
+            taken.sort_unstable();
+            assert_eq!(taken, described, "{} {}", route.method, route.path);
+            let may_be_refused = route.path.starts_with("/api/");
+            assert_eq!(operation["responses"].get("400").is_some(), may_be_refused, "{}", route.path);
+        }
     }
 
     /// The document lists exactly the routes, each with its required role.

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::{Condvar, Mutex};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::http::connections::{ConnectionSlot, OpenConnections};
 use crate::http::console::Console;
 use crate::http::service;
 use crate::http::stream::TimedStream;
@@ -57,8 +57,7 @@ impl Bound {
     /// Accepts connections until the runtime ends. Must be called inside the runtime.
     pub fn serve(self, console: Arc<Console>, max_connections: usize) -> io::Result<Server> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let open =
-            Arc::new(OpenConnections { count: Mutex::new(0), most: max_connections, none: Condvar::new() });
+        let open = OpenConnections::new(max_connections);
         let stop = console.stop_signal();
         let listener = ListeningSocket { _not_inherited: self.not_inherited, listener };
         tokio::spawn(accept(listener, Arc::clone(&console), Arc::clone(&open), stop));
@@ -78,12 +77,7 @@ impl Server {
     /// `by`. Must not be called on a thread of the runtime.
     pub fn stop(&self, by: Instant) {
         self.console.stop();
-        let mut count = self.open.count.lock();
-        while *count > 0 {
-            if self.open.none.wait_until(&mut count, by).timed_out() {
-                return;
-            }
-        }
+        self.open.wait_for_none(by);
     }
 }
 
@@ -91,36 +85,6 @@ impl Server {
 struct ListeningSocket {
     _not_inherited: NotInherited,
     listener: tokio::net::TcpListener,
-}
-
-/// The number of open connections and its limit.
-struct OpenConnections {
-    count: Mutex<usize>,
-    most: usize,
-    none: Condvar,
-}
-
-/// One connection's share of `console.max_connections`; dropping it frees the share.
-struct ConnectionSlot(Arc<OpenConnections>);
-
-impl ConnectionSlot {
-    fn take(open: &Arc<OpenConnections>) -> Option<ConnectionSlot> {
-        let mut count = open.count.lock();
-        (*count < open.most).then(|| {
-            *count += 1;
-            ConnectionSlot(Arc::clone(open))
-        })
-    }
-}
-
-impl Drop for ConnectionSlot {
-    fn drop(&mut self) {
-        let mut count = self.0.count.lock();
-        *count -= 1;
-        if *count == 0 {
-            self.0.none.notify_all();
-        }
-    }
 }
 
 async fn accept(
@@ -154,7 +118,16 @@ async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place
     let _delayed = stream.set_nodelay(true);
     let mut stop = console.stop_signal();
     let io_timeout = console.io_timeout();
-    let service = service_fn(move |request| service::respond(Arc::clone(&console), peer, request));
+    let state = Arc::clone(&place.state);
+    let service = service_fn(move |request| {
+        let (console, state) = (Arc::clone(&console), Arc::clone(&state));
+        async move {
+            state.set_busy(true);
+            let response = service::respond(console, peer, &state, request).await;
+            state.set_busy(false);
+            response
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(io_timeout)
@@ -163,13 +136,15 @@ async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place
         .serve_connection(TokioIo::new(TimedStream::new(stream, io_timeout)), service);
     let mut connection = std::pin::pin!(connection);
     let mut stopped = std::pin::pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
-    let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
-        Poll::Ready(_) => Poll::Ready(true),
-        Poll::Pending => stopped.as_mut().poll(cx).map(|()| false),
+    let mut given_way = std::pin::pin!(place.state.given_way());
+    let ended = poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() || given_way.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        stopped.as_mut().poll(cx).map(|()| false)
     });
     if !ended.await {
         connection.as_mut().graceful_shutdown();
         let _in_time = timeout(LINGER, connection).await;
     }
-    drop(place);
 }

@@ -12,9 +12,11 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use tokio::time::timeout;
 
-use crate::http::access::{LoginRefused, Role};
+use crate::http::access::{AuthenticatedUser, LoginEnd, LoginRefused, Role};
 use crate::http::answer::{Problem, Reply, ResponseBody};
+use crate::http::connections::ConnectionState;
 use crate::http::console::Console;
+use crate::http::origin::Origin;
 use crate::http::query::Query;
 use crate::http::random::is_same;
 use crate::http::routes::{Handler, RequiredRole, Route, RouteMatch, find};
@@ -33,7 +35,9 @@ pub(super) struct ApiRequest {
     pub query: Query,
     pub headers: HeaderMap,
     pub body: Bytes,
-    pub peer: SocketAddr,
+    pub origin: Origin,
+    /// The end of the login that the request belongs to, if it belongs to one.
+    pub login_end: Option<LoginEnd>,
 }
 
 impl ApiRequest {
@@ -48,9 +52,10 @@ impl ApiRequest {
 pub(super) async fn respond(
     console: Arc<Console>,
     peer: SocketAddr,
+    connection: &ConnectionState,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let mut response = match answer(&console, peer, request).await {
+    let mut response = match answer(&console, peer, connection, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
@@ -61,6 +66,7 @@ pub(super) async fn respond(
 async fn answer(
     console: &Arc<Console>,
     peer: SocketAddr,
+    connection: &ConnectionState,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Problem> {
     let (parts, body) = request.into_parts();
@@ -82,10 +88,19 @@ async fn answer(
     if !guard::is_same_origin(&parts.headers) {
         return Err(Problem::forbidden("the request comes from a page of another site"));
     }
-    authorize(console, route, &parts, peer)?;
-    let body = read(console, route, &parts, body).await?;
+    let origin = console.proxies().origin(peer, &parts.headers);
+    let user = authorize(console, route, &parts, origin)?;
+    if user.is_some() {
+        connection.logged_in();
+    }
+    let login_end = user.and_then(|user| user.login_end);
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let request = ApiRequest { name, query, headers: parts.headers, body, peer };
+    // Probes and scrapers may add parameters of their own.
+    if path.starts_with("/api/") {
+        query.check_names(route.parameters)?;
+    }
+    let body = read(console, route, &parts, body).await?;
+    let request = ApiRequest { name, query, headers: parts.headers, body, origin, login_end };
     match route.handler {
         Handler::Stream(begin) => begin(console, &request),
         Handler::Reply(handler) => {
@@ -101,15 +116,21 @@ async fn answer(
     }
 }
 
-/// Checks the role and the CSRF token of a request.
-fn authorize(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) -> Result<(), Problem> {
+/// Checks the role and the CSRF token of a request; returns its user, if it needs one.
+fn authorize(
+    console: &Console,
+    route: &Route,
+    parts: &Parts,
+    origin: Origin,
+) -> Result<Option<AuthenticatedUser>, Problem> {
     let needed = match route.required {
-        RequiredRole::Anyone => return Ok(()),
-        RequiredRole::Scraper if console.is_local() => return Ok(()),
+        RequiredRole::Anyone => return Ok(None),
+        RequiredRole::Scraper if console.is_local() && !origin.is_forwarded => return Ok(None),
         RequiredRole::Scraper | RequiredRole::Viewer => Role::Viewer,
         RequiredRole::Admin => Role::Admin,
     };
-    let user = console.access().authenticate(&parts.headers, peer.ip(), console.now()).map_err(refused)?;
+    let user =
+        console.access().authenticate(&parts.headers, origin.address, console.now()).map_err(refused)?;
     let Some(user) = user else {
         return Err(Problem::unauthorized("not logged in"));
     };
@@ -123,7 +144,7 @@ fn authorize(console: &Console, route: &Route, parts: &Parts, peer: SocketAddr) 
             return Err(Problem::forbidden("the header X-Midge-CSRF does not match the login's token"));
         }
     }
-    Ok(())
+    Ok(Some(user))
 }
 
 /// The response to a refused login.

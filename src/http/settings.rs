@@ -1,14 +1,19 @@
 //! The current settings and the MQTT listeners, read-only.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 use crate::config::{Kind, table};
 use crate::http::answer::{Problem, Reply};
-use crate::http::console::Console;
+use crate::http::console::{Console, ListenerView};
+use crate::http::query::Page;
 use crate::http::service::ApiRequest;
 
 /// The placeholder for a password.
 const HIDDEN: &str = "***";
+/// The keys that the list of listeners can be sorted by.
+const SORTS: &[&str] = &["name", "address", "connections"];
 
 #[derive(Serialize)]
 struct Setting {
@@ -54,21 +59,29 @@ pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Pr
             key,
         })
     });
-    all(lines.collect())
+    let items: Vec<_> = lines.collect();
+    Reply::json(&All { total: items.len(), offset: 0, items })
 }
 
 /// `GET /api/v1/listeners`
-pub(super) fn listeners(console: &Console, _request: &ApiRequest) -> Result<Reply, Problem> {
-    let shown = (console.listeners)().into_iter().map(|listener| Listener {
+pub(super) fn listeners(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let page = Page::of(&request.query, SORTS)?;
+    let mut all = (console.listeners)();
+    all.retain(|listener| page.finds(&[&listener.name, &listener.address.to_string()]));
+    let by = page.sort().unwrap_or("name");
+    let compare = |a: &ListenerView, b: &ListenerView| {
+        let order = match by {
+            "address" => a.address.cmp(&b.address),
+            "connections" => a.connections.cmp(&b.connections),
+            _ => Ordering::Equal,
+        };
+        order.then_with(|| a.name.cmp(&b.name))
+    };
+    page.cut(all, compare, |listener| Listener {
         name: listener.name,
         address: listener.address.to_string(),
         connections: listener.connections,
-    });
-    all(shown.collect())
-}
-
-fn all<T: Serialize>(items: Vec<T>) -> Result<Reply, Problem> {
-    Reply::json(&All { total: items.len(), offset: 0, items })
+    })
 }
 
 /// Whether a key matches a key of the table, where `*` is the name of a listener.

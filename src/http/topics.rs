@@ -24,8 +24,8 @@ use crate::time::Time;
 const TREE_LIFETIME: u64 = 120_000;
 /// Time between two moves of published messages into the tree.
 const STEP: Duration = Duration::from_millis(250);
-/// Bytes of payloads that are kept between two moves.
-const BETWEEN: usize = 8 << 20;
+/// Bytes of topics and payloads that are kept between two moves.
+const BETWEEN: usize = 16 << 20;
 /// The default number of branches in one response.
 const USUAL: usize = 500;
 const MOST: usize = 5_000;

@@ -14,8 +14,12 @@ use crate::time::Time;
 
 /// The window of a rate, in milliseconds.
 const WINDOW: u64 = 5_000;
-/// Bytes that a node counts as, in addition to its level and payload.
-const NODE: u64 = 200;
+/// Bytes that a topic counts as between two moves, in addition to its name and payload.
+const SLOT: usize = 200;
+/// Bytes that a node counts as, in addition to its level and payload: half of the slab may be empty.
+const NODE: u64 = 280;
+/// Bytes that the first child of a node counts as in addition, for the table of children.
+const CHILDREN: u64 = 300;
 
 /// Messages that publishing threads have added and that are not in the tree yet.
 pub(super) struct Recent {
@@ -82,10 +86,13 @@ impl Recent {
         let shown = seen.payload.get(..SHOWN).unwrap_or(seen.payload);
         let mut slots = self.slots.lock();
         let slots = &mut *slots;
-        let known = slots.by_topic.contains_key(topic);
-        if !known && slots.by_topic.len() >= self.most_topics {
-            slots.left_out += 1;
-            return;
+        if !slots.by_topic.contains_key(topic) {
+            let bytes = SLOT + topic.len();
+            if slots.by_topic.len() >= self.most_topics || slots.bytes + bytes > self.most_bytes {
+                slots.left_out += 1;
+                return;
+            }
+            slots.bytes += bytes;
         }
         let fits = slots.bytes + shown.len() <= self.most_bytes;
         let last = LastMessage {
@@ -209,7 +216,10 @@ impl Tree {
         }
         // Each new level counts as a topic.
         let new = topic.split('/').skip(path.len());
-        let bytes: u64 = new.clone().map(|level| NODE + level.len() as u64).sum();
+        let levels: u64 = new.clone().map(|level| NODE + level.len() as u64).sum();
+        // Each new level but the first is the first child of another.
+        let tables = new.clone().count() as u64 - u64::from(!above.is_empty());
+        let bytes = levels + tables * CHILDREN;
         if self.nodes.len() + new.clone().count() > self.most_topics.saturating_mul(2)
             || self.topics >= self.most_topics
             || self.bytes + bytes > self.most_bytes
@@ -327,7 +337,7 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
-    use super::{LastMessage, Recent, Tree};
+    use super::{LastMessage, Recent, SLOT, Tree};
     use crate::codec::qos::QoS;
     use crate::engine::observe::sink::Published;
     use crate::time::Time;
@@ -408,13 +418,13 @@ mod tests {
             tree.add(topic, 1, last(b"", 0));
         }
         assert_eq!((tree.topics(), tree.left_out), (2, 2));
-        // A topic of one letter takes 201 bytes.
-        for (most, held) in [(201, 1), (200, 0)] {
+        // A topic of one letter takes 581 bytes, the next one below the same level 281.
+        for (most, held) in [(581, 1), (580, 0)] {
             let mut tree = Tree::new(100, most, Time::ZERO);
             tree.add("a", 1, last(b"", 0));
             assert_eq!((tree.topics(), tree.left_out), (held, 1 - held as u64), "{most}");
         }
-        let mut tree = Tree::new(100, 650, Time::ZERO);
+        let mut tree = Tree::new(100, 1_110, Time::ZERO);
         tree.add("a", 1, last(&[0; 200], 0));
         tree.add("b", 1, last(&[0; 200], 0));
         let (branches, _) = tree.below(None, None, 9, Time::ZERO);
@@ -428,7 +438,7 @@ mod tests {
 
     #[test]
     fn what_is_seen_between_two_looks_is_counted_and_bounded() {
-        let recent = Recent::new(2, 10);
+        let recent = Recent::new(2, 2 * (SLOT + 1) + 10);
         let see = |topic: &str, payload: &[u8]| {
             let (qos, topic) = (QoS::AtMostOnce, topic.as_bytes());
             recent.see(&Published {
@@ -443,8 +453,8 @@ mod tests {
             });
         };
         see("a", b"12345");
-        see("a", b"123456");
         see("b", b"12345");
+        see("a", b"123456");
         see("c", b"");
         let mut tree = Tree::new(100, 1 << 20, Time::ZERO);
         recent.drain_into(&mut tree);
@@ -456,5 +466,11 @@ mod tests {
         assert_eq!((shown, tree.left_out), (vec![("a", 2, false), ("b", 1, true)], 1));
         recent.drain_into(&mut tree);
         assert_eq!(tree.below(None, None, 9, Time::ZERO).0[0].messages, 2);
+        // A topic counts, too.
+        let topic = "t".repeat(2 * (SLOT + 6));
+        see(&topic, b"");
+        see("d", b"");
+        recent.drain_into(&mut tree);
+        assert_eq!((tree.topics(), tree.left_out), (3, 2));
     }
 }

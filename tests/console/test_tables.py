@@ -101,3 +101,37 @@ def test_sizes_are_written_with_their_units(full):
     sizes = dict(full.evaluate("[...document.querySelectorAll('tbody tr')].map((row) => [row.querySelector('th').innerText, row.querySelector('[data-label=Size]').innerText])"))
     # 1530, 1050 and 1020 bytes.
     assert (sizes["t/50"], sizes["t/34"], sizes["t/33"]) == ("1.5 KiB", "1 KiB", "1,020 B")
+
+
+def test_retained_messages_are_sorted_by_size_and_by_expiry(full, connect):
+    full.click("Columns", "summary")
+    full.click("Expires in", ".menu-body label")
+    full.click("Columns", "summary")
+    full.click("Size", "th button")
+    shows(full, "t/50", 25, "1–25 of 51")
+    full.click("Size", "th button")
+    shows(full, "t/00", 25, "1–25 of 51")
+    full.click("Expires in", "th button")
+    full.until("document.querySelector('th[aria-sort]').innerText === 'Expires in'")
+    shows(full, "t/00", 25, "1–25 of 51")
+    full.sees_not("sort must be")
+
+
+def test_sessions_are_filtered_by_their_state(page, connect):
+    sleeper = connect("sleeper", clean=False)
+    sleeper.subscribe("away", 1)
+    sleeper.close()
+    connect("waker")
+    page.go("sessions")
+    names = "[...document.querySelectorAll('tbody tr')].map((row) => row.children[0].innerText).join(' ')"
+    for choice, expected in [("Offline", "sleeper"), ("Connected", "waker"), ("All", "sleeper waker")]:
+        page.click(choice, ".segments button")
+        page.until(f"{names} === {json.dumps(expected)}")
+
+
+def test_listeners_are_sorted_by_their_heads(page, broker):
+    page.go("listeners")
+    for head in ["Name", "Address", "Connections"]:
+        page.click(head, "th button")
+        page.until(f"document.querySelector('th[aria-sort]').innerText === {json.dumps(head)}")
+        page.sees(f"{broker.host}:{broker.port}", "tbody")

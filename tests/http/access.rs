@@ -101,9 +101,12 @@ fn a_viewer_looks_and_changes_nothing() {
         assert_eq!(viewer.get(&format!("/api/v1/{path}")).status, 200, "{path}");
     }
     assert_eq!(viewer.post("/api/v1/explain", r#"{"topic":"a"}"#).status, 200);
-    for (method, path) in
-        [("POST", "publish"), ("DELETE", "clients/x"), ("DELETE", "retained/message?topic=a")]
-    {
+    for (method, path) in [
+        ("POST", "publish"),
+        ("DELETE", "clients/x"),
+        ("DELETE", "retained/message?topic=a"),
+        ("POST", "retained/delete"),
+    ] {
         let headers = [("Content-Type", "application/json")];
         let answer = viewer.ask(method, &format!("/api/v1/{path}"), &headers, br#"{"topic":"a"}"#);
         assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{path}");
@@ -126,7 +129,9 @@ fn a_password_may_be_in_a_file() {
 /// A password that is empty would let everybody in: it is refused when the broker starts.
 #[test]
 fn a_password_file_whose_first_line_is_empty_is_refused() {
-    for (number, text) in ["", "\n", "\nsecret\n", "\r\nsecret\r\n"].into_iter().enumerate() {
+    for (number, text) in
+        ["", "\n", "\nsecret\n", "\r\nsecret\r\n", "\u{feff}\nsecret\n"].into_iter().enumerate()
+    {
         let path = std::env::temp_dir().join(format!("midge-empty-{}-{number}", std::process::id()));
         std::fs::write(&path, text).unwrap();
         let file = path.to_str().unwrap();
@@ -144,10 +149,34 @@ fn a_password_file_whose_first_line_is_empty_is_refused() {
     }
 }
 
+/// The password of the tutorial is known to everybody, wherever it comes from.
+#[test]
+fn a_public_password_of_a_file_is_refused_where_other_machines_reach_the_console() {
+    let path = std::env::temp_dir().join(format!("midge-public-{}", std::process::id()));
+    std::fs::write(&path, "\u{feff}public\r\n").unwrap();
+    let file = path.to_str().unwrap();
+    for (key, other) in
+        [("console.password_file", None), ("console.viewer_password_file", Some(("console.password", "x")))]
+    {
+        let mut config = crate::client::config();
+        set(&mut config, &[("console.listen", "0.0.0.0:0"), (key, file)]);
+        set(&mut config, other.as_slice());
+        let error = Broker::start(&config).err().map(|error| error.to_string()).unwrap();
+        let begin = format!("{key}: {file}: other machines can reach console.listen (0.0.0.0:0): ");
+        assert!(error.starts_with(&begin), "{error}");
+        let mut config = crate::client::config();
+        set(&mut config, &[("console.listen", "127.0.0.1:0"), (key, file)]);
+        set(&mut config, other.as_slice());
+        assert!(Broker::start(&config).is_ok(), "{key}");
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
 #[test]
 fn a_viewers_password_may_be_in_a_file_with_the_line_ends_of_windows() {
     let path = std::env::temp_dir().join(format!("midge-viewer-{}", std::process::id()));
-    std::fs::write(&path, "of the viewer\r\nand more\r\n").unwrap();
+    // With the byte order mark of its editors, too.
+    std::fs::write(&path, "\u{feff}of the viewer\r\nand more\r\n").unwrap();
     let broker = broker(&[("console.viewer_password_file", path.to_str().unwrap())]);
     std::fs::remove_file(path).unwrap();
     let mut viewer = Http::log_in(console(&broker), "viewer", "of the viewer");
@@ -288,4 +317,52 @@ fn metrics_are_for_this_machine_or_for_who_may_look() {
     assert!(answer.text().ends_with("# EOF\n"));
     assert!(answer.text().contains("\nmidge_messages_dropped_total{reason=\"no_subscriber\"} 0\n"));
     assert_eq!(Http::open(address).get("/health").status, 200);
+}
+
+#[test]
+fn behind_a_trusted_proxy_clients_count_apart_and_the_cookie_is_secure() {
+    let broker = broker(&[("console.trusted_proxies", "127.0.0.1")]);
+    let mut proxy = Http::open(console(&broker));
+    let mut log_in = |client: &str, proto: &str, password: &str| {
+        let headers =
+            [("Content-Type", "application/json"), ("X-Forwarded-For", client), ("X-Forwarded-Proto", proto)];
+        let body = format!(r#"{{"user":"admin","password":"{password}"}}"#);
+        proxy.ask("POST", "/api/v1/login", &headers, body.as_bytes())
+    };
+    (0..5).for_each(|_| assert_eq!(log_in("192.0.2.1", "https", "wrong").status, 401));
+    assert_eq!(log_in("192.0.2.1", "https", "public").status, 429);
+    // What a client has sent itself stands before what the proxy appends.
+    assert_eq!(log_in("192.0.2.9, 192.0.2.1", "https", "public").status, 429);
+    let cookie = |answer: &crate::http::Answer| answer.header("set-cookie").unwrap().to_owned();
+    let secure = log_in("192.0.2.2", "https", "public");
+    assert!(cookie(&secure).ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"), "{secure:?}");
+    let plain = log_in("192.0.2.2", "http", "public");
+    assert!(cookie(&plain).ends_with("; SameSite=Strict"), "{plain:?}");
+}
+
+#[test]
+fn nobody_else_is_believed_about_forwarding() {
+    let broker = broker(&[("console.trusted_proxies", "192.0.2.7")]);
+    let mut http = Http::open(console(&broker));
+    let headers = [("Content-Type", "application/json"), ("X-Forwarded-Proto", "https")];
+    let answer = http.ask("POST", "/api/v1/login", &headers, br#"{"user":"admin","password":"public"}"#);
+    assert!(answer.header("set-cookie").unwrap().ends_with("; SameSite=Strict"));
+    for number in 0..5 {
+        let from = format!("192.0.2.{number}");
+        let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", from.as_str())];
+        let answer = http.ask("POST", "/api/v1/login", &headers, br#"{"user":"admin","password":"wrong"}"#);
+        assert_eq!(answer.status, 401);
+    }
+    assert_eq!(http.post("/api/v1/login", r#"{"user":"admin","password":"public"}"#).status, 429);
+}
+
+#[test]
+fn the_metrics_of_a_forwarded_request_need_a_login() {
+    let broker = broker(&[]);
+    let mut http = Http::open(console(&broker));
+    assert_eq!(http.get("/metrics").status, 200);
+    for (name, value) in [("X-Forwarded-For", "192.0.2.1"), ("Forwarded", "for=192.0.2.1")] {
+        assert_eq!(http.ask("GET", "/metrics", &[(name, value)], b"").status, 401, "{name}");
+        assert_eq!(Http::admin(console(&broker)).ask("GET", "/metrics", &[(name, value)], b"").status, 200);
+    }
 }

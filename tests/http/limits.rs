@@ -32,7 +32,7 @@ fn a_message_may_have_a_large_body_and_a_login_may_not() {
     let mut http = Http::admin(console(&broker));
     let body = format!(r#"{{"topic":"a","payload":"{}"}}"#, "x".repeat(100 * 1024));
     assert_eq!(http.post("/api/v1/publish", &body).status, 200);
-    assert_eq!(http.post("/api/v1/explain", &body).code(), "too_large");
+    assert_eq!(http.post("/api/v1/login", &body).code(), "too_large");
 }
 
 #[test]
@@ -90,10 +90,34 @@ fn what_is_no_http_is_answered_once_and_closed() {
 fn connections_are_bounded() {
     let broker = broker(&[("console.max_connections", "2")]);
     let address = console(&broker);
-    let (mut first, mut second) = (Http::open(address), Http::open(address));
-    assert_eq!((first.get("/health").status, second.get("/health").status), (200, 200));
+    let (mut first, mut second) = (Http::admin(address), Http::admin(address));
+    let status = |http: &mut Http| http.get("/api/v1/overview").status;
+    assert_eq!((status(&mut first), status(&mut second)), (200, 200));
     assert!(Http::open(address).is_closed());
     assert_eq!(first.get("/health").status, 200);
+}
+
+/// Whoever opens connections without a login does not close the console to others.
+#[test]
+fn idle_connections_without_a_login_give_way() {
+    let broker = broker(&[("console.max_connections", "4"), ("console.io_timeout", "1h")]);
+    let address = console(&broker);
+    let mut silent: Vec<_> = (0..4).map(|_| Http::open(address)).collect();
+    silent[0].stream.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
+    assert_eq!(silent[1].get("/health").status, 200);
+    let mut admin = Http::admin(address);
+    assert_eq!(admin.get("/api/v1/overview").status, 200);
+    let mut viewer = Http::admin(address);
+    viewer.send("GET", "/api/v1/live", &[], b"");
+    viewer.until(": watching");
+    let mut more: Vec<_> = (0..20).map(|_| Http::open(address)).collect();
+    // The last of them has its answer, so all before it were accepted.
+    assert_eq!(more[19].get("/health").status, 200);
+    let ended = silent.iter_mut().chain(&mut more[..18]);
+    ended.for_each(|http| _ = http.end());
+    assert_eq!(admin.get("/api/v1/overview").status, 200);
+    broker.publish("t", "x", &midge::embed::PublishOptions::default()).unwrap();
+    assert_eq!(viewer.event("message")["topic"], "t");
 }
 
 #[test]
@@ -176,4 +200,53 @@ fn pages_are_packed_and_kept_by_the_browser() {
     let etag = plain.header("etag").unwrap();
     let again = http.ask("GET", "/", &[("If-None-Match", etag)], b"");
     assert_eq!((again.status, again.body.len()), (304, 0));
+}
+
+#[test]
+fn query_parameters_that_do_not_exist_are_named() {
+    let broker = broker(&[]);
+    let mut http = Http::admin(console(&broker));
+    for (path, sentence) in [
+        (
+            "clients?sort=username&filter=x",
+            "\"filter\"; this request takes offset, limit, search, sort, order",
+        ),
+        (
+            "sessions?Connected=true",
+            "\"Connected\"; this request takes offset, limit, search, sort, order, connected",
+        ),
+        ("retained/message?topic=a&x", "\"x\"; this request takes topic"),
+        ("overview?=", "\"\"; this request takes none"),
+        ("live?topic=a", "\"topic\"; this request takes filter"),
+    ] {
+        let answer = http.get(&format!("/api/v1/{path}"));
+        assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"), "{path}");
+        let message = answer.json()["error"]["message"].clone();
+        assert_eq!(message, format!("unknown query parameter {sentence}"), "{path}");
+    }
+    let headers = [("Content-Type", "application/json")];
+    let answer = http.ask("POST", "/api/v1/publish?retain=1", &headers, br#"{"topic":"a"}"#);
+    assert_eq!(answer.code(), "bad_request");
+    for path in ["/health?probe=1", "/metrics?scraper=1", "/?x", "/api/v1/overview?"] {
+        assert_eq!(http.get(path).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn the_longest_topic_is_explained_and_its_retained_message_deleted() {
+    let broker = broker(&[]);
+    let mut http = Http::admin(console(&broker));
+    for length in [32_000, 65_535] {
+        let topic = "\u{1}".repeat(length);
+        broker.publish(&topic, "x", &midge::embed::PublishOptions::default().retained()).unwrap();
+        let body = serde_json::json!({ "topic": topic }).to_string();
+        let explained = http.post("/api/v1/explain", &body);
+        assert_eq!((explained.status, explained.json()["topic"].as_str()), (200, Some(topic.as_str())));
+        assert_eq!(http.post("/api/v1/retained/delete", &body).status, 204);
+        assert_eq!(broker.stats().retained_messages, 0);
+        assert_eq!(http.post("/api/v1/retained/delete", &body).code(), "not_found");
+    }
+    for body in [r#"{"topic":"a/#"}"#, r#"{"topic":""}"#, "{}", r#"{"topic":"a","x":1}"#] {
+        assert_eq!(http.post("/api/v1/retained/delete", body).code(), "bad_request", "{body}");
+    }
 }

@@ -111,3 +111,30 @@ fn the_tree_shows_what_is_published_while_it_is_watched() {
     let rest = http.json("/api/v1/topics?after=a");
     assert_eq!((&rest["truncated"], &rest["items"][0]["level"]), (&false.into(), &"kept".into()));
 }
+
+#[test]
+fn a_logout_ends_the_streams_of_its_login_and_no_others() {
+    let broker = broker(&[]);
+    let mut http = Http::log_in(console(&broker), "admin", "public");
+    let mut other = Http::log_in(console(&broker), "admin", "public");
+    let streams = |login: &Http| {
+        ["/api/v1/live", "/api/v1/events"].map(|path| {
+            let mut viewer = Http::open(console(&broker));
+            viewer.headers = login.headers.clone();
+            viewer.send("GET", path, &[], b"");
+            assert_eq!(viewer.head().0, 200);
+            viewer
+        })
+    };
+    let ([mut live, mut pulse], [mut other_live, mut other_pulse]) = (streams(&http), streams(&other));
+    live.until(": watching");
+    other_live.until(": watching");
+    assert_eq!(http.ask("POST", "/api/v1/logout", &[], b"").status, 204);
+    // The last chunk is empty.
+    while live.line_or_end().unwrap() != "0" {}
+    while pulse.line_or_end().unwrap() != "0" {}
+    broker.publish("t", "x", &PublishOptions::default()).unwrap();
+    assert_eq!(other_live.event("message")["topic"], "t");
+    other_pulse.event("stats");
+    assert_eq!(other.get("/api/v1/session").status, 200);
+}

@@ -72,7 +72,7 @@ impl Listed<'_> {
 fn compare(name: &str, a: &Value, b: &Value) -> Ordering {
     let number = |item: &Value| match name {
         "bytes" => item["payload"]["bytes"].as_i64(),
-        "session_expiry" => Some(item[name].as_i64().unwrap_or(i64::MAX)),
+        "session_expiry" | "expires_in" => Some(item[name].as_i64().unwrap_or(i64::MAX)),
         "address" => item[name].as_str().map(|text| text.rsplit_once(':').unwrap().1.parse().unwrap()),
         _ => item[name].as_bool().map(i64::from).or_else(|| item[name].as_i64()),
     };
@@ -173,6 +173,14 @@ fn clients_and_sessions_are_sorted_by_every_name_both_ways() {
     Listed { path: "sessions", keys: &keys, ties: &["client_id"] }.check(&mut http, &["address"]);
     let alike = ["address", "connected"];
     Listed { path: "clients", keys: &keys, ties: &["client_id"] }.check(&mut http, &alike);
+    // The pages of the sessions filter by that.
+    for (filter, expected) in [("true", 5), ("false", 1), ("", 6)] {
+        let list = http.json(&format!("/api/v1/sessions?connected={filter}"));
+        assert_eq!(list["total"], expected, "{filter}");
+        let items = list["items"].as_array().unwrap();
+        assert!(filter.is_empty() || items.iter().all(|item| item["connected"] == (filter == "true")));
+    }
+    assert_eq!(http.get("/api/v1/sessions?connected=1").code(), "bad_request");
     // The one that is away has a session and is no client.
     let total = |http: &mut Http, path: &str| http.json(&format!("/api/v1/{path}"))["total"].clone();
     assert_eq!((total(&mut http, "sessions"), total(&mut http, "clients")), (6.into(), 5.into()));
@@ -181,12 +189,20 @@ fn clients_and_sessions_are_sorted_by_every_name_both_ways() {
 #[test]
 fn retained_messages_are_sorted_by_every_name_both_ways() {
     let broker = test_broker(&[]);
-    for (topic, bytes, qos) in [("c", 3, 2), ("a", 5, 1), ("e", 4, 0), ("b", 3, 0), ("d", 1, 1)] {
-        let options = PublishOptions::qos(QoS::from_u8(qos).unwrap()).retained();
+    let messages = [
+        ("c", 3, 2, Some(900)),
+        ("a", 5, 1, None),
+        ("e", 4, 0, Some(100)),
+        ("b", 3, 0, Some(500)),
+        ("d", 1, 1, None),
+    ];
+    for (topic, bytes, qos, expiry) in messages {
+        let mut options = PublishOptions::qos(QoS::from_u8(qos).unwrap()).retained();
+        options.message_expiry_interval = expiry;
         broker.publish(topic, "x".repeat(bytes), &options).unwrap();
         broker.advance(secs(1)).unwrap();
     }
-    let keys = ["topic", "bytes", "qos", "stored_at"];
+    let keys = ["topic", "bytes", "qos", "stored_at", "expires_in"];
     let list = Listed { path: "retained", keys: &keys, ties: &["topic"] };
     // What the order is by is not only there, but right.
     let mut http = Http::admin(console(&broker));
@@ -216,6 +232,22 @@ fn subscriptions_are_sorted_by_every_name_both_ways() {
         ties: &["filter", "client_id"],
     };
     list.check(&mut Http::admin(console(&broker)), &[]);
+}
+
+#[test]
+fn listeners_are_searched_and_sorted_by_every_name_both_ways() {
+    let names = ["tcp", "b", "d", "a", "c"];
+    let keys = names.map(|name| format!("listener.{name}.bind"));
+    let settings: Vec<_> = keys.iter().map(|key| (key.as_str(), "127.0.0.1:0")).collect();
+    let broker = test_broker(&settings);
+    let connect = |name: &str| Client::connect(broker.address(name).unwrap(), "", Version::V311);
+    let _clients: Vec<_> = ["c", "c", "c", "a", "a", "tcp", "d"].map(connect).into_iter().collect();
+    let mut http = Http::admin(console(&broker));
+    let list = Listed { path: "listeners", keys: &["name", "address", "connections"], ties: &["name"] };
+    // The system chooses the ports.
+    list.check(&mut http, &["address"]);
+    assert_eq!(list.names(&mut http, "search=C"), ["c", "tcp"]);
+    assert_eq!(http.get("/api/v1/listeners?sort=port").code(), "bad_request");
 }
 
 #[test]

@@ -22,9 +22,13 @@ mod packets;
 
 mod burst;
 mod idle;
+#[cfg(feature = "console")]
+mod journal;
 mod sinks;
 mod sockets;
 mod topics;
+#[cfg(feature = "console")]
+mod tree;
 
 /// Makes the filter of that number.
 type Form = fn(usize) -> String;

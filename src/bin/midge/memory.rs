@@ -1,91 +1,128 @@
-//! Returns memory of disconnected clients, free in the middle of the allocator's heaps, to the system. The library
-//! leaves that to its host.
+//! Returns free memory in the middle of the allocator's heaps to the system. The library leaves that to its host.
 //!
-//! Nothing runs while the broker is idle: a thread sleeps until many clients have disconnected.
+//! A thread looks now and then how much is free. Whatever was freed counts: sessions, queues, retained messages.
 
+use std::convert::Infallible;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use midge::embed::Hooks;
+use crate::system::{free_memory, give_back_memory};
 
-use crate::system::give_back_memory;
+/// Bytes that are worth returning.
+const MANY: usize = 4 << 20;
+/// Time between two looks; looking takes the allocator's locks. Only what is free at two looks in a row is returned.
+const PAUSE: Duration = Duration::from_secs(5);
+/// The longest part of the time that looking may take: one thousandth.
+const SHARE: u32 = 1_000;
 
-/// Clients that disconnect before memory is returned: they leave about 1.5 MB.
-const MANY: usize = 1000;
-/// Returning memory takes the allocator's locks. It waits until no more clients have disconnected for this time, at
-/// most `LONGEST` times.
-const QUIET: Duration = Duration::from_secs(2);
-const LONGEST: usize = 30;
-
-/// Hooks that return the memory of a broker's clients for as long as the hooks live.
-pub(crate) fn cleared_up() -> io::Result<Hooks> {
-    cleared_up_by(give_back_memory, MANY, QUIET)
+/// Lets the thread run until it is dropped.
+pub(crate) struct ClearingUp {
+    _stop: Sender<Infallible>,
 }
 
-fn cleared_up_by(give_back: impl Fn() + Send + 'static, many: usize, quiet: Duration) -> io::Result<Hooks> {
-    let (tell, told) = sync_channel(1);
-    let body = move || clear_up(&told, give_back, quiet);
+/// Starts the thread.
+pub(crate) fn clear_up() -> io::Result<ClearingUp> {
+    let (stop, stopped) = channel();
+    let body = move || clear_up_until(&stopped, free_memory, give_back_memory, PAUSE);
     thread::Builder::new().name("midge-memory".to_owned()).spawn(body)?;
-    let gone = AtomicUsize::new(0);
-    Ok(Hooks::new().on_disconnected(move |_| {
-        if (gone.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(many) {
-            // If the channel is full, the thread has not handled the last message yet.
-            let _known = tell.try_send(());
-        }
-    }))
+    Ok(ClearingUp { _stop: stop })
 }
 
-/// Calls `give_back` once after each burst of messages, until the sender is dropped.
-fn clear_up(told: &Receiver<()>, give_back: impl Fn(), quiet: Duration) {
-    while told.recv().is_ok() {
-        for _ in 0..LONGEST {
-            match told.recv_timeout(quiet) {
-                Ok(()) => {}
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+/// Looks until the sender is dropped.
+fn clear_up_until(
+    stopped: &Receiver<Infallible>,
+    mut free: impl FnMut() -> usize,
+    mut give_back: impl FnMut(),
+    pause: Duration,
+) {
+    let (mut looks, mut wait) = (Looks::default(), pause);
+    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
+        let begun = Instant::now();
+        if looks.is_due(free()) {
+            give_back();
+            looks.has_given_back(free());
         }
-        give_back();
+        wait = pause.max(begun.elapsed() * SHARE);
+    }
+}
+
+/// The free bytes of the last looks.
+#[derive(Debug, Default)]
+struct Looks {
+    last: usize,
+    /// The fewest since memory was returned. These are free in the heap, but no longer the process's.
+    returned: usize,
+}
+
+impl Looks {
+    /// Whether enough was free at this look and the last one.
+    fn is_due(&mut self, free: usize) -> bool {
+        self.returned = self.returned.min(free);
+        let lasting = free.min(self.last).saturating_sub(self.returned);
+        self.last = free;
+        lasting >= MANY
+    }
+
+    /// What is free now is returned.
+    fn has_given_back(&mut self, free: usize) {
+        (self.last, self.returned) = (free, free);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
-    use midge::config::Config;
-    use midge::embed::Broker;
-
-    use super::cleared_up_by;
-
-    /// A CONNECT of MQTT 3.1.1 with Clean Session and an empty client identifier.
-    const CONNECT: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
+    use super::{Looks, MANY, clear_up_until};
+    use crate::system::{free_memory, give_back_memory, join_free_memory};
 
     #[test]
-    fn memory_is_given_back_when_many_clients_have_gone_and_not_before() {
-        let (done, cleared) = channel();
-        let give_back = move || _ = done.send(());
-        let hooks = cleared_up_by(give_back, 3, Duration::ZERO).unwrap();
-        let mut config = Config::new();
-        config.set("listener.tcp.bind", "127.0.0.1:0").unwrap();
-        let broker = Broker::start_with(&config, &hooks).unwrap();
-        let come_and_go = || {
-            let mut stream = TcpStream::connect(broker.address("tcp").unwrap()).unwrap();
-            stream.write_all(CONNECT).unwrap();
-            stream.read_exact(&mut [0; 4]).unwrap();
+    fn bytes_that_stay_free_are_due_once() {
+        let mut looks = Looks::default();
+        let mib = |number: usize| number << 20;
+        // Free only for a moment.
+        assert_eq!([mib(3), mib(90), mib(3), mib(3)].map(|free| looks.is_due(free)), [false; 4]);
+        assert_eq!([mib(90), mib(80)].map(|free| looks.is_due(free)), [false, true]);
+        looks.has_given_back(mib(80));
+        assert_eq!([mib(80), mib(83), mib(83)].map(|free| looks.is_due(free)), [false; 3]);
+        assert_eq!([mib(84), mib(84)].map(|free| looks.is_due(free)), [false, true]);
+        looks.has_given_back(mib(84));
+        // Used again, and freed again.
+        assert_eq!([mib(10), mib(84), mib(84)].map(|free| looks.is_due(free)), [false, false, true]);
+    }
+
+    #[test]
+    fn memory_is_given_back_by_bytes_until_the_end() {
+        let (stop, stopped) = channel();
+        let mut stop = Some(stop);
+        let mut free = [0, MANY, MANY, MANY, MANY].into_iter();
+        let mut given_back = 0;
+        let looked = || {
+            free.next().unwrap_or_else(|| {
+                stop = None;
+                0
+            })
         };
-        (0..3).for_each(|_| come_and_go());
-        cleared.recv().unwrap();
-        (0..2).for_each(|_| come_and_go());
-        broker.stop(None).unwrap();
-        drop((broker, hooks));
-        // The thread has ended without another call.
-        assert!(cleared.recv().is_err());
+        clear_up_until(&stopped, looked, || given_back += 1, Duration::ZERO);
+        // At the third look: what is free since is returned already.
+        assert_eq!(given_back, 1);
+    }
+
+    /// Blocks below a block that stays: only asking returns them.
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn free_bytes_are_seen_whatever_held_them() {
+        join_free_memory();
+        let before = free_memory();
+        let mut blocks: Vec<Vec<u8>> = (0..20_000).map(|_| vec![1; 1000]).collect();
+        let last = blocks.pop();
+        drop(blocks);
+        let freed = free_memory() - before;
+        assert!(freed >= 15_000_000, "{freed} bytes");
+        give_back_memory();
+        drop(last);
     }
 }

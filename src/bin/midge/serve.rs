@@ -16,9 +16,9 @@ pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
         .map_err(|error| Failure::runtime(format!("cannot wait for signals: {error}")))?;
     raise_descriptor_limit();
     join_free_memory();
-    let hooks =
-        memory::cleared_up().map_err(|error| Failure::runtime(format!("cannot start a thread: {error}")))?;
-    let broker = Broker::start_with(&config, &hooks)?;
+    let _clearing_up =
+        memory::clear_up().map_err(|error| Failure::runtime(format!("cannot start a thread: {error}")))?;
+    let broker = Broker::start(&config)?;
     if broker.addresses().is_empty() {
         return Err(Failure::usage("every listener is off; set listener.tcp.bind or use --listen"));
     }

@@ -53,3 +53,16 @@ pub(crate) fn give_back_memory() {
         libc::malloc_trim(0);
     }
 }
+
+/// Bytes that are free in the allocator's heaps, whether their pages were returned or not.
+pub(crate) fn free_memory() -> usize {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: mallinfo2 has no precondition; it takes the locks of malloc.
+        unsafe { libc::mallinfo2() }.fordblks
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    {
+        0
+    }
+}

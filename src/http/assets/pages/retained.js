@@ -1,20 +1,23 @@
 // The retained messages.
 
-import { get, isAdmin, remove } from '../lib/api.js';
+import { get, isAdmin, post } from '../lib/api.js';
 import { h, icon, put } from '../lib/dom.js';
 import { ago, bytes, clock, duration, visible } from '../lib/format.js';
 import { t } from '../lib/i18n.js';
 import { dataTable } from '../lib/table.js';
 import { confirm, empty, facts, heading, name, payloadLine, payloadView, sayError, toast } from '../lib/widgets.js';
 
+/** The longest topic in an address; the head of a request has at most 32 KiB. */
+const LONGEST = 16384;
+
 /** Shows the page in `view`; gives what ends it. */
 export function mount(view, { query }) {
   const table = dataTable({
     name: 'retained', label: t('Retained'), query, sort: 'topic', search: t('Search for a topic'), key: (one) => one.topic, load: (asked) => get('retained', asked),
     columns: [
-      { key: 'topic', title: t('Topic'), main: true, text: (one) => one.topic, cell: (one) => h('button', { type: 'button', class: 'link name', onclick: () => look(one.topic, table) }, visible(one.topic)) },
+      { key: 'topic', title: t('Topic'), main: true, text: (one) => one.topic, cell: (one) => h('button', { type: 'button', class: 'link name', onclick: () => look(one, table) }, visible(one.topic)) },
       { key: 'payload', title: t('Payload'), fixed: true, text: (one) => `${one.payload.bytes}${one.payload.base64}`, cell: (one) => h('code', { class: 'value' }, payloadLine(one.payload)) },
-      { key: 'bytes', title: t('Size'), number: true, fixed: true, text: (one) => bytes(one.payload.bytes) },
+      { key: 'bytes', title: t('Size'), number: true, text: (one) => bytes(one.payload.bytes) },
       { key: 'qos', title: 'QoS', number: true, text: (one) => String(one.qos) },
       { key: 'stored_at', title: t('Stored'), text: (one) => ago(one.stored_at) },
       { key: 'expires_in', title: t('Expires in'), hidden: true, text: (one) => (one.expires_in === null || one.expires_in === undefined ? t('never') : duration(one.expires_in * 1000)) },
@@ -30,7 +33,7 @@ export function mount(view, { query }) {
 async function forget(topic, table) {
   if (!await confirm(t('Delete the retained message?'), t('Later subscribers of {topic} get no retained message. Current subscribers are not affected.', { topic: visible(topic) }), t('Delete'))) return false;
   try {
-    await remove(`retained/message?topic=${encodeURIComponent(topic)}`);
+    await post('retained/delete', { topic });
     toast(t('Deleted.'), 'good');
     table.refresh();
     return true;
@@ -40,10 +43,13 @@ async function forget(topic, table) {
   }
 }
 
-async function look(topic, table) {
-  let message;
+async function look(one, table) {
+  const { topic } = one;
+  const asked = encodeURIComponent(topic);
+  let message = one;
   try {
-    message = await get(`retained/message?topic=${encodeURIComponent(topic)}`);
+    // A longer topic has no room in the head of a request.
+    if (asked.length < LONGEST) message = await get(`retained/message?topic=${asked}`);
   } catch (error) {
     sayError(error);
     return;

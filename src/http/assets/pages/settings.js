@@ -25,7 +25,7 @@ export function mount(view, { query }) {
       : h('p', { class: 'nothing' }, changed.checked && !wanted ? t('All settings have their defaults.') : t('No results for “{search}”.', { search: input.value })));
   }
   const translated = language() === 'zh' ? import('../i18n/zh-settings.js') : null;
-  Promise.all([get('settings', { limit: 1000 }), translated]).then(([answer, found]) => {
+  Promise.all([get('settings'), translated]).then(([answer, found]) => {
     all = answer.items;
     chinese = found;
     draw();
