@@ -29,6 +29,14 @@ pub struct Message {
     received_at: Time,
 }
 
+/// The counts of references of an `Arc`.
+const COUNTS: usize = 2 * size_of::<usize>();
+/// What the system's allocator adds to an allocation: 8 bytes, and up to a multiple of 16.
+const ALLOCATION: usize = 16;
+
+/// Bytes of a reused buffer that a message may leave unused.
+const UNUSED: usize = 32;
+
 #[derive(Clone, Debug)]
 enum Body {
     /// A copy; the buffer is reused for another message after this one.
@@ -125,9 +133,11 @@ impl Message {
         payload: &[u8],
         attributes: &MessageAttributes,
     ) {
+        let len = topic.len() + properties.iter().map(|span| span.len()).sum::<usize>() + payload.len();
         let body = match &mut self.body {
-            Body::Own(body) => std::mem::take(body),
-            Body::Shared(_) => Vec::new(),
+            // A buffer that is much larger would hold bytes that [`Message::size`] does not count.
+            Body::Own(body) if body.capacity() <= len + UNUSED => std::mem::take(body),
+            _ => Vec::new(),
         };
         *self = Message::copied(body, topic, properties, payload, attributes);
     }
@@ -241,6 +251,7 @@ impl Message {
     }
 
     /// Bytes of memory of the message, for the limits of queues and stores.
+    #[inline]
     pub fn size(&self) -> usize {
         let apart = self.apart.as_ref().map_or(0, |payload| payload.len());
         Message::size_of(self.body.bytes().len() + apart)
@@ -248,7 +259,7 @@ impl Message {
 
     /// The same of a message with so many bytes of topic, properties and payload in buffers of their own.
     pub const fn size_of(bytes: usize) -> usize {
-        bytes + std::mem::size_of::<Message>()
+        bytes + std::mem::size_of::<Message>() + COUNTS + 2 * ALLOCATION
     }
 }
 

@@ -144,7 +144,7 @@ impl Outbound {
         self.queue.len()
     }
 
-    /// The bytes that the queue's messages occupy.
+    /// The bytes that the queue's messages occupy, with their options and places.
     pub fn queue_bytes(&self) -> usize {
         self.queue.bytes()
     }
@@ -482,7 +482,7 @@ impl Outbound {
     ) -> Outcome {
         let before = self.queue.len();
         let pending = Pending::new(cx.pool, publication, options);
-        if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
+        if self.queue.is_full(pending.size(), &cx.limits.queue) {
             // Expired messages, which are not sent, take no room [MQTT-3.3.2-5].
             let (now, kept) = (cx.now, self.client_limits.kept);
             self.queue.drop_expired(now, |index, pending| {

@@ -1,0 +1,118 @@
+//! What one client makes the broker hold, against the setting that bounds it: the allocator counts, as the system's
+//! allocator rounds. Each input is far beyond its bound.
+
+use std::sync::Arc;
+
+use midge::codec::packet::Packet;
+use midge::codec::properties::{Properties, PropertyWriter};
+use midge::codec::publish::Publish;
+use midge::codec::qos::QoS;
+use midge::codec::subscribe::{Subscribe, SubscriptionOptions, SubscriptionRequest};
+use midge::codec::version::Version;
+use midge::engine::connection::state::Connection;
+use midge::engine::core::state::Engine;
+use midge::time::Time;
+
+use crate::engine::{Nowhere, engine, lost, opened, send};
+use crate::{alone, counting, packets};
+
+const NOW: Time = Time::ZERO;
+const MIB: isize = 1024 * 1024;
+/// Buffers of the turn, tables that have grown.
+const BESIDE: isize = MIB / 4;
+
+/// PUBLISH of MQTT 5.
+fn publish(topic: &str, qos: QoS, retain: bool, properties: &[u8], payload: &[u8]) -> Vec<u8> {
+    let packet_id = (qos > QoS::AtMostOnce).then(|| packets::id(1));
+    let properties = Properties::from_encoded(properties).unwrap();
+    let mut out = Vec::new();
+    Publish { dup: false, qos, retain, topic, packet_id, properties, payload }.encode(Version::V5, &mut out);
+    out
+}
+
+/// A publisher, whose topic is known to the broker already.
+fn publisher(engine: &Engine, topic: &str) -> Connection {
+    let mut connect = Vec::new();
+    packets::connect(Version::V5, "publisher", &mut connect);
+    let mut connection = opened(engine, NOW, &Arc::new(Nowhere::default()), &connect);
+    (0..2)
+        .for_each(|_| send(engine, NOW, &mut connection, &publish(topic, QoS::AtMostOnce, false, &[], b"")));
+    connection
+}
+
+/// The packets of a client that comes for long and subscribes.
+fn hearer(client_id: &str, topic: &str, qos: QoS) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packets::connect_for(3600, client_id, &mut bytes);
+    packets::subscribe(Version::V5, &[topic.to_owned()], qos, &mut bytes);
+    bytes
+}
+
+/// Compares the bytes that `act` leaves in use with a bound, of which they fill a part.
+fn assert_bounded(what: &str, bound: isize, act: impl FnOnce()) {
+    let before = counting::in_use();
+    act();
+    let held = counting::in_use() - before;
+    println!("{what:28} {held:9} bytes of {bound}");
+    assert!(held <= bound + BESIDE, "{what}: {held} bytes, the bound is {bound}");
+    assert!(held >= bound / 3, "{what}: only {held} bytes, the bound is {bound}");
+}
+
+/// 2,000 identifiers are 8 KB for each message of 70 bytes.
+#[test]
+fn the_identifiers_of_a_delivery_count_as_bytes_of_the_queue() {
+    let _alone = alone();
+    for away in [true] {
+        let settings = [("session.max_queued_bytes", "1MiB"), ("session.max_outbox_bytes", "64KiB")];
+        let engine = engine(&settings);
+        let link = Arc::new(Nowhere::default());
+        let topic = ["a"; 11].join("/");
+        let mut connection = opened(&engine, NOW, &link, &hearer("hearer", &topic, QoS::AtLeastOnce));
+        for number in 1..2_000_u32 {
+            let level = |at: u32| if number >> at & 1 == 1 { "+" } else { "a" };
+            let filter = (0..11).map(level).collect::<Vec<_>>().join("/");
+            let (mut requests, mut properties, mut out) = (Vec::new(), Vec::new(), Vec::new());
+            let options = SubscriptionOptions::with_qos(QoS::AtLeastOnce);
+            SubscriptionRequest { filter: &filter, options }.encode(&mut requests);
+            PropertyWriter::new(&mut properties).subscription_identifier(number);
+            let properties = Properties::from_encoded(&properties).unwrap();
+            let subscribe = Subscribe::from_encoded(packets::id(1), properties, &requests).unwrap();
+            Packet::Subscribe(subscribe).encode(Version::V5, &mut out);
+            send(&engine, NOW, &mut connection, &out);
+        }
+        let mut publisher = publisher(&engine, &topic);
+        let connection = match away {
+            true => {
+                lost(&engine, NOW, connection);
+                None
+            }
+            false => Some(connection),
+        };
+        // The window and the queue have the same bound.
+        let (what, bound) =
+            if away { ("identifiers, away", MIB) } else { ("identifiers, no answer", 2 * MIB) };
+        assert_bounded(what, bound, || {
+            for _ in 0..900 {
+                let packet = publish(&topic, QoS::AtLeastOnce, false, &[], &packets::PAYLOAD);
+                send(&engine, NOW, &mut publisher, &packet);
+            }
+        });
+        drop(connection);
+    }
+}
+
+/// Messages without payload: most of what waits is what each costs beside its bytes.
+#[test]
+fn the_place_of_a_waiting_message_counts_as_bytes_of_the_queue() {
+    let _alone = alone();
+    let settings = [("session.max_queued_bytes", "1MiB"), ("session.max_queued_messages", "unlimited")];
+    let engine = engine(&settings);
+    let link = Arc::new(Nowhere::default());
+    lost(&engine, NOW, opened(&engine, NOW, &link, &hearer("hearer", "t", QoS::AtLeastOnce)));
+    let mut publisher = publisher(&engine, "t");
+    let packet = publish("t", QoS::AtLeastOnce, false, &[], b"");
+    assert_bounded("small messages", MIB, || {
+        (0..20_000).for_each(|_| send(&engine, NOW, &mut publisher, &packet));
+    });
+    assert!(engine.snapshot().messages_dropped_queue_full > 0);
+}
