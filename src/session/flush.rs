@@ -75,7 +75,7 @@ mod tests {
     fn with_context<T>(act: impl FnOnce(&mut Context<'_>) -> T) -> T {
         let (mut pool, mut counts, gauges) = (Pool::new(), Counts::default(), Counters::default());
         let queue = Bounds { messages: 1, bytes: 1, overflow: Overflow::DropNewest };
-        let limits = Limits { queue, outbox_bytes: 1000, queue_qos0: false };
+        let limits = Limits { queue, window_bytes: 1000, outbox_bytes: 1000, queue_qos0: false };
         let (pool, counts, gauges, limits) = (&mut pool, &mut counts, &gauges, &limits);
         let (events, reported) = (&mut Vec::new(), ReportedFates::default());
         let recorder = &Recorder::new(Arc::new(MemoryStore), WallClock::started_at(0));

@@ -154,6 +154,11 @@ impl Outbound {
         self.inflight.len()
     }
 
+    /// The bytes of the deliveries whose message is still needed.
+    pub fn inflight_bytes(&self) -> usize {
+        self.inflight.bytes()
+    }
+
     /// The number of application messages sent.
     pub fn sent_messages(&self) -> u64 {
         self.sent_messages
@@ -402,15 +407,18 @@ impl Outbound {
         self.link.is_some()
             && self.queue.is_empty()
             && !self.inflight.has_unsent()
-            && !self.is_window_full()
+            && !self.is_window_full(limits)
             && self.has_room(limits)
     }
 
     /// Whether the maximum number of QoS 1 and 2 messages is unacknowledged [MQTT-3.3.4-9]. A delivery of which only
     /// PUBREL was sent on this connection counts too, until PUBCOMP.
     /// [MQTT-4.9.0-1], [MQTT-4.9.0-2]
-    pub(super) fn is_window_full(&self) -> bool {
+    ///
+    /// It is also full by its bytes, because they stay with the session. An empty window takes a message of any size.
+    pub(super) fn is_window_full(&self, limits: &Limits) -> bool {
         self.inflight.begun() >= usize::from(self.client_limits.receive_maximum)
+            || self.inflight.bytes() >= limits.window_bytes && !self.inflight.is_empty()
     }
 
     /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too. Retained

@@ -60,9 +60,9 @@ fn assert_bounded(what: &str, bound: isize, act: impl FnOnce()) {
 
 /// 2,000 identifiers are 8 KB for each message of 70 bytes.
 #[test]
-fn the_identifiers_of_a_delivery_count_as_bytes_of_the_queue() {
+fn the_identifiers_of_a_delivery_count_as_bytes_of_the_queue_and_of_the_window() {
     let _alone = alone();
-    for away in [true] {
+    for away in [true, false] {
         let settings = [("session.max_queued_bytes", "1MiB"), ("session.max_outbox_bytes", "64KiB")];
         let engine = engine(&settings);
         let link = Arc::new(Nowhere::default());
@@ -98,6 +98,31 @@ fn the_identifiers_of_a_delivery_count_as_bytes_of_the_queue() {
             }
         });
         drop(connection);
+    }
+}
+
+/// A client that acknowledges nothing.
+#[test]
+fn the_bytes_of_the_window_are_bounded() {
+    let _alone = alone();
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let settings = [("session.max_queued_bytes", "1MiB"), ("session.max_outbox_bytes", "64KiB")];
+        let engine = engine(&settings);
+        let link = Arc::new(Nowhere::default());
+        let connection = opened(&engine, NOW, &link, &hearer("hearer", "t", qos));
+        let mut publisher = publisher(&engine, "t");
+        let payload = vec![7; 100_000];
+        assert_bounded("window, and queue", 2 * MIB + 100_000, || {
+            for _ in 0..500 {
+                send(&engine, NOW, &mut publisher, &publish("t", QoS::AtLeastOnce, false, &[], &payload));
+                if qos == QoS::ExactlyOnce {
+                    send(&engine, NOW, &mut publisher, &publish("t", qos, false, &[], &payload));
+                    send(&engine, NOW, &mut publisher, &[0x62, 2, 0, 1]);
+                }
+            }
+        });
+        // It stays with the session.
+        lost(&engine, NOW, connection);
     }
 }
 

@@ -84,6 +84,10 @@ impl Options {
                         QueueOverflow::Disconnect => Overflow::Disconnect,
                     },
                 },
+                // Enough for a busy client, although nothing may wait for one that is offline.
+                window_bytes: usize::try_from(s.session.max_queued_bytes)
+                    .unwrap_or(usize::MAX)
+                    .max(s.session.max_outbox_bytes),
                 outbox_bytes: s.session.max_outbox_bytes,
                 queue_qos0: s.session.queue_qos0,
             },
