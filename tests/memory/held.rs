@@ -141,3 +141,21 @@ fn the_place_of_a_waiting_message_counts_as_bytes_of_the_queue() {
     });
     assert!(engine.snapshot().messages_dropped_queue_full > 0);
 }
+
+/// The key, its place in the table, and what a message costs beside its payload.
+#[test]
+fn retained_bytes_are_those_that_are_held() {
+    let _alone = alone();
+    for (what, topic) in [("retained, short topics", ""), ("retained, long topics", "long/")] {
+        let engine = engine(&[("retained.max_bytes", "1MiB")]);
+        let mut publisher = publisher(&engine, "t");
+        let topic = topic.repeat(100);
+        assert_bounded(what, MIB, || {
+            for number in 0..15_000 {
+                let packet = publish(&format!("{topic}{number}"), QoS::AtMostOnce, true, &[], b"x");
+                send(&engine, NOW, &mut publisher, &packet);
+            }
+        });
+        assert!(engine.snapshot().messages_dropped_retained_full > 0);
+    }
+}
