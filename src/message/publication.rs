@@ -49,6 +49,8 @@ pub struct Publication<'a> {
     /// The payload as a buffer of the host, if it is one.
     pub host_payload: Option<&'a Bytes>,
     stored: Option<SharedMessage>,
+    /// A copy of the payload, to be shared instead of a part of a much larger buffer.
+    copied: Option<Bytes>,
 }
 
 impl<'a> Publication<'a> {
@@ -66,6 +68,7 @@ impl<'a> Publication<'a> {
             owner: None,
             host_payload: None,
             stored: None,
+            copied: None,
         }
     }
 
@@ -116,8 +119,7 @@ impl<'a> Publication<'a> {
     fn make(&self) -> Message {
         let (qos, retain, at, expires_at) = (self.qos, self.retain, self.received_at, self.expires_at);
         let properties: &[u8] = self.properties.first().copied().unwrap_or_default();
-        if let Some(owner) = self.owner
-            && self.properties.len() <= 1
+        if let Some(owner) = self.owner.filter(|owner| self.may_share(owner))
             && let Some(shared) =
                 Message::sharing(owner, self.topic, properties, self.payload, qos, retain, at, expires_at)
         {
@@ -136,12 +138,26 @@ impl<'a> Publication<'a> {
         self.stored.as_ref()
     }
 
-    /// The payload as a shared buffer if it is large enough to be shared rather than copied.
+    /// The payload as a shared buffer if it is large enough to be shared rather than copied. A small part of a buffer is
+    /// copied once: otherwise an outbox, which counts the payload, would hold all of the buffer.
     pub fn shared_payload(&mut self) -> Option<Bytes> {
-        if self.payload.len() < SHARE_FROM {
+        let payload = self.payload;
+        if payload.len() < SHARE_FROM {
             return None;
         }
-        Some(self.host_payload.cloned().unwrap_or_else(|| self.message().payload_shared()))
+        if self.host_payload.is_some() {
+            return self.host_payload.cloned();
+        }
+        if is_small_part(payload.len(), self.stored_size().saturating_sub(Message::size_of(0))) {
+            return Some(self.copied.get_or_insert_with(|| Bytes::copy_from_slice(payload)).clone());
+        }
+        Some(self.message().payload_shared())
+    }
+
+    /// Whether the stored message may be a part of the received packet.
+    fn may_share(&self, owner: &Bytes) -> bool {
+        let used = self.topic.len() + self.properties_len() + self.payload.len();
+        self.properties.len() <= 1 && !is_small_part(used, owner.len())
     }
 
     /// The bytes that the stored message occupies or would occupy.
@@ -150,7 +166,7 @@ impl<'a> Publication<'a> {
         match (&self.stored, self.owner) {
             (Some(message), _) => message.size(),
             // A topic that an alias stands for is not in the buffer, and then the message is a copy.
-            (None, Some(owner)) if self.properties.len() <= 1 && is_part(owner, self.topic) => {
+            (None, Some(owner)) if self.may_share(owner) && is_part(owner, self.topic) => {
                 Message::size_of(owner.len())
             }
             _ => Message::size_of(copied),
@@ -174,6 +190,12 @@ impl<'a> Publication<'a> {
     }
 }
 
+/// Whether so few bytes of a buffer are used that a copy is better than a share: less than half. Then a copy takes less
+/// than the rest of the buffer, and what is shared holds at most twice the bytes that it counts.
+fn is_small_part(used: usize, buffer: usize) -> bool {
+    used < buffer / 2
+}
+
 /// Whether `part` lies in `owner`.
 fn is_part(owner: &Bytes, part: &[u8]) -> bool {
     let range = owner.as_ptr_range();
@@ -192,7 +214,9 @@ fn remaining_seconds(expires_at: Time, now: Time) -> Option<u32> {
 mod tests {
     use super::{Publication, SHARE_FROM};
     use crate::codec::qos::QoS;
+    use crate::message::Message;
     use crate::time::Time;
+    use bytes::Bytes;
     use std::sync::Arc;
 
     #[test]
@@ -210,6 +234,30 @@ mod tests {
         let mut p = Publication::new(b"t", b"x", QoS::AtLeastOnce, false, Time::ZERO);
         let first = Arc::clone(p.message());
         assert!(Arc::ptr_eq(&first, p.message()));
+    }
+
+    #[test]
+    fn a_small_part_of_a_buffer_is_copied() {
+        for (rest, is_shared) in [(SHARE_FROM - 1, true), (SHARE_FROM + 4, false)] {
+            let owner = Bytes::from(vec![b'x'; 1 + SHARE_FROM + rest]);
+            let properties = &owner[1 + SHARE_FROM..];
+            let mut p =
+                Publication::new(&owner[..1], &owner[1..1 + SHARE_FROM], QoS::AtMostOnce, false, Time::ZERO);
+            p.owner = Some(&owner);
+            // All of the packet is the message.
+            p.properties.push(properties);
+            let (first, second) = (p.shared_payload().unwrap(), p.shared_payload().unwrap());
+            assert_eq!(first.as_ptr(), second.as_ptr());
+            assert_eq!(owner.as_ptr_range().contains(&first.as_ptr()), is_shared);
+            assert_eq!((&first[..], p.stored_size()), (p.payload, Message::size_of(owner.len())));
+            assert_eq!(p.message().size(), p.stored_size());
+            // Or only a part of it.
+            p.properties.clear();
+            (p.stored, p.copied) = (None, None);
+            let foreseen = p.stored_size();
+            assert_eq!(owner.as_ptr_range().contains(&p.message().payload().as_ptr()), is_shared);
+            assert_eq!(p.message().size(), foreseen);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use midge::codec::packet::Packet;
 use midge::codec::properties::{Properties, PropertyWriter};
 use midge::codec::publish::Publish;
@@ -140,6 +141,31 @@ fn the_place_of_a_waiting_message_counts_as_bytes_of_the_queue() {
         (0..20_000).for_each(|_| send(&engine, NOW, &mut publisher, &packet));
     });
     assert!(engine.snapshot().messages_dropped_queue_full > 0);
+}
+
+/// Packets of 256 KB with 10 KB of payload: most of them are properties, which a client of MQTT 3 does not get.
+#[test]
+fn a_small_payload_does_not_keep_its_large_packet() {
+    let _alone = alone();
+    let engine = engine(&[("session.max_outbox_bytes", "1MiB")]);
+    let link = Arc::new(Nowhere::default());
+    let (mut packets, mut properties) = (Vec::new(), Vec::new());
+    packets::connect(Version::V311, "slow", &mut packets);
+    packets::subscribe(Version::V311, &["t".to_owned()], QoS::AtMostOnce, &mut packets);
+    let slow = opened(&engine, NOW, &link, &packets);
+    link.set_full(true);
+    let mut publisher = publisher(&engine, "t");
+    let value = "v".repeat(60_000);
+    (0..4).for_each(|_| _ = PropertyWriter::new(&mut properties).user_property("k", &value));
+    let packet = publish("t", QoS::AtMostOnce, false, &properties, &[7; 10_000]);
+    assert_bounded("parts of large packets", MIB, || {
+        for _ in 0..150 {
+            let packet = Bytes::from(packet.clone());
+            let progress = publisher.receive(&engine, &mut engine.turn(NOW), &packet, Some(&packet));
+            assert_eq!(progress.consumed, packet.len());
+        }
+    });
+    drop(slow);
 }
 
 /// The key, its place in the table, and what a message costs beside its payload.
