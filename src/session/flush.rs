@@ -64,6 +64,7 @@ mod tests {
     use crate::codec::version::Version;
     use crate::session::delivery::{ClientLimits, Context, Limits, ReportedFates};
     use crate::session::epoch::Epoch;
+    use crate::session::last_bytes::LastBytes;
     use crate::session::link::{Cause, Link, Written};
     use crate::session::pool::Pool;
     use crate::session::queue::{Bounds, Overflow};
@@ -111,7 +112,7 @@ mod tests {
             Written::Blocked
         }
         fn wake(&self) {}
-        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+        fn finish(&self, _last: LastBytes, _cause: Cause) {}
     }
 
     /// A link that takes everything. At each write another thread appends.
@@ -133,7 +134,7 @@ mod tests {
         fn wake(&self) {
             *self.woken.lock() += 1;
         }
-        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+        fn finish(&self, _last: LastBytes, _cause: Cause) {}
     }
 
     /// A link that takes nothing, and does not report that it is full.
@@ -147,7 +148,7 @@ mod tests {
             Written::Bytes(0)
         }
         fn wake(&self) {}
-        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+        fn finish(&self, _last: LastBytes, _cause: Cause) {}
     }
 
     #[test]

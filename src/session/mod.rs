@@ -10,6 +10,7 @@ pub mod event;
 mod flush;
 pub mod inbound;
 pub mod inflight;
+pub mod last_bytes;
 pub mod link;
 pub mod outbound;
 pub mod outbox;

@@ -15,6 +15,7 @@ use crate::session::delivery::{
 };
 use crate::session::epoch::Epoch;
 use crate::session::inflight::Inflight;
+use crate::session::last_bytes::{EndingBytes, LastBytes};
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::Outbox;
 use crate::session::pending::Pending;
@@ -29,7 +30,7 @@ use crate::storage::{Position, SessionChange};
 struct Orphan {
     epoch: Epoch,
     link: Arc<dyn Link>,
-    last: Vec<u8>,
+    last: LastBytes,
     cause: Cause,
 }
 
@@ -191,19 +192,33 @@ impl Outbound {
     }
 
     /// Detaches the connection and ends it: `encode` writes the last packet, after the bytes that wait. Nothing more is
-    /// sent [MQTT-3.14.4-1], and the link is finished [MQTT-3.14.4-2].
-    pub(super) fn detach(&mut self, cause: Cause, encode: impl FnOnce(&ClientLimits, &mut Vec<u8>)) {
+    /// sent [MQTT-3.14.4-1], and the link is finished [MQTT-3.14.4-2]. If the bytes that wait are too many, beside those of
+    /// the other connections that have ended, the last packet is written alone, or nothing in the middle of a packet.
+    pub(super) fn detach(
+        &mut self,
+        cause: Cause,
+        ending: &Arc<EndingBytes>,
+        encode: impl FnOnce(&ClientLimits, &mut Vec<u8>),
+    ) {
         let Some(link) = self.link.take() else {
             return;
         };
         let busy = self.outbox.is_being_written();
-        let held = self.outbox.is_held();
-        let mut last = self.outbox.drain();
-        match held {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let mut packet = Vec::new();
+        let last = match outbox.is_held() {
             // Its client has no CONNACK, and is not told now what the store may not have.
-            true => last.clear(),
-            false => encode(&self.client_limits, &mut last),
-        }
+            true => LastBytes::default(),
+            false => {
+                encode(&self.client_limits, &mut packet);
+                LastBytes::counted(ending, outbox.undrained(), &packet, || outbox.drain()).unwrap_or_else(
+                    || match outbox.is_partly_written() {
+                        true => LastBytes::default(),
+                        false => packet.into(),
+                    },
+                )
+            }
+        };
         match busy {
             true => {
                 let epoch = self.epoch;
@@ -346,8 +361,10 @@ impl Outbound {
     /// write.
     pub fn chunk_written(&mut self, epoch: Epoch, rest: Option<Chunk>) -> bool {
         if let Some(orphan) = self.take_orphan(epoch) {
-            let mut last = rest.map_or_else(Vec::new, Chunk::into_unwritten);
-            last.extend_from_slice(&orphan.last);
+            let last = match rest {
+                Some(rest) => orphan.last.after(rest),
+                None => orphan.last,
+            };
             orphan.link.finish(last, orphan.cause);
             return false;
         }

@@ -1,6 +1,7 @@
 //! What one client makes the broker hold, against the setting that bounds it: the allocator counts, as the system's
 //! allocator rounds. Each input is far beyond its bound.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,10 @@ use midge::codec::subscribe::{Subscribe, SubscriptionOptions, SubscriptionReques
 use midge::codec::version::Version;
 use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
+use midge::session::last_bytes::LastBytes;
+use midge::session::link::{Cause, Link, Written};
 use midge::time::Time;
+use parking_lot::Mutex;
 
 use crate::engine::{Nowhere, engine, lost, opened, send};
 use crate::{alone, counting, packets};
@@ -166,6 +170,43 @@ fn a_small_payload_does_not_keep_its_large_packet() {
         }
     });
     drop(slow);
+}
+
+/// A peer that takes nothing, and whose task still holds what is to be written in the end.
+#[derive(Default)]
+struct Stuck(Mutex<Vec<LastBytes>>);
+
+impl Link for Stuck {
+    fn write(&self, _buffers: &[IoSlice<'_>]) -> Written {
+        Written::Blocked
+    }
+
+    fn wake(&self) {}
+
+    fn finish(&self, last: LastBytes, _cause: Cause) {
+        self.0.lock().push(last);
+    }
+}
+
+/// Each connection is taken over by the next one of its client.
+#[test]
+fn what_waits_for_connections_that_have_ended_is_bounded_for_all_together() {
+    let _alone = alone();
+    let engine = engine(&[("session.max_outbox_bytes", "64KiB")]);
+    let link = Arc::new(Stuck::default());
+    let mut publisher = publisher(&engine, "t");
+    let packets = hearer("hearer", "t", QoS::AtMostOnce);
+    let packet = publish("t", QoS::AtMostOnce, false, &[], &[7; 6_000]);
+    let mut connections = Vec::with_capacity(200);
+    assert_bounded("ended connections", MIB, || {
+        for _ in 0..200 {
+            let link = Arc::clone(&link) as Arc<dyn Link>;
+            let mut connection = Connection::new(&engine, &mut engine.turn(NOW), link, None);
+            send(&engine, NOW, &mut connection, &packets);
+            (0..12).for_each(|_| send(&engine, NOW, &mut publisher, &packet));
+            connections.push(connection);
+        }
+    });
 }
 
 /// The key, its place in the table, and what a message costs beside its payload.

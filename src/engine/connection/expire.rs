@@ -11,6 +11,7 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
 use crate::session::epoch::Epoch;
 use crate::session::event::Level;
+use crate::session::last_bytes::LastBytes;
 use crate::session::link::Cause;
 use crate::session::state::Session;
 use crate::stats::DropReason;
@@ -24,7 +25,7 @@ impl Engine {
             Timer::ConnectDeadline(link) => {
                 if let Some(link) = link.upgrade() {
                     turn.counts.connections_refused += 1;
-                    link.finish(Vec::new(), Cause::ConnectTimeout);
+                    link.finish(LastBytes::default(), Cause::ConnectTimeout);
                 }
             }
             Timer::KeepAlive(session, epoch) => {

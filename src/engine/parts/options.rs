@@ -7,6 +7,9 @@ use crate::config::{QueueOverflow, Settings};
 use crate::session::delivery::Limits;
 use crate::session::queue::{Bounds, Overflow};
 
+/// As many full outboxes may wait for connections that have ended.
+const ENDING_OUTBOXES: usize = 16;
+
 /// The engine's options, fixed for its lifetime. Each has the meaning of the setting of the same name.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each field is the setting of its name, documented in the table of settings")]
@@ -38,6 +41,8 @@ pub struct Options {
     pub hooks_deadline: Duration,
     pub hooks_max_waiting: usize,
     pub limits: Limits,
+    /// The most bytes that wait for connections that have ended, of all of them together.
+    pub ending_bytes: usize,
 }
 
 impl Options {
@@ -74,6 +79,7 @@ impl Options {
             sys_interval: s.sys.interval,
             hooks_deadline: s.hooks.deadline,
             hooks_max_waiting: s.hooks.max_waiting,
+            ending_bytes: s.session.max_outbox_bytes.saturating_mul(ENDING_OUTBOXES),
             limits: Limits {
                 queue: Bounds {
                     messages: s.session.max_queued_messages.unwrap_or(usize::MAX),

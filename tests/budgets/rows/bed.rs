@@ -7,6 +7,7 @@ use midge::codec::qos::QoS;
 use midge::codec::version::Version;
 use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
+use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 use midge::time::Time;
 
@@ -32,7 +33,7 @@ impl Link for Line {
 
     fn wake(&self) {}
 
-    fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    fn finish(&self, _last: LastBytes, _cause: Cause) {}
 }
 
 /// A client.
