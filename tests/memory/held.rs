@@ -19,7 +19,7 @@ use midge::time::Time;
 use parking_lot::Mutex;
 
 use crate::engine::{Nowhere, engine, lost, opened, send};
-use crate::{alone, counting, packets};
+use crate::{Form, alone, counting, packets};
 
 const NOW: Time = Time::ZERO;
 const MIB: isize = 1024 * 1024;
@@ -224,5 +224,40 @@ fn retained_bytes_are_those_that_are_held() {
             }
         });
         assert!(engine.snapshot().messages_dropped_retained_full > 0);
+    }
+}
+
+/// Long filters, filters of many levels, and shared ones: in the session and in the router.
+#[test]
+fn the_filters_of_a_client_are_bounded_in_bytes() {
+    let _alone = alone();
+    let forms: [(&str, Form); 6] = [
+        ("long filters", |n| format!("{n}{}", "x".repeat(60_000))),
+        ("deep filters", |n| format!("{n}{}", "/x".repeat(120))),
+        ("short filters", |n| format!("{n}/+")),
+        ("groups, long names", |n| format!("$share/g{n}{}/t", "x".repeat(2_000))),
+        ("groups, long filters", |n| format!("$share/g{n}/{n}{}", "x".repeat(2_000))),
+        ("groups, short", |n| format!("$share/g/{n}/+")),
+    ];
+    for (what, form) in forms {
+        let settings = [
+            ("mqtt.max_subscription_bytes_per_client", "1MiB"),
+            ("mqtt.max_shared_subscriptions_per_client", "100000"),
+        ];
+        let engine = engine(&settings);
+        let mut connect = Vec::new();
+        packets::connect(Version::V5, "s", &mut connect);
+        let mut connection = opened(&engine, NOW, &Arc::new(Nowhere::default()), &connect);
+        assert_bounded(what, MIB, || {
+            for number in 0..20_000 {
+                let mut packet = Vec::new();
+                packets::subscribe(Version::V5, &[form(number)], QoS::AtMostOnce, &mut packet);
+                send(&engine, NOW, &mut connection, &packet);
+                if (engine.snapshot().subscriptions as usize) < number {
+                    break;
+                }
+            }
+        });
+        assert!(engine.snapshot().subscriptions < 20_000);
     }
 }

@@ -25,6 +25,7 @@ pub struct Options {
     pub max_topic_length: usize,
     pub max_subscriptions_per_client: usize,
     pub max_shared_subscriptions_per_client: usize,
+    pub max_subscription_bytes_per_client: usize,
     pub max_client_id_length: usize,
     pub max_qos: QoS,
     pub retain: bool,
@@ -61,6 +62,8 @@ impl Options {
             max_topic_length: s.mqtt.max_topic_length,
             max_subscriptions_per_client: s.mqtt.max_subscriptions_per_client,
             max_shared_subscriptions_per_client: s.mqtt.max_shared_subscriptions_per_client,
+            max_subscription_bytes_per_client: usize::try_from(s.mqtt.max_subscription_bytes_per_client)
+                .unwrap_or(usize::MAX),
             max_client_id_length: s.mqtt.max_client_id_length,
             max_qos: QoS::from_u8(s.mqtt.max_qos).unwrap_or(QoS::ExactlyOnce),
             retain: s.mqtt.retain,
