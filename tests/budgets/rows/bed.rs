@@ -75,12 +75,16 @@ impl Peer {
         self
     }
 
-    /// Sends one portion of whole packets, which the broker handles in one turn.
+    /// Sends one portion of whole packets, which the broker handles in as few turns as it may.
     pub fn send(&mut self, engine: &Engine, portion: &[u8]) {
         let connection = &mut self.connection;
-        let consumed =
-            broker(|| connection.receive(engine, &mut engine.turn(Time::ZERO), portion, None).consumed);
-        assert_eq!(consumed, portion.len());
+        let mut rest = portion;
+        while !rest.is_empty() {
+            let consumed =
+                broker(|| connection.receive(engine, &mut engine.turn(Time::ZERO), rest, None).consumed);
+            assert!(consumed > 0, "the broker takes no more");
+            rest = &rest[consumed..];
+        }
     }
 
     /// Sends the answers to what has come, in one portion; false if there are none.
