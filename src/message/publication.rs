@@ -49,8 +49,6 @@ pub struct Publication<'a> {
     /// The payload as a buffer of the host, if it is one.
     pub host_payload: Option<&'a Bytes>,
     stored: Option<SharedMessage>,
-    /// A copy of the payload, to be shared instead of a part of a much larger buffer.
-    copied: Option<Bytes>,
 }
 
 impl<'a> Publication<'a> {
@@ -68,7 +66,6 @@ impl<'a> Publication<'a> {
             owner: None,
             host_payload: None,
             stored: None,
-            copied: None,
         }
     }
 
@@ -100,7 +97,10 @@ impl<'a> Publication<'a> {
 
     /// As [`Publication::message`], reusing a message of the pool if there is one.
     pub fn message_from(&mut self, spares: &mut MessagePool) -> &SharedMessage {
-        let may = self.stored.is_none() && self.owner.is_none() && self.host_payload.is_none();
+        let may = self.stored.is_none()
+            && self.owner.is_none()
+            && self.host_payload.is_none()
+            && self.payload.len() < SHARE_FROM;
         if may
             && let Some(mut spare) = spares.take()
             && let Some(message) = Arc::get_mut(&mut spare)
@@ -123,13 +123,22 @@ impl<'a> Publication<'a> {
             && let Some(shared) =
                 Message::sharing(owner, self.topic, properties, self.payload, qos, retain, at, expires_at)
         {
-            return shared;
+            return match self.is_apart(owner.len()) {
+                true => shared.with_payload(Bytes::copy_from_slice(self.payload)),
+                false => shared,
+            };
         }
-        let copied = if self.host_payload.is_some() { &[] } else { self.payload };
+        let apart = match self.host_payload {
+            None if self.is_apart(self.topic.len() + self.properties_len() + self.payload.len()) => {
+                Some(Bytes::copy_from_slice(self.payload))
+            }
+            payload => payload.cloned(),
+        };
+        let copied = if apart.is_some() { &[] } else { self.payload };
         let message = Message::new(self.topic, &self.properties, copied, qos, retain, at, expires_at);
-        match self.host_payload {
+        match apart {
             None => message,
-            Some(payload) => message.with_payload(payload.clone()),
+            Some(payload) => message.with_payload(payload),
         }
     }
 
@@ -138,20 +147,20 @@ impl<'a> Publication<'a> {
         self.stored.as_ref()
     }
 
-    /// The payload as a shared buffer if it is large enough to be shared rather than copied. A small part of a buffer is
-    /// copied once: otherwise an outbox, which counts the payload, would hold all of the buffer.
+    /// The payload as a shared buffer if it is large enough to be shared rather than copied.
     pub fn shared_payload(&mut self) -> Option<Bytes> {
-        let payload = self.payload;
-        if payload.len() < SHARE_FROM {
+        if self.payload.len() < SHARE_FROM {
             return None;
         }
         if self.host_payload.is_some() {
             return self.host_payload.cloned();
         }
-        if is_small_part(payload.len(), self.stored_size().saturating_sub(Message::size_of(0))) {
-            return Some(self.copied.get_or_insert_with(|| Bytes::copy_from_slice(payload)).clone());
-        }
         Some(self.message().payload_shared())
+    }
+
+    /// Whether the payload, which outboxes share and count, is kept apart from a buffer of so many bytes.
+    fn is_apart(&self, buffer: usize) -> bool {
+        self.payload.len() >= SHARE_FROM && is_small_part(self.payload.len(), buffer)
     }
 
     /// Whether the stored message may be a part of the received packet.
@@ -167,7 +176,8 @@ impl<'a> Publication<'a> {
             (Some(message), _) => message.size(),
             // A topic that an alias stands for is not in the buffer, and then the message is a copy.
             (None, Some(owner)) if self.may_share(owner) && is_part(owner, self.topic) => {
-                Message::size_of(owner.len())
+                let apart = if self.is_apart(owner.len()) { self.payload.len() } else { 0 };
+                Message::size_of(owner.len() + apart)
             }
             _ => Message::size_of(copied),
         }
@@ -249,11 +259,14 @@ mod tests {
             let (first, second) = (p.shared_payload().unwrap(), p.shared_payload().unwrap());
             assert_eq!(first.as_ptr(), second.as_ptr());
             assert_eq!(owner.as_ptr_range().contains(&first.as_ptr()), is_shared);
-            assert_eq!((&first[..], p.stored_size()), (p.payload, Message::size_of(owner.len())));
-            assert_eq!(p.message().size(), p.stored_size());
+            assert_eq!(&first[..], p.payload);
+            let size = p.message().size();
+            let apart = if is_shared { 0 } else { SHARE_FROM };
+            assert_eq!(size, Message::size_of(owner.len() + apart));
+            p.stored = None;
+            assert_eq!(p.stored_size(), size);
             // Or only a part of it.
             p.properties.clear();
-            (p.stored, p.copied) = (None, None);
             let foreseen = p.stored_size();
             assert_eq!(owner.as_ptr_range().contains(&p.message().payload().as_ptr()), is_shared);
             assert_eq!(p.message().size(), foreseen);
