@@ -82,8 +82,12 @@ impl Window {
         self.deliveries.capacity()
     }
 
+    #[inline(always)] // Into `complete`, once for each acknowledgement.
     fn remove(&mut self, at: usize) -> Option<Delivery> {
-        let removed = self.deliveries.remove(at)?;
+        let removed = match at {
+            0 => self.deliveries.pop_front()?,
+            at => self.deliveries.remove(at)?,
+        };
         if let Some(pending) = &removed.pending {
             self.bytes -= pending.size() + PLACE;
         }
@@ -105,6 +109,12 @@ impl Inflight {
     /// The bytes of the deliveries whose message is still needed: messages, options and places.
     pub fn bytes(&self) -> usize {
         self.window.as_ref().map_or(0, |window| window.bytes)
+    }
+
+    /// Whether the bytes are so many; false if there is no delivery.
+    #[inline]
+    pub fn has_bytes(&self, most: usize) -> bool {
+        self.window.as_ref().is_some_and(|window| window.bytes >= most)
     }
 
     /// Adds a delivery that is being sent for the first time; returns its identifier, which was not in

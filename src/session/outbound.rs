@@ -209,6 +209,10 @@ impl Outbound {
         let last = match outbox.is_held() {
             // Its client has no CONNACK, and is not told now what the store may not have.
             true => LastBytes::default(),
+            false if outbox.is_empty() => {
+                encode(&self.client_limits, &mut packet);
+                packet.into()
+            }
             false => {
                 encode(&self.client_limits, &mut packet);
                 LastBytes::counted(ending, outbox.undrained(), &packet, || outbox.drain()).unwrap_or_else(
@@ -435,7 +439,7 @@ impl Outbound {
     /// It is also full by its bytes, because they stay with the session. An empty window takes a message of any size.
     pub(super) fn is_window_full(&self, limits: &Limits) -> bool {
         self.inflight.begun() >= usize::from(self.client_limits.receive_maximum)
-            || self.inflight.bytes() >= limits.window_bytes && !self.inflight.is_empty()
+            || self.inflight.has_bytes(limits.window_bytes)
     }
 
     /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too. Retained
