@@ -422,7 +422,7 @@ fn a_printed_configuration_can_be_read_again() {
     arguments.extend(pairs.iter().flat_map(|pair| ["--set", pair]));
     let document = printed(&arguments);
     assert!(
-        document.contains("\nmax_qos = 1\n") && document.contains("\n# receive_maximum = 1024\n"),
+        document.contains("\nmax_qos = 1\n") && document.contains("\n# receive_maximum = 100\n"),
         "{document}"
     );
     let file = File::new("again.toml", &document);

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::sync::{Mutex, MutexGuard};
 
+use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 
 #[derive(Default)]
@@ -74,7 +75,7 @@ impl Link for Line {
         self.state().woken = true;
     }
 
-    fn finish(&self, last: Vec<u8>, cause: Cause) {
+    fn finish(&self, last: LastBytes, cause: Cause) {
         let mut state = self.state();
         if state.finished.is_none() {
             state.bytes.extend_from_slice(&last);

@@ -292,7 +292,10 @@ impl World {
         let outbound = session.outbound.lock();
         assert!(!outbound.is_blocked(), "blocked, though the line is free");
         let window = wire.peer.receive_maximum.min(self.config.settings().mqtt.max_inflight);
-        let full = wire.peer.unacknowledged() >= usize::from(window);
+        let session = &self.config.settings().session;
+        let bytes = session.max_queued_bytes.max(session.max_outbox_bytes as u64) as usize;
+        let full = wire.peer.unacknowledged() >= usize::from(window)
+            || wire.peer.unacknowledged() > 0 && outbound.inflight_bytes() >= bytes;
         assert!(outbound.queue_len() == 0 || full || wire.peer.lying, "messages wait for nothing");
     }
 

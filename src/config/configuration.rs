@@ -269,6 +269,7 @@ mod tests {
             ("mqtt.max_user_properties", "1000"),
             ("mqtt.max_subscriptions_per_client", "100000"),
             ("mqtt.max_shared_subscriptions_per_client", "1000"),
+            ("mqtt.max_subscription_bytes_per_client", "64MiB"),
             ("mqtt.max_client_id_length", "1024"),
             ("mqtt.max_qos", "2"),
             ("mqtt.retain", "true"),

@@ -125,8 +125,9 @@ settings! {
         max_packet_size: u32 = "2MiB", Kind::size(128, 256 * MIB),
             "Largest packet that a client may send, header included. A client that sends a larger one is \
              disconnected, and the log says so. MQTT 5 clients are told (Maximum Packet Size). Cost: a \
-             connection may use that much memory while a packet arrives. A message larger than `session.max_queued_bytes` cannot \
-             wait for a client that is busy or offline.";
+             connection may use that much memory while a packet arrives. A message larger than \
+             `session.max_queued_bytes` cannot wait for a client that is busy or offline. The will of a client is as \
+             large at most, and stays as long as its session waits for it.";
         keep_alive_max: Duration = "0", Kind::duration(SECOND, 65_535 * SECOND).or_zero().in_steps_of(SECOND),
             "Longest keep alive. An MQTT 5 client that asks for more, or for none, is told to use this one \
              (Server Keep Alive). With 0 the client decides. Clients of older versions cannot be told. They \
@@ -137,8 +138,9 @@ settings! {
              identifiers of unfinished QoS 2 exchanges are kept in memory.";
         max_inflight: u16 = "100", Kind::integer(1, 65_535),
             "Unacknowledged QoS 1 and QoS 2 messages that the broker has in flight to a client; further ones \
-             wait in the session's queue. The client's Receive Maximum may lower it. Cost: these messages \
-             are kept in memory, to be sent again.";
+             wait in the session's queue. The client's Receive Maximum may lower it. None is added to those in \
+             flight from `session.max_queued_bytes` or `session.max_outbox_bytes` on, whichever is more. Cost: \
+             these messages are kept in memory, to be sent again.";
         topic_alias_maximum: u16 = "16", Kind::integer(0, 65_535),
             "Topic aliases that an MQTT 5 client may use in messages that it publishes. With 0 it may use \
              none. Cost: a connection may hold that many topics.";
@@ -161,6 +163,10 @@ settings! {
         max_shared_subscriptions_per_client: usize = "1000", Kind::integer(1, MANY),
             "Maximum number of shared subscriptions of one client; further ones are refused with Quota exceeded. \
              A client gets a copy of a message by each that matches, so one message costs as many deliveries.";
+        max_subscription_bytes_per_client: u64 = "64MiB", Kind::size(KIB, 1024 * GIB),
+            "Maximum bytes of memory for the subscriptions of one client; further ones are refused with Quota \
+             exceeded. Each takes its filter and about 160 bytes, a shared one its filter twice and about 320 \
+             bytes. Cost: each client may use as much memory.";
         max_client_id_length: usize = "1024", Kind::integer(23, 65_535),
             "Maximum length of a client identifier, in bytes. A longer one is refused with Client Identifier \
              not valid.";
@@ -206,7 +212,9 @@ settings! {
              window. With 0 none waits. Danger: with `unlimited`, `session.max_queued_bytes` is the only \
              limit.";
         max_queued_bytes: u64 = "16MiB", Kind::size(0, 1024 * GIB),
-            "Maximum bytes of messages that wait in one session. Cost: each session may use as much memory.";
+            "Maximum bytes of messages that wait in one session. Each counts with its topic, its properties, its \
+             subscription identifiers, and about 200 bytes for its place. Cost: each session may use as much \
+             memory, and as much for messages in flight (`mqtt.max_inflight`).";
         queue_overflow: QueueOverflow = "drop_newest", Kind::Choice(&["drop_newest", "drop_oldest", "disconnect"]),
             "What happens to a QoS 1 or QoS 2 message for a session whose queue is full. `drop_newest` drops \
              that message. `drop_oldest` drops the oldest waiting ones until it fits. `disconnect` closes \
@@ -223,7 +231,8 @@ settings! {
         max_outbox_bytes: usize = "1MiB", Kind::size(64 * KIB, GIB),
             "Maximum bytes that wait to be written to one connection while its client reads slowly. Beyond \
              that, QoS 0 messages to it are dropped and counted, and those of QoS 1 and 2 stay in the \
-             session's queue. Cost: each slow client may use as much memory.";
+             session's queue. Cost: each slow client may use as much memory. Connections that have ended may \
+             use 16 times as much, all together; beyond that, what waits for one that ends is not sent.";
     }
 
     retained: RetainedSettings, "Limits of the retained messages." {
@@ -231,7 +240,8 @@ settings! {
             "Maximum number of topics with a retained message. When it is reached, the message of a new \
              topic is delivered but not retained, and counted as dropped.";
         max_bytes: u64 = "256MiB", Kind::size(0, 1024 * GIB),
-            "Maximum bytes of all retained messages together. A message that would exceed it is delivered \
+            "Maximum bytes of all retained messages together. Each counts with its topic twice, its properties, and \
+             about 260 bytes for its place. A message that would exceed it is delivered \
              but not retained, and counted as dropped. The older retained message of its topic is removed.";
     }
 

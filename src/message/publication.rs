@@ -97,7 +97,10 @@ impl<'a> Publication<'a> {
 
     /// As [`Publication::message`], reusing a message of the pool if there is one.
     pub fn message_from(&mut self, spares: &mut MessagePool) -> &SharedMessage {
-        let may = self.stored.is_none() && self.owner.is_none() && self.host_payload.is_none();
+        let may = self.stored.is_none()
+            && self.owner.is_none()
+            && self.host_payload.is_none()
+            && self.payload.len() < SHARE_FROM;
         if may
             && let Some(mut spare) = spares.take()
             && let Some(message) = Arc::get_mut(&mut spare)
@@ -116,18 +119,26 @@ impl<'a> Publication<'a> {
     fn make(&self) -> Message {
         let (qos, retain, at, expires_at) = (self.qos, self.retain, self.received_at, self.expires_at);
         let properties: &[u8] = self.properties.first().copied().unwrap_or_default();
-        if let Some(owner) = self.owner
-            && self.properties.len() <= 1
+        if let Some(owner) = self.owner.filter(|owner| self.may_share(owner))
             && let Some(shared) =
                 Message::sharing(owner, self.topic, properties, self.payload, qos, retain, at, expires_at)
         {
-            return shared;
+            return match self.is_apart(owner.len()) {
+                true => shared.with_payload(Bytes::copy_from_slice(self.payload)),
+                false => shared,
+            };
         }
-        let copied = if self.host_payload.is_some() { &[] } else { self.payload };
+        let apart = match self.host_payload {
+            None if self.is_apart(self.topic.len() + self.properties_len() + self.payload.len()) => {
+                Some(Bytes::copy_from_slice(self.payload))
+            }
+            payload => payload.cloned(),
+        };
+        let copied = if apart.is_some() { &[] } else { self.payload };
         let message = Message::new(self.topic, &self.properties, copied, qos, retain, at, expires_at);
-        match self.host_payload {
+        match apart {
             None => message,
-            Some(payload) => message.with_payload(payload.clone()),
+            Some(payload) => message.with_payload(payload),
         }
     }
 
@@ -141,7 +152,21 @@ impl<'a> Publication<'a> {
         if self.payload.len() < SHARE_FROM {
             return None;
         }
-        Some(self.host_payload.cloned().unwrap_or_else(|| self.message().payload_shared()))
+        if self.host_payload.is_some() {
+            return self.host_payload.cloned();
+        }
+        Some(self.message().payload_shared())
+    }
+
+    /// Whether the payload, which outboxes share and count, is kept apart from a buffer of so many bytes.
+    fn is_apart(&self, buffer: usize) -> bool {
+        self.payload.len() >= SHARE_FROM && is_small_part(self.payload.len(), buffer)
+    }
+
+    /// Whether the stored message may be a part of the received packet.
+    fn may_share(&self, owner: &Bytes) -> bool {
+        let used = self.topic.len() + self.properties_len() + self.payload.len();
+        self.properties.len() <= 1 && !is_small_part(used, owner.len())
     }
 
     /// The bytes that the stored message occupies or would occupy.
@@ -150,8 +175,9 @@ impl<'a> Publication<'a> {
         match (&self.stored, self.owner) {
             (Some(message), _) => message.size(),
             // A topic that an alias stands for is not in the buffer, and then the message is a copy.
-            (None, Some(owner)) if self.properties.len() <= 1 && is_part(owner, self.topic) => {
-                Message::size_of(owner.len())
+            (None, Some(owner)) if self.may_share(owner) && is_part(owner, self.topic) => {
+                let apart = if self.is_apart(owner.len()) { self.payload.len() } else { 0 };
+                Message::size_of(owner.len() + apart)
             }
             _ => Message::size_of(copied),
         }
@@ -174,6 +200,12 @@ impl<'a> Publication<'a> {
     }
 }
 
+/// Whether so few bytes of a buffer are used that a copy is better than a share: less than half. Then a copy takes less
+/// than the rest of the buffer, and what is shared holds at most twice the bytes that it counts.
+fn is_small_part(used: usize, buffer: usize) -> bool {
+    used < buffer / 2
+}
+
 /// Whether `part` lies in `owner`.
 fn is_part(owner: &Bytes, part: &[u8]) -> bool {
     let range = owner.as_ptr_range();
@@ -192,7 +224,9 @@ fn remaining_seconds(expires_at: Time, now: Time) -> Option<u32> {
 mod tests {
     use super::{Publication, SHARE_FROM};
     use crate::codec::qos::QoS;
+    use crate::message::Message;
     use crate::time::Time;
+    use bytes::Bytes;
     use std::sync::Arc;
 
     #[test]
@@ -210,6 +244,33 @@ mod tests {
         let mut p = Publication::new(b"t", b"x", QoS::AtLeastOnce, false, Time::ZERO);
         let first = Arc::clone(p.message());
         assert!(Arc::ptr_eq(&first, p.message()));
+    }
+
+    #[test]
+    fn a_small_part_of_a_buffer_is_copied() {
+        for (rest, is_shared) in [(SHARE_FROM - 1, true), (SHARE_FROM + 4, false)] {
+            let owner = Bytes::from(vec![b'x'; 1 + SHARE_FROM + rest]);
+            let properties = &owner[1 + SHARE_FROM..];
+            let mut p =
+                Publication::new(&owner[..1], &owner[1..1 + SHARE_FROM], QoS::AtMostOnce, false, Time::ZERO);
+            p.owner = Some(&owner);
+            // All of the packet is the message.
+            p.properties.push(properties);
+            let (first, second) = (p.shared_payload().unwrap(), p.shared_payload().unwrap());
+            assert_eq!(first.as_ptr(), second.as_ptr());
+            assert_eq!(owner.as_ptr_range().contains(&first.as_ptr()), is_shared);
+            assert_eq!(&first[..], p.payload);
+            let size = p.message().size();
+            let apart = if is_shared { 0 } else { SHARE_FROM };
+            assert_eq!(size, Message::size_of(owner.len() + apart));
+            p.stored = None;
+            assert_eq!(p.stored_size(), size);
+            // Or only a part of it.
+            p.properties.clear();
+            let foreseen = p.stored_size();
+            assert_eq!(owner.as_ptr_range().contains(&p.message().payload().as_ptr()), is_shared);
+            assert_eq!(p.message().size(), foreseen);
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub type SharedMessage = Arc<Message>;
 
 /// An application message: topic, payload, and the properties that a server forwards.
 ///
-/// One buffer holds all three: the receive buffer, if the message arrived in a buffer of its own. Only a payload
-/// lent by the host has a separate buffer.
+/// One buffer holds all three: the receive buffer, if the message arrived in a buffer of its own. Only a payload that the
+/// host lends, or that is a small part of the packet, has a separate buffer.
 #[derive(Clone, Debug)]
 pub struct Message {
     body: Body,
@@ -25,9 +25,19 @@ pub struct Message {
     apart: Option<Box<Bytes>>,
     qos: QoS,
     retain: bool,
+    /// The bytes that it counts as.
+    size: u32,
     expires_at: Time,
     received_at: Time,
 }
+
+/// The counts of references of an `Arc`.
+const COUNTS: usize = 2 * size_of::<usize>();
+/// What the system's allocator adds to an allocation: 8 bytes, and up to a multiple of 16.
+const ALLOCATION: usize = 16;
+
+/// Bytes of a reused buffer that a message may leave unused.
+const UNUSED: usize = 32;
 
 #[derive(Clone, Debug)]
 enum Body {
@@ -96,7 +106,11 @@ impl Message {
     ) -> Message {
         let properties_len: usize = properties.iter().map(|span| span.len()).sum();
         let len = topic.len() + properties_len + payload.len();
-        body.clear();
+        match body.capacity() <= len + UNUSED {
+            true => body.clear(),
+            // It would hold bytes that [`Message::size`] does not count.
+            false => body = Vec::new(),
+        }
         body.reserve_exact(len);
         body.extend_from_slice(topic);
         for span in properties {
@@ -112,6 +126,7 @@ impl Message {
             apart: None,
             qos: attributes.qos,
             retain: attributes.retain,
+            size: Message::size_of(len) as u32,
             expires_at: attributes.expires_at,
             received_at: attributes.received_at,
         }
@@ -168,6 +183,7 @@ impl Message {
             apart: None,
             qos,
             retain,
+            size: Message::size_of(owner.len()) as u32,
             expires_at,
             received_at: now,
         })
@@ -175,7 +191,8 @@ impl Message {
 
     /// The same message with this buffer as its payload.
     pub fn with_payload(self, payload: Bytes) -> Message {
-        Message { apart: Some(Box::new(payload)), ..self }
+        let size = self.size + payload.len() as u32;
+        Message { apart: Some(Box::new(payload)), size, ..self }
     }
 
     /// The Topic Name, as encoded.
@@ -241,14 +258,14 @@ impl Message {
     }
 
     /// Bytes of memory of the message, for the limits of queues and stores.
+    #[inline]
     pub fn size(&self) -> usize {
-        let apart = self.apart.as_ref().map_or(0, |payload| payload.len());
-        Message::size_of(self.body.bytes().len() + apart)
+        self.size as usize
     }
 
     /// The same of a message with so many bytes of topic, properties and payload in buffers of their own.
     pub const fn size_of(bytes: usize) -> usize {
-        bytes + std::mem::size_of::<Message>()
+        bytes + std::mem::size_of::<Message>() + COUNTS + 2 * ALLOCATION
     }
 }
 

@@ -20,6 +20,7 @@ use crate::net::server::{ConnectionPermit, Farewell, Server};
 use crate::net::testing::{ProbeSlot, TestLine};
 use crate::net::transport::Received;
 use crate::session::event::Level;
+use crate::session::last_bytes::LastBytes;
 use crate::session::link::{Cause, Link, Written};
 
 /// How long an ending connection waits for the peer to take the last packet and to close its side.
@@ -426,6 +427,8 @@ impl TaskEnd {
         if ready!(self.poll_last(link, cx)).is_ok() {
             link.descriptor.shut_down_writing();
             self.shut = true;
+            // They need not wait for the peer to close.
+            self.ending.last = LastBytes::default();
         }
         Poll::Ready(())
     }

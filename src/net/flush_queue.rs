@@ -171,6 +171,7 @@ mod tests {
     use crate::engine::core::state::{Engine, EngineParts};
     use crate::net::server::Server;
     use crate::runtime::{Clock, Ticker};
+    use crate::session::last_bytes::LastBytes;
     use crate::session::link::{Cause, Link, Written};
     use crate::storage::MemoryStore;
 
@@ -185,7 +186,7 @@ mod tests {
             Written::Bytes(bytes)
         }
         fn wake(&self) {}
-        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+        fn finish(&self, _last: LastBytes, _cause: Cause) {}
     }
 
     struct Client {

@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFdReadyGuard;
 use crate::engine::parts::origin::Origin;
 use crate::net::places::{ListenerLimit, NewPlace, Place, Stage};
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};
+use crate::session::last_bytes::LastBytes;
 use crate::session::link::{Cause, Link, Written};
 
 /// The link of a connection. Its task reads, any thread writes.
@@ -29,7 +30,7 @@ pub struct StreamLink {
 
 /// The end of a connection: the last bytes to write, and the cause.
 pub(super) struct Ending {
-    pub last: Vec<u8>,
+    pub last: LastBytes,
     pub cause: Cause,
 }
 
@@ -200,7 +201,7 @@ impl Link for StreamLink {
         self.notify();
     }
 
-    fn finish(&self, last: Vec<u8>, cause: Cause) {
+    fn finish(&self, last: LastBytes, cause: Cause) {
         let mut ending = self.ending.lock();
         if ending.is_none() {
             *ending = Some(Ending { last, cause });

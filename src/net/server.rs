@@ -16,6 +16,7 @@ use crate::net::transport::{LayerError, MakeLayers};
 use crate::net::waiting::Waiting;
 use crate::runtime::Clock;
 use crate::session::event::Level;
+use crate::session::last_bytes::LastBytes;
 use crate::session::link::{Cause, Link};
 use crate::time::Time;
 
@@ -120,7 +121,7 @@ impl Server {
     /// Ends the oldest connection that has sent no CONNECT; `None` if there is none.
     fn end_oldest(&self) -> Option<()> {
         let oldest = self.waiting.take_oldest()?;
-        oldest.finish(Vec::new(), Cause::ConnectionLost);
+        oldest.finish(LastBytes::default(), Cause::ConnectionLost);
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += 1;
         self.engine.log(&mut turn, Level::Warn, None, || {

@@ -31,7 +31,7 @@ impl Outbound {
     /// delivery.
     pub fn unacknowledged(&mut self, id: PacketId) -> Option<(SharedMessage, QoS)> {
         let (_, delivery) = self.inflight.find(id)?;
-        let pending = delivery.pending.as_ref()?;
+        let pending = delivery.pending()?;
         Some((Arc::clone(&pending.message), pending.qos))
     }
 
@@ -51,9 +51,9 @@ impl Outbound {
                 self.inflight.complete(pool, at);
                 Acknowledged::Complete
             }
-            Some((_, delivery)) => {
+            Some((at, delivery)) => {
                 delivery.awaits = Awaits::Pubcomp;
-                if let Some(pending) = delivery.pending.take() {
+                if let Some(pending) = self.inflight.take_message(at) {
                     pool.messages.give(pending.message);
                 }
                 Acknowledged::Progress

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::session::delivery::ClientLimits;
 use crate::session::epoch::Epoch;
 use crate::session::inbound::Inbound;
+use crate::session::last_bytes::EndingBytes;
 use crate::session::link::{Cause, Link};
 use crate::session::outbound::Outbound;
 use crate::session::state::{Connected, Control, Mark, Session, Will};
@@ -52,7 +53,7 @@ impl Session {
     }
 
     /// Detaches the connection with the number `epoch` and ends it, unless it is not the session's any more; what the
-    /// session knew of it. `encode` writes the last packet. The caller holds the lock of `control`.
+    /// session knew of it. `encode` writes the last packet, and `ending` bounds what is written before it. The caller holds the lock of `control`.
     ///
     /// The receiving half may be in use by that very connection. It learns of its end by [`Session::is_attached`].
     pub fn detach(
@@ -60,6 +61,7 @@ impl Session {
         epoch: Epoch,
         control: &mut Control,
         cause: Cause,
+        ending: &Arc<EndingBytes>,
         encode: impl FnOnce(&Connected, &ClientLimits, &mut Vec<u8>),
     ) -> Option<Box<Connected>> {
         if control.epoch != epoch {
@@ -67,7 +69,9 @@ impl Session {
         }
         let connected = control.connected.take()?;
         self.attached.set(Epoch::NONE);
-        self.outbound.lock().detach(cause, |client_limits, out| encode(&connected, client_limits, out));
+        self.outbound
+            .lock()
+            .detach(cause, ending, |client_limits, out| encode(&connected, client_limits, out));
         Some(connected)
     }
 }
@@ -84,7 +88,9 @@ mod tests {
     use crate::codec::version::Version;
     use crate::session::delivery::ClientLimits;
     use crate::session::epoch::Epoch;
+    use crate::session::last_bytes::{EndingBytes, LastBytes};
     use crate::session::link::{Cause, Link, Written};
+    use crate::session::pool::Pool;
     use crate::session::state::{Connected, Session};
     use crate::time::Time;
 
@@ -95,6 +101,7 @@ mod tests {
     struct Task {
         woken: Mutex<usize>,
         ended: Mutex<Option<Cause>>,
+        last: Mutex<LastBytes>,
     }
 
     impl Link for Task {
@@ -104,7 +111,8 @@ mod tests {
         fn wake(&self) {
             *self.woken.lock() += 1;
         }
-        fn finish(&self, _last: Vec<u8>, cause: Cause) {
+        fn finish(&self, last: LastBytes, cause: Cause) {
+            *self.last.lock() = last;
             *self.ended.lock() = Some(cause);
         }
     }
@@ -143,7 +151,8 @@ mod tests {
     }
 
     fn detach(session: &Session, epoch: Epoch, cause: Cause) -> bool {
-        session.detach(epoch, &mut session.control.lock(), cause, |_, _, _| {}).is_some()
+        let ending = Arc::new(EndingBytes::new(1000));
+        session.detach(epoch, &mut session.control.lock(), cause, &ending, |_, _, _| {}).is_some()
     }
 
     #[test]
@@ -170,6 +179,33 @@ mod tests {
         assert!(!session.control.lock().is_connected_by(epoch) && !session.outbound.lock().is_connected());
         assert!(!detach(&session, epoch, Cause::Kicked));
         assert_eq!(*link.ended.lock(), Some(QUOTA));
+    }
+
+    /// What waits is written before the last packet, if there is room for it beside that of others that have ended.
+    #[test]
+    fn what_waits_for_all_that_have_ended_is_bounded() {
+        for (most, is_partly_written, written) in
+            [(5, false, "wait!"), (5, true, "wait!"), (4, false, "!"), (4, true, "")]
+        {
+            let ending = Arc::new(EndingBytes::new(most));
+            let session = Session::new("a");
+            let epoch = Epoch::NONE.next();
+            let link = attach(&session, epoch);
+            let mut outbound = session.outbound.lock();
+            outbound.outbox.append(&mut Pool::new(), None, |out| out.extend_from_slice(b"wait"));
+            if is_partly_written {
+                let rest = outbound.outbox.take(false);
+                outbound.outbox.written(rest);
+            }
+            drop(outbound);
+            let mut control = session.control.lock();
+            session.detach(epoch, &mut control, QUOTA, &ending, |_, _, out| out.push(b'!'));
+            assert_eq!(&link.last.lock()[..], written.as_bytes());
+            assert_eq!(*link.ended.lock(), Some(QUOTA));
+            assert_eq!(ending.waiting(), if most == 5 { 5 } else { 0 });
+            *link.last.lock() = LastBytes::default();
+            assert_eq!(ending.waiting(), 0);
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ use crate::time::Time;
 pub struct Limits {
     /// Bounds of the queue.
     pub queue: Bounds,
+    /// Bytes of messages in the window from which on no further one is sent, unless the window is empty.
+    pub window_bytes: usize,
     /// Bytes that may wait in the outbox before QoS 0 messages are dropped and others queued.
     pub outbox_bytes: usize,
     /// Whether QoS 0 messages are queued for offline clients.

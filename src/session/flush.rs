@@ -64,6 +64,7 @@ mod tests {
     use crate::codec::version::Version;
     use crate::session::delivery::{ClientLimits, Context, Limits, ReportedFates};
     use crate::session::epoch::Epoch;
+    use crate::session::last_bytes::LastBytes;
     use crate::session::link::{Cause, Link, Written};
     use crate::session::pool::Pool;
     use crate::session::queue::{Bounds, Overflow};
@@ -75,7 +76,8 @@ mod tests {
     fn with_context<T>(act: impl FnOnce(&mut Context<'_>) -> T) -> T {
         let (mut pool, mut counts, gauges) = (Pool::new(), Counts::default(), Counters::default());
         let queue = Bounds { messages: 1, bytes: 1, overflow: Overflow::DropNewest };
-        let limits = Limits { queue, outbox_bytes: 1000, queue_qos0: false, holds: false };
+        let limits =
+            Limits { queue, window_bytes: 1000, outbox_bytes: 1000, queue_qos0: false, holds: false };
         let (pool, counts, gauges, limits) = (&mut pool, &mut counts, &gauges, &limits);
         let (events, reported) = (&mut Vec::new(), ReportedFates::default());
         let recorder = &Recorder::new(Arc::new(MemoryStore), WallClock::started_at(0));
@@ -111,7 +113,7 @@ mod tests {
             Written::Blocked
         }
         fn wake(&self) {}
-        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+        fn finish(&self, _last: LastBytes, _cause: Cause) {}
     }
 
     /// A link that takes everything. At each write another thread appends.
@@ -133,7 +135,7 @@ mod tests {
         fn wake(&self) {
             *self.woken.lock() += 1;
         }
-        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+        fn finish(&self, _last: LastBytes, _cause: Cause) {}
     }
 
     /// A link that takes nothing, and does not report that it is full.
@@ -147,7 +149,7 @@ mod tests {
             Written::Bytes(0)
         }
         fn wake(&self) {}
-        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+        fn finish(&self, _last: LastBytes, _cause: Cause) {}
     }
 
     #[test]

@@ -29,13 +29,18 @@ pub struct Delivery {
     /// Whether it was transmitted, on any connection: DUP is set when it is sent again.
     transmitted: bool,
     /// The message, until PUBREC.
-    pub pending: Option<Pending>,
+    pending: Option<Pending>,
 }
 
 impl Delivery {
     /// The Packet Identifier, the same for every transmission [MQTT-4.4.0-1], [MQTT3-4.4.0-1].
     pub fn packet_id(&self) -> PacketId {
         identifier(self.sequence)
+    }
+
+    /// The message, until PUBREC.
+    pub fn pending(&self) -> Option<&Pending> {
+        self.pending.as_ref()
     }
 
     /// Whether it was transmitted before.
@@ -60,14 +65,33 @@ pub struct Inflight {
     held: u32,
 }
 
+/// Bytes that the place of a delivery takes: the buffer of the places doubles when it grows.
+const PLACE: usize = 2 * size_of::<Delivery>();
+
 /// Deliveries, ordered by sequence.
 #[derive(Debug, Default)]
-pub struct Window(VecDeque<Delivery>);
+pub struct Window {
+    deliveries: VecDeque<Delivery>,
+    /// The bytes of those whose message is still needed.
+    bytes: usize,
+}
 
 impl Window {
     /// The number of deliveries that fit without allocation.
     pub fn capacity(&self) -> usize {
-        self.0.capacity()
+        self.deliveries.capacity()
+    }
+
+    #[inline(always)] // Into `complete`, once for each acknowledgement.
+    fn remove(&mut self, at: usize) -> Option<Delivery> {
+        let removed = match at {
+            0 => self.deliveries.pop_front()?,
+            at => self.deliveries.remove(at)?,
+        };
+        if let Some(pending) = &removed.pending {
+            self.bytes -= pending.size() + PLACE;
+        }
+        Some(removed)
     }
 }
 
@@ -80,6 +104,17 @@ impl Inflight {
     /// Whether every delivery is complete.
     pub fn is_empty(&self) -> bool {
         self.window.is_none()
+    }
+
+    /// The bytes of the deliveries whose message is still needed: messages, options and places.
+    pub fn bytes(&self) -> usize {
+        self.window.as_ref().map_or(0, |window| window.bytes)
+    }
+
+    /// Whether the bytes are so many; false if there is no delivery.
+    #[inline]
+    pub fn has_bytes(&self, most: usize) -> bool {
+        self.window.as_ref().is_some_and(|window| window.bytes >= most)
     }
 
     /// Adds a delivery that is being sent for the first time; returns its identifier, which was not in
@@ -115,14 +150,23 @@ impl Inflight {
             _ => Awaits::Puback,
         };
         let window = self.window.get_or_insert_with(|| pool.take_window());
-        window.0.push_back(Delivery { sequence, awaits, transmitted, pending: Some(pending) });
+        window.bytes += pending.size() + PLACE;
+        window.deliveries.push_back(Delivery { sequence, awaits, transmitted, pending: Some(pending) });
         Some(identifier(sequence))
     }
 
     /// The delivery with this identifier, and its index.
     pub fn find(&mut self, id: PacketId) -> Option<(usize, &mut Delivery)> {
         let at = self.position(id)?;
-        Some((at, self.window.as_mut()?.0.get_mut(at)?))
+        Some((at, self.window.as_mut()?.deliveries.get_mut(at)?))
+    }
+
+    /// Takes the message of the delivery at this index, which is no longer needed.
+    pub fn take_message(&mut self, at: usize) -> Option<Pending> {
+        let window = self.window.as_mut()?;
+        let pending = window.deliveries.get_mut(at)?.pending.take()?;
+        window.bytes -= pending.size() + PLACE;
+        Some(pending)
     }
 
     /// Ends the delivery at this index.
@@ -136,7 +180,7 @@ impl Inflight {
         if let Some(pending) = done.pending {
             pool.messages.give(pending.message);
         }
-        if let Some(window) = self.window.take_if(|window| window.0.is_empty()) {
+        if let Some(window) = self.window.take_if(|window| window.deliveries.is_empty()) {
             pool.put_window(window);
         }
     }
@@ -201,7 +245,7 @@ impl Inflight {
     /// Counts the delivery that [`Inflight::unsent`] returned as sent.
     pub fn mark_sent(&mut self) {
         let at = self.sent();
-        if let Some(delivery) = self.window.as_mut().and_then(|window| window.0.get_mut(at)) {
+        if let Some(delivery) = self.window.as_mut().and_then(|window| window.deliveries.get_mut(at)) {
             delivery.transmitted = true;
             self.begun += 1;
         }
@@ -210,13 +254,13 @@ impl Inflight {
     /// Removes the delivery that [`Inflight::unsent`] returned.
     pub fn remove_unsent(&mut self) {
         self.remove(self.sent());
-        self.window.take_if(|window| window.0.is_empty());
+        self.window.take_if(|window| window.deliveries.is_empty());
     }
 
     /// The unacknowledged QoS 1 messages, oldest first: another member of a shared subscription may be sent them
     /// [MQTT-4.8.2-5].
     pub fn into_unacknowledged(self) -> impl Iterator<Item = Pending> {
-        let all = self.window.into_iter().flat_map(|window| window.0);
+        let all = self.window.into_iter().flat_map(|window| window.deliveries);
         let qos1 = all.filter(|d| d.awaits == Awaits::Puback);
         qos1.filter_map(|d| d.pending)
     }
@@ -239,11 +283,11 @@ impl Inflight {
     }
 
     fn deliveries(&self) -> Option<&VecDeque<Delivery>> {
-        self.window.as_ref().map(|window| &window.0)
+        self.window.as_ref().map(|window| &window.deliveries)
     }
 
     fn remove(&mut self, at: usize) -> Option<Delivery> {
-        self.window.as_mut()?.0.remove(at)
+        self.window.as_mut()?.remove(at)
     }
 
     fn in_use(&self, sequence: u64) -> bool {
@@ -283,7 +327,7 @@ impl Inflight {
 
 #[cfg(test)]
 mod tests {
-    use super::{Inflight, Pending};
+    use super::{Inflight, PLACE, Pending};
     use crate::codec::packet_id::PacketId;
     use crate::codec::qos::QoS;
     use crate::message::Publication;
@@ -383,6 +427,25 @@ mod tests {
         }
         assert!(window.inflight.window.is_none());
         assert_eq!(window.pool.take_window().capacity(), capacity);
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_messages_that_are_needed() {
+        let mut window = Window::new();
+        let ids: Vec<_> = (0..3).map(|_| window.begin().unwrap()).collect();
+        let each = window.inflight.bytes() / 3;
+        assert!(each > PLACE);
+        let (at, _) = window.inflight.find(ids[1]).unwrap();
+        assert!(window.inflight.take_message(at).is_some());
+        assert!(window.inflight.take_message(at).is_none());
+        assert_eq!(window.inflight.bytes(), 2 * each);
+        assert!(window.complete(ids[1]));
+        assert_eq!(window.inflight.bytes(), 2 * each);
+        window.inflight.take_back(&mut window.pool);
+        assert_eq!(window.inflight.bytes(), each);
+        window.inflight.restart();
+        window.inflight.remove_unsent();
+        assert_eq!((window.inflight.bytes(), window.inflight.len()), (0, 0));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use crate::codec::reason::ReasonCode;
+use crate::session::last_bytes::LastBytes;
 
 /// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,5 +69,5 @@ pub trait Link: Send + Sync {
     fn wake(&self);
 
     /// Writes `last`, then closes the connection. Later calls change nothing.
-    fn finish(&self, last: Vec<u8>, cause: Cause);
+    fn finish(&self, last: LastBytes, cause: Cause);
 }

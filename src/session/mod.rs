@@ -11,6 +11,7 @@ mod flush;
 pub mod held_acks;
 pub mod inbound;
 pub mod inflight;
+pub mod last_bytes;
 pub mod link;
 pub mod outbound;
 pub mod outbox;

@@ -16,6 +16,7 @@ use crate::session::delivery::{
 use crate::session::epoch::Epoch;
 use crate::session::held_acks::{HeldAcks, WaitingPublishers};
 use crate::session::inflight::Inflight;
+use crate::session::last_bytes::{EndingBytes, LastBytes};
 use crate::session::link::{Cause, Link};
 use crate::session::outbox::Outbox;
 use crate::session::pending::Pending;
@@ -30,7 +31,7 @@ use crate::storage::{Position, SessionChange};
 struct Orphan {
     epoch: Epoch,
     link: Arc<dyn Link>,
-    last: Vec<u8>,
+    last: LastBytes,
     cause: Cause,
 }
 
@@ -149,7 +150,7 @@ impl Outbound {
         self.queue.len()
     }
 
-    /// The bytes that the queue's messages occupy.
+    /// The bytes that the queue's messages occupy, with their options and places.
     pub fn queue_bytes(&self) -> usize {
         self.queue.bytes()
     }
@@ -157,6 +158,11 @@ impl Outbound {
     /// The number of incomplete deliveries.
     pub fn inflight_len(&self) -> usize {
         self.inflight.len()
+    }
+
+    /// The bytes of the deliveries whose message is still needed.
+    pub fn inflight_bytes(&self) -> usize {
+        self.inflight.bytes()
     }
 
     /// The number of application messages sent.
@@ -192,19 +198,37 @@ impl Outbound {
     }
 
     /// Detaches the connection and ends it: `encode` writes the last packet, after the bytes that wait. Nothing more is
-    /// sent [MQTT-3.14.4-1], and the link is finished [MQTT-3.14.4-2].
-    pub(super) fn detach(&mut self, cause: Cause, encode: impl FnOnce(&ClientLimits, &mut Vec<u8>)) {
+    /// sent [MQTT-3.14.4-1], and the link is finished [MQTT-3.14.4-2]. If the bytes that wait are too many, beside those of
+    /// the other connections that have ended, the last packet is written alone, or nothing in the middle of a packet.
+    pub(super) fn detach(
+        &mut self,
+        cause: Cause,
+        ending: &Arc<EndingBytes>,
+        encode: impl FnOnce(&ClientLimits, &mut Vec<u8>),
+    ) {
         let Some(link) = self.link.take() else {
             return;
         };
         let busy = self.outbox.is_being_written();
-        let held = self.outbox.is_held();
-        let mut last = self.outbox.drain();
-        match held {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let mut packet = Vec::new();
+        let last = match outbox.is_held() {
             // Its client has no CONNACK, and is not told now what the store may not have.
-            true => last.clear(),
-            false => encode(&self.client_limits, &mut last),
-        }
+            true => LastBytes::default(),
+            false if outbox.is_empty() => {
+                encode(&self.client_limits, &mut packet);
+                packet.into()
+            }
+            false => {
+                encode(&self.client_limits, &mut packet);
+                LastBytes::counted(ending, outbox.undrained(), &packet, || outbox.drain()).unwrap_or_else(
+                    || match outbox.is_partly_written() {
+                        true => LastBytes::default(),
+                        false => packet.into(),
+                    },
+                )
+            }
+        };
         match busy {
             true => {
                 let epoch = self.epoch;
@@ -347,8 +371,10 @@ impl Outbound {
     /// write.
     pub fn chunk_written(&mut self, epoch: Epoch, rest: Option<Chunk>) -> bool {
         if let Some(orphan) = self.take_orphan(epoch) {
-            let mut last = rest.map_or_else(Vec::new, Chunk::into_unwritten);
-            last.extend_from_slice(&orphan.last);
+            let last = match rest {
+                Some(rest) => orphan.last.after(rest),
+                None => orphan.last,
+            };
             orphan.link.finish(last, orphan.cause);
             return false;
         }
@@ -408,15 +434,18 @@ impl Outbound {
         self.link.is_some()
             && self.queue.is_empty()
             && !self.inflight.has_unsent()
-            && !self.is_window_full()
+            && !self.is_window_full(limits)
             && self.has_room(limits)
     }
 
     /// Whether the maximum number of QoS 1 and 2 messages is unacknowledged [MQTT-3.3.4-9]. A delivery of which only
     /// PUBREL was sent on this connection counts too, until PUBCOMP.
     /// [MQTT-4.9.0-1], [MQTT-4.9.0-2]
-    pub(super) fn is_window_full(&self) -> bool {
+    ///
+    /// It is also full by its bytes, because they stay with the session. An empty window takes a message of any size.
+    pub(super) fn is_window_full(&self, limits: &Limits) -> bool {
         self.inflight.begun() >= usize::from(self.client_limits.receive_maximum)
+            || self.inflight.has_bytes(limits.window_bytes)
     }
 
     /// A packet is taken as long as fewer bytes wait than the limit, so that the largest packet finds room, too. Retained
@@ -522,7 +551,7 @@ impl Outbound {
     ) -> Outcome {
         let before = self.queue.len();
         let pending = Pending::new(cx.pool, publication, options);
-        if self.queue.is_full(pending.message.size(), &cx.limits.queue) {
+        if self.queue.is_full(pending.size(), &cx.limits.queue) {
             // Expired messages, which are not sent, take no room [MQTT-3.3.2-5].
             let (now, kept) = (cx.now, self.client_limits.kept);
             self.queue.drop_expired(now, |index, pending| {

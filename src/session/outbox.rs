@@ -203,6 +203,16 @@ impl Outbox {
         self.state == FlushState::Writing
     }
 
+    /// The number of bytes that [`Outbox::drain`] returns.
+    pub fn undrained(&self) -> usize {
+        self.len() - self.in_flight
+    }
+
+    /// Whether the connection may have a part of a packet whose rest waits.
+    pub fn is_partly_written(&self) -> bool {
+        self.head.is_some() || self.is_being_written()
+    }
+
     /// Empties the outbox and returns the unwritten bytes, in order, without those that a thread has taken.
     pub fn drain(&mut self) -> Vec<u8> {
         let old = std::mem::take(self);
@@ -223,6 +233,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::{Chunk, ENOUGH, FlushState, Outbox, Pool};
+    use crate::session::last_bytes::LastBytes;
     use crate::session::link::{Cause, Link, Written};
     use bytes::Bytes;
     use parking_lot::Mutex;
@@ -252,7 +263,7 @@ mod tests {
             if taken.len() == before { Written::Blocked } else { Written::Bytes(taken.len() - before) }
         }
         fn wake(&self) {}
-        fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+        fn finish(&self, _last: LastBytes, _cause: Cause) {}
     }
 
     fn fill(outbox: &mut Outbox, pool: &mut Pool) -> Vec<u8> {

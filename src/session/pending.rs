@@ -34,6 +34,12 @@ struct PendingExtras {
     share: Option<Arc<str>>,
 }
 
+impl PendingExtras {
+    fn size(&self) -> usize {
+        Pending::options_size(self.identifiers.len(), true)
+    }
+}
+
 impl Pending {
     /// The message of a publication, with these options.
     pub fn new(pool: &mut Pool, publication: &mut Publication<'_>, options: &DeliveryOptions<'_>) -> Pending {
@@ -48,6 +54,20 @@ impl Pending {
         let message = Arc::clone(publication.message_from(&mut pool.messages));
         let DeliveryOptions { qos, retain, .. } = *options;
         Pending { message, qos, retain, walked: false, identifier, extras }
+    }
+
+    /// Bytes of memory of the message and its options, without its place in a queue or window.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.message.size() + self.extras.as_ref().map_or(0, |extras| extras.size())
+    }
+
+    /// Bytes of memory that the options of a delivery take beside the message.
+    pub fn options_size(identifiers: usize, is_shared: bool) -> usize {
+        match identifiers > 1 || is_shared {
+            true => size_of::<PendingExtras>() + size_of::<u32>() * identifiers,
+            false => 0,
+        }
     }
 
     /// The options of the delivery.
@@ -85,6 +105,9 @@ mod tests {
                 let options = DeliveryOptions { qos: QoS::ExactlyOnce, retain: true, identifiers, share };
                 let mut publication = Publication::new(b"t", b"", QoS::ExactlyOnce, false, Time::ZERO);
                 let pending = Pending::new(&mut Pool::new(), &mut publication, &options);
+                let beside = Pending::options_size(identifiers.len(), share.is_some());
+                assert_eq!(pending.size(), pending.message.size() + beside);
+                assert_eq!(beside > 0, pending.extras.is_some());
                 let kept = pending.options();
                 assert_eq!((kept.qos, kept.retain, kept.identifiers), (options.qos, true, identifiers));
                 assert_eq!(kept.share, share);

@@ -105,7 +105,7 @@ impl Outbound {
         publish::encoded_len(version, sizes.topic, qos > QoS::AtMostOnce, properties, sizes.payload)
     }
 
-    /// Predicts what [`Outbound::deliver`] would do with a message that takes `stored` bytes in a queue.
+    /// Predicts what [`Outbound::deliver`] would do with a message of the [`Pending::size`](crate::session::pending::Pending::size) `stored`.
     pub fn foresee(
         &self,
         limits: &Limits,

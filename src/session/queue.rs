@@ -17,12 +17,18 @@ pub enum Overflow {
     Disconnect,
 }
 
+/// Bytes that the place of a message takes in a queue: the buffer of the places doubles when it grows.
+pub const PLACE: usize = 2 * size_of::<Pending>();
+
+/// Places that a queue keeps although few messages are left.
+const KEPT_PLACES: usize = 64;
+
 /// The bounds of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// The most messages.
     pub messages: usize,
-    /// The most bytes that the messages occupy.
+    /// The most bytes that the messages occupy: each with its options and its [`PLACE`].
     pub bytes: usize,
     /// What happens to a message for which there is no room.
     pub overflow: Overflow,
@@ -114,9 +120,9 @@ impl Queue {
         bounds: &Bounds,
         mut dropped: impl FnMut(usize, &Pending),
     ) -> Queued {
-        let size = pending.message.size();
+        let size = pending.size();
         let (len, bytes) = self.counted();
-        let room = room(len, bytes, size, bounds);
+        let room = room(len, bytes, size + PLACE, bounds);
         if room == Room::None {
             return Queued::Refused;
         }
@@ -135,26 +141,26 @@ impl Queue {
         if displaced == 0 { Queued::Waits } else { Queued::Displaced(displaced) }
     }
 
-    /// Whether the next message of `size` bytes would be beyond the bounds.
+    /// Whether the next message of [`Pending::size`] `size` would be beyond the bounds.
     pub fn is_full(&self, size: usize, bounds: &Bounds) -> bool {
         let (len, waiting_bytes) = self.counted();
-        is_beyond(len, waiting_bytes, size, bounds)
+        is_beyond(len, waiting_bytes, size + PLACE, bounds)
     }
 
-    /// Whether there is room for a message of `size` bytes after the messages that have expired at `now` are removed.
+    /// Whether there is room for a message of [`Pending::size`] `size` after the messages that have expired at `now` are removed.
     pub fn room_at(&self, now: Time, size: usize, bounds: &Bounds) -> Room {
         let (mut len, mut bytes) = self.counted();
         if let Some(waiting) = &self.0
-            && is_beyond(len, bytes, size, bounds)
+            && is_beyond(len, bytes, size + PLACE, bounds)
             && now >= waiting.next_expiry
         {
             let counted = waiting.messages.iter().filter(|pending| !pending.walked);
             for expired in counted.filter(|pending| pending.message.is_expired(now)) {
                 len -= 1;
-                bytes -= expired.message.size();
+                bytes -= expired.size() + PLACE;
             }
         }
-        room(len, bytes, size, bounds)
+        room(len, bytes, size + PLACE, bounds)
     }
 
     /// Removes expired messages. `dropped` is called with each of them, and the number of QoS 1 and 2 messages that
@@ -179,7 +185,7 @@ impl Queue {
     /// Adds a message that is bounded elsewhere: one that answers a subscription, or that comes back from the store.
     pub fn push_unbounded(&mut self, pending: Pending) {
         let waiting = self.0.get_or_insert_default();
-        let size = pending.message.size();
+        let size = pending.size() + PLACE;
         waiting.bytes += size;
         waiting.next_expiry = waiting.next_expiry.min(pending.message.expires_at());
         waiting.qos0 += usize::from(pending.qos == QoS::AtMostOnce);
@@ -213,6 +219,7 @@ impl Queue {
         let waiting = self.0.as_mut()?;
         let pending = waiting.messages.remove(index)?;
         waiting.uncount(&pending);
+        waiting.give_back();
         Some(pending)
     }
 
@@ -230,8 +237,9 @@ impl Queue {
         let waiting = self.0.as_mut()?;
         let pending = waiting.messages.pop_front()?;
         waiting.uncount(&pending);
-        if waiting.messages.is_empty() {
-            self.0 = None;
+        match waiting.messages.is_empty() {
+            true => self.0 = None,
+            false => waiting.give_back(),
         }
         Some(pending)
     }
@@ -240,12 +248,21 @@ impl Queue {
 impl Waiting {
     /// A message is no longer one of them.
     fn uncount(&mut self, pending: &Pending) {
-        let size = pending.message.size();
+        let size = pending.size() + PLACE;
         self.bytes -= size;
         self.qos0 -= usize::from(pending.qos == QoS::AtMostOnce);
         if pending.walked {
             self.walked -= 1;
             self.walked_bytes -= size;
+        }
+    }
+
+    /// Frees places once three quarters of them are unused.
+    #[inline]
+    fn give_back(&mut self) {
+        let len = self.messages.len();
+        if self.messages.capacity() > KEPT_PLACES.max(4 * len) {
+            self.messages.shrink_to(2 * len);
         }
     }
 }
@@ -254,7 +271,7 @@ fn is_beyond(len: usize, bytes: usize, size: usize, bounds: &Bounds) -> bool {
     len >= bounds.messages || bytes.saturating_add(size) > bounds.bytes
 }
 
-/// Whether a queue of `len` messages and `bytes` bytes has room for another one of `size` bytes.
+/// Whether a queue of `len` messages and `bytes` bytes has room for another one of `size` bytes, with its place.
 fn room(len: usize, bytes: usize, size: usize, bounds: &Bounds) -> Room {
     // A message that would not fit into an empty queue displaces nothing.
     let never_fits = bounds.messages == 0 || size > bounds.bytes;
@@ -280,7 +297,7 @@ impl Default for Waiting {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bounds, Overflow, Queue, Queued};
+    use super::{Bounds, KEPT_PLACES, Overflow, PLACE, Queue, Queued};
     use crate::codec::qos::QoS;
     use crate::message::Publication;
     use crate::session::delivery::DeliveryOptions;
@@ -321,7 +338,7 @@ mod tests {
     #[test]
     fn what_can_never_wait_displaces_nothing() {
         let mut queue = Queue::default();
-        let bounds = bounds(10, pending("a").message.size(), Overflow::DropOldest);
+        let bounds = bounds(10, pending("a").size() + PLACE, Overflow::DropOldest);
         assert_eq!(queue.push(pending("a"), &bounds, |_, _| ()), Queued::Waits);
         assert_eq!(queue.push(pending("too large"), &bounds, |_, _| ()), Queued::Refused);
         assert_eq!(queue.pop().unwrap().message.topic(), "a");
@@ -335,10 +352,42 @@ mod tests {
         }
         for (bounds, oldest) in [
             (bounds(1, 10_000, Overflow::DropOldest), "b"),
-            (bounds(10, pending("a").message.size(), Overflow::DropOldest), "c"),
+            (bounds(10, pending("a").size() + PLACE, Overflow::DropOldest), "c"),
         ] {
             assert_eq!(queue.push(pending("d"), &bounds, |_, _| ()), Queued::Displaced(1));
             assert_eq!((queue.len(), queue.front().unwrap().message.topic()), (3, oldest));
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_messages_options_and_places() {
+        let mut queue = Queue::default();
+        let (qos, identifiers) = (QoS::AtLeastOnce, vec![7; 1000]);
+        let options = DeliveryOptions { qos, retain: false, identifiers: &identifiers, share: None };
+        let mut publication = Publication::new(b"t", b"", qos, false, Time::ZERO);
+        let many = Pending::new(&mut Pool::new(), &mut publication, &options);
+        assert!(many.size() > 4000);
+        let bytes = many.size() + PLACE;
+        for (bound, queued) in [(bytes - 1, Queued::Refused), (bytes, Queued::Waits)] {
+            let bounds = bounds(10, bound, Overflow::DropNewest);
+            assert_eq!(queue.is_full(many.size(), &bounds), queued == Queued::Refused);
+            assert_eq!(queue.push(many.clone(), &bounds, |_, _| ()), queued);
+        }
+        assert_eq!(queue.bytes(), bytes);
+        queue.push_unbounded(pending("a"));
+        assert_eq!(queue.bytes(), bytes + pending("a").size() + PLACE);
+        assert!(queue.pop().is_some());
+        assert_eq!(queue.bytes(), pending("a").size() + PLACE);
+    }
+
+    #[test]
+    fn a_queue_that_drains_gives_places_back() {
+        let mut queue = Queue::default();
+        (0..10_000).for_each(|_| queue.push_unbounded(pending("a")));
+        while queue.len() > 1 {
+            assert!(queue.pop().is_some());
+            let capacity = queue.0.as_ref().unwrap().messages.capacity();
+            assert!(capacity <= KEPT_PLACES.max(4 * queue.len()), "{capacity} places of {}", queue.len());
         }
     }
 

@@ -67,9 +67,9 @@ impl Outbound {
     /// Restores `Confirmed`: a QoS 2 delivery now awaits PUBCOMP.
     pub fn restore_confirmed(&mut self, client_id: &str, packet_id: PacketId) -> Result<(), LoadError> {
         match self.inflight.find(packet_id) {
-            Some((_, delivery)) if delivery.awaits != Awaits::Puback => {
+            Some((at, delivery)) if delivery.awaits != Awaits::Puback => {
                 delivery.awaits = Awaits::Pubcomp;
-                delivery.pending = None;
+                self.inflight.take_message(at);
                 Ok(())
             }
             _ => Err(unknown(client_id, "confirmed", packet_id)),

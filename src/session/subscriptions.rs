@@ -10,6 +10,11 @@ use crate::codec::subscribe::SubscriptionOptions;
 /// Up to this many subscriptions are searched one by one.
 const UNINDEXED: usize = 16;
 
+/// Bytes that a subscription takes beside its filter, in the session and in the router.
+const PLACE: usize = 160;
+/// The same of a shared subscription, with its group.
+const SHARED_PLACE: usize = 320;
+
 /// A subscription of a session.
 #[derive(Clone, Debug)]
 pub struct Held {
@@ -42,12 +47,31 @@ pub struct Many {
     hasher: DefaultHashBuilder,
     /// The number of shared subscriptions among them.
     shared: usize,
+    /// The sum of their [`Held::size_of`].
+    bytes: usize,
 }
 
 impl Held {
-    fn is_shared(&self) -> bool {
-        self.filter.starts_with("$share/") || self.filter.starts_with("$queue/")
+    /// Bytes of memory that a subscription to this filter takes, about, in the session and in the router.
+    pub fn size_of(filter: &str) -> usize {
+        match is_shared(filter) {
+            // The router has the names of groups, too.
+            true => 2 * filter.len() + SHARED_PLACE,
+            false => filter.len() + PLACE,
+        }
     }
+
+    fn is_shared(&self) -> bool {
+        is_shared(&self.filter)
+    }
+
+    fn size(&self) -> usize {
+        Held::size_of(&self.filter)
+    }
+}
+
+fn is_shared(filter: &str) -> bool {
+    filter.starts_with("$share/") || filter.starts_with("$queue/")
 }
 
 impl Subscriptions {
@@ -94,6 +118,14 @@ impl Subscriptions {
         }
     }
 
+    /// The bytes of memory that they take, about, in the session and in the router.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Subscriptions::Many(many) => many.bytes,
+            few => few.as_slice().iter().map(Held::size).sum(),
+        }
+    }
+
     /// Adds a subscription, or replaces the one to the same filter.
     #[inline(always)] // Of its two callers, only one runs after the start.
     pub fn put(&mut self, held: Held) {
@@ -103,7 +135,8 @@ impl Subscriptions {
             Subscriptions::One(_) => {
                 if let Subscriptions::One(one) = std::mem::take(self) {
                     let shared = usize::from(one.is_shared()) + usize::from(held.is_shared());
-                    let many = Many { entries: vec![one, held], shared, ..Many::default() };
+                    let bytes = one.size() + held.size();
+                    let many = Many { entries: vec![one, held], shared, bytes, ..Many::default() };
                     *self = Subscriptions::Many(Box::new(many));
                 }
             }
@@ -150,6 +183,7 @@ impl Many {
             self.entries.reserve_exact(self.entries.len() / 8 + 2);
         }
         self.shared += usize::from(held.is_shared());
+        self.bytes += held.size();
         self.entries.push(held);
         if !self.places.is_empty() {
             self.index(self.entries.len() - 1);
@@ -175,6 +209,7 @@ impl Many {
         }
         let removed = self.entries.swap_remove(at);
         self.shared -= usize::from(removed.is_shared());
+        self.bytes -= removed.size();
         self.give_back();
         Some(removed)
     }
@@ -255,6 +290,7 @@ mod tests {
                 model.sort_unstable();
                 assert_eq!(pairs, model);
                 assert_eq!((all.len(), all.is_empty()), (model.len(), model.is_empty()));
+                assert_eq!(all.bytes(), model.iter().map(|(filter, _)| Held::size_of(filter)).sum::<usize>());
             }
         }
     }

@@ -23,7 +23,7 @@ impl Outbound {
     pub(super) fn resend(&mut self, cx: &mut Context<'_>) -> bool {
         while let Some(delivery) = self.inflight.unsent() {
             let (id, again) = (delivery.packet_id(), delivery.was_transmitted());
-            let Some(pending) = delivery.pending.clone() else {
+            let Some(pending) = delivery.pending().cloned() else {
                 // [MQTT-4.3.3-6], [MQTT3-4.3.3-1]: PUBREL is sent again, never PUBLISH.
                 let ack = Ack::success(id);
                 self.inflight.mark_sent();
@@ -61,7 +61,7 @@ impl Outbound {
                 continue;
             }
             let needs_place = front.qos != QoS::AtMostOnce;
-            if (needs_place && self.is_window_full()) || !self.has_room(cx.limits) {
+            if (needs_place && self.is_window_full(cx.limits)) || !self.has_room(cx.limits) {
                 return;
             }
             let Some(pending) = self.queue.pop() else {

@@ -49,6 +49,9 @@ struct Entry<V> {
     bytes: u64,
 }
 
+/// What an entry takes beside key and value: a share of the tree's nodes, and what the system's allocator adds.
+const BESIDE: usize = 48;
+
 /// A key on the stack.
 type Key = SmallVec<[u8; 128]>;
 
@@ -64,7 +67,13 @@ impl<V: Clone> Retained<V> {
         Retained { table: RwLock::new(table), max_messages, max_bytes }
     }
 
-    /// Stores `value`, which counts as `bytes` bytes, for `topic`; returns the value that it replaced.
+    /// The bytes that the entry of a topic takes beside its value.
+    pub const fn entry_size(topic: &str) -> usize {
+        // The nodes of the tree are half full when topics come in order.
+        topic.len() + 2 * (size_of::<Box<[u8]>>() + size_of::<Entry<V>>()) + BESIDE
+    }
+
+    /// Stores `value`, which counts as `bytes` bytes and those of its entry, for `topic`; returns the value that it replaced.
     ///
     /// # Errors
     /// The topic is new and the store holds the maximum number of messages, or it would hold more than the maximum
@@ -86,7 +95,7 @@ impl<V: Clone> Retained<V> {
         changed: impl FnOnce(bool),
     ) -> Result<Option<V>, RetainedFull> {
         let key = key_of(topic.as_str());
-        let bytes = bytes as u64;
+        let bytes = (bytes + Self::entry_size(topic.as_str())) as u64;
         let mut table = self.table.write();
         let table = &mut *table;
         let count = table.entries.len();
@@ -232,7 +241,7 @@ impl<V: Clone> Retained<V> {
         self.len() == 0
     }
 
-    /// The sum of the bytes that the messages count as.
+    /// The sum of the bytes that the messages and their entries count as.
     pub fn bytes(&self) -> u64 {
         self.table.read().bytes
     }
@@ -437,20 +446,25 @@ mod tests {
 
     #[test]
     fn the_bounds_refuse_what_is_new_or_too_large() {
-        let retained = Retained::new(2, 10);
+        let entry = Retained::<u8>::entry_size("a") as u64;
+        let max = 10 + 2 * entry;
+        let one = Retained::new(1, u64::MAX);
+        assert_eq!(one.store(name("a"), 1, 4), Ok(None));
+        assert_eq!(one.store(name("c"), 3, 0), Err(RetainedFull::Messages { max: 1 }));
+        let retained = Retained::<u8>::new(2, max);
         assert_eq!(retained.store(name("a"), 1, 4), Ok(None));
-        assert_eq!(retained.store(name("b"), 2, 7), Err(RetainedFull::Bytes { max: 10 }));
+        assert_eq!(retained.store(name("b"), 2, 7), Err(RetainedFull::Bytes { max }));
+        assert_eq!(retained.store(name("bb"), 2, 6), Err(RetainedFull::Bytes { max }));
         assert_eq!(retained.store(name("b"), 2, 6), Ok(None));
-        assert_eq!(retained.store(name("c"), 3, 0), Err(RetainedFull::Messages { max: 2 }));
-        assert_eq!(retained.store(name("a"), 4, 5), Err(RetainedFull::Bytes { max: 10 }));
+        assert_eq!(retained.store(name("a"), 4, 5), Err(RetainedFull::Bytes { max }));
         // The value that could not be replaced is out of date.
-        assert_eq!((retained.len(), retained.bytes(), retained.get(name("a"))), (1, 6, None));
+        assert_eq!((retained.len(), retained.bytes(), retained.get(name("a"))), (1, entry + 6, None));
         assert_eq!(retained.store(name("a"), 1, 1), Ok(None));
         assert_eq!(retained.store(name("a"), 5, 3), Ok(Some(1)));
-        assert_eq!((retained.len(), retained.bytes()), (2, 9));
+        assert_eq!((retained.len(), retained.bytes()), (2, 2 * entry + 9));
         assert_eq!(retained.remove(name("b")), Some(2));
         assert_eq!(retained.remove(name("b")), None);
-        assert_eq!((retained.len(), retained.bytes(), retained.get(name("a"))), (1, 3, Some(5)));
+        assert_eq!((retained.len(), retained.bytes(), retained.get(name("a"))), (1, entry + 3, Some(5)));
     }
 
     #[test]
@@ -474,7 +488,8 @@ mod tests {
         assert_eq!(collect(&retained, "+/+/deep").len(), count);
         assert_eq!(collect(&retained, "#").len(), 2 * count);
         assert_eq!(retained.retain(|value| value % 2 == 0 && *value != count), count + count / 2);
-        assert_eq!((retained.len(), retained.bytes()), (count / 2, count as u64 / 2));
+        let each = Retained::<usize>::entry_size("a/00000") + 1;
+        assert_eq!((retained.len(), retained.bytes()), (count / 2, (count / 2 * each) as u64));
 
         let mut paged = Vec::new();
         let mut after: Option<String> = None;
@@ -530,7 +545,8 @@ mod tests {
                 }
             }
             assert_eq!(retained.len(), model.len());
-            assert_eq!(retained.bytes(), model.values().map(|(_, bytes)| *bytes as u64).sum::<u64>());
+            let size = |(topic, bytes): &(String, usize)| Retained::<String>::entry_size(topic) + bytes;
+            assert_eq!(retained.bytes(), model.values().map(size).sum::<usize>() as u64);
             for text in filters {
                 let filter = TopicFilter::parse(&text).unwrap();
                 let expected: Vec<&String> =

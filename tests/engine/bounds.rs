@@ -7,15 +7,17 @@ use midge::codec::publish::Publish;
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
-use midge::message::Publication;
+use midge::message::{Publication, SharedMessage};
 use midge::session::link::Cause;
+use midge::session::queue::PLACE;
 use midge::time::Time;
+use midge::topics::Retained;
 
 use crate::harness::{ALL, LastWill, Network, Packets, Q0, Q1, Q2, Received, V5, V31, V311, id, opts};
 
-/// Bytes that a message to `t` with such a payload occupies in a queue or store.
+/// Bytes that a message to `t` with such a payload occupies in a queue.
 fn size(payload_len: usize) -> usize {
-    Publication::new(b"t", &vec![0; payload_len], Q1, false, Time::ZERO).message().size()
+    PLACE + Publication::new(b"t", &vec![0; payload_len], Q1, false, Time::ZERO).message().size()
 }
 
 fn view(network: &Network, client_id: &str) -> midge::engine::view::clients::ClientView {
@@ -314,8 +316,9 @@ fn a_blocked_client_is_read_however_much_waits_in_its_queue() {
 /// `retained.max_messages` and `retained.max_bytes`, of clients and of the host.
 #[test]
 fn as_much_is_retained_as_may_be() {
-    let of_two = format!("{}B", 2 * size(10));
-    let of_less = format!("{}B", 2 * size(10) - 1);
+    let each = size(10) - PLACE + Retained::<SharedMessage>::entry_size("t");
+    let of_two = format!("{}B", 2 * each);
+    let of_less = format!("{}B", 2 * each - 1);
     for (key, value, kept) in [
         ("retained.max_messages", "2", 2),
         ("retained.max_messages", "1", 1),
@@ -333,11 +336,7 @@ fn as_much_is_retained_as_may_be() {
                 }
             }
             let stats = network.stats();
-            assert_eq!(
-                (stats.retained_messages, stats.retained_bytes),
-                (kept, kept * size(10) as u64),
-                "{key}"
-            );
+            assert_eq!((stats.retained_messages, stats.retained_bytes), (kept, kept * each as u64), "{key}");
             assert_eq!(stats.messages_dropped_retained_full, 3 - kept, "{key} {value}");
         }
     }

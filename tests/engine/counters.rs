@@ -7,6 +7,7 @@ use midge::codec::ack::AckKind;
 use midge::codec::packet::Packet;
 use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
+use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 
 use crate::harness::{ALL, Inbox, Network, Packets, Q0, Q1, Q2, V5, opts};
@@ -57,7 +58,7 @@ impl Link for Witness {
 
     fn wake(&self) {}
 
-    fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    fn finish(&self, _last: LastBytes, _cause: Cause) {}
 }
 
 /// A client that has received something finds it counted.

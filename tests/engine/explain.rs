@@ -7,6 +7,7 @@ use midge::engine::parts::admission::{Draft, Refusal};
 use midge::engine::parts::subscriber::Publisher;
 use midge::engine::view::explain::{Explanation, Fate, Question, Receiver};
 use midge::message::Publication;
+use midge::session::queue::PLACE;
 use midge::stats::DropReason;
 use midge::time::Time;
 
@@ -280,7 +281,7 @@ fn a_queue_that_is_full_by_number_is_foretold() {
 /// And when it holds as many bytes; what would not fit into an empty queue displaces nothing.
 #[test]
 fn a_queue_that_is_full_by_bytes_is_foretold() {
-    let size = Publication::new(b"t", &[0; 100], Q1, false, Time::ZERO).message().size();
+    let size = PLACE + Publication::new(b"t", &[0; 100], Q1, false, Time::ZERO).message().size();
     let full = Fate::Dropped(DropReason::QueueFull);
     for (overflow, second) in [("drop_newest", full), ("drop_oldest", Fate::QueuedWhileAway)] {
         let bytes = format!("{size}B");

@@ -196,7 +196,7 @@ fn retained_properties_are_kept() {
 
 #[test]
 fn retained_messages_are_bounded_and_delivered_all_the_same() {
-    for (key, value) in [("retained.max_messages", "1"), ("retained.max_bytes", "300B")] {
+    for (key, value) in [("retained.max_messages", "1"), ("retained.max_bytes", "500B")] {
         let network = Network::with(&[(key, value)]);
         let mut hearer = opts("to", V5).on(&network);
         hearer.subscribe("#", Q0);
@@ -270,7 +270,7 @@ fn a_client_cannot_publish_below_dollar_sys() {
 fn a_retained_message_that_finds_no_room_leaves_none() {
     for version in ALL {
         for qos in QOS {
-            let network = Network::with(&[("retained.max_bytes", "300B")]);
+            let network = Network::with(&[("retained.max_bytes", "500B")]);
             let mut publisher = opts("from", version).on(&network);
             publisher.retain("t", "old", qos);
             assert_eq!(seen(&network, "t"), ["t=old"]);

@@ -246,7 +246,7 @@ fn a_session_that_has_ended_takes_no_message() {
     client.disconnect();
     let (mut pool, mut counts, gauges) = (Pool::new(), Counts::default(), Counters::default());
     let queue = Bounds { messages: 10, bytes: 1000, overflow: Overflow::DropNewest };
-    let limits = Limits { queue, outbox_bytes: 1000, queue_qos0: true, holds: false };
+    let limits = Limits { queue, window_bytes: 1000, outbox_bytes: 1000, queue_qos0: true, holds: false };
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
         let mut late = Publication::new(b"t", b"x", qos, false, network.now());
         let mut events = Vec::new();

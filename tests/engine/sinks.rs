@@ -17,6 +17,7 @@ use midge::engine::parts::sink::{LocalMessage, Sink};
 use midge::engine::parts::subscriber::Publisher;
 use midge::message::Publication;
 use midge::session::event::{Event, Level};
+use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 use midge::time::Time;
 
@@ -310,7 +311,7 @@ impl Link for Wire {
 
     fn wake(&self) {}
 
-    fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    fn finish(&self, _last: LastBytes, _cause: Cause) {}
 }
 
 /// The stages of the end of a turn, in their order, with what each finds done.

@@ -320,6 +320,28 @@ fn subscriptions_are_bounded() {
     }
 }
 
+/// Filters count with their length, and a bit more.
+#[test]
+fn the_bytes_of_subscriptions_are_bounded() {
+    for version in ALL {
+        let network = Network::with(&[("mqtt.max_subscription_bytes_per_client", "2KiB")]);
+        let mut client = opts("a", version).on(&network);
+        let full = if version == V5 { 0x97 } else { 0x80 };
+        let long = |first: &str, len: usize| format!("{first}{}", "x".repeat(len - 1));
+        let [a, b, c, too_long] = [long("a", 1000), long("b", 728), long("c", 729), long("d", 1889)];
+        assert_eq!(client.subscribe_with(&too_long, qos(0), 0), full);
+        assert_eq!(client.subscribe_with(&a, qos(0), 0), 0);
+        assert_eq!(client.subscribe_with(&c, qos(0), 0), full);
+        assert_eq!(client.subscribe_with(&b, qos(0), 0), 0);
+        assert_eq!(client.subscribe_with(&b, qos(1), 0), 1, "an equal one takes no more");
+        assert_eq!(client.subscribe_with("t", qos(0), 0), full);
+        client.unsubscribe(&[&b]);
+        assert_eq!(client.subscribe_with(&c, qos(0), 0), full);
+        client.unsubscribe(&[&a]);
+        assert_eq!(client.subscribe_with(&c, qos(0), 0), 0);
+    }
+}
+
 /// A message is delivered once for each shared subscription, so their number bounds what one message costs.
 #[test]
 fn shared_subscriptions_are_bounded() {

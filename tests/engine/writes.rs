@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 
 use midge::engine::connection::state::Connection;
+use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 
 use crate::harness::{Network, Packets, Q0, V311, opts};
@@ -35,7 +36,7 @@ impl Link for Tally {
         Written::Bytes(bytes)
     }
     fn wake(&self) {}
-    fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    fn finish(&self, _last: LastBytes, _cause: Cause) {}
 }
 
 /// The packets of a large burst lie in memory once, however many are to be sent them.

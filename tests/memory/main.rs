@@ -21,6 +21,7 @@ mod engine;
 mod packets;
 
 mod burst;
+mod held;
 mod idle;
 #[cfg(feature = "console")]
 mod journal;

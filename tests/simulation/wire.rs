@@ -8,6 +8,7 @@ use bytes::Bytes;
 use midge::codec::frame::{Framing, split};
 use midge::codec::version::Version;
 use midge::engine::connection::state::Connection;
+use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 use midge::storage::Store;
 use midge::time::Time;
@@ -43,7 +44,7 @@ impl Link for PublishTap {
         self.line.wake();
     }
 
-    fn finish(&self, last: Vec<u8>, cause: Cause) {
+    fn finish(&self, last: LastBytes, cause: Cause) {
         self.touch();
         self.line.finish(last, cause);
     }

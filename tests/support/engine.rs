@@ -9,6 +9,7 @@ use midge::config::Config;
 use midge::engine::connection::state::Connection;
 use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
+use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 use midge::storage::MemoryStore;
 use midge::time::Time;
@@ -54,7 +55,7 @@ impl Link for Nowhere {
 
     fn wake(&self) {}
 
-    fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    fn finish(&self, _last: LastBytes, _cause: Cause) {}
 }
 
 /// A connection that has sent these packets.

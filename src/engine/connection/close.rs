@@ -68,15 +68,16 @@ impl Engine {
             self.release_acks(turn, session, epoch);
         }
         self.counters.decrease(Gauge::ClientsConnected, 1);
-        let detached = session.detach(epoch, control, cause, |connected, client_limits, out| {
-            if let Some(reason) = told(cause).filter(|_| client_limits.version.is_v5()) {
-                let why = if connected.wants_problem_information { why } else { "" };
-                // Never a Session Expiry Interval [MQTT-3.14.2-2].
-                encode_with(why, client_limits.maximum_packet_size, out, |properties, out| {
-                    Disconnect { reason, properties }.encode(client_limits.version, out);
-                });
-            }
-        });
+        let detached =
+            session.detach(epoch, control, cause, &self.ending, |connected, client_limits, out| {
+                if let Some(reason) = told(cause).filter(|_| client_limits.version.is_v5()) {
+                    let why = if connected.wants_problem_information { why } else { "" };
+                    // Never a Session Expiry Interval [MQTT-3.14.2-2].
+                    encode_with(why, client_limits.maximum_packet_size, out, |properties, out| {
+                        Disconnect { reason, properties }.encode(client_limits.version, out);
+                    });
+                }
+            });
         let Some(connected) = detached else {
             return;
         };

@@ -11,6 +11,7 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
 use crate::session::epoch::Epoch;
 use crate::session::event::Level;
+use crate::session::last_bytes::LastBytes;
 use crate::session::link::{Cause, Link};
 use crate::session::state::{Control, Session};
 use crate::stats::DropReason;
@@ -77,7 +78,7 @@ impl Engine {
             return;
         }
         turn.counts.connections_refused += 1;
-        link.finish(Vec::new(), Cause::ConnectTimeout);
+        link.finish(LastBytes::default(), Cause::ConnectTimeout);
     }
 
     fn check_keep_alive(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {

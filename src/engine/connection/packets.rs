@@ -24,6 +24,7 @@ use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled,
 use crate::engine::parts::origin::Origin;
 use crate::session::event::Level;
 use crate::session::inbound::Inbound;
+use crate::session::last_bytes::LastBytes;
 use crate::session::link::{Cause, Link};
 use crate::session::state::Session;
 
@@ -152,12 +153,12 @@ impl Connection {
             ConnectionState::Opening { deadline } => {
                 engine.timers.cancel(deadline);
                 self.log_end(engine, turn, cause);
-                self.link.finish(Vec::new(), cause);
+                self.link.finish(LastBytes::default(), cause);
             }
             ConnectionState::Authenticating(authenticating) => {
                 engine.timers.cancel(authenticating.deadline);
                 self.log_end(engine, turn, cause);
-                self.link.finish(Vec::new(), cause);
+                self.link.finish(LastBytes::default(), cause);
             }
             ConnectionState::Authenticated(authenticated) => {
                 engine.close(turn, &authenticated.0.session, authenticated.0.epoch, cause)
@@ -265,7 +266,7 @@ impl Connection {
     /// Ends a connection without a session, and sends nothing.
     pub(super) fn give_up(&mut self, engine: &Engine, cause: Cause) {
         self.stop_waiting(engine);
-        self.link.finish(Vec::new(), cause);
+        self.link.finish(LastBytes::default(), cause);
     }
 
     pub(super) fn stop_waiting(&mut self, engine: &Engine) {

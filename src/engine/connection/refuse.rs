@@ -64,7 +64,7 @@ impl Connection {
             None => {}
         }
         // [MQTT-3.1.4-2], [MQTT-3.2.2-7], [MQTT3-3.2.2-5], [MQTT-4.12.0-4], [MQTT-4.13.2-1]
-        self.link.finish(last, Cause::Refused(reason));
+        self.link.finish(last.into(), Cause::Refused(reason));
     }
 }
 

@@ -21,6 +21,7 @@ use crate::engine::parts::sessions::Sessions;
 use crate::engine::parts::subscriber::Subscriber;
 use crate::engine::parts::topic_order::TopicOrder;
 use crate::message::{HostBuffers, SharedMessage};
+use crate::session::last_bytes::EndingBytes;
 use crate::stats::{Counters, Snapshot};
 use crate::storage::{Recorder, Store};
 use crate::time::WallClock;
@@ -36,6 +37,8 @@ pub struct Engine {
     pub(crate) sessions: Sessions,
     pub(crate) router: Router<Subscriber>,
     pub(crate) retained: Retained<SharedMessage>,
+    /// What is still written to connections that have ended.
+    pub(crate) ending: Arc<EndingBytes>,
     /// Held while a message is kept as its topic's retained message and delivered.
     pub(crate) topic_order: TopicOrder,
     pub(crate) timers: Timers,
@@ -84,6 +87,7 @@ impl Engine {
             sessions: Sessions::default(),
             router: Router::new(),
             retained: Retained::new(options.retained_messages, options.retained_bytes),
+            ending: Arc::new(EndingBytes::new(options.ending_bytes)),
             topic_order: TopicOrder::default(),
             timers: Timers::new(parts.alarm),
             counters: Counters::default(),

@@ -7,6 +7,9 @@ use crate::config::{OtherUser, QueueOverflow, Settings};
 use crate::session::delivery::Limits;
 use crate::session::queue::{Bounds, Overflow};
 
+/// As many full outboxes may wait for connections that have ended.
+const ENDING_OUTBOXES: usize = 16;
+
 /// The engine's options, fixed for its lifetime. Each has the meaning of the setting of the same name.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each field is the setting of its name, documented in the table of settings")]
@@ -23,6 +26,7 @@ pub struct Options {
     pub max_topic_length: usize,
     pub max_subscriptions_per_client: usize,
     pub max_shared_subscriptions_per_client: usize,
+    pub max_subscription_bytes_per_client: usize,
     pub max_client_id_length: usize,
     pub max_qos: QoS,
     pub retain: bool,
@@ -41,6 +45,8 @@ pub struct Options {
     pub publisher_hold: Duration,
     pub hooks_max_waiting: usize,
     pub limits: Limits,
+    /// The most bytes that wait for connections that have ended, of all of them together.
+    pub ending_bytes: usize,
 }
 
 impl Options {
@@ -60,6 +66,8 @@ impl Options {
             max_topic_length: s.mqtt.max_topic_length,
             max_subscriptions_per_client: s.mqtt.max_subscriptions_per_client,
             max_shared_subscriptions_per_client: s.mqtt.max_shared_subscriptions_per_client,
+            max_subscription_bytes_per_client: usize::try_from(s.mqtt.max_subscription_bytes_per_client)
+                .unwrap_or(usize::MAX),
             max_client_id_length: s.mqtt.max_client_id_length,
             max_qos: QoS::from_u8(s.mqtt.max_qos).unwrap_or(QoS::ExactlyOnce),
             retain: s.mqtt.retain,
@@ -80,6 +88,7 @@ impl Options {
             hooks_deadline: s.hooks.deadline,
             publisher_hold: s.session.publisher_hold,
             hooks_max_waiting: s.hooks.max_waiting,
+            ending_bytes: s.session.max_outbox_bytes.saturating_mul(ENDING_OUTBOXES),
             limits: Limits {
                 queue: Bounds {
                     messages: s.session.max_queued_messages.unwrap_or(usize::MAX),
@@ -90,6 +99,10 @@ impl Options {
                         QueueOverflow::Disconnect => Overflow::Disconnect,
                     },
                 },
+                // Enough for a busy client, although nothing may wait for one that is offline.
+                window_bytes: usize::try_from(s.session.max_queued_bytes)
+                    .unwrap_or(usize::MAX)
+                    .max(s.session.max_outbox_bytes),
                 outbox_bytes: s.session.max_outbox_bytes,
                 queue_qos0: s.session.queue_qos0,
                 holds: !s.session.publisher_hold.is_zero(),

@@ -14,6 +14,7 @@ use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::{Publication, SharedMessage};
 use crate::session::delivery::{Context, DeliveryOptions, Outcome};
 use crate::session::link::Cause;
+use crate::session::pending::Pending;
 use crate::session::plan::{Foreseen, Sizes};
 use crate::session::queue::Room;
 use crate::session::state::Session;
@@ -87,7 +88,7 @@ impl Engine {
         }
     }
 
-    /// How ready a member of a shared subscription is for a message that is published with this QoS. Expired messages
+    /// How ready a member of a shared subscription is for a message of `stored` bytes that is published with this QoS. Expired messages
     /// in its queue count: they are removed when a message is added, not for each member that is considered.
     pub(crate) fn readiness(
         &self,
@@ -103,6 +104,7 @@ impl Engine {
         let Some(granted) = Granted::by(held, own, qos, false, &mut identifiers) else {
             return Readiness::Full; // No Local: another member should get the message.
         };
+        let stored = stored + Pending::options_size(identifiers.len(), true);
         let foreseen = self.foresee(Time::ZERO, &member.subscriber, sizes, stored, granted.qos, &identifiers);
         match foreseen.outcome {
             _ if foreseen.displaces => Readiness::Full,
@@ -113,7 +115,7 @@ impl Engine {
         }
     }
 
-    /// Predicts the delivery of a message that takes `stored` bytes in a session's queue.
+    /// Predicts the delivery of a message that takes `stored` bytes with its options.
     pub(crate) fn foresee(
         &self,
         now: Time,

@@ -260,6 +260,8 @@ impl Engine {
         let full = full
             || filter.group().is_some()
                 && control.subscriptions.shared() >= self.options.max_shared_subscriptions_per_client;
+        let bytes = control.subscriptions.bytes().saturating_add(Held::size_of(text));
+        let full = full || bytes > self.options.max_subscription_bytes_per_client;
         if full && !control.subscriptions.contains(text) {
             return ReasonCode::QuotaExceeded;
         }

@@ -10,6 +10,7 @@ use crate::engine::parts::granted::{Granted, Identifiers};
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::Message;
 use crate::session::delivery::Outcome;
+use crate::session::pending::Pending;
 use crate::session::plan::Sizes;
 use crate::session::state::Session;
 use crate::stats::DropReason;
@@ -117,7 +118,7 @@ impl Engine {
                 self.readiness(asked.publisher, &asked.sizes, asked.stored, message.qos, member)
             });
             if let Some(member) = picked {
-                let (fate, qos) = self.fate(&asked, std::slice::from_ref(&member));
+                let (fate, qos) = self.fate(&asked, std::slice::from_ref(&member), true);
                 let group = TopicFilter::parse(shared.group.filter()).ok();
                 receivers.push(Receiver {
                     client_id: client_id(&member.subscriber),
@@ -140,7 +141,7 @@ impl Engine {
 
     fn direct(&self, asked: &Asked<'_>, subscriptions: &[Match<Subscriber>]) -> Option<Receiver> {
         let subscriber = &subscriptions.first()?.subscriber;
-        let (fate, qos) = self.fate(asked, subscriptions);
+        let (fate, qos) = self.fate(asked, subscriptions, false);
         let filters = match subscriber {
             Subscriber::Session(session) => matching(session, asked.message.topic),
             Subscriber::Local(local) => {
@@ -150,7 +151,7 @@ impl Engine {
         Some(Receiver { client_id: client_id(subscriber), group: None, filters, qos, fate })
     }
 
-    fn fate(&self, asked: &Asked<'_>, subscriptions: &[Match<Subscriber>]) -> (Fate, QoS) {
+    fn fate(&self, asked: &Asked<'_>, subscriptions: &[Match<Subscriber>], is_shared: bool) -> (Fate, QoS) {
         let Draft { qos, retain, .. } = *asked.message;
         let mut identifiers = Identifiers::new();
         let granted = subscriptions.first().and_then(|first| {
@@ -160,8 +161,9 @@ impl Engine {
         let Some((first, granted)) = granted else {
             return (Fate::NoLocal, qos);
         };
+        let stored = asked.stored + Pending::options_size(identifiers.len(), is_shared);
         let foreseen =
-            self.foresee(asked.now, &first.subscriber, &asked.sizes, asked.stored, granted.qos, &identifiers);
+            self.foresee(asked.now, &first.subscriber, &asked.sizes, stored, granted.qos, &identifiers);
         let fate = match foreseen.outcome {
             Outcome::Sent => Fate::Sent,
             Outcome::Queued if foreseen.away => Fate::QueuedWhileAway,

@@ -7,6 +7,7 @@ use midge::codec::qos::QoS;
 use midge::codec::version::Version;
 use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
+use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 use midge::time::Time;
 
@@ -32,7 +33,7 @@ impl Link for Line {
 
     fn wake(&self) {}
 
-    fn finish(&self, _last: Vec<u8>, _cause: Cause) {}
+    fn finish(&self, _last: LastBytes, _cause: Cause) {}
 }
 
 /// A client.
@@ -74,12 +75,16 @@ impl Peer {
         self
     }
 
-    /// Sends one portion of whole packets, which the broker handles in one turn.
+    /// Sends one portion of whole packets, which the broker handles in as few turns as it may.
     pub fn send(&mut self, engine: &Engine, portion: &[u8]) {
         let connection = &mut self.connection;
-        let consumed =
-            broker(|| connection.receive(engine, &mut engine.turn(Time::ZERO), portion, None).consumed);
-        assert_eq!(consumed, portion.len());
+        let mut rest = portion;
+        while !rest.is_empty() {
+            let consumed =
+                broker(|| connection.receive(engine, &mut engine.turn(Time::ZERO), rest, None).consumed);
+            assert!(consumed > 0, "the broker takes no more");
+            rest = &rest[consumed..];
+        }
     }
 
     /// Sends the answers to what has come, in one portion; false if there are none.

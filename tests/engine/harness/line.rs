@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::sync::Mutex;
 
+use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 
 /// The fake network connection of one client.
@@ -98,7 +99,7 @@ impl Link for Line {
         self.0.lock().unwrap().woken = true;
     }
 
-    fn finish(&self, last: Vec<u8>, cause: Cause) {
+    fn finish(&self, last: LastBytes, cause: Cause) {
         let mut state = self.0.lock().unwrap();
         if state.finished.is_none() {
             if !state.cut {
