@@ -10,6 +10,9 @@ use crate::session::link::{Link, Written};
 /// The most slices of one write.
 const SLICES: usize = 16;
 
+/// As many written bytes are worth a move of the others.
+const GIVE_BACK_FROM: usize = 64 * 1024;
+
 /// Encoded packets in order: copied bytes, with shared payloads inserted at positions among them.
 #[derive(Debug, Default)]
 pub struct Chunk {
@@ -99,6 +102,20 @@ impl Chunk {
         all
     }
 
+    /// Frees the written bytes once they are most of what a large chunk holds: [`Chunk::len`] does not count them.
+    pub(super) fn give_back(&mut self) {
+        let Some(extras) = self.extras.as_deref_mut() else { return };
+        if extras.written < GIVE_BACK_FROM.max(self.bytes.len() / 2) {
+            return;
+        }
+        self.bytes.drain(..extras.written);
+        self.bytes.shrink_to_fit();
+        for (position, _) in &mut extras.shared {
+            *position = position.saturating_sub(extras.written);
+        }
+        extras.written = 0;
+    }
+
     /// Appends a payload without copying it.
     pub(super) fn push_shared(&mut self, payload: Bytes) {
         let extras = self.extras.get_or_insert_default();
@@ -161,5 +178,33 @@ impl ChunkExtras {
             self.shared.pop_front();
         }
         self.written += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Chunk, GIVE_BACK_FROM};
+
+    #[test]
+    fn written_bytes_are_given_back_and_the_others_stay_in_order() {
+        for (written, is_given_back) in [(GIVE_BACK_FROM - 1, false), (GIVE_BACK_FROM, true), (110_000, true)]
+        {
+            let mut chunk = Chunk::default();
+            chunk.bytes.resize(100_000, b'a');
+            chunk.push_shared(Bytes::from(vec![b'b'; 10_001]));
+            chunk.bytes.extend_from_slice(b"cc");
+            chunk.push_shared(Bytes::from_static(b"d"));
+            chunk.bytes.push(b'e');
+            chunk.extras.as_mut().unwrap().advance(written);
+            let left = chunk.len();
+            chunk.give_back();
+            assert_eq!((chunk.len(), chunk.bytes.capacity() < 100_000), (left, is_given_back));
+            let mut all = vec![b'a'; 100_000];
+            all.resize(110_001, b'b');
+            all.extend_from_slice(b"ccde");
+            assert_eq!(chunk.into_unwritten(), all[written..]);
+        }
     }
 }

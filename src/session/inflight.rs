@@ -171,7 +171,7 @@ impl Inflight {
 
     /// Ends the delivery at this index.
     pub fn complete(&mut self, pool: &mut Pool, at: usize) {
-        let Some(done) = self.remove(at) else { return };
+        let Some(done) = self.window.as_mut().and_then(|window| window.remove(at)) else { return };
         if at < self.sent() {
             self.begun -= 1;
         } else if self.held > 0 {
@@ -253,7 +253,8 @@ impl Inflight {
 
     /// Removes the delivery that [`Inflight::unsent`] returned.
     pub fn remove_unsent(&mut self) {
-        self.remove(self.sent());
+        let at = self.sent();
+        self.window.as_mut().and_then(|window| window.remove(at));
         self.window.take_if(|window| window.deliveries.is_empty());
     }
 
@@ -284,10 +285,6 @@ impl Inflight {
 
     fn deliveries(&self) -> Option<&VecDeque<Delivery>> {
         self.window.as_ref().map(|window| &window.deliveries)
-    }
-
-    fn remove(&mut self, at: usize) -> Option<Delivery> {
-        self.window.as_mut()?.remove(at)
     }
 
     fn in_use(&self, sequence: u64) -> bool {

@@ -177,7 +177,8 @@ impl Outbox {
         self.in_flight = 0;
         self.in_flight_walked = 0;
         self.state = match rest {
-            Some(rest) => {
+            Some(mut rest) => {
+                rest.give_back();
                 self.head = Some(Box::new(rest));
                 FlushState::Blocked
             }

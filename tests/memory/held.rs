@@ -24,7 +24,7 @@ use crate::{Form, alone, counting, packets};
 const NOW: Time = Time::ZERO;
 const MIB: isize = 1024 * 1024;
 /// Buffers of the turn, tables that have grown.
-const BESIDE: isize = MIB / 4;
+const BESIDE: isize = MIB / 8;
 
 /// PUBLISH of MQTT 5.
 fn publish(topic: &str, qos: QoS, retain: bool, properties: &[u8], payload: &[u8]) -> Vec<u8> {
