@@ -64,6 +64,12 @@ impl RetainedWalks {
     /// Adds a walk that begins at the start, in place of one for the same filter.
     pub fn add(&mut self, filter: &Arc<str>, qos: QoS, identifier: u32) {
         self.current.take_if(|current| current.filter == *filter);
+        if self.current.is_none() && self.waiting.is_empty() {
+            // Most often it is the only one.
+            let (filter, position) = (Arc::clone(filter), WalkPosition::Start);
+            self.current = Some(RetainedWalk { filter, qos, identifier, position });
+            return;
+        }
         if self.waiting.insert(Arc::clone(filter), (qos, identifier)).is_none() {
             self.order.push_back(Arc::clone(filter));
             self.tidy();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::engine::core::durability::{Durability, DurabilityWaiter};
 use crate::engine::parts::sink::Local;
 use crate::engine::parts::subscriber::Subscriber;
+use crate::message::SharedMessage;
 use crate::session::epoch::Epoch;
 use crate::session::event::Event;
 use crate::session::pool::Pool;
@@ -42,6 +43,8 @@ pub struct Turn {
     pub(super) told: Vec<(Arc<dyn DurabilityWaiter>, Durability)>,
     /// Deliveries that have begun to wait for the store.
     pub(super) holds: Vec<Hold>,
+    /// Scratch space for retained messages that are found; empty while in use.
+    pub(crate) found: Vec<SharedMessage>,
     /// A subscriber that is behind, and has just been given a message of QoS 1 or 2: its acknowledgement waits.
     pub(crate) slow: Option<Arc<Session>>,
     /// The work of this turn that its input does not bound: matches, deliveries, looks at the members of groups and at
@@ -76,6 +79,7 @@ impl Turn {
             called: Vec::new(),
             told: Vec::new(),
             holds: Vec::new(),
+            found: Vec::new(),
             slow: None,
             work: 0,
             groups: 0,

@@ -1,5 +1,7 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP from a client.
 
+use std::sync::Arc;
+
 use crate::codec::ack::{Ack, AckKind};
 use crate::codec::error::DecodeError;
 use crate::engine::core::state::Engine;
@@ -10,7 +12,7 @@ use crate::session::acknowledged::Acknowledged;
 use crate::session::event::{Delivered, Event};
 use crate::session::inbound::Inbound;
 use crate::session::outbound::Outbound;
-use crate::session::state::Mark;
+use crate::session::state::{Mark, Session};
 use crate::storage::SessionChange;
 
 impl Engine {
@@ -87,16 +89,23 @@ impl Engine {
         flush |= outbound.list_for_flush();
         Engine::note_holds(turn, session, &mut outbound);
         drop(outbound);
-        if session.is_marked(Mark::AWAITED) {
-            self.release_publishers(turn, session);
-        }
-        if session.is_marked(Mark::WALKS) {
-            flush |= self.walk_retained(turn, session);
+        if session.is_marked(Mark::WALKS.and(Mark::AWAITED)) {
+            flush |= self.go_on_after_ack(turn, session);
         }
         if flush {
             turn.flush_later(session);
         }
         Ok(())
+    }
+
+    /// Does what the marks of a session say when its client has taken a message. Whether the caller must flush.
+    #[cold]
+    #[inline(never)]
+    fn go_on_after_ack(&self, turn: &mut Turn, session: &Arc<Session>) -> bool {
+        if session.is_marked(Mark::AWAITED) {
+            self.release_publishers(turn, session);
+        }
+        session.is_marked(Mark::WALKS) && self.walk_retained(turn, session)
     }
 
     #[cold]

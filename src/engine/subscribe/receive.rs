@@ -317,10 +317,11 @@ impl Engine {
 
     /// Whether there may be a retained message for a filter.
     fn may_have_retained(&self, filter: &TopicFilter<'_>) -> bool {
-        match filter.has_wildcard() || filter.filter().starts_with("$SYS/") {
-            true => !self.retained.is_empty() || filter.filter().starts_with("$SYS/"),
-            false => self.retained.get(TopicName::from_validated(filter.filter())).is_some(),
+        if filter.filter().starts_with("$SYS/") {
+            return true;
         }
+        let topic = || TopicName::from_validated(filter.filter());
+        !self.retained.is_empty() && (filter.has_wildcard() || self.retained.get(topic()).is_some())
     }
 
     /// Sends the retained messages of new subscriptions, as far as there is room.

@@ -103,7 +103,8 @@ impl Engine {
         room: usize,
     ) -> Option<(Vec<SharedMessage>, Option<WalkPosition>)> {
         let filter = TopicFilter::parse(filter).ok()?;
-        let mut found = Vec::new();
+        let mut found = std::mem::take(&mut turn.found);
+        found.clear();
         let from = match position {
             WalkPosition::Own(sent) => {
                 found.extend(own.unwrap_or_default().iter().skip(*sent).cloned());
@@ -125,11 +126,12 @@ impl Engine {
     /// Delivers the messages of a step with `deliver`, which says whether there was room.
     fn deliver_step(
         turn: &mut Turn,
-        found: Vec<SharedMessage>,
+        mut found: Vec<SharedMessage>,
         position: &WalkPosition,
         next: Option<WalkPosition>,
         mut deliver: impl FnMut(&mut Turn, &SharedMessage) -> bool,
     ) -> Step {
+        let mut step = Step { position: next, is_full: false };
         for (index, message) in found.iter().enumerate() {
             if message.is_expired(turn.now) || deliver(turn, message) {
                 continue;
@@ -138,9 +140,12 @@ impl Engine {
                 WalkPosition::Own(sent) => WalkPosition::Own(sent + index),
                 _ => WalkPosition::Stored(Retained::<SharedMessage>::position(message.topic())),
             };
-            return Step { position: Some(position), is_full: true };
+            step = Step { position: Some(position), is_full: true };
+            break;
         }
-        Step { position: next, is_full: false }
+        found.clear();
+        turn.found = found;
+        step
     }
 
     /// Delivers a retained message to a client; whether there was room.
