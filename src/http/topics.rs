@@ -83,7 +83,8 @@ pub(super) fn show(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
     let offset = request.query.number("offset", 0, FARTHEST)?;
     let search = request.query.get("search")?;
     let now = console.now();
-    let (branches, total, truncated, topics, left_out, since) = {
+    // The first request looks at the retained messages, of which some may meanwhile be replaced.
+    let (branches, total, truncated, topics, left_out, since) = console.engine.host_buffers().keep_during(|| {
         let mut watching = console.topics.0.lock();
         let watch = match &mut *watching {
             Some(watch) => watch,
@@ -109,7 +110,7 @@ pub(super) fn show(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
             }
         };
         (branches, total, more, tree.topics(), tree.left_out, tree.since)
-    };
+    });
     Reply::json(&TopicsReply {
         parent: parent.unwrap_or_default(),
         watching_since: console.unix(since),
