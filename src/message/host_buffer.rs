@@ -61,6 +61,7 @@ impl HostBuffers {
     }
 
     /// Runs `body`, which takes locks outside a turn, and then releases the buffers whose last use it has ended.
+    #[cfg(any(test, feature = "console"))]
     pub(crate) fn keep_during<T>(&self, body: impl FnOnce() -> T) -> T {
         let mark = HostBuffers::turn_begins();
         let outcome = body();
