@@ -28,7 +28,7 @@ use crate::session::attachment::Attachment;
 use crate::session::delivery::ClientLimits;
 use crate::session::event::{Arrival, Event, Level};
 use crate::session::inbound::Inbound;
-use crate::session::link::{Cause, Link};
+use crate::session::link::{Admission, Cause, Link};
 use crate::session::outbound::Outbound;
 use crate::session::record::message_record;
 use crate::session::state::{Connected, Control, Mark, Session};
@@ -149,12 +149,23 @@ impl Engine {
             if self.wanted.take_over && present.is_some() && present != may_end {
                 return Ok(None);
             }
-            if !link.admit(present.is_some()) {
+            let refused = match link.admit(present.is_some()) {
+                Admission::Admitted => None,
+                Admission::Full => {
+                    let cause =
+                        "connection limit reached (mqtt.max_connections or listener.*.max_connections)";
+                    Some(DecodeError::new(ReasonCode::QuotaExceeded, cause))
+                }
+                Admission::Over => {
+                    let cause = "the connection was ended before its CONNECT was accepted";
+                    Some(DecodeError::new(ReasonCode::ServerUnavailable, cause))
+                }
+            };
+            if let Some(error) = refused {
                 if grouped {
                     self.end_group(turn);
                 }
-                let cause = "connection limit reached (mqtt.max_connections or listener.*.max_connections)";
-                return Err(DecodeError::new(ReasonCode::QuotaExceeded, cause));
+                return Err(error);
             }
             if !grouped {
                 self.begin_group(turn);
