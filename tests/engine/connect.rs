@@ -617,3 +617,44 @@ fn a_client_whose_deadline_has_passed_is_not_let_in() {
     }
     assert_eq!((network.stats().clients_connected, network.stats().sessions), (0, 0));
 }
+
+fn splitmix(x: u64) -> u64 {
+    let z = x.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The number of which [`splitmix`] is `z`.
+fn unmixed(z: u64) -> u64 {
+    // The inverse modulo 2^64, of which each step doubles the bits that are right.
+    let inverse = |a: u64| (0..6).fold(a, |x, _| x.wrapping_mul(2_u64.wrapping_sub(a.wrapping_mul(x))));
+    let z = z ^ (z >> 31) ^ (z >> 62);
+    let z = z.wrapping_mul(inverse(0x94d0_49bb_1331_11eb));
+    let z = z ^ (z >> 27) ^ (z >> 54);
+    let z = z.wrapping_mul(inverse(0xbf58_476d_1ce4_e5b9));
+    let z = z ^ (z >> 30) ^ (z >> 60);
+    z.wrapping_mul(inverse(0x9e37_79b9_7f4a_7c15))
+}
+
+/// A stranger who has been assigned an identifier computes no other from it: not by the mixing of a counter, and not as its
+/// neighbour.
+#[test]
+fn an_assigned_identifier_does_not_tell_the_next() {
+    assert_eq!(unmixed(splitmix(0x0123_4567_89ab_cdef)), 0x0123_4567_89ab_cdef);
+    let network = Network::new();
+    let clients = [(); 8].map(|()| opts("", V5).on(&network));
+    let numbers = clients.each_ref().map(|client| {
+        let told = client.told();
+        let id = told.assigned_client_identifier().unwrap().strip_prefix("midge-").unwrap();
+        assert_eq!(id.len(), 16);
+        u64::from_str_radix(id, 16).unwrap()
+    });
+    for pair in numbers.windows(2) {
+        let counter = unmixed(pair[0]);
+        for step in 0..=1000 {
+            assert_ne!(pair[1], splitmix(counter.wrapping_add(step)));
+            assert_ne!(pair[1], pair[0].wrapping_add(step));
+        }
+    }
+}
