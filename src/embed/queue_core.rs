@@ -119,7 +119,7 @@ impl QueueCore {
     pub(super) fn push(&self, message: &LocalMessage<'_>, tag: u64) -> bool {
         let size = Arena::bytes_of(message);
         // Declared before the lock is taken, and so dropped after it is given back.
-        let mut freed = Freed::default();
+        let mut freed = None;
         let mut state = self.state.lock();
         if state.closed {
             return false;
@@ -134,7 +134,7 @@ impl QueueCore {
                 return false;
             }
             state.dropped += 1;
-            state.discard_oldest(&mut freed);
+            state.discard_oldest(freed.get_or_insert_with(Freed::default));
         }
         state.bytes += state.back.push(message, tag);
         state.len += 1;
