@@ -145,15 +145,16 @@ impl Arena {
         })
     }
 
-    /// Empties the arena and keeps its room, unless that is large and most of it was not needed several times.
-    pub(super) fn reset(&mut self) {
+    /// Empties the arena and keeps its room, unless that is large and most of it was not needed several times. The shared
+    /// payloads are appended to `freed`: dropping one may call the host.
+    pub(super) fn reset(&mut self, freed: &mut Vec<Bytes>) {
         self.roomy = if is_roomy(&self.bytes) || is_roomy(&self.entries) { self.roomy + 1 } else { 0 };
+        freed.append(&mut self.shared);
         if self.roomy >= ROOMY {
             *self = Arena::default();
         }
         self.bytes.clear();
         self.entries.clear();
-        self.shared.clear();
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::{Arc, Weak};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 
 use crate::embed::arena::{Arena, Batch};
 use crate::embed::tasks::{Tasks, Woken};
@@ -91,6 +93,14 @@ struct QueueState {
     awaiting_room: Vec<Weak<Local>>,
 }
 
+/// What a queue has done with. It is dropped after the lock is given back: a payload that the host has lent calls its free
+/// function, which may use the queue.
+#[derive(Default)]
+struct Freed {
+    payloads: Vec<Bytes>,
+    arenas: SmallVec<[Arc<Arena>; 1]>,
+}
+
 impl QueueCore {
     pub(super) fn new(capacity: usize, max_bytes: usize, overflow: Overflow) -> QueueCore {
         QueueCore {
@@ -108,6 +118,8 @@ impl QueueCore {
 
     pub(super) fn push(&self, message: &LocalMessage<'_>, tag: u64) -> bool {
         let size = Arena::bytes_of(message);
+        // Declared before the lock is taken, and so dropped after it is given back.
+        let mut freed = None;
         let mut state = self.state.lock();
         if state.closed {
             return false;
@@ -122,7 +134,7 @@ impl QueueCore {
                 return false;
             }
             state.dropped += 1;
-            state.discard_oldest();
+            state.discard_oldest(freed.get_or_insert_with(Freed::default));
         }
         state.bytes += state.back.push(message, tag);
         state.len += 1;
@@ -297,10 +309,11 @@ impl QueueCore {
 
     pub(super) fn poll(&self, max: usize, timeout: Option<Duration>) -> Polled {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut freed = Freed::default();
         let mut state = self.state.lock();
         let mut looked = false;
         let found = loop {
-            if let Some(batch) = state.take(max.max(1)) {
+            if let Some(batch) = state.take(max.max(1), &mut freed) {
                 break Polled::Messages(batch);
             }
             if state.closed {
@@ -386,8 +399,8 @@ impl QueueState {
         self.len > 0 || self.closed
     }
 
-    fn take(&mut self, max: usize) -> Option<Batch> {
-        if self.next >= self.front.len() && !self.swap() {
+    fn take(&mut self, max: usize, freed: &mut Freed) -> Option<Batch> {
+        if self.next >= self.front.len() && !self.swap(freed) {
             return None;
         }
         let end = self.front.len().min(self.next.saturating_add(max));
@@ -402,25 +415,25 @@ impl QueueState {
     }
 
     /// Has what was put in taken out next; whether there is anything.
-    fn swap(&mut self) -> bool {
+    fn swap(&mut self, freed: &mut Freed) -> bool {
         if self.back.is_empty() {
             return false;
         }
         let full = std::mem::take(&mut self.back);
         // The arena that was taken out before is used again, if no batch holds it any more.
         if let Some(empty) = Arc::get_mut(&mut self.front) {
-            empty.reset();
+            empty.reset(&mut freed.payloads);
             self.back = std::mem::take(empty);
             *empty = full;
         } else {
-            self.front = Arc::new(full);
+            freed.arenas.push(std::mem::replace(&mut self.front, Arc::new(full)));
         }
         self.next = 0;
         true
     }
 
-    fn discard_oldest(&mut self) {
-        if self.next < self.front.len() || self.swap() {
+    fn discard_oldest(&mut self, freed: &mut Freed) {
+        if self.next < self.front.len() || self.swap(freed) {
             self.bytes -= self.front.bytes_at(self.next);
             self.next += 1;
             self.len -= 1;
@@ -431,7 +444,10 @@ impl QueueState {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::mpsc::{Sender, channel};
     use std::time::Duration;
+
+    use bytes::Bytes;
 
     use super::{Overflow, Polled, QueueCore};
     use crate::codec::qos::QoS;
@@ -503,5 +519,83 @@ mod tests {
         publish(&core);
         core.raises(&event);
         assert!(event.is_raised());
+    }
+
+    /// A payload whose free function says whether its queue's lock is free.
+    struct Lent {
+        queue: Arc<QueueCore>,
+        bytes: [u8; 10],
+        given: Sender<bool>,
+    }
+
+    impl AsRef<[u8]> for Lent {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            self.given.send(self.queue.state.try_lock().is_some()).unwrap();
+        }
+    }
+
+    fn lend(core: &Arc<QueueCore>, given: &Sender<bool>) {
+        let lent = Lent { queue: Arc::clone(core), bytes: [0; 10], given: given.clone() };
+        let payload = Bytes::from_owner(lent);
+        let message = LocalMessage {
+            topic: b"t",
+            payload: &payload.clone(),
+            shared: Some(payload),
+            properties: &[],
+            qos: QoS::AtMostOnce,
+            retain: false,
+            identifiers: &[],
+            expiry_interval: None,
+        };
+        core.push(&message, 0);
+    }
+
+    /// Nothing of the host runs under the lock of a queue, however its payloads come to be freed.
+    #[test]
+    fn a_lent_payload_is_given_back_without_the_lock() {
+        let poll = |core: &QueueCore, max| match core.poll(max, Some(Duration::ZERO)) {
+            Polled::Messages(batch) => batch.len(),
+            Polled::TimedOut | Polled::Closed => 0,
+        };
+        let (given, gave) = channel();
+        let gave = || gave.try_iter().collect::<Vec<_>>();
+        let of = |overflow| Arc::new(QueueCore::new(2, usize::MAX, overflow));
+        // A poll takes the arena that it has emptied before.
+        let core = of(Overflow::DropNewest);
+        lend(&core, &given);
+        assert_eq!((poll(&core, 9), gave()), (1, vec![]));
+        publish(&core);
+        assert_eq!((poll(&core, 9), gave()), (1, vec![true]));
+        // A batch that is held has the arena, and is the last to have it.
+        lend(&core, &given);
+        let Polled::Messages(batch) = core.poll(9, Some(Duration::ZERO)) else { panic!("no batch") };
+        publish(&core);
+        assert_eq!((poll(&core, 9), gave()), (1, vec![]));
+        drop(batch);
+        assert_eq!(gave(), [true]);
+        // A message that has no room.
+        lend(&core, &given);
+        lend(&core, &given);
+        lend(&core, &given);
+        assert_eq!(gave(), [true]);
+        // The end of the queue.
+        core.release();
+        assert_eq!(gave(), [true, true]);
+        lend(&core, &given);
+        assert_eq!(gave(), [true]);
+        // A message in place of the oldest.
+        let core = of(Overflow::DropOldest);
+        (0..5).for_each(|_| lend(&core, &given));
+        assert_eq!((core.dropped(), gave()), (3, vec![true; 2]));
+        assert_eq!([poll(&core, 9), poll(&core, 9)], [1, 1]);
+        assert_eq!(gave(), [true; 2]);
+        publish(&core);
+        assert_eq!((poll(&core, 9), gave()), (1, vec![true]));
     }
 }

@@ -53,7 +53,7 @@ impl Broker {
         let surroundings = EngineParts {
             store,
             alarm: ticker.clone(),
-            seed: getrandom::u64().map_err(|error| Error::Start(error.into()))?,
+            seed: seed().map_err(Error::Start)?,
             started_unix: clock.started_unix(),
         };
         let mut engine = Engine::new(&settings, surroundings);
@@ -172,4 +172,11 @@ fn accept_all(
         runtime.handle().spawn(task);
     }
     Ok(())
+}
+
+/// A random number of the system.
+fn seed() -> std::io::Result<u128> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(u128::from_le_bytes(bytes))
 }

@@ -83,33 +83,35 @@ pub(super) fn show(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
     let offset = request.query.number("offset", 0, FARTHEST)?;
     let search = request.query.get("search")?;
     let now = console.now();
-    let (branches, total, truncated, topics, left_out, since) = {
-        let mut watching = console.topics.0.lock();
-        let watch = match &mut *watching {
-            Some(watch) => watch,
-            none => none.insert(begin(console)),
-        };
-        watch.last_request = now;
-        watch.recent.drain_into(&mut watch.tree);
-        let tree = &watch.tree;
-        let (branches, total, more) = match (search, after) {
-            (Some(text), _) if !text.is_empty() => {
-                let (found, total) = tree.search(text, offset, limit, now);
-                let more = total > offset.saturating_add(found.len());
-                (found, total, more)
-            }
-            (_, None) => {
-                let (part, total) = (tree.part(parent, offset, limit, now), tree.width(parent));
-                let more = total > offset.saturating_add(part.len());
-                (part, total, more)
-            }
-            (_, Some(_)) => {
-                let (branches, more) = tree.below(parent, after, limit, now);
-                (branches, tree.width(parent), more)
-            }
-        };
-        (branches, total, more, tree.topics(), tree.left_out, tree.since)
-    };
+    // The first request looks at the retained messages, of which some may meanwhile be replaced.
+    let (branches, total, truncated, topics, left_out, since) =
+        console.engine.host_buffers().keep_during(|| {
+            let mut watching = console.topics.0.lock();
+            let watch = match &mut *watching {
+                Some(watch) => watch,
+                none => none.insert(begin(console)),
+            };
+            watch.last_request = now;
+            watch.recent.drain_into(&mut watch.tree);
+            let tree = &watch.tree;
+            let (branches, total, more) = match (search, after) {
+                (Some(text), _) if !text.is_empty() => {
+                    let (found, total) = tree.search(text, offset, limit, now);
+                    let more = total > offset.saturating_add(found.len());
+                    (found, total, more)
+                }
+                (_, None) => {
+                    let (part, total) = (tree.part(parent, offset, limit, now), tree.width(parent));
+                    let more = total > offset.saturating_add(part.len());
+                    (part, total, more)
+                }
+                (_, Some(_)) => {
+                    let (branches, more) = tree.below(parent, after, limit, now);
+                    (branches, tree.width(parent), more)
+                }
+            };
+            (branches, total, more, tree.topics(), tree.left_out, tree.since)
+        });
     Reply::json(&TopicsReply {
         parent: parent.unwrap_or_default(),
         watching_since: console.unix(since),

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +11,29 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 thread_local! {
-    /// Whether this thread is inside a turn, in which it may hold locks.
-    static IN_TURN: Cell<bool> = const { Cell::new(false) };
+    /// The turns that this thread is inside of and in which it may hold locks.
+    static TURNS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The mark of a turn: until it is dropped, its thread may hold locks of the broker. A turn in a hook of another has its
+/// own.
+#[derive(Debug)]
+pub(crate) struct TurnMark(PhantomData<*const ()>);
+
+impl Drop for TurnMark {
+    #[inline]
+    fn drop(&mut self) {
+        TURNS.set(TURNS.get().wrapping_sub(1));
+    }
+}
+
+/// What is put back when the host's code has returned or panicked.
+struct Turns(u32);
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        TURNS.set(self.0);
+    }
 }
 
 /// Buffers of one broker whose last use ended during a turn, to be released after it.
@@ -25,16 +47,27 @@ pub struct HostBuffers {
 }
 
 impl HostBuffers {
-    /// Marks the start of a turn: this thread may hold locks from now on.
+    /// Marks the start of a turn: this thread may hold locks as long as the mark is kept.
     #[inline]
-    pub fn turn_begins() {
-        IN_TURN.set(true);
+    pub(crate) fn turn_begins() -> TurnMark {
+        TURNS.set(TURNS.get().wrapping_add(1));
+        TurnMark(PhantomData)
     }
 
-    /// Marks the end of a turn: this thread holds no lock any more.
-    #[inline]
-    pub fn turn_ends() {
-        IN_TURN.set(false);
+    /// Calls code of the host in the middle of a turn, while the thread holds no lock: what it frees is released at once.
+    pub(crate) fn outside<T>(host: impl FnOnce() -> T) -> T {
+        let _turns = Turns(TURNS.replace(0));
+        host()
+    }
+
+    /// Runs `body`, which takes locks outside a turn, and then releases the buffers whose last use it has ended.
+    #[cfg(any(test, feature = "console"))]
+    pub(crate) fn keep_during<T>(&self, body: impl FnOnce() -> T) -> T {
+        let mark = HostBuffers::turn_begins();
+        let outcome = body();
+        drop(mark);
+        self.give_back();
+        outcome
     }
 
     /// Releases the buffers whose last use ended during a turn.
@@ -78,7 +111,7 @@ impl<T: AsRef<[u8]> + Send + 'static> AsRef<[u8]> for Held<T> {
 impl<T: Send + 'static> Drop for Held<T> {
     fn drop(&mut self) {
         // Outside a turn it is dropped as a field.
-        if IN_TURN.get()
+        if TURNS.get() > 0
             && let Some(buffer) = self.buffer.take()
         {
             let mut over = self.host_buffers.over.lock();
@@ -123,21 +156,47 @@ mod tests {
         assert_eq!(given(), 1);
         for panics in [true, false] {
             let bytes = host_buffers.share(Counted(Arc::clone(&count), panics));
-            HostBuffers::turn_begins();
+            let mark = HostBuffers::turn_begins();
             drop(bytes);
             host_buffers.give_back();
-            HostBuffers::turn_ends();
+            drop(mark);
         }
         assert_eq!(given(), 3);
         let [panics, sound] =
             [true, false].map(|panics| host_buffers.share(Counted(Arc::clone(&count), panics)));
-        HostBuffers::turn_begins();
+        let mark = HostBuffers::turn_begins();
         drop((panics, sound));
         assert_eq!(given(), 3);
-        HostBuffers::turn_ends();
+        drop(mark);
         host_buffers.give_back();
         assert_eq!(given(), 5);
         host_buffers.give_back();
         assert_eq!(given(), 5);
+    }
+
+    #[test]
+    fn a_turn_inside_another_leaves_the_mark_of_the_outer_one() {
+        let (host_buffers, count) = (Arc::new(HostBuffers::default()), Arc::new(AtomicUsize::new(0)));
+        let given = || count.load(Ordering::Relaxed);
+        let share = || host_buffers.share(Counted(Arc::clone(&count), false));
+        let (of_the_hook, later) = (share(), share());
+        let outer = HostBuffers::turn_begins();
+        HostBuffers::outside(|| {
+            drop(of_the_hook);
+            assert_eq!(given(), 1, "the hook holds no lock of the broker");
+            drop(HostBuffers::turn_begins());
+        });
+        drop(HostBuffers::turn_begins());
+        drop(later);
+        assert_eq!(given(), 1, "the outer turn may hold a lock");
+        drop(outer);
+        host_buffers.give_back();
+        assert_eq!(given(), 2);
+        let kept = share();
+        host_buffers.keep_during(|| {
+            drop(kept);
+            assert_eq!(given(), 2);
+        });
+        assert_eq!(given(), 3);
     }
 }

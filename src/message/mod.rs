@@ -6,6 +6,7 @@ mod publication;
 mod stored;
 
 pub use host_buffer::HostBuffers;
+pub(crate) use host_buffer::TurnMark;
 pub use message_pool::MessagePool;
 pub use publication::{Frame, Publication, SHARE_FROM};
 pub use stored::{Message, SharedMessage};

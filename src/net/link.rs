@@ -13,7 +13,7 @@ use crate::engine::parts::origin::Origin;
 use crate::net::places::{ListenerLimit, NewPlace, Place, Stage};
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};
 use crate::session::last_bytes::LastBytes;
-use crate::session::link::{Cause, Link, Written};
+use crate::session::link::{Admission, Cause, Link, Written};
 
 /// The link of a connection. Its task reads, any thread writes.
 pub struct StreamLink {
@@ -133,6 +133,21 @@ impl StreamLink {
         self.place().is_left()
     }
 
+    /// Ends the connection, unless the client was let in or its end was requested; whether it ends now. `silent`: or CONNECT
+    /// has come.
+    pub(super) fn expire_if(&self, silent: bool, cause: Cause) -> bool {
+        let mut ending = self.ending.lock();
+        let expires = self.place().give_up(silent);
+        if expires && ending.is_none() {
+            *ending = Some(Ending { last: LastBytes::default(), cause });
+        }
+        drop(ending);
+        if expires {
+            self.notify();
+        }
+        expires
+    }
+
     /// Sets the waker of the task. The task calls this before it looks for requests, so that it misses none.
     pub(super) fn register(&self, waker: &Waker) {
         let mut registered = self.waker.lock();
@@ -183,12 +198,16 @@ impl Link for StreamLink {
         self.layers.as_ref().is_some_and(|layers| layers.may_read()) || self.descriptor.has_unread()
     }
 
-    fn admit(&self, takes_over: bool) -> bool {
+    fn admit(&self, takes_over: bool) -> Admission {
         self.place().admit(takes_over)
     }
 
-    fn is_identified(&self) -> bool {
-        self.place().is_over()
+    fn expire(&self, cause: Cause) -> bool {
+        self.expire_if(false, cause)
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_finished()
     }
 
     fn identify(&self, client_id: &str) {

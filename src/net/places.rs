@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
+use crate::session::link::Admission;
+
 /// How many connections a listener has and may have.
 #[derive(Debug)]
 pub struct ListenerLimit {
@@ -117,37 +119,51 @@ impl Place<'_> {
         self.stage.0.load(Ordering::Acquire) == SILENT
     }
 
-    /// Whether the client was let in, or the connection has ended.
-    pub(super) fn is_over(&self) -> bool {
-        self.stage.0.load(Ordering::Acquire) >= CLIENT
-    }
-
     /// Whether it was given back.
     pub(super) fn is_left(&self) -> bool {
         self.stage.0.load(Ordering::Acquire) == LEFT
     }
 
-    /// A place among the clients; false if there are as many as may be. `takes_over`: another connection of the client gives
+    /// A place among the clients, if there are not as many as may be. `takes_over`: another connection of the client gives
     /// its place up, so there is one, whatever the number.
-    pub(super) fn admit(&self, takes_over: bool) -> bool {
+    pub(super) fn admit(&self, takes_over: bool) -> Admission {
         let stage = self.stage.0.load(Ordering::Acquire);
-        if stage >= CLIENT {
-            return true;
+        match stage {
+            SILENT | HEARD => {}
+            CLIENT => return Admission::Admitted,
+            _ => return Admission::Over,
         }
         let most = |most| if takes_over { u32::MAX } else { most };
         if !take(&self.limit.places.clients, most(self.limit.places.most_clients)) {
-            return false;
+            return Admission::Full;
         }
         if !take(&self.limit.open, most(self.limit.most)) {
             self.limit.places.clients.fetch_sub(1, Ordering::AcqRel);
-            return false;
+            return Admission::Full;
         }
         match self.stage.0.compare_exchange(stage, CLIENT, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => _ = self.limit.places.pending.fetch_sub(1, Ordering::AcqRel),
+            Ok(_) => {
+                self.limit.places.pending.fetch_sub(1, Ordering::AcqRel);
+                Admission::Admitted
+            }
             // Its end was asked for meanwhile.
-            Err(_) => self.give_back_client(),
+            Err(_) => {
+                self.give_back_client();
+                Admission::Over
+            }
         }
-        true
+    }
+
+    /// Gives the place back unless the client was let in or that was done; whether it is given back now. `silent`: or CONNECT
+    /// has come.
+    pub(super) fn give_up(&self, silent: bool) -> bool {
+        let last = if silent { SILENT } else { HEARD };
+        let next = |stage| (stage <= last).then_some(LEFT);
+        let given = self.stage.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok();
+        if given {
+            self.limit.places.pending.fetch_sub(1, Ordering::AcqRel);
+        }
+        given
     }
 
     /// Gives the place back, if that was not done.
@@ -174,7 +190,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
 
-    use super::{ListenerLimit, NewPlace, Place, Places, Stage};
+    use super::{Admission, ListenerLimit, NewPlace, Place, Places, Stage};
 
     fn counts(places: &Places, limit: &ListenerLimit) -> (u32, u32, u32) {
         (places.pending.load(Ordering::Relaxed), places.clients.load(Ordering::Relaxed), limit.open())
@@ -200,11 +216,11 @@ mod tests {
         drop(NewPlace::take(&limit).unwrap());
         let [one, two] = [(); 2].map(|()| Fake::new(&limit));
         assert!(NewPlace::take(&limit).is_none());
-        assert!(one.place().admit(false) && one.place().admit(false));
+        assert_eq!([(); 2].map(|()| one.place().admit(false)), [Admission::Admitted; 2]);
         assert_eq!(counts(&places, &limit), (1, 1, 1));
-        assert!(!two.place().admit(false));
+        assert_eq!(two.place().admit(false), Admission::Full);
         assert_eq!(counts(&places, &limit), (1, 1, 1));
-        assert!(two.place().admit(true));
+        assert_eq!(two.place().admit(true), Admission::Admitted);
         assert_eq!(counts(&places, &limit), (0, 2, 2));
         one.place().leave();
         one.place().leave();
@@ -222,11 +238,30 @@ mod tests {
         let places = Arc::new(Places::new(None, None));
         let limit = Arc::new(ListenerLimit::new(&places, Some("l"), Some(1)));
         let [one, two] = [(); 2].map(|()| Fake::new(&limit));
-        assert!(one.place().admit(false) && !two.place().admit(false));
+        assert_eq!(
+            [&one, &two].map(|link| link.place().admit(false)),
+            [Admission::Admitted, Admission::Full]
+        );
         assert_eq!(counts(&places, &limit), (1, 1, 1));
-        // What has left is no client any more, and may be told so.
+        // What has left is not admitted any more.
         two.place().leave();
-        assert!(two.place().admit(false));
+        assert_eq!(two.place().admit(false), Admission::Over);
+        assert_eq!(counts(&places, &limit), (0, 1, 1));
+    }
+
+    /// A deadline and a CONNECT that come at once: one of them is first, and the other finds it.
+    #[test]
+    fn a_client_that_was_let_in_is_not_given_up_and_the_other_way_round() {
+        let places = Arc::new(Places::new(None, None));
+        let limit = Arc::new(ListenerLimit::new(&places, None, None));
+        let [client, silent, heard] = [(); 3].map(|()| Fake::new(&limit));
+        assert_eq!(client.place().admit(false), Admission::Admitted);
+        assert!(!client.place().give_up(false) && !client.place().is_left());
+        heard.place().heard();
+        assert!(!heard.place().give_up(true) && heard.place().give_up(false));
+        assert!(silent.place().give_up(true) && !silent.place().give_up(true));
+        assert_eq!([&silent, &heard].map(|link| link.place().admit(true)), [Admission::Over; 2]);
+        silent.place().leave();
         assert_eq!(counts(&places, &limit), (0, 1, 1));
     }
 }

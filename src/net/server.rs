@@ -16,8 +16,7 @@ use crate::net::transport::{LayerError, MakeLayers};
 use crate::net::waiting::Waiting;
 use crate::runtime::Clock;
 use crate::session::event::Level;
-use crate::session::last_bytes::LastBytes;
-use crate::session::link::{Cause, Link};
+use crate::session::link::Cause;
 use crate::time::Time;
 
 /// The MQTT server of one broker.
@@ -120,8 +119,8 @@ impl Server {
 
     /// Ends the oldest connection that has sent no CONNECT; `None` if there is none.
     fn end_oldest(&self) -> Option<()> {
-        let oldest = self.waiting.take_oldest()?;
-        oldest.finish(LastBytes::default(), Cause::ConnectionLost);
+        // One whose CONNECT comes just now stays.
+        while !self.waiting.take_oldest()?.expire_if(true, Cause::ConnectionLost) {}
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += 1;
         self.engine.log(&mut turn, Level::Warn, None, || {

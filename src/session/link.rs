@@ -38,6 +38,17 @@ pub enum Cause {
     ServerShuttingDown,
 }
 
+/// Whether a connection has a place among those of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It has one.
+    Admitted,
+    /// There are as many as may be.
+    Full,
+    /// Its end was requested before.
+    Over,
+}
+
 /// A network connection as the floors below the network see it.
 ///
 /// Every method may be called from any thread, and none of them blocks.
@@ -50,19 +61,26 @@ pub trait Link: Send + Sync {
         false
     }
 
-    /// Gives the connection a place among those of clients; false if there are as many as may be. `takes_over`: it takes
-    /// that of another connection.
-    fn admit(&self, _takes_over: bool) -> bool {
+    /// Gives the connection a place among those of clients, if it has none. `takes_over`: it takes that of another
+    /// connection.
+    fn admit(&self, _takes_over: bool) -> Admission {
+        Admission::Admitted
+    }
+
+    /// As [`Link::finish`] without last bytes, unless the client was admitted or the connection has ended; whether it ends
+    /// now. The client cannot be admitted afterwards.
+    fn expire(&self, cause: Cause) -> bool {
+        self.finish(LastBytes::default(), cause);
         true
+    }
+
+    /// Whether its end was requested.
+    fn is_over(&self) -> bool {
+        false
     }
 
     /// Tells whose connection it is, before the first packet that follows from it is written.
     fn identify(&self, _client_id: &str) {}
-
-    /// Whether it was told.
-    fn is_identified(&self) -> bool {
-        false
-    }
 
     /// Has the connection's own task look at its session again: there is something to flush when the
     /// connection is writable.

@@ -445,6 +445,46 @@ static void each_message_alone_wakes_who_watches_the_descriptor(void)
     midge_broker_free(of_all);
 }
 
+static event asked = EVENT_INIT;
+
+/* A host's free function may use the queue that has just done with its payload. */
+static void free_and_ask(void *queue)
+{
+    midge_batch *batch = NULL;
+    CHECK(midge_queue_len((midge_queue *)queue) <= 2);
+    midge_queue_poll((midge_queue *)queue, 1, 0, &batch);
+    midge_batch_free(batch);
+    event_add(&asked);
+}
+
+static void a_free_function_may_use_its_queue(void)
+{
+    static char large[100000];
+    midge_broker *broker = start();
+    midge_queue *queue = queue_of(broker, 2, MIDGE_OVERFLOW_DROP_OLDEST);
+    midge_subscription *subscription = subscribe(queue, "#", 0);
+    midge_batch *batch = NULL;
+    int index;
+    for (index = 0; index < 10; index++) {
+        CHECK_STATUS(MIDGE_STATUS_OK,
+                     midge_publish_owned(broker, "t", large, sizeof large, free_and_ask, queue, NULL));
+        if (index % 3 == 0 && midge_queue_poll(queue, 10, 0, &batch) == MIDGE_STATUS_OK)
+            midge_batch_free(batch);
+    }
+    /* Polling, too, lets go of what was taken before. */
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "t", "last"));
+    while (midge_queue_poll(queue, 10, 0, &batch) == MIDGE_STATUS_OK)
+        midge_batch_free(batch);
+    CHECK_STATUS(MIDGE_STATUS_OK, publish_text(broker, "t", "last"));
+    while (midge_queue_poll(queue, 10, 0, &batch) == MIDGE_STATUS_OK)
+        midge_batch_free(batch);
+    CHECK(event_count(&asked) == 10);
+    midge_subscription_free(subscription);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+    CHECK(event_count(&asked) == 10);
+}
+
 int main(void)
 {
     RUN(messages_carry_the_tag_of_their_subscription);
@@ -459,5 +499,6 @@ int main(void)
     RUN(the_descriptor_of_a_closed_queue_is_readable);
     RUN(no_message_is_missed_by_who_watches_the_descriptor);
     RUN(each_message_alone_wakes_who_watches_the_descriptor);
+    RUN(a_free_function_may_use_its_queue);
     FINISH();
 }

@@ -1,13 +1,20 @@
 //! CONNECT and its answer.
 
+use std::io::IoSlice;
+use std::sync::{Arc, Mutex};
+
 use midge::codec::packet::Packet;
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
 use midge::engine::connection::state::Connection;
-use midge::session::link::Cause;
+use midge::session::last_bytes::LastBytes;
+use midge::session::link::{Admission, Cause, Link, Written};
+use midge::time::Time;
 
-use crate::harness::{ALL, Client, Inbox, LastWill, Network, Packets, Q0, Q2, Received, V5, V31, V311, opts};
+use crate::harness::{
+    ALL, Client, Inbox, LastWill, Line, Network, Packets, Q0, Q2, Received, V5, V31, V311, opts,
+};
 
 /// [MQTT-3.1.4-4], [MQTT3-3.2.2-1], [MQTT3-3.1.4-3]: even where there is one.
 #[test]
@@ -534,4 +541,120 @@ fn bytes_after_the_end_are_not_taken() {
     let Client { mut connection, .. } = client;
     assert!(connection.session().is_none());
     Connection::lost(&mut connection, &network.engine, &mut network.turn(), Cause::ConnectionLost);
+}
+
+/// A line whose client sends its CONNECT just when the broker asks whether there is something to read.
+struct LastMoment {
+    line: Line,
+    at: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Link for LastMoment {
+    fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
+        self.line.write(buffers)
+    }
+
+    fn has_unread(&self) -> bool {
+        let at = self.at.lock().unwrap().take();
+        at.into_iter().for_each(|at| at());
+        false
+    }
+
+    fn admit(&self, takes_over: bool) -> Admission {
+        self.line.admit(takes_over)
+    }
+
+    fn expire(&self, cause: Cause) -> bool {
+        self.line.expire(cause)
+    }
+
+    fn is_over(&self) -> bool {
+        self.line.is_over()
+    }
+
+    fn wake(&self) {
+        self.line.wake();
+    }
+
+    fn finish(&self, last: LastBytes, cause: Cause) {
+        self.line.finish(last, cause);
+    }
+}
+
+/// The timer has been handed out when CONNECT cancels it.
+#[test]
+fn a_client_that_is_let_in_at_its_deadline_stays() {
+    let network = Network::with(&[("mqtt.connect_timeout", "5s")]);
+    let link = Arc::new(LastMoment { line: Line::default(), at: Mutex::default() });
+    let connection = Connection::new(&network.engine, &mut network.turn(), link.clone(), None);
+    let connection = Arc::new(Mutex::new(connection));
+    let (engine, its) = (Arc::downgrade(&network.engine), Arc::clone(&connection));
+    *link.at.lock().unwrap() = Some(Box::new(move || {
+        let engine = engine.upgrade().unwrap();
+        let mut turn = engine.turn(Time::ZERO);
+        assert!(its.lock().unwrap().receive(&engine, &mut turn, &opts("a", V5).encode(), None).open);
+    }));
+    network.advance(10);
+    assert!(link.at.lock().unwrap().is_none(), "the deadline has passed");
+    assert_eq!(link.line.finished(), None, "CONNACK has said that the client is let in");
+    assert_eq!((network.stats().clients_connected, network.stats().connections_refused), (1, 0));
+    connection.lock().unwrap().lost(&network.engine, &mut network.turn(), Cause::ConnectionLost);
+}
+
+/// A connection whose deadline has passed before its CONNECT is handled gets no CONNACK that lets it in.
+#[test]
+fn a_client_whose_deadline_has_passed_is_not_let_in() {
+    let network = Network::with(&[("mqtt.connect_timeout", "5s")]);
+    for version in ALL {
+        let before = network.stats().connections_refused;
+        let mut client = Client::open(&network, version);
+        network.advance(10);
+        assert_eq!(client.line.finished(), Some(Cause::ConnectTimeout));
+        assert!(!client.send_bytes(&opts("a", version).encode()));
+        client.expect_nothing();
+        client.hang_up();
+        assert_eq!(network.stats().connections_refused, before + 1);
+    }
+    assert_eq!((network.stats().clients_connected, network.stats().sessions), (0, 0));
+}
+
+fn splitmix(x: u64) -> u64 {
+    let z = x.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The number of which [`splitmix`] is `z`.
+fn unmixed(z: u64) -> u64 {
+    // The inverse modulo 2^64, of which each step doubles the bits that are right.
+    let inverse = |a: u64| (0..6).fold(a, |x, _| x.wrapping_mul(2_u64.wrapping_sub(a.wrapping_mul(x))));
+    let z = z ^ (z >> 31) ^ (z >> 62);
+    let z = z.wrapping_mul(inverse(0x94d0_49bb_1331_11eb));
+    let z = z ^ (z >> 27) ^ (z >> 54);
+    let z = z.wrapping_mul(inverse(0xbf58_476d_1ce4_e5b9));
+    let z = z ^ (z >> 30) ^ (z >> 60);
+    z.wrapping_mul(inverse(0x9e37_79b9_7f4a_7c15))
+}
+
+/// A stranger who has been assigned an identifier computes no other from it: not by the mixing of a counter, and not as its
+/// neighbour.
+#[test]
+fn an_assigned_identifier_does_not_tell_the_next() {
+    assert_eq!(unmixed(splitmix(0x0123_4567_89ab_cdef)), 0x0123_4567_89ab_cdef);
+    let network = Network::new();
+    let clients = [(); 8].map(|()| opts("", V5).on(&network));
+    let numbers = clients.each_ref().map(|client| {
+        let told = client.told();
+        let id = told.assigned_client_identifier().unwrap().strip_prefix("midge-").unwrap();
+        assert_eq!(id.len(), 16);
+        u64::from_str_radix(id, 16).unwrap()
+    });
+    for pair in numbers.windows(2) {
+        let counter = unmixed(pair[0]);
+        for step in 0..=1000 {
+            assert_ne!(pair[1], splitmix(counter.wrapping_add(step)));
+            assert_ne!(pair[1], pair[0].wrapping_add(step));
+        }
+    }
 }

@@ -12,6 +12,8 @@ use midge::engine::access::edit::Edit;
 use midge::engine::access::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Verdict, Wanted};
 use midge::engine::connection::state::Connection;
 use midge::engine::core::state::Engine;
+use midge::engine::observe::mask::EventMask;
+use midge::engine::observe::sink::{EventSink, Moment};
 use midge::session::event::Event;
 use midge::session::link::Cause;
 use midge::time::Time;
@@ -301,5 +303,49 @@ fn a_client_cannot_be_kicked_when_the_host_is_told_of_its_end() {
         assert!(!kicker.acted());
         assert_eq!(kicker.called(), ["connected", "disconnected"]);
         assert_eq!((network.stats().sessions, network.stats().hooks_failed), (1, 0));
+    }
+}
+
+/// Ends the victim's connection when its first message has been published, before the message is acknowledged.
+struct AfterTheMessage(Mutex<Option<Weak<Engine>>>);
+
+impl EventSink for AfterTheMessage {
+    fn mask(&self) -> EventMask {
+        EventMask::PUBLISHED
+    }
+
+    fn moment(&self, moment: &Moment<'_>) {
+        if matches!(moment, Moment::Published(message) if message.client_id == Some("victim")) {
+            let Some(engine) = self.0.lock().unwrap().take() else { return };
+            let engine = engine.upgrade().unwrap();
+            engine.kick(&mut engine.turn(Time::ZERO), "victim");
+        }
+    }
+}
+
+/// A message whose client has had no PUBREC is known when the client sends it again: what a hook has allowed is published
+/// and remembered in one step.
+#[test]
+fn a_message_that_a_hook_has_allowed_is_published_once_when_its_connection_ends() {
+    let asks = [
+        Wanted::default(),
+        Wanted { authorize: true, ..Wanted::default() },
+        Wanted { on_publish: true, ..Wanted::default() },
+        decides(),
+    ];
+    for (version, wanted) in ALL.into_iter().flat_map(|version| asks.map(|wanted| (version, wanted))) {
+        let (network, _kicker) = Kicker::in_hook("", wanted).network();
+        let sink = AfterTheMessage(Mutex::new(Some(Arc::downgrade(&network.engine))));
+        network.engine.watch(Arc::new(sink));
+        let mut reader = opts("reader", V5).on(&network);
+        reader.subscribe("t", Q0);
+        let connect = opts("victim", version).persistent();
+        let mut first = connect.on(&network);
+        first.send_publish("t", "x", Q2, 7);
+        assert_eq!(first.line.finished(), Some(Cause::Kicked));
+        let mut second = connect.on(&network);
+        second.send_publish("t", "x", Q2, 7);
+        assert_eq!(second.complete(Q2, 7), ReasonCode::Success);
+        assert_eq!(reader.drain(), ["x"], "{version:?} {wanted:?}");
     }
 }

@@ -29,6 +29,7 @@ mod hooks;
 mod inflight;
 mod keep_alive;
 mod kicks;
+mod lent;
 mod local;
 mod log;
 mod memory;

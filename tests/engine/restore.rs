@@ -17,6 +17,7 @@ use midge::storage::{Change, DeliveryRecord, LoadError, MessageRecord, SessionCh
 use midge::time::WallTime;
 
 use crate::harness::{ALL, Commit, LastWill, LateStore, Network, Q0, Q1, Q2, Received, V5, opts};
+use crate::hooks::Toy;
 
 /// A broker with a store that commits everything at once.
 fn recorded() -> (Network, Arc<LateStore>) {
@@ -75,6 +76,30 @@ fn a_clean_start_replaces_the_session_in_one_group() {
         assert_eq!(store.commit_to(position as u64), first as u64, "{lines:?}");
     }
     assert_eq!(store.commit_to(store.len() as u64), store.len() as u64);
+}
+
+/// A store that stops anywhere has a message of QoS 2 and its identifier, or neither: also where a hook decides.
+#[test]
+fn a_message_and_its_identifier_are_one_group_whoever_decides() {
+    for hook in [false, true] {
+        let (network, store) = recorded();
+        let network = match hook {
+            false => network,
+            true => network.and(|engine| engine.with_host(Arc::new(Toy::looks(|_| true)))),
+        };
+        let mut reader = opts("to", V5).persistent().on(&network);
+        reader.subscribe("t", Q2);
+        reader.hang_up();
+        let mut publisher = opts("from", V5).persistent().on(&network);
+        let first = store.len();
+        publisher.send_publish("t", "x", Q2, 1);
+        let lines = store.lines_from(first);
+        assert_eq!(lines.len(), 2, "queued and received: {lines:?}");
+        for position in first..store.len() {
+            assert_eq!(store.commit_to(position as u64), first as u64, "{lines:?}");
+        }
+        assert_eq!(store.commit_to(store.len() as u64), store.len() as u64);
+    }
 }
 
 /// After a crash the client would find the session that it was told is gone: its messages would be taken for

@@ -527,7 +527,7 @@ pub fn engine_of(
 ) -> (Engine, Arc<Bell>) {
     let alarm = Arc::new(Bell(Mutex::new(u64::MAX)));
     let (store, ring) = (Arc::clone(store) as Arc<dyn Store>, Arc::clone(&alarm) as Arc<dyn Alarm>);
-    let parts = EngineParts { store, alarm: ring, seed, started_unix };
+    let parts = EngineParts { store, alarm: ring, seed: seed.into(), started_unix };
     (Engine::new(config.settings(), parts), alarm)
 }
 

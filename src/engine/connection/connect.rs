@@ -28,7 +28,7 @@ use crate::session::attachment::Attachment;
 use crate::session::delivery::ClientLimits;
 use crate::session::event::{Arrival, Event, Level};
 use crate::session::inbound::Inbound;
-use crate::session::link::{Cause, Link};
+use crate::session::link::{Admission, Cause, Link};
 use crate::session::outbound::Outbound;
 use crate::session::record::message_record;
 use crate::session::state::{Connected, Control, Mark, Session};
@@ -149,12 +149,23 @@ impl Engine {
             if self.wanted.take_over && present.is_some() && present != may_end {
                 return Ok(None);
             }
-            if !link.admit(present.is_some()) {
+            let refused = match link.admit(present.is_some()) {
+                Admission::Admitted => None,
+                Admission::Full => {
+                    let cause =
+                        "connection limit reached (mqtt.max_connections or listener.*.max_connections)";
+                    Some(DecodeError::new(ReasonCode::QuotaExceeded, cause))
+                }
+                Admission::Over => {
+                    let cause = "the connection was ended before its CONNECT was accepted";
+                    Some(DecodeError::new(ReasonCode::ServerUnavailable, cause))
+                }
+            };
+            if let Some(error) = refused {
                 if grouped {
                     self.end_group(turn);
                 }
-                let cause = "connection limit reached (mqtt.max_connections or listener.*.max_connections)";
-                return Err(DecodeError::new(ReasonCode::QuotaExceeded, cause));
+                return Err(error);
             }
             if !grouped {
                 self.begin_group(turn);
@@ -492,7 +503,7 @@ impl Engine {
     /// A Client Identifier that no session has [MQTT-3.1.3-6], [MQTT3-3.1.3-6].
     fn assign_client_id(&self) -> String {
         loop {
-            let id = format!("midge-{:016x}", splitmix(self.identifiers.fetch_add(1, Ordering::Relaxed)));
+            let id = format!("midge-{:016x}", self.assigned_ids.draw());
             if self.sessions.get(&id).is_none() {
                 return id;
             }
@@ -527,11 +538,4 @@ fn check_connack(connect: &Connect<'_>, properties: usize) -> Result<(), DecodeE
 /// One and a half times the Keep Alive, in milliseconds [MQTT-3.1.2-22], [MQTT3-3.1.2-24].
 pub(crate) fn keep_alive_millis(seconds: u16) -> u64 {
     u64::from(seconds) * 1500
-}
-
-fn splitmix(x: u64) -> u64 {
-    let mut z = x.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

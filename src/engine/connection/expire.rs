@@ -11,7 +11,6 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
 use crate::session::epoch::Epoch;
 use crate::session::event::Level;
-use crate::session::last_bytes::LastBytes;
 use crate::session::link::{Cause, Link};
 use crate::session::state::{Control, Session};
 use crate::stats::DropReason;
@@ -69,16 +68,15 @@ impl Engine {
     /// Closes a connection that has sent no CONNECT in time. What has come and was not read, because the broker was stopped
     /// or busy, is looked at first, once.
     fn check_connect_deadline(&self, turn: &mut Turn, link: &Arc<dyn Link>, looked: bool) {
-        if link.is_identified() {
-            return; // CONNECT was read when the deadline had passed.
-        }
         if !looked && link.has_unread() {
             let timer = Timer::ConnectDeadline { link: Arc::downgrade(link), unread: true };
             self.timers.insert(turn.now.plus_millis(LOOK), timer);
             return;
         }
-        turn.counts.connections_refused += 1;
-        link.finish(LastBytes::default(), Cause::ConnectTimeout);
+        // The client may have been let in when the deadline had passed, or be let in just now.
+        if link.expire(Cause::ConnectTimeout) {
+            turn.counts.connections_refused += 1;
+        }
     }
 
     fn check_keep_alive(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {

@@ -33,7 +33,8 @@ impl Connection {
                 why: error.cause,
             })));
         }
-        turn.counts.connections_refused += 1;
+        // One whose deadline has passed is counted by then.
+        turn.counts.connections_refused += u64::from(!self.link.is_over());
         engine.log(turn, Level::Warn, client_id, || {
             let client = client_id.map(|id| format!(" of client {id:?}")).unwrap_or_default();
             let DecodeError { reason, cause } = error;

@@ -20,6 +20,7 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::event_queue::survive;
 use crate::engine::parts::attached::{AttachedConnection, Handled};
 use crate::engine::parts::origin::Origin;
+use crate::message::HostBuffers;
 use crate::session::event::Level;
 use crate::time::TimerId;
 
@@ -117,7 +118,7 @@ impl Engine {
 
     /// Calls a method of an authority or of the host; `None` if it panics, which denies.
     fn call<T>(&self, turn: &mut Turn, name: &str, method: &str, call: impl FnOnce() -> T) -> Option<T> {
-        let outcome = survive(call);
+        let outcome = HostBuffers::outside(|| survive(call));
         if outcome.is_none() {
             turn.counts.hooks_failed += 1;
             self.log(turn, Level::Error, None, || format!("the {name} {method} has panicked, which denies"));

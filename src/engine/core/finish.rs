@@ -3,7 +3,7 @@
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
-use crate::message::HostBuffers;
+use crate::message::TurnMark;
 use crate::stats::Counts;
 
 /// Turns between two removals of ended sessions from the cached matches.
@@ -27,7 +27,7 @@ impl Engine {
     /// 9. *The host's code* is called: direct callbacks and durability waiters. It comes after everything else, because
     ///    it may take long and may begin turns.
     /// 10. *Buffers of the host* are returned last: earlier stages may still use parts of them.
-    pub(crate) fn finish(&self, turn: &mut Turn) {
+    pub(crate) fn finish(&self, turn: &mut Turn, mark: Option<TurnMark>) {
         self.publish_wills(turn);
         self.log_drops_if_wanted(turn);
         self.add_counts(turn);
@@ -38,7 +38,7 @@ impl Engine {
         let wrote = self.flush_outboxes(turn);
         self.tell_of_writing(turn, wrote);
         self.put_in_order(turn);
-        HostBuffers::turn_ends();
+        drop(mark);
         self.call_host(turn);
         self.host_buffers.give_back();
     }

@@ -9,7 +9,7 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
-use crate::message::HostBuffers;
+use crate::message::{HostBuffers, TurnMark};
 use crate::session::state::{Mark, Session};
 use crate::time::Time;
 
@@ -21,6 +21,8 @@ use crate::time::Time;
 pub struct Running<'e> {
     engine: &'e Engine,
     turn: TurnSlot<'e>,
+    /// Says until the end that this thread may hold locks.
+    mark: Option<TurnMark>,
     /// Whether the turn began while the thread was unwinding from a panic.
     unwinding: bool,
 }
@@ -65,14 +67,15 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let engine = self.engine;
         let panics = panicking() && !self.unwinding;
+        let mark = self.mark.take();
         let turn = &mut **self;
         if !panics {
-            return engine.finish(turn);
+            return engine.finish(turn, mark);
         }
         engine.end_groups(turn);
         // After a panic in the middle of the turn its outboxes are still written, but its caches are not used
         // again. A second panic would abort the host program.
-        let _written = catch_unwind(AssertUnwindSafe(|| engine.finish(turn)));
+        let _written = catch_unwind(AssertUnwindSafe(|| engine.finish(turn, mark)));
         let _dropped = catch_unwind(AssertUnwindSafe(|| *turn = Turn::new()));
     }
 }
@@ -80,13 +83,13 @@ impl Drop for Running<'_> {
 impl Engine {
     /// Begins a turn at `now`. It must not be held while another turn is begun on the same thread.
     pub fn turn(&self, now: Time) -> Running<'_> {
-        HostBuffers::turn_begins();
+        let mark = Some(HostBuffers::turn_begins());
         let mut turn = self.place();
         match &mut turn {
             TurnSlot::Kept(turn) => turn.now = now,
             TurnSlot::Own(turn) => turn.now = now,
         }
-        Running { engine: self, turn, unwinding: panicking() }
+        Running { engine: self, turn, mark, unwinding: panicking() }
     }
 
     fn place(&self) -> TurnSlot<'_> {

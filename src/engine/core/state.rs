@@ -16,6 +16,7 @@ use crate::engine::observe::host_sink::HostSink;
 use crate::engine::observe::log::Drops;
 use crate::engine::observe::sink::EventSink;
 use crate::engine::observe::stream::EventStream;
+use crate::engine::parts::assigned_ids::AssignedIds;
 use crate::engine::parts::options::Options;
 use crate::engine::parts::sessions::Sessions;
 use crate::engine::parts::subscriber::Subscriber;
@@ -61,7 +62,7 @@ pub struct Engine {
     pub(crate) sweeping: AtomicBool,
     /// Whether a publication of the `$SYS` topics is scheduled.
     pub(crate) sys_due: AtomicBool,
-    pub(crate) identifiers: AtomicU64,
+    pub(crate) assigned_ids: AssignedIds,
     /// The number of connections so far.
     pub(crate) connections: AtomicU64,
     pub(crate) started_unix: u64,
@@ -73,8 +74,8 @@ pub struct EngineParts {
     pub store: Arc<dyn Store>,
     /// Schedules the calls of [`Engine::tick`].
     pub alarm: Arc<dyn Alarm>,
-    /// A random number, the seed of assigned Client Identifiers.
-    pub seed: u64,
+    /// A random number that nobody knows, the seed of assigned Client Identifiers.
+    pub seed: u128,
     /// When the broker started, in seconds since 1970.
     pub started_unix: u64,
 }
@@ -103,7 +104,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
             sys_due: AtomicBool::new(false),
-            identifiers: AtomicU64::new(parts.seed),
+            assigned_ids: AssignedIds::new(parts.seed),
             connections: AtomicU64::new(0),
             started_unix: parts.started_unix,
             options,

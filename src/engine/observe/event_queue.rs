@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::EventSink;
+use crate::message::HostBuffers;
 use crate::session::event::{Event, Level, LogLine};
 use crate::time::Time;
 
@@ -62,7 +63,9 @@ impl EventQueue {
         if !std::mem::replace(&mut state.telling, true) {
             let mut telling = Telling(state);
             while let Some(event) = telling.0.waiting.pop_front() {
-                let told = MutexGuard::unlocked(&mut telling.0, || survive(|| sink.event(now, &event)));
+                let told = MutexGuard::unlocked(&mut telling.0, || {
+                    HostBuffers::outside(|| survive(|| sink.event(now, &event)))
+                });
                 if told.is_none() {
                     outcome.failed += 1;
                     // The line is told next.

@@ -1,6 +1,7 @@
 //! Parts of the engine that do not depend on it: limits, the table of sessions, subscribers.
 
 pub mod admission;
+pub(crate) mod assigned_ids;
 pub(crate) mod attached;
 pub(crate) mod granted;
 pub mod options;

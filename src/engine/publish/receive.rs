@@ -12,7 +12,7 @@ use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
 use crate::engine::access::chain::{Request, Stage};
-use crate::engine::access::edit::{Edit, joined};
+use crate::engine::access::edit::{Changes, Edit, joined};
 use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{DecisionContext, denied, puback_has};
 use crate::engine::core::state::Engine;
@@ -163,14 +163,23 @@ impl Engine {
                 // The host may take long and may do anything meanwhile, so the lock is released.
                 let topic = topic.as_str().to_owned();
                 let topic = TopicName::from_validated(&topic);
-                let accepted = pending.unlocked(attached, inbound, |pending| {
+                let judged = pending.unlocked(attached, inbound, |pending| {
                     self.ask_to_publish(turn, attached, pending, topic, publish, received)
                 })?;
-                let Some(reason) = accepted? else {
+                let Some(judged) = judged? else {
                     return Ok(Handled::Suspended);
                 };
                 let Inbound { received: unreleased, kept, .. } = &mut **inbound;
+                // Under the lock again, so that no other connection of the client finds it published and not known.
+                self.begin_group(turn);
+                let reason = match judged {
+                    Judged::Answered(reason) => reason,
+                    Judged::Passes(changes) => {
+                        self.accept_judged(turn, attached, topic, publish, received, changes.as_deref())
+                    }
+                };
                 self.remember(turn, attached, unreleased, *kept, publish, reason);
+                self.end_group(turn);
                 reason
             }
         };
@@ -253,8 +262,27 @@ impl Engine {
         Ok(self.pass_on(turn, attached, topic, &mut publication))
     }
 
-    /// Publishes a client's message if the host allows it, with the host's changes; returns the reason code of its
-    /// acknowledgement. `None` if the decision is made later.
+    /// Publishes a client's message that the host has allowed, with the host's changes; returns the reason code of its
+    /// acknowledgement.
+    fn accept_judged(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        topic: TopicName<'_>,
+        publish: &Publish<'_>,
+        received: ReceivedPacket<'_>,
+        changes: Option<&Changes>,
+    ) -> ReasonCode {
+        let mut publication = publication(publish, topic, received, attached.version.is_v5(), turn.now);
+        let Some(changes) = changes else {
+            return self.pass_on(turn, attached, topic, &mut publication);
+        };
+        let mut publication = changes.apply(&publication);
+        let topic = changes.topic().map_or(topic, TopicName::from_validated);
+        self.pass_on(turn, attached, topic, &mut publication)
+    }
+
+    /// Asks the host about a client's message. `None` if the decision is made later.
     fn ask_to_publish(
         &self,
         turn: &mut Turn,
@@ -263,9 +291,9 @@ impl Engine {
         topic: TopicName<'_>,
         publish: &Publish<'_>,
         received: ReceivedPacket<'_>,
-    ) -> Result<Option<ReasonCode>, ConnectionEnd> {
+    ) -> Result<Option<Judged>, ConnectionEnd> {
         if let Some(reason) = check_payload(publish)? {
-            return Ok(Some(reason));
+            return Ok(Some(Judged::Answered(reason)));
         }
         let who = self.who(attached);
         let client_id = &*attached.session.client_id;
@@ -286,29 +314,24 @@ impl Engine {
             if let Some(reason) = denied(&verdict, ReasonCode::NotAuthorized, puback_has) {
                 let topic = topic.as_str().as_bytes();
                 self.dropped(turn, Some(client_id), topic, DropReason::NotAuthorized);
-                return Ok(Some(reason));
+                return Ok(Some(Judged::Answered(reason)));
             }
+        }
+        if !self.wanted.on_publish {
+            return Ok(Some(Judged::Passes(None)));
         }
         if !attached.session.is_attached(attached.epoch) {
             return Err(ConnectionEnd::Gone); // The host has ended the connection.
         }
-        let mut publication = publication(publish, topic, received, attached.version.is_v5(), turn.now);
-        if !self.wanted.on_publish {
-            return Ok(Some(self.pass_on(turn, attached, topic, &mut publication)));
-        }
+        let publication = publication(publish, topic, received, attached.version.is_v5(), turn.now);
         let properties = joined(&publication);
         let username = who.username.as_deref();
         let edit = Edit::new(&self.options, client_id, username, topic.as_str(), &publication, &properties);
         let Some(changes) = self.look(turn, edit) else {
             self.dropped(turn, Some(client_id), topic.as_str().as_bytes(), DropReason::Host);
-            return Ok(Some(ReasonCode::Success));
+            return Ok(Some(Judged::Answered(ReasonCode::Success)));
         };
-        if !attached.session.is_attached(attached.epoch) {
-            return Err(ConnectionEnd::Gone);
-        }
-        let mut publication = changes.apply(&publication);
-        let topic = changes.topic().map_or(topic, TopicName::from_validated);
-        Ok(Some(self.pass_on(turn, attached, topic, &mut publication)))
+        Ok(Some(Judged::Passes(Some(Box::new(changes)))))
     }
 
     /// Publishes a message; returns the reason code of success.
@@ -390,6 +413,14 @@ impl Engine {
             }
         }
     }
+}
+
+/// What the host has said about a client's message.
+enum Judged {
+    /// It is not published, and acknowledged with this reason code.
+    Answered(ReasonCode),
+    /// It is published, with the host's changes if it has looked at it.
+    Passes(Option<Box<Changes>>),
 }
 
 /// The error that ends a connection for this reason.

@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::sync::Mutex;
 
 use midge::session::last_bytes::LastBytes;
-use midge::session::link::{Cause, Link, Written};
+use midge::session::link::{Admission, Cause, Link, Written};
 
 /// The fake network connection of one client.
 #[derive(Default)]
@@ -17,6 +17,8 @@ struct State {
     room: Option<usize>,
     cut: bool,
     unread: bool,
+    /// Whether the client was let in.
+    admitted: bool,
     woken: bool,
     finished: Option<Cause>,
 }
@@ -93,6 +95,25 @@ impl Link for Line {
 
     fn has_unread(&self) -> bool {
         self.0.lock().unwrap().unread
+    }
+
+    fn admit(&self, _takes_over: bool) -> Admission {
+        let mut state = self.0.lock().unwrap();
+        state.admitted |= state.finished.is_none();
+        if state.admitted { Admission::Admitted } else { Admission::Over }
+    }
+
+    fn expire(&self, cause: Cause) -> bool {
+        let mut state = self.0.lock().unwrap();
+        let expires = !state.admitted && state.finished.is_none();
+        if expires {
+            state.finished = Some(cause);
+        }
+        expires
+    }
+
+    fn is_over(&self) -> bool {
+        self.finished().is_some()
     }
 
     fn wake(&self) {
