@@ -11,10 +11,10 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
-from midge import _ffi
+from midge import _arguments, _ffi
 from midge._batch import copied_text
 from midge._config import Config, Value
-from midge._errors import ArgumentError, MidgeError, StateError, Timeout, TopicError
+from midge._errors import MidgeError, StateError, Timeout, TopicError
 from midge._hooks import Hooks, install, uninstall
 from midge._library import Library, bound_to_process, drain, encode, milliseconds, quick, raise_for, waiting
 from midge._log import Level
@@ -35,7 +35,7 @@ from midge._publish import (
     with_properties,
 )
 from midge._publish_many import publish_many
-from midge._subscription import Handler, Subscription, subscribe_options
+from midge._subscription import Handler, Subscription, queue_options, subscribe_options
 from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_retained, read_stats, read_subscriptions
 from midge._waiting import patiently
 
@@ -43,12 +43,6 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Broker"]
-
-OVERFLOW = {
-    "drop_newest": _ffi.MIDGE_OVERFLOW_DROP_NEWEST,
-    "drop_oldest": _ffi.MIDGE_OVERFLOW_DROP_OLDEST,
-}
-"""What happens to a message for which a queue has no room."""
 
 PATIENCE = 5.0
 """Seconds that stopping waits for a callback that runs, unless it is told otherwise."""
@@ -104,9 +98,11 @@ class Broker:
         self._quick: Library = quick
         self._publish: Callable[..., int] = publish_quick
         self._handlers: weakref.WeakSet[Handler] = weakref.WeakSet()
-        settings = config.copy() if isinstance(config, Config) else Config(config or {})
+        settings = config.copy() if isinstance(config, Config) else Config({} if config is None else config)
+        if hooks is not None and not isinstance(hooks, Hooks):
+            raise _arguments.needed("hooks", "a midge.Hooks", hooks)
         if listen is not None:
-            for index, address in enumerate([listen] if isinstance(listen, str) else listen):
+            for index, address in enumerate(_addresses(listen)):
                 settings[f"listener.tcp{'' if index == 0 else f'-{index + 1}'}.bind"] = address
         handle, error = ctypes.c_void_p(), ctypes.c_void_p()
         if log is not None:
@@ -303,17 +299,7 @@ class Broker:
         ...         break
         rooms/1/light b'on'
         """
-        if overflow not in OVERFLOW:
-            raise ArgumentError(f"overflow: {overflow!r} is not one of {', '.join(OVERFLOW)}")
-        for argument, bound in (("capacity", capacity), ("max_bytes", max_bytes)):
-            if bound is not None and bound < 1:
-                raise ArgumentError(f"{argument}: {bound} is less than 1")
-        bounds = _ffi.midge_queue_options(
-            struct_size=ctypes.sizeof(_ffi.midge_queue_options),
-            capacity=capacity or 0,
-            max_bytes=max_bytes or 0,
-            overflow=OVERFLOW[overflow],
-        )
+        bounds = queue_options(capacity, max_bytes, overflow)
         options = subscribe_options(qos, no_local, retain_as_published, retain_handling, identifier)
         name = encode(f"topic filter {filter!r}", filter, TopicError)
         queue, subscription, error = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
@@ -346,6 +332,7 @@ class Broker:
         ...     heard.wait(timeout=5)
         True
         """
+        _arguments.function("callback", callback)
         handler = Handler(self.subscribe(filter, qos, **options), callback)
         self._handlers.add(handler)
         return handler
@@ -374,6 +361,8 @@ class Broker:
         counts as a connection of `listener`, or of none. The broker needs no listener for it:
         `Broker(config={"listener.tcp.bind": "off"})`.
         """
+        if not isinstance(connection, socket.socket):
+            raise _arguments.needed("connection", "a socket", connection)
         timeout = connection.gettimeout()
         error = ctypes.c_void_p()
         name = None if listener is None else encode("listener", listener)
@@ -419,6 +408,7 @@ class Broker:
         What waits is still sent, and callbacks still get their messages, at most for `grace` seconds; without it the
         setting `runtime.stop_grace` says. Stopping a stopped broker does nothing.
         """
+        grace = _arguments.seconds("grace", grace)
         deadline = None if grace is None else time.monotonic() + grace
         status = waiting.midge_stop(self._handle, milliseconds(grace))
         if status < 0:
@@ -469,6 +459,14 @@ class Broker:
             kind = f"{size} bytes, QoS {qos}{', retained' if retain else ''}"
             return f"topic {topic!r}, {kind}, beyond what the settings allow ({bounds})"
         return ""
+
+
+def _addresses(listen: str | Sequence[str]) -> list[str]:
+    """The addresses to listen at."""
+    given = [listen] if isinstance(listen, str) else listen
+    if isinstance(given, (bytes, bytearray, Mapping)) or not isinstance(given, Iterable):
+        raise _arguments.needed("listen", 'an address such as "127.0.0.1:1883", or several,', listen)
+    return [_arguments.text(f"listen: address {number}", address) for number, address in enumerate(given, 1)]
 
 
 def host_and_port(address: str) -> tuple[str, int]:

@@ -6,14 +6,15 @@ import collections
 import contextlib
 import ctypes
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Callable, NoReturn
 
-from midge import _ffi, _fork
+from midge import _arguments, _ffi, _fork
 from midge._batch import read
-from midge._errors import ForkedError, MidgeError, StateError, Stopped, Timeout
+from midge._errors import ArgumentError, ForkedError, MidgeError, StateError, Stopped, Timeout
 from midge._library import bound_to_process, milliseconds, quick, raise_for, waiting
 from midge._message import Message
 from midge._waiting import patience
@@ -22,6 +23,13 @@ __all__ = ["Handler", "Subscription"]
 
 BATCH = 256
 """Messages that are taken from the library at once."""
+OVERFLOW = {
+    "drop_newest": _ffi.MIDGE_OVERFLOW_DROP_NEWEST,
+    "drop_oldest": _ffi.MIDGE_OVERFLOW_DROP_OLDEST,
+}
+"""What happens to a message for which a queue has no room."""
+HIGHEST_IDENTIFIER = 268_435_455
+"""The highest subscription identifier of MQTT 5."""
 
 
 def subscribe_options(
@@ -31,14 +39,26 @@ def subscribe_options(
     retain_handling: int = 0,
     identifier: int = 0,
 ) -> _ffi.midge_subscribe_options:
-    """The options of a subscription as the library takes them, and checks them."""
+    """The options of a subscription as the library takes them."""
     return _ffi.midge_subscribe_options(
         struct_size=ctypes.sizeof(_ffi.midge_subscribe_options),
-        qos=qos,
-        no_local=no_local,
-        retain_as_published=retain_as_published,
-        retain_handling=retain_handling,
-        identifier=identifier,
+        qos=_arguments.whole("qos", qos, 0, 2),
+        no_local=_arguments.whole("no_local", no_local, 0, 1),
+        retain_as_published=_arguments.whole("retain_as_published", retain_as_published, 0, 1),
+        retain_handling=_arguments.whole("retain_handling", retain_handling, 0, 2),
+        identifier=_arguments.whole("identifier", identifier, 0, HIGHEST_IDENTIFIER),
+    )
+
+
+def queue_options(capacity: int | None, max_bytes: int | None, overflow: str) -> _ffi.midge_queue_options:
+    """The bounds of a queue as the library takes them; 0 is what the settings say."""
+    if not isinstance(overflow, str) or overflow not in OVERFLOW:
+        raise ArgumentError(f"overflow: {overflow!r} is not one of {', '.join(OVERFLOW)}")
+    return _ffi.midge_queue_options(
+        struct_size=ctypes.sizeof(_ffi.midge_queue_options),
+        capacity=0 if capacity is None else _arguments.whole("capacity", capacity, 1, sys.maxsize),
+        max_bytes=0 if max_bytes is None else _arguments.whole("max_bytes", max_bytes, 1, sys.maxsize),
+        overflow=OVERFLOW[overflow],
     )
 
 
@@ -105,8 +125,7 @@ class Subscription:
         >>> [message.payload for message in messages.get_batch(timeout=5)]
         [b'on', b'off']
         """
-        if max < 1:
-            raise ValueError("max must be at least 1")
+        max = _arguments.whole("max", max, 1, sys.maxsize)
         return self._wait(max, timeout, max)
 
     def close(self) -> None:
@@ -147,6 +166,7 @@ class Subscription:
         """Waits for messages, takes up to `max`, and returns up to `wanted`; the others are taken next."""
         if _fork.generation != self._born:
             raise ForkedError("this process was forked from the one that subscribed")
+        timeout = _arguments.seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         at_a_time = patience()
         while True:
