@@ -336,6 +336,6 @@ def test_stopping_without_grace_abandons_what_waits() -> None:
 
 def test_a_handler_ends_with_its_subscription(broker: midge.Broker) -> None:
     handler = broker.on("t", print)
-    handler._subscription.close()
-    handler._thread.join(PATIENCE)
-    assert not handler._thread.is_alive()
+    handler._calls.queue.close()
+    handler._calls.thread.join(PATIENCE)
+    assert not handler._calls.thread.is_alive()
