@@ -74,7 +74,8 @@ class Queue:
         # A list, for popping is atomic: of several threads that close, one frees it.
         self._subscription = [subscription]
         self._taken: collections.deque[Message] = collections.deque()
-        self._one_taker = threading.Lock()
+        # It knows its owner: a thread that a signal handler's exception has torn out of `acquire` can release it.
+        self._one_taker = threading.RLock()
 
     @property
     def is_closed(self) -> bool:
@@ -111,14 +112,19 @@ class Queue:
         at_a_time = patience()
         while True:
             left = at_a_time if deadline is None else min(at_a_time, deadline - time.monotonic())
-            if self._one_taker.acquire(timeout=left) if left > 0 else self._one_taker.acquire(blocking=False):
-                try:
+            try:
+                if self._one_taker.acquire(timeout=left) if left > 0 else self._one_taker.acquire(blocking=False):
                     messages = self._left_over(wanted) or self._poll(max, left)
                     if messages:
                         self._taken.extend(messages[wanted:])
                         return messages[:wanted]
-                finally:
+            finally:
+                # A signal handler may raise when the lock is taken and nothing has noted it yet: the lock knows.
+                # Nothing is called before the release, as a handler may run after each call.
+                try:  # noqa: SIM105
                     self._one_taker.release()
+                except RuntimeError:
+                    pass  # another thread has it
             if deadline is not None and time.monotonic() >= deadline:
                 raise Timeout(f"no message of {self.filter!r} within the time")
 
