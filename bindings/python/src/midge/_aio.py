@@ -317,7 +317,7 @@ class Subscription:
         """Unsubscribes. What waits can still be taken. Closing twice does nothing."""
         with contextlib.suppress(IndexError):
             quick.midge_subscription_free(self._handle.pop())
-            self._hub.forget(self._tag)
+            self._hub.close(self._tag)
 
     def __aiter__(self) -> Subscription:
         return self
@@ -348,8 +348,9 @@ class Subscription:
         return f"<midge.aio.Subscription {self.filter!r}, {state}>"
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", None):
-            self.close()
+        with contextlib.suppress(IndexError, AttributeError):
+            quick.midge_subscription_free(self._handle.pop())
+            self._hub.forget(self._tag)
 
     async def _wait(self, timeout: float) -> None:
         """Waits until a message is there, at most for some seconds."""
