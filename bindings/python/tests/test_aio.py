@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, Callable
 
 import pytest
@@ -139,7 +139,7 @@ async def test_batches() -> None:
             assert 1 <= len(batch) <= 100
             taken += batch
         assert [int(message.payload) for message in taken] == list(range(700))
-        with pytest.raises(ValueError, match="at least 1"):
+        with pytest.raises(ValueError, match="max: 0 is less than 1"):
             await messages.get_batch(0)
 
 
@@ -262,6 +262,7 @@ async def test_a_subscription_that_is_refused_leaves_no_inbox() -> None:
         with pytest.raises(midge.TopicError):
             broker.subscribe("a#")
         assert broker._hub is not None
+        await asyncio.sleep(0)  # what was forgotten ends
         assert broker._hub._inboxes == {}
 
 
@@ -375,6 +376,119 @@ async def test_a_forgotten_subscription_unsubscribes() -> None:
     async with started() as broker:
         broker.subscribe("t")
         assert broker.subscriptions() == []
+
+
+def garbage(broker: midge.aio.Broker, filter: str) -> None:
+    """A subscription that only the collector can find."""
+    cycle: list[Any] = [broker.subscribe(filter)]
+    cycle.append(cycle)
+
+
+@contextlib.contextmanager
+def collecting(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No collection but those of a test."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        patch.undo()
+
+
+@runs
+async def test_a_collection_in_the_middle_of_reading_lets_no_message_overtake() -> None:
+    read_tagged, patch = _hub.read_tagged, pytest.MonkeyPatch()
+
+    def reading(batch: Any) -> Iterator[tuple[int, midge.Message]]:
+        for number, tagged in enumerate(read_tagged(batch)):
+            if number == 1:
+                gc.collect()
+            yield tagged
+
+    patch.setattr(_hub, "read_tagged", reading)
+    count = 3 * _hub.BATCH
+    async with started() as broker:
+        with collecting(patch), broker.subscribe("t") as messages:
+            garbage(broker, "forgotten")
+            broker.publish_many(("t", str(number)) for number in range(count))
+            assert [(await messages.get()).payload for _ in range(count)] == [b"%d" % n for n in range(count)]
+            assert [info.filter for info in broker.subscriptions()] == ["t"]
+            assert broker._hub is not None
+            await asyncio.sleep(0)
+            assert len(broker._hub._inboxes) == 1
+
+
+@runs
+async def test_a_subscription_that_is_closed_in_the_middle_of_reading_lets_no_message_overtake() -> None:
+    """As by a finalizer of the program's own."""
+    read_tagged, patch = _hub.read_tagged, pytest.MonkeyPatch()
+    async with started() as broker, broker.subscribe("t") as messages:
+        other = broker.subscribe("t", capacity=10_000)
+
+        def reading(batch: Any) -> Iterator[tuple[int, midge.Message]]:
+            for number, tagged in enumerate(read_tagged(batch)):
+                if number == 1:
+                    other.close()
+                yield tagged
+
+        patch.setattr(_hub, "read_tagged", reading)
+        count = 3 * _hub.BATCH
+        with collecting(patch):
+            broker.publish_many(("t", str(number)) for number in range(count))
+            for each in (messages, other):
+                assert [(await each.get()).payload for _ in range(count)] == [b"%d" % n for n in range(count)]
+            with pytest.raises(midge.Stopped):
+                await other.get()
+
+
+@pytest.mark.parametrize("way", ["stop", "elsewhere"])
+def test_a_collection_in_the_middle_of_the_end_leaves_no_task_waiting(way: str) -> None:
+    end, patch = _hub.Inbox.end, pytest.MonkeyPatch()
+
+    def ending(inbox: _hub.Inbox) -> None:
+        end(inbox)
+        gc.collect()
+
+    async def main() -> None:
+        broker = await started().start()
+        kept = [broker.subscribe(str(number)) for number in range(3)]
+        tasks = [asyncio.ensure_future(messages.get()) for messages in kept]
+        await asyncio.sleep(0)
+        with collecting(patch):
+            patch.setattr(_hub.Inbox, "end", ending)
+            garbage(broker, "forgotten")
+            if way == "elsewhere":
+                broker.sync.stop()
+            else:
+                await broker.stop()
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                assert isinstance(ended, midge.Stopped)
+        await broker.stop()
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
+@runs
+async def test_a_subscription_that_another_thread_collects_ends_on_the_thread_of_its_loop() -> None:
+    end, patch, threads = _hub.Inbox.end, pytest.MonkeyPatch(), []
+
+    def ending(inbox: _hub.Inbox) -> None:
+        threads.append(threading.current_thread())
+        end(inbox)
+
+    async with started() as broker, broker.subscribe("t") as messages:
+        with collecting(patch):
+            patch.setattr(_hub.Inbox, "end", ending)
+            garbage(broker, "forgotten")
+            collector = threading.Thread(target=gc.collect)
+            collector.start()
+            collector.join(PATIENCE)
+            assert [info.filter for info in broker.subscriptions()] == ["t"]
+            broker.publish("t")
+            await messages.get()
+            await asyncio.sleep(0)
+            assert threads == [threading.current_thread()]
 
 
 @runs

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import queue
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -13,7 +16,9 @@ import pytest
 from conftest import PATIENCE, finished, line, started, until
 
 import midge
+from midge import _hooks
 from midge._library import drain, guarded, inside
+from midge.testing import TestBroker
 
 
 def test_daemon_threads_that_publish_and_take_at_exit(run: Any) -> None:
@@ -296,6 +301,90 @@ def test_the_end_waits_for_other_threads_and_not_for_its_own() -> None:
     inside.discard(-1)
     inside.discard(-2)
     assert ended.wait(PATIENCE)
+
+
+def refuses(address: tuple[str, int]) -> bool:
+    """Whether nobody listens there."""
+    try:
+        socket.create_connection(address, timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_forgotten_broker_with_a_callback_stops() -> None:
+    broker = midge.Broker("127.0.0.1:0")
+    address, thread = broker.address, broker.on("t", print)._calls.thread
+    gc.disable()
+    try:
+        del broker
+        assert refuses(address), "it needs no collector: nothing refers to it"
+    finally:
+        gc.enable()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("kept", ["neither", "handler", "subscription"])
+def test_a_forgotten_broker_with_a_callback_that_names_it_stops(kept: str) -> None:
+    called = threading.Event()
+
+    def start() -> tuple[tuple[str, int], threading.Thread, Any]:
+        broker = midge.Broker("127.0.0.1:0")
+
+        def callback(message: midge.Message) -> None:
+            assert broker.address
+            called.set()
+
+        handler, messages = broker.on("t", callback), broker.subscribe("t")
+        broker.publish("t")
+        return broker.address, handler._calls.thread, {"handler": handler, "subscription": messages}.get(kept)
+
+    address, thread, keeps = start()
+    assert called.wait(PATIENCE)
+    gc.collect()
+    assert refuses(address) == (keeps is None)
+    del keeps
+    gc.collect()
+    assert refuses(address)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_a_forgotten_broker_with_hooks_that_name_it_stops_and_tells_them() -> None:
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    gc.collect()  # what earlier tests left in cycles
+    before = set(_hooks._in_use)
+
+    def start() -> tuple[str, int]:
+        hooks = midge.Hooks()
+
+        @hooks.on_connected
+        def connected(event: midge.Connected) -> None:
+            told.put(f"{event.client_id} at {broker.address[1]}")
+
+        @hooks.on_disconnected
+        def disconnected(event: midge.Disconnected) -> None:
+            told.put(f"{event.cause} at {broker.address[1]}")
+
+        broker = midge.Broker("127.0.0.1:0", hooks=hooks)
+        return broker.address
+
+    address = start()
+    with socket.create_connection(address, timeout=PATIENCE) as client:
+        client.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c")
+        assert told.get(timeout=PATIENCE) == f"c at {address[1]}"
+        gc.collect()
+        assert refuses(address)
+        assert told.get(timeout=PATIENCE) == f"stopping at {address[1]}"
+    assert set(_hooks._in_use) == before
+
+
+def test_a_stopped_broker_shows_that_it_is() -> None:
+    for broker in (midge.Broker("127.0.0.1:0"), midge.Broker(config={"listener.tcp.bind": "off"}), TestBroker()):
+        assert "stopped" not in repr(broker)
+        broker.stop()
+        assert repr(broker) == f"<midge.{type(broker).__name__}, stopped>"
 
 
 IN_USE = """

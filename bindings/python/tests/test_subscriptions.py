@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dis
 import logging
 import queue
+import sys
 import threading
+from types import FrameType
+from typing import Any
 
 import pytest
 from conftest import PATIENCE, until
 
 import midge
+from midge._subscription import Queue
 
 
 def test_time_runs_out(broker: midge.Broker) -> None:
@@ -36,7 +41,7 @@ def test_batches_are_bounded_and_lose_nothing(broker: midge.Broker) -> None:
         while len(taken) < 10:
             taken += messages.get_batch(timeout=PATIENCE)
         assert [int(message.payload) for message in taken] == list(range(10))
-        with pytest.raises(ValueError, match="at least 1"):
+        with pytest.raises(ValueError, match="max: 0 is less than 1"):
             messages.get_batch(0)
 
 
@@ -336,6 +341,57 @@ def test_stopping_without_grace_abandons_what_waits() -> None:
 
 def test_a_handler_ends_with_its_subscription(broker: midge.Broker) -> None:
     handler = broker.on("t", print)
-    handler._subscription.close()
-    handler._thread.join(PATIENCE)
-    assert not handler._thread.is_alive()
+    handler._calls.queue.close()
+    handler._calls.thread.join(PATIENCE)
+    assert not handler._calls.thread.is_alive()
+
+
+def test_an_exception_of_a_signal_handler_leaves_no_lock_taken(broker: midge.Broker) -> None:
+    """A handler runs when a call has returned: at each of these places of the function that takes, one raises."""
+    code = Queue.take.__code__
+    names = {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
+
+    def taken(messages: midge.Subscription, place: int) -> bool:
+        """Whether messages could be taken without meeting that place."""
+        calls, before = 0, ""
+
+        def look(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal calls, before
+            if event == "opcode":
+                calls += before.startswith("CALL")
+                before = names[frame.f_lasti]
+                if calls > place:
+                    raise KeyboardInterrupt
+            return look
+
+        def enter(frame: FrameType, event: str, _: object) -> Any:
+            frame.f_trace_opcodes = frame.f_code is code
+            return look if frame.f_code is code else None
+
+        tracer = sys.gettrace()
+        sys.settrace(enter)
+        try:
+            messages.get(timeout=PATIENCE)
+        except KeyboardInterrupt:
+            return False
+        finally:
+            sys.settrace(tracer)
+        return True
+
+    def lock_of(messages: midge.Subscription) -> None:
+        free.append(messages._queue._one_taker.acquire(blocking=False))
+
+    free: list[bool] = []
+    place = 0
+    while True:
+        with broker.subscribe("t") as messages:
+            broker.publish("t")
+            done = taken(messages, place)
+            thread = threading.Thread(target=lock_of, args=(messages,))
+            thread.start()
+            thread.join(PATIENCE)
+        if done:
+            break
+        place += 1
+    assert place > 5
+    assert free == [True] * (place + 1)

@@ -8,20 +8,21 @@ import ctypes
 import inspect
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, Callable
 
 import midge
-from midge._broker import OVERFLOW
+from midge import _arguments
 from midge._config import Config, Value
-from midge._errors import ArgumentError, StateError, Stopped, Timeout
+from midge._errors import StateError, Stopped, Timeout
 from midge._hooks import Hooks
 from midge._hub import Hub, Inbox
 from midge._library import quick
 from midge._log import Level
 from midge._message import Message
 from midge._publish import Payload
-from midge._subscription import BATCH, subscribe_options
+from midge._subscription import BATCH, queue_options, subscribe_options
 from midge._views import Client, Stats, SubscriptionInfo
 
 __all__ = ["Broker", "Handler", "Subscription"]
@@ -131,6 +132,7 @@ class Broker:
         **properties: Any,
     ) -> None:
         """Publishes a message, and waits until it is safe, as midge.Broker.publish_acknowledged does."""
+        timeout = _arguments.seconds("timeout", timeout)
         loop = asyncio.get_running_loop()
         safe: asyncio.Future[None] = loop.create_future()
 
@@ -160,16 +162,12 @@ class Broker:
         the subscription was made wait beside them: as many as there are.
         """
         broker = self.sync
-        if overflow not in OVERFLOW:
-            raise ArgumentError(f"overflow: {overflow!r} is not one of {', '.join(OVERFLOW)}")
-        for argument, bound in (("capacity", capacity), ("max_bytes", max_bytes)):
-            if bound is not None and bound < 1:
-                raise ArgumentError(f"{argument}: {bound} is less than 1")
+        bounds = queue_options(capacity, max_bytes, overflow)
         if self._hub is None:
             self._hub = Hub(broker)
         hub = self._hub
         oldest, published = overflow == "drop_oldest", bool(options.get("retain_as_published"))
-        inbox = Inbox(filter, capacity or hub.capacity, max_bytes or hub.max_bytes, oldest, published)
+        inbox = Inbox(filter, bounds.capacity or hub.capacity, bounds.max_bytes or hub.max_bytes, oldest, published)
         tag, handle = hub.subscribe(subscribe_options(qos, **options), inbox)
         return Subscription(hub, tag, handle, inbox)
 
@@ -195,6 +193,7 @@ class Broker:
         >>> asyncio.run(main())
         questions/1
         """
+        _arguments.function("callback", callback)
         return Handler(self.subscribe(filter, qos, **options), callback)
 
     def clients(self) -> list[Client]:
@@ -308,8 +307,7 @@ class Subscription:
 
     async def get_batch(self, max: int = BATCH, timeout: float | None = None) -> list[Message]:
         """Up to `max` messages, at least one; waits for the first, and raises, like `get`."""
-        if max < 1:
-            raise ValueError("max must be at least 1")
+        max = _arguments.whole("max", max, 1, sys.maxsize)
         inbox = self._inbox
         if not inbox.messages:
             await (inbox.wait() if timeout is None else self._wait(timeout))
@@ -319,7 +317,7 @@ class Subscription:
         """Unsubscribes. What waits can still be taken. Closing twice does nothing."""
         with contextlib.suppress(IndexError):
             quick.midge_subscription_free(self._handle.pop())
-            self._hub.forget(self._tag)
+            self._hub.close(self._tag)
 
     def __aiter__(self) -> Subscription:
         return self
@@ -350,13 +348,15 @@ class Subscription:
         return f"<midge.aio.Subscription {self.filter!r}, {state}>"
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", None):
-            self.close()
+        with contextlib.suppress(IndexError, AttributeError):
+            quick.midge_subscription_free(self._handle.pop())
+            self._hub.forget(self._tag)
 
     async def _wait(self, timeout: float) -> None:
         """Waits until a message is there, at most for some seconds."""
+        within = _arguments.seconds("timeout", timeout)
         try:
-            await asyncio.wait_for(self._inbox.wait(), timeout)
+            await asyncio.wait_for(self._inbox.wait(), within)
         except asyncio.TimeoutError:
             if not self._inbox.messages:
                 raise Timeout(f"no message of {self.filter!r} within the time") from None

@@ -11,11 +11,11 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
-from midge import _ffi
+from midge import _arguments, _ffi
 from midge._batch import copied_text
 from midge._config import Config, Value
-from midge._errors import ArgumentError, MidgeError, StateError, Timeout, TopicError
-from midge._hooks import Hooks, install, uninstall
+from midge._errors import MidgeError, StateError, Timeout, TopicError
+from midge._hooks import Hooks, install, keep, uninstall
 from midge._library import Library, bound_to_process, drain, encode, milliseconds, quick, raise_for, waiting
 from midge._log import Level
 from midge._log import install as install_log
@@ -35,7 +35,7 @@ from midge._publish import (
     with_properties,
 )
 from midge._publish_many import publish_many
-from midge._subscription import Handler, Subscription, subscribe_options
+from midge._subscription import Calls, Handler, Queue, Subscription, queue_options, subscribe_options
 from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_retained, read_stats, read_subscriptions
 from midge._waiting import patiently
 
@@ -43,12 +43,6 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Broker"]
-
-OVERFLOW = {
-    "drop_newest": _ffi.MIDGE_OVERFLOW_DROP_NEWEST,
-    "drop_oldest": _ffi.MIDGE_OVERFLOW_DROP_OLDEST,
-}
-"""What happens to a message for which a queue has no room."""
 
 PATIENCE = 5.0
 """Seconds that stopping waits for a callback that runs, unless it is told otherwise."""
@@ -103,10 +97,13 @@ class Broker:
         self._hooks = 0
         self._quick: Library = quick
         self._publish: Callable[..., int] = publish_quick
-        self._handlers: weakref.WeakSet[Handler] = weakref.WeakSet()
-        settings = config.copy() if isinstance(config, Config) else Config(config or {})
+        self._calls: set[Calls] = set()
+        self._stopped = False
+        settings = config.copy() if isinstance(config, Config) else Config({} if config is None else config)
+        if hooks is not None and not isinstance(hooks, Hooks):
+            raise _arguments.needed("hooks", "a midge.Hooks", hooks)
         if listen is not None:
-            for index, address in enumerate([listen] if isinstance(listen, str) else listen):
+            for index, address in enumerate(_addresses(listen)):
                 settings[f"listener.tcp{'' if index == 0 else f'-{index + 1}'}.bind"] = address
         handle, error = ctypes.c_void_p(), ctypes.c_void_p()
         if log is not None:
@@ -117,6 +114,7 @@ class Broker:
             self._quick, self._publish = waiting, publish_waiting
         if hooks is not None:
             self._hooks = install(settings._handle, hooks, loop)
+            self._deciding = hooks  # the library does not keep them alive
         start = getattr(waiting, self._start_name)
         status = start(settings._handle, ctypes.byref(handle), ctypes.byref(error))
         if status < 0:
@@ -303,17 +301,34 @@ class Broker:
         ...         break
         rooms/1/light b'on'
         """
-        if overflow not in OVERFLOW:
-            raise ArgumentError(f"overflow: {overflow!r} is not one of {', '.join(OVERFLOW)}")
-        for argument, bound in (("capacity", capacity), ("max_bytes", max_bytes)):
-            if bound is not None and bound < 1:
-                raise ArgumentError(f"{argument}: {bound} is less than 1")
-        bounds = _ffi.midge_queue_options(
-            struct_size=ctypes.sizeof(_ffi.midge_queue_options),
-            capacity=capacity or 0,
-            max_bytes=max_bytes or 0,
-            overflow=OVERFLOW[overflow],
+        queue = self._subscribe(
+            filter,
+            qos,
+            capacity=capacity,
+            max_bytes=max_bytes,
+            overflow=overflow,
+            no_local=no_local,
+            retain_as_published=retain_as_published,
+            retain_handling=retain_handling,
+            identifier=identifier,
         )
+        return Subscription(self, queue)
+
+    def _subscribe(
+        self,
+        filter: str,
+        qos: int,
+        *,
+        capacity: int | None = None,
+        max_bytes: int | None = None,
+        overflow: str = "drop_newest",
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: int = 0,
+        identifier: int = 0,
+    ) -> Queue:
+        """The queue of a subscription, which does not keep the broker alive."""
+        bounds = queue_options(capacity, max_bytes, overflow)
         options = subscribe_options(qos, no_local, retain_as_published, retain_handling, identifier)
         name = encode(f"topic filter {filter!r}", filter, TopicError)
         queue, subscription, error = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
@@ -327,7 +342,7 @@ class Broker:
         if status < 0:
             quick.midge_queue_free(queue)
             raise_for(status, error)
-        return Subscription(self, filter, queue, subscription)
+        return Queue(filter, queue, subscription)
 
     def on(
         self,
@@ -346,9 +361,10 @@ class Broker:
         ...     heard.wait(timeout=5)
         True
         """
-        handler = Handler(self.subscribe(filter, qos, **options), callback)
-        self._handlers.add(handler)
-        return handler
+        _arguments.function("callback", callback)
+        calls = Calls(self._subscribe(filter, qos, **options), callback)
+        self._calls.add(calls)
+        return Handler(self, calls)
 
     def clients(self) -> list[Client]:
         """Every client that is connected or has a session, in no order.
@@ -374,6 +390,8 @@ class Broker:
         counts as a connection of `listener`, or of none. The broker needs no listener for it:
         `Broker(config={"listener.tcp.bind": "off"})`.
         """
+        if not isinstance(connection, socket.socket):
+            raise _arguments.needed("connection", "a socket", connection)
         timeout = connection.gettimeout()
         error = ctypes.c_void_p()
         name = None if listener is None else encode("listener", listener)
@@ -419,15 +437,18 @@ class Broker:
         What waits is still sent, and callbacks still get their messages, at most for `grace` seconds; without it the
         setting `runtime.stop_grace` says. Stopping a stopped broker does nothing.
         """
+        grace = _arguments.seconds("grace", grace)
         deadline = None if grace is None else time.monotonic() + grace
         status = waiting.midge_stop(self._handle, milliseconds(grace))
         if status < 0:
             raise_for(status)
+        self._stopped = True
         _live.discard(self)
-        for handler in list(self._handlers):
+        for calls in list(self._calls):
             # Their queues have ended, and give what is left.
-            handler.join(PATIENCE if deadline is None else max(0.0, deadline - time.monotonic()))
-            handler.abandon()
+            calls.join(PATIENCE if deadline is None else max(0.0, deadline - time.monotonic()))
+            calls.over = True
+            self._calls.discard(calls)
 
     def __enter__(self) -> Broker:
         return self
@@ -439,12 +460,16 @@ class Broker:
         raise bound_to_process(self)
 
     def __repr__(self) -> str:
+        if self._stopped:
+            return f"<midge.{type(self).__name__}, stopped>"
         places = ", ".join(f"{host}:{port}" for host, port in self.addresses.values())
         return f"<midge.{type(self).__name__} on {places or 'no listener'}>"
 
     def __del__(self) -> None:
         # No call can be running: it would hold a reference.
         if getattr(self, "_handle", None) is not None:
+            if self._hooks:
+                keep(self._hooks, self._deciding)  # those that go together with the broker are told of its end
             waiting.midge_broker_free(self._handle)
             if self._hooks:
                 uninstall(self._hooks)
@@ -469,6 +494,14 @@ class Broker:
             kind = f"{size} bytes, QoS {qos}{', retained' if retain else ''}"
             return f"topic {topic!r}, {kind}, beyond what the settings allow ({bounds})"
         return ""
+
+
+def _addresses(listen: str | Sequence[str]) -> list[str]:
+    """The addresses to listen at."""
+    given = [listen] if isinstance(listen, str) else listen
+    if isinstance(given, (bytes, bytearray, Mapping)) or not isinstance(given, Iterable):
+        raise _arguments.needed("listen", 'an address such as "127.0.0.1:1883", or several,', listen)
+    return [_arguments.text(f"listen: address {number}", address) for number, address in enumerate(given, 1)]
 
 
 def host_and_port(address: str) -> tuple[str, int]:

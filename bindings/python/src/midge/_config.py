@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Union
 
+from midge._arguments import needed
 from midge._errors import ConfigError, UnknownKey
 from midge._library import encode, quick, raise_for, text_of, waiting
 
@@ -85,6 +86,8 @@ class Config(Mapping[str, str]):
 
     def update(self, settings: Mapping[str, Value]) -> None:
         """Sets all of these."""
+        if not isinstance(settings, Mapping):
+            raise needed("config", "a midge.Config or a mapping", settings)
         for key, value in settings.items():
             self[key] = value
 

@@ -85,7 +85,7 @@ class Fault:
 
     def _view(self) -> _ffi.midge_fault:
         """As the library takes it, which checks it."""
-        packet = PACKETS.get(self.packet)
+        packet = PACKETS.get(self.packet) if isinstance(self.packet, str) else None
         if packet is None:
             raise ArgumentError(f"packet: {self.packet!r} is not one of {', '.join(sorted(PACKETS))}")
         return _ffi.midge_fault(

@@ -9,6 +9,7 @@ import inspect
 import itertools
 import logging
 import threading
+import weakref
 from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, cast
 
@@ -185,7 +186,8 @@ class Hooks:
 
 
 _numbers = itertools.count(1)
-_in_use: dict[int, Hooks] = {}
+_in_use: dict[int, Callable[[], Hooks | None]] = {}
+"""The hooks of brokers, by number. They are the broker's to keep: what a hook names can be forgotten with both."""
 
 
 def install(config: ctypes.c_void_p, hooks: Hooks, loop: asyncio.AbstractEventLoop | None) -> int:
@@ -195,7 +197,7 @@ def install(config: ctypes.c_void_p, hooks: Hooks, loop: asyncio.AbstractEventLo
     view = _ffi.midge_hooks(struct_size=ctypes.sizeof(_ffi.midge_hooks), user_data=number)
     for name in hooks._functions:
         setattr(view, name, _TRAMPOLINES[name])
-    _in_use[number] = hooks
+    _in_use[number] = weakref.ref(hooks)
     status = quick.midge_config_set_hooks(config, ctypes.byref(view))
     if status < 0:
         del _in_use[number]
@@ -203,9 +205,18 @@ def install(config: ctypes.c_void_p, hooks: Hooks, loop: asyncio.AbstractEventLo
     return number
 
 
+def keep(number: int, hooks: Hooks) -> None:
+    """Keeps hooks until `uninstall`."""
+    _in_use[number] = lambda: hooks
+
+
 def uninstall(number: int) -> None:
     """No hook is called any more; what would be asked is denied."""
     _in_use.pop(number, None)
+
+
+def _nothing() -> None:
+    """In place of hooks that are gone."""
 
 
 def _log(name: str) -> None:
@@ -218,7 +229,7 @@ def _call(number: int | None, name: str, use: Callable[[Hooks, Callable[..., Any
     outermost = thread not in inside
     inside.add(thread)
     try:
-        hooks = _in_use.get(number or 0)
+        hooks = _in_use.get(number or 0, _nothing)()
         return _ffi.MIDGE_DENY if hooks is None else use(hooks, hooks._functions[name])
     except KeyboardInterrupt:
         with contextlib.suppress(BaseException):

@@ -6,7 +6,7 @@ import asyncio
 import collections
 import contextlib
 import ctypes
-from typing import Any
+from typing import Any, Callable
 
 from midge import _ffi
 from midge._batch import read_tagged
@@ -134,6 +134,7 @@ class Hub:
         self.max_bytes = in_bytes(settings["queue.max_bytes"])
         self._inboxes: dict[int, Inbox] = {}
         self._last = 0
+        self._reading = False
         self._queue: ctypes.c_void_p | None = None
         self._fd = -1
         self._dropped = 0
@@ -177,15 +178,40 @@ class Hub:
             raise_for(status, error)
         return tag, subscription
 
-    def forget(self, tag: int) -> None:
+    def close(self, tag: int) -> None:
         """Ends an inbox. What was queued for it is read first."""
-        inbox = self._inboxes.get(tag)
+        if self._is_here() and not self._reading:
+            if tag in self._inboxes and quick.midge_queue_len(self._queue):
+                self._readable()
+            self._end(tag)
+        else:
+            # On another thread, or by a finalizer in the middle of reading: what a batch holds would be overtaken.
+            self._later(self.close, tag)
+
+    def forget(self, tag: int) -> None:
+        """Ends an inbox that nobody can read any more. A finalizer may call it: on any thread, in the middle of all."""
+        self._later(self._end, tag)
+
+    def _is_here(self) -> bool:
+        """Whether this is called in the event loop, where the queue can be read."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def _later(self, call: Callable[[int], None], tag: int) -> None:
+        """Has the event loop call a function; if it is gone nobody waits for the inbox, and it only ends."""
+        try:
+            self._loop.call_soon_threadsafe(call, tag)
+        except RuntimeError:
+            inbox = self._inboxes.pop(tag, None)
+            if inbox is not None:
+                inbox.ended = True
+
+    def _end(self, tag: int) -> None:
+        """Ends an inbox."""
+        inbox = self._inboxes.pop(tag, None)
         if inbox is not None:
-            # Only of this loop's own thread, where the queue can be read; a finalizer may run elsewhere.
-            with contextlib.suppress(RuntimeError):
-                if asyncio.get_running_loop() is self._loop and quick.midge_queue_len(self._queue):
-                    self._readable()
-            self._inboxes.pop(tag, None)
             inbox.end()
 
     def end(self) -> None:
@@ -199,8 +225,7 @@ class Hub:
             pass
         queue, self._dropped, self._queue = self._queue, self.dropped, None
         quick.midge_queue_free(queue)
-        for inbox in self._inboxes.values():
-            inbox.end()
+        self._end_all()
         self._inboxes.clear()
 
     def _readable(self) -> None:
@@ -215,20 +240,26 @@ class Hub:
         status = quick.midge_queue_poll(self._queue, BATCH, 0, ctypes.byref(batch))
         if status == _ffi.MIDGE_STATUS_OK:
             try:
+                self._reading = True
                 find = self._inboxes.get
                 for tag, message in read_tagged(batch):
                     inbox = find(tag)
                     if inbox is not None:
                         inbox.put(message)
             finally:
+                self._reading = False
                 quick.midge_batch_free(batch)
             return True
         if status == _ffi.MIDGE_STATUS_CLOSED and self._queue is not None:
             # Readable for good: the broker has stopped.
             self._loop.remove_reader(self._fd)
-            for inbox in self._inboxes.values():
-                inbox.end()
+            self._end_all()
         return False
+
+    def _end_all(self) -> None:
+        """Ends every inbox. What that wakes may close others."""
+        for inbox in list(self._inboxes.values()):
+            inbox.end()
 
     def __del__(self) -> None:
         if getattr(self, "_queue", None) is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import get_ident
 from typing import Any, Callable, NoReturn, Union
 
-from midge import _ffi
+from midge import _arguments, _ffi
 from midge._errors import (
     AddressInUse,
     ArgumentError,
@@ -134,12 +134,11 @@ def version() -> str:
     return text_of(quick.midge_version())
 
 
-def milliseconds(seconds: float | None) -> int:
+def milliseconds(seconds: float | None, argument: str = "timeout") -> int:
     """A time in milliseconds, rounded up; -1 for ever."""
+    seconds = _arguments.seconds(argument, seconds)
     if seconds is None:
         return -1
-    if seconds != seconds:
-        raise ArgumentError("timeout: not a number")
     return max(0, min(2**31 - 1, int(seconds * 1000 + 0.999))) if seconds < 2**21 else 2**31 - 1
 
 
@@ -157,8 +156,12 @@ def encode(argument: str, text: str, refusal: type[MidgeError] = ArgumentError) 
     """A text for the library, which takes UTF-8 that a NUL ends."""
     try:
         encoded = text.encode()
+    except (AttributeError, TypeError):
+        raise _arguments.needed(argument, "a str", text) from None
     except UnicodeEncodeError:
         raise refusal(f"{argument}: {text!r} has no UTF-8 form") from None
+    if not isinstance(encoded, bytes):
+        raise _arguments.needed(argument, "a str", text)
     if b"\0" in encoded:
         raise refusal(f"{argument}: {text!r} holds U+0000, which is not allowed")
     return encoded

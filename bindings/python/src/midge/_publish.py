@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import itertools
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Union
 
-from midge import _ffi
+from midge import _arguments, _ffi
 from midge._errors import ArgumentError, TopicError
 from midge._library import encode_property, guarded, quick, waiting, within
 
@@ -36,8 +36,12 @@ KEPT_NAMES = 4096
 
 def name_of(topic: str) -> bytes:
     """A topic in UTF-8, without U+0000."""
-    name = _names.get(topic)
+    try:
+        name = _names.get(topic)
+    except TypeError:  # it has no hash
+        raise _arguments.needed("topic", "a str", topic) from None
     if name is None:
+        _arguments.text("topic", topic)
         if "\0" in topic:
             raise TopicError(f"topic {topic!r}: holds U+0000")
         try:
@@ -175,23 +179,43 @@ def with_properties(
     plain(qos, retain)
     options = _plain(qos, retain)
     if expiry is not None:
+        if not isinstance(expiry, int):
+            raise _arguments.needed("expiry", "an int", expiry)
         if not 0 <= expiry <= 2**32 - 1:
             raise ArgumentError(f"expiry: {expiry} is not 0 to {2**32 - 1} seconds")
         options.message_expiry_interval = expiry
     if content_type is not None:
         options.content_type = encode_property("content_type", content_type)
     if response_topic is not None:
+        _arguments.text("response_topic", response_topic)
         if not response_topic or "+" in response_topic or "#" in response_topic:
             raise ArgumentError(f"response_topic: {response_topic!r} is no topic")
         options.response_topic = encode_property("response_topic", response_topic)
     if correlation_data is not None:
+        if not isinstance(correlation_data, (bytes, bytearray, memoryview)):
+            raise _arguments.needed("correlation_data", "bytes", correlation_data)
         data = ctypes.create_string_buffer(within("correlation_data", bytes(correlation_data)))
         options.correlation_data = ctypes.cast(data, ctypes.c_void_p)  # type: ignore[assignment]
         options.correlation_data_len = len(data) - 1
     if user_properties is not None:
-        pairs = user_properties.items() if isinstance(user_properties, Mapping) else user_properties
-        encoded = [tuple(encode_property("user_properties", text) for text in pair) for pair in pairs]
+        encoded = [
+            (encode_property("user_properties", name), encode_property("user_properties", value))
+            for name, value in pairs_of(user_properties)
+        ]
         array = (_ffi.midge_user_property * len(encoded))(*(_ffi.midge_user_property(*pair) for pair in encoded))
         options.user_properties = ctypes.cast(array, ctypes.POINTER(_ffi.midge_user_property))
         options.user_property_count = len(encoded)
     return options
+
+
+def pairs_of(user_properties: Mapping[str, str] | Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The names and values of user properties."""
+    pairs = user_properties.items() if isinstance(user_properties, Mapping) else user_properties
+    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+        raise _arguments.needed("user_properties", "a mapping or an iterable of pairs", pairs)
+    found: list[tuple[str, str]] = []
+    for pair in pairs:
+        if isinstance(pair, (str, bytes)) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise ArgumentError(f"user_properties: {pair!r} is no pair of a name and a value")
+        found.append((pair[0], pair[1]))
+    return found

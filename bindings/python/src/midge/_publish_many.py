@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, islice
 from typing import Any, Callable
 
+from midge._arguments import needed, text
 from midge._errors import ArgumentError, TopicError
 from midge._library import Library, encode, raise_for, waiting
 from midge._message import Properties
@@ -29,6 +30,8 @@ def publish_many(
 
     `library` is what small batches are published with.
     """
+    if not isinstance(messages, Iterable):
+        raise needed("messages", "an iterable of messages", messages)
     many = _Many(broker, refused, library)
     iterator = iter(messages)
     while True:
@@ -81,7 +84,11 @@ class _Many:
 
     def _parts(self, message: Sequence[Any], before: int) -> tuple[str, Any, tuple[Any, Any]]:
         """Topic, payload and kind of a message."""
+        if not isinstance(message, tuple) and (isinstance(message, (str, bytes)) or not isinstance(message, Sequence)):
+            raise needed(f"message {self.published + before}", "a sequence such as (topic, payload)", message)
         size = len(message)
+        if size:
+            text(f"message {self.published + before}: topic", message[0])
         if size == 2:
             return message[0], message[1], (0, False)
         if size == 3:

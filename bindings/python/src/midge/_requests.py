@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from midge import _ffi
+from midge._arguments import needed
 from midge._batch import copied, copied_text, read_properties
 from midge._errors import ArgumentError, StateError, TopicError
 from midge._library import encode, quick, raise_for, waiting
 from midge._message import Properties
-from midge._publish import Payload, as_bytes, plain, with_properties
+from midge._publish import Payload, as_bytes, pairs_of, plain, with_properties
 from midge._views import VERSIONS
 
 __all__ = [
@@ -45,6 +46,8 @@ class Decision:
 
     def deny(self, reason: int | None = None) -> bool:
         """Denies, with a reason code of MQTT 5 (0x80 and above) if one is given; False if that came too late."""
+        if reason is not None and not isinstance(reason, int):
+            raise needed("reason", "an int", reason)
         if reason is not None and not 0x80 <= reason <= 0xFF:
             raise ArgumentError(f"reason: {reason} is not 0x80 to 0xFF")
         return self._resolve(_ffi.MIDGE_DENY if reason is None else reason)
@@ -232,6 +235,8 @@ class PublishRequest:
 
     @properties.setter
     def properties(self, properties: Properties) -> None:
+        if not isinstance(properties, Properties):
+            raise needed("properties", "a midge.Properties", properties)
         options = with_properties(
             self._qos,
             self._retain,
@@ -247,7 +252,7 @@ class PublishRequest:
 
     def add_user_properties(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
         """Adds user properties behind those that are there."""
-        added = tuple(pairs.items() if isinstance(pairs, Mapping) else pairs)
+        added = tuple(pairs_of(pairs))
         self.properties = self._properties._replace(user_properties=self._properties.user_properties + added)
 
     def __repr__(self) -> str:

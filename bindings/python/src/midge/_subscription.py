@@ -6,14 +6,16 @@ import collections
 import contextlib
 import ctypes
 import logging
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any, Callable, NoReturn
 
-from midge import _ffi, _fork
+from midge import _arguments, _ffi, _fork
 from midge._batch import read
-from midge._errors import ForkedError, MidgeError, StateError, Stopped, Timeout
+from midge._errors import ArgumentError, ForkedError, MidgeError, StateError, Stopped, Timeout
 from midge._library import bound_to_process, milliseconds, quick, raise_for, waiting
 from midge._message import Message
 from midge._waiting import patience
@@ -22,6 +24,13 @@ __all__ = ["Handler", "Subscription"]
 
 BATCH = 256
 """Messages that are taken from the library at once."""
+OVERFLOW = {
+    "drop_newest": _ffi.MIDGE_OVERFLOW_DROP_NEWEST,
+    "drop_oldest": _ffi.MIDGE_OVERFLOW_DROP_OLDEST,
+}
+"""What happens to a message for which a queue has no room."""
+HIGHEST_IDENTIFIER = 268_435_455
+"""The highest subscription identifier of MQTT 5."""
 
 
 def subscribe_options(
@@ -31,39 +40,47 @@ def subscribe_options(
     retain_handling: int = 0,
     identifier: int = 0,
 ) -> _ffi.midge_subscribe_options:
-    """The options of a subscription as the library takes them, and checks them."""
+    """The options of a subscription as the library takes them."""
     return _ffi.midge_subscribe_options(
         struct_size=ctypes.sizeof(_ffi.midge_subscribe_options),
-        qos=qos,
-        no_local=no_local,
-        retain_as_published=retain_as_published,
-        retain_handling=retain_handling,
-        identifier=identifier,
+        qos=_arguments.whole("qos", qos, 0, 2),
+        no_local=_arguments.whole("no_local", no_local, 0, 1),
+        retain_as_published=_arguments.whole("retain_as_published", retain_as_published, 0, 1),
+        retain_handling=_arguments.whole("retain_handling", retain_handling, 0, 2),
+        identifier=_arguments.whole("identifier", identifier, 0, HIGHEST_IDENTIFIER),
     )
 
 
-class Subscription:
-    """Messages of a topic filter, in a bounded queue of their own. Made by Broker.subscribe.
+def queue_options(capacity: int | None, max_bytes: int | None, overflow: str) -> _ffi.midge_queue_options:
+    """The bounds of a queue as the library takes them; 0 is what the settings say."""
+    if not isinstance(overflow, str) or overflow not in OVERFLOW:
+        raise ArgumentError(f"overflow: {overflow!r} is not one of {', '.join(OVERFLOW)}")
+    return _ffi.midge_queue_options(
+        struct_size=ctypes.sizeof(_ffi.midge_queue_options),
+        capacity=0 if capacity is None else _arguments.whole("capacity", capacity, 1, sys.maxsize),
+        max_bytes=0 if max_bytes is None else _arguments.whole("max_bytes", max_bytes, 1, sys.maxsize),
+        overflow=OVERFLOW[overflow],
+    )
 
-    As an iterator it waits for each message, and ends when the broker stops or the subscription is closed. Several
-    threads may take messages: each message goes to one of them. As a context manager it unsubscribes at the end.
-    """
 
-    def __init__(self, broker: Any, filter: str, queue: ctypes.c_void_p, subscription: ctypes.c_void_p) -> None:
-        """For Broker.subscribe."""
-        self._broker = broker  # keeps it alive
-        self._filter = filter
+class Queue:
+    """The queue of a subscription in the library, and what was taken from it. It does not keep the broker alive."""
+
+    def __init__(self, filter: str, queue: ctypes.c_void_p, subscription: ctypes.c_void_p) -> None:
+        """Both belong to it."""
+        self.filter = filter
+        self.born = _fork.generation
         self._queue = queue
         # A list, for popping is atomic: of several threads that close, one frees it.
         self._subscription = [subscription]
         self._taken: collections.deque[Message] = collections.deque()
-        self._one_taker = threading.Lock()
-        self._born = _fork.generation
+        # It knows its owner: a thread that a signal handler's exception has torn out of `acquire` can release it.
+        self._one_taker = threading.RLock()
 
     @property
-    def filter(self) -> str:
-        """The topic filter."""
-        return self._filter
+    def is_closed(self) -> bool:
+        """Whether it was unsubscribed."""
+        return not self._subscription
 
     @property
     def dropped(self) -> int:
@@ -74,68 +91,11 @@ class Subscription:
         """Messages that wait."""
         return int(quick.midge_queue_len(self._queue)) + len(self._taken)
 
-    def __bool__(self) -> bool:
-        return True
-
-    def get(self, timeout: float | None = None) -> Message:
-        """The next message.
-
-        Waits up to `timeout` seconds for it, for ever without one, and raises Timeout if none came; raises Stopped
-        when the broker has stopped or the subscription was closed, and every message was taken.
-
-        >>> messages = broker.subscribe("rooms/#")
-        >>> messages.get(timeout=0)
-        Traceback (most recent call last):
-            ...
-        midge.Timeout: no message of 'rooms/#' within the time
-        """
-        try:
-            return self._taken.popleft()
-        except IndexError:
-            return self._wait(BATCH, timeout, 1)[0]
-
-    def get_batch(self, max: int = BATCH, timeout: float | None = None) -> list[Message]:
-        """Up to `max` messages in one call, at least one.
-
-        Waits for the first, and raises, like `get`.
-
-        >>> messages = broker.subscribe("rooms/#")
-        >>> broker.publish_many([("rooms/1", "on"), ("rooms/2", "off")])
-        2
-        >>> [message.payload for message in messages.get_batch(timeout=5)]
-        [b'on', b'off']
-        """
-        if max < 1:
-            raise ValueError("max must be at least 1")
-        return self._wait(max, timeout, max)
-
     def close(self) -> None:
         """Unsubscribes. What waits can still be taken. Closing twice does nothing."""
         with contextlib.suppress(IndexError):
             quick.midge_subscription_free(self._subscription.pop())
             quick.midge_queue_close(self._queue)
-
-    def __iter__(self) -> Iterator[Message]:
-        return self
-
-    def __next__(self) -> Message:
-        try:
-            return self.get()
-        except Stopped:
-            raise StopIteration from None
-
-    def __enter__(self) -> Subscription:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise bound_to_process(self)
-
-    def __repr__(self) -> str:
-        state = "closed" if not self._subscription else f"{len(self)} waiting"
-        return f"<midge.Subscription {self._filter!r}, {state}>"
 
     def __del__(self) -> None:
         # No call can be running: it would hold a reference.
@@ -143,24 +103,34 @@ class Subscription:
             self.close()
             quick.midge_queue_free(self._queue)
 
-    def _wait(self, max: int, timeout: float | None, wanted: int) -> list[Message]:
+    def take(self, max: int, timeout: float | None, wanted: int) -> list[Message]:
         """Waits for messages, takes up to `max`, and returns up to `wanted`; the others are taken next."""
-        if _fork.generation != self._born:
+        if _fork.generation != self.born:
             raise ForkedError("this process was forked from the one that subscribed")
+        timeout = _arguments.seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         at_a_time = patience()
         while True:
             left = at_a_time if deadline is None else min(at_a_time, deadline - time.monotonic())
-            if self._one_taker.acquire(timeout=left) if left > 0 else self._one_taker.acquire(blocking=False):
-                try:
+            try:
+                if self._one_taker.acquire(timeout=left) if left > 0 else self._one_taker.acquire(blocking=False):
                     messages = self._left_over(wanted) or self._poll(max, left)
                     if messages:
                         self._taken.extend(messages[wanted:])
                         return messages[:wanted]
-                finally:
+            finally:
+                # A signal handler may raise when the lock is taken and nothing has noted it yet: the lock knows.
+                # Nothing is called before the release, as a handler may run after each call.
+                try:  # noqa: SIM105
                     self._one_taker.release()
+                except RuntimeError:
+                    pass  # another thread has it
             if deadline is not None and time.monotonic() >= deadline:
-                raise Timeout(f"no message of {self._filter!r} within the time")
+                raise Timeout(f"no message of {self.filter!r} within the time")
+
+    def first(self) -> Message:
+        """One that was taken from the library before; IndexError if there is none."""
+        return self._taken.popleft()
 
     def _left_over(self, wanted: int) -> list[Message]:
         """Up to `wanted` messages that were taken from the library before."""
@@ -181,10 +151,121 @@ class Subscription:
             finally:
                 quick.midge_batch_free(batch)
         if status == _ffi.MIDGE_STATUS_CLOSED:
-            raise Stopped(f"the subscription of {self._filter!r} has ended")
+            raise Stopped(f"the subscription of {self.filter!r} has ended")
         if status < 0:
-            raise_for(status, None, f"subscription of {self._filter!r}")
+            raise_for(status, None, f"subscription of {self.filter!r}")
         return []
+
+
+class Subscription:
+    """Messages of a topic filter, in a bounded queue of their own. Made by Broker.subscribe.
+
+    As an iterator it waits for each message, and ends when the broker stops or the subscription is closed. Several
+    threads may take messages: each message goes to one of them. As a context manager it unsubscribes at the end.
+    """
+
+    def __init__(self, broker: Any, queue: Queue) -> None:
+        """For Broker.subscribe."""
+        self._broker = broker  # keeps it alive
+        self._queue = queue
+
+    @property
+    def filter(self) -> str:
+        """The topic filter."""
+        return self._queue.filter
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped because the queue was full."""
+        return self._queue.dropped
+
+    def __len__(self) -> int:
+        """Messages that wait."""
+        return len(self._queue)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get(self, timeout: float | None = None) -> Message:
+        """The next message.
+
+        Waits up to `timeout` seconds for it, for ever without one, and raises Timeout if none came; raises Stopped
+        when the broker has stopped or the subscription was closed, and every message was taken.
+
+        >>> messages = broker.subscribe("rooms/#")
+        >>> messages.get(timeout=0)
+        Traceback (most recent call last):
+            ...
+        midge.Timeout: no message of 'rooms/#' within the time
+        """
+        try:
+            return self._queue.first()
+        except IndexError:
+            return self._queue.take(BATCH, timeout, 1)[0]
+
+    def get_batch(self, max: int = BATCH, timeout: float | None = None) -> list[Message]:
+        """Up to `max` messages in one call, at least one.
+
+        Waits for the first, and raises, like `get`.
+
+        >>> messages = broker.subscribe("rooms/#")
+        >>> broker.publish_many([("rooms/1", "on"), ("rooms/2", "off")])
+        2
+        >>> [message.payload for message in messages.get_batch(timeout=5)]
+        [b'on', b'off']
+        """
+        max = _arguments.whole("max", max, 1, sys.maxsize)
+        return self._queue.take(max, timeout, max)
+
+    def close(self) -> None:
+        """Unsubscribes. What waits can still be taken. Closing twice does nothing."""
+        self._queue.close()
+
+    def __iter__(self) -> Iterator[Message]:
+        return self
+
+    def __next__(self) -> Message:
+        try:
+            return self.get()
+        except Stopped:
+            raise StopIteration from None
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise bound_to_process(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._queue.is_closed else f"{len(self)} waiting"
+        return f"<midge.Subscription {self.filter!r}, {state}>"
+
+
+class Calls:
+    """The calls of a function with the messages of a queue.
+
+    The broker keeps it. The thread that calls does not while it waits: a broker that the function names can be
+    forgotten with it.
+    """
+
+    def __init__(self, queue: Queue, callback: Callable[[Message], object]) -> None:
+        """Starts the thread."""
+        self.queue = queue
+        self.callback = callback
+        self.over = False
+        self.thread = threading.Thread(
+            target=_serve, args=(queue, weakref.ref(self)), name=f"midge-on-{queue.filter}", daemon=True
+        )
+        self.thread.start()
+
+    def join(self, timeout: float | None) -> None:
+        """Waits until the thread has ended; at most `timeout` seconds."""
+        alive_here = self.queue.born == _fork.generation
+        if alive_here and threading.current_thread() is not self.thread:
+            self.thread.join(timeout)
 
 
 class Handler:
@@ -194,40 +275,35 @@ class Handler:
     "midge", and the next message is handled.
     """
 
-    def __init__(self, subscription: Subscription, callback: Callable[[Message], object]) -> None:
+    def __init__(self, broker: Any, calls: Calls) -> None:
         """For Broker.on."""
-        self._subscription = subscription
-        self._callback = callback
-        self._over = False
-        name = f"midge-on-{subscription.filter}"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._broker = broker  # keeps it alive
+        self._calls = calls
 
     @property
     def filter(self) -> str:
         """The topic filter."""
-        return self._subscription.filter
+        return self._calls.queue.filter
 
     @property
     def dropped(self) -> int:
         """Messages that were dropped because the callback was too slow."""
-        return self._subscription.dropped
+        return self._calls.queue.dropped
 
     def close(self) -> None:
         """Unsubscribes, and waits for a call that runs, unless it is this very call that closes."""
-        self._over = True
-        self._subscription.close()
+        self._calls.over = True
+        self._calls.queue.close()
         self.join(None)
+        self._broker._calls.discard(self._calls)
 
     def join(self, timeout: float | None) -> None:
         """Waits until the thread has ended; at most `timeout` seconds."""
-        alive_here = self._subscription._born == _fork.generation
-        if alive_here and threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
+        self._calls.join(timeout)
 
     def abandon(self) -> None:
         """Has no further call begin."""
-        self._over = True
+        self._calls.over = True
 
     def __enter__(self) -> Handler:
         return self
@@ -241,20 +317,31 @@ class Handler:
     def __repr__(self) -> str:
         return f"<midge.Handler {self.filter!r}>"
 
-    def _run(self) -> None:
-        logger = logging.getLogger("midge")
-        while not self._over:
-            try:
-                batch = self._subscription.get_batch()
-            except StateError:
-                return
-            except MidgeError:
-                logger.exception("the messages of %r cannot be read", self.filter)
-                return
-            for message in batch:
-                if self._over:
-                    return
-                try:
-                    self._callback(message)
-                except Exception:
-                    logger.exception("the callback of %r failed on a message of %r", self.filter, message.topic)
+
+def _serve(queue: Queue, calls: weakref.ref[Calls]) -> None:
+    """What the thread of a handler does until its queue has ended, or its calls are over or forgotten."""
+    going_on = True
+    while going_on:
+        try:
+            batch = queue.take(BATCH, None, BATCH)
+        except StateError:
+            return
+        except MidgeError:
+            logging.getLogger("midge").exception("the messages of %r cannot be read", queue.filter)
+            return
+        going_on = _call(calls(), batch)
+        del batch
+
+
+def _call(calls: Calls | None, batch: list[Message]) -> bool:
+    """Calls with each message; False if no further call is to begin. What it holds is let go when it returns."""
+    for message in batch:
+        if calls is None or calls.over:
+            return False
+        try:
+            calls.callback(message)
+        except Exception:
+            logging.getLogger("midge").exception(
+                "the callback of %r failed on a message of %r", calls.queue.filter, message.topic
+            )
+    return calls is not None and not calls.over

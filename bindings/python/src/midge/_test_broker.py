@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Union
 
-from midge import _ffi
+from midge import _arguments, _ffi
 from midge._batch import read
 from midge._broker import Broker
 from midge._clock import Span, milliseconds_of
@@ -138,9 +140,13 @@ class TestBroker(Broker):
 
         Counts from the start, or from `forget_published`. Raises NotSeen.
         """
-        seen = self._wait_for(filter, count, time.monotonic() + self._within(timeout))
+        within = self._within(timeout)
+        seen = self._wait_for(filter, count, time.monotonic() + within)
         if seen is not None:
-            raise NotSeen(seen)
+            # The library has waited in slices, and names the last of them.
+            raise NotSeen(
+                re.sub(r" within \S+, but there were ", f" within {within:g} s, but there were ", seen, count=1)
+            )
         return self.published(filter)
 
     def assert_published(
@@ -217,7 +223,8 @@ class TestBroker(Broker):
             raise NotSeen(f"nobody subscribed to {filter!r}; subscriptions: {others or 'none'}")
 
     def _within(self, timeout: float | None) -> float:
-        return self.timeout if timeout is None else timeout
+        within = _arguments.seconds("timeout", self.timeout if timeout is None else timeout)
+        return float("inf") if within is None else within
 
     def _pause(self, client_id: str, pause: int) -> bool:
         status = quick.midge_broker_pause(self._handle, encode("client_id", client_id), pause)
@@ -228,6 +235,7 @@ class TestBroker(Broker):
     def _wait_for(self, filter: str, count: int, deadline: float) -> str | None:
         """Waits until so many messages were published; the library's sentence if they were not."""
         name = encode(f"topic filter {filter!r}", filter, TopicError)
+        count = _arguments.whole("count", count, 0, sys.maxsize)
         at_a_time = patience()
         while True:
             left = min(at_a_time, deadline - time.monotonic())

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Callable
 
-from midge import _ffi
+from midge import _arguments, _ffi
 from midge._library import Library, milliseconds, quick, raise_for, waiting
 
 SLICE = 0.1
@@ -25,6 +25,7 @@ def patiently(call: Callable[[int, Library], int], timeout: float | None) -> boo
 
     A call that does not wait is made with the library that keeps the interpreter's lock.
     """
+    timeout = _arguments.seconds("timeout", timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
     at_a_time = patience()
     while True:
