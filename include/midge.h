@@ -895,7 +895,7 @@ typedef struct midge_hooks {
      */
     midge_free_fn free_user_data;
     /**
-     * Who is let in.
+     * The client that is let in.
      */
     midge_authenticate_fn authenticate;
     /**
@@ -1648,8 +1648,8 @@ midge_status midge_broker_listener_at(const struct midge_broker *broker,
  * On success the descriptor belongs to the broker and is not to be used any more, by no other thread either; on
  * failure it is still the caller's and open. The socket becomes non-blocking, which its duplicates share.
  *
- * Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if there are as many
- * connections without a client as may be, or the system refuses; STATE; FORKED.
+ * Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if the limit
+ * of connections without a client is reached, or the system refuses; STATE; FORKED.
  */
 midge_status midge_broker_adopt_fd(struct midge_broker *broker,
                                    int32_t fd,
@@ -1935,7 +1935,7 @@ midge_status midge_edit_set_payload(struct midge_edit *edit,
 midge_status midge_edit_set_qos(struct midge_edit *edit, int32_t qos);
 
 /**
- * Has the message retained (1) or not (0).
+ * Sets whether the message is retained (1) or not (0).
  *
  * Errors: INVALID_ARGUMENT.
  */
@@ -2002,7 +2002,7 @@ midge_status midge_decision_resolve_auth(struct midge_decision *decision,
 void midge_decision_free(struct midge_decision *decision);
 
 /**
- * Has the brokers that are started with a configuration from now on give lines of their log to `log`: those of `level`
+ * Lets the brokers that are started with a configuration from now on give lines of their log to `log`: those of `level`
  * and of the levels before it, from MIDGE_LOG_ERROR to MIDGE_LOG_DEBUG. `log` NULL: none, which costs nothing. A log that
  * was set before is replaced. A copy of the configuration has the same log.
  *
@@ -2031,7 +2031,7 @@ midge_status midge_queue_new(struct midge_broker *broker,
                              struct midge_queue **out);
 
 /**
- * Has the messages of a topic filter put into the queue. Each carries `tag`. Retained messages are in when this
+ * Puts the messages of a topic filter into the queue. Each carries `tag`. Retained messages are in when this
  * returns; they leave half of the queue free for new ones, and if there are more they follow as messages are taken.
  * `options` NULL is the defaults.
  *
@@ -2269,7 +2269,7 @@ midge_status midge_broker_advance(struct midge_broker *broker,
 int64_t midge_broker_time(const struct midge_broker *broker);
 
 /**
- * Has something go wrong from now on. If several faults fit a packet, the one that was injected first strikes. `*id`
+ * Lets something go wrong from now on. If several faults fit a packet, the one that was injected first strikes. `*id`
  * (`id` may be NULL) names the fault for midge_broker_fault_hits and midge_broker_clear_fault.
  *
  * Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT, also if 10000 faults were not

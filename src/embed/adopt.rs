@@ -15,8 +15,8 @@ impl Broker {
     /// The socket is closed when the connection ends, and if this fails. It becomes non-blocking, as do its duplicates.
     ///
     /// # Errors
-    /// [`Error::Argument`]: no such listener, or no such socket; [`Error::System`]: there are as many connections as
-    /// may be, or the system refused; [`Error::Stopped`].
+    /// [`Error::Argument`]: no such listener, or no such socket; [`Error::System`]: the limit of
+    /// connections is reached, or the system refused; [`Error::Stopped`].
     pub fn adopt(&self, socket: impl Into<OwnedFd>, listener: Option<&str>) -> Result<(), Error> {
         let socket = socket.into();
         self.adopt_duplicate(socket.as_fd(), listener)

@@ -162,7 +162,7 @@ impl Target {
         })
     }
 
-    /// Has no further call begin, and waits for one that runs on another thread. The callback is dropped.
+    /// Lets no further call begin, and waits for one that runs on another thread. The callback is dropped.
     fn cancel(&self) {
         let mut run = self.run.lock();
         run.cancelled = true;
@@ -194,7 +194,7 @@ impl Target {
             while let Polled::Messages(batch) = self.poll() {
                 self.call(&batch);
             }
-            // Who puts a message in from now on finds that nobody calls; one that came before is in the queue.
+            // A thread that puts a message in from now on finds that nobody calls; an earlier message is in the queue.
             self.scheduled.store(false, Ordering::Release);
             if self.queue.is_empty() || self.scheduled.swap(true, Ordering::AcqRel) {
                 return;

@@ -79,7 +79,7 @@ impl Broker {
 }
 
 impl Queue {
-    /// Has the messages of a Topic Filter put in. Each carries `tag`. Retained messages are in when this returns, as far as
+    /// Puts the messages of a Topic Filter in. Each carries `tag`. Retained messages are in when this returns, as far as
     /// they leave half of the queue free; the others follow as messages are taken out.
     pub fn subscribe(
         &self,

@@ -57,7 +57,7 @@ const PAUSE: Duration = Duration::from_micros(2);
 /// And at most so often: as long as falling asleep and being woken take.
 const LOOKS: u32 = 8;
 
-/// Who was woken so soon should rather have looked again.
+/// A consumer that is woken so soon does better to look again.
 const SHORT_SLEEP: Duration = Duration::from_micros(50);
 /// When so many messages were taken at once, the next are not waited for but left to gather,
 const STREAM: usize = 4;
@@ -240,7 +240,7 @@ impl QueueCore {
         state.tasks.take()
     }
 
-    /// Has a task woken at the next message; false if it need not wait.
+    /// Wakes a task at the next message; false if it need not wait.
     pub(super) fn wakes(&self, context: &Context<'_>, place: &mut Option<u64>) -> bool {
         let waker = context.waker().clone();
         let mut state = self.state.lock();
@@ -267,7 +267,7 @@ impl QueueCore {
         drop(waker);
     }
 
-    /// Has this event raised from now on. Called once.
+    /// Raises this event from now on. Called once.
     pub(super) fn raises(&self, event: &Arc<Event>) {
         let mut state = self.state.lock();
         state.event = Some(Arc::clone(event));
@@ -414,7 +414,7 @@ impl QueueState {
         Some(Batch::new(Arc::clone(&self.front), range))
     }
 
-    /// Has what was put in taken out next; whether there is anything.
+    /// Makes the messages that were put in the next to be taken out; whether there are any.
     fn swap(&mut self, freed: &mut Freed) -> bool {
         if self.back.is_empty() {
             return false;

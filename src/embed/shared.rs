@@ -174,7 +174,7 @@ impl Shared {
         }
     }
 
-    /// Has a queue closed when the broker stops.
+    /// Closes a queue when the broker stops.
     pub(super) fn closes_at_stop(&self, queue: &Arc<QueueCore>) {
         let mut queues = self.queues.lock();
         let Some(queues) = &mut *queues else {

@@ -82,7 +82,7 @@ impl Shared {
         self.vigil.end();
     }
 
-    /// Has a line logged that says how far the broker's life has come.
+    /// Logs how far the broker's life has come.
     fn log(&self, text: &str) {
         let mut turn = self.engine.turn(self.clock.now());
         self.engine.log(&mut turn, Level::Info, None, || text.to_owned());
@@ -135,7 +135,7 @@ mod tests {
         assert!(matches!(queue.poll(1, Some(Duration::ZERO)), Polled::Closed));
     }
 
-    /// Whoever has stopped the broker finds that nothing is left to wait for.
+    /// A thread that has stopped the broker finds that nothing is left to wait for.
     #[test]
     fn who_waits_for_the_stop_is_told_before_others_who_stop_the_broker_return() {
         let mut config = Config::new();

@@ -18,7 +18,7 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// Has a task woken the next time. `place` is where it waits, if it does. The waker that it had before is returned,
+    /// Wakes a task the next time. `place` is where it waits, if it does. The waker that it had before is returned,
     /// to be dropped when no lock is held.
     pub(super) fn put(&mut self, place: &mut Option<u64>, waker: Waker) -> Option<Waker> {
         match self.waiting.iter_mut().find(|(taken, _)| Some(*taken) == *place) {

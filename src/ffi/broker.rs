@@ -63,7 +63,7 @@ unsafe fn known<'a>(broker: *const midge_broker) -> Result<&'a midge_broker, Fai
 unsafe fn held_while_waiting(broker: *const midge_broker) -> Result<Arc<Broker>, Failure> {
     // SAFETY: the caller's. Nothing is read of the handle behind the fence.
     let inner = Arc::as_ptr(unsafe { &known(broker)?.broker });
-    // Who frees the handle looks at the count first: if it sees this owner, all that was read came before.
+    // A thread that frees the handle looks at the count first: if it sees this owner, all that was read came before.
     fence(Ordering::Release);
     // SAFETY: the pointer is of an Arc that the handle still owns, for it is not freed before this owner is counted.
     unsafe {
@@ -259,8 +259,8 @@ pub unsafe extern "C" fn midge_broker_listener_at(
 /// On success the descriptor belongs to the broker and is not to be used any more, by no other thread either; on
 /// failure it is still the caller's and open. The socket becomes non-blocking, which its duplicates share.
 ///
-/// Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if there are as many
-/// connections without a client as may be, or the system refuses; STATE; FORKED.
+/// Errors: INVALID_ARGUMENT if it is no connected stream socket, or there is no such listener; IO if the limit
+/// of connections without a client is reached, or the system refuses; STATE; FORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_broker_adopt_fd(
     broker: *mut midge_broker,

@@ -75,7 +75,7 @@ pub unsafe extern "C" fn midge_edit_set_qos(edit: *mut midge_edit, qos: i32) -> 
     })
 }
 
-/// Has the message retained (1) or not (0).
+/// Sets whether the message is retained (1) or not (0).
 ///
 /// Errors: INVALID_ARGUMENT.
 #[unsafe(no_mangle)]

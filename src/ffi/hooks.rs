@@ -254,7 +254,7 @@ pub struct midge_hooks {
     /// Called once with `user_data` when no function will be called any more: when the configuration, its copies, and
     /// the brokers that were started with them are freed, with their queues and subscriptions.
     pub free_user_data: midge_free_fn,
-    /// Who is let in.
+    /// The client that is let in.
     pub authenticate: midge_authenticate_fn,
     /// What clients may publish and subscribe to. The will of a client is asked about when it connects.
     pub authorize: midge_authorize_fn,

@@ -38,7 +38,7 @@ pub struct midge_log_view {
 /// Is given a line of the log.
 pub type midge_log_fn = Option<unsafe extern "C" fn(line: *const midge_log_view, user_data: *mut c_void)>;
 
-/// Has the brokers that are started with a configuration from now on give lines of their log to `log`: those of `level`
+/// Lets the brokers that are started with a configuration from now on give lines of their log to `log`: those of `level`
 /// and of the levels before it, from MIDGE_LOG_ERROR to MIDGE_LOG_DEBUG. `log` NULL: none, which costs nothing. A log that
 /// was set before is replaced. A copy of the configuration has the same log.
 ///

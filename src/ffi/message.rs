@@ -23,7 +23,7 @@ pub struct midge_message {
 #[allow(dead_code, reason = "the messages are kept, not read")]
 // Not boxes: a Box that moves claims to be the only way to what it holds, and the view is another.
 enum Owner {
-    /// Who has lent it.
+    /// The lender.
     Lender,
     /// The message itself; it is the caller's.
     Own(Arc<Message>),

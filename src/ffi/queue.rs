@@ -91,7 +91,7 @@ pub unsafe extern "C" fn midge_queue_new(
     }, concerns broker)
 }
 
-/// Has the messages of a topic filter put into the queue. Each carries `tag`. Retained messages are in when this
+/// Puts the messages of a topic filter into the queue. Each carries `tag`. Retained messages are in when this
 /// returns; they leave half of the queue free for new ones, and if there are more they follow as messages are taken.
 /// `options` NULL is the defaults.
 ///

@@ -154,7 +154,7 @@ pub unsafe extern "C" fn midge_broker_time(broker: *const midge_broker) -> i64 {
     )
 }
 
-/// Has something go wrong from now on. If several faults fit a packet, the one that was injected first strikes. `*id`
+/// Lets something go wrong from now on. If several faults fit a packet, the one that was injected first strikes. `*id`
 /// (`id` may be NULL) names the fault for midge_broker_fault_hits and midge_broker_clear_fault.
 ///
 /// Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT, also if 10000 faults were not

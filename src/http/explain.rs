@@ -268,7 +268,7 @@ mod tests {
         Explained::of(&question(false, 1), Explanation { refused: None, receivers })
     }
 
-    /// Who publishes with retain is not advised to.
+    /// A publisher that sets RETAIN is not advised to set it.
     #[test]
     fn a_retained_message_without_receivers_is_said_to_be_kept() {
         for (payload_len, text) in [

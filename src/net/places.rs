@@ -1,4 +1,4 @@
-//! Places of connections: as many clients as may be connected, and as many sockets as may be without a CONNECT.
+//! Places of connections: limits of the clients that are connected, and of the sockets without a CONNECT.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -86,7 +86,7 @@ impl Places {
 }
 
 impl NewPlace {
-    /// A place for a new connection; `None` if there are as many without a CONNECT as may be.
+    /// A place for a new connection; `None` if the limit of those without a CONNECT is reached.
     pub(super) fn take(limit: &Arc<ListenerLimit>) -> Option<NewPlace> {
         let places = &limit.places;
         take(&places.pending, places.most_pending).then(|| NewPlace { limit: Arc::clone(limit), kept: false })
@@ -124,7 +124,7 @@ impl Place<'_> {
         self.stage.0.load(Ordering::Acquire) == LEFT
     }
 
-    /// A place among the clients, if there are not as many as may be. `takes_over`: another connection of the client gives
+    /// A place among the clients, if the limit is not reached. `takes_over`: another connection of the client gives
     /// its place up, so there is one, whatever the number.
     pub(super) fn admit(&self, takes_over: bool) -> Admission {
         let stage = self.stage.0.load(Ordering::Acquire);

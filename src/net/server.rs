@@ -164,8 +164,8 @@ pub(super) struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// A place for one more connection, which may be that of the oldest one without a CONNECT; `None` if there are as many
-    /// as may be, and CONNECT has come from all of them.
+    /// A place for one more connection, which may be that of the oldest one without a CONNECT; `None` if the
+    /// limit is reached and CONNECT has come from all of them.
     pub(super) fn permit(self: &Arc<Self>) -> Option<(ConnectionPermit, NewPlace)> {
         let place = loop {
             if let Some(place) = NewPlace::take(&self.limit) {

@@ -43,7 +43,7 @@ pub enum Cause {
 pub enum Admission {
     /// It has one.
     Admitted,
-    /// There are as many as may be.
+    /// The limit is reached.
     Full,
     /// Its end was requested before.
     Over,
@@ -82,7 +82,7 @@ pub trait Link: Send + Sync {
     /// Tells whose connection it is, before the first packet that follows from it is written.
     fn identify(&self, _client_id: &str) {}
 
-    /// Has the connection's own task look at its session again: there is something to flush when the
+    /// Lets the connection's own task look at its session again: there is something to flush when the
     /// connection is writable.
     fn wake(&self);
 

@@ -182,7 +182,7 @@ impl Outbound {
         self.close_requested = None;
     }
 
-    /// Has nothing written to the connection that has just been attached before [`Outbound::release_outbox`].
+    /// Lets nothing be written to the connection that has just been attached before [`Outbound::release_outbox`].
     pub fn hold_outbox(&mut self) {
         self.outbox.hold();
     }

@@ -87,7 +87,7 @@ impl TestBroker {
         Ok(())
     }
 
-    /// Has everything handled that clients have sent so far, connections that they have made included. Time does not
+    /// Handles everything that clients have sent so far, connections that they have made included. Time does not
     /// move.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::net::testing::Fault;
 pub struct FaultId(pub(crate) u64);
 
 impl TestBroker {
-    /// Has something go wrong from now on. If several faults fit a packet, the one that was injected first strikes.
+    /// Lets something go wrong from now on. If several faults fit a packet, the one that was injected first strikes.
     ///
     /// # Errors
     /// `Argument` if there are 10,000 faults that were not cleared; `Stopped`.

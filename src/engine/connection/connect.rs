@@ -44,7 +44,7 @@ struct Guest<'g> {
     link: &'g Arc<dyn Link>,
     origin: &'g Origin,
     connect: &'g Connect<'g>,
-    /// Who the client is, if an authority has said so; empty without a user name.
+    /// The user that an authority has found the client to be; empty without a user name.
     user: Option<&'g str>,
     /// The properties of CONNACK.
     told: Properties<'g>,

@@ -106,8 +106,8 @@ impl Engine {
         self.release(turn, &mut commit_wait);
     }
 
-    /// Has what is in the outbox of a connection that has just got its session written when the store has committed
-    /// everything up to `position`.
+    /// Writes the outbox of a connection that has just got its session when the store has committed everything up to
+    /// `position`.
     #[cold]
     #[inline(never)]
     pub(crate) fn release_outbox_when_committed(
