@@ -356,8 +356,9 @@ def test_an_exception_of_a_signal_handler_leaves_no_lock_taken(broker: midge.Bro
         calls, before = 0, ""
 
         def look(frame: FrameType, event: str, _: object) -> Any:
-            nonlocal calls, before
+            nonlocal calls, before, traced
             if event == "opcode":
+                traced = True
                 calls += before.startswith("CALL")
                 before = names[frame.f_lasti]
                 if calls > place:
@@ -382,6 +383,7 @@ def test_an_exception_of_a_signal_handler_leaves_no_lock_taken(broker: midge.Bro
         free.append(messages._queue._one_taker.acquire(blocking=False))
 
     free: list[bool] = []
+    traced = False
     place = 0
     while True:
         with broker.subscribe("t") as messages:
@@ -393,5 +395,7 @@ def test_an_exception_of_a_signal_handler_leaves_no_lock_taken(broker: midge.Bro
         if done:
             break
         place += 1
+    if not traced:
+        pytest.skip("this Python tells a trace function of no opcodes")
     assert place > 5
     assert free == [True] * (place + 1)
