@@ -2,7 +2,7 @@
 //!
 //! A subscription whose retained messages are being sent holds a position in the store, and no messages. A message leaves
 //! the store when there is room for it, and is what is retained at that moment. These messages have places of their own:
-//! up to [`AHEAD_BYTES`] of the outbox, and [`AHEAD_MESSAGES`] behind what waits in the queue. So they take no other
+//! up to `AHEAD_BYTES` of the outbox, and `AHEAD_MESSAGES` behind what waits in the queue. So they take no other
 //! message's place, and no other message keeps them back for good.
 
 use std::collections::VecDeque;
