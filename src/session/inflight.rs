@@ -390,6 +390,21 @@ mod tests {
         assert!(window.complete(next));
     }
 
+    /// The same of one that is not the first: the distance between the two counts.
+    #[test]
+    fn a_later_identifier_in_use_is_skipped_as_well() {
+        let mut window = Window::new();
+        let first = window.begin().unwrap();
+        assert!(window.complete(first));
+        let stuck = window.begin().unwrap();
+        for _ in 0..65_534 {
+            let id = window.begin().unwrap();
+            assert_ne!(id, stuck);
+            assert!(window.complete(id));
+        }
+        assert_eq!(window.begin().unwrap().get(), 3);
+    }
+
     #[test]
     fn all_identifiers_can_be_in_use_and_then_there_is_none() {
         let mut window = Window::new();
