@@ -280,3 +280,17 @@ fn no_log_is_no_work() {
     assert!(reader.read().is_empty());
     assert_eq!(network.engine.timers_running(), 0);
 }
+
+#[test]
+fn a_subscriber_for_which_publishers_no_longer_wait_is_named() {
+    let reader = Reader::new(Level::Warn);
+    let network = Network::hosted_by(reader.clone(), &[("session.max_queued_messages", "40")]);
+    let mut late = opts("late", V5).receive_maximum(1).on(&network);
+    late.subscribe("t", Q1);
+    let mut publisher = opts("p", V5).on(&network);
+    (1..=14).for_each(|id| _ = publisher.send_publish("t", "x", Q1, id));
+    network.advance(2);
+    let line = "warn: client \"late\": takes its messages too slowly, publishers no longer wait for it \
+                (session.publisher_hold)";
+    assert_eq!(reader.read(), [line]);
+}
