@@ -65,7 +65,9 @@ pub enum Holding {
     No,
     /// It waits, the first of its connection: the caller sets a timer for the time given.
     Began,
-    /// It waits behind others.
+    /// It waits behind others, for one more subscriber.
+    Behind,
+    /// It waits behind others, for subscribers that those wait for.
     Waits,
     /// It waits behind as many as may wait: the caller releases them.
     Full,
@@ -92,12 +94,16 @@ impl Outbound {
             return Holding::Began;
         };
         held.acks.push_back(ack);
-        if let Some(slow) = slow
-            && !held.behind.iter().any(|one| one.as_ptr() == Arc::as_ptr(slow))
-        {
-            held.behind.push(Arc::downgrade(slow));
+        if held.acks.len() > most {
+            return Holding::Full;
         }
-        if held.acks.len() > most { Holding::Full } else { Holding::Waits }
+        match slow.filter(|slow| !held.behind.iter().any(|one| one.as_ptr() == Arc::as_ptr(slow))) {
+            Some(slow) => {
+                held.behind.push(Arc::downgrade(slow));
+                Holding::Behind
+            }
+            None => Holding::Waits,
+        }
     }
 
     /// The subscribers for which acknowledgements of the connection `epoch` have waited long enough at `now`.
@@ -140,17 +146,12 @@ impl Outbound {
             && !self.waiting_publishers().is_some_and(|waiting| waiting.given_up)
     }
 
-    /// Notes a publisher that waits, if it still has to.
+    /// Notes a publisher that begins to wait for this subscriber, if it still has to.
     pub fn await_drain(&mut self, limits: &Limits, publisher: &Arc<Session>, epoch: Epoch) -> bool {
         if !self.slows_publishers(limits) {
             return false;
         }
-        let waiting = self.waiting_publishers_mut();
-        let known =
-            waiting.publishers.iter().any(|one| one.0.as_ptr() == Arc::as_ptr(publisher) && one.1 == epoch);
-        if !known {
-            waiting.publishers.push((Arc::downgrade(publisher), epoch));
-        }
+        self.waiting_publishers_mut().publishers.push((Arc::downgrade(publisher), epoch));
         true
     }
 
@@ -167,5 +168,36 @@ impl Outbound {
         let waiting = self.waiting_publishers_mut();
         waiting.given_up = true;
         std::mem::take(&mut waiting.publishers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{HeldAck, Holding};
+    use crate::codec::ack::AckKind;
+    use crate::codec::packet_id::PacketId;
+    use crate::codec::reason::ReasonCode;
+    use crate::session::state::Session;
+    use crate::time::Time;
+
+    /// A subscriber is told of a publisher once, however many acknowledgements wait: it searches no list of publishers.
+    #[test]
+    fn a_publisher_begins_to_wait_for_each_subscriber_once() {
+        let (slow, slower) = (Arc::new(Session::new("slow")), Arc::new(Session::new("slower")));
+        let publisher = Session::new("p");
+        let mut outbound = publisher.outbound.lock();
+        let mut hold = |slow: Option<&Arc<Session>>| {
+            let ack =
+                HeldAck { kind: AckKind::Puback, packet_id: PacketId::MIN, reason: ReasonCode::Success };
+            outbound.hold_ack(ack, slow, Time::ZERO, 6)
+        };
+        assert_eq!(hold(None), Holding::No);
+        assert_eq!(hold(Some(&slow)), Holding::Began);
+        assert_eq!(hold(Some(&slow)), Holding::Waits);
+        assert_eq!(hold(Some(&slower)), Holding::Behind);
+        assert_eq!([hold(Some(&slower)), hold(Some(&slow)), hold(None)], [Holding::Waits; 3]);
+        assert_eq!(hold(Some(&slow)), Holding::Full);
     }
 }

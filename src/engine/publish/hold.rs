@@ -37,7 +37,9 @@ impl Engine {
             Holding::Began => {
                 self.timers.insert(until, Timer::Hold(Arc::downgrade(session), attached.epoch));
             }
-            Holding::Waits => {}
+            Holding::Behind => {}
+            // The subscribers know already that this publisher waits.
+            Holding::Waits => return,
             Holding::Full => return self.release_acks(turn, session, attached.epoch),
         }
         if let Some(slow) = slow {
