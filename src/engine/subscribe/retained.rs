@@ -39,7 +39,7 @@ impl Engine {
     #[cold]
     pub(crate) fn walk_retained(&self, turn: &mut Turn, session: &Arc<Session>) -> bool {
         let limits = &self.options.limits;
-        let mut own: Option<Vec<SharedMessage>> = None;
+        let mut own: Option<(Arc<str>, Vec<SharedMessage>)> = None;
         let mut dropped: Vec<(SharedMessage, DropReason)> = Vec::new();
         let mut outbound = session.outbound.lock();
         while let Some((walk, room)) = outbound.next_walk(limits) {
@@ -48,14 +48,17 @@ impl Engine {
                 break;
             }
             let mut walk = walk.clone();
-            if matches!(walk.position, WalkPosition::Own(_)) && own.is_none() {
+            // Another thread may have gone on with the walks while the lock was given back.
+            let of_walk =
+                own.as_ref().filter(|(filter, _)| *filter == walk.filter).map(|(_, own)| own.as_slice());
+            if matches!(walk.position, WalkPosition::Own(_)) && of_walk.is_none() {
                 // Not under the lock: the counters that these messages tell have locks of their own.
                 drop(outbound);
-                own = Some(self.own_messages(turn, &walk.filter));
+                own = Some((Arc::clone(&walk.filter), self.own_messages(turn, &walk.filter)));
                 outbound = session.outbound.lock();
                 continue;
             }
-            let found = self.walk_step(turn, &walk.filter, &walk.position, own.as_deref(), room);
+            let found = self.walk_step(turn, &walk.filter, &walk.position, of_walk, room);
             let step = match found {
                 None => Step { position: None, is_full: false },
                 Some((found, next)) => {
