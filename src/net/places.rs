@@ -52,7 +52,7 @@ const CLIENT: u8 = 2;
 const LEFT: u8 = 3;
 
 impl ListenerLimit {
-    /// At most so many of the broker's clients, of the listener of this name; `None` is no limit, and no listener.
+    /// A limit of `most` clients for the listener of this name. `None`: no limit, and no listener.
     pub(super) fn new(places: &Arc<Places>, name: Option<&str>, most: Option<u32>) -> ListenerLimit {
         ListenerLimit {
             places: Arc::clone(places),
