@@ -12,6 +12,58 @@ pub enum StoreError {
     /// The content of the store cannot be restored.
     #[error("the store cannot be restored: {0}")]
     Load(#[from] LoadError),
+    /// There is no space left. Nothing was lost, and the store works again when there is space.
+    #[error("{file}: {operation}: {cause}: free space on this disk")]
+    Full {
+        /// The path of the file.
+        file: String,
+        /// What the store did.
+        operation: &'static str,
+        /// The system's error.
+        cause: String,
+    },
+    /// A file has other bytes than the store has written.
+    #[error("{file} is damaged at byte {offset}: {what}: restore the store from a backup, or set it aside")]
+    Damaged {
+        /// The path of the file.
+        file: String,
+        /// The position of the first damaged bytes.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// A file of the store does not exist.
+    #[error("{file} is missing: restore the store from a backup, or set it aside")]
+    Missing {
+        /// The path of the file.
+        file: String,
+    },
+    /// A file belongs to another store.
+    #[error("{file} belongs to another store: put back the file of this store")]
+    Foreign {
+        /// The path of the file.
+        file: String,
+    },
+    /// A file has a format that this version does not know.
+    #[error(
+        "{file} has format {found}, and this version of Midge knows {known}: run the version that wrote it"
+    )]
+    Format {
+        /// The path of the file.
+        file: String,
+        /// The format of the file.
+        found: u32,
+        /// The format that this version reads and writes.
+        known: u32,
+    },
+    /// The directory of the store cannot be used.
+    #[error("{path}: {what}")]
+    Directory {
+        /// The path of the directory.
+        path: String,
+        /// What is wrong, and what to do.
+        what: String,
+    },
 }
 
 /// Why a change cannot be restored.

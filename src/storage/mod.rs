@@ -1,6 +1,8 @@
 //! Floor 2: the state that outlives the broker, stored as a list of changes, and the commit of changes.
 
 mod change;
+#[cfg(feature = "durable")]
+pub mod durable;
 mod error;
 mod memory;
 mod recorder;

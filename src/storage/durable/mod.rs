@@ -1,0 +1,3 @@
+//! The durable store: what is committed lies on a disk.
+
+pub mod disk;
