@@ -1,0 +1,243 @@
+//! Reading the tables: the indices at the start, and the changes that make the state of the broker.
+
+use hashbrown::HashMap;
+
+use crate::storage::durable::decode::options;
+use crate::storage::durable::keys::{self, Kind, all, all_of, numbered};
+use crate::storage::durable::rows::{self, DeliveryRow, SessionRow};
+use crate::storage::durable::state::{InWindow, SessionIndex, State, Waiting};
+use crate::storage::durable::tables::Tables;
+use crate::storage::durable::wire::{DeliveryHead, Malformed, Reader};
+use crate::codec::qos::QoS;
+use crate::storage::{Change, DeliveryRecord, LoadError, MessageRecord, SessionChange, StoreError};
+use crate::time::WallTime;
+
+/// What gets the changes.
+pub(super) type Restore<'r> = &'r mut dyn FnMut(WallTime, Change<'_>) -> Result<(), LoadError>;
+
+/// The state that the tables hold.
+pub(super) fn index(tables: &Tables, next: u64) -> Result<State, StoreError> {
+    let mut state = State::starting_at(next);
+    let mut names: HashMap<u64, Box<str>> = HashMap::new();
+    let bad = |error| tables.damaged(error);
+    tables.for_each(all(Kind::Session), |key, value| {
+        let number = keys::number_of(key).map_err(bad)?;
+        let (client_id, row) = SessionRow::decode(value).map_err(bad)?;
+        names.insert(number, client_id.into());
+        state.sessions().insert(client_id.into(), SessionIndex::new(number, row));
+        Ok::<_, StoreError>(())
+    })?;
+    let windows = windows(tables)?;
+    let mut session_of = |state: &mut State, number: u64, change: &mut dyn FnMut(&mut SessionIndex)| {
+        let session = names.get(&number).and_then(|name| state.sessions().get_mut(name));
+        session.map(change).ok_or(Malformed)
+    };
+    for kind in [Kind::Subscription, Kind::RetainedDue] {
+        tables.for_each(all(kind), |key, _| {
+            let (number, filter) = keys::session_and_filter(key).map_err(bad)?;
+            session_of(&mut state, number, &mut |session| match kind {
+                Kind::Subscription => _ = session.filters.insert(filter.into()),
+                _ => session.dues.push(filter.into()),
+            })
+            .map_err(bad)
+        })?;
+    }
+    tables.for_each(all(Kind::Received), |key, _| {
+        let (number, packet_id) = keys::session_and_number(key).map_err(bad)?;
+        let packet_id = rows::packet_id(packet_id).map_err(bad)?;
+        session_of(&mut state, number, &mut |session| session.received.push(packet_id)).map_err(bad)
+    })?;
+    tables.for_each(all(Kind::Delivery), |key, value| {
+        let (number, delivery) = keys::session_and_number(key).map_err(bad)?;
+        if windows.contains_key(&(number, delivery)) {
+            return Ok(());
+        }
+        let message = Reader::new(value).number().map_err(bad)?;
+        state.refer(message);
+        let waiting = Waiting { delivery, message };
+        session_of(&mut state, number, &mut |session| session.queue.push_back(waiting)).map_err(bad)
+    })?;
+    let mut windows: Vec<_> = windows.into_iter().collect();
+    windows.sort_unstable_by_key(|(place, _)| *place);
+    for ((number, delivery), (packet_id, confirmed)) in windows {
+        let key = keys::of_session(Kind::Delivery, number, delivery);
+        let message = match (confirmed, tables.get(&key)?) {
+            (true, _) => 0,
+            (false, None) => return Err(tables.damaged(Malformed)),
+            (false, Some(row)) => Reader::new(&row).number().map_err(bad)?,
+        };
+        if !confirmed {
+            state.refer(message);
+        }
+        let in_window = InWindow { waiting: Waiting { delivery, message }, packet_id, confirmed };
+        session_of(&mut state, number, &mut |session| session.window.push_back(in_window)).map_err(bad)?;
+    }
+    Ok(state)
+}
+
+/// The deliveries of all windows, by session and number.
+type Windows = HashMap<(u64, u64), (crate::codec::packet_id::PacketId, bool)>;
+
+fn windows(tables: &Tables) -> Result<Windows, StoreError> {
+    let mut windows = Windows::new();
+    tables.for_each(all(Kind::Window), |key, value| {
+        let bad = |error| tables.damaged(error);
+        let place = keys::session_and_number(key).map_err(bad)?;
+        windows.insert(place, rows::window_of(value).map_err(bad)?);
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(windows)
+}
+
+/// Gives the state of the tables as changes; the topics of retained messages that had expired at `now` come back.
+pub(super) fn emit(
+    tables: &Tables,
+    state: &mut State,
+    now: WallTime,
+    restore: Restore<'_>,
+) -> Result<Vec<String>, StoreError> {
+    let mut expired = Vec::new();
+    tables.for_each(all(Kind::Retained), |key, value| {
+        let topic = keys::topic_of(key).map_err(|error| tables.damaged(error))?;
+        let (message, _) = Reader::new(value).message().map_err(|error| tables.damaged(error))?;
+        if message.expires_at <= now {
+            expired.push(topic.to_owned());
+            return Ok(());
+        }
+        restore(now, Change::Retained(message)).map_err(StoreError::from)
+    })?;
+    let mut sessions: Vec<_> = state.sessions().iter().collect();
+    sessions.sort_unstable_by_key(|(_, session)| session.number);
+    for (client_id, session) in sessions {
+        Session { tables, client_id, session, now, restore: &mut *restore }.emit()?;
+    }
+    Ok(expired)
+}
+
+/// A session whose changes are given.
+struct Session<'s> {
+    tables: &'s Tables,
+    client_id: &'s str,
+    session: &'s SessionIndex,
+    now: WallTime,
+    restore: Restore<'s>,
+}
+
+impl Session<'_> {
+    fn emit(&mut self) -> Result<(), StoreError> {
+        let row = &self.session.row;
+        let (expiry_interval, user) = (row.expiry_interval, row.user.as_deref());
+        self.give(SessionChange::Begun { expiry_interval, user })?;
+        self.emit_subscriptions()?;
+        self.emit_dues()?;
+        self.emit_window()?;
+        self.emit_queue()?;
+        for packet_id in &self.session.received {
+            self.give(SessionChange::Received { packet_id: *packet_id })?;
+        }
+        if let Some(will) = &row.will {
+            self.give(rows::will_change(will).map_err(|error| self.tables.damaged(error))?)?;
+        }
+        match row.detached_at {
+            Some(at) => self.give_at(at, SessionChange::Detached { expiry_interval }),
+            None => Ok(()),
+        }
+    }
+
+    fn give(&mut self, change: SessionChange<'_>) -> Result<(), StoreError> {
+        self.give_at(self.now, change)
+    }
+
+    fn give_at(&mut self, at: WallTime, change: SessionChange<'_>) -> Result<(), StoreError> {
+        let client_id = self.client_id;
+        (self.restore)(at, Change::Session { client_id, change }).map_err(StoreError::from)
+    }
+
+    fn emit_subscriptions(&mut self) -> Result<(), StoreError> {
+        let (tables, number) = (self.tables, self.session.number);
+        let bad = |error| tables.damaged(error);
+        tables.for_each(all_of(Kind::Subscription, number), |key, value| {
+            let (_, filter) = keys::session_and_filter(key).map_err(bad)?;
+            let (byte, identifier) = rows::subscription_of(value).map_err(bad)?;
+            let options = options(byte).map_err(bad)?;
+            self.give(SessionChange::Subscribed { filter, options, identifier })
+        })
+    }
+
+    /// Retained messages that are to be sent, in the order of the subscriptions.
+    fn emit_dues(&mut self) -> Result<(), StoreError> {
+        let (tables, number) = (self.tables, self.session.number);
+        let bad = |error| tables.damaged(error);
+        let mut dues = Vec::new();
+        tables.for_each(all_of(Kind::RetainedDue, number), |key, value| {
+            let (_, filter) = keys::session_and_filter(key).map_err(bad)?;
+            dues.push((rows::due_of(value).map_err(bad)?, filter.to_owned()));
+            Ok::<_, StoreError>(())
+        })?;
+        dues.sort_unstable_by_key(|((order, ..), _)| *order);
+        for ((_, qos, identifier), filter) in &dues {
+            self.give(SessionChange::RetainedDue { filter, qos: *qos, identifier: *identifier })?;
+        }
+        Ok(())
+    }
+
+    fn emit_window(&mut self) -> Result<(), StoreError> {
+        let (tables, number) = (self.tables, self.session.number);
+        for delivery in &self.session.window {
+            let packet_id = delivery.packet_id;
+            if delivery.confirmed {
+                self.give(SessionChange::Queued(confirmed()))?;
+            } else {
+                let key = keys::of_session(Kind::Delivery, number, delivery.waiting.delivery);
+                let row = tables.get(&key)?.ok_or_else(|| tables.damaged(Malformed))?;
+                self.give_queued(&row)?;
+            }
+            self.give(SessionChange::Sent { packet_id })?;
+            if delivery.confirmed {
+                self.give(SessionChange::Confirmed { packet_id })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn emit_queue(&mut self) -> Result<(), StoreError> {
+        let Some(first) = self.session.queue.front() else {
+            return Ok(());
+        };
+        let (tables, number) = (self.tables, self.session.number);
+        let from = keys::of_session(Kind::Delivery, number, first.delivery);
+        tables.for_each((from, numbered(Kind::Delivery, number + 1)), |_, row| self.give_queued(row))
+    }
+
+    fn give_queued(&mut self, row: &[u8]) -> Result<(), StoreError> {
+        let tables = self.tables;
+        let bad = |error| tables.damaged(error);
+        let row = DeliveryRow::decode(row).map_err(bad)?;
+        if let Some(message) = row.inline {
+            return self.give(SessionChange::Queued(delivery(&row.head, message)));
+        }
+        let shared = tables.get(&numbered(Kind::Message, row.message))?;
+        let shared = shared.ok_or_else(|| tables.damaged(Malformed))?;
+        let (message, _) = Reader::new(&shared).message().map_err(bad)?;
+        self.give(SessionChange::Queued(delivery(&row.head, message)))
+    }
+}
+
+fn delivery<'d>(head: &'d DeliveryHead<'_>, message: MessageRecord<'d>) -> DeliveryRecord<'d> {
+    let DeliveryHead { qos, retain, ref identifiers, share } = *head;
+    DeliveryRecord { message, qos, retain, identifiers, share }
+}
+
+/// A QoS 2 delivery that the client has confirmed: of its message nothing is needed any more.
+fn confirmed() -> DeliveryRecord<'static> {
+    let message = MessageRecord {
+        topic: "confirmed",
+        properties: &[],
+        payload: &[],
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        received_at: WallTime::default(),
+        expires_at: WallTime::NEVER,
+    };
+    DeliveryRecord { message, qos: QoS::ExactlyOnce, retain: false, identifiers: &[], share: None }
+}

@@ -1,0 +1,182 @@
+//! The tables: rows of redb over a file of a disk.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
+
+use crate::storage::StoreError;
+use crate::storage::durable::disk::{Disk, DiskFile};
+use crate::storage::durable::keys::{self, Key};
+use crate::storage::durable::overlay::Net;
+use crate::storage::durable::wire::{Malformed, Reader, put_number};
+
+/// The file of the tables.
+pub(super) const FILE: &str = "midge.redb";
+/// The same while a store is made.
+pub(super) const NEW_FILE: &str = "midge.redb.new";
+/// The format that this version writes, and the only one that it reads.
+pub(super) const FORMAT: u64 = 1;
+/// Memory for pages that were read or are to be written.
+const CACHE_BYTES: usize = 16 << 20;
+
+const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
+
+/// What the tables know of the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct StoreRow {
+    /// A random number that the log's records have, too.
+    pub salt: u64,
+    /// The generation of the log up to which the tables have everything.
+    pub generation: u64,
+    /// A number that is greater than all in the keys.
+    pub next: u64,
+}
+
+/// The rows of the store.
+pub(super) struct Tables {
+    database: Database,
+    /// The file, for sentences.
+    path: String,
+}
+
+impl Tables {
+    /// Opens the tables of a file, new ones if it is empty.
+    pub(super) fn open(disk: &dyn Disk, name: &str, file: Box<dyn DiskFile>) -> Result<Tables, StoreError> {
+        let path = disk.describe(name);
+        let file = File(file.into());
+        let database = guard(&path, "open", || {
+            Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(file)
+        })?;
+        Ok(Tables { database, path })
+    }
+
+    /// Puts and removes rows, all or none, and keeps `store`. They are durable when this returns.
+    pub(super) fn apply(&self, rows: Vec<(Key, Net)>, store: StoreRow) -> Result<(), StoreError> {
+        guard(&self.path, "write", || {
+            let mut transaction = self.database.begin_write()?;
+            transaction.set_quick_repair(true);
+            {
+                let mut table = transaction.open_table(ROWS)?;
+                for (key, net) in rows {
+                    match net {
+                        Net::New(value) | Net::Put(value) => drop(table.insert(&*key, &*value)?),
+                        Net::Removed => drop(table.remove(&*key)?),
+                    }
+                }
+                drop(table.insert(&*keys::store(), &*encode(store))?);
+            }
+            transaction.commit()?;
+            Ok::<_, redb::Error>(())
+        })
+    }
+
+    /// What the tables know of the store; `None` if they are new.
+    pub(super) fn store(&self) -> Result<Option<StoreRow>, StoreError> {
+        let Some(row) = self.get(&keys::store())? else {
+            return Ok(None);
+        };
+        let mut reader = Reader::new(&row);
+        let format = reader.number().map_err(|error| self.damaged(error))?;
+        if format != FORMAT {
+            return Err(StoreError::Failed {
+                cause: format!(
+                    "{} has the store format {format}, but this version of Midge reads format {FORMAT}",
+                    self.path
+                ),
+            });
+        }
+        decode(reader).map(Some).map_err(|error| self.damaged(error))
+    }
+
+    /// The value of a key.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        guard(&self.path, "read", || {
+            let table = match self.database.begin_read()?.open_table(ROWS) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+                table => table?,
+            };
+            Ok::<_, redb::Error>(table.get(key)?.map(|value| value.value().to_vec()))
+        })
+    }
+
+    /// Gives the rows from the first key to before the second to `see`, in order.
+    pub(super) fn for_each<E: From<StoreError>>(
+        &self,
+        (from, to): (Key, Key),
+        mut see: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let range = guard(&self.path, "read", || {
+            match self.database.begin_read()?.open_table(ROWS) {
+                Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+                table => Ok::<_, redb::Error>(Some(table?.range(&*from..&*to)?)),
+            }
+        })?;
+        let Some(mut range) = range else {
+            return Ok(());
+        };
+        while let Some((key, value)) = guard(&self.path, "read", || range.next().transpose())? {
+            see(key.value(), value.value())?;
+        }
+        Ok(())
+    }
+
+    /// The error of a row that says nothing.
+    pub(super) fn damaged(&self, _error: Malformed) -> StoreError {
+        StoreError::Failed { cause: format!("{} is damaged: a row cannot be read", self.path) }
+    }
+}
+
+fn encode(store: StoreRow) -> Vec<u8> {
+    let mut row = Vec::new();
+    [FORMAT, store.salt, store.generation, store.next].into_iter().for_each(|n| put_number(&mut row, n));
+    row
+}
+
+fn decode(mut reader: Reader<'_>) -> Result<StoreRow, Malformed> {
+    Ok(StoreRow { salt: reader.number()?, generation: reader.number()?, next: reader.number()? })
+}
+
+/// Calls redb; its errors, and its panics at damaged files, become a sentence that names the file.
+fn guard<T, E: std::fmt::Display>(
+    path: &str,
+    verb: &str,
+    call: impl FnOnce() -> Result<T, E>,
+) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(StoreError::Failed { cause: format!("cannot {verb} {path}: {error}") }),
+        Err(_) => Err(StoreError::Failed { cause: format!("cannot {verb} {path}: the file is damaged") }),
+    }
+}
+
+/// A file of a disk, as redb wants it.
+struct File(Arc<dyn DiskFile>);
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("File")
+    }
+}
+
+impl StorageBackend for File {
+    fn len(&self) -> Result<u64, std::io::Error> {
+        Ok(self.0.len()?)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
+        Ok(self.0.read_at(offset, out)?)
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
+        Ok(self.0.set_len(len)?)
+    }
+
+    fn sync_data(&self) -> Result<(), std::io::Error> {
+        Ok(self.0.sync()?)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+        Ok(self.0.write_at(offset, data)?)
+    }
+}
