@@ -35,6 +35,8 @@ mod config;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod config;
+#[cfg(feature = "durable")]
+mod disk;
 #[cfg(not(feature = "internals"))]
 mod embed;
 #[cfg(feature = "internals")]

@@ -20,5 +20,5 @@ pub use document::markdown;
 pub use error::{ConfigError, ErrorKind};
 pub use kind::{Kind, Limits};
 pub use secret::Secret;
-pub use settings::{Listener, OtherUser, QueueOverflow, Settings};
+pub use settings::{Listener, OnDamage, OtherUser, QueueOverflow, Settings, StorageSync};
 pub use table::{Setting, table};

@@ -41,6 +41,24 @@ pub enum OtherUser {
     StartClean,
 }
 
+/// Whether what was committed survives a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StorageSync {
+    /// Every commit is flushed to the disk.
+    Always,
+    /// Commits are left to the system.
+    Never,
+}
+
+/// What happens when the store's files are damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnDamage {
+    /// The broker does not start.
+    Refuse,
+    /// The files are kept beside, and the broker starts with an empty store.
+    SetAside,
+}
+
 /// Every setting, in the order of the list.
 pub(super) fn all() -> &'static [Setting] {
     TABLE
@@ -81,6 +99,44 @@ impl Field for OtherUser {
         match value {
             Value::Choice("refuse") => Some(OtherUser::Refuse),
             Value::Choice("start_clean") => Some(OtherUser::StartClean),
+            _ => None,
+        }
+    }
+}
+
+impl Field for StorageSync {
+    const BLANK: Self = StorageSync::Always;
+
+    fn to_value(&self) -> Value {
+        Value::Choice(match self {
+            StorageSync::Always => "always",
+            StorageSync::Never => "never",
+        })
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("always") => Some(StorageSync::Always),
+            Value::Choice("never") => Some(StorageSync::Never),
+            _ => None,
+        }
+    }
+}
+
+impl Field for OnDamage {
+    const BLANK: Self = OnDamage::Refuse;
+
+    fn to_value(&self) -> Value {
+        Value::Choice(match self {
+            OnDamage::Refuse => "refuse",
+            OnDamage::SetAside => "set_aside",
+        })
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("refuse") => Some(OnDamage::Refuse),
+            Value::Choice("set_aside") => Some(OnDamage::SetAside),
             _ => None,
         }
     }
@@ -243,6 +299,25 @@ settings! {
             "Maximum bytes of all retained messages together. Each counts with its topic twice, its properties, and \
              about 260 bytes for its place. A message that would exceed it is delivered \
              but not retained, and counted as dropped. The older retained message of its topic is removed.";
+    }
+
+    storage: StorageSettings, "The store of what outlives the broker: retained messages, sessions and what waits in them." {
+        path: String = "", Kind::Text,
+            "Directory of the store, which the broker makes if it does not exist. One broker at a time uses it. \
+             What an acknowledgement stands for is in its files before the acknowledgement is sent. An empty text \
+             keeps everything in memory: it ends with the broker. Cost: a flush of the disk for each group of \
+             changes, and about 70 MiB on the disk and 50 MiB of memory beside the messages.";
+        sync: StorageSync = "always", Kind::Choice(&["always", "never"]),
+            "Whether each commit is flushed to the disk. `always` survives a loss of power. `never` leaves the \
+             writing to the system, which is faster. Danger: with `never`, what was acknowledged survives the end \
+             of the process, and not a crash of the system or a loss of power.";
+        on_damage: OnDamage = "refuse", Kind::Choice(&["refuse", "set_aside"]),
+            "What happens when files of the store are damaged or missing. `refuse`: the broker does not start, and \
+             the error names the file. `set_aside`: they are renamed, the broker starts with an empty store, and \
+             the log says so. Danger: with `set_aside`, sessions and messages are lost without a person's word.";
+        log_size: u64 = "32MiB", Kind::size(64 * KIB, GIB),
+            "Size of each of the two files of the store's log. Cost: twice as much on the disk, and up to as much \
+             memory. With small files the tables are written more often.";
     }
 
     sys: SysSettings, "The statistics topics below `$SYS`." {

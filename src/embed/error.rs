@@ -32,6 +32,9 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// The store cannot be used: the sentence names the file.
+    #[error("storage.path: {0}")]
+    Storage(String),
     /// The system refused a thread, a descriptor or memory.
     #[error("the broker could not start: {0}")]
     Start(io::Error),

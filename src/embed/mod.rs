@@ -19,6 +19,7 @@ mod retained;
 mod shared;
 mod start;
 mod stop;
+mod storage;
 mod stream;
 mod subscription;
 mod tasks;

@@ -16,6 +16,7 @@ use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue_core::QueueCore;
 use crate::embed::stop::Stage;
+use crate::embed::storage::Storage;
 use crate::embed::testing::Bench;
 use crate::engine::core::running::Running;
 use crate::engine::core::state::Engine;
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     /// In test mode.
     pub(super) bench: Option<Arc<Bench>>,
     pub(super) running: Mutex<Option<Runtime>>,
+    /// The durable store, if the settings name one.
+    pub(super) storage: Option<Storage>,
     pub(super) dispatcher: Mutex<Option<Arc<Dispatcher>>>,
     /// The queues that the stop closes; `None` once it has.
     pub(super) queues: Mutex<Option<Vec<Weak<QueueCore>>>>,

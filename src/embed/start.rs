@@ -14,6 +14,7 @@ use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
 use crate::embed::shared::Shared;
 use crate::embed::stop::Stage;
+use crate::embed::storage::Storage;
 use crate::embed::testing::Bench;
 use crate::engine::core::state::{Engine, EngineParts};
 use crate::net::{Bound, ListenerLimit, Server, bind};
@@ -24,8 +25,8 @@ use crate::time::Time;
 
 /// What a broker may be made of beside its settings.
 pub(super) struct Parts {
-    /// Where what must not be lost is recorded.
-    pub store: Arc<dyn Store>,
+    /// Where what must not be lost is recorded; `None`: the store of the settings.
+    pub store: Option<Arc<dyn Store>>,
     /// In test mode.
     pub bench: Option<Arc<Bench>>,
     /// The host's functions.
@@ -34,7 +35,7 @@ pub(super) struct Parts {
 
 impl Default for Parts {
     fn default() -> Parts {
-        Parts { store: Arc::new(MemoryStore), bench: None, hooks: Hooks::new() }
+        Parts { store: None, bench: None, hooks: Hooks::new() }
     }
 }
 
@@ -50,8 +51,13 @@ impl Broker {
         let generation = watch_forks();
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
+        let storage = match store {
+            None => Storage::open(&settings, clock.started_unix(), seed().map_err(Error::Start)?)?,
+            Some(_) => None,
+        };
+        let store = store.or_else(|| storage.as_ref().map(Storage::store));
         let surroundings = EngineParts {
-            store,
+            store: store.unwrap_or_else(|| Arc::new(MemoryStore)),
             alarm: ticker.clone(),
             seed: seed().map_err(Error::Start)?,
             started_unix: clock.started_unix(),
@@ -67,7 +73,7 @@ impl Broker {
         // Before anybody can connect.
         engine
             .restore(&mut engine.turn(clock.now()))
-            .map_err(|error| Error::Start(std::io::Error::other(error)))?;
+            .map_err(|error| Error::Storage(error.to_string()))?;
         let engine = Arc::new(engine);
         let mut server = Server::new(
             Arc::clone(&engine),
@@ -86,6 +92,9 @@ impl Broker {
             // In test mode the test moves the clock.
             runtime.handle().spawn(tick(Arc::clone(&engine), ticker, clock.clone()));
         }
+        if let Some(storage) = &storage {
+            storage.run(&runtime, &engine, &clock)?;
+        }
         if let Some(flusher) = server.flusher() {
             runtime.handle().spawn(flusher);
         }
@@ -93,6 +102,10 @@ impl Broker {
         let limits: Vec<_> =
             bound.iter().map(|(name, bound)| (name.clone(), bound.limit(&server, name))).collect();
         log_listeners(&engine, clock.now(), &listeners);
+        if let Some(damage) = storage.as_ref().and_then(Storage::set_aside) {
+            let mut turn = engine.turn(clock.now());
+            engine.log(&mut turn, Level::Error, None, || format!("the store was begun anew: {damage}"));
+        }
         let shown = (journal, console::listeners(&bound, &limits));
         let accepting = accept_all(&runtime, bound, &limits, &server).and_then(|()| match bound_console {
             Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
@@ -117,6 +130,7 @@ impl Broker {
             generation,
             bench,
             running: Mutex::new(Some(runtime)),
+            storage,
             dispatcher: Mutex::new(None),
             queues: Mutex::new(Some(Vec::new())),
             vigil: Vigil::new(Arc::clone(&stop_requested)),

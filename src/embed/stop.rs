@@ -106,6 +106,10 @@ impl Shared {
             // Closes listeners and connections with their tasks.
             runtime.join();
         }
+        if let Some(storage) = &self.storage {
+            // Before the host's waiters are given up: what is committed now is safe.
+            storage.close(&self.engine, &self.clock);
+        }
         self.engine.forget_waiters(&mut self.engine.turn(self.clock.now()));
         let queues = self.queues.lock().take();
         for queue in queues.into_iter().flatten() {

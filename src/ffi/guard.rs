@@ -57,7 +57,11 @@ impl From<Error> for Failure {
             {
                 MIDGE_STATUS_ADDRESS_IN_USE
             }
-            Error::Bind { .. } | Error::BindConsole { .. } | Error::Start(_) | Error::System { .. } => {
+            Error::Bind { .. }
+            | Error::BindConsole { .. }
+            | Error::Storage(_)
+            | Error::Start(_)
+            | Error::System { .. } => {
                 MIDGE_STATUS_IO
             }
             Error::Topic { .. } | Error::Filter { .. } => MIDGE_STATUS_TOPIC,

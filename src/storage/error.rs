@@ -32,6 +32,14 @@ pub enum StoreError {
         /// What is wrong there.
         what: String,
     },
+    /// A file has content that the store has not written.
+    #[error("{file} is damaged: {what}: restore the store from a backup, or set it aside")]
+    Unreadable {
+        /// The path of the file.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A file of the store does not exist.
     #[error("{file} is missing: restore the store from a backup, or set it aside")]
     Missing {
@@ -64,6 +72,20 @@ pub enum StoreError {
         /// What is wrong, and what to do.
         what: String,
     },
+}
+
+impl StoreError {
+    /// Whether the store's files are damaged, missing, or do not belong together.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            StoreError::Load(_)
+                | StoreError::Damaged { .. }
+                | StoreError::Unreadable { .. }
+                | StoreError::Missing { .. }
+                | StoreError::Foreign { .. }
+        )
+    }
 }
 
 /// Why a change cannot be restored.

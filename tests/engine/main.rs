@@ -5,8 +5,17 @@
 #[path = "../support/deadline.rs"]
 mod deadline;
 mod harness;
+#[cfg(feature = "durable")]
+#[path = "../support/durable_check.rs"]
+mod durable_check;
 #[path = "../support/log_store.rs"]
 mod log_store;
+#[cfg(feature = "durable")]
+#[path = "../support/sim_disk.rs"]
+mod sim_disk;
+#[cfg(feature = "durable")]
+#[path = "../support/snapshot.rs"]
+mod snapshot;
 
 mod aliases;
 mod auth;

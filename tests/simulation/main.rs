@@ -17,8 +17,17 @@ mod letter;
 #[allow(dead_code, reason = "shared with the tests of the engine")]
 #[path = "../engine/harness/line.rs"]
 mod line;
+#[cfg(feature = "durable")]
+#[path = "../support/durable_check.rs"]
+mod durable_check;
 #[path = "../support/log_store.rs"]
 mod log_store;
+#[cfg(feature = "durable")]
+#[path = "../support/sim_disk.rs"]
+mod sim_disk;
+#[cfg(feature = "durable")]
+#[path = "../support/snapshot.rs"]
+mod snapshot;
 mod model;
 mod op;
 mod owed;

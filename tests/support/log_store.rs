@@ -218,6 +218,8 @@ impl LogStore {
     pub fn after_crash(&self, position: Position) -> LogStore {
         let mut log = self.lock();
         let changes: Vec<_> = log.changes.drain(..).take(position as usize).collect();
+        #[cfg(feature = "durable")]
+        crate::durable_check::comes_back(|see| changes.iter().for_each(|(at, owned)| see(*at, owned.change())));
         let boundaries = log.boundaries.iter().copied().filter(|at| *at <= position).collect();
         let committed = changes.len() as Position;
         let log = Log { changes, committed, boundaries, ..Log::default() };

@@ -35,13 +35,6 @@ struct Pending {
     closed: bool,
 }
 
-/// A record that is to be committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut {
-    /// The position of its last change.
-    pub position: Position,
-}
-
 impl Journal {
     /// Appends a change; its position.
     pub(super) fn append(&self, at: WallTime, change: &Change<'_>) -> Position {
@@ -111,20 +104,20 @@ impl Journal {
         }
     }
 
-    /// Takes what may be committed into `record`; `None` if there is nothing.
+    /// Takes what may be committed into `record`, and gives the position of its last change; `None` if there is nothing.
     ///
     /// If all that waits is of groups that are open, no further group begins until they have ended.
-    pub(super) fn take(&self, record: &mut Vec<u8>) -> Option<Cut> {
+    pub(super) fn take(&self, record: &mut Vec<u8>) -> Option<Position> {
         let mut pending = self.state.lock();
         take(&mut pending, record)
     }
 
     /// Waits until there is something to commit and takes it; `None` when the journal is closed and nothing is left.
-    pub(super) fn wait(&self, record: &mut Vec<u8>) -> Option<Cut> {
+    pub(super) fn wait(&self, record: &mut Vec<u8>) -> Option<Position> {
         let mut pending = self.state.lock();
         loop {
-            if let Some(cut) = take(&mut pending, record) {
-                return Some(cut);
+            if let Some(position) = take(&mut pending, record) {
+                return Some(position);
             }
             if pending.closed {
                 return None;
@@ -146,7 +139,7 @@ impl Journal {
     }
 }
 
-fn take(pending: &mut Pending, record: &mut Vec<u8>) -> Option<Cut> {
+fn take(pending: &mut Pending, record: &mut Vec<u8>) -> Option<Position> {
     let (len, position) = pending.boundary;
     if len == 0 {
         pending.draining = pending.open > 0 && pending.encoder.len() > 0 && !pending.closed;
@@ -154,5 +147,5 @@ fn take(pending: &mut Pending, record: &mut Vec<u8>) -> Option<Cut> {
     }
     pending.encoder.take(len, record);
     pending.boundary = (0, position);
-    Some(Cut { position })
+    Some(position)
 }

@@ -28,7 +28,7 @@ pub(super) fn index(tables: &Tables, next: u64) -> Result<State, StoreError> {
         Ok::<_, StoreError>(())
     })?;
     let windows = windows(tables)?;
-    let mut session_of = |state: &mut State, number: u64, change: &mut dyn FnMut(&mut SessionIndex)| {
+    let session_of = |state: &mut State, number: u64, change: &mut dyn FnMut(&mut SessionIndex)| {
         let session = names.get(&number).and_then(|name| state.sessions().get_mut(name));
         session.map(change).ok_or(Malformed)
     };

@@ -26,7 +26,7 @@ const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows"
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StoreRow {
     /// A random number that the log's records have, too.
-    pub salt: u64,
+    pub salt: [u8; 16],
     /// The generation of the log up to which the tables have everything.
     pub generation: u64,
     /// A number that is greater than all in the keys.
@@ -45,23 +45,28 @@ impl Tables {
     pub(super) fn open(disk: &dyn Disk, name: &str, file: Box<dyn DiskFile>) -> Result<Tables, StoreError> {
         let path = disk.describe(name);
         let file = File(file.into());
-        let database = guard(&path, "open", || {
+        let database = guard(&path, "opened", || {
             Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(file)
         })?;
         Ok(Tables { database, path })
     }
 
+    /// The same tables, whose file has another path now.
+    pub(super) fn named(self, path: String) -> Tables {
+        Tables { path, ..self }
+    }
+
     /// Puts and removes rows, all or none, and keeps `store`. They are durable when this returns.
-    pub(super) fn apply(&self, rows: Vec<(Key, Net)>, store: StoreRow) -> Result<(), StoreError> {
-        guard(&self.path, "write", || {
+    pub(super) fn apply(&self, rows: &[(Key, Net)], store: StoreRow) -> Result<(), StoreError> {
+        guard(&self.path, "written", || {
             let mut transaction = self.database.begin_write()?;
             transaction.set_quick_repair(true);
             {
                 let mut table = transaction.open_table(ROWS)?;
                 for (key, net) in rows {
                     match net {
-                        Net::New(value) | Net::Put(value) => drop(table.insert(&*key, &*value)?),
-                        Net::Removed => drop(table.remove(&*key)?),
+                        Net::New(value) | Net::Put(value) => drop(table.insert(&**key, &**value)?),
+                        Net::Removed => drop(table.remove(&**key)?),
                     }
                 }
                 drop(table.insert(&*keys::store(), &*encode(store))?);
@@ -79,12 +84,8 @@ impl Tables {
         let mut reader = Reader::new(&row);
         let format = reader.number().map_err(|error| self.damaged(error))?;
         if format != FORMAT {
-            return Err(StoreError::Failed {
-                cause: format!(
-                    "{} has the store format {format}, but this version of Midge reads format {FORMAT}",
-                    self.path
-                ),
-            });
+            let (file, found) = (self.path.clone(), format.try_into().unwrap_or(u32::MAX));
+            return Err(StoreError::Format { file, found, known: FORMAT as u32 });
         }
         decode(reader).map(Some).map_err(|error| self.damaged(error))
     }
@@ -123,30 +124,43 @@ impl Tables {
 
     /// The error of a row that says nothing.
     pub(super) fn damaged(&self, _error: Malformed) -> StoreError {
-        StoreError::Failed { cause: format!("{} is damaged: a row cannot be read", self.path) }
+        StoreError::Unreadable { file: self.path.clone(), what: "a row cannot be read".to_owned() }
     }
 }
 
 fn encode(store: StoreRow) -> Vec<u8> {
     let mut row = Vec::new();
-    [FORMAT, store.salt, store.generation, store.next].into_iter().for_each(|n| put_number(&mut row, n));
+    put_number(&mut row, FORMAT);
+    row.extend_from_slice(&store.salt);
+    put_number(&mut row, store.generation);
+    put_number(&mut row, store.next);
     row
 }
 
 fn decode(mut reader: Reader<'_>) -> Result<StoreRow, Malformed> {
-    Ok(StoreRow { salt: reader.number()?, generation: reader.number()?, next: reader.number()? })
+    let salt = reader.array()?;
+    Ok(StoreRow { salt, generation: reader.number()?, next: reader.number()? })
 }
 
 /// Calls redb; its errors, and its panics at damaged files, become a sentence that names the file.
-fn guard<T, E: std::fmt::Display>(
+fn guard<T, E: Into<redb::Error>>(
     path: &str,
     verb: &str,
     call: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, StoreError> {
+    let unreadable = |what: String| Err(StoreError::Unreadable { file: path.to_owned(), what });
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(StoreError::Failed { cause: format!("cannot {verb} {path}: {error}") }),
-        Err(_) => Err(StoreError::Failed { cause: format!("cannot {verb} {path}: the file is damaged") }),
+        Err(_) => unreadable(format!("it cannot be {verb}")),
+        Ok(Err(error)) => match error.into() {
+            redb::Error::Corrupted(what) => unreadable(what),
+            redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                unreadable(error.to_string())
+            }
+            error => {
+                Err(StoreError::Failed { cause: format!("{path} cannot be {verb}: {error}: check the disk") })
+            }
+        },
     }
 }
 

@@ -1,0 +1,193 @@
+//! The durable store of a broker: it is opened before the broker starts, and closed after it has stopped.
+
+#[cfg(feature = "durable")]
+pub(super) use imp::Storage;
+#[cfg(not(feature = "durable"))]
+pub(super) use none::Storage;
+
+#[cfg(feature = "durable")]
+mod imp {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread::JoinHandle;
+
+    use parking_lot::Mutex;
+    use tokio::sync::Notify;
+
+    use crate::config::{OnDamage, Settings, StorageSync};
+    use crate::disk::Directory;
+    use crate::embed::error::Error;
+    use crate::engine::core::state::Engine;
+    use crate::runtime::{Clock, Runtime, generation};
+    use crate::storage::durable::{DurableOptions, DurableStore};
+    use crate::storage::{Store, StoreError};
+    use crate::time::WallTime;
+
+    /// An open store, and the threads that commit to it and write its tables.
+    pub(in crate::embed) struct Storage {
+        store: Arc<DurableStore>,
+        committed: Arc<Notify>,
+        threads: Mutex<Vec<JoinHandle<()>>>,
+        generation: u32,
+        has_ended: AtomicBool,
+        /// What was done to a damaged store.
+        set_aside: Option<String>,
+    }
+
+    impl Storage {
+        /// Opens the store of the settings; `None` if they name none.
+        pub(in crate::embed) fn open(settings: &Settings, started: u64, salt: u128) -> Result<Option<Storage>, Error> {
+            let storage = &settings.storage;
+            if storage.path.is_empty() {
+                return Ok(None);
+            }
+            let failed = |error: StoreError| Error::Storage(error.to_string());
+            let is_synced = storage.sync == StorageSync::Always;
+            let directory = Directory::open(Path::new(&storage.path), is_synced).map_err(failed)?;
+            let disk = Arc::new(directory);
+            let now = WallTime::from_millis(started.saturating_mul(1000));
+            let options = DurableOptions { salt: salt.to_le_bytes(), log_bytes: storage.log_size, now };
+            let mut set_aside = None;
+            let store = match DurableStore::open(disk.clone(), options) {
+                Err(error) if storage.on_damage == OnDamage::SetAside && error.is_damage() => {
+                    let place = disk.set_aside(started).map_err(failed)?;
+                    set_aside = Some(format!("{error}; the damaged store is kept in {place}"));
+                    DurableStore::open(disk, options).map_err(failed)?
+                }
+                opened => opened.map_err(failed)?,
+            };
+            Ok(Some(Storage {
+                store: Arc::new(store),
+                committed: Arc::new(Notify::new()),
+                threads: Mutex::new(Vec::new()),
+                generation: generation(),
+                has_ended: AtomicBool::new(false),
+                set_aside,
+            }))
+        }
+
+        /// The store, for the engine.
+        pub(in crate::embed) fn store(&self) -> Arc<dyn Store> {
+            self.store.clone()
+        }
+
+        /// Why the store was begun anew, if it was damaged.
+        pub(in crate::embed) fn set_aside(&self) -> Option<&str> {
+            self.set_aside.as_deref()
+        }
+
+        /// Starts the threads, and the task that tells the engine of commits.
+        pub(in crate::embed) fn run(
+            &self,
+            runtime: &Runtime,
+            engine: &Arc<Engine>,
+            clock: &Clock,
+        ) -> Result<(), Error> {
+            let (store, committed) = (Arc::clone(&self.store), Arc::clone(&self.committed));
+            let commit = move || {
+                let run = || while store.wait_and_commit(&|| committed.notify_one()) {};
+                if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                    store.give_up("the thread that commits has failed");
+                }
+                // It may have failed.
+                committed.notify_one();
+            };
+            let store = Arc::clone(&self.store);
+            let checkpoint = move || while store.wait_and_checkpoint() {};
+            let mut threads = self.threads.lock();
+            threads.push(Runtime::spawn_thread("midge-commit", commit).map_err(Error::Start)?);
+            threads.push(Runtime::spawn_thread("midge-tables", checkpoint).map_err(Error::Start)?);
+            let (store, committed) = (Arc::clone(&self.store), Arc::clone(&self.committed));
+            let (engine, clock) = (Arc::clone(engine), clock.clone());
+            runtime.handle().spawn(async move {
+                loop {
+                    committed.notified().await;
+                    tell(&engine, &clock, &store);
+                }
+            });
+            Ok(())
+        }
+
+        /// Commits what is left, tells the engine, and closes the files.
+        pub(in crate::embed) fn close(&self, engine: &Engine, clock: &Clock) {
+            self.end(|store| tell(engine, clock, store));
+        }
+
+        fn end(&self, tell: impl FnOnce(&DurableStore)) {
+            if generation() != self.generation || self.has_ended.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            let threads = std::mem::take(&mut *self.threads.lock());
+            self.store.close();
+            let mut threads = threads.into_iter();
+            // The committer, which may wait for the other one.
+            if let Some(committer) = threads.next() {
+                let _ended = committer.join();
+            }
+            let _logged = self.store.finish();
+            threads.for_each(|thread| _ = thread.join());
+            tell(&self.store);
+        }
+    }
+
+    impl Drop for Storage {
+        /// A broker that could not start closes its files here, too. A forked child leaves them alone.
+        fn drop(&mut self) {
+            if generation() == self.generation {
+                return self.end(|_| ());
+            }
+            std::mem::forget(Arc::clone(&self.store));
+        }
+    }
+
+    fn tell(engine: &Engine, clock: &Clock, store: &DurableStore) {
+        let mut turn = engine.turn(clock.now());
+        if let Some(error) = store.failed() {
+            engine.store_failed(&mut turn, &error);
+        }
+        engine.committed(&mut turn, store.committed());
+    }
+}
+
+/// A library without the durable store: the setting that asks for one is refused.
+#[cfg(not(feature = "durable"))]
+mod none {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use crate::config::Settings;
+    use crate::embed::error::Error;
+    use crate::engine::core::state::Engine;
+    use crate::runtime::{Clock, Runtime};
+    use crate::storage::Store;
+
+    /// A store, of which there is none.
+    pub(in crate::embed) struct Storage(Infallible);
+
+    impl Storage {
+        pub(in crate::embed) fn open(settings: &Settings, _: u64, _: u128) -> Result<Option<Storage>, Error> {
+            match settings.storage.path.is_empty() {
+                true => Ok(None),
+                false => Err(Error::Storage("this library was built without the feature durable".to_owned())),
+            }
+        }
+
+        pub(in crate::embed) fn store(&self) -> Arc<dyn Store> {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn set_aside(&self) -> Option<&str> {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn run(&self, _: &Runtime, _: &Arc<Engine>, _: &Clock) -> Result<(), Error> {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn close(&self, _: &Engine, _: &Clock) {
+            match self.0 {}
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! The store over a disk: what is committed there, and by which steps.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use crate::storage::durable::checkpoint::{Checkpoint, Slot};
+use crate::storage::durable::decode::{Entry, decode};
+use crate::storage::durable::disk::Disk;
+use crate::storage::durable::journal::Journal;
+use crate::storage::durable::keys::retained;
+use crate::storage::durable::log::{Log, LogError, NAMES, Salt};
+use crate::storage::durable::recover::{emit, index};
+use crate::storage::durable::state::State;
+use crate::storage::durable::tables::{FILE, NEW_FILE, StoreRow, Tables};
+use crate::storage::durable::wire::Malformed;
+use crate::storage::{Change, LoadError, Position, Store, StoreError};
+use crate::time::WallTime;
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct DurableOptions {
+    /// A random number, for a store that is made now.
+    pub salt: [u8; 16],
+    /// The size of each of the log's two files.
+    pub log_bytes: u64,
+    /// The time now.
+    pub now: WallTime,
+}
+
+/// A store whose commits lie on a disk.
+///
+/// Changes are appended to a journal in memory. [`DurableStore::commit`] writes what has come there as one record of a
+/// log and flushes it: that is the commit. What the changes make of the rows of the tables is kept in memory until
+/// [`DurableStore::checkpoint`] writes it there; then that part of the log is used again.
+pub struct DurableStore {
+    disk: Arc<dyn Disk>,
+    journal: Journal,
+    committer: Mutex<Committer>,
+    tables: Mutex<Option<Tables>>,
+    slot: Slot,
+    failed: OnceLock<StoreError>,
+    /// Why the last checkpoint could not be written; the next attempt may succeed.
+    trouble: Mutex<Option<StoreError>>,
+    closing: AtomicBool,
+    now: WallTime,
+    salt: [u8; 16],
+    numbers: Numbers,
+}
+
+/// What the committer works on.
+struct Committer {
+    log: Log,
+    state: State,
+    record: Vec<u8>,
+}
+
+/// What a store has done since it was opened.
+#[derive(Debug, Default)]
+struct Numbers {
+    commits: AtomicU64,
+    bytes: AtomicU64,
+    checkpoints: AtomicU64,
+}
+
+/// What a store has done since it was opened, and what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DurableStats {
+    /// Records of the log that were written and flushed.
+    pub commits: u64,
+    /// Bytes of changes in them.
+    pub committed_bytes: u64,
+    /// Changes that were appended.
+    pub changes: u64,
+    /// Checkpoints that were written.
+    pub checkpoints: u64,
+    /// Bytes of changes that wait for a commit.
+    pub waiting_bytes: u64,
+}
+
+impl DurableStore {
+    /// Opens the store of a disk, and makes it if there is none.
+    ///
+    /// # Errors
+    /// The files cannot be read or written, are damaged, or of another version.
+    pub fn open(disk: Arc<dyn Disk>, options: DurableOptions) -> Result<DurableStore, StoreError> {
+        let (tables, row) = open_tables(&*disk, &options)?;
+        let mut state = index(&tables, row.next)?;
+        let log = replay(&*disk, &row, &mut state)?;
+        let committer = Committer { log, state, record: Vec::new() };
+        let store = DurableStore {
+            disk,
+            journal: Journal::default(),
+            committer: Mutex::new(committer),
+            tables: Mutex::new(Some(tables)),
+            slot: Slot::default(),
+            failed: OnceLock::new(),
+            trouble: Mutex::new(None),
+            closing: AtomicBool::new(false),
+            now: options.now,
+            salt: row.salt,
+            numbers: Numbers::default(),
+        };
+        store.checkpoint_all()?;
+        Ok(store)
+    }
+
+    /// Waits for changes, and commits them; false when the store is closed or has failed, and nothing more comes.
+    ///
+    /// One thread calls it. `committed` is called right after the commit.
+    pub fn wait_and_commit(&self, committed: &dyn Fn()) -> bool {
+        let mut committer = self.committer.lock();
+        let mut record = std::mem::take(&mut committer.record);
+        drop(committer);
+        let cut = self.journal.wait(&mut record);
+        self.commit_record(record, cut, committed)
+    }
+
+    /// Commits what has been appended, without waiting; whether there was something.
+    pub fn commit(&self) -> bool {
+        let mut record = std::mem::take(&mut self.committer.lock().record);
+        let cut = self.journal.take(&mut record);
+        self.commit_record(record, cut, &|| ())
+    }
+
+    fn commit_record(&self, record: Vec<u8>, cut: Option<Position>, committed: &dyn Fn()) -> bool {
+        let mut committer = self.committer.lock();
+        committer.record = record;
+        let Some(position) = cut.filter(|_| self.failed.get().is_none()) else {
+            return false;
+        };
+        match self.write(&mut committer, position, committed) {
+            Ok(()) => true,
+            Err(error) => {
+                self.fail(error);
+                false
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        committer: &mut Committer,
+        position: Position,
+        committed: &dyn Fn(),
+    ) -> Result<(), StoreError> {
+        self.make_room(committer)?;
+        self.append_record(committer)?;
+        self.journal.set_committed(position);
+        committed();
+        let Committer { log, state, record } = committer;
+        self.numbers.commits.fetch_add(1, Ordering::Relaxed);
+        self.numbers.bytes.fetch_add(record.len() as u64, Ordering::Relaxed);
+        apply(state, record)?;
+        if log.used() > log.capacity() / 2 && self.slot.is_free() {
+            self.begin_checkpoint(committer)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the record to the log. While the disk has no space for it, again and again, until the store is closed.
+    fn append_record(&self, committer: &mut Committer) -> Result<(), StoreError> {
+        loop {
+            let error = match committer.log.append(&committer.record) {
+                Ok(()) => return Ok(()),
+                Err(LogError::Full(error)) => error,
+                Err(error) => return Err(error.into()),
+            };
+            *self.trouble.lock() = Some(error.clone());
+            if self.slot.is_closed_within(|| self.is_closing(), RETRY_MILLIS) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Sees to it that the log has room for the record: by a checkpoint and the other file of the log.
+    fn make_room(&self, committer: &mut Committer) -> Result<(), StoreError> {
+        if let Some(ended) = self.slot.ended() {
+            committer.log.applied(ended?)?;
+        }
+        if committer.log.takes(committer.record.len()) {
+            return Ok(());
+        }
+        self.end_checkpoint(committer)?;
+        self.begin_checkpoint(committer)
+    }
+
+    /// Ends the checkpoint that there is: writes it if no thread does so, else waits for that.
+    fn end_checkpoint(&self, committer: &mut Committer) -> Result<(), StoreError> {
+        self.checkpoint();
+        match self.slot.wait_for_end() {
+            Some(ended) => Ok(committer.log.applied(ended?)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands what has changed to the next checkpoint, and begins another generation of the log.
+    fn begin_checkpoint(&self, committer: &mut Committer) -> Result<(), StoreError> {
+        let checkpoint = self.take_checkpoint(committer);
+        committer.log.rotate()?;
+        self.slot.put(checkpoint);
+        Ok(())
+    }
+
+    fn take_checkpoint(&self, committer: &mut Committer) -> Checkpoint {
+        let Committer { log, state, .. } = committer;
+        // An empty generation goes on: the tables do not have it.
+        let generation = log.generation() - u64::from(log.is_empty());
+        let store = StoreRow { salt: self.salt, generation, next: state.next() };
+        Checkpoint { rows: std::mem::take(&mut state.overlay).into_sorted(), store }
+    }
+
+    /// Waits for a checkpoint that is due, and writes it; false when the store is closed. One thread calls it.
+    pub fn wait_and_checkpoint(&self) -> bool {
+        match self.slot.wait() {
+            Some(checkpoint) => {
+                self.run(&checkpoint);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Writes the checkpoint that is due, if there is one.
+    pub fn checkpoint(&self) {
+        if let Some(checkpoint) = self.slot.take() {
+            self.run(&checkpoint);
+        }
+    }
+
+    /// Writes a checkpoint; again and again while the disk refuses, until the store is closed.
+    fn run(&self, checkpoint: &Checkpoint) {
+        loop {
+            match self.try_run(checkpoint) {
+                Ok(()) => {
+                    *self.trouble.lock() = None;
+                    self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
+                    return self.slot.end(Ok(checkpoint.store.generation));
+                }
+                Err(error) => *self.trouble.lock() = Some(error.clone()),
+            }
+            if self.slot.is_closed_within(|| self.is_closing(), RETRY_MILLIS) {
+                let error = self.trouble().unwrap_or_else(|| closed(&self.disk.describe(FILE)));
+                return self.slot.end(Err(error));
+            }
+        }
+    }
+
+    /// One attempt. After a failure redb refuses everything, so the tables are opened again.
+    fn try_run(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let mut tables = self.tables.lock();
+        let open = match tables.take() {
+            Some(tables) => tables,
+            None => reopen(&*self.disk)?,
+        };
+        open.apply(&checkpoint.rows, checkpoint.store)?;
+        *tables = Some(open);
+        Ok(())
+    }
+
+    /// Writes all that was committed into the tables.
+    fn checkpoint_all(&self) -> Result<(), StoreError> {
+        let mut committer = self.committer.lock();
+        self.end_checkpoint(&mut committer)?;
+        if committer.state.overlay.is_empty() && committer.log.is_empty() {
+            return Ok(());
+        }
+        let checkpoint = self.take_checkpoint(&mut committer);
+        self.try_run(&checkpoint)?;
+        self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
+        Ok(committer.log.applied(checkpoint.store.generation)?)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Takes no more changes. The threads that commit and write checkpoints end when all is done.
+    /// A disk that refuses a checkpoint is not tried again: the log has everything.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.journal.close();
+        self.slot.wake();
+    }
+
+    /// Commits and checkpoints what is left, and closes the files. No thread works on the store any more.
+    ///
+    /// # Errors
+    /// The tables cannot be written. Nothing is lost: the log has it.
+    pub fn finish(&self) -> Result<(), StoreError> {
+        while self.commit() {}
+        let result = match self.failed.get() {
+            Some(error) => Err(error.clone()),
+            None => self.checkpoint_all(),
+        };
+        self.slot.close();
+        drop(self.tables.lock().take());
+        result
+    }
+
+    /// Commits nothing more, for this reason.
+    pub fn give_up(&self, cause: &str) {
+        self.fail(StoreError::Failed { cause: cause.to_owned() });
+    }
+
+    fn fail(&self, error: StoreError) {
+        let _ = self.failed.set(error);
+        self.journal.close();
+    }
+
+    /// Why the tables could not be written at the last attempt. Commits go on while the log has room.
+    pub fn trouble(&self) -> Option<StoreError> {
+        self.trouble.lock().clone()
+    }
+
+    /// What the store has done.
+    pub fn stats(&self) -> DurableStats {
+        let Numbers { commits, bytes, checkpoints } = &self.numbers;
+        DurableStats {
+            commits: commits.load(Ordering::Relaxed),
+            committed_bytes: bytes.load(Ordering::Relaxed),
+            changes: self.journal.appended(),
+            checkpoints: checkpoints.load(Ordering::Relaxed),
+            waiting_bytes: self.journal.bytes() as u64,
+        }
+    }
+}
+
+/// How long a checkpoint waits before it is tried again.
+const RETRY_MILLIS: u64 = 500;
+
+impl Store for DurableStore {
+    fn is_kept(&self) -> bool {
+        true
+    }
+
+    fn load(
+        &self,
+        restore: &mut dyn FnMut(WallTime, Change<'_>) -> Result<(), LoadError>,
+    ) -> Result<(), StoreError> {
+        let mut committer = self.committer.lock();
+        let tables = self.tables.lock();
+        let tables = tables.as_ref().ok_or_else(|| closed(&self.disk.describe(FILE)))?;
+        let state = &mut committer.state;
+        for topic in emit(tables, state, self.now, restore)? {
+            state.overlay.remove(retained(&topic));
+        }
+        Ok(())
+    }
+
+    fn append(&self, at: WallTime, change: Change<'_>) -> Position {
+        self.journal.append(at, &change)
+    }
+
+    fn appended(&self) -> Position {
+        self.journal.appended()
+    }
+
+    fn committed(&self) -> Position {
+        self.journal.committed()
+    }
+
+    fn begin_group(&self) {
+        self.journal.begin_group();
+    }
+
+    fn end_group(&self) {
+        self.journal.end_group();
+    }
+
+    fn failed(&self) -> Option<StoreError> {
+        self.failed.get().cloned()
+    }
+}
+
+fn is_log(name: &str) -> bool {
+    NAMES.contains(&name)
+}
+
+fn closed(path: &str) -> StoreError {
+    StoreError::Failed { cause: format!("{path} is closed") }
+}
+
+/// Opens the tables, or makes a store of no rows and an empty log. A store that was not wholly made is made again.
+fn open_tables(disk: &dyn Disk, options: &DurableOptions) -> Result<(Tables, StoreRow), StoreError> {
+    if let Some(file) = open_file(disk, FILE)? {
+        let tables = Tables::open(disk, FILE, file)?;
+        let row = tables.store()?.ok_or_else(|| tables.damaged(Malformed))?;
+        return Ok((tables, row));
+    }
+    let names = disk.names().map_err(|error| failed("list the files of", disk.describe(""), &error))?;
+    let is_half_made = names.iter().any(|name| name == NEW_FILE);
+    if !is_half_made && names.iter().any(|name| is_log(name)) {
+        return Err(StoreError::Missing { file: disk.describe(FILE) });
+    }
+    for name in names.iter().filter(|name| is_log(name)) {
+        disk.remove(name).map_err(|error| failed("remove", disk.describe(name), &error))?;
+    }
+    if is_half_made {
+        disk.remove(NEW_FILE).map_err(|error| failed("remove", disk.describe(NEW_FILE), &error))?;
+    }
+    let file = disk.create(NEW_FILE).map_err(|error| failed("create", disk.describe(NEW_FILE), &error))?;
+    disk.sync().map_err(|error| failed("flush", disk.describe(""), &error))?;
+    let tables = Tables::open(disk, NEW_FILE, file)?;
+    let row = StoreRow { salt: options.salt, generation: 0, next: 1 };
+    tables.apply(&[], row)?;
+    Log::create(disk, Salt(options.salt), options.log_bytes)?;
+    disk.rename(NEW_FILE, FILE).map_err(|error| failed("rename", disk.describe(NEW_FILE), &error))?;
+    disk.sync().map_err(|error| failed("flush", disk.describe(""), &error))?;
+    Ok((tables.named(disk.describe(FILE)), row))
+}
+
+fn open_file(
+    disk: &dyn Disk,
+    name: &str,
+) -> Result<Option<Box<dyn crate::storage::durable::disk::DiskFile>>, StoreError> {
+    disk.open(name).map_err(|error| failed("open", disk.describe(name), &error))
+}
+
+fn reopen(disk: &dyn Disk) -> Result<Tables, StoreError> {
+    let file = open_file(disk, FILE)?.ok_or_else(|| StoreError::Missing { file: disk.describe(FILE) })?;
+    Tables::open(disk, FILE, file)
+}
+
+/// Reads the records of the log that the tables do not have, and applies them.
+fn replay(disk: &dyn Disk, row: &StoreRow, state: &mut State) -> Result<Log, StoreError> {
+    Log::open(disk, Salt(row.salt), row.generation, &mut |record| apply(state, record))
+}
+
+fn apply(state: &mut State, record: &[u8]) -> Result<(), StoreError> {
+    state.begin_record();
+    decode(record, |entry: Entry<'_>| state.apply(&entry).map_err(StoreError::from))
+}
+
+impl From<LogError> for StoreError {
+    fn from(error: LogError) -> StoreError {
+        match error {
+            LogError::Full(error) | LogError::Failed(error) => error,
+            other => StoreError::Failed { cause: other.to_string() },
+        }
+    }
+}
+
+impl From<Malformed> for StoreError {
+    fn from(error: Malformed) -> StoreError {
+        StoreError::Failed { cause: format!("a record of the log cannot be read: {error}") }
+    }
+}
+
+fn failed(verb: &str, path: String, error: &std::io::Error) -> StoreError {
+    StoreError::Failed { cause: format!("cannot {verb} {path}: {error}") }
+}

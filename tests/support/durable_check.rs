@@ -1,0 +1,61 @@
+//! The durable store beside a list of changes: what it gives back after a power loss is what the list amounts to.
+
+use std::sync::Arc;
+
+use midge::storage::durable::{DurableOptions, DurableStore};
+use midge::storage::{Change, Store};
+use midge::time::WallTime;
+
+use crate::sim_disk::{Random, SimDisk};
+use crate::snapshot::Snapshot;
+
+/// Appends changes to a durable store in small records, with checkpoints among them, and loses the power.
+///
+/// # Panics
+/// The store does not come back as what the changes amount to.
+pub fn comes_back(each: impl Fn(&mut dyn FnMut(WallTime, Change<'_>))) {
+    let mut expected = Snapshot::default();
+    let mut number = 0;
+    each(&mut |at, change| {
+        expected.see(at, change);
+        number += 1;
+    });
+    let mut random = Random(number);
+    let disk = SimDisk::new();
+    let store = open(&disk);
+    each(&mut |at, change| {
+        store.append(at, change);
+        if random.one_in(3) {
+            store.commit();
+        }
+        if random.one_in(50) {
+            store.checkpoint();
+        }
+    });
+    store.commit();
+    assert_eq!((store.failed(), store.committed()), (None, number));
+    let disk = disk.crash(random.next());
+    let store = open(&disk);
+    let expected = expected.numbered();
+    assert_eq!(loaded(&store), expected);
+    store.close();
+    store.finish().unwrap();
+    assert_eq!(loaded(&open(&disk.restart())), expected);
+}
+
+fn open(disk: &SimDisk) -> DurableStore {
+    let options = DurableOptions { salt: [7; 16], log_bytes: 4096, now: WallTime::default() };
+    DurableStore::open(Arc::new(disk.clone()), options).unwrap()
+}
+
+/// What a store gives.
+pub fn loaded(store: &DurableStore) -> Snapshot {
+    let mut loaded = Snapshot::default();
+    store
+        .load(&mut |at, change| {
+            loaded.see(at, change);
+            Ok(())
+        })
+        .unwrap();
+    loaded.numbered()
+}
