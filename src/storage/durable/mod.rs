@@ -1,3 +1,4 @@
 //! The durable store: what is committed lies on a disk.
 
 pub mod disk;
+pub mod log;
