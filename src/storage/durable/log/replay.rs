@@ -78,10 +78,9 @@ pub fn read(
         };
         follows(files, &content, generation, sequence, applied)?;
         let chain = Chain { generation, sequence, end: FIRST };
-        content.chains.push(walk(file, salt, chain, &mut content.replayed, replay)?);
-    }
-    for chain in &content.chains {
-        look_behind(file_of(files, chain.generation), salt, applied, chain.end)?;
+        let chain = walk(file, salt, chain, &mut content.replayed, replay)?;
+        look_behind(file, salt, applied, chain.end)?;
+        content.chains.push(chain);
     }
     Ok(content)
 }
