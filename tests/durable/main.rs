@@ -5,6 +5,7 @@
 #[path = "../support/sim_disk.rs"]
 mod sim_disk;
 
+mod directory;
 mod log;
 mod log_crash;
 mod log_damage;
