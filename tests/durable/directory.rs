@@ -1,6 +1,8 @@
 //! The directory of the system: rights, the lock, and the log over real files.
+#![allow(unsafe_code, reason = "std cannot fork")]
 
 use std::fs;
+use std::io::{Read, pipe};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -107,7 +109,10 @@ fn a_second_broker_in_this_process_is_refused_until_the_first_has_ended() {
 
 /// Runs a test of this file in a process of its own, perhaps as another user.
 fn elsewhere(test: &str, path: &Path, user: Option<u32>) -> String {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    // A copy, because another user may not get to where this program lies.
+    let program = path.with_file_name("program");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut command = Command::new(program);
     command.args(["--exact", test, "--nocapture", "--ignored"]).env("MIDGE_TEST_DIRECTORY", path);
     if let Some(user) = user {
         command.uid(user).gid(user);
@@ -132,6 +137,40 @@ fn a_second_broker_in_another_process_is_told_which_process_has_the_directory() 
     let said = elsewhere("directory::say", &scratch.store(), None);
     let sentence = format!("another broker uses it (process {}): stop that broker", std::process::id());
     assert!(said.contains(&sentence), "{said}");
+}
+
+/// Neither does a forked child that drops its copy of the directory give the lock back, nor does one that lives keep it.
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn fork() {
+    let path = PathBuf::from(std::env::var_os("MIDGE_TEST_DIRECTORY").unwrap());
+    let mut directory = Some(Directory::open(&path).unwrap());
+    let ((mut dropped, tell_dropped), (mut over, tell_over)) = (pipe().unwrap(), pipe().unwrap());
+    // SAFETY: the child touches nothing that another thread may have locked; it ends by `_exit`.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork has failed");
+    if child == 0 {
+        drop((directory.take(), tell_dropped, tell_over));
+        let _ = over.read(&mut [0]);
+        // SAFETY: the call takes a number alone, and runs nothing of the parent's.
+        unsafe { libc::_exit(0) };
+    }
+    drop((tell_dropped, over));
+    assert_eq!(dropped.read(&mut [0]).unwrap(), 0);
+    assert!(refusal(&path).contains("another broker of this process uses it"));
+    drop(directory);
+    drop(Directory::open(&path).unwrap());
+    drop(tell_over);
+    let mut status = 0;
+    // SAFETY: the pointer is to a live value; the process is a child of this one that was not waited for.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
+#[test]
+fn a_forked_child_neither_gives_the_lock_back_nor_keeps_it() {
+    let scratch = Scratch::new("fork");
+    elsewhere("directory::fork", &scratch.store(), None);
 }
 
 #[test]
