@@ -35,8 +35,11 @@ mod config;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod config;
-#[cfg(feature = "durable")]
+#[cfg(all(feature = "durable", not(feature = "internals")))]
 mod disk;
+#[cfg(all(feature = "durable", feature = "internals"))]
+#[doc(hidden)]
+pub mod disk;
 #[cfg(not(feature = "internals"))]
 mod embed;
 #[cfg(feature = "internals")]

@@ -71,9 +71,7 @@ impl Broker {
         }
         let (engine, journal) = console::keep_journal(engine, &settings);
         // Before anybody can connect.
-        engine
-            .restore(&mut engine.turn(clock.now()))
-            .map_err(|error| Error::Storage(error.to_string()))?;
+        engine.restore(&mut engine.turn(clock.now())).map_err(|error| Error::Storage(error.to_string()))?;
         let engine = Arc::new(engine);
         let mut server = Server::new(
             Arc::clone(&engine),

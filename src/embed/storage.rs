@@ -17,11 +17,12 @@ mod imp {
     use tokio::sync::Notify;
 
     use crate::config::{OnDamage, Settings, StorageSync};
-    use crate::disk::Directory;
+    use crate::disk::{Directory, Unsynced};
     use crate::embed::error::Error;
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime, generation};
-    use crate::storage::durable::{DurableOptions, DurableStore};
+    use crate::storage::durable::disk::Disk;
+    use crate::storage::durable::{DurableOptions, DurableStore, set_aside};
     use crate::storage::{Store, StoreError};
     use crate::time::WallTime;
 
@@ -38,22 +39,28 @@ mod imp {
 
     impl Storage {
         /// Opens the store of the settings; `None` if they name none.
-        pub(in crate::embed) fn open(settings: &Settings, started: u64, salt: u128) -> Result<Option<Storage>, Error> {
+        pub(in crate::embed) fn open(
+            settings: &Settings,
+            started: u64,
+            salt: u128,
+        ) -> Result<Option<Storage>, Error> {
             let storage = &settings.storage;
             if storage.path.is_empty() {
                 return Ok(None);
             }
             let failed = |error: StoreError| Error::Storage(error.to_string());
-            let is_synced = storage.sync == StorageSync::Always;
-            let directory = Directory::open(Path::new(&storage.path), is_synced).map_err(failed)?;
-            let disk = Arc::new(directory);
+            let directory = Directory::open(Path::new(&storage.path)).map_err(failed)?;
+            let disk: Arc<dyn Disk> = match storage.sync {
+                StorageSync::Always => Arc::new(directory),
+                StorageSync::Never => Arc::new(Unsynced(directory)),
+            };
             let now = WallTime::from_millis(started.saturating_mul(1000));
             let options = DurableOptions { salt: salt.to_le_bytes(), log_bytes: storage.log_size, now };
-            let mut set_aside = None;
+            let mut damage = None;
             let store = match DurableStore::open(disk.clone(), options) {
                 Err(error) if storage.on_damage == OnDamage::SetAside && error.is_damage() => {
-                    let place = disk.set_aside(started).map_err(failed)?;
-                    set_aside = Some(format!("{error}; the damaged store is kept in {place}"));
+                    let place = set_aside(&*disk, started).map_err(failed)?;
+                    damage = Some(format!("{error}; the damaged store is kept in {place}"));
                     DurableStore::open(disk, options).map_err(failed)?
                 }
                 opened => opened.map_err(failed)?,
@@ -64,7 +71,7 @@ mod imp {
                 threads: Mutex::new(Vec::new()),
                 generation: generation(),
                 has_ended: AtomicBool::new(false),
-                set_aside,
+                set_aside: damage,
             }))
         }
 

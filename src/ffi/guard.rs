@@ -61,9 +61,7 @@ impl From<Error> for Failure {
             | Error::BindConsole { .. }
             | Error::Storage(_)
             | Error::Start(_)
-            | Error::System { .. } => {
-                MIDGE_STATUS_IO
-            }
+            | Error::System { .. } => MIDGE_STATUS_IO,
             Error::Topic { .. } | Error::Filter { .. } => MIDGE_STATUS_TOPIC,
             Error::Argument { .. } => MIDGE_STATUS_INVALID_ARGUMENT,
             Error::Stopped | Error::NotInTestMode => MIDGE_STATUS_STATE,

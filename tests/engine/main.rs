@@ -4,10 +4,10 @@
 
 #[path = "../support/deadline.rs"]
 mod deadline;
-mod harness;
 #[cfg(feature = "durable")]
 #[path = "../support/durable_check.rs"]
 mod durable_check;
+mod harness;
 #[path = "../support/log_store.rs"]
 mod log_store;
 #[cfg(feature = "durable")]

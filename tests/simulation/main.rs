@@ -11,30 +11,30 @@ mod client;
 mod coverage;
 mod crash;
 mod dice;
+#[cfg(feature = "durable")]
+#[path = "../support/durable_check.rs"]
+mod durable_check;
 mod finish;
 mod hear;
 mod letter;
 #[allow(dead_code, reason = "shared with the tests of the engine")]
 #[path = "../engine/harness/line.rs"]
 mod line;
-#[cfg(feature = "durable")]
-#[path = "../support/durable_check.rs"]
-mod durable_check;
 #[path = "../support/log_store.rs"]
 mod log_store;
-#[cfg(feature = "durable")]
-#[path = "../support/sim_disk.rs"]
-mod sim_disk;
-#[cfg(feature = "durable")]
-#[path = "../support/snapshot.rs"]
-mod snapshot;
 mod model;
 mod op;
 mod owed;
 #[allow(dead_code, reason = "shared with the tests of the engine")]
 #[path = "../engine/harness/received.rs"]
 mod received;
+#[cfg(feature = "durable")]
+#[path = "../support/sim_disk.rs"]
+mod sim_disk;
 mod sink;
+#[cfg(feature = "durable")]
+#[path = "../support/snapshot.rs"]
+mod snapshot;
 mod walks;
 mod wire;
 mod world;

@@ -10,9 +10,11 @@ pub mod log;
 mod overlay;
 mod recover;
 mod rows;
+mod set_aside;
 mod state;
 mod store;
 mod tables;
 mod wire;
 
+pub use set_aside::set_aside;
 pub use store::{DurableOptions, DurableStats, DurableStore};

@@ -2,13 +2,13 @@
 
 use hashbrown::HashMap;
 
+use crate::codec::qos::QoS;
 use crate::storage::durable::decode::options;
 use crate::storage::durable::keys::{self, Kind, all, all_of, numbered};
 use crate::storage::durable::rows::{self, DeliveryRow, SessionRow};
 use crate::storage::durable::state::{InWindow, SessionIndex, State, Waiting};
 use crate::storage::durable::tables::Tables;
 use crate::storage::durable::wire::{DeliveryHead, Malformed, Reader};
-use crate::codec::qos::QoS;
 use crate::storage::{Change, DeliveryRecord, LoadError, MessageRecord, SessionChange, StoreError};
 use crate::time::WallTime;
 

@@ -4,7 +4,9 @@ use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
 use crate::storage::durable::decode::optional;
 use crate::storage::durable::encode::put_optional;
-use crate::storage::durable::wire::{DeliveryHead, Malformed, Reader, put_bytes, put_delivery, put_message, put_number};
+use crate::storage::durable::wire::{
+    DeliveryHead, Malformed, Reader, put_bytes, put_delivery, put_message, put_number,
+};
 use crate::storage::{DeliveryRecord, MessageRecord, SessionChange};
 use crate::time::WallTime;
 

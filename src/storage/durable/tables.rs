@@ -45,9 +45,8 @@ impl Tables {
     pub(super) fn open(disk: &dyn Disk, name: &str, file: Box<dyn DiskFile>) -> Result<Tables, StoreError> {
         let path = disk.describe(name);
         let file = File(file.into());
-        let database = guard(&path, "opened", || {
-            Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(file)
-        })?;
+        let database =
+            guard(&path, "opened", || Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(file))?;
         Ok(Tables { database, path })
     }
 
@@ -107,11 +106,9 @@ impl Tables {
         (from, to): (Key, Key),
         mut see: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let range = guard(&self.path, "read", || {
-            match self.database.begin_read()?.open_table(ROWS) {
-                Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-                table => Ok::<_, redb::Error>(Some(table?.range(&*from..&*to)?)),
-            }
+        let range = guard(&self.path, "read", || match self.database.begin_read()?.open_table(ROWS) {
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            table => Ok::<_, redb::Error>(Some(table?.range(&*from..&*to)?)),
         })?;
         let Some(mut range) = range else {
             return Ok(());

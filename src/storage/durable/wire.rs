@@ -204,7 +204,10 @@ mod tests {
             assert_eq!(Reader::new(&bytes[..bytes.len() - 1]).number(), Err(Malformed));
         }
         assert_eq!(Reader::new(&[0xff; 10]).number(), Err(Malformed));
-        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]).number(), Err(Malformed));
+        assert_eq!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]).number(),
+            Err(Malformed)
+        );
     }
 
     #[test]

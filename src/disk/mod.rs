@@ -1,0 +1,9 @@
+//! Floor 6: the disk of a durable store, over the system's files.
+
+mod directory;
+mod lock;
+mod unsynced;
+
+pub use directory::Directory;
+pub use lock::Lock;
+pub use unsynced::Unsynced;

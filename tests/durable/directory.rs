@@ -1,0 +1,219 @@
+//! The directory of the system: rights, the lock, and the log over real files.
+#![allow(unsafe_code, reason = "std cannot fork")]
+
+use std::fs;
+use std::io::{Read, pipe};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use midge::disk::Directory;
+use midge::storage::StoreError;
+use midge::storage::durable::disk::Disk;
+use midge::storage::durable::log::Log;
+
+use crate::log::SALT;
+
+/// A path in the system's directory for temporary files, removed in the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("midge-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Scratch(path.canonicalize().unwrap())
+    }
+
+    fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn refusal(path: &Path) -> String {
+    match Directory::open(path) {
+        Err(error @ StoreError::Directory { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[test]
+fn a_new_directory_and_its_files_are_the_owners_alone() {
+    let scratch = Scratch::new("new");
+    let disk = Directory::open(&scratch.store()).unwrap();
+    disk.create("a").unwrap().write_at(3, b"x").unwrap();
+    assert_eq!(mode(&scratch.store()), 0o700);
+    assert_eq!(mode(&scratch.store().join("a")), 0o600);
+    assert_eq!(mode(&scratch.store().join("lock")), 0o600);
+    assert!(disk.create("a").is_err(), "a new file replaces none");
+    let file = disk.open("a").unwrap().unwrap();
+    let mut bytes = [9; 4];
+    file.read_at(0, &mut bytes).unwrap();
+    assert_eq!((bytes, file.len().unwrap()), ([0, 0, 0, b'x'], 4));
+    assert!(file.read_at(1, &mut bytes).is_err(), "a read is exact");
+    disk.rename("a", "b").unwrap();
+    assert!(disk.open("a").unwrap().is_none());
+    let mut names = disk.names().unwrap();
+    names.sort();
+    assert_eq!(names, ["b", "lock"]);
+    disk.remove("b").unwrap();
+    Disk::sync(&disk).unwrap();
+    assert_eq!(disk.describe("b"), scratch.store().join("b").display().to_string());
+}
+
+#[test]
+fn the_log_works_over_real_files() {
+    let scratch = Scratch::new("log");
+    let disk = Directory::open(&scratch.store()).unwrap();
+    let mut log = Log::create(&disk, SALT, 1 << 16).unwrap();
+    let blocks = fs::metadata(scratch.store().join("log.1")).unwrap().blocks();
+    assert!(blocks * 512 >= 1 << 16, "the file has holes: {blocks} blocks");
+    log.append(b"one").unwrap();
+    log.rotate().unwrap();
+    log.append(&[2; 100_000]).unwrap();
+    drop((log, disk));
+    let disk = Directory::open(&scratch.store()).unwrap();
+    let mut groups = Vec::new();
+    let opened = Log::open(&disk, SALT, 0, &mut |group| {
+        groups.push(group.to_vec());
+        Ok(())
+    });
+    assert_eq!(opened.unwrap().generation(), 2);
+    assert_eq!(groups, [b"one".to_vec(), vec![2; 100_000]]);
+}
+
+#[test]
+fn a_second_broker_in_this_process_is_refused_until_the_first_has_ended() {
+    let scratch = Scratch::new("second");
+    let first = Directory::open(&scratch.store()).unwrap();
+    let sentence = format!(
+        "{}: another broker of this process uses it: stop that broker, or give this one a directory of its own",
+        scratch.store().display()
+    );
+    assert_eq!(refusal(&scratch.store()), sentence);
+    assert_eq!(refusal(&scratch.store()), sentence, "a refusal does not take the lock away");
+    drop(first);
+    Directory::open(&scratch.store()).unwrap();
+}
+
+/// Runs a test of this file in a process of its own, perhaps as another user.
+fn elsewhere(test: &str, path: &Path, user: Option<u32>) -> String {
+    // A copy, because another user may not get to where this program lies.
+    let program = path.with_file_name("program");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut command = Command::new(program);
+    command.args(["--exact", test, "--nocapture", "--ignored"]).env("MIDGE_TEST_DIRECTORY", path);
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Says what opening the directory says.
+#[test]
+#[ignore = "run by other tests, in a process of its own"]
+fn say() {
+    let path = PathBuf::from(std::env::var_os("MIDGE_TEST_DIRECTORY").unwrap());
+    println!("{}", refusal(&path));
+}
+
+#[test]
+fn a_second_broker_in_another_process_is_told_which_process_has_the_directory() {
+    let scratch = Scratch::new("process");
+    let _first = Directory::open(&scratch.store()).unwrap();
+    let said = elsewhere("directory::say", &scratch.store(), None);
+    let sentence = format!("another broker uses it (process {}): stop that broker", std::process::id());
+    assert!(said.contains(&sentence), "{said}");
+}
+
+/// Neither does a forked child that drops its copy of the directory give the lock back, nor does one that lives keep it.
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn fork() {
+    let path = PathBuf::from(std::env::var_os("MIDGE_TEST_DIRECTORY").unwrap());
+    let mut directory = Some(Directory::open(&path).unwrap());
+    let ((mut dropped, tell_dropped), (mut over, tell_over)) = (pipe().unwrap(), pipe().unwrap());
+    // SAFETY: the child touches nothing that another thread may have locked; it ends by `_exit`.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork has failed");
+    if child == 0 {
+        drop((directory.take(), tell_dropped, tell_over));
+        let _ = over.read(&mut [0]);
+        // SAFETY: the call takes a number alone, and runs nothing of the parent's.
+        unsafe { libc::_exit(0) };
+    }
+    drop((tell_dropped, over));
+    assert_eq!(dropped.read(&mut [0]).unwrap(), 0);
+    assert!(refusal(&path).contains("another broker of this process uses it"));
+    drop(directory);
+    drop(Directory::open(&path).unwrap());
+    drop(tell_over);
+    let mut status = 0;
+    // SAFETY: the pointer is to a live value; the process is a child of this one that was not waited for.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
+#[test]
+fn a_forked_child_neither_gives_the_lock_back_nor_keeps_it() {
+    let scratch = Scratch::new("fork");
+    elsewhere("directory::fork", &scratch.store(), None);
+}
+
+#[test]
+fn a_directory_of_another_user_is_refused_with_both_users() {
+    let scratch = Scratch::new("user");
+    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(scratch.store()).unwrap();
+    fs::set_permissions(scratch.store(), fs::Permissions::from_mode(0o555)).unwrap();
+    let owner = fs::metadata(scratch.store()).unwrap().uid();
+    // Rights do not bind root.
+    let (said, user) = match owner {
+        0 => (elsewhere("directory::say", &scratch.store(), Some(65_534)), 65_534),
+        user => (refusal(&scratch.store()), user),
+    };
+    let path = scratch.store().display().to_string();
+    let sentence = format!(
+        "{path}: cannot be locked: Permission denied (os error 13): {path} belongs to user {owner} with mode 555, \
+         and the broker runs as user {user}: change its owner or its mode"
+    );
+    assert!(said.contains(&sentence), "{said}");
+}
+
+#[test]
+fn what_is_no_directory_is_refused_with_a_sentence_of_its_own() {
+    let scratch = Scratch::new("file");
+    let file = scratch.0.join("file");
+    fs::write(&file, "text").unwrap();
+    let name = file.display();
+    assert_eq!(
+        refusal(&file),
+        format!("{name}: it is not a directory: name a directory, or one that does not exist yet")
+    );
+    let below = refusal(&file.join("store"));
+    assert!(below.contains("a part of the path is a file: name another directory"), "{below}");
+    let absent = refusal(&scratch.0.join("absent/store"));
+    assert!(absent.ends_with("absent/store: cannot be created: No such file or directory (os error 2): create the directory above it"), "{absent}");
+    assert_eq!(fs::read(&file).unwrap(), b"text");
+}
+
+#[test]
+fn a_path_is_kept_when_the_working_directory_changes() {
+    let scratch = Scratch::new("relative");
+    let relative = format!("{}/../{}", scratch.0.display(), scratch.0.file_name().unwrap().to_str().unwrap());
+    let disk = Directory::open(Path::new(&relative)).unwrap();
+    assert_eq!(disk.path(), scratch.0);
+}

@@ -1,0 +1,12 @@
+//! The durable store over simulated disks: what is acknowledged is there after any crash, and damage is found.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+#[path = "../support/sim_disk.rs"]
+mod sim_disk;
+
+mod directory;
+mod log;
+mod log_crash;
+mod log_damage;
+mod sim;
