@@ -215,7 +215,8 @@ mod tests {
         let store = Arc::new(LateStore { unreadable, ..LateStore::default() });
         let mut config = Config::new();
         config.set("listener.tcp.bind", "off").unwrap();
-        let error = Broker::start_of(&config, Parts { store: Some(store), ..Parts::default() }).err().unwrap();
+        let error =
+            Broker::start_of(&config, Parts { store: Some(store), ..Parts::default() }).err().unwrap();
         assert_eq!(error.to_string(), "the broker could not start: sessions.log: checksum");
     }
 
@@ -240,7 +241,9 @@ mod tests {
         config.set("listener.tcp.bind", "off").unwrap();
         let store = Arc::new(LateStore::default());
         (
-            Arc::new(Broker::start_of(&config, Parts { store: Some(store.clone()), ..Parts::default() }).unwrap()),
+            Arc::new(
+                Broker::start_of(&config, Parts { store: Some(store.clone()), ..Parts::default() }).unwrap(),
+            ),
             store,
         )
     }

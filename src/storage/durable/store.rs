@@ -62,6 +62,8 @@ struct Numbers {
     commits: AtomicU64,
     bytes: AtomicU64,
     checkpoints: AtomicU64,
+    unwritten: AtomicU64,
+    log: AtomicU64,
 }
 
 /// What a store has done since it was opened, and what it holds.
@@ -77,6 +79,10 @@ pub struct DurableStats {
     pub checkpoints: u64,
     /// Bytes of changes that wait for a commit.
     pub waiting_bytes: u64,
+    /// Bytes of rows that wait for a checkpoint.
+    pub unwritten_bytes: u64,
+    /// Bytes of the log's files.
+    pub log_bytes: u64,
 }
 
 impl DurableStore {
@@ -153,6 +159,8 @@ impl DurableStore {
         self.numbers.commits.fetch_add(1, Ordering::Relaxed);
         self.numbers.bytes.fetch_add(record.len() as u64, Ordering::Relaxed);
         apply(state, record)?;
+        self.numbers.unwritten.store(state.overlay.bytes() as u64, Ordering::Relaxed);
+        self.numbers.log.store(log.disk_use(), Ordering::Relaxed);
         if log.used() > log.capacity() / 2 && self.slot.is_free() {
             self.begin_checkpoint(committer)?;
         }
@@ -316,13 +324,15 @@ impl DurableStore {
 
     /// What the store has done.
     pub fn stats(&self) -> DurableStats {
-        let Numbers { commits, bytes, checkpoints } = &self.numbers;
+        let Numbers { commits, bytes, checkpoints, unwritten, log } = &self.numbers;
         DurableStats {
             commits: commits.load(Ordering::Relaxed),
             committed_bytes: bytes.load(Ordering::Relaxed),
             changes: self.journal.appended(),
             checkpoints: checkpoints.load(Ordering::Relaxed),
             waiting_bytes: self.journal.bytes() as u64,
+            unwritten_bytes: unwritten.load(Ordering::Relaxed),
+            log_bytes: log.load(Ordering::Relaxed),
         }
     }
 }
