@@ -348,6 +348,8 @@ impl DurableStore {
     }
 }
 
+/// Bytes that may wait for a commit. The messages of QoS 1 and 2 that come beyond that are refused.
+const MOST_WAITING: usize = 64 << 20;
 /// How long a checkpoint waits before it is tried again.
 const RETRY_MILLIS: u64 = 500;
 
@@ -388,6 +390,10 @@ impl Store for DurableStore {
 
     fn end_group(&self) {
         self.journal.end_group();
+    }
+
+    fn is_full(&self) -> bool {
+        self.journal.bytes() > MOST_WAITING || self.failed.get().is_some()
     }
 
     fn failed(&self) -> Option<StoreError> {
