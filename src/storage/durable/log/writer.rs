@@ -101,7 +101,7 @@ impl Log {
             }
             self.grow(end)?;
         }
-        record::encode(&self.salt, self.generation, self.sequence, group, length, &mut self.buffer);
+        record::encode(&self.salt, self.end, self.generation, self.sequence, group, length, &mut self.buffer);
         let written = self.file().file.write_at(self.end, &self.buffer);
         if self.buffer.capacity() > KEPT_BUFFER {
             self.buffer = Vec::new();
