@@ -254,3 +254,14 @@ fn a_bit_flipped_in_the_only_record_does_not_lose_it() {
         }
     }
 }
+
+/// The fuzz target, with inputs of a seed. `make fuzz` looks for others.
+#[test]
+fn scripts_of_damage_replay_nothing_but_what_was_appended() {
+    let mut random = Random(3);
+    for _ in 0..5000 {
+        let len = 40 + random.below(120);
+        let script: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
+        crate::log_replay::log_replay(&script);
+    }
+}
