@@ -182,9 +182,13 @@ impl LogFile {
         Ok(None)
     }
 
-    /// Writes what lies from `from` to `to` once more, and waits until it is durable: it may have been read from the
-    /// system's memory only, where it also stays if it could not be written.
+    /// Writes the last record, which lies from `from` to `to`, once more, and waits until it is durable. It may have been
+    /// read from the system's memory only, where it also stays if it could not be written. Every record before was
+    /// durable when the next one was appended.
     pub fn settle(&self, from: u64, to: u64) -> Result<(), StoreError> {
+        if from == to {
+            return Ok(());
+        }
         let mut portion = vec![0; PORTION.min(usize::try_from(self.len).unwrap_or(PORTION))];
         let mut at = from;
         while at < to {
