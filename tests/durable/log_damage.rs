@@ -165,6 +165,17 @@ fn each_wrong_file_has_a_sentence_of_its_own() {
     assert_eq!(foreign, "/sim/log.0 belongs to another store: put back the file of this store");
 }
 
+#[test]
+fn a_grown_file_that_was_cut_is_refused() {
+    let disk = SimDisk::new();
+    Log::create(&disk, SALT, SIZE).unwrap().append(&[1; 20_000]).unwrap();
+    disk.change("log.1", |bytes| bytes.truncate(SIZE as usize));
+    let error = open(&disk, 0).err().unwrap().to_string();
+    let sentence = "/sim/log.1 is damaged at byte 10240: the file ends within a record: \
+                    restore the store from a backup, or set it aside";
+    assert_eq!(error, sentence);
+}
+
 /// The check of a file's beginning, computed as a newer version would.
 #[test]
 fn a_newer_format_is_named() {
