@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[allow(dead_code, reason = "other fuzz targets need the rest")]
+#[path = "../../fuzz/src/input.rs"]
+mod input;
+#[path = "../../fuzz/src/log_replay.rs"]
+mod log_replay;
 #[path = "../support/sim_disk.rs"]
 mod sim_disk;
 
