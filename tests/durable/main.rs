@@ -9,9 +9,13 @@ mod input;
 mod log_replay;
 #[path = "../support/sim_disk.rs"]
 mod sim_disk;
+#[path = "../support/snapshot.rs"]
+mod snapshot;
 
 mod directory;
 mod log;
 mod log_crash;
 mod log_damage;
 mod sim;
+mod store_crash;
+mod story;

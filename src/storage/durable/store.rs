@@ -27,6 +27,9 @@ pub struct DurableOptions {
     pub log_bytes: u64,
     /// The time now.
     pub now: WallTime,
+    /// The milliseconds after which a disk that has refused a checkpoint, or has no space, is tried again. `None`: it
+    /// is not, and the store fails.
+    pub retry_millis: Option<u64>,
 }
 
 /// A store whose commits lie on a disk.
@@ -45,7 +48,7 @@ pub struct DurableStore {
     /// Why the last checkpoint could not be written; the next attempt may succeed.
     trouble: Mutex<Option<StoreError>>,
     closing: AtomicBool,
-    now: WallTime,
+    options: DurableOptions,
     salt: [u8; 16],
     numbers: Numbers,
 }
@@ -105,7 +108,7 @@ impl DurableStore {
             failed: OnceLock::new(),
             trouble: Mutex::new(None),
             closing: AtomicBool::new(false),
-            now: options.now,
+            options,
             salt: row.salt,
             numbers: Numbers::default(),
         };
@@ -185,7 +188,7 @@ impl DurableStore {
                 Err(error) => return Err(error.into()),
             };
             *self.trouble.lock() = Some(error.clone());
-            if self.slot.is_closed_within(|| self.is_closing(), RETRY_MILLIS) {
+            if !self.may_retry() {
                 return Err(error);
             }
         }
@@ -257,7 +260,7 @@ impl DurableStore {
                 }
                 Err(error) => *self.trouble.lock() = Some(error.clone()),
             }
-            if self.slot.is_closed_within(|| self.is_closing(), RETRY_MILLIS) {
+            if !self.may_retry() {
                 return self.slot.end(Err(self.trouble().unwrap_or_else(closed)));
             }
         }
@@ -287,6 +290,14 @@ impl DurableStore {
         self.try_run(&checkpoint)?;
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(committer.log.applied(checkpoint.store.generation)?)
+    }
+
+    /// Waits until the disk may be tried again; false if it is not to be.
+    fn may_retry(&self) -> bool {
+        let Some(millis) = self.options.retry_millis else {
+            return false;
+        };
+        !self.slot.is_closed_within(|| self.is_closing(), millis)
     }
 
     fn is_closing(&self) -> bool {
@@ -350,8 +361,6 @@ impl DurableStore {
 
 /// Bytes that may wait for a commit. The messages of QoS 1 and 2 that come beyond that are refused.
 const MOST_WAITING: usize = 64 << 20;
-/// How long a checkpoint waits before it is tried again.
-const RETRY_MILLIS: u64 = 500;
 
 impl Store for DurableStore {
     fn is_kept(&self) -> bool {
@@ -366,7 +375,7 @@ impl Store for DurableStore {
         let tables = self.tables.lock();
         let tables = tables.as_ref().ok_or_else(closed)?;
         let state = &mut committer.as_mut().ok_or_else(closed)?.state;
-        for topic in emit(tables, state, self.now, restore)? {
+        for topic in emit(tables, state, self.options.now, restore)? {
             state.overlay.remove(retained(&topic));
         }
         Ok(())
