@@ -181,12 +181,19 @@ impl DurableStore {
 
     /// Appends the record to the log. While the disk has no space for it, again and again, until the store is closed.
     fn append_record(&self, committer: &mut Committer) -> Result<(), StoreError> {
+        let mut was_full = false;
         loop {
             let error = match committer.log.append(&committer.record) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if was_full {
+                        *self.trouble.lock() = None;
+                    }
+                    return Ok(());
+                }
                 Err(LogError::Full(error)) => error,
                 Err(error) => return Err(error.into()),
             };
+            was_full = true;
             *self.trouble.lock() = Some(error.clone());
             if !self.may_retry() {
                 return Err(error);
