@@ -27,6 +27,9 @@ pub struct DurableOptions {
     pub log_bytes: u64,
     /// The time now.
     pub now: WallTime,
+    /// The milliseconds after which a disk that has refused a checkpoint, or has no space, is tried again. `None`: it
+    /// is not, and the store fails.
+    pub retry_millis: Option<u64>,
 }
 
 /// A store whose commits lie on a disk.
@@ -35,16 +38,17 @@ pub struct DurableOptions {
 /// log and flushes it: that is the commit. What the changes make of the rows of the tables is kept in memory until
 /// [`DurableStore::checkpoint`] writes it there; then that part of the log is used again.
 pub struct DurableStore {
-    disk: Arc<dyn Disk>,
+    /// `None` when the store is finished, as what follows.
+    disk: Mutex<Option<Arc<dyn Disk>>>,
     journal: Journal,
-    committer: Mutex<Committer>,
+    committer: Mutex<Option<Committer>>,
     tables: Mutex<Option<Tables>>,
     slot: Slot,
     failed: OnceLock<StoreError>,
     /// Why the last checkpoint could not be written; the next attempt may succeed.
     trouble: Mutex<Option<StoreError>>,
     closing: AtomicBool,
-    now: WallTime,
+    options: DurableOptions,
     salt: [u8; 16],
     numbers: Numbers,
 }
@@ -96,15 +100,15 @@ impl DurableStore {
         let log = replay(&*disk, &row, &mut state)?;
         let committer = Committer { log, state, record: Vec::new() };
         let store = DurableStore {
-            disk,
+            disk: Mutex::new(Some(disk)),
             journal: Journal::default(),
-            committer: Mutex::new(committer),
+            committer: Mutex::new(Some(committer)),
             tables: Mutex::new(Some(tables)),
             slot: Slot::default(),
             failed: OnceLock::new(),
             trouble: Mutex::new(None),
             closing: AtomicBool::new(false),
-            now: options.now,
+            options,
             salt: row.salt,
             numbers: Numbers::default(),
         };
@@ -116,27 +120,35 @@ impl DurableStore {
     ///
     /// One thread calls it. `committed` is called right after the commit.
     pub fn wait_and_commit(&self, committed: &dyn Fn()) -> bool {
-        let mut committer = self.committer.lock();
-        let mut record = std::mem::take(&mut committer.record);
-        drop(committer);
+        let mut record = self.take_buffer();
         let cut = self.journal.wait(&mut record);
         self.commit_record(record, cut, committed)
     }
 
     /// Commits what has been appended, without waiting; whether there was something.
     pub fn commit(&self) -> bool {
-        let mut record = std::mem::take(&mut self.committer.lock().record);
+        let mut record = self.take_buffer();
         let cut = self.journal.take(&mut record);
         self.commit_record(record, cut, &|| ())
     }
 
+    fn take_buffer(&self) -> Vec<u8> {
+        self.committer
+            .lock()
+            .as_mut()
+            .map_or_else(Vec::new, |committer| std::mem::take(&mut committer.record))
+    }
+
     fn commit_record(&self, record: Vec<u8>, cut: Option<Position>, committed: &dyn Fn()) -> bool {
         let mut committer = self.committer.lock();
+        let Some(committer) = committer.as_mut() else {
+            return false;
+        };
         committer.record = record;
         let Some(position) = cut.filter(|_| self.failed.get().is_none()) else {
             return false;
         };
-        match self.write(&mut committer, position, committed) {
+        match self.write(committer, position, committed) {
             Ok(()) => true,
             Err(error) => {
                 self.fail(error);
@@ -169,14 +181,21 @@ impl DurableStore {
 
     /// Appends the record to the log. While the disk has no space for it, again and again, until the store is closed.
     fn append_record(&self, committer: &mut Committer) -> Result<(), StoreError> {
+        let mut was_full = false;
         loop {
             let error = match committer.log.append(&committer.record) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if was_full {
+                        *self.trouble.lock() = None;
+                    }
+                    return Ok(());
+                }
                 Err(LogError::Full(error)) => error,
                 Err(error) => return Err(error.into()),
             };
+            was_full = true;
             *self.trouble.lock() = Some(error.clone());
-            if self.slot.is_closed_within(|| self.is_closing(), RETRY_MILLIS) {
+            if !self.may_retry() {
                 return Err(error);
             }
         }
@@ -248,9 +267,8 @@ impl DurableStore {
                 }
                 Err(error) => *self.trouble.lock() = Some(error.clone()),
             }
-            if self.slot.is_closed_within(|| self.is_closing(), RETRY_MILLIS) {
-                let error = self.trouble().unwrap_or_else(|| closed(&self.disk.describe(FILE)));
-                return self.slot.end(Err(error));
+            if !self.may_retry() {
+                return self.slot.end(Err(self.trouble().unwrap_or_else(closed)));
             }
         }
     }
@@ -260,7 +278,7 @@ impl DurableStore {
         let mut tables = self.tables.lock();
         let open = match tables.take() {
             Some(tables) => tables,
-            None => reopen(&*self.disk)?,
+            None => reopen(&**self.disk.lock().as_ref().ok_or_else(closed)?)?,
         };
         open.apply(&checkpoint.rows, checkpoint.store)?;
         *tables = Some(open);
@@ -270,14 +288,23 @@ impl DurableStore {
     /// Writes all that was committed into the tables.
     fn checkpoint_all(&self) -> Result<(), StoreError> {
         let mut committer = self.committer.lock();
-        self.end_checkpoint(&mut committer)?;
+        let committer = committer.as_mut().ok_or_else(closed)?;
+        self.end_checkpoint(committer)?;
         if committer.state.overlay.is_empty() && committer.log.is_empty() {
             return Ok(());
         }
-        let checkpoint = self.take_checkpoint(&mut committer);
+        let checkpoint = self.take_checkpoint(committer);
         self.try_run(&checkpoint)?;
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(committer.log.applied(checkpoint.store.generation)?)
+    }
+
+    /// Waits until the disk may be tried again; false if it is not to be.
+    fn may_retry(&self) -> bool {
+        let Some(millis) = self.options.retry_millis else {
+            return false;
+        };
+        !self.slot.is_closed_within(|| self.is_closing(), millis)
     }
 
     fn is_closing(&self) -> bool {
@@ -304,6 +331,8 @@ impl DurableStore {
         };
         self.slot.close();
         drop(self.tables.lock().take());
+        drop(self.committer.lock().take());
+        drop(self.disk.lock().take());
         result
     }
 
@@ -337,8 +366,8 @@ impl DurableStore {
     }
 }
 
-/// How long a checkpoint waits before it is tried again.
-const RETRY_MILLIS: u64 = 500;
+/// Bytes that may wait for a commit. The messages of QoS 1 and 2 that come beyond that are refused.
+const MOST_WAITING: usize = 64 << 20;
 
 impl Store for DurableStore {
     fn is_kept(&self) -> bool {
@@ -351,9 +380,9 @@ impl Store for DurableStore {
     ) -> Result<(), StoreError> {
         let mut committer = self.committer.lock();
         let tables = self.tables.lock();
-        let tables = tables.as_ref().ok_or_else(|| closed(&self.disk.describe(FILE)))?;
-        let state = &mut committer.state;
-        for topic in emit(tables, state, self.now, restore)? {
+        let tables = tables.as_ref().ok_or_else(closed)?;
+        let state = &mut committer.as_mut().ok_or_else(closed)?.state;
+        for topic in emit(tables, state, self.options.now, restore)? {
             state.overlay.remove(retained(&topic));
         }
         Ok(())
@@ -379,6 +408,10 @@ impl Store for DurableStore {
         self.journal.end_group();
     }
 
+    fn is_full(&self) -> bool {
+        self.journal.bytes() > MOST_WAITING || self.failed.get().is_some()
+    }
+
     fn failed(&self) -> Option<StoreError> {
         self.failed.get().cloned()
     }
@@ -388,8 +421,8 @@ fn is_log(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-fn closed(path: &str) -> StoreError {
-    StoreError::Failed { cause: format!("{path} is closed") }
+fn closed() -> StoreError {
+    StoreError::Failed { cause: "the store is closed".to_owned() }
 }
 
 /// Opens the tables, or makes a store of no rows and an empty log. A store that was not wholly made is made again.
