@@ -144,7 +144,7 @@ fn open(config: &Config) -> Arc<DurableStore> {
     let disk = Arc::new(Directory::open(Path::new(&storage.path)).unwrap());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let now = WallTime::from_millis(now.as_secs() * 1000);
-    let options = DurableOptions { salt: [7; 16], log_bytes: storage.log_size, now };
+    let options = DurableOptions { salt: [7; 16], log_bytes: storage.log_size, now, retry_millis: Some(500) };
     let store = Arc::new(DurableStore::open(disk, options).unwrap());
     let commits = Arc::clone(&store);
     thread::spawn(move || while commits.wait_and_commit(&|| ()) {});
