@@ -12,6 +12,7 @@ mod sim_disk;
 #[path = "../support/snapshot.rs"]
 mod snapshot;
 
+mod damage;
 mod directory;
 mod log;
 mod log_crash;
