@@ -3,7 +3,13 @@
 //!
 //! `host NUMBER --set NAME=VALUE ... [--early]`: with `--early` messages are acknowledged before they are committed, a
 //! fault that the campaign must find.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test program")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test program"
+)]
 
 use std::io::Write;
 use std::path::Path;

@@ -252,7 +252,6 @@ class Campaign:
             self.victim.kill(self.disk)
         for client in self.clients:
             client.drop()
-        self.disk.close()
 
 
 class Refused(Exception):
@@ -336,6 +335,7 @@ def campaign(options):
             finally:
                 world.close()
                 keep(options, world, scratch)
+                world.disk.close()
         for kind, number in world.history.acks.items():
             total[kind] = total.get(kind, 0) + number
         counts["received"] += world.history.received
