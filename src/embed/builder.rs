@@ -59,10 +59,7 @@ impl BrokerBuilder<'_> {
     /// Starts the broker over a store of a test.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
-    pub fn start_over(
-        self,
-        store: std::sync::Arc<dyn crate::storage::Store>,
-    ) -> Result<Broker, Error> {
+    pub fn start_over(self, store: std::sync::Arc<dyn crate::storage::Store>) -> Result<Broker, Error> {
         Broker::start_of(self.config, Parts { hooks: self.hooks, store: Some(store), ..Parts::default() })
     }
 
