@@ -21,6 +21,8 @@ use crate::session::queue::Room;
 
 /// Messages given to one callback before the next subscription has its turn.
 const PORTION: usize = 256;
+/// Messages of others that a thread which publishes gives to a direct callback, before the callback thread goes on.
+const SLICE: usize = 64;
 
 type Callback = Box<dyn FnMut(&MessageView<'_>) + Send>;
 
@@ -90,7 +92,7 @@ impl Drop for CallbackSubscription {
 struct Target {
     me: Weak<Target>,
     queue: QueueCore,
-    /// Whether it is on the dispatcher's list.
+    /// Whether a thread calls for what waits, or it is on the dispatcher's list.
     scheduled: AtomicBool,
     run: Mutex<Run>,
     /// Told when a call has ended.
@@ -176,9 +178,9 @@ impl Target {
         drop(callback);
     }
 
-    /// Takes what waits, up to a portion.
-    fn poll(&self) -> Polled {
-        let found = self.queue.poll(PORTION, Some(Duration::ZERO));
+    /// Takes what waits, up to `max` messages.
+    fn poll(&self, max: usize) -> Polled {
+        let found = self.queue.poll(max, Some(Duration::ZERO));
         if self.queue.is_starved()
             && let Some(broker) = self.broker.upgrade()
         {
@@ -187,24 +189,51 @@ impl Target {
         found
     }
 
-    /// Calls for everything that waits, on this thread.
+    /// Calls on this thread, which publishes: for what waits, and for a few messages that come meanwhile. What comes
+    /// behind them is left to the callback thread, so that publishing ends however much others publish.
     fn call_here(&self) {
         let _inside = in_callback();
-        loop {
-            while let Polled::Messages(batch) = self.poll() {
-                self.call(&batch);
-            }
-            // A thread that puts a message in from now on finds that nobody calls; an earlier message is in the queue.
-            self.scheduled.store(false, Ordering::Release);
-            if self.queue.is_empty() || self.scheduled.swap(true, Ordering::AcqRel) {
-                return;
+        if let Polled::Messages(batch) = self.poll(usize::MAX) {
+            self.call(&batch, None);
+        }
+        while self.serve(SLICE, None) {
+            let Some(broker) = self.broker.upgrade() else { return };
+            match broker.dispatcher() {
+                Ok(dispatcher) => return self.me.upgrade().into_iter().for_each(|me| dispatcher.schedule(me)),
+                // What is published is refused by now. The rest is called for as long as other callbacks are.
+                Err(Error::Stopped) if broker.is_over() => return,
+                // Or the system has no thread.
+                Err(_) => {}
             }
         }
     }
 
-    fn call(&self, batch: &Batch) {
+    /// Calls for at most `most` messages; whether some are left, which the caller sees to. Only one thread does so: the
+    /// one that has set `scheduled`, or found the target on the list.
+    fn serve(&self, most: usize, dispatcher: Option<&Dispatcher>) -> bool {
+        let mut left = most;
+        loop {
+            while left > 0
+                && let Polled::Messages(batch) = self.poll(left.min(PORTION))
+            {
+                left -= batch.len();
+                self.call(&batch, dispatcher);
+            }
+            if left == 0 && !self.queue.is_empty() {
+                return true;
+            }
+            // A thread that puts a message in from now on finds that nobody calls; an earlier message is in the queue.
+            self.scheduled.store(false, Ordering::Release);
+            if self.queue.is_empty() || self.scheduled.swap(true, Ordering::AcqRel) {
+                return false;
+            }
+        }
+    }
+
+    /// `dispatcher`: the one whose thread this is.
+    fn call(&self, batch: &Batch, dispatcher: Option<&Dispatcher>) {
         for view in batch.iter() {
-            if self.dispatcher.as_ref().is_some_and(|dispatcher| dispatcher.list.lock().is_over()) {
+            if dispatcher.is_some_and(|dispatcher| dispatcher.list.lock().is_over()) {
                 return;
             }
             let mut run = self.run.lock();
@@ -307,13 +336,8 @@ impl Dispatcher {
                 return;
             };
             drop(list);
-            // Off the list before the queue is looked at: a message that comes now puts it on again.
-            target.scheduled.store(false, Ordering::Release);
-            if let Polled::Messages(batch) = target.poll() {
-                target.call(&batch);
-                if !target.queue.is_empty() {
-                    target.wake();
-                }
+            if target.serve(PORTION, Some(self)) {
+                self.schedule(target);
             }
         }
     }
@@ -359,7 +383,7 @@ mod tests {
                 panic!("two messages wait");
             };
             dispatcher.stop(by);
-            target.call(&batch);
+            target.call(&batch, Some(&dispatcher));
             assert_eq!(calls.load(Ordering::Relaxed), expected);
         }
     }

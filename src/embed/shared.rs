@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
@@ -51,7 +52,9 @@ pub(super) struct Shared {
     /// A panic came out of the broker: it is not continued.
     pub(super) abandoned: AtomicBool,
     pub(super) stage: Mutex<Stage>,
-    /// Whether the stage is `Stopped`, for who publishes.
+    /// When the grace of a stop ends, once one has begun.
+    pub(super) grace_ends: OnceLock<Instant>,
+    /// Whether the stage is `Stopped`, for who looks without the lock.
     pub(super) stopped: AtomicBool,
     pub(super) changed: Condvar,
 }
@@ -105,19 +108,20 @@ impl Shared {
     /// A turn on the calling thread; an error once the broker stops.
     pub(super) fn turn(&self) -> Result<Running<'_>, Error> {
         self.check()?;
-        if self.has_stopped() {
-            return Err(Error::Stopped);
-        }
-        Ok(self.engine.turn(self.clock.now()))
+        self.turn_at(self.clock.now())
     }
 
     /// As [`Shared::turn`], at the time of the system's last tick.
     pub(super) fn quick_turn(&self) -> Result<Running<'_>, Error> {
         self.check()?;
-        if self.has_stopped() {
-            return Err(Error::Stopped);
-        }
-        Ok(self.engine.turn(self.clock.coarse_now()))
+        self.turn_at(self.clock.coarse_now())
+    }
+
+    #[inline]
+    fn turn_at(&self, now: Time) -> Result<Running<'_>, Error> {
+        let turn = self.engine.turn(now);
+        // In the turn: a stop that has begun by now waits for it, and one that begins later finds it.
+        if self.engine.is_stopping() { Err(Error::Stopped) } else { Ok(turn) }
     }
 
     pub(super) fn subscribe(
@@ -193,6 +197,11 @@ impl Shared {
     pub(super) fn check(&self) -> Result<(), Error> {
         self.check_fork()?;
         if self.abandoned.load(Ordering::Acquire) { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    /// Whether the grace of a stop is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.grace_ends.get().is_some_and(|by| Instant::now() >= *by)
     }
 
     pub(super) fn has_stopped(&self) -> bool {

@@ -82,6 +82,11 @@ impl Timers {
         id
     }
 
+    /// Asks the runtime to tick at once, although no timer may be due.
+    pub fn ring(&self, now: Time) {
+        self.alarm.set(now);
+    }
+
     /// Cancels a timer.
     pub fn cancel(&self, id: TimerId) {
         self.inner.lock().wheel.cancel(id);
