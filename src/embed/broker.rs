@@ -81,7 +81,16 @@ impl Broker {
 
     /// Stops the broker: no connection is taken any more, clients are told, callbacks get what waits for them, at
     /// most for `grace` (`None`: the setting `runtime.stop_grace`); then every thread is joined and every listener
-    /// closed. Stopping a stopped broker does nothing; two threads may stop it at once, and both wait.
+    /// closed. From the beginning of the stop on, publishing, subscribing and kicking say [`Error::Stopped`].
+    ///
+    /// When this returns, the hooks have been told all that has happened, the end of every connection included, and no
+    /// hook, callback or waker runs any more or will: one that runs, also on another thread of the host, is waited for
+    /// without a bound. So do not hold a lock that one of them takes.
+    ///
+    /// Stopping a stopped broker does nothing; two threads may stop it at once, and both wait.
+    ///
+    /// # Errors
+    /// [`Error::InCallback`] in a hook, a callback or a waker; [`Error::Forked`].
     pub fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
         self.shared.stop(grace)
     }

@@ -43,8 +43,9 @@ impl Broker {
     /// With `direct` it runs on the thread that publishes: a thread of the host inside `publish`, or a thread of the
     /// broker for the message of a client, which serves no network meanwhile. It runs when no lock is held, for one
     /// message at a time and in order: while it runs, what other threads publish, and what it publishes itself, waits in
-    /// the queue, and the running thread calls it for that, too, before it goes on; they do not wait. So when
-    /// `publish` returns, the call has been made, unless another call was running.
+    /// the queue, and the running thread calls it for that, too, before it goes on; they do not wait. After 64 such
+    /// messages the callback thread goes on in its place. So when `publish` returns, the call has been made, unless
+    /// another call was running.
     pub fn subscribe_with(
         &self,
         filter: &str,

@@ -93,10 +93,10 @@ impl midge_subscription {
 /// With the option `direct` the callback runs on the thread that publishes: inside midge_publish, before that returns,
 /// or for the message of a client on a thread of the broker, which serves no client meanwhile. It runs for one message
 /// at a time and in order: what other threads publish while it runs, and what it publishes itself, waits in the queue,
-/// and the thread that runs it calls it for that, too, before it goes on; nobody waits. So when midge_publish returns,
-/// the callback has been called, unless another call of it was running. In it midge_stop answers IN_CALLBACK, as in
-/// every callback; do not hold a lock that it takes while you publish. It may still run on a thread of the host when
-/// midge_stop returns, but not when midge_subscription_free does.
+/// and the thread that runs it calls it for that, too, before it goes on; nobody waits. After 64 such messages the
+/// callback thread goes on in its place. So when midge_publish returns, the callback has been called, unless another call
+/// of it was running. In it midge_stop answers IN_CALLBACK, as in every callback; do not hold a lock that it takes while
+/// you publish. It does not run any more when midge_stop or midge_subscription_free returns.
 ///
 /// `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the last call of `callback`, or
 /// before this returns if it fails. The callback may run before this returns and `*out` is written.
