@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 
 use crate::embed::arena::{Batch, MessageView};
 use crate::embed::broker::Broker;
@@ -16,7 +17,7 @@ use crate::embed::options::SubscribeOptions;
 use crate::embed::queue_core::{Overflow, Polled, QueueCore};
 use crate::embed::shared::Shared;
 use crate::engine::parts::sink::{Local, LocalMessage, Sink};
-use crate::runtime::{Runtime, in_callback, thread_mark};
+use crate::runtime::{CallWait, Runtime, Waiter, in_callback, thread_mark};
 use crate::session::queue::Room;
 
 /// Messages given to one callback before the next subscription has its turn.
@@ -27,7 +28,8 @@ const SLICE: usize = 64;
 type Callback = Box<dyn FnMut(&MessageView<'_>) + Send>;
 
 /// A subscription whose messages are given to a function. Dropping it unsubscribes, and waits for a call that runs,
-/// unless it is dropped by that very call.
+/// unless it is dropped by that very call, or by one that the thread of that call waits for: two calls may drop each
+/// other's subscription. In a forked child dropping it does nothing.
 #[must_use = "dropping it unsubscribes"]
 pub struct CallbackSubscription {
     target: Arc<Target>,
@@ -108,6 +110,8 @@ struct Run {
     callback: Option<Callback>,
     /// The mark of the thread on which it runs.
     by: Option<usize>,
+    /// Those that wait for the end of the call.
+    waiters: SmallVec<[Waiter; 1]>,
     cancelled: bool,
 }
 
@@ -158,19 +162,30 @@ impl Target {
             me: me.clone(),
             queue,
             scheduled: AtomicBool::new(false),
-            run: Mutex::new(Run { callback: Some(callback), by: None, cancelled: false }),
+            run: Mutex::new(Run {
+                callback: Some(callback),
+                by: None,
+                waiters: SmallVec::new(),
+                cancelled: false,
+            }),
             idle: Condvar::new(),
             dispatcher,
             broker,
         })
     }
 
-    /// Lets no further call begin, and waits for one that runs on another thread. The callback is dropped.
+    /// Lets no further call begin, and waits for one that runs on another thread, unless that one waits for this thread.
+    /// The callback is dropped, here or when its call is over.
     fn cancel(&self) {
         let mut run = self.run.lock();
         run.cancelled = true;
-        while run.by.is_some_and(|by| by != thread_mark()) {
-            self.idle.wait(&mut run);
+        if let Some(by) = run.by.filter(|by| *by != thread_mark())
+            && let Some(wait) = CallWait::begin(by)
+        {
+            run.waiters.push(wait.waiter());
+            while run.by.is_some() {
+                self.idle.wait(&mut run);
+            }
         }
         let callback = run.callback.take();
         drop(run);
@@ -255,6 +270,8 @@ impl Target {
                 run = self.run.lock();
             }
             run.by = None;
+            // Before they can run again: this thread may wait for one of them next.
+            run.waiters.drain(..).for_each(Waiter::released);
             drop(run);
             self.idle.notify_all();
         }
