@@ -15,7 +15,7 @@ use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue_core::{Overflow, Polled, QueueCore};
-use crate::embed::shared::Shared;
+use crate::embed::shared::{BrokerRef, Shared, leak};
 use crate::engine::parts::sink::{Local, LocalMessage, Sink};
 use crate::runtime::{CallWait, Runtime, Waiter, in_callback, thread_mark};
 use crate::session::queue::Room;
@@ -34,7 +34,7 @@ type Callback = Box<dyn FnMut(&MessageView<'_>) + Send>;
 pub struct CallbackSubscription {
     target: Arc<Target>,
     local: Arc<Local>,
-    broker: Arc<Shared>,
+    broker: BrokerRef,
 }
 
 impl Broker {
@@ -65,7 +65,7 @@ impl Broker {
         let target = Target::new(queue, Box::new(callback), dispatcher, Arc::downgrade(broker));
         let sink: Arc<dyn Sink> = target.clone();
         let local = broker.subscribe(filter, options, sink)?;
-        Ok(CallbackSubscription { target, local, broker: Arc::clone(broker) })
+        Ok(CallbackSubscription { target, local, broker: BrokerRef::of(broker) })
     }
 }
 
@@ -85,8 +85,9 @@ impl std::fmt::Debug for CallbackSubscription {
 impl Drop for CallbackSubscription {
     fn drop(&mut self) {
         self.broker.unsubscribe(&self.local);
-        if !self.broker.is_forked() {
-            self.target.cancel();
+        match self.broker.is_forked() {
+            true => leak(&self.target),
+            false => self.target.cancel(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the handles of one broker have in common.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
@@ -57,6 +58,38 @@ pub(super) struct Shared {
     /// Whether the stage is `Stopped`, for who looks without the lock.
     pub(super) stopped: AtomicBool,
     pub(super) changed: Condvar,
+}
+
+/// What a handle of the host holds of its broker. In a forked child it is never given back, so that nothing is freed that
+/// another thread of the parent was in the middle of changing.
+#[derive(Clone)]
+pub(super) struct BrokerRef(Arc<Shared>);
+
+impl BrokerRef {
+    pub(super) fn of(broker: &Arc<Shared>) -> BrokerRef {
+        BrokerRef(Arc::clone(broker))
+    }
+}
+
+impl Deref for BrokerRef {
+    type Target = Arc<Shared>;
+
+    fn deref(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for BrokerRef {
+    fn drop(&mut self) {
+        if self.0.is_forked() {
+            leak(&self.0);
+        }
+    }
+}
+
+/// Keeps a value for ever: one more owner has it, who never drops it.
+pub(super) fn leak<T: ?Sized>(value: &Arc<T>) {
+    std::mem::forget(Arc::clone(value));
 }
 
 impl Shared {
@@ -160,9 +193,11 @@ impl Shared {
         }
     }
 
+    /// Ends a subscription whose handle is dropped; in a forked child it is left as it is.
     pub(super) fn unsubscribe(&self, local: &Arc<Local>) {
-        if !self.is_forked() {
-            self.engine.unsubscribe_local(local);
+        match self.is_forked() {
+            true => leak(local),
+            false => self.engine.unsubscribe_local(local),
         }
     }
 
