@@ -46,9 +46,9 @@ impl Engine {
                     }
                 }
             }
-            Timer::Hold(session, epoch) => {
+            Timer::Hold(session, hold) => {
                 if let Some(session) = session.upgrade() {
-                    self.end_hold(turn, &session, epoch);
+                    self.end_hold(turn, &session, hold);
                 }
             }
             Timer::Decision(slot) => {

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use crate::engine::access::hooks::DecisionSlot;
 use crate::session::epoch::Epoch;
+use crate::session::held_acks::HoldId;
 use crate::session::link::Link;
 use crate::session::state::Session;
 use crate::time::{Time, TimerId, Wheel};
@@ -32,8 +33,8 @@ pub enum Timer {
     SessionExpiry(Weak<Session>, Epoch),
     /// Publishes a delayed will. The number is that of the last connection.
     Will(Weak<Session>, Epoch),
-    /// Ends the wait of a publisher's acknowledgements. The number is that of the connection.
-    Hold(Weak<Session>, Epoch),
+    /// Ends the wait of a publisher's acknowledgements for a subscriber.
+    Hold(Weak<Session>, HoldId),
     /// Denies an overdue decision.
     Decision(Weak<DecisionSlot>),
     /// Publishes the `$SYS` topics.
