@@ -1910,8 +1910,8 @@ midge_status midge_subscribe(struct midge_broker *broker,
  * Ends a subscription and frees its handle. NULL is taken. In a forked child nothing is done.
  *
  * Of a callback: no call begins after this returns, and one that runs on another thread is waited for, so do not hold
- * a lock that the callback takes. It may be called by the callback itself; then `free_user_data` follows when the
- * callback returns. Of a queue: messages that wait in the queue stay there.
+ * a lock that the callback takes. It may be called by the callback itself, or by one for whose end the callback waits, as
+ * when two free each other's subscription; then `free_user_data` follows when the callback returns. Of a queue: messages that wait in the queue stay there.
  */
 void midge_subscription_free(struct midge_subscription *subscription);
 

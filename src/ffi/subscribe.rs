@@ -130,8 +130,8 @@ pub unsafe extern "C" fn midge_subscribe(
 /// Ends a subscription and frees its handle. NULL is taken. In a forked child nothing is done.
 ///
 /// Of a callback: no call begins after this returns, and one that runs on another thread is waited for, so do not hold
-/// a lock that the callback takes. It may be called by the callback itself; then `free_user_data` follows when the
-/// callback returns. Of a queue: messages that wait in the queue stay there.
+/// a lock that the callback takes. It may be called by the callback itself, or by one for whose end the callback waits, as
+/// when two free each other's subscription; then `free_user_data` follows when the callback returns. Of a queue: messages that wait in the queue stay there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_subscription_free(subscription: *mut midge_subscription) {
     guard!(

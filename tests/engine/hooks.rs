@@ -1003,6 +1003,30 @@ fn a_decision_that_is_not_made_in_time_is_a_denial() {
     assert_eq!(network.engine.timers_running(), 0);
 }
 
+/// While the process was stopped, the host could not decide. It has one more second, each time.
+#[test]
+fn a_decision_is_not_overdue_because_the_process_was_stopped() {
+    let desk = Desk::default();
+    let deciding = desk.clone();
+    let toy = Toy::authorizes(move |_| deciding.put());
+    let network = Network::hosted_by(Arc::new(toy), &[("hooks.deadline", "30s")]);
+    let mut client = opts("a", V5).on(&network);
+    client.send_publish("t", "x", Q1, 1);
+    network.sleep(40);
+    assert!(desk.take().resolve(Verdict::Allow));
+    assert_eq!(client.expect_ack(AckKind::Puback, 1), ReasonCode::NoMatchingSubscribers);
+    client.send_publish("t", "x", Q1, 2);
+    network.sleep(40);
+    network.sleep(40);
+    client.expect_nothing();
+    network.advance(2);
+    assert_eq!(client.expect_ack(AckKind::Puback, 2), ReasonCode::NotAuthorized);
+    assert!(!desk.take().resolve(Verdict::Allow), "it is too late");
+    assert_eq!(network.stats().hooks_failed, 1);
+    client.hang_up();
+    assert_eq!(network.engine.timers_running(), 0);
+}
+
 #[test]
 fn a_connect_that_waits_for_the_host_has_the_time_of_a_connect() {
     let desk = Desk::default();

@@ -297,6 +297,11 @@ impl DecisionSlot {
         (self.process)() != self.made_in
     }
 
+    /// Whether it is not decided, and something waits for it.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(&*self.state.lock(), DecisionState::Open(_))
+    }
+
     /// Decides, if it is open; `None` abstains. Returns whether it was open.
     pub(crate) fn decide(&self, outcome: Option<Verdict>) -> bool {
         if self.is_forked() {

@@ -36,7 +36,12 @@ pub enum Timer {
     /// Ends the wait of a publisher's acknowledgements for a subscriber.
     Hold(Weak<Session>, HoldId),
     /// Denies an overdue decision.
-    Decision(Weak<DecisionSlot>),
+    Decision {
+        /// What is decided.
+        slot: Weak<DecisionSlot>,
+        /// When it is overdue. A timer that comes much later was kept by a broker that did not run.
+        due: Time,
+    },
     /// Publishes the `$SYS` topics.
     Sys,
     /// Removes expired retained messages.
