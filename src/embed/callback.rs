@@ -216,7 +216,9 @@ impl Target {
         while self.serve(SLICE, None) {
             let Some(broker) = self.broker.upgrade() else { return };
             match broker.dispatcher() {
-                Ok(dispatcher) => return self.me.upgrade().into_iter().for_each(|me| dispatcher.schedule(me)),
+                Ok(dispatcher) => {
+                    return self.me.upgrade().into_iter().for_each(|me| dispatcher.schedule(me));
+                }
                 // What is published is refused by now. The rest is called for as long as other callbacks are.
                 Err(Error::Stopped) if broker.is_over() => return,
                 // Or the system has no thread.

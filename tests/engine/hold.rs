@@ -101,7 +101,8 @@ fn acknowledgements_wait_for_each_subscriber_that_is_behind() {
     let publish_to = |publisher: &mut Client<'_>, topic: &str, ids: std::ops::RangeInclusive<u16>| {
         ids.for_each(|id| _ = publisher.send_publish(topic, "x", Q1, id));
     };
-    let (mut slow, mut fast) = (subscriber(&network, "slow"), opts("fast", V5).receive_maximum(1).on(&network));
+    let (mut slow, mut fast) =
+        (subscriber(&network, "slow"), opts("fast", V5).receive_maximum(1).on(&network));
     fast.subscribe("u", Q2);
     let mut publisher = opts("p", V5).on(&network);
     publish_to(&mut publisher, "t", 1..=12);

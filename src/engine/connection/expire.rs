@@ -1,7 +1,7 @@
 //! Effects of timers: the Keep Alive, the expiry of sessions, delayed wills, expired retained messages.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use crate::engine::access::hooks::{DecisionSlot, Verdict};
 use crate::engine::connection::connect::keep_alive_millis;
