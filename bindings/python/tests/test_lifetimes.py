@@ -387,6 +387,55 @@ def test_a_stopped_broker_shows_that_it_is() -> None:
         assert repr(broker) == f"<midge.{type(broker).__name__}, stopped>"
 
 
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        ("midge.Broker('127.0.0.1:0')", ""),
+        ("midge.Broker('127.0.0.1:0', {'runtime.worker_threads': 2})", ""),
+        ("midge.Broker('127.0.0.1:0', {'console.listen': '127.0.0.1:0', 'console.tutorial': True})", ""),
+        ("midge.testing.TestBroker()", ""),
+        ("midge.Broker('127.0.0.1:0')", "broker.request_stop(); broker.wait()"),
+        ("midge.Broker('127.0.0.1:0')", "handler = broker.on('t', print); broker.subscribe('t')"),
+        ("midge.Broker('127.0.0.1:0')", "connect(broker)"),
+        ("midge.Broker('127.0.0.1:0', {'runtime.worker_threads': 2})", "connect(broker)"),
+        ("midge.Broker('127.0.0.1:0')", "threads.append(waiting(broker))"),
+    ],
+)
+def test_a_stopped_broker_that_is_still_referenced_holds_no_descriptor(kind: str, use: str, run: Any) -> None:
+    ended = run(
+        f"""
+        import os, socket, threading
+        import midge, midge.testing
+        threads = []
+        def descriptors():
+            return sorted(os.listdir("/proc/self/fd"), key=int)
+        def connect(broker):
+            with socket.create_connection(broker.address) as client:
+                client.sendall(b"\\x10\\x0d\\x00\\x04MQTT\\x04\\x02\\x00\\x3c\\x00\\x01c")
+                assert client.recv(4) == b"\\x20\\x02\\x00\\x00"
+                broker.publish("t")
+        def waiting(broker):
+            thread = threading.Thread(target=broker.wait)
+            thread.start()
+            return thread
+        def stopped():
+            broker = {kind}
+            assert len(descriptors()) > 4
+            {use or 'pass'}
+            broker.stop()
+            for thread in threads:
+                thread.join()
+            return broker
+        stopped()  # what a process opens once
+        before = descriptors()
+        kept = [stopped() for _ in range(3)]
+        assert descriptors() == before, (descriptors(), before)
+        assert all(broker.wait() for broker in kept)
+        """
+    )
+    assert ended.stderr == ""
+
+
 IN_USE = """
 import ctypes, gc, sys
 import midge, midge.testing
