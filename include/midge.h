@@ -1691,6 +1691,19 @@ midge_status midge_publish(struct midge_broker *broker,
                            const struct midge_publish_options *options);
 
 /**
+ * Publishes as midge_publish does, and answers the number of subscribers that the message was published to, clients
+ * that are away among them; or less than 0: the midge_status of a failure. It is for languages to which an output is
+ * dear; a C program has the option `receivers`.
+ *
+ * Errors: as midge_publish.
+ */
+int64_t midge_publish_counted(struct midge_broker *broker,
+                              const char *topic,
+                              const void *payload,
+                              size_t len,
+                              const struct midge_publish_options *options);
+
+/**
  * Publishes `count` messages in order, all with the same `options`, as midge_publish does each: for languages to
  * which a call is dear. `topics`, `payloads` and `lens` are arrays of `count` entries; a payload may be NULL if its
  * length is 0. The arrays may be NULL if `count` is 0.

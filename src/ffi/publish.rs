@@ -97,16 +97,33 @@ pub unsafe extern "C" fn midge_publish(
     options: *const midge_publish_options,
 ) -> midge_status {
     guard!({
-        let broker = held(broker)?;
-        let topic = self::topic(topic, "topic")?;
-        let payload = bytes(payload, len, "payload")?;
-        if options.is_null() {
-            broker.publish_plain(topic, payload)?;
-        } else {
-            tell(options, broker.publish(topic, payload, &read(options)?)?);
-        }
+        let receivers = publish(broker, topic, payload, len, options)?;
+        tell(options, receivers);
         Ok(MIDGE_STATUS_OK)
     }, concerns broker, tells error_of(options))
+}
+
+/// Publishes as midge_publish does, and answers the number of subscribers that the message was published to, clients
+/// that are away among them; or less than 0: the midge_status of a failure. It is for languages to which an output is
+/// dear; a C program has the option `receivers`.
+///
+/// Errors: as midge_publish.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_publish_counted(
+    broker: *mut midge_broker,
+    topic: *const c_char,
+    payload: *const c_void,
+    len: usize,
+    options: *const midge_publish_options,
+) -> i64 {
+    let mut answer = 0;
+    let status = guard!({
+        let receivers = publish(broker, topic, payload, len, options)?;
+        tell(options, receivers);
+        answer = i64::try_from(receivers).unwrap_or(i64::MAX);
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error_of(options));
+    if status == MIDGE_STATUS_OK { answer } else { i64::from(status) }
 }
 
 /// Publishes `count` messages in order, all with the same `options`, as midge_publish does each: for languages to
@@ -265,6 +282,31 @@ pub unsafe extern "C" fn midge_topic_check(
         TopicName::parse(topic).map_err(|cause| Error::Topic { topic: topic.to_owned(), cause })?;
         Ok(MIDGE_STATUS_OK)
     }, tells error)
+}
+
+/// Publishes a message, and returns the number of its receivers.
+///
+/// # Safety
+/// What C hands over is as the head of the header demands.
+unsafe fn publish(
+    broker: *mut midge_broker,
+    topic: *const c_char,
+    payload: *const c_void,
+    len: usize,
+    options: *const midge_publish_options,
+) -> Result<usize, Failure> {
+    // SAFETY: the caller's.
+    unsafe {
+        let broker = held(broker)?;
+        let topic = self::topic(topic, "topic")?;
+        let payload = bytes(payload, len, "payload")?;
+        let receivers = if options.is_null() {
+            broker.publish_plain(topic, payload)
+        } else {
+            broker.publish(topic, payload, &read(options)?)
+        };
+        Ok(receivers?)
+    }
 }
 
 /// A payload of the host, given back when this is dropped.

@@ -359,6 +359,9 @@ static void the_number_of_receivers_is_told(void)
     CHECK(receivers == 3 + 2 + 1);
     CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_owned(broker, "a/c", "1", 1, NULL, NULL, &options));
     CHECK(receivers == 2);
+    receivers = 99;
+    CHECK(midge_publish_counted(broker, "a/b", "1", 1, &options) == 3 && receivers == 3);
+    CHECK(midge_publish_counted(broker, "x", "1", 1, NULL) == 1);
     options.qos = 1;
     CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_acknowledged(broker, "a/b", "1", 1, &options, -1));
     CHECK(receivers == 3);
@@ -369,6 +372,8 @@ static void the_number_of_receivers_is_told(void)
     /* It is written on success only. */
     receivers = 99;
     CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish(broker, "a/+", "1", 1, &options));
+    CHECK(midge_publish_counted(broker, "a/+", "1", 1, &options) == MIDGE_STATUS_TOPIC);
+    CHECK(midge_publish_counted(NULL, "a", "1", 1, NULL) == MIDGE_STATUS_INVALID_ARGUMENT);
     topics[2] = "+";
     CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_many(broker, topics, payloads, lens, 3, &options, NULL));
     CHECK(receivers == 99);
@@ -417,6 +422,9 @@ static void what_is_wrong_with_a_message_is_said(void)
     CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT, "topic: is NULL"));
     midge_publish(broker, "a", NULL, 1, &options);
     CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT, "payload: is NULL, but its length is not 0"));
+    CHECK(midge_publish_counted(broker, "$SYS/x", "1", 1, &options) == MIDGE_STATUS_INVALID_ARGUMENT);
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT,
+               "topic: \"$SYS/x\" is below $SYS, where only the broker publishes"));
     midge_publish_many(broker, topics, payloads, lens, 2, &options, NULL);
     CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT,
                "topic: \"$SYS/x\" is below $SYS, where only the broker publishes"));

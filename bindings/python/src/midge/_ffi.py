@@ -664,6 +664,16 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(midge_publish_options),
         ],
     ),
+    "midge_publish_counted": (
+        ctypes.c_int64,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_publish_options),
+        ],
+    ),
     "midge_publish_many": (
         ctypes.c_int32,
         [
