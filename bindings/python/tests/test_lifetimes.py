@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, finished, line, started, until
+from conftest import PATIENCE, finished, line, refuses, started, until
 
 import midge
 from midge import _hooks
@@ -303,15 +303,6 @@ def test_the_end_waits_for_other_threads_and_not_for_its_own() -> None:
     assert ended.wait(PATIENCE)
 
 
-def refuses(address: tuple[str, int]) -> bool:
-    """Whether nobody listens there."""
-    try:
-        socket.create_connection(address, timeout=PATIENCE).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
 def test_a_forgotten_broker_with_a_callback_stops() -> None:
     broker = midge.Broker("127.0.0.1:0")
     address, thread = broker.address, broker.on("t", print)._calls.thread
@@ -421,7 +412,7 @@ def test_a_stopped_broker_that_is_still_referenced_holds_no_descriptor(kind: str
         def stopped():
             broker = {kind}
             assert len(descriptors()) > 4
-            {use or 'pass'}
+            {use or "pass"}
             broker.stop()
             for thread in threads:
                 thread.join()
@@ -431,6 +422,34 @@ def test_a_stopped_broker_that_is_still_referenced_holds_no_descriptor(kind: str
         kept = [stopped() for _ in range(3)]
         assert descriptors() == before, (descriptors(), before)
         assert all(broker.wait() for broker in kept)
+        """
+    )
+    assert ended.stderr == ""
+
+
+def test_what_is_collected_with_a_broker_finds_it_freed_and_not_dangling(run: Any) -> None:
+    """The order of finalizers in a cycle is the collector's: the broker's may have been before."""
+    ended = run(
+        """
+        import midge
+        broker = midge.Broker("127.0.0.1:0")
+        messages = broker.subscribe("t")
+        queue = messages._queue
+        for each in (broker, queue):
+            each.__del__()
+            each.__del__()
+        for use in (
+            lambda: broker.publish("t"), lambda: broker.publish_many([("t", "")]), lambda: broker.subscribe("t"),
+            lambda: broker.kick("c"), broker.clients, broker.subscriptions, broker.retained, broker.stats, broker.stop,
+            lambda: broker.wait(0), lambda: broker.address, lambda: messages.get(0),
+        ):
+            try:
+                use()
+                raise AssertionError("it was not refused")
+            except (midge.ArgumentError, midge.StateError):
+                pass
+        broker.request_stop()
+        assert (broker.addresses, broker.console_address, len(messages), messages.dropped) == ({}, None, 0, 0)
         """
     )
     assert ended.stderr == ""

@@ -105,17 +105,13 @@ class Broker:
         """Host and port of the console for a browser; None if `console.listen` does not ask for one."""
         return self.sync.console_address
 
-    def publish(
-        self, topic: str, payload: Payload = b"", qos: int = 0, retain: bool = False, **properties: Any
-    ) -> None:
+    def publish(self, topic: str, payload: Payload = b"", qos: int = 0, retain: bool = False, **properties: Any) -> int:
         """Publishes a message, as midge.Broker.publish does. It does not wait for subscribers."""
-        self.sync.publish(topic, payload, qos, retain, **properties)
+        return self.sync.publish(topic, payload, qos, retain, **properties)
 
-    def publish_owned(
-        self, topic: str, payload: Payload, qos: int = 0, retain: bool = False, **properties: Any
-    ) -> None:
+    def publish_owned(self, topic: str, payload: Payload, qos: int = 0, retain: bool = False, **properties: Any) -> int:
         """Publishes a large message without copying it, as midge.Broker.publish_owned does."""
-        self.sync.publish_owned(topic, payload, qos, retain, **properties)
+        return self.sync.publish_owned(topic, payload, qos, retain, **properties)
 
     def publish_many(self, messages: Iterable[Sequence[Any]]) -> int:
         """Publishes messages in order, as midge.Broker.publish_many does."""
@@ -130,7 +126,7 @@ class Broker:
         *,
         timeout: float | None = None,
         **properties: Any,
-    ) -> None:
+    ) -> int:
         """Publishes a message, and waits until it is safe, as midge.Broker.publish_acknowledged does."""
         timeout = _arguments.seconds("timeout", timeout)
         loop = asyncio.get_running_loop()
@@ -139,11 +135,12 @@ class Broker:
         def done(status: int) -> None:
             loop.call_soon_threadsafe(settle, safe, status)
 
-        self.sync._publish_with_callback(topic, payload, qos, retain, done, **properties)
+        receivers = self.sync._publish_with_callback(topic, payload, qos, retain, done, **properties)
         try:
             await asyncio.wait_for(safe, timeout)
         except asyncio.TimeoutError:
             raise Timeout(f"the message to {topic!r} is not safe within the time") from None
+        return receivers
 
     def subscribe(
         self,
@@ -370,6 +367,8 @@ class Handler:
         self._subscription = subscription
         self._callback = callback
         self._task = asyncio.get_running_loop().create_task(self._run())
+        # It waits for as long as its broker lives. If all of it is forgotten, it goes without a word.
+        self._task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     @property
     def filter(self) -> str:
