@@ -124,21 +124,22 @@ def test_address_in_use(broker: midge.Broker) -> None:
 @pytest.mark.parametrize(
     ("topic", "sentence"),
     [
-        ("", "topic: is empty"),
-        ("a/+", "topic 'a/+': has a wildcard"),
-        ("#", "topic '#': has a wildcard"),
+        ("", 'topic "": the topic is empty'),
+        ("a/+", 'topic "a/+": the topic name holds a wildcard, + or #'),
+        ("#", 'topic "#": the topic name holds a wildcard, + or #'),
         ("a\0b", "topic 'a\\x00b': holds U+0000"),
         ("\ud800", "topic '\\ud800': has no UTF-8 form"),
-        ("x" * 65_536, "topic: is longer than 65535 bytes"),
-        ("ü" * 32_768, "topic: is longer than 65535 bytes"),
+        ("x" * 65_536, f'topic "{"x" * 256}": the topic is longer than 65535 bytes'),
+        ("ü" * 32_768, f'topic "{"ü" * 256}": the topic is longer than 65535 bytes'),
     ],
     ids=str.__len__,
 )
 def test_wrong_topics(broker: midge.Broker, topic: str, sentence: str) -> None:
-    with pytest.raises(midge.TopicError) as caught:
-        broker.publish(topic)
-    assert isinstance(caught.value, ValueError)
-    assert sentence in str(caught.value)
+    for publish in (broker.publish, broker.publish_owned, broker.publish_acknowledged):
+        with pytest.raises(midge.TopicError) as caught:
+            publish(topic, b"")
+        assert isinstance(caught.value, ValueError)
+        assert str(caught.value).startswith(sentence)
 
 
 @pytest.mark.parametrize("filter", ["", "a#", "a/#/b", "+a", "a\0b", "\ud800", "$share/g", "x" * 65_536])
@@ -176,16 +177,18 @@ def test_a_message_beyond_the_settings() -> None:
             broker.publish("t", qos=2)
         with pytest.raises(midge.ArgumentError, match=r"mqtt\.retain"):
             broker.publish("t", "x", retain=True)
-        with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_levels"):
+        with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_length"):
             broker.publish("/" * 300)
         broker.publish("x" * 50)
         with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_length is 50"):
             broker.publish("x" * 51)
+    with midge.Broker("127.0.0.1:0") as broker, pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_levels"):
+        broker.publish("/" * 300)
 
 
 def test_only_the_broker_publishes_below_sys() -> None:
     with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("$SYS/broker/mine") as messages:
-        message = r"topic '\$SYS/broker/mine': is below \$SYS, where only the broker publishes"
+        message = r'topic: "\$SYS/broker/mine" is below \$SYS, where only the broker publishes'
         for publish in (broker.publish, broker.publish_owned, broker.publish_acknowledged):
             with pytest.raises(midge.ArgumentError, match=message):
                 publish("$SYS/broker/mine", "x", retain=True)

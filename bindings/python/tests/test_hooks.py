@@ -199,6 +199,7 @@ def test_wrong_changes_are_refused_and_drop_the_message(
         peer = connect(broker, "c")
         assert [peer.publish("t", payload) for payload in ("x", "answer")] == [0, 0]
     assert len(refused) == 10
+    assert str(refused[0]) == 'topic "a/#": the topic name holds a wildcard, + or #'
     broker.assert_not_published("#")
     assert [record.getMessage() for record in caplog.records] == ["the hook on_publish failed"] * 2
     assert "on_publish: answered 1, not True, False or None" in caplog.text

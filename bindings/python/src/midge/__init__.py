@@ -5,6 +5,7 @@
 ...     with broker.subscribe("sensors/+/temp", qos=1) as messages:
 ...         broker.publish("sensors/a/temp", "21.5", qos=1)
 ...         print(messages.get(timeout=1).payload)
+1
 b'21.5'
 """
 

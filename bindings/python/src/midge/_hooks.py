@@ -6,7 +6,6 @@ import _thread
 import contextlib
 import ctypes
 import inspect
-import itertools
 import logging
 import threading
 import weakref
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, cast
 from midge import _ffi
 from midge._errors import ArgumentError, StateError
 from midge._library import inside, quick
+from midge._numbers import Numbers
 from midge._requests import (
     AccessRequest,
     ConnectRequest,
@@ -185,7 +185,7 @@ class Hooks:
         task.add_done_callback(self._tasks.discard)
 
 
-_numbers = itertools.count(1)
+_numbers = Numbers()
 _in_use: dict[int, Callable[[], Hooks | None]] = {}
 """The hooks of brokers, by number. They are the broker's to keep: what a hook names can be forgotten with both."""
 
@@ -193,7 +193,7 @@ _in_use: dict[int, Callable[[], Hooks | None]] = {}
 def install(config: ctypes.c_void_p, hooks: Hooks, loop: asyncio.AbstractEventLoop | None) -> int:
     """Sets the hooks of a configuration; returns the number by which `uninstall` ends them."""
     hooks._use(loop)
-    number = next(_numbers)
+    number = _numbers.draw()
     view = _ffi.midge_hooks(struct_size=ctypes.sizeof(_ffi.midge_hooks), user_data=number)
     for name in hooks._functions:
         setattr(view, name, _TRAMPOLINES[name])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +11,9 @@ from midge import _ffi
 from midge._arguments import needed
 from midge._batch import copied, copied_text, read_properties
 from midge._errors import ArgumentError, StateError, TopicError
-from midge._library import encode, quick, raise_for, waiting
+from midge._library import encode, quick, raise_for, raise_for_topic, waiting
 from midge._message import Properties
-from midge._publish import Payload, as_bytes, pairs_of, plain, with_properties
+from midge._publish import Payload, as_bytes, call_with, pairs_of, plain
 from midge._views import VERSIONS
 
 __all__ = [
@@ -192,7 +191,10 @@ class PublishRequest:
 
     @topic.setter
     def topic(self, topic: str) -> None:
-        self._changed("topic", quick.midge_edit_set_topic(self._lent(), encode("topic", topic, TopicError)), topic)
+        name = encode("topic", topic, TopicError)
+        status = quick.midge_edit_set_topic(self._lent(), name)
+        if status < 0:
+            raise_for_topic(status, "midge_topic_check", name, f"topic: {topic!r}")
         self._topic = topic
 
     @property
@@ -237,7 +239,7 @@ class PublishRequest:
     def properties(self, properties: Properties) -> None:
         if not isinstance(properties, Properties):
             raise needed("properties", "a midge.Properties", properties)
-        options = with_properties(
+        told = call_with(
             self._qos,
             self._retain,
             properties.expiry,
@@ -246,8 +248,9 @@ class PublishRequest:
             properties.correlation_data,
             properties.user_properties,
         )
-        status = quick.midge_edit_set_options(self._lent(), ctypes.byref(options))
-        self._changed("properties", status, properties)
+        status = quick.midge_edit_set_options(self._lent(), told.options)
+        if status < 0:
+            told.fail(status, "properties")
         self._properties = properties
 
     def add_user_properties(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:

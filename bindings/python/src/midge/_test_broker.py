@@ -117,6 +117,7 @@ class TestBroker(Broker):
         >>> with midge.testing.TestBroker() as broker:
         ...     broker.publish("a/b", "1", retain=True)
         ...     [(message.topic, message.payload, message.retain) for message in broker.published("a/+")]
+        0
         [('a/b', b'1', True)]
         """
         batch, error = ctypes.c_void_p(), ctypes.c_void_p()

@@ -11,7 +11,7 @@ from typing import Any
 from midge import _ffi
 from midge._batch import copied, copied_text, copy_of
 from midge._errors import TopicError
-from midge._library import encode, quick, raise_for, waiting
+from midge._library import encode, quick, raise_for, raise_for_topic, waiting
 from midge._message import Message
 
 __all__ = ["Client", "Stats", "SubscriptionInfo"]
@@ -161,7 +161,7 @@ def read_retained(broker: ctypes.c_void_p | None, filter: str) -> list[Message]:
     listed = ctypes.c_void_p()
     status = waiting.midge_broker_retained(broker, name, ctypes.byref(listed))
     if status < 0:
-        raise_for(status, None, f"topic filter {filter!r}")
+        raise_for_topic(status, "midge_filter_check", name, f"topic filter {filter!r}")
     try:
         count = quick.midge_retained_count(listed)
         return [copy_of(quick.midge_retained_at(listed, index)) for index in range(count)]
