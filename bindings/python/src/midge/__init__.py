@@ -43,6 +43,7 @@ from midge._requests import (
     PublishRequest,
 )
 from midge._subscription import Handler, Subscription
+from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
 from midge._views import Client, Stats, SubscriptionInfo
 
 __version__ = version()
@@ -67,12 +68,17 @@ __all__ = [
     "IoError",
     "Message",
     "MidgeError",
+    "Overflow",
     "Payload",
     "Properties",
+    "PublishProperties",
     "PublishRequest",
+    "QoS",
+    "RetainHandling",
     "StateError",
     "Stats",
     "Stopped",
+    "SubscribeOptions",
     "Subscription",
     "SubscriptionInfo",
     "Timeout",

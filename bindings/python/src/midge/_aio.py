@@ -10,7 +10,7 @@ import logging
 import socket
 import sys
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import midge
 from midge import _arguments
@@ -23,7 +23,11 @@ from midge._log import Level
 from midge._message import Message
 from midge._publish import Payload
 from midge._subscription import BATCH, queue_options, subscribe_options
+from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
 from midge._views import Client, Stats, SubscriptionInfo
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Broker", "Handler", "Subscription"]
 
@@ -105,11 +109,20 @@ class Broker:
         """Host and port of the console for a browser; None if `console.listen` does not ask for one."""
         return self.sync.console_address
 
-    def publish(self, topic: str, payload: Payload = b"", qos: int = 0, retain: bool = False, **properties: Any) -> int:
+    def publish(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        qos: QoS = 0,
+        retain: bool = False,
+        **properties: Unpack[PublishProperties],
+    ) -> int:
         """Publishes a message, as midge.Broker.publish does. It does not wait for subscribers."""
         return self.sync.publish(topic, payload, qos, retain, **properties)
 
-    def publish_owned(self, topic: str, payload: Payload, qos: int = 0, retain: bool = False, **properties: Any) -> int:
+    def publish_owned(
+        self, topic: str, payload: Payload, qos: QoS = 0, retain: bool = False, **properties: Unpack[PublishProperties]
+    ) -> int:
         """Publishes a large message without copying it, as midge.Broker.publish_owned does."""
         return self.sync.publish_owned(topic, payload, qos, retain, **properties)
 
@@ -121,11 +134,11 @@ class Broker:
         self,
         topic: str,
         payload: Payload = b"",
-        qos: int = 1,
+        qos: QoS = 1,
         retain: bool = False,
         *,
         timeout: float | None = None,
-        **properties: Any,
+        **properties: Unpack[PublishProperties],
     ) -> int:
         """Publishes a message, and waits until it is safe, as midge.Broker.publish_acknowledged does."""
         timeout = _arguments.seconds("timeout", timeout)
@@ -145,12 +158,15 @@ class Broker:
     def subscribe(
         self,
         filter: str,
-        qos: int = 2,
+        qos: QoS = 2,
         *,
         capacity: int | None = None,
         max_bytes: int | None = None,
-        overflow: str = "drop_newest",
-        **options: Any,
+        overflow: Overflow = "drop_newest",
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: RetainHandling = 0,
+        identifier: int = 0,
     ) -> Subscription:
         """Subscribes this program to a topic filter, as midge.Broker.subscribe does.
 
@@ -163,17 +179,18 @@ class Broker:
         if self._hub is None:
             self._hub = Hub(broker)
         hub = self._hub
-        oldest, published = overflow == "drop_oldest", bool(options.get("retain_as_published"))
-        inbox = Inbox(filter, bounds.capacity or hub.capacity, bounds.max_bytes or hub.max_bytes, oldest, published)
-        tag, handle = hub.subscribe(subscribe_options(qos, **options), inbox)
+        capacity, max_bytes = bounds.capacity or hub.capacity, bounds.max_bytes or hub.max_bytes
+        inbox = Inbox(filter, capacity, max_bytes, overflow == "drop_oldest", bool(retain_as_published))
+        options = subscribe_options(qos, no_local, retain_as_published, retain_handling, identifier)
+        tag, handle = hub.subscribe(options, inbox)
         return Subscription(hub, tag, handle, inbox)
 
     def on(
         self,
         filter: str,
         callback: Callable[[Message], Awaitable[object] | object],
-        qos: int = 2,
-        **options: Any,
+        qos: QoS = 2,
+        **options: Unpack[SubscribeOptions],
     ) -> Handler:
         """Has a function or coroutine function called with each message of a topic filter, in a task of its own.
 

@@ -36,11 +36,14 @@ from midge._publish import (
 )
 from midge._publish_many import publish_many
 from midge._subscription import Calls, Handler, Queue, Subscription, queue_options, subscribe_options
+from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
 from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_retained, read_stats, read_subscriptions
 from midge._waiting import patiently
 
 if TYPE_CHECKING:
     import asyncio
+
+    from typing_extensions import Unpack
 
 __all__ = ["Broker"]
 
@@ -160,7 +163,7 @@ class Broker:
         self,
         topic: str,
         payload: Payload = b"",
-        qos: int = 0,
+        qos: QoS = 0,
         retain: bool = False,
         *,
         expiry: int | None = None,
@@ -218,11 +221,11 @@ class Broker:
         self,
         topic: str,
         payload: Payload = b"",
-        qos: int = 1,
+        qos: QoS = 1,
         retain: bool = False,
         *,
         timeout: float | None = None,
-        **properties: Any,
+        **properties: Unpack[PublishProperties],
     ) -> int:
         """Publishes a message, waits until it is as safe as its QoS and the store promise; returns its receivers.
 
@@ -246,7 +249,13 @@ class Broker:
         return call.receivers.value
 
     def _publish_with_callback(
-        self, topic: str, payload: Payload, qos: int, retain: bool, done: Callable[[int], object], **properties: Any
+        self,
+        topic: str,
+        payload: Payload,
+        qos: QoS,
+        retain: bool,
+        done: Callable[[int], object],
+        **properties: Unpack[PublishProperties],
     ) -> int:
         """For midge.aio: `done` is called once with a status, on any thread, unless this raises."""
         call = call_with(qos, retain, **properties)
@@ -257,7 +266,9 @@ class Broker:
             call.fail(status)
         return call.receivers.value
 
-    def publish_owned(self, topic: str, payload: Payload, qos: int = 0, retain: bool = False, **properties: Any) -> int:
+    def publish_owned(
+        self, topic: str, payload: Payload, qos: QoS = 0, retain: bool = False, **properties: Unpack[PublishProperties]
+    ) -> int:
         """Publishes a large message without copying it: subscribers, queues and sockets read the payload itself.
 
         The broker holds the payload until nobody uses it any more; a bytearray cannot be resized meanwhile, and must
@@ -291,14 +302,14 @@ class Broker:
     def subscribe(
         self,
         filter: str,
-        qos: int = 2,
+        qos: QoS = 2,
         *,
         capacity: int | None = None,
         max_bytes: int | None = None,
-        overflow: str = "drop_newest",
+        overflow: Overflow = "drop_newest",
         no_local: bool = False,
         retain_as_published: bool = False,
-        retain_handling: int = 0,
+        retain_handling: RetainHandling = 0,
         identifier: int = 0,
     ) -> Subscription:
         """Subscribes this program to a topic filter. Retained messages wait in the queue when this returns.
@@ -333,14 +344,14 @@ class Broker:
     def _subscribe(
         self,
         filter: str,
-        qos: int,
+        qos: QoS,
         *,
         capacity: int | None = None,
         max_bytes: int | None = None,
-        overflow: str = "drop_newest",
+        overflow: Overflow = "drop_newest",
         no_local: bool = False,
         retain_as_published: bool = False,
-        retain_handling: int = 0,
+        retain_handling: RetainHandling = 0,
         identifier: int = 0,
     ) -> Queue:
         """The queue of a subscription, which does not keep the broker alive."""
@@ -364,8 +375,8 @@ class Broker:
         self,
         filter: str,
         callback: Callable[[Message], object],
-        qos: int = 2,
-        **options: Any,
+        qos: QoS = 2,
+        **options: Unpack[SubscribeOptions],
     ) -> Handler:
         """Has `callback` called with each message of a topic filter, on a thread of its own.
 
