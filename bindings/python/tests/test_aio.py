@@ -573,6 +573,23 @@ def test_a_broker_that_is_forgotten_with_its_loop_stops() -> None:
 
 
 @runs
+async def test_other_threads_may_publish_and_look_and_not_subscribe() -> None:
+    async with started() as broker, broker.subscribe("t") as messages:
+
+        def work() -> int:
+            with pytest.raises(RuntimeError):
+                broker.subscribe("u")
+            broker.publish_owned("t", "1")
+            broker.publish_many([("t", "2")])
+            assert (broker.clients(), broker.retained(), len(broker.subscriptions())) == ([], [], 1)
+            assert broker.stats().messages_published == 2
+            return broker.publish("t", "3")
+
+        assert await asyncio.get_running_loop().run_in_executor(None, work) == 1
+        assert [(await messages.get(PATIENCE)).payload for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+@runs
 async def test_cancelling_what_holds_a_broker() -> None:
     running = asyncio.Event()
     address: list[tuple[str, int]] = []

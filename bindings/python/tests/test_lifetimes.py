@@ -243,6 +243,27 @@ def test_multiprocessing(method: str, tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (0, "in the parent\n"), ended.stderr
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_threads_of_the_library_leave_signals_to_the_program(workers: int, run: Any) -> None:
+    """They block them, so that the system hands them to a thread of the program."""
+    ended = run(
+        f"""
+        import os, signal, threading
+        import midge
+        with midge.Broker("127.0.0.1:0", {{"runtime.worker_threads": {workers}}}) as broker:
+            found = 0
+            for task in set(map(int, os.listdir("/proc/self/task"))) - {{threading.get_native_id()}}:
+                found += 1
+                with open(f"/proc/self/task/{{task}}/status") as status:
+                    blocked = int(status.read().partition("SigBlk:")[2].split()[0], 16)
+                for name in ("INT", "TERM", "HUP", "USR1", "USR2", "ALRM", "CHLD", "PIPE"):
+                    assert blocked >> (signal.Signals["SIG" + name] - 1) & 1, name
+            assert found >= {workers}
+        """
+    )
+    assert ended.stderr == ""
+
+
 def test_a_broker_cannot_be_pickled(run: Any) -> None:
     """So that a pool of processes says so, not what its fields are made of."""
     ended = run(
@@ -395,7 +416,7 @@ def test_a_stopped_broker_shows_that_it_is() -> None:
 def test_a_stopped_broker_that_is_still_referenced_holds_no_descriptor(kind: str, use: str, run: Any) -> None:
     ended = run(
         f"""
-        import os, socket, threading
+        import os, pathlib, socket, threading
         import midge, midge.testing
         threads = []
         def descriptors():
@@ -421,6 +442,9 @@ def test_a_stopped_broker_that_is_still_referenced_holds_no_descriptor(kind: str
         before = descriptors()
         kept = [stopped() for _ in range(3)]
         assert descriptors() == before, (descriptors(), before)
+        names = [pathlib.Path(f"/proc/self/task/{{task}}/comm").read_text() for task in os.listdir("/proc/self/task")]
+        assert not [name for name in names if name.startswith("midge-") and name[6].isdigit()], names
+        assert threading.enumerate() == [threading.main_thread()]
         assert all(broker.wait() for broker in kept)
         """
     )
