@@ -51,7 +51,7 @@
 
 /** The defaults of each struct, to begin with: `midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;` */
 #define MIDGE_PUBLISH_OPTIONS_INIT \
-    { sizeof(midge_publish_options), 0, 0, -1, 0, 0, NULL, NULL, NULL, 0, NULL, 0 }
+    { sizeof(midge_publish_options), 0, 0, -1, 0, 0, NULL, NULL, NULL, 0, NULL, 0, NULL, NULL }
 #define MIDGE_SUBSCRIBE_OPTIONS_INIT { sizeof(midge_subscribe_options), 2, 0, 0, MIDGE_RETAIN_SEND, 0, 0, 0 }
 #define MIDGE_HOOKS_INIT { sizeof(midge_hooks), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 #define MIDGE_QUEUE_OPTIONS_INIT { sizeof(midge_queue_options), 0, 0, MIDGE_OVERFLOW_DROP_NEWEST, 0 }
@@ -427,7 +427,7 @@ typedef struct midge_user_property {
 
 /**
  * How a message is published. Begin with MIDGE_PUBLISH_OPTIONS_INIT, which is QoS 0, not retained, no properties.
- * Midge reads it, and what it points to, during the call only.
+ * Midge reads it, and what it points to, during the call only; it writes where `receivers` and `error` say.
  */
 typedef struct midge_publish_options {
     /**
@@ -478,6 +478,16 @@ typedef struct midge_publish_options {
      * The number of user properties.
      */
     size_t user_property_count;
+    /**
+     * Where the number of subscribers that the message was published to goes, clients that are away among them; NULL if
+     * it is not asked for. It is written when the call answers OK. Of midge_publish_many it is the sum over its messages.
+     */
+    size_t *receivers;
+    /**
+     * Where the error goes that says in words what is wrong, if the call fails. The caller frees it. NULL if it is not
+     * asked for.
+     */
+    struct midge_error **error;
 } midge_publish_options;
 
 /**
@@ -1672,7 +1682,8 @@ midge_status midge_broker_kick(struct midge_broker *broker,
 /**
  * Publishes a message. When this returns, the message is in the outbox or queue of every subscriber; where it could
  * not be, it is counted as dropped with the reason. `payload` may be NULL if `len` is 0. `options` NULL is the
- * defaults. It may be called from any thread and from callbacks, and does not wait for subscribers.
+ * defaults. It may be called from any thread and from callbacks, and does not wait for subscribers. The options say
+ * where the number of its receivers goes, and in words what is wrong if it fails.
  *
  * Errors: TOPIC; INVALID_ARGUMENT, also if the topic is below $SYS, where only the broker publishes, or if the message
  * is beyond mqtt.max_topic_length, mqtt.max_topic_levels or mqtt.max_packet_size; STATE; FORKED.
@@ -1682,6 +1693,19 @@ midge_status midge_publish(struct midge_broker *broker,
                            const void *payload,
                            size_t len,
                            const struct midge_publish_options *options);
+
+/**
+ * Publishes as midge_publish does, and answers the number of subscribers that the message was published to, clients
+ * that are away among them; or less than 0: the midge_status of a failure. It is for languages to which an output is
+ * dear; a C program has the option `receivers`.
+ *
+ * Errors: as midge_publish.
+ */
+int64_t midge_publish_counted(struct midge_broker *broker,
+                              const char *topic,
+                              const void *payload,
+                              size_t len,
+                              const struct midge_publish_options *options);
 
 /**
  * Publishes `count` messages in order, all with the same `options`, as midge_publish does each: for languages to
@@ -1755,6 +1779,15 @@ midge_status midge_publish_with_callback(struct midge_broker *broker,
                                          midge_acknowledged_fn callback,
                                          void *user_data,
                                          midge_free_fn free_user_data);
+
+/**
+ * Whether a text is a topic name that can be published to, as far as MQTT says: OK, or TOPIC with a sentence. The
+ * settings of a broker may allow less.
+ *
+ * Errors: TOPIC; INVALID_ARGUMENT for NULL.
+ */
+midge_status midge_topic_check(const char *topic,
+                               struct midge_error **error);
 
 /**
  * The topic name. It lives as long as the message. NULL for NULL.
@@ -1916,6 +1949,14 @@ midge_status midge_subscribe(struct midge_broker *broker,
 void midge_subscription_free(struct midge_subscription *subscription);
 
 /**
+ * Whether a text is a topic filter that can be subscribed to, as far as MQTT says: OK, or TOPIC with a sentence.
+ *
+ * Errors: TOPIC; INVALID_ARGUMENT for NULL.
+ */
+midge_status midge_filter_check(const char *filter,
+                                struct midge_error **error);
+
+/**
  * Publishes to another topic. Whether the client may is not asked.
  *
  * Errors: TOPIC; INVALID_ARGUMENT, also below $SYS.
@@ -1956,7 +1997,7 @@ midge_status midge_edit_add_user_property(struct midge_edit *edit,
 
 /**
  * Replaces everything but the topic and the payload: QoS, RETAIN, and all properties. NULL is the defaults. If it
- * fails, nothing is replaced.
+ * fails, nothing is replaced. Nobody is counted: `receivers` is not written.
  *
  * Errors: INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size and than the client's was.
  */

@@ -103,7 +103,7 @@ impl Vigil {
             return Ok(());
         };
         let _inside = handle.enter();
-        match watch_latch(Arc::clone(&self.latch)) {
+        match watch_latch(&self.latch) {
             Ok(watched) => {
                 let tasks = Arc::clone(&self.tasks);
                 handle.spawn(async move {

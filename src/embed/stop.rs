@@ -79,6 +79,7 @@ impl Shared {
             bench.bed.beat();
         }
         self.vigil.end();
+        self.stop_requested.close();
     }
 
     /// Logs how far the broker's life has come.

@@ -3,13 +3,14 @@
 use std::ffi::{c_char, c_void};
 
 use crate::codec::subscribe::RetainHandling;
-use crate::embed::{CallbackSubscription, QueueSubscription, SubscribeOptions};
+use crate::codec::topic::TopicFilter;
+use crate::embed::{CallbackSubscription, Error, QueueSubscription, SubscribeOptions};
 use crate::ffi::arguments::{Growing, flag, free, options, qos, slot, topic};
 use crate::ffi::broker::{held, midge_broker};
 use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Failure, guard};
 use crate::ffi::message::midge_message;
-use crate::ffi::status::midge_status;
+use crate::ffi::status::{MIDGE_STATUS_OK, midge_status};
 use crate::ffi::views::{UserData, midge_free_fn};
 
 /// Retained messages that match are delivered when the subscription is made.
@@ -142,6 +143,21 @@ pub unsafe extern "C" fn midge_subscription_free(subscription: *mut midge_subscr
         },
         else ()
     );
+}
+
+/// Whether a text is a topic filter that can be subscribed to, as far as MQTT says: OK, or TOPIC with a sentence.
+///
+/// Errors: TOPIC; INVALID_ARGUMENT for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_filter_check(
+    filter: *const c_char,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let filter = topic(filter, "filter")?;
+        TopicFilter::parse(filter).map_err(|cause| Error::Filter { filter: filter.to_owned(), cause })?;
+        Ok(MIDGE_STATUS_OK)
+    }, tells error)
 }
 
 /// The options as floor 7 takes them.

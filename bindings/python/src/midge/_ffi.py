@@ -130,6 +130,8 @@ class midge_publish_options(ctypes.Structure):
     correlation_data_len: int
     user_properties: Any
     user_property_count: int
+    receivers: Any
+    error: Any
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("qos", ctypes.c_int32),
@@ -143,6 +145,8 @@ class midge_publish_options(ctypes.Structure):
         ("correlation_data_len", ctypes.c_size_t),
         ("user_properties", ctypes.POINTER(midge_user_property)),
         ("user_property_count", ctypes.c_size_t),
+        ("receivers", ctypes.POINTER(ctypes.c_size_t)),
+        ("error", ctypes.POINTER(ctypes.c_void_p)),
     ]
 
 
@@ -660,6 +664,16 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(midge_publish_options),
         ],
     ),
+    "midge_publish_counted": (
+        ctypes.c_int64,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_publish_options),
+        ],
+    ),
     "midge_publish_many": (
         ctypes.c_int32,
         [
@@ -708,6 +722,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             midge_free_fn,
         ],
     ),
+    "midge_topic_check": (ctypes.c_int32, [ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_message_topic": (midge_bytes, [ctypes.c_void_p]),
     "midge_message_payload": (midge_bytes, [ctypes.c_void_p]),
     "midge_message_qos": (ctypes.c_int32, [ctypes.c_void_p]),
@@ -766,6 +781,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         ],
     ),
     "midge_subscription_free": (None, [ctypes.c_void_p]),
+    "midge_filter_check": (ctypes.c_int32, [ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_edit_set_topic": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
     "midge_edit_set_payload": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]),
     "midge_edit_set_qos": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int32]),
