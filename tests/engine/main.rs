@@ -32,6 +32,7 @@ mod kicks;
 mod lent;
 mod local;
 mod log;
+mod manage;
 mod memory;
 mod outbox;
 mod publish;
