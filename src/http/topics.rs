@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::codec::topic::TopicName;
 use crate::engine::observe::sink::EventSink;
-use crate::http::answer::{Problem, Reply};
+use crate::http::answer::{Problem, Reply, fitting};
 use crate::http::console::Console;
 use crate::http::payload::Payload;
 use crate::http::query::FARTHEST;
@@ -112,6 +112,7 @@ pub(super) fn show(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
             };
             (branches, total, more, tree.topics(), tree.left_out, tree.since)
         });
+    let (items, is_cut) = fitting(branches.into_iter().map(|branch| item(console, branch)))?;
     Reply::json(&TopicsReply {
         parent: parent.unwrap_or_default(),
         watching_since: console.unix(since),
@@ -119,8 +120,8 @@ pub(super) fn show(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
         offset,
         topics,
         left_out,
-        truncated,
-        items: branches.into_iter().map(|branch| item(console, branch)).collect(),
+        truncated: truncated || is_cut,
+        items,
     })
 }
 
