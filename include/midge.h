@@ -1587,7 +1587,11 @@ midge_status midge_start(const struct midge_config *config,
 /**
  * Stops a broker: no connection is taken any more, clients are told, what waits for clients and callbacks is given to
  * them, for at most `grace_ms` milliseconds (less than 0: the setting runtime.stop_grace); then every thread is
- * joined and every listener closed. A callback that runs is waited for without a bound.
+ * joined and every listener closed. From the beginning of the stop on, publishing, subscribing and kicking answer STATE.
+ *
+ * When this returns, the hooks have been told all that has happened, the end of every connection included, and no hook or
+ * callback runs any more or will: one that runs, also on another thread of the host, is waited for without a bound. So do
+ * not hold a lock that one of them takes.
  *
  * Stopping a stopped broker does nothing. Several threads may stop it at once, and all of them wait. The handle stays
  * valid; most calls answer STATE from then on.
@@ -1897,10 +1901,10 @@ midge_status midge_publish_message(struct midge_broker *broker,
  * With the option `direct` the callback runs on the thread that publishes: inside midge_publish, before that returns,
  * or for the message of a client on a thread of the broker, which serves no client meanwhile. It runs for one message
  * at a time and in order: what other threads publish while it runs, and what it publishes itself, waits in the queue,
- * and the thread that runs it calls it for that, too, before it goes on; nobody waits. So when midge_publish returns,
- * the callback has been called, unless another call of it was running. In it midge_stop answers IN_CALLBACK, as in
- * every callback; do not hold a lock that it takes while you publish. It may still run on a thread of the host when
- * midge_stop returns, but not when midge_subscription_free does.
+ * and the thread that runs it calls it for that, too, before it goes on; nobody waits. After 64 such messages the
+ * callback thread goes on in its place. So when midge_publish returns, the callback has been called, unless another call
+ * of it was running. In it midge_stop answers IN_CALLBACK, as in every callback; do not hold a lock that it takes while
+ * you publish. It does not run any more when midge_stop or midge_subscription_free returns.
  *
  * `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the last call of `callback`, or
  * before this returns if it fails. The callback may run before this returns and `*out` is written.
@@ -1920,8 +1924,8 @@ midge_status midge_subscribe(struct midge_broker *broker,
  * Ends a subscription and frees its handle. NULL is taken. In a forked child nothing is done.
  *
  * Of a callback: no call begins after this returns, and one that runs on another thread is waited for, so do not hold
- * a lock that the callback takes. It may be called by the callback itself; then `free_user_data` follows when the
- * callback returns. Of a queue: messages that wait in the queue stay there.
+ * a lock that the callback takes. It may be called by the callback itself, or by one for whose end the callback waits, as
+ * when two free each other's subscription; then `free_user_data` follows when the callback returns. Of a queue: messages that wait in the queue stay there.
  */
 void midge_subscription_free(struct midge_subscription *subscription);
 

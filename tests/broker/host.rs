@@ -343,3 +343,36 @@ fn more_retained_messages_than_a_queue_holds_all_arrive() {
     }
     assert_eq!(broker.stats().messages_dropped_local_queue_full, 0);
 }
+
+/// Each callback drops the subscription of the other while both run, on two threads.
+#[test]
+fn two_callbacks_may_drop_each_others_subscription() {
+    let broker = std::sync::Arc::new(broker());
+    let mut direct = SubscribeOptions::default();
+    direct.direct = true;
+    type Kept = std::sync::Arc<std::sync::Mutex<Option<midge::embed::CallbackSubscription>>>;
+    let kept: [Kept; 2] = Default::default();
+    let both = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let (ended, ends) = mpsc::channel();
+    for n in 0..2 {
+        let (others, both, ended) = (kept[1 - n].clone(), both.clone(), ended.clone());
+        let subscription = broker.subscribe_with(&n.to_string(), &direct, move |_| {
+            both.wait();
+            let other = others.lock().unwrap().take();
+            drop(other);
+            ended.send(n).unwrap();
+        });
+        *kept[n].lock().unwrap() = Some(subscription.unwrap());
+    }
+    drop(ended);
+    for n in 0..2 {
+        let broker = broker.clone();
+        std::thread::spawn(move || broker.publish(&n.to_string(), "", &PublishOptions::default()).unwrap());
+    }
+    for _ in 0..2 {
+        ends.recv_timeout(PATIENCE).expect("each waits for the other");
+    }
+    // Both callbacks are dropped, with what they hold.
+    assert!(matches!(ends.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected)));
+    assert!(broker.subscriptions().is_empty());
+}

@@ -27,4 +27,5 @@ mod process;
 mod publishing;
 mod queue_fd;
 mod refused;
+mod stop;
 mod takeover;
