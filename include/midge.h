@@ -70,7 +70,7 @@
     { sizeof(midge_stat_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0 }
 #define MIDGE_STATS_INIT \
     { sizeof(midge_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /**
@@ -325,6 +325,11 @@ typedef struct midge_message midge_message;
  * any number of subscriptions, and any number of threads may poll it: each message goes to one of them.
  */
 typedef struct midge_queue midge_queue;
+
+/**
+ * Messages of a session's queue at one moment. It belongs to the caller, who frees it by midge_queued_free.
+ */
+typedef struct midge_queued midge_queued;
 
 /**
  * The retained messages of a broker at one moment. It belongs to the caller, who frees it by midge_retained_free.
@@ -1188,7 +1193,7 @@ typedef struct midge_stats {
      */
     uint64_t messages_dropped_local_queue_full;
     /**
-     * Messages dropped: the message was waiting in a session that expired, or was replaced by a clean one.
+     * Messages dropped: the message was waiting in a session that expired, was replaced by a clean one, or was ended.
      */
     uint64_t messages_dropped_session_ended;
     /**
@@ -1232,6 +1237,10 @@ typedef struct midge_stats {
      * Messages dropped: the host program looked at the message and dropped it.
      */
     uint64_t messages_dropped_host;
+    /**
+     * Messages dropped: the host program or an administrator cleared the queue that the message was waiting in.
+     */
+    uint64_t messages_dropped_cleared;
 } midge_stats;
 
 /**
@@ -1398,6 +1407,11 @@ typedef struct midge_fault {
  * No client of this name is connected.
  */
 #define MIDGE_STATUS_NOT_CONNECTED 3
+
+/**
+ * No client of this name has a session.
+ */
+#define MIDGE_STATUS_NO_SESSION 4
 
 /**
  * An argument is NULL, out of its range, not UTF-8, or too large.
@@ -2276,6 +2290,53 @@ const struct midge_message *midge_retained_at(const struct midge_retained *retai
  * Frees a list of retained messages. NULL is taken.
  */
 void midge_retained_free(struct midge_retained *retained);
+
+/**
+ * Ends the session of a client, whether it is connected or away, as its expiry would: its subscriptions go, its will is
+ * published, what waits for a shared subscription goes to another member, the rest is dropped. A client that is connected
+ * is disconnected; one that speaks MQTT 5 is told 0x98, Administrative action.
+ *
+ * Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_end_session(struct midge_broker *broker,
+                                      const char *client_id);
+
+/**
+ * Lists the oldest messages that wait in the queue of a client's session, at most `most` of them, oldest first. They stay
+ * in the queue. Messages that were sent and are not acknowledged are not in it. Large payloads are shared, the rest is
+ * copied.
+ *
+ * Returns OK or NO_SESSION. Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_queued(const struct midge_broker *broker,
+                                 const char *client_id,
+                                 size_t most,
+                                 struct midge_queued **out);
+
+/**
+ * Drops what waits in the queue of a client's session; `dropped`, which may be NULL, gets the number of messages. They are
+ * counted as messages_dropped_cleared. Messages that were sent and are not acknowledged stay.
+ *
+ * Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_clear_queue(struct midge_broker *broker,
+                                      const char *client_id,
+                                      size_t *dropped);
+
+/**
+ * The number of messages in the list. 0 for NULL.
+ */
+size_t midge_queued_count(const struct midge_queued *queued);
+
+/**
+ * The message at `index`, from 0. It lives as long as the list and must not be freed. NULL beyond the last.
+ */
+const struct midge_message *midge_queued_at(const struct midge_queued *queued, size_t index);
+
+/**
+ * Frees a list of queued messages. NULL is taken.
+ */
+void midge_queued_free(struct midge_queued *queued);
 
 /**
  * Starts a broker in test mode, as midge_start does. It takes from clients and hosts what any broker takes, and does

@@ -16,6 +16,7 @@ mod publish;
 mod queue;
 mod queue_core;
 mod retained;
+mod sessions;
 mod shared;
 mod start;
 mod stop;

@@ -15,6 +15,10 @@ from midge.testing import Fault, TestBroker
 
 WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "kick": (lambda broker: broker.kick(5), "client_id: a str is needed, not int"),
+    "end_session": (lambda broker: broker.end_session(None), "client_id: a str is needed, not NoneType"),
+    "queued": (lambda broker: broker.queued(b"c"), "client_id: a str is needed, not bytes"),
+    "queued limit": (lambda broker: broker.queued("c", limit=-1), "limit: -1 is less than 0"),
+    "clear_queue": (lambda broker: broker.clear_queue(5), "client_id: a str is needed, not int"),
     "retained": (lambda broker: broker.retained(b"#"), "topic filter b'#': a str is needed, not bytes"),
     "subscribe nothing": (lambda broker: broker.subscribe(None), "topic filter None: a str is needed, not NoneType"),
     "subscribe bytes": (lambda broker: broker.subscribe(b"t"), "topic filter b't': a str is needed, not bytes"),

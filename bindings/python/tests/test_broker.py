@@ -46,6 +46,8 @@ def test_stopping_twice_and_using_it_afterwards() -> None:
         lambda: broker.subscribe("t"),
         lambda: broker.on("t", print),
         lambda: broker.kick("c"),
+        lambda: broker.end_session("c"),
+        lambda: broker.clear_queue("c"),
         lambda: messages.get(timeout=PATIENCE),
         lambda: messages.get_batch(timeout=PATIENCE),
     ):
@@ -369,6 +371,12 @@ def test_statistics(broker: midge.Broker) -> None:
 
 def test_kicking_nobody(broker: midge.Broker) -> None:
     assert broker.kick("nobody") is False
+
+
+def test_the_session_of_nobody(broker: midge.Broker) -> None:
+    assert broker.end_session("nobody") is False
+    assert broker.queued("nobody") is None
+    assert broker.clear_queue("nobody") is None
 
 
 def test_many_threads_publish(broker: midge.Broker) -> None:

@@ -234,6 +234,18 @@ class Broker:
         """Disconnects a client; False if none of this name is connected."""
         return self.sync.kick(client_id)
 
+    def end_session(self, client_id: str) -> bool:
+        """Ends the session of a client, as midge.Broker.end_session does; False if it has none."""
+        return self.sync.end_session(client_id)
+
+    def queued(self, client_id: str, limit: int = 100) -> list[Message] | None:
+        """The oldest messages in the queue of a client's session, at most `limit`; None if it has no session."""
+        return self.sync.queued(client_id, limit)
+
+    def clear_queue(self, client_id: str) -> int | None:
+        """Drops what waits in the queue of a client's session: the number of messages; None if it has no session."""
+        return self.sync.clear_queue(client_id)
+
     @property
     def dropped(self) -> int:
         """Messages that were dropped because the event loop did not get to reading them."""

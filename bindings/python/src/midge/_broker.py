@@ -37,7 +37,16 @@ from midge._publish import (
 from midge._publish_many import publish_many
 from midge._subscription import Calls, Handler, Queue, Subscription, queue_options, subscribe_options
 from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
-from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_retained, read_stats, read_subscriptions
+from midge._views import (
+    Client,
+    Stats,
+    SubscriptionInfo,
+    read_clients,
+    read_queued,
+    read_retained,
+    read_stats,
+    read_subscriptions,
+)
 from midge._waiting import patiently
 
 if TYPE_CHECKING:
@@ -451,6 +460,45 @@ class Broker:
         if status < 0:
             raise_for(status)
         return bool(status == _ffi.MIDGE_STATUS_OK)
+
+    def end_session(self, client_id: str) -> bool:
+        """Ends the session of a client, whether it is connected or away, as its expiry would; False if it has none.
+
+        Its subscriptions go, its will is published, what waits for a shared subscription goes to another member, the
+        rest is dropped. A client that is connected is disconnected.
+
+        >>> broker.end_session("nobody")
+        False
+        """
+        status = self._quick.midge_broker_end_session(self._handle, encode("client_id", client_id))
+        if status < 0:
+            raise_for(status)
+        return bool(status == _ffi.MIDGE_STATUS_OK)
+
+    def queued(self, client_id: str, limit: int = 100) -> list[Message] | None:
+        """The oldest messages that wait in the queue of a client's session, at most `limit`; None if it has no session.
+
+        They stay there. Messages that were sent and are not acknowledged are not among them.
+
+        >>> broker.queued("nobody") is None
+        True
+        """
+        return read_queued(self._handle, client_id, limit)
+
+    def clear_queue(self, client_id: str) -> int | None:
+        """Drops what waits in the queue of a client's session: the number of messages, or None if it has no session.
+
+        `stats().messages_dropped_cleared` counts them. Messages that were sent and are not acknowledged stay.
+
+        >>> broker.clear_queue("nobody") is None
+        True
+        """
+        dropped = ctypes.c_size_t()
+        name = encode("client_id", client_id)
+        status = self._quick.midge_broker_clear_queue(self._handle, name, ctypes.byref(dropped))
+        if status < 0:
+            raise_for(status)
+        return dropped.value if status == _ffi.MIDGE_STATUS_OK else None
 
     def request_stop(self) -> None:
         """Has `wait` return. May be called from callbacks and signal handlers."""

@@ -49,6 +49,7 @@ MIDGE_STATUS_OK = 0
 MIDGE_STATUS_TIMED_OUT = 1
 MIDGE_STATUS_CLOSED = 2
 MIDGE_STATUS_NOT_CONNECTED = 3
+MIDGE_STATUS_NO_SESSION = 4
 MIDGE_STATUS_INVALID_ARGUMENT = -1
 MIDGE_STATUS_CONFIG = -2
 MIDGE_STATUS_ADDRESS_IN_USE = -3
@@ -453,6 +454,7 @@ class midge_stats(ctypes.Structure):
     hooks_failed: int
     notices_lost: int
     messages_dropped_host: int
+    messages_dropped_cleared: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("uptime_ms", ctypes.c_uint64),
@@ -498,6 +500,7 @@ class midge_stats(ctypes.Structure):
         ("hooks_failed", ctypes.c_uint64),
         ("notices_lost", ctypes.c_uint64),
         ("messages_dropped_host", ctypes.c_uint64),
+        ("messages_dropped_cleared", ctypes.c_uint64),
     ]
 
 
@@ -877,6 +880,20 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_retained_count": (ctypes.c_size_t, [ctypes.c_void_p]),
     "midge_retained_at": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t]),
     "midge_retained_free": (None, [ctypes.c_void_p]),
+    "midge_broker_end_session": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
+    "midge_broker_queued": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_clear_queue": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_size_t)]),
+    "midge_queued_count": (ctypes.c_size_t, [ctypes.c_void_p]),
+    "midge_queued_at": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t]),
+    "midge_queued_free": (None, [ctypes.c_void_p]),
     "midge_start_test": (
         ctypes.c_int32,
         [

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from midge import _ffi
+from midge import _arguments, _ffi
 from midge._batch import copied, copied_text, copy_of
 from midge._errors import TopicError
 from midge._library import encode, quick, raise_for, raise_for_topic, waiting
@@ -168,6 +168,23 @@ def read_retained(broker: ctypes.c_void_p | None, filter: str) -> list[Message]:
         return [copy_of(quick.midge_retained_at(listed, index)) for index in range(count)]
     finally:
         quick.midge_retained_free(listed)
+
+
+def read_queued(broker: ctypes.c_void_p | None, client_id: str, limit: int) -> list[Message] | None:
+    """The oldest messages of a session's queue; None if there is no such session."""
+    name = encode("client_id", client_id)
+    listed = ctypes.c_void_p()
+    most = _arguments.whole("limit", limit, 0, ctypes.c_size_t(-1).value)
+    status = waiting.midge_broker_queued(broker, name, most, ctypes.byref(listed))
+    if status < 0:
+        raise_for(status)
+    if status == _ffi.MIDGE_STATUS_NO_SESSION:
+        return None
+    try:
+        count = quick.midge_queued_count(listed)
+        return [copy_of(quick.midge_queued_at(listed, index)) for index in range(count)]
+    finally:
+        quick.midge_queued_free(listed)
 
 
 def read_stats(broker: ctypes.c_void_p | None) -> Stats:
