@@ -25,7 +25,11 @@ pub fn open_salted(disk: &SimDisk, salt: Salt, applied: u64) -> Result<(Log, Vec
 }
 
 fn new() -> (SimDisk, Log) {
-    let disk = SimDisk::new();
+    seeded(0)
+}
+
+fn seeded(seed: u64) -> (SimDisk, Log) {
+    let disk = SimDisk::new(seed);
     let log = Log::create(&disk, SALT, SIZE).unwrap();
     (disk, log)
 }
@@ -174,7 +178,7 @@ fn any_other_error_of_a_write_and_every_error_of_a_sync_is_the_end() {
 #[test]
 fn what_a_failed_sync_has_lost_is_written_again_by_the_next_start() {
     for seed in 0..20 {
-        let (disk, mut log) = new();
+        let (disk, mut log) = seeded(seed);
         disk.fail_syncs(Some(EIO));
         assert!(log.append(b"lost").is_err());
         let disk = disk.restart();
@@ -228,7 +232,7 @@ fn a_log_with_records_is_not_made_again() {
     log.append(b"one").unwrap();
     let error = Log::create(&disk, SALT, SIZE).err().unwrap();
     assert!(matches!(error, StoreError::Damaged { offset: 4096, .. }), "{error}");
-    let own = SimDisk::new();
+    let own = SimDisk::new(0);
     own.create(NAMES[0]).unwrap().write_at(0, b"a text of the user's").unwrap();
     assert!(Log::create(&own, SALT, SIZE).is_err());
     assert_eq!(own.bytes(NAMES[0]), b"a text of the user's");
@@ -236,7 +240,7 @@ fn a_log_with_records_is_not_made_again() {
 
 #[test]
 fn a_full_disk_leaves_nothing_of_a_log_that_cannot_be_made() {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(0);
     disk.set_space(Some(SIZE + 100));
     assert!(matches!(Log::create(&disk, SALT, SIZE).err(), Some(StoreError::Full { .. })));
     assert_eq!(disk.names().unwrap(), ["log.0"]);

@@ -11,36 +11,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use midge::storage::durable::disk::{Disk, DiskFile};
 
+use crate::dice::Dice;
+
 const SECTOR: u64 = 512;
 /// The system's number for a failed disk.
 pub const EIO: i32 = 5;
 /// The system's number for a full disk.
 pub const ENOSPC: i32 = 28;
-
-/// Numbers from a seed (splitmix64).
-#[derive(Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`, which is not 0.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    /// True once in `n` times.
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 /// A change of a file that is not synced.
 #[derive(Clone)]
@@ -112,7 +89,7 @@ struct State {
     lying: bool,
     syncs: u64,
     written: u64,
-    random: Option<Random>,
+    dice: Option<Dice>,
 }
 
 /// A disk in memory. Copies of the value are the same disk.
@@ -151,8 +128,8 @@ impl State {
         if self.dead || life != self.life { Err(error(EIO)) } else { Ok(()) }
     }
 
-    fn random(&mut self) -> &mut Random {
-        self.random.get_or_insert(Random(0))
+    fn dice(&mut self) -> &mut Dice {
+        self.dice.get_or_insert(Dice::new(0))
     }
 
     fn write(&mut self, file: usize, offset: u64, bytes: &[u8]) {
@@ -185,18 +162,30 @@ fn sectors(offset: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
 }
 
 /// What a crash leaves of a list of changes.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Left {
     Nothing,
     All,
-    /// The first ones; the last of them in part.
-    First,
+    /// The first ones; their number.
+    First(usize),
     /// Any, without order.
     Any,
 }
 
-fn left(random: &mut Random) -> Left {
-    [Left::Nothing, Left::All, Left::First, Left::Any][random.below(4) as usize]
+impl Left {
+    fn of(len: usize, dice: &mut Dice) -> Left {
+        let first = dice.below(len as u64 + 1) as usize;
+        dice.pick(&[Left::Nothing, Left::All, Left::First(first), Left::Any])
+    }
+
+    fn keeps(self, index: usize, dice: &mut Dice) -> bool {
+        match self {
+            Left::Nothing => false,
+            Left::All => true,
+            Left::First(first) => index < first,
+            Left::Any => dice.chance(50),
+        }
+    }
 }
 
 impl Content {
@@ -210,7 +199,7 @@ impl Content {
         }
     }
 
-    fn crash(&mut self, random: &mut Random) {
+    fn crash(&mut self, dice: &mut Dice) {
         let mut parts = Vec::new();
         for write in &self.unsynced {
             match write {
@@ -220,16 +209,10 @@ impl Content {
                 Write::Len(len) => parts.push((*len, None)),
             }
         }
-        let kind = left(random);
-        let first = random.below(parts.len() as u64 + 1) as usize;
+        let left = Left::of(parts.len(), dice);
         let mut durable = std::mem::take(&mut self.durable);
         for (index, (at, part)) in parts.into_iter().enumerate() {
-            let kept = match kind {
-                Left::Nothing => false,
-                Left::All => true,
-                Left::First => index < first,
-                Left::Any => random.one_in(2),
-            };
+            let kept = left.keeps(index, dice);
             match part {
                 _ if !kept => {}
                 Some(part) => put(&mut durable, at, part),
@@ -243,9 +226,11 @@ impl Content {
 }
 
 impl SimDisk {
-    /// An empty disk.
-    pub fn new() -> SimDisk {
-        SimDisk::default()
+    /// An empty disk. The seed says what failed writes and syncs leave; each crash has a seed of its own.
+    pub fn new(seed: u64) -> SimDisk {
+        let disk = SimDisk::default();
+        disk.lock().dice = Some(Dice::new(seed));
+        disk
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -256,18 +241,12 @@ impl SimDisk {
     /// next life; all faults are over.
     pub fn crash(&self, seed: u64) -> SimDisk {
         let mut state = self.lock();
-        let mut random = Random(seed);
+        let mut dice = Dice::new(seed);
         let mut names = std::mem::take(&mut state.durable_names);
-        let kind = left(&mut random);
         let entries = std::mem::take(&mut state.unsynced_names);
-        let first = random.below(entries.len() as u64 + 1) as usize;
+        let left = Left::of(entries.len(), &mut dice);
         for (index, entry) in entries.iter().enumerate() {
-            let kept = match kind {
-                Left::Nothing => false,
-                Left::All => true,
-                Left::First => index < first,
-                Left::Any => random.one_in(2),
-            };
+            let kept = left.keeps(index, &mut dice);
             if kept {
                 apply(&mut names, entry);
             }
@@ -275,7 +254,7 @@ impl SimDisk {
         state.names.clone_from(&names);
         state.durable_names = names;
         for content in &mut state.files {
-            content.crash(&mut random);
+            content.crash(&mut dice);
         }
         self.next_life(&mut state)
     }
@@ -459,7 +438,7 @@ impl DiskFile for SimFile {
         let mut state = self.disk.lock();
         if let Err(error) = state.begin(self.disk.life) {
             // A part may have been written, but never all: then a write succeeds.
-            let part = state.random().below((bytes.len() as u64 / SECTOR).max(1)) * SECTOR;
+            let part = state.dice().below((bytes.len() as u64 / SECTOR).max(1)) * SECTOR;
             if state.life == self.disk.life {
                 state.write(self.file, offset, &bytes[..part as usize]);
             }
@@ -504,16 +483,16 @@ impl DiskFile for SimFile {
         state.syncs += 1;
         let failed = begun.err().or_else(|| state.sync_error.map(error));
         let (dead, lying) = (state.dead, state.lying);
-        let mut random = state.random().clone();
+        let mut dice = state.dice().clone();
         let content = &mut state.files[self.file];
         match failed {
             Some(failed) if dead => Err(failed),
             Some(failed) => {
                 // Some of the pages have reached the disk; the others count as clean, and are lost.
                 let cached = content.cached.clone();
-                content.crash(&mut random);
+                content.crash(&mut dice);
                 content.cached = cached;
-                state.random = Some(random);
+                state.dice = Some(dice);
                 Err(failed)
             }
             None if lying => Ok(()),
