@@ -227,6 +227,17 @@ fn a_replay_that_is_refused_ends_the_start_and_changes_nothing() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let (disk, mut log) = new();
+    log.append(b"one").unwrap();
+    disk.fail_reads(Some(EIO));
+    let error = open(&disk, 0).err().unwrap().to_string();
+    let sentence =
+        "/sim/log.0: read: Input/output error (os error 5): check the disk and the rights of the file";
+    assert_eq!(error, sentence);
+}
+
+#[test]
 fn a_log_with_records_is_not_made_again() {
     let (disk, mut log) = new();
     log.append(b"one").unwrap();

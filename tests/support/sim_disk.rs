@@ -13,27 +13,13 @@ use midge::storage::durable::disk::{Disk, DiskFile};
 
 use crate::dice::Dice;
 
-const SECTOR: u64 = 512;
+mod sim_content;
+use sim_content::{Content, Left, SECTOR};
+
 /// The system's number for a failed disk.
 pub const EIO: i32 = 5;
 /// The system's number for a full disk.
 pub const ENOSPC: i32 = 28;
-
-/// A change of a file that is not synced.
-#[derive(Clone)]
-enum Write {
-    Bytes { offset: u64, bytes: Vec<u8> },
-    Len(u64),
-}
-
-#[derive(Clone, Default)]
-struct Content {
-    /// What is read.
-    cached: Vec<u8>,
-    /// What a crash leaves, without the writes that are not synced.
-    durable: Vec<u8>,
-    unsynced: Vec<Write>,
-}
 
 /// A change of the directory.
 #[derive(Clone)]
@@ -80,6 +66,8 @@ struct State {
     fault: Option<(u64, Fault)>,
     /// An error of every sync from now on.
     sync_error: Option<i32>,
+    /// An error of every read from now on.
+    read_error: Option<i32>,
     /// Whether syncs do not return.
     stalled: bool,
     waiting: usize,
@@ -133,95 +121,8 @@ impl State {
     }
 
     fn write(&mut self, file: usize, offset: u64, bytes: &[u8]) {
-        let content = &mut self.files[file];
-        put(&mut content.cached, offset, bytes);
-        content.unsynced.push(Write::Bytes { offset, bytes: bytes.to_vec() });
+        self.files[file].write(offset, bytes);
         self.written += bytes.len() as u64;
-    }
-}
-
-fn put(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
-    let (from, to) = (offset as usize, offset as usize + bytes.len());
-    if content.len() < to {
-        content.resize(to, 0);
-    }
-    content[from..to].copy_from_slice(bytes);
-}
-
-/// A write in parts that a disk does as a whole.
-fn sectors(offset: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
-    let mut parts = Vec::new();
-    let (mut at, mut rest) = (offset, bytes);
-    while !rest.is_empty() {
-        let len = ((SECTOR - at % SECTOR) as usize).min(rest.len());
-        let (part, later) = rest.split_at(len);
-        parts.push((at, part));
-        (at, rest) = (at + len as u64, later);
-    }
-    parts
-}
-
-/// What a crash leaves of a list of changes.
-#[derive(Clone, Copy)]
-enum Left {
-    Nothing,
-    All,
-    /// The first ones; their number.
-    First(usize),
-    /// Any, without order.
-    Any,
-}
-
-impl Left {
-    fn of(len: usize, dice: &mut Dice) -> Left {
-        let first = dice.below(len as u64 + 1) as usize;
-        dice.pick(&[Left::Nothing, Left::All, Left::First(first), Left::Any])
-    }
-
-    fn keeps(self, index: usize, dice: &mut Dice) -> bool {
-        match self {
-            Left::Nothing => false,
-            Left::All => true,
-            Left::First(first) => index < first,
-            Left::Any => dice.chance(50),
-        }
-    }
-}
-
-impl Content {
-    /// Makes durable what is not synced, and nothing else: pages that a failed sync has made clean stay lost.
-    fn settle(&mut self) {
-        for write in self.unsynced.drain(..) {
-            match write {
-                Write::Bytes { offset, bytes } => put(&mut self.durable, offset, &bytes),
-                Write::Len(len) => self.durable.resize(len as usize, 0),
-            }
-        }
-    }
-
-    fn crash(&mut self, dice: &mut Dice) {
-        let mut parts = Vec::new();
-        for write in &self.unsynced {
-            match write {
-                Write::Bytes { offset, bytes } => {
-                    parts.extend(sectors(*offset, bytes).into_iter().map(|(at, part)| (at, Some(part))));
-                }
-                Write::Len(len) => parts.push((*len, None)),
-            }
-        }
-        let left = Left::of(parts.len(), dice);
-        let mut durable = std::mem::take(&mut self.durable);
-        for (index, (at, part)) in parts.into_iter().enumerate() {
-            let kept = left.keeps(index, dice);
-            match part {
-                _ if !kept => {}
-                Some(part) => put(&mut durable, at, part),
-                None => durable.resize(at as usize, 0),
-            }
-        }
-        self.unsynced.clear();
-        self.cached.clone_from(&durable);
-        self.durable = durable;
     }
 }
 
@@ -267,7 +168,7 @@ impl SimDisk {
     fn next_life(&self, state: &mut State) -> SimDisk {
         state.life += 1;
         (state.dead, state.fault, state.sync_error, state.space) = (false, None, None, None);
-        (state.stalled, state.lying) = (false, false);
+        (state.stalled, state.lying, state.read_error) = (false, false, None);
         self.shared.1.notify_all();
         SimDisk { shared: Arc::clone(&self.shared), life: state.life }
     }
@@ -285,6 +186,11 @@ impl SimDisk {
     /// Every sync fails with this number of the system, or works again. What was not synced then counts as clean.
     pub fn fail_syncs(&self, number: Option<i32>) {
         self.lock().sync_error = number;
+    }
+
+    /// Every read fails with this number of the system, or works again.
+    pub fn fail_reads(&self, number: Option<i32>) {
+        self.lock().read_error = number;
     }
 
     /// No sync returns, until syncs are no longer stalled or the disk's life is over.
@@ -428,6 +334,9 @@ impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let state = self.disk.lock();
         state.alive(self.disk.life)?;
+        if let Some(number) = state.read_error {
+            return Err(error(number));
+        }
         let content = &state.files[self.file].cached;
         let bytes = content.get(offset as usize..).and_then(|rest| rest.get(..buffer.len()));
         buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
@@ -463,8 +372,7 @@ impl DiskFile for SimFile {
         state.begin(self.disk.life)?;
         let content = &mut state.files[self.file];
         let freed = (content.cached.len() as u64).saturating_sub(len);
-        content.cached.resize(len as usize, 0);
-        content.unsynced.push(Write::Len(len));
+        content.set_len(len);
         state.space = state.space.map(|space| space + freed);
         Ok(())
     }
