@@ -1,6 +1,6 @@
 //! Stopping and waiting for a stop, for async programs.
 
-use std::io;
+use std::io::{self, PipeReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -126,7 +126,7 @@ impl Vigil {
 }
 
 /// Watches a latch; a task of the broker does.
-type Register = fn(Arc<Latch>) -> io::Result<AsyncFd<Arc<Latch>>>;
+type Register = fn(&Latch) -> io::Result<AsyncFd<Arc<PipeReader>>>;
 
 /// One task that waits.
 struct Waiting<'b> {
