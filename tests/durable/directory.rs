@@ -161,12 +161,13 @@ fn a_second_broker_in_another_process_is_told_which_process_has_the_directory() 
     assert!(words.contains(&sentence), "{words}");
 }
 
-/// Opens the directory, forks, and ends without giving the lock back. The child drops its copy, and lives for as long as
-/// its standard input is open.
+/// Opens two directories, forks, and ends without giving the locks back. The child drops its copy of the first one, keeps
+/// the other, and lives for as long as its standard input is open.
 #[test]
 fn fork() {
     let Some(path) = given() else { return };
     let mut directory = Some(Directory::open(&path).unwrap());
+    let _kept = Directory::open(&path.with_file_name("kept")).unwrap();
     let (mut dropped, tell_dropped) = pipe().unwrap();
     // SAFETY: the child touches nothing that another thread may have locked; it ends by `_exit`.
     let child = unsafe { libc::fork() };
@@ -191,6 +192,7 @@ fn a_forked_child_neither_gives_the_lock_back_nor_keeps_it_when_its_parent_is_go
     let child_lives = parent.stdin.take();
     assert!(parent.wait().unwrap().success());
     Directory::open(&scratch.store()).unwrap();
+    Directory::open(&scratch.0.join("kept")).unwrap();
     drop(child_lives);
 }
 
