@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo quick test console-test check mutants conformance crash powercut damage fuzz soak sanitize install bless clean bench bench-report bench-selftest bench-inprocess
+.PHONY: help demo quick test console-test check mutants conformance crash powercut damage fuzz soak storm sanitize install bless clean bench bench-report bench-selftest bench-inprocess
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ powercut: ## the same with cut power, over an ext4 file system in a file (root):
 
 damage: ## a bit flipped at random places of a store: harmless, or refused by the file's name: PLACES=1000
 	@DAMAGE_PLACES=$(or $(PLACES),1000) cargo test --quiet --all-features --test durable damage:: -- --nocapture
+
+storm: ## everything at once in Rust, C and Python, SECONDS=60 of it (STORM_SEED=1)
+	@tests/storm/run.sh $(or $(SECONDS),60)
 
 mutants: ## changes of src/ that no test notices: SEED=1 SAMPLE=100 FOLDERS=src/engine,src/session FILE=... REQUIRE=95
 	@SEED='$(SEED)' SAMPLE='$(SAMPLE)' FOLDERS='$(FOLDERS)' FILE='$(FILE)' REQUIRE='$(REQUIRE)' tools/mutants.sh

@@ -15,6 +15,10 @@ from midge.testing import Fault, TestBroker
 
 WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "kick": (lambda broker: broker.kick(5), "client_id: a str is needed, not int"),
+    "end_session": (lambda broker: broker.end_session(None), "client_id: a str is needed, not NoneType"),
+    "queued": (lambda broker: broker.queued(b"c"), "client_id: a str is needed, not bytes"),
+    "queued limit": (lambda broker: broker.queued("c", limit=-1), "limit: -1 is less than 0"),
+    "clear_queue": (lambda broker: broker.clear_queue(5), "client_id: a str is needed, not int"),
     "retained": (lambda broker: broker.retained(b"#"), "topic filter b'#': a str is needed, not bytes"),
     "subscribe nothing": (lambda broker: broker.subscribe(None), "topic filter None: a str is needed, not NoneType"),
     "subscribe bytes": (lambda broker: broker.subscribe(b"t"), "topic filter b't': a str is needed, not bytes"),
@@ -29,8 +33,8 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "topic": (lambda broker: broker.publish(5), "topic: a str is needed, not int"),
     "topic of bytes": (lambda broker: broker.publish(b"t"), "topic: a str is needed, not bytes"),
     "topic without a hash": (lambda broker: broker.publish([]), "topic: a str is needed, not list"),
-    "owned": (lambda broker: broker.publish_owned(5, b""), "topic 5: a str is needed, not int"),
-    "acknowledged": (lambda broker: broker.publish_acknowledged(None), "topic None: a str is needed, not NoneType"),
+    "owned": (lambda broker: broker.publish_owned(5, b""), "topic: a str is needed, not int"),
+    "acknowledged": (lambda broker: broker.publish_acknowledged(None), "topic: a str is needed, not NoneType"),
     "grace of a str": (lambda broker: broker.publish_acknowledged("t", timeout="5"), "timeout: a number of seconds"),
     "expiry": (lambda broker: broker.publish("t", expiry="5"), "expiry: an int is needed, not str"),
     "content_type": (lambda broker: broker.publish("t", content_type=5), "content_type: a str is needed, not int"),
