@@ -50,6 +50,13 @@ impl Tables {
         Ok(Tables { database, path })
     }
 
+    /// Compares every page with its checksum: redb itself does not when it reads one. If pages of the last transaction are
+    /// damaged, the tables are what they were before it, and the log has the rest.
+    pub(super) fn verify(&mut self) -> Result<(), StoreError> {
+        let Tables { database, path } = self;
+        guard(path, "read", || database.check_integrity()).map(|_| ())
+    }
+
     /// The same tables, whose file has another path now.
     pub(super) fn named(self, path: String) -> Tables {
         Tables { path, ..self }
