@@ -10,10 +10,11 @@ use crate::storage::durable::decode::{Entry, decode};
 use crate::storage::durable::disk::Disk;
 use crate::storage::durable::journal::Journal;
 use crate::storage::durable::keys::retained;
-use crate::storage::durable::log::{Log, LogError, NAMES, Salt};
+use crate::storage::durable::log::{Log, LogError, Salt};
 use crate::storage::durable::recover::{emit, index};
 use crate::storage::durable::state::State;
-use crate::storage::durable::tables::{FILE, NEW_FILE, StoreRow, Tables};
+use crate::storage::durable::tables::{FILE, StoreRow, Tables};
+use crate::storage::durable::tools::NewStore;
 use crate::storage::durable::wire::Malformed;
 use crate::storage::{Change, LoadError, Position, Store, StoreError};
 use crate::time::WallTime;
@@ -384,10 +385,6 @@ impl Store for DurableStore {
     }
 }
 
-fn is_log(name: &str) -> bool {
-    NAMES.contains(&name)
-}
-
 fn closed(path: &str) -> StoreError {
     StoreError::Failed { cause: format!("{path} is closed") }
 }
@@ -399,26 +396,7 @@ fn open_tables(disk: &dyn Disk, options: &DurableOptions) -> Result<(Tables, Sto
         let row = tables.store()?.ok_or_else(|| tables.damaged(Malformed))?;
         return Ok((tables, row));
     }
-    let names = disk.names().map_err(|error| failed("list the files of", disk.describe(""), &error))?;
-    let is_half_made = names.iter().any(|name| name == NEW_FILE);
-    if !is_half_made && names.iter().any(|name| is_log(name)) {
-        return Err(StoreError::Missing { file: disk.describe(FILE) });
-    }
-    for name in names.iter().filter(|name| is_log(name)) {
-        disk.remove(name).map_err(|error| failed("remove", disk.describe(name), &error))?;
-    }
-    if is_half_made {
-        disk.remove(NEW_FILE).map_err(|error| failed("remove", disk.describe(NEW_FILE), &error))?;
-    }
-    let file = disk.create(NEW_FILE).map_err(|error| failed("create", disk.describe(NEW_FILE), &error))?;
-    disk.sync().map_err(|error| failed("flush", disk.describe(""), &error))?;
-    let tables = Tables::open(disk, NEW_FILE, file)?;
-    let row = StoreRow { salt: options.salt, generation: 0, next: 1 };
-    tables.apply(&[], row)?;
-    Log::create(disk, Salt(options.salt), options.log_bytes)?;
-    disk.rename(NEW_FILE, FILE).map_err(|error| failed("rename", disk.describe(NEW_FILE), &error))?;
-    disk.sync().map_err(|error| failed("flush", disk.describe(""), &error))?;
-    Ok((tables.named(disk.describe(FILE)), row))
+    NewStore::begin(disk, options.salt)?.finish(1, options.log_bytes)
 }
 
 fn open_file(
