@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -10,11 +11,11 @@ use crate::storage::durable::decode::{Entry, decode};
 use crate::storage::durable::disk::Disk;
 use crate::storage::durable::journal::Journal;
 use crate::storage::durable::keys::retained;
-use crate::storage::durable::log::{Log, LogError, Salt};
+use crate::storage::durable::log::{Log, LogError, Replayed, Salt};
 use crate::storage::durable::recover::{emit, index};
 use crate::storage::durable::state::State;
 use crate::storage::durable::tables::{FILE, StoreRow, Tables};
-use crate::storage::durable::tools::NewStore;
+use crate::storage::durable::tools::{BackupOptions, NewStore, copy};
 use crate::storage::durable::wire::Malformed;
 use crate::storage::{Change, LoadError, Position, Store, StoreError};
 use crate::time::WallTime;
@@ -242,11 +243,7 @@ impl DurableStore {
     fn run(&self, checkpoint: &Checkpoint) {
         loop {
             match self.try_run(checkpoint) {
-                Ok(()) => {
-                    *self.trouble.lock() = None;
-                    self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
-                    return self.slot.end(Ok(checkpoint.store.generation));
-                }
+                Ok(()) => return self.has_run(checkpoint),
                 Err(error) => *self.trouble.lock() = Some(error.clone()),
             }
             if self.slot.is_closed_within(|| self.is_closing(), RETRY_MILLIS) {
@@ -254,6 +251,12 @@ impl DurableStore {
                 return self.slot.end(Err(error));
             }
         }
+    }
+
+    fn has_run(&self, checkpoint: &Checkpoint) {
+        *self.trouble.lock() = None;
+        self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.slot.end(Ok(checkpoint.store.generation));
     }
 
     /// One attempt. After a failure redb refuses everything, so the tables are opened again.
@@ -311,6 +314,85 @@ impl DurableStore {
     /// Commits nothing more, for this reason.
     pub fn give_up(&self, cause: &str) {
         self.fail(StoreError::Failed { cause: cause.to_owned() });
+    }
+
+    /// What was found in the log when the store was opened.
+    pub(super) fn replayed(&self) -> Replayed {
+        self.committer.lock().log.replayed().clone()
+    }
+
+    /// The tables, with all that was committed when the store was opened. The store is of no use without them.
+    pub(super) fn take_tables(&self) -> Result<Tables, StoreError> {
+        self.checkpoint_all()?;
+        self.tables.lock().take().ok_or_else(|| closed(&self.disk.describe(FILE)))
+    }
+
+    /// Copies all that was committed when the call began, and perhaps more, to a disk that has no store. Commits go on.
+    ///
+    /// # Errors
+    /// The store has failed or is closed, the tables cannot be written, or the copy cannot.
+    pub fn backup(&self, to: &dyn Disk, options: &BackupOptions) -> Result<(), StoreError> {
+        let generation = self.begin_backup()?;
+        loop {
+            self.await_checkpoint()?;
+            if let Some(error) = self.failed.get() {
+                return Err(error.clone());
+            }
+            let tables = self.tables.lock();
+            let open = tables.as_ref().ok_or_else(|| closed(&self.disk.describe(FILE)))?;
+            let snapshot = open.snapshot()?;
+            drop(tables);
+            if snapshot.store()?.generation >= generation {
+                return copy(&snapshot, to, options);
+            }
+        }
+    }
+
+    /// Begins a checkpoint of all that was committed; the generation of the log that the tables have afterwards.
+    fn begin_backup(&self) -> Result<u64, StoreError> {
+        loop {
+            // Held for as long as a group is written. On a full disk that is until there is space.
+            let Some(mut committer) = self.committer.try_lock_for(Duration::from_millis(RETRY_MILLIS)) else {
+                self.trouble().map_or(Ok(()), Err)?;
+                continue;
+            };
+            if self.is_closing() {
+                return Err(closed(&self.disk.describe(FILE)));
+            }
+            if let Some(ended) = self.slot.ended() {
+                committer.log.applied(ended?)?;
+            }
+            if self.slot.is_free() {
+                let generation = committer.log.generation() - u64::from(committer.log.is_empty());
+                if !committer.state.overlay.is_empty() || !committer.log.is_empty() {
+                    self.begin_checkpoint(&mut committer)?;
+                }
+                return Ok(generation);
+            }
+            drop(committer);
+            self.await_checkpoint()?;
+        }
+    }
+
+    /// Writes the checkpoint that is due, or waits for the thread that does; the error if the disk refuses it.
+    fn await_checkpoint(&self) -> Result<(), StoreError> {
+        if let Some(checkpoint) = self.slot.take() {
+            return match self.try_run(&checkpoint) {
+                Ok(()) => {
+                    self.has_run(&checkpoint);
+                    Ok(())
+                }
+                Err(error) => {
+                    // It stays due.
+                    self.slot.put(*checkpoint);
+                    Err(error)
+                }
+            };
+        }
+        match self.slot.is_busy_after(RETRY_MILLIS) {
+            true => self.trouble().map_or(Ok(()), Err),
+            false => Ok(()),
+        }
     }
 
     fn fail(&self, error: StoreError) {

@@ -66,6 +66,14 @@ impl NewStore<'_> {
         Ok((tables.named(disk.describe(FILE)), row))
     }
 
+    /// Removes the files of a store that was begun and cannot be finished; they take space that others may need. What
+    /// cannot be removed is removed when a store is made here.
+    pub(in crate::storage::durable) fn discard(disk: &dyn Disk) {
+        for name in NAMES.into_iter().chain([NEW_FILE]) {
+            let _ = disk.remove(name);
+        }
+    }
+
     fn row(&self, next: u64) -> StoreRow {
         StoreRow { salt: self.salt, generation: 0, next }
     }
