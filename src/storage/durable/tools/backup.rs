@@ -1,10 +1,13 @@
 //! `backup`: a copy of a store that is in use.
 
+use std::sync::Arc;
+
 use crate::storage::StoreError;
 use crate::storage::durable::disk::Disk;
 use crate::storage::durable::keys::Key;
 use crate::storage::durable::overlay::Net;
 use crate::storage::durable::tables::Snapshot;
+use crate::storage::durable::tools::check::Reading;
 use crate::storage::durable::tools::maker::NewStore;
 
 /// Bytes of rows that are collected before they are written.
@@ -17,6 +20,14 @@ pub struct BackupOptions {
     pub salt: [u8; 16],
     /// The size of each of the copy's two log files.
     pub log_bytes: u64,
+}
+
+/// Copies the store of a disk, whose files stay what they are, to a disk that has none.
+///
+/// # Errors
+/// There is no store, it is damaged, or the copy cannot be written.
+pub fn backup(disk: Arc<dyn Disk>, to: &dyn Disk, options: &BackupOptions) -> Result<(), StoreError> {
+    copy(&Reading::open(disk)?.tables.snapshot()?, to, options)
 }
 
 /// Makes the store of a disk, which has none, from the rows of another one.

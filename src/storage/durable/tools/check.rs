@@ -7,6 +7,7 @@ use crate::storage::durable::disk::Disk;
 use crate::storage::durable::log::{DEFAULT_SIZE, NAMES, TornTail};
 use crate::storage::durable::store::{DurableOptions, DurableStore};
 use crate::storage::durable::tables::{FILE, Tables};
+use crate::storage::durable::tools::maker::directory;
 use crate::storage::durable::tools::reading::{DeliveryState, Item, read};
 use crate::storage::durable::tools::scratch::Scratch;
 use crate::time::WallTime;
@@ -145,7 +146,7 @@ pub(super) fn must_exist(disk: &dyn Disk, files: &[(String, u64)]) -> Result<(),
     Err(match files.is_empty() {
         false => StoreError::Missing { file: disk.describe(FILE) },
         true => StoreError::Directory {
-            path: disk.describe(""),
+            path: directory(disk),
             what: "there is no store here: name the directory of the setting storage.path".to_owned(),
         },
     })

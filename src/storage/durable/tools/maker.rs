@@ -30,7 +30,7 @@ impl NewStore<'_> {
         let has = |wanted: &str| names.iter().any(|name| name == wanted);
         if has(FILE) {
             let what = "there is a store here: name an empty directory, or one that does not exist".to_owned();
-            return Err(StoreError::Directory { path: disk.describe(""), what });
+            return Err(StoreError::Directory { path: directory(disk), what });
         }
         let logs = NAMES.iter().copied().filter(|name| has(name));
         if !has(NEW_FILE) && logs.clone().next().is_some() {
@@ -77,6 +77,11 @@ impl NewStore<'_> {
     fn row(&self, next: u64) -> StoreRow {
         StoreRow { salt: self.salt, generation: 0, next }
     }
+}
+
+/// The path of a disk.
+pub(super) fn directory(disk: &dyn Disk) -> String {
+    disk.describe("").trim_end_matches('/').to_owned()
 }
 
 fn failed(verb: &'static str, path: String) -> impl FnOnce(io::Error) -> StoreError {

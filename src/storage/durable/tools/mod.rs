@@ -14,7 +14,7 @@ mod mosquitto;
 mod reading;
 mod scratch;
 
-pub use backup::BackupOptions;
+pub use backup::{BackupOptions, backup};
 pub(in crate::storage::durable) use backup::copy;
 pub use builder::{ImportOptions, Imported};
 pub use check::{StoreReport, check};
