@@ -87,6 +87,10 @@ static void brokers(void)
     INVALID(midge_broker_kick(NULL, "a"));
     INVALID(midge_broker_kick(broker, NULL));
     INVALID(midge_broker_kick(broker, "\xff"));
+    INVALID(midge_broker_backup(NULL, "a", NULL));
+    INVALID(midge_broker_backup(broker, NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "path: is NULL"));
+    INVALID(midge_broker_backup(broker, "\xff", NULL));
     INVALID(midge_broker_stats(NULL, &stats));
     INVALID(midge_broker_stats(broker, NULL));
     stats.struct_size = 3;

@@ -15,6 +15,7 @@ from midge.testing import Fault, TestBroker
 
 WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "kick": (lambda broker: broker.kick(5), "client_id: a str is needed, not int"),
+    "backup": (lambda broker: broker.backup(5), "path: a str is needed, not int"),
     "retained": (lambda broker: broker.retained(b"#"), "topic filter b'#': a str is needed, not bytes"),
     "subscribe nothing": (lambda broker: broker.subscribe(None), "topic filter None: a str is needed, not NoneType"),
     "subscribe bytes": (lambda broker: broker.subscribe(b"t"), "topic filter b't': a str is needed, not bytes"),

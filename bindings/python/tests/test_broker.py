@@ -46,6 +46,7 @@ def test_stopping_twice_and_using_it_afterwards() -> None:
         lambda: broker.subscribe("t"),
         lambda: broker.on("t", print),
         lambda: broker.kick("c"),
+        lambda: broker.backup("/nowhere/at/all"),
         lambda: messages.get(timeout=PATIENCE),
         lambda: messages.get_batch(timeout=PATIENCE),
     ):
