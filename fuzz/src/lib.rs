@@ -7,6 +7,8 @@ mod engine;
 mod filter;
 mod input;
 mod line;
+#[cfg(feature = "durable")]
+mod log_replay;
 mod packets;
 mod peer;
 mod session;
@@ -16,19 +18,21 @@ mod world;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its corpus.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: &[(&str, Target)] = &[
     ("decode", codec::decode_any),
     ("roundtrip", codec::roundtrip),
     ("session", session::session),
     ("engine", engine::engine),
     ("config", config::config),
     ("filter", filter::filter),
+    #[cfg(feature = "durable")]
+    ("log_replay", log_replay::log_replay),
 ];
 
 /// Runs the target `name` on one input.
 pub fn run(name: &str, data: &[u8]) {
     for (target, function) in TARGETS {
-        if target == name {
+        if *target == name {
             function(data);
         }
     }

@@ -123,7 +123,7 @@ impl Shared {
             expires: options.message_expiry_interval.is_some(),
             user_properties,
         };
-        self.engine().options.admit(Source::Host, &draft).map_err(|refusal| Error::Argument {
+        self.engine().admit(Source::Host, &draft).map_err(|refusal| Error::Argument {
             argument: refusal.argument(),
             cause: refusal.cause(topic),
         })?;

@@ -59,7 +59,12 @@ mod imp {
                 StorageSync::Never => Arc::new(Unsynced(directory)),
             };
             let now = WallTime::from_millis(started.saturating_mul(1000));
-            let options = DurableOptions { salt: salt.to_le_bytes(), log_bytes: storage.log_size, now };
+            let options = DurableOptions {
+                salt: salt.to_le_bytes(),
+                log_bytes: storage.log_size,
+                now,
+                retry_millis: Some(500),
+            };
             let mut damage = None;
             let store = match DurableStore::open(disk.clone(), options) {
                 Err(error) if storage.on_damage == OnDamage::SetAside && error.is_damage() => {

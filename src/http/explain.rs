@@ -385,6 +385,10 @@ mod tests {
     fn a_refusal_is_its_sentence_and_nobody_gets_the_message() {
         let cases = [
             (Refusal::BrokersTopic, "Only the broker publishes below $SYS."),
+            (
+                Refusal::StoreFull,
+                "The store cannot be written, and too much waits for it. QoS 0 is possible.",
+            ),
             (Refusal::TopicTooLong(3), "The topic is longer than mqtt.max_topic_length."),
             (Refusal::TopicTooDeep(3), "The topic has more levels than mqtt.max_topic_levels."),
             (Refusal::QosTooHigh(QoS::ExactlyOnce), "The QoS is higher than mqtt.max_qos."),

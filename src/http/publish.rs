@@ -86,7 +86,7 @@ pub(super) fn publish(console: &Console, request: &ApiRequest) -> Result<Reply, 
         expires: message.expiry.is_some(),
         user_properties: console.engine.options.count_user_properties(Properties::from_validated(&encoded)),
     };
-    if let Err(refusal) = console.engine.options.admit(Source::Console, &draft) {
+    if let Err(refusal) = console.engine.admit(Source::Console, &draft) {
         return Err(Problem::bad_request(refusal.sentence()));
     }
     let question = Question { message: draft, publisher: None };

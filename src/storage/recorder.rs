@@ -24,6 +24,12 @@ impl Recorder {
         self.is_kept
     }
 
+    /// Whether too much waits for a commit.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.is_kept && self.store.is_full()
+    }
+
     /// The clock that dates changes.
     pub fn clock(&self) -> WallClock {
         self.clock

@@ -45,6 +45,11 @@ pub trait Store: Send + Sync {
     /// Ends the group of the calling thread.
     fn end_group(&self) {}
 
+    /// Whether so much waits for a commit that no more messages of QoS 1 and 2 are to be taken, or the store has failed.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Why nothing more will be committed; `None` while the store works.
     fn failed(&self) -> Option<StoreError> {
         None

@@ -109,6 +109,22 @@ impl Client {
         self
     }
 
+    /// A client of MQTT 3.1.1 whose session is kept; whether it was there.
+    pub fn resume(address: SocketAddr, client_id: &str) -> (Client, bool) {
+        let mut client = Client::raw(address);
+        client.version = Version::V311;
+        let connect = Connect { clean_start: false, ..client.connect_packet(client_id, 0, None) };
+        client.send(|_, out| connect.encode(out));
+        let present = client.expect("CONNACK", |packet| match packet {
+            Packet::Connack(connack) => {
+                assert!(!connack.reason.is_error(), "{connack:?}");
+                Some(connack.session_present)
+            }
+            _ => None,
+        });
+        (client, present)
+    }
+
     /// A connection on which CONNECT was sent, with a user name.
     pub fn asking(address: SocketAddr, client_id: &str, username: &str, version: Version) -> Client {
         let mut client = Client::raw(address);

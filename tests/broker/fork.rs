@@ -10,7 +10,7 @@ use crate::client::{PATIENCE, broker};
 use crate::process::alone;
 
 /// Runs `body` in a forked child, which must come to its end; a child that hangs is killed.
-fn in_a_child(body: impl FnOnce()) {
+pub fn in_a_child(body: impl FnOnce()) {
     // SAFETY: this process has one test thread; what the broker's threads hold is not touched by a child.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "fork has failed");

@@ -16,6 +16,8 @@ mod bounds;
 mod client;
 mod connection_end;
 mod descriptors;
+#[cfg(feature = "durable")]
+mod durable;
 mod fork;
 mod hooks;
 mod host;

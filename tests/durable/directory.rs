@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "std cannot fork")]
 
 use std::fs;
-use std::io::{Read, pipe};
+use std::io::{ErrorKind, Read, pipe};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -109,15 +109,24 @@ fn a_second_broker_in_this_process_is_refused_until_the_first_has_ended() {
 
 /// Runs a test of this file in a process of its own, perhaps as another user.
 fn elsewhere(test: &str, path: &Path, user: Option<u32>) -> String {
-    // A copy, because another user may not get to where this program lies.
-    let program = path.with_file_name("program");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut program = std::env::current_exe().unwrap();
+    if user.is_some() {
+        // Another user may not get to where this program lies.
+        let copy = path.with_file_name("program");
+        fs::copy(program, &copy).unwrap();
+        program = copy;
+    }
     let mut command = Command::new(program);
     command.args(["--exact", test, "--nocapture", "--ignored"]).env("MIDGE_TEST_DIRECTORY", path);
     if let Some(user) = user {
         command.uid(user).gid(user);
     }
-    let output = command.output().unwrap();
+    let mut output = command.output();
+    // A process that another test starts at this moment has the copy open for writing.
+    while output.as_ref().is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy) {
+        output = command.output();
+    }
+    let output = output.unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }

@@ -156,6 +156,20 @@ fn after_a_failed_sync_the_log_does_nothing_more() {
     assert_eq!((log.failed(), disk.operations()), (Some(&error), operations), "the disk is left alone");
 }
 
+/// A full disk is told from a broken one by the error of a write alone: after a sync nobody knows what is there.
+#[test]
+fn any_other_error_of_a_write_and_every_error_of_a_sync_is_the_end() {
+    for (operation, number) in [(0, EIO), (1, EIO), (1, ENOSPC)] {
+        let (disk, mut log) = new();
+        disk.fault_at(disk.operations() + operation, Fault::Error(number));
+        assert!(matches!(log.append(b"one"), Err(LogError::Failed(_))), "{operation}, {number}");
+        assert!(matches!(log.append(b"two"), Err(LogError::Failed(_))), "{operation}, {number}");
+    }
+    let (disk, mut log) = new();
+    disk.fault_at(disk.operations(), Fault::Error(EIO));
+    assert!(matches!(log.append(&[1; 9000]), Err(LogError::Failed(_))), "a file that grows");
+}
+
 /// The system shows pages that a failed sync has lost. A start that believes them must write them again.
 #[test]
 fn what_a_failed_sync_has_lost_is_written_again_by_the_next_start() {

@@ -2,11 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[allow(dead_code, reason = "other fuzz targets need the rest")]
+#[path = "../../fuzz/src/input.rs"]
+mod input;
+#[path = "../../fuzz/src/log_replay.rs"]
+mod log_replay;
 #[path = "../support/sim_disk.rs"]
 mod sim_disk;
+#[path = "../support/snapshot.rs"]
+mod snapshot;
 
 mod directory;
 mod log;
 mod log_crash;
 mod log_damage;
 mod sim;
+mod store_crash;
+mod story;

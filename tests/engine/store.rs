@@ -230,3 +230,58 @@ fn an_acknowledgement_waits_behind_a_single_one_of_its_client() {
     publisher.expect_ack(AckKind::Pubrec, 7);
     publisher.expect_ack(AckKind::Puback, 8);
 }
+
+/// What cannot be stored is not taken; what need not be stored goes on.
+#[test]
+fn a_full_store_refuses_messages_of_qos_1_and_2_alone() {
+    let (network, store) = Network::with_late_store();
+    let mut hearer = opts("to", V5).persistent().on(&network);
+    hearer.send_subscribe(&[("t", SubscriptionOptions::with_qos(Q2))], 0);
+    let mut publisher = opts("from", V5).on(&network);
+    store.commit(&network);
+    assert!(matches!(hearer.next(), Some(Received::Suback { .. })));
+    store.fill(true);
+    let changes = store.len();
+    publisher.send_publish("t", "x", Q1, 1);
+    assert_eq!(publisher.expect_ack(AckKind::Puback, 1), ReasonCode::QuotaExceeded);
+    publisher.send_publish("t", "x", Q2, 2);
+    assert_eq!(publisher.expect_ack(AckKind::Pubrec, 2), ReasonCode::QuotaExceeded);
+    hearer.expect_nothing();
+    assert_eq!(store.len(), changes);
+    publisher.send_publish("t", "0", Q0, 0);
+    hearer.expect_message("t", "0");
+    store.fill(false);
+    publisher.send_publish("t", "1", Q1, 1);
+    store.commit(&network);
+    assert_eq!(publisher.expect_ack(AckKind::Puback, 1), ReasonCode::Success);
+    hearer.expect_message("t", "1");
+}
+
+/// Any acknowledgement would be success to it. Its connection ends, so that it sends the message again.
+#[test]
+fn a_full_store_ends_the_connection_of_a_publisher_of_mqtt_3() {
+    let (network, store) = Network::with_late_store();
+    let mut publisher = opts("from", midge::codec::version::Version::V311).on(&network);
+    publisher.send_publish("t", "0", Q0, 0);
+    publisher.expect_nothing();
+    store.fill(true);
+    publisher.send_publish("t", "x", Q1, 1);
+    publisher.expect_refused(ReasonCode::QuotaExceeded);
+    assert_eq!(network.stats().messages_published, 1);
+}
+
+/// After a crash the topic has no older message than the one that was not kept.
+#[test]
+fn a_full_store_keeps_no_retained_message() {
+    let (network, store) = Network::with_late_store();
+    let mut publisher = opts("from", V5).on(&network);
+    let mut hearer = opts("to", V5).on(&network);
+    hearer.subscribe("r", Q0);
+    publisher.retain("r", "1", Q0);
+    hearer.expect_message("r", "1");
+    store.fill(true);
+    publisher.retain("r", "2", Q0);
+    hearer.expect_message("r", "2");
+    assert_eq!(network.stats().retained_messages, 0);
+    assert_eq!(store.lines_from(store.len() - 1), ["cleared r"]);
+}

@@ -44,7 +44,8 @@ pub fn comes_back(each: impl Fn(&mut dyn FnMut(WallTime, Change<'_>))) {
 }
 
 fn open(disk: &SimDisk) -> DurableStore {
-    let options = DurableOptions { salt: [7; 16], log_bytes: 4096, now: WallTime::default() };
+    let options =
+        DurableOptions { salt: [7; 16], log_bytes: 4096, now: WallTime::default(), retry_millis: None };
     DurableStore::open(Arc::new(disk.clone()), options).unwrap()
 }
 

@@ -33,6 +33,7 @@ struct Log {
     /// Whether a group must wait before it begins.
     cutting: bool,
     failed: Option<StoreError>,
+    is_full: bool,
 }
 
 /// A change that borrows nothing.
@@ -260,6 +261,11 @@ impl LogStore {
         log.committed
     }
 
+    /// Whether too much waits for a commit.
+    pub fn fill(&self, is_full: bool) {
+        self.lock().is_full = is_full;
+    }
+
     /// Nothing is committed any more.
     pub fn fail(&self, cause: &str) {
         self.lock().failed = Some(StoreError::Failed { cause: cause.to_owned() });
@@ -363,6 +369,10 @@ impl Store for LogStore {
             log.boundaries.push(position);
         }
         self.changed.notify_all();
+    }
+
+    fn is_full(&self) -> bool {
+        self.lock().is_full
     }
 
     fn failed(&self) -> Option<StoreError> {

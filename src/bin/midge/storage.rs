@@ -53,7 +53,7 @@ fn reading(dir: &Path) -> Result<Arc<dyn Disk>, Failure> {
 }
 
 fn options() -> Result<DurableOptions, Failure> {
-    Ok(DurableOptions { salt: random()?, log_bytes: DEFAULT_SIZE, now: now() })
+    Ok(DurableOptions { salt: random()?, log_bytes: DEFAULT_SIZE, now: now(), retry_millis: None })
 }
 
 fn export_to(dir: &Path, file: Option<&Path>) -> Result<(), Failure> {

@@ -83,6 +83,8 @@ pub enum Refusal {
     },
     /// It has more User Properties than `mqtt.max_user_properties`, which is this.
     TooManyUserProperties(usize),
+    /// It is to be stored, and too much waits for the store already.
+    StoreFull,
     /// The topic is below `$SYS`: only the broker says what it says of itself (MQTT 5, section 4.7.2).
     BrokersTopic,
 }
@@ -164,7 +166,7 @@ impl Refusal {
             Refusal::RetainOff => ReasonCode::RetainNotSupported,
             Refusal::TopicTooLong(_) | Refusal::TopicTooDeep(_) => ReasonCode::TopicNameInvalid,
             Refusal::TooLarge { .. } => ReasonCode::PacketTooLarge,
-            Refusal::TooManyUserProperties(_) => ReasonCode::QuotaExceeded,
+            Refusal::TooManyUserProperties(_) | Refusal::StoreFull => ReasonCode::QuotaExceeded,
             Refusal::BrokersTopic => ReasonCode::NotAuthorized,
         }
     }
@@ -178,6 +180,7 @@ impl Refusal {
             Refusal::TopicTooDeep(_) => Some("mqtt.max_topic_levels"),
             Refusal::TooLarge { .. } => Some("mqtt.max_packet_size"),
             Refusal::TooManyUserProperties(_) => Some("mqtt.max_user_properties"),
+            Refusal::StoreFull => Some("storage.path"),
             Refusal::BrokersTopic => None,
         }
     }
@@ -185,7 +188,7 @@ impl Refusal {
     /// The name of the argument that is at fault.
     pub fn argument(self) -> &'static str {
         match self {
-            Refusal::QosTooHigh(_) => "qos",
+            Refusal::QosTooHigh(_) | Refusal::StoreFull => "qos",
             Refusal::RetainOff => "retain",
             Refusal::TopicTooLong(_) | Refusal::TopicTooDeep(_) | Refusal::BrokersTopic => "topic",
             Refusal::TooLarge { .. } => "payload",
@@ -208,6 +211,10 @@ impl Refusal {
             Refusal::TooManyUserProperties(most) => {
                 format!("are more than {most} (mqtt.max_user_properties)")
             }
+            Refusal::StoreFull => {
+                "the store cannot be written (storage.path), and too much waits for it: QoS 0 is possible"
+                    .to_owned()
+            }
             Refusal::BrokersTopic => format!("{topic:?} is below $SYS, where only the broker publishes"),
         }
     }
@@ -225,6 +232,9 @@ impl Refusal {
             Refusal::TooManyUserProperties(_) => {
                 "the message has more user properties than the server allows (mqtt.max_user_properties)"
             }
+            Refusal::StoreFull => {
+                "the server's store cannot be written, and too much waits for it (storage.path)"
+            }
             Refusal::BrokersTopic => "only the server publishes below $SYS",
         };
         DecodeError::new(self.reason(), cause)
@@ -240,6 +250,9 @@ impl Refusal {
             Refusal::TooLarge { .. } => "The message is larger than mqtt.max_packet_size.",
             Refusal::TooManyUserProperties(_) => {
                 "There are more user properties than mqtt.max_user_properties."
+            }
+            Refusal::StoreFull => {
+                "The store cannot be written, and too much waits for it. QoS 0 is possible."
             }
             Refusal::BrokersTopic => "Only the broker publishes below $SYS.",
         }

@@ -33,6 +33,16 @@ use crate::storage::{Change, SessionChange};
 use crate::time::Time;
 
 impl Engine {
+    /// Whether a message may be published. One of QoS 1 or 2 may not while too much waits for the store.
+    #[inline]
+    pub fn admit(&self, source: Source, draft: &Draft<'_>) -> Result<(), Refusal> {
+        self.options.admit(source, draft)?;
+        match draft.qos != QoS::AtMostOnce && self.recorder.is_full() {
+            true => Err(Refusal::StoreFull),
+            false => Ok(()),
+        }
+    }
+
     /// Stores a message if it has the RETAIN flag, and delivers it to every subscriber; returns their number.
     pub fn publish(
         &self,
@@ -109,14 +119,15 @@ impl Engine {
             user_properties: self.options.count_user_properties(publish.properties),
         };
         // [MQTT-3.2.2-11], [MQTT-3.2.2-14]
-        let turned_down = match self
-            .options
-            .admit(Source::Client { packet_len: received.whole.len() }, &draft)
-        {
+        let turned_down = match self.admit(Source::Client { packet_len: received.whole.len() }, &draft) {
             Ok(()) => None,
             Err(refusal @ Refusal::BrokersTopic) => Some(refusal),
             // The client was not told the number: its message is refused, if there is an answer for that.
             Err(refusal @ Refusal::TooManyUserProperties(_)) if publish.packet_id.is_some() => Some(refusal),
+            // A client of MQTT 3 would take any acknowledgement for success: it has to send the message again.
+            Err(refusal @ Refusal::StoreFull) if attached.version.is_v5() => Some(refusal),
+            // Its acknowledgement waits for ever.
+            Err(Refusal::StoreFull) if self.recorder.store().failed().is_some() => None,
             Err(refusal) => return Err(refusal.error().into()),
         };
         if publish.qos == QoS::ExactlyOnce
@@ -391,6 +402,11 @@ impl Engine {
             // [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT3-3.3.1-11]
             self.forget_retained(turn.now, topic);
             return;
+        }
+        if self.recorder.is_full() {
+            // What comes back after a crash is not an older message than this one.
+            self.forget_retained(turn.now, topic);
+            return self.dropped(turn, None, publication.topic, DropReason::RetainedFull);
         }
         let message = publication.message();
         let expires = message.expires_at() != Time::NEVER;

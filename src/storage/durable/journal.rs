@@ -1,6 +1,6 @@
 //! What was appended and waits for the next record of the log.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -18,6 +18,8 @@ pub(super) struct Journal {
     may_begin: Condvar,
     appended: AtomicU64,
     committed: AtomicU64,
+    /// Bytes that wait.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,7 @@ impl Journal {
         self.appended.store(position, Ordering::Release);
         if !pending.closed {
             pending.encoder.put(at, change);
+            self.waiting.store(pending.encoder.len(), Ordering::Relaxed);
         }
         if pending.open == 0 {
             self.reach_boundary(pending, position);
@@ -67,7 +70,7 @@ impl Journal {
 
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
-        self.state.lock().encoder.len()
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Begins a group. Waits while the committer waits for the open ones to end.
@@ -109,14 +112,14 @@ impl Journal {
     /// If all that waits is of groups that are open, no further group begins until they have ended.
     pub(super) fn take(&self, record: &mut Vec<u8>) -> Option<Position> {
         let mut pending = self.state.lock();
-        take(&mut pending, record)
+        self.take_from(&mut pending, record)
     }
 
     /// Waits until there is something to commit and takes it; `None` when the journal is closed and nothing is left.
     pub(super) fn wait(&self, record: &mut Vec<u8>) -> Option<Position> {
         let mut pending = self.state.lock();
         loop {
-            if let Some(position) = take(&mut pending, record) {
+            if let Some(position) = self.take_from(&mut pending, record) {
                 return Some(position);
             }
             if pending.closed {
@@ -128,6 +131,18 @@ impl Journal {
         }
     }
 
+    fn take_from(&self, pending: &mut Pending, record: &mut Vec<u8>) -> Option<Position> {
+        let (len, position) = pending.boundary;
+        if len == 0 {
+            pending.draining = pending.open > 0 && pending.encoder.len() > 0 && !pending.closed;
+            return None;
+        }
+        pending.encoder.take(len, record);
+        self.waiting.store(pending.encoder.len(), Ordering::Relaxed);
+        pending.boundary = (0, position);
+        Some(position)
+    }
+
     /// Takes no more changes: what is appended from now on gets a position and is forgotten.
     pub(super) fn close(&self) {
         let mut pending = self.state.lock();
@@ -137,15 +152,4 @@ impl Journal {
         self.ready.notify_all();
         self.may_begin.notify_all();
     }
-}
-
-fn take(pending: &mut Pending, record: &mut Vec<u8>) -> Option<Position> {
-    let (len, position) = pending.boundary;
-    if len == 0 {
-        pending.draining = pending.open > 0 && pending.encoder.len() > 0 && !pending.closed;
-        return None;
-    }
-    pending.encoder.take(len, record);
-    pending.boundary = (0, position);
-    Some(position)
 }

@@ -29,6 +29,9 @@ pub struct DurableOptions {
     pub log_bytes: u64,
     /// The time now.
     pub now: WallTime,
+    /// The milliseconds after which a disk that has refused a checkpoint, or has no space, is tried again. `None`: it
+    /// is not, and the store fails.
+    pub retry_millis: Option<u64>,
 }
 
 /// A store whose commits lie on a disk.
@@ -37,16 +40,17 @@ pub struct DurableOptions {
 /// log and flushes it: that is the commit. What the changes make of the rows of the tables is kept in memory until
 /// [`DurableStore::checkpoint`] writes it there; then that part of the log is used again.
 pub struct DurableStore {
-    disk: Arc<dyn Disk>,
+    /// `None` when the store is finished, as what follows.
+    disk: Mutex<Option<Arc<dyn Disk>>>,
     journal: Journal,
-    committer: Mutex<Committer>,
+    committer: Mutex<Option<Committer>>,
     tables: Mutex<Option<Tables>>,
     slot: Slot,
     failed: OnceLock<StoreError>,
     /// Why the last checkpoint could not be written; the next attempt may succeed.
     trouble: Mutex<Option<StoreError>>,
     closing: AtomicBool,
-    now: WallTime,
+    options: DurableOptions,
     salt: [u8; 16],
     numbers: Numbers,
 }
@@ -98,15 +102,15 @@ impl DurableStore {
         let log = replay(&*disk, &row, &mut state)?;
         let committer = Committer { log, state, record: Vec::new() };
         let store = DurableStore {
-            disk,
+            disk: Mutex::new(Some(disk)),
             journal: Journal::default(),
-            committer: Mutex::new(committer),
+            committer: Mutex::new(Some(committer)),
             tables: Mutex::new(Some(tables)),
             slot: Slot::default(),
             failed: OnceLock::new(),
             trouble: Mutex::new(None),
             closing: AtomicBool::new(false),
-            now: options.now,
+            options,
             salt: row.salt,
             numbers: Numbers::default(),
         };
@@ -118,27 +122,35 @@ impl DurableStore {
     ///
     /// One thread calls it. `committed` is called right after the commit.
     pub fn wait_and_commit(&self, committed: &dyn Fn()) -> bool {
-        let mut committer = self.committer.lock();
-        let mut record = std::mem::take(&mut committer.record);
-        drop(committer);
+        let mut record = self.take_buffer();
         let cut = self.journal.wait(&mut record);
         self.commit_record(record, cut, committed)
     }
 
     /// Commits what has been appended, without waiting; whether there was something.
     pub fn commit(&self) -> bool {
-        let mut record = std::mem::take(&mut self.committer.lock().record);
+        let mut record = self.take_buffer();
         let cut = self.journal.take(&mut record);
         self.commit_record(record, cut, &|| ())
     }
 
+    fn take_buffer(&self) -> Vec<u8> {
+        self.committer
+            .lock()
+            .as_mut()
+            .map_or_else(Vec::new, |committer| std::mem::take(&mut committer.record))
+    }
+
     fn commit_record(&self, record: Vec<u8>, cut: Option<Position>, committed: &dyn Fn()) -> bool {
         let mut committer = self.committer.lock();
+        let Some(committer) = committer.as_mut() else {
+            return false;
+        };
         committer.record = record;
         let Some(position) = cut.filter(|_| self.failed.get().is_none()) else {
             return false;
         };
-        match self.write(&mut committer, position, committed) {
+        match self.write(committer, position, committed) {
             Ok(()) => true,
             Err(error) => {
                 self.fail(error);
@@ -171,14 +183,21 @@ impl DurableStore {
 
     /// Appends the record to the log. While the disk has no space for it, again and again, until the store is closed.
     fn append_record(&self, committer: &mut Committer) -> Result<(), StoreError> {
+        let mut was_full = false;
         loop {
             let error = match committer.log.append(&committer.record) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if was_full {
+                        *self.trouble.lock() = None;
+                    }
+                    return Ok(());
+                }
                 Err(LogError::Full(error)) => error,
                 Err(error) => return Err(error.into()),
             };
+            was_full = true;
             *self.trouble.lock() = Some(error.clone());
-            if self.slot.is_closed_within(|| self.is_closing(), RETRY_MILLIS) {
+            if !self.may_retry() {
                 return Err(error);
             }
         }
@@ -246,9 +265,8 @@ impl DurableStore {
                 Ok(()) => return self.has_run(checkpoint),
                 Err(error) => *self.trouble.lock() = Some(error.clone()),
             }
-            if self.slot.is_closed_within(|| self.is_closing(), RETRY_MILLIS) {
-                let error = self.trouble().unwrap_or_else(|| closed(&self.disk.describe(FILE)));
-                return self.slot.end(Err(error));
+            if !self.may_retry() {
+                return self.slot.end(Err(self.trouble().unwrap_or_else(closed)));
             }
         }
     }
@@ -264,7 +282,7 @@ impl DurableStore {
         let mut tables = self.tables.lock();
         let open = match tables.take() {
             Some(tables) => tables,
-            None => reopen(&*self.disk)?,
+            None => reopen(&**self.disk.lock().as_ref().ok_or_else(closed)?)?,
         };
         open.apply(&checkpoint.rows, checkpoint.store)?;
         *tables = Some(open);
@@ -274,14 +292,23 @@ impl DurableStore {
     /// Writes all that was committed into the tables.
     fn checkpoint_all(&self) -> Result<(), StoreError> {
         let mut committer = self.committer.lock();
-        self.end_checkpoint(&mut committer)?;
+        let committer = committer.as_mut().ok_or_else(closed)?;
+        self.end_checkpoint(committer)?;
         if committer.state.overlay.is_empty() && committer.log.is_empty() {
             return Ok(());
         }
-        let checkpoint = self.take_checkpoint(&mut committer);
+        let checkpoint = self.take_checkpoint(committer);
         self.try_run(&checkpoint)?;
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(committer.log.applied(checkpoint.store.generation)?)
+    }
+
+    /// Waits until the disk may be tried again; false if it is not to be.
+    fn may_retry(&self) -> bool {
+        let Some(millis) = self.options.retry_millis else {
+            return false;
+        };
+        !self.slot.is_closed_within(|| self.is_closing(), millis)
     }
 
     fn is_closing(&self) -> bool {
@@ -308,6 +335,8 @@ impl DurableStore {
         };
         self.slot.close();
         drop(self.tables.lock().take());
+        drop(self.committer.lock().take());
+        drop(self.disk.lock().take());
         result
     }
 
@@ -318,13 +347,13 @@ impl DurableStore {
 
     /// What was found in the log when the store was opened.
     pub(super) fn replayed(&self) -> Replayed {
-        self.committer.lock().log.replayed().clone()
+        self.committer.lock().as_ref().map_or_else(Replayed::default, |it| it.log.replayed().clone())
     }
 
     /// The tables, with all that was committed when the store was opened. The store is of no use without them.
     pub(super) fn take_tables(&self) -> Result<Tables, StoreError> {
         self.checkpoint_all()?;
-        self.tables.lock().take().ok_or_else(|| closed(&self.disk.describe(FILE)))
+        self.tables.lock().take().ok_or_else(closed)
     }
 
     /// Copies all that was committed when the call began, and perhaps more, to a disk that has no store. Commits go on.
@@ -339,7 +368,7 @@ impl DurableStore {
                 return Err(error.clone());
             }
             let tables = self.tables.lock();
-            let open = tables.as_ref().ok_or_else(|| closed(&self.disk.describe(FILE)))?;
+            let open = tables.as_ref().ok_or_else(closed)?;
             let snapshot = open.snapshot()?;
             drop(tables);
             if snapshot.store()?.generation >= generation {
@@ -352,24 +381,22 @@ impl DurableStore {
     fn begin_backup(&self) -> Result<u64, StoreError> {
         loop {
             // Held for as long as a group is written. On a full disk that is until there is space.
-            let Some(mut committer) = self.committer.try_lock_for(Duration::from_millis(RETRY_MILLIS)) else {
+            let Some(mut guard) = self.committer.try_lock_for(Duration::from_millis(PATIENCE_MILLIS)) else {
                 self.trouble().map_or(Ok(()), Err)?;
                 continue;
             };
-            if self.is_closing() {
-                return Err(closed(&self.disk.describe(FILE)));
-            }
+            let committer = guard.as_mut().filter(|_| !self.is_closing()).ok_or_else(closed)?;
             if let Some(ended) = self.slot.ended() {
                 committer.log.applied(ended?)?;
             }
             if self.slot.is_free() {
                 let generation = committer.log.generation() - u64::from(committer.log.is_empty());
                 if !committer.state.overlay.is_empty() || !committer.log.is_empty() {
-                    self.begin_checkpoint(&mut committer)?;
+                    self.begin_checkpoint(committer)?;
                 }
                 return Ok(generation);
             }
-            drop(committer);
+            drop(guard);
             self.await_checkpoint()?;
         }
     }
@@ -389,7 +416,7 @@ impl DurableStore {
                 }
             };
         }
-        match self.slot.is_busy_after(RETRY_MILLIS) {
+        match self.slot.is_busy_after(PATIENCE_MILLIS) {
             true => self.trouble().map_or(Ok(()), Err),
             false => Ok(()),
         }
@@ -420,8 +447,11 @@ impl DurableStore {
     }
 }
 
-/// How long a checkpoint waits before it is tried again.
-const RETRY_MILLIS: u64 = 500;
+/// Bytes that may wait for a commit. The messages of QoS 1 and 2 that come beyond that are refused.
+const MOST_WAITING: usize = 64 << 20;
+
+/// How long a backup waits before it looks whether the disk refuses to be written.
+const PATIENCE_MILLIS: u64 = 500;
 
 impl Store for DurableStore {
     fn is_kept(&self) -> bool {
@@ -434,9 +464,9 @@ impl Store for DurableStore {
     ) -> Result<(), StoreError> {
         let mut committer = self.committer.lock();
         let tables = self.tables.lock();
-        let tables = tables.as_ref().ok_or_else(|| closed(&self.disk.describe(FILE)))?;
-        let state = &mut committer.state;
-        for topic in emit(tables, state, self.now, restore)? {
+        let tables = tables.as_ref().ok_or_else(closed)?;
+        let state = &mut committer.as_mut().ok_or_else(closed)?.state;
+        for topic in emit(tables, state, self.options.now, restore)? {
             state.overlay.remove(retained(&topic));
         }
         Ok(())
@@ -462,13 +492,17 @@ impl Store for DurableStore {
         self.journal.end_group();
     }
 
+    fn is_full(&self) -> bool {
+        self.journal.bytes() > MOST_WAITING || self.failed.get().is_some()
+    }
+
     fn failed(&self) -> Option<StoreError> {
         self.failed.get().cloned()
     }
 }
 
-fn closed(path: &str) -> StoreError {
-    StoreError::Failed { cause: format!("{path} is closed") }
+fn closed() -> StoreError {
+    StoreError::Failed { cause: "the store is closed".to_owned() }
 }
 
 /// Opens the tables, or makes a store of no rows and an empty log. A store that was not wholly made is made again.

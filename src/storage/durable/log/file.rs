@@ -113,7 +113,7 @@ impl LogFile {
         if at + SECTOR as u64 > self.len {
             return Ok(None);
         }
-        Ok(Some(record::head(salt, &self.sector(at)?)))
+        Ok(Some(record::head(salt, at, &self.sector(at)?)))
     }
 
     /// Reads the record at `at`, which must have this generation and sequence.
@@ -167,13 +167,14 @@ impl LogFile {
             let len = (self.len - at).min(PORTION as u64) as usize;
             let part = portion.get_mut(..len).unwrap_or_default();
             self.file.read_at(at, part).map_err(|error| unusable(&self.path, "read", &error))?;
-            for (sector, place) in part.as_chunks::<SECTOR>().0.iter().zip(0..) {
+            for (sector, index) in part.as_chunks::<SECTOR>().0.iter().zip(0..) {
+                let place = at + index * SECTOR as u64;
                 // A look at the number spares the check of nearly all other bytes.
                 let generation = u64_at(sector, 8);
                 if (applied + 1..=applied + 2).contains(&generation)
-                    && matches!(record::head(salt, sector), Head::Record { .. })
+                    && matches!(record::head(salt, place, sector), Head::Record { .. })
                 {
-                    return Ok(Some(at + place * SECTOR as u64));
+                    return Ok(Some(place));
                 }
             }
             at += len as u64;
@@ -181,9 +182,13 @@ impl LogFile {
         Ok(None)
     }
 
-    /// Writes what lies from `from` to `to` once more, and waits until it is durable: it may have been read from the
-    /// system's memory only, where it also stays if it could not be written.
+    /// Writes the last record, which lies from `from` to `to`, once more, and waits until it is durable. It may have been
+    /// read from the system's memory only, where it also stays if it could not be written. Every record before was
+    /// durable when the next one was appended.
     pub fn settle(&self, from: u64, to: u64) -> Result<(), StoreError> {
+        if from == to {
+            return Ok(());
+        }
         let mut portion = vec![0; PORTION.min(usize::try_from(self.len).unwrap_or(PORTION))];
         let mut at = from;
         while at < to {

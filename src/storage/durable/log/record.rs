@@ -10,7 +10,8 @@
 //!
 //! - *A payload is never taken for a record.* Checks are keyed with the store's secret salt. A client that publishes what
 //!   looks like a record does not know the check that it would need, nor does it ever see one.
-//! - *An older record is never taken for one of this generation.* The check covers generation and sequence.
+//! - *An older record is never taken for one of this generation,* nor one that the disk has put into a wrong place. The
+//!   check covers generation and sequence, and the position, which is not stored.
 //! - *A torn record is told from a damaged one.* Tags are made from the check of this very record. If the group's check is
 //!   wrong and a tag is missing, the sector was never written. If every tag is there, all was written and has changed.
 
@@ -137,11 +138,27 @@ pub fn largest(space: u64) -> Option<usize> {
     usize::try_from(others * BODY as u64).ok()?.checked_add(BODY - HEAD)
 }
 
-/// Writes a record to `out`, which has nothing else afterwards.
-pub fn encode(salt: &Salt, generation: u64, sequence: u64, group: &[u8], length: u32, out: &mut Vec<u8>) {
+/// The check of the fields of the record at `at`.
+fn check_fields(salt: &Salt, at: u64, fields: &[u8; HEAD - 8]) -> u64 {
+    let mut bytes = [0; HEAD];
+    put(&mut bytes, 0, &at.to_le_bytes());
+    put(&mut bytes, 8, fields);
+    salt.check(Kind::Fields, &bytes)
+}
+
+/// Writes the record for the position `at` to `out`, which has nothing else afterwards.
+pub fn encode(
+    salt: &Salt,
+    at: u64,
+    generation: u64,
+    sequence: u64,
+    group: &[u8],
+    length: u32,
+    out: &mut Vec<u8>,
+) {
     let group_check = salt.check(Kind::Group, group);
     let fields = Fields { generation, sequence, length, group_check }.encoded();
-    let check = salt.check(Kind::Fields, &fields);
+    let check = check_fields(salt, at, &fields);
     out.clear();
     let (mut rest, mut tag) = (group, check);
     let mut from = HEAD;
@@ -159,13 +176,13 @@ pub fn encode(salt: &Salt, generation: u64, sequence: u64, group: &[u8], length:
     }
 }
 
-/// Reads the first sector of a record.
-pub fn head(salt: &Salt, sector: &Sector) -> Head {
+/// Reads what may be the first sector of a record, at the position `at`.
+pub fn head(salt: &Salt, at: u64, sector: &Sector) -> Head {
     let (stored, tag) = (u64_at(sector, 0), u64_at(sector, BODY));
     let mut bytes = [0; HEAD - 8];
     put(&mut bytes, 0, sector.get(8..HEAD).unwrap_or_default());
     let fields = Fields::decoded(&bytes);
-    let check = salt.check(Kind::Fields, &bytes);
+    let check = check_fields(salt, at, &bytes);
     if check == stored || check == tag {
         return Head::Record { fields, check };
     }
@@ -173,19 +190,19 @@ pub fn head(salt: &Salt, sector: &Sector) -> Head {
     if stored != tag || stored == 0 {
         return Head::Nothing(fields);
     }
-    match repaired(salt, bytes, stored) {
+    match repaired(salt, at, bytes, stored) {
         Some(fields) => Head::Record { fields, check: stored },
         None => Head::Damaged(fields),
     }
 }
 
 /// The fields that have this check, if one flipped bit is all that is wrong.
-fn repaired(salt: &Salt, mut bytes: [u8; HEAD - 8], check: u64) -> Option<Fields> {
+fn repaired(salt: &Salt, at: u64, mut bytes: [u8; HEAD - 8], check: u64) -> Option<Fields> {
     for place in 0..bytes.len() {
         for bit in 0..8 {
             let flip = |bytes: &mut [u8]| bytes.get_mut(place).map(|byte| *byte ^= 1 << bit);
             flip(&mut bytes);
-            if salt.check(Kind::Fields, &bytes) == check {
+            if check_fields(salt, at, &bytes) == check {
                 return Some(Fields::decoded(&bytes));
             }
             flip(&mut bytes);
@@ -241,12 +258,12 @@ mod tests {
     fn written(len: usize) -> (Vec<u8>, Vec<u8>) {
         let bytes: Vec<u8> = (0..len).map(|at| at as u8).collect();
         let mut record = Vec::new();
-        encode(&SALT, 3, 9, &bytes, len as u32, &mut record);
+        encode(&SALT, 4096, 3, 9, &bytes, len as u32, &mut record);
         (bytes, record)
     }
 
     fn read(salt: &Salt, record: &[u8]) -> Option<(Condition, Vec<u8>)> {
-        let Head::Record { fields, check } = head(salt, record[..SECTOR].try_into().unwrap()) else {
+        let Head::Record { fields, check } = head(salt, 4096, record[..SECTOR].try_into().unwrap()) else {
             return None;
         };
         let mut found = Vec::new();
@@ -273,6 +290,12 @@ mod tests {
     }
 
     #[test]
+    fn a_record_in_another_place_is_none() {
+        let (_, record) = written(100);
+        assert!(matches!(head(&SALT, 4608, record[..SECTOR].try_into().unwrap()), Head::Damaged(_)));
+    }
+
+    #[test]
     fn a_missing_sector_is_torn_and_a_changed_bit_is_not() {
         let (bytes, record) = written(2000);
         for sector in 1..record.len() / SECTOR {
@@ -294,6 +317,6 @@ mod tests {
         let (_, mut record) = written(100);
         record[9] ^= 1;
         record[17] ^= 1;
-        assert!(matches!(head(&SALT, record[..SECTOR].try_into().unwrap()), Head::Damaged(_)));
+        assert!(matches!(head(&SALT, 4096, record[..SECTOR].try_into().unwrap()), Head::Damaged(_)));
     }
 }

@@ -44,6 +44,8 @@ pub struct Chain {
     pub generation: u64,
     /// The sequence of the next record.
     pub sequence: u64,
+    /// Where the last record begins; the end if there is none.
+    pub last: u64,
     /// Where the next record begins.
     pub end: u64,
 }
@@ -77,7 +79,7 @@ pub fn read(
             continue;
         };
         follows(files, &content, generation, sequence, applied)?;
-        let chain = Chain { generation, sequence, end: FIRST };
+        let chain = Chain { generation, sequence, last: FIRST, end: FIRST };
         let chain = walk(file, salt, chain, &mut content.replayed, replay)?;
         look_behind(file, salt, applied, chain.end)?;
         content.chains.push(chain);
@@ -139,6 +141,7 @@ fn walk(
                 replayed.groups += 1;
                 replayed.bytes += buffers.group.len() as u64;
                 chain.sequence += 1;
+                chain.last = chain.end;
                 chain.end += fields.size();
             }
             Place::End { torn } => {

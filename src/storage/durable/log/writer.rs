@@ -60,12 +60,12 @@ impl Log {
     ) -> Result<Log, StoreError> {
         let files = [LogFile::open(disk, 0, &salt)?, LogFile::open(disk, 1, &salt)?];
         let content = read(&files, &salt, applied, replay)?;
-        for chain in content.chains.iter().filter(|chain| chain.end > FIRST) {
-            file_of(&files, chain.generation).settle(FIRST, chain.end)?;
+        if let Some(chain) = content.chains.last() {
+            file_of(&files, chain.generation).settle(chain.last, chain.end)?;
         }
         let mut log = Log::of(files, salt, applied);
-        if let Some(last) = content.chains.last() {
-            (log.generation, log.sequence, log.end) = (last.generation, last.sequence, last.end);
+        if let Some(chain) = content.chains.last() {
+            (log.generation, log.sequence, log.end) = (chain.generation, chain.sequence, chain.end);
         }
         log.replayed = content.replayed;
         Ok(log)
@@ -101,7 +101,7 @@ impl Log {
             }
             self.grow(end)?;
         }
-        record::encode(&self.salt, self.generation, self.sequence, group, length, &mut self.buffer);
+        record::encode(&self.salt, self.end, self.generation, self.sequence, group, length, &mut self.buffer);
         let written = self.file().file.write_at(self.end, &self.buffer);
         if self.buffer.capacity() > KEPT_BUFFER {
             self.buffer = Vec::new();

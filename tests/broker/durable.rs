@@ -1,0 +1,230 @@
+//! A broker with a store on the disk: what it has acknowledged is there after a restart, and the files are its own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use midge::codec::ack::{Ack, AckKind};
+use midge::codec::packet::Packet;
+use midge::codec::qos::QoS;
+use midge::codec::version::Version;
+use midge::config::Config;
+use midge::embed::{Broker, Error, PublishOptions};
+
+use crate::client::{Client, PATIENCE, WORKERS, address, config};
+use crate::fork::in_a_child;
+use crate::process::{alone, broker_threads};
+
+/// A directory that is removed at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Directory {
+        let path = std::env::temp_dir().join(format!("midge-store-{}-{name}", std::process::id()));
+        let _old = std::fs::remove_dir_all(&path);
+        Directory(path)
+    }
+
+    fn config(&self) -> Config {
+        let mut config = config();
+        config.set("storage.path", self.0.to_str().unwrap()).unwrap();
+        config.set("storage.log_size", "64KiB").unwrap();
+        config
+    }
+
+    fn broker(&self) -> Broker {
+        Broker::start(&self.config()).unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn retained(qos: QoS) -> PublishOptions {
+    let mut options = at(qos);
+    options.retain = true;
+    options
+}
+
+fn at(qos: QoS) -> PublishOptions {
+    let mut options = PublishOptions::default();
+    options.qos = qos;
+    options
+}
+
+/// The payload of a topic's retained message.
+fn kept(broker: &Broker, topic: &str) -> Option<Vec<u8>> {
+    broker.retained(topic).unwrap().first().map(|message| message.payload().to_vec())
+}
+
+#[test]
+fn sessions_messages_and_retained_messages_are_there_after_a_restart() {
+    for workers in WORKERS {
+        let directory = Directory::new(&format!("restart-{workers}"));
+        let mut config = directory.config();
+        config.set("runtime.worker_threads", workers).unwrap();
+        // So that no message comes between PUBREC and PUBREL.
+        config.set("mqtt.max_inflight", "1").unwrap();
+        let broker = Broker::start(&config).unwrap();
+        let (mut client, present) = Client::resume(address(&broker), "kept");
+        assert!(!present);
+        client.subscribe("t/#", QoS::ExactlyOnce);
+        drop(client);
+        broker.publish_acknowledged("r", "retained", &retained(QoS::AtLeastOnce), Some(PATIENCE)).unwrap();
+        for number in 0..300 {
+            let (topic, payload) = (format!("t/{number}"), vec![b'x'; number]);
+            let reached =
+                broker.publish_acknowledged(&topic, payload, &at(QoS::ExactlyOnce), Some(PATIENCE)).unwrap();
+            assert_eq!(reached, Some(1));
+        }
+        broker.stop(None).unwrap();
+        let broker = Broker::start(&config).unwrap();
+        assert_eq!(kept(&broker, "r").unwrap(), b"retained");
+        let (mut client, present) = Client::resume(address(&broker), "kept");
+        assert!(present);
+        for number in 0..300 {
+            let message = client.message();
+            assert_eq!((message.topic, message.payload.len()), (format!("t/{number}"), number));
+            let id = message.packet_id.unwrap();
+            client.send(|version, out| {
+                Ack::success(id).encode(AckKind::Pubrec, version, out);
+            });
+            client.expect("PUBREL", |packet| match packet {
+                Packet::Pubrel(_) => Some(()),
+                _ => None,
+            });
+            client.send(|version, out| {
+                Ack::success(id).encode(AckKind::Pubcomp, version, out);
+            });
+        }
+        broker.stop(None).unwrap();
+    }
+}
+
+/// What was not committed when the stop began is committed by it.
+#[test]
+fn a_message_that_waits_for_the_store_when_the_broker_stops_is_safe() {
+    let directory = Directory::new("stop");
+    let broker = directory.broker();
+    std::thread::scope(|scope| {
+        let publishers: Vec<_> = (0..4)
+            .map(|thread| {
+                let broker = &broker;
+                scope.spawn(move || {
+                    let mut safe = 0;
+                    loop {
+                        let topic = format!("{thread}/{safe}");
+                        let told =
+                            broker.publish_acknowledged(&topic, "x", &retained(QoS::AtLeastOnce), None);
+                        match told {
+                            Ok(_) => safe += 1,
+                            Err(error) => {
+                                assert!(matches!(error, Error::Stopped), "{error}");
+                                return safe;
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        while broker.stats().retained_messages < 100 {
+            std::thread::yield_now();
+        }
+        broker.stop(None).unwrap();
+        let safe: Vec<usize> = publishers.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let broker = directory.broker();
+        for (thread, safe) in safe.into_iter().enumerate() {
+            for number in 0..safe {
+                assert!(kept(&broker, &format!("{thread}/{number}")).is_some());
+            }
+        }
+    });
+}
+
+#[test]
+fn one_broker_at_a_time_uses_a_store() {
+    let directory = Directory::new("lock");
+    let broker = directory.broker();
+    let error = Broker::start(&directory.config()).err().unwrap();
+    assert!(matches!(error, Error::Storage(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.starts_with("storage.path: ") && text.contains(directory.0.to_str().unwrap()), "{text}");
+    assert!(text.contains("another broker of this process uses it"), "{text}");
+    broker.stop(None).unwrap();
+    // While the first one is still referenced.
+    let second = directory.broker();
+    drop(broker);
+    drop(second);
+    directory.broker().stop(None).unwrap();
+}
+
+#[test]
+fn a_store_that_cannot_be_made_is_named_and_leaves_nothing_running() {
+    if !alone("durable::a_store_that_cannot_be_made_is_named_and_leaves_nothing_running") {
+        return;
+    }
+    let directory = Directory::new("parent");
+    let mut config = directory.config();
+    config.set("storage.path", directory.0.join("a/b").to_str().unwrap()).unwrap();
+    let error = Broker::start(&config).err().unwrap().to_string();
+    assert!(error.contains("a/b") && error.contains("create the directory above it"), "{error}");
+    assert_eq!(broker_threads(), 0);
+    // Also if the store is open, and the broker cannot start for another reason.
+    let broker = directory.broker();
+    let taken = address(&broker).to_string();
+    let other = Directory::new("taken");
+    let mut config = other.config();
+    config.set("listener.tcp.bind", &taken).unwrap();
+    assert!(matches!(Broker::start(&config).err().unwrap(), Error::Bind { .. }));
+    broker.stop(None).unwrap();
+    assert_eq!(broker_threads(), 0);
+    other.broker().stop(Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
+fn a_forked_child_leaves_the_store_alone() {
+    if !alone("durable::a_forked_child_leaves_the_store_alone") {
+        return;
+    }
+    let directory = Directory::new("fork");
+    let broker = directory.broker();
+    broker.publish_acknowledged("r", "1", &retained(QoS::AtLeastOnce), Some(PATIENCE)).unwrap();
+    let before = content(&directory.0);
+    let mut broker = Some(broker);
+    in_a_child(|| drop(broker.take()));
+    assert_eq!(content(&directory.0), before);
+    let broker = broker.unwrap();
+    broker.publish_acknowledged("r", "2", &retained(QoS::AtLeastOnce), Some(PATIENCE)).unwrap();
+    broker.stop(None).unwrap();
+    let broker = directory.broker();
+    assert_eq!(kept(&broker, "r").unwrap(), b"2");
+}
+
+/// The names and bytes of the files of a directory.
+fn content(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            (path, bytes)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn nothing_is_stored_without_a_path() {
+    let broker = Broker::start(&config()).unwrap();
+    let (mut client, _) = Client::resume(address(&broker), "kept");
+    client.subscribe("t", QoS::AtLeastOnce);
+    client.publish("t", b"x", QoS::AtLeastOnce);
+    broker.stop(None).unwrap();
+    let broker = Broker::start(&config()).unwrap();
+    let (_client, present) = Client::resume(address(&broker), "kept");
+    assert!(!present);
+    let _other = Client::connect(address(&broker), "other", Version::V5);
+}

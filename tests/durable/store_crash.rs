@@ -1,0 +1,137 @@
+//! The whole store over a simulated disk: after a crash at any moment it has what was committed, whole groups, and
+//! nothing else.
+
+use std::sync::Arc;
+
+use midge::storage::durable::{DurableOptions, DurableStore};
+use midge::storage::{Store, StoreError};
+use midge::time::WallTime;
+
+use crate::sim_disk::{EIO, Fault, Random, SimDisk};
+use crate::snapshot::Snapshot;
+use crate::story::Story;
+
+fn open(disk: &SimDisk) -> Result<DurableStore, StoreError> {
+    let options =
+        DurableOptions { salt: [7; 16], log_bytes: 4096, now: WallTime::default(), retry_millis: None };
+    DurableStore::open(Arc::new(disk.clone()), options)
+}
+
+fn loaded(store: &DurableStore) -> Snapshot {
+    let mut loaded = Snapshot::default();
+    let load = store.load(&mut |at, change| {
+        loaded.see(at, change);
+        Ok(())
+    });
+    load.unwrap();
+    loaded.numbered()
+}
+
+/// Random work on a store, with commits and checkpoints, until it fails or the work is done. What the story knew at each
+/// end of a group comes back.
+fn work(story: &mut Story, store: &DurableStore, random: &mut Random) -> Vec<Story> {
+    let mut stories = vec![story.clone()];
+    for _ in 0..random.below(200) {
+        story.group(store);
+        stories.push(story.clone());
+        if random.one_in(4) && !store.commit() {
+            break;
+        }
+        if random.one_in(40) {
+            store.checkpoint();
+        }
+    }
+    stories
+}
+
+/// Lives of one store, each of which ends by a crash in the middle of an operation, or between two.
+fn lives(seed: u64, lies: bool) -> u64 {
+    let mut random = Random(seed);
+    let mut story = Story::new(seed);
+    let mut disk = SimDisk::new();
+    if lies {
+        disk.lie();
+    }
+    let mut committed_groups = 0;
+    for life in 0..6 {
+        if random.one_in(2) {
+            let fault = if random.one_in(3) { Fault::Error(EIO) } else { Fault::Crash };
+            disk.fault_at(disk.operations() + random.below(400), fault);
+        }
+        let opened = open(&disk);
+        let mut stories = vec![story.clone()];
+        let mut committed = 0;
+        if let Ok(store) = opened {
+            assert_eq!(loaded(&store), story.states.last().unwrap().1.clone().numbered(), "{seed} {life}");
+            stories = work(&mut story, &store, &mut random);
+            committed = store.committed();
+            if random.one_in(8) {
+                store.close();
+                let _may_fail = store.finish();
+                committed = store.committed();
+            }
+        }
+        disk = disk.crash(random.next());
+        let store = open(&disk).unwrap_or_else(|error| panic!("{seed} {life}: {error}"));
+        let found = loaded(&store);
+        let then = stories.iter().rev().find(|then| {
+            let (position, state) = then.states.last().unwrap();
+            *position >= committed && state.clone().numbered() == found
+        });
+        let then = then.unwrap_or_else(|| panic!("{seed} {life}: committed {committed}, found {found:?}"));
+        committed_groups +=
+            stories.iter().filter(|then| then.states.last().unwrap().0 <= committed).count() as u64;
+        story.resume(then);
+        disk = disk.restart();
+    }
+    committed_groups
+}
+
+#[test]
+fn what_was_committed_is_there_after_a_crash_at_any_moment() {
+    let seeds = std::env::var("DURABLE_SEEDS").map_or(12, |seeds| seeds.parse().unwrap());
+    let committed: u64 = (0..seeds).map(|seed| lives(seed, false)).sum();
+    println!("{committed} groups in {seeds} stories were committed and found");
+    assert!(committed > 30 * seeds, "{committed}");
+}
+
+/// The control: a disk that says that it has flushed, and has not.
+#[test]
+fn a_disk_that_does_not_flush_is_found() {
+    let found = (0..50).any(|seed| std::panic::catch_unwind(|| lives(seed, true)).is_err());
+    assert!(found);
+}
+
+/// A full disk ends no store that may try again, and costs nothing that was committed.
+#[test]
+fn a_store_goes_on_when_there_is_space_again() {
+    let disk = SimDisk::new();
+    let options =
+        DurableOptions { salt: [7; 16], log_bytes: 4096, now: WallTime::default(), retry_millis: Some(1) };
+    let store = Arc::new(DurableStore::open(Arc::new(disk.clone()), options).unwrap());
+    disk.set_space(Some(0));
+    let mut story = Story::new(1);
+    let committing = std::thread::spawn({
+        let store = Arc::clone(&store);
+        move || while store.wait_and_commit(&|| ()) {}
+    });
+    while store.trouble().is_none() {
+        story.group(&store);
+        std::thread::yield_now();
+    }
+    let trouble = store.trouble().unwrap().to_string();
+    assert!(trouble.contains("/sim/") && trouble.contains("No space left on device"), "{trouble}");
+    assert_eq!(store.failed(), None);
+    let appended = store.appended();
+    disk.set_space(None);
+    while store.committed() < appended {
+        std::thread::yield_now();
+    }
+    assert_eq!((store.failed(), store.trouble()), (None, None));
+    store.close();
+    committing.join().unwrap();
+    store.finish().unwrap();
+    drop(store);
+    let store = open(&disk.restart()).unwrap();
+    assert_eq!(loaded(&store), story.states.last().unwrap().1.clone().numbered());
+}
