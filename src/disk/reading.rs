@@ -27,7 +27,8 @@ impl ReadDirectory {
         let path = match fs::canonicalize(path) {
             Ok(absolute) => absolute,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let what = "there is no such directory: name the directory of the setting storage.path".to_owned();
+                let what =
+                    "there is no such directory: name the directory of the setting storage.path".to_owned();
                 return Err(StoreError::Directory { path: path.display().to_string(), what });
             }
             Err(error) => return Err(cannot(error)),

@@ -13,9 +13,11 @@ mod sim_disk;
 mod snapshot;
 
 mod directory;
+mod import;
 mod log;
 mod log_crash;
 mod log_damage;
 mod sim;
 mod store_crash;
 mod story;
+mod tools;

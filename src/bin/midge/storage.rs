@@ -112,7 +112,10 @@ fn report(dir: &Path, report: &StoreReport) -> String {
         format!("{queued} queued, {in_flight} in flight, {delivery_bytes} bytes; {received} to be released"),
     );
     line("retained", format!("{} messages, {} bytes", report.retained, report.retained_bytes));
-    line("log", format!("{} records that the tables do not have, {} bytes", report.log_records, report.log_bytes));
+    line(
+        "log",
+        format!("{} records that the tables do not have, {} bytes", report.log_records, report.log_bytes),
+    );
     if let Some(torn) = &report.torn {
         let what = "ends in a record that was never acknowledged, at byte";
         line("", format!("{} {what} {}", torn.file, torn.offset));

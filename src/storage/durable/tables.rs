@@ -191,7 +191,8 @@ impl Snapshot {
             let table = self.transaction.open_table(ROWS)?;
             Ok::<_, redb::Error>(table.get(&*keys::store())?.map(|value| value.value().to_vec()))
         })?;
-        let damaged = || StoreError::Unreadable { file: self.path.clone(), what: "a row is missing".to_owned() };
+        let damaged =
+            || StoreError::Unreadable { file: self.path.clone(), what: "a row is missing".to_owned() };
         let row = row.ok_or_else(damaged)?;
         let mut reader = Reader::new(&row);
         reader.number().and_then(|_| decode(reader)).map_err(|_| damaged())

@@ -101,10 +101,7 @@ pub(super) struct Builder<'d> {
 
 impl Builder<'_> {
     /// Begins a store on a disk that has none.
-    pub(super) fn begin<'d>(
-        disk: &'d dyn Disk,
-        options: &ImportOptions,
-    ) -> Result<Builder<'d>, StoreError> {
+    pub(super) fn begin<'d>(disk: &'d dyn Disk, options: &ImportOptions) -> Result<Builder<'d>, StoreError> {
         Ok(Builder {
             store: NewStore::begin(disk, options.salt)?,
             state: State::starting_at(1),
@@ -119,7 +116,9 @@ impl Builder<'_> {
     pub(super) fn retained(&mut self, message: &MessageRecord<'_>) -> Result<(), Refusal> {
         check_message("", message)?;
         if !self.topics.insert(message.topic.into()) {
-            return Err(Wrong::new("topic", format!("{:?} has a retained message already", message.topic)).into());
+            return Err(
+                Wrong::new("topic", format!("{:?} has a retained message already", message.topic)).into()
+            );
         }
         self.imported.retained += 1;
         self.apply(self.at, Change::Retained(*message), None, "topic")
@@ -134,7 +133,9 @@ impl Builder<'_> {
     ) -> Result<(), Refusal> {
         check_text("client_id", client_id)?;
         if client_id.is_empty() {
-            return Err(Wrong::new("client_id", "it is empty: a session has the identifier of a client").into());
+            return Err(
+                Wrong::new("client_id", "it is empty: a session has the identifier of a client").into()
+            );
         }
         if let Some(user) = user {
             check_text("user", user)?;
@@ -297,7 +298,10 @@ fn check_message(path: &str, message: &MessageRecord<'_>) -> Result<(), Wrong> {
 /// The error of a text that no packet could carry.
 pub(super) fn check_text(field: &str, text: &str) -> Result<(), Wrong> {
     if text.len() > LONGEST_TEXT {
-        return Err(Wrong::new(field, format!("{} bytes, and a text has at most {LONGEST_TEXT}", text.len())));
+        return Err(Wrong::new(
+            field,
+            format!("{} bytes, and a text has at most {LONGEST_TEXT}", text.len()),
+        ));
     }
     match text.contains('\0') {
         true => Err(Wrong::new(field, "it holds U+0000")),

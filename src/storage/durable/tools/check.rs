@@ -62,7 +62,12 @@ impl Reading {
         let scratch: Arc<dyn Disk> = Arc::new(Scratch::over(disk));
         check_pages(&*scratch)?;
         // The salt and the size are those of the store.
-        let options = DurableOptions { salt: [0; 16], log_bytes: DEFAULT_SIZE, now: WallTime::default(), retry_millis: None };
+        let options = DurableOptions {
+            salt: [0; 16],
+            log_bytes: DEFAULT_SIZE,
+            now: WallTime::default(),
+            retry_millis: None,
+        };
         let store = DurableStore::open(scratch, options)?;
         let replayed = store.replayed();
         let report = StoreReport {

@@ -61,7 +61,12 @@ impl Fields {
     }
 
     /// A number from `least` to `most` that may be absent.
-    pub(super) fn optional_number(&mut self, name: &str, least: u64, most: u64) -> Result<Option<u64>, Wrong> {
+    pub(super) fn optional_number(
+        &mut self,
+        name: &str,
+        least: u64,
+        most: u64,
+    ) -> Result<Option<u64>, Wrong> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };

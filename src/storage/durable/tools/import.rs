@@ -112,7 +112,7 @@ struct Import<'d> {
 
 impl Import<'_> {
     fn line(&mut self, text: &[u8]) -> Result<(), Refusal> {
-        let value: Value = serde_json::from_slice(text).map_err(|error| {
+        let value: Value = serde_json::from_slice(text.trim_ascii_end()).map_err(|error| {
             let what = error.to_string();
             let what = what.split(" at line ").next().unwrap_or(&what);
             Wrong::new("", format!("this is not JSON: {what} at column {}", error.column()))

@@ -29,7 +29,8 @@ impl NewStore<'_> {
         let names = disk.names().map_err(failed("list the files of", disk.describe("")))?;
         let has = |wanted: &str| names.iter().any(|name| name == wanted);
         if has(FILE) {
-            let what = "there is a store here: name an empty directory, or one that does not exist".to_owned();
+            let what =
+                "there is a store here: name an empty directory, or one that does not exist".to_owned();
             return Err(StoreError::Directory { path: directory(disk), what });
         }
         let logs = NAMES.iter().copied().filter(|name| has(name));

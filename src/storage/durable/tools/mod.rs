@@ -14,8 +14,8 @@ mod mosquitto;
 mod reading;
 mod scratch;
 
-pub use backup::{BackupOptions, backup};
 pub(in crate::storage::durable) use backup::copy;
+pub use backup::{BackupOptions, backup};
 pub use builder::{ImportOptions, Imported};
 pub use check::{StoreReport, check};
 pub use compact::{Compacted, compact};

@@ -119,8 +119,7 @@ fn look_for_strays(
     sessions: &HashSet<u64>,
     referred: &HashSet<u64>,
 ) -> Result<(), StoreError> {
-    let of_sessions =
-        [Kind::Subscription, Kind::Delivery, Kind::Window, Kind::Received, Kind::RetainedDue];
+    let of_sessions = [Kind::Subscription, Kind::Delivery, Kind::Window, Kind::Received, Kind::RetainedDue];
     for kind in of_sessions {
         tables.for_each(all(kind), |key, _| {
             let number = key.get(..9).map(keys::number_of);
@@ -183,7 +182,12 @@ impl Session<'_> {
             if TopicFilter::parse(filter).is_err() {
                 return Err(bad(Malformed));
             }
-            subscriptions.push(SubscriptionItem { filter: filter.to_owned(), options, identifier, due: None });
+            subscriptions.push(SubscriptionItem {
+                filter: filter.to_owned(),
+                options,
+                identifier,
+                due: None,
+            });
             Ok(())
         })?;
         self.tables.for_each(all_of(Kind::RetainedDue, self.number), |key, value| {

@@ -173,7 +173,8 @@ impl DiskFile for ScratchFile {
                 self.0.read_below(written.below_len, number * PAGE as u64, &mut page[..])?;
                 written.pages.insert(number, page);
             }
-            let page = written.pages.get_mut(&number).and_then(|page| page.get_mut(start..start + part.len()));
+            let page =
+                written.pages.get_mut(&number).and_then(|page| page.get_mut(start..start + part.len()));
             if let Some(page) = page {
                 page.copy_from_slice(part);
             }
