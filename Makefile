@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo quick test console-test check mutants conformance fuzz soak sanitize install bless clean bench bench-report bench-selftest bench-inprocess
+.PHONY: help demo quick test console-test check mutants conformance fuzz soak storm sanitize install bless clean bench bench-report bench-selftest bench-inprocess
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ conformance: ## test every statement of the MQTT specifications and write docs/C
 
 soak: ## the simulation at length: SEEDS=1000 random schedules
 	@SIM_SEEDS=$(or $(SEEDS),1000) MIDGE_TEST_DEADLINE=0 cargo test --quiet --all-features --test simulation -- --nocapture
+
+storm: ## everything at once in Rust, C and Python, SECONDS=60 of it (STORM_SEED=1)
+	@tests/storm/run.sh $(or $(SECONDS),60)
 
 mutants: ## changes of src/ that no test notices: SEED=1 SAMPLE=100 FOLDERS=src/engine,src/session FILE=... REQUIRE=95
 	@SEED='$(SEED)' SAMPLE='$(SAMPLE)' FOLDERS='$(FOLDERS)' FILE='$(FILE)' REQUIRE='$(REQUIRE)' tools/mutants.sh

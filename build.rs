@@ -73,7 +73,7 @@ mod pages {
         let mut files = Vec::new();
         collect(assets, &mut files)?;
         files.sort();
-        let mut list = String::from("static ASSETS: &[Asset] = &[\n");
+        let mut list = format!("static ASSETS: [Asset; {}] = [\n", files.len());
         for (number, file) in files.iter().enumerate() {
             let content = fs::read(file)?;
             let packed = out.join(format!("asset-{number}.gz"));
@@ -85,7 +85,7 @@ mod pages {
             let (kind, packed) = (content_type(&path), packed.display().to_string());
             writeln!(
                 list,
-                "    Asset {{ path: {address:?}, content_type: {kind:?}, etag: {etag:?}, gzip: include_bytes!({packed:?}) }},"
+                "    Asset {{ path: {address:?}, content_type: {kind:?}, etag: {etag:?}, packed: Packed::new(include_bytes!({packed:?})) }},"
             )
             .map_err(io::Error::other)?;
         }
@@ -94,7 +94,7 @@ mod pages {
         let document = out.join("openapi.gz");
         fs::write(&document, gzip(&fs::read(DOCUMENT)?)?)?;
         let document = document.display().to_string();
-        list.push_str(&format!("static OPENAPI: &[u8] = include_bytes!({document:?});\n"));
+        list.push_str(&format!("static OPENAPI: Packed = Packed::new(include_bytes!({document:?}));\n"));
         fs::write(out.join("assets.rs"), list)
     }
 

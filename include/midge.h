@@ -51,7 +51,7 @@
 
 /** The defaults of each struct, to begin with: `midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;` */
 #define MIDGE_PUBLISH_OPTIONS_INIT \
-    { sizeof(midge_publish_options), 0, 0, -1, 0, 0, NULL, NULL, NULL, 0, NULL, 0 }
+    { sizeof(midge_publish_options), 0, 0, -1, 0, 0, NULL, NULL, NULL, 0, NULL, 0, NULL, NULL }
 #define MIDGE_SUBSCRIBE_OPTIONS_INIT { sizeof(midge_subscribe_options), 2, 0, 0, MIDGE_RETAIN_SEND, 0, 0, 0 }
 #define MIDGE_HOOKS_INIT { sizeof(midge_hooks), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 #define MIDGE_QUEUE_OPTIONS_INIT { sizeof(midge_queue_options), 0, 0, MIDGE_OVERFLOW_DROP_NEWEST, 0 }
@@ -70,7 +70,7 @@
     { sizeof(midge_stat_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0 }
 #define MIDGE_STATS_INIT \
     { sizeof(midge_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /**
@@ -327,6 +327,11 @@ typedef struct midge_message midge_message;
 typedef struct midge_queue midge_queue;
 
 /**
+ * Messages of a session's queue at one moment. It belongs to the caller, who frees it by midge_queued_free.
+ */
+typedef struct midge_queued midge_queued;
+
+/**
  * The retained messages of a broker at one moment. It belongs to the caller, who frees it by midge_retained_free.
  */
 typedef struct midge_retained midge_retained;
@@ -427,7 +432,7 @@ typedef struct midge_user_property {
 
 /**
  * How a message is published. Begin with MIDGE_PUBLISH_OPTIONS_INIT, which is QoS 0, not retained, no properties.
- * Midge reads it, and what it points to, during the call only.
+ * Midge reads it, and what it points to, during the call only; it writes where `receivers` and `error` say.
  */
 typedef struct midge_publish_options {
     /**
@@ -478,6 +483,16 @@ typedef struct midge_publish_options {
      * The number of user properties.
      */
     size_t user_property_count;
+    /**
+     * Where the number of subscribers that the message was published to goes, clients that are away among them; NULL if
+     * it is not asked for. It is written when the call answers OK. Of midge_publish_many it is the sum over its messages.
+     */
+    size_t *receivers;
+    /**
+     * Where the error goes that says in words what is wrong, if the call fails. The caller frees it. NULL if it is not
+     * asked for.
+     */
+    struct midge_error **error;
 } midge_publish_options;
 
 /**
@@ -1178,7 +1193,7 @@ typedef struct midge_stats {
      */
     uint64_t messages_dropped_local_queue_full;
     /**
-     * Messages dropped: the message was waiting in a session that expired, or was replaced by a clean one.
+     * Messages dropped: the message was waiting in a session that expired, was replaced by a clean one, or was ended.
      */
     uint64_t messages_dropped_session_ended;
     /**
@@ -1222,6 +1237,10 @@ typedef struct midge_stats {
      * Messages dropped: the host program looked at the message and dropped it.
      */
     uint64_t messages_dropped_host;
+    /**
+     * Messages dropped: the host program or an administrator cleared the queue that the message was waiting in.
+     */
+    uint64_t messages_dropped_cleared;
 } midge_stats;
 
 /**
@@ -1388,6 +1407,11 @@ typedef struct midge_fault {
  * No client of this name is connected.
  */
 #define MIDGE_STATUS_NOT_CONNECTED 3
+
+/**
+ * No client of this name has a session.
+ */
+#define MIDGE_STATUS_NO_SESSION 4
 
 /**
  * An argument is NULL, out of its range, not UTF-8, or too large.
@@ -1573,7 +1597,11 @@ midge_status midge_start(const struct midge_config *config,
 /**
  * Stops a broker: no connection is taken any more, clients are told, what waits for clients and callbacks is given to
  * them, for at most `grace_ms` milliseconds (less than 0: the setting runtime.stop_grace); then every thread is
- * joined and every listener closed. A callback that runs is waited for without a bound.
+ * joined and every listener closed. From the beginning of the stop on, publishing, subscribing and kicking answer STATE.
+ *
+ * When this returns, the hooks have been told all that has happened, the end of every connection included, and no hook or
+ * callback runs any more or will: one that runs, also on another thread of the host, is waited for without a bound. So do
+ * not hold a lock that one of them takes.
  *
  * Stopping a stopped broker does nothing. Several threads may stop it at once, and all of them wait. The handle stays
  * valid; most calls answer STATE from then on.
@@ -1683,7 +1711,8 @@ midge_status midge_broker_backup(struct midge_broker *broker,
 /**
  * Publishes a message. When this returns, the message is in the outbox or queue of every subscriber; where it could
  * not be, it is counted as dropped with the reason. `payload` may be NULL if `len` is 0. `options` NULL is the
- * defaults. It may be called from any thread and from callbacks, and does not wait for subscribers.
+ * defaults. It may be called from any thread and from callbacks, and does not wait for subscribers. The options say
+ * where the number of its receivers goes, and in words what is wrong if it fails.
  *
  * Errors: TOPIC; INVALID_ARGUMENT, also if the topic is below $SYS, where only the broker publishes, or if the message
  * is beyond mqtt.max_topic_length, mqtt.max_topic_levels or mqtt.max_packet_size; STATE; FORKED.
@@ -1693,6 +1722,19 @@ midge_status midge_publish(struct midge_broker *broker,
                            const void *payload,
                            size_t len,
                            const struct midge_publish_options *options);
+
+/**
+ * Publishes as midge_publish does, and answers the number of subscribers that the message was published to, clients
+ * that are away among them; or less than 0: the midge_status of a failure. It is for languages to which an output is
+ * dear; a C program has the option `receivers`.
+ *
+ * Errors: as midge_publish.
+ */
+int64_t midge_publish_counted(struct midge_broker *broker,
+                              const char *topic,
+                              const void *payload,
+                              size_t len,
+                              const struct midge_publish_options *options);
 
 /**
  * Publishes `count` messages in order, all with the same `options`, as midge_publish does each: for languages to
@@ -1766,6 +1808,15 @@ midge_status midge_publish_with_callback(struct midge_broker *broker,
                                          midge_acknowledged_fn callback,
                                          void *user_data,
                                          midge_free_fn free_user_data);
+
+/**
+ * Whether a text is a topic name that can be published to, as far as MQTT says: OK, or TOPIC with a sentence. The
+ * settings of a broker may allow less.
+ *
+ * Errors: TOPIC; INVALID_ARGUMENT for NULL.
+ */
+midge_status midge_topic_check(const char *topic,
+                               struct midge_error **error);
 
 /**
  * The topic name. It lives as long as the message. NULL for NULL.
@@ -1898,10 +1949,10 @@ midge_status midge_publish_message(struct midge_broker *broker,
  * With the option `direct` the callback runs on the thread that publishes: inside midge_publish, before that returns,
  * or for the message of a client on a thread of the broker, which serves no client meanwhile. It runs for one message
  * at a time and in order: what other threads publish while it runs, and what it publishes itself, waits in the queue,
- * and the thread that runs it calls it for that, too, before it goes on; nobody waits. So when midge_publish returns,
- * the callback has been called, unless another call of it was running. In it midge_stop answers IN_CALLBACK, as in
- * every callback; do not hold a lock that it takes while you publish. It may still run on a thread of the host when
- * midge_stop returns, but not when midge_subscription_free does.
+ * and the thread that runs it calls it for that, too, before it goes on; nobody waits. After 64 such messages the
+ * callback thread goes on in its place. So when midge_publish returns, the callback has been called, unless another call
+ * of it was running. In it midge_stop answers IN_CALLBACK, as in every callback; do not hold a lock that it takes while
+ * you publish. It does not run any more when midge_stop or midge_subscription_free returns.
  *
  * `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the last call of `callback`, or
  * before this returns if it fails. The callback may run before this returns and `*out` is written.
@@ -1921,10 +1972,18 @@ midge_status midge_subscribe(struct midge_broker *broker,
  * Ends a subscription and frees its handle. NULL is taken. In a forked child nothing is done.
  *
  * Of a callback: no call begins after this returns, and one that runs on another thread is waited for, so do not hold
- * a lock that the callback takes. It may be called by the callback itself; then `free_user_data` follows when the
- * callback returns. Of a queue: messages that wait in the queue stay there.
+ * a lock that the callback takes. It may be called by the callback itself, or by one for whose end the callback waits, as
+ * when two free each other's subscription; then `free_user_data` follows when the callback returns. Of a queue: messages that wait in the queue stay there.
  */
 void midge_subscription_free(struct midge_subscription *subscription);
+
+/**
+ * Whether a text is a topic filter that can be subscribed to, as far as MQTT says: OK, or TOPIC with a sentence.
+ *
+ * Errors: TOPIC; INVALID_ARGUMENT for NULL.
+ */
+midge_status midge_filter_check(const char *filter,
+                                struct midge_error **error);
 
 /**
  * Publishes to another topic. Whether the client may is not asked.
@@ -1967,7 +2026,7 @@ midge_status midge_edit_add_user_property(struct midge_edit *edit,
 
 /**
  * Replaces everything but the topic and the payload: QoS, RETAIN, and all properties. NULL is the defaults. If it
- * fails, nothing is replaced.
+ * fails, nothing is replaced. Nobody is counted: `receivers` is not written.
  *
  * Errors: INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size and than the client's was.
  */
@@ -2246,6 +2305,53 @@ const struct midge_message *midge_retained_at(const struct midge_retained *retai
  * Frees a list of retained messages. NULL is taken.
  */
 void midge_retained_free(struct midge_retained *retained);
+
+/**
+ * Ends the session of a client, whether it is connected or away, as its expiry would: its subscriptions go, its will is
+ * published, what waits for a shared subscription goes to another member, the rest is dropped. A client that is connected
+ * is disconnected; one that speaks MQTT 5 is told 0x98, Administrative action.
+ *
+ * Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_end_session(struct midge_broker *broker,
+                                      const char *client_id);
+
+/**
+ * Lists the oldest messages that wait in the queue of a client's session, at most `most` of them, oldest first. They stay
+ * in the queue. Messages that were sent and are not acknowledged are not in it. Large payloads are shared, the rest is
+ * copied.
+ *
+ * Returns OK or NO_SESSION. Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_queued(const struct midge_broker *broker,
+                                 const char *client_id,
+                                 size_t most,
+                                 struct midge_queued **out);
+
+/**
+ * Drops what waits in the queue of a client's session; `dropped`, which may be NULL, gets the number of messages. They are
+ * counted as messages_dropped_cleared. Messages that were sent and are not acknowledged stay.
+ *
+ * Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_clear_queue(struct midge_broker *broker,
+                                      const char *client_id,
+                                      size_t *dropped);
+
+/**
+ * The number of messages in the list. 0 for NULL.
+ */
+size_t midge_queued_count(const struct midge_queued *queued);
+
+/**
+ * The message at `index`, from 0. It lives as long as the list and must not be freed. NULL beyond the last.
+ */
+const struct midge_message *midge_queued_at(const struct midge_queued *queued, size_t index);
+
+/**
+ * Frees a list of queued messages. NULL is taken.
+ */
+void midge_queued_free(struct midge_queued *queued);
 
 /**
  * Starts a broker in test mode, as midge_start does. It takes from clients and hosts what any broker takes, and does

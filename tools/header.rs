@@ -19,6 +19,7 @@ pub const CHAPTERS: &[&str] = &[
     "queue",
     "stats",
     "lists",
+    "sessions",
     "testing",
 ];
 

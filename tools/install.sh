@@ -56,8 +56,9 @@ if [ -z "${DESTDIR:-}" ] && [ "$(id -u)" = 0 ] && command -v ldconfig >/dev/null
     ldconfig || echo "ldconfig failed; programs may not find libmidge.so.$abi" >&2
 fi
 
-# What the static library needs besides itself (rustc --print native-static-libs).
-needs="gcc_s util rt pthread m dl c"
+# What the static library needs besides itself: what rustc --print native-static-libs lists, but libgcc. The compiler links
+# that one by itself, as a shared library or, with -static, as a static one; -lgcc_s would fail with -static.
+needs="util rt pthread m dl c"
 
 cat >"$lib/pkgconfig/midge.pc" <<END
 prefix=$prefix

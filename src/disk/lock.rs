@@ -72,7 +72,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A child must not give back what is its parent's.
+        // A child has no lock to give back; the number may be that of another file there.
         if generation() == self.taken_in {
             let _ = self.file.set_len(0);
             let _ = self.file.unlock();

@@ -77,7 +77,7 @@ impl Broker {
         let waiter: Arc<dyn DurabilityWaiter> = promise.clone();
         let reached = self.publish_for(topic, payload.as_ref(), options, Some(waiter))?;
         drop(payload);
-        match promise.kept().await {
+        match promise.kept().await? {
             Durability::Yes => Ok(reached),
             Durability::Stopped => Err(Error::Stopped),
             Durability::Failed => Err(store_failed()),

@@ -1,11 +1,13 @@
 //! Stopping and waiting for a stop, for async programs.
 
+use std::io::{self, PipeReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::io::unix::AsyncFd;
 
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
@@ -41,7 +43,7 @@ impl Broker {
         let body = move || told.keep(stopping.stop(grace));
         let helper = Runtime::spawn_helper("midge-stop", body)
             .map_err(|source| Error::System { what: "a thread that waits for the stop", source })?;
-        let outcome = promise.kept().await;
+        let outcome = promise.kept().await?;
         // Its last word was that: it ends now, and no thread is left behind.
         drop(helper.join());
         outcome
@@ -66,10 +68,8 @@ impl Broker {
     /// [`Error::Forked`]; [`Error::System`] if the system refuses.
     pub async fn wait_async(&self) -> Result<(), Error> {
         let shared = self.shared_even_abandoned()?;
-        let mut waiting = Waiting { vigil: shared.vigil(), place: None };
-        waiting.vigil.watch(shared)?;
-        std::future::poll_fn(|context| waiting.poll(context)).await;
-        Ok(())
+        let mut waiting = Waiting { broker: shared, place: None };
+        std::future::poll_fn(|context| waiting.poll(context)).await
     }
 }
 
@@ -86,13 +86,15 @@ impl Vigil {
         Vigil { latch, tasks: Arc::default(), watched: AtomicBool::new(false) }
     }
 
-    /// For the end of a stop, when the latch is set and nobody watches it any more.
+    /// Wakes all that wait, when nobody watches the latch any more. At the end of a stop the latch is set.
     pub(super) fn end(&self) {
         let woken = self.tasks.lock().take();
         woken.wake();
     }
 
-    fn watch(&self, shared: &Shared) -> Result<(), Error> {
+    /// Has a task of the broker watch the latch, unless one does. If that fails, all that wait are woken: each tries
+    /// again, and has an error of its own.
+    fn watch(&self, shared: &Shared, watch_latch: Register) -> Result<(), Error> {
         if self.latch.is_set() || self.watched.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
@@ -101,7 +103,7 @@ impl Vigil {
             return Ok(());
         };
         let _inside = handle.enter();
-        match watch_latch(Arc::clone(&self.latch)) {
+        match watch_latch(&self.latch) {
             Ok(watched) => {
                 let tasks = Arc::clone(&self.tasks);
                 handle.spawn(async move {
@@ -116,31 +118,97 @@ impl Vigil {
             Err(_) if shared.runtime().is_err() => Ok(()),
             Err(source) => {
                 self.watched.store(false, Ordering::Release);
+                self.end();
                 Err(Error::System { what: "waiting for a stop", source })
             }
         }
     }
 }
 
+/// Watches a latch; a task of the broker does.
+type Register = fn(&Latch) -> io::Result<AsyncFd<Arc<PipeReader>>>;
+
 /// One task that waits.
-struct Waiting<'v> {
-    vigil: &'v Vigil,
+struct Waiting<'b> {
+    broker: &'b Shared,
     place: Option<u64>,
 }
 
 impl Waiting<'_> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_by(context, watch_latch)
+    }
+
+    fn poll_by(&mut self, context: &mut Context<'_>, watch_latch: Register) -> Poll<Result<(), Error>> {
+        self.broker.check_fork()?;
+        let vigil = self.broker.vigil();
         let waker = context.waker().clone();
-        let before = self.vigil.tasks.lock().put(&mut self.place, waker);
+        let before = vigil.tasks.lock().put(&mut self.place, waker);
         drop(before);
-        // After the task has its place: who sets the latch later finds it there.
-        if self.vigil.latch.is_set() { Poll::Ready(()) } else { Poll::Pending }
+        // After the task has its place: who sets the latch later finds it there, and so does who fails to watch it.
+        vigil.watch(self.broker, watch_latch)?;
+        if vigil.latch.is_set() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let waker = self.vigil.tasks.lock().remove(self.place);
-        drop(waker);
+        if let Some(place) = self.place
+            && !self.broker.is_forked()
+        {
+            let waker = self.broker.vigil().tasks.lock().remove(place);
+            drop(waker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use super::Waiting;
+    use crate::config::Config;
+    use crate::embed::{Broker, Error};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn broker() -> Broker {
+        let mut config = Config::new();
+        config.set("listener.tcp.bind", "off").unwrap();
+        Broker::start(&config).unwrap()
+    }
+
+    /// Another task has begun to wait while the first one was being refused: nobody would wake it.
+    #[test]
+    fn a_task_that_waits_behind_one_that_was_refused_tries_by_itself() {
+        let broker = broker();
+        let shared = broker.shared().unwrap();
+        let [mut first, mut second] = [(); 2].map(|()| Waiting { broker: shared, place: None });
+        let woken = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let context = &mut Context::from_waker(&waker);
+        // As if the first one were in the middle of its call.
+        shared.vigil().watched.store(true, Ordering::Release);
+        assert!(second.poll(context).is_pending());
+        shared.vigil().watched.store(false, Ordering::Release);
+        let refused = first.poll_by(&mut Context::from_waker(Waker::noop()), |_| {
+            Err(io::Error::from(io::ErrorKind::OutOfMemory))
+        });
+        assert!(matches!(refused, Poll::Ready(Err(Error::System { .. }))));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert!(second.poll(context).is_pending());
+        broker.stop(None).unwrap();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 2);
+        assert!(matches!(second.poll(context), Poll::Ready(Ok(()))));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::embed::console::Running as RunningConsole;
 use crate::embed::error::Error;
-use crate::embed::shared::Shared;
+use crate::embed::shared::{Shared, leak};
 use crate::engine::view::clients::{ClientView, SubscriptionView};
 use crate::stats::Snapshot;
 
@@ -34,9 +34,9 @@ impl Broker {
         &self.shared.listeners
     }
 
-    /// The counters and gauges at this moment.
+    /// The counters and gauges at this moment; all 0 in a forked child.
     pub fn stats(&self) -> Snapshot {
-        self.shared.engine.snapshot()
+        if self.is_forked() { Snapshot::default() } else { self.shared.engine.snapshot() }
     }
 
     /// How long the broker has been running.
@@ -49,14 +49,14 @@ impl Broker {
         self.shared.clock.started_unix()
     }
 
-    /// Every client that is connected or has a session, in no order.
+    /// Every client that is connected or has a session, in no order; none in a forked child.
     pub fn clients(&self) -> Vec<ClientView> {
-        self.shared.engine.clients()
+        if self.is_forked() { Vec::new() } else { self.shared.engine.clients() }
     }
 
-    /// Every subscription, of clients and of the host, in no order.
+    /// Every subscription, of clients and of the host, in no order; none in a forked child.
     pub fn subscriptions(&self) -> Vec<SubscriptionView> {
-        self.shared.engine.subscriptions()
+        if self.is_forked() { Vec::new() } else { self.shared.engine.subscriptions() }
     }
 
     /// Disconnects a client, with 0x98 Administrative action if it speaks MQTT 5; false if it is not connected.
@@ -74,14 +74,24 @@ impl Broker {
         }
     }
 
-    /// Waits until a stop is requested or the broker has stopped; false if `timeout` passed first.
+    /// Waits until a stop is requested or the broker has stopped; false if `timeout` passed first. In a forked child there
+    /// is no broker, and nothing to wait for: true.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
-        self.shared.stop_requested.wait(timeout)
+        self.is_forked() || self.shared.stop_requested.wait(timeout)
     }
 
     /// Stops the broker: no connection is taken any more, clients are told, callbacks get what waits for them, at
     /// most for `grace` (`None`: the setting `runtime.stop_grace`); then every thread is joined and every listener
-    /// closed. Stopping a stopped broker does nothing; two threads may stop it at once, and both wait.
+    /// closed. From the beginning of the stop on, publishing, subscribing and kicking say [`Error::Stopped`].
+    ///
+    /// When this returns, the hooks have been told all that has happened, the end of every connection included, and no
+    /// hook, callback or waker runs any more or will: one that runs, also on another thread of the host, is waited for
+    /// without a bound. So do not hold a lock that one of them takes.
+    ///
+    /// Stopping a stopped broker does nothing; two threads may stop it at once, and both wait.
+    ///
+    /// # Errors
+    /// [`Error::InCallback`] in a hook, a callback or a waker; [`Error::Forked`].
     pub fn stop(&self, grace: Option<Duration>) -> Result<(), Error> {
         self.shared.stop(grace)
     }
@@ -128,7 +138,7 @@ impl Drop for Broker {
             Ok(()) => {}
             Err(Error::InCallback) => self.shared.stop_in_background(),
             // The threads are the parent process's: what belongs to them is left alone.
-            Err(_) => std::mem::forget(Arc::clone(&self.shared)),
+            Err(_) => leak(&self.shared),
         }
     }
 }

@@ -8,29 +8,33 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 
 use crate::embed::arena::{Batch, MessageView};
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue_core::{Overflow, Polled, QueueCore};
-use crate::embed::shared::Shared;
+use crate::embed::shared::{BrokerRef, Shared, leak};
 use crate::engine::parts::sink::{Local, LocalMessage, Sink};
-use crate::runtime::{Runtime, in_callback, thread_mark};
+use crate::runtime::{CallWait, Runtime, Waiter, in_callback, thread_mark};
 use crate::session::queue::Room;
 
 /// Messages given to one callback before the next subscription has its turn.
 const PORTION: usize = 256;
+/// Messages of others that a thread which publishes gives to a direct callback, before the callback thread goes on.
+const SLICE: usize = 64;
 
 type Callback = Box<dyn FnMut(&MessageView<'_>) + Send>;
 
 /// A subscription whose messages are given to a function. Dropping it unsubscribes, and waits for a call that runs,
-/// unless it is dropped by that very call.
+/// unless it is dropped by that very call, or by one that the thread of that call waits for: two calls may drop each
+/// other's subscription. In a forked child dropping it does nothing.
 #[must_use = "dropping it unsubscribes"]
 pub struct CallbackSubscription {
     target: Arc<Target>,
     local: Arc<Local>,
-    broker: Arc<Shared>,
+    broker: BrokerRef,
 }
 
 impl Broker {
@@ -41,8 +45,9 @@ impl Broker {
     /// With `direct` it runs on the thread that publishes: a thread of the host inside `publish`, or a thread of the
     /// broker for the message of a client, which serves no network meanwhile. It runs when no lock is held, for one
     /// message at a time and in order: while it runs, what other threads publish, and what it publishes itself, waits in
-    /// the queue, and the running thread calls it for that, too, before it goes on; they do not wait. So when
-    /// `publish` returns, the call has been made, unless another call was running.
+    /// the queue, and the running thread calls it for that, too, before it goes on; they do not wait. After 64 such
+    /// messages the callback thread goes on in its place. So when `publish` returns, the call has been made, unless
+    /// another call was running.
     pub fn subscribe_with(
         &self,
         filter: &str,
@@ -60,7 +65,7 @@ impl Broker {
         let target = Target::new(queue, Box::new(callback), dispatcher, Arc::downgrade(broker));
         let sink: Arc<dyn Sink> = target.clone();
         let local = broker.subscribe(filter, options, sink)?;
-        Ok(CallbackSubscription { target, local, broker: Arc::clone(broker) })
+        Ok(CallbackSubscription { target, local, broker: BrokerRef::of(broker) })
     }
 }
 
@@ -80,8 +85,9 @@ impl std::fmt::Debug for CallbackSubscription {
 impl Drop for CallbackSubscription {
     fn drop(&mut self) {
         self.broker.unsubscribe(&self.local);
-        if !self.broker.is_forked() {
-            self.target.cancel();
+        match self.broker.is_forked() {
+            true => leak(&self.target),
+            false => self.target.cancel(),
         }
     }
 }
@@ -90,7 +96,7 @@ impl Drop for CallbackSubscription {
 struct Target {
     me: Weak<Target>,
     queue: QueueCore,
-    /// Whether it is on the dispatcher's list.
+    /// Whether a thread calls for what waits, or it is on the dispatcher's list.
     scheduled: AtomicBool,
     run: Mutex<Run>,
     /// Told when a call has ended.
@@ -105,6 +111,8 @@ struct Run {
     callback: Option<Callback>,
     /// The mark of the thread on which it runs.
     by: Option<usize>,
+    /// Those that wait for the end of the call.
+    waiters: SmallVec<[Waiter; 1]>,
     cancelled: bool,
 }
 
@@ -155,19 +163,30 @@ impl Target {
             me: me.clone(),
             queue,
             scheduled: AtomicBool::new(false),
-            run: Mutex::new(Run { callback: Some(callback), by: None, cancelled: false }),
+            run: Mutex::new(Run {
+                callback: Some(callback),
+                by: None,
+                waiters: SmallVec::new(),
+                cancelled: false,
+            }),
             idle: Condvar::new(),
             dispatcher,
             broker,
         })
     }
 
-    /// Lets no further call begin, and waits for one that runs on another thread. The callback is dropped.
+    /// Lets no further call begin, and waits for one that runs on another thread, unless that one waits for this thread.
+    /// The callback is dropped, here or when its call is over.
     fn cancel(&self) {
         let mut run = self.run.lock();
         run.cancelled = true;
-        while run.by.is_some_and(|by| by != thread_mark()) {
-            self.idle.wait(&mut run);
+        if let Some(by) = run.by.filter(|by| *by != thread_mark())
+            && let Some(wait) = CallWait::begin(by)
+        {
+            run.waiters.push(wait.waiter());
+            while run.by.is_some() {
+                self.idle.wait(&mut run);
+            }
         }
         let callback = run.callback.take();
         drop(run);
@@ -176,9 +195,9 @@ impl Target {
         drop(callback);
     }
 
-    /// Takes what waits, up to a portion.
-    fn poll(&self) -> Polled {
-        let found = self.queue.poll(PORTION, Some(Duration::ZERO));
+    /// Takes what waits, up to `max` messages.
+    fn poll(&self, max: usize) -> Polled {
+        let found = self.queue.poll(max, Some(Duration::ZERO));
         if self.queue.is_starved()
             && let Some(broker) = self.broker.upgrade()
         {
@@ -187,24 +206,53 @@ impl Target {
         found
     }
 
-    /// Calls for everything that waits, on this thread.
+    /// Calls on this thread, which publishes: for what waits, and for a few messages that come meanwhile. What comes
+    /// behind them is left to the callback thread, so that publishing ends however much others publish.
     fn call_here(&self) {
         let _inside = in_callback();
-        loop {
-            while let Polled::Messages(batch) = self.poll() {
-                self.call(&batch);
-            }
-            // A thread that puts a message in from now on finds that nobody calls; an earlier message is in the queue.
-            self.scheduled.store(false, Ordering::Release);
-            if self.queue.is_empty() || self.scheduled.swap(true, Ordering::AcqRel) {
-                return;
+        if let Polled::Messages(batch) = self.poll(usize::MAX) {
+            self.call(&batch, None);
+        }
+        while self.serve(SLICE, None) {
+            let Some(broker) = self.broker.upgrade() else { return };
+            match broker.dispatcher() {
+                Ok(dispatcher) => {
+                    return self.me.upgrade().into_iter().for_each(|me| dispatcher.schedule(me));
+                }
+                // What is published is refused by now. The rest is called for as long as other callbacks are.
+                Err(Error::Stopped) if broker.is_over() => return,
+                // Or the system has no thread.
+                Err(_) => {}
             }
         }
     }
 
-    fn call(&self, batch: &Batch) {
+    /// Calls for at most `most` messages; whether some are left, which the caller sees to. Only one thread does so: the
+    /// one that has set `scheduled`, or found the target on the list.
+    fn serve(&self, most: usize, dispatcher: Option<&Dispatcher>) -> bool {
+        let mut left = most;
+        loop {
+            while left > 0
+                && let Polled::Messages(batch) = self.poll(left.min(PORTION))
+            {
+                left -= batch.len();
+                self.call(&batch, dispatcher);
+            }
+            if left == 0 && !self.queue.is_empty() {
+                return true;
+            }
+            // A thread that puts a message in from now on finds that nobody calls; an earlier message is in the queue.
+            self.scheduled.store(false, Ordering::Release);
+            if self.queue.is_empty() || self.scheduled.swap(true, Ordering::AcqRel) {
+                return false;
+            }
+        }
+    }
+
+    /// `dispatcher`: the one whose thread this is.
+    fn call(&self, batch: &Batch, dispatcher: Option<&Dispatcher>) {
         for view in batch.iter() {
-            if self.dispatcher.as_ref().is_some_and(|dispatcher| dispatcher.list.lock().is_over()) {
+            if dispatcher.is_some_and(|dispatcher| dispatcher.list.lock().is_over()) {
                 return;
             }
             let mut run = self.run.lock();
@@ -225,6 +273,8 @@ impl Target {
                 run = self.run.lock();
             }
             run.by = None;
+            // Before they can run again: this thread may wait for one of them next.
+            run.waiters.drain(..).for_each(Waiter::released);
             drop(run);
             self.idle.notify_all();
         }
@@ -307,13 +357,8 @@ impl Dispatcher {
                 return;
             };
             drop(list);
-            // Off the list before the queue is looked at: a message that comes now puts it on again.
-            target.scheduled.store(false, Ordering::Release);
-            if let Polled::Messages(batch) = target.poll() {
-                target.call(&batch);
-                if !target.queue.is_empty() {
-                    target.wake();
-                }
+            if target.serve(PORTION, Some(self)) {
+                self.schedule(target);
             }
         }
     }
@@ -359,7 +404,7 @@ mod tests {
                 panic!("two messages wait");
             };
             dispatcher.stop(by);
-            target.call(&batch);
+            target.call(&batch, Some(&dispatcher));
             assert_eq!(calls.load(Ordering::Relaxed), expected);
         }
     }

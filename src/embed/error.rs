@@ -7,6 +7,9 @@ use crate::codec::topic::TopicError;
 use crate::config::ConfigError;
 use crate::engine::access::edit::EditError;
 
+/// Characters of a topic or a filter that a sentence shows.
+const SHOWN: usize = 256;
+
 /// Why a call failed. The sentence names the key, the argument or the address at fault.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,7 +50,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A Topic Name is not valid.
-    #[error("topic {topic:?}: {cause}")]
+    #[error("topic {:?}: {cause}", beginning(topic))]
     Topic {
         /// The text that was given.
         topic: String,
@@ -55,7 +58,7 @@ pub enum Error {
         cause: TopicError,
     },
     /// A Topic Filter is not valid.
-    #[error("topic filter {filter:?}: {cause}")]
+    #[error("topic filter {:?}: {cause}", beginning(filter))]
     Filter {
         /// The text that was given.
         filter: String,
@@ -91,6 +94,11 @@ impl From<EditError> for Error {
             EditError::Argument { argument, cause } => Error::Argument { argument, cause },
         }
     }
+}
+
+/// The beginning of a text that may be too long for a sentence.
+fn beginning(text: &str) -> &str {
+    text.char_indices().nth(SHOWN).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 fn bind_cause(error: &io::Error) -> String {

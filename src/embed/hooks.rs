@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::engine::access::edit::Edit;
-use crate::engine::access::hooks::{AccessRequest, Answer, ConnectRequest, Host, Passage, Wanted};
-use crate::runtime::in_callback;
+use crate::engine::access::hooks::{
+    AccessRequest, Answer, ConnectRequest, Decision, Deferred, Host, Passage, Wanted, defer_in,
+};
+use crate::runtime::{generation, in_callback};
 use crate::session::event::{
     Arrival, Delivered, Departure, Dropped, Event, Level, LogLine, Subscribed, Unsubscribed,
 };
@@ -158,6 +160,11 @@ impl Hooks {
     pub(crate) fn with_log(self, log: Option<Log>) -> Hooks {
         Hooks { on_log: log, ..self }
     }
+}
+
+/// A deferred decision: the first half is for the code that decides, the second is the hook's answer.
+pub fn defer() -> (Decision, Deferred) {
+    defer_in(generation)
 }
 
 impl Host for Hooks {

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::codec::properties::Properties;
+use crate::codec::properties::{Properties, PropertyWriter};
 use crate::codec::qos::QoS;
 use crate::embed::arena::MessageView;
 use crate::engine::observe::sink::Published;
 use crate::message::{Publication, SharedMessage};
+use crate::session::pending::Pending;
 use crate::time::Time;
 
 /// A received message. Its clones share one payload.
@@ -44,6 +45,25 @@ impl Message {
             expiry_interval: Publication::of(message).expiry_interval(now),
             qos: message.qos(),
             retain: true,
+            tag: 0,
+        }
+    }
+
+    /// A message of a session's queue, as its client would get it now.
+    pub(super) fn queued(pending: &Pending, now: Time) -> Message {
+        let (message, options) = (&pending.message, pending.options());
+        let mut properties = message.properties_bytes().to_vec();
+        let mut writer = PropertyWriter::new(&mut properties);
+        for identifier in options.identifiers {
+            writer.subscription_identifier(*identifier);
+        }
+        Message {
+            topic: message.topic().into(),
+            payload: message.payload_shared(),
+            properties: properties.into(),
+            expiry_interval: Publication::of(message).expiry_interval(now),
+            qos: options.qos,
+            retain: options.retain,
             tag: 0,
         }
     }

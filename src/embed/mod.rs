@@ -17,6 +17,7 @@ mod publish;
 mod queue;
 mod queue_core;
 mod retained;
+mod sessions;
 mod shared;
 mod start;
 mod stop;
@@ -31,8 +32,8 @@ pub use broker::Broker;
 pub use builder::BrokerBuilder;
 pub use callback::CallbackSubscription;
 pub use error::Error;
-pub use hooks::Hooks;
 pub(crate) use hooks::Log;
+pub use hooks::{Hooks, defer};
 pub use message::Message;
 pub use options::{PublishOptions, SubscribeOptions};
 pub use queue::{Queue, QueueOptions, QueueSubscription};
@@ -42,7 +43,7 @@ pub use subscription::Subscription;
 
 pub use crate::engine::access::edit::{Edit, EditError, Original};
 pub use crate::engine::access::hooks::{
-    AccessRequest, Action, Answer, ConnectRequest, Decision, Deferred, Passage, Verdict, defer,
+    AccessRequest, Action, Answer, ConnectRequest, Decision, Deferred, Passage, Verdict,
 };
 pub use crate::session::event::{
     Arrival, Delivered, Departure, Dropped, Level, LogLine, Subscribed, Unsubscribed,

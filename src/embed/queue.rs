@@ -12,7 +12,7 @@ use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue_core::{Overflow, Polled, QueueCore};
-use crate::embed::shared::Shared;
+use crate::embed::shared::{BrokerRef, leak};
 use crate::engine::parts::sink::{Local, LocalMessage, Sink};
 use crate::runtime::Event;
 use crate::session::queue::Room;
@@ -34,20 +34,25 @@ pub struct QueueOptions {
 #[derive(Clone)]
 pub struct Queue {
     pub(super) core: Arc<QueueCore>,
-    broker: Arc<Shared>,
+    broker: BrokerRef,
     owner: Arc<Owner>,
 }
 
 /// Held by all clones of a queue: when the last is dropped, nobody can take out what is put in.
 struct Owner {
     core: Arc<QueueCore>,
+    broker: BrokerRef,
     /// Made when it is asked for.
     event: OnceCell<Arc<Event>>,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.core.release();
+        match self.broker.is_forked() {
+            // Another thread may have been in the middle of changing it.
+            true => leak(&self.core),
+            false => self.core.release(),
+        }
     }
 }
 
@@ -55,7 +60,7 @@ impl Drop for Owner {
 #[must_use = "dropping it unsubscribes"]
 pub struct QueueSubscription {
     local: Arc<Local>,
-    broker: Arc<Shared>,
+    broker: BrokerRef,
 }
 
 impl Broker {
@@ -73,8 +78,9 @@ impl Broker {
         );
         let core = Arc::new(core);
         broker.closes_at_stop(&core);
-        let owner = Arc::new(Owner { core: Arc::clone(&core), event: OnceCell::new() });
-        Ok(Queue { core, broker: Arc::clone(broker), owner })
+        let broker = BrokerRef::of(broker);
+        let owner = Owner { core: Arc::clone(&core), broker: broker.clone(), event: OnceCell::new() };
+        Ok(Queue { core, broker, owner: Arc::new(owner) })
     }
 }
 
@@ -93,11 +99,15 @@ impl Queue {
         }
         let sink = Arc::new(QueueSink { core: Arc::clone(&self.core), tag });
         let local = self.broker.subscribe(filter, options, sink)?;
-        Ok(QueueSubscription { local, broker: Arc::clone(&self.broker) })
+        Ok(QueueSubscription { local, broker: self.broker.clone() })
     }
 
-    /// Takes up to `max` messages, and waits up to `timeout` for the first; `None` waits for ever.
+    /// Takes up to `max` messages, and waits up to `timeout` for the first; `None` waits for ever. In a forked child it is
+    /// closed.
     pub fn poll(&self, max: usize, timeout: Option<Duration>) -> Polled {
+        if self.is_forked() {
+            return Polled::Closed;
+        }
         let found = self.core.poll(max, timeout);
         self.broker.refill(&self.core);
         found
@@ -139,16 +149,24 @@ impl Queue {
         context: &mut Context<'_>,
         place: &mut Option<u64>,
     ) -> task::Poll<Option<Batch>> {
-        if self.is_forked() {
-            return task::Poll::Ready(None);
-        }
         loop {
-            match self.poll(max, Some(Duration::ZERO)) {
-                Polled::Messages(batch) => return task::Poll::Ready(Some(batch)),
-                Polled::Closed => return task::Poll::Ready(None),
+            let found = match self.poll(max, Some(Duration::ZERO)) {
+                Polled::Messages(batch) => Some(batch),
+                Polled::Closed => None,
                 Polled::TimedOut if self.core.wakes(context, place) => return task::Poll::Pending,
-                Polled::TimedOut => {}
-            }
+                Polled::TimedOut => continue,
+            };
+            self.forget(place);
+            return task::Poll::Ready(found);
+        }
+    }
+
+    /// Forgets a task that waits no more, if it has waited: nobody wakes it, and its waker is dropped.
+    pub(super) fn forget(&self, place: &mut Option<u64>) {
+        if let Some(place) = place.take()
+            && !self.is_forked()
+        {
+            self.core.forget(place);
         }
     }
 
@@ -159,8 +177,9 @@ impl Queue {
     /// `TimedOut` and makes it unreadable.
     ///
     /// # Errors
-    /// [`Error::System`]: there are no more descriptors.
+    /// [`Error::System`]: there are no more descriptors; [`Error::Forked`].
     pub fn fd(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.broker.check_fork()?;
         let event = self.owner.event.get_or_try_init(|| {
             let event = Arc::new(Event::new()?);
             self.core.raises(&event);
@@ -170,9 +189,9 @@ impl Queue {
         Ok(event.as_fd())
     }
 
-    /// Messages that wait.
+    /// Messages that wait; none in a forked child.
     pub fn len(&self) -> usize {
-        self.core.len()
+        if self.is_forked() { 0 } else { self.core.len() }
     }
 
     /// Whether none waits.
@@ -180,9 +199,9 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Messages that were dropped because the queue was full.
+    /// Messages that were dropped because the queue was full; 0 in a forked child.
     pub fn dropped(&self) -> u64 {
-        self.core.dropped()
+        if self.is_forked() { 0 } else { self.core.dropped() }
     }
 
     /// As [`Broker::check`].
@@ -200,9 +219,12 @@ impl Queue {
         self.broker.is_forked()
     }
 
-    /// Ends the queue: no message is put in any more, and who polls is told so when it is empty.
+    /// Ends the queue: no message is put in any more, and who polls is told so when it is empty. In a forked child nothing
+    /// is done.
     pub fn close(&self) {
-        self.core.close();
+        if !self.is_forked() {
+            self.core.close();
+        }
     }
 }
 
@@ -242,9 +264,7 @@ struct Waiting<'q> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.place.is_some() {
-            self.queue.core.forget(self.place);
-        }
+        self.queue.forget(&mut self.place);
     }
 }
 struct QueueSink {

@@ -257,7 +257,7 @@ impl QueueCore {
     }
 
     /// Forgets a task that waits no more.
-    pub(super) fn forget(&self, place: Option<u64>) {
+    pub(super) fn forget(&self, place: u64) {
         let mut state = self.state.lock();
         let waker = state.tasks.remove(place);
         if waker.is_some() {

@@ -1,8 +1,10 @@
 //! What the handles of one broker have in common.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
@@ -54,9 +56,43 @@ pub(super) struct Shared {
     /// A panic came out of the broker: it is not continued.
     pub(super) abandoned: AtomicBool,
     pub(super) stage: Mutex<Stage>,
-    /// Whether the stage is `Stopped`, for who publishes.
+    /// When the grace of a stop ends, once one has begun.
+    pub(super) grace_ends: OnceLock<Instant>,
+    /// Whether the stage is `Stopped`, for who looks without the lock.
     pub(super) stopped: AtomicBool,
     pub(super) changed: Condvar,
+}
+
+/// What a handle of the host holds of its broker. In a forked child it is never given back, so that nothing is freed that
+/// another thread of the parent was in the middle of changing.
+#[derive(Clone)]
+pub(super) struct BrokerRef(Arc<Shared>);
+
+impl BrokerRef {
+    pub(super) fn of(broker: &Arc<Shared>) -> BrokerRef {
+        BrokerRef(Arc::clone(broker))
+    }
+}
+
+impl Deref for BrokerRef {
+    type Target = Arc<Shared>;
+
+    fn deref(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for BrokerRef {
+    fn drop(&mut self) {
+        if self.0.is_forked() {
+            leak(&self.0);
+        }
+    }
+}
+
+/// Keeps a value for ever: one more owner has it, who never drops it.
+pub(super) fn leak<T: ?Sized>(value: &Arc<T>) {
+    std::mem::forget(Arc::clone(value));
 }
 
 impl Shared {
@@ -108,19 +144,20 @@ impl Shared {
     /// A turn on the calling thread; an error once the broker stops.
     pub(super) fn turn(&self) -> Result<Running<'_>, Error> {
         self.check()?;
-        if self.has_stopped() {
-            return Err(Error::Stopped);
-        }
-        Ok(self.engine.turn(self.clock.now()))
+        self.turn_at(self.clock.now())
     }
 
     /// As [`Shared::turn`], at the time of the system's last tick.
     pub(super) fn quick_turn(&self) -> Result<Running<'_>, Error> {
         self.check()?;
-        if self.has_stopped() {
-            return Err(Error::Stopped);
-        }
-        Ok(self.engine.turn(self.clock.coarse_now()))
+        self.turn_at(self.clock.coarse_now())
+    }
+
+    #[inline]
+    fn turn_at(&self, now: Time) -> Result<Running<'_>, Error> {
+        let turn = self.engine.turn(now);
+        // In the turn: a stop that has begun by now waits for it, and one that begins later finds it.
+        if self.engine.is_stopping() { Err(Error::Stopped) } else { Ok(turn) }
     }
 
     pub(super) fn subscribe(
@@ -159,9 +196,11 @@ impl Shared {
         }
     }
 
+    /// Ends a subscription whose handle is dropped; in a forked child it is left as it is.
     pub(super) fn unsubscribe(&self, local: &Arc<Local>) {
-        if !self.is_forked() {
-            self.engine.unsubscribe_local(local);
+        match self.is_forked() {
+            true => leak(local),
+            false => self.engine.unsubscribe_local(local),
         }
     }
 
@@ -196,6 +235,11 @@ impl Shared {
     pub(super) fn check(&self) -> Result<(), Error> {
         self.check_fork()?;
         if self.abandoned.load(Ordering::Acquire) { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    /// Whether the grace of a stop is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.grace_ends.get().is_some_and(|by| Instant::now() >= *by)
     }
 
     pub(super) fn has_stopped(&self) -> bool {

@@ -1,8 +1,8 @@
 //! Starting a broker.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -135,6 +135,7 @@ impl Broker {
             stop_requested,
             abandoned: AtomicBool::new(false),
             stage: Mutex::new(Stage::Running),
+            grace_ends: OnceLock::new(),
             stopped: AtomicBool::new(false),
             changed: Condvar::new(),
         };

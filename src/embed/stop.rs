@@ -65,8 +65,7 @@ impl Shared {
         let _end = StopGuard(self);
         self.log("the broker stops");
         self.shut_down(grace.unwrap_or(self.settings.runtime.stop_grace));
-        self.engine.log_untold_drops(&mut self.engine.turn(self.clock.now()));
-        self.log("the broker has stopped");
+        self.tell_rest();
         Ok(())
     }
 
@@ -80,6 +79,7 @@ impl Shared {
             bench.bed.beat();
         }
         self.vigil.end();
+        self.stop_requested.close();
     }
 
     /// Logs how far the broker's life has come.
@@ -88,11 +88,24 @@ impl Shared {
         self.engine.log(&mut turn, Level::Info, None, || text.to_owned());
     }
 
+    /// Tells the hooks what has not been told. No other thread calls the host any more.
+    fn tell_rest(&self) {
+        self.engine.log_untold_drops(&mut self.engine.turn(self.clock.now()));
+        self.log("the broker has stopped");
+        self.engine.tell_rest(&mut self.engine.turn(self.clock.now()));
+    }
+
     fn shut_down(&self, grace: Duration) {
         let now = Instant::now();
         // An instant cannot hold the longest durations; nobody lives to see the difference.
         let by = now.checked_add(grace).unwrap_or(now + LONGEST_GRACE);
+        let by = *self.grace_ends.get_or_init(|| by);
         self.engine.stop(&mut self.engine.turn(self.clock.now()));
+        if let Some(bench) = &self.bench {
+            bench.bed.await_advance();
+        }
+        // Threads of the host are in no turn from here on, and begin none; those of the broker end with the runtime.
+        self.engine.await_turns();
         let dispatcher = self.dispatcher.lock().take();
         if let Some(dispatcher) = dispatcher {
             dispatcher.stop(by);

@@ -41,7 +41,7 @@ impl Broker {
 
 impl Subscription {
     /// The next message; waits up to `timeout` for it. `Ok(None)` if none came; [`Error::Stopped`] when the broker has
-    /// stopped and every message was taken.
+    /// stopped and every message was taken; [`Error::Forked`].
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Message>, Error> {
         self.take(Some(timeout))
     }
@@ -104,6 +104,7 @@ impl Subscription {
             match self.queue.poll(BATCH, timeout) {
                 Polled::Messages(batch) => self.took(batch),
                 Polled::TimedOut => return Ok(None),
+                Polled::Closed if self.queue.is_forked() => return Err(Error::Forked),
                 Polled::Closed => return Err(Error::Stopped),
             }
         }
@@ -119,6 +120,13 @@ impl Subscription {
     fn took(&mut self, batch: Batch) {
         self.taken = Some(batch);
         self.next = 0;
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // The queue may have other owners.
+        self.queue.forget(&mut self.place);
     }
 }
 

@@ -7,8 +7,9 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use crate::embed::error::Error;
 use crate::engine::core::durability::{Durability, DurabilityWaiter};
-use crate::runtime::in_callback;
+use crate::runtime::{generation, in_callback};
 
 /// Those that wait for one thing, each in a place of its own.
 #[derive(Default)]
@@ -33,8 +34,8 @@ impl Tasks {
     }
 
     /// Forgets a task; its waker, unless it was woken.
-    pub(super) fn remove(&mut self, place: Option<u64>) -> Option<Waker> {
-        let index = self.waiting.iter().position(|(taken, _)| Some(*taken) == place)?;
+    pub(super) fn remove(&mut self, place: u64) -> Option<Waker> {
+        let index = self.waiting.iter().position(|(taken, _)| *taken == place)?;
         Some(self.waiting.swap_remove(index).1)
     }
 
@@ -85,9 +86,14 @@ impl<T> Promise<T> {
         waker.into_iter().for_each(wake);
     }
 
-    /// Waits for the value.
-    pub(super) async fn kept(&self) -> T {
-        std::future::poll_fn(|context| self.poll(context)).await
+    /// Waits for the value; an error in a child that is forked meanwhile. A future that is dropped leaves no waker behind.
+    pub(super) async fn kept(&self) -> Result<T, Error> {
+        let waiting = PromiseWait { promise: self, generation: generation() };
+        std::future::poll_fn(|context| match waiting.is_forked() {
+            true => Poll::Ready(Err(Error::Forked)),
+            false => self.poll(context).map(Ok),
+        })
+        .await
     }
 
     fn poll(&self, context: &mut Context<'_>) -> Poll<T> {
@@ -100,6 +106,27 @@ impl<T> Promise<T> {
         drop(state);
         drop(before);
         Poll::Pending
+    }
+}
+
+/// The task that waits for a promise.
+struct PromiseWait<'p, T> {
+    promise: &'p Promise<T>,
+    generation: u32,
+}
+
+impl<T> PromiseWait<'_, T> {
+    fn is_forked(&self) -> bool {
+        generation() != self.generation
+    }
+}
+
+impl<T> Drop for PromiseWait<'_, T> {
+    fn drop(&mut self) {
+        if !self.is_forked() {
+            let waker = self.promise.state.lock().1.take();
+            drop(waker);
+        }
     }
 }
 
@@ -165,8 +192,9 @@ mod tests {
             }
         }
         assert_eq!(tasks.len(), 3);
-        assert!(tasks.remove(places[1]).is_some());
-        assert!(tasks.remove(places[1]).is_none());
+        let [first, second, _] = places.map(Option::unwrap);
+        assert!(tasks.remove(second).is_some());
+        assert!(tasks.remove(second).is_none());
         // One that panics keeps no other asleep.
         tasks.take().wake();
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
@@ -174,7 +202,7 @@ mod tests {
         // A place that was woken is not another's.
         let mut other = None;
         tasks.put(&mut other, Waker::from(count));
-        assert!(tasks.remove(places[0]).is_none());
+        assert!(tasks.remove(first).is_none());
         assert_eq!(tasks.len(), 1);
     }
 }

@@ -192,6 +192,20 @@ pub(super) unsafe fn options<T: Growing>(options: *const T) -> Result<T, Failure
     Ok(read)
 }
 
+/// One field of options of the caller; `None` if there are no options, or they are too short for it.
+///
+/// # Safety
+/// As for [`options`]; the field at `offset` is an `F`.
+pub(super) unsafe fn field<T: Growing, F: Copy>(options: *const T, offset: usize) -> Option<F> {
+    if options.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's; every growing struct begins with its size.
+    let size = unsafe { struct_size(options) }.ok()?;
+    // SAFETY: as many bytes are there as the size says, and the field is one of them.
+    (offset + size_of::<F>() <= size).then(|| unsafe { options.byte_add(offset).cast::<F>().read() })
+}
+
 /// Writes a view to the caller, as far as the caller's struct goes. Its size stays what it is.
 ///
 /// # Safety

@@ -114,7 +114,11 @@ pub unsafe extern "C" fn midge_start(
 
 /// Stops a broker: no connection is taken any more, clients are told, what waits for clients and callbacks is given to
 /// them, for at most `grace_ms` milliseconds (less than 0: the setting runtime.stop_grace); then every thread is
-/// joined and every listener closed. A callback that runs is waited for without a bound.
+/// joined and every listener closed. From the beginning of the stop on, publishing, subscribing and kicking answer STATE.
+///
+/// When this returns, the hooks have been told all that has happened, the end of every connection included, and no hook or
+/// callback runs any more or will: one that runs, also on another thread of the host, is waited for without a bound. So do
+/// not hold a lock that one of them takes.
 ///
 /// Stopping a stopped broker does nothing. Several threads may stop it at once, and all of them wait. The handle stays
 /// valid; most calls answer STATE from then on.

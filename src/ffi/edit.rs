@@ -6,7 +6,7 @@ use crate::codec::properties::Properties;
 use crate::embed::{Edit, EditError, Error};
 use crate::ffi::arguments::{bytes, flag, given_mut, qos, text, topic};
 use crate::ffi::guard::{Failure, guard};
-use crate::ffi::publish::{midge_publish_options, read};
+use crate::ffi::publish::{error_of, midge_publish_options, read};
 use crate::ffi::status::{MIDGE_STATUS_INVALID_ARGUMENT, MIDGE_STATUS_OK, midge_status};
 
 /// A client's message before it is published. It is lent to `on_publish`: it lives until that returns, and only the
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn midge_edit_add_user_property(
 }
 
 /// Replaces everything but the topic and the payload: QoS, RETAIN, and all properties. NULL is the defaults. If it
-/// fails, nothing is replaced.
+/// fails, nothing is replaced. Nobody is counted: `receivers` is not written.
 ///
 /// Errors: INVALID_ARGUMENT, also if the message is larger than mqtt.max_packet_size and than the client's was.
 #[unsafe(no_mangle)]
@@ -112,10 +112,10 @@ pub unsafe extern "C" fn midge_edit_set_options(
 ) -> midge_status {
     guard!({
         let edit = host_buffers(edit)?;
-        let options = read(options)?;
-        let properties = options.encode()?;
+        let how = read(options)?;
+        let properties = how.encode()?;
         let properties = Properties::from_validated(&properties);
-        edit.set_all(options.qos, options.retain, options.message_expiry_interval, properties)?;
+        edit.set_all(how.qos, how.retain, how.message_expiry_interval, properties)?;
         Ok(MIDGE_STATUS_OK)
-    })
+    }, tells error_of(options))
 }

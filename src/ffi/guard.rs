@@ -80,10 +80,10 @@ pub(super) trait Concerned {
 /// The answer of a fallible body.
 ///
 /// # Safety
-/// `error` is NULL or may be written to.
+/// `error` says where an error object goes: NULL, or a place that may be written to.
 pub(super) unsafe fn answer(
     outcome: std::thread::Result<CallResult>,
-    error: *mut *mut midge_error,
+    error: impl FnOnce() -> *mut *mut midge_error,
     abandon: impl FnOnce(),
 ) -> midge_status {
     let failure = match outcome {
@@ -94,6 +94,7 @@ pub(super) unsafe fn answer(
             Failure::of(MIDGE_STATUS_PANIC)
         }
     };
+    let error = error();
     if !error.is_null() {
         // SAFETY: not NULL, and the caller of the C function keeps it writable, as the header says.
         unsafe { error.write(Box::into_raw(Box::new(midge_error::of(&failure)))) };
@@ -105,7 +106,7 @@ pub(super) unsafe fn answer(
 ///
 /// - `guard!({ body }, else value)`: the body's value, or `value` after a panic;
 /// - `guard!({ body })`: the body is an [`CallResult`]; the status. `, concerns handle` names the handle whose broker a
-///   panic ends, `, tells error` where the error object goes.
+///   panic ends, `, tells error` where the error object goes, which is looked at only after a failure.
 macro_rules! guard {
     ($body:block, else $default:expr) => {
         // SAFETY: what C hands over is as the head of the header demands; the caller keeps that.
@@ -131,7 +132,7 @@ macro_rules! guard {
         };
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
         // SAFETY: as above.
-        unsafe { crate::ffi::guard::answer(outcome, $error, $abandon) }
+        unsafe { crate::ffi::guard::answer(outcome, || $error, $abandon) }
     }};
 }
 

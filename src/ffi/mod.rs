@@ -23,6 +23,7 @@ mod log;
 mod message;
 mod publish;
 mod queue;
+mod sessions;
 mod stats;
 mod status;
 mod subscribe;

@@ -1,10 +1,15 @@
 //! Publishing from the host.
 
 use std::ffi::{c_char, c_void};
+use std::mem::offset_of;
 
-use crate::embed::PublishOptions;
-use crate::ffi::arguments::{Growing, bytes, flag, milliseconds, optional, options, qos, slice, text, topic};
+use crate::codec::topic::TopicName;
+use crate::embed::{Error, PublishOptions};
+use crate::ffi::arguments::{
+    Growing, bytes, field, flag, milliseconds, optional, options, qos, slice, text, topic,
+};
 use crate::ffi::broker::{held, midge_broker};
+use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Failure, guard};
 use crate::ffi::status::{MIDGE_STATUS_OK, MIDGE_STATUS_STATE, MIDGE_STATUS_TIMED_OUT, midge_status};
 use crate::ffi::views::{UserData, midge_free_fn};
@@ -20,7 +25,7 @@ pub struct midge_user_property {
 }
 
 /// How a message is published. Begin with MIDGE_PUBLISH_OPTIONS_INIT, which is QoS 0, not retained, no properties.
-/// Midge reads it, and what it points to, during the call only.
+/// Midge reads it, and what it points to, during the call only; it writes where `receivers` and `error` say.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct midge_publish_options {
@@ -48,6 +53,12 @@ pub struct midge_publish_options {
     pub user_properties: *const midge_user_property,
     /// The number of user properties.
     pub user_property_count: usize,
+    /// Where the number of subscribers that the message was published to goes, clients that are away among them; NULL if
+    /// it is not asked for. It is written when the call answers OK. Of midge_publish_many it is the sum over its messages.
+    pub receivers: *mut usize,
+    /// Where the error goes that says in words what is wrong, if the call fails. The caller frees it. NULL if it is not
+    /// asked for.
+    pub error: *mut *mut midge_error,
 }
 
 // SAFETY: `repr(C)`, `struct_size` first, then pointers and integers only.
@@ -65,12 +76,15 @@ unsafe impl Growing for midge_publish_options {
         correlation_data_len: 0,
         user_properties: std::ptr::null(),
         user_property_count: 0,
+        receivers: std::ptr::null_mut(),
+        error: std::ptr::null_mut(),
     };
 }
 
 /// Publishes a message. When this returns, the message is in the outbox or queue of every subscriber; where it could
 /// not be, it is counted as dropped with the reason. `payload` may be NULL if `len` is 0. `options` NULL is the
-/// defaults. It may be called from any thread and from callbacks, and does not wait for subscribers.
+/// defaults. It may be called from any thread and from callbacks, and does not wait for subscribers. The options say
+/// where the number of its receivers goes, and in words what is wrong if it fails.
 ///
 /// Errors: TOPIC; INVALID_ARGUMENT, also if the topic is below $SYS, where only the broker publishes, or if the message
 /// is beyond mqtt.max_topic_length, mqtt.max_topic_levels or mqtt.max_packet_size; STATE; FORKED.
@@ -83,16 +97,33 @@ pub unsafe extern "C" fn midge_publish(
     options: *const midge_publish_options,
 ) -> midge_status {
     guard!({
-        let broker = held(broker)?;
-        let topic = self::topic(topic, "topic")?;
-        let payload = bytes(payload, len, "payload")?;
-        if options.is_null() {
-            broker.publish_plain(topic, payload)?;
-        } else {
-            broker.publish(topic, payload, &read(options)?)?;
-        }
+        let receivers = publish(broker, topic, payload, len, options)?;
+        tell(options, receivers);
         Ok(MIDGE_STATUS_OK)
-    }, concerns broker)
+    }, concerns broker, tells error_of(options))
+}
+
+/// Publishes as midge_publish does, and answers the number of subscribers that the message was published to, clients
+/// that are away among them; or less than 0: the midge_status of a failure. It is for languages to which an output is
+/// dear; a C program has the option `receivers`.
+///
+/// Errors: as midge_publish.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_publish_counted(
+    broker: *mut midge_broker,
+    topic: *const c_char,
+    payload: *const c_void,
+    len: usize,
+    options: *const midge_publish_options,
+) -> i64 {
+    let mut answer = 0;
+    let status = guard!({
+        let receivers = publish(broker, topic, payload, len, options)?;
+        tell(options, receivers);
+        answer = i64::try_from(receivers).unwrap_or(i64::MAX);
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error_of(options));
+    if status == MIDGE_STATUS_OK { answer } else { i64::from(status) }
 }
 
 /// Publishes `count` messages in order, all with the same `options`, as midge_publish does each: for languages to
@@ -113,20 +144,21 @@ pub unsafe extern "C" fn midge_publish_many(
     options: *const midge_publish_options,
     published: *mut usize,
 ) -> midge_status {
-    let mut done = 0;
+    let (mut done, mut receivers) = (0, 0);
     let status = guard!({
         let broker = held(broker)?;
         let topics = slice(topics, count, "topics")?;
         let payloads = slice(payloads, count, "payloads")?;
         let lens = slice(lens, count, "lens")?;
-        let options = read(options)?;
+        let how = read(options)?;
         for ((name, payload), len) in topics.iter().zip(payloads).zip(lens) {
             let name = topic(*name, "topic")?;
-            broker.publish(name, bytes(*payload, *len, "payload")?, &options)?;
+            receivers += broker.publish(name, bytes(*payload, *len, "payload")?, &how)?;
             done += 1;
         }
+        tell(options, receivers);
         Ok(MIDGE_STATUS_OK)
-    }, concerns broker);
+    }, concerns broker, tells error_of(options));
     if !published.is_null() {
         // SAFETY: not NULL, and the caller keeps it writable, as the header says.
         unsafe { published.write(done) };
@@ -161,9 +193,9 @@ pub unsafe extern "C" fn midge_publish_owned(
         let topic = self::topic(topic, "topic")?;
         // For as long as the owner lives, the caller says.
         let bytes: &'static [u8] = bytes(payload, len, "payload")?;
-        broker.publish_owned(topic, OwnedPayload { bytes, _owner: owner }, &read(options)?)?;
+        tell(options, broker.publish_owned(topic, OwnedPayload { bytes, _owner: owner }, &read(options)?)?);
         Ok(MIDGE_STATUS_OK)
-    }, concerns broker)
+    }, concerns broker, tells error_of(options))
 }
 
 /// Publishes as midge_publish does, and waits up to `timeout_ms` milliseconds (less than 0: for ever) until the message
@@ -187,8 +219,14 @@ pub unsafe extern "C" fn midge_publish_acknowledged(
         let topic = self::topic(topic, "topic")?;
         let payload = bytes(payload, len, "payload")?;
         let safe = broker.publish_acknowledged(topic, payload, &read(options)?, milliseconds(timeout_ms))?;
-        Ok(if safe.is_some() { MIDGE_STATUS_OK } else { MIDGE_STATUS_TIMED_OUT })
-    }, concerns broker)
+        Ok(match safe {
+            Some(receivers) => {
+                tell(options, receivers);
+                MIDGE_STATUS_OK
+            }
+            None => MIDGE_STATUS_TIMED_OUT,
+        })
+    }, concerns broker, tells error_of(options))
 }
 
 /// Called once when a message is as safe as midge_publish_acknowledged waits for (`status` is OK), or when the broker
@@ -221,12 +259,54 @@ pub unsafe extern "C" fn midge_publish_with_callback(
         let callback = callback.ok_or_else(|| Failure::argument("callback", "is NULL"))?;
         let topic = self::topic(topic, "topic")?;
         let payload = bytes(payload, len, "payload")?;
-        broker.publish_with_callback(topic, payload, &read(options)?, move |outcome| {
+        let receivers = broker.publish_with_callback(topic, payload, &read(options)?, move |outcome| {
             let status = if outcome.is_ok() { MIDGE_STATUS_OK } else { MIDGE_STATUS_STATE };
             callback(status, user_data.pointer());
         })?;
+        tell(options, receivers);
         Ok(MIDGE_STATUS_OK)
-    }, concerns broker)
+    }, concerns broker, tells error_of(options))
+}
+
+/// Whether a text is a topic name that can be published to, as far as MQTT says: OK, or TOPIC with a sentence. The
+/// settings of a broker may allow less.
+///
+/// Errors: TOPIC; INVALID_ARGUMENT for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_topic_check(
+    topic: *const c_char,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let topic = self::topic(topic, "topic")?;
+        TopicName::parse(topic).map_err(|cause| Error::Topic { topic: topic.to_owned(), cause })?;
+        Ok(MIDGE_STATUS_OK)
+    }, tells error)
+}
+
+/// Publishes a message, and returns the number of its receivers.
+///
+/// # Safety
+/// What C hands over is as the head of the header demands.
+unsafe fn publish(
+    broker: *mut midge_broker,
+    topic: *const c_char,
+    payload: *const c_void,
+    len: usize,
+    options: *const midge_publish_options,
+) -> Result<usize, Failure> {
+    // SAFETY: the caller's.
+    unsafe {
+        let broker = held(broker)?;
+        let topic = self::topic(topic, "topic")?;
+        let payload = bytes(payload, len, "payload")?;
+        let receivers = if options.is_null() {
+            broker.publish_plain(topic, payload)
+        } else {
+            broker.publish(topic, payload, &read(options)?)
+        };
+        Ok(receivers?)
+    }
 }
 
 /// A payload of the host, given back when this is dropped.
@@ -271,6 +351,28 @@ pub(super) unsafe fn read(given: *const midge_publish_options) -> Result<Publish
         }
     }
     Ok(read)
+}
+
+/// Where the error of a call with these options goes; NULL for nowhere.
+///
+/// # Safety
+/// As for [`read`].
+pub(super) unsafe fn error_of(given: *const midge_publish_options) -> *mut *mut midge_error {
+    // SAFETY: the caller's.
+    unsafe { field(given, offset_of!(midge_publish_options, error)) }.unwrap_or(std::ptr::null_mut())
+}
+
+/// Tells the caller the number of receivers, if the options ask for it.
+///
+/// # Safety
+/// As for [`read`].
+unsafe fn tell(given: *const midge_publish_options, receivers: usize) {
+    // SAFETY: the caller's.
+    let place: Option<*mut usize> = unsafe { field(given, offset_of!(midge_publish_options, receivers)) };
+    if let Some(place) = place.filter(|place| !place.is_null()) {
+        // SAFETY: not NULL, and the caller keeps it writable, as the header says.
+        unsafe { place.write(receivers) };
+    }
 }
 
 fn expiry(seconds: i64) -> Result<Option<u32>, Failure> {

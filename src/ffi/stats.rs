@@ -85,7 +85,7 @@ pub struct midge_stats {
     pub messages_dropped_retained_full: u64,
     /// Messages dropped: a queue inside the host program was not emptied fast enough.
     pub messages_dropped_local_queue_full: u64,
-    /// Messages dropped: the message was waiting in a session that expired, or was replaced by a clean one.
+    /// Messages dropped: the message was waiting in a session that expired, was replaced by a clean one, or was ended.
     pub messages_dropped_session_ended: u64,
     /// Clients that are connected.
     pub clients_connected: u64,
@@ -108,6 +108,8 @@ pub struct midge_stats {
     pub notices_lost: u64,
     /// Messages dropped: the host program looked at the message and dropped it.
     pub messages_dropped_host: u64,
+    /// Messages dropped: the host program or an administrator cleared the queue that the message was waiting in.
+    pub messages_dropped_cleared: u64,
 }
 
 /// Reads the statistics. `out->struct_size` must be set, as MIDGE_STATS_INIT does; fields that this version of Midge
@@ -229,4 +231,5 @@ copy_statistics! {
     hooks_failed,
     notices_lost,
     messages_dropped_host,
+    messages_dropped_cleared,
 }

@@ -13,6 +13,8 @@ pub const MIDGE_STATUS_TIMED_OUT: midge_status = 1;
 pub const MIDGE_STATUS_CLOSED: midge_status = 2;
 /// No client of this name is connected.
 pub const MIDGE_STATUS_NOT_CONNECTED: midge_status = 3;
+/// No client of this name has a session.
+pub const MIDGE_STATUS_NO_SESSION: midge_status = 4;
 /// An argument is NULL, out of its range, not UTF-8, or too large.
 pub const MIDGE_STATUS_INVALID_ARGUMENT: midge_status = -1;
 /// A setting is unknown, has a wrong value, or does not fit to another.
@@ -56,6 +58,11 @@ const TABLE: &[Line] = &[
         status: MIDGE_STATUS_NOT_CONNECTED,
         name: c"NOT_CONNECTED",
         help: c"no client of this name is connected",
+    },
+    Line {
+        status: MIDGE_STATUS_NO_SESSION,
+        name: c"NO_SESSION",
+        help: c"no client of this name has a session",
     },
     Line {
         status: MIDGE_STATUS_INVALID_ARGUMENT,

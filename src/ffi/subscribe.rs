@@ -3,13 +3,14 @@
 use std::ffi::{c_char, c_void};
 
 use crate::codec::subscribe::RetainHandling;
-use crate::embed::{CallbackSubscription, QueueSubscription, SubscribeOptions};
+use crate::codec::topic::TopicFilter;
+use crate::embed::{CallbackSubscription, Error, QueueSubscription, SubscribeOptions};
 use crate::ffi::arguments::{Growing, flag, free, options, qos, slot, topic};
 use crate::ffi::broker::{held, midge_broker};
 use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Failure, guard};
 use crate::ffi::message::midge_message;
-use crate::ffi::status::midge_status;
+use crate::ffi::status::{MIDGE_STATUS_OK, midge_status};
 use crate::ffi::views::{UserData, midge_free_fn};
 
 /// Retained messages that match are delivered when the subscription is made.
@@ -93,10 +94,10 @@ impl midge_subscription {
 /// With the option `direct` the callback runs on the thread that publishes: inside midge_publish, before that returns,
 /// or for the message of a client on a thread of the broker, which serves no client meanwhile. It runs for one message
 /// at a time and in order: what other threads publish while it runs, and what it publishes itself, waits in the queue,
-/// and the thread that runs it calls it for that, too, before it goes on; nobody waits. So when midge_publish returns,
-/// the callback has been called, unless another call of it was running. In it midge_stop answers IN_CALLBACK, as in
-/// every callback; do not hold a lock that it takes while you publish. It may still run on a thread of the host when
-/// midge_stop returns, but not when midge_subscription_free does.
+/// and the thread that runs it calls it for that, too, before it goes on; nobody waits. After 64 such messages the
+/// callback thread goes on in its place. So when midge_publish returns, the callback has been called, unless another call
+/// of it was running. In it midge_stop answers IN_CALLBACK, as in every callback; do not hold a lock that it takes while
+/// you publish. It does not run any more when midge_stop or midge_subscription_free returns.
 ///
 /// `free_user_data` (which may be NULL) is called exactly once with `user_data`: after the last call of `callback`, or
 /// before this returns if it fails. The callback may run before this returns and `*out` is written.
@@ -130,8 +131,8 @@ pub unsafe extern "C" fn midge_subscribe(
 /// Ends a subscription and frees its handle. NULL is taken. In a forked child nothing is done.
 ///
 /// Of a callback: no call begins after this returns, and one that runs on another thread is waited for, so do not hold
-/// a lock that the callback takes. It may be called by the callback itself; then `free_user_data` follows when the
-/// callback returns. Of a queue: messages that wait in the queue stay there.
+/// a lock that the callback takes. It may be called by the callback itself, or by one for whose end the callback waits, as
+/// when two free each other's subscription; then `free_user_data` follows when the callback returns. Of a queue: messages that wait in the queue stay there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_subscription_free(subscription: *mut midge_subscription) {
     guard!(
@@ -142,6 +143,21 @@ pub unsafe extern "C" fn midge_subscription_free(subscription: *mut midge_subscr
         },
         else ()
     );
+}
+
+/// Whether a text is a topic filter that can be subscribed to, as far as MQTT says: OK, or TOPIC with a sentence.
+///
+/// Errors: TOPIC; INVALID_ARGUMENT for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_filter_check(
+    filter: *const c_char,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let filter = topic(filter, "filter")?;
+        TopicFilter::parse(filter).map_err(|cause| Error::Filter { filter: filter.to_owned(), cause })?;
+        Ok(MIDGE_STATUS_OK)
+    }, tells error)
 }
 
 /// The options as floor 7 takes them.

@@ -208,7 +208,7 @@ impl Access {
         let mut throttle = self.throttle.lock();
         match role {
             Some(role) => {
-                throttle.succeeded(guesser);
+                throttle.succeeded(guesser, now);
                 Ok(role)
             }
             None => {

@@ -1,6 +1,7 @@
 //! Responses of handlers: a body, or a problem with a message; and the body of a response.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,6 +11,36 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue,
 use hyper::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc::Receiver;
+
+/// Bytes of a list in a response, about: a topic, a filter or a Client Identifier may have 64 KiB each.
+pub(super) const LONGEST_LIST: usize = 16 << 20;
+
+/// The items of a list that have room in a response, and whether some at its end have none. The first has always room.
+pub(super) fn fitting<T: Serialize>(items: impl IntoIterator<Item = T>) -> Result<(Vec<T>, bool), Problem> {
+    let (mut fitting, mut bytes) = (Vec::new(), ByteCount(0));
+    for item in items {
+        serde_json::to_writer(&mut bytes, &item).map_err(|error| Problem::internal(error.to_string()))?;
+        if bytes.0 > LONGEST_LIST && !fitting.is_empty() {
+            return Ok((fitting, true));
+        }
+        fitting.push(item);
+    }
+    Ok((fitting, false))
+}
+
+/// Counts what is written.
+struct ByteCount(usize);
+
+impl io::Write for ByteCount {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// A successful response.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
 //! The console's pages: files of `assets/`, packed when the library is built.
 
 use std::io::Read;
+use std::sync::OnceLock;
 
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 use hyper::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, VARY,
@@ -19,8 +21,29 @@ struct Asset {
     content_type: &'static str,
     /// The ETag of the content, with quotes.
     etag: &'static str,
-    /// The content, compressed with gzip.
+    packed: Packed,
+}
+
+/// A content, compressed with gzip; it is unpacked when the first client asks for it so, and kept.
+struct Packed {
     gzip: &'static [u8],
+    whole: OnceLock<Bytes>,
+}
+
+impl Packed {
+    const fn new(gzip: &'static [u8]) -> Packed {
+        Packed { gzip, whole: OnceLock::new() }
+    }
+
+    fn whole(&self) -> Result<Bytes, Problem> {
+        if let Some(whole) = self.whole.get() {
+            return Ok(whole.clone());
+        }
+        let mut whole = Vec::new();
+        let unpacked = GzDecoder::new(self.gzip).read_to_end(&mut whole);
+        unpacked.map_err(|error| Problem::internal(error.to_string()))?;
+        Ok(self.whole.get_or_init(|| whole.into()).clone())
+    }
 }
 
 /// The file at a path.
@@ -40,8 +63,8 @@ pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result
         .any(|tag| tag.trim().trim_start_matches("W/") == asset.etag || tag.trim() == "*");
     let mut answer = match (is_known, takes_gzip(headers)) {
         (true, _) => Reply { status: StatusCode::NOT_MODIFIED, ..Reply::done() },
-        (false, true) => Reply::new(asset.gzip, asset.content_type).with(CONTENT_ENCODING, "gzip")?,
-        (false, false) => Reply::new(unpacked(asset.gzip)?, asset.content_type),
+        (false, true) => Reply::new(asset.packed.gzip, asset.content_type).with(CONTENT_ENCODING, "gzip")?,
+        (false, false) => Reply::new(asset.packed.whole()?, asset.content_type),
     };
     // Browsers revalidate each time, mostly with 304: a page is never older than the broker.
     answer.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -51,14 +74,8 @@ pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result
 }
 
 /// The document of the API.
-pub(super) fn openapi() -> Result<Vec<u8>, Problem> {
-    unpacked(OPENAPI)
-}
-
-fn unpacked(gzip: &[u8]) -> Result<Vec<u8>, Problem> {
-    let mut whole = Vec::new();
-    GzDecoder::new(gzip).read_to_end(&mut whole).map_err(|error| Problem::internal(error.to_string()))?;
-    Ok(whole)
+pub(super) fn openapi() -> Result<Bytes, Problem> {
+    OPENAPI.whole()
 }
 
 /// Whether the client accepts gzip.
@@ -79,13 +96,16 @@ mod tests {
     use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH};
     use hyper::{HeaderMap, Method, StatusCode};
 
-    use super::{ASSETS, answer, takes_gzip, unpacked};
+    use super::{ASSETS, answer, takes_gzip};
 
     #[test]
     fn every_file_unpacks_and_has_a_type() {
         assert!(ASSETS.iter().any(|asset| asset.path == "/index.html"));
-        for asset in ASSETS {
-            assert!(!unpacked(asset.gzip).unwrap().is_empty(), "{}", asset.path);
+        for asset in &ASSETS {
+            let whole = asset.packed.whole().unwrap();
+            assert!(!whole.is_empty(), "{}", asset.path);
+            // Once: a flood of requests costs the threads of MQTT no unpacking.
+            assert_eq!(asset.packed.whole().unwrap().as_ptr(), whole.as_ptr(), "{}", asset.path);
             assert_ne!(asset.content_type, "application/octet-stream", "{}", asset.path);
         }
     }

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use crate::codec::version::Version;
 use crate::engine::view::clients::ClientView;
-use crate::http::answer::{Problem, Reply};
+use crate::http::answer::{Problem, Reply, fitting};
 use crate::http::console::Console;
 use crate::http::journal::EventView;
 use crate::http::query::Page;
 use crate::http::service::ApiRequest;
+use crate::http::sessions;
 use crate::http::subscriptions::Subscription;
 
 /// The maximum number of events in the details of a client.
@@ -67,6 +68,8 @@ struct Details {
     /// None for a client whose session has ended; its events are still there.
     client: Option<Client>,
     subscriptions: Vec<Subscription>,
+    /// Whether the response has no room for all subscriptions.
+    truncated: bool,
     events: Vec<EventView>,
 }
 
@@ -79,11 +82,21 @@ pub(super) fn one(console: &Console, request: &ApiRequest) -> Result<Reply, Prob
     if client.is_none() && events.is_empty() {
         return Err(unknown(&request.name));
     }
+    let (subscriptions, truncated) = fitting(subscriptions.into_iter().map(Subscription::of))?;
     Reply::json(&Details {
         client: client.map(|client| show(console, client)),
-        subscriptions: subscriptions.into_iter().map(Subscription::of).collect(),
+        subscriptions,
+        truncated,
         events: events.iter().map(|event| event.show(console)).collect(),
     })
+}
+
+/// `GET /api/v1/sessions/{client_id}`
+pub(super) fn session(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    match console.engine.client(&request.name) {
+        Some(_) => one(console, request),
+        None => Err(sessions::unknown(&request.name)),
+    }
 }
 
 /// `DELETE /api/v1/clients/{client_id}`: disconnects it.

@@ -84,7 +84,10 @@ fn advice(reason: DropReason) -> &'static str {
         DropReason::LocalQueueFull => {
             "Make the host program take messages from its queue faster, or raise queue.capacity and queue.max_bytes."
         }
-        DropReason::SessionEnded => "Give the session a longer Session Expiry Interval.",
+        DropReason::SessionEnded => {
+            "Give the session a longer Session Expiry Interval, or do not end it while messages wait."
+        }
+        DropReason::Cleared => "Look into the queue before you clear it.",
     }
 }
 

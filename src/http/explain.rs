@@ -7,7 +7,7 @@ use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::TopicName;
 use crate::engine::parts::admission::Draft;
 use crate::engine::view::explain::{Explanation, Fate, Question, Receiver};
-use crate::http::answer::{Problem, Reply};
+use crate::http::answer::{Problem, Reply, fitting};
 use crate::http::console::Console;
 use crate::http::number::whole;
 use crate::http::retained;
@@ -20,6 +20,8 @@ pub(super) struct Explained {
     outcome: &'static str,
     text: String,
     receivers: Vec<Heard>,
+    /// Whether the response has no room for all receivers.
+    truncated: bool,
     retained: &'static str,
     /// Hooks of the host that decide about messages of clients. An explanation does not call them, because they may
     /// have side effects. None if the publisher is not a client.
@@ -47,6 +49,8 @@ struct Filter {
 struct Matching<'m> {
     topic: &'m str,
     receivers: Vec<Hearer>,
+    /// Whether the response has no room for all receivers.
+    truncated: bool,
     retained: bool,
 }
 
@@ -93,9 +97,11 @@ pub(super) fn matching(console: &Console, request: &ApiRequest) -> Result<Reply,
         filters: filters(receiver.filters),
         shared: receiver.group,
     };
+    let (receivers, truncated) = fitting(receivers.into_iter().map(show))?;
     Reply::json(&Matching {
         topic: topic.as_str(),
-        receivers: receivers.into_iter().map(show).collect(),
+        receivers,
+        truncated,
         retained: console.engine.retained_message(topic).is_some(),
     })
 }
@@ -117,7 +123,7 @@ pub(super) fn explain(console: &Console, request: &ApiRequest) -> Result<Reply, 
     let hooks = [("authorize", host.authorize), ("on_publish", host.on_publish)];
     let not_asked = hooks.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
     let explained = Explained::of(&question, console.engine.explain(console.now(), &question));
-    Reply::json(&Explained { not_asked: Some(not_asked), ..explained })
+    Reply::json(&Explained { not_asked: Some(not_asked), ..explained.fitting()? })
 }
 
 /// A Topic Name from a body.
@@ -145,7 +151,15 @@ impl Explained {
         if let Some(refusal) = refused {
             let text = refusal.sentence().to_owned();
             let (outcome, receivers) = ("refused", Vec::new());
-            return Explained { topic, outcome, text, receivers, retained, not_asked: None };
+            return Explained {
+                topic,
+                outcome,
+                text,
+                receivers,
+                truncated: false,
+                retained,
+                not_asked: None,
+            };
         }
         let heard: Vec<Heard> =
             receivers.into_iter().map(|receiver| Heard::of(question.message.qos, receiver)).collect();
@@ -172,7 +186,13 @@ impl Explained {
                 ("delivered", format!("{sent} of {all} get the message now, {queued} later."))
             }
         };
-        Explained { topic, outcome, text, receivers: heard, retained, not_asked: None }
+        Explained { topic, outcome, text, receivers: heard, truncated: false, retained, not_asked: None }
+    }
+
+    /// The explanation with the receivers that have room in a response.
+    pub(super) fn fitting(self) -> Result<Explained, Problem> {
+        let (receivers, truncated) = fitting(self.receivers)?;
+        Ok(Explained { receivers, truncated, ..self })
     }
 }
 

@@ -273,7 +273,7 @@ fn show(console: &Console, message: &LiveMessage, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
@@ -298,7 +298,7 @@ mod tests {
     use crate::storage::MemoryStore;
     use crate::time::Time;
 
-    fn console() -> (Arc<Console>, Arc<Engine>, ApiRequest) {
+    pub(in crate::http) fn console() -> (Arc<Console>, Arc<Engine>, ApiRequest) {
         let config = Config::new();
         let surroundings = EngineParts {
             store: Arc::new(MemoryStore),

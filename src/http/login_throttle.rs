@@ -1,4 +1,6 @@
-//! Slows down password guessing: after some failures for a user an address must wait, each time longer.
+//! Slows down password guessing: after some failures for a user an address must wait, each time longer. All addresses
+//! together have a number of guesses for each user, which comes back with time. It does not count for an address where the
+//! user has logged in, so that guesses of others do not keep out those who are known.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,11 +17,19 @@ const LONGEST_WAIT: u64 = 300_000;
 const MEMORY: u64 = 900_000;
 /// Pairs of a user and an address that are remembered.
 const MOST: usize = 1_024;
+/// Wrong guesses for a user from all addresses, before they are as many as come back.
+const ALL: u64 = 100;
+/// Milliseconds after which one of them comes back.
+const ONE_BACK: u64 = 2_000;
 
 /// The recent failed logins by user and address.
 #[derive(Debug, Default)]
 pub(super) struct LoginThrottle {
     failures: HashMap<Guesser, Failures>,
+    /// Where each user has logged in, and when the last time.
+    known: HashMap<Guesser, Time>,
+    /// For each user the time until which the guesses of all addresses reach, if one is made in [`ONE_BACK`].
+    reach: HashMap<usize, Time>,
 }
 
 /// A user whose password is guessed, and the address that guesses. Unknown users are one.
@@ -46,12 +56,26 @@ struct Failures {
 impl LoginThrottle {
     /// Seconds until a guesser may try again, at least 1; `None` if it may try now.
     pub(super) fn must_wait(&self, guesser: Guesser, now: Time) -> Option<u64> {
-        let failures = self.failures.get(&guesser)?;
-        (failures.until > now).then(|| failures.until.millis_since(now).div_ceil(1000).max(1))
+        let until =
+            [self.failures.get(&guesser).map(|failures| failures.until), self.until_one_back(guesser, now)];
+        let until = until.into_iter().flatten().max()?;
+        (until > now).then(|| until.millis_since(now).div_ceil(1000).max(1))
+    }
+
+    /// When a newcomer may guess, because the guesses of all addresses are spent.
+    fn until_one_back(&self, guesser: Guesser, now: Time) -> Option<Time> {
+        let reach = self.reach.get(&guesser.user?).filter(|_| !self.known.contains_key(&guesser))?;
+        let spent = reach.millis_since(now);
+        spent.checked_sub((ALL - 1) * ONE_BACK).map(|wait| now.plus_millis(wait))
     }
 
     /// Records a wrong password.
     pub(super) fn failed(&mut self, guesser: Guesser, now: Time) {
+        if let Some(user) = guesser.user {
+            let reach = self.reach.entry(user).or_insert(now);
+            let spent = reach.millis_since(now).min((ALL - 1) * ONE_BACK);
+            *reach = now.plus_millis(spent + ONE_BACK);
+        }
         if self.failures.len() >= MOST {
             self.forget(now);
         }
@@ -68,8 +92,13 @@ impl LoginThrottle {
     }
 
     /// Records a correct password.
-    pub(super) fn succeeded(&mut self, guesser: Guesser) {
+    pub(super) fn succeeded(&mut self, guesser: Guesser, now: Time) {
         self.failures.remove(&guesser);
+        if self.known.len() >= MOST && !self.known.contains_key(&guesser) {
+            let oldest = self.known.iter().min_by_key(|(_, last)| **last).map(|(guesser, _)| *guesser);
+            oldest.and_then(|guesser| self.known.remove(&guesser));
+        }
+        self.known.insert(guesser, now);
     }
 
     /// Makes room: removes expired entries, or else the one with the oldest last failure.
@@ -98,7 +127,7 @@ fn origin(address: IpAddr) -> IpAddr {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{FREE, Guesser, LoginThrottle, MOST};
+    use super::{ALL, FREE, Guesser, LoginThrottle, MOST};
     use crate::time::Time;
 
     fn at(seconds: u64) -> Time {
@@ -121,12 +150,12 @@ mod tests {
         assert_eq!(throttle.must_wait(a, at(1)), None);
         throttle.failed(a, at(1));
         assert_eq!(throttle.must_wait(a, at(1)), Some(2));
-        for _ in 0..100 {
+        for _ in 0..20 {
             throttle.failed(a, at(1));
         }
         assert_eq!(throttle.must_wait(a, at(1)), Some(300));
         assert_eq!(throttle.must_wait(ip("192.0.2.2"), at(1)), None);
-        throttle.succeeded(a);
+        throttle.succeeded(a, at(1));
         assert_eq!(throttle.must_wait(a, at(1)), None);
     }
 
@@ -146,6 +175,50 @@ mod tests {
         }
         assert_eq!(throttle.must_wait(ip("2001:db8:1:2:ffff::1"), at(0)), Some(1));
         assert_eq!(throttle.must_wait(ip("2001:db8:1:3::1"), at(0)), None);
+    }
+
+    /// One guess from each address.
+    fn guess_from_everywhere(throttle: &mut LoginThrottle, user: usize, now: Time) -> u32 {
+        let guessers =
+            (0..5_000u32).map(|number| Guesser::new(Some(user), IpAddr::from(number.to_be_bytes())));
+        let may = guessers.filter(|guesser| {
+            let may = throttle.must_wait(*guesser, now).is_none();
+            if may {
+                throttle.failed(*guesser, now);
+            }
+            may
+        });
+        may.count() as u32
+    }
+
+    #[test]
+    fn many_addresses_have_no_more_guesses_together() {
+        let mut throttle = LoginThrottle::default();
+        throttle.succeeded(ip("192.0.2.1"), at(0));
+        assert_eq!(u64::from(guess_from_everywhere(&mut throttle, 0, at(0))), ALL);
+        // Newcomers wait, those who are known do not, and no more do guesses of another user's password.
+        assert_eq!(throttle.must_wait(ip("192.0.2.2"), at(0)), Some(2));
+        assert_eq!(throttle.must_wait(ip("192.0.2.1"), at(0)), None);
+        assert_eq!(throttle.must_wait(Guesser::new(Some(1), "192.0.2.2".parse().unwrap()), at(0)), None);
+        // One comes back every two seconds.
+        assert_eq!(guess_from_everywhere(&mut throttle, 0, at(1)), 0);
+        assert_eq!(guess_from_everywhere(&mut throttle, 0, at(20)), 10);
+        assert_eq!(u64::from(guess_from_everywhere(&mut throttle, 0, at(100_000))), ALL);
+    }
+
+    #[test]
+    fn those_who_are_known_are_bounded() {
+        let mut throttle = LoginThrottle::default();
+        for number in 0..2 * MOST as u32 {
+            throttle
+                .succeeded(Guesser::new(Some(0), IpAddr::from(number.to_be_bytes())), at(u64::from(number)));
+        }
+        assert_eq!(throttle.known.len(), MOST);
+        assert!(
+            throttle
+                .known
+                .contains_key(&Guesser::new(Some(0), IpAddr::from((2 * MOST as u32 - 1).to_be_bytes())))
+        );
     }
 
     #[test]

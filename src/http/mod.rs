@@ -28,6 +28,7 @@ mod retained;
 mod routes;
 mod server;
 mod service;
+mod sessions;
 mod settings;
 mod shorten;
 mod stream;

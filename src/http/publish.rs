@@ -100,7 +100,7 @@ pub(super) fn publish(console: &Console, request: &ApiRequest) -> Result<Reply, 
     }
     console.engine.publish(&mut turn, Publisher::Host, topic, &mut publication);
     turn.finish();
-    Reply::json(&Published { explanation: Explained::of(&question, explanation) })
+    Reply::json(&Published { explanation: Explained::of(&question, explanation).fitting()? })
 }
 
 impl Message {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use serde::Serialize;
 
-use crate::http::answer::{Problem, Reply};
+use crate::http::answer::{Problem, Reply, fitting};
 use crate::http::shorten::shortened;
 
 /// The default number of items of a page.
@@ -97,6 +97,8 @@ struct List<T> {
     total: usize,
     offset: usize,
     items: Vec<T>,
+    /// Whether the response has no room for all of the requested items.
+    truncated: bool,
 }
 
 impl Page {
@@ -146,8 +148,8 @@ impl Page {
         // No two items are equal: `compare` ends with a unique key.
         all.sort_unstable_by(|a, b| if self.descending { compare(b, a) } else { compare(a, b) });
         let total = all.len();
-        let items = all.into_iter().skip(self.offset).take(self.limit).map(show).collect();
-        Reply::json(&List { total, offset: self.offset, items })
+        let (items, truncated) = fitting(all.into_iter().skip(self.offset).take(self.limit).map(show))?;
+        Reply::json(&List { total, offset: self.offset, items, truncated })
     }
 }
 
@@ -190,10 +192,10 @@ mod tests {
             let answer = page(text).unwrap().cut(vec![3, 1, 2], Ord::cmp, |n| n * 10).unwrap();
             String::from_utf8(answer.body.to_vec()).unwrap()
         };
-        assert_eq!(cut(""), r#"{"total":3,"offset":0,"items":[10,20,30]}"#);
-        assert_eq!(cut("order=desc&limit=1"), r#"{"total":3,"offset":0,"items":[30]}"#);
-        assert_eq!(cut("offset=2"), r#"{"total":3,"offset":2,"items":[30]}"#);
-        assert_eq!(cut("offset=9"), r#"{"total":3,"offset":9,"items":[]}"#);
+        assert_eq!(cut(""), r#"{"total":3,"offset":0,"items":[10,20,30],"truncated":false}"#);
+        assert_eq!(cut("order=desc&limit=1"), r#"{"total":3,"offset":0,"items":[30],"truncated":false}"#);
+        assert_eq!(cut("offset=2"), r#"{"total":3,"offset":2,"items":[30],"truncated":false}"#);
+        assert_eq!(cut("offset=9"), r#"{"total":3,"offset":9,"items":[],"truncated":false}"#);
         assert_eq!(page("").unwrap().sort(), None);
         assert_eq!(page("sort=name").unwrap().sort(), Some("name"));
         for wrong in ["sort=size", "order=up", "limit=1001"] {

@@ -65,8 +65,18 @@ pub(super) fn list(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
 
 /// `GET /api/v1/retained/message`
 pub(super) fn one(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    find(console, topic(request)?)
+}
+
+/// `POST /api/v1/retained/find`: for a topic that an address has no room for.
+pub(super) fn find_long(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
+    let RetainedTopic { topic } = request.json()?;
+    find(console, topic_of(&topic)?)
+}
+
+fn find(console: &Console, topic: TopicName<'_>) -> Result<Reply, Problem> {
     let now = console.now();
-    let found = console.engine.retained_message(topic(request)?).filter(|message| !message.is_expired(now));
+    let found = console.engine.retained_message(topic).filter(|message| !message.is_expired(now));
     Reply::json(&show(console, &found.ok_or_else(none)?, now))
 }
 
@@ -81,7 +91,7 @@ struct RetainedTopic {
     topic: String,
 }
 
-/// `POST /api/v1/retained/delete`: for a topic that the head of a request has no room for.
+/// `POST /api/v1/retained/delete`: for a topic that an address has no room for.
 pub(super) fn remove_long(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     let RetainedTopic { topic } = request.json()?;
     clear(console, topic_of(&topic)?)

@@ -10,8 +10,8 @@ use crate::http::answer::{Problem, Reply, ResponseBody};
 use crate::http::console::Console;
 use crate::http::service::ApiRequest;
 use crate::http::{
-    clients, drops, events, explain, history, live, login, metrics, overview, publish, retained, settings,
-    subscriptions, topics, tutorial,
+    clients, drops, events, explain, history, live, login, metrics, overview, publish, retained, sessions,
+    settings, subscriptions, topics, tutorial,
 };
 
 /// The role that a route requires.
@@ -106,12 +106,20 @@ pub(super) static ROUTES: &[Route] = &[
     with(SESSIONS, get("/api/v1/sessions", clients::sessions)),
     get("/api/v1/clients/{client_id}", clients::one),
     delete("/api/v1/clients/{client_id}", clients::kick),
+    get("/api/v1/sessions/{client_id}", clients::session),
+    delete("/api/v1/sessions/{client_id}", sessions::end),
+    with(&["limit"], get("/api/v1/sessions/{client_id}/queue", sessions::queue)),
+    delete("/api/v1/sessions/{client_id}/queue", sessions::clear),
     with(LIST, get("/api/v1/subscriptions", subscriptions::list)),
     with(&["topic"], get("/api/v1/subscriptions/match", explain::matching)),
     with(TOPICS, get("/api/v1/topics", topics::show)),
     with(LIST, get("/api/v1/retained", retained::list)),
     with(&["topic"], get("/api/v1/retained/message", retained::one)),
     with(&["topic"], delete("/api/v1/retained/message", retained::remove)),
+    Route {
+        has_large_body: true,
+        ..route("POST", "/api/v1/retained/find", RequiredRole::Viewer, Handler::Reply(retained::find_long))
+    },
     Route {
         has_large_body: true,
         ..route("POST", "/api/v1/retained/delete", RequiredRole::Admin, Handler::Reply(retained::remove_long))
@@ -163,10 +171,12 @@ pub(super) fn find(method: &Method, path: &str) -> RouteMatch {
 
 /// The text of the level in braces, empty if there is none; `None` if the path does not match.
 fn match_path(pattern: &str, path: &str) -> Option<String> {
-    let Some((before, _)) = pattern.split_once('{') else {
+    let Some((before, rest)) = pattern.split_once('{') else {
         return (pattern == path).then(String::new);
     };
-    let level = path.strip_prefix(before).filter(|level| !level.is_empty() && !level.contains('/'))?;
+    let (_, after) = rest.split_once('}')?;
+    let level = path.strip_prefix(before)?.strip_suffix(after)?;
+    let level = Some(level).filter(|level| !level.is_empty() && !level.contains('/'))?;
     percent_decode_str(level).decode_utf8().ok().map(|name| name.into_owned())
 }
 
@@ -182,6 +192,10 @@ mod tests {
         assert_eq!(match_path("/a", "/a").as_deref(), Some(""));
         for path in ["/a/", "/a/b/c", "/b/c", "/a", "/a/%FF"] {
             assert_eq!(match_path("/a/{x}", path), None, "{path}");
+        }
+        assert_eq!(match_path("/a/{x}/q", "/a/b%2Fq/q").as_deref(), Some("b/q"));
+        for path in ["/a/b", "/a//q", "/a/q", "/a/b/c/q", "/a/b/q/"] {
+            assert_eq!(match_path("/a/{x}/q", path), None, "{path}");
         }
     }
 

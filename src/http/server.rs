@@ -22,8 +22,8 @@ use crate::runtime::{NotInherited, listen};
 
 /// Connections that the system queues until they are accepted.
 const BACKLOG: i32 = 128;
-/// The maximum size of a request's head, in bytes.
-const HEAD_BYTES: usize = 32 * 1024;
+/// The maximum size of a request's head, in bytes: the longest address that hyper takes (64 KiB), and headers.
+const HEAD_BYTES: usize = 80 * 1024;
 /// The maximum number of headers of a request.
 const HEADERS: usize = 64;
 /// Pause of accepting when the system is out of descriptors or memory.

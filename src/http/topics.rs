@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::codec::topic::TopicName;
 use crate::engine::observe::sink::EventSink;
-use crate::http::answer::{Problem, Reply};
+use crate::http::answer::{Problem, Reply, fitting};
 use crate::http::console::Console;
 use crate::http::payload::Payload;
 use crate::http::query::FARTHEST;
@@ -83,35 +83,30 @@ pub(super) fn show(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
     let offset = request.query.number("offset", 0, FARTHEST)?;
     let search = request.query.get("search")?;
     let now = console.now();
-    // The first request looks at the retained messages, of which some may meanwhile be replaced.
-    let (branches, total, truncated, topics, left_out, since) =
-        console.engine.host_buffers().keep_during(|| {
-            let mut watching = console.topics.0.lock();
-            let watch = match &mut *watching {
-                Some(watch) => watch,
-                none => none.insert(begin(console)),
-            };
-            watch.last_request = now;
-            watch.recent.drain_into(&mut watch.tree);
-            let tree = &watch.tree;
-            let (branches, total, more) = match (search, after) {
-                (Some(text), _) if !text.is_empty() => {
-                    let (found, total) = tree.search(text, offset, limit, now);
-                    let more = total > offset.saturating_add(found.len());
-                    (found, total, more)
-                }
-                (_, None) => {
-                    let (part, total) = (tree.part(parent, offset, limit, now), tree.width(parent));
-                    let more = total > offset.saturating_add(part.len());
-                    (part, total, more)
-                }
-                (_, Some(_)) => {
-                    let (branches, more) = tree.below(parent, after, limit, now);
-                    (branches, tree.width(parent), more)
-                }
-            };
-            (branches, total, more, tree.topics(), tree.left_out, tree.since)
-        });
+    let read = |after: Option<&str>| console.engine.retained_page(after, PAGE);
+    let (branches, total, truncated, topics, left_out, since) = watched(console, read, |watch| {
+        watch.last_request = now;
+        watch.recent.drain_into(&mut watch.tree);
+        let tree = &watch.tree;
+        let (branches, total, more) = match (search, after) {
+            (Some(text), _) if !text.is_empty() => {
+                let (found, total) = tree.search(text, offset, limit, now);
+                let more = total > offset.saturating_add(found.len());
+                (found, total, more)
+            }
+            (_, None) => {
+                let (part, total) = (tree.part(parent, offset, limit, now), tree.width(parent));
+                let more = total > offset.saturating_add(part.len());
+                (part, total, more)
+            }
+            (_, Some(_)) => {
+                let (branches, more) = tree.below(parent, after, limit, now);
+                (branches, tree.width(parent), more)
+            }
+        };
+        (branches, total, more, tree.topics(), tree.left_out, tree.since)
+    });
+    let (items, is_cut) = fitting(branches.into_iter().map(|branch| item(console, branch)))?;
     Reply::json(&TopicsReply {
         parent: parent.unwrap_or_default(),
         watching_since: console.unix(since),
@@ -119,23 +114,40 @@ pub(super) fn show(console: &Console, request: &ApiRequest) -> Result<Reply, Pro
         offset,
         topics,
         left_out,
-        truncated,
-        items: branches.into_iter().map(|branch| item(console, branch)).collect(),
+        truncated: truncated || is_cut,
+        items,
+    })
+}
+
+/// What `look` finds in the tree, which is started first if nobody has watched it. `read` gives the retained messages behind a
+/// topic.
+fn watched<T>(
+    console: &Console,
+    read: impl FnMut(Option<&str>) -> Vec<SharedMessage>,
+    look: impl FnOnce(&mut Watch) -> T,
+) -> T {
+    // Retained messages are looked at under the lock, and some may meanwhile be replaced: this is their last use.
+    console.engine.host_buffers().keep_during(|| {
+        let mut watching = console.topics.0.lock();
+        look(match &mut *watching {
+            Some(watch) => watch,
+            none => none.insert(begin(console, read)),
+        })
     })
 }
 
 /// Starts a tree with the retained messages, and a tap for messages published from now on.
-fn begin(console: &Console) -> Watch {
+fn begin(console: &Console, mut read: impl FnMut(Option<&str>) -> Vec<SharedMessage>) -> Watch {
     let settings = &console.config.settings().console;
     let (now, most) = (console.now(), settings.max_topics);
     let mut tree = Tree::new(most, settings.max_topic_bytes, now);
-    let mut page = console.engine.retained_page(None, PAGE);
+    let mut page = read(None);
     while let Some(end) = page.last().map(|message| message.topic().to_owned()) {
         for message in page.iter().filter(|message| !message.is_expired(now)) {
             tree.add(message.topic(), 0, last(message));
         }
         page = match tree.topics() < most {
-            true => console.engine.retained_page(Some(&end), PAGE),
+            true => read(Some(&end)),
             false => Vec::new(),
         };
     }
@@ -200,5 +212,60 @@ fn item(console: &Console, branch: Branch) -> Item {
         children: branch.children,
         messages: branch.messages,
         rate: branch.rate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{PAGE, watched};
+    use crate::codec::qos::QoS;
+    use crate::codec::topic::TopicName;
+    use crate::engine::parts::subscriber::Publisher;
+    use crate::http::console::Console;
+    use crate::http::live::tests::console;
+    use crate::message::Publication;
+    use crate::time::Time;
+
+    /// A payload of the host, which looks whether a lock is held when it is given back.
+    struct Lent(Arc<Console>, Arc<AtomicU32>);
+
+    impl AsRef<[u8]> for Lent {
+        fn as_ref(&self) -> &[u8] {
+            &[b'x'; 9000]
+        }
+    }
+
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            assert!(self.0.topics.0.try_lock().is_some(), "the host's code runs under the lock of the tree");
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The message is removed while the tree is made of it.
+    #[test]
+    fn the_last_use_of_a_lent_payload_ends_after_the_lock_of_the_tree() {
+        // Where the task that keeps the tree is started; it does not run.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _inside = runtime.enter();
+        let (console, engine, _) = console();
+        let given_back = Arc::new(AtomicU32::new(0));
+        let topic = TopicName::parse("t").unwrap();
+        {
+            let lent = engine.host_buffers().share(Lent(Arc::clone(&console), Arc::clone(&given_back)));
+            let mut publication = Publication::new(b"t", &lent, QoS::AtMostOnce, true, Time::ZERO);
+            publication.host_payload = Some(&lent);
+            engine.publish(&mut engine.turn(Time::ZERO), Publisher::Host, topic, &mut publication);
+        }
+        let read = |after: Option<&str>| {
+            let page = engine.retained_page(after, PAGE);
+            assert_eq!(engine.clear_retained(Time::ZERO, topic), after.is_none());
+            page
+        };
+        assert_eq!(watched(&console, read, |watch| watch.tree.topics()), 1);
+        assert_eq!(given_back.load(Ordering::Relaxed), 1);
     }
 }

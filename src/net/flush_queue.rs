@@ -116,6 +116,16 @@ impl Flusher {
     }
 }
 
+/// The waker holds the task, and with it the runtime and its descriptors.
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.upgrade() {
+            let waker = server.flush_queue().and_then(|flush_queue| flush_queue.state.lock().waker.take());
+            drop(waker);
+        }
+    }
+}
+
 /// Writes to all of `few` and to a slice of `many`. A session whose write panics is skipped.
 fn write_slice(server: &Server, flush_queue: &FlushQueue) {
     let (mut left, mut done) = (SLICE, false);

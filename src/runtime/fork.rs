@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use once_cell::race::OnceBox;
 
+use crate::runtime::waits::forget_waits;
+
 /// The number of forks between this process and the one that first used Midge.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static REGISTERED: Once = Once::new();
@@ -77,6 +79,7 @@ fn place(descriptor: RawFd) -> Option<(&'static OnceBox<Page>, usize, u64)> {
 
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    forget_waits();
     let mut dead = None;
     for (page, high) in MARKED.iter().zip(0..) {
         for (word, middle) in page.get().into_iter().flat_map(|page| page.iter()).zip(0..) {

@@ -9,6 +9,7 @@ mod signals;
 mod socket;
 mod threads;
 mod ticker;
+mod waits;
 
 pub use clock::Clock;
 pub use event::Event;
@@ -18,3 +19,4 @@ pub use readiness::{watch_latch, watch_socket};
 pub use socket::listen;
 pub use threads::{Runtime, in_callback, on_own_thread, thread_mark};
 pub use ticker::{Ticker, tick};
+pub use waits::{CallWait, Waiter};

@@ -4,7 +4,7 @@
     reason = "tokio requires that the descriptor stays the same; on the short list of docs/design.md"
 )]
 
-use std::io;
+use std::io::{self, PipeReader};
 use std::sync::Arc;
 
 use socket2::Socket;
@@ -21,9 +21,13 @@ pub fn watch_socket(socket: Socket) -> io::Result<AsyncFd<Socket>> {
 }
 
 /// Watches a latch: readable once it is set. Must be called inside the runtime.
-pub fn watch_latch(latch: Arc<Latch>) -> io::Result<AsyncFd<Arc<Latch>>> {
-    // SAFETY: a Latch owns its descriptor, never changes it, and closes it only when it is dropped. The AsyncFd keeps
-    // the latch alive.
-    let watched = unsafe { AsyncFd::register(latch) };
+///
+/// # Errors
+/// The system refuses, or the latch is closed.
+pub fn watch_latch(latch: &Latch) -> io::Result<AsyncFd<Arc<PipeReader>>> {
+    let reader = latch.reader().ok_or_else(|| io::Error::other("the latch is closed"))?;
+    // SAFETY: a PipeReader owns its descriptor, never changes it, and closes it only when it is dropped. The AsyncFd keeps
+    // it alive.
+    let watched = unsafe { AsyncFd::register(reader) };
     watched.map_err(io::Error::from)
 }

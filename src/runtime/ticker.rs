@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use crate::engine::core::state::Engine;
@@ -28,6 +29,8 @@ pub async fn tick(engine: Arc<Engine>, ticker: Arc<Ticker>, clock: Clock) {
         let next = engine.tick(clock.now()).and_then(|next| clock.instant(next));
         match next {
             None => ticker.nearer.notified().await,
+            // A deadline that has passed does not suspend the task.
+            Some(next) if next <= Instant::now().into_std() => yield_now().await,
             Some(next) => {
                 // Whichever comes first: the deadline, or word of a nearer one.
                 let _elapsed = timeout_at(Instant::from_std(next), ticker.nearer.notified()).await;

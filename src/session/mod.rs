@@ -25,3 +25,4 @@ pub mod retained_walks;
 pub mod state;
 pub mod subscriptions;
 mod transmit;
+mod upkeep;

@@ -145,6 +145,11 @@ impl Outbound {
         Some((self.epoch, self.close_requested.take()?))
     }
 
+    /// Whether the session has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// The number of messages in the queue.
     pub fn queue_len(&self) -> usize {
         self.queue.len()

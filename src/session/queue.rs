@@ -197,6 +197,11 @@ impl Queue {
     }
 
     /// The messages, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.0.iter().flat_map(|waiting| &waiting.messages)
+    }
+
+    /// The messages themselves, oldest first.
     pub fn into_waiting(self) -> impl Iterator<Item = Pending> {
         self.0.into_iter().flat_map(|waiting| waiting.messages)
     }

@@ -104,6 +104,7 @@ stats! {
         LocalQueueFull, messages_dropped_local_queue_full;
         SessionEnded, messages_dropped_session_ended;
         Host, messages_dropped_host;
+        Cleared, messages_dropped_cleared;
     }
     gauges {
         ClientsConnected, clients_connected, "clients/connected",

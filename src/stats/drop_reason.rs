@@ -27,9 +27,12 @@ drop_reasons! {
     LocalQueueFull, "local_queue_full",
         "local queue full: a queue of the host program was full, because its messages were not taken fast enough.";
     SessionEnded, "session_ended",
-        "session ended: the message was waiting in a session that expired or was replaced by a clean one.";
+        "session ended: the message was waiting in a session that expired, was replaced by a clean one, or was ended \
+         by the host program or an administrator.";
     Host, "host",
         "host: the host program looked at the message and dropped it.";
+    Cleared, "cleared",
+        "cleared: the message was waiting in a queue that the host program or an administrator cleared.";
 }
 
 impl fmt::Display for DropReason {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::embed::{Error, Overflow, Polled, PublishOptions, QueueOptions, SubscribeOptions};
+use midge::embed::{Broker, Error, Hooks, Overflow, Polled, PublishOptions, QueueOptions, SubscribeOptions};
 
 use crate::client::{Client, PATIENCE, address, broker};
 
@@ -246,6 +246,62 @@ fn a_client_is_kicked_with_0x98() {
     assert!(!broker.kick("nobody").unwrap());
 }
 
+/// A session that is kept, of a client with a subscription to "t".
+fn kept(broker: &Broker, client_id: &str) -> Client {
+    let mut client = Client::raw(address(broker));
+    client.version = Version::V311;
+    let (mut connect, version) = (Vec::new(), client.version);
+    client.encode_connect(client_id, &mut connect);
+    // No Clean Session: the last of the flags, behind the protocol's name and level.
+    connect[9] &= !2;
+    client.send(|_, out| out.extend_from_slice(&connect));
+    assert_eq!((client.connack(), version), (midge::codec::reason::ReasonCode::Success, Version::V311));
+    client.subscribe("t", QoS::ExactlyOnce);
+    client
+}
+
+#[test]
+fn a_session_is_looked_into_cleared_and_ended() {
+    let (sender, told) = mpsc::channel();
+    let hooks = Hooks::new().on_dropped(move |dropped| {
+        sender.send((dropped.client_id.clone(), dropped.topic.clone(), dropped.reason)).unwrap();
+    });
+    let broker = Broker::start_with(&crate::client::config(), &hooks).unwrap();
+    drop(kept(&broker, "away"));
+    while broker.clients()[0].connected {
+        std::thread::yield_now();
+    }
+    let mut options = PublishOptions::qos(QoS::AtLeastOnce);
+    options.content_type = Some("text/plain".to_owned());
+    options.message_expiry_interval = Some(60);
+    for payload in ["one", "two"] {
+        broker.publish("t", payload, &options).unwrap();
+    }
+    let queued = broker.queued("away", 1).unwrap().unwrap();
+    let [first] = &queued[..] else { panic!("{queued:?}") };
+    assert_eq!((first.topic(), &first.payload()[..], first.qos()), ("t", &b"one"[..], QoS::AtLeastOnce));
+    assert_eq!(first.properties().content_type(), Some("text/plain"));
+    assert!(first.expiry_interval().is_some_and(|seconds| (50..=60).contains(&seconds)));
+    assert_eq!(broker.queued("away", 9).unwrap().unwrap().len(), 2);
+    assert_eq!(broker.clear_queue("away").unwrap(), Some(2));
+    for _ in 0..2 {
+        let (client_id, topic, reason) = told.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((client_id.as_deref(), &*topic, reason), (Some("away"), "t", midge::DropReason::Cleared));
+    }
+    assert!(broker.queued("away", 9).unwrap().unwrap().is_empty());
+    assert!(broker.end_session("away").unwrap());
+    assert!(!broker.end_session("away").unwrap());
+    assert!(broker.queued("away", 9).unwrap().is_none() && broker.clear_queue("away").unwrap().is_none());
+    let mut here = kept(&broker, "here");
+    assert!(broker.end_session("here").unwrap());
+    assert!(here.until_closed().is_empty());
+    let stats = broker.stats();
+    assert_eq!((stats.sessions, stats.subscriptions, stats.messages_dropped_cleared), (0, 0, 2));
+    broker.stop(None).unwrap();
+    assert!(matches!(broker.end_session("away"), Err(Error::Stopped)));
+    assert!(matches!(broker.clear_queue("away"), Err(Error::Stopped)));
+}
+
 /// More retained messages than a queue holds: each consumer gets all of them, and no live message is lost for them.
 #[test]
 fn more_retained_messages_than_a_queue_holds_all_arrive() {
@@ -286,4 +342,37 @@ fn more_retained_messages_than_a_queue_holds_all_arrive() {
         assert!(own.recv_timeout(PATIENCE).unwrap().unwrap().retain());
     }
     assert_eq!(broker.stats().messages_dropped_local_queue_full, 0);
+}
+
+/// Each callback drops the subscription of the other while both run, on two threads.
+#[test]
+fn two_callbacks_may_drop_each_others_subscription() {
+    let broker = std::sync::Arc::new(broker());
+    let mut direct = SubscribeOptions::default();
+    direct.direct = true;
+    type Kept = std::sync::Arc<std::sync::Mutex<Option<midge::embed::CallbackSubscription>>>;
+    let kept: [Kept; 2] = Default::default();
+    let both = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let (ended, ends) = mpsc::channel();
+    for n in 0..2 {
+        let (others, both, ended) = (kept[1 - n].clone(), both.clone(), ended.clone());
+        let subscription = broker.subscribe_with(&n.to_string(), &direct, move |_| {
+            both.wait();
+            let other = others.lock().unwrap().take();
+            drop(other);
+            ended.send(n).unwrap();
+        });
+        *kept[n].lock().unwrap() = Some(subscription.unwrap());
+    }
+    drop(ended);
+    for n in 0..2 {
+        let broker = broker.clone();
+        std::thread::spawn(move || broker.publish(&n.to_string(), "", &PublishOptions::default()).unwrap());
+    }
+    for _ in 0..2 {
+        ends.recv_timeout(PATIENCE).expect("each waits for the other");
+    }
+    // Both callbacks are dropped, with what they hold.
+    assert!(matches!(ends.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected)));
+    assert!(broker.subscriptions().is_empty());
 }

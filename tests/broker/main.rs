@@ -29,4 +29,5 @@ mod process;
 mod publishing;
 mod queue_fd;
 mod refused;
+mod stop;
 mod takeover;

@@ -61,6 +61,7 @@ static void brokers(void)
 {
     midge_broker *broker = start();
     midge_listener_view listener = MIDGE_LISTENER_VIEW_INIT;
+    midge_queued *queued = NULL;
     midge_stats stats = MIDGE_STATS_INIT;
     midge_stat_view stat = MIDGE_STAT_VIEW_INIT;
     midge_error *error = NULL;
@@ -91,6 +92,16 @@ static void brokers(void)
     INVALID(midge_broker_backup(broker, NULL, &error));
     CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "path: is NULL"));
     INVALID(midge_broker_backup(broker, "\xff", NULL));
+    INVALID(midge_broker_end_session(NULL, "a"));
+    INVALID(midge_broker_end_session(broker, NULL));
+    INVALID(midge_broker_end_session(broker, "\xff"));
+    INVALID(midge_broker_queued(NULL, "a", 1, &queued));
+    INVALID(midge_broker_queued(broker, NULL, 1, &queued));
+    INVALID(midge_broker_queued(broker, "a", 1, NULL));
+    INVALID(midge_broker_clear_queue(NULL, "a", NULL));
+    INVALID(midge_broker_clear_queue(broker, NULL, NULL));
+    CHECK(queued == NULL && midge_queued_count(NULL) == 0 && midge_queued_at(NULL, 0) == NULL);
+    midge_queued_free(NULL);
     INVALID(midge_broker_stats(NULL, &stats));
     INVALID(midge_broker_stats(broker, NULL));
     stats.struct_size = 3;

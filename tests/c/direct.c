@@ -200,8 +200,8 @@ static void it_is_called_once_for_each_message_by_one_thread_at_a_time(void)
         MUST(pthread_create(&threads[index], NULL, publish_many, broker) == 0);
     for (index = 0; index < 4; index++)
         pthread_join(threads[index], NULL);
-    /* Every call was made by one of them before it returned. */
-    CHECK(event_count(&counted_of.called) == 4 * 500);
+    /* The last calls may be on the callback thread, which goes on when a thread has made very many of those of others. */
+    CHECK(event_wait(&counted_of.called, 4 * 500));
     midge_subscription_free(subscription);
     midge_broker_free(broker);
 }

@@ -88,6 +88,7 @@ static void in_the_child(void)
     midge_subscriptions *subscriptions = NULL;
     midge_subscription *more = NULL;
     midge_batch *another = NULL;
+    midge_queued *queued = NULL;
     midge_queue *new_queue = NULL;
     midge_error *error = NULL;
     midge_broker *own = NULL;
@@ -104,6 +105,9 @@ static void in_the_child(void)
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_listener_at(broker, 0, &listener));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_kick(broker, "client"));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_backup(broker, "/nowhere/at/all", NULL));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_end_session(broker, "client"));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_queued(broker, "client", 1, &queued));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_clear_queue(broker, "client", NULL));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_stats(broker, &stats));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_clients(broker, &clients));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_subscriptions(broker, &subscriptions));

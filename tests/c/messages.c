@@ -328,6 +328,158 @@ static void wrong_messages_are_refused(void)
     midge_broker_free(broker);
 }
 
+static void count_it(midge_status status, void *called)
+{
+    CHECK_STATUS(MIDGE_STATUS_OK, status);
+    ++*(unsigned *)called;
+}
+
+/* What `receivers` says, by each way to publish. */
+static void the_number_of_receivers_is_told(void)
+{
+    midge_broker *broker = start();
+    midge_queue *queue = NULL;
+    midge_subscription *subscriptions[3] = { NULL, NULL, NULL };
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    const char *topics[3] = { "a/b", "a/c", "x" };
+    const void *payloads[3] = { "1", "2", "3" };
+    size_t lens[3] = { 1, 1, 1 }, receivers = 99, i;
+    unsigned called = 0;
+
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_new(broker, NULL, &queue));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_subscribe(queue, "a/+", NULL, 1, &subscriptions[0], NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_subscribe(queue, "a/b", NULL, 2, &subscriptions[1], NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_queue_subscribe(queue, "#", NULL, 3, &subscriptions[2], NULL));
+    options.receivers = &receivers;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a/b", "1", 1, &options));
+    CHECK(receivers == 3);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "x", "1", 1, &options));
+    CHECK(receivers == 1);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_many(broker, topics, payloads, lens, 3, &options, NULL));
+    CHECK(receivers == 3 + 2 + 1);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_owned(broker, "a/c", "1", 1, NULL, NULL, &options));
+    CHECK(receivers == 2);
+    receivers = 99;
+    CHECK(midge_publish_counted(broker, "a/b", "1", 1, &options) == 3 && receivers == 3);
+    CHECK(midge_publish_counted(broker, "x", "1", 1, NULL) == 1);
+    options.qos = 1;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_acknowledged(broker, "a/b", "1", 1, &options, -1));
+    CHECK(receivers == 3);
+    CHECK_STATUS(MIDGE_STATUS_OK,
+                 midge_publish_with_callback(broker, "a/c", "1", 1, &options, count_it, &called, NULL));
+    CHECK(receivers == 2 && called == 1);
+
+    /* It is written on success only. */
+    receivers = 99;
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish(broker, "a/+", "1", 1, &options));
+    CHECK(midge_publish_counted(broker, "a/+", "1", 1, &options) == MIDGE_STATUS_TOPIC);
+    CHECK(midge_publish_counted(NULL, "a", "1", 1, NULL) == MIDGE_STATUS_INVALID_ARGUMENT);
+    topics[2] = "+";
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_publish_many(broker, topics, payloads, lens, 3, &options, NULL));
+    CHECK(receivers == 99);
+    /* Nor where an older header ends before it. */
+    options.struct_size = offsetof(midge_publish_options, receivers);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a/b", "1", 1, &options));
+    CHECK(receivers == 99);
+    for (i = 0; i < 3; i++)
+        midge_subscription_free(subscriptions[i]);
+    midge_queue_free(queue);
+    midge_broker_free(broker);
+}
+
+/* The sentence that a call has given, which is freed. */
+static int says(midge_error **error, midge_status status, const char *sentence)
+{
+    int good = *error != NULL && midge_error_code(*error) == status
+        && strcmp(midge_error_message(*error), sentence) == 0;
+    if (!good)
+        fprintf(stderr, "not \"%s\" but \"%s\"\n", sentence, *error ? midge_error_message(*error) : "nothing");
+    midge_error_free(*error);
+    *error = NULL;
+    return good;
+}
+
+static void what_is_wrong_with_a_message_is_said(void)
+{
+    midge_broker *broker = start();
+    midge_error *error = NULL;
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    const char *topics[2] = { "a", "$SYS/x" };
+    const void *payloads[2] = { "1", "2" };
+    size_t lens[2] = { 1, 1 };
+    unsigned called = 0;
+
+    options.error = &error;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "a", "1", 1, &options));
+    CHECK(error == NULL);
+    midge_publish(broker, "a/+", "1", 1, &options);
+    CHECK(says(&error, MIDGE_STATUS_TOPIC, "topic \"a/+\": the topic name holds a wildcard, + or #"));
+    midge_publish(broker, "", "1", 1, &options);
+    CHECK(says(&error, MIDGE_STATUS_TOPIC, "topic \"\": the topic is empty"));
+    midge_publish(broker, "\xff", "1", 1, &options);
+    CHECK(says(&error, MIDGE_STATUS_TOPIC, "topic: is not UTF-8"));
+    midge_publish(broker, NULL, "1", 1, &options);
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT, "topic: is NULL"));
+    midge_publish(broker, "a", NULL, 1, &options);
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT, "payload: is NULL, but its length is not 0"));
+    CHECK(midge_publish_counted(broker, "$SYS/x", "1", 1, &options) == MIDGE_STATUS_INVALID_ARGUMENT);
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT,
+               "topic: \"$SYS/x\" is below $SYS, where only the broker publishes"));
+    midge_publish_many(broker, topics, payloads, lens, 2, &options, NULL);
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT,
+               "topic: \"$SYS/x\" is below $SYS, where only the broker publishes"));
+    midge_publish_owned(broker, "#", "1", 1, NULL, NULL, &options);
+    CHECK(says(&error, MIDGE_STATUS_TOPIC, "topic \"#\": the topic name holds a wildcard, + or #"));
+    midge_publish_acknowledged(broker, "#", "1", 1, &options, -1);
+    CHECK(says(&error, MIDGE_STATUS_TOPIC, "topic \"#\": the topic name holds a wildcard, + or #"));
+    midge_publish_with_callback(broker, "#", "1", 1, &options, count_it, &called, NULL);
+    CHECK(says(&error, MIDGE_STATUS_TOPIC, "topic \"#\": the topic name holds a wildcard, + or #"));
+    CHECK(called == 0);
+    options.qos = 3;
+    midge_publish(broker, "a", "1", 1, &options);
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT, "qos: 3 is not 0, 1 or 2"));
+    options.qos = 0;
+    options.content_type = "\xff";
+    midge_publish(broker, "a", "1", 1, &options);
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT, "content_type: is not UTF-8"));
+    options.content_type = NULL;
+    options.response_topic = "+";
+    midge_publish(broker, "a", "1", 1, &options);
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT, "response_topic: the topic name holds a wildcard, + or #"));
+    options.response_topic = NULL;
+    midge_publish(NULL, "a", "1", 1, &options);
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT, "broker: is NULL"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, 0));
+    midge_publish(broker, "a", "1", 1, &options);
+    CHECK(says(&error, MIDGE_STATUS_STATE, "the broker has stopped"));
+    /* A header that ends before it, and a struct that was not initialised, have no place for it. */
+    options.struct_size = offsetof(midge_publish_options, error);
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_publish(broker, "a", "1", 1, &options));
+    options.struct_size = 7;
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_publish(broker, "a", "1", 1, &options));
+    CHECK(error == NULL);
+    midge_broker_free(broker);
+}
+
+static void what_is_wrong_with_a_topic_or_a_filter_is_said_beforehand(void)
+{
+    midge_error *error = NULL;
+
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_topic_check("a/b", &error));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_filter_check("a/+/#", &error));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_filter_check("$share/g/a", &error));
+    CHECK(error == NULL);
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_topic_check("a/+", &error));
+    CHECK(says(&error, MIDGE_STATUS_TOPIC, "topic \"a/+\": the topic name holds a wildcard, + or #"));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_filter_check("a+", &error));
+    CHECK(says(&error, MIDGE_STATUS_TOPIC, "topic filter \"a+\": the wildcard + does not fill a whole level of the topic filter"));
+    CHECK_STATUS(MIDGE_STATUS_TOPIC, midge_topic_check("", NULL));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_topic_check(NULL, &error));
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT, "topic: is NULL"));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_filter_check(NULL, &error));
+    CHECK(says(&error, MIDGE_STATUS_INVALID_ARGUMENT, "filter: is NULL"));
+}
+
 /* The options as an older header had them, and as a newer one will. */
 static void structs_of_other_versions_are_read(void)
 {
@@ -361,6 +513,9 @@ int main(void)
     RUN(network_clients_get_what_the_host_publishes);
     RUN(many_messages_are_published_by_one_call);
     RUN(wrong_messages_are_refused);
+    RUN(the_number_of_receivers_is_told);
+    RUN(what_is_wrong_with_a_message_is_said);
+    RUN(what_is_wrong_with_a_topic_or_a_filter_is_said_beforehand);
     RUN(structs_of_other_versions_are_read);
     FINISH();
 }

@@ -1,4 +1,4 @@
-/* Statistics, clients, subscriptions, kicking. */
+/* Statistics, clients, subscriptions, kicking, sessions. */
 #include "check.h"
 
 static void statistics_count_what_happened(void)
@@ -109,6 +109,70 @@ static void a_client_is_kicked(void)
     midge_broker_free(broker);
 }
 
+/* A client that is away, with a subscription of QoS 1 to "t". */
+static void a_client_goes_away(midge_broker *broker)
+{
+    static const unsigned char connect[] = { 0x10, 16, 0, 4, 'M', 'Q', 'T', 'T', 4, 0, 0, 60, 0, 4, 'a', 'w', 'a', 'y' };
+    static const unsigned char subscribe[] = { 0x82, 6, 0, 1, 0, 1, 't', 1 };
+    static const unsigned char disconnect[] = { 0xe0, 0 };
+    unsigned char answers[9];
+    int fd = client_dial(broker);
+    send_all(fd, connect, sizeof connect);
+    send_all(fd, subscribe, sizeof subscribe);
+    send_all(fd, disconnect, sizeof disconnect);
+    receive(fd, answers, sizeof answers);
+    MUST(answers[3] == 0 && answers[8] == 1);
+    MUST(is_closed_by_peer(fd));
+}
+
+static void the_session_of_a_client_that_is_away_is_managed(void)
+{
+    midge_broker *broker = start();
+    midge_queued *queued = NULL, *none = NULL;
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    midge_clients *clients = NULL;
+    midge_stats stats = MIDGE_STATS_INIT;
+    const midge_message *message;
+    size_t dropped = 77;
+    int fd;
+    CHECK_STATUS(MIDGE_STATUS_NO_SESSION, midge_broker_end_session(broker, "away"));
+    CHECK_STATUS(MIDGE_STATUS_NO_SESSION, midge_broker_queued(broker, "away", 1, &none));
+    CHECK_STATUS(MIDGE_STATUS_NO_SESSION, midge_broker_clear_queue(broker, "away", &dropped));
+    CHECK(none == NULL && dropped == 77);
+    a_client_goes_away(broker);
+    options.qos = 2;
+    options.content_type = "text/plain";
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "t", "one", 3, &options));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_publish(broker, "t", "two", 3, &options));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_queued(broker, "away", 1, &queued));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_queued(broker, "away", 0, &none));
+    CHECK(midge_queued_count(none) == 0 && midge_queued_count(queued) == 1);
+    midge_queued_free(none);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_queue(broker, "away", &dropped));
+    CHECK(dropped == 2);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clear_queue(broker, "away", NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_end_session(broker, "away"));
+    CHECK_STATUS(MIDGE_STATUS_NO_SESSION, midge_broker_end_session(broker, "away"));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_stats(broker, &stats));
+    CHECK(stats.messages_dropped_cleared == 2 && stats.sessions == 0 && stats.subscriptions == 0);
+    fd = client_connect(broker, "here");
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_end_session(broker, "here"));
+    CHECK(is_closed_by_peer(fd));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_clients(broker, &clients));
+    CHECK(midge_clients_count(clients) == 0);
+    midge_clients_free(clients);
+    midge_stop(broker, 0);
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_broker_end_session(broker, "away"));
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_broker_clear_queue(broker, "away", NULL));
+    midge_broker_free(broker);
+    /* A list is of its moment, and outlives the broker. */
+    message = midge_queued_at(queued, 0);
+    CHECK(bytes_are(midge_message_topic(message), "t") && bytes_are(midge_message_payload(message), "one"));
+    CHECK(midge_message_qos(message) == 1 && bytes_are(midge_message_content_type(message), "text/plain"));
+    CHECK(midge_queued_at(queued, 1) == NULL);
+    midge_queued_free(queued);
+}
+
 static void retained_messages_are_listed_in_the_order_of_their_topics(void)
 {
     midge_broker *broker = start();
@@ -158,6 +222,7 @@ int main(void)
     RUN(a_shorter_struct_gets_what_it_has_room_for);
     RUN(clients_and_subscriptions_are_listed);
     RUN(a_client_is_kicked);
+    RUN(the_session_of_a_client_that_is_away_is_managed);
     RUN(retained_messages_are_listed_in_the_order_of_their_topics);
     FINISH();
 }

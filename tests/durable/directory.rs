@@ -2,11 +2,11 @@
 #![allow(unsafe_code, reason = "std cannot fork")]
 
 use std::fs;
-use std::io::{ErrorKind, Read, pipe};
+use std::io::{ErrorKind, Read, pipe, stdin};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use midge::disk::Directory;
 use midge::storage::StoreError;
@@ -107,8 +107,23 @@ fn a_second_broker_in_this_process_is_refused_until_the_first_has_ended() {
     Directory::open(&scratch.store()).unwrap();
 }
 
-/// Runs a test of this file in a process of its own, perhaps as another user.
-fn elsewhere(test: &str, path: &Path, user: Option<u32>) -> String {
+/// The variable that gives a test a directory.
+const GIVEN: &str = "MIDGE_TEST_DIRECTORY";
+
+/// The directory for a test that another one runs, in a process of its own; otherwise it has nothing to do.
+fn given() -> Option<PathBuf> {
+    std::env::var_os(GIVEN).map(PathBuf::from)
+}
+
+/// A command that runs a test of this file with a directory.
+fn with(program: &Path, test: &str, path: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--exact", test, "--nocapture"]).env(GIVEN, path);
+    command
+}
+
+/// What `say` says, perhaps as another user.
+fn said(path: &Path, user: Option<u32>) -> String {
     let mut program = std::env::current_exe().unwrap();
     if user.is_some() {
         // Another user may not get to where this program lies.
@@ -116,8 +131,7 @@ fn elsewhere(test: &str, path: &Path, user: Option<u32>) -> String {
         fs::copy(program, &copy).unwrap();
         program = copy;
     }
-    let mut command = Command::new(program);
-    command.args(["--exact", test, "--nocapture", "--ignored"]).env("MIDGE_TEST_DIRECTORY", path);
+    let mut command = with(&program, "directory::say", path);
     if let Some(user) = user {
         command.uid(user).gid(user);
     }
@@ -133,9 +147,8 @@ fn elsewhere(test: &str, path: &Path, user: Option<u32>) -> String {
 
 /// Says what opening the directory says.
 #[test]
-#[ignore = "run by other tests, in a process of its own"]
 fn say() {
-    let path = PathBuf::from(std::env::var_os("MIDGE_TEST_DIRECTORY").unwrap());
+    let Some(path) = given() else { return };
     println!("{}", refusal(&path));
 }
 
@@ -143,43 +156,44 @@ fn say() {
 fn a_second_broker_in_another_process_is_told_which_process_has_the_directory() {
     let scratch = Scratch::new("process");
     let _first = Directory::open(&scratch.store()).unwrap();
-    let said = elsewhere("directory::say", &scratch.store(), None);
+    let words = said(&scratch.store(), None);
     let sentence = format!("another broker uses it (process {}): stop that broker", std::process::id());
-    assert!(said.contains(&sentence), "{said}");
+    assert!(words.contains(&sentence), "{words}");
 }
 
-/// Neither does a forked child that drops its copy of the directory give the lock back, nor does one that lives keep it.
+/// Opens two directories, forks, and ends without giving the locks back. The child drops its copy of the first one, keeps
+/// the other, and lives for as long as its standard input is open.
 #[test]
-#[ignore = "run by another test, in a process of its own"]
 fn fork() {
-    let path = PathBuf::from(std::env::var_os("MIDGE_TEST_DIRECTORY").unwrap());
+    let Some(path) = given() else { return };
     let mut directory = Some(Directory::open(&path).unwrap());
-    let ((mut dropped, tell_dropped), (mut over, tell_over)) = (pipe().unwrap(), pipe().unwrap());
+    let _kept = Directory::open(&path.with_file_name("kept")).unwrap();
+    let (mut dropped, tell_dropped) = pipe().unwrap();
     // SAFETY: the child touches nothing that another thread may have locked; it ends by `_exit`.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "fork has failed");
     if child == 0 {
-        drop((directory.take(), tell_dropped, tell_over));
-        let _ = over.read(&mut [0]);
-        // SAFETY: the call takes a number alone, and runs nothing of the parent's.
-        unsafe { libc::_exit(0) };
+        drop((directory.take(), tell_dropped));
+        let _ = stdin().read(&mut [0]);
+    } else {
+        drop(tell_dropped);
+        assert_eq!(dropped.read(&mut [0]).unwrap(), 0);
+        assert!(refusal(&path).contains("another broker of this process uses it"));
     }
-    drop((tell_dropped, over));
-    assert_eq!(dropped.read(&mut [0]).unwrap(), 0);
-    assert!(refusal(&path).contains("another broker of this process uses it"));
-    drop(directory);
-    drop(Directory::open(&path).unwrap());
-    drop(tell_over);
-    let mut status = 0;
-    // SAFETY: the pointer is to a live value; the process is a child of this one that was not waited for.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert_eq!(status, 0);
+    // SAFETY: the call takes a number alone, and runs nothing of the process's.
+    unsafe { libc::_exit(0) };
 }
 
 #[test]
-fn a_forked_child_neither_gives_the_lock_back_nor_keeps_it() {
+fn a_forked_child_neither_gives_the_lock_back_nor_keeps_it_when_its_parent_is_gone() {
     let scratch = Scratch::new("fork");
-    elsewhere("directory::fork", &scratch.store(), None);
+    let mut command = with(&std::env::current_exe().unwrap(), "directory::fork", &scratch.store());
+    let mut parent = command.stdin(Stdio::piped()).spawn().unwrap();
+    let child_lives = parent.stdin.take();
+    assert!(parent.wait().unwrap().success());
+    Directory::open(&scratch.store()).unwrap();
+    Directory::open(&scratch.0.join("kept")).unwrap();
+    drop(child_lives);
 }
 
 #[test]
@@ -190,8 +204,8 @@ fn a_directory_of_another_user_is_refused_with_both_users() {
     fs::set_permissions(scratch.store(), fs::Permissions::from_mode(0o555)).unwrap();
     let owner = fs::metadata(scratch.store()).unwrap().uid();
     // Rights do not bind root.
-    let (said, user) = match owner {
-        0 => (elsewhere("directory::say", &scratch.store(), Some(65_534)), 65_534),
+    let (words, user) = match owner {
+        0 => (said(&scratch.store(), Some(65_534)), 65_534),
         user => (refusal(&scratch.store()), user),
     };
     let path = scratch.store().display().to_string();
@@ -199,7 +213,7 @@ fn a_directory_of_another_user_is_refused_with_both_users() {
         "{path}: cannot be locked: Permission denied (os error 13): {path} belongs to user {owner} with mode 555, \
          and the broker runs as user {user}: change its owner or its mode"
     );
-    assert!(said.contains(&sentence), "{said}");
+    assert!(words.contains(&sentence), "{words}");
 }
 
 #[test]

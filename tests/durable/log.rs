@@ -25,7 +25,11 @@ pub fn open_salted(disk: &SimDisk, salt: Salt, applied: u64) -> Result<(Log, Vec
 }
 
 fn new() -> (SimDisk, Log) {
-    let disk = SimDisk::new();
+    seeded(0)
+}
+
+fn seeded(seed: u64) -> (SimDisk, Log) {
+    let disk = SimDisk::new(seed);
     let log = Log::create(&disk, SALT, SIZE).unwrap();
     (disk, log)
 }
@@ -174,7 +178,7 @@ fn any_other_error_of_a_write_and_every_error_of_a_sync_is_the_end() {
 #[test]
 fn what_a_failed_sync_has_lost_is_written_again_by_the_next_start() {
     for seed in 0..20 {
-        let (disk, mut log) = new();
+        let (disk, mut log) = seeded(seed);
         disk.fail_syncs(Some(EIO));
         assert!(log.append(b"lost").is_err());
         let disk = disk.restart();
@@ -223,12 +227,26 @@ fn a_replay_that_is_refused_ends_the_start_and_changes_nothing() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let (disk, mut log) = new();
+    log.append(b"one").unwrap();
+    disk.fail_reads(Some(EIO));
+    let error = open(&disk, 0).err().unwrap().to_string();
+    let sentence =
+        "/sim/log.0: read: Input/output error (os error 5): check the disk and the rights of the file";
+    assert_eq!(error, sentence);
+}
+
+#[test]
 fn a_log_with_records_is_not_made_again() {
     let (disk, mut log) = new();
     log.append(b"one").unwrap();
     let error = Log::create(&disk, SALT, SIZE).err().unwrap();
     assert!(matches!(error, StoreError::Damaged { offset: 4096, .. }), "{error}");
-    let own = SimDisk::new();
+    let bytes = disk.bytes(NAMES[0]);
+    assert!(Log::create(&disk, Salt([1; 16]), SIZE).is_err());
+    assert_eq!(disk.bytes(NAMES[0]), bytes, "neither is the file that has none");
+    let own = SimDisk::new(0);
     own.create(NAMES[0]).unwrap().write_at(0, b"a text of the user's").unwrap();
     assert!(Log::create(&own, SALT, SIZE).is_err());
     assert_eq!(own.bytes(NAMES[0]), b"a text of the user's");
@@ -236,10 +254,10 @@ fn a_log_with_records_is_not_made_again() {
 
 #[test]
 fn a_full_disk_leaves_nothing_of_a_log_that_cannot_be_made() {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(0);
     disk.set_space(Some(SIZE + 100));
     assert!(matches!(Log::create(&disk, SALT, SIZE).err(), Some(StoreError::Full { .. })));
-    assert_eq!(disk.names().unwrap(), ["log.0"]);
+    assert!(disk.names().unwrap().is_empty());
     disk.set_space(None);
     Log::create(&disk, SALT, SIZE).unwrap();
 }

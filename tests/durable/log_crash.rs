@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use midge::storage::durable::log::{Log, LogError, Salt};
 
+use crate::dice::Dice;
 use crate::log::{SALT, open};
-use crate::sim_disk::{EIO, ENOSPC, Fault, Random, SimDisk};
+use crate::sim_disk::{EIO, ENOSPC, Fault, SimDisk};
 
 /// Bytes of each file: a few records.
 const SIZE: u64 = 4096 + 16 * 512;
@@ -48,15 +49,15 @@ struct Seen {
 }
 
 impl Model {
-    fn group(&mut self, random: &mut Random) -> Vec<u8> {
+    fn group(&mut self, dice: &mut Dice) -> Vec<u8> {
         self.number += 1;
-        let len = match random.below(12) {
+        let len = match dice.below(12) {
             0 => 0,
             1 => 464,
             2 => 465,
-            3..5 => 3 * 504 + random.below(2000),
-            5 if random.one_in(3) => SIZE + random.below(3000),
-            _ => random.below(600),
+            3..5 => 3 * 504 + dice.below(2000),
+            5 if dice.below(3) == 0 => SIZE + dice.below(3000),
+            _ => dice.below(600),
         };
         let mut group = self.number.to_le_bytes().to_vec();
         group.resize(len as usize, self.number as u8);
@@ -84,16 +85,9 @@ impl Model {
 }
 
 /// Uses the log until the disk fails, at the latest after some operations.
-fn live(
-    disk: &SimDisk,
-    log: &mut Log,
-    model: &mut Model,
-    random: &mut Random,
-    seen: &mut Seen,
-    plant: Plant,
-) {
-    for _ in 0..random.below(60) {
-        match random.below(10) {
+fn live(disk: &SimDisk, log: &mut Log, model: &mut Model, dice: &mut Dice, seen: &mut Seen, plant: Plant) {
+    for _ in 0..dice.below(60) {
+        match dice.below(10) {
             0 => match log.rotate() {
                 Ok(_) => seen.rotated += 1,
                 Err(LogError::NotApplied { generation }) => assert!(generation > model.applied),
@@ -101,7 +95,7 @@ fn live(
             },
             1 => {
                 // The tables take a generation that has ended, or at times all of them.
-                let upto = log.generation() - u64::from(!random.one_in(4));
+                let upto = log.generation() - u64::from(dice.below(4) > 0);
                 model.applied = model.applied.max(upto);
                 if plant == Plant::AppliedEarly {
                     model.applied = log.generation();
@@ -113,10 +107,10 @@ fn live(
                 }
                 assert!(log.generation() > model.applied);
             }
-            2 if random.one_in(6) => disk.set_space(Some(random.below(2000))),
-            3 if random.one_in(3) => disk.set_space(None),
+            2 if dice.below(6) == 0 => disk.set_space(Some(dice.below(2000))),
+            3 if dice.below(3) == 0 => disk.set_space(None),
             _ => {
-                let group = model.group(random);
+                let group = model.group(dice);
                 if !log.takes(group.len()) {
                     assert!(matches!(log.append(&group), Err(LogError::NoRoom { .. } | LogError::Failed(_))));
                     continue;
@@ -151,32 +145,32 @@ fn live(
 
 /// Several lives of one store.
 fn lives(seed: u64, plant: Plant, seen: &mut Seen) {
-    let mut random = Random(seed);
-    let mut disk = SimDisk::new();
+    let mut dice = Dice::new(seed);
+    let mut disk = SimDisk::new(seed);
     let mut log = Log::create(&disk, SALT, SIZE).unwrap();
     let mut model = Model { kept: Vec::new(), applied: 0, unknown: None, number: 0 };
     for _ in 0..8 {
-        let at = disk.operations() + random.below(40);
-        match random.below(5) {
+        let at = disk.operations() + dice.below(40);
+        match dice.below(5) {
             0 | 1 => disk.fault_at(at, Fault::Crash),
-            2 => disk.fault_at(at, Fault::Error(if random.one_in(2) { EIO } else { ENOSPC })),
+            2 => disk.fault_at(at, Fault::Error(if dice.below(2) == 0 { EIO } else { ENOSPC })),
             _ => {}
         }
         if plant == Plant::LyingSync {
             disk.lie();
         }
-        live(&disk, &mut log, &mut model, &mut random, seen, plant);
-        if random.one_in(4) {
+        live(&disk, &mut log, &mut model, &mut dice, seen, plant);
+        if dice.below(4) == 0 {
             // A last group that is not synced, whether the process knows or not.
             disk.fail_syncs(Some(EIO));
-            live(&disk, &mut log, &mut model, &mut random, seen, plant);
+            live(&disk, &mut log, &mut model, &mut dice, seen, plant);
         }
-        disk = if random.one_in(3) { disk.restart() } else { disk.crash(random.next()) };
+        disk = if dice.below(3) == 0 { disk.restart() } else { disk.crash(dice.roll()) };
         // Starting may be interrupted as well.
-        if random.one_in(3) {
-            disk.fault_at(disk.operations() + random.below(4), Fault::Crash);
+        if dice.below(3) == 0 {
+            disk.fault_at(disk.operations() + dice.below(4), Fault::Crash);
             let _ = open(&disk, model.applied);
-            disk = disk.crash(random.next());
+            disk = disk.crash(dice.roll());
         }
         let (opened, replayed) = open(&disk, model.applied).unwrap_or_else(|error| {
             seen.refused += 1;
@@ -218,7 +212,7 @@ fn planted_faults_are_found() {
 fn a_crash_at_each_operation_of_making_a_log_leaves_one_that_can_be_made_again() {
     for operation in 0.. {
         for seed in 0..20 {
-            let disk = SimDisk::new();
+            let disk = SimDisk::new(seed);
             disk.fault_at(operation, Fault::Crash);
             let made = Log::create(&disk, Salt([1; 16]), SIZE);
             let disk = disk.crash(seed);

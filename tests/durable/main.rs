@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[allow(dead_code, reason = "the simulation needs the rest")]
+#[path = "../simulation/dice.rs"]
+mod dice;
 #[allow(dead_code, reason = "other fuzz targets need the rest")]
 #[path = "../../fuzz/src/input.rs"]
 mod input;

@@ -9,7 +9,7 @@ use crate::sim_disk::{EIO, SimDisk};
 
 /// A file of four sectors, overwritten in two writes without a sync.
 fn overwritten(seed: u64) -> Vec<u8> {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(0);
     let file = disk.create("a").unwrap();
     file.write_at(0, &[b'0'; 2048]).unwrap();
     file.sync().unwrap();
@@ -34,7 +34,7 @@ fn a_crash_loses_tears_and_reorders_what_was_not_synced() {
 fn names_that_are_not_synced_may_be_lost() {
     let names: BTreeSet<Vec<String>> = (0..50)
         .map(|seed| {
-            let disk = SimDisk::new();
+            let disk = SimDisk::new(0);
             disk.create("a").unwrap();
             disk.sync().unwrap();
             disk.rename("a", "b").unwrap();
@@ -49,7 +49,7 @@ fn names_that_are_not_synced_may_be_lost() {
 fn after_a_failed_sync_pages_are_read_and_a_second_sync_does_not_write_them() {
     let mut lost = 0;
     for seed in 0..20 {
-        let disk = SimDisk::new();
+        let disk = SimDisk::new(seed);
         let file = disk.create("a").unwrap();
         disk.sync().unwrap();
         file.write_at(0, &[1; 512]).unwrap();
@@ -60,12 +60,12 @@ fn after_a_failed_sync_pages_are_read_and_a_second_sync_does_not_write_them() {
         assert_eq!(disk.bytes("a"), [1; 512]);
         lost += u64::from(disk.crash(seed).bytes("a").is_empty());
     }
-    assert_eq!(lost, 20);
+    assert!(lost > 5 && lost < 20, "{lost}");
 }
 
 #[test]
 fn a_stalled_sync_returns_when_the_stall_is_over() {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(0);
     let file = disk.create("a").unwrap();
     disk.stall_syncs(true);
     thread::scope(|scope| {

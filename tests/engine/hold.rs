@@ -94,6 +94,38 @@ fn a_publisher_with_a_window_is_as_fast_as_its_subscriber() {
     }
 }
 
+/// What waits for one subscriber is not sent because another one has caught up, and each has its whole time.
+#[test]
+fn acknowledgements_wait_for_each_subscriber_that_is_behind() {
+    let network = network("1s");
+    let publish_to = |publisher: &mut Client<'_>, topic: &str, ids: std::ops::RangeInclusive<u16>| {
+        ids.for_each(|id| _ = publisher.send_publish(topic, "x", Q1, id));
+    };
+    let (mut slow, mut fast) =
+        (subscriber(&network, "slow"), opts("fast", V5).receive_maximum(1).on(&network));
+    fast.subscribe("u", Q2);
+    let mut publisher = opts("p", V5).on(&network);
+    publish_to(&mut publisher, "t", 1..=12);
+    publish_to(&mut publisher, "u", 13..=24);
+    assert_eq!(acks(&mut publisher).len(), 11);
+    take(&mut fast, 12);
+    assert_eq!(acks(&mut publisher), [0_u16; 0], "the slow one has not caught up");
+    take(&mut slow, 12);
+    assert_eq!(acks(&mut publisher), (12..=24).collect::<Vec<u16>>());
+    // One is behind from now on, the other one 900 ms later.
+    publish_to(&mut publisher, "t", 25..=36);
+    network.advance_millis(900);
+    publish_to(&mut publisher, "u", 37..=48);
+    assert_eq!(acks(&mut publisher), (25..=35).collect::<Vec<u16>>());
+    network.advance_millis(200);
+    assert_eq!(acks(&mut publisher), (36..=47).collect::<Vec<u16>>(), "the last one waits for another one");
+    network.advance_millis(700);
+    assert_eq!(acks(&mut publisher), [0_u16; 0]);
+    network.advance_millis(200);
+    assert_eq!(acks(&mut publisher), [48]);
+    assert_eq!(lost(&network), 0);
+}
+
 /// A subscriber that takes nothing slows its publishers once, and no longer than the setting says.
 #[test]
 fn a_stuck_subscriber_is_given_up() {

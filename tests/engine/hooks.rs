@@ -824,7 +824,8 @@ fn a_hook_may_end_the_connection_that_it_is_asked_about() {
     }
 }
 
-/// A notice that causes another one is no recursion.
+/// A notice that causes another one is no recursion. A thread tells 64 beside its own, and leaves the others to the one
+/// that ticks, which tells as many each time.
 #[test]
 fn notices_come_one_after_the_other() {
     let reach = Reach::default();
@@ -834,7 +835,7 @@ fn notices_come_one_after_the_other() {
         move |notice: &Event| {
             let mut count = count.try_lock().expect("a notice inside a notice");
             *count += 1;
-            if *count < 100 && words(notice).contains("misses") {
+            if *count < 200 && words(notice).contains("misses") {
                 reach.publish("again");
             }
         }
@@ -842,7 +843,14 @@ fn notices_come_one_after_the_other() {
     let (network, toy) =
         reach.network(Toy { tell: Some(Box::new(tell)), wanted: everything(), ..Toy::default() });
     network.publish("first", "x", 0, false);
-    assert_eq!(toy.heard().len(), 100);
+    assert_eq!(toy.heard().len(), 65);
+    let now = network.turn().now;
+    let mut ticks = 0;
+    while network.engine.tick(now) == Some(now) {
+        ticks += 1;
+        assert_eq!(toy.heard().len(), 64);
+    }
+    assert_eq!((ticks, toy.heard().len()), (2, 200 - 65 - 2 * 64));
     assert_eq!(network.stats().hooks_failed, 0);
 }
 
@@ -991,6 +999,30 @@ fn a_decision_that_is_not_made_in_time_is_a_denial() {
     // Now it counts again.
     network.advance(7);
     assert_eq!(client.line.finished(), Some(Cause::KeepAliveTimeout));
+    client.hang_up();
+    assert_eq!(network.engine.timers_running(), 0);
+}
+
+/// While the process was stopped, the host could not decide. It has one more second, each time.
+#[test]
+fn a_decision_is_not_overdue_because_the_process_was_stopped() {
+    let desk = Desk::default();
+    let deciding = desk.clone();
+    let toy = Toy::authorizes(move |_| deciding.put());
+    let network = Network::hosted_by(Arc::new(toy), &[("hooks.deadline", "30s")]);
+    let mut client = opts("a", V5).on(&network);
+    client.send_publish("t", "x", Q1, 1);
+    network.sleep(40);
+    assert!(desk.take().resolve(Verdict::Allow));
+    assert_eq!(client.expect_ack(AckKind::Puback, 1), ReasonCode::NoMatchingSubscribers);
+    client.send_publish("t", "x", Q1, 2);
+    network.sleep(40);
+    network.sleep(40);
+    client.expect_nothing();
+    network.advance(2);
+    assert_eq!(client.expect_ack(AckKind::Puback, 2), ReasonCode::NotAuthorized);
+    assert!(!desk.take().resolve(Verdict::Allow), "it is too late");
+    assert_eq!(network.stats().hooks_failed, 1);
     client.hang_up();
     assert_eq!(network.engine.timers_running(), 0);
 }

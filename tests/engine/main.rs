@@ -41,6 +41,7 @@ mod kicks;
 mod lent;
 mod local;
 mod log;
+mod manage;
 mod memory;
 mod outbox;
 mod publish;

@@ -104,6 +104,8 @@ fn a_viewer_looks_and_changes_nothing() {
     for (method, path) in [
         ("POST", "publish"),
         ("DELETE", "clients/x"),
+        ("DELETE", "sessions/x"),
+        ("DELETE", "sessions/x/queue"),
         ("DELETE", "retained/message?topic=a"),
         ("POST", "retained/delete"),
     ] {

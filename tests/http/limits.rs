@@ -9,8 +9,9 @@ fn heads_and_bodies_are_bounded() {
     let broker = broker(&[("mqtt.max_packet_size", "128")]);
     let address = console(&broker);
     let long = "x".repeat(64 * 1024);
+    let longer = "x".repeat(128 * 1024);
     let mut http = Http::open(address);
-    http.send("GET", "/", &[("X-Long", &long)], b"");
+    http.send("GET", "/", &[("X-Long", &longer)], b"");
     assert_eq!(http.head().0, 431);
     assert!(http.is_closed());
     let many: Vec<_> = (0..200).map(|number| (format!("X-{number}"), "x")).collect();
@@ -242,11 +243,31 @@ fn the_longest_topic_is_explained_and_its_retained_message_deleted() {
         let body = serde_json::json!({ "topic": topic }).to_string();
         let explained = http.post("/api/v1/explain", &body);
         assert_eq!((explained.status, explained.json()["topic"].as_str()), (200, Some(topic.as_str())));
+        let found = http.post("/api/v1/retained/find", &body);
+        assert_eq!((found.status, found.json()["topic"].as_str()), (200, Some(topic.as_str())));
         assert_eq!(http.post("/api/v1/retained/delete", &body).status, 204);
         assert_eq!(broker.stats().retained_messages, 0);
         assert_eq!(http.post("/api/v1/retained/delete", &body).code(), "not_found");
+        assert_eq!(http.post("/api/v1/retained/find", &body).code(), "not_found");
     }
     for body in [r#"{"topic":"a/#"}"#, r#"{"topic":""}"#, "{}", r#"{"topic":"a","x":1}"#] {
         assert_eq!(http.post("/api/v1/retained/delete", body).code(), "bad_request", "{body}");
+        assert_eq!(http.post("/api/v1/retained/find", body).code(), "bad_request", "{body}");
+    }
+}
+
+/// An address may have 64 KiB.
+#[test]
+fn a_long_topic_has_room_in_an_address() {
+    let broker = broker(&[]);
+    let mut http = Http::admin(console(&broker));
+    for length in [32_700, 65_000] {
+        let topic = "x".repeat(length);
+        broker.publish(&topic, "x", &midge::embed::PublishOptions::default().retained()).unwrap();
+        for path in ["retained/message", "subscriptions/match"] {
+            let shown = http.get(&format!("/api/v1/{path}?topic={topic}"));
+            assert_eq!((shown.status, shown.json()["topic"].as_str()), (200, Some(topic.as_str())), "{path}");
+        }
+        assert_eq!(http.delete(&format!("/api/v1/retained/message?topic={topic}")).status, 204);
     }
 }

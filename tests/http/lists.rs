@@ -10,6 +10,7 @@ use midge::embed::{Hooks, Passage, PublishOptions, Verdict};
 
 use crate::client::{Client, PATIENCE, address};
 use crate::http::{Http, broker, broker_with, console, test_broker};
+use crate::kit::Guest;
 
 /// Everything that could do harm in a page, in a terminal or in JSON.
 const HOSTILE: &str = "<script>alert('\"&')</script>\u{202e}\u{7f}\u{9b}%2f..\\ü\u{1F41D}";
@@ -203,6 +204,72 @@ fn a_client_is_shown_with_its_subscriptions_and_events_and_kicked() {
     assert_eq!(kinds(&details), ["connected", "subscribed", "subscribed", "disconnected", "connected"]);
     let why = details["events"][3]["text"].as_str().unwrap();
     assert!(why.contains("administrator"), "{why}");
+}
+
+#[test]
+fn a_session_is_looked_into_cleared_and_ended() {
+    let broker = test_broker(&[]);
+    let mut http = Http::admin(console(&broker));
+    let (session, queue) = ("/api/v1/sessions/a%2Fw", "/api/v1/sessions/a%2Fw/queue");
+    for path in [session, queue] {
+        assert_eq!(
+            (http.get(path).code(), http.delete(path).code()),
+            ("not_found".into(), "not_found".into())
+        );
+    }
+    let guest = Guest { session_expiry: 60, ..Guest::named("a/w") };
+    guest.connect(&broker).subscribe("t", QoS::AtLeastOnce);
+    assert!(broker.wait_for_no_client("a/w", PATIENCE).unwrap());
+    for payload in ["one", "two", "three"] {
+        broker.publish("t", payload, &PublishOptions::qos(QoS::ExactlyOnce)).unwrap();
+    }
+    assert_eq!(http.json(session)["client"]["queued"], 3);
+    let shown = http.json(&format!("{queue}?limit=2"));
+    assert_eq!((&shown["total"], &shown["truncated"]), (&3.into(), &false.into()));
+    let payloads = shown["items"].as_array().unwrap().iter().map(|one| &one["payload"]["text"]);
+    assert_eq!(payloads.collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!((&shown["items"][0]["qos"], &shown["items"][0]["topic"]), (&1.into(), &"t".into()));
+    assert_eq!(http.get(&format!("{queue}?limit=1001")).code(), "bad_request");
+    let cleared = http.delete(queue);
+    assert_eq!((cleared.status, &cleared.json()["dropped"]), (200, &3.into()));
+    assert_eq!(http.json(queue)["total"], 0);
+    let drops = http.json("/api/v1/drops");
+    let count = drops["by_reason"].as_array().unwrap().iter().find(|one| one["reason"] == "cleared").unwrap();
+    assert_eq!(count["count"], 3);
+    assert_eq!(http.delete(session).status, 204);
+    assert_eq!(http.get(session).code(), "not_found");
+    // Its events are still there.
+    assert!(http.json("/api/v1/clients/a%2Fw")["client"].is_null());
+    let mut client = Guest { session_expiry: 60, ..Guest::named("a/w") }.connect(&broker);
+    assert_eq!(http.delete(session).status, 204);
+    assert!(client.until_closed().contains(&0x98), "Administrative action");
+    assert_eq!(broker.stats().sessions, 0);
+}
+
+/// A list has as many items as have room in a response, and says that some are missing.
+#[test]
+fn a_list_is_bounded_by_its_bytes() {
+    let broker = broker(&[("mqtt.max_packet_size", "1MiB")]);
+    // 60 KB of control characters, each of which JSON writes as six.
+    for number in 0..70 {
+        let topic = format!("{number:02}{}", "\u{1}".repeat(60_000));
+        broker.publish(&topic, "x", &PublishOptions::default().retained()).unwrap();
+    }
+    let mut http = Http::admin(console(&broker));
+    let mut seen = Vec::new();
+    loop {
+        let answer = http.get(&format!("/api/v1/retained?offset={}", seen.len()));
+        assert!(answer.body.len() < 17 << 20, "{}", answer.body.len());
+        let list = answer.json();
+        let items = list["items"].as_array().unwrap();
+        assert!(!items.is_empty());
+        assert_eq!(list["total"], 70);
+        seen.extend(items.iter().map(|item| item["topic"].as_str().unwrap()[..2].to_owned()));
+        if list["truncated"] == false {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..70).map(|number| format!("{number:02}")).collect::<Vec<_>>());
 }
 
 #[test]

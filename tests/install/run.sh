@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs Midge with PREFIX and DESTDIR, and builds and runs a C and a C++ project outside of the tree against what was
-# installed: by pkg-config and by CMake, shared and static, and by CMake once more after the tree was moved. Builds a Rust
+# installed: by pkg-config and by CMake, shared and static, with -static, and by CMake once more after the tree was moved. Builds a Rust
 # package that depends on Midge. Looks at the header under strict compilers, at what the library exports and at the manual page.
 #
 #   tests/install/run.sh            with the release profile
@@ -51,7 +51,7 @@ PREFIX=/opt/midge LIBDIR=${libdir%/} DESTDIR=$stage PROFILE=$built BUILD=no sh t
 lib=$stage${libdir%/}
 header=$stage/opt/midge/include/midge.h
 
-with_pkg_config() { # <language> <shared or static>
+with_pkg_config() { # <language> <shared, static or alone>
     cp -r "tests/install/$1" "$work/pkg-$1-$2"
     PKG_CONFIG_PATH=$lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$stage make -s -C "$work/pkg-$1-$2" LINK="$2" || return 1
     LD_LIBRARY_PATH=$lib "$work/pkg-$1-$2/program" | grep '^hello from'
@@ -69,12 +69,22 @@ runs_without_the_library() {
 }
 
 for language in c cxx; do
-    for link in shared static; do
+    for link in shared static alone; do
         check "$language by pkg-config, $link" with_pkg_config $language $link
     done
     check "$language by CMake" with_cmake cmake $language "$stage/opt/midge"
 done
 check "a program with the static library" runs_without_the_library
+needs_no_loader() { readelf -lW "$1" && ! readelf -lW "$1" | grep -w INTERP; }
+for language in c cxx; do
+    check "a $language program that -static links needs no loader" needs_no_loader "$work/pkg-$language-alone/program"
+done
+whole_by_cmake() { # a program of CMake that is linked with -static
+    cmake -S "$work/cmake-c" -B "$work/cmake-c/whole" -DCMAKE_PREFIX_PATH="$stage/opt/midge" -DCMAKE_EXE_LINKER_FLAGS=-static || return 1
+    cmake --build "$work/cmake-c/whole" --target static || return 1
+    needs_no_loader "$work/cmake-c/whole/static" && "$work/cmake-c/whole/static" | grep '^hello from'
+}
+check "c by CMake with -static" whole_by_cmake
 
 # The tree may be moved, also when its directories are the usual ones.
 PREFIX=/usr DESTDIR=$work/usual PROFILE=$built BUILD=no sh tools/install.sh >/dev/null

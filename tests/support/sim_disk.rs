@@ -11,52 +11,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use midge::storage::durable::disk::{Disk, DiskFile};
 
-const SECTOR: u64 = 512;
+use crate::dice::Dice;
+
+mod sim_content;
+use sim_content::{Content, Left, SECTOR};
+
 /// The system's number for a failed disk.
 pub const EIO: i32 = 5;
 /// The system's number for a full disk.
 pub const ENOSPC: i32 = 28;
-
-/// Numbers from a seed (splitmix64).
-#[derive(Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`, which is not 0.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    /// True once in `n` times.
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
-
-/// A change of a file that is not synced.
-#[derive(Clone)]
-enum Write {
-    Bytes { offset: u64, bytes: Vec<u8> },
-    Len(u64),
-}
-
-#[derive(Clone, Default)]
-struct Content {
-    /// What is read.
-    cached: Vec<u8>,
-    /// What a crash leaves, without the writes that are not synced.
-    durable: Vec<u8>,
-    unsynced: Vec<Write>,
-}
 
 /// A change of the directory.
 #[derive(Clone)]
@@ -103,6 +66,8 @@ struct State {
     fault: Option<(u64, Fault)>,
     /// An error of every sync from now on.
     sync_error: Option<i32>,
+    /// An error of every read from now on.
+    read_error: Option<i32>,
     /// Whether syncs do not return.
     stalled: bool,
     waiting: usize,
@@ -112,7 +77,7 @@ struct State {
     lying: bool,
     syncs: u64,
     written: u64,
-    random: Option<Random>,
+    dice: Option<Dice>,
 }
 
 /// A disk in memory. Copies of the value are the same disk.
@@ -151,101 +116,22 @@ impl State {
         if self.dead || life != self.life { Err(error(EIO)) } else { Ok(()) }
     }
 
-    fn random(&mut self) -> &mut Random {
-        self.random.get_or_insert(Random(0))
+    fn dice(&mut self) -> &mut Dice {
+        self.dice.get_or_insert(Dice::new(0))
     }
 
     fn write(&mut self, file: usize, offset: u64, bytes: &[u8]) {
-        let content = &mut self.files[file];
-        put(&mut content.cached, offset, bytes);
-        content.unsynced.push(Write::Bytes { offset, bytes: bytes.to_vec() });
+        self.files[file].write(offset, bytes);
         self.written += bytes.len() as u64;
     }
 }
 
-fn put(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
-    let (from, to) = (offset as usize, offset as usize + bytes.len());
-    if content.len() < to {
-        content.resize(to, 0);
-    }
-    content[from..to].copy_from_slice(bytes);
-}
-
-/// A write in parts that a disk does as a whole.
-fn sectors(offset: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
-    let mut parts = Vec::new();
-    let (mut at, mut rest) = (offset, bytes);
-    while !rest.is_empty() {
-        let len = ((SECTOR - at % SECTOR) as usize).min(rest.len());
-        let (part, later) = rest.split_at(len);
-        parts.push((at, part));
-        (at, rest) = (at + len as u64, later);
-    }
-    parts
-}
-
-/// What a crash leaves of a list of changes.
-#[derive(Clone, Copy, PartialEq)]
-enum Left {
-    Nothing,
-    All,
-    /// The first ones; the last of them in part.
-    First,
-    /// Any, without order.
-    Any,
-}
-
-fn left(random: &mut Random) -> Left {
-    [Left::Nothing, Left::All, Left::First, Left::Any][random.below(4) as usize]
-}
-
-impl Content {
-    /// Makes durable what is not synced, and nothing else: pages that a failed sync has made clean stay lost.
-    fn settle(&mut self) {
-        for write in self.unsynced.drain(..) {
-            match write {
-                Write::Bytes { offset, bytes } => put(&mut self.durable, offset, &bytes),
-                Write::Len(len) => self.durable.resize(len as usize, 0),
-            }
-        }
-    }
-
-    fn crash(&mut self, random: &mut Random) {
-        let mut parts = Vec::new();
-        for write in &self.unsynced {
-            match write {
-                Write::Bytes { offset, bytes } => {
-                    parts.extend(sectors(*offset, bytes).into_iter().map(|(at, part)| (at, Some(part))));
-                }
-                Write::Len(len) => parts.push((*len, None)),
-            }
-        }
-        let kind = left(random);
-        let first = random.below(parts.len() as u64 + 1) as usize;
-        let mut durable = std::mem::take(&mut self.durable);
-        for (index, (at, part)) in parts.into_iter().enumerate() {
-            let kept = match kind {
-                Left::Nothing => false,
-                Left::All => true,
-                Left::First => index < first,
-                Left::Any => random.one_in(2),
-            };
-            match part {
-                _ if !kept => {}
-                Some(part) => put(&mut durable, at, part),
-                None => durable.resize(at as usize, 0),
-            }
-        }
-        self.unsynced.clear();
-        self.cached.clone_from(&durable);
-        self.durable = durable;
-    }
-}
-
 impl SimDisk {
-    /// An empty disk.
-    pub fn new() -> SimDisk {
-        SimDisk::default()
+    /// An empty disk. The seed says what failed writes and syncs leave; each crash has a seed of its own.
+    pub fn new(seed: u64) -> SimDisk {
+        let disk = SimDisk::default();
+        disk.lock().dice = Some(Dice::new(seed));
+        disk
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -256,18 +142,12 @@ impl SimDisk {
     /// next life; all faults are over.
     pub fn crash(&self, seed: u64) -> SimDisk {
         let mut state = self.lock();
-        let mut random = Random(seed);
+        let mut dice = Dice::new(seed);
         let mut names = std::mem::take(&mut state.durable_names);
-        let kind = left(&mut random);
         let entries = std::mem::take(&mut state.unsynced_names);
-        let first = random.below(entries.len() as u64 + 1) as usize;
+        let left = Left::of(entries.len(), &mut dice);
         for (index, entry) in entries.iter().enumerate() {
-            let kept = match kind {
-                Left::Nothing => false,
-                Left::All => true,
-                Left::First => index < first,
-                Left::Any => random.one_in(2),
-            };
+            let kept = left.keeps(index, &mut dice);
             if kept {
                 apply(&mut names, entry);
             }
@@ -275,7 +155,7 @@ impl SimDisk {
         state.names.clone_from(&names);
         state.durable_names = names;
         for content in &mut state.files {
-            content.crash(&mut random);
+            content.crash(&mut dice);
         }
         self.next_life(&mut state)
     }
@@ -288,7 +168,7 @@ impl SimDisk {
     fn next_life(&self, state: &mut State) -> SimDisk {
         state.life += 1;
         (state.dead, state.fault, state.sync_error, state.space) = (false, None, None, None);
-        (state.stalled, state.lying) = (false, false);
+        (state.stalled, state.lying, state.read_error) = (false, false, None);
         self.shared.1.notify_all();
         SimDisk { shared: Arc::clone(&self.shared), life: state.life }
     }
@@ -306,6 +186,11 @@ impl SimDisk {
     /// Every sync fails with this number of the system, or works again. What was not synced then counts as clean.
     pub fn fail_syncs(&self, number: Option<i32>) {
         self.lock().sync_error = number;
+    }
+
+    /// Every read fails with this number of the system, or works again.
+    pub fn fail_reads(&self, number: Option<i32>) {
+        self.lock().read_error = number;
     }
 
     /// No sync returns, until syncs are no longer stalled or the disk's life is over.
@@ -449,6 +334,9 @@ impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let state = self.disk.lock();
         state.alive(self.disk.life)?;
+        if let Some(number) = state.read_error {
+            return Err(error(number));
+        }
         let content = &state.files[self.file].cached;
         let bytes = content.get(offset as usize..).and_then(|rest| rest.get(..buffer.len()));
         buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
@@ -459,7 +347,7 @@ impl DiskFile for SimFile {
         let mut state = self.disk.lock();
         if let Err(error) = state.begin(self.disk.life) {
             // A part may have been written, but never all: then a write succeeds.
-            let part = state.random().below((bytes.len() as u64 / SECTOR).max(1)) * SECTOR;
+            let part = state.dice().below((bytes.len() as u64 / SECTOR).max(1)) * SECTOR;
             if state.life == self.disk.life {
                 state.write(self.file, offset, &bytes[..part as usize]);
             }
@@ -484,8 +372,7 @@ impl DiskFile for SimFile {
         state.begin(self.disk.life)?;
         let content = &mut state.files[self.file];
         let freed = (content.cached.len() as u64).saturating_sub(len);
-        content.cached.resize(len as usize, 0);
-        content.unsynced.push(Write::Len(len));
+        content.set_len(len);
         state.space = state.space.map(|space| space + freed);
         Ok(())
     }
@@ -504,16 +391,16 @@ impl DiskFile for SimFile {
         state.syncs += 1;
         let failed = begun.err().or_else(|| state.sync_error.map(error));
         let (dead, lying) = (state.dead, state.lying);
-        let mut random = state.random().clone();
+        let mut dice = state.dice().clone();
         let content = &mut state.files[self.file];
         match failed {
             Some(failed) if dead => Err(failed),
             Some(failed) => {
                 // Some of the pages have reached the disk; the others count as clean, and are lost.
                 let cached = content.cached.clone();
-                content.crash(&mut random);
+                content.crash(&mut dice);
                 content.cached = cached;
-                state.random = Some(random);
+                state.dice = Some(dice);
                 Err(failed)
             }
             None if lying => Ok(()),

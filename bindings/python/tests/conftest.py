@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import faulthandler
 import importlib.metadata
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, Callable
 
 import pytest
@@ -122,10 +125,59 @@ def started(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+class Interruption(BaseException):
+    """What a signal handler raises in a test."""
+
+
+def interrupted(functions: Iterable[Any], place: int, call: Callable[[], Any]) -> bool | None:
+    """Makes a call, and raises Interruption where the calls that `functions` make have returned `place` times.
+
+    A signal handler runs when a call has returned. False if the call ended before; None if this Python tells a trace
+    function of no opcodes.
+    """
+    codes = {function.__code__ for function in functions}
+    names = {code: {step.offset: step.opname for step in dis.get_instructions(code)} for code in codes}
+    returned, before, traced = 0, "", False
+
+    def look(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal returned, before, traced
+        if event == "opcode":
+            traced = True
+            returned += before.startswith("CALL")
+            before = names[frame.f_code][frame.f_lasti]
+            if returned > place:
+                sys.settrace(None)
+                raise Interruption
+        return look
+
+    def enter(frame: FrameType, event: str, _: object) -> Any:
+        frame.f_trace_opcodes = frame.f_code in codes
+        return look if frame.f_code in codes else None
+
+    tracer = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        call()
+    except Interruption:
+        return True
+    finally:
+        sys.settrace(tracer)
+    return False if traced else None
+
+
 def line(process: subprocess.Popen[str]) -> str:
     """The next line of its output."""
     assert process.stdout is not None
     return process.stdout.readline().rstrip("\n")
+
+
+def refuses(address: tuple[str, int]) -> bool:
+    """Whether nobody listens there."""
+    try:
+        socket.create_connection(address, timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def plugin() -> list[str]:

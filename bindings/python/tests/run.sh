@@ -49,7 +49,7 @@ version_of() {
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 }
 
-make_venv venv 'hatchling>=1.27' pytest pytest-timeout pytest-xdist 'paho-mqtt>=2' mypy ruff
+make_venv venv 'hatchling>=1.27' pytest pytest-timeout pytest-xdist 'paho-mqtt>=2' mypy basedpyright ruff
 bin="$top/build/venv/bin"
 
 rm -rf build/dist build/sdist

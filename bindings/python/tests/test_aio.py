@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -13,27 +14,26 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, Callable
 
 import pytest
-from conftest import PATIENCE, TOP, finished
+from conftest import PATIENCE, TOP, finished, refuses
 
 import midge
 import midge.aio
 from midge import _hub
 
-Test = Callable[[], Coroutine[Any, Any, None]]
+Test = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Oops(Exception):
     """What a callback raises."""
 
 
-def runs(test: Test) -> Callable[[], None]:
+def runs(test: Test) -> Callable[..., None]:
     """Runs a coroutine function as a test."""
 
-    def run() -> None:
-        asyncio.run(asyncio.wait_for(test(), PATIENCE))
+    @functools.wraps(test)
+    def run(**arguments: Any) -> None:
+        asyncio.run(asyncio.wait_for(test(**arguments), PATIENCE))
 
-    run.__name__ = test.__name__
-    run.__doc__ = test.__doc__
     return run
 
 
@@ -489,6 +489,104 @@ async def test_a_subscription_that_another_thread_collects_ends_on_the_thread_of
             await messages.get()
             await asyncio.sleep(0)
             assert threads == [threading.current_thread()]
+
+
+@runs
+async def test_an_exception_of_a_signal_handler_leaves_nothing_unread() -> None:
+    """What was read when it raised, and what was not, arrives; it may cost the one message that was being put."""
+
+    class Raised(Exception):
+        pass
+
+    put, patch, told = _hub.Inbox.put, pytest.MonkeyPatch(), []
+
+    def putting(inbox: _hub.Inbox, message: midge.Message) -> None:
+        put(inbox, message)
+        if message.payload == b"3":
+            patch.undo()
+            raise Raised
+
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    async with started() as broker, broker.subscribe("t") as messages:
+        patch.setattr(_hub.Inbox, "put", putting)
+        count = 2 * _hub.BATCH
+        broker.publish_many(("t", str(number)) for number in range(count))
+        assert [(await messages.get(PATIENCE)).payload for _ in range(count)] == [b"%d" % n for n in range(count)]
+    assert [type(exception) for exception in told] == [Raised]
+
+
+@pytest.mark.parametrize("kept", ["nothing", "subscription", "handler", "task"])
+@runs
+async def test_a_forgotten_broker_with_subscriptions_stops(kept: str) -> None:
+    told: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: told.append(context))
+
+    async def start() -> tuple[tuple[str, int], Any]:
+        broker = await started().start()
+        heard = asyncio.Event()
+
+        async def callback(message: midge.Message) -> None:
+            assert broker.address
+            heard.set()
+
+        handler, messages = broker.on("t", callback), broker.subscribe("t")
+        task = loop.create_task(messages.get_batch(10)) if kept == "task" else None
+        broker.publish("t")
+        await heard.wait()
+        if task is not None:
+            await task
+            task = loop.create_task(messages.get())
+        return broker.address, {"handler": handler, "subscription": messages, "task": task}.get(kept)
+
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    address, keeps = await start()
+    for _ in range(3):
+        gc.collect()
+        await asyncio.sleep(0)  # the loop lets go of the descriptor
+    assert refuses(address) == (keeps is None)
+    if kept == "task":
+        keeps.cancel()
+        await asyncio.wait([keeps])
+    del keeps
+    for _ in range(3):
+        gc.collect()
+        await asyncio.sleep(0)
+    assert refuses(address)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert told == []
+
+
+def test_a_broker_that_is_forgotten_with_its_loop_stops() -> None:
+    async def main() -> tuple[str, int]:
+        broker = await started().start()
+        broker.subscribe("t")
+        broker.on("u", print)
+        return broker.address
+
+    loop = asyncio.new_event_loop()
+    address = loop.run_until_complete(main())
+    loop.close()
+    gc.collect()
+    assert refuses(address)
+
+
+@runs
+async def test_other_threads_may_publish_and_look_and_not_subscribe() -> None:
+    async with started() as broker, broker.subscribe("t") as messages:
+
+        def work() -> int:
+            with pytest.raises(RuntimeError):
+                broker.subscribe("u")
+            broker.publish_owned("t", "1")
+            broker.publish_many([("t", "2")])
+            assert (broker.clients(), broker.retained(), len(broker.subscriptions())) == ([], [], 1)
+            assert broker.stats().messages_published == 2
+            return broker.publish("t", "3")
+
+        assert await asyncio.get_running_loop().run_in_executor(None, work) == 1
+        assert [(await messages.get(PATIENCE)).payload for _ in range(3)] == [b"1", b"2", b"3"]
 
 
 @runs

@@ -9,7 +9,7 @@ import pickle
 import socket
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from conftest import PATIENCE
@@ -47,6 +47,8 @@ def test_stopping_twice_and_using_it_afterwards() -> None:
         lambda: broker.on("t", print),
         lambda: broker.kick("c"),
         lambda: broker.backup("/nowhere/at/all"),
+        lambda: broker.end_session("c"),
+        lambda: broker.clear_queue("c"),
         lambda: messages.get(timeout=PATIENCE),
         lambda: messages.get_batch(timeout=PATIENCE),
     ):
@@ -125,21 +127,22 @@ def test_address_in_use(broker: midge.Broker) -> None:
 @pytest.mark.parametrize(
     ("topic", "sentence"),
     [
-        ("", "topic: is empty"),
-        ("a/+", "topic 'a/+': has a wildcard"),
-        ("#", "topic '#': has a wildcard"),
+        ("", 'topic "": the topic is empty'),
+        ("a/+", 'topic "a/+": the topic name holds a wildcard, + or #'),
+        ("#", 'topic "#": the topic name holds a wildcard, + or #'),
         ("a\0b", "topic 'a\\x00b': holds U+0000"),
         ("\ud800", "topic '\\ud800': has no UTF-8 form"),
-        ("x" * 65_536, "topic: is longer than 65535 bytes"),
-        ("ü" * 32_768, "topic: is longer than 65535 bytes"),
+        ("x" * 65_536, f'topic "{"x" * 256}": the topic is longer than 65535 bytes'),
+        ("ü" * 32_768, f'topic "{"ü" * 256}": the topic is longer than 65535 bytes'),
     ],
     ids=str.__len__,
 )
 def test_wrong_topics(broker: midge.Broker, topic: str, sentence: str) -> None:
-    with pytest.raises(midge.TopicError) as caught:
-        broker.publish(topic)
-    assert isinstance(caught.value, ValueError)
-    assert sentence in str(caught.value)
+    for publish in (broker.publish, broker.publish_owned, broker.publish_acknowledged):
+        with pytest.raises(midge.TopicError) as caught:
+            publish(topic, b"")
+        assert isinstance(caught.value, ValueError)
+        assert str(caught.value).startswith(sentence)
 
 
 @pytest.mark.parametrize("filter", ["", "a#", "a/#/b", "+a", "a\0b", "\ud800", "$share/g", "x" * 65_536])
@@ -177,16 +180,18 @@ def test_a_message_beyond_the_settings() -> None:
             broker.publish("t", qos=2)
         with pytest.raises(midge.ArgumentError, match=r"mqtt\.retain"):
             broker.publish("t", "x", retain=True)
-        with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_levels"):
+        with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_length"):
             broker.publish("/" * 300)
         broker.publish("x" * 50)
         with pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_length is 50"):
             broker.publish("x" * 51)
+    with midge.Broker("127.0.0.1:0") as broker, pytest.raises(midge.ArgumentError, match=r"mqtt\.max_topic_levels"):
+        broker.publish("/" * 300)
 
 
 def test_only_the_broker_publishes_below_sys() -> None:
     with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("$SYS/broker/mine") as messages:
-        message = r"topic '\$SYS/broker/mine': is below \$SYS, where only the broker publishes"
+        message = r'topic: "\$SYS/broker/mine" is below \$SYS, where only the broker publishes'
         for publish in (broker.publish, broker.publish_owned, broker.publish_acknowledged):
             with pytest.raises(midge.ArgumentError, match=message):
                 publish("$SYS/broker/mine", "x", retain=True)
@@ -369,6 +374,12 @@ def test_kicking_nobody(broker: midge.Broker) -> None:
     assert broker.kick("nobody") is False
 
 
+def test_the_session_of_nobody(broker: midge.Broker) -> None:
+    assert broker.end_session("nobody") is False
+    assert broker.queued("nobody") is None
+    assert broker.clear_queue("nobody") is None
+
+
 def test_many_threads_publish(broker: midge.Broker) -> None:
     with broker.subscribe("t/#", capacity=100_000) as messages:
 
@@ -452,3 +463,82 @@ def test_a_session_that_never_expires_shows_no_expiry() -> None:
         assert peer.recv(4) == b"\x20\x02\x00\x00"
         (client,) = broker.clients()
         assert client.session_expiry is None
+
+
+CALLS: dict[str, Callable[[midge.Broker], object]] = {
+    "address": lambda broker: broker.address,
+    "addresses": lambda broker: broker.addresses,
+    "adopt": lambda broker: adopt(broker),
+    "clients": lambda broker: broker.clients(),
+    "console_address": lambda broker: broker.console_address,
+    "kick": lambda broker: broker.kick("nobody"),
+    "on": lambda broker: broker.on("t", str).close(),
+    "publish": lambda broker: broker.publish("t", "x", 1, expiry=5),
+    "publish_acknowledged": lambda broker: broker.publish_acknowledged("t", "x"),
+    "publish_many": lambda broker: broker.publish_many([("t", "x"), ("t", "y")]),
+    "publish_owned": lambda broker: broker.publish_owned("t", bytes(10_000)),
+    "request_stop": lambda broker: broker.request_stop(),
+    "retained": lambda broker: broker.retained(),
+    "settings": lambda broker: broker.settings["mqtt.max_qos"],
+    "stats": lambda broker: broker.stats(),
+    "stop": lambda broker: broker.stop(),
+    "subscribe": lambda broker: taking(broker),
+    "subscriptions": lambda broker: broker.subscriptions(),
+    "wait": lambda broker: broker.wait(0),
+}
+
+
+def adopt(broker: midge.Broker) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        broker.adopt(theirs)
+
+
+def taking(broker: midge.Broker) -> None:
+    with broker.subscribe("own", capacity=5) as messages:
+        broker.publish("own")
+        messages.get(PATIENCE)
+        messages.get_batch(5, 0) if len(messages) else messages.dropped
+
+
+def test_every_method_may_be_called_from_any_thread() -> None:
+    """Each of the calls by several threads at once, and stopping at the end."""
+    public = {name for name in vars(midge.Broker) if not name.startswith("_")}
+    assert set(CALLS) == public
+    broker = midge.Broker("127.0.0.1:0")
+    failures: list[BaseException] = []
+
+    def work(names: list[str]) -> None:
+        try:
+            for name in names:
+                CALLS[name](broker)
+        except BaseException as failure:
+            failures.append(failure)
+
+    def together(lists: list[list[str]]) -> None:
+        threads = [threading.Thread(target=work, args=(names,)) for names in lists]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert not any(thread.is_alive() for thread in threads)
+
+    names = sorted(public - {"stop"}) * 20
+    together([names, names[::-1], names[7:] + names[:7]])
+    assert failures == []
+    together([["stop"]] * 3)
+    assert failures == []
+
+
+def test_a_message_is_in_each_queue_and_outbox_when_publish_returns(broker: midge.Broker) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, broker.subscribe("t") as first, broker.subscribe("#") as second:
+        broker.adopt(theirs)
+        ours.settimeout(PATIENCE)
+        ours.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c\x82\x06\x00\x01\x00\x01t\x00")
+        assert ours.recv(9, socket.MSG_WAITALL) == b"\x20\x02\x00\x00\x90\x03\x00\x01\x00"
+        before = broker.stats().messages_delivered
+        assert broker.publish("t", "x") == 3
+        assert (len(first), len(second)) == (1, 1)
+        assert broker.stats().messages_delivered - before == 3
+        assert ours.recv(6, socket.MSG_WAITALL) == b"\x30\x04\x00\x01tx"

@@ -10,6 +10,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Callable
 
 import paho.mqtt.client as mqtt
@@ -19,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import midge
 import midge.aio
-from midge import _hooks, _library, _publish, _requests
+from midge import _ffi, _hooks, _library, _publish, _requests
 from midge.testing import TestBroker
 
 
@@ -199,6 +200,7 @@ def test_wrong_changes_are_refused_and_drop_the_message(
         peer = connect(broker, "c")
         assert [peer.publish("t", payload) for payload in ("x", "answer")] == [0, 0]
     assert len(refused) == 10
+    assert str(refused[0]) == 'topic "a/#": the topic name holds a wildcard, + or #'
     broker.assert_not_published("#")
     assert [record.getMessage() for record in caplog.records] == ["the hook on_publish failed"] * 2
     assert "on_publish: answered 1, not True, False or None" in caplog.text
@@ -230,6 +232,48 @@ def test_what_happens_is_told(start: Any, connect: Any) -> None:
     gone = events.get(timeout=PATIENCE)
     assert isinstance(gone, midge.Disconnected)
     assert (gone.client_id, gone.cause, gone.connection) == ("c", "kicked", connected.connection)
+
+
+def test_a_hook_that_is_not_set_is_not_handed_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so costs nothing: the library does not call it."""
+    names = [name for name, _ in _ffi.midge_hooks._fields_ if name in _hooks._TRAMPOLINES]
+    handed: list[set[str]] = []
+    install = _library.quick.midge_config_set_hooks
+
+    def looking(config: Any, view: Any) -> int:
+        handed.append({name for name in names if getattr(view._obj, name)})
+        return int(install(config, view))
+
+    monkeypatch.setattr(_library.quick, "midge_config_set_hooks", looking)
+    for name in names:
+        hooks = midge.Hooks()
+        getattr(hooks, name)(lambda request: True)
+        TestBroker(hooks=hooks).stop()
+    TestBroker(hooks=midge.Hooks()).stop()
+    TestBroker().stop()
+    assert handed == [*({name} for name in names), set()]
+    assert len(names) == 9
+
+
+def test_hooks_run_on_the_broker_s_threads_and_on_those_that_publish(start: Any, connect: Any) -> None:
+    hooks = midge.Hooks()
+    threads: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    @hooks.authenticate
+    def let_in(request: midge.ConnectRequest) -> bool:
+        threads.put(threading.get_native_id())
+        return True
+
+    @hooks.on_dropped
+    def dropped(event: midge.Dropped) -> None:
+        threads.put(threading.get_native_id())
+
+    broker = start(hooks)
+    connect(broker, "c")
+    names = {int(task.name): (task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
+    assert names[threads.get(timeout=PATIENCE)].startswith("midge-")
+    broker.publish("nobody", "x")
+    assert threads.get(timeout=PATIENCE) == threading.get_native_id()
 
 
 def test_a_decision_that_comes_later(start: Any, connect: Any) -> None:

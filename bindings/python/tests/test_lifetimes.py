@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, finished, line, started, until
+from conftest import PATIENCE, finished, line, refuses, started, until
 
 import midge
 from midge import _hooks
@@ -243,6 +243,27 @@ def test_multiprocessing(method: str, tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (0, "in the parent\n"), ended.stderr
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_threads_of_the_library_leave_signals_to_the_program(workers: int, run: Any) -> None:
+    """They block them, so that the system hands them to a thread of the program."""
+    ended = run(
+        f"""
+        import os, signal, threading
+        import midge
+        with midge.Broker("127.0.0.1:0", {{"runtime.worker_threads": {workers}}}) as broker:
+            found = 0
+            for task in set(map(int, os.listdir("/proc/self/task"))) - {{threading.get_native_id()}}:
+                found += 1
+                with open(f"/proc/self/task/{{task}}/status") as status:
+                    blocked = int(status.read().partition("SigBlk:")[2].split()[0], 16)
+                for name in ("INT", "TERM", "HUP", "USR1", "USR2", "ALRM", "CHLD", "PIPE"):
+                    assert blocked >> (signal.Signals["SIG" + name] - 1) & 1, name
+            assert found >= {workers}
+        """
+    )
+    assert ended.stderr == ""
+
+
 def test_a_broker_cannot_be_pickled(run: Any) -> None:
     """So that a pool of processes says so, not what its fields are made of."""
     ended = run(
@@ -301,15 +322,6 @@ def test_the_end_waits_for_other_threads_and_not_for_its_own() -> None:
     inside.discard(-1)
     inside.discard(-2)
     assert ended.wait(PATIENCE)
-
-
-def refuses(address: tuple[str, int]) -> bool:
-    """Whether nobody listens there."""
-    try:
-        socket.create_connection(address, timeout=PATIENCE).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def test_a_forgotten_broker_with_a_callback_stops() -> None:
@@ -385,6 +397,86 @@ def test_a_stopped_broker_shows_that_it_is() -> None:
         assert "stopped" not in repr(broker)
         broker.stop()
         assert repr(broker) == f"<midge.{type(broker).__name__}, stopped>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        ("midge.Broker('127.0.0.1:0')", ""),
+        ("midge.Broker('127.0.0.1:0', {'runtime.worker_threads': 2})", ""),
+        ("midge.Broker('127.0.0.1:0', {'console.listen': '127.0.0.1:0', 'console.tutorial': True})", ""),
+        ("midge.testing.TestBroker()", ""),
+        ("midge.Broker('127.0.0.1:0')", "broker.request_stop(); broker.wait()"),
+        ("midge.Broker('127.0.0.1:0')", "handler = broker.on('t', print); broker.subscribe('t')"),
+        ("midge.Broker('127.0.0.1:0')", "connect(broker)"),
+        ("midge.Broker('127.0.0.1:0', {'runtime.worker_threads': 2})", "connect(broker)"),
+        ("midge.Broker('127.0.0.1:0')", "threads.append(waiting(broker))"),
+    ],
+)
+def test_a_stopped_broker_that_is_still_referenced_holds_no_descriptor(kind: str, use: str, run: Any) -> None:
+    ended = run(
+        f"""
+        import os, pathlib, socket, threading
+        import midge, midge.testing
+        threads = []
+        def descriptors():
+            return sorted(os.listdir("/proc/self/fd"), key=int)
+        def connect(broker):
+            with socket.create_connection(broker.address) as client:
+                client.sendall(b"\\x10\\x0d\\x00\\x04MQTT\\x04\\x02\\x00\\x3c\\x00\\x01c")
+                assert client.recv(4) == b"\\x20\\x02\\x00\\x00"
+                broker.publish("t")
+        def waiting(broker):
+            thread = threading.Thread(target=broker.wait)
+            thread.start()
+            return thread
+        def stopped():
+            broker = {kind}
+            assert len(descriptors()) > 4
+            {use or "pass"}
+            broker.stop()
+            for thread in threads:
+                thread.join()
+            return broker
+        stopped()  # what a process opens once
+        before = descriptors()
+        kept = [stopped() for _ in range(3)]
+        assert descriptors() == before, (descriptors(), before)
+        names = [pathlib.Path(f"/proc/self/task/{{task}}/comm").read_text() for task in os.listdir("/proc/self/task")]
+        assert not [name for name in names if name.startswith("midge-") and name[6].isdigit()], names
+        assert threading.enumerate() == [threading.main_thread()]
+        assert all(broker.wait() for broker in kept)
+        """
+    )
+    assert ended.stderr == ""
+
+
+def test_what_is_collected_with_a_broker_finds_it_freed_and_not_dangling(run: Any) -> None:
+    """The order of finalizers in a cycle is the collector's: the broker's may have been before."""
+    ended = run(
+        """
+        import midge
+        broker = midge.Broker("127.0.0.1:0")
+        messages = broker.subscribe("t")
+        queue = messages._queue
+        for each in (broker, queue):
+            each.__del__()
+            each.__del__()
+        for use in (
+            lambda: broker.publish("t"), lambda: broker.publish_many([("t", "")]), lambda: broker.subscribe("t"),
+            lambda: broker.kick("c"), broker.clients, broker.subscriptions, broker.retained, broker.stats, broker.stop,
+            lambda: broker.wait(0), lambda: broker.address, lambda: messages.get(0),
+        ):
+            try:
+                use()
+                raise AssertionError("it was not refused")
+            except (midge.ArgumentError, midge.StateError):
+                pass
+        broker.request_stop()
+        assert (broker.addresses, broker.console_address, len(messages), messages.dropped) == ({}, None, 0, 0)
+        """
+    )
+    assert ended.stderr == ""
 
 
 IN_USE = """

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from conftest import PATIENCE
 
 import midge
-from midge import _batch, _publish
+from midge import _batch, _library, _publish
 
 
 def test_a_message_arrives(broker: midge.Broker) -> None:
@@ -205,6 +208,8 @@ def test_messages_are_frozen(broker: midge.Broker) -> None:
     with pytest.raises(AttributeError):
         message.more = 1  # type: ignore[attr-defined]
     assert hash(message) == hash(midge.Message("t", b""))
+    assert tuple(message) == ("t", b"", 0, False, midge.Properties())
+    assert tuple(midge.Properties(expiry=5)) == (None, None, None, (), 5, ())
 
 
 def test_a_batch_mixes_all_kinds_in_order(broker: midge.Broker) -> None:
@@ -280,8 +285,8 @@ def test_many_topics_of_any_letters_in_one_batch(broker: midge.Broker, topics: l
 @pytest.mark.parametrize(
     ("wrong", "error", "sentence"),
     [
-        (("a/#", "x"), midge.TopicError, "message 300: topic 'a/#': has a wildcard"),
-        (("", "x"), midge.TopicError, "message 300: topic: is empty"),
+        (("a/#", "x"), midge.TopicError, 'message 300: topic "a/#": the topic name holds a wildcard'),
+        (("", "x"), midge.TopicError, 'message 300: topic "": the topic is empty'),
         (("a\0b", "x"), midge.TopicError, "message 300: topic: 'a\\x00b' holds U+0000"),
         (("\ud800", "x"), midge.TopicError, r"message 300: topic: '\ud800' has no UTF-8 form"),
         (("a", "\ud800"), midge.ArgumentError, "payload: a text that has no UTF-8 form"),
@@ -291,7 +296,7 @@ def test_many_topics_of_any_letters_in_one_batch(broker: midge.Broker, topics: l
         (("a", "x", 1, []), midge.ArgumentError, "retain: [] is neither True nor False"),
         (("a",), midge.ArgumentError, "message 300: has 1 items"),
         (("a", "x", 1, True, None), midge.ArgumentError, "message 300: has 5 items"),
-        (("a", bytes(3_000_000)), midge.ArgumentError, "message 300: topic 'a', 3000000 bytes"),
+        (("a", bytes(3_000_000)), midge.ArgumentError, "message 300: payload: makes a packet of 3000009 bytes"),
         (("a", None), TypeError, "payload: bytes, str, bytearray or memoryview is needed"),
     ],
 )
@@ -329,3 +334,47 @@ def test_an_iterable_of_messages_may_use_the_broker(broker: midge.Broker) -> Non
 
     assert broker.publish_many(generate()) == 600
     assert broker.stats().messages_published == 1200
+
+
+def test_publishing_tells_the_number_of_receivers(broker: midge.Broker) -> None:
+    assert broker.publish("a/b") == 0
+    with broker.subscribe("a/+"), broker.subscribe("a/b"), broker.on("#", print), broker.subscribe("x"):
+        for publish in (broker.publish, broker.publish_owned, broker.publish_acknowledged):
+            for options in ({}, {"qos": 1}, {"qos": 2, "retain": True}, {"content_type": "text/plain"}):
+                for payload in (b"", b"x", "x" * 2000, bytes(100_000)):
+                    told = [publish(topic, payload, **options) for topic in ("a/b", "a/c", "x", "nobody")]
+                    assert told == [3, 2, 2, 1], (publish, options, len(payload))
+    assert broker.publish("a/b") == 0
+
+
+def test_threads_that_publish_at_once_are_told_their_own_receivers(broker: midge.Broker) -> None:
+    told: dict[int, set[int]] = {count: set() for count in range(4)}
+
+    def publish(count: int) -> None:
+        for number in range(2000):
+            told[count].add(broker.publish(f"t/{count}", b"x", number % 3, expiry=5 if number % 5 == 0 else None))
+
+    with contextlib.ExitStack() as subscriptions:
+        for count in range(4):
+            for _ in range(count):
+                subscriptions.enter_context(broker.subscribe(f"t/{count}", capacity=1))
+        threads = [threading.Thread(target=publish, args=(count,)) for count in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert told == {count: {count} for count in range(4)}
+
+
+def test_many_messages_take_few_calls_of_the_library(broker: midge.Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is why they are faster than one call for each."""
+    calls: list[int] = []
+    publish = _library.quick.midge_publish_many
+
+    def counting(*arguments: Any) -> int:
+        calls.append(arguments[4])
+        return int(publish(*arguments))
+
+    monkeypatch.setattr(_library.quick, "midge_publish_many", counting)
+    assert broker.publish_many(("t", b"x") for _ in range(2560)) == 2560
+    assert calls == [256] * 10

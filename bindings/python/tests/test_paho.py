@@ -97,6 +97,36 @@ def test_kicking(broker: midge.Broker, peer: Peer) -> None:
     until(broker, lambda: not any(client.connected for client in broker.clients()), "the end of the client")
 
 
+def test_the_session_of_a_client_that_is_away(broker: midge.Broker) -> None:
+    away = mqtt.Client(CallbackAPIVersion.VERSION2, "away", protocol=mqtt.MQTTv311, clean_session=False)
+    subscribed: queue.SimpleQueue[object] = queue.SimpleQueue()
+    away.on_connect = lambda *a: away.subscribe("t", 1)
+    away.on_subscribe = lambda *a: subscribed.put(a[3])
+    away.connect(*broker.address)
+    away.loop_start()
+    subscribed.get(timeout=PATIENCE)
+    away.disconnect()
+    away.loop_stop()
+    until(broker, lambda: not broker.clients()[0].connected, "the end of the connection")
+    broker.publish("t", "one", qos=2, content_type="text/plain")
+    broker.publish("t", "two", qos=1)
+    queued = broker.queued("away", limit=1)
+    assert queued == [midge.Message("t", b"one", 1, properties=midge.Properties(content_type="text/plain"))]
+    assert [message.payload for message in broker.queued("away") or []] == [b"one", b"two"]
+    assert broker.clear_queue("away") == 2
+    assert broker.queued("away") == []
+    assert broker.stats().messages_dropped_cleared == 2
+    assert broker.end_session("away") is True
+    assert (broker.clients(), broker.subscriptions()) == ([], [])
+
+
+def test_the_session_of_a_client_that_is_connected(broker: midge.Broker, peer: Peer) -> None:
+    peer.client.reconnect_delay_set(60, 120)
+    assert broker.end_session("peer") is True
+    peer.expect("disconnect")
+    assert broker.clients() == []
+
+
 def test_stopping_disconnects(broker: midge.Broker, peer: Peer) -> None:
     broker.stop()
     peer.expect("disconnect")

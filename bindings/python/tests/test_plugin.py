@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import Run
 
 
@@ -96,6 +97,106 @@ def test_settings_from_everywhere(run_pytest: Run) -> None:
     assert counts(ended) == {"passed": 1}
     ended = run_pytest("def test(mqtt_broker): pass", pytest_dot_ini="[pytest]\nmqtt_timeout = soon\n", status=1)
     assert "mqtt_timeout: 'soon' is no number of seconds" in ended.stdout
+
+
+SCOPES = """
+    import socket
+    import pytest
+
+    kept = {}
+
+    def stopped(address):
+        try:
+            socket.create_connection(address).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    def same(name, broker):
+        first = kept.setdefault(name, broker.address)
+        return first == broker.address and not stopped(first)
+
+    @pytest.fixture(scope="SCOPE")
+    def mine(SCOPE_mqtt_broker_factory):
+        return SCOPE_mqtt_broker_factory({"mqtt.max_qos": 1}, queue__capacity=9)
+
+    class TestOne:
+        def test_first(self, SCOPE_mqtt_broker, mine):
+            assert same("own", SCOPE_mqtt_broker) and same("made", mine)
+            assert mine.address != SCOPE_mqtt_broker.address
+            assert (mine.settings["mqtt.max_qos"], mine.settings["queue.capacity"]) == ("1", "9")
+            SCOPE_mqtt_broker.publish("t", "kept", retain=True)
+
+        def test_second(self, SCOPE_mqtt_broker, mine, mqtt_broker):
+            assert same("own", SCOPE_mqtt_broker) and same("made", mine)
+            assert SCOPE_mqtt_broker.retained()[0].payload == b"kept"
+            SCOPE_mqtt_broker.assert_published("t", count=1)
+            assert not mqtt_broker.published()
+
+    def test_after_the_class():
+        assert [stopped(address) for address in kept.values()] == [ENDED] * 2
+"""
+
+
+@pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
+def test_brokers_of_longer_life(run_pytest: Run, scope: str) -> None:
+    """They serve all tests of their scope, and are gone behind it."""
+    text = SCOPES.replace("SCOPE", scope).replace("ENDED", str(scope == "class"))
+    ended_before = scope in ("class", "module")
+    after = f"""
+        import test_it
+
+        def test_after_the_module():
+            assert [test_it.stopped(address) for address in test_it.kept.values()] == [{ended_before}] * 2
+        """
+    at_the_end = """
+        import pytest
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_sessionfinish(session):
+            import test_it
+            assert all(test_it.stopped(address) for address in test_it.kept.values())
+            print("all of them have stopped")
+        """
+    ended = run_pytest(text, "-s", test_zz_dot_py=after, conftest_dot_py=at_the_end)
+    assert counts(ended) == {"passed": 4}
+    assert "all of them have stopped" in ended.stdout
+
+
+def test_markers_and_settings_of_brokers_of_longer_life(run_pytest: Run) -> None:
+    ended = run_pytest(
+        """
+        import pytest
+
+        pytestmark = pytest.mark.mqtt_settings({"mqtt.max_qos": 1})
+
+        def test_module(module_mqtt_broker):
+            assert [module_mqtt_broker.settings[key] for key in ("mqtt.max_qos", "queue.capacity")] == ["1", "7"]
+
+        def test_session(session_mqtt_broker):
+            assert [session_mqtt_broker.settings[key] for key in ("mqtt.max_qos", "queue.capacity")] == ["2", "7"]
+        """,
+        "--mqtt-set=queue.capacity=7",
+    )
+    assert counts(ended) == {"passed": 2}
+
+
+def test_a_failure_shows_the_brokers_that_the_test_uses(run_pytest: Run) -> None:
+    ended = run_pytest(
+        """
+        def test_both(module_mqtt_broker, session_mqtt_broker):
+            module_mqtt_broker.publish("of/the/module")
+            session_mqtt_broker.publish("of/the/session")
+
+        def test_fails(module_mqtt_broker):
+            assert False
+        """,
+        status=1,
+    )
+    assert counts(ended) == {"failed": 1, "passed": 1}
+    assert ended.stdout.count("- mqtt_broker 127.0.0.1:") == 1
+    assert "'of/the/module'" in ended.stdout
+    assert "'of/the/session'" not in ended.stdout
 
 
 def test_a_failure_shows_what_came_instead(run_pytest: Run) -> None:

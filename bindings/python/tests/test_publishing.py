@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import itertools
+import threading
 import weakref
 from typing import Any
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, interrupted
 
 import midge
 import midge.aio
-from midge import _publish
+from midge import _hooks, _library, _publish
+from midge._numbers import Numbers
 
 
 class Buffer(bytearray):
@@ -60,7 +64,7 @@ def test_a_payload_that_is_refused_is_given_back(broker: midge.Broker) -> None:
     for topic, options in (("a/#", {}), ("t", {"qos": 3}), ("t", {"expiry": -1})):
         with pytest.raises(ValueError, match=r"topic|qos|expiry"):
             broker.publish_owned(topic, bytes(10_000), **options)  # type: ignore[arg-type]
-    with pytest.raises(midge.ArgumentError, match="3000000 bytes"):
+    with pytest.raises(midge.ArgumentError, match="makes a packet of 3000009 bytes"):
         broker.publish_owned("t", bytes(3_000_000))
     with pytest.raises(TypeError):
         broker.publish_owned("t", 5)  # type: ignore[arg-type]
@@ -108,9 +112,10 @@ def test_until_it_is_safe_and_refused(broker: midge.Broker) -> None:
 def test_until_it_is_safe_in_an_event_loop() -> None:
     async def main() -> None:
         async with midge.aio.Broker("127.0.0.1:0") as broker, broker.subscribe("t") as messages:
-            await broker.publish_acknowledged("t", "x", timeout=PATIENCE)
+            assert await broker.publish_acknowledged("t", "x", timeout=PATIENCE) == 1
             assert (await messages.get(PATIENCE)).payload == b"x"
-            broker.publish_owned("t", bytes(10_000))
+            assert broker.publish_owned("t", bytes(10_000)) == 1
+            assert broker.publish("u", "x") == 0
             assert len((await messages.get(PATIENCE)).payload) == 10_000
             assert broker.retained() == []
             with pytest.raises(midge.TopicError):
@@ -147,3 +152,75 @@ def test_an_end_that_cannot_be_told_is_logged(broker: midge.Broker, caplog: pyte
     broker._publish_with_callback("t", "x", 1, False, done)
     (record,) = caplog.records
     assert record.getMessage() == "the end of a publication cannot be told"
+
+
+@pytest.mark.parametrize("topic", ["t", "#"])
+def test_an_exception_of_a_signal_handler_leaves_no_payload_lent(topic: str) -> None:
+    """One that was published is given back when nobody uses it, one that was not is not kept."""
+    guarded = _library.guarded(print)
+    for place in itertools.count():
+        with midge.Broker(config={"listener.tcp.bind": "off"}) as broker, broker.subscribe("t") as messages:
+            payload = bytearray(10_000)
+
+            def publish(broker: midge.Broker = broker, payload: bytearray = payload) -> None:
+                with contextlib.suppress(midge.TopicError):
+                    broker.publish_owned(topic, payload)
+
+            struck = interrupted([midge.Broker.publish_owned, _publish.publish_owned, guarded], place, publish)
+            published = broker.stats().messages_published
+            assert published == (topic == "t") or struck
+            assert len(_publish._lent) == published, place
+            if published:
+                assert messages.get(timeout=PATIENCE).payload == bytes(10_000)
+        messages.close()
+        del messages, publish
+        assert not _publish._lent
+        payload.append(0)  # it is not exported any more
+        if not struck:
+            break
+    if struck is None:
+        pytest.skip("this Python tells a trace function of no opcodes")
+    assert place > 8
+
+
+@pytest.mark.parametrize("topic", ["t", "#"])
+def test_an_exception_of_a_signal_handler_leaves_nothing_awaited(topic: str) -> None:
+    guarded = _library.guarded(print)
+    for place in itertools.count():
+        with midge.Broker(config={"listener.tcp.bind": "off"}) as broker:
+            told: list[int] = []
+
+            def publish(broker: midge.Broker = broker, told: list[int] = told) -> None:
+                with contextlib.suppress(midge.TopicError):
+                    broker._publish_with_callback(topic, b"x", 1, False, told.append)
+
+            struck = interrupted([_publish.publish_with_callback, guarded], place, publish)
+            assert not _publish._awaited, place
+            assert len(told) == broker.stats().messages_published
+        if not struck:
+            break
+    if struck is None:
+        pytest.skip("this Python tells a trace function of no opcodes")
+    assert place > 4
+
+
+def test_numbers_are_drawn_by_one_thread_at_a_time() -> None:
+    """An interpreter without a lock of its own may give a count to two threads, or twice."""
+    numbers = Numbers()
+
+    class Count:
+        def __next__(self) -> int:
+            assert numbers._lock._is_owned()  # type: ignore[attr-defined]
+            return next(counted)
+
+    counted = itertools.count(1)
+    numbers._next = Count()  # type: ignore[assignment]
+    drawn: list[int] = []
+    threads = [threading.Thread(target=lambda: drawn.extend(numbers.draw() for _ in range(500))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(drawn) == list(range(1, 2001))
+    for user in (_hooks, _publish):
+        assert isinstance(user._numbers, Numbers)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dis
+import functools
+import itertools
 import logging
 import queue
-import sys
 import threading
-from types import FrameType
-from typing import Any
 
 import pytest
-from conftest import PATIENCE, until
+from conftest import PATIENCE, interrupted, until
 
 import midge
 from midge._subscription import Queue
@@ -347,55 +345,40 @@ def test_a_handler_ends_with_its_subscription(broker: midge.Broker) -> None:
 
 
 def test_an_exception_of_a_signal_handler_leaves_no_lock_taken(broker: midge.Broker) -> None:
-    """A handler runs when a call has returned: at each of these places of the function that takes, one raises."""
-    code = Queue.take.__code__
-    names = {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
-
-    def taken(messages: midge.Subscription, place: int) -> bool:
-        """Whether messages could be taken without meeting that place."""
-        calls, before = 0, ""
-
-        def look(frame: FrameType, event: str, _: object) -> Any:
-            nonlocal calls, before, traced
-            if event == "opcode":
-                traced = True
-                calls += before.startswith("CALL")
-                before = names[frame.f_lasti]
-                if calls > place:
-                    raise KeyboardInterrupt
-            return look
-
-        def enter(frame: FrameType, event: str, _: object) -> Any:
-            frame.f_trace_opcodes = frame.f_code is code
-            return look if frame.f_code is code else None
-
-        tracer = sys.gettrace()
-        sys.settrace(enter)
-        try:
-            messages.get(timeout=PATIENCE)
-        except KeyboardInterrupt:
-            return False
-        finally:
-            sys.settrace(tracer)
-        return True
-
     def lock_of(messages: midge.Subscription) -> None:
         free.append(messages._queue._one_taker.acquire(blocking=False))
 
     free: list[bool] = []
-    traced = False
-    place = 0
-    while True:
+    for place in itertools.count():
         with broker.subscribe("t") as messages:
             broker.publish("t")
-            done = taken(messages, place)
+            struck = interrupted([Queue.take, Queue._take], place, lambda: messages.get(timeout=PATIENCE))
             thread = threading.Thread(target=lock_of, args=(messages,))
             thread.start()
             thread.join(PATIENCE)
-        if done:
+        if not struck:
             break
-        place += 1
-    if not traced:
+    if struck is None:
         pytest.skip("this Python tells a trace function of no opcodes")
     assert place > 5
     assert free == [True] * (place + 1)
+
+
+@pytest.mark.parametrize("way", ["get", "get_batch"])
+def test_an_exception_of_a_signal_handler_loses_no_message(broker: midge.Broker, way: str) -> None:
+    """What `get` was about to return is back, too, and so is the order."""
+    count = 600  # more than are taken from the library at once
+    for place in itertools.count():
+        with broker.subscribe("t") as messages:
+            broker.publish_many(("t", str(number)) for number in range(count))
+            take = messages.get if way == "get" else functools.partial(messages.get_batch, 10)
+            struck = interrupted([Queue.take, Queue._take, Queue._refill], place, take)
+            if not struck:
+                break
+            left: list[midge.Message] = []
+            while len(left) < count:
+                left += messages.get_batch(1000, timeout=PATIENCE)
+            assert [message.payload for message in left] == [b"%d" % number for number in range(count)], place
+    if struck is None:
+        pytest.skip("this Python tells a trace function of no opcodes")
+    assert place > 8

@@ -198,7 +198,13 @@ impl From<Deferred> for Answer {
 
 /// A deferred decision: the first half is for the code that decides, the second is the hook's answer.
 pub fn defer() -> (Decision, Deferred) {
-    let slot = Arc::new(DecisionSlot { state: Mutex::new(DecisionState::Open(None)) });
+    defer_in(|| 0)
+}
+
+/// As [`defer`]. `process` tells this process from its forks; in one of those the decision is of no use, and left alone.
+pub fn defer_in(process: fn() -> u32) -> (Decision, Deferred) {
+    let state = Mutex::new(DecisionState::Open(None));
+    let slot = Arc::new(DecisionSlot { state, process, made_in: process() });
     (Decision(Arc::clone(&slot)), Deferred(slot))
 }
 
@@ -208,7 +214,7 @@ pub fn defer() -> (Decision, Deferred) {
 pub struct Decision(Arc<DecisionSlot>);
 
 impl Decision {
-    /// Decides. False if it is too late: the deadline has passed, or the connection is gone.
+    /// Decides. False if it is too late: the deadline has passed, or the connection is gone; and in a forked child.
     pub fn resolve(self, verdict: Verdict) -> bool {
         self.0.decide(Some(verdict))
     }
@@ -260,7 +266,9 @@ impl Deferred {
 
 impl Drop for Deferred {
     fn drop(&mut self) {
-        *self.0.state.lock() = DecisionState::Closed;
+        if !self.0.is_forked() {
+            *self.0.state.lock() = DecisionState::Closed;
+        }
     }
 }
 
@@ -268,6 +276,9 @@ impl Drop for Deferred {
 #[derive(Debug)]
 pub struct DecisionSlot {
     state: Mutex<DecisionState>,
+    process: fn() -> u32,
+    /// The process in which it was made.
+    made_in: u32,
 }
 
 enum DecisionState {
@@ -280,8 +291,22 @@ enum DecisionState {
 }
 
 impl DecisionSlot {
+    /// Whether this is a fork of the process: its lock may be held by a thread that is not here, and so may those of the
+    /// connection that waits.
+    fn is_forked(&self) -> bool {
+        (self.process)() != self.made_in
+    }
+
+    /// Whether it is not decided, and something waits for it.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(&*self.state.lock(), DecisionState::Open(_))
+    }
+
     /// Decides, if it is open; `None` abstains. Returns whether it was open.
     pub(crate) fn decide(&self, outcome: Option<Verdict>) -> bool {
+        if self.is_forked() {
+            return false;
+        }
         let mut state = self.state.lock();
         let DecisionState::Open(link) = &mut *state else {
             return false;

@@ -65,7 +65,7 @@ impl Engine {
         }
         if session.is_marked(Mark::HOLDS_ACKS) {
             // Before the last packet: what the client has published is accepted, and need not come again.
-            self.release_acks(turn, session, epoch);
+            self.release_all_acks(turn, session, epoch);
         }
         self.counters.decrease(Gauge::ClientsConnected, 1);
         let detached =

@@ -1,9 +1,9 @@
 //! Effects of timers: the Keep Alive, the expiry of sessions, delayed wills, expired retained messages.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
-use crate::engine::access::hooks::Verdict;
+use crate::engine::access::hooks::{DecisionSlot, Verdict};
 use crate::engine::connection::connect::keep_alive_millis;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
@@ -14,8 +14,10 @@ use crate::session::event::Level;
 use crate::session::link::{Cause, Link};
 use crate::session::state::{Control, Session};
 use crate::stats::DropReason;
+use crate::time::Time;
 
-/// Milliseconds in which bytes that a connection without CONNECT has sent are read.
+/// Milliseconds in which bytes that a connection without CONNECT has sent are read, and a decision is made, after the
+/// broker did not run.
 const LOOK: u64 = 1000;
 /// Seconds between two sweeps of expired retained messages.
 const SWEEP_SECONDS: u64 = 60;
@@ -46,19 +48,12 @@ impl Engine {
                     }
                 }
             }
-            Timer::Hold(session, epoch) => {
+            Timer::Hold(session, hold) => {
                 if let Some(session) = session.upgrade() {
-                    self.end_hold(turn, &session, epoch);
+                    self.end_hold(turn, &session, hold);
                 }
             }
-            Timer::Decision(slot) => {
-                if slot.upgrade().is_some_and(|slot| slot.decide(Some(Verdict::Deny))) {
-                    turn.counts.hooks_failed += 1;
-                    self.log(turn, Level::Error, None, || {
-                        "a decision was not made within hooks.deadline, which denies".to_owned()
-                    });
-                }
-            }
+            Timer::Decision { slot, due } => self.check_decision(turn, slot, due),
             Timer::Sys => self.publish_sys(turn),
             Timer::Sweep => self.sweep(turn),
             Timer::Drops => self.log_more_drops(turn),
@@ -76,6 +71,22 @@ impl Engine {
         // The client may have been let in when the deadline had passed, or be let in just now.
         if link.expire(Cause::ConnectTimeout) {
             turn.counts.connections_refused += 1;
+        }
+    }
+
+    /// Denies a decision that was not made in time. If the process was stopped meanwhile, so was the host, which has one
+    /// more second.
+    fn check_decision(&self, turn: &mut Turn, slot: Weak<DecisionSlot>, due: Time) {
+        let again = turn.now.plus_millis(LOOK);
+        if due.plus_millis(LOOK) <= turn.now && slot.upgrade().is_some_and(|slot| slot.is_open()) {
+            self.timers.insert(again, Timer::Decision { slot, due: again });
+            return;
+        }
+        if slot.upgrade().is_some_and(|slot| slot.decide(Some(Verdict::Deny))) {
+            turn.counts.hooks_failed += 1;
+            self.log(turn, Level::Error, None, || {
+                "a decision was not made within hooks.deadline, which denies".to_owned()
+            });
         }
     }
 

@@ -7,6 +7,7 @@ pub mod close;
 pub mod connect;
 pub mod disconnect;
 pub mod expire;
+pub mod manage;
 mod packets;
 mod reason_string;
 mod refuse;

@@ -6,12 +6,31 @@ use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::session::link::Cause;
 
+/// Events that are told together: so few find room in any queue.
+const PORTION: usize = 64;
+
 impl Engine {
+    /// Whether the broker stops or has stopped. A turn that begins after that finds it so, if it looks after its beginning.
+    #[inline]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Tells the sinks all that has happened. Not for code of the host that the engine calls.
+    pub fn tell_rest(&self, turn: &mut Turn) {
+        self.tell_all(turn);
+    }
+
     /// Ends every connection, with 0x8B Server shutting down in MQTT 5, and refuses new ones. Wills are not published,
     /// because the server closes the connections.
+    ///
+    /// The sinks are told of all ends, however many wait to be told: this waits for the thread that tells now.
     pub fn stop(&self, turn: &mut Turn) {
         self.stopping.store(true, Ordering::SeqCst);
         for session in self.sessions.all() {
+            if turn.events.len() >= PORTION {
+                self.tell_all(turn);
+            }
             let mut control = session.control.lock();
             self.delete_will(turn, &session, &mut control);
             let epoch = control.epoch;

@@ -77,7 +77,8 @@ impl Engine {
                         Some(outcome) => outcome,
                         None => {
                             let deadline = turn.now.plus(self.options.hooks_deadline);
-                            let timer = self.timers.insert(deadline, Timer::Decision(deferred.slot()));
+                            let timer = Timer::Decision { slot: deferred.slot(), due: deadline };
+                            let timer = self.timers.insert(deadline, timer);
                             self.cancel(pending.decisions.awaited(stage, at, deferred, timer));
                             return None;
                         }

@@ -26,7 +26,9 @@ impl Engine {
     /// 8. *The turn is reset* for its next use.
     /// 9. *The host's code* is called: direct callbacks and durability waiters. It comes after everything else, because
     ///    it may take long and may begin turns.
-    /// 10. *Buffers of the host* are returned last: earlier stages may still use parts of them.
+    ///
+    /// *Buffers of the host* are returned when the turn has been given back (`core/running.rs`): earlier stages may still
+    /// use parts of them.
     pub(crate) fn finish(&self, turn: &mut Turn, mark: Option<TurnMark>) {
         self.publish_wills(turn);
         self.log_drops_if_wanted(turn);
@@ -40,7 +42,6 @@ impl Engine {
         self.put_in_order(turn);
         drop(mark);
         self.call_host(turn);
-        self.host_buffers.give_back();
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::panicking;
 
-use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard, RwLockReadGuard};
 
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
@@ -25,6 +25,18 @@ pub struct Running<'e> {
     mark: Option<TurnMark>,
     /// Whether the turn began while the thread was unwinding from a panic.
     unwinding: bool,
+    /// Dropped after the turn is given back: what it calls may wait for turns.
+    _buffers: GiveBack<'e>,
+}
+
+/// Returns the buffers of the host that a turn has done with.
+struct GiveBack<'e>(&'e HostBuffers);
+
+impl Drop for GiveBack<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
 }
 
 /// The storage of a running turn.
@@ -32,7 +44,7 @@ enum TurnSlot<'e> {
     /// A slot of the engine, which keeps the turn for its next use.
     Kept(MappedMutexGuard<'e, Turn>),
     /// A turn of its own, because all slots were in use.
-    Own(Box<Turn>),
+    Own { turn: Box<Turn>, _runs: RwLockReadGuard<'e, ()> },
 }
 
 impl Deref for Running<'_> {
@@ -41,7 +53,7 @@ impl Deref for Running<'_> {
     fn deref(&self) -> &Turn {
         match &self.turn {
             TurnSlot::Kept(turn) => turn,
-            TurnSlot::Own(turn) => turn,
+            TurnSlot::Own { turn, .. } => turn,
         }
     }
 }
@@ -51,7 +63,7 @@ impl DerefMut for Running<'_> {
     fn deref_mut(&mut self) -> &mut Turn {
         match &mut self.turn {
             TurnSlot::Kept(turn) => turn,
-            TurnSlot::Own(turn) => turn,
+            TurnSlot::Own { turn, .. } => turn,
         }
     }
 }
@@ -87,9 +99,16 @@ impl Engine {
         let mut turn = self.place();
         match &mut turn {
             TurnSlot::Kept(turn) => turn.now = now,
-            TurnSlot::Own(turn) => turn.now = now,
+            TurnSlot::Own { turn, .. } => turn.now = now,
         }
-        Running { engine: self, turn, mark, unwinding: panicking() }
+        let buffers = GiveBack(&self.host_buffers);
+        Running { engine: self, turn, mark, unwinding: panicking(), _buffers: buffers }
+    }
+
+    /// Waits until every turn has ended that runs now, with the calls of the host in it. Must not be called in one.
+    pub fn await_turns(&self) {
+        self.turns.iter().for_each(|place| drop(place.lock()));
+        drop(self.other_turns.write());
     }
 
     fn place(&self) -> TurnSlot<'_> {
@@ -98,7 +117,8 @@ impl Engine {
             Some(place) => {
                 TurnSlot::Kept(MutexGuard::map(place, |turn| &mut **turn.get_or_insert_with(Turn::boxed)))
             }
-            None => TurnSlot::Own(Turn::boxed()),
+            // A turn in a hook of another one of these does not wait for a thread that waits for both.
+            None => TurnSlot::Own { turn: Turn::boxed(), _runs: self.other_turns.read_recursive() },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::config::Settings;
 use crate::engine::access::authority::{Authority, HostAuthority, Questions};
@@ -48,6 +48,8 @@ pub struct Engine {
     pub(crate) commit_wait: Mutex<CommitWait>,
     /// Turns that are kept for reuse; each is locked while it runs. No thread waits for one.
     pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
+    /// Held for reading by each turn that is not kept.
+    pub(crate) other_turns: RwLock<()>,
     pub(crate) host_buffers: Arc<HostBuffers>,
     pub(crate) host: Option<Arc<dyn Host>>,
     /// The authorities that decide what clients may do.
@@ -95,6 +97,7 @@ impl Engine {
             recorder: Recorder::new(parts.store, WallClock::started_at(parts.started_unix)),
             commit_wait: Mutex::default(),
             turns: Default::default(),
+            other_turns: RwLock::default(),
             host_buffers: Arc::default(),
             host: None,
             authorities: Chain::default(),
@@ -138,9 +141,10 @@ impl Engine {
         self
     }
 
-    /// The same broker with timers that are not rounded to the tick of the wheel. The engine must not be in use.
+    /// The same broker with timers that are not rounded to the tick of the wheel, and that nobody ticks for: no thread
+    /// leaves events to another one. The engine must not be in use.
     pub fn with_exact_timers(self) -> Engine {
-        Engine { timers: Timers::exact(self.timers), ..self }
+        Engine { timers: Timers::exact(self.timers), events: self.events.unsliced(), ..self }
     }
 
     /// The present counters and gauges.

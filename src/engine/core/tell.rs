@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
+use crate::engine::observe::event_queue::Told;
 use crate::engine::observe::log::{line_of_drops, words};
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::{EventSink, Moment, Published};
@@ -24,8 +25,30 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn tell(&self, turn: &mut Turn) {
         let told = self.events.tell(turn.now, &mut turn.events, self.options.hooks_max_waiting);
-        turn.counts.hooks_failed += told.failed as u64;
-        turn.counts.notices_lost += told.lost as u64;
+        count(turn, told);
+        if told.left {
+            self.timers.ring(turn.now);
+        }
+    }
+
+    /// Tells some of the events that threads have left. They are told by the thread that ticks, which lets others run in
+    /// between.
+    #[cold]
+    pub(crate) fn tell_left(&self, turn: &mut Turn) {
+        let told = self.events.tell_left(turn.now);
+        count(turn, told);
+    }
+
+    /// Tells the turn's events and all that wait, after the thread that tells now has ended. Must not be called by code
+    /// of the host that the engine calls, nor while the thread holds a lock.
+    #[cold]
+    pub(crate) fn tell_all(&self, turn: &mut Turn) {
+        // First, so that there is room for them.
+        let told = self.events.tell_all(turn.now);
+        count(turn, told);
+        self.tell(turn);
+        let told = self.events.tell_all(turn.now);
+        count(turn, told);
     }
 
     /// Adds the events of dropped messages that are counted already.
@@ -159,4 +182,9 @@ impl Engine {
             }
         }
     }
+}
+
+fn count(turn: &mut Turn, told: Told) {
+    turn.counts.hooks_failed += told.failed as u64;
+    turn.counts.notices_lost += told.lost as u64;
 }

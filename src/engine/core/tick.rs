@@ -16,7 +16,8 @@ impl Engine {
         self.timers.next()
     }
 
-    /// Handles all due timers. Returns when to call it again; `None` if only the alarm decides.
+    /// Handles all due timers, and some of the events that threads have left. Returns when to call it again; `None` if
+    /// only the alarm decides.
     pub fn tick(&self, now: Time) -> Option<Time> {
         for timer in self.timers.due(now) {
             // A panic in one timer does not affect the others.
@@ -25,6 +26,15 @@ impl Engine {
                 self.fire(&mut turn, timer);
             }));
         }
-        self.timers.next()
+        match self.events.has_left() {
+            true => self.tick_events(now),
+            false => self.timers.next(),
+        }
+    }
+
+    #[cold]
+    fn tick_events(&self, now: Time) -> Option<Time> {
+        self.tell_left(&mut self.turn(now));
+        if self.events.has_left() { Some(now) } else { self.timers.next() }
     }
 }

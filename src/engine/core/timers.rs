@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use crate::engine::access::hooks::DecisionSlot;
 use crate::session::epoch::Epoch;
+use crate::session::held_acks::HoldId;
 use crate::session::link::Link;
 use crate::session::state::Session;
 use crate::time::{Time, TimerId, Wheel};
@@ -32,10 +33,15 @@ pub enum Timer {
     SessionExpiry(Weak<Session>, Epoch),
     /// Publishes a delayed will. The number is that of the last connection.
     Will(Weak<Session>, Epoch),
-    /// Ends the wait of a publisher's acknowledgements. The number is that of the connection.
-    Hold(Weak<Session>, Epoch),
+    /// Ends the wait of a publisher's acknowledgements for a subscriber.
+    Hold(Weak<Session>, HoldId),
     /// Denies an overdue decision.
-    Decision(Weak<DecisionSlot>),
+    Decision {
+        /// What is decided.
+        slot: Weak<DecisionSlot>,
+        /// When it is overdue. A timer that comes much later was kept by a broker that did not run.
+        due: Time,
+    },
     /// Publishes the `$SYS` topics.
     Sys,
     /// Removes expired retained messages.
@@ -80,6 +86,11 @@ impl Timers {
             self.alarm.set(at);
         }
         id
+    }
+
+    /// Asks the runtime to tick at once, although no timer may be due.
+    pub fn ring(&self, now: Time) {
+        self.alarm.set(now);
     }
 
     /// Cancels a timer.

@@ -1,9 +1,10 @@
-//! A queue of events for the host: told in order, by one thread at a time, with no lock held.
+//! A queue of events for the host: told in order, by one thread at a time, with no lock held. A thread tells its own
+//! events and a few of others; then another one goes on.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::EventSink;
@@ -16,7 +17,11 @@ const KEPT: usize = 1024;
 
 /// Events that wait for a sink.
 #[derive(Default)]
-pub(crate) struct EventQueue(Mutex<QueueState>);
+pub(crate) struct EventQueue {
+    state: Mutex<QueueState>,
+    /// Notified when a thread ends telling.
+    free: Condvar,
+}
 
 #[derive(Default)]
 struct QueueState {
@@ -32,6 +37,17 @@ pub(crate) struct Told {
     pub lost: usize,
     /// The number of calls that panicked.
     pub failed: usize,
+    /// Whether events are left that nobody tells.
+    pub left: bool,
+}
+
+impl Told {
+    /// Adds what another queue brought.
+    pub(crate) fn add(&mut self, other: Told) {
+        self.lost += other.lost;
+        self.failed += other.failed;
+        self.left |= other.left;
+    }
 }
 
 /// Runs code of the host; `None` if it panics. The panic's payload is leaked, because its drop may panic, too.
@@ -40,45 +56,95 @@ pub(crate) fn survive<T>(hook: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// The state while a thread tells events; its drop ends that, even during a panic.
-struct Telling<'n>(MutexGuard<'n, QueueState>);
+struct Telling<'n> {
+    state: MutexGuard<'n, QueueState>,
+    free: &'n Condvar,
+}
 
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
-        self.0.telling = false;
+        self.state.telling = false;
+        self.free.notify_all();
     }
 }
 
 impl EventQueue {
-    /// Adds events, and tells `sink` all events of the queue, unless another thread does so, or this one farther up its
-    /// stack. At most `most` events wait.
-    pub(crate) fn tell(&self, sink: &dyn EventSink, now: Time, events: &mut Vec<Event>, most: usize) -> Told {
+    /// Adds events, and tells `sink` those of the queue, unless another thread does so, or this one farther up its
+    /// stack. At most `most` events wait. It tells as many as it adds and `slice` more, so that it returns however many
+    /// others add.
+    pub(crate) fn tell(
+        &self,
+        sink: &dyn EventSink,
+        now: Time,
+        events: &mut Vec<Event>,
+        most: usize,
+        slice: usize,
+    ) -> Told {
         if events.is_empty() {
             return Told::default();
         }
-        let logs_errors = sink.mask().wants(EventMask::log(Level::Error));
-        let mut state = self.0.lock();
-        let room = most.saturating_sub(state.waiting.len());
-        let mut outcome = Told { lost: events.len().saturating_sub(room), failed: 0 };
-        state.waiting.extend(events.drain(..).take(room));
-        if !std::mem::replace(&mut state.telling, true) {
-            let mut telling = Telling(state);
-            while let Some(event) = telling.0.waiting.pop_front() {
-                let told = MutexGuard::unlocked(&mut telling.0, || {
-                    HostBuffers::outside(|| survive(|| sink.event(now, &event)))
-                });
-                if told.is_none() {
-                    outcome.failed += 1;
-                    // The line is told next.
-                    if let Some(line) = failure(&event).filter(|_| logs_errors) {
-                        telling.0.waiting.push_front(line);
-                    }
-                }
-            }
-            if telling.0.waiting.capacity() > KEPT {
-                telling.0.waiting = VecDeque::new();
-            }
+        let mut state = self.state.lock();
+        let own = events.len().min(most.saturating_sub(state.waiting.len()));
+        let mut outcome = Told { lost: events.len() - own, ..Told::default() };
+        state.waiting.extend(events.drain(..).take(own));
+        if !state.telling {
+            self.tell_waiting(state, sink, now, own.saturating_add(slice), &mut outcome);
         }
         outcome
+    }
+
+    /// Tells at most `most` of the events that were left, unless another thread tells.
+    pub(crate) fn tell_left(&self, sink: &dyn EventSink, now: Time, most: usize) -> Told {
+        let mut outcome = Told::default();
+        let state = self.state.lock();
+        if !state.telling {
+            self.tell_waiting(state, sink, now, most, &mut outcome);
+        }
+        outcome
+    }
+
+    /// Tells all events, after the thread that tells now has ended. Must not be called by a sink.
+    pub(crate) fn tell_all(&self, sink: &dyn EventSink, now: Time) -> Told {
+        let mut outcome = Told::default();
+        let mut state = self.state.lock();
+        while state.telling {
+            self.free.wait(&mut state);
+        }
+        self.tell_waiting(state, sink, now, usize::MAX, &mut outcome);
+        outcome
+    }
+
+    fn tell_waiting(
+        &self,
+        state: MutexGuard<'_, QueueState>,
+        sink: &dyn EventSink,
+        now: Time,
+        most: usize,
+        outcome: &mut Told,
+    ) {
+        let logs_errors = sink.mask().wants(EventMask::log(Level::Error));
+        let mut telling = Telling { state, free: &self.free };
+        telling.state.telling = true;
+        let mut told = 0;
+        while told < most
+            && let Some(event) = telling.state.waiting.pop_front()
+        {
+            told += 1;
+            let survived = MutexGuard::unlocked(&mut telling.state, || {
+                HostBuffers::outside(|| survive(|| sink.event(now, &event)))
+            });
+            if survived.is_none() {
+                outcome.failed += 1;
+                // The line is told next.
+                if let Some(line) = failure(&event).filter(|_| logs_errors) {
+                    telling.state.waiting.push_front(line);
+                }
+            }
+        }
+        outcome.left = !telling.state.waiting.is_empty();
+        if !outcome.left && telling.state.waiting.capacity() > KEPT {
+            telling.state.waiting = VecDeque::new();
+        }
     }
 }
 

@@ -76,7 +76,8 @@ fn level_of(reason: DropReason) -> Level {
         | DropReason::Offline
         | DropReason::Expired
         | DropReason::SessionEnded
-        | DropReason::Host => Level::Debug,
+        | DropReason::Host
+        | DropReason::Cleared => Level::Debug,
     }
 }
 

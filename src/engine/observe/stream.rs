@@ -1,7 +1,7 @@
 //! The stream of events: the sinks, and the kinds that any of them wants.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
@@ -11,12 +11,29 @@ use crate::engine::observe::sink::{EventSink, Moment};
 use crate::session::event::{Event, Level, LogLine};
 use crate::time::Time;
 
+/// Events of others that a thread tells beside its own before another one goes on.
+const SLICE: usize = 64;
+
 /// The sinks of a broker, in the order in which they were added.
-#[derive(Default)]
 pub(crate) struct EventStream {
     /// The union of the sinks' masks. Events of other kinds are not made.
     mask: AtomicU32,
     sinks: Mutex<Arc<[Attached]>>,
+    /// Whether a queue may have events that nobody tells.
+    left: AtomicBool,
+    /// [`SLICE`], or without a bound.
+    slice: usize,
+}
+
+impl Default for EventStream {
+    fn default() -> EventStream {
+        EventStream {
+            mask: AtomicU32::default(),
+            sinks: Mutex::default(),
+            left: AtomicBool::new(false),
+            slice: SLICE,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -78,25 +95,58 @@ impl EventStream {
                 self.refresh();
             }
         }
-        let mut queued = sinks.iter().filter_map(|at| Some((&*at.sink, at.queue.as_deref()?))).peekable();
+        let mut queued = queued(&sinks).peekable();
         while let Some((sink, queue)) = queued.next() {
             let mask = sink.mask();
             let is_wanted = |event: &Event| mask.wants(EventMask::of(event));
-            let told = match queued.peek() {
+            outcome.add(match queued.peek() {
                 Some(_) => {
                     let mut own = events.iter().filter(|event| is_wanted(event)).cloned().collect();
-                    queue.tell(sink, now, &mut own, most)
+                    queue.tell(sink, now, &mut own, most, self.slice)
                 }
                 None => {
                     events.retain(is_wanted);
-                    queue.tell(sink, now, events, most)
+                    queue.tell(sink, now, events, most, self.slice)
                 }
-            };
-            outcome.lost += told.lost;
-            outcome.failed += told.failed;
+            });
         }
         events.clear();
+        if outcome.left {
+            self.left.store(true, Ordering::Release);
+        }
         outcome
+    }
+
+    /// Whether a thread has left events to others.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
+    /// Tells some of the events that were left. The thread that calls this is called again while `left` says so.
+    #[cold]
+    pub(crate) fn tell_left(&self, now: Time) -> Told {
+        self.left.store(false, Ordering::Release);
+        let sinks = Arc::clone(&self.sinks.lock());
+        let mut outcome = Told::default();
+        queued(&sinks).for_each(|(sink, queue)| outcome.add(queue.tell_left(sink, now, self.slice)));
+        if outcome.left {
+            self.left.store(true, Ordering::Release);
+        }
+        outcome
+    }
+
+    /// Tells all events of the queues, after the threads that tell now have ended. Must not be called by a sink.
+    #[cold]
+    pub(crate) fn tell_all(&self, now: Time) -> Told {
+        let sinks = Arc::clone(&self.sinks.lock());
+        let mut outcome = Told::default();
+        queued(&sinks).for_each(|(sink, queue)| outcome.add(queue.tell_all(sink, now)));
+        outcome
+    }
+
+    /// The same stream, whose threads leave no events to others: for a broker whose timers nobody ticks.
+    pub(crate) fn unsliced(self) -> EventStream {
+        EventStream { slice: usize::MAX, ..self }
     }
 
     /// Tells the sinks that are called directly; returns the number of calls that panicked.
@@ -129,6 +179,11 @@ impl EventStream {
             |sink: &dyn EventSink| sink.mask().wants(kind) && survive(|| sink.moment(moment)).is_none();
         sinks.iter().filter(|attached| panics(&*attached.sink)).count()
     }
+}
+
+/// The sinks that have a queue.
+fn queued(sinks: &[Attached]) -> impl Iterator<Item = (&dyn EventSink, &EventQueue)> {
+    sinks.iter().filter_map(|attached| Some((&*attached.sink, attached.queue.as_deref()?)))
 }
 
 fn union(sinks: &[Attached]) -> EventMask {

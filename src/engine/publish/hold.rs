@@ -9,8 +9,9 @@ use crate::engine::core::turn::Turn;
 use crate::engine::parts::attached::AttachedConnection;
 use crate::session::epoch::Epoch;
 use crate::session::event::Level;
-use crate::session::held_acks::{HeldAck, Holding};
+use crate::session::held_acks::{HeldAck, HoldId, Holding};
 use crate::session::state::{Mark, Session};
+use crate::time::Time;
 
 /// Acknowledgements of one connection that wait at most, unless its window is larger: clients of MQTT 3 do not know theirs.
 const MOST: usize = 1024;
@@ -31,49 +32,71 @@ impl Engine {
         if holding != Holding::No {
             session.mark(Mark::HOLDS_ACKS);
         }
+        let timer = outbound.time_hold();
         drop(outbound);
-        match holding {
-            Holding::No => return self.send_ack(turn, attached, ack.kind, ack.packet()),
-            Holding::Began => {
-                self.timers.insert(until, Timer::Hold(Arc::downgrade(session), attached.epoch));
-            }
-            Holding::Behind => {}
+        self.set_timer(session, timer);
+        let (hold, slow) = match (holding, slow) {
+            (Holding::No, _) => return self.send_ack(turn, attached, ack.kind, ack.packet()),
+            (Holding::Full(hold), _) => return self.release_acks(turn, session, hold),
+            (Holding::Behind(hold), Some(slow)) => (hold, slow),
             // The subscribers know already that this publisher waits.
-            Holding::Waits => return,
-            Holding::Full => return self.release_acks(turn, session, attached.epoch),
+            (Holding::Waits | Holding::Behind(_), _) => return,
+        };
+        let mut outbound = slow.outbound.lock();
+        let waits = outbound.await_drain(&self.options.limits, session, hold);
+        if waits {
+            slow.mark(Mark::AWAITED);
         }
-        if let Some(slow) = slow {
-            let mut outbound = slow.outbound.lock();
-            let waits = outbound.await_drain(&self.options.limits, session, attached.epoch);
-            if waits {
-                slow.mark(Mark::AWAITED);
-            }
-            drop(outbound);
-            if !waits {
-                // It has drained meanwhile.
-                self.release_acks(turn, session, attached.epoch);
-            }
+        drop(outbound);
+        if !waits {
+            // It has drained meanwhile.
+            self.wait_no_longer(turn, session, hold, &slow);
         }
     }
 
-    /// Sends the acknowledgements of a connection that wait, in their order. Others that come meanwhile wait behind them.
-    pub(crate) fn release_acks(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
+    fn set_timer(&self, session: &Arc<Session>, timer: Option<(HoldId, Time)>) {
+        if let Some((hold, until)) = timer {
+            self.timers.insert(until, Timer::Hold(Arc::downgrade(session), hold));
+        }
+    }
+
+    /// A publisher's acknowledgements wait no longer for `slow`: those that waited for it alone are sent.
+    fn wait_no_longer(&self, turn: &mut Turn, publisher: &Arc<Session>, hold: HoldId, slow: &Session) {
+        publisher.outbound.lock().wait_no_longer(hold, slow);
+        self.release_acks(turn, publisher, hold);
+    }
+
+    /// Sends all acknowledgements of a connection that wait, because it ends.
+    #[cold]
+    pub(crate) fn release_all_acks(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
         let mut outbound = session.outbound.lock();
-        if !outbound.begin_release(epoch) {
+        let Some(hold) = outbound.hold_id().filter(|_| outbound.epoch() == epoch) else {
+            return;
+        };
+        outbound.end_waits(hold);
+        drop(outbound);
+        self.release_acks(turn, session, hold);
+    }
+
+    /// Sends the acknowledgements of a connection that wait for nobody, in their order. Others that come meanwhile wait
+    /// behind them.
+    fn release_acks(&self, turn: &mut Turn, session: &Arc<Session>, hold: HoldId) {
+        let mut outbound = session.outbound.lock();
+        if !outbound.begin_release(hold) {
             return;
         }
         let attached = AttachedConnection {
             session: Arc::clone(session),
-            epoch,
+            epoch: outbound.epoch(),
             version: outbound.version(),
             is_bridge: false,
         };
-        while let Some(ack) = outbound.next_held_ack(epoch) {
+        while let Some(ack) = outbound.next_held_ack(hold) {
             drop(outbound);
             self.send_ack(turn, &attached, ack.kind, ack.packet());
             outbound = session.outbound.lock();
         }
-        if outbound.epoch() == epoch {
+        if outbound.epoch() == attached.epoch && outbound.hold_id().is_none() {
             session.unmark(Mark::HOLDS_ACKS);
         }
     }
@@ -87,19 +110,17 @@ impl Engine {
             session.unmark(Mark::AWAITED);
         }
         drop(outbound);
-        for (publisher, epoch) in publishers {
+        for (publisher, hold) in publishers {
             if let Some(publisher) = publisher.upgrade() {
-                self.release_acks(turn, &publisher, epoch);
+                self.wait_no_longer(turn, &publisher, hold, session);
             }
         }
     }
 
-    /// Acknowledgements of a connection have waited for `session.publisher_hold`: those for whom they wait are given up.
-    pub(crate) fn end_hold(&self, turn: &mut Turn, session: &Arc<Session>, epoch: Epoch) {
-        let behind = session.outbound.lock().overdue(epoch, turn.now);
-        if behind.is_empty() {
-            return;
-        }
+    /// A connection's acknowledgements have waited for `session.publisher_hold`: the subscribers for which they have are
+    /// given up.
+    pub(crate) fn end_hold(&self, turn: &mut Turn, session: &Arc<Session>, hold: HoldId) {
+        let behind = session.outbound.lock().overdue(hold, turn.now);
         for slow in behind.iter().filter_map(std::sync::Weak::upgrade) {
             let publishers = slow.outbound.lock().give_up();
             let client_id = &slow.client_id;
@@ -109,12 +130,14 @@ impl Engine {
                      (session.publisher_hold)"
                 )
             });
-            for (publisher, epoch) in publishers {
+            for (publisher, hold) in publishers {
                 if let Some(publisher) = publisher.upgrade() {
-                    self.release_acks(turn, &publisher, epoch);
+                    self.wait_no_longer(turn, &publisher, hold, &slow);
                 }
             }
         }
-        self.release_acks(turn, session, epoch);
+        self.release_acks(turn, session, hold);
+        let timer = session.outbound.lock().time_hold();
+        self.set_timer(session, timer);
     }
 }

@@ -117,13 +117,13 @@ impl TestNet {
     }
 
     /// Advances the broker's time. Everything due in between happens in order and at its time. When this returns, all
-    /// packets that clients had sent are handled, and all packets to them are written, as far as they take them. Must
-    /// not be called on a thread of the broker.
+    /// packets that clients had sent are handled, and all packets to them are written, as far as they take them. A
+    /// broker that stops goes no farther. Must not be called on a thread of the broker.
     pub fn advance(&self, engine: &Engine, by: Duration) {
         let _turn = self.take_turn();
         self.settle();
         let target = self.clock.now().plus(by);
-        while let Some(at) = self.next(engine).filter(|at| *at <= target) {
+        while let Some(at) = self.next(engine).filter(|at| *at <= target && !engine.is_stopping()) {
             self.clock.move_to(at);
             let now = self.clock.now();
             engine.tick(now);
@@ -131,6 +131,11 @@ impl TestNet {
         }
         self.clock.move_to(target);
         self.settle();
+    }
+
+    /// Waits until no thread moves the clock. One that begins later finds that the broker stops.
+    pub fn await_advance(&self) {
+        drop(self.take_turn());
     }
 
     /// Waits until every connection of a client is accepted and everything that clients have sent is handled. Must not

@@ -26,6 +26,7 @@ HANDLES = {
     # Lives only while a hook runs, where abuse.c has one.
     "midge_edit": ["NULL", "f->edit"],
     "midge_retained": ["NULL", "f->retained"],
+    "midge_queued": ["NULL", "f->queued"],
     "midge_subscription": ["NULL", "f->of_queue", "f->of_callback"],
 }
 # The handles that a call of `<type>_free` takes from the fixture.
@@ -41,6 +42,7 @@ FREED = {
     "midge_subscription_free": ["f->of_queue", "f->of_callback"],
     "midge_decision_free": ["f->decision"],
     "midge_retained_free": ["f->retained"],
+    "midge_queued_free": ["f->queued"],
     "midge_string_free": ["f->string"],
 }
 # What needs a broker in test mode.

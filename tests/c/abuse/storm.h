@@ -23,6 +23,7 @@ typedef struct fixture {
     midge_clients *clients;
     midge_subscriptions *subscriptions;
     midge_retained *retained;
+    midge_queued *queued;
     midge_error *error;
     char *string;
     /* A client's connection, and a descriptor that is no socket. */
@@ -166,6 +167,7 @@ HELPER void fixture_make(fixture *f)
     MUST(midge_publish(f->live, "kept", "x", 1, &options) == MIDGE_STATUS_OK);
     MUST(midge_broker_retained(f->live, "kept", &f->retained) == MIDGE_STATUS_OK);
     f->client = client_connect(f->live, "a");
+    MUST(midge_broker_queued(f->live, "a", 1, &f->queued) == MIDGE_STATUS_OK);
     f->waiting = client_dial(f->live);
     client_knock(f->waiting, "later");
     MUST(event_wait(&later->asked, 1));
@@ -201,6 +203,7 @@ HELPER void fixture_free(fixture *f)
     midge_error_free(f->error);
     midge_string_free(f->string);
     midge_retained_free(f->retained);
+    midge_queued_free(f->queued);
     midge_decision_free(f->decision);
     close(f->waiting);
     close(f->client);

@@ -117,6 +117,12 @@ impl Network {
         self.advance_millis(seconds * 1000);
     }
 
+    /// Lets so many seconds pass in which the process is stopped: nothing ticks in between.
+    pub fn sleep(&self, seconds: u64) {
+        self.now.set(self.now().plus_secs(seconds));
+        self.engine.tick(self.now());
+    }
+
     /// Lets so many milliseconds pass.
     pub fn advance_millis(&self, millis: u64) {
         let end = self.now().plus_millis(millis);

@@ -5,6 +5,7 @@
 ...     with broker.subscribe("sensors/+/temp", qos=1) as messages:
 ...         broker.publish("sensors/a/temp", "21.5", qos=1)
 ...         print(messages.get(timeout=1).payload)
+1
 b'21.5'
 """
 
@@ -42,6 +43,7 @@ from midge._requests import (
     PublishRequest,
 )
 from midge._subscription import Handler, Subscription
+from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
 from midge._views import Client, Stats, SubscriptionInfo
 
 __version__ = version()
@@ -66,12 +68,17 @@ __all__ = [
     "IoError",
     "Message",
     "MidgeError",
+    "Overflow",
     "Payload",
     "Properties",
+    "PublishProperties",
     "PublishRequest",
+    "QoS",
+    "RetainHandling",
     "StateError",
     "Stats",
     "Stopped",
+    "SubscribeOptions",
     "Subscription",
     "SubscriptionInfo",
     "Timeout",

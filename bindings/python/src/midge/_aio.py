@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import midge
 from midge import _arguments
@@ -24,7 +24,11 @@ from midge._log import Level
 from midge._message import Message
 from midge._publish import Payload
 from midge._subscription import BATCH, queue_options, subscribe_options
+from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
 from midge._views import Client, Stats, SubscriptionInfo
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Broker", "Handler", "Subscription"]
 
@@ -107,16 +111,21 @@ class Broker:
         return self.sync.console_address
 
     def publish(
-        self, topic: str, payload: Payload = b"", qos: int = 0, retain: bool = False, **properties: Any
-    ) -> None:
+        self,
+        topic: str,
+        payload: Payload = b"",
+        qos: QoS = 0,
+        retain: bool = False,
+        **properties: Unpack[PublishProperties],
+    ) -> int:
         """Publishes a message, as midge.Broker.publish does. It does not wait for subscribers."""
-        self.sync.publish(topic, payload, qos, retain, **properties)
+        return self.sync.publish(topic, payload, qos, retain, **properties)
 
     def publish_owned(
-        self, topic: str, payload: Payload, qos: int = 0, retain: bool = False, **properties: Any
-    ) -> None:
+        self, topic: str, payload: Payload, qos: QoS = 0, retain: bool = False, **properties: Unpack[PublishProperties]
+    ) -> int:
         """Publishes a large message without copying it, as midge.Broker.publish_owned does."""
-        self.sync.publish_owned(topic, payload, qos, retain, **properties)
+        return self.sync.publish_owned(topic, payload, qos, retain, **properties)
 
     def publish_many(self, messages: Iterable[Sequence[Any]]) -> int:
         """Publishes messages in order, as midge.Broker.publish_many does."""
@@ -126,12 +135,12 @@ class Broker:
         self,
         topic: str,
         payload: Payload = b"",
-        qos: int = 1,
+        qos: QoS = 1,
         retain: bool = False,
         *,
         timeout: float | None = None,
-        **properties: Any,
-    ) -> None:
+        **properties: Unpack[PublishProperties],
+    ) -> int:
         """Publishes a message, and waits until it is safe, as midge.Broker.publish_acknowledged does."""
         timeout = _arguments.seconds("timeout", timeout)
         loop = asyncio.get_running_loop()
@@ -140,21 +149,25 @@ class Broker:
         def done(status: int) -> None:
             loop.call_soon_threadsafe(settle, safe, status)
 
-        self.sync._publish_with_callback(topic, payload, qos, retain, done, **properties)
+        receivers = self.sync._publish_with_callback(topic, payload, qos, retain, done, **properties)
         try:
             await asyncio.wait_for(safe, timeout)
         except asyncio.TimeoutError:
             raise Timeout(f"the message to {topic!r} is not safe within the time") from None
+        return receivers
 
     def subscribe(
         self,
         filter: str,
-        qos: int = 2,
+        qos: QoS = 2,
         *,
         capacity: int | None = None,
         max_bytes: int | None = None,
-        overflow: str = "drop_newest",
-        **options: Any,
+        overflow: Overflow = "drop_newest",
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: RetainHandling = 0,
+        identifier: int = 0,
     ) -> Subscription:
         """Subscribes this program to a topic filter, as midge.Broker.subscribe does.
 
@@ -167,17 +180,18 @@ class Broker:
         if self._hub is None:
             self._hub = Hub(broker)
         hub = self._hub
-        oldest, published = overflow == "drop_oldest", bool(options.get("retain_as_published"))
-        inbox = Inbox(filter, bounds.capacity or hub.capacity, bounds.max_bytes or hub.max_bytes, oldest, published)
-        tag, handle = hub.subscribe(subscribe_options(qos, **options), inbox)
+        capacity, max_bytes = bounds.capacity or hub.capacity, bounds.max_bytes or hub.max_bytes
+        inbox = Inbox(filter, capacity, max_bytes, overflow == "drop_oldest", bool(retain_as_published))
+        options = subscribe_options(qos, no_local, retain_as_published, retain_handling, identifier)
+        tag, handle = hub.subscribe(options, inbox)
         return Subscription(hub, tag, handle, inbox)
 
     def on(
         self,
         filter: str,
         callback: Callable[[Message], Awaitable[object] | object],
-        qos: int = 2,
-        **options: Any,
+        qos: QoS = 2,
+        **options: Unpack[SubscribeOptions],
     ) -> Handler:
         """Has a function or coroutine function called with each message of a topic filter, in a task of its own.
 
@@ -224,6 +238,18 @@ class Broker:
     async def backup(self, path: str | os.PathLike[str]) -> None:
         """Copies the store to a directory, as midge.Broker.backup does; the event loop runs meanwhile."""
         await asyncio.get_running_loop().run_in_executor(None, self.sync.backup, path)
+
+    def end_session(self, client_id: str) -> bool:
+        """Ends the session of a client, as midge.Broker.end_session does; False if it has none."""
+        return self.sync.end_session(client_id)
+
+    def queued(self, client_id: str, limit: int = 100) -> list[Message] | None:
+        """The oldest messages in the queue of a client's session, at most `limit`; None if it has no session."""
+        return self.sync.queued(client_id, limit)
+
+    def clear_queue(self, client_id: str) -> int | None:
+        """Drops what waits in the queue of a client's session: the number of messages; None if it has no session."""
+        return self.sync.clear_queue(client_id)
 
     @property
     def dropped(self) -> int:
@@ -375,6 +401,8 @@ class Handler:
         self._subscription = subscription
         self._callback = callback
         self._task = asyncio.get_running_loop().create_task(self._run())
+        # It waits for as long as its broker lives. If all of it is forgotten, it goes without a word.
+        self._task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     @property
     def filter(self) -> str:

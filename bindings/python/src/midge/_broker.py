@@ -25,8 +25,8 @@ from midge._publish import (
     COPIED,
     SIZES,
     Payload,
-    any_options,
     as_bytes,
+    call_with,
     name_of,
     plain,
     publish_owned,
@@ -37,11 +37,23 @@ from midge._publish import (
 )
 from midge._publish_many import publish_many
 from midge._subscription import Calls, Handler, Queue, Subscription, queue_options, subscribe_options
-from midge._views import Client, Stats, SubscriptionInfo, read_clients, read_retained, read_stats, read_subscriptions
+from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
+from midge._views import (
+    Client,
+    Stats,
+    SubscriptionInfo,
+    read_clients,
+    read_queued,
+    read_retained,
+    read_stats,
+    read_subscriptions,
+)
 from midge._waiting import patiently
 
 if TYPE_CHECKING:
     import asyncio
+
+    from typing_extensions import Unpack
 
 __all__ = ["Broker"]
 
@@ -63,6 +75,7 @@ class Broker:
     ...     with broker.subscribe("sensors/+/temp", qos=1) as messages:
     ...         broker.publish("sensors/a/temp", "21.5", qos=1)
     ...         messages.get(timeout=5)
+    1
     Message(topic='sensors/a/temp', payload=b'21.5', qos=1, retain=False, properties=Properties(...))
     """
 
@@ -160,7 +173,7 @@ class Broker:
         self,
         topic: str,
         payload: Payload = b"",
-        qos: int = 0,
+        qos: QoS = 0,
         retain: bool = False,
         *,
         expiry: int | None = None,
@@ -168,18 +181,22 @@ class Broker:
         response_topic: str | None = None,
         correlation_data: bytes | None = None,
         user_properties: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
-    ) -> None:
+    ) -> int:
         """Publishes a message. When this returns, it is in the outbox or queue of each subscriber.
+
+        Returns how many subscribers it was published to, those that are away among them.
 
         `retain` makes it the topic's retained message, or with an empty payload removes that. `expiry` is in
         seconds. The properties are those of MQTT 5. Raises TopicError, ArgumentError, or Stopped.
 
         >>> broker.publish("rooms/1/light", "on")
+        0
         >>> broker.publish("rooms/1/state", b"...", qos=1, retain=True, content_type="application/cbor")
+        0
         >>> broker.publish("rooms/+", "on")
         Traceback (most recent call last):
             ...
-        midge.TopicError: topic 'rooms/+': has a wildcard
+        midge.TopicError: topic "rooms/+": the topic name holds a wildcard, + or #
         """
         name = name_of(topic)
         if type(payload) is not bytes:
@@ -198,67 +215,85 @@ class Broker:
             )
         size = len(payload)
         if size <= 1024:
-            status = self._publish(self._handle, name, payload, SIZES[size], options)
+            receivers = self._publish(self._handle, name, payload, SIZES[size], options)
         else:
             publish = self._publish if size < COPIED else publish_waiting
-            status = publish(self._handle, name, payload, ctypes.c_size_t(size), options)
-        if status:
-            raise_for(status, None, self._refused(status, topic, size, qos, retain))
+            receivers = publish(self._handle, name, payload, ctypes.c_size_t(size), options)
+        if receivers < 0:
+            # What was refused is refused again, this time in words.
+            call = call_with(qos, retain, expiry, content_type, response_topic, correlation_data, user_properties)
+            receivers = publish_waiting(self._handle, name, payload, ctypes.c_size_t(size), call.options)
+            if receivers < 0:
+                call.fail(receivers)
+        return receivers
 
     def publish_acknowledged(
         self,
         topic: str,
         payload: Payload = b"",
-        qos: int = 1,
+        qos: QoS = 1,
         retain: bool = False,
         *,
         timeout: float | None = None,
-        **properties: Any,
-    ) -> None:
-        """Publishes a message, and waits until it is as safe as its QoS and the store promise.
+        **properties: Unpack[PublishProperties],
+    ) -> int:
+        """Publishes a message, waits until it is as safe as its QoS and the store promise; returns its receivers.
 
         Of QoS 1 and 2 that is when the store has committed it for every session that is to get it. Raises Timeout if
         that takes more than `timeout` seconds; the message is published all the same. The properties are those of
         `publish`.
 
         >>> broker.publish_acknowledged("meter/1", "230.1", qos=1, retain=True, timeout=5)
+        0
         """
-        options = any_options(qos, retain, **properties)
+        call = call_with(qos, retain, **properties)
         data = as_bytes(payload)
-        name = encode(f"topic {topic!r}", topic, TopicError)
-        status = waiting.midge_publish_acknowledged(self._handle, name, data, len(data), options, milliseconds(timeout))
+        name = name_of(topic)
+        status = waiting.midge_publish_acknowledged(
+            self._handle, name, data, len(data), call.options, milliseconds(timeout)
+        )
         if status == _ffi.MIDGE_STATUS_TIMED_OUT:
             raise Timeout(f"the message to {topic!r} is not safe within the time")
         if status:
-            raise_for(status, None, self._refused(status, topic, len(data), qos, retain))
+            call.fail(status)
+        return call.receivers.value
 
     def _publish_with_callback(
-        self, topic: str, payload: Payload, qos: int, retain: bool, done: Callable[[int], object], **properties: Any
-    ) -> None:
+        self,
+        topic: str,
+        payload: Payload,
+        qos: QoS,
+        retain: bool,
+        done: Callable[[int], object],
+        **properties: Unpack[PublishProperties],
+    ) -> int:
         """For midge.aio: `done` is called once with a status, on any thread, unless this raises."""
-        options = any_options(qos, retain, **properties)
+        call = call_with(qos, retain, **properties)
         data = as_bytes(payload)
-        name = encode(f"topic {topic!r}", topic, TopicError)
-        status = publish_with_callback(self._handle, name, data, options, done)
+        name = name_of(topic)
+        status = publish_with_callback(self._handle, name, data, call, done)
         if status:
-            raise_for(status, None, self._refused(status, topic, len(data), qos, retain))
+            call.fail(status)
+        return call.receivers.value
 
     def publish_owned(
-        self, topic: str, payload: Payload, qos: int = 0, retain: bool = False, **properties: Any
-    ) -> None:
+        self, topic: str, payload: Payload, qos: QoS = 0, retain: bool = False, **properties: Unpack[PublishProperties]
+    ) -> int:
         """Publishes a large message without copying it: subscribers, queues and sockets read the payload itself.
 
         The broker holds the payload until nobody uses it any more; a bytearray cannot be resized meanwhile, and must
         not be changed. Payloads of less than 8 KiB are copied, which is cheaper. The properties are those of
-        `publish`.
+        `publish`, and so is what it returns.
 
         >>> broker.publish_owned("camera/1", bytes(1_000_000), retain=True)
+        0
         """
-        options = any_options(qos, retain, **properties)
-        name = encode(f"topic {topic!r}", topic, TopicError)
-        status, size = publish_owned(self._handle, name, payload, options)
+        call = call_with(qos, retain, **properties)
+        name = name_of(topic)
+        status = publish_owned(self._handle, name, payload, call)
         if status:
-            raise_for(status, None, self._refused(status, topic, size, qos, retain))
+            call.fail(status)
+        return call.receivers.value
 
     def publish_many(self, messages: Iterable[Sequence[Any]]) -> int:
         """Publishes messages in order, several times as fast as `publish` does each; returns how many.
@@ -272,19 +307,19 @@ class Broker:
         1000
         'rooms/0'
         """
-        return publish_many(self._handle, messages, self._refused, self._quick)
+        return publish_many(self._handle, messages, self._quick)
 
     def subscribe(
         self,
         filter: str,
-        qos: int = 2,
+        qos: QoS = 2,
         *,
         capacity: int | None = None,
         max_bytes: int | None = None,
-        overflow: str = "drop_newest",
+        overflow: Overflow = "drop_newest",
         no_local: bool = False,
         retain_as_published: bool = False,
-        retain_handling: int = 0,
+        retain_handling: RetainHandling = 0,
         identifier: int = 0,
     ) -> Subscription:
         """Subscribes this program to a topic filter. Retained messages wait in the queue when this returns.
@@ -300,6 +335,7 @@ class Broker:
         ...     for message in messages:  # ends when the broker stops
         ...         print(message.topic, message.payload)
         ...         break
+        1
         rooms/1/light b'on'
         """
         queue = self._subscribe(
@@ -318,14 +354,14 @@ class Broker:
     def _subscribe(
         self,
         filter: str,
-        qos: int,
+        qos: QoS,
         *,
         capacity: int | None = None,
         max_bytes: int | None = None,
-        overflow: str = "drop_newest",
+        overflow: Overflow = "drop_newest",
         no_local: bool = False,
         retain_as_published: bool = False,
-        retain_handling: int = 0,
+        retain_handling: RetainHandling = 0,
         identifier: int = 0,
     ) -> Queue:
         """The queue of a subscription, which does not keep the broker alive."""
@@ -349,8 +385,8 @@ class Broker:
         self,
         filter: str,
         callback: Callable[[Message], object],
-        qos: int = 2,
-        **options: Any,
+        qos: QoS = 2,
+        **options: Unpack[SubscribeOptions],
     ) -> Handler:
         """Has `callback` called with each message of a topic filter, on a thread of its own.
 
@@ -360,6 +396,7 @@ class Broker:
         >>> with broker.on("alarm", lambda message: heard.set()):
         ...     broker.publish("alarm", "fire")
         ...     heard.wait(timeout=5)
+        1
         True
         """
         _arguments.function("callback", callback)
@@ -408,6 +445,7 @@ class Broker:
 
         >>> before = broker.stats()
         >>> broker.publish("nobody/listens", "lost")
+        0
         >>> broker.stats().messages_dropped_no_subscriber - before.messages_dropped_no_subscriber
         1
         """
@@ -435,6 +473,45 @@ class Broker:
         status = waiting.midge_broker_backup(self._handle, encode("path", os.fspath(path)), ctypes.byref(error))
         if status < 0:
             raise_for(status, error)
+
+    def end_session(self, client_id: str) -> bool:
+        """Ends the session of a client, whether it is connected or away, as its expiry would; False if it has none.
+
+        Its subscriptions go, its will is published, what waits for a shared subscription goes to another member, the
+        rest is dropped. A client that is connected is disconnected.
+
+        >>> broker.end_session("nobody")
+        False
+        """
+        status = self._quick.midge_broker_end_session(self._handle, encode("client_id", client_id))
+        if status < 0:
+            raise_for(status)
+        return bool(status == _ffi.MIDGE_STATUS_OK)
+
+    def queued(self, client_id: str, limit: int = 100) -> list[Message] | None:
+        """The oldest messages that wait in the queue of a client's session, at most `limit`; None if it has no session.
+
+        They stay there. Messages that were sent and are not acknowledged are not among them.
+
+        >>> broker.queued("nobody") is None
+        True
+        """
+        return read_queued(self._handle, client_id, limit)
+
+    def clear_queue(self, client_id: str) -> int | None:
+        """Drops what waits in the queue of a client's session: the number of messages, or None if it has no session.
+
+        `stats().messages_dropped_cleared` counts them. Messages that were sent and are not acknowledged stay.
+
+        >>> broker.clear_queue("nobody") is None
+        True
+        """
+        dropped = ctypes.c_size_t()
+        name = encode("client_id", client_id)
+        status = self._quick.midge_broker_clear_queue(self._handle, name, ctypes.byref(dropped))
+        if status < 0:
+            raise_for(status)
+        return dropped.value if status == _ffi.MIDGE_STATUS_OK else None
 
     def request_stop(self) -> None:
         """Has `wait` return. May be called from callbacks and signal handlers."""
@@ -484,29 +561,9 @@ class Broker:
             if self._hooks:
                 keep(self._hooks, self._deciding)  # those that go together with the broker are told of its end
             waiting.midge_broker_free(self._handle)
+            self._handle = None  # objects that are collected together with it may still use it
             if self._hooks:
                 uninstall(self._hooks)
-
-    def _refused(self, status: int, topic: str, size: int, qos: int, retain: bool) -> str:
-        """Why a message was refused, as far as that can be seen from here."""
-        if status == _ffi.MIDGE_STATUS_TOPIC:
-            if topic and len(topic.encode()) <= 65_535:
-                return f"topic {topic!r}: has a wildcard"
-            return "topic: is empty" if not topic else "topic: is longer than 65535 bytes"
-        if status == _ffi.MIDGE_STATUS_INVALID_ARGUMENT:
-            if topic.startswith("$SYS/"):
-                return f"topic {topic!r}: is below $SYS, where only the broker publishes"
-            keys = (
-                "mqtt.max_packet_size",
-                "mqtt.max_topic_length",
-                "mqtt.max_topic_levels",
-                "mqtt.max_qos",
-                "mqtt.retain",
-            )
-            bounds = ", ".join(f"{key} is {self._settings[key]}" for key in keys)
-            kind = f"{size} bytes, QoS {qos}{', retained' if retain else ''}"
-            return f"topic {topic!r}, {kind}, beyond what the settings allow ({bounds})"
-        return ""
 
 
 def _addresses(listen: str | Sequence[str]) -> list[str]:

@@ -49,6 +49,7 @@ MIDGE_STATUS_OK = 0
 MIDGE_STATUS_TIMED_OUT = 1
 MIDGE_STATUS_CLOSED = 2
 MIDGE_STATUS_NOT_CONNECTED = 3
+MIDGE_STATUS_NO_SESSION = 4
 MIDGE_STATUS_INVALID_ARGUMENT = -1
 MIDGE_STATUS_CONFIG = -2
 MIDGE_STATUS_ADDRESS_IN_USE = -3
@@ -130,6 +131,8 @@ class midge_publish_options(ctypes.Structure):
     correlation_data_len: int
     user_properties: Any
     user_property_count: int
+    receivers: Any
+    error: Any
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("qos", ctypes.c_int32),
@@ -143,6 +146,8 @@ class midge_publish_options(ctypes.Structure):
         ("correlation_data_len", ctypes.c_size_t),
         ("user_properties", ctypes.POINTER(midge_user_property)),
         ("user_property_count", ctypes.c_size_t),
+        ("receivers", ctypes.POINTER(ctypes.c_size_t)),
+        ("error", ctypes.POINTER(ctypes.c_void_p)),
     ]
 
 
@@ -449,6 +454,7 @@ class midge_stats(ctypes.Structure):
     hooks_failed: int
     notices_lost: int
     messages_dropped_host: int
+    messages_dropped_cleared: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("uptime_ms", ctypes.c_uint64),
@@ -494,6 +500,7 @@ class midge_stats(ctypes.Structure):
         ("hooks_failed", ctypes.c_uint64),
         ("notices_lost", ctypes.c_uint64),
         ("messages_dropped_host", ctypes.c_uint64),
+        ("messages_dropped_cleared", ctypes.c_uint64),
     ]
 
 
@@ -661,6 +668,16 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(midge_publish_options),
         ],
     ),
+    "midge_publish_counted": (
+        ctypes.c_int64,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_publish_options),
+        ],
+    ),
     "midge_publish_many": (
         ctypes.c_int32,
         [
@@ -709,6 +726,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             midge_free_fn,
         ],
     ),
+    "midge_topic_check": (ctypes.c_int32, [ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_message_topic": (midge_bytes, [ctypes.c_void_p]),
     "midge_message_payload": (midge_bytes, [ctypes.c_void_p]),
     "midge_message_qos": (ctypes.c_int32, [ctypes.c_void_p]),
@@ -767,6 +785,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         ],
     ),
     "midge_subscription_free": (None, [ctypes.c_void_p]),
+    "midge_filter_check": (ctypes.c_int32, [ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_edit_set_topic": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
     "midge_edit_set_payload": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]),
     "midge_edit_set_qos": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int32]),
@@ -862,6 +881,20 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_retained_count": (ctypes.c_size_t, [ctypes.c_void_p]),
     "midge_retained_at": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t]),
     "midge_retained_free": (None, [ctypes.c_void_p]),
+    "midge_broker_end_session": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
+    "midge_broker_queued": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_clear_queue": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_size_t)]),
+    "midge_queued_count": (ctypes.c_size_t, [ctypes.c_void_p]),
+    "midge_queued_at": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t]),
+    "midge_queued_free": (None, [ctypes.c_void_p]),
     "midge_start_test": (
         ctypes.c_int32,
         [

@@ -6,20 +6,25 @@ import _thread
 import contextlib
 import ctypes
 import inspect
-import itertools
 import logging
 import threading
 import weakref
 from collections.abc import Awaitable, Coroutine
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, cast
 
 from midge import _ffi
 from midge._errors import ArgumentError, StateError
 from midge._library import inside, quick
+from midge._numbers import Numbers
 from midge._requests import (
     AccessRequest,
+    Connected,
     ConnectRequest,
     Decision,
+    Delivered,
+    Disconnected,
+    Dropped,
+    PublishRequest,
     read_access_request,
     read_connect_request,
     read_connected,
@@ -28,7 +33,7 @@ from midge._requests import (
     read_dropped,
     read_publish_request,
 )
-from midge._views import read_subscription
+from midge._views import SubscriptionInfo, read_subscription
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,7 +43,18 @@ __all__ = ["Hooks", "Verdict"]
 Verdict = Union[bool, int, Decision]
 """True allows, False denies, a reason code of MQTT 5 (0x80 and above) denies with it, a Decision decides later."""
 
+Answer = Union[Verdict, Awaitable[Verdict]]
+"""What a function that decides returns; a coroutine function gives its verdict later."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+Authenticate = TypeVar("Authenticate", bound=Callable[[ConnectRequest], Answer])
+Authorize = TypeVar("Authorize", bound=Callable[[AccessRequest], Answer])
+OnPublish = TypeVar("OnPublish", bound=Callable[[PublishRequest], Optional[bool]])
+OnConnected = TypeVar("OnConnected", bound=Callable[[Connected], object])
+OnDisconnected = TypeVar("OnDisconnected", bound=Callable[[Disconnected], object])
+OnSubscription = TypeVar("OnSubscription", bound=Callable[[SubscriptionInfo], object])
+OnDelivered = TypeVar("OnDelivered", bound=Callable[[Delivered], object])
+OnDropped = TypeVar("OnDropped", bound=Callable[[Dropped], object])
 
 DECISIONS = ("authenticate", "authorize")
 NOTICES = ("on_connected", "on_disconnected", "on_subscribed", "on_unsubscribed", "on_delivered", "on_dropped")
@@ -75,18 +91,18 @@ class Hooks:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._used = False
 
-    def authenticate(self, function: Function) -> Function:
+    def authenticate(self, function: Authenticate) -> Authenticate:
         """Decides who is let in: `function(request: ConnectRequest) -> Verdict`."""
         return self._set("authenticate", function)
 
-    def authorize(self, function: Function) -> Function:
+    def authorize(self, function: Authorize) -> Authorize:
         """Decides who may publish and subscribe to what: `function(request: AccessRequest) -> Verdict`.
 
         The will of a client is asked about when it connects.
         """
         return self._set("authorize", function)
 
-    def on_publish(self, function: Function) -> Function:
+    def on_publish(self, function: OnPublish) -> OnPublish:
         """Looks at each message of a client before it is published: `function(request: PublishRequest)`.
 
         It may change the request's topic, payload, qos, retain and properties. If it returns False, the message is
@@ -100,33 +116,33 @@ class Hooks:
         """
         return self._set("on_publish", function)
 
-    def on_connected(self, function: Function) -> Function:
+    def on_connected(self, function: OnConnected) -> OnConnected:
         """Is told of a client that was let in: `function(event: Connected)`."""
         return self._set("on_connected", function)
 
-    def on_disconnected(self, function: Function) -> Function:
+    def on_disconnected(self, function: OnDisconnected) -> OnDisconnected:
         """Is told of a client whose connection has ended: `function(event: Disconnected)`."""
         return self._set("on_disconnected", function)
 
-    def on_subscribed(self, function: Function) -> Function:
+    def on_subscribed(self, function: OnSubscription) -> OnSubscription:
         """Is told of a subscription of a client: `function(subscription: SubscriptionInfo)`."""
         return self._set("on_subscribed", function)
 
-    def on_unsubscribed(self, function: Function) -> Function:
+    def on_unsubscribed(self, function: OnSubscription) -> OnSubscription:
         """Is told of a client that has unsubscribed: `function(subscription: SubscriptionInfo)`.
 
         Only the filter and the client are told. The end of a session is no unsubscribing.
         """
         return self._set("on_unsubscribed", function)
 
-    def on_delivered(self, function: Function) -> Function:
+    def on_delivered(self, function: OnDelivered) -> OnDelivered:
         """Is told of a message that a client has: `function(event: Delivered)`.
 
         One of QoS 0 was sent to it, another one it has acknowledged.
         """
         return self._set("on_delivered", function)
 
-    def on_dropped(self, function: Function) -> Function:
+    def on_dropped(self, function: OnDropped) -> OnDropped:
         """Is told of a message that was dropped, once for each receiver: `function(event: Dropped)`."""
         return self._set("on_dropped", function)
 
@@ -185,7 +201,7 @@ class Hooks:
         task.add_done_callback(self._tasks.discard)
 
 
-_numbers = itertools.count(1)
+_numbers = Numbers()
 _in_use: dict[int, Callable[[], Hooks | None]] = {}
 """The hooks of brokers, by number. They are the broker's to keep: what a hook names can be forgotten with both."""
 
@@ -193,7 +209,7 @@ _in_use: dict[int, Callable[[], Hooks | None]] = {}
 def install(config: ctypes.c_void_p, hooks: Hooks, loop: asyncio.AbstractEventLoop | None) -> int:
     """Sets the hooks of a configuration; returns the number by which `uninstall` ends them."""
     hooks._use(loop)
-    number = next(_numbers)
+    number = _numbers.draw()
     view = _ffi.midge_hooks(struct_size=ctypes.sizeof(_ffi.midge_hooks), user_data=number)
     for name in hooks._functions:
         setattr(view, name, _TRAMPOLINES[name])

@@ -6,6 +6,8 @@ import asyncio
 import collections
 import contextlib
 import ctypes
+import weakref
+from collections.abc import Iterator
 from typing import Any, Callable
 
 from midge import _ffi
@@ -115,12 +117,28 @@ class Inbox:
             try:
                 await waiter
             except BaseException:
-                waiter.cancel()
+                with contextlib.suppress(RuntimeError):  # the event loop is closed
+                    waiter.cancel()
                 with contextlib.suppress(ValueError):
                     self.waiters.remove(waiter)
                 if self.messages and not waiter.cancelled():
                     self.wake()  # this task was woken and cancelled: another takes the message
                 raise
+
+
+class Batch:
+    """A batch of the library, which is freed with this."""
+
+    __slots__ = ("handle", "tagged")
+
+    def __init__(self) -> None:
+        self.handle = ctypes.c_void_p()
+        """Where the library puts it; NULL until then."""
+        self.tagged: Iterator[tuple[int, Message]] | None = None
+        """What was read from it and not sorted yet; None before it is read."""
+
+    def __del__(self) -> None:
+        quick.midge_batch_free(self.handle)
 
 
 class Hub:
@@ -135,6 +153,7 @@ class Hub:
         self._inboxes: dict[int, Inbox] = {}
         self._last = 0
         self._reading = False
+        self._batch = Batch()
         self._queue: ctypes.c_void_p | None = None
         self._fd = -1
         self._dropped = 0
@@ -152,7 +171,8 @@ class Hub:
             raise_for(status)
         self._queue = queue
         self._fd = descriptor.value
-        self._loop.add_reader(self._fd, self._readable)
+        # The loop does not keep it: a broker that is forgotten with its subscriptions stops.
+        self._loop.add_reader(self._fd, _readable, weakref.ref(self))
 
     @property
     def dropped(self) -> int:
@@ -236,25 +256,40 @@ class Hub:
 
     def _read(self) -> bool:
         """Puts a batch into the inboxes; False if there was none."""
-        batch = ctypes.c_void_p()
-        status = quick.midge_queue_poll(self._queue, BATCH, 0, ctypes.byref(batch))
-        if status == _ffi.MIDGE_STATUS_OK:
-            try:
-                self._reading = True
-                find = self._inboxes.get
-                for tag, message in read_tagged(batch):
-                    inbox = find(tag)
-                    if inbox is not None:
-                        inbox.put(message)
-            finally:
-                self._reading = False
-                quick.midge_batch_free(batch)
-            return True
-        if status == _ffi.MIDGE_STATUS_CLOSED and self._queue is not None:
-            # Readable for good: the broker has stopped.
-            self._loop.remove_reader(self._fd)
-            self._end_all()
-        return False
+        if self._batch.handle.value is None:
+            status = quick.midge_queue_poll(self._queue, BATCH, 0, ctypes.byref(self._batch.handle))
+            if status == _ffi.MIDGE_STATUS_CLOSED and self._queue is not None:
+                # Readable for good: the broker has stopped.
+                self._loop.remove_reader(self._fd)
+                self._end_all()
+            if status != _ffi.MIDGE_STATUS_OK:
+                return False
+        try:
+            self._reading = True
+            self._sort(self._batch)
+            self._batch = Batch()
+        except BaseException:
+            # A signal handler has raised: the rest is read next.
+            self._later(self._read_on, 0)
+            raise
+        finally:
+            self._reading = False
+        return True
+
+    def _sort(self, batch: Batch) -> None:
+        """Puts the messages of a batch into the inboxes."""
+        if batch.tagged is None:
+            batch.tagged = read_tagged(batch.handle)
+        find = self._inboxes.get
+        for tag, message in batch.tagged:
+            inbox = find(tag)
+            if inbox is not None:
+                inbox.put(message)
+
+    def _read_on(self, _: int) -> None:
+        """Reads what a signal handler has kept from being read."""
+        if self._queue is not None:
+            self._readable()
 
     def _end_all(self) -> None:
         """Ends every inbox. What that wakes may close others."""
@@ -263,5 +298,22 @@ class Hub:
 
     def __del__(self) -> None:
         if getattr(self, "_queue", None) is not None:
-            # Nobody but the event loop held it, and that is gone.
-            quick.midge_queue_free(self._queue)
+            queue, self._queue = self._queue, None
+            try:
+                self._loop.call_soon_threadsafe(_release, self._loop, self._fd, queue)
+            except RuntimeError:
+                # The event loop is closed.
+                quick.midge_queue_free(queue)
+
+
+def _readable(hub: weakref.ref[Hub]) -> None:
+    """Called by the event loop while messages wait."""
+    found = hub()
+    if found is not None:
+        found._readable()
+
+
+def _release(loop: asyncio.AbstractEventLoop, descriptor: int, queue: ctypes.c_void_p | None) -> None:
+    """Frees the queue of a hub that is forgotten, in its event loop: the loop lets go of the descriptor first."""
+    loop.remove_reader(descriptor)
+    quick.midge_queue_free(queue)

@@ -117,16 +117,23 @@ def text_of(value: bytes | None) -> str:
 def raise_for(status: int, error: ctypes.c_void_p | None = None, context: str = "") -> NoReturn:
     """Raises the exception for a failed call.
 
-    `error` is the library's own, which this frees; a call that gives none has its sentence from `context`.
+    `error` is the library's own, which this frees; a call that gives none has the sentence of its status. `context`
+    comes before.
     """
     sentence = ""
     if error is not None and error.value is not None:
         sentence = text_of(quick.midge_error_message(error))
         quick.midge_error_free(error)
-    if not sentence:
-        sentence = text_of(quick.midge_status_help(status))
-        sentence = f"{context}: {sentence}" if context else sentence
-    raise _EXCEPTIONS.get(status, MidgeError)(sentence)
+    sentence = sentence or text_of(quick.midge_status_help(status))
+    raise _EXCEPTIONS.get(status, MidgeError)(f"{context}: {sentence}" if context else sentence)
+
+
+def raise_for_topic(status: int, check: str, name: bytes, context: str) -> NoReturn:
+    """Raises the exception for a failed call that says in no words what is wrong with a topic: `check` does."""
+    error = ctypes.c_void_p()
+    if status == _ffi.MIDGE_STATUS_TOPIC:
+        getattr(quick, check)(name, ctypes.byref(error))
+    raise_for(status, error, "" if error.value is not None else context)
 
 
 def version() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from midge._types import QoS
+
 __all__ = ["Message", "Properties"]
 
 
@@ -37,7 +39,7 @@ class Message(NamedTuple):
     """The topic that it was published to."""
     payload: bytes
     """The payload."""
-    qos: int = 0
+    qos: QoS = 0
     """The QoS of the delivery: the lower of the publisher's and the subscription's."""
     retain: bool = False
     """Whether the message was retained when the subscription was made."""

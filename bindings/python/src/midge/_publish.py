@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Callable, Union
+from typing import Any, Callable, NoReturn, Union
 
 from midge import _arguments, _ffi
 from midge._errors import ArgumentError, TopicError
-from midge._library import encode_property, guarded, quick, waiting, within
+from midge._library import encode_property, guarded, quick, raise_for, waiting, within
+from midge._numbers import Numbers
 
 Payload = Union[bytes, str, bytearray, memoryview]
 """What can be published; a str is sent as UTF-8."""
@@ -18,12 +18,12 @@ Payload = Union[bytes, str, bytearray, memoryview]
 COPIED = 64 * 1024
 """Bytes of payload from which on other threads of Python may run while it is published."""
 
-# midge_publish without the types of its arguments: converting them costs as much as all else in a call. So they must
-# be of the right C types already: a c_void_p, bytes, bytes, a c_size_t, what ctypes.byref gives or None.
-publish_quick = ctypes.PyDLL(quick._name)["midge_publish"]
-publish_quick.restype = ctypes.c_int32
-_publish_unguarded = ctypes.CDLL(quick._name)["midge_publish"]
-_publish_unguarded.restype = ctypes.c_int32
+# midge_publish_counted without the types of its arguments: converting them costs as much as all else in a call. So they
+# must be of the right C types already: a c_void_p, bytes, bytes, a c_size_t, what ctypes.byref gives or None.
+publish_quick = ctypes.PyDLL(quick._name)["midge_publish_counted"]
+publish_quick.restype = ctypes.c_int64
+_publish_unguarded = ctypes.CDLL(quick._name)["midge_publish_counted"]
+_publish_unguarded.restype = ctypes.c_int64
 publish_waiting = guarded(_publish_unguarded)
 
 SIZES = tuple(ctypes.c_size_t(size) for size in range(1025))
@@ -77,6 +77,41 @@ def plain(qos: int, retain: bool) -> Any:
         raise _wrong(qos, retain) from None
 
 
+UNTOLD = ctypes.c_size_t(-1).value
+"""In place of a number of receivers: the library has not published."""
+
+
+class Call:
+    """What a call that publishes is told, and what it tells. One thread at a time uses it."""
+
+    __slots__ = ("error", "options", "receivers", "struct")
+
+    def __init__(self, struct: _ffi.midge_publish_options) -> None:
+        """A call with these options."""
+        self.struct = struct  # keeps what the options point to
+        self.receivers = ctypes.c_size_t()
+        self.error = ctypes.c_void_p()
+        struct.receivers = ctypes.pointer(self.receivers)
+        struct.error = ctypes.pointer(self.error)
+        self.options = ctypes.byref(struct)
+
+    def fail(self, status: int, context: str = "") -> NoReturn:
+        """Raises the exception for a status."""
+        error, self.error = self.error, ctypes.c_void_p()
+        self.struct.error = ctypes.pointer(self.error)
+        raise_for(status, error, context)
+
+    def __del__(self) -> None:
+        # Only if a signal handler has raised before `fail` was called.
+        if self.error.value is not None:
+            quick.midge_error_free(self.error)
+
+
+def call_with(qos: int, retain: bool, *properties: Any, **named: Any) -> Call:
+    """A call with properties or without; they are those of `with_properties`."""
+    return Call(with_properties(qos, retain, *properties, **named))
+
+
 def as_bytes(payload: Payload) -> bytes:
     """The payload as bytes."""
     if isinstance(payload, bytes):
@@ -98,14 +133,9 @@ def _wrong(qos: object, retain: object) -> ArgumentError:
     return ArgumentError(f"retain: {retain!r} is neither True nor False")
 
 
-def any_options(qos: int, retain: bool, **properties: Any) -> Any:
-    """A pointer to the options of a message, with properties or without."""
-    return ctypes.byref(with_properties(qos, retain, **properties)) if properties else plain(qos, retain)
-
-
 _lent: dict[int, Any] = {}
 """The payloads that the library uses, and what keeps them where they are, by number."""
-_numbers = itertools.count(1)
+_numbers = Numbers()
 
 
 @_ffi.midge_free_fn
@@ -114,8 +144,8 @@ def _give_back(number: int | None) -> None:
     _lent.pop(number or 0, None)
 
 
-def publish_owned(broker: ctypes.c_void_p | None, topic: bytes, payload: Payload, options: Any) -> tuple[int, int]:
-    """Publishes a payload that the library keeps; the status, and its size."""
+def publish_owned(broker: ctypes.c_void_p | None, topic: bytes, payload: Payload, call: Call) -> int:
+    """Publishes a payload that the library keeps; the status."""
     if isinstance(payload, (bytearray, memoryview)):
         view = memoryview(payload)
         if view.readonly or not view.c_contiguous or view.nbytes == 0:
@@ -130,11 +160,17 @@ def publish_owned(broker: ctypes.c_void_p | None, topic: bytes, payload: Payload
         kept = as_bytes(payload)
         size = len(kept)
         address = ctypes.cast(ctypes.c_char_p(kept), ctypes.c_void_p)
-    number = next(_numbers)
-    _lent[number] = kept
-    # Payloads may be given back in here, and they are large: other threads of Python run meanwhile.
-    status = waiting.midge_publish_owned(broker, topic, address, size, _give_back, number, options)
-    return int(status), size
+    number = _numbers.draw()
+    call.receivers.value = UNTOLD
+    try:
+        _lent[number] = kept
+        # Payloads may be given back in here, and they are large: other threads of Python run meanwhile.
+        return int(waiting.midge_publish_owned(broker, topic, address, size, _give_back, number, call.options))
+    except BaseException:
+        # A signal handler has raised. What was published is given back later; what was refused, has been.
+        if call.receivers.value == UNTOLD:
+            _lent.pop(number, None)
+        raise
 
 
 _awaited: dict[int, Callable[[int], object]] = {}
@@ -144,7 +180,7 @@ _awaited: dict[int, Callable[[int], object]] = {}
 @_ffi.midge_acknowledged_fn
 def _acknowledged(status: int, number: int | None) -> None:
     """Called by the library, on any thread, when a message is safe or the broker has stopped."""
-    done = _awaited.pop(number or 0, None)
+    done = _awaited.get(number or 0)
     if done is not None:
         try:
             done(status)
@@ -152,18 +188,30 @@ def _acknowledged(status: int, number: int | None) -> None:
             logging.getLogger("midge").exception("the end of a publication cannot be told")
 
 
+@_ffi.midge_free_fn
+def _not_awaited(number: int | None) -> None:
+    """Called by the library, on any thread, when it has told the end of a message, or has refused it."""
+    _awaited.pop(number or 0, None)
+
+
 def publish_with_callback(
-    broker: ctypes.c_void_p | None, topic: bytes, payload: bytes, options: Any, done: Callable[[int], object]
+    broker: ctypes.c_void_p | None, topic: bytes, payload: bytes, call: Call, done: Callable[[int], object]
 ) -> int:
     """Publishes a message; `done` is called once with a status, on any thread, unless this fails."""
-    number = next(_numbers)
-    _awaited[number] = done
-    status = waiting.midge_publish_with_callback(
-        broker, topic, payload, len(payload), options, _acknowledged, number, _ffi.midge_free_fn()
-    )
-    if status:
-        del _awaited[number]
-    return int(status)
+    number = _numbers.draw()
+    call.receivers.value = UNTOLD
+    try:
+        _awaited[number] = done
+        return int(
+            waiting.midge_publish_with_callback(
+                broker, topic, payload, len(payload), call.options, _acknowledged, number, _not_awaited
+            )
+        )
+    except BaseException:
+        # As in `publish_owned`.
+        if call.receivers.value == UNTOLD:
+            _awaited.pop(number, None)
+        raise
 
 
 def with_properties(

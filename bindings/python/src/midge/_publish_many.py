@@ -6,33 +6,28 @@ import ctypes
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, islice
-from typing import Any, Callable
+from typing import Any
 
 from midge._arguments import needed, text
 from midge._errors import ArgumentError, TopicError
-from midge._library import Library, encode, raise_for, waiting
+from midge._library import Library, encode, waiting
 from midge._message import Properties
-from midge._publish import COPIED, as_bytes, plain, with_properties
+from midge._publish import COPIED, as_bytes, call_with
 
 BATCH = 256
 """Messages that are handed to the library at once."""
 WORD = "L"
 """An array of pointers, or of size_t."""
 
-Refused = Callable[[int, str, int, int, bool], str]
-"""The sentence for a status, a topic, the size of a payload, a QoS and RETAIN."""
 
-
-def publish_many(
-    broker: ctypes.c_void_p | None, messages: Iterable[Sequence[Any]], refused: Refused, library: Library
-) -> int:
+def publish_many(broker: ctypes.c_void_p | None, messages: Iterable[Sequence[Any]], library: Library) -> int:
     """Publishes messages in order, and returns how many; `Broker.publish_many` says what they are.
 
     `library` is what small batches are published with.
     """
     if not isinstance(messages, Iterable):
         raise needed("messages", "an iterable of messages", messages)
-    many = _Many(broker, refused, library)
+    many = _Many(broker, library)
     iterator = iter(messages)
     while True:
         batch: list[Sequence[Any]] = []
@@ -49,10 +44,9 @@ def publish_many(
 class _Many:
     """Messages on their way to a broker."""
 
-    def __init__(self, broker: ctypes.c_void_p | None, refused: Refused, library: Library) -> None:
+    def __init__(self, broker: ctypes.c_void_p | None, library: Library) -> None:
         self._broker = broker
         self._library = library
-        self._refused = refused
         self.published = 0
 
     def take(self, batch: list[Sequence[Any]]) -> None:
@@ -106,7 +100,7 @@ class _Many:
         if not topics:
             return
         count = len(topics)
-        options = plain(*kind)
+        told = call_with(*kind)
         names = "\0".join(topics) + "\0"
         if names.isascii() and names.count("\0") == count:
             encoded = names.encode()
@@ -137,14 +131,12 @@ class _Many:
             payload_places,
             (ctypes.c_size_t * count).from_buffer(sizes),
             count,
-            options,
+            told.options,
             ctypes.byref(done),
         )
-        at = done.value
-        self.published += at
+        self.published += done.value
         if status:
-            sentence = self._refused(status, topics[at], sizes[at], *kind)
-            raise_for(status, None, f"message {self.published}: {sentence}")
+            told.fail(status, f"message {self.published}")
 
     def _encoded(self, topics: Sequence[str]) -> tuple[list[bytes], TopicError | None]:
         """Topics in UTF-8, up to the first that has no such form or holds U+0000, and what is wrong with that."""
@@ -159,7 +151,7 @@ class _Many:
     def _forward(self, message: Sequence[Any]) -> None:
         """Publishes a Message with its properties."""
         topic, payload, qos, retain, properties = message
-        options = with_properties(
+        told = call_with(
             qos,
             retain,
             properties.expiry,
@@ -170,10 +162,9 @@ class _Many:
         )
         payload = as_bytes(payload)
         name = encode(f"message {self.published}: topic", topic, TopicError)
-        status = waiting.midge_publish(self._broker, name, payload, len(payload), ctypes.byref(options))
+        status = waiting.midge_publish(self._broker, name, payload, len(payload), told.options)
         if status:
-            sentence = self._refused(status, topic, len(payload), qos, retain)
-            raise_for(status, None, f"message {self.published}: {sentence}")
+            told.fail(status, f"message {self.published}")
         self.published += 1
 
 

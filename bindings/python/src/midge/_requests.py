@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from midge import _ffi
 from midge._arguments import needed
 from midge._batch import copied, copied_text, read_properties
 from midge._errors import ArgumentError, StateError, TopicError
-from midge._library import encode, quick, raise_for, waiting
+from midge._library import encode, quick, raise_for, raise_for_topic, waiting
 from midge._message import Properties
-from midge._publish import Payload, as_bytes, pairs_of, plain, with_properties
+from midge._publish import Payload, as_bytes, call_with, pairs_of, plain
+from midge._types import QoS
 from midge._views import VERSIONS
 
 __all__ = [
@@ -122,7 +122,7 @@ class AccessRequest(_Request):
     """ "publish" or "subscribe"."""
     topic: str
     """The topic to publish to, or the topic filter, `$share/<group>/` included, to subscribe to."""
-    qos: int = 0
+    qos: QoS = 0
     """The QoS of the message, or the highest one that is asked for."""
     retain: bool = False
     """Whether the message is to be retained."""
@@ -155,7 +155,7 @@ class PublishRequest:
         is_will: bool,
         topic: str,
         payload: bytes,
-        qos: int,
+        qos: QoS,
         retain: bool,
         properties: Properties,
     ) -> None:
@@ -192,7 +192,10 @@ class PublishRequest:
 
     @topic.setter
     def topic(self, topic: str) -> None:
-        self._changed("topic", quick.midge_edit_set_topic(self._lent(), encode("topic", topic, TopicError)), topic)
+        name = encode("topic", topic, TopicError)
+        status = quick.midge_edit_set_topic(self._lent(), name)
+        if status < 0:
+            raise_for_topic(status, "midge_topic_check", name, f"topic: {topic!r}")
         self._topic = topic
 
     @property
@@ -207,12 +210,12 @@ class PublishRequest:
         self._payload = data
 
     @property
-    def qos(self) -> int:
+    def qos(self) -> QoS:
         """The QoS. What the client is acknowledged does not change with it."""
         return self._qos
 
     @qos.setter
-    def qos(self, qos: int) -> None:
+    def qos(self, qos: QoS) -> None:
         plain(qos, False)
         self._changed("qos", quick.midge_edit_set_qos(self._lent(), qos), qos)
         self._qos = qos
@@ -237,7 +240,7 @@ class PublishRequest:
     def properties(self, properties: Properties) -> None:
         if not isinstance(properties, Properties):
             raise needed("properties", "a midge.Properties", properties)
-        options = with_properties(
+        told = call_with(
             self._qos,
             self._retain,
             properties.expiry,
@@ -246,8 +249,9 @@ class PublishRequest:
             properties.correlation_data,
             properties.user_properties,
         )
-        status = quick.midge_edit_set_options(self._lent(), ctypes.byref(options))
-        self._changed("properties", status, properties)
+        status = quick.midge_edit_set_options(self._lent(), told.options)
+        if status < 0:
+            told.fail(status, "properties")
         self._properties = properties
 
     def add_user_properties(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
@@ -323,7 +327,7 @@ class Delivered:
     """The client identifier."""
     topic: str
     """The topic."""
-    qos: int
+    qos: QoS
     """The QoS of the delivery."""
 
 
@@ -369,7 +373,7 @@ def read_access_request(address: int) -> AccessRequest:
         username=copied_text(view.username),
         action=_ACTIONS.get(view.action, str(view.action)),
         topic=copied_text(view.topic) or "",
-        qos=view.qos,
+        qos=cast(QoS, view.qos),
         retain=view.retain == 1,
         is_will=view.is_will == 1,
         address=copied_text(view.address),
@@ -424,7 +428,7 @@ def read_disconnected(address: int) -> Disconnected:
 def read_delivered(address: int) -> Delivered:
     """A message that was delivered, copied."""
     view = _ffi.midge_delivery_view.from_address(address)
-    return Delivered(copied_text(view.client_id), copied_text(view.topic) or "", view.qos)
+    return Delivered(copied_text(view.client_id), copied_text(view.topic) or "", cast(QoS, view.qos))
 
 
 def read_dropped(address: int) -> Dropped:

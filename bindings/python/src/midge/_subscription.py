@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import ctypes
+import itertools
 import logging
 import sys
 import threading
@@ -63,6 +64,30 @@ def queue_options(capacity: int | None, max_bytes: int | None, overflow: str) ->
     )
 
 
+class Batch:
+    """A batch of the library, which is freed with this."""
+
+    __slots__ = ("handle", "messages")
+
+    def __init__(self) -> None:
+        self.handle = ctypes.c_void_p()
+        """Where the library puts it; NULL until then."""
+        self.messages: list[Message] | None = None
+        """What was read from it and not taken yet, the last one first; None before it is read."""
+
+    def __del__(self) -> None:
+        quick.midge_batch_free(self.handle)
+
+
+def move(messages: Iterator[Message], to: list[Message] | collections.deque[Message]) -> None:
+    """Moves messages from where an iterator takes them away, which may raise IndexError when none is left.
+
+    It is one step for a signal handler: what has left the one is in the other.
+    """
+    with contextlib.suppress(IndexError):
+        to.extend(messages)
+
+
 class Queue:
     """The queue of a subscription in the library, and what was taken from it. It does not keep the broker alive."""
 
@@ -70,10 +95,11 @@ class Queue:
         """Both belong to it."""
         self.filter = filter
         self.born = _fork.generation
-        self._queue = queue
+        self._queue: ctypes.c_void_p | None = queue
         # A list, for popping is atomic: of several threads that close, one frees it.
         self._subscription = [subscription]
         self._taken: collections.deque[Message] = collections.deque()
+        self._batch = Batch()
         # It knows its owner: a thread that a signal handler's exception has torn out of `acquire` can release it.
         self._one_taker = threading.RLock()
 
@@ -101,10 +127,22 @@ class Queue:
         # No call can be running: it would hold a reference.
         if getattr(self, "_queue", None) is not None:
             self.close()
-            quick.midge_queue_free(self._queue)
+            queue, self._queue = self._queue, None
+            quick.midge_queue_free(queue)
 
     def take(self, max: int, timeout: float | None, wanted: int) -> list[Message]:
         """Waits for messages, takes up to `max`, and returns up to `wanted`; the others are taken next."""
+        messages: list[Message] = []
+        try:
+            self._take(max, timeout, wanted, messages)
+            return messages
+        except BaseException:
+            # A signal handler may have raised.
+            self._taken.extendleft(reversed(messages))
+            raise
+
+    def _take(self, max: int, timeout: float | None, wanted: int, messages: list[Message]) -> None:
+        """Puts up to `wanted` messages into a list, of up to `max` that are taken from the library."""
         if _fork.generation != self.born:
             raise ForkedError("this process was forked from the one that subscribed")
         timeout = _arguments.seconds("timeout", timeout)
@@ -114,10 +152,11 @@ class Queue:
             left = at_a_time if deadline is None else min(at_a_time, deadline - time.monotonic())
             try:
                 if self._one_taker.acquire(timeout=left) if left > 0 else self._one_taker.acquire(blocking=False):
-                    messages = self._left_over(wanted) or self._poll(max, left)
+                    if not self._taken:
+                        self._refill(max, left)
+                    move(itertools.islice(iter(self._taken.popleft, None), wanted), messages)
                     if messages:
-                        self._taken.extend(messages[wanted:])
-                        return messages[:wanted]
+                        return
             finally:
                 # A signal handler may raise when the lock is taken and nothing has noted it yet: the lock knows.
                 # Nothing is called before the release, as a handler may run after each call.
@@ -132,29 +171,28 @@ class Queue:
         """One that was taken from the library before; IndexError if there is none."""
         return self._taken.popleft()
 
-    def _left_over(self, wanted: int) -> list[Message]:
-        """Up to `wanted` messages that were taken from the library before."""
-        messages: list[Message] = []
-        with contextlib.suppress(IndexError):
-            while len(messages) < wanted:
-                messages.append(self._taken.popleft())
-        return messages
+    def _refill(self, max: int, left: float) -> None:
+        """Waits up to `left` seconds for messages, and takes up to `max`."""
+        if self._batch.handle.value is None:
+            self._poll(max, left)
+        batch = self._batch
+        if batch.handle.value is not None:
+            # A signal handler may raise between these steps. Each of them is one for it, and can be done once more.
+            if batch.messages is None:
+                batch.messages = read(batch.handle)[::-1]
+            move(iter(batch.messages.pop, None), self._taken)
+            self._batch = Batch()
 
-    def _poll(self, max: int, left: float) -> list[Message]:
-        """Waits up to `left` seconds for messages; none if none came."""
-        batch = ctypes.c_void_p()
+    def _poll(self, max: int, left: float) -> None:
+        """Waits up to `left` seconds for a batch."""
         call = waiting if left > 0 else quick
-        status = call.midge_queue_poll(self._queue, max, milliseconds(left) if left > 0 else 0, ctypes.byref(batch))
-        if status == _ffi.MIDGE_STATUS_OK:
-            try:
-                return read(batch)
-            finally:
-                quick.midge_batch_free(batch)
+        status = call.midge_queue_poll(
+            self._queue, max, milliseconds(left) if left > 0 else 0, ctypes.byref(self._batch.handle)
+        )
         if status == _ffi.MIDGE_STATUS_CLOSED:
             raise Stopped(f"the subscription of {self.filter!r} has ended")
         if status < 0:
             raise_for(status, None, f"subscription of {self.filter!r}")
-        return []
 
 
 class Subscription:

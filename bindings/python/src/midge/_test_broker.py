@@ -19,6 +19,7 @@ from midge._fault import Fault, Injected
 from midge._library import encode, milliseconds, quick, raise_for, text_of, waiting
 from midge._message import Message
 from midge._publish import Payload, as_bytes
+from midge._types import QoS
 from midge._waiting import patience, patiently
 
 __all__ = ["NotSeen", "TestBroker"]
@@ -117,6 +118,7 @@ class TestBroker(Broker):
         >>> with midge.testing.TestBroker() as broker:
         ...     broker.publish("a/b", "1", retain=True)
         ...     [(message.topic, message.payload, message.retain) for message in broker.published("a/+")]
+        0
         [('a/b', b'1', True)]
         """
         batch, error = ctypes.c_void_p(), ctypes.c_void_p()
@@ -154,7 +156,7 @@ class TestBroker(Broker):
         filter: str,
         payload: Wanted | None = None,
         *,
-        qos: int | None = None,
+        qos: QoS | None = None,
         retain: bool | None = None,
         count: int | None = None,
         timeout: float | None = None,
@@ -186,7 +188,7 @@ class TestBroker(Broker):
         filter: str,
         payload: Wanted | None = None,
         *,
-        qos: int | None = None,
+        qos: QoS | None = None,
         retain: bool | None = None,
     ) -> None:
         """Asserts that no such message was published. What clients have sent so far is handled before.
@@ -285,7 +287,7 @@ class TestBroker(Broker):
 class _Wanted:
     """What a message must be like."""
 
-    def __init__(self, filter: str, payload: Wanted | None, qos: int | None, retain: bool | None) -> None:
+    def __init__(self, filter: str, payload: Wanted | None, qos: QoS | None, retain: bool | None) -> None:
         self.filter = filter
         self.test = payload if callable(payload) else None
         self.payload = None if payload is None or callable(payload) else as_bytes(payload)

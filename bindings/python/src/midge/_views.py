@@ -6,13 +6,14 @@ import ctypes
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from midge import _ffi
+from midge import _arguments, _ffi
 from midge._batch import copied, copied_text, copy_of
 from midge._errors import TopicError
-from midge._library import encode, quick, raise_for, waiting
+from midge._library import encode, quick, raise_for, raise_for_topic, waiting
 from midge._message import Message
+from midge._types import QoS, RetainHandling
 
 __all__ = ["Client", "Stats", "SubscriptionInfo"]
 
@@ -59,13 +60,13 @@ class SubscriptionInfo:
     """The topic filter, with `$share/<group>/` if it is shared."""
     client_id: str | None
     """The client identifier; None for the program itself."""
-    qos: int
+    qos: QoS
     """The highest QoS of a delivery."""
     no_local: bool
     """Whether messages that the subscriber publishes itself are left out."""
     retain_as_published: bool
     """Whether RETAIN is passed on as it was published."""
-    retain_handling: int
+    retain_handling: RetainHandling
     """Which retained messages were delivered at once: 0 all, 1 for a new subscription only, 2 none."""
     identifier: int | None
     """The subscription identifier, if there is one."""
@@ -147,10 +148,10 @@ def read_subscription(view: _ffi.midge_subscription_view) -> SubscriptionInfo:
     return SubscriptionInfo(
         filter=copied_text(view.filter) or "",
         client_id=copied_text(view.client_id),
-        qos=view.qos,
+        qos=cast(QoS, view.qos),
         no_local=view.no_local == 1,
         retain_as_published=view.retain_as_published == 1,
-        retain_handling=view.retain_handling,
+        retain_handling=cast(RetainHandling, view.retain_handling),
         identifier=view.identifier or None,
     )
 
@@ -161,12 +162,29 @@ def read_retained(broker: ctypes.c_void_p | None, filter: str) -> list[Message]:
     listed = ctypes.c_void_p()
     status = waiting.midge_broker_retained(broker, name, ctypes.byref(listed))
     if status < 0:
-        raise_for(status, None, f"topic filter {filter!r}")
+        raise_for_topic(status, "midge_filter_check", name, f"topic filter {filter!r}")
     try:
         count = quick.midge_retained_count(listed)
         return [copy_of(quick.midge_retained_at(listed, index)) for index in range(count)]
     finally:
         quick.midge_retained_free(listed)
+
+
+def read_queued(broker: ctypes.c_void_p | None, client_id: str, limit: int) -> list[Message] | None:
+    """The oldest messages of a session's queue; None if there is no such session."""
+    name = encode("client_id", client_id)
+    listed = ctypes.c_void_p()
+    most = _arguments.whole("limit", limit, 0, ctypes.c_size_t(-1).value)
+    status = waiting.midge_broker_queued(broker, name, most, ctypes.byref(listed))
+    if status < 0:
+        raise_for(status)
+    if status == _ffi.MIDGE_STATUS_NO_SESSION:
+        return None
+    try:
+        count = quick.midge_queued_count(listed)
+        return [copy_of(quick.midge_queued_at(listed, index)) for index in range(count)]
+    finally:
+        quick.midge_queued_free(listed)
 
 
 def read_stats(broker: ctypes.c_void_p | None) -> Stats:

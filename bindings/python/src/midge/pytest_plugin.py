@@ -1,4 +1,7 @@
-"""Fixtures for pytest: `mqtt_broker`, a broker on a free port, and `mqtt_broker_factory`, which makes more of them."""
+"""Fixtures for pytest: `mqtt_broker`, a broker on a free port, and `mqtt_broker_factory`, which makes more of them.
+
+Both end with the test. Those of longer life begin with `class_`, `module_`, `package_` or `session_`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ if TYPE_CHECKING:
 GRACE = 1.0
 """Seconds that a broker has at the end of its test for what callbacks have not taken."""
 
-_brokers = pytest.StashKey["list[TestBroker]"]()
+_brokers = pytest.StashKey["dict[str, list[TestBroker]]"]()
+"""The brokers that run, by the fixture that has started them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,12 +56,72 @@ def mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[Callable[...
     `mqtt_broker_factory(mqtt__max_qos=1)`. Those of the
     ini file and the command line, and of the marker `mqtt_settings`, come before.
     """
+    yield from starting(request)
+
+
+@pytest.fixture(scope="class")
+def class_mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestBroker]]:
+    """As mqtt_broker_factory; the brokers stop at the end of the class."""
+    yield from starting(request)
+
+
+@pytest.fixture(scope="module")
+def module_mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestBroker]]:
+    """As mqtt_broker_factory; the brokers stop at the end of the module."""
+    yield from starting(request)
+
+
+@pytest.fixture(scope="package")
+def package_mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestBroker]]:
+    """As mqtt_broker_factory; the brokers stop at the end of the package."""
+    yield from starting(request)
+
+
+@pytest.fixture(scope="session")
+def session_mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestBroker]]:
+    """As mqtt_broker_factory; the brokers stop at the end of the run."""
+    yield from starting(request)
+
+
+@pytest.fixture
+def mqtt_broker(mqtt_broker_factory: Callable[..., TestBroker]) -> TestBroker:
+    """An MQTT broker on a free port of 127.0.0.1: a midge.testing.TestBroker. It stops when the test ends."""
+    return mqtt_broker_factory()
+
+
+@pytest.fixture(scope="class")
+def class_mqtt_broker(class_mqtt_broker_factory: Callable[..., TestBroker]) -> TestBroker:
+    """As mqtt_broker; the tests of a class share it."""
+    return class_mqtt_broker_factory()
+
+
+@pytest.fixture(scope="module")
+def module_mqtt_broker(module_mqtt_broker_factory: Callable[..., TestBroker]) -> TestBroker:
+    """As mqtt_broker; the tests of a module share it."""
+    return module_mqtt_broker_factory()
+
+
+@pytest.fixture(scope="package")
+def package_mqtt_broker(package_mqtt_broker_factory: Callable[..., TestBroker]) -> TestBroker:
+    """As mqtt_broker; the tests of a package share it."""
+    return package_mqtt_broker_factory()
+
+
+@pytest.fixture(scope="session")
+def session_mqtt_broker(session_mqtt_broker_factory: Callable[..., TestBroker]) -> TestBroker:
+    """As mqtt_broker; the tests of a run share it, with pytest-xdist those of a worker."""
+    return session_mqtt_broker_factory()
+
+
+def starting(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestBroker]]:
+    """Gives a function that starts brokers, and stops them afterwards."""
     from midge.testing import TestBroker
 
     common = given_settings(request)
     timeout = given_timeout(request.config)
     brokers: list[TestBroker] = []
-    request.node.stash[_brokers] = brokers
+    made = request.config.stash.setdefault(_brokers, {})
+    made[str(request.fixturename)] = brokers
 
     def start(settings: Mapping[str, Any] = {}, listen: Any = None, hooks: Any = None, **more: Any) -> TestBroker:
         named = {key.replace("__", "."): value for key, value in more.items()}
@@ -68,12 +132,6 @@ def mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[Callable[...
     yield start
     while brokers:  # what keeps the list does not keep the brokers
         brokers.pop().stop(GRACE)
-
-
-@pytest.fixture
-def mqtt_broker(mqtt_broker_factory: Callable[..., TestBroker]) -> TestBroker:
-    """An MQTT broker on a free port of 127.0.0.1: a midge.testing.TestBroker. It stops when the test ends."""
-    return mqtt_broker_factory()
 
 
 def given_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
@@ -109,7 +167,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     outcome = yield
     report = outcome.get_result()
     if report.when == "call" and report.failed:
-        for broker in item.stash.get(_brokers, []):
+        made = item.config.stash.get(_brokers, {})
+        used = getattr(item, "fixturenames", ())
+        for broker in (broker for fixture in made if fixture in used for broker in made[fixture]):
             report.sections.append((f"mqtt_broker {places(broker)}", seen(broker)))
 
 

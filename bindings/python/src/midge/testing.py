@@ -6,6 +6,7 @@
 ...     broker.assert_not_published("rooms/2/#")
 ...     broker.advance("1h")  # keep alives, expiries, delays: at once
 ...     broker.time
+0
 3600.0
 
 The fixtures `mqtt_broker` and `mqtt_broker_factory` of pytest give such brokers.

@@ -26,6 +26,8 @@ export function dataTable(options) {
     search: query.search ?? '', sort: query.sort ?? options.sort, order: query.order ?? options.order ?? 'asc', offset: Number(query.offset) || 0,
     limit: Number(localStorage.getItem('midge.rows')) || 50,
   };
+  // An answer may have room for fewer items than were asked for.
+  let shownItems = state.limit;
   const rows = new Map();
   const head = h('tr', { role: 'row' });
   const body = h('tbody', { role: 'rowgroup' });
@@ -33,7 +35,7 @@ export function dataTable(options) {
   const nothing = h('div', { hidden: true });
   const range = h('span', { class: 'muted range', 'aria-live': 'polite' });
   const before = h('button', { type: 'button', 'aria-label': t('Previous page'), onclick: () => go(state.offset - state.limit) }, icon('left'));
-  const after = h('button', { type: 'button', 'aria-label': t('Next page'), onclick: () => go(state.offset + state.limit) }, icon('right'));
+  const after = h('button', { type: 'button', 'aria-label': t('Next page'), onclick: () => go(state.offset + shownItems) }, icon('right'));
   const size = h('select', { 'aria-label': t('Rows per page'), onchange: (event) => {
     state.limit = Number(event.target.value);
     localStorage.setItem('midge.rows', event.target.value);
@@ -141,6 +143,7 @@ export function dataTable(options) {
       row.node.remove();
       rows.delete(key);
     }
+    shownItems = items.length || state.limit;
     table.setAttribute('aria-rowcount', String(total));
     wrap.hidden = items.length === 0;
     nothing.hidden = items.length > 0;

@@ -7,7 +7,7 @@ import { t } from '../lib/i18n.js';
 import { dataTable } from '../lib/table.js';
 import { confirm, empty, facts, heading, name, payloadLine, payloadView, sayError, toast } from '../lib/widgets.js';
 
-/** The longest topic in an address; the head of a request has at most 32 KiB. */
+/** The longest topic in an address; proxies may have limits of their own. */
 const LONGEST = 16384;
 
 /** Shows the page in `view`; gives what ends it. */
@@ -48,8 +48,7 @@ async function look(one, table) {
   const asked = encodeURIComponent(topic);
   let message = one;
   try {
-    // A longer topic has no room in the head of a request.
-    if (asked.length < LONGEST) message = await get(`retained/message?topic=${asked}`);
+    message = asked.length < LONGEST ? await get(`retained/message?topic=${asked}`) : await post('retained/find', { topic });
   } catch (error) {
     sayError(error);
     return;

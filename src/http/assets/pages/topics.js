@@ -53,11 +53,17 @@ function published(view, query) {
       label: t('Published topics'), row,
       load: async (parent, offset, limit) => {
         const asked = parent === null ? (search ? { search } : {}) : parent === '' ? { root: 'empty' } : { parent };
-        const answer = await get(`topics?${new URLSearchParams({ ...asked, offset, limit })}`);
+        const items = [];
+        let answer;
+        do {
+          answer = await get(`topics?${new URLSearchParams({ ...asked, offset: offset + items.length, limit: limit - items.length })}`);
+          items.push(...answer.items);
+          // An answer may have room for fewer items than were asked for.
+        } while (answer.items.length && items.length < Math.min(limit, answer.total - offset));
         since = answer.watching_since;
-        answer.items.forEach((item) => item.topic === made.chosen() && detail.show(item));
+        items.forEach((item) => item.topic === made.chosen() && detail.show(item));
         found = parent === null ? answer.total : found;
-        return { total: answer.total, items: search ? answer.items.map((item) => ({ ...item, children: 0 })) : answer.items };
+        return { total: answer.total, items: search ? items.map((item) => ({ ...item, children: 0 })) : items };
       },
       choose: detail.show,
     });

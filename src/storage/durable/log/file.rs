@@ -64,9 +64,6 @@ impl LogFile {
             let path = &path;
             move |error: io::Error| unusable(path, operation, &error)
         };
-        if let Some(file) = disk.open(name).map_err(cannot("open"))? {
-            must_be_unused(&path, file.as_ref(), index)?;
-        }
         if disk.open(unfinished).map_err(cannot("open"))?.is_some() {
             disk.remove(unfinished).map_err(cannot("remove what was not finished"))?;
         }
@@ -268,16 +265,19 @@ fn read_beginning(
     Ok((u64_at(&sector, 24), salt))
 }
 
-/// A file that is made again must be one of this kind without a record: the making of a store was interrupted.
-fn must_be_unused(path: &str, file: &dyn DiskFile, index: usize) -> Result<(), StoreError> {
-    let len = file.len().map_err(|error| unusable(path, "ask for the length", &error))?;
-    read_beginning(path, file, len, index)?;
+/// The file `index` may be made: it does not exist, or has no record, because the making of a store was interrupted.
+pub fn must_be_unused(disk: &dyn Disk, index: usize) -> Result<(), StoreError> {
+    let path = disk.describe(name(index));
+    let cannot = |operation, error| unusable(&path, operation, &error);
+    let Some(file) = disk.open(name(index)).map_err(|error| cannot("open", error))? else { return Ok(()) };
+    let len = file.len().map_err(|error| cannot("ask for the length", error))?;
+    read_beginning(&path, file.as_ref(), len, index)?;
     let mut sector = [0; SECTOR];
     if len >= FIRST + SECTOR as u64 {
-        file.read_at(FIRST, &mut sector).map_err(|error| unusable(path, "read", &error))?;
+        file.read_at(FIRST, &mut sector).map_err(|error| cannot("read", error))?;
     }
     if sector != [0; SECTOR] {
-        return Err(damaged(path, FIRST, "it has records, but the tables that belong to it are missing"));
+        return Err(damaged(&path, FIRST, "it has records, but the tables that belong to it are missing"));
     }
     Ok(())
 }

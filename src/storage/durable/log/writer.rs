@@ -1,7 +1,7 @@
 //! The log in use: groups are appended, and the files take turns.
 
 use super::error::{LogError, is_full, poisoned, unusable};
-use super::file::{FIRST, LogFile, write_zeros};
+use super::file::{FIRST, LogFile, NAMES, must_be_unused, write_zeros};
 use super::record::{self, SECTOR, Salt};
 use super::replay::{Replayed, file_of, read};
 use crate::storage::StoreError;
@@ -42,7 +42,14 @@ impl Log {
     /// The files cannot be made, or there is a log with records.
     pub fn create(disk: &dyn Disk, salt: Salt, size: u64) -> Result<Log, StoreError> {
         let size = size.next_multiple_of(SECTOR as u64).max(FIRST + SECTOR as u64);
-        let files = [LogFile::create(disk, 0, &salt, size)?, LogFile::create(disk, 1, &salt, size)?];
+        must_be_unused(disk, 0)?;
+        must_be_unused(disk, 1)?;
+        let first = LogFile::create(disk, 0, &salt, size)?;
+        let second = LogFile::create(disk, 1, &salt, size).inspect_err(|_| {
+            // One file is of no use, and takes space that others may need.
+            let _ = disk.remove(NAMES[0]);
+        })?;
+        let files = [first, second];
         disk.sync().map_err(|error| unusable(&files[1].path, "sync the directory", &error))?;
         Ok(Log::of(files, salt, 0))
     }
