@@ -184,11 +184,9 @@ mod tests {
         has(&command.get_about().unwrap().to_string());
         let of = |command: &Command| -> Vec<Arg> { command.get_arguments().cloned().collect() };
         let mut options: Vec<String> = of(&command).iter().map(heading).collect();
-        let subs = command.get_subcommands().flat_map(|sub| match sub.get_name() {
-            "storage" => sub.get_subcommands().filter(|sub| sub.get_name() != "help").collect(),
-            _ => vec![sub],
-        });
-        for sub in subs {
+        let of_storage = command.get_subcommands().filter(|sub| sub.get_name() == "storage");
+        let of_storage = of_storage.flat_map(Command::get_subcommands).filter(|sub| sub.get_name() != "help");
+        for sub in command.get_subcommands().chain(of_storage) {
             has(&format!(".SS {} {}.", sub.get_name(), sub.get_about().unwrap()));
             if sub.get_name() == "help" {
                 continue;
