@@ -568,7 +568,7 @@ mod storage {
         let place = Directory::new("in-use");
         let store = place.store("store");
         let path = format!("storage.path={store}");
-        let serve = Serve::start(&["serve", "--listen", "127.0.0.1:0", "--set", &path], 1);
+        let serve = Serve::start(&["--listen", "127.0.0.1:0", "--set", &path], 1);
         let process = serve.child.id();
         let sentence = format!(
             "{store}: another broker uses it (process {process}): stop that broker, or give this one a directory of its \

@@ -12,7 +12,7 @@ const MOSQUITTO: &[u8] = include_bytes!("data/mosquitto.db");
 
 #[test]
 fn every_field_is_imported_and_exported_again() {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     let counts = imported(&disk, LINES.as_bytes()).unwrap();
     assert_eq!(exported(&disk), LINES);
     assert_eq!(counts, Imported { retained: 2, sessions: 3, deliveries: 6, left_out: 0 });
@@ -25,7 +25,7 @@ fn every_field_is_imported_and_exported_again() {
 
 #[test]
 fn what_may_be_left_out_may_be_left_out() {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     let lines = "{\"type\":\"store\",\"format\":1}\n\n  \n\
                  {\"type\":\"retained\",\"topic\":\"a\",\"payload\":\"\",\"qos\":0}\r\n\
                  {\"format\":null,\"expiry\":5,\"client_id\":\"c\",\"type\":\"session\",\"will\":null}";
@@ -38,7 +38,7 @@ fn what_may_be_left_out_may_be_left_out() {
 
 /// The sentence for a file.
 fn refusal(lines: &str) -> String {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     imported(&disk, lines.as_bytes()).unwrap_err().to_string()
 }
 
@@ -208,7 +208,7 @@ fn what_contradicts_itself_is_refused() {
 
 #[test]
 fn what_a_mosquitto_has_kept_is_imported() {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     let counts = imported(&disk, MOSQUITTO).unwrap();
     assert_eq!(counts, Imported { retained: 2, sessions: 4, deliveries: 11, left_out: 0 });
     assert_eq!(exported(&disk), include_str!("data/mosquitto.jsonl"));
@@ -220,7 +220,7 @@ fn a_message_that_its_publisher_has_not_released_is_published() {
     let mut file = MOSQUITTO.to_vec();
     let at = file.windows(6).position(|bytes| bytes == b"rawg/1").unwrap();
     file[at + 3] = b'f';
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     assert_eq!(imported(&disk, &file).unwrap().deliveries, 12);
     let lines = exported(&disk);
     let queued: Vec<_> = lines.lines().filter(|line| line.contains("\"f/1\"")).collect();
@@ -234,14 +234,14 @@ fn another_version_of_mosquitto_is_refused() {
     for version in [0, 3, 5, 7] {
         let mut file = MOSQUITTO.to_vec();
         file[22] = version;
-        let sentence = imported(&SimDisk::new(), &file).unwrap_err().to_string();
+        let sentence = imported(&SimDisk::new(1), &file).unwrap_err().to_string();
         let expected = format!(
             "byte 19: this mosquitto.db has version {version}, and only 6 can be read: let a mosquitto 2.0 load and \
              save it once"
         );
         assert_eq!(sentence, expected);
     }
-    let sentence = imported(&SimDisk::new(), b"\0other").unwrap_err().to_string();
+    let sentence = imported(&SimDisk::new(1), b"\0other").unwrap_err().to_string();
     assert_eq!(sentence, "byte 0: this is neither an export nor a mosquitto.db");
 }
 
@@ -252,7 +252,7 @@ fn a_file_of_a_mosquitto_that_is_cut_or_damaged_is_refused_or_gives_a_store_in_o
         let mut damaged = MOSQUITTO.to_vec();
         damaged[place] ^= 1 << (place % 8);
         for file in [&damaged[..], &MOSQUITTO[..place]] {
-            let disk = SimDisk::new();
+            let disk = SimDisk::new(1);
             match imported(&disk, file) {
                 Ok(_) => _ = checked(&disk).unwrap(),
                 Err(ImportError::Mosquitto { offset, .. }) => {

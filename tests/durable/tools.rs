@@ -11,7 +11,8 @@ use midge::storage::durable::{DurableOptions, DurableStore};
 use midge::storage::{Change, MessageRecord, Store, StoreError};
 use midge::time::WallTime;
 
-use crate::sim_disk::{Fault, Random, SimDisk};
+use crate::dice::Dice;
+use crate::sim_disk::{Fault, SimDisk};
 use crate::snapshot::Snapshot;
 use crate::story::Story;
 
@@ -59,15 +60,15 @@ fn files(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
 
 /// A store after random work, with records in its log.
 fn storied(seed: u64) -> SimDisk {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     let store = open(&disk).unwrap();
-    let (mut story, mut random) = (Story::new(seed), Random(seed));
+    let (mut story, mut random) = (Story::new(seed), Dice::new(seed));
     for _ in 0..150 {
         story.group(&store);
-        if random.one_in(3) {
+        if random.chance(33) {
             store.commit();
         }
-        if random.one_in(30) {
+        if random.chance(3) {
             store.checkpoint();
         }
     }
@@ -82,10 +83,10 @@ fn a_store_is_exported_imported_and_copied_as_it_is_and_its_files_stay_what_they
         let before = files(&disk);
         let text = exported(&disk);
         let report = checked(&disk).unwrap();
-        let copy = SimDisk::new();
+        let copy = SimDisk::new(1);
         backup(Arc::new(disk.clone()), &copy, &BACKUP).unwrap();
         assert_eq!(files(&disk), before, "seed {seed}");
-        let again = SimDisk::new();
+        let again = SimDisk::new(1);
         let counts = imported(&again, text.as_bytes()).unwrap();
         for other in [&again, &copy] {
             assert_eq!(loaded(other), loaded(&disk), "seed {seed}");
@@ -113,7 +114,7 @@ fn a_check_tells_what_the_log_has_and_where_it_is_torn() {
     let names: Vec<_> = report.files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["log.0", "log.1", "midge.redb"]);
     // The first record of a store, cut in its middle.
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     let store = open(&disk).unwrap();
     store.append(WallTime::from_millis(1), Change::Retained(message(&[5; 2000])));
     store.commit();
@@ -140,7 +141,7 @@ fn message(payload: &[u8]) -> MessageRecord<'_> {
 fn a_flipped_bit_is_named_by_its_file_or_harmless() {
     let disk = storied(5);
     let text = exported(&disk);
-    let mut random = Random(5);
+    let mut random = Dice::new(5);
     let mut found = 0;
     for _ in 0..60 {
         let damaged = disk.copy();
@@ -158,7 +159,7 @@ fn a_flipped_bit_is_named_by_its_file_or_harmless() {
 
 #[test]
 fn where_there_is_no_store_the_sentence_says_so() {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     let sentence = checked(&disk).unwrap_err().to_string();
     assert!(sentence.ends_with(": there is no store here: name the directory of the setting storage.path"));
     let disk = storied(1);
@@ -177,11 +178,11 @@ fn where_there_is_no_store_the_sentence_says_so() {
 #[test]
 fn an_import_that_crashes_leaves_the_whole_store_or_none() {
     let text = exported(&storied(7));
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     imported(&disk, text.as_bytes()).unwrap();
     let (mut none, mut whole) = (0, 0);
     for operation in 0..disk.operations() {
-        let disk = SimDisk::new();
+        let disk = SimDisk::new(1);
         disk.fault_at(operation, Fault::Crash);
         let _ = imported(&disk, text.as_bytes());
         let disk = disk.crash(operation);
@@ -200,14 +201,14 @@ fn an_import_that_crashes_leaves_the_whole_store_or_none() {
 #[test]
 fn an_import_that_fails_leaves_nothing() {
     let text = exported(&storied(7)).replacen("\"qos\":1", "\"qos\":3", 1);
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     assert!(matches!(imported(&disk, text.as_bytes()), Err(ImportError::Line { .. })));
     assert_eq!(disk.names().unwrap(), Vec::<String>::new());
 }
 
 #[test]
 fn commits_go_on_while_a_backup_waits_for_its_disk() {
-    let (disk, copy) = (SimDisk::new(), SimDisk::new());
+    let (disk, copy) = (SimDisk::new(1), SimDisk::new(1));
     let store = open(&disk).unwrap();
     let mut story = Story::new(11);
     for _ in 0..50 {
@@ -236,7 +237,7 @@ fn commits_go_on_while_a_backup_waits_for_its_disk() {
 #[test]
 fn a_backup_has_whole_groups_and_all_that_was_committed() {
     for seed in 0..12 {
-        let disk = SimDisk::new();
+        let disk = SimDisk::new(1);
         let store = open(&disk).unwrap();
         let mut story = Story::new(seed);
         for _ in 0..60 {
@@ -244,7 +245,7 @@ fn a_backup_has_whole_groups_and_all_that_was_committed() {
             store.commit();
         }
         let committed = store.committed();
-        let copy = SimDisk::new();
+        let copy = SimDisk::new(1);
         thread::scope(|scope| {
             let backup = scope.spawn(|| store.backup(&copy, &BACKUP));
             while !backup.is_finished() {
@@ -266,36 +267,36 @@ fn a_backup_has_whole_groups_and_all_that_was_committed() {
 
 #[test]
 fn a_disk_that_refuses_fails_the_backup_and_not_the_store() {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     let store = open(&disk).unwrap();
     let mut story = Story::new(13);
     for _ in 0..20 {
         story.group(&store);
         store.commit();
     }
-    let full = SimDisk::new();
+    let full = SimDisk::new(1);
     full.set_space(Some(3000));
     store.backup(&full, &BACKUP).unwrap_err();
     assert_eq!(full.names().unwrap(), Vec::<String>::new(), "what was begun is removed");
     story.group(&store);
     assert!(store.commit());
-    let copy = SimDisk::new();
+    let copy = SimDisk::new(1);
     store.backup(&copy, &BACKUP).unwrap();
     assert_eq!(loaded(&copy), loaded(&disk));
     store.close();
     store.finish().unwrap();
-    store.backup(&SimDisk::new(), &BACKUP).unwrap_err();
+    store.backup(&SimDisk::new(1), &BACKUP).unwrap_err();
 }
 
 /// The same random reads and writes of a scratch disk and of one that is written.
 #[test]
 fn a_scratch_disk_reads_what_was_written_and_changes_nothing_below() {
     for seed in 0..200 {
-        let mut random = Random(seed);
-        let below = SimDisk::new();
-        let plain = SimDisk::new();
+        let mut random = Dice::new(seed);
+        let below = SimDisk::new(1);
+        let plain = SimDisk::new(1);
         let size = random.below(20_000);
-        let bytes: Vec<u8> = (0..size).map(|_| random.next() as u8).collect();
+        let bytes: Vec<u8> = (0..size).map(|_| random.roll() as u8).collect();
         for disk in [&below, &plain] {
             disk.create("a").unwrap().write_at(0, &bytes).unwrap();
         }
@@ -305,7 +306,7 @@ fn a_scratch_disk_reads_what_was_written_and_changes_nothing_below() {
             let at = random.below(30_000);
             match random.below(4) {
                 0 => {
-                    let bytes: Vec<u8> = (0..random.below(9000)).map(|_| random.next() as u8).collect();
+                    let bytes: Vec<u8> = (0..random.below(9000)).map(|_| random.roll() as u8).collect();
                     over.write_at(at, &bytes).unwrap();
                     plain_file.write_at(at, &bytes).unwrap();
                 }
@@ -329,7 +330,7 @@ fn a_scratch_disk_reads_what_was_written_and_changes_nothing_below() {
 
 #[test]
 fn the_names_of_a_scratch_disk_are_its_own() {
-    let below = SimDisk::new();
+    let below = SimDisk::new(1);
     below.create("a").unwrap();
     below.create("b").unwrap();
     let scratch = Scratch::over(Arc::new(below.clone()));
