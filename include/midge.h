@@ -1694,6 +1694,21 @@ midge_status midge_broker_kick(struct midge_broker *broker,
                                const char *client_id);
 
 /**
+ * Copies the store of the setting storage.path to a directory, which storage.path may name afterwards. The broker goes
+ * on meanwhile.
+ *
+ * The copy has all that was acknowledged before the call, and perhaps some of what came later: the state of one moment.
+ * The directory is created if it does not exist, and must not have a store; there is one in it when the copy is whole.
+ * The call waits until the copy is on stable storage, so it does not belong into a callback.
+ *
+ * Errors: IO if the broker has no store, or the store cannot be read; STATE; FORKED; INVALID_ARGUMENT, also if the
+ * directory cannot be written or has a store. The sentence names the file or directory.
+ */
+midge_status midge_broker_backup(struct midge_broker *broker,
+                                 const char *path,
+                                 struct midge_error **error);
+
+/**
  * Publishes a message. When this returns, the message is in the outbox or queue of every subscriber; where it could
  * not be, it is counted as dropped with the reason. `payload` may be NULL if `len` is 0. `options` NULL is the
  * defaults. It may be called from any thread and from callbacks, and does not wait for subscribers. The options say

@@ -145,6 +145,9 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../docs/rust.md")]
     struct Rust;
+    #[cfg(feature = "durable")]
+    #[doc = include_str!("../docs/storage.md")]
+    struct Storage;
     #[doc = include_str!("../docs/embedding.md")]
     struct Embedding;
 }

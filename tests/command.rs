@@ -481,3 +481,126 @@ fn an_output_that_cannot_be_written_exits_with_1() {
     let sentence = "midge: cannot write to the standard output: No space left on device (os error 28)\n";
     assert_eq!(String::from_utf8_lossy(&output.stderr), sentence);
 }
+
+#[cfg(feature = "durable")]
+mod storage {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use crate::{Serve, assert_fails, midge, printed};
+
+    /// A directory that is removed at the end.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Directory {
+            let path = std::env::temp_dir().join(format!("midge-command-{}-{name}", std::process::id()));
+            let _old = fs::remove_dir_all(&path);
+            fs::create_dir(&path).unwrap();
+            Directory(path.canonicalize().unwrap())
+        }
+
+        fn path(&self, name: &str) -> String {
+            self.0.join(name).to_str().unwrap().to_owned()
+        }
+
+        /// Makes a store with one retained message.
+        fn store(&self, name: &str) -> String {
+            let lines = "{\"type\":\"store\",\"format\":1}\n\
+                         {\"type\":\"retained\",\"topic\":\"a\",\"payload\":\"b\",\"qos\":1}\n";
+            fs::write(self.0.join("lines"), lines).unwrap();
+            let store = self.path(name);
+            printed(&["storage", "import", &store, &self.path("lines")]);
+            store
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _gone = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Names, contents and times of the files of a directory.
+    fn files(path: &str) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
+        let mut files: Vec<_> = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                let changed = entry.metadata().unwrap().modified().unwrap();
+                (entry.path(), fs::read(entry.path()).unwrap(), changed)
+            })
+            .collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn a_store_is_looked_at_and_stays_what_it_is() {
+        let place = Directory::new("looked-at");
+        let store = place.store("store");
+        let before = files(&store);
+        assert!(printed(&["storage", "check", &store]).starts_with(&format!("{store} is in order\n")));
+        assert!(printed(&["storage", "export", &store]).contains("\"topic\":\"a\""));
+        printed(&["storage", "export", &store, "--file", &place.path("new")]);
+        printed(&["storage", "backup", &store, &place.path("copy")]);
+        assert_eq!(files(&store), before);
+        // An export replaces no file.
+        let output = midge(&["storage", "export", &store, "--file", &place.path("new")]);
+        assert_eq!(output.status.code(), Some(1));
+        // Nor does a check make a directory, or a file in one without a store.
+        let none = place.path("none");
+        for command in ["check", "export", "compact"] {
+            let sentence = "there is no such directory: name the directory of the setting storage.path";
+            assert_fails(&["storage", command, &none], 1, &format!("{none}: {sentence}"));
+        }
+        assert!(!Path::new(&none).exists());
+        fs::create_dir(&none).unwrap();
+        let sentence = "there is no store here: name the directory of the setting storage.path";
+        for command in ["check", "export"] {
+            assert_fails(&["storage", command, &none], 1, &format!("{none}: {sentence}"));
+        }
+        assert_eq!(files(&none), []);
+    }
+
+    #[test]
+    fn a_store_that_a_broker_uses_is_left_alone_and_the_sentence_says_who_has_it() {
+        let place = Directory::new("in-use");
+        let store = place.store("store");
+        let path = format!("storage.path={store}");
+        let serve = Serve::start(&["--listen", "127.0.0.1:0", "--set", &path], 1);
+        let process = serve.child.id();
+        let sentence = format!(
+            "{store}: another broker uses it (process {process}): stop that broker, or give this one a directory of its \
+             own"
+        );
+        for arguments in [
+            &["storage", "check", &store][..],
+            &["storage", "export", &store],
+            &["storage", "compact", &store],
+            &["storage", "backup", &store, &place.path("copy")],
+            &["storage", "import", &store, &place.path("lines")],
+        ] {
+            assert_fails(arguments, 1, &sentence);
+        }
+        assert_eq!(serve.stop("INT").0, Some(0));
+        printed(&["storage", "check", &store]);
+    }
+
+    #[test]
+    fn a_damaged_store_exits_with_5() {
+        let place = Directory::new("damaged");
+        let store = place.store("store");
+        let log = place.path("store/log.0");
+        let mut bytes = fs::read(&log).unwrap();
+        bytes[9] ^= 1;
+        fs::write(&log, bytes).unwrap();
+        let output = midge(&["storage", "check", &store]);
+        let sentence = String::from_utf8(output.stderr).unwrap();
+        assert!(sentence.contains(&log) && sentence.lines().count() == 1, "{sentence}");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(5), 0));
+        fs::remove_file(&log).unwrap();
+        let sentence = format!("{log} is missing: restore the store from a backup, or set it aside");
+        assert_fails(&["storage", "check", &store], 5, &sentence);
+    }
+}

@@ -5,6 +5,7 @@ const PAGES: &[(&str, &str)] = &[
     ("docs/c.md", include_str!("../docs/c.md")),
     ("docs/embedding.md", include_str!("../docs/embedding.md")),
     ("docs/rust.md", include_str!("../docs/rust.md")),
+    ("docs/storage.md", include_str!("../docs/storage.md")),
 ];
 
 fn names<'p>(page: &'p str, beginning: &str) -> Vec<&'p str> {
@@ -34,7 +35,8 @@ fn settings_of_the_pages_are_in_the_table() {
         // Between backticks; those of programs are tried by running them. The fences of blocks are three.
         let text: String = page.split("```").step_by(2).collect();
         let quoted = text.split('`').skip(1).step_by(2).filter(|words| !words.contains([' ', '<']));
-        let groups = ["listener.", "runtime.", "mqtt.", "session.", "retained.", "queue.", "hooks."];
+        let groups =
+            ["listener.", "runtime.", "mqtt.", "session.", "retained.", "queue.", "storage.", "hooks."];
         for key in quoted.filter(|key| groups.iter().any(|group| key.starts_with(group))) {
             found += 1;
             assert!(table.contains(&format!("`{key}`")), "{path}: {key}");

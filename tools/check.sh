@@ -13,6 +13,7 @@ echo "== lints"
 cargo clippy --quiet --all-targets --all-features -- -D warnings
 cargo clippy --quiet --no-default-features --lib -- -D warnings
 cargo clippy --quiet --no-default-features --features console --lib -- -D warnings
+cargo clippy --quiet --no-default-features --features durable --lib -- -D warnings
 target=${CARGO_TARGET_DIR:-$PWD/target}
 cargo clippy --quiet --all-targets --manifest-path benches/load/Cargo.toml --target-dir "$target/load" -- -D warnings
 cargo clippy --quiet --all-targets --manifest-path tools/mutants/Cargo.toml --target-dir "$target/mutants" -- -D warnings

@@ -33,5 +33,5 @@ ln -sf libmidge.so "$target/tree/debug/deps/libmidge.so.0"
 
 # A few schedules of the simulation: its own tests run more.
 export SIM_SEEDS=${SIM_SEEDS:-2}
-exec "$target/debug/mutants" --target-dir "$target/tree" --features cli,console --leave-out "$leave_out" --programs "$programs" \
+exec "$target/debug/mutants" --target-dir "$target/tree" --features cli,console,durable --leave-out "$leave_out" --programs "$programs" \
     --without tools,tests/mutants,bindings,demo "${arguments[@]}" "$@"

@@ -20,7 +20,7 @@ def build(release: bool) -> dict[str, Path]:
     """Builds Midge and the load generator; where their programs are."""
     profile = ["--release"] if release else []
     target = Path(os.environ.get("CARGO_TARGET_DIR") or TOP / "target").absolute()
-    subprocess.run(["cargo", "build", "--quiet", "--features", "cli,console", "--bin", "midge", *profile], cwd=TOP, check=True)
+    subprocess.run(["cargo", "build", "--quiet", "--features", "cli,console,durable", "--bin", "midge", *profile], cwd=TOP, check=True)
     load = ["cargo", "build", "--quiet", *profile, "--target-dir", str(target / "load")]
     subprocess.run(load, cwd=LOAD, check=True)
     folder = "release" if release else "debug"

@@ -5,6 +5,8 @@ mod codec;
 mod config;
 mod engine;
 mod filter;
+#[cfg(feature = "durable")]
+mod import;
 mod input;
 mod line;
 #[cfg(feature = "durable")]
@@ -25,6 +27,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("engine", engine::engine),
     ("config", config::config),
     ("filter", filter::filter),
+    #[cfg(feature = "durable")]
+    ("import", import::import_any),
     #[cfg(feature = "durable")]
     ("log_replay", log_replay::log_replay),
 ];

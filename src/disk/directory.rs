@@ -97,7 +97,7 @@ fn rights(path: &Path) -> String {
 impl Disk for Directory {
     fn open(&self, name: &str) -> io::Result<Option<Box<dyn DiskFile>>> {
         match OpenOptions::new().read(true).write(true).open(self.file(name)) {
-            Ok(file) => Ok(Some(Box::new(RealFile(file)))),
+            Ok(file) => Ok(Some(Box::new(OpenFile(file)))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -106,7 +106,7 @@ impl Disk for Directory {
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(self.file(name))?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(OpenFile(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -118,14 +118,7 @@ impl Disk for Directory {
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                names.extend(entry.file_name().into_string().ok());
-            }
-        }
-        Ok(names)
+        names(&self.path)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -137,10 +130,22 @@ impl Disk for Directory {
     }
 }
 
-/// An open file.
-struct RealFile(File);
+/// The names of the files of a directory.
+pub fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            names.extend(entry.file_name().into_string().ok());
+        }
+    }
+    Ok(names)
+}
 
-impl DiskFile for RealFile {
+/// An open file.
+pub struct OpenFile(pub File);
+
+impl DiskFile for OpenFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }

@@ -1,7 +1,7 @@
 //! The lock of a store's directory: one broker at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -46,6 +46,27 @@ impl Lock {
         // The number is for a sentence alone: without it the lock holds as well.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Lock { _mark: mark, file, taken_in })
+    }
+}
+
+impl Lock {
+    /// Takes the lock of a directory without a change of it, beside others who do so; `None` if no broker has made the file.
+    ///
+    /// # Errors
+    /// A broker has it.
+    pub fn take_to_read(directory: &Path) -> Result<Option<Lock>, StoreError> {
+        let taken_in = watch_forks();
+        let mut file = match File::open(directory.join(NAME)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(refused(directory, "cannot be locked", &error)),
+        };
+        let mark = NotInherited::mark(&file);
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Lock { _mark: mark, file, taken_in })),
+            Err(TryLockError::WouldBlock) => Err(taken(directory, &mut file)),
+            Err(TryLockError::Error(error)) => Err(refused(directory, "cannot be locked", &error)),
+        }
     }
 }
 

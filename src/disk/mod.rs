@@ -2,8 +2,10 @@
 
 mod directory;
 mod lock;
+mod reading;
 mod unsynced;
 
 pub use directory::Directory;
 pub use lock::Lock;
+pub use reading::ReadDirectory;
 pub use unsynced::Unsynced;

@@ -4,6 +4,7 @@ mod acknowledged;
 mod adopt;
 mod arena;
 mod asynchronous;
+mod backup;
 mod broker;
 mod builder;
 mod callback;

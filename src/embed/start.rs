@@ -188,7 +188,7 @@ fn accept_all(
 }
 
 /// A random number of the system.
-fn seed() -> std::io::Result<u128> {
+pub(super) fn seed() -> std::io::Result<u128> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(u128::from_le_bytes(bytes))

@@ -19,9 +19,11 @@ mod imp {
     use crate::config::{OnDamage, Settings, StorageSync};
     use crate::disk::{Directory, Unsynced};
     use crate::embed::error::Error;
+    use crate::embed::start::seed;
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime, generation};
     use crate::storage::durable::disk::Disk;
+    use crate::storage::durable::tools::BackupOptions;
     use crate::storage::durable::{DurableOptions, DurableStore, set_aside};
     use crate::storage::{Store, StoreError};
     use crate::time::WallTime;
@@ -35,6 +37,8 @@ mod imp {
         has_ended: AtomicBool,
         /// What was done to a damaged store.
         set_aside: Option<String>,
+        /// The size of each of the log's files.
+        log_bytes: u64,
     }
 
     impl Storage {
@@ -77,6 +81,7 @@ mod imp {
                 generation: generation(),
                 has_ended: AtomicBool::new(false),
                 set_aside: damage,
+                log_bytes: storage.log_size,
             }))
         }
 
@@ -120,6 +125,18 @@ mod imp {
                 }
             });
             Ok(())
+        }
+
+        /// Copies the store to a directory that has none.
+        pub(in crate::embed) fn backup(&self, path: &Path) -> Result<(), Error> {
+            let wrong = |error: StoreError| Error::Argument { argument: "path", cause: error.to_string() };
+            let to = Directory::open(path).map_err(wrong)?;
+            let salt = seed().map_err(|source| Error::System { what: "a random number", source })?;
+            let options = BackupOptions { salt: salt.to_le_bytes(), log_bytes: self.log_bytes };
+            self.store.backup(&to, &options).map_err(|error| match error {
+                error @ StoreError::Directory { .. } => wrong(error),
+                error => Error::Storage(error.to_string()),
+            })
         }
 
         /// Commits what is left, tells the engine, and closes the files.
@@ -167,6 +184,7 @@ mod imp {
 #[cfg(not(feature = "durable"))]
 mod none {
     use std::convert::Infallible;
+    use std::path::Path;
     use std::sync::Arc;
 
     use crate::config::Settings;
@@ -195,6 +213,10 @@ mod none {
         }
 
         pub(in crate::embed) fn run(&self, _: &Runtime, _: &Arc<Engine>, _: &Clock) -> Result<(), Error> {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn backup(&self, _: &Path) -> Result<(), Error> {
             match self.0 {}
         }
 

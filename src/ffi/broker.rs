@@ -300,6 +300,28 @@ pub unsafe extern "C" fn midge_broker_kick(
     }, concerns broker)
 }
 
+/// Copies the store of the setting storage.path to a directory, which storage.path may name afterwards. The broker goes
+/// on meanwhile.
+///
+/// The copy has all that was acknowledged before the call, and perhaps some of what came later: the state of one moment.
+/// The directory is created if it does not exist, and must not have a store; there is one in it when the copy is whole.
+/// The call waits until the copy is on stable storage, so it does not belong into a callback.
+///
+/// Errors: IO if the broker has no store, or the store cannot be read; STATE; FORKED; INVALID_ARGUMENT, also if the
+/// directory cannot be written or has a store. The sentence names the file or directory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_backup(
+    broker: *mut midge_broker,
+    path: *const c_char,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let broker = held_while_waiting(broker)?;
+        broker.backup(text(path, "path")?)?;
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error)
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::ptr::null_mut;

@@ -88,6 +88,10 @@ static void brokers(void)
     INVALID(midge_broker_kick(NULL, "a"));
     INVALID(midge_broker_kick(broker, NULL));
     INVALID(midge_broker_kick(broker, "\xff"));
+    INVALID(midge_broker_backup(NULL, "a", NULL));
+    INVALID(midge_broker_backup(broker, NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "path: is NULL"));
+    INVALID(midge_broker_backup(broker, "\xff", NULL));
     INVALID(midge_broker_end_session(NULL, "a"));
     INVALID(midge_broker_end_session(broker, NULL));
     INVALID(midge_broker_end_session(broker, "\xff"));

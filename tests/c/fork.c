@@ -104,6 +104,7 @@ static void in_the_child(void)
     CHECK(midge_broker_address(broker, NULL) == NULL && midge_broker_listener_count(broker) == 0);
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_listener_at(broker, 0, &listener));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_kick(broker, "client"));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_backup(broker, "/nowhere/at/all", NULL));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_end_session(broker, "client"));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_queued(broker, "client", 1, &queued));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_clear_queue(broker, "client", NULL));

@@ -17,9 +17,11 @@ mod snapshot;
 
 mod damage;
 mod directory;
+mod import;
 mod log;
 mod log_crash;
 mod log_damage;
 mod sim;
 mod store_crash;
 mod story;
+mod tools;

@@ -46,6 +46,7 @@ def test_stopping_twice_and_using_it_afterwards() -> None:
         lambda: broker.subscribe("t"),
         lambda: broker.on("t", print),
         lambda: broker.kick("c"),
+        lambda: broker.backup("/nowhere/at/all"),
         lambda: broker.end_session("c"),
         lambda: broker.clear_queue("c"),
         lambda: messages.get(timeout=PATIENCE),

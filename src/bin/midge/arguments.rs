@@ -26,6 +26,10 @@ pub(crate) enum Command {
     /// Print the settings with their help, as TOML that --config reads
     #[command(after_help = EXIT_CODES)]
     Config(Config),
+    /// Check, export, import, compact or copy the store of a directory
+    #[cfg(feature = "durable")]
+    #[command(after_help = EXIT_CODES)]
+    Storage(StorageCommand),
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +60,55 @@ pub(crate) struct Config {
     pub(crate) settings: Settings,
     /// Print only this setting, such as mqtt.max_qos
     pub(crate) key: Option<String>,
+}
+
+#[cfg(feature = "durable")]
+#[derive(Debug, Args)]
+pub(crate) struct StorageCommand {
+    #[command(subcommand)]
+    pub(crate) command: Storage,
+}
+
+#[cfg(feature = "durable")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum Storage {
+    /// Read all of a store and tell what it holds
+    #[command(after_help = EXIT_CODES)]
+    Check {
+        /// Directory of the store, as in storage.path
+        dir: PathBuf,
+    },
+    /// Write what a store holds as lines of JSON
+    #[command(after_help = EXIT_CODES)]
+    Export {
+        /// Directory of the store, as in storage.path
+        dir: PathBuf,
+        /// Write to this new file; `-` is the standard output
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Make a new store from an export or from a mosquitto.db
+    #[command(after_help = EXIT_CODES)]
+    Import {
+        /// Directory without a store; it is created if it does not exist
+        dir: PathBuf,
+        /// What `midge storage export` has written, or the file of a mosquitto 2; `-` is the standard input
+        file: PathBuf,
+    },
+    /// Make the files of a store as small as they can be
+    #[command(after_help = EXIT_CODES)]
+    Compact {
+        /// Directory of the store, as in storage.path
+        dir: PathBuf,
+    },
+    /// Copy a store to a new directory
+    #[command(after_help = EXIT_CODES)]
+    Backup {
+        /// Directory of the store, as in storage.path
+        dir: PathBuf,
+        /// Directory without a store; it is created if it does not exist
+        to: PathBuf,
+    },
 }
 
 /// The sources of settings: a file, then single settings.
@@ -131,7 +184,9 @@ mod tests {
         has(&command.get_about().unwrap().to_string());
         let of = |command: &Command| -> Vec<Arg> { command.get_arguments().cloned().collect() };
         let mut options: Vec<String> = of(&command).iter().map(heading).collect();
-        for sub in command.get_subcommands() {
+        let of_storage = command.get_subcommands().filter(|sub| sub.get_name() == "storage");
+        let of_storage = of_storage.flat_map(Command::get_subcommands).filter(|sub| sub.get_name() != "help");
+        for sub in command.get_subcommands().chain(of_storage) {
             has(&format!(".SS {} {}.", sub.get_name(), sub.get_about().unwrap()));
             if sub.get_name() == "help" {
                 continue;

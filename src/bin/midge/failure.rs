@@ -11,6 +11,9 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const NOT_RUNNING: u8 = 3;
 /// A program at the address does not report a broker's status.
 pub(crate) const NO_ANSWER: u8 = 4;
+/// A store is damaged.
+#[cfg(feature = "durable")]
+pub(crate) const DAMAGED: u8 = 5;
 
 /// The exit codes, for the help text.
 pub(crate) const EXIT_CODES: &str = "\
@@ -19,7 +22,8 @@ Exit codes:
   1  failure, such as an address in use
   2  error in the arguments, a setting or the settings file
   3  `status`: no broker is running at the address
-  4  `status`: the program there is not an MQTT broker, or does not report its status";
+  4  `status`: the program there is not an MQTT broker, or does not report its status
+  5  `storage`: the store is damaged";
 
 /// An exit code and one sentence for people.
 #[derive(Debug)]

@@ -7,6 +7,8 @@ mod memory;
 mod query;
 mod serve;
 mod status;
+#[cfg(feature = "durable")]
+mod storage;
 mod system;
 
 use std::io::{self, Write};
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Config(arguments) => configuration::run(arguments),
+        #[cfg(feature = "durable")]
+        Command::Storage(command) => storage::run(&command.command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

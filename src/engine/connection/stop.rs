@@ -21,8 +21,8 @@ impl Engine {
         self.tell_all(turn);
     }
 
-    /// Ends every connection, with 0x8B Server shutting down in MQTT 5, and refuses new ones. Wills are not published,
-    /// because the server closes the connections.
+    /// Ends every connection, with 0x8B Server shutting down in MQTT 5, and refuses new ones. Wills are not published:
+    /// those of sessions that a store keeps are when the broker has started again, the others never.
     ///
     /// The sinks are told of all ends, however many wait to be told: this waits for the thread that tells now.
     pub fn stop(&self, turn: &mut Turn) {
@@ -32,7 +32,8 @@ impl Engine {
                 self.tell_all(turn);
             }
             let mut control = session.control.lock();
-            self.delete_will(turn, &session, &mut control);
+            // The store has it: it is published after the restart (MQTT 5, section 3.1.2.5).
+            control.will = None;
             let epoch = control.epoch;
             self.detach(turn, &session, &mut control, epoch, Cause::ServerShuttingDown);
         }

@@ -89,6 +89,16 @@ impl Slot {
         take_ended(&mut stage)
     }
 
+    /// Waits while a checkpoint is due or is written, at most so many milliseconds; whether one still is.
+    pub(super) fn is_busy_after(&self, millis: u64) -> bool {
+        let is_busy = |stage: &Stage| matches!(stage, Stage::Due(_) | Stage::Running);
+        let mut stage = self.stage.lock();
+        if is_busy(&stage) {
+            self.changed.wait_for(&mut stage, std::time::Duration::from_millis(millis));
+        }
+        is_busy(&stage)
+    }
+
     /// Waits until the store is closed, at most so many milliseconds; whether it is.
     pub(super) fn is_closed_within(&self, closing: impl Fn() -> bool, millis: u64) -> bool {
         let mut stage = self.stage.lock();

@@ -14,6 +14,7 @@ mod set_aside;
 mod state;
 mod store;
 mod tables;
+pub mod tools;
 mod wire;
 
 pub use set_aside::set_aside;

@@ -1,5 +1,7 @@
 //! The store over a disk: what is committed there, and by which steps.
 
+mod backup;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -10,10 +12,11 @@ use crate::storage::durable::decode::{Entry, decode};
 use crate::storage::durable::disk::Disk;
 use crate::storage::durable::journal::Journal;
 use crate::storage::durable::keys::retained;
-use crate::storage::durable::log::{Log, LogError, NAMES, Salt};
+use crate::storage::durable::log::{Log, LogError, Replayed, Salt};
 use crate::storage::durable::recover::{emit, index};
 use crate::storage::durable::state::State;
-use crate::storage::durable::tables::{FILE, NEW_FILE, StoreRow, Tables};
+use crate::storage::durable::tables::{FILE, StoreRow, Tables};
+use crate::storage::durable::tools::NewStore;
 use crate::storage::durable::wire::Malformed;
 use crate::storage::{Change, LoadError, Position, Store, StoreError};
 use crate::time::WallTime;
@@ -260,17 +263,19 @@ impl DurableStore {
     fn run(&self, checkpoint: &Checkpoint) {
         loop {
             match self.try_run(checkpoint) {
-                Ok(()) => {
-                    *self.trouble.lock() = None;
-                    self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
-                    return self.slot.end(Ok(checkpoint.store.generation));
-                }
+                Ok(()) => return self.has_run(checkpoint),
                 Err(error) => *self.trouble.lock() = Some(error.clone()),
             }
             if !self.may_retry() {
                 return self.slot.end(Err(self.trouble().unwrap_or_else(closed)));
             }
         }
+    }
+
+    fn has_run(&self, checkpoint: &Checkpoint) {
+        *self.trouble.lock() = None;
+        self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.slot.end(Ok(checkpoint.store.generation));
     }
 
     /// One attempt. After a failure redb refuses everything, so the tables are opened again.
@@ -339,6 +344,17 @@ impl DurableStore {
     /// Commits nothing more, for this reason.
     pub fn give_up(&self, cause: &str) {
         self.fail(StoreError::Failed { cause: cause.to_owned() });
+    }
+
+    /// What was found in the log when the store was opened.
+    pub(super) fn replayed(&self) -> Replayed {
+        self.committer.lock().as_ref().map_or_else(Replayed::default, |it| it.log.replayed().clone())
+    }
+
+    /// The tables, with all that was committed when the store was opened. The store is of no use without them.
+    pub(super) fn take_tables(&self) -> Result<Tables, StoreError> {
+        self.checkpoint_all()?;
+        self.tables.lock().take().ok_or_else(closed)
     }
 
     fn fail(&self, error: StoreError) {
@@ -417,10 +433,6 @@ impl Store for DurableStore {
     }
 }
 
-fn is_log(name: &str) -> bool {
-    NAMES.contains(&name)
-}
-
 fn closed() -> StoreError {
     StoreError::Failed { cause: "the store is closed".to_owned() }
 }
@@ -433,26 +445,7 @@ fn open_tables(disk: &dyn Disk, options: &DurableOptions) -> Result<(Tables, Sto
         let row = tables.store()?.ok_or_else(|| tables.damaged(Malformed))?;
         return Ok((tables, row));
     }
-    let names = disk.names().map_err(|error| failed("list the files of", disk.describe(""), &error))?;
-    let is_half_made = names.iter().any(|name| name == NEW_FILE);
-    if !is_half_made && names.iter().any(|name| is_log(name)) {
-        return Err(StoreError::Missing { file: disk.describe(FILE) });
-    }
-    for name in names.iter().filter(|name| is_log(name)) {
-        disk.remove(name).map_err(|error| failed("remove", disk.describe(name), &error))?;
-    }
-    if is_half_made {
-        disk.remove(NEW_FILE).map_err(|error| failed("remove", disk.describe(NEW_FILE), &error))?;
-    }
-    let file = disk.create(NEW_FILE).map_err(|error| failed("create", disk.describe(NEW_FILE), &error))?;
-    disk.sync().map_err(|error| failed("flush", disk.describe(""), &error))?;
-    let tables = Tables::open(disk, NEW_FILE, file)?;
-    let row = StoreRow { salt: options.salt, generation: 0, next: 1 };
-    tables.apply(&[], row)?;
-    Log::create(disk, Salt(options.salt), options.log_bytes)?;
-    disk.rename(NEW_FILE, FILE).map_err(|error| failed("rename", disk.describe(NEW_FILE), &error))?;
-    disk.sync().map_err(|error| failed("flush", disk.describe(""), &error))?;
-    Ok((tables.named(disk.describe(FILE)), row))
+    NewStore::begin(disk, options.salt)?.finish(1, options.log_bytes)
 }
 
 fn open_file(

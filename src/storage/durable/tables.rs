@@ -62,6 +62,39 @@ impl Tables {
         Tables { path, ..self }
     }
 
+    /// The file, for sentences.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The rows as they are now; what is written later is not seen.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let transaction = guard(&self.path, "read", || self.database.begin_read())?;
+        Ok(Snapshot { transaction, path: self.path.clone() })
+    }
+
+    /// Reads every page, and compares it with its checksum.
+    pub(super) fn check(mut self) -> Result<(), StoreError> {
+        let database = &mut self.database;
+        match guard(&self.path, "read", || database.check_integrity().map_err(redb::Error::from))? {
+            true => Ok(()),
+            false => {
+                let what = "its pages do not belong together".to_owned();
+                Err(StoreError::Unreadable { file: self.path, what })
+            }
+        }
+    }
+
+    /// Moves rows towards the beginning of the file, and cuts it off behind them.
+    pub(super) fn compact(&mut self) -> Result<(), StoreError> {
+        let database = &mut self.database;
+        guard(&self.path, "compacted", || match database.compact() {
+            Ok(_) => Ok(()),
+            Err(redb::CompactionError::Storage(error)) => Err(redb::Error::from(error)),
+            Err(error) => Err(redb::Error::Io(std::io::Error::other(error.to_string()))),
+        })
+    }
+
     /// Puts and removes rows, all or none, and keeps `store`. They are durable when this returns.
     pub(super) fn apply(&self, rows: &[(Key, Net)], store: StoreRow) -> Result<(), StoreError> {
         guard(&self.path, "written", || {
@@ -129,6 +162,47 @@ impl Tables {
     /// The error of a row that says nothing.
     pub(super) fn damaged(&self, _error: Malformed) -> StoreError {
         StoreError::Unreadable { file: self.path.clone(), what: "a row cannot be read".to_owned() }
+    }
+}
+
+/// The rows of a moment.
+pub(super) struct Snapshot {
+    transaction: redb::ReadTransaction,
+    path: String,
+}
+
+impl Snapshot {
+    /// Gives every row but that of the store itself to `see`, in order.
+    pub(super) fn for_each(
+        &self,
+        mut see: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let range = guard(&self.path, "read", || match self.transaction.open_table(ROWS) {
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            table => Ok::<_, redb::Error>(Some(table?.range::<&[u8]>(..)?)),
+        })?;
+        let (Some(mut range), own) = (range, keys::store()) else {
+            return Ok(());
+        };
+        while let Some((key, value)) = guard(&self.path, "read", || range.next().transpose())? {
+            if key.value() != &*own {
+                see(key.value(), value.value())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the tables know of the store.
+    pub(super) fn store(&self) -> Result<StoreRow, StoreError> {
+        let row = guard(&self.path, "read", || {
+            let table = self.transaction.open_table(ROWS)?;
+            Ok::<_, redb::Error>(table.get(&*keys::store())?.map(|value| value.value().to_vec()))
+        })?;
+        let damaged =
+            || StoreError::Unreadable { file: self.path.clone(), what: "a row is missing".to_owned() };
+        let row = row.ok_or_else(damaged)?;
+        let mut reader = Reader::new(&row);
+        reader.number().and_then(|_| decode(reader)).map_err(|_| damaged())
     }
 }
 

@@ -22,7 +22,7 @@ if ! cmp -s "$here/requirements.txt" .venv-console/requirements.txt; then
 fi
 
 if [ -z "${MIDGE_BIN:-}" ]; then
-    cargo build --quiet --features cli,console --bin midge
+    cargo build --quiet --features cli,console,durable --bin midge
     MIDGE_BIN=${CARGO_TARGET_DIR:-$root/target}/debug/midge
 fi
 MIDGE_BIN=$(realpath "$MIDGE_BIN")

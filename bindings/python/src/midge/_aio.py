@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import inspect
 import logging
+import os
 import socket
 import sys
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
@@ -233,6 +234,10 @@ class Broker:
     def kick(self, client_id: str) -> bool:
         """Disconnects a client; False if none of this name is connected."""
         return self.sync.kick(client_id)
+
+    async def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copies the store to a directory, as midge.Broker.backup does; the event loop runs meanwhile."""
+        await asyncio.get_running_loop().run_in_executor(None, self.sync.backup, path)
 
     def end_session(self, client_id: str) -> bool:
         """Ends the session of a client, as midge.Broker.end_session does; False if it has none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import os
 import socket
 import time
 import weakref
@@ -460,6 +461,18 @@ class Broker:
         if status < 0:
             raise_for(status)
         return bool(status == _ffi.MIDGE_STATUS_OK)
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copies the store of the setting `storage.path` to a directory, which `storage.path` may name afterwards.
+
+        The copy has all that was acknowledged before the call, and perhaps some of what came later: the state of one
+        moment. The directory is created if it does not exist, and must not have a store; there is one in it when the
+        copy is whole. The broker goes on meanwhile. The call waits until the copy is on stable storage.
+        """
+        error = ctypes.c_void_p()
+        status = waiting.midge_broker_backup(self._handle, encode("path", os.fspath(path)), ctypes.byref(error))
+        if status < 0:
+            raise_for(status, error)
 
     def end_session(self, client_id: str) -> bool:
         """Ends the session of a client, whether it is connected or away, as its expiry would; False if it has none.

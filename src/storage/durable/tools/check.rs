@@ -1,0 +1,158 @@
+//! `check`: everything is read, and nothing is changed.
+
+use std::sync::Arc;
+
+use crate::storage::StoreError;
+use crate::storage::durable::disk::Disk;
+use crate::storage::durable::log::{DEFAULT_SIZE, NAMES, TornTail};
+use crate::storage::durable::store::{DurableOptions, DurableStore};
+use crate::storage::durable::tables::{FILE, Tables};
+use crate::storage::durable::tools::maker::directory;
+use crate::storage::durable::tools::reading::{DeliveryState, Item, read};
+use crate::storage::durable::tools::scratch::Scratch;
+use crate::time::WallTime;
+
+/// What a store holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreReport {
+    /// Sessions.
+    pub sessions: u64,
+    /// Those whose connection had not ended when the store was written last.
+    pub connected: u64,
+    /// Subscriptions of all sessions.
+    pub subscriptions: u64,
+    /// Wills that may still be published.
+    pub wills: u64,
+    /// Messages that wait to be sent.
+    pub queued: u64,
+    /// Deliveries that are not complete.
+    pub in_flight: u64,
+    /// Received QoS 2 messages that are not released.
+    pub received: u64,
+    /// Bytes of the payloads that wait or are in flight; one that several sessions share counts for each.
+    pub delivery_bytes: u64,
+    /// Retained messages.
+    pub retained: u64,
+    /// Bytes of their payloads.
+    pub retained_bytes: u64,
+    /// Records of the log that the tables do not have.
+    pub log_records: u64,
+    /// Bytes of the changes in them.
+    pub log_bytes: u64,
+    /// The last record of the log, if it was not written to its end. It was never acknowledged.
+    pub torn: Option<TornTail>,
+    /// The store's files, and their sizes.
+    pub files: Vec<(String, u64)>,
+}
+
+/// A store that is open for reading.
+pub(super) struct Reading {
+    pub(super) tables: Tables,
+    pub(super) report: StoreReport,
+}
+
+impl Reading {
+    /// Opens the store of a disk, whose files stay what they are.
+    ///
+    /// # Errors
+    /// There is no store, it is damaged, or of another version.
+    pub(super) fn open(disk: Arc<dyn Disk>) -> Result<Reading, StoreError> {
+        let files = files(&*disk)?;
+        must_exist(&*disk, &files)?;
+        let scratch: Arc<dyn Disk> = Arc::new(Scratch::over(disk));
+        check_pages(&*scratch)?;
+        // The salt and the size are those of the store.
+        let options = DurableOptions {
+            salt: [0; 16],
+            log_bytes: DEFAULT_SIZE,
+            now: WallTime::default(),
+            retry_millis: None,
+        };
+        let store = DurableStore::open(scratch, options)?;
+        let replayed = store.replayed();
+        let report = StoreReport {
+            files,
+            log_records: replayed.groups,
+            log_bytes: replayed.bytes,
+            torn: replayed.torn,
+            ..StoreReport::default()
+        };
+        Ok(Reading { tables: store.take_tables()?, report })
+    }
+}
+
+/// Reads the whole store of a disk, whose files stay what they are.
+///
+/// # Errors
+/// There is no store; or it is damaged, and the sentence names the file.
+pub fn check(disk: Arc<dyn Disk>) -> Result<StoreReport, StoreError> {
+    let Reading { tables, mut report } = Reading::open(disk)?;
+    read(&tables, &mut |item| {
+        count(&mut report, &item);
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(report)
+}
+
+fn count(report: &mut StoreReport, item: &Item<'_>) {
+    match item {
+        Item::Retained(message) => {
+            report.retained += 1;
+            report.retained_bytes += message.payload.len() as u64;
+        }
+        Item::Session(session) => {
+            report.sessions += 1;
+            report.connected += u64::from(session.detached_at.is_none());
+            report.subscriptions += session.subscriptions.len() as u64;
+            report.wills += u64::from(session.will.is_some());
+            report.received += session.received.len() as u64;
+        }
+        Item::Delivery(delivery) => {
+            let queued = delivery.state == DeliveryState::Queued;
+            *(if queued { &mut report.queued } else { &mut report.in_flight }) += 1;
+            report.delivery_bytes += delivery.record.map_or(0, |record| record.message.payload.len() as u64);
+        }
+    }
+}
+
+/// Every page of the tables, those in use and those that are not looked at otherwise.
+fn check_pages(disk: &dyn Disk) -> Result<(), StoreError> {
+    let path = disk.describe(FILE);
+    let cannot = |error: std::io::Error| StoreError::Failed { cause: format!("cannot open {path}: {error}") };
+    match disk.open(FILE).map_err(cannot)? {
+        Some(file) => Tables::open(disk, FILE, file)?.check(),
+        None => Err(StoreError::Missing { file: path }),
+    }
+}
+
+/// The files of the store and their sizes.
+pub(super) fn files(disk: &dyn Disk) -> Result<Vec<(String, u64)>, StoreError> {
+    let cannot = |what: &str, error: std::io::Error| StoreError::Failed {
+        cause: format!("cannot read {}: {error}", disk.describe(what)),
+    };
+    let mut names = disk.names().map_err(|error| cannot("", error))?;
+    names.retain(|name| name == FILE || NAMES.contains(&&**name));
+    names.sort_unstable();
+    let mut files = Vec::new();
+    for name in names {
+        if let Some(file) = disk.open(&name).map_err(|error| cannot(&name, error))? {
+            let len = file.len().map_err(|error| cannot(&name, error))?;
+            files.push((name, len));
+        }
+    }
+    Ok(files)
+}
+
+/// The error of a disk without a store, and of one whose tables are missing.
+pub(super) fn must_exist(disk: &dyn Disk, files: &[(String, u64)]) -> Result<(), StoreError> {
+    if files.iter().any(|(name, _)| name == FILE) {
+        return Ok(());
+    }
+    Err(match files.is_empty() {
+        false => StoreError::Missing { file: disk.describe(FILE) },
+        true => StoreError::Directory {
+            path: directory(disk),
+            what: "there is no store here: name the directory of the setting storage.path".to_owned(),
+        },
+    })
+}
