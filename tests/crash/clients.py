@@ -197,6 +197,11 @@ class Publisher(Client):
     def handle_other(self, kind, first, body):
         packet_id = wire.identifier(body)
         message, released = self.window.get(packet_id, (None, None))
+        if wire.reason(body) == 0x97 and self.world.full and message:
+            # The disk is full: this message is the client's again.
+            self.world.refused += 1
+            del self.window[packet_id]
+            return
         if wire.reason(body) not in (0, 0x10):
             self.history.fault(f"{self.name} got reason {wire.reason(body):#x} for {message}")
         if message is None or (kind == wire.PUBCOMP) != bool(released):

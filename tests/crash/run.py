@@ -40,6 +40,8 @@ class Campaign:
         self.lingering, self.queue = [], None
         self.log_size = self.random.choice(["64KiB", "64KiB", "256KiB", "4MiB" if options.power else "32MiB"])
         self.starts, self.startup_kills, self.clean_stops = 0, 0, 0
+        # Whether the disk is full, and messages that were refused for that.
+        self.full, self.refused = False, 0
         self.clients = self.make_clients()
 
     def make_clients(self):
