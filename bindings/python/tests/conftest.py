@@ -154,10 +154,14 @@ def interrupted(functions: Sequence[Any], place: int, call: Callable[[], Any]) -
     def enter(frame: FrameType, event: str, _: object) -> Any:
         called = frame.f_back is not None and frame.f_back.f_code in codes
         counts = frame.f_code is first or (called and frame.f_code in codes)
-        frame.f_trace_opcodes = counts
-        return look if counts else None
+        if not counts:
+            return None
+        frame.f_trace = look  # Python 3.13 looks at it when the next line is executed
+        frame.f_trace_opcodes = True
+        return look
 
     tracer = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 looks at it here
     sys.settrace(enter)
     try:
         call()
