@@ -141,13 +141,19 @@ impl Shared {
     /// A turn on the calling thread; an error once the broker stops.
     pub(super) fn turn(&self) -> Result<Running<'_>, Error> {
         self.check()?;
-        self.engine.host_turn(self.clock.now()).ok_or(Error::Stopped)
+        match self.engine.host_turn(self.clock.now()) {
+            Some(turn) => Ok(turn),
+            None => Err(Error::Stopped),
+        }
     }
 
     /// As [`Shared::turn`], at the time of the system's last tick.
     pub(super) fn quick_turn(&self) -> Result<Running<'_>, Error> {
         self.check()?;
-        self.engine.host_turn(self.clock.coarse_now()).ok_or(Error::Stopped)
+        match self.engine.host_turn(self.clock.coarse_now()) {
+            Some(turn) => Ok(turn),
+            None => Err(Error::Stopped),
+        }
     }
 
     pub(super) fn subscribe(

@@ -99,6 +99,7 @@ impl Engine {
 
     /// As [`Engine::turn`], for a call of the host; `None` once the broker stops. A stop that has begun by then waits for
     /// the turn, and one that begins later finds it ([`Engine::await_turns`]).
+    #[inline(always)] // Publishing passes through it: a turn that is returned once is moved once.
     pub fn host_turn(&self, now: Time) -> Option<Running<'_>> {
         let turn = self.place();
         // With the turn taken: otherwise a stop could come in between.
@@ -108,7 +109,7 @@ impl Engine {
         Some(self.begin(turn, now))
     }
 
-    #[inline]
+    #[inline(always)] // As `host_turn`.
     fn begin<'e>(&'e self, mut turn: TurnSlot<'e>, now: Time) -> Running<'e> {
         let mark = Some(HostBuffers::turn_begins());
         match &mut turn {
@@ -124,6 +125,7 @@ impl Engine {
         drop(self.other_turns.write());
     }
 
+    #[inline(always)] // As `host_turn`.
     fn place(&self) -> TurnSlot<'_> {
         // The first free slot: its cached matches are most likely current and in the processor's cache.
         match self.turns.iter().find_map(Mutex::try_lock) {
