@@ -249,6 +249,8 @@ def fork(round_: Round, dice: random.Random) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
+        # A child that hangs shows where, and ends.
+        faulthandler.dump_traceback_later(PATIENCE / 4, exit=True)
         status = 1
         try:
             round_.broker.publish("t/1", "x")
@@ -256,7 +258,7 @@ def fork(round_: Round, dice: random.Random) -> None:
             status = 0
         finally:
             os._exit(status)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + PATIENCE / 2
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
