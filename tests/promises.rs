@@ -1,4 +1,5 @@
 //! Every promise of docs/embedding.md has a test: `tests/promises/embedding.txt` lists the page's sentences with their tests.
+#![allow(clippy::panic, reason = "tests may")]
 
 use std::fs;
 use std::path::Path;
