@@ -124,7 +124,7 @@ fn play(seed: u64) -> usize {
         crew.push(scope.spawn(|| ledger.hear(&queue)));
         std::thread::sleep(Duration::from_millis(20 + dice.below(250)));
         ledger.stops();
-        let other = twice.then(|| scope.spawn(&stop));
+        let other = twice.then(|| scope.spawn(stop));
         stop();
         if let Some(other) = other {
             other.join().unwrap();
