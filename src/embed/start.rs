@@ -21,7 +21,7 @@ use crate::net::{Bound, ListenerLimit, Server, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, tick, watch_forks};
 use crate::session::event::Level;
 use crate::storage::{MemoryStore, Store};
-use crate::time::Time;
+use crate::time::{Time, WallTime};
 
 /// What a broker may be made of beside its settings.
 pub(super) struct Parts {
@@ -52,7 +52,7 @@ impl Broker {
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
         let storage = match store {
-            None => Storage::open(&settings, clock.started_unix(), seed().map_err(Error::Start)?)?,
+            None => Storage::open(&settings, clock.started_millis(), seed().map_err(Error::Start)?)?,
             Some(_) => None,
         };
         let store = store.or_else(|| storage.as_ref().map(Storage::store));
@@ -62,7 +62,8 @@ impl Broker {
             seed: seed().map_err(Error::Start)?,
             started_unix: clock.started_unix(),
         };
-        let mut engine = Engine::new(&settings, surroundings);
+        let started = WallTime::from_millis(clock.started_millis());
+        let mut engine = Engine::new(&settings, surroundings).with_start(started);
         if let Some(bench) = &bench {
             engine = engine.with_exact_timers().with_sink(bench.clone()).with_authority(bench.clone());
         }

@@ -45,7 +45,7 @@ mod imp {
         /// Opens the store of the settings; `None` if they name none.
         pub(in crate::embed) fn open(
             settings: &Settings,
-            started: u64,
+            started_millis: u64,
             salt: u128,
         ) -> Result<Option<Storage>, Error> {
             let storage = &settings.storage;
@@ -58,7 +58,7 @@ mod imp {
                 StorageSync::Always => Arc::new(directory),
                 StorageSync::Never => Arc::new(Unsynced(directory)),
             };
-            let now = WallTime::from_millis(started.saturating_mul(1000));
+            let now = WallTime::from_millis(started_millis);
             let options = DurableOptions {
                 salt: salt.to_le_bytes(),
                 log_bytes: storage.log_size,
@@ -68,7 +68,7 @@ mod imp {
             let mut damage = None;
             let store = match DurableStore::open(disk.clone(), options) {
                 Err(error) if storage.on_damage == OnDamage::SetAside && error.is_damage() => {
-                    let place = set_aside(&*disk, started).map_err(failed)?;
+                    let place = set_aside(&*disk, started_millis / 1000).map_err(failed)?;
                     damage = Some(format!("{error}; the damaged store is kept in {place}"));
                     DurableStore::open(disk, options).map_err(failed)?
                 }

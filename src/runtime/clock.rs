@@ -12,7 +12,8 @@ pub struct Clock {
     start: Instant,
     /// The start on the system's coarse clock, in milliseconds.
     start_coarse: u64,
-    started_unix: u64,
+    /// The start by the calendar, in milliseconds since 1970.
+    started_millis: u64,
     /// The milliseconds that a clock moved by hand shows.
     hand: Option<Arc<AtomicU64>>,
 }
@@ -24,7 +25,7 @@ impl Clock {
         Clock {
             start: Instant::now(),
             start_coarse: coarse::milliseconds(),
-            started_unix: unix.map_or(0, |since| since.as_secs()),
+            started_millis: unix.map_or(0, |since| since.as_millis() as u64),
             hand: None,
         }
     }
@@ -69,7 +70,12 @@ impl Clock {
 
     /// When the clock was started, in seconds since 1970.
     pub fn started_unix(&self) -> u64 {
-        self.started_unix
+        self.started_millis / 1000
+    }
+
+    /// When the clock was started, in milliseconds since 1970.
+    pub fn started_millis(&self) -> u64 {
+        self.started_millis
     }
 }
 

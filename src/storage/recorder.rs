@@ -18,6 +18,11 @@ impl Recorder {
         Recorder { is_kept: store.is_kept(), store, clock }
     }
 
+    /// The same recorder; `clock` dates the changes.
+    pub fn dated_by(self, clock: WallClock) -> Recorder {
+        Recorder { clock, ..self }
+    }
+
     /// Whether changes are kept.
     #[inline]
     pub fn is_kept(&self) -> bool {

@@ -38,6 +38,11 @@ impl WallClock {
         WallClock { started: seconds.saturating_mul(1000) }
     }
 
+    /// The clock of a broker that started at `wall`.
+    pub const fn starting(wall: WallTime) -> WallClock {
+        WallClock { started: wall.as_millis() }
+    }
+
     /// The calendar's time at `time`.
     pub const fn wall(&self, time: Time) -> WallTime {
         WallTime(time.as_millis().saturating_add(self.started))

@@ -11,6 +11,7 @@ run() { python3 tests/crash/run.py --midge "$target/midge" --host "$target/examp
 if [ $# -gt 0 ]; then
     run "$@"
 else
+    python3 tests/crash/test_persist.py "$target/midge"
     run --control --rounds 10
     run --rounds 20
 fi

@@ -25,7 +25,7 @@ use crate::message::{HostBuffers, SharedMessage};
 use crate::session::last_bytes::EndingBytes;
 use crate::stats::{Counters, Snapshot};
 use crate::storage::{Recorder, Store};
-use crate::time::WallClock;
+use crate::time::{WallClock, WallTime};
 use crate::topics::{Retained, Router};
 
 /// A broker without I/O. Every method may be called from any thread.
@@ -145,6 +145,12 @@ impl Engine {
     /// leaves events to another one. The engine must not be in use.
     pub fn with_exact_timers(self) -> Engine {
         Engine { timers: Timers::exact(self.timers), events: self.events.unsliced(), ..self }
+    }
+
+    /// The same broker, whose start is known to a millisecond: what expires would live longer by up to a second with each
+    /// start otherwise. The engine must not be in use.
+    pub fn with_start(self, started: WallTime) -> Engine {
+        Engine { recorder: self.recorder.dated_by(WallClock::starting(started)), ..self }
     }
 
     /// The present counters and gauges.
