@@ -211,7 +211,10 @@ fn damages() -> Vec<Damage> {
             let number = random.roll();
             let zero = move |disk: &SimDisk| {
                 disk.change(file, |bytes| {
-                    let at = (number % (bytes.len() as u64 / 4096)) as usize * 4096;
+                    // A log without its last records cannot be told from one that ends there.
+                    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) / 4096;
+                    let pages = if file.starts_with("log") { last.saturating_sub(4).max(1) } else { last };
+                    let at = (number % pages as u64) as usize * 4096;
                     bytes[at..at + 4096].fill(0);
                 });
             };
