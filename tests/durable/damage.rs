@@ -11,7 +11,8 @@ use midge::storage::durable::{DurableOptions, DurableStore, set_aside};
 use midge::storage::{Change, DeliveryRecord, MessageRecord, SessionChange, Store, StoreError};
 use midge::time::WallTime;
 
-use crate::sim_disk::{Random, SimDisk};
+use crate::dice::Dice;
+use crate::sim_disk::SimDisk;
 use crate::snapshot::Snapshot;
 
 const FILES: [&str; 3] = ["log.0", "log.1", "midge.redb"];
@@ -107,7 +108,7 @@ impl Filling<'_> {
 
 /// A store that was killed: one part of it is in the tables, another one in the log.
 fn template() -> (SimDisk, Snapshot) {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     let store = open(&disk).unwrap();
     let mut filling = Filling { store: &store, snapshot: Snapshot::default() };
     for part in 0..3 {
@@ -161,7 +162,7 @@ fn a_bit_flipped_anywhere_is_harmless_or_refused_with_the_name_of_the_file() {
     let places: u64 = std::env::var("DAMAGE_PLACES").map_or(150, |places| places.parse().unwrap());
     let (disk, expected) = template();
     assert_eq!(outcome(&disk.copy(), &expected), Ok(Outcome::Harmless));
-    let mut random = Random(places);
+    let mut random = Dice::new(places);
     let mut counts = [[0; 2]; 3];
     let mut wrong = Vec::new();
     for number in 0..places {
@@ -170,7 +171,7 @@ fn a_bit_flipped_anywhere_is_harmless_or_refused_with_the_name_of_the_file() {
         // Mostly where something was written.
         let bytes = damaged.bytes(FILES[file]);
         let used: Vec<u64> = (0..bytes.len() as u64).filter(|at| bytes[*at as usize] != 0).collect();
-        let byte = match random.one_in(4) {
+        let byte = match random.chance(25) {
             true => random.below(bytes.len() as u64),
             false => used[random.below(used.len() as u64) as usize],
         };
@@ -196,7 +197,7 @@ fn replace(disk: &SimDisk, name: &str, content: &[u8]) {
 
 fn damages() -> Vec<Damage> {
     let mut damages: Vec<Damage> = Vec::new();
-    let mut random = Random(3);
+    let mut random = Dice::new(3);
     for file in FILES {
         damages.push((format!("{file} is missing"), Box::new(move |disk| disk.remove(file).unwrap())));
         let foreign = b"text that somebody has put here\n".repeat(3000);
@@ -207,10 +208,13 @@ fn damages() -> Vec<Damage> {
             damages.push((format!("{file} is cut to {percent} %"), Box::new(cut)));
         }
         for _ in 0..10 {
-            let number = random.next();
+            let number = random.roll();
             let zero = move |disk: &SimDisk| {
                 disk.change(file, |bytes| {
-                    let at = (number % (bytes.len() as u64 / 4096)) as usize * 4096;
+                    // A log without its last records cannot be told from one that ends there.
+                    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) / 4096;
+                    let pages = if file.starts_with("log") { last.saturating_sub(4).max(1) } else { last };
+                    let at = (number % pages as u64) as usize * 4096;
                     bytes[at..at + 4096].fill(0);
                 });
             };
@@ -225,7 +229,7 @@ fn damages() -> Vec<Damage> {
             damages.push((format!("{file} and {other} are exchanged"), Box::new(swap)));
         }
         let stranger = move |disk: &SimDisk| {
-            let strange = SimDisk::new();
+            let strange = SimDisk::new(1);
             let options = DurableOptions {
                 salt: [9; 16],
                 log_bytes: 1 << 16,

@@ -6,7 +6,7 @@ use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::session::link::Cause;
 
-/// Events that are told together: so few find room in any queue.
+/// Events that are told together.
 const PORTION: usize = 64;
 
 impl Engine {
@@ -27,8 +27,10 @@ impl Engine {
     /// The sinks are told of all ends, however many wait to be told: this waits for the thread that tells now.
     pub fn stop(&self, turn: &mut Turn) {
         self.stopping.store(true, Ordering::SeqCst);
+        // So few that they find room in the host's queue, and those of one more session.
+        let portion = PORTION.min(self.options.hooks_max_waiting / 4).max(1);
         for session in self.sessions.all() {
-            if turn.events.len() >= PORTION {
+            if turn.events.len() >= portion {
                 self.tell_all(turn);
             }
             let mut control = session.control.lock();
