@@ -29,6 +29,13 @@ class Thin(Loop):
         run("mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", self.tmpfs)
         super().__init__(self.tmpfs, 48)
 
+    def cut(self):
+        """The file stays: what the file system could not write is not in it."""
+
+    def restore(self):
+        run("umount", self.root)
+        self.mount()
+
     def close(self):
         super().close()
         run("umount", self.tmpfs)
@@ -80,6 +87,11 @@ class Full(Campaign):
             except OSError:
                 pass
 
+    def phase(self, name):
+        """Names what was found."""
+        found = self.history.faults
+        self.history.faults = [fault if fault.startswith("[") else f"[{name}] {fault}" for fault in found]
+
     def acked(self):
         return sum(self.history.acks.get(kind, 0) for kind in ("PUBACK", "PUBREC", "in-process"))
 
@@ -109,7 +121,10 @@ class Full(Campaign):
         if prober.come <= sent:
             self.history.fault("QoS 0 does not go on while the disk is full")
         self.audit()
-        self.said |= {line[-200:] for line in self.victim.said().splitlines() if "listen" not in line}
+        said = [line[-200:] for line in self.victim.said().splitlines() if "listening" not in line]
+        self.said |= set(said)
+        if self.victim.embedded and not said:
+            self.history.fault("nobody was told that the disk is full")
         if not self.options.failing:
             os.remove(self.filler())
             self.settle()
@@ -121,17 +136,16 @@ class Full(Campaign):
         self.after_death()
         if self.options.failing:
             os.remove(self.filler())
-            # What the system could not write is lost.
-            run("umount", self.disk.root)
-            self.disk.mount()
-        else:
-            self.disk.restore()
+        self.disk.restore()
         self.full = False
+        self.phase("while the disk was full")
         self.start()
         self.wait_until_up()
         self.audit()
+        self.phase("after the restart")
         self.busy(0.3)
         self.settle()
+        self.phase("in the next life")
         self.victim.kill(self.disk)
         self.after_death()
         self.disk.restore()

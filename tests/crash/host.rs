@@ -23,7 +23,7 @@ use midge::disk::Directory;
 use midge::storage::durable::{DurableOptions, DurableStore};
 use midge::storage::{Change, LoadError, Position, Store, StoreError};
 use midge::time::WallTime;
-use midge::{Broker, Config, Polled, PublishOptions, QoS, QueueOptions, SubscribeOptions};
+use midge::{Broker, Config, Hooks, Level, Polled, PublishOptions, QoS, QueueOptions, SubscribeOptions};
 
 /// Whether nothing new is published.
 static PAUSED: AtomicBool = AtomicBool::new(false);
@@ -44,9 +44,11 @@ fn main() {
             other => panic!("{other}"),
         }
     }
+    let hooks = Hooks::new().on_log(Level::Error, |line| eprintln!("{line}"));
+    let builder = Broker::builder(&config).hooks(hooks);
     let broker = match early {
-        true => Broker::builder(&config).start_over(Arc::new(Early(open(&config)))),
-        false => Broker::start(&config),
+        true => builder.start_over(Arc::new(Early(open(&config)))),
+        false => builder.start(),
     };
     let broker = match broker {
         Ok(broker) => Arc::new(broker),

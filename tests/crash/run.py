@@ -298,9 +298,9 @@ class Auditor(Client):
             return
         packet = wire.Publish(self.version, first, body)
         self.receiver.receive(packet, None)
-        if packet.retain:
-            _, key = self.history.identify(packet)
-            self.found[packet.topic] = key[1] if key else None
+        # What is published meanwhile comes, too.
+        _, key = self.history.identify(packet)
+        self.found[packet.topic] = key[1] if key else None
         if packet.qos:
             self.send(wire.ack(wire.PUBACK, packet.packet_id))
 
