@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo quick test console-test check mutants conformance fuzz soak storm sanitize install bless clean bench bench-report bench-selftest bench-inprocess
+.PHONY: help demo quick test console-test check mutants conformance crash powercut damage fuzz soak storm sanitize install bless clean bench bench-report bench-selftest bench-inprocess
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,6 +33,17 @@ conformance: ## test every statement of the MQTT specifications and write docs/C
 
 soak: ## the simulation at length: SEEDS=1000 random schedules
 	@SIM_SEEDS=$(or $(SEEDS),1000) MIDGE_TEST_DEADLINE=0 cargo test --quiet --all-features --test simulation -- --nocapture
+
+crash: ## kill -9 at random moments of random work, and what comes back: ROUNDS=300 SEED=1; first the control, which must fail
+	@tests/crash/run.sh --control --rounds 20 --seed $(or $(SEED),1)
+	@tests/crash/run.sh --rounds $(or $(ROUNDS),300) --seed $(or $(SEED),1)
+
+powercut: ## the same with cut power, over an ext4 file system in a file (root): ROUNDS=40 SEED=1
+	@tests/crash/run.sh --power --control --rounds 20 --seed $(or $(SEED),1)
+	@tests/crash/run.sh --power --rounds $(or $(ROUNDS),40) --seed $(or $(SEED),1)
+
+damage: ## a bit flipped at random places of a store: harmless, or refused by the file's name: PLACES=1000
+	@DAMAGE_PLACES=$(or $(PLACES),1000) cargo test --quiet --all-features --test durable damage:: -- --nocapture
 
 storm: ## everything at once in Rust, C and Python, SECONDS=60 of it (STORM_SEED=1)
 	@tests/storm/run.sh $(or $(SECONDS),60)

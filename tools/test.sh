@@ -57,6 +57,7 @@ run python bindings/python/tests/run.sh
 run clients tests/clients/run.sh
 run console tests/http/api/run.sh
 run browser tests/console/run.sh
+run crash tests/crash/run.sh
 run bench tests/bench/run.sh
 run mutants cargo test --quiet --manifest-path tools/mutants/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-$PWD/target}/mutants"
 

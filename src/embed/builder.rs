@@ -56,6 +56,13 @@ impl BrokerBuilder<'_> {
         self
     }
 
+    /// Starts the broker over a store of a test.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn start_over(self, store: std::sync::Arc<dyn crate::storage::Store>) -> Result<Broker, Error> {
+        Broker::start_of(self.config, Parts { hooks: self.hooks, store: Some(store), ..Parts::default() })
+    }
+
     /// Starts the broker. When this returns, every listener is bound and takes connections.
     pub fn start(self) -> Result<Broker, Error> {
         Broker::start_of(self.config, Parts { hooks: self.hooks, ..Parts::default() })

@@ -300,9 +300,50 @@ impl Sink for QueueSink {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::task::{Context, Wake, Waker};
 
+    use crate::codec::qos::QoS;
     use crate::config::Config;
     use crate::embed::{Broker, PublishOptions, QueueOptions, SubscribeOptions};
+    use crate::engine::parts::sink::LocalMessage;
+
+    /// The message was put in, and its publisher has not woken the task yet.
+    #[test]
+    fn a_task_that_has_its_message_leaves_no_waker_behind() {
+        struct Quiet;
+        impl Wake for Quiet {
+            fn wake(self: Arc<Self>) {}
+        }
+        let mut config = Config::new();
+        config.set("listener.tcp.bind", "off").unwrap();
+        let broker = Broker::start(&config).unwrap();
+        let mut subscription = broker.subscribe("t", &SubscribeOptions::default()).unwrap();
+        let queue = subscription.queue().clone();
+        let quiet = Arc::new(Quiet);
+        let waker = Waker::from(Arc::clone(&quiet));
+        let context = &mut Context::from_waker(&waker);
+        let waits = || (queue.core.is_waited_for(), Arc::strong_count(&quiet));
+        assert!(subscription.poll_recv(context).is_pending());
+        assert_eq!(waits(), (true, 3));
+        let message = LocalMessage {
+            topic: b"t",
+            payload: b"x",
+            shared: None,
+            properties: &[],
+            qos: QoS::AtMostOnce,
+            retain: false,
+            identifiers: &[],
+            expiry_interval: None,
+        };
+        assert!(queue.core.push(&message, 0));
+        assert!(subscription.poll_recv(context).is_ready());
+        assert_eq!(waits(), (false, 2));
+        assert!(subscription.poll_recv(context).is_pending());
+        // A task that waits no more, while others have the queue.
+        assert_eq!(waits(), (true, 3));
+        drop(subscription);
+        assert_eq!(waits(), (false, 2));
+    }
 
     /// The turn that has put the message in still knows the subscriber.
     #[test]

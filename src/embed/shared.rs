@@ -144,20 +144,19 @@ impl Shared {
     /// A turn on the calling thread; an error once the broker stops.
     pub(super) fn turn(&self) -> Result<Running<'_>, Error> {
         self.check()?;
-        self.turn_at(self.clock.now())
+        match self.engine.host_turn(self.clock.now()) {
+            Some(turn) => Ok(turn),
+            None => Err(Error::Stopped),
+        }
     }
 
     /// As [`Shared::turn`], at the time of the system's last tick.
     pub(super) fn quick_turn(&self) -> Result<Running<'_>, Error> {
         self.check()?;
-        self.turn_at(self.clock.coarse_now())
-    }
-
-    #[inline]
-    fn turn_at(&self, now: Time) -> Result<Running<'_>, Error> {
-        let turn = self.engine.turn(now);
-        // In the turn: a stop that has begun by now waits for it, and one that begins later finds it.
-        if self.engine.is_stopping() { Err(Error::Stopped) } else { Ok(turn) }
+        match self.engine.host_turn(self.clock.coarse_now()) {
+            Some(turn) => Ok(turn),
+            None => Err(Error::Stopped),
+        }
     }
 
     pub(super) fn subscribe(

@@ -182,6 +182,19 @@ mod tests {
     }
 
     #[test]
+    fn a_future_that_is_dropped_leaves_no_waker_behind() {
+        let (promise, count) = (Promise::<()>::new(), Arc::new(Count::default()));
+        let waker = Waker::from(Arc::clone(&count));
+        let mut waiting = Box::pin(promise.kept());
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!(Arc::strong_count(&count), 3);
+        drop(waiting);
+        assert_eq!(Arc::strong_count(&count), 2);
+        promise.keep(());
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
     fn each_task_has_one_place_and_is_woken_once() {
         let count = Arc::new(Count::default());
         let mut tasks = Tasks::default();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use midge::codec::packet::Packet;
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
-use midge::embed::{Broker, Error, Hooks, PublishOptions, SubscribeOptions};
+use midge::embed::{Broker, Error, Hooks, MessageView, PublishOptions, SubscribeOptions};
 
 use crate::client::{Client, PATIENCE, WORKERS, address, config};
 
@@ -136,6 +136,31 @@ fn publishing_returns_while_others_publish_to_the_same_direct_callback() {
     }
 }
 
+/// A stop ends what causes itself again and again, on whichever thread.
+#[test]
+fn a_stop_returns_while_calls_of_the_host_cause_each_other() {
+    for (workers, direct_callback) in [("1", false), ("2", false), ("1", true), ("2", true)] {
+        let chain = Chain::default();
+        let hooks = if direct_callback { Hooks::new() } else { chain.of_notices() };
+        let broker = start(workers, hooks, &chain.broker);
+        let called = chain.clone();
+        let call = move |_: &MessageView<'_>| called.next();
+        let _subscription = direct_callback.then(|| broker.subscribe_with("chain", &direct(), call).unwrap());
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| while publish(&broker, "chain").is_ok() {});
+            }
+            while chain.links.load(Ordering::SeqCst) < 1000 {
+                std::thread::yield_now();
+            }
+            broker.stop(Some(Duration::ZERO)).unwrap();
+            let links = chain.links.load(Ordering::SeqCst);
+            assert!(matches!(publish(&broker, "chain"), Err(Error::Stopped)));
+            assert_eq!(chain.links.load(Ordering::SeqCst), links, "the host is called after the stop");
+        });
+    }
+}
+
 /// A call of the host that is held until the test lets it go.
 struct Gate {
     entered: Receiver<()>,
@@ -252,12 +277,16 @@ fn every_disconnection_is_told_before_the_stop_returns() {
     const CLIENTS: usize = 200;
     for workers in WORKERS {
         let (gate, held) = Gate::new();
-        let (told, later) = (Arc::new(AtomicUsize::new(0)), Later::default());
+        let told = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&told);
         let hooks = Hooks::new()
             .on_dropped(move |_| held())
             .on_disconnected(move |_| _ = count.fetch_add(1, Ordering::SeqCst));
-        let broker = start(workers, hooks, &later);
+        let mut config = config();
+        config.set("runtime.worker_threads", workers).unwrap();
+        // Fewer than there are clients.
+        config.set("hooks.max_waiting", "100").unwrap();
+        let broker = Arc::new(Broker::builder(&config).hooks(hooks).start().unwrap());
         let name = |n: usize| format!("c{n}");
         let clients: Vec<Client> =
             (0..CLIENTS).map(|n| Client::connect(address(&broker), &name(n), Version::V5)).collect();

@@ -174,6 +174,11 @@ static void publishing(void)
     INVALID(midge_publish(NULL, "a", "b", 1, NULL));
     INVALID(midge_publish(broker, NULL, "b", 1, NULL));
     INVALID(midge_publish(broker, "a", NULL, 1, NULL));
+    CHECK(midge_publish_counted(NULL, "a", "b", 1, NULL) == MIDGE_STATUS_INVALID_ARGUMENT);
+    CHECK(midge_publish_counted(broker, NULL, "b", 1, NULL) == MIDGE_STATUS_INVALID_ARGUMENT);
+    CHECK(midge_publish_counted(broker, "a", NULL, 1, NULL) == MIDGE_STATUS_INVALID_ARGUMENT);
+    INVALID(midge_topic_check(NULL, NULL));
+    INVALID(midge_filter_check(NULL, NULL));
     INVALID(midge_publish_many(NULL, topics, payloads, lens, 1, NULL, &published));
     CHECK(published == 0);
     INVALID(midge_publish_many(broker, NULL, payloads, lens, 1, NULL, &published));

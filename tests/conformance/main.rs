@@ -3,11 +3,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[cfg(feature = "durable")]
+#[path = "../simulation/dice.rs"]
+mod dice;
+#[cfg(feature = "durable")]
+#[path = "../support/durable_check.rs"]
+mod durable_check;
 #[path = "../engine/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the engine's tests use all of it")]
 mod harness;
 #[path = "../support/log_store.rs"]
 mod log_store;
+#[cfg(feature = "durable")]
+#[path = "../support/sim_disk.rs"]
+mod sim_disk;
+#[cfg(feature = "durable")]
+#[path = "../support/snapshot.rs"]
+mod snapshot;
 
 mod bytes;
 mod connect;

@@ -15,6 +15,7 @@ mod sim_disk;
 #[path = "../support/snapshot.rs"]
 mod snapshot;
 
+mod damage;
 mod directory;
 mod import;
 mod log;

@@ -7,7 +7,8 @@ use midge::storage::durable::{DurableOptions, DurableStore};
 use midge::storage::{Store, StoreError};
 use midge::time::WallTime;
 
-use crate::sim_disk::{EIO, Fault, Random, SimDisk};
+use crate::dice::Dice;
+use crate::sim_disk::{EIO, Fault, SimDisk};
 use crate::snapshot::Snapshot;
 use crate::story::Story;
 
@@ -29,15 +30,15 @@ fn loaded(store: &DurableStore) -> Snapshot {
 
 /// Random work on a store, with commits and checkpoints, until it fails or the work is done. What the story knew at each
 /// end of a group comes back.
-fn work(story: &mut Story, store: &DurableStore, random: &mut Random) -> Vec<Story> {
+fn work(story: &mut Story, store: &DurableStore, random: &mut Dice) -> Vec<Story> {
     let mut stories = vec![story.clone()];
     for _ in 0..random.below(200) {
         story.group(store);
         stories.push(story.clone());
-        if random.one_in(4) && !store.commit() {
+        if random.chance(25) && !store.commit() {
             break;
         }
-        if random.one_in(40) {
+        if random.chance(2) {
             store.checkpoint();
         }
     }
@@ -46,16 +47,16 @@ fn work(story: &mut Story, store: &DurableStore, random: &mut Random) -> Vec<Sto
 
 /// Lives of one store, each of which ends by a crash in the middle of an operation, or between two.
 fn lives(seed: u64, lies: bool) -> u64 {
-    let mut random = Random(seed);
+    let mut random = Dice::new(seed);
     let mut story = Story::new(seed);
-    let mut disk = SimDisk::new();
+    let mut disk = SimDisk::new(seed);
     if lies {
         disk.lie();
     }
     let mut committed_groups = 0;
     for life in 0..6 {
-        if random.one_in(2) {
-            let fault = if random.one_in(3) { Fault::Error(EIO) } else { Fault::Crash };
+        if random.chance(50) {
+            let fault = if random.chance(33) { Fault::Error(EIO) } else { Fault::Crash };
             disk.fault_at(disk.operations() + random.below(400), fault);
         }
         let opened = open(&disk);
@@ -65,13 +66,13 @@ fn lives(seed: u64, lies: bool) -> u64 {
             assert_eq!(loaded(&store), story.states.last().unwrap().1.clone().numbered(), "{seed} {life}");
             stories = work(&mut story, &store, &mut random);
             committed = store.committed();
-            if random.one_in(8) {
+            if random.chance(12) {
                 store.close();
                 let _may_fail = store.finish();
                 committed = store.committed();
             }
         }
-        disk = disk.crash(random.next());
+        disk = disk.crash(random.roll());
         let store = open(&disk).unwrap_or_else(|error| panic!("{seed} {life}: {error}"));
         let found = loaded(&store);
         let then = stories.iter().rev().find(|then| {
@@ -105,7 +106,7 @@ fn a_disk_that_does_not_flush_is_found() {
 /// A full disk ends no store that may try again, and costs nothing that was committed.
 #[test]
 fn a_store_goes_on_when_there_is_space_again() {
-    let disk = SimDisk::new();
+    let disk = SimDisk::new(1);
     let options =
         DurableOptions { salt: [7; 16], log_bytes: 4096, now: WallTime::default(), retry_millis: Some(1) };
     let store = Arc::new(DurableStore::open(Arc::new(disk.clone()), options).unwrap());

@@ -7,7 +7,7 @@ use midge::storage::durable::DurableStore;
 use midge::storage::{Change, DeliveryRecord, MessageRecord, SessionChange, Store};
 use midge::time::WallTime;
 
-use crate::sim_disk::Random;
+use crate::dice::Dice;
 use crate::snapshot::Snapshot;
 
 const CLIENTS: [&str; 3] = ["a", "b", "a client with a longer name"];
@@ -29,7 +29,7 @@ struct Known {
 /// Appends random groups of changes to a store, and keeps what they amount to after each.
 #[derive(Clone)]
 pub struct Story {
-    random: Random,
+    random: Dice,
     clients: [Known; 3],
     at: u64,
     snapshot: Snapshot,
@@ -42,7 +42,7 @@ impl Story {
     pub fn new(seed: u64) -> Story {
         let states = vec![(0, Snapshot::default())];
         let clients = Default::default();
-        Story { random: Random(seed), clients, at: 1000, snapshot: Snapshot::default(), states }
+        Story { random: Dice::new(seed), clients, at: 1000, snapshot: Snapshot::default(), states }
     }
 
     /// Goes on in another store, which has this state and what the story knew then.
@@ -55,7 +55,7 @@ impl Story {
 
     /// Appends one group.
     pub fn group(&mut self, store: &DurableStore) {
-        let is_group = self.random.one_in(2);
+        let is_group = self.random.chance(50);
         if is_group {
             store.begin_group();
         }
@@ -76,10 +76,10 @@ impl Story {
     }
 
     fn change(&mut self, store: &DurableStore) {
-        if self.random.one_in(3) {
+        if self.random.chance(33) {
             self.at += self.random.below(5000);
         }
-        let payload: Vec<u8> = (0..self.random.below(300)).map(|_| self.random.next() as u8).collect();
+        let payload: Vec<u8> = (0..self.random.below(300)).map(|_| self.random.roll() as u8).collect();
         let topic = TOPICS[self.random.below(3) as usize];
         let message = MessageRecord {
             topic,
@@ -92,7 +92,7 @@ impl Story {
         };
         match self.random.below(8) {
             0 => self.put(store, Change::Retained(MessageRecord { retain: true, ..message })),
-            1 if self.random.one_in(3) => self.put(store, Change::Cleared { topic }),
+            1 if self.random.chance(33) => self.put(store, Change::Cleared { topic }),
             2 => {
                 // One message for several sessions.
                 for client in 0..CLIENTS.len() {
@@ -111,7 +111,7 @@ impl Story {
             return;
         }
         self.clients[client].queued += 1;
-        let share = self.random.one_in(4).then_some("$share/g/t");
+        let share = self.random.chance(25).then_some("$share/g/t");
         let record =
             DeliveryRecord { message, qos: QoS::ExactlyOnce, retain: false, identifiers: &[1, 300], share };
         let change = SessionChange::Queued(record);
@@ -123,7 +123,7 @@ impl Story {
         let random = &mut self.random;
         let known = &mut self.clients[client];
         let filter = FILTERS[random.below(3) as usize];
-        let one_of = |random: &mut Random, ids: &mut Vec<u16>| {
+        let one_of = |random: &mut Dice, ids: &mut Vec<u16>| {
             let at = random.below(ids.len().max(1) as u64) as usize;
             (at < ids.len()).then(|| ids.remove(at))
         };
@@ -133,7 +133,7 @@ impl Story {
                 *known = Known { begun: true, ..Known::default() };
                 S::Begun { expiry_interval: 7, user: Some("u") }
             }
-            0 if random.one_in(4) => {
+            0 if random.chance(25) => {
                 *known = Known::default();
                 S::Ended
             }

@@ -5,6 +5,9 @@
 #[path = "../support/deadline.rs"]
 mod deadline;
 #[cfg(feature = "durable")]
+#[path = "../simulation/dice.rs"]
+mod dice;
+#[cfg(feature = "durable")]
 #[path = "../support/durable_check.rs"]
 mod durable_check;
 mod harness;

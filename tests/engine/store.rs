@@ -4,7 +4,7 @@ use midge::codec::ack::AckKind;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 
-use crate::harness::{ALL, Commit, Network, Q0, Q1, Q2, Received, V5, opts};
+use crate::harness::{ALL, Commit, LastWill, Network, Q0, Q1, Q2, Received, V5, opts};
 
 #[test]
 fn puback_waits_for_the_commit() {
@@ -284,4 +284,25 @@ fn a_full_store_keeps_no_retained_message() {
     hearer.expect_message("r", "2");
     assert_eq!(network.stats().retained_messages, 0);
     assert_eq!(store.lines_from(store.len() - 1), ["cleared r"]);
+}
+
+/// A stop puts it off, as a crash does.
+#[test]
+fn the_will_of_a_kept_session_is_published_after_the_restart() {
+    for away in [false, true] {
+        let (network, store) = Network::with_late_store();
+        let will = LastWill::new("w", "gone").delay(60);
+        let client = opts("c", V5).expiry(3600).will(will).on(&network);
+        if away {
+            client.hang_up();
+        }
+        network.engine.stop(&mut network.turn());
+        let (network, _store) = network.after_crash(&store, store.len(), 20);
+        let mut hearer = opts("to", V5).on(&network);
+        hearer.subscribe("w", Q0);
+        network.advance(30);
+        hearer.expect_nothing();
+        network.advance(15);
+        hearer.expect_message("w", "gone");
+    }
 }

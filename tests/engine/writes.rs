@@ -1,13 +1,16 @@
 //! What is written to connections: when, in how many calls, and from where.
 
 use std::io::IoSlice;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use midge::engine::connection::state::Connection;
 use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 
-use crate::harness::{Network, Packets, Q0, V311, opts};
+use crate::harness::{Network, Packets, Q0, Q1, V5, V311, opts};
 
 /// Keeps the bytes of each call that writes, and where its slices lie.
 #[derive(Default)]
@@ -115,4 +118,30 @@ fn what_is_put_off_for_very_many_is_written_when_more_comes() {
     }
     assert_eq!([clients[0].drain().len(), clients[1].drain().len()], [1, 2]);
     assert_eq!(network.stats().messages_dropped_outbox_full, 0);
+}
+
+/// Another thread may use every session meanwhile.
+#[test]
+fn no_lock_is_held_while_a_connection_is_written_to() {
+    let network = Network::new();
+    let mut hearer = opts("hearer", V5).on(&network);
+    hearer.subscribe("t", Q1);
+    let mut publisher = opts("publisher", V5).on(&network);
+    let (engine, writes) = (Arc::clone(&network.engine), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&writes);
+    hearer.line.probe(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        let (engine, (done, other)) = (Arc::clone(&engine), mpsc::channel());
+        thread::spawn(move || {
+            // Each looks at the locks of both sessions, the router, or the retained messages.
+            assert_eq!((engine.clients().len(), engine.subscriptions().len()), (2, 1));
+            assert!(engine.queue("hearer", 1).is_some() && engine.retained_page(None, 1).is_empty());
+            done.send(()).unwrap();
+        });
+        other.recv_timeout(Duration::from_secs(20)).expect("a lock is held across the write");
+    });
+    publisher.publish("t", "of a client", Q1);
+    network.publish("t", "of the host", 1, false);
+    assert_eq!(hearer.drain(), ["of a client", "of the host"]);
+    assert!(writes.load(Ordering::Relaxed) >= 2);
 }

@@ -112,6 +112,10 @@ impl World {
         self.coverage.expired_before += self.model.expired;
         self.model = model;
         self.positions.retain(|_, at| *at <= position);
+        #[cfg(feature = "durable")]
+        if self.seed % 16 == 0 && self.coverage.crashes == 1 {
+            crate::durable_check::comes_back(|see| self.store.for_each_before(position, see));
+        }
         self.store = Arc::new(self.store.after_crash(position));
         // Whole seconds, and whole ticks of the engine's wheel.
         self.began = self.now / 4000 * 4000;

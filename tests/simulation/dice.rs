@@ -1,4 +1,5 @@
 //! Everything random in a simulation comes from one seed.
+#![allow(dead_code, reason = "each test needs something else")]
 
 /// Splitmix64.
 #[derive(Clone)]

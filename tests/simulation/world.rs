@@ -142,8 +142,7 @@ impl World {
     pub fn new(seed: u64, clients: usize, fault: Option<&'static str>) -> World {
         let mut dice = Dice::new(seed);
         let late = dice.chance(40);
-        let checked = fault.is_none() && seed % 16 == 0;
-        let store = Arc::new(LogStore::new(late).with_fault(fault).checked(checked));
+        let store = Arc::new(LogStore::new(late).with_fault(fault));
         let restarts = dice.chance(50) || fault.is_some();
         let lossy = dice.chance(20);
         let short = dice.chance(20);

@@ -2,6 +2,14 @@
 //! and go. After each round nothing is left, what was acknowledged was told, and the counters add up.
 //!
 //! `STORM_SECONDS` (3) says how long, `STORM_SEED` (1) which rounds: each round prints nothing unless it fails.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests may"
+)]
 #![allow(unsafe_code, reason = "std cannot fork")]
 
 mod crew;
@@ -116,7 +124,7 @@ fn play(seed: u64) -> usize {
         crew.push(scope.spawn(|| ledger.hear(&queue)));
         std::thread::sleep(Duration::from_millis(20 + dice.below(250)));
         ledger.stops();
-        let other = twice.then(|| scope.spawn(&stop));
+        let other = twice.then(|| scope.spawn(stop));
         stop();
         if let Some(other) = other {
             other.join().unwrap();

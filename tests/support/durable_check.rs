@@ -6,7 +6,8 @@ use midge::storage::durable::{DurableOptions, DurableStore};
 use midge::storage::{Change, Store};
 use midge::time::WallTime;
 
-use crate::sim_disk::{Random, SimDisk};
+use crate::dice::Dice;
+use crate::sim_disk::SimDisk;
 use crate::snapshot::Snapshot;
 
 /// Appends changes to a durable store in small records, with checkpoints among them, and loses the power.
@@ -20,21 +21,21 @@ pub fn comes_back(each: impl Fn(&mut dyn FnMut(WallTime, Change<'_>))) {
         expected.see(at, change);
         number += 1;
     });
-    let mut random = Random(number);
-    let disk = SimDisk::new();
+    let mut dice = Dice::new(number);
+    let disk = SimDisk::new(number);
     let store = open(&disk);
     each(&mut |at, change| {
         store.append(at, change);
-        if random.one_in(3) {
+        if dice.chance(30) {
             store.commit();
         }
-        if random.one_in(50) {
+        if dice.chance(2) {
             store.checkpoint();
         }
     });
     store.commit();
     assert_eq!((store.failed(), store.committed()), (None, number));
-    let disk = disk.crash(random.next());
+    let disk = disk.crash(dice.roll());
     let store = open(&disk);
     let expected = expected.numbered();
     assert_eq!(loaded(&store), expected);

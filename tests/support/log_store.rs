@@ -16,8 +16,6 @@ pub struct LogStore {
     late: bool,
     /// The name of a change that is not recorded, or of another fault.
     fault: Option<&'static str>,
-    /// Whether the durable store is to come back as the same at each crash.
-    is_checked: bool,
     log: Mutex<Log>,
     changed: Condvar,
 }
@@ -208,7 +206,7 @@ pub fn line(change: &Change<'_>) -> String {
 impl LogStore {
     /// An empty store that commits at once, or when it is told.
     pub fn new(late: bool) -> LogStore {
-        LogStore { late, fault: None, is_checked: true, log: Mutex::default(), changed: Condvar::new() }
+        LogStore { late, fault: None, log: Mutex::default(), changed: Condvar::new() }
     }
 
     /// The same store with a fault: the name of a change that is not recorded; or `"swapped"`: each message joins the
@@ -217,26 +215,15 @@ impl LogStore {
         LogStore { fault, ..self }
     }
 
-    /// The same store, and whether the durable store is to come back as the same at each crash.
-    pub fn checked(self, is_checked: bool) -> LogStore {
-        LogStore { is_checked, ..self }
-    }
-
     /// A store with the first `position` changes of this one, all committed: what is there after a crash.
     pub fn after_crash(&self, position: Position) -> LogStore {
         let mut log = self.lock();
         let changes: Vec<_> = log.changes.drain(..).take(position as usize).collect();
-        #[cfg(feature = "durable")]
-        if self.is_checked {
-            crate::durable_check::comes_back(|see| {
-                changes.iter().for_each(|(at, owned)| see(*at, owned.change()));
-            });
-        }
         let boundaries = log.boundaries.iter().copied().filter(|at| *at <= position).collect();
         let committed = changes.len() as Position;
         let log = Log { changes, committed, boundaries, ..Log::default() };
-        let LogStore { late, fault, is_checked, .. } = *self;
-        LogStore { late, fault, is_checked, log: Mutex::new(log), changed: Condvar::new() }
+        let LogStore { late, fault, .. } = *self;
+        LogStore { late, fault, log: Mutex::new(log), changed: Condvar::new() }
     }
 
     /// Commits changes up to `position`, or to the last place before at which no group is open; returns that.
@@ -286,6 +273,12 @@ impl LogStore {
             from = to;
         }
         lines
+    }
+
+    /// Gives the first `position` changes to `see`.
+    pub fn for_each_before(&self, position: Position, see: &mut dyn FnMut(WallTime, Change<'_>)) {
+        let log = self.lock();
+        log.changes.iter().take(position as usize).for_each(|(at, owned)| see(*at, owned.change()));
     }
 
     /// Gives every change to `see`, committed or not.

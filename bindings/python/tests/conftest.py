@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Callable
@@ -129,13 +129,14 @@ class Interruption(BaseException):
     """What a signal handler raises in a test."""
 
 
-def interrupted(functions: Iterable[Any], place: int, call: Callable[[], Any]) -> bool | None:
+def interrupted(functions: Sequence[Any], place: int, call: Callable[[], Any]) -> bool | None:
     """Makes a call, and raises Interruption where the calls that `functions` make have returned `place` times.
 
+    The first of them is where it begins; the others count where one of them calls them, and not in a finalizer.
     A signal handler runs when a call has returned. False if the call ended before; None if this Python tells a trace
     function of no opcodes.
     """
-    codes = {function.__code__ for function in functions}
+    first, codes = functions[0].__code__, {function.__code__ for function in functions}
     names = {code: {step.offset: step.opname for step in dis.get_instructions(code)} for code in codes}
     returned, before, traced = 0, "", False
 
@@ -151,10 +152,16 @@ def interrupted(functions: Iterable[Any], place: int, call: Callable[[], Any]) -
         return look
 
     def enter(frame: FrameType, event: str, _: object) -> Any:
-        frame.f_trace_opcodes = frame.f_code in codes
-        return look if frame.f_code in codes else None
+        called = frame.f_back is not None and frame.f_back.f_code in codes
+        counts = frame.f_code is first or (called and frame.f_code in codes)
+        if not counts:
+            return None
+        frame.f_trace = look  # Python 3.13 looks at it when the next line is executed
+        frame.f_trace_opcodes = True
+        return look
 
     tracer = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 looks at it here
     sys.settrace(enter)
     try:
         call()

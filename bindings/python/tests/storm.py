@@ -14,6 +14,7 @@ import io
 import itertools
 import os
 import random
+import signal
 import socket
 import sys
 import threading
@@ -256,13 +257,13 @@ def fork(round_: Round, dice: random.Random) -> None:
             status = 0
         finally:
             os._exit(status)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + PATIENCE / 2
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             break
         if time.monotonic() > end:
-            os.kill(child, 9)
+            os.kill(child, signal.SIGABRT)  # it shows where it hangs
             os.waitpid(child, 0)
             raise AssertionError("a forked child hangs")
         time.sleep(0.001)
@@ -361,6 +362,7 @@ def settle(seconds: float, least: tuple[int, int]) -> tuple[int, int]:
 
 def main(seconds: float, first: int) -> None:
     """Rounds from a seed on, for some seconds."""
+    faulthandler.enable()
     before = held()
     play(first)  # what is made once for the process is made now
     before, seed, acknowledged = settle(1, before), first, 0

@@ -491,8 +491,9 @@ async def test_a_subscription_that_another_thread_collects_ends_on_the_thread_of
             assert threads == [threading.current_thread()]
 
 
+@pytest.mark.parametrize("count", [10, 2 * _hub.BATCH])
 @runs
-async def test_an_exception_of_a_signal_handler_leaves_nothing_unread() -> None:
+async def test_an_exception_of_a_signal_handler_leaves_nothing_unread(count: int) -> None:
     """What was read when it raised, and what was not, arrives; it may cost the one message that was being put."""
 
     class Raised(Exception):
@@ -509,7 +510,6 @@ async def test_an_exception_of_a_signal_handler_leaves_nothing_unread() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
     async with started() as broker, broker.subscribe("t") as messages:
         patch.setattr(_hub.Inbox, "put", putting)
-        count = 2 * _hub.BATCH
         broker.publish_many(("t", str(number)) for number in range(count))
         assert [(await messages.get(PATIENCE)).payload for _ in range(count)] == [b"%d" % n for n in range(count)]
     assert [type(exception) for exception in told] == [Raised]

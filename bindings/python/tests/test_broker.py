@@ -189,6 +189,16 @@ def test_a_message_beyond_the_settings() -> None:
         broker.publish("/" * 300)
 
 
+def test_a_message_with_too_many_user_properties_of_a_generator() -> None:
+    """They are read once, also for the sentence of a refusal."""
+    with midge.Broker(config={"listener.tcp.bind": "off", "mqtt.max_user_properties": 3}) as broker:
+        for publish in (broker.publish, broker.publish_owned, broker.publish_acknowledged):
+            with pytest.raises(midge.ArgumentError, match=r"^user_properties: are more than 3 \(mqtt.max_user_prop"):
+                publish("t", b"", user_properties=((str(number), "x") for number in range(4)))
+        assert broker.stats().messages_published == 0
+        assert broker.publish("t", user_properties=((str(number), "x") for number in range(3))) == 0
+
+
 def test_only_the_broker_publishes_below_sys() -> None:
     with midge.Broker("127.0.0.1:0") as broker, broker.subscribe("$SYS/broker/mine") as messages:
         message = r'topic: "\$SYS/broker/mine" is below \$SYS, where only the broker publishes'

@@ -6,7 +6,7 @@ use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::session::link::Cause;
 
-/// Events that are told together: so few find room in any queue.
+/// Events that are told together.
 const PORTION: usize = 64;
 
 impl Engine {
@@ -21,18 +21,21 @@ impl Engine {
         self.tell_all(turn);
     }
 
-    /// Ends every connection, with 0x8B Server shutting down in MQTT 5, and refuses new ones. Wills are not published,
-    /// because the server closes the connections.
+    /// Ends every connection, with 0x8B Server shutting down in MQTT 5, and refuses new ones. Wills are not published:
+    /// those of sessions that a store keeps are when the broker has started again, the others never.
     ///
     /// The sinks are told of all ends, however many wait to be told: this waits for the thread that tells now.
     pub fn stop(&self, turn: &mut Turn) {
         self.stopping.store(true, Ordering::SeqCst);
+        // So few that they find room in the host's queue, and those of one more session.
+        let portion = PORTION.min(self.options.hooks_max_waiting / 4).max(1);
         for session in self.sessions.all() {
-            if turn.events.len() >= PORTION {
+            if turn.events.len() >= portion {
                 self.tell_all(turn);
             }
             let mut control = session.control.lock();
-            self.delete_will(turn, &session, &mut control);
+            // The store has it: it is published after the restart (MQTT 5, section 3.1.2.5).
+            control.will = None;
             let epoch = control.epoch;
             self.detach(turn, &session, &mut control, epoch, Cause::ServerShuttingDown);
         }

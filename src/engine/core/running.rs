@@ -19,23 +19,22 @@ use crate::time::Time;
 /// outboxes. A drop during a panic also contains further panics.
 #[must_use = "a turn that is dropped at once is finished before anything is done in it"]
 pub struct Running<'e> {
-    engine: &'e Engine,
     turn: TurnSlot<'e>,
     /// Says until the end that this thread may hold locks.
     mark: Option<TurnMark>,
     /// Whether the turn began while the thread was unwinding from a panic.
     unwinding: bool,
     /// Dropped after the turn is given back: what it calls may wait for turns.
-    _buffers: GiveBack<'e>,
+    engine: TurnEngine<'e>,
 }
 
-/// Returns the buffers of the host that a turn has done with.
-struct GiveBack<'e>(&'e HostBuffers);
+/// The engine of a turn. Dropping it returns the buffers of the host that the turn has done with.
+struct TurnEngine<'e>(&'e Engine);
 
-impl Drop for GiveBack<'_> {
+impl Drop for TurnEngine<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.give_back();
+        self.0.host_buffers.give_back();
     }
 }
 
@@ -77,7 +76,7 @@ impl Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let engine = self.engine;
+        let engine = self.engine.0;
         let panics = panicking() && !self.unwinding;
         let mark = self.mark.take();
         let turn = &mut **self;
@@ -95,14 +94,29 @@ impl Drop for Running<'_> {
 impl Engine {
     /// Begins a turn at `now`. It must not be held while another turn is begun on the same thread.
     pub fn turn(&self, now: Time) -> Running<'_> {
+        self.begin(self.place(), now)
+    }
+
+    /// As [`Engine::turn`], for a call of the host; `None` once the broker stops. A stop that has begun by then waits for
+    /// the turn, and one that begins later finds it ([`Engine::await_turns`]).
+    #[inline(always)] // Publishing passes through it: a turn that is returned once is moved once.
+    pub fn host_turn(&self, now: Time) -> Option<Running<'_>> {
+        let turn = self.place();
+        // With the turn taken: otherwise a stop could come in between.
+        if self.is_stopping() {
+            return None;
+        }
+        Some(self.begin(turn, now))
+    }
+
+    #[inline(always)] // As `host_turn`.
+    fn begin<'e>(&'e self, mut turn: TurnSlot<'e>, now: Time) -> Running<'e> {
         let mark = Some(HostBuffers::turn_begins());
-        let mut turn = self.place();
         match &mut turn {
             TurnSlot::Kept(turn) => turn.now = now,
             TurnSlot::Own { turn, .. } => turn.now = now,
         }
-        let buffers = GiveBack(&self.host_buffers);
-        Running { engine: self, turn, mark, unwinding: panicking(), _buffers: buffers }
+        Running { turn, mark, unwinding: panicking(), engine: TurnEngine(self) }
     }
 
     /// Waits until every turn has ended that runs now, with the calls of the host in it. Must not be called in one.
@@ -111,6 +125,7 @@ impl Engine {
         drop(self.other_turns.write());
     }
 
+    #[inline(always)] // As `host_turn`.
     fn place(&self) -> TurnSlot<'_> {
         // The first free slot: its cached matches are most likely current and in the processor's cache.
         match self.turns.iter().find_map(Mutex::try_lock) {

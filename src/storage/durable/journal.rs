@@ -25,6 +25,8 @@ pub(super) struct Journal {
 #[derive(Debug, Default)]
 struct Pending {
     encoder: Encoder,
+    /// The position of the last change in the encoder: what comes after the end has a position, and is not kept.
+    kept: Position,
     /// Groups that are open.
     open: usize,
     /// The bytes and the position up to which a record may go: no group is open there.
@@ -43,12 +45,14 @@ impl Journal {
         let mut pending = self.state.lock();
         let position = self.appended.load(Ordering::Relaxed) + 1;
         self.appended.store(position, Ordering::Release);
-        if !pending.closed {
+        // A group that was open when the journal was closed is kept as a whole.
+        if !pending.closed || pending.open > 0 {
             pending.encoder.put(at, change);
+            pending.kept = position;
             self.waiting.store(pending.encoder.len(), Ordering::Relaxed);
         }
         if pending.open == 0 {
-            self.reach_boundary(pending, position);
+            self.reach_boundary(pending);
         }
         position
     }
@@ -87,14 +91,13 @@ impl Journal {
         let mut pending = self.state.lock();
         pending.open = pending.open.saturating_sub(1);
         if pending.open == 0 {
-            let position = self.appended.load(Ordering::Relaxed);
-            self.reach_boundary(pending, position);
+            self.reach_boundary(pending);
         }
     }
 
     /// No group is open: a record may end here, and the committer is woken if it waits.
-    fn reach_boundary(&self, mut pending: MutexGuard<'_, Pending>, position: Position) {
-        pending.boundary = (pending.encoder.len(), position);
+    fn reach_boundary(&self, mut pending: MutexGuard<'_, Pending>) {
+        pending.boundary = (pending.encoder.len(), pending.kept);
         pending.encoder.begin();
         let drained = std::mem::take(&mut pending.draining);
         let wake = pending.idle && pending.boundary.0 > 0;
@@ -151,5 +154,42 @@ impl Journal {
         drop(pending);
         self.ready.notify_all();
         self.may_begin.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Journal;
+    use crate::storage::Change;
+    use crate::time::WallTime;
+
+    fn append(journal: &Journal) -> u64 {
+        journal.append(WallTime::default(), &Change::Cleared { topic: "t" })
+    }
+
+    #[test]
+    fn what_is_appended_after_the_end_never_counts_as_committed() {
+        let journal = Journal::default();
+        append(&journal);
+        journal.close();
+        assert_eq!(append(&journal), 2);
+        let mut record = Vec::new();
+        assert_eq!(journal.take(&mut record), Some(1));
+        append(&journal);
+        assert_eq!(journal.take(&mut record), None);
+    }
+
+    #[test]
+    fn a_group_that_is_open_at_the_end_is_kept_as_a_whole() {
+        let journal = Journal::default();
+        journal.begin_group();
+        append(&journal);
+        journal.close();
+        append(&journal);
+        let mut record = Vec::new();
+        assert_eq!(journal.take(&mut record), None, "the group is open");
+        journal.end_group();
+        append(&journal);
+        assert_eq!(journal.take(&mut record), Some(2));
     }
 }

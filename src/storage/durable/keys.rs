@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Received = 7,
     /// A subscription whose retained messages are to be sent.
     RetainedDue = 8,
-    /// A message that several deliveries name.
+    /// A message that deliveries name. One that a single delivery names has its number.
     Message = 9,
 }
 

@@ -7,7 +7,7 @@ use crate::storage::durable::decode::options;
 use crate::storage::durable::keys::{self, Kind, all, all_of, numbered};
 use crate::storage::durable::rows::{self, DeliveryRow, SessionRow};
 use crate::storage::durable::state::{InWindow, SessionIndex, State, Waiting};
-use crate::storage::durable::tables::Tables;
+use crate::storage::durable::tables::{Rows, Tables};
 use crate::storage::durable::wire::{DeliveryHead, Malformed, Reader};
 use crate::storage::{Change, DeliveryRecord, LoadError, MessageRecord, SessionChange, StoreError};
 use crate::time::WallTime;
@@ -53,8 +53,8 @@ pub(super) fn index(tables: &Tables, next: u64) -> Result<State, StoreError> {
             return Ok(());
         }
         let message = Reader::new(value).number().map_err(bad)?;
-        state.refer(message);
         let waiting = Waiting { delivery, message };
+        state.refer(waiting);
         session_of(&mut state, number, &mut |session| session.queue.push_back(waiting)).map_err(bad)
     })?;
     let mut windows: Vec<_> = windows.into_iter().collect();
@@ -66,10 +66,11 @@ pub(super) fn index(tables: &Tables, next: u64) -> Result<State, StoreError> {
             (false, None) => return Err(tables.damaged(Malformed)),
             (false, Some(row)) => Reader::new(&row).number().map_err(bad)?,
         };
+        let waiting = Waiting { delivery, message };
         if !confirmed {
-            state.refer(message);
+            state.refer(waiting);
         }
-        let in_window = InWindow { waiting: Waiting { delivery, message }, packet_id, confirmed };
+        let in_window = InWindow { waiting, packet_id, confirmed };
         session_of(&mut state, number, &mut |session| session.window.push_back(in_window)).map_err(bad)?;
     }
     Ok(state)
@@ -106,10 +107,11 @@ pub(super) fn emit(
         }
         restore(now, Change::Retained(message)).map_err(StoreError::from)
     })?;
+    let rows = tables.rows()?;
     let mut sessions: Vec<_> = state.sessions().iter().collect();
     sessions.sort_unstable_by_key(|(_, session)| session.number);
     for (client_id, session) in sessions {
-        Session { tables, client_id, session, now, restore: &mut *restore }.emit()?;
+        Session { tables, rows: &rows, client_id, session, now, restore: &mut *restore }.emit()?;
     }
     Ok(expired)
 }
@@ -117,6 +119,7 @@ pub(super) fn emit(
 /// A session whose changes are given.
 struct Session<'s> {
     tables: &'s Tables,
+    rows: &'s Rows,
     client_id: &'s str,
     session: &'s SessionIndex,
     now: WallTime,
@@ -213,13 +216,12 @@ impl Session<'_> {
         let tables = self.tables;
         let bad = |error| tables.damaged(error);
         let row = DeliveryRow::decode(row).map_err(bad)?;
-        if let Some(message) = row.inline {
-            return self.give(SessionChange::Queued(delivery(&row.head, message)));
-        }
-        let shared = tables.get(&numbered(Kind::Message, row.message))?;
-        let shared = shared.ok_or_else(|| tables.damaged(Malformed))?;
-        let (message, _) = Reader::new(&shared).message().map_err(bad)?;
-        self.give(SessionChange::Queued(delivery(&row.head, message)))
+        let key = numbered(Kind::Message, row.message);
+        let given = self.rows.get(&key, |message| {
+            let (message, _) = Reader::new(message).message().map_err(bad)?;
+            self.give(SessionChange::Queued(delivery(&row.head, message)))
+        })?;
+        given.unwrap_or_else(|| Err(tables.damaged(Malformed)))
     }
 }
 

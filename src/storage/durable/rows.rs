@@ -87,35 +87,27 @@ pub(super) fn message(message: &MessageRecord<'_>) -> Vec<u8> {
     row
 }
 
-/// The row of a delivery; `message` is 0 if the message is in the row.
+/// The row of a delivery of this message.
 pub(super) fn delivery(delivery: &DeliveryRecord<'_>, message: u64) -> Vec<u8> {
     let mut row = Vec::new();
     put_number(&mut row, message);
     put_delivery(&mut row, delivery);
-    if message == 0 {
-        put_message(&mut row, &delivery.message);
-    }
     row
 }
 
 /// What a row of [`delivery`] says.
 pub(super) struct DeliveryRow<'b> {
-    /// The number of the message, or 0.
+    /// The number of the message.
     pub message: u64,
     /// What the delivery has beside it.
     pub head: DeliveryHead<'b>,
-    /// The message, if it is in the row.
-    pub inline: Option<MessageRecord<'b>>,
 }
 
 impl DeliveryRow<'_> {
     /// Reads a row of [`delivery`].
     pub(super) fn decode(row: &[u8]) -> Result<DeliveryRow<'_>, Malformed> {
         let mut reader = Reader::new(row);
-        let message = reader.number()?;
-        let head = reader.delivery()?;
-        let inline = if message == 0 { Some(reader.message()?.0) } else { None };
-        Ok(DeliveryRow { message, head, inline })
+        Ok(DeliveryRow { message: reader.number()?, head: reader.delivery()? })
     }
 }
 

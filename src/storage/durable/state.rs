@@ -53,7 +53,7 @@ pub(super) struct SessionIndex {
 pub(super) struct Waiting {
     /// The number of the delivery.
     pub delivery: u64,
-    /// The number of the message, if others share it; 0 if it is in the row of the delivery.
+    /// The number of the message: that of the delivery, or another one if several deliveries name it.
     pub message: u64,
 }
 
@@ -103,10 +103,10 @@ impl State {
         &mut self.sessions
     }
 
-    /// Counts one more delivery that names a message.
-    pub(super) fn refer(&mut self, message: u64) {
-        if message != 0 {
-            *self.references.entry(message).or_insert(0) += 1;
+    /// Counts one more delivery that names a message of several.
+    pub(super) fn refer(&mut self, waiting: Waiting) {
+        if waiting.message != waiting.delivery {
+            *self.references.entry(waiting.message).or_insert(0) += 1;
         }
     }
 
@@ -152,25 +152,26 @@ impl State {
         Ok(())
     }
 
-    /// A message joins a queue. One that other deliveries of the record name has a row of its own.
+    /// A message joins a queue. Those who read the state at the start need no row of a message for it.
     fn queue(
         &mut self,
         client_id: &str,
         delivery: &DeliveryRecord<'_>,
         shared: Option<usize>,
     ) -> Result<(), LoadError> {
-        let message = match shared {
-            None => 0,
-            Some(at) => self.shared_message(at, delivery),
-        };
+        let shared = shared.map(|at| self.shared_message(at, delivery));
         let number = self.number();
         let Some(session) = self.sessions.get_mut(client_id) else {
             return Err(unknown(client_id, "queued"));
         };
-        session.queue.push_back(Waiting { delivery: number, message });
+        let waiting = Waiting { delivery: number, message: shared.unwrap_or(number) };
+        session.queue.push_back(waiting);
         let key = of_session(Kind::Delivery, session.number, number);
-        self.overlay.put_new(key, rows::delivery(delivery, message));
-        self.refer(message);
+        self.overlay.put_new(key, rows::delivery(delivery, waiting.message));
+        if shared.is_none() {
+            self.overlay.put_new(numbered(Kind::Message, number), rows::message(&delivery.message));
+        }
+        self.refer(waiting);
         Ok(())
     }
 
@@ -304,11 +305,12 @@ impl State {
         let Waiting { message, .. } = waiting;
         if let Some(count) = self.references.get_mut(&message) {
             *count -= 1;
-            if *count == 0 {
-                self.references.remove(&message);
-                self.overlay.remove(numbered(Kind::Message, message));
+            if *count > 0 {
+                return;
             }
+            self.references.remove(&message);
         }
+        self.overlay.remove(numbered(Kind::Message, message));
     }
 
     fn end(&mut self, client_id: &str) -> Result<(), LoadError> {

@@ -440,7 +440,8 @@ fn closed() -> StoreError {
 /// Opens the tables, or makes a store of no rows and an empty log. A store that was not wholly made is made again.
 fn open_tables(disk: &dyn Disk, options: &DurableOptions) -> Result<(Tables, StoreRow), StoreError> {
     if let Some(file) = open_file(disk, FILE)? {
-        let tables = Tables::open(disk, FILE, file)?;
+        let mut tables = Tables::open(disk, FILE, file)?;
+        tables.verify()?;
         let row = tables.store()?.ok_or_else(|| tables.damaged(Malformed))?;
         return Ok((tables, row));
     }

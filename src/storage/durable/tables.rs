@@ -50,6 +50,13 @@ impl Tables {
         Ok(Tables { database, path })
     }
 
+    /// Compares every page with its checksum: redb itself does not when it reads one. If pages of the last transaction are
+    /// damaged, the tables are what they were before it, and the log has the rest.
+    pub(super) fn verify(&mut self) -> Result<(), StoreError> {
+        let Tables { database, path } = self;
+        guard(path, "read", || database.check_integrity()).map(|_| ())
+    }
+
     /// The same tables, whose file has another path now.
     pub(super) fn named(self, path: String) -> Tables {
         Tables { path, ..self }
@@ -133,6 +140,15 @@ impl Tables {
         })
     }
 
+    /// The rows as they are now.
+    pub(super) fn rows(&self) -> Result<Rows, StoreError> {
+        let table = guard(&self.path, "read", || match self.database.begin_read()?.open_table(ROWS) {
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            table => Ok::<_, redb::Error>(Some(table?)),
+        })?;
+        Ok(Rows { table, path: self.path.clone() })
+    }
+
     /// Gives the rows from the first key to before the second to `see`, in order.
     pub(super) fn for_each<E: From<StoreError>>(
         &self,
@@ -196,6 +212,23 @@ impl Snapshot {
         let row = row.ok_or_else(damaged)?;
         let mut reader = Reader::new(&row);
         reader.number().and_then(|_| decode(reader)).map_err(|_| damaged())
+    }
+}
+
+/// The rows at one moment.
+pub(super) struct Rows {
+    table: Option<redb::ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    path: String,
+}
+
+impl Rows {
+    /// The value of a key, which `see` gets.
+    pub(super) fn get<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, StoreError> {
+        let Some(table) = &self.table else {
+            return Ok(None);
+        };
+        let found = guard(&self.path, "read", || table.get(key))?;
+        Ok(found.map(|value| see(value.value())))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A line that keeps what is written to it: it can be full, have limited room, or be cut.
 
 use std::io::IoSlice;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Admission, Cause, Link, Written};
@@ -21,6 +21,8 @@ struct State {
     admitted: bool,
     woken: bool,
     finished: Option<Cause>,
+    /// Called in each write.
+    probe: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Line {
@@ -37,6 +39,11 @@ impl Line {
     /// Takes any number of bytes.
     pub fn open(&self) {
         self.0.lock().unwrap().room = None;
+    }
+
+    /// Calls this in each write.
+    pub fn probe(&self, probe: impl Fn() + Send + Sync + 'static) {
+        self.0.lock().unwrap().probe = Some(Arc::new(probe));
     }
 
     /// Holds bytes of the client that the broker has not read, or none.
@@ -78,6 +85,10 @@ impl Line {
 
 impl Link for Line {
     fn write(&self, buffers: &[IoSlice<'_>]) -> Written {
+        let probe = self.0.lock().unwrap().probe.clone();
+        if let Some(probe) = probe {
+            probe();
+        }
         let mut state = self.0.lock().unwrap();
         if state.cut || state.finished.is_some() {
             return Written::Gone;

@@ -68,6 +68,8 @@ impl Network {
 
     /// A broker whose store has what `store` had committed up to `position`, started so many seconds later.
     pub fn after_crash(&self, store: &LateStore, position: usize, pause: u64) -> (Network, Arc<LateStore>) {
+        #[cfg(feature = "durable")]
+        crate::durable_check::comes_back(|see| store.for_each_before(position as u64, see));
         let store = Arc::new(store.after_crash(position as u64));
         let started = self.started_unix + self.now().as_millis() / 1000 + pause;
         let network = Network::started(&[], Arc::clone(&store) as Arc<dyn Store>, started);

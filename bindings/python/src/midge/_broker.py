@@ -24,6 +24,7 @@ from midge._message import Message
 from midge._publish import (
     COPIED,
     SIZES,
+    Call,
     Payload,
     as_bytes,
     call_with,
@@ -208,11 +209,13 @@ class Broker:
             and correlation_data is None
             and user_properties is None
         ):
+            struct = None
             options = None if qos == 0 and retain is False else plain(qos, retain)
         else:
-            options = ctypes.byref(
-                with_properties(qos, retain, expiry, content_type, response_topic, correlation_data, user_properties)
+            struct = with_properties(
+                qos, retain, expiry, content_type, response_topic, correlation_data, user_properties
             )
+            options = ctypes.byref(struct)
         size = len(payload)
         if size <= 1024:
             receivers = self._publish(self._handle, name, payload, SIZES[size], options)
@@ -220,8 +223,10 @@ class Broker:
             publish = self._publish if size < COPIED else publish_waiting
             receivers = publish(self._handle, name, payload, ctypes.c_size_t(size), options)
         if receivers < 0:
+            if receivers == _ffi.MIDGE_STATUS_PANIC:
+                raise_for(receivers)
             # What was refused is refused again, this time in words.
-            call = call_with(qos, retain, expiry, content_type, response_topic, correlation_data, user_properties)
+            call = Call(struct) if struct is not None else call_with(qos, retain)
             receivers = publish_waiting(self._handle, name, payload, ctypes.c_size_t(size), call.options)
             if receivers < 0:
                 call.fail(receivers)

@@ -148,6 +148,7 @@ class Config(Mapping[str, str]):
         handle = getattr(self, "_handle", None)
         if handle is not None:
             quick.midge_config_free(handle)
+            self._handle = ctypes.c_void_p()  # objects that are collected together with it may still use it
 
 
 def _encode(what: str, text: str) -> bytes:

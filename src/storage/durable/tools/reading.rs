@@ -228,7 +228,7 @@ impl Session<'_> {
                     let client_id = self.client_id;
                     see(Item::Delivery(&DeliveryItem { client_id, state, shared: None, record: None }))?;
                 }
-                (false, Some(row)) => self.delivery(&row, DeliveryState::Sent(packet_id), see)?,
+                (false, Some(row)) => self.delivery(delivery, &row, DeliveryState::Sent(packet_id), see)?,
                 _ => return Err(self.bad("a delivery").into()),
             }
             in_window.insert(delivery, packet_id);
@@ -237,28 +237,24 @@ impl Session<'_> {
             let (_, delivery) = keys::session_and_number(key).map_err(|_| self.bad("a delivery"))?;
             match in_window.contains_key(&delivery) {
                 true => Ok(()),
-                false => self.delivery(value, DeliveryState::Queued, see),
+                false => self.delivery(delivery, value, DeliveryState::Queued, see),
             }
         })
     }
 
     fn delivery<E: From<StoreError>>(
         &mut self,
+        number: u64,
         row: &[u8],
         state: DeliveryState,
         see: See<'_, E>,
     ) -> Result<(), E> {
         let row = DeliveryRow::decode(row).map_err(|_| self.bad("a delivery"))?;
-        let shared;
-        let message = match row.inline {
-            Some(message) => message,
-            None => {
-                let found = self.tables.get(&numbered(Kind::Message, row.message))?;
-                shared = found.ok_or_else(|| self.bad("the message of a delivery"))?;
-                self.referred.insert(row.message);
-                Reader::new(&shared).message().map_err(|_| self.bad("the message of a delivery"))?.0
-            }
-        };
+        let found = self.tables.get(&numbered(Kind::Message, row.message))?;
+        let found = found.ok_or_else(|| self.bad("the message of a delivery"))?;
+        self.referred.insert(row.message);
+        let (message, _) =
+            Reader::new(&found).message().map_err(|_| self.bad("the message of a delivery"))?;
         check_message(self.tables, &message)?;
         let head = &row.head;
         if head.qos == QoS::AtMostOnce {
@@ -271,7 +267,7 @@ impl Session<'_> {
             identifiers: &head.identifiers,
             share: head.share,
         };
-        let shared = (row.message != 0).then_some(row.message);
+        let shared = (row.message != number).then_some(row.message);
         let client_id = self.client_id;
         see(Item::Delivery(&DeliveryItem { client_id, state, shared, record: Some(record) }))
     }
