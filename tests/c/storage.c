@@ -19,7 +19,7 @@ static midge_broker *start_at(const char *name)
 static void retain(midge_broker *broker, const char *topic, const char *payload)
 {
     midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
-    options.retain = true;
+    options.retain = 1;
     MUST(midge_publish(broker, topic, payload, strlen(payload), &options) == MIDGE_STATUS_OK);
 }
 

@@ -15,7 +15,7 @@ from midge.testing import Fault, TestBroker
 
 WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "kick": (lambda broker: broker.kick(5), "client_id: a str is needed, not int"),
-    "backup": (lambda broker: broker.backup(5), "path: a str is needed, not int"),
+    "backup": (lambda broker: broker.backup(5), "path: a str or a path is needed, not int"),
     "end_session": (lambda broker: broker.end_session(None), "client_id: a str is needed, not NoneType"),
     "queued": (lambda broker: broker.queued(b"c"), "client_id: a str is needed, not bytes"),
     "queued limit": (lambda broker: broker.queued("c", limit=-1), "limit: -1 is less than 0"),

@@ -479,14 +479,18 @@ CALLS: dict[str, Callable[[midge.Broker], object]] = {
     "address": lambda broker: broker.address,
     "addresses": lambda broker: broker.addresses,
     "adopt": lambda broker: adopt(broker),
+    "backup": lambda broker: backup(broker),
+    "clear_queue": lambda broker: broker.clear_queue("nobody"),
     "clients": lambda broker: broker.clients(),
     "console_address": lambda broker: broker.console_address,
+    "end_session": lambda broker: broker.end_session("nobody"),
     "kick": lambda broker: broker.kick("nobody"),
     "on": lambda broker: broker.on("t", str).close(),
     "publish": lambda broker: broker.publish("t", "x", 1, expiry=5),
     "publish_acknowledged": lambda broker: broker.publish_acknowledged("t", "x"),
     "publish_many": lambda broker: broker.publish_many([("t", "x"), ("t", "y")]),
     "publish_owned": lambda broker: broker.publish_owned("t", bytes(10_000)),
+    "queued": lambda broker: broker.queued("nobody"),
     "request_stop": lambda broker: broker.request_stop(),
     "retained": lambda broker: broker.retained(),
     "settings": lambda broker: broker.settings["mqtt.max_qos"],
@@ -502,6 +506,11 @@ def adopt(broker: midge.Broker) -> None:
     ours, theirs = socket.socketpair()
     with ours:
         broker.adopt(theirs)
+
+
+def backup(broker: midge.Broker) -> None:
+    with pytest.raises(midge.IoError, match=r"storage\.path: it is not set"):
+        broker.backup("/nowhere/at/all")
 
 
 def taking(broker: midge.Broker) -> None:

@@ -23,9 +23,9 @@ def test_a_running_broker_is_copied_and_the_copy_runs(tmp_path: Path) -> None:
         broker.publish_acknowledged("b", "afterwards", retain=True, timeout=PATIENCE)
         with stored(tmp_path / "copy") as copy:
             assert [(message.topic, message.payload) for message in copy.retained()] == [("a", b"before")]
-        with pytest.raises(midge.ArgumentError, match="path: .*there is a store here"):
+        with pytest.raises(midge.ArgumentError, match=r"path: .*there is a store here"):
             broker.backup(tmp_path / "copy")
-        with pytest.raises(midge.ArgumentError, match="path: .*No such file"):
+        with pytest.raises(midge.ArgumentError, match=r"path: .*No such file"):
             broker.backup(str(tmp_path / "no" / "copy"))
 
 

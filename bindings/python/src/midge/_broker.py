@@ -474,6 +474,8 @@ class Broker:
         moment. The directory is created if it does not exist, and must not have a store; there is one in it when the
         copy is whole. The broker goes on meanwhile. The call waits until the copy is on stable storage.
         """
+        if not isinstance(path, (str, os.PathLike)):
+            raise _arguments.needed("path", "a str or a path", path)
         error = ctypes.c_void_p()
         status = waiting.midge_broker_backup(self._handle, encode("path", os.fspath(path)), ctypes.byref(error))
         if status < 0:
