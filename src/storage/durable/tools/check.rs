@@ -60,7 +60,6 @@ impl Reading {
         let files = files(&*disk)?;
         must_exist(&*disk, &files)?;
         let scratch: Arc<dyn Disk> = Arc::new(Scratch::over(disk));
-        check_pages(&*scratch)?;
         // The salt and the size are those of the store.
         let options = DurableOptions {
             salt: [0; 16],
@@ -112,16 +111,6 @@ fn count(report: &mut StoreReport, item: &Item<'_>) {
             *(if queued { &mut report.queued } else { &mut report.in_flight }) += 1;
             report.delivery_bytes += delivery.record.map_or(0, |record| record.message.payload.len() as u64);
         }
-    }
-}
-
-/// Every page of the tables, those in use and those that are not looked at otherwise.
-fn check_pages(disk: &dyn Disk) -> Result<(), StoreError> {
-    let path = disk.describe(FILE);
-    let cannot = |error: std::io::Error| StoreError::Failed { cause: format!("cannot open {path}: {error}") };
-    match disk.open(FILE).map_err(cannot)? {
-        Some(file) => Tables::open(disk, FILE, file)?.check(),
-        None => Err(StoreError::Missing { file: path }),
     }
 }
 
