@@ -157,6 +157,25 @@ fn a_flipped_bit_is_named_by_its_file_or_harmless() {
     assert!(found > 5, "{found}");
 }
 
+/// Nothing but the checksum of its page says that a payload is another one.
+#[test]
+fn a_payload_that_has_changed_is_found() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk).unwrap();
+    store.append(WallTime::from_millis(1), Change::Retained(message(&[0x5a; 3000])));
+    store.commit();
+    store.close();
+    store.finish().unwrap();
+    checked(&disk).unwrap();
+    let bytes = disk.bytes("midge.redb");
+    let at = bytes.windows(3000).position(|window| window == [0x5a; 3000]).unwrap() + 1500;
+    disk.flip("midge.redb", at as u64 * 8);
+    match checked(&disk) {
+        Err(StoreError::Unreadable { file, .. }) => assert_eq!(file, disk.describe("midge.redb")),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn where_there_is_no_store_the_sentence_says_so() {
     let disk = SimDisk::new(1);

@@ -73,18 +73,6 @@ impl Tables {
         Ok(Snapshot { transaction, path: self.path.clone() })
     }
 
-    /// Reads every page, and compares it with its checksum.
-    pub(super) fn check(mut self) -> Result<(), StoreError> {
-        let database = &mut self.database;
-        match guard(&self.path, "read", || database.check_integrity().map_err(redb::Error::from))? {
-            true => Ok(()),
-            false => {
-                let what = "its pages do not belong together".to_owned();
-                Err(StoreError::Unreadable { file: self.path, what })
-            }
-        }
-    }
-
     /// Moves rows towards the beginning of the file, and cuts it off behind them.
     pub(super) fn compact(&mut self) -> Result<(), StoreError> {
         let database = &mut self.database;

@@ -60,7 +60,6 @@ impl Reading {
         let files = files(&*disk)?;
         must_exist(&*disk, &files)?;
         let scratch: Arc<dyn Disk> = Arc::new(Scratch::over(disk));
-        check_pages(&*scratch)?;
         // The salt and the size are those of the store.
         let options = DurableOptions {
             salt: [0; 16],
@@ -115,16 +114,6 @@ fn count(report: &mut StoreReport, item: &Item<'_>) {
     }
 }
 
-/// Every page of the tables, those in use and those that are not looked at otherwise.
-fn check_pages(disk: &dyn Disk) -> Result<(), StoreError> {
-    let path = disk.describe(FILE);
-    let cannot = |error: std::io::Error| StoreError::Failed { cause: format!("cannot open {path}: {error}") };
-    match disk.open(FILE).map_err(cannot)? {
-        Some(file) => Tables::open(disk, FILE, file)?.check(),
-        None => Err(StoreError::Missing { file: path }),
-    }
-}
-
 /// The files of the store and their sizes.
 pub(super) fn files(disk: &dyn Disk) -> Result<Vec<(String, u64)>, StoreError> {
     let cannot = |what: &str, error: std::io::Error| StoreError::Failed {
@@ -155,4 +144,128 @@ pub(super) fn must_exist(disk: &dyn Disk, files: &[(String, u64)]) -> Result<(),
             what: "there is no store here: name the directory of the setting storage.path".to_owned(),
         },
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use super::check;
+    use crate::codec::packet_id::PacketId;
+    use crate::codec::qos::QoS;
+    use crate::storage::durable::disk::{Disk, DiskFile};
+    use crate::storage::durable::keys::{Key, Kind, numbered, of_filter, of_session, retained};
+    use crate::storage::durable::overlay::Net;
+    use crate::storage::durable::rows::{self, SessionRow};
+    use crate::storage::durable::tools::{NewStore, Scratch};
+    use crate::storage::{DeliveryRecord, MessageRecord, StoreError};
+    use crate::time::WallTime;
+
+    /// A disk without files.
+    struct Nothing;
+
+    impl Disk for Nothing {
+        fn open(&self, _name: &str) -> io::Result<Option<Box<dyn DiskFile>>> {
+            Ok(None)
+        }
+
+        fn create(&self, _name: &str) -> io::Result<Box<dyn DiskFile>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn remove(&self, _name: &str) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn names(&self) -> io::Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn describe(&self, name: &str) -> String {
+            name.to_owned()
+        }
+    }
+
+    /// What a check says of a store with the session 1 of "c" and these rows.
+    fn said(more: &[(Key, Vec<u8>)]) -> Result<(), String> {
+        let disk: Arc<dyn Disk> = Arc::new(Scratch::over(Arc::new(Nothing)));
+        let store = NewStore::begin(&*disk, [1; 16]).unwrap();
+        let session = (numbered(Kind::Session, 1), SessionRow::new(5, None).encode("c"));
+        let rows = std::iter::once(&session).chain(more);
+        let rows: Vec<_> = rows.map(|(key, row)| (key.clone(), Net::New(row.clone().into()))).collect();
+        store.put(&rows).unwrap();
+        store.finish(100, 8192).unwrap();
+        match check(disk) {
+            Ok(_) => Ok(()),
+            Err(StoreError::Unreadable { file, what }) => {
+                assert_eq!(file, "midge.redb");
+                Err(what)
+            }
+            Err(other) => Err(other.to_string()),
+        }
+    }
+
+    fn message(topic: &str) -> MessageRecord<'_> {
+        MessageRecord {
+            topic,
+            properties: &[],
+            payload: b"p",
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            received_at: WallTime::from_millis(1),
+            expires_at: WallTime::NEVER,
+        }
+    }
+
+    fn delivery(qos: QoS, shared: u64) -> Vec<u8> {
+        let record =
+            DeliveryRecord { message: message("t"), qos, retain: false, identifiers: &[], share: None };
+        rows::delivery(&record, shared)
+    }
+
+    #[test]
+    fn rows_that_belong_to_nothing_or_say_nothing_are_damage() {
+        let id = PacketId::new(7).unwrap();
+        let shared = (numbered(Kind::Message, 9), rows::message(&message("t")));
+        let queued = |shared| (of_session(Kind::Delivery, 1, 2), delivery(QoS::AtLeastOnce, shared));
+        said(&[queued(9), shared.clone()]).unwrap();
+        let cases: [(&[(Key, Vec<u8>)], &str); 8] = [
+            (&[shared.clone()], "a message belongs to no delivery"),
+            (&[queued(9)], "the message of a delivery of session \"c\" cannot be read"),
+            (
+                &[(of_session(Kind::Delivery, 1, 2), delivery(QoS::AtMostOnce, 9)), shared.clone()],
+                "a delivery of session \"c\" cannot be read",
+            ),
+            (
+                &[(of_session(Kind::Window, 1, 2), rows::window(id, true)), queued(9), shared.clone()],
+                "a delivery of session \"c\" cannot be read",
+            ),
+            (
+                &[(of_filter(Kind::Subscription, 1, "a#"), rows::subscription(0, 0))],
+                "a subscription of session \"c\" cannot be read",
+            ),
+            (&[(retained("t"), rows::message(&message("other")))], "a retained message cannot be read"),
+            (&[(retained("+"), rows::message(&message("+")))], "a message of topic \"+\" cannot be read"),
+            (
+                &[(numbered(Kind::Session, 3), SessionRow::new(5, None).encode("c"))],
+                "there are two sessions of \"c\"",
+            ),
+        ];
+        for (rows, what) in cases {
+            assert_eq!(said(rows), Err(what.to_owned()));
+        }
+        for kind in [Kind::Delivery, Kind::Received] {
+            said(&[(of_session(kind, 2, 2), delivery(QoS::AtLeastOnce, 9)), shared.clone()]).unwrap_err();
+        }
+    }
 }
