@@ -262,12 +262,12 @@ impl DurableStore {
     /// Writes a checkpoint; again and again while the disk refuses, until the store is closed.
     fn run(&self, checkpoint: &Checkpoint) {
         loop {
-            match self.try_run(checkpoint) {
-                Ok(()) => return self.has_run(checkpoint),
-                Err(error) => *self.trouble.lock() = Some(error.clone()),
-            }
-            if !self.may_retry() {
-                return self.slot.end(Err(self.trouble().unwrap_or_else(closed)));
+            let Err(error) = self.try_run(checkpoint) else {
+                return self.has_run(checkpoint);
+            };
+            *self.trouble.lock() = Some(error.clone());
+            if !matches!(error, StoreError::Full { .. }) || !self.may_retry() {
+                return self.slot.end(Err(error));
             }
         }
     }

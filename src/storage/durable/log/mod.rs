@@ -9,6 +9,7 @@ mod record;
 mod replay;
 mod writer;
 
+pub(super) use error::is_full;
 pub use error::LogError;
 pub use file::{DEFAULT_SIZE, NAMES};
 pub use record::Salt;
