@@ -217,7 +217,7 @@ mod tests {
         config.set("listener.tcp.bind", "off").unwrap();
         let error =
             Broker::start_of(&config, Parts { store: Some(store), ..Parts::default() }).err().unwrap();
-        assert_eq!(error.to_string(), "the broker could not start: sessions.log: checksum");
+        assert_eq!(error.to_string(), "storage.path: sessions.log: checksum");
     }
 
     #[test]
