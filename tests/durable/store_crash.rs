@@ -2,6 +2,7 @@
 //! nothing else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use midge::storage::durable::{DurableOptions, DurableStore};
 use midge::storage::{Store, StoreError};
@@ -132,9 +133,10 @@ fn comes_back_after_a_fault_in_a_checkpoint(at: u64, seed: u64) -> bool {
     let committed = store.committed();
     let disk = disk.crash(seed);
     let found = loaded(&open(&disk).unwrap_or_else(|error| panic!("fault {at}: {error}")));
-    let right = story.states.iter().any(|(position, state)| {
-        *position >= committed && state.clone().numbered() == found
-    });
+    let right = story
+        .states
+        .iter()
+        .any(|(position, state)| *position >= committed && state.clone().numbered() == found);
     assert!(right, "fault {at} of seed {seed}: committed {committed}");
     happened
 }
@@ -155,6 +157,9 @@ fn a_store_goes_on_when_there_is_space_again() {
     let options =
         DurableOptions { salt: [7; 16], log_bytes: 4096, now: WallTime::default(), retry_millis: Some(1) };
     let store = Arc::new(DurableStore::open(Arc::new(disk.clone()), options).unwrap());
+    let changes = Arc::new(AtomicU64::new(0));
+    let told = Arc::clone(&changes);
+    store.on_trouble(move || _ = told.fetch_add(1, Ordering::SeqCst));
     disk.set_space(Some(0));
     let mut story = Story::new(1);
     let committing = std::thread::spawn({
@@ -174,6 +179,8 @@ fn a_store_goes_on_when_there_is_space_again() {
         std::thread::yield_now();
     }
     assert_eq!((store.failed(), store.trouble()), (None, None));
+    assert_eq!(changes.load(Ordering::SeqCst) % 2, 0, "each trouble has ended");
+    assert!(changes.load(Ordering::SeqCst) > 0);
     store.close();
     committing.join().unwrap();
     store.finish().unwrap();

@@ -9,8 +9,8 @@ mod record;
 mod replay;
 mod writer;
 
-pub(super) use error::is_full;
 pub use error::LogError;
+pub(super) use error::is_full;
 pub use file::{DEFAULT_SIZE, NAMES};
 pub use record::Salt;
 pub use replay::{Replayed, TornTail, replay};
