@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo quick test console-test check mutants conformance crash powercut damage fuzz soak storm sanitize install bless clean bench bench-report bench-selftest bench-inprocess
+.PHONY: help demo quick test console-test check mutants conformance crash powercut diskfull damage fuzz soak storm sanitize install bless clean bench bench-report bench-selftest bench-inprocess
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,10 @@ crash: ## kill -9 at random moments of random work, and what comes back: ROUNDS=
 powercut: ## the same with cut power, over an ext4 file system in a file (root): ROUNDS=40 SEED=1
 	@tests/crash/run.sh --power --control --rounds 20 --seed $(or $(SEED),1)
 	@tests/crash/run.sh --power --rounds $(or $(ROUNDS),40) --seed $(or $(SEED),1)
+
+diskfull: ## a full disk and a failing one under load (root): ROUNDS=5 SEED=1
+	@tests/crash/run.sh full --rounds $(or $(ROUNDS),5) --seed $(or $(SEED),1)
+	@tests/crash/run.sh full --failing --rounds $(or $(ROUNDS),5) --seed $(or $(SEED),1)
 
 damage: ## a bit flipped at random places of a store: harmless, or refused by the file's name: PLACES=1000
 	@DAMAGE_PLACES=$(or $(PLACES),1000) cargo test --quiet --all-features --test durable damage:: -- --nocapture

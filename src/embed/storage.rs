@@ -22,6 +22,7 @@ mod imp {
     use crate::embed::start::seed;
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime, generation};
+    use crate::session::event::Level;
     use crate::storage::durable::disk::Disk;
     use crate::storage::durable::tools::BackupOptions;
     use crate::storage::durable::{DurableOptions, DurableStore, set_aside};
@@ -116,12 +117,16 @@ mod imp {
             let mut threads = self.threads.lock();
             threads.push(Runtime::spawn_thread("midge-commit", commit).map_err(Error::Start)?);
             threads.push(Runtime::spawn_thread("midge-tables", checkpoint).map_err(Error::Start)?);
+            let committed = Arc::clone(&self.committed);
+            self.store.on_trouble(move || committed.notify_one());
             let (store, committed) = (Arc::clone(&self.store), Arc::clone(&self.committed));
             let (engine, clock) = (Arc::clone(engine), clock.clone());
             runtime.handle().spawn(async move {
+                let mut in_trouble = false;
                 loop {
                     committed.notified().await;
                     tell(&engine, &clock, &store);
+                    in_trouble = log_trouble(&engine, &clock, &store, in_trouble);
                 }
             });
             Ok(())
@@ -169,6 +174,22 @@ mod imp {
             }
             std::mem::forget(Arc::clone(&self.store));
         }
+    }
+
+    /// Logs that the store cannot be written, or can be again; whether it is in trouble. A failure is logged elsewhere.
+    fn log_trouble(engine: &Engine, clock: &Clock, store: &DurableStore, was_in_trouble: bool) -> bool {
+        let trouble = store.trouble().filter(|_| store.failed().is_none());
+        let mut turn = engine.turn(clock.now());
+        match &trouble {
+            Some(error) if !was_in_trouble => engine.log(&mut turn, Level::Error, None, || {
+                format!("the store cannot be written, and is tried again; when its log is full, QoS 1 and 2 wait: {error}")
+            }),
+            None if was_in_trouble && store.failed().is_none() => {
+                engine.log(&mut turn, Level::Info, None, || "the store can be written again".to_owned());
+            }
+            _ => {}
+        }
+        trouble.is_some()
     }
 
     fn tell(engine: &Engine, clock: &Clock, store: &DurableStore) {

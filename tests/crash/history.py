@@ -113,7 +113,7 @@ class Receiver:
             return
         if key in self.given:
             if packet.qos == 2:
-                history.fault(f"{self.name} got {message} twice at QoS 2")
+                history.fault(f"{self.name} got {message} twice at QoS 2, first on {self.given[key]}, now on {connection}")
             elif message.times == 1 and self.given[key] == connection:
                 history.fault(f"{self.name} got {message} twice on one connection at QoS {packet.qos}")
             return

@@ -311,7 +311,9 @@ class Auditor(Client):
         for topic, states in self.states.items():
             self.history.count("retained topic")
             found = self.found.get(topic)
-            if found not in [number if there else None for number, there in states]:
+            right = [number if there else None for number, there in states]
+            # A message that the full store refuses takes the older one of its topic away, until the next start.
+            if found not in right and not (self.world.full and found is None and len(states) > 1):
                 self.history.fault(f"retained in {topic}: {found}, not one of {states[:5]}, of which the first is acknowledged")
 
 

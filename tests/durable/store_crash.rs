@@ -2,6 +2,7 @@
 //! nothing else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use midge::storage::durable::{DurableOptions, DurableStore};
 use midge::storage::{Store, StoreError};
@@ -103,6 +104,52 @@ fn a_disk_that_does_not_flush_is_found() {
     assert!(found);
 }
 
+/// A store that may try again, with one fault of the disk while it writes a checkpoint. What was committed before the
+/// power is lost comes back.
+fn comes_back_after_a_fault_in_a_checkpoint(at: u64, seed: u64) -> bool {
+    let options =
+        DurableOptions { salt: [7; 16], log_bytes: 4096, now: WallTime::default(), retry_millis: Some(1) };
+    let disk = SimDisk::new(seed);
+    let store = DurableStore::open(Arc::new(disk.clone()), options).unwrap();
+    let mut story = Story::new(seed);
+    let mut work = |groups: usize| {
+        for _ in 0..groups {
+            story.group(&store);
+            store.commit();
+        }
+    };
+    let happened = loop {
+        work(1);
+        let before = disk.operations();
+        disk.fault_at(before + at, Fault::Error(EIO));
+        store.checkpoint();
+        if disk.operations() > before {
+            break disk.operations() > before + at;
+        }
+    };
+    disk.fault_at(u64::MAX, Fault::Error(EIO));
+    // Files of the log are used again, if the tables have what was in them.
+    work(60);
+    let committed = store.committed();
+    let disk = disk.crash(seed);
+    let found = loaded(&open(&disk).unwrap_or_else(|error| panic!("fault {at}: {error}")));
+    let right = story
+        .states
+        .iter()
+        .any(|(position, state)| *position >= committed && state.clone().numbered() == found);
+    assert!(right, "fault {at} of seed {seed}: committed {committed}");
+    happened
+}
+
+#[test]
+fn a_flush_that_has_failed_is_never_tried_again() {
+    let mut faults = 0;
+    for seed in 0..6 {
+        faults += (0..60).take_while(|at| comes_back_after_a_fault_in_a_checkpoint(*at, seed)).count();
+    }
+    assert!(faults > 30, "{faults}");
+}
+
 /// A full disk ends no store that may try again, and costs nothing that was committed.
 #[test]
 fn a_store_goes_on_when_there_is_space_again() {
@@ -110,6 +157,9 @@ fn a_store_goes_on_when_there_is_space_again() {
     let options =
         DurableOptions { salt: [7; 16], log_bytes: 4096, now: WallTime::default(), retry_millis: Some(1) };
     let store = Arc::new(DurableStore::open(Arc::new(disk.clone()), options).unwrap());
+    let changes = Arc::new(AtomicU64::new(0));
+    let told = Arc::clone(&changes);
+    store.on_trouble(move || _ = told.fetch_add(1, Ordering::SeqCst));
     disk.set_space(Some(0));
     let mut story = Story::new(1);
     let committing = std::thread::spawn({
@@ -129,6 +179,8 @@ fn a_store_goes_on_when_there_is_space_again() {
         std::thread::yield_now();
     }
     assert_eq!((store.failed(), store.trouble()), (None, None));
+    assert_eq!(changes.load(Ordering::SeqCst) % 2, 0, "each trouble has ended");
+    assert!(changes.load(Ordering::SeqCst) > 0);
     store.close();
     committing.join().unwrap();
     store.finish().unwrap();

@@ -50,6 +50,8 @@ pub struct DurableStore {
     failed: OnceLock<StoreError>,
     /// Why the last checkpoint could not be written; the next attempt may succeed.
     trouble: Mutex<Option<StoreError>>,
+    /// Called when the trouble begins or ends.
+    on_trouble: OnceLock<Box<dyn Fn() + Send + Sync>>,
     closing: AtomicBool,
     options: DurableOptions,
     salt: [u8; 16],
@@ -110,6 +112,7 @@ impl DurableStore {
             slot: Slot::default(),
             failed: OnceLock::new(),
             trouble: Mutex::new(None),
+            on_trouble: OnceLock::new(),
             closing: AtomicBool::new(false),
             options,
             salt: row.salt,
@@ -189,7 +192,7 @@ impl DurableStore {
             let error = match committer.log.append(&committer.record) {
                 Ok(()) => {
                     if was_full {
-                        *self.trouble.lock() = None;
+                        self.set_trouble(None);
                     }
                     return Ok(());
                 }
@@ -197,7 +200,7 @@ impl DurableStore {
                 Err(error) => return Err(error.into()),
             };
             was_full = true;
-            *self.trouble.lock() = Some(error.clone());
+            self.set_trouble(Some(error.clone()));
             if !self.may_retry() {
                 return Err(error);
             }
@@ -262,18 +265,18 @@ impl DurableStore {
     /// Writes a checkpoint; again and again while the disk refuses, until the store is closed.
     fn run(&self, checkpoint: &Checkpoint) {
         loop {
-            match self.try_run(checkpoint) {
-                Ok(()) => return self.has_run(checkpoint),
-                Err(error) => *self.trouble.lock() = Some(error.clone()),
-            }
-            if !self.may_retry() {
-                return self.slot.end(Err(self.trouble().unwrap_or_else(closed)));
+            let Err(error) = self.try_run(checkpoint) else {
+                return self.has_run(checkpoint);
+            };
+            self.set_trouble(Some(error.clone()));
+            if !matches!(error, StoreError::Full { .. }) || !self.may_retry() {
+                return self.slot.end(Err(error));
             }
         }
     }
 
     fn has_run(&self, checkpoint: &Checkpoint) {
-        *self.trouble.lock() = None;
+        self.set_trouble(None);
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.slot.end(Ok(checkpoint.store.generation));
     }
@@ -365,6 +368,20 @@ impl DurableStore {
     /// Why the tables could not be written at the last attempt. Commits go on while the log has room.
     pub fn trouble(&self) -> Option<StoreError> {
         self.trouble.lock().clone()
+    }
+
+    /// Calls `told` when the tables or the log cannot be written, and when they can be again. It may ask for
+    /// [`DurableStore::trouble`], and must not wait. The first call counts.
+    pub fn on_trouble(&self, told: impl Fn() + Send + Sync + 'static) {
+        let _first = self.on_trouble.set(Box::new(told));
+    }
+
+    fn set_trouble(&self, trouble: Option<StoreError>) {
+        let is_there = trouble.is_some();
+        let was_there = std::mem::replace(&mut *self.trouble.lock(), trouble).is_some();
+        if let Some(told) = self.on_trouble.get().filter(|_| is_there != was_there) {
+            told();
+        }
     }
 
     /// What the store has done.

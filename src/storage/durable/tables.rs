@@ -8,6 +8,7 @@ use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition}
 use crate::storage::StoreError;
 use crate::storage::durable::disk::{Disk, DiskFile};
 use crate::storage::durable::keys::{self, Key};
+use crate::storage::durable::log::is_full;
 use crate::storage::durable::overlay::Net;
 use crate::storage::durable::wire::{Malformed, Reader, put_number};
 
@@ -249,6 +250,10 @@ fn guard<T, E: Into<redb::Error>>(
             redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 unreadable(error.to_string())
             }
+            redb::Error::Io(error) if is_full(&error) => {
+                let cause = error.to_string();
+                Err(StoreError::Full { file: path.to_owned(), operation: "write the tables", cause })
+            }
             error => {
                 Err(StoreError::Failed { cause: format!("{path} cannot be {verb}: {error}: check the disk") })
             }
@@ -279,7 +284,8 @@ impl StorageBackend for File {
     }
 
     fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.0.sync()
+        // Not even a full disk may be tried again: what was not written counts as written from now on.
+        self.0.sync().map_err(|error| std::io::Error::other(format!("flush: {error}")))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {

@@ -10,6 +10,7 @@ mod replay;
 mod writer;
 
 pub use error::LogError;
+pub(super) use error::is_full;
 pub use file::{DEFAULT_SIZE, NAMES};
 pub use record::Salt;
 pub use replay::{Replayed, TornTail, replay};
