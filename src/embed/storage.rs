@@ -12,31 +12,32 @@ mod imp {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread::JoinHandle;
+    use std::time::Instant;
 
     use parking_lot::Mutex;
     use tokio::sync::Notify;
 
     use crate::config::{OnDamage, Settings, StorageSync};
-    use crate::disk::{Directory, Unsynced};
+    use crate::disk::{Directory, Meter, Metered, Unsynced};
     use crate::embed::error::Error;
     use crate::embed::start::seed;
+    use crate::embed::store_view::StoreView;
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime, generation};
     use crate::storage::durable::disk::Disk;
     use crate::storage::durable::tools::BackupOptions;
     use crate::storage::durable::{DurableOptions, DurableStore, set_aside};
-    use crate::storage::{Store, StoreError};
-    use crate::time::WallTime;
+    use crate::storage::{StorageStats, Store, StoreError};
+    use crate::time::{Time, WallTime};
 
     /// An open store, and the threads that commit to it and write its tables.
     pub(in crate::embed) struct Storage {
         store: Arc<DurableStore>,
+        view: Arc<StoreView>,
         committed: Arc<Notify>,
         threads: Mutex<Vec<JoinHandle<()>>>,
         generation: u32,
         has_ended: AtomicBool,
-        /// What was done to a damaged store.
-        set_aside: Option<String>,
         /// The size of each of the log's files.
         log_bytes: u64,
     }
@@ -53,10 +54,12 @@ mod imp {
                 return Ok(None);
             }
             let failed = |error: StoreError| Error::Storage(error.to_string());
+            let began = Instant::now();
             let directory = Directory::open(Path::new(&storage.path)).map_err(failed)?;
+            let (path, meter) = (directory.path().to_owned(), Arc::new(Meter::start()));
             let disk: Arc<dyn Disk> = match storage.sync {
-                StorageSync::Always => Arc::new(directory),
-                StorageSync::Never => Arc::new(Unsynced(directory)),
+                StorageSync::Always => Arc::new(Metered::new(directory, Arc::clone(&meter))),
+                StorageSync::Never => Arc::new(Metered::new(Unsynced(directory), Arc::clone(&meter))),
             };
             let now = WallTime::from_millis(started_millis);
             let options = DurableOptions {
@@ -74,13 +77,26 @@ mod imp {
                 }
                 opened => opened.map_err(failed)?,
             };
+            let (store, committed) = (Arc::new(store), Arc::new(Notify::new()));
+            let changed = Arc::clone(&committed);
+            store.on_trouble(Box::new(move || changed.notify_one()));
+            let view = StoreView {
+                replayed: store.replayed(),
+                store: Arc::clone(&store),
+                meter,
+                path,
+                set_aside: damage,
+                opening: began.elapsed(),
+                is_closed: AtomicBool::new(false),
+                is_troubled: AtomicBool::new(false),
+            };
             Ok(Some(Storage {
-                store: Arc::new(store),
-                committed: Arc::new(Notify::new()),
+                store,
+                view: Arc::new(view),
+                committed,
                 threads: Mutex::new(Vec::new()),
                 generation: generation(),
                 has_ended: AtomicBool::new(false),
-                set_aside: damage,
                 log_bytes: storage.log_size,
             }))
         }
@@ -90,9 +106,23 @@ mod imp {
             self.store.clone()
         }
 
-        /// Why the store was begun anew, if it was damaged.
-        pub(in crate::embed) fn set_aside(&self) -> Option<&str> {
-            self.set_aside.as_deref()
+        /// Logs that the store is open.
+        pub(in crate::embed) fn log_open(&self, engine: &Engine, now: Time) {
+            self.view.log_open(engine, &mut engine.turn(now));
+        }
+
+        /// What tells of the store at a moment.
+        pub(in crate::embed) fn view(
+            &self,
+            engine: &Arc<Engine>,
+        ) -> Box<dyn Fn() -> StorageStats + Send + Sync> {
+            let (view, engine) = (Arc::clone(&self.view), Arc::clone(engine));
+            Box::new(move || view.stats(&engine))
+        }
+
+        /// The store at this moment.
+        pub(in crate::embed) fn stats(&self, engine: &Engine) -> StorageStats {
+            self.view.stats(engine)
         }
 
         /// Starts the threads, and the task that tells the engine of commits.
@@ -116,12 +146,12 @@ mod imp {
             let mut threads = self.threads.lock();
             threads.push(Runtime::spawn_thread("midge-commit", commit).map_err(Error::Start)?);
             threads.push(Runtime::spawn_thread("midge-tables", checkpoint).map_err(Error::Start)?);
-            let (store, committed) = (Arc::clone(&self.store), Arc::clone(&self.committed));
+            let (view, committed) = (Arc::clone(&self.view), Arc::clone(&self.committed));
             let (engine, clock) = (Arc::clone(engine), clock.clone());
             runtime.handle().spawn(async move {
                 loop {
                     committed.notified().await;
-                    tell(&engine, &clock, &store);
+                    tell(&engine, &clock, &view);
                 }
             });
             Ok(())
@@ -141,10 +171,13 @@ mod imp {
 
         /// Commits what is left, tells the engine, and closes the files.
         pub(in crate::embed) fn close(&self, engine: &Engine, clock: &Clock) {
-            self.end(|store| tell(engine, clock, store));
+            self.end(|result| {
+                tell(engine, clock, &self.view);
+                self.view.log_closed(engine, &mut engine.turn(clock.now()), result);
+            });
         }
 
-        fn end(&self, tell: impl FnOnce(&DurableStore)) {
+        fn end(&self, tell: impl FnOnce(Result<(), StoreError>)) {
             if generation() != self.generation || self.has_ended.swap(true, Ordering::AcqRel) {
                 return;
             }
@@ -155,9 +188,10 @@ mod imp {
             if let Some(committer) = threads.next() {
                 let _ended = committer.join();
             }
-            let _logged = self.store.finish();
+            let result = self.store.finish();
             threads.for_each(|thread| _ = thread.join());
-            tell(&self.store);
+            self.view.is_closed.store(true, Ordering::Release);
+            tell(result);
         }
     }
 
@@ -171,11 +205,12 @@ mod imp {
         }
     }
 
-    fn tell(engine: &Engine, clock: &Clock, store: &DurableStore) {
-        let mut turn = engine.turn(clock.now());
+    fn tell(engine: &Engine, clock: &Clock, view: &StoreView) {
+        let (mut turn, store) = (engine.turn(clock.now()), &view.store);
         if let Some(error) = store.failed() {
             engine.store_failed(&mut turn, &error);
         }
+        view.log_trouble(engine, &mut turn);
         engine.committed(&mut turn, store.committed());
     }
 }
@@ -191,7 +226,8 @@ mod none {
     use crate::embed::error::Error;
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime};
-    use crate::storage::Store;
+    use crate::storage::{StorageStats, Store};
+    use crate::time::Time;
 
     /// A store, of which there is none.
     pub(in crate::embed) struct Storage(Infallible);
@@ -208,7 +244,15 @@ mod none {
             match self.0 {}
         }
 
-        pub(in crate::embed) fn set_aside(&self) -> Option<&str> {
+        pub(in crate::embed) fn log_open(&self, _: &Engine, _: Time) {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn view(&self, _: &Arc<Engine>) -> Box<dyn Fn() -> StorageStats + Send + Sync> {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn stats(&self, _: &Engine) -> StorageStats {
             match self.0 {}
         }
 

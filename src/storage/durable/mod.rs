@@ -19,3 +19,4 @@ mod wire;
 
 pub use set_aside::set_aside;
 pub use store::{DurableOptions, DurableStats, DurableStore};
+pub use tables::FILE;

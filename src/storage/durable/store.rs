@@ -50,6 +50,8 @@ pub struct DurableStore {
     failed: OnceLock<StoreError>,
     /// Why the last checkpoint could not be written; the next attempt may succeed.
     trouble: Mutex<Option<StoreError>>,
+    /// Called when a trouble begins or ends.
+    on_trouble: OnceLock<Box<dyn Fn() + Send + Sync>>,
     closing: AtomicBool,
     options: DurableOptions,
     salt: [u8; 16],
@@ -110,6 +112,7 @@ impl DurableStore {
             slot: Slot::default(),
             failed: OnceLock::new(),
             trouble: Mutex::new(None),
+            on_trouble: OnceLock::new(),
             closing: AtomicBool::new(false),
             options,
             salt: row.salt,
@@ -189,7 +192,7 @@ impl DurableStore {
             let error = match committer.log.append(&committer.record) {
                 Ok(()) => {
                     if was_full {
-                        *self.trouble.lock() = None;
+                        self.set_trouble(None);
                     }
                     return Ok(());
                 }
@@ -197,7 +200,7 @@ impl DurableStore {
                 Err(error) => return Err(error.into()),
             };
             was_full = true;
-            *self.trouble.lock() = Some(error.clone());
+            self.set_trouble(Some(error.clone()));
             if !self.may_retry() {
                 return Err(error);
             }
@@ -264,7 +267,7 @@ impl DurableStore {
         loop {
             match self.try_run(checkpoint) {
                 Ok(()) => return self.has_run(checkpoint),
-                Err(error) => *self.trouble.lock() = Some(error.clone()),
+                Err(error) => self.set_trouble(Some(error)),
             }
             if !self.may_retry() {
                 return self.slot.end(Err(self.trouble().unwrap_or_else(closed)));
@@ -273,7 +276,7 @@ impl DurableStore {
     }
 
     fn has_run(&self, checkpoint: &Checkpoint) {
-        *self.trouble.lock() = None;
+        self.set_trouble(None);
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.slot.end(Ok(checkpoint.store.generation));
     }
@@ -346,8 +349,8 @@ impl DurableStore {
         self.fail(StoreError::Failed { cause: cause.to_owned() });
     }
 
-    /// What was found in the log when the store was opened.
-    pub(super) fn replayed(&self) -> Replayed {
+    /// What was found in the log when the store was opened; nothing once it is finished.
+    pub fn replayed(&self) -> Replayed {
         self.committer.lock().as_ref().map_or_else(Replayed::default, |it| it.log.replayed().clone())
     }
 
@@ -365,6 +368,21 @@ impl DurableStore {
     /// Why the tables could not be written at the last attempt. Commits go on while the log has room.
     pub fn trouble(&self) -> Option<StoreError> {
         self.trouble.lock().clone()
+    }
+
+    /// Calls `changed` from now on when a trouble begins or ends, on the thread that finds it. Only the first call counts.
+    pub fn on_trouble(&self, changed: Box<dyn Fn() + Send + Sync>) {
+        let _first = self.on_trouble.set(changed);
+    }
+
+    fn set_trouble(&self, trouble: Option<StoreError>) {
+        let is = trouble.is_some();
+        let was = std::mem::replace(&mut *self.trouble.lock(), trouble).is_some();
+        if was != is
+            && let Some(changed) = self.on_trouble.get()
+        {
+            changed();
+        }
     }
 
     /// What the store has done.
