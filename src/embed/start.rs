@@ -104,7 +104,8 @@ impl Broker {
         let limits: Vec<_> =
             bound.iter().map(|(name, bound)| (name.clone(), bound.limit(&server, name))).collect();
         log_listeners(&engine, clock.now(), &listeners);
-        let shown = (journal, console::listeners(&bound, &limits));
+        let source = storage.as_ref().map(|storage| storage.source(&engine));
+        let shown = (journal, console::listeners(&bound, &limits), source);
         let accepting = accept_all(&runtime, bound, &limits, &server).and_then(|()| match bound_console {
             Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
             None => Ok(None),

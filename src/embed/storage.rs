@@ -5,6 +5,11 @@ pub(super) use imp::Storage;
 #[cfg(not(feature = "durable"))]
 pub(super) use none::Storage;
 
+use crate::storage::StorageStats;
+
+/// Tells of a store at a moment.
+pub(super) type StorageSource = Box<dyn Fn() -> StorageStats + Send + Sync>;
+
 #[cfg(feature = "durable")]
 mod imp {
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +26,7 @@ mod imp {
     use crate::disk::{Directory, Meter, Metered, Unsynced};
     use crate::embed::error::Error;
     use crate::embed::start::seed;
+    use crate::embed::storage::StorageSource;
     use crate::embed::store_view::StoreView;
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime, generation};
@@ -112,10 +118,7 @@ mod imp {
         }
 
         /// What tells of the store at a moment.
-        pub(in crate::embed) fn view(
-            &self,
-            engine: &Arc<Engine>,
-        ) -> Box<dyn Fn() -> StorageStats + Send + Sync> {
+        pub(in crate::embed) fn source(&self, engine: &Arc<Engine>) -> StorageSource {
             let (view, engine) = (Arc::clone(&self.view), Arc::clone(engine));
             Box::new(move || view.stats(&engine))
         }
@@ -224,6 +227,7 @@ mod none {
 
     use crate::config::Settings;
     use crate::embed::error::Error;
+    use crate::embed::storage::StorageSource;
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime};
     use crate::storage::{StorageStats, Store};
@@ -248,7 +252,7 @@ mod none {
             match self.0 {}
         }
 
-        pub(in crate::embed) fn view(&self, _: &Arc<Engine>) -> Box<dyn Fn() -> StorageStats + Send + Sync> {
+        pub(in crate::embed) fn source(&self, _: &Arc<Engine>) -> StorageSource {
             match self.0 {}
         }
 

@@ -15,6 +15,7 @@ mod state;
 mod store;
 mod tables;
 pub mod tools;
+mod trouble;
 mod wire;
 
 pub use set_aside::set_aside;

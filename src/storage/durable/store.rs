@@ -17,6 +17,7 @@ use crate::storage::durable::recover::{emit, index};
 use crate::storage::durable::state::State;
 use crate::storage::durable::tables::{FILE, StoreRow, Tables};
 use crate::storage::durable::tools::NewStore;
+use crate::storage::durable::trouble::Trouble;
 use crate::storage::durable::wire::Malformed;
 use crate::storage::{Change, LoadError, Position, Store, StoreError};
 use crate::time::WallTime;
@@ -49,9 +50,7 @@ pub struct DurableStore {
     slot: Slot,
     failed: OnceLock<StoreError>,
     /// Why the last checkpoint could not be written; the next attempt may succeed.
-    trouble: Mutex<Option<StoreError>>,
-    /// Called when a trouble begins or ends.
-    on_trouble: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    trouble: Trouble,
     closing: AtomicBool,
     options: DurableOptions,
     salt: [u8; 16],
@@ -111,8 +110,7 @@ impl DurableStore {
             tables: Mutex::new(Some(tables)),
             slot: Slot::default(),
             failed: OnceLock::new(),
-            trouble: Mutex::new(None),
-            on_trouble: OnceLock::new(),
+            trouble: Trouble::default(),
             closing: AtomicBool::new(false),
             options,
             salt: row.salt,
@@ -192,7 +190,7 @@ impl DurableStore {
             let error = match committer.log.append(&committer.record) {
                 Ok(()) => {
                     if was_full {
-                        self.set_trouble(None);
+                        self.trouble.set(None);
                     }
                     return Ok(());
                 }
@@ -200,7 +198,7 @@ impl DurableStore {
                 Err(error) => return Err(error.into()),
             };
             was_full = true;
-            self.set_trouble(Some(error.clone()));
+            self.trouble.set(Some(error.clone()));
             if !self.may_retry() {
                 return Err(error);
             }
@@ -267,7 +265,7 @@ impl DurableStore {
         loop {
             match self.try_run(checkpoint) {
                 Ok(()) => return self.has_run(checkpoint),
-                Err(error) => self.set_trouble(Some(error)),
+                Err(error) => self.trouble.set(Some(error)),
             }
             if !self.may_retry() {
                 return self.slot.end(Err(self.trouble().unwrap_or_else(closed)));
@@ -276,7 +274,7 @@ impl DurableStore {
     }
 
     fn has_run(&self, checkpoint: &Checkpoint) {
-        self.set_trouble(None);
+        self.trouble.set(None);
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.slot.end(Ok(checkpoint.store.generation));
     }
@@ -367,22 +365,12 @@ impl DurableStore {
 
     /// Why the tables could not be written at the last attempt. Commits go on while the log has room.
     pub fn trouble(&self) -> Option<StoreError> {
-        self.trouble.lock().clone()
+        self.trouble.get()
     }
 
     /// Calls `changed` from now on when a trouble begins or ends, on the thread that finds it. Only the first call counts.
     pub fn on_trouble(&self, changed: Box<dyn Fn() + Send + Sync>) {
-        let _first = self.on_trouble.set(changed);
-    }
-
-    fn set_trouble(&self, trouble: Option<StoreError>) {
-        let is = trouble.is_some();
-        let was = std::mem::replace(&mut *self.trouble.lock(), trouble).is_some();
-        if was != is
-            && let Some(changed) = self.on_trouble.get()
-        {
-            changed();
-        }
+        self.trouble.on_change(changed);
     }
 
     /// What the store has done.
