@@ -141,7 +141,7 @@ struct FlushHistogram<'s>(&'s FlushTimes);
 
 impl EncodeMetric for FlushHistogram<'_> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let bounds = FLUSH_BOUNDS.into_iter().map(|micros| seconds(micros, 1e6)).chain([f64::MAX]);
+        let bounds = FLUSH_BOUNDS.into_iter().map(|micros| seconds(micros, 1e6)).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(self.0.counts).collect();
         let sum = seconds(self.0.total_micros, 1e6);
         encoder.encode_histogram::<NoLabelSet>(sum, self.0.count(), &buckets, None)
