@@ -2419,7 +2419,7 @@ midge_status midge_broker_storage(const struct midge_broker *broker,
 
 /**
  * Says what is wrong with the durable store of a broker and what to do: what the disk refuses, why the store has failed,
- * or where a damaged one is kept. `out` gets a text that midge_string_free frees; NULL if nothing is wrong.
+ * or where a damaged one is kept. `out` gets a text, empty if nothing is wrong, that midge_string_free frees.
  *
  * Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
  */

@@ -114,7 +114,7 @@ pub unsafe extern "C" fn midge_broker_storage(
 }
 
 /// Says what is wrong with the durable store of a broker and what to do: what the disk refuses, why the store has failed,
-/// or where a damaged one is kept. `out` gets a text that midge_string_free frees; NULL if nothing is wrong.
+/// or where a damaged one is kept. `out` gets a text, empty if nothing is wrong, that midge_string_free frees.
 ///
 /// Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
 #[unsafe(no_mangle)]
@@ -124,11 +124,9 @@ pub unsafe extern "C" fn midge_broker_storage_trouble(
 ) -> midge_status {
     guard!({
         let out = slot(out, "out")?;
-        let stats = live(broker)?.storage();
-        match stats.and_then(|stats| stats.cause.or(stats.set_aside)) {
-            Some(text) => Ok(out.put(c_string(&text).into_raw())),
-            None => Ok(out.put(std::ptr::null_mut())),
-        }
+        let stats = live(broker)?.storage().unwrap_or_default();
+        let text = stats.cause.or(stats.set_aside).unwrap_or_default();
+        Ok(out.put(c_string(&text).into_raw()))
     }, concerns broker)
 }
 
