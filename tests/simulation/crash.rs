@@ -113,7 +113,7 @@ impl World {
         self.model = model;
         self.positions.retain(|_, at| *at <= position);
         #[cfg(feature = "durable")]
-        if self.seed % 16 == 0 && self.coverage.crashes == 1 {
+        if self.seed.is_multiple_of(16) && self.coverage.crashes == 1 {
             crate::durable_check::comes_back(|see| self.store.for_each_before(position, see));
         }
         self.store = Arc::new(self.store.after_crash(position));

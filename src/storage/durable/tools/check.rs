@@ -239,8 +239,9 @@ mod tests {
         let shared = (numbered(Kind::Message, 9), rows::message(&message("t")));
         let queued = |shared| (of_session(Kind::Delivery, 1, 2), delivery(QoS::AtLeastOnce, shared));
         said(&[queued(9), shared.clone()]).unwrap();
-        let cases: [(&[(Key, Vec<u8>)], &str); 8] = [
-            (&[shared.clone()], "a message belongs to no delivery"),
+        type Rows<'r> = &'r [(Key, Vec<u8>)];
+        let cases: [(Rows<'_>, &str); 8] = [
+            (std::slice::from_ref(&shared), "a message belongs to no delivery"),
             (&[queued(9)], "the message of a delivery of session \"c\" cannot be read"),
             (
                 &[(of_session(Kind::Delivery, 1, 2), delivery(QoS::AtMostOnce, 9)), shared.clone()],
