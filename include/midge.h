@@ -68,6 +68,9 @@
     { sizeof(midge_subscription_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0, 0, 0, 0, 0 }
 #define MIDGE_STAT_VIEW_INIT \
     { sizeof(midge_stat_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0 }
+#define MIDGE_STORAGE_STATS_INIT \
+    { sizeof(midge_storage_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+      0, 0, 0, 0, 0, 0, 0, MIDGE_STORAGE_MEMORY, 0 }
 #define MIDGE_STATS_INIT \
     { sizeof(midge_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
       0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
@@ -183,6 +186,31 @@
  * The oldest messages of a full queue are dropped and counted, until the new one fits.
  */
 #define MIDGE_OVERFLOW_DROP_OLDEST 1
+
+/**
+ * A broker that keeps everything in memory: `storage.path` is not set.
+ */
+#define MIDGE_STORAGE_MEMORY 0
+
+/**
+ * The durable store commits.
+ */
+#define MIDGE_STORAGE_OK 1
+
+/**
+ * The disk refuses something; the durable store tries again by itself.
+ */
+#define MIDGE_STORAGE_RETRYING 2
+
+/**
+ * The durable store has failed, and commits nothing more until the broker is started again.
+ */
+#define MIDGE_STORAGE_FAILED 3
+
+/**
+ * The broker has stopped.
+ */
+#define MIDGE_STORAGE_CLOSED 4
 
 /**
  * CONNECT is refused with `reason_code`. The client's session is not touched.
@@ -1274,6 +1302,157 @@ typedef struct midge_stat_view {
 } midge_stat_view;
 
 /**
+ * The durable store of a broker at one moment. Begin with MIDGE_STORAGE_STATS_INIT. Counters count since the broker was
+ * started. Everything is 0 without a durable store.
+ */
+typedef struct midge_storage_stats {
+    /**
+     * Set by MIDGE_STORAGE_STATS_INIT.
+     */
+    size_t struct_size;
+    /**
+     * Groups of changes that were committed, each by one write and one flush.
+     */
+    uint64_t commits;
+    /**
+     * Changes in these groups: a queued message, a subscription and an acknowledgement are one each.
+     */
+    uint64_t committed_changes;
+    /**
+     * Bytes of these changes.
+     */
+    uint64_t committed_bytes;
+    /**
+     * Checkpoints: the log's changes were written into the tables.
+     */
+    uint64_t checkpoints;
+    /**
+     * Milliseconds since the tables were last flushed, or since the store was opened.
+     */
+    uint64_t checkpoint_age_ms;
+    /**
+     * Bytes that were written to all files.
+     */
+    uint64_t written_bytes;
+    /**
+     * Operations that the disk refused, with attempts that were repeated.
+     */
+    uint64_t disk_errors;
+    /**
+     * Acknowledgements, deliveries and calls of the host program that wait for a commit.
+     */
+    uint64_t waiting_acknowledgements;
+    /**
+     * Bytes of changes that wait for a commit.
+     */
+    uint64_t waiting_bytes;
+    /**
+     * Bytes of committed changes that wait for a checkpoint.
+     */
+    uint64_t unwritten_bytes;
+    /**
+     * Bytes of the log's two files.
+     */
+    uint64_t log_bytes;
+    /**
+     * Bytes of the file with the tables.
+     */
+    uint64_t tables_bytes;
+    /**
+     * Groups that were read from the log when the store was opened, because the tables did not have them.
+     */
+    uint64_t replayed_groups;
+    /**
+     * Bytes of these groups.
+     */
+    uint64_t replayed_bytes;
+    /**
+     * Milliseconds that the opening of the store took.
+     */
+    uint64_t opening_ms;
+    /**
+     * Flushes of the log.
+     */
+    uint64_t flushes;
+    /**
+     * The time of all flushes together, in microseconds.
+     */
+    uint64_t flush_total_us;
+    /**
+     * The time of the longest flush, in microseconds.
+     */
+    uint64_t flush_longest_us;
+    /**
+     * Flushes that took at most 100 microseconds.
+     */
+    uint64_t flushes_to_100us;
+    /**
+     * Flushes that took at most 250 microseconds, and longer than the bound before; so the following.
+     */
+    uint64_t flushes_to_250us;
+    /**
+     * At most 500 microseconds.
+     */
+    uint64_t flushes_to_500us;
+    /**
+     * At most 1 millisecond.
+     */
+    uint64_t flushes_to_1ms;
+    /**
+     * At most 2.5 milliseconds.
+     */
+    uint64_t flushes_to_2500us;
+    /**
+     * At most 5 milliseconds.
+     */
+    uint64_t flushes_to_5ms;
+    /**
+     * At most 10 milliseconds.
+     */
+    uint64_t flushes_to_10ms;
+    /**
+     * At most 25 milliseconds.
+     */
+    uint64_t flushes_to_25ms;
+    /**
+     * At most 50 milliseconds.
+     */
+    uint64_t flushes_to_50ms;
+    /**
+     * At most 100 milliseconds.
+     */
+    uint64_t flushes_to_100ms;
+    /**
+     * At most 250 milliseconds.
+     */
+    uint64_t flushes_to_250ms;
+    /**
+     * At most 500 milliseconds.
+     */
+    uint64_t flushes_to_500ms;
+    /**
+     * At most 1 second.
+     */
+    uint64_t flushes_to_1s;
+    /**
+     * At most 2.5 seconds.
+     */
+    uint64_t flushes_to_2500ms;
+    /**
+     * Longer.
+     */
+    uint64_t flushes_longer;
+    /**
+     * How the store works: a MIDGE_STORAGE_... constant.
+     */
+    int32_t state;
+    /**
+     * 1 if the store was damaged and begun anew (`storage.on_damage`), otherwise 0.
+     */
+    int32_t set_aside;
+} midge_storage_stats;
+
+/**
  * A client that is connected, or whose session waits for it.
  */
 typedef struct midge_client_view {
@@ -2228,6 +2407,24 @@ size_t midge_stat_count(void);
 midge_status midge_stat_at(const struct midge_stats *stats,
                            size_t index,
                            struct midge_stat_view *out);
+
+/**
+ * Reads what the durable store of a broker has done. `out->struct_size` must be set, as MIDGE_STORAGE_STATS_INIT does;
+ * fields that this version of Midge does not have become 0. It can still be read after the broker was stopped.
+ *
+ * Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_storage(const struct midge_broker *broker,
+                                  struct midge_storage_stats *out);
+
+/**
+ * Says what is wrong with the durable store of a broker and what to do: what the disk refuses, why the store has failed,
+ * or where a damaged one is kept. `out` gets a text, empty if nothing is wrong, that midge_string_free frees.
+ *
+ * Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_storage_trouble(const struct midge_broker *broker,
+                                          char **out);
 
 /**
  * Lists every client that is connected or has a session, in no order.

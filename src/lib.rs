@@ -107,6 +107,7 @@ pub use embed::{
 };
 pub use engine::view::clients::{ClientView, SubscriptionView};
 pub use stats::{DropReason, Snapshot};
+pub use storage::{FLUSH_BOUNDS, FlushTimes, StorageState, StorageStats};
 pub use time::Time;
 
 /// What hooks are asked, what they answer, and what they are told.

@@ -18,6 +18,7 @@ pub const CHAPTERS: &[&str] = &[
     "log",
     "queue",
     "stats",
+    "storage",
     "lists",
     "sessions",
     "testing",

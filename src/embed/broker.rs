@@ -9,6 +9,7 @@ use crate::embed::error::Error;
 use crate::embed::shared::{Shared, leak};
 use crate::engine::view::clients::{ClientView, SubscriptionView};
 use crate::stats::Snapshot;
+use crate::storage::StorageStats;
 
 /// An MQTT broker inside this process. It stops when it is dropped.
 ///
@@ -37,6 +38,13 @@ impl Broker {
     /// The counters and gauges at this moment; all 0 in a forked child.
     pub fn stats(&self) -> Snapshot {
         if self.is_forked() { Snapshot::default() } else { self.shared.engine.snapshot() }
+    }
+
+    /// The durable store at this moment, also after the broker has stopped; `None` without one (`storage.path`), and in
+    /// a forked child.
+    pub fn storage(&self) -> Option<StorageStats> {
+        let storage = self.shared.storage.as_ref().filter(|_| !self.is_forked())?;
+        Some(storage.stats(&self.shared.engine))
     }
 
     /// How long the broker has been running.

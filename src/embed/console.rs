@@ -10,6 +10,7 @@ mod imp {
 
     use crate::config::{Config, ConfigError, ErrorKind, Settings};
     use crate::embed::error::Error;
+    use crate::embed::storage::StorageSource;
     use crate::engine::core::state::Engine;
     use crate::http::{self, Console, ConsoleJournal, ConsoleParts, ListenerView, Server};
     use crate::net;
@@ -81,12 +82,18 @@ mod imp {
         engine: &Arc<Engine>,
         clock: Clock,
         config: &Config,
-        (log, listeners): (Option<Arc<ConsoleJournal>>, Listeners),
+        (log, listeners, storage): (Option<Arc<ConsoleJournal>>, Listeners, Option<StorageSource>),
     ) -> Result<Running, Error> {
         let address = bound.address();
         let log = log.unwrap_or_else(|| ConsoleJournal::new(config.settings().console.events));
-        let surroundings =
-            ConsoleParts { engine: Arc::clone(engine), clock, log, config: config.clone(), listeners };
+        let surroundings = ConsoleParts {
+            engine: Arc::clone(engine),
+            clock,
+            log,
+            config: config.clone(),
+            listeners,
+            storage,
+        };
         let console = Console::new(surroundings, address)
             .map_err(|(key, cause)| ConfigError::of_key(ErrorKind::BadValue, key, cause))?;
         let _inside = runtime.handle().enter();
@@ -106,6 +113,7 @@ mod imp {
 
     use crate::config::{Config, ConfigError, ErrorKind, Settings};
     use crate::embed::error::Error;
+    use crate::embed::storage::StorageSource;
     use crate::engine::core::state::Engine;
     use crate::net;
     use crate::runtime::{Clock, Runtime};
@@ -149,7 +157,7 @@ mod imp {
         _engine: &Arc<Engine>,
         _clock: Clock,
         _config: &Config,
-        _given: ((), ()),
+        _given: ((), (), Option<StorageSource>),
     ) -> Result<Running, Error> {
         match bound {}
     }

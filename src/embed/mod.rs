@@ -22,6 +22,8 @@ mod shared;
 mod start;
 mod stop;
 mod storage;
+#[cfg(feature = "durable")]
+mod store_view;
 mod stream;
 mod subscription;
 mod tasks;

@@ -71,6 +71,9 @@ impl Broker {
             engine = engine.with_host(Arc::new(hooks));
         }
         let (engine, journal) = console::keep_journal(engine, &settings);
+        if let Some(storage) = &storage {
+            storage.log_open(&engine, clock.now());
+        }
         // Before anybody can connect.
         engine.restore(&mut engine.turn(clock.now())).map_err(|error| Error::Storage(error.to_string()))?;
         let engine = Arc::new(engine);
@@ -101,11 +104,8 @@ impl Broker {
         let limits: Vec<_> =
             bound.iter().map(|(name, bound)| (name.clone(), bound.limit(&server, name))).collect();
         log_listeners(&engine, clock.now(), &listeners);
-        if let Some(damage) = storage.as_ref().and_then(Storage::set_aside) {
-            let mut turn = engine.turn(clock.now());
-            engine.log(&mut turn, Level::Error, None, || format!("the store was begun anew: {damage}"));
-        }
-        let shown = (journal, console::listeners(&bound, &limits));
+        let source = storage.as_ref().map(|storage| storage.source(&engine));
+        let shown = (journal, console::listeners(&bound, &limits), source);
         let accepting = accept_all(&runtime, bound, &limits, &server).and_then(|()| match bound_console {
             Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
             None => Ok(None),

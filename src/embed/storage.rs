@@ -5,6 +5,11 @@ pub(super) use imp::Storage;
 #[cfg(not(feature = "durable"))]
 pub(super) use none::Storage;
 
+use crate::storage::StorageStats;
+
+/// Tells of a store at a moment.
+pub(super) type StorageSource = Box<dyn Fn() -> StorageStats + Send + Sync>;
+
 #[cfg(feature = "durable")]
 mod imp {
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,32 +17,33 @@ mod imp {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread::JoinHandle;
+    use std::time::Instant;
 
     use parking_lot::Mutex;
     use tokio::sync::Notify;
 
     use crate::config::{OnDamage, Settings, StorageSync};
-    use crate::disk::{Directory, Unsynced};
+    use crate::disk::{Directory, Meter, Metered, Unsynced};
     use crate::embed::error::Error;
     use crate::embed::start::seed;
+    use crate::embed::storage::StorageSource;
+    use crate::embed::store_view::StoreView;
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime, generation};
-    use crate::session::event::Level;
     use crate::storage::durable::disk::Disk;
     use crate::storage::durable::tools::BackupOptions;
     use crate::storage::durable::{DurableOptions, DurableStore, set_aside};
-    use crate::storage::{Store, StoreError};
-    use crate::time::WallTime;
+    use crate::storage::{StorageStats, Store, StoreError};
+    use crate::time::{Time, WallTime};
 
     /// An open store, and the threads that commit to it and write its tables.
     pub(in crate::embed) struct Storage {
         store: Arc<DurableStore>,
+        view: Arc<StoreView>,
         committed: Arc<Notify>,
         threads: Mutex<Vec<JoinHandle<()>>>,
         generation: u32,
         has_ended: AtomicBool,
-        /// What was done to a damaged store.
-        set_aside: Option<String>,
         /// The size of each of the log's files.
         log_bytes: u64,
     }
@@ -54,10 +60,12 @@ mod imp {
                 return Ok(None);
             }
             let failed = |error: StoreError| Error::Storage(error.to_string());
+            let began = Instant::now();
             let directory = Directory::open(Path::new(&storage.path)).map_err(failed)?;
+            let (path, meter) = (directory.path().to_owned(), Arc::new(Meter::start()));
             let disk: Arc<dyn Disk> = match storage.sync {
-                StorageSync::Always => Arc::new(directory),
-                StorageSync::Never => Arc::new(Unsynced(directory)),
+                StorageSync::Always => Arc::new(Metered::new(directory, Arc::clone(&meter))),
+                StorageSync::Never => Arc::new(Metered::new(Unsynced(directory), Arc::clone(&meter))),
             };
             let now = WallTime::from_millis(started_millis);
             let options = DurableOptions {
@@ -75,13 +83,26 @@ mod imp {
                 }
                 opened => opened.map_err(failed)?,
             };
+            let (store, committed) = (Arc::new(store), Arc::new(Notify::new()));
+            let changed = Arc::clone(&committed);
+            store.on_trouble(Box::new(move || changed.notify_one()));
+            let view = StoreView {
+                replayed: store.replayed(),
+                store: Arc::clone(&store),
+                meter,
+                path,
+                set_aside: damage,
+                opening: began.elapsed(),
+                is_closed: AtomicBool::new(false),
+                is_troubled: AtomicBool::new(false),
+            };
             Ok(Some(Storage {
-                store: Arc::new(store),
-                committed: Arc::new(Notify::new()),
+                store,
+                view: Arc::new(view),
+                committed,
                 threads: Mutex::new(Vec::new()),
                 generation: generation(),
                 has_ended: AtomicBool::new(false),
-                set_aside: damage,
                 log_bytes: storage.log_size,
             }))
         }
@@ -91,9 +112,20 @@ mod imp {
             self.store.clone()
         }
 
-        /// Why the store was begun anew, if it was damaged.
-        pub(in crate::embed) fn set_aside(&self) -> Option<&str> {
-            self.set_aside.as_deref()
+        /// Logs that the store is open.
+        pub(in crate::embed) fn log_open(&self, engine: &Engine, now: Time) {
+            self.view.log_open(engine, &mut engine.turn(now));
+        }
+
+        /// What tells of the store at a moment.
+        pub(in crate::embed) fn source(&self, engine: &Arc<Engine>) -> StorageSource {
+            let (view, engine) = (Arc::clone(&self.view), Arc::clone(engine));
+            Box::new(move || view.stats(&engine))
+        }
+
+        /// The store at this moment.
+        pub(in crate::embed) fn stats(&self, engine: &Engine) -> StorageStats {
+            self.view.stats(engine)
         }
 
         /// Starts the threads, and the task that tells the engine of commits.
@@ -117,16 +149,12 @@ mod imp {
             let mut threads = self.threads.lock();
             threads.push(Runtime::spawn_thread("midge-commit", commit).map_err(Error::Start)?);
             threads.push(Runtime::spawn_thread("midge-tables", checkpoint).map_err(Error::Start)?);
-            let committed = Arc::clone(&self.committed);
-            self.store.on_trouble(move || committed.notify_one());
-            let (store, committed) = (Arc::clone(&self.store), Arc::clone(&self.committed));
+            let (view, committed) = (Arc::clone(&self.view), Arc::clone(&self.committed));
             let (engine, clock) = (Arc::clone(engine), clock.clone());
             runtime.handle().spawn(async move {
-                let mut in_trouble = false;
                 loop {
                     committed.notified().await;
-                    tell(&engine, &clock, &store);
-                    in_trouble = log_trouble(&engine, &clock, &store, in_trouble);
+                    tell(&engine, &clock, &view);
                 }
             });
             Ok(())
@@ -146,10 +174,13 @@ mod imp {
 
         /// Commits what is left, tells the engine, and closes the files.
         pub(in crate::embed) fn close(&self, engine: &Engine, clock: &Clock) {
-            self.end(|store| tell(engine, clock, store));
+            self.end(|result| {
+                tell(engine, clock, &self.view);
+                self.view.log_closed(engine, &mut engine.turn(clock.now()), result);
+            });
         }
 
-        fn end(&self, tell: impl FnOnce(&DurableStore)) {
+        fn end(&self, tell: impl FnOnce(Result<(), StoreError>)) {
             if generation() != self.generation || self.has_ended.swap(true, Ordering::AcqRel) {
                 return;
             }
@@ -160,9 +191,10 @@ mod imp {
             if let Some(committer) = threads.next() {
                 let _ended = committer.join();
             }
-            let _logged = self.store.finish();
+            let result = self.store.finish();
             threads.for_each(|thread| _ = thread.join());
-            tell(&self.store);
+            self.view.is_closed.store(true, Ordering::Release);
+            tell(result);
         }
     }
 
@@ -176,27 +208,12 @@ mod imp {
         }
     }
 
-    /// Logs that the store cannot be written, or can be again; whether it is in trouble. A failure is logged elsewhere.
-    fn log_trouble(engine: &Engine, clock: &Clock, store: &DurableStore, was_in_trouble: bool) -> bool {
-        let trouble = store.trouble().filter(|_| store.failed().is_none());
-        let mut turn = engine.turn(clock.now());
-        match &trouble {
-            Some(error) if !was_in_trouble => engine.log(&mut turn, Level::Error, None, || {
-                format!("the store cannot be written, and is tried again; when its log is full, QoS 1 and 2 wait: {error}")
-            }),
-            None if was_in_trouble && store.failed().is_none() => {
-                engine.log(&mut turn, Level::Info, None, || "the store can be written again".to_owned());
-            }
-            _ => {}
-        }
-        trouble.is_some()
-    }
-
-    fn tell(engine: &Engine, clock: &Clock, store: &DurableStore) {
-        let mut turn = engine.turn(clock.now());
+    fn tell(engine: &Engine, clock: &Clock, view: &StoreView) {
+        let (mut turn, store) = (engine.turn(clock.now()), &view.store);
         if let Some(error) = store.failed() {
             engine.store_failed(&mut turn, &error);
         }
+        view.log_trouble(engine, &mut turn);
         engine.committed(&mut turn, store.committed());
     }
 }
@@ -210,9 +227,11 @@ mod none {
 
     use crate::config::Settings;
     use crate::embed::error::Error;
+    use crate::embed::storage::StorageSource;
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime};
-    use crate::storage::Store;
+    use crate::storage::{StorageStats, Store};
+    use crate::time::Time;
 
     /// A store, of which there is none.
     pub(in crate::embed) struct Storage(Infallible);
@@ -229,7 +248,15 @@ mod none {
             match self.0 {}
         }
 
-        pub(in crate::embed) fn set_aside(&self) -> Option<&str> {
+        pub(in crate::embed) fn log_open(&self, _: &Engine, _: Time) {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn source(&self, _: &Arc<Engine>) -> StorageSource {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn stats(&self, _: &Engine) -> StorageStats {
             match self.0 {}
         }
 

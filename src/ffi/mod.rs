@@ -26,6 +26,7 @@ mod queue;
 mod sessions;
 mod stats;
 mod status;
+mod storage;
 mod subscribe;
 mod testing;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::http::origin::TrustedProxies;
 use crate::http::topics::Watching;
 use crate::http::tutorial::TutorialSteps;
 use crate::runtime::Clock;
+use crate::storage::StorageStats;
 use crate::time::Time;
 
 /// The parts of a console.
@@ -33,7 +34,12 @@ pub struct ConsoleParts {
     pub config: Config,
     /// Returns the current MQTT listeners.
     pub listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
+    /// Returns what the durable store does; `None` without one.
+    pub storage: Option<StorageSource>,
 }
+
+/// Returns what a durable store does at a moment.
+pub type StorageSource = Box<dyn Fn() -> StorageStats + Send + Sync>;
 
 /// An MQTT listener as the console shows it.
 #[derive(Clone, Debug)]
@@ -51,6 +57,7 @@ pub struct Console {
     pub(super) engine: Arc<Engine>,
     pub(super) config: Config,
     pub(super) listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
+    pub(super) storage: Option<StorageSource>,
     pub(super) history: Mutex<History>,
     pub(super) log: Arc<ConsoleJournal>,
     pub(super) topics: Watching,
@@ -76,7 +83,7 @@ impl Console {
         surroundings: ConsoleParts,
         address: SocketAddr,
     ) -> Result<Arc<Console>, (&'static str, String)> {
-        let ConsoleParts { engine, clock, log, config, listeners } = surroundings;
+        let ConsoleParts { engine, clock, log, config, listeners, storage } = surroundings;
         let settings = config.settings();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let began = u64::try_from(unix).unwrap_or(0).saturating_sub(clock.now().as_millis());
@@ -95,6 +102,7 @@ impl Console {
             log,
             config,
             listeners,
+            storage,
             clock,
             began,
             address,

@@ -313,6 +313,7 @@ pub(super) mod tests {
             log: ConsoleJournal::new(100),
             config,
             listeners: Box::new(Vec::new),
+            storage: None,
         };
         let here = ([127, 0, 0, 1], 1).into();
         let console = Console::new(around, here).unwrap();

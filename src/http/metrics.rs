@@ -3,7 +3,8 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -13,6 +14,7 @@ use crate::http::console::Console;
 use crate::http::overview::unit;
 use crate::http::service::ApiRequest;
 use crate::stats::{DropReason, Snapshot, StatKind, table};
+use crate::storage::{FLUSH_BOUNDS, FlushTimes, StorageState, StorageStats};
 
 /// The content type of the response.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -27,6 +29,9 @@ pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Pr
         uptime,
         started,
     }));
+    if let Some(storage) = &console.storage {
+        registry.register_collector(Box::new(StorageStatistics(storage())));
+    }
     let mut body = String::new();
     text::encode(&mut body, &registry).map_err(|error| Problem::internal(error.to_string()))?;
     Ok(Reply::new(body, OPEN_METRICS))
@@ -64,6 +69,86 @@ impl Collector for Statistics {
         one(&mut encoder, "start_time", help, Some(Unit::Seconds), &gauge(self.started))?;
         let help = "How long the broker has been running.";
         one(&mut encoder, "uptime", help, Some(Unit::Seconds), &gauge(self.uptime))
+    }
+}
+
+/// The durable store, if there is one.
+#[derive(Debug)]
+struct StorageStatistics(StorageStats);
+
+impl Collector for StorageStatistics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let stats = &self.0;
+        let (to, bytes) = (&mut encoder, || Some(Unit::Bytes));
+        let help = "Whether the durable store commits: 0 while the disk refuses something, and when the store has failed.";
+        one(to, "storage_up", help, None, &gauge(u64::from(stats.state == StorageState::Ok)))?;
+        let counters = [
+            (
+                "storage_commits",
+                "Groups of changes that were committed, each by one flush.",
+                None,
+                stats.commits,
+            ),
+            ("storage_changes", "Changes that were committed.", None, stats.committed_changes),
+            ("storage_committed", "Bytes of changes that were committed.", bytes(), stats.committed_bytes),
+            ("storage_checkpoints", "Checkpoints of the durable store.", None, stats.checkpoints),
+            (
+                "storage_written",
+                "Bytes written to the files of the durable store.",
+                bytes(),
+                stats.written_bytes,
+            ),
+            ("storage_disk_errors", "Operations that the disk refused.", None, stats.disk_errors),
+        ];
+        for (name, help, unit, value) in counters {
+            one(to, name, help, unit, &ConstCounter::new(value))?;
+        }
+        let gauges = [
+            (
+                "storage_acknowledgements_waiting",
+                "Acknowledgements, deliveries and callers that wait for a commit.",
+                None,
+                stats.waiting_acknowledgements,
+            ),
+            ("storage_waiting", "Bytes of changes that wait for a commit.", bytes(), stats.waiting_bytes),
+            (
+                "storage_unwritten",
+                "Bytes of changes that wait for a checkpoint.",
+                bytes(),
+                stats.unwritten_bytes,
+            ),
+            ("storage_log", "Bytes of the log's files.", bytes(), stats.log_bytes),
+            ("storage_tables", "Bytes of the file with the tables.", bytes(), stats.tables_bytes),
+        ];
+        for (name, help, unit, value) in gauges {
+            one(to, name, help, unit, &gauge(value))?;
+        }
+        let help = "Since the tables were last flushed, or since the store was opened.";
+        let age = ConstGauge::new(seconds(stats.checkpoint_age_millis, 1e3));
+        one(to, "storage_checkpoint_age", help, Some(Unit::Seconds), &age)?;
+        let help = "How long flushes of the log took.";
+        one(to, "storage_flush", help, Some(Unit::Seconds), &FlushHistogram(&stats.flush_times))
+    }
+}
+
+/// A count of `each` to the second, in seconds.
+#[allow(clippy::cast_precision_loss, reason = "fractions of a second are exact enough")]
+fn seconds(count: u64, each: f64) -> f64 {
+    count as f64 / each
+}
+
+struct FlushHistogram<'s>(&'s FlushTimes);
+
+impl EncodeMetric for FlushHistogram<'_> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        let bounds = FLUSH_BOUNDS.into_iter().map(|micros| seconds(micros, 1e6)).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.0.counts).collect();
+        let sum = seconds(self.0.total_micros, 1e6);
+        encoder.encode_histogram::<NoLabelSet>(sum, self.0.count(), &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
     }
 }
 

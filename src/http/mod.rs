@@ -31,6 +31,7 @@ mod service;
 mod sessions;
 mod settings;
 mod shorten;
+mod storage;
 mod stream;
 mod subscriptions;
 mod topics;

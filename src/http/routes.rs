@@ -11,7 +11,7 @@ use crate::http::console::Console;
 use crate::http::service::ApiRequest;
 use crate::http::{
     clients, drops, events, explain, history, live, login, metrics, overview, publish, retained, sessions,
-    settings, subscriptions, topics, tutorial,
+    settings, storage, subscriptions, topics, tutorial,
 };
 
 /// The role that a route requires.
@@ -138,6 +138,7 @@ pub(super) static ROUTES: &[Route] = &[
     with(&["filter"], route("GET", "/api/v1/live", RequiredRole::Viewer, Handler::Stream(live::begin))),
     with(LIST, get("/api/v1/listeners", settings::listeners)),
     get("/api/v1/settings", settings::show),
+    get("/api/v1/storage", storage::show),
 ];
 
 /// The route of a request.

@@ -6,10 +6,12 @@ pub mod durable;
 mod error;
 mod memory;
 mod recorder;
+mod stats;
 mod store;
 
 pub use change::{Change, DeliveryRecord, MessageRecord, SessionChange};
 pub use error::{LoadError, StoreError};
 pub use memory::MemoryStore;
 pub use recorder::Recorder;
+pub use stats::{FLUSH_BOUNDS, FlushTimes, StorageState, StorageStats};
 pub use store::{Position, Store};

@@ -8,7 +8,8 @@ use midge::codec::packet::Packet;
 use midge::codec::qos::QoS;
 use midge::codec::version::Version;
 use midge::config::Config;
-use midge::embed::{Broker, Error, PublishOptions};
+use midge::embed::{Broker, Error, Hooks, Level, PublishOptions};
+use midge::{StorageState, StorageStats};
 
 use crate::client::{Client, PATIENCE, WORKERS, address, config};
 use crate::fork::in_a_child;
@@ -227,4 +228,80 @@ fn nothing_is_stored_without_a_path() {
     let (_client, present) = Client::resume(address(&broker), "kept");
     assert!(!present);
     let _other = Client::connect(address(&broker), "other", Version::V5);
+}
+
+#[test]
+fn the_host_sees_what_the_store_does() {
+    let without = Broker::start(&config()).unwrap();
+    assert_eq!(without.storage(), None);
+    let directory = Directory::new("seen");
+    let broker = directory.broker();
+    let before = broker.storage().unwrap();
+    assert_eq!(PathBuf::from(&before.path), directory.0.canonicalize().unwrap());
+    assert_eq!((before.state, before.commits, before.disk_errors), (StorageState::Ok, 0, 0));
+    for number in 0..10 {
+        let topic = format!("t/{number}");
+        broker.publish_acknowledged(&topic, "x", &retained(QoS::AtLeastOnce), Some(PATIENCE)).unwrap();
+    }
+    // Each was published when the one before was committed.
+    let seen = until(&broker, |seen| seen.commits == 10);
+    assert_eq!((seen.committed_changes, seen.waiting_acknowledgements, seen.waiting_bytes), (10, 0, 0));
+    let count = |stats: &StorageStats| stats.flush_times.count();
+    assert_eq!(count(&seen) - count(&before), 10);
+    assert!(seen.flush_times.longest_micros <= seen.flush_times.total_micros);
+    assert!(seen.committed_bytes >= 10 && seen.unwritten_bytes > 0);
+    assert!(seen.written_bytes > before.written_bytes + seen.committed_bytes);
+    let size = |name: &str| std::fs::metadata(directory.0.join(name)).unwrap().len();
+    assert_eq!(seen.log_bytes, size("log.0") + size("log.1"));
+    assert_eq!(seen.tables_bytes, size("midge.redb"));
+    // As after a crash: the files at this moment.
+    let crashed = Directory::new("seen-crashed");
+    std::fs::create_dir(&crashed.0).unwrap();
+    for name in ["log.0", "log.1", "midge.redb"] {
+        std::fs::copy(directory.0.join(name), crashed.0.join(name)).unwrap();
+    }
+    broker.stop(None).unwrap();
+    let seen = broker.storage().unwrap();
+    assert_eq!((seen.state, seen.cause, seen.checkpoints), (StorageState::Closed, None, 1));
+    let replayed = crashed.broker().storage().unwrap();
+    assert_eq!((replayed.replayed_groups, replayed.commits), (10, 0));
+    assert!(replayed.replayed_bytes >= 10);
+    assert_eq!(directory.broker().storage().unwrap().replayed_groups, 0);
+}
+
+/// The statistics of the store once they are as wanted: a waiter is told of a commit before it is counted.
+fn until(broker: &Broker, wanted: impl Fn(&StorageStats) -> bool) -> StorageStats {
+    loop {
+        let seen = broker.storage().unwrap();
+        if wanted(&seen) {
+            return seen;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_store_says_in_the_log_that_it_is_open_damaged_and_closed() {
+    let directory = Directory::new("logged");
+    drop(directory.broker());
+    let path = directory.0.canonicalize().unwrap().display().to_string();
+    let life = |mut config: Config| {
+        config.set("storage.on_damage", "set_aside").unwrap();
+        let (sender, lines) = std::sync::mpsc::channel();
+        let hooks = Hooks::new().on_log(Level::Info, move |line| sender.send(line.to_string()).unwrap());
+        drop(Broker::start_with(&config, &hooks).unwrap());
+        drop(hooks);
+        lines.into_iter().filter(|line| line.contains("store")).collect::<Vec<_>>()
+    };
+    let lines = life(directory.config());
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("info: store {path} is open after ")), "{lines:?}");
+    assert!(lines[0].ends_with(" ms: 0 groups (0 bytes) came from its log"), "{lines:?}");
+    assert_eq!(lines[1], "info: restored 0 sessions and 0 retained messages");
+    assert_eq!(lines[2], format!("info: store {path} is closed"));
+    std::fs::remove_file(directory.0.join("midge.redb")).unwrap();
+    let lines = life(directory.config());
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(lines[1].starts_with("error: the store was begun anew: "), "{lines:?}");
+    assert!(lines[1].contains("midge.redb is missing"), "{lines:?}");
 }

@@ -64,7 +64,9 @@ static void brokers(void)
     midge_queued *queued = NULL;
     midge_stats stats = MIDGE_STATS_INIT;
     midge_stat_view stat = MIDGE_STAT_VIEW_INIT;
+    midge_storage_stats storage = MIDGE_STORAGE_STATS_INIT;
     midge_error *error = NULL;
+    char *text = NULL;
     INVALID(midge_start(NULL, NULL, &error));
     CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "out: is NULL"));
     INVALID(midge_stop(NULL, 0));
@@ -102,6 +104,10 @@ static void brokers(void)
     INVALID(midge_broker_clear_queue(broker, NULL, NULL));
     CHECK(queued == NULL && midge_queued_count(NULL) == 0 && midge_queued_at(NULL, 0) == NULL);
     midge_queued_free(NULL);
+    INVALID(midge_broker_storage(NULL, &storage));
+    INVALID(midge_broker_storage(broker, NULL));
+    INVALID(midge_broker_storage_trouble(NULL, &text));
+    INVALID(midge_broker_storage_trouble(broker, NULL));
     INVALID(midge_broker_stats(NULL, &stats));
     INVALID(midge_broker_stats(broker, NULL));
     stats.struct_size = 3;

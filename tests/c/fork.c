@@ -83,6 +83,7 @@ static void in_the_child(void)
 {
     midge_listener_view listener = MIDGE_LISTENER_VIEW_INIT;
     midge_stats stats = MIDGE_STATS_INIT;
+    midge_storage_stats storage = MIDGE_STORAGE_STATS_INIT;
     midge_clients *clients = NULL;
     midge_retained *retained = NULL;
     midge_subscriptions *subscriptions = NULL;
@@ -109,6 +110,7 @@ static void in_the_child(void)
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_queued(broker, "client", 1, &queued));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_clear_queue(broker, "client", NULL));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_stats(broker, &stats));
+    CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_storage(broker, &storage));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_clients(broker, &clients));
     CHECK_STATUS(MIDGE_STATUS_FORKED, midge_broker_subscriptions(broker, &subscriptions));
     CHECK_STATUS(MIDGE_STATUS_FORKED, publish_text(broker, "a", "from the child"));

@@ -73,12 +73,77 @@ static void without_a_store_nothing_is_copied(void)
     midge_broker_free(broker);
 }
 
+static void the_host_sees_what_the_store_does(void)
+{
+    midge_storage_stats stats = MIDGE_STORAGE_STATS_INIT;
+    char *trouble = NULL;
+    midge_broker *broker = start_at("seen");
+    uint64_t opened;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_storage(broker, &stats));
+    CHECK(stats.struct_size == sizeof stats && stats.state == MIDGE_STORAGE_OK && stats.set_aside == 0);
+    CHECK(stats.commits == 0 && stats.disk_errors == 0 && stats.log_bytes == 2 << 20 && stats.tables_bytes > 0);
+    opened = stats.flushes;
+    retain(broker, "a", "x");
+    retain(broker, "b", "x");
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_storage_trouble(broker, &trouble));
+    CHECK(trouble != NULL && strcmp(trouble, "") == 0);
+    midge_string_free(trouble);
+    /* The stop commits what is left, and checkpoints it. */
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, 0));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_storage(broker, &stats));
+    CHECK(stats.state == MIDGE_STORAGE_CLOSED && stats.committed_changes == 2 && stats.checkpoints == 1);
+    CHECK(stats.commits >= 1 && stats.commits <= 2 && stats.flushes >= opened + stats.commits);
+    CHECK(stats.flush_longest_us <= stats.flush_total_us && stats.waiting_acknowledgements == 0);
+    CHECK(stats.flushes_to_100us + stats.flushes_to_250us + stats.flushes_to_500us + stats.flushes_to_1ms +
+              stats.flushes_to_2500us + stats.flushes_to_5ms + stats.flushes_to_10ms + stats.flushes_to_25ms +
+              stats.flushes_to_50ms + stats.flushes_to_100ms + stats.flushes_to_250ms + stats.flushes_to_500ms +
+              stats.flushes_to_1s + stats.flushes_to_2500ms + stats.flushes_longer ==
+          stats.flushes);
+    midge_broker_free(broker);
+}
+
+static void a_damaged_store_is_told(void)
+{
+    midge_storage_stats stats = MIDGE_STORAGE_STATS_INIT;
+    char path[100];
+    char *trouble = NULL;
+    midge_broker *broker = start_at("damaged");
+    midge_config *config = config_on_free_port();
+    midge_broker_free(broker);
+    snprintf(path, sizeof path, "%s/damaged/midge.redb", place);
+    MUST(unlink(path) == 0);
+    snprintf(path, sizeof path, "%s/damaged", place);
+    MUST(midge_config_set(config, "storage.path", path, NULL) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(config, "storage.log_size", "1MiB", NULL) == MIDGE_STATUS_OK);
+    MUST(midge_config_set(config, "storage.on_damage", "set_aside", NULL) == MIDGE_STATUS_OK);
+    broker = start_with(config);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_storage(broker, &stats));
+    CHECK(stats.state == MIDGE_STORAGE_OK && stats.set_aside == 1);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_storage_trouble(broker, &trouble));
+    CHECK(trouble != NULL && strstr(trouble, "midge.redb is missing") != NULL);
+    midge_string_free(trouble);
+    midge_broker_free(broker);
+}
+
+static void without_a_store_all_is_in_memory(void)
+{
+    midge_storage_stats stats = MIDGE_STORAGE_STATS_INIT;
+    midge_broker *broker = start_with(config_on_free_port());
+    stats.state = 4711;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_storage(broker, &stats));
+    CHECK(stats.state == MIDGE_STORAGE_MEMORY && stats.flushes == 0 && stats.log_bytes == 0);
+    midge_broker_free(broker);
+}
+
 int main(void)
 {
     char command[200];
     MUST(mkdtemp(place) != NULL);
     RUN(a_running_broker_is_copied_and_the_copy_runs);
     RUN(without_a_store_nothing_is_copied);
+    RUN(the_host_sees_what_the_store_does);
+    RUN(a_damaged_store_is_told);
+    RUN(without_a_store_all_is_in_memory);
     snprintf(command, sizeof command, "rm -r %s", place);
     MUST(system(command) == 0);
     FINISH();

@@ -11,7 +11,7 @@ from conftest import Broker, Client
 
 PAGES = {"overview": "overview", "live": "live?filter=home/%23", "drops": "drops", "clients": "clients", "client": "clients/thermostat", "gone": "clients/visitor",
          "sessions": "sessions", "subscriptions": "subscriptions?topic=home/kitchen/temperature", "topics": "topics?topic=home/kitchen/temperature", "retained": "retained",
-         "listeners": "listeners", "settings": "settings", "tutorial": "tutorial"}
+         "listeners": "listeners", "storage": "storage", "settings": "settings", "tutorial": "tutorial"}
 CHINESE = ["overview", "drops", "settings"]
 # What a label says in a language that is not English.
 TOPIC = {"zh-CN": "主题"}

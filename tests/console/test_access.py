@@ -9,7 +9,7 @@ AXE = (pathlib.Path(__file__).parent / "node_modules/axe-core/axe.min.js").read_
 RUN = """axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations
   .filter((one) => ['serious', 'critical'].includes(one.impact)).map((one) => `${one.id}: ${one.nodes.map((node) => node.target + ' ' + (node.any[0]?.message ?? '')).slice(0, 3).join('; ')}`))"""
 PAGES = ["overview", "live", "drops", "clients", "clients/reader", "sessions", "subscriptions?topic=a/b", "topics?topic=a/b", "retained", "listeners",
-         "settings", "tutorial"]
+         "storage", "settings", "tutorial"]
 
 
 def axe(page):

@@ -24,3 +24,4 @@ mod lists;
 mod live;
 mod orders;
 mod stop;
+mod storage;

@@ -496,6 +496,7 @@ CALLS: dict[str, Callable[[midge.Broker], object]] = {
     "settings": lambda broker: broker.settings["mqtt.max_qos"],
     "stats": lambda broker: broker.stats(),
     "stop": lambda broker: broker.stop(),
+    "storage": lambda broker: broker.storage(),
     "subscribe": lambda broker: taking(broker),
     "subscriptions": lambda broker: broker.subscriptions(),
     "wait": lambda broker: broker.wait(0),

@@ -221,6 +221,12 @@ impl Engine {
         }
     }
 
+    /// The number of acknowledgements, deliveries and callers in the host that wait for a commit.
+    pub fn awaiting_commit(&self) -> usize {
+        let commit_wait = self.commit_wait.lock();
+        commit_wait.waiting.len() + commit_wait.waiters.len()
+    }
+
     /// Handles a commit up to `position`: sends everything that waited for it.
     pub fn committed(&self, turn: &mut Turn, position: Position) {
         let mut commit_wait = self.commit_wait.lock();

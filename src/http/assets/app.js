@@ -11,7 +11,7 @@ const GROUPS = [
   [null, ['overview', 'Overview'], ['live', 'Live'], ['drops', 'Drops']],
   ['Connectivity', ['clients', 'Clients'], ['sessions', 'Sessions'], ['subscriptions', 'Subscriptions']],
   ['Messaging', ['topics', 'Topics'], ['retained', 'Retained']],
-  ['Broker', ['listeners', 'Listeners'], ['settings', 'Settings']],
+  ['Broker', ['listeners', 'Listeners'], ['storage', 'Storage'], ['settings', 'Settings']],
   ['Learn', ['tutorial', 'Tutorial']],
 ];
 const PAGES = GROUPS.flatMap(([, ...pages]) => pages);

@@ -15,7 +15,9 @@ mod state;
 mod store;
 mod tables;
 pub mod tools;
+mod trouble;
 mod wire;
 
 pub use set_aside::set_aside;
 pub use store::{DurableOptions, DurableStats, DurableStore};
+pub use tables::FILE;

@@ -17,6 +17,7 @@ use crate::storage::durable::recover::{emit, index};
 use crate::storage::durable::state::State;
 use crate::storage::durable::tables::{FILE, StoreRow, Tables};
 use crate::storage::durable::tools::NewStore;
+use crate::storage::durable::trouble::Trouble;
 use crate::storage::durable::wire::Malformed;
 use crate::storage::{Change, LoadError, Position, Store, StoreError};
 use crate::time::WallTime;
@@ -49,9 +50,7 @@ pub struct DurableStore {
     slot: Slot,
     failed: OnceLock<StoreError>,
     /// Why the last checkpoint could not be written; the next attempt may succeed.
-    trouble: Mutex<Option<StoreError>>,
-    /// Called when the trouble begins or ends.
-    on_trouble: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    trouble: Trouble,
     closing: AtomicBool,
     options: DurableOptions,
     salt: [u8; 16],
@@ -111,8 +110,7 @@ impl DurableStore {
             tables: Mutex::new(Some(tables)),
             slot: Slot::default(),
             failed: OnceLock::new(),
-            trouble: Mutex::new(None),
-            on_trouble: OnceLock::new(),
+            trouble: Trouble::default(),
             closing: AtomicBool::new(false),
             options,
             salt: row.salt,
@@ -192,7 +190,7 @@ impl DurableStore {
             let error = match committer.log.append(&committer.record) {
                 Ok(()) => {
                     if was_full {
-                        self.set_trouble(None);
+                        self.trouble.set(None);
                     }
                     return Ok(());
                 }
@@ -200,7 +198,7 @@ impl DurableStore {
                 Err(error) => return Err(error.into()),
             };
             was_full = true;
-            self.set_trouble(Some(error.clone()));
+            self.trouble.set(Some(error.clone()));
             if !self.may_retry() {
                 return Err(error);
             }
@@ -268,7 +266,7 @@ impl DurableStore {
             let Err(error) = self.try_run(checkpoint) else {
                 return self.has_run(checkpoint);
             };
-            self.set_trouble(Some(error.clone()));
+            self.trouble.set(Some(error.clone()));
             if !matches!(error, StoreError::Full { .. }) || !self.may_retry() {
                 return self.slot.end(Err(error));
             }
@@ -276,7 +274,7 @@ impl DurableStore {
     }
 
     fn has_run(&self, checkpoint: &Checkpoint) {
-        self.set_trouble(None);
+        self.trouble.set(None);
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.slot.end(Ok(checkpoint.store.generation));
     }
@@ -349,8 +347,8 @@ impl DurableStore {
         self.fail(StoreError::Failed { cause: cause.to_owned() });
     }
 
-    /// What was found in the log when the store was opened.
-    pub(super) fn replayed(&self) -> Replayed {
+    /// What was found in the log when the store was opened; nothing once it is finished.
+    pub fn replayed(&self) -> Replayed {
         self.committer.lock().as_ref().map_or_else(Replayed::default, |it| it.log.replayed().clone())
     }
 
@@ -367,21 +365,12 @@ impl DurableStore {
 
     /// Why the tables could not be written at the last attempt. Commits go on while the log has room.
     pub fn trouble(&self) -> Option<StoreError> {
-        self.trouble.lock().clone()
+        self.trouble.get()
     }
 
-    /// Calls `told` when the tables or the log cannot be written, and when they can be again. It may ask for
-    /// [`DurableStore::trouble`], and must not wait. The first call counts.
-    pub fn on_trouble(&self, told: impl Fn() + Send + Sync + 'static) {
-        let _first = self.on_trouble.set(Box::new(told));
-    }
-
-    fn set_trouble(&self, trouble: Option<StoreError>) {
-        let is_there = trouble.is_some();
-        let was_there = std::mem::replace(&mut *self.trouble.lock(), trouble).is_some();
-        if let Some(told) = self.on_trouble.get().filter(|_| is_there != was_there) {
-            told();
-        }
+    /// Calls `changed` from now on when a trouble begins or ends, on the thread that finds it. Only the first call counts.
+    pub fn on_trouble(&self, changed: Box<dyn Fn() + Send + Sync>) {
+        self.trouble.on_change(changed);
     }
 
     /// What the store has done.

@@ -13,7 +13,7 @@ use crate::storage::durable::overlay::Net;
 use crate::storage::durable::wire::{Malformed, Reader, put_number};
 
 /// The file of the tables.
-pub(super) const FILE: &str = "midge.redb";
+pub const FILE: &str = "midge.redb";
 /// The same while a store is made.
 pub(super) const NEW_FILE: &str = "midge.redb.new";
 /// The format that this version writes, and the only one that it reads.

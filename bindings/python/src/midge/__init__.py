@@ -44,7 +44,7 @@ from midge._requests import (
 )
 from midge._subscription import Handler, Subscription
 from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
-from midge._views import Client, Stats, SubscriptionInfo
+from midge._views import Client, Stats, StorageStats, SubscriptionInfo
 
 __version__ = version()
 
@@ -78,6 +78,7 @@ __all__ = [
     "StateError",
     "Stats",
     "Stopped",
+    "StorageStats",
     "SubscribeOptions",
     "Subscription",
     "SubscriptionInfo",

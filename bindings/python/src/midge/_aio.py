@@ -25,7 +25,7 @@ from midge._message import Message
 from midge._publish import Payload
 from midge._subscription import BATCH, queue_options, subscribe_options
 from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
-from midge._views import Client, Stats, SubscriptionInfo
+from midge._views import Client, Stats, StorageStats, SubscriptionInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -230,6 +230,10 @@ class Broker:
     def stats(self) -> Stats:
         """The counters and gauges at this moment."""
         return self.sync.stats()
+
+    def storage(self) -> StorageStats | None:
+        """The durable store at this moment; None without `storage.path`."""
+        return self.sync.storage()
 
     def kick(self, client_id: str) -> bool:
         """Disconnects a client; False if none of this name is connected."""

@@ -42,11 +42,13 @@ from midge._types import Overflow, PublishProperties, QoS, RetainHandling, Subsc
 from midge._views import (
     Client,
     Stats,
+    StorageStats,
     SubscriptionInfo,
     read_clients,
     read_queued,
     read_retained,
     read_stats,
+    read_storage,
     read_subscriptions,
 )
 from midge._waiting import patiently
@@ -455,6 +457,14 @@ class Broker:
         1
         """
         return read_stats(self._handle)
+
+    def storage(self) -> StorageStats | None:
+        """The durable store at this moment, also after the broker has stopped; None without `storage.path`.
+
+        >>> broker.storage() is None
+        True
+        """
+        return read_storage(self._handle)
 
     def kick(self, client_id: str) -> bool:
         """Disconnects a client; False if none of this name is connected.

@@ -27,6 +27,11 @@ MIDGE_LOG_INFO = 2
 MIDGE_LOG_DEBUG = 3
 MIDGE_OVERFLOW_DROP_NEWEST = 0
 MIDGE_OVERFLOW_DROP_OLDEST = 1
+MIDGE_STORAGE_MEMORY = 0
+MIDGE_STORAGE_OK = 1
+MIDGE_STORAGE_RETRYING = 2
+MIDGE_STORAGE_FAILED = 3
+MIDGE_STORAGE_CLOSED = 4
 MIDGE_FAULT_REFUSE = 1
 MIDGE_FAULT_DROP = 2
 MIDGE_FAULT_DELAY = 3
@@ -521,6 +526,83 @@ class midge_stat_view(ctypes.Structure):
     ]
 
 
+class midge_storage_stats(ctypes.Structure):
+    struct_size: int
+    commits: int
+    committed_changes: int
+    committed_bytes: int
+    checkpoints: int
+    checkpoint_age_ms: int
+    written_bytes: int
+    disk_errors: int
+    waiting_acknowledgements: int
+    waiting_bytes: int
+    unwritten_bytes: int
+    log_bytes: int
+    tables_bytes: int
+    replayed_groups: int
+    replayed_bytes: int
+    opening_ms: int
+    flushes: int
+    flush_total_us: int
+    flush_longest_us: int
+    flushes_to_100us: int
+    flushes_to_250us: int
+    flushes_to_500us: int
+    flushes_to_1ms: int
+    flushes_to_2500us: int
+    flushes_to_5ms: int
+    flushes_to_10ms: int
+    flushes_to_25ms: int
+    flushes_to_50ms: int
+    flushes_to_100ms: int
+    flushes_to_250ms: int
+    flushes_to_500ms: int
+    flushes_to_1s: int
+    flushes_to_2500ms: int
+    flushes_longer: int
+    state: int
+    set_aside: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("commits", ctypes.c_uint64),
+        ("committed_changes", ctypes.c_uint64),
+        ("committed_bytes", ctypes.c_uint64),
+        ("checkpoints", ctypes.c_uint64),
+        ("checkpoint_age_ms", ctypes.c_uint64),
+        ("written_bytes", ctypes.c_uint64),
+        ("disk_errors", ctypes.c_uint64),
+        ("waiting_acknowledgements", ctypes.c_uint64),
+        ("waiting_bytes", ctypes.c_uint64),
+        ("unwritten_bytes", ctypes.c_uint64),
+        ("log_bytes", ctypes.c_uint64),
+        ("tables_bytes", ctypes.c_uint64),
+        ("replayed_groups", ctypes.c_uint64),
+        ("replayed_bytes", ctypes.c_uint64),
+        ("opening_ms", ctypes.c_uint64),
+        ("flushes", ctypes.c_uint64),
+        ("flush_total_us", ctypes.c_uint64),
+        ("flush_longest_us", ctypes.c_uint64),
+        ("flushes_to_100us", ctypes.c_uint64),
+        ("flushes_to_250us", ctypes.c_uint64),
+        ("flushes_to_500us", ctypes.c_uint64),
+        ("flushes_to_1ms", ctypes.c_uint64),
+        ("flushes_to_2500us", ctypes.c_uint64),
+        ("flushes_to_5ms", ctypes.c_uint64),
+        ("flushes_to_10ms", ctypes.c_uint64),
+        ("flushes_to_25ms", ctypes.c_uint64),
+        ("flushes_to_50ms", ctypes.c_uint64),
+        ("flushes_to_100ms", ctypes.c_uint64),
+        ("flushes_to_250ms", ctypes.c_uint64),
+        ("flushes_to_500ms", ctypes.c_uint64),
+        ("flushes_to_1s", ctypes.c_uint64),
+        ("flushes_to_2500ms", ctypes.c_uint64),
+        ("flushes_longer", ctypes.c_uint64),
+        ("state", ctypes.c_int32),
+        ("set_aside", ctypes.c_int32),
+    ]
+
+
 class midge_client_view(ctypes.Structure):
     struct_size: int
     client_id: midge_bytes
@@ -862,6 +944,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_broker_stats": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_stats)]),
     "midge_stat_count": (ctypes.c_size_t, []),
     "midge_stat_at": (ctypes.c_int32, [ctypes.POINTER(midge_stats), ctypes.c_size_t, ctypes.POINTER(midge_stat_view)]),
+    "midge_broker_storage": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_storage_stats)]),
+    "midge_broker_storage_trouble": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_broker_clients": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_clients_count": (ctypes.c_size_t, [ctypes.c_void_p]),
     "midge_clients_at": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(midge_client_view)]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,11 +12,11 @@ from typing import Any, cast
 from midge import _arguments, _ffi
 from midge._batch import copied, copied_text, copy_of
 from midge._errors import TopicError
-from midge._library import encode, quick, raise_for, raise_for_topic, waiting
+from midge._library import encode, quick, raise_for, raise_for_topic, text_of, waiting
 from midge._message import Message
 from midge._types import QoS, RetainHandling
 
-__all__ = ["Client", "Stats", "SubscriptionInfo"]
+__all__ = ["Client", "Stats", "StorageStats", "SubscriptionInfo"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,56 @@ class SubscriptionInfo:
     """Which retained messages were delivered at once: 0 all, 1 for a new subscription only, 2 none."""
     identifier: int | None
     """The subscription identifier, if there is one."""
+
+
+@dataclass(frozen=True)
+class StorageStats:
+    """The durable store at one moment. Counters count since the broker was started."""
+
+    state: str
+    """"ok"; "retrying" while the disk refuses something; "failed", until the broker is started again; "closed"."""
+    trouble: str | None
+    """What the disk refuses, why the store has failed, or where a damaged one is kept, and what to do."""
+    set_aside: bool
+    """Whether the store was damaged and begun anew."""
+    commits: int
+    """Groups of changes that were committed, each by one write and one flush."""
+    committed_changes: int
+    """Changes in these groups: a queued message, a subscription and an acknowledgement are one each."""
+    committed_bytes: int
+    """Bytes of these changes."""
+    flushes: int
+    """Flushes of the log."""
+    flush_total: float
+    """The time of all flushes together, in seconds."""
+    flush_longest: float
+    """The time of the longest flush, in seconds."""
+    flush_times: dict[float, int]
+    """The number of flushes by their time: up to this many seconds, and longer than the bound before."""
+    checkpoints: int
+    """Checkpoints: the log's changes were written into the tables."""
+    checkpoint_age: float
+    """Seconds since the tables were last flushed, or since the store was opened."""
+    written_bytes: int
+    """Bytes that were written to all files."""
+    disk_errors: int
+    """Operations that the disk refused, with attempts that were repeated."""
+    waiting_acknowledgements: int
+    """Acknowledgements, deliveries and calls of the program that wait for a commit."""
+    waiting_bytes: int
+    """Bytes of changes that wait for a commit."""
+    unwritten_bytes: int
+    """Bytes of committed changes that wait for a checkpoint."""
+    log_bytes: int
+    """Bytes of the log's two files."""
+    tables_bytes: int
+    """Bytes of the file with the tables."""
+    replayed_groups: int
+    """Groups that were read from the log when the store was opened."""
+    replayed_bytes: int
+    """Bytes of these groups."""
+    opening: float
+    """Seconds that the opening of the store took."""
 
 
 class Stats(Mapping[str, int]):
@@ -199,6 +250,73 @@ def read_stats(broker: ctypes.c_void_p | None) -> Stats:
         quick.midge_stat_at(ctypes.byref(stats), index, ctypes.byref(view))
         values[name] = view.value
     return Stats(values)
+
+
+STORAGE_STATES = {
+    _ffi.MIDGE_STORAGE_OK: "ok",
+    _ffi.MIDGE_STORAGE_RETRYING: "retrying",
+    _ffi.MIDGE_STORAGE_FAILED: "failed",
+    _ffi.MIDGE_STORAGE_CLOSED: "closed",
+}
+FLUSH_TIMES = {
+    0.0001: "flushes_to_100us",
+    0.00025: "flushes_to_250us",
+    0.0005: "flushes_to_500us",
+    0.001: "flushes_to_1ms",
+    0.0025: "flushes_to_2500us",
+    0.005: "flushes_to_5ms",
+    0.01: "flushes_to_10ms",
+    0.025: "flushes_to_25ms",
+    0.05: "flushes_to_50ms",
+    0.1: "flushes_to_100ms",
+    0.25: "flushes_to_250ms",
+    0.5: "flushes_to_500ms",
+    1.0: "flushes_to_1s",
+    2.5: "flushes_to_2500ms",
+    math.inf: "flushes_longer",
+}
+
+
+def read_storage(broker: ctypes.c_void_p | None) -> StorageStats | None:
+    """The durable store of a broker; None without one."""
+    stats = _ffi.midge_storage_stats(ctypes.sizeof(_ffi.midge_storage_stats))
+    status = waiting.midge_broker_storage(broker, ctypes.byref(stats))
+    if status < 0:
+        raise_for(status)
+    if stats.state == _ffi.MIDGE_STORAGE_MEMORY:
+        return None
+    text = ctypes.c_void_p()
+    status = waiting.midge_broker_storage_trouble(broker, ctypes.byref(text))
+    if status < 0:
+        raise_for(status)
+    try:
+        trouble = text_of(ctypes.string_at(text.value or 0)) or None
+    finally:
+        quick.midge_string_free(text)
+    return StorageStats(
+        state=STORAGE_STATES.get(stats.state, str(stats.state)),
+        trouble=trouble,
+        set_aside=stats.set_aside == 1,
+        commits=stats.commits,
+        committed_changes=stats.committed_changes,
+        committed_bytes=stats.committed_bytes,
+        flushes=stats.flushes,
+        flush_total=stats.flush_total_us / 1e6,
+        flush_longest=stats.flush_longest_us / 1e6,
+        flush_times={bound: int(getattr(stats, name)) for bound, name in FLUSH_TIMES.items()},
+        checkpoints=stats.checkpoints,
+        checkpoint_age=stats.checkpoint_age_ms / 1e3,
+        written_bytes=stats.written_bytes,
+        disk_errors=stats.disk_errors,
+        waiting_acknowledgements=stats.waiting_acknowledgements,
+        waiting_bytes=stats.waiting_bytes,
+        unwritten_bytes=stats.unwritten_bytes,
+        log_bytes=stats.log_bytes,
+        tables_bytes=stats.tables_bytes,
+        replayed_groups=stats.replayed_groups,
+        replayed_bytes=stats.replayed_bytes,
+        opening=stats.opening_ms / 1e3,
+    )
 
 
 @functools.cache

@@ -1,0 +1,216 @@
+//! What is told of a store whose disk is full or fails.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::StoreView;
+use crate::config::Config;
+use crate::disk::{Directory, Meter, Metered};
+use crate::embed::Hooks;
+use crate::engine::core::state::{Engine, EngineParts};
+use crate::runtime::Ticker;
+use crate::session::event::Level;
+use crate::storage::durable::disk::{Disk, DiskFile};
+use crate::storage::durable::{DurableOptions, DurableStore};
+use crate::storage::{Change, StorageState, Store};
+use crate::time::{Time, WallTime};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// A directory whose files refuse to be written or flushed while an error is set.
+#[derive(Clone)]
+struct Faulty {
+    directory: Arc<Directory>,
+    errors: Arc<Errors>,
+}
+
+/// The numbers of the system's errors; 0 is none.
+#[derive(Default)]
+struct Errors {
+    write: AtomicI32,
+    sync: AtomicI32,
+}
+
+fn refuse(error: &AtomicI32) -> io::Result<()> {
+    match error.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        number => Err(io::Error::from_raw_os_error(number)),
+    }
+}
+
+impl Faulty {
+    fn new(name: &str) -> Faulty {
+        let path = std::env::temp_dir().join(format!("midge-view-{}-{name}", std::process::id()));
+        let _old = std::fs::remove_dir_all(&path);
+        Faulty { directory: Arc::new(Directory::open(&path).unwrap()), errors: Arc::default() }
+    }
+
+    /// Removes the directory.
+    fn remove_all(&self) {
+        std::fs::remove_dir_all(self.directory.path()).unwrap();
+    }
+
+    fn file(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(FaultyFile(file, Arc::clone(&self.errors)))
+    }
+}
+
+impl Disk for Faulty {
+    fn open(&self, name: &str) -> io::Result<Option<Box<dyn DiskFile>>> {
+        Ok(self.directory.open(name)?.map(|file| self.file(file)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.directory.create(name).map(|file| self.file(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.directory.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.directory.remove(name)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.directory.names()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.directory.sync()
+    }
+
+    fn describe(&self, name: &str) -> String {
+        self.directory.describe(name)
+    }
+}
+
+struct FaultyFile(Box<dyn DiskFile>, Arc<Errors>);
+
+impl DiskFile for FaultyFile {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        refuse(&self.1.write)?;
+        self.0.write_at(offset, bytes)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        refuse(&self.1.sync)?;
+        self.0.sync()
+    }
+}
+
+/// A store of small log files that tries a full disk again every millisecond.
+fn store(disk: &Faulty, meter: &Arc<Meter>) -> Arc<DurableStore> {
+    let disk = Metered::new(disk.clone(), Arc::clone(meter));
+    let options = DurableOptions {
+        salt: [7; 16],
+        log_bytes: 16 << 10,
+        now: WallTime::from_millis(1),
+        retry_millis: Some(1),
+    };
+    Arc::new(DurableStore::open(Arc::new(disk), options).unwrap())
+}
+
+fn view(store: &Arc<DurableStore>, meter: &Arc<Meter>) -> StoreView {
+    StoreView {
+        store: Arc::clone(store),
+        meter: Arc::clone(meter),
+        path: "/none".into(),
+        set_aside: None,
+        opening: Duration::from_millis(3),
+        replayed: store.replayed(),
+        is_closed: AtomicBool::new(false),
+        is_troubled: AtomicBool::new(false),
+    }
+}
+
+fn engine(store: &Arc<DurableStore>) -> (Engine, mpsc::Receiver<String>) {
+    let (sender, lines) = mpsc::channel();
+    let hooks = Hooks::new().on_log(Level::Info, move |line| sender.send(line.to_string()).unwrap());
+    let parts = EngineParts {
+        store: Arc::clone(store) as Arc<dyn Store>,
+        alarm: Arc::new(Ticker::default()),
+        seed: 7,
+        started_unix: 1000,
+    };
+    (Engine::new(Config::new().settings(), parts).with_host(Arc::new(hooks)), lines)
+}
+
+fn tell(view: &StoreView, engine: &Engine) {
+    view.log_trouble(engine, &mut engine.turn(Time::ZERO));
+}
+
+/// However often the disk is tried.
+#[test]
+fn a_full_disk_is_logged_once_and_its_end_once() {
+    let (disk, meter) = (Faulty::new("full"), Arc::new(Meter::start()));
+    let store = store(&disk, &meter);
+    let (view, (engine, lines)) = (view(&store, &meter), engine(&store));
+    let (noticed, notices) = mpsc::channel();
+    store.on_trouble(Box::new(move || noticed.send(()).unwrap()));
+    assert_eq!(view.stats(&engine).state, StorageState::Ok);
+    disk.errors.write.store(ENOSPC, Ordering::Relaxed);
+    // Larger than a file of the log, which has to grow.
+    let topic = "t".repeat(60_000);
+    store.append(WallTime::from_millis(2), Change::Cleared { topic: &topic });
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert!(store.commit()));
+        notices.recv().unwrap();
+        // The disk is tried again and again.
+        let errors = meter.errors();
+        while meter.errors() < errors + 3 {
+            tell(&view, &engine);
+        }
+        let stats = view.stats(&engine);
+        disk.errors.write.store(0, Ordering::Relaxed);
+        notices.recv().unwrap();
+        assert_eq!((stats.state, stats.commits), (StorageState::Retrying, 0));
+        let cause = stats.cause.unwrap();
+        assert!(cause.contains("/log.") && cause.ends_with("free space on this disk"), "{cause}");
+    });
+    tell(&view, &engine);
+    tell(&view, &engine);
+    let stats = view.stats(&engine);
+    assert_eq!((stats.state, stats.cause, stats.commits), (StorageState::Ok, None, 1));
+    assert!(notices.try_recv().is_err());
+    drop(engine);
+    let lines: Vec<_> = lines.into_iter().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("error: the store cannot write, and tries again: "), "{lines:?}");
+    assert_eq!(lines[1], "info: the store can write again");
+    disk.remove_all();
+}
+
+#[test]
+fn a_failed_store_says_why_and_its_trouble_has_no_end() {
+    let (disk, meter) = (Faulty::new("failed"), Arc::new(Meter::start()));
+    let store = store(&disk, &meter);
+    let (view, (engine, lines)) = (view(&store, &meter), engine(&store));
+    disk.errors.sync.store(EIO, Ordering::Relaxed);
+    store.append(WallTime::from_millis(2), Change::Cleared { topic: "t" });
+    assert!(!store.commit());
+    tell(&view, &engine);
+    let stats = view.stats(&engine);
+    assert_eq!((stats.state, stats.disk_errors, stats.commits), (StorageState::Failed, 1, 0));
+    assert_eq!(stats.flush_times.count(), meter.flush_times().count());
+    assert!(stats.cause.is_some_and(|cause| cause.contains("log.")));
+    drop(engine);
+    assert_eq!(lines.into_iter().count(), 0);
+    disk.remove_all();
+}
