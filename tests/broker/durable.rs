@@ -9,6 +9,8 @@ use midge::codec::qos::QoS;
 use midge::codec::version::Version;
 use midge::config::Config;
 use midge::embed::{Broker, Error, Hooks, Level, PublishOptions};
+use midge::storage::durable::tools::{ImportOptions, import};
+use midge::time::WallTime;
 use midge::{StorageState, StorageStats};
 
 use crate::client::{Client, PATIENCE, WORKERS, address, config};
@@ -304,4 +306,48 @@ fn a_store_says_in_the_log_that_it_is_open_damaged_and_closed() {
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert!(lines[1].starts_with("error: the store was begun anew: "), "{lines:?}");
     assert!(lines[1].contains("midge.redb is missing"), "{lines:?}");
+}
+
+#[test]
+fn a_broker_starts_with_what_a_mosquitto_has_kept() {
+    let directory = Directory::new("mosquitto");
+    let mut file = &include_bytes!("../durable/data/mosquitto.db")[..];
+    let options =
+        ImportOptions { salt: [3; 16], log_bytes: 64 << 10, now: WallTime::from_millis(1_796_071_153_000) };
+    import(&midge::disk::Directory::open(&directory.0).unwrap(), &mut file, &options).unwrap();
+    let broker = directory.broker();
+    assert_eq!(kept(&broker, "a/retained").unwrap(), b"twenty one");
+    let mut clients: Vec<_> = broker
+        .clients()
+        .into_iter()
+        .filter(|client| client.session_expiry == u32::MAX)
+        .map(|client| (client.client_id, client.subscriptions, client.queued, client.inflight))
+        .collect();
+    clients.sort();
+    let of = |name: &str, subscriptions, queued, inflight| (name.to_owned(), subscriptions, queued, inflight);
+    assert_eq!(clients, [of("old", 1, 2, 0), of("raw", 1, 1, 3), of("share", 0, 1, 0)]);
+    broker.stop(None).unwrap();
+}
+
+#[test]
+fn a_copy_of_a_running_broker_is_a_store_that_a_broker_starts_with() {
+    let (directory, copy) = (Directory::new("backup"), Directory::new("backup-copy"));
+    let broker = directory.broker();
+    let (mut client, _) = Client::resume(address(&broker), "kept");
+    client.subscribe("t/#", QoS::AtLeastOnce);
+    drop(client);
+    broker.publish_acknowledged("t/1", "before", &retained(QoS::AtLeastOnce), Some(PATIENCE)).unwrap();
+    broker.backup(&copy.0).unwrap();
+    broker.publish_acknowledged("t/2", "afterwards", &retained(QoS::AtLeastOnce), Some(PATIENCE)).unwrap();
+    let second = copy.broker();
+    assert_eq!((kept(&second, "t/1").as_deref(), kept(&second, "t/2")), (Some(&b"before"[..]), None));
+    let (mut client, present) = Client::resume(address(&second), "kept");
+    assert!(present);
+    let message = client.message();
+    assert_eq!((message.topic.as_str(), &message.payload[..]), ("t/1", &b"before"[..]));
+    let used = broker.backup(&copy.0).unwrap_err().to_string();
+    assert!(used.starts_with("path: ") && used.contains("another broker of this process uses it"), "{used}");
+    second.stop(None).unwrap();
+    broker.stop(None).unwrap();
+    assert!(matches!(broker.backup(&copy.0), Err(Error::Stopped)));
 }

@@ -2,6 +2,8 @@
 
 use midge::storage::durable::tools::{ImportError, Imported};
 
+use crate::dice::Dice;
+use crate::import_target::import_any;
 use crate::sim_disk::SimDisk;
 use crate::tools::{checked, exported, imported};
 
@@ -264,4 +266,35 @@ fn a_file_of_a_mosquitto_that_is_cut_or_damaged_is_refused_or_gives_a_store_in_o
         }
     }
     assert!(refused > 150, "{refused}");
+}
+
+/// What the fuzz target `import` asserts, of files that are nearly right.
+#[test]
+fn a_file_with_random_changes_is_refused_in_a_sentence_or_gives_a_store_that_can_be_exported() {
+    for seed in 0..600 {
+        let mut dice = Dice::new(seed);
+        let mut file = if dice.chance(50) { LINES.as_bytes().to_vec() } else { MOSQUITTO.to_vec() };
+        for _ in 0..dice.between(1, 3) {
+            let at = dice.below(file.len() as u64) as usize;
+            let end = (at + dice.between(1, 40) as usize).min(file.len());
+            match dice.below(5) {
+                0 => file[at] ^= 1 << dice.below(8),
+                1 => file[at] = dice.pick(b"0123456789\",{}[]:-\xff\0"),
+                2 => drop(file.drain(at..end)),
+                3 => {
+                    let part = file[at..end].to_vec();
+                    let to = dice.below(file.len() as u64) as usize;
+                    drop(file.splice(to..to, part));
+                }
+                _ => {
+                    let mut lines: Vec<&[u8]> = file.split_inclusive(|byte| *byte == b'\n').collect();
+                    let (from, to) = (dice.below(lines.len() as u64), dice.below(lines.len() as u64));
+                    let line = lines[from as usize];
+                    lines.insert(to as usize, line);
+                    file = lines.concat();
+                }
+            }
+        }
+        import_any(&file);
+    }
 }

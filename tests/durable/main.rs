@@ -5,6 +5,8 @@
 #[allow(dead_code, reason = "the simulation needs the rest")]
 #[path = "../simulation/dice.rs"]
 mod dice;
+#[path = "../../fuzz/src/import.rs"]
+mod import_target;
 #[allow(dead_code, reason = "other fuzz targets need the rest")]
 #[path = "../../fuzz/src/input.rs"]
 mod input;
