@@ -5,9 +5,10 @@
 //! fault that the campaign must find.
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test program"
 )]
 
@@ -97,14 +98,14 @@ fn publish(broker: &Broker, thread: u64, life: u64) {
             thread::sleep(Duration::from_millis(5));
         }
         let number = life * 1_000_000 + index;
-        let qos = if number % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
-        let retain = number % 5 == 0;
+        let qos = if number.is_multiple_of(2) { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
+        let retain = number.is_multiple_of(5);
         let topic = match (retain, qos) {
             (true, _) => format!("r/{source}/{}", number / 5 % 4),
             (false, QoS::AtLeastOnce) => format!("h/{source}/a"),
             (false, _) => format!("h/{source}/b"),
         };
-        let size = if number % 7 == 0 { 2000 } else { 60 };
+        let size = if number.is_multiple_of(7) { 2000 } else { 60 };
         let level = qos as u8;
         say(&format!("S {source} {number} {size} {topic} {level} {}", u8::from(retain)));
         let payload = payload(&source, number, size);
