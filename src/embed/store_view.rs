@@ -115,6 +115,10 @@ impl StoreView {
         let path = self.path.display();
         match result {
             Ok(()) => engine.log(turn, Level::Info, None, || format!("store {path} is closed")),
+            // The log has the cause.
+            Err(_) if self.store.failed().is_some() => {
+                engine.log(turn, Level::Info, None, || format!("store {path} is closed after its failure"));
+            }
             Err(error) => engine.log(turn, Level::Error, None, || {
                 format!("store {path} is closed without a checkpoint, and its log has the rest: {error}")
             }),

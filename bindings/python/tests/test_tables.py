@@ -21,6 +21,7 @@ DESCRIBED = [
     midge.Properties,
     midge.Client,
     midge.SubscriptionInfo,
+    midge.StorageStats,
     midge.ConnectRequest,
     midge.AccessRequest,
     midge.PublishRequest,

@@ -210,7 +210,31 @@ fn a_failed_store_says_why_and_its_trouble_has_no_end() {
     assert_eq!((stats.state, stats.disk_errors, stats.commits), (StorageState::Failed, 1, 0));
     assert_eq!(stats.flush_times.count(), meter.flush_times().count());
     assert!(stats.cause.is_some_and(|cause| cause.contains("log.")));
+    let result = store.finish();
+    view.is_closed.store(true, Ordering::Release);
+    view.log_closed(&engine, &mut engine.turn(Time::ZERO), result);
+    assert_eq!(view.stats(&engine).state, StorageState::Failed);
     drop(engine);
-    assert_eq!(lines.into_iter().count(), 0);
+    assert_eq!(lines.into_iter().collect::<Vec<_>>(), ["info: store /none is closed after its failure"]);
+    disk.remove_all();
+}
+
+#[test]
+fn a_store_that_is_closed_says_whether_its_tables_have_everything() {
+    let (disk, meter) = (Faulty::new("closed"), Arc::new(Meter::start()));
+    let store = store(&disk, &meter);
+    let (view, (engine, lines)) = (view(&store, &meter), engine(&store));
+    store.append(WallTime::from_millis(2), Change::Cleared { topic: "t" });
+    assert!(store.commit());
+    // The log has it; the tables cannot get it.
+    disk.errors.write.store(ENOSPC, Ordering::Relaxed);
+    store.close();
+    view.log_closed(&engine, &mut engine.turn(Time::ZERO), store.finish());
+    view.log_closed(&engine, &mut engine.turn(Time::ZERO), Ok(()));
+    drop(engine);
+    let lines: Vec<_> = lines.into_iter().collect();
+    let beginning = "error: store /none is closed without a checkpoint, and its log has the rest: ";
+    assert!(lines[0].starts_with(beginning) && lines[0].contains("No space left"), "{lines:?}");
+    assert_eq!(lines[1..], ["info: store /none is closed"]);
     disk.remove_all();
 }
