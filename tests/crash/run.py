@@ -18,7 +18,8 @@ import tempfile
 import time
 
 import wire
-from clients import Client, Expiring, Publisher, Subscriber, WillClient
+from clients import Client, Publisher, Subscriber
+from ending import Expiring, WillClient
 from history import History, payload
 from victim import Loop, Plain, Victim
 from wire import V4, V5
