@@ -57,12 +57,13 @@ impl Meter {
         self.errors.load(Ordering::Relaxed)
     }
 
-    /// Milliseconds since the tables were flushed, or since the beginning.
-    pub fn checkpoint_age_millis(&self) -> u64 {
-        self.millis().saturating_sub(self.tables_flushed.load(Ordering::Relaxed))
+    /// When the tables were last flushed, in milliseconds since the beginning.
+    pub fn tables_flushed(&self) -> u64 {
+        self.tables_flushed.load(Ordering::Relaxed)
     }
 
-    fn millis(&self) -> u64 {
+    /// Milliseconds since the beginning.
+    pub fn millis(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 

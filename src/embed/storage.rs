@@ -95,6 +95,7 @@ mod imp {
                 opening: began.elapsed(),
                 is_closed: AtomicBool::new(false),
                 is_troubled: AtomicBool::new(false),
+                last_checkpoint: Mutex::default(),
             };
             Ok(Some(Storage {
                 store,
@@ -213,7 +214,7 @@ mod imp {
         if let Some(error) = store.failed() {
             engine.store_failed(&mut turn, &error);
         }
-        view.log_trouble(engine, &mut turn);
+        view.note_change(engine, &mut turn);
         engine.committed(&mut turn, store.committed());
     }
 }

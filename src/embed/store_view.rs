@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::disk::Meter;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
@@ -27,6 +29,16 @@ pub(super) struct StoreView {
     pub(super) is_closed: AtomicBool,
     /// Whether the log says that there is a trouble.
     pub(super) is_troubled: AtomicBool,
+    pub(super) last_checkpoint: Mutex<LastCheckpoint>,
+}
+
+/// The last checkpoint that was noticed.
+#[derive(Debug, Default)]
+pub(super) struct LastCheckpoint {
+    /// Its number.
+    number: u64,
+    /// When the tables were flushed for it, by the meter.
+    at: u64,
 }
 
 impl StoreView {
@@ -44,7 +56,7 @@ impl StoreView {
             committed_bytes: stats.committed_bytes,
             flush_times: meter.flush_times(),
             checkpoints: stats.checkpoints,
-            checkpoint_age_millis: meter.checkpoint_age_millis(),
+            checkpoint_age_millis: meter.millis().saturating_sub(self.note_checkpoint()),
             written_bytes: meter.written(),
             disk_errors: meter.errors(),
             waiting_acknowledgements: engine.awaiting_commit() as u64,
@@ -56,6 +68,17 @@ impl StoreView {
             replayed_bytes: self.replayed.bytes,
             opening_millis: millis(self.opening),
         }
+    }
+
+    /// When the last checkpoint was. Called at each commit and each trouble: later, tables that are opened again after a
+    /// failure are flushed, too.
+    pub(super) fn note_checkpoint(&self) -> u64 {
+        let mut last = self.last_checkpoint.lock();
+        let number = self.store.stats().checkpoints;
+        if last.number != number {
+            *last = LastCheckpoint { number, at: self.meter.tables_flushed() };
+        }
+        last.at
     }
 
     fn state(&self) -> (StorageState, Option<StoreError>) {
@@ -94,8 +117,9 @@ impl StoreView {
         }
     }
 
-    /// Logs that a trouble has begun or ended, once each.
-    pub(super) fn log_trouble(&self, engine: &Engine, turn: &mut Turn) {
+    /// Notes what has changed; logs that a trouble has begun or ended, once each.
+    pub(super) fn note_change(&self, engine: &Engine, turn: &mut Turn) {
+        self.note_checkpoint();
         let trouble = self.store.trouble();
         if self.store.failed().is_some()
             || self.is_troubled.swap(trouble.is_some(), Ordering::AcqRel) == trouble.is_some()

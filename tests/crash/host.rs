@@ -6,9 +6,9 @@
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "a test program"
 )]
 

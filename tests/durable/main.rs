@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-#[allow(dead_code, reason = "the simulation needs the rest")]
 #[path = "../simulation/dice.rs"]
 mod dice;
 #[path = "../../fuzz/src/import.rs"]

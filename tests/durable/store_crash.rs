@@ -159,7 +159,7 @@ fn a_store_goes_on_when_there_is_space_again() {
     let store = Arc::new(DurableStore::open(Arc::new(disk.clone()), options).unwrap());
     let changes = Arc::new(AtomicU64::new(0));
     let told = Arc::clone(&changes);
-    store.on_trouble(move || _ = told.fetch_add(1, Ordering::SeqCst));
+    store.on_trouble(Box::new(move || _ = told.fetch_add(1, Ordering::SeqCst)));
     disk.set_space(Some(0));
     let mut story = Story::new(1);
     let committing = std::thread::spawn({

@@ -137,6 +137,7 @@ fn view(store: &Arc<DurableStore>, meter: &Arc<Meter>) -> StoreView {
         replayed: store.replayed(),
         is_closed: AtomicBool::new(false),
         is_troubled: AtomicBool::new(false),
+        last_checkpoint: parking_lot::Mutex::default(),
     }
 }
 
@@ -153,7 +154,7 @@ fn engine(store: &Arc<DurableStore>) -> (Engine, mpsc::Receiver<String>) {
 }
 
 fn tell(view: &StoreView, engine: &Engine) {
-    view.log_trouble(engine, &mut engine.turn(Time::ZERO));
+    view.note_change(engine, &mut engine.turn(Time::ZERO));
 }
 
 /// However often the disk is tried.
@@ -236,5 +237,47 @@ fn a_store_that_is_closed_says_whether_its_tables_have_everything() {
     let beginning = "error: store /none is closed without a checkpoint, and its log has the rest: ";
     assert!(lines[0].starts_with(beginning) && lines[0].contains("No space left"), "{lines:?}");
     assert_eq!(lines[1..], ["info: store /none is closed"]);
+    disk.remove_all();
+}
+
+#[test]
+fn a_checkpoint_that_is_refused_is_told_and_makes_the_last_one_no_younger() {
+    let (disk, meter) = (Faulty::new("age"), Arc::new(Meter::start()));
+    let store = store(&disk, &meter);
+    let (view, (engine, _lines)) = (view(&store, &meter), engine(&store));
+    // More than half of the log: a checkpoint is due.
+    let topic = "t".repeat(12_000);
+    let commit = || {
+        store.append(WallTime::from_millis(2), Change::Cleared { topic: &topic });
+        assert!(store.commit());
+        tell(&view, &engine);
+    };
+    commit();
+    store.checkpoint();
+    assert_eq!(store.stats().checkpoints, 1);
+    let at = view.note_checkpoint();
+    assert_eq!(at, meter.tables_flushed());
+    commit();
+    disk.errors.write.store(ENOSPC, Ordering::Relaxed);
+    let cause = std::thread::scope(|scope| {
+        scope.spawn(|| store.checkpoint());
+        let errors = meter.errors();
+        while meter.errors() < errors + 3 {
+            tell(&view, &engine);
+        }
+        let cause = view.stats(&engine).cause;
+        // As tables do that are opened again after a failure.
+        let other = Metered::new(disk.clone(), Arc::clone(&meter)).create("other").unwrap();
+        while meter.tables_flushed() == at {
+            other.sync().unwrap();
+        }
+        let still = view.note_checkpoint();
+        disk.errors.write.store(0, Ordering::Relaxed);
+        assert_eq!(still, at);
+        cause.unwrap()
+    });
+    let end = "midge.redb: write: No space left on device (os error 28): free space on this disk";
+    assert!(cause.ends_with(end), "{cause}");
+    assert!(view.note_checkpoint() > at);
     disk.remove_all();
 }

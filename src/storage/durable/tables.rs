@@ -1,5 +1,6 @@
 //! The tables: rows of redb over a file of a disk.
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -247,8 +248,12 @@ fn guard<T, E: Into<redb::Error>>(
         Err(_) => unreadable(format!("it cannot be {verb}")),
         Ok(Err(error)) => match error.into() {
             redb::Error::Corrupted(what) => unreadable(what),
-            redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                unreadable(error.to_string())
+            redb::Error::Io(error) if error.kind() == ErrorKind::InvalidData => unreadable(error.to_string()),
+            redb::Error::Io(error)
+                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                let (file, cause) = (path.to_owned(), error.to_string());
+                Err(StoreError::Full { file, operation: "write", cause })
             }
             redb::Error::Io(error) if is_full(&error) => {
                 let cause = error.to_string();
