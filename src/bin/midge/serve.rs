@@ -1,7 +1,10 @@
 //! `midge serve`: a broker that runs until a signal stops it.
 
+use std::io::Write;
+
 use midge::config::Config;
-use midge::embed::Broker;
+use midge::embed::{Broker, Hooks};
+use midge::session::event::Level;
 
 use crate::failure::Failure;
 use crate::system::{StopSignals, join_free_memory, raise_descriptor_limit};
@@ -18,7 +21,7 @@ pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
     join_free_memory();
     let _clearing_up =
         memory::clear_up().map_err(|error| Failure::runtime(format!("cannot start a thread: {error}")))?;
-    let broker = Broker::start(&config)?;
+    let broker = Broker::builder(&config).hooks(hooks()).start()?;
     if broker.addresses().is_empty() {
         return Err(Failure::usage("every listener is off; set listener.tcp.bind or use --listen"));
     }
@@ -30,6 +33,14 @@ pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
     }
     signals.wait().map_err(|error| Failure::runtime(format!("cannot wait for signals: {error}")))?;
     Ok(broker.stop(None)?)
+}
+
+/// Errors of the running broker, such as a store that cannot be written, go to standard error.
+fn hooks() -> Hooks {
+    Hooks::new().on_log(Level::Error, |line| {
+        // Nobody is left to be told that it cannot be written.
+        let _written = writeln!(std::io::stderr().lock(), "midge: {line}");
+    })
 }
 
 /// Adds a listener for each address of the command line.
