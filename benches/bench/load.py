@@ -28,6 +28,7 @@ def build(release: bool) -> dict[str, Path]:
         "midge": target / folder / "midge",
         "midge-load": target / "load" / folder / "midge-load",
         "rawrelay": target / "load" / folder / "rawrelay",
+        "rawlog": target / "load" / folder / "rawlog",
     }
 
 

@@ -7,6 +7,7 @@ import statistics
 from typing import Any
 
 from .fairness import CASES
+from .machine import TOP, read
 from .rounds import NOISY, median, noise, ratios, values
 from .rows import WORKS, Figure, Target, Work
 
@@ -45,8 +46,13 @@ def page(data: dict[str, Any]) -> str:
         parts.append(threads(data["threads"]))
     if data.get("fairness"):
         parts.append(fairness(data["fairness"]))
-    parts += [remarks(data, found), commands(data, found)]
+    parts += [remarks(data, found), commands(data, found), durable()]
     return "\n".join(part for part in parts if part)
+
+
+def durable() -> str:
+    """What benches/durable.py has measured, which is kept by hand."""
+    return read(str(TOP / "benches/durable.md"))
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:

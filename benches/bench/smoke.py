@@ -71,6 +71,8 @@ def scenarios() -> list[str]:
         ]
         if qos:
             every.append(f"offline {both} -n 100 --messages 5000")
+    for proto, present in product((4, 5), ("", "--present")):
+        every.append(f"lasting --proto {proto} -n 20 --messages 2000 --seconds 10 {present}")
     return every
 
 

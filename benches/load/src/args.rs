@@ -42,6 +42,8 @@ pub enum Scenario {
     Offline(Offline),
     /// Subscribers that stop reading, and later read on
     Stall(Stall),
+    /// QoS 1 to persistent sessions, each publisher with one message in flight
+    Lasting(Lasting),
 }
 
 /// How many of something: one at least.
@@ -362,6 +364,30 @@ pub struct Offline {
     /// Leave the sessions in the broker
     #[arg(long)]
     pub keep: bool,
+}
+
+#[derive(Args)]
+pub struct Lasting {
+    #[command(flatten)]
+    pub common: Common,
+    /// Publishers, and as many subscribers
+    #[arg(short = 'n', long, default_value_t = 16, value_parser = count)]
+    pub publishers: usize,
+    /// Length of the measured phase in seconds
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Messages at most
+    #[arg(long, default_value_t = 1_000_000)]
+    pub messages: u64,
+    /// The subscribers are connected meanwhile
+    #[arg(long)]
+    pub present: bool,
+    /// Expect no deliveries
+    #[arg(long)]
+    pub no_drain: bool,
+    /// Seconds without progress after which missing messages count as lost
+    #[arg(long, default_value_t = 5.0)]
+    pub drain: f64,
 }
 
 #[derive(Args)]

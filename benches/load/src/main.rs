@@ -5,6 +5,7 @@ mod churn;
 mod client;
 mod conns;
 mod flow;
+mod lasting;
 mod meter;
 mod mqtt;
 mod offline;
@@ -35,6 +36,7 @@ fn main() {
         Scenario::Latency(a) => ("latency", &a.common),
         Scenario::Offline(a) => ("offline", &a.common),
         Scenario::Stall(a) => ("stall", &a.common),
+        Scenario::Lasting(a) => ("lasting", &a.common),
     };
     sys::default_sigpipe();
     sys::arm_deadline(common.deadline);
@@ -50,6 +52,7 @@ fn main() {
         Scenario::Latency(a) => simple::latency(a, &mut rep),
         Scenario::Offline(a) => offline::run(a, &mut rep),
         Scenario::Stall(a) => stall::run(a, &mut rep),
+        Scenario::Lasting(a) => lasting::run(a, &mut rep),
     };
     if let Err(e) = done {
         rep.error(e);

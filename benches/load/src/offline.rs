@@ -151,6 +151,9 @@ pub fn run(a: &args::Offline, rep: &mut Report) -> Result<(), String> {
         closed: 0,
         last: 0,
     };
+    // The broker may be started again meanwhile: nothing is connected.
+    pool.send(0, &mqtt::BYE);
+    pool.close(0);
     c.begin();
     let measured = meter.start();
     let back = connect_all(&mut pool, &target, n, 0.0, who(false), &mut d).all(n)?;
