@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
-use crate::message::Publication;
+use crate::message::{Publication, SharedMessage};
 use crate::session::delivery::DeliveryOptions;
 use crate::session::inflight::Awaits;
 use crate::session::outbound::Outbound;
 use crate::session::pending::Pending;
 use crate::session::pool::Pool;
-use crate::session::record::message_of;
 use crate::storage::{DeliveryRecord, LoadError};
-use crate::time::WallClock;
 
 impl Outbound {
     /// Sets whether changes of the session are recorded.
@@ -20,18 +18,17 @@ impl Outbound {
         self.client_limits.kept = kept;
     }
 
-    /// Restores `Queued`: adds a message to the queue.
+    /// Restores `Queued`: adds `message`, that of the record, to the queue.
     pub fn restore_queued(
         &mut self,
         pool: &mut Pool,
         client_id: &str,
         record: &DeliveryRecord<'_>,
-        clock: WallClock,
+        message: &SharedMessage,
     ) -> Result<(), LoadError> {
         if record.qos == QoS::AtMostOnce {
             return Err(LoadError::QueuedQos0 { client_id: client_id.to_owned() });
         }
-        let message = message_of(&record.message, clock);
         let share: Option<Arc<str>> = record.share.map(Into::into);
         let options = DeliveryOptions {
             qos: record.qos,
@@ -39,7 +36,7 @@ impl Outbound {
             identifiers: record.identifiers,
             share: share.as_ref(),
         };
-        self.queue.push_unbounded(Pending::new(pool, &mut Publication::of(&message), &options));
+        self.queue.push_unbounded(Pending::new(pool, &mut Publication::of(message), &options));
         Ok(())
     }
 

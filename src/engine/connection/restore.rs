@@ -10,14 +10,15 @@ use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::sessions::InsertError;
 use crate::engine::parts::subscriber::Subscriber;
+use crate::message::SharedMessage;
 use crate::session::event::Level;
 use crate::session::pool::Pool;
-use crate::session::record::message_of;
+use crate::session::record::{message_of, message_record};
 use crate::session::state::{Control, Session, Will};
 use crate::session::subscriptions::Held;
 use crate::stats::{DropReason, Gauge};
 use crate::storage::{Change, LoadError, MessageRecord, SessionChange, StoreError};
-use crate::time::{Time, WallTime};
+use crate::time::{Time, WallClock, WallTime};
 
 /// The sessions while they are restored.
 #[derive(Default)]
@@ -26,6 +27,24 @@ struct Restoring {
     /// Sessions that have begun so far.
     begun: u64,
     pool: Pool,
+    /// The message of the last delivery, and its times: the next delivery often is of the same.
+    last: Option<(SharedMessage, WallTime, WallTime)>,
+}
+
+impl Restoring {
+    /// The message of a record; the last one again if that has the same content.
+    fn message(&mut self, record: &MessageRecord<'_>, clock: WallClock) -> SharedMessage {
+        if let Some((last, received_at, expires_at)) = &self.last {
+            // A time before the start of this broker does not come back from the message.
+            let (received_at, expires_at) = (*received_at, *expires_at);
+            if *record == (MessageRecord { received_at, expires_at, ..message_record(last, clock) }) {
+                return Arc::clone(last);
+            }
+        }
+        let message = message_of(record, clock);
+        self.last = Some((Arc::clone(&message), record.received_at, record.expires_at));
+        message
+    }
 }
 
 /// A session while it is restored.
@@ -97,7 +116,15 @@ impl Engine {
         client_id: &str,
         change: SessionChange<'_>,
     ) -> Result<(), LoadError> {
-        let Restoring { sessions, begun, pool } = restoring;
+        let clock = self.recorder.clock();
+        let queued = match &change {
+            SessionChange::Queued(record) => {
+                topic_of(record.message.topic)?;
+                Some(restoring.message(&record.message, clock))
+            }
+            _ => None,
+        };
+        let Restoring { sessions, begun, pool, .. } = restoring;
         let name = change.name();
         let unknown = || LoadError::UnknownSession { client_id: client_id.to_owned(), change: name };
         match change {
@@ -119,7 +146,6 @@ impl Engine {
             _ => {}
         }
         let Restored { session, detached_at, .. } = sessions.get_mut(client_id).ok_or_else(unknown)?;
-        let clock = self.recorder.clock();
         let control = session.control.get_mut();
         let outbound = session.outbound.get_mut();
         let received = &mut session.inbound.get_mut().received;
@@ -150,8 +176,8 @@ impl Engine {
             }
             SessionChange::RetainedSent { filter } => _ = outbound.give_up_walk(filter),
             SessionChange::Queued(record) => {
-                topic_of(record.message.topic)?;
-                outbound.restore_queued(pool, client_id, &record, clock)?;
+                let message = queued.unwrap_or_else(|| message_of(&record.message, clock));
+                outbound.restore_queued(pool, client_id, &record, &message)?;
             }
             SessionChange::Dropped { index } => outbound.restore_dropped(client_id, index)?,
             SessionChange::Sent { packet_id } => outbound.restore_sent(pool, client_id, packet_id)?,
@@ -238,4 +264,42 @@ fn topic_of(topic: &str) -> Result<TopicName<'_>, LoadError> {
 fn filter_of<'f>(client_id: &str, filter: &'f str) -> Result<TopicFilter<'f>, LoadError> {
     let invalid = |_| LoadError::Filter { client_id: client_id.to_owned(), filter: filter.to_owned() };
     TopicFilter::parse(filter).map_err(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Restoring;
+    use crate::codec::qos::QoS;
+    use crate::storage::MessageRecord;
+    use crate::time::{WallClock, WallTime};
+
+    #[test]
+    fn deliveries_of_one_message_share_it_and_another_message_is_its_own() {
+        // Received before this broker started.
+        let clock = WallClock::started_at(1_000);
+        let record = MessageRecord {
+            topic: "a/b",
+            properties: &[],
+            payload: b"payload",
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            received_at: WallTime::from_millis(7),
+            expires_at: WallTime::NEVER,
+        };
+        let mut restoring = Restoring::default();
+        let first = restoring.message(&record, clock);
+        assert!(Arc::ptr_eq(&first, &restoring.message(&record, clock)));
+        for other in [
+            MessageRecord { payload: b"payloae", ..record },
+            MessageRecord { topic: "a/c", ..record },
+            MessageRecord { retain: true, ..record },
+            MessageRecord { received_at: WallTime::from_millis(8), ..record },
+            MessageRecord { expires_at: WallTime::from_millis(2_000_000), ..record },
+        ] {
+            let before = restoring.message(&record, clock);
+            assert!(!Arc::ptr_eq(&before, &restoring.message(&other, clock)), "{other:?}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Reading the tables: the indices at the start, and the changes that make the state of the broker.
 
+use std::ops::Range;
+
 use hashbrown::HashMap;
 
 use crate::codec::qos::QoS;
@@ -108,12 +110,78 @@ pub(super) fn emit(
         restore(now, Change::Retained(message)).map_err(StoreError::from)
     })?;
     let rows = tables.rows()?;
-    let mut sessions: Vec<_> = state.sessions().iter().collect();
+    let mut sessions: Vec<_> = state.sessions().iter().map(|(client_id, it)| (&**client_id, it)).collect();
     sessions.sort_unstable_by_key(|(_, session)| session.number);
-    for (client_id, session) in sessions {
-        Session { tables, rows: &rows, client_id, session, now, restore: &mut *restore }.emit()?;
+    let mut source = Source { tables, rows: &rows, now, restore };
+    for session in &sessions {
+        source.session(session).emit_begin()?;
+    }
+    source.emit_queues(&sessions)?;
+    for session in &sessions {
+        source.session(session).emit_end()?;
     }
     Ok(expired)
+}
+
+/// The client identifier of a session, and the session.
+type Named<'s> = (&'s str, &'s SessionIndex);
+
+/// Where changes come from, and what gets them.
+struct Source<'s> {
+    tables: &'s Tables,
+    rows: &'s Rows,
+    now: WallTime,
+    restore: Restore<'s>,
+}
+
+/// Deliveries of several sessions that are read together at most.
+const MOST_TOGETHER: usize = 1 << 18;
+
+/// The number of a queued delivery, its session, and the place of its row.
+type Queued<'s> = (u64, Named<'s>, Range<usize>);
+
+impl Source<'_> {
+    fn session<'s>(&'s mut self, &(client_id, session): &Named<'s>) -> Session<'s> {
+        let Source { tables, rows, now, ref mut restore } = *self;
+        Session { tables, rows, client_id, session, now, restore: &mut **restore }
+    }
+
+    /// Gives the queues: of many sessions together, so that each page of messages is read once.
+    fn emit_queues(&mut self, sessions: &[Named<'_>]) -> Result<(), StoreError> {
+        let (mut together, mut bytes) = (Vec::new(), Vec::new());
+        for named in sessions {
+            let length = named.1.queue.len();
+            if together.len() + length > MOST_TOGETHER {
+                self.emit_together(&mut together, &mut bytes)?;
+            }
+            if length > MOST_TOGETHER {
+                self.session(named).emit_queue()?;
+                continue;
+            }
+            self.session(named).each_queued(|_, number, row| {
+                let start = bytes.len();
+                bytes.extend_from_slice(row);
+                together.push((number, *named, start..bytes.len()));
+                Ok(())
+            })?;
+        }
+        self.emit_together(&mut together, &mut bytes)
+    }
+
+    /// Gives deliveries in the order of their numbers, which is about that of their messages and that of each queue.
+    fn emit_together(
+        &mut self,
+        together: &mut Vec<Queued<'_>>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        together.sort_unstable_by_key(|(number, ..)| *number);
+        for (_, named, place) in together.drain(..) {
+            let row = bytes.get(place).unwrap_or_default();
+            self.session(&named).give_queued(row)?;
+        }
+        bytes.clear();
+        Ok(())
+    }
 }
 
 /// A session whose changes are given.
@@ -127,14 +195,20 @@ struct Session<'s> {
 }
 
 impl Session<'_> {
-    fn emit(&mut self) -> Result<(), StoreError> {
+    /// Gives what comes before the queue.
+    fn emit_begin(&mut self) -> Result<(), StoreError> {
         let row = &self.session.row;
         let (expiry_interval, user) = (row.expiry_interval, row.user.as_deref());
         self.give(SessionChange::Begun { expiry_interval, user })?;
         self.emit_subscriptions()?;
         self.emit_dues()?;
-        self.emit_window()?;
-        self.emit_queue()?;
+        self.emit_window()
+    }
+
+    /// Gives what comes behind the queue.
+    fn emit_end(&mut self) -> Result<(), StoreError> {
+        let row = &self.session.row;
+        let expiry_interval = row.expiry_interval;
         for packet_id in &self.session.received {
             self.give(SessionChange::Received { packet_id: *packet_id })?;
         }
@@ -204,12 +278,23 @@ impl Session<'_> {
     }
 
     fn emit_queue(&mut self) -> Result<(), StoreError> {
+        self.each_queued(|session, _, row| session.give_queued(row))
+    }
+
+    /// Calls `see` with the number and the row of each delivery of the queue.
+    fn each_queued(
+        &mut self,
+        mut see: impl FnMut(&mut Self, u64, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let Some(first) = self.session.queue.front() else {
             return Ok(());
         };
         let (tables, number) = (self.tables, self.session.number);
         let from = keys::of_session(Kind::Delivery, number, first.delivery);
-        tables.for_each((from, numbered(Kind::Delivery, number + 1)), |_, row| self.give_queued(row))
+        tables.for_each((from, numbered(Kind::Delivery, number + 1)), |key, row| {
+            let (_, delivery) = keys::session_and_number(key).map_err(|error| tables.damaged(error))?;
+            see(self, delivery, row)
+        })
     }
 
     fn give_queued(&mut self, row: &[u8]) -> Result<(), StoreError> {
