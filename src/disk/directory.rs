@@ -81,7 +81,7 @@ pub fn refused(path: &Path, what: &str, error: &io::Error) -> StoreError {
     StoreError::Directory { path: path.display().to_string(), what: format!("{what}: {error}: {advice}") }
 }
 
-/// Who may use the directory, or the nearest one above it that can be seen, and who wants to.
+/// The owner and mode of the directory, or of the nearest one above it that can be seen, and the broker's user.
 fn rights(path: &Path) -> String {
     let user = nix::unistd::geteuid();
     let seen = path.ancestors().find_map(|at| Some((at, fs::metadata(at).ok()?)));

@@ -92,8 +92,8 @@ impl Vigil {
         woken.wake();
     }
 
-    /// Has a task of the broker watch the latch, unless one does. If that fails, all that wait are woken: each tries
-    /// again, and has an error of its own.
+    /// Spawns a task of the broker that watches the latch, unless there is one. If that fails, all that wait are woken:
+    /// each tries again, and has an error of its own.
     fn watch(&self, shared: &Shared, watch_latch: Register) -> Result<(), Error> {
         if self.latch.is_set() || self.watched.swap(true, Ordering::AcqRel) {
             return Ok(());
