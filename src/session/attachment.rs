@@ -68,10 +68,12 @@ impl Session {
             return None;
         }
         let connected = control.connected.take()?;
-        self.attached.set(Epoch::NONE);
         self.outbound
             .lock()
             .detach(cause, ending, |client_limits, out| encode(&connected, client_limits, out));
+        // Behind that: the connection's task, which holds no lock while the host decides, ends when it finds itself
+        // detached, and the last packet must be with the link by then.
+        self.attached.set(Epoch::NONE);
         Some(connected)
     }
 }
@@ -153,6 +155,20 @@ mod tests {
     fn detach(session: &Session, epoch: Epoch, cause: Cause) -> bool {
         let ending = Arc::new(EndingBytes::new(1000));
         session.detach(epoch, &mut session.control.lock(), cause, &ending, |_, _, _| {}).is_some()
+    }
+
+    /// Its task would end without it.
+    #[test]
+    fn the_last_packet_is_made_before_the_connection_finds_itself_detached() {
+        let session = Session::new("a");
+        let epoch = Epoch::NONE.next();
+        attach(&session, epoch);
+        let (ending, mut seen) = (Arc::new(EndingBytes::new(1000)), None);
+        session.detach(epoch, &mut session.control.lock(), Cause::Kicked, &ending, |_, _, _| {
+            seen = Some(session.is_attached(epoch));
+        });
+        assert_eq!(seen, Some(true));
+        assert!(!session.is_attached(epoch));
     }
 
     #[test]
