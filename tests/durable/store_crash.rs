@@ -127,6 +127,7 @@ fn comes_back_after_a_fault_in_a_checkpoint(at: u64, seed: u64) -> bool {
             break disk.operations() > before + at;
         }
     };
+    assert!(!happened || store.trouble().is_some(), "fault {at} of seed {seed}: it was tried again");
     disk.fault_at(u64::MAX, Fault::Error(EIO));
     // Files of the log are used again, if the tables have what was in them.
     work(60);

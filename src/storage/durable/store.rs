@@ -31,7 +31,7 @@ pub struct DurableOptions {
     pub log_bytes: u64,
     /// The time now.
     pub now: WallTime,
-    /// The milliseconds after which a disk that has refused a checkpoint, or has no space, is tried again. `None`: it
+    /// The milliseconds after which a disk that has no space for a checkpoint or a record is tried again. `None`: it
     /// is not, and the store fails.
     pub retry_millis: Option<u64>,
 }
@@ -260,7 +260,7 @@ impl DurableStore {
         }
     }
 
-    /// Writes a checkpoint; again and again while the disk refuses, until the store is closed.
+    /// Writes a checkpoint; again and again while the disk has no space, until the store is closed. Another failure ends it.
     fn run(&self, checkpoint: &Checkpoint) {
         loop {
             let Err(error) = self.try_run(checkpoint) else {
