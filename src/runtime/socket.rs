@@ -19,3 +19,18 @@ pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     socket.listen(backlog)?;
     Ok(TcpListener::from(socket))
 }
+
+/// An address that nobody listens at, kept from those who let the system choose a port.
+#[derive(Debug)]
+pub struct Reserved {
+    _socket: Socket,
+}
+
+/// Keeps an address until the value is dropped. Clients that connect to it are refused.
+pub fn reserve(address: SocketAddr) -> io::Result<Reserved> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // As the listener that had it, whose connections may be in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(Reserved { _socket: socket })
+}

@@ -52,6 +52,8 @@ pub struct DurableStore {
     /// Why the last checkpoint could not be written; the next attempt may succeed.
     trouble: Trouble,
     closing: AtomicBool,
+    /// Whether a test has messages refused.
+    refusing: AtomicBool,
     options: DurableOptions,
     salt: [u8; 16],
     numbers: Numbers,
@@ -112,6 +114,7 @@ impl DurableStore {
             failed: OnceLock::new(),
             trouble: Trouble::default(),
             closing: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             options,
             salt: row.salt,
             numbers: Numbers::default(),
@@ -317,6 +320,16 @@ impl DurableStore {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// Refuses messages of QoS 1 and 2, or accepts them again, whatever waits for a commit.
+    pub fn refuse_messages(&self, refuse: bool) {
+        self.refusing.store(refuse, Ordering::Relaxed);
+    }
+
+    /// Tries at once what the disk has refused.
+    pub fn try_again(&self) {
+        self.slot.wake();
+    }
+
     /// Takes no more changes. The threads that commit and write checkpoints end when all is done.
     /// A disk that refuses a checkpoint is not tried again: the log has everything.
     pub fn close(&self) {
@@ -431,7 +444,9 @@ impl Store for DurableStore {
     }
 
     fn is_full(&self) -> bool {
-        self.journal.bytes() > MOST_WAITING || self.failed.get().is_some()
+        self.journal.bytes() > MOST_WAITING
+            || self.failed.get().is_some()
+            || self.refusing.load(Ordering::Relaxed)
     }
 
     fn failed(&self) -> Option<StoreError> {
