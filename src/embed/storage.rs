@@ -165,6 +165,10 @@ mod imp {
             runtime.handle().spawn(async move {
                 loop {
                     committed.notified().await;
+                    if has_crashed(control.as_deref()) {
+                        // Nobody hears of it any more.
+                        continue;
+                    }
                     let position = tell(&engine, &clock, &view);
                     if let Some(control) = &control {
                         control.note_told(position);
@@ -205,6 +209,9 @@ mod imp {
         /// Commits what is left, tells the engine, and closes the files.
         pub(in crate::embed) fn close(&self, engine: &Engine, clock: &Clock) {
             self.end(|result| {
+                if has_crashed(self.control.as_deref()) {
+                    return;
+                }
                 _ = tell(engine, clock, &self.view);
                 self.view.log_closed(engine, &mut engine.turn(clock.now()), result);
             });
@@ -236,6 +243,11 @@ mod imp {
             }
             std::mem::forget(Arc::clone(&self.store));
         }
+    }
+
+    /// Whether a test has had the broker crash.
+    fn has_crashed(control: Option<&DiskControl>) -> bool {
+        control.is_some_and(DiskControl::has_crashed)
     }
 
     /// Tells the engine how far the store has come; up to where nothing more is to be told.

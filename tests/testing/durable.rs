@@ -359,7 +359,7 @@ fn a_crash_ends_a_broker_once_and_a_restart_follows_once() {
 fn a_broker_without_a_directory_forgets_everything() {
     let broker = start();
     drop(lasting("a").connect(&broker));
-    assert!(matches!(broker.set_disk(Disk::Full), Err(Error::Storage(_))));
+    assert!(matches!(broker.set_disk(Disk::Full), Err(Error::Argument { argument: "disk", .. })));
     broker.crash(Crash::Kill).unwrap();
     broker.advance(secs(5)).unwrap();
     let broker = broker.restart().unwrap();

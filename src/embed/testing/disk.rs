@@ -123,6 +123,12 @@ impl DiskControl {
         self.wake();
     }
 
+    /// Whether the broker has crashed.
+    #[cfg(feature = "durable")]
+    pub(in crate::embed) fn has_crashed(&self) -> bool {
+        self.state.lock().is_dead
+    }
+
     /// `undo` takes back what was not flushed.
     #[cfg(feature = "durable")]
     pub(super) fn on_power_cut(&self, undo: Box<dyn FnOnce() + Send>) {

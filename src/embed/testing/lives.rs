@@ -78,11 +78,13 @@ impl TestBroker {
     /// Sets what the disk of a durable broker does from now on. A flush that waits is concerned, too.
     ///
     /// # Errors
-    /// `Storage` without a directory; `Stopped`.
+    /// `Argument` without a directory; `Stopped`.
     pub fn set_disk(&self, disk: Disk) -> Result<(), Error> {
         let bench = self.running()?;
-        let no_disk =
-            || Error::Storage("this broker has no directory: start it with start_durable".to_owned());
+        let no_disk = || {
+            let cause = "this broker has no directory: start a durable one, or set storage.path".to_owned();
+            Error::Argument { argument: "disk", cause }
+        };
         bench.disk.as_ref().ok_or_else(no_disk)?.set(disk);
         if let Some(storage) = &self.broker.shared()?.storage {
             storage.disk_changed(disk == Disk::Full);

@@ -172,11 +172,12 @@ impl DurableStore {
     ) -> Result<(), StoreError> {
         self.make_room(committer)?;
         self.append_record(committer)?;
-        self.journal.set_committed(position);
-        committed();
         let Committer { log, state, record } = committer;
+        // Before others hear of the commit.
         self.numbers.commits.fetch_add(1, Ordering::Relaxed);
         self.numbers.bytes.fetch_add(record.len() as u64, Ordering::Relaxed);
+        self.journal.set_committed(position);
+        committed();
         apply(state, record)?;
         self.numbers.unwritten.store(state.overlay.bytes() as u64, Ordering::Relaxed);
         self.numbers.log.store(log.disk_use(), Ordering::Relaxed);
