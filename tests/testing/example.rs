@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use midge::Config;
 use midge::protocol::ReasonCode;
-use midge::testing::{Fault, PacketKind, TestBroker};
+use midge::testing::{Crash, Disk, Fault, PacketKind, TestBroker};
 
 use midge::codec::packet::Packet;
 use midge::codec::qos::QoS;
@@ -41,8 +41,8 @@ impl<'b> Sensor<'b> {
                     }
                 }
             };
-            publish(&mut client, "sensor/reading", reading.as_bytes(), QoS::AtLeastOnce, 1, false);
             let acknowledged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                publish(&mut client, "sensor/reading", reading.as_bytes(), QoS::AtLeastOnce, 1, false);
                 client.expect("PUBACK", |packet| matches!(packet, Packet::Puback(_)).then_some(()));
             }));
             if acknowledged.is_ok() {
@@ -50,6 +50,20 @@ impl<'b> Sensor<'b> {
                 return;
             }
         }
+    }
+}
+
+/// A subscriber whose session lasts: the readings are for it.
+struct Archive {
+    _client: Client,
+}
+
+impl Archive {
+    fn start(broker: &TestBroker) -> Archive {
+        let guest = Guest { session_expiry: 3600, ..Guest::named("archive") };
+        let mut client = guest.connect(broker);
+        client.subscribe("sensor/#", QoS::AtLeastOnce);
+        Archive { _client: client }
     }
 }
 
@@ -93,4 +107,27 @@ fn a_sensor_that_is_silent_is_reported_after_five_minutes() {
     // Its will waits for 300 seconds more.
     broker.advance(Duration::from_secs(300)).unwrap();
     broker.assert_published("sensor/status", "gone");
+}
+
+#[test]
+fn a_sensor_sends_again_what_a_crash_has_lost() {
+    let broker = TestBroker::start_durable(&Config::new()).unwrap();
+    let _archive = Archive::start(&broker);
+    let mut sensor = Sensor::start(&broker);
+    sensor.report("21.4");
+    broker.set_disk(Disk::Held).unwrap();
+
+    let restarted = std::thread::scope(|scope| {
+        let sensor = scope.spawn(|| sensor.report("21.5"));
+        broker.wait_for("sensor/reading", 2, PATIENCE).unwrap();
+        // Nothing of it is flushed, and nothing acknowledged.
+        broker.crash(Crash::PowerCut).unwrap();
+        let restarted = broker.restart().unwrap();
+        sensor.join().unwrap();
+        restarted
+    });
+
+    // The record goes on.
+    let readings = restarted.wait_for("sensor/reading", 3, PATIENCE).unwrap();
+    assert!(readings[1..].iter().all(|reading| reading.payload() == "21.5"));
 }

@@ -53,32 +53,6 @@ def storage(broker: TestBroker) -> midge.StorageStats:
     return stats
 
 
-# [my client must not lose a message when the broker crashes]
-def test_my_client_loses_no_message_when_the_broker_crashes(durable_mqtt_broker: TestBroker) -> None:
-    broker = durable_mqtt_broker
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "meter", clean_session=False)
-    client.reconnect_delay_set(1, 1)
-    client.connect(*broker.address)
-    client.loop_start()
-    client.publish("reading", "1", qos=1, retain=True).wait_for_publish(5)
-
-    broker.set_disk(Disk.held())  # what comes now is not acknowledged
-    reading = client.publish("reading", "2", qos=1, retain=True)
-    broker.wait_for("reading", 2)
-    broker.crash(power_cut=True)
-    client.publish("reading", "3", qos=1, retain=True)  # while there is no broker
-    broker.restart()
-
-    broker.wait_for("reading", 4)  # the client has sent "2" again, and "3"
-    reading.wait_for_publish(5)
-    assert [message.payload for message in broker.published("reading")] == [b"1", b"2", b"2", b"3"]
-    client.disconnect()
-    client.loop_stop()
-
-
-# [end]
-
-
 def test_a_session_is_present_after_a_crash(broker: TestBroker) -> None:
     peer = Peer(broker, "a")
     peer.connected.clear()

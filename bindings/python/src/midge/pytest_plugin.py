@@ -1,7 +1,7 @@
 """Fixtures for pytest: `mqtt_broker`, a broker on a free port, and `mqtt_broker_factory`, which makes more of them.
 
-`durable_mqtt_broker` keeps what it has acknowledged, for tests with crashes. All end with the test. Those of longer life
-begin with `class_`, `module_`, `package_` or `session_`.
+`durable_mqtt_broker` keeps what it has acknowledged, for tests with crashes. All end with the test. Those of
+longer life begin with `class_`, `module_`, `package_` or `session_`.
 """
 
 from __future__ import annotations
