@@ -34,3 +34,24 @@ pub fn reserve(address: SocketAddr) -> io::Result<Reserved> {
     socket.bind(&address.into())?;
     Ok(Reserved { _socket: socket })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::{listen, reserve};
+
+    #[test]
+    fn an_address_that_is_reserved_is_free_for_a_listener_alone() {
+        let address = listen("127.0.0.1:0".parse().unwrap(), 1).unwrap().local_addr().unwrap();
+        let reserved = reserve(address).unwrap();
+        let refused = std::net::TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        assert_eq!(other.bind(&address.into()).unwrap_err().kind(), ErrorKind::AddrInUse);
+        drop(reserved);
+        listen(address, 1).unwrap();
+    }
+}

@@ -437,7 +437,7 @@ fn clients_that_send_all_the_while_lose_nothing_that_was_acknowledged() {
     let mut acknowledged_last = 0;
     for round in 0..6 {
         let mut client = lasting("c").connect(&broker);
-        for _ in 0..20 {
+        for _ in 0..10 {
             sent += 1;
             publish(&mut client, "t", &sent.to_be_bytes(), QoS::AtLeastOnce, sent, false);
         }
@@ -453,7 +453,7 @@ fn clients_that_send_all_the_while_lose_nothing_that_was_acknowledged() {
         let payload = subscriber.message().payload;
         seen.push(u16::from_be_bytes([payload[0], payload[1]]));
     }
-    for first_of_round in (0..6).map(|round| round * 20 + 1) {
+    for first_of_round in (0..6).map(|round| round * 10 + 1) {
         assert!(seen.contains(&first_of_round), "{first_of_round} was acknowledged");
     }
     assert!(seen.is_sorted(), "in order");

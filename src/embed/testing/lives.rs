@@ -16,7 +16,7 @@ use crate::time::Time;
 impl TestBroker {
     /// Ends the broker as a crash does. From one moment on nothing more is written to its disk and nothing more is sent;
     /// every connection is cut with a TCP reset, without DISCONNECT. Clients that connect are refused until
-    /// [`TestBroker::restart`], which nobody else's listener can prevent.
+    /// [`TestBroker::restart`]. Its ports are kept: the system gives them to nobody who asks for any port.
     ///
     /// What is only in this process ends as with [`Broker::stop`](crate::Broker::stop) without grace: a callback that
     /// runs is waited for, hooks are told of the connections that have ended, queues close, and messages that wait for a
