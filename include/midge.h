@@ -243,6 +243,47 @@
 #define MIDGE_FAULT_CUT_AFTER_BYTES 6
 
 /**
+ * The disk works.
+ */
+#define MIDGE_DISK_WELL 0
+
+/**
+ * Each flush of the log takes `delay_ms`, in the broker's time. What a commit acknowledges waits for it.
+ */
+#define MIDGE_DISK_SLOW 1
+
+/**
+ * No flush of the log ends until the test sets something else, or stops the broker.
+ */
+#define MIDGE_DISK_HELD 2
+
+/**
+ * Every write fails with ENOSPC until the test sets something else. Messages of QoS 1 and 2 are refused at once: with
+ * 0x97 in MQTT 5, by the end of the connection in older versions.
+ */
+#define MIDGE_DISK_FULL 3
+
+/**
+ * Every write fails with EIO. The store has failed then: nothing is acknowledged until the broker is restarted.
+ */
+#define MIDGE_DISK_WRITE_ERROR 4
+
+/**
+ * Every flush fails with EIO. The store has failed then: nothing is acknowledged until the broker is restarted.
+ */
+#define MIDGE_DISK_FLUSH_ERROR 5
+
+/**
+ * The process ends at once, as by kill -9. The system keeps what was written.
+ */
+#define MIDGE_CRASH_KILL 1
+
+/**
+ * The power fails. What was written and not flushed is lost.
+ */
+#define MIDGE_CRASH_POWER_CUT 2
+
+/**
  * Packets of every kind.
  */
 #define MIDGE_PACKET_ANY 0
@@ -2565,6 +2606,56 @@ midge_status midge_start_test(const struct midge_config *config,
                               struct midge_error **error);
 
 /**
+ * Starts a durable broker in test mode, as midge_start_test does. Without the setting storage.path its directory is a
+ * temporary one, which is removed when the broker and those that midge_broker_restart has made of it are freed.
+ *
+ * Errors: as midge_start.
+ */
+midge_status midge_start_test_durable(const struct midge_config *config,
+                                      struct midge_broker **out,
+                                      struct midge_error **error);
+
+/**
+ * Ends a broker in test mode as a crash does; `crash` is a MIDGE_CRASH_... constant. From one moment on nothing more is
+ * written to its disk and nothing more is sent; every connection is cut with a TCP reset, without DISCONNECT. Clients that
+ * connect are refused until midge_broker_restart.
+ *
+ * What is only in this process ends as with midge_stop without grace: a callback that runs is waited for, hooks are told of
+ * the connections that have ended, queues close, and messages that wait for a commit are not acknowledged. Then all
+ * calls say STATE; what was published can still be read. A broker without a directory forgets everything.
+ *
+ * Errors: STATE, also if the broker is not in test mode, or has crashed or stopped before; IN_CALLBACK on a thread of a
+ * broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_crash(struct midge_broker *broker,
+                                int32_t crash);
+
+/**
+ * Starts a broker in test mode again: with the same settings and hooks, at the same addresses, on the same directory. One
+ * that runs is stopped first. The time goes on, also that of midge_broker_advance while the broker was down; so do the faults
+ * between it and its clients, and the record of what was published. Its disk is MIDGE_DISK_WELL.
+ *
+ * `*out` is a new handle. `broker` stays stopped, and can be freed before or after the other.
+ *
+ * Errors: as midge_start; STATE if the broker is not in test mode; INVALID_ARGUMENT, also if it was restarted before;
+ * IN_CALLBACK on a thread of a broker.
+ */
+midge_status midge_broker_restart(struct midge_broker *broker,
+                                  struct midge_broker **out,
+                                  struct midge_error **error);
+
+/**
+ * Sets what the disk of a durable broker in test mode does from now on, a MIDGE_DISK_... constant. A flush that waits is
+ * concerned, too. `delay_ms` is for MIDGE_DISK_SLOW: milliseconds of the broker's time, 0 or more. Otherwise 0.
+ *
+ * Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT, also if it has no directory.
+ */
+midge_status midge_broker_set_disk(struct midge_broker *broker,
+                                   int32_t disk,
+                                   int64_t delay_ms,
+                                   struct midge_error **error);
+
+/**
  * Moves the time of a broker in test mode on by `milliseconds`, at most a hundred years. Everything that is due in
  * between happens in its order and at its time: silent clients are disconnected, sessions and messages expire, delayed
  * wills are published, packets that a fault has delayed are sent. When this returns that has happened, what is to be
@@ -2573,6 +2664,8 @@ midge_status midge_start_test(const struct midge_config *config,
  * What clients have sent before the call is handled before the time moves. Their own clocks do not know of it: one
  * that is to ping every minute does not within an hour that passes at once. 0 moves no time, and has everything
  * handled that was sent.
+ *
+ * The time of a broker that has crashed, and of a durable one that has stopped, can be moved until it is restarted.
  *
  * Callbacks of subscriptions are not waited for. Errors: STATE, also if the broker is not in test mode; IN_CALLBACK on a
  * thread of a broker; FORKED; INVALID_ARGUMENT.

@@ -52,7 +52,10 @@ impl Broker {
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
         let storage = match store {
-            None => Storage::open(&settings, clock.started_millis(), seed().map_err(Error::Start)?)?,
+            None => {
+                let now = clock.started_millis() + clock.now().as_millis();
+                Storage::open(&settings, now, seed().map_err(Error::Start)?, bench.as_deref())?
+            }
             Some(_) => None,
         };
         let store = store.or_else(|| storage.as_ref().map(Storage::store));

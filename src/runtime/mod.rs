@@ -16,7 +16,7 @@ pub use event::Event;
 pub use fork::{NotInherited, generation, watch_forks};
 pub use latch::Latch;
 pub use readiness::{watch_latch, watch_socket};
-pub use socket::listen;
+pub use socket::{Reserved, listen, reserve};
 pub use threads::{Runtime, in_callback, on_own_thread, thread_mark};
 pub use ticker::{Ticker, tick};
 pub use waits::{CallWait, Waiter};

@@ -52,6 +52,8 @@ pub struct DurableStore {
     /// Why the last checkpoint could not be written; the next attempt may succeed.
     trouble: Trouble,
     closing: AtomicBool,
+    /// Whether a test has messages refused.
+    refusing: AtomicBool,
     options: DurableOptions,
     salt: [u8; 16],
     numbers: Numbers,
@@ -112,6 +114,7 @@ impl DurableStore {
             failed: OnceLock::new(),
             trouble: Trouble::default(),
             closing: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             options,
             salt: row.salt,
             numbers: Numbers::default(),
@@ -169,11 +172,12 @@ impl DurableStore {
     ) -> Result<(), StoreError> {
         self.make_room(committer)?;
         self.append_record(committer)?;
-        self.journal.set_committed(position);
-        committed();
         let Committer { log, state, record } = committer;
+        // Before others hear of the commit.
         self.numbers.commits.fetch_add(1, Ordering::Relaxed);
         self.numbers.bytes.fetch_add(record.len() as u64, Ordering::Relaxed);
+        self.journal.set_committed(position);
+        committed();
         apply(state, record)?;
         self.numbers.unwritten.store(state.overlay.bytes() as u64, Ordering::Relaxed);
         self.numbers.log.store(log.disk_use(), Ordering::Relaxed);
@@ -317,6 +321,16 @@ impl DurableStore {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// Refuses messages of QoS 1 and 2, or accepts them again, whatever waits for a commit.
+    pub fn refuse_messages(&self, refuse: bool) {
+        self.refusing.store(refuse, Ordering::Relaxed);
+    }
+
+    /// Tries at once what the disk has refused.
+    pub fn try_again(&self) {
+        self.slot.wake();
+    }
+
     /// Takes no more changes. The threads that commit and write checkpoints end when all is done.
     /// A disk that refuses a checkpoint is not tried again: the log has everything.
     pub fn close(&self) {
@@ -431,7 +445,9 @@ impl Store for DurableStore {
     }
 
     fn is_full(&self) -> bool {
-        self.journal.bytes() > MOST_WAITING || self.failed.get().is_some()
+        self.journal.bytes() > MOST_WAITING
+            || self.failed.get().is_some()
+            || self.refusing.load(Ordering::Relaxed)
     }
 
     fn failed(&self) -> Option<StoreError> {

@@ -138,8 +138,13 @@ class Broker:
             if hooks is not None:
                 uninstall(self._hooks)
             raise_for(status, error)
-        self._handle = handle
         self._settings = settings
+        self._begin(handle)
+
+    def _begin(self, handle: ctypes.c_void_p) -> None:
+        """Takes a broker that has started."""
+        self._handle = handle
+        self._stopped = False
         _live.add(self)
 
     @property
@@ -549,6 +554,10 @@ class Broker:
         status = waiting.midge_stop(self._handle, milliseconds(grace))
         if status < 0:
             raise_for(status)
+        self._end(deadline)
+
+    def _end(self, deadline: float | None) -> None:
+        """Ends what this object has of a broker that has stopped."""
         self._stopped = True
         _live.discard(self)
         for calls in list(self._calls):

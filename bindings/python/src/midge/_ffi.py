@@ -38,6 +38,14 @@ MIDGE_FAULT_DELAY = 3
 MIDGE_FAULT_DUPLICATE = 4
 MIDGE_FAULT_CUT = 5
 MIDGE_FAULT_CUT_AFTER_BYTES = 6
+MIDGE_DISK_WELL = 0
+MIDGE_DISK_SLOW = 1
+MIDGE_DISK_HELD = 2
+MIDGE_DISK_FULL = 3
+MIDGE_DISK_WRITE_ERROR = 4
+MIDGE_DISK_FLUSH_ERROR = 5
+MIDGE_CRASH_KILL = 1
+MIDGE_CRASH_POWER_CUT = 2
 MIDGE_PACKET_ANY = 0
 MIDGE_PACKET_CONNACK = 2
 MIDGE_PACKET_PUBLISH = 3
@@ -984,6 +992,32 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         [
             ctypes.c_void_p,
             ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_start_test_durable": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_crash": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int32]),
+    "midge_broker_restart": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_set_disk": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.c_int64,
             ctypes.POINTER(ctypes.c_void_p),
         ],
     ),
