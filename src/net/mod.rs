@@ -14,6 +14,6 @@ mod transport;
 mod waiting;
 
 pub use adopt::{AdoptError, adopt};
-pub use listener::{Bound, bind};
+pub use listener::{BindError, Bound, bind};
 pub use places::ListenerLimit;
 pub use server::Server;
