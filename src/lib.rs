@@ -106,6 +106,7 @@ pub use embed::{
     Subscription,
 };
 pub use engine::view::clients::{ClientView, SubscriptionView};
+pub use session::peer::{Credentials, Peer};
 pub use stats::{DropReason, Snapshot};
 pub use storage::{FLUSH_BOUNDS, FlushTimes, StorageState, StorageStats};
 pub use time::Time;
@@ -132,7 +133,7 @@ pub mod protocol {
 /// The values of a [`Config`] with their types, and what can be wrong with one.
 pub mod settings {
     pub use crate::config::settings::*;
-    pub use crate::config::{ConfigError, ErrorKind, Secret, Transport};
+    pub use crate::config::{ConfigError, ErrorKind, ListenAddress, Secret, Transport};
 }
 
 /// Tests of the library may name it as those outside do.

@@ -8,7 +8,7 @@ mod imp {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use crate::config::{Config, ConfigError, ErrorKind, Settings};
+    use crate::config::{Config, ConfigError, ErrorKind, ListenAddress, Settings};
     use crate::embed::error::Error;
     use crate::embed::storage::StorageSource;
     use crate::engine::core::state::Engine;
@@ -65,11 +65,11 @@ mod imp {
         let known: Vec<_> = bound
             .iter()
             .zip(limits)
-            .map(|((name, bound), (_, limit))| (name.clone(), bound.address(), Arc::clone(limit)))
+            .map(|((name, bound), (_, limit))| (name.clone(), bound.address().clone(), Arc::clone(limit)))
             .collect();
         Box::new(move || {
-            let show = |(name, address, limit): &(String, SocketAddr, Arc<net::ListenerLimit>)| {
-                ListenerView { name: name.clone(), address: *address, connections: limit.open() }
+            let show = |(name, address, limit): &(String, ListenAddress, Arc<net::ListenerLimit>)| {
+                ListenerView { name: name.clone(), address: address.clone(), connections: limit.open() }
             };
             known.iter().map(show).collect()
         })

@@ -1,6 +1,5 @@
 //! What the handles of one broker have in common.
 
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -10,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
-use crate::config::Settings;
+use crate::config::{ListenAddress, Settings};
 use crate::embed::asynchronous::Vigil;
 use crate::embed::callback::Dispatcher;
 use crate::embed::console::Running as RunningConsole;
@@ -33,7 +32,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) settings: Settings,
     pub(super) server: Arc<Server>,
-    pub(super) listeners: Vec<(String, SocketAddr)>,
+    pub(super) listeners: Vec<(String, ListenAddress)>,
     pub(super) console: Option<RunningConsole>,
     /// Each listener's limit of connections.
     pub(super) limits: Vec<(String, Arc<ListenerLimit>)>,

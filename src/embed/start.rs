@@ -1,12 +1,11 @@
 //! Starting a broker.
 
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::config::{Config, Settings};
+use crate::config::{Config, ListenAddress, Settings};
 use crate::embed::asynchronous::Vigil;
 use crate::embed::broker::Broker;
 use crate::embed::console;
@@ -100,7 +99,8 @@ impl Broker {
         if let Some(flusher) = server.flusher() {
             runtime.handle().spawn(flusher);
         }
-        let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
+        let listeners: Vec<_> =
+            bound.iter().map(|(name, bound)| (name.clone(), bound.address().clone())).collect();
         let limits: Vec<_> =
             bound.iter().map(|(name, bound)| (name.clone(), bound.limit(&server, name))).collect();
         log_listeners(&engine, clock.now(), &listeners);
@@ -147,12 +147,14 @@ impl Broker {
 fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
     let mut bound = Vec::new();
     for listener in &settings.listeners {
-        let Some(address) = listener.bind else {
+        let Some(address) = &listener.bind else {
             continue;
         };
         let socket = bind(address, listener).map_err(|error| match error {
             BindError::Config(error) => Error::Config(error),
-            BindError::Io(source) => Error::Bind { listener: listener.name.clone(), address, source },
+            BindError::Io(source) => {
+                Error::Bind { listener: listener.name.clone(), address: address.clone(), source }
+            }
         })?;
         bound.push((listener.name.clone(), socket));
     }
@@ -160,7 +162,7 @@ fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
 }
 
 /// Logs the start, before the first client can come.
-fn log_listeners(engine: &Engine, now: Time, listeners: &[(String, SocketAddr)]) {
+fn log_listeners(engine: &Engine, now: Time, listeners: &[(String, ListenAddress)]) {
     let mut turn = engine.turn(now);
     engine.log(&mut turn, Level::Info, None, || format!("midge {} has started", env!("CARGO_PKG_VERSION")));
     for (name, address) in listeners {
@@ -176,7 +178,7 @@ fn accept_all(
 ) -> Result<(), Error> {
     let _inside = runtime.handle().enter();
     for ((listener, socket), (_, limit)) in bound.into_iter().zip(limits) {
-        let address = socket.address();
+        let address = socket.address().clone();
         let task = socket.accept(Arc::clone(server), Arc::clone(limit)).map_err(|source| Error::Bind {
             listener,
             address,

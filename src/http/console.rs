@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::engine::core::state::Engine;
 use crate::http::access::Access;
 use crate::http::guard::AllowedHosts;
@@ -47,7 +47,7 @@ pub struct ListenerView {
     /// Its name in the settings.
     pub name: String,
     /// Its address.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// Its open connections.
     pub connections: u32,
 }

@@ -1,7 +1,6 @@
 //! A connection before MQTT: accepted, perhaps with layers that are still in their handshakes.
 
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -17,6 +16,7 @@ use crate::net::server::ConnectionPermit;
 use crate::net::testing::{ProbeSlot, TestLine};
 use crate::net::transport::LayerError;
 use crate::session::link::Link;
+use crate::session::peer::Peer;
 use crate::time::TimerId;
 
 /// A connection that the engine does not know yet.
@@ -32,7 +32,7 @@ impl Accepted {
     /// A connection over a non-blocking socket. Must be called inside the runtime.
     pub(super) fn new(
         socket: Socket,
-        peer: Option<SocketAddr>,
+        peer: Option<Peer>,
         permit: ConnectionPermit,
         place: NewPlace,
     ) -> io::Result<Accepted> {

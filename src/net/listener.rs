@@ -3,25 +3,27 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
-use crate::config::{ConfigError, Listener};
+use crate::config::{ConfigError, ListenAddress, Listener};
 use crate::net::handshake::{Accepted, Handshake};
 use crate::net::places::ListenerLimit;
 use crate::net::server::{ConnectionLimits, FULL, Server};
 use crate::net::testing::{ProbeSlot, TestListener};
 use crate::net::transport::{MakeLayers, choose};
-use crate::runtime::{NotInherited, listen, watch_socket};
+use crate::net::unix::{SocketFile, listen_abstract, listen_at};
+use crate::runtime::{NotInherited, listen, peer_credentials, watch_socket};
 use crate::session::event::Level;
+use crate::session::peer::Peer;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -35,7 +37,9 @@ pub struct Bound {
     /// Before the socket, so that it is dropped before it.
     not_inherited: NotInherited,
     listener: Socket,
-    address: SocketAddr,
+    address: ListenAddress,
+    /// The file of a Unix domain socket.
+    file: Option<SocketFile>,
     max_connections: Option<u32>,
     /// The layers of its connections; `None` is plain MQTT.
     layers: Option<MakeLayers>,
@@ -64,14 +68,25 @@ impl From<io::Error> for BindError {
 
 /// Binds the socket of a listener to `address`. With port 0 the system chooses a port. An IPv6 address accepts no IPv4
 /// connections. TCP [MQTT-4.2-1], [MQTT3-7.1.1-1].
-pub fn bind(address: SocketAddr, settings: &Listener) -> Result<Bound, BindError> {
+pub fn bind(address: &ListenAddress, settings: &Listener) -> Result<Bound, BindError> {
     let layers = choose(settings.transport, settings)?;
-    let listener = listen(address, BACKLOG)?;
-    let address = listener.local_addr()?;
+    let (listener, address, file) = match address {
+        ListenAddress::Tcp(address) => {
+            let listener = listen(*address, BACKLOG)?;
+            let address = listener.local_addr()?.into();
+            (listener.into(), address, None)
+        }
+        ListenAddress::Unix(path) => {
+            let (listener, file) = listen_at(path, settings, BACKLOG)?;
+            (listener, address.clone(), Some(file))
+        }
+        ListenAddress::Abstract(name) => (listen_abstract(name, BACKLOG)?, address.clone(), None),
+        _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+    };
     let not_inherited = NotInherited::mark(&listener);
     let (layers, address) = dress(layers, address);
     let max_connections = settings.max_connections;
-    Ok(Bound { not_inherited, listener: listener.into(), address, max_connections, layers })
+    Ok(Bound { not_inherited, listener, address, file, max_connections, layers })
 }
 
 impl fmt::Debug for Bound {
@@ -82,8 +97,8 @@ impl fmt::Debug for Bound {
 
 impl Bound {
     /// The address, with the port that the system chose.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
     }
 
     /// The limit of its connections. `name` is the listener's.
@@ -98,7 +113,7 @@ impl Bound {
         limit: Arc<ListenerLimit>,
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_socket(self.listener)?;
-        let accepting = Accepting { _not_inherited: self.not_inherited, listener };
+        let accepting = Accepting { _not_inherited: self.not_inherited, _file: self.file, listener };
         let tested = server.test_net().map(|test_net| test_net.listener());
         let limits = Arc::new(ConnectionLimits { server, limit, layers: self.layers });
         Ok(async move {
@@ -113,6 +128,8 @@ impl Bound {
 /// A listening socket that accepts. The mark comes before the socket, so that it is dropped before it.
 struct Accepting {
     _not_inherited: NotInherited,
+    /// Before the socket, so that nobody takes the file for that of a dead broker.
+    _file: Option<SocketFile>,
     listener: AsyncFd<Socket>,
 }
 
@@ -129,7 +146,7 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
                 Ok((socket, peer)) => {
                     accepted += 1;
                     rest = REST.0;
-                    start_connection(socket, peer.as_socket(), &limits);
+                    start_connection(socket, &peer, &limits);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     guard.clear_ready();
@@ -172,7 +189,7 @@ async fn run_tested(
         let asked = test_listener.asked();
         let exhausted = loop {
             match accepting.listener.get_ref().accept() {
-                Ok((socket, peer)) => start_connection(socket, peer.as_socket(), &limits),
+                Ok((socket, peer)) => start_connection(socket, &peer, &limits),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(_) => break true,
@@ -197,14 +214,19 @@ fn poll_ready(listener: &AsyncFd<Socket>, cx: &mut Context<'_>) -> Poll<()> {
     }
 }
 
-/// `peer`: its address; `None` for a UNIX socket.
-fn start_connection(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimits>) {
+/// `address`: that of the peer.
+fn start_connection(socket: Socket, address: &SockAddr, limits: &Arc<ConnectionLimits>) {
+    let address = address.as_socket();
+    let peer = match address {
+        Some(address) => Some(Peer::Network(address)),
+        None => peer_credentials(&socket).map(Peer::Process),
+    };
     let Some((permit, place)) = limits.permit() else {
         limits.server.turned_away(peer, FULL);
         return;
     };
     // A connection that cannot be prepared is gone already.
-    let Ok(socket) = prepare(socket, peer.is_some()) else {
+    let Ok(socket) = prepare(socket, address.is_some()) else {
         return;
     };
     match Accepted::new(socket, peer, permit, place) {
@@ -232,7 +254,7 @@ fn prepare(socket: Socket, is_tcp: bool) -> io::Result<Socket> {
 /// The layers of a new listener, and its address. Tests may put other layers over it, and another address that clients
 /// connect to.
 #[cfg(not(test))]
-fn dress(layers: Option<MakeLayers>, address: SocketAddr) -> (Option<MakeLayers>, SocketAddr) {
+fn dress(layers: Option<MakeLayers>, address: ListenAddress) -> (Option<MakeLayers>, ListenAddress) {
     (layers, address)
 }
 
@@ -269,7 +291,7 @@ mod tests {
     use socket2::{SockRef, Socket};
 
     use super::{Bound, bind, is_of_the_connection};
-    use crate::config::Config;
+    use crate::config::{Config, ListenAddress};
     use crate::engine::core::state::{Engine, EngineParts};
     use crate::net::server::Server;
     use crate::runtime::{Clock, NotInherited, Runtime, Ticker};
@@ -284,7 +306,8 @@ mod tests {
         let bound = Bound {
             not_inherited: NotInherited::mark(&listener),
             listener,
-            address: "0.0.0.0:0".parse().unwrap(),
+            address: ListenAddress::Unix(path.clone()),
+            file: None,
             max_connections: Some(1),
             layers: None,
         };
@@ -323,7 +346,11 @@ mod tests {
     /// A faulty host may shut down descriptors that belong to the broker.
     #[test]
     fn a_listening_socket_that_someone_has_shut_down_has_accepting_rest() {
-        let bound = bind("127.0.0.1:0".parse().unwrap(), &Config::new().settings().listeners[0]).unwrap();
+        let bound = bind(
+            &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into(),
+            &Config::new().settings().listeners[0],
+        )
+        .unwrap();
         SockRef::from(&bound.listener).shutdown(Shutdown::Both).unwrap();
         let error = bound.listener.accept().unwrap_err();
         assert_ne!(error.kind(), io::ErrorKind::WouldBlock);

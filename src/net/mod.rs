@@ -11,6 +11,7 @@ mod places;
 mod server;
 pub mod testing;
 mod transport;
+mod unix;
 mod waiting;
 
 pub use adopt::{AdoptError, adopt};

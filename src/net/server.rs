@@ -1,6 +1,5 @@
 //! The state shared by all connections of a broker: the engine, the clock, the connection limits.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +16,7 @@ use crate::net::waiting::Waiting;
 use crate::runtime::Clock;
 use crate::session::event::Level;
 use crate::session::link::Cause;
+use crate::session::peer::Peer;
 use crate::time::Time;
 
 /// The MQTT server of one broker.
@@ -103,7 +103,7 @@ impl Server {
     }
 
     /// Counts and logs a connection that was refused.
-    pub(super) fn turned_away(&self, peer: Option<SocketAddr>, why: &str) {
+    pub(super) fn turned_away(&self, peer: Option<Peer>, why: &str) {
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += 1;
         self.engine.log(&mut turn, Level::Warn, None, || match peer {

@@ -1,8 +1,9 @@
 //! Where a connection comes from.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
+
+use crate::session::peer::Peer;
 
 /// Where a connection comes from.
 #[derive(Clone, Debug, Default)]
@@ -10,7 +11,7 @@ pub struct Origin {
     /// The number of the connection, unique in this broker.
     pub number: u64,
     /// The peer's address; `None` for a connection without a network address.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<Peer>,
     /// The name of the listener that accepted it; `None` for an adopted connection.
     pub listener: Option<Arc<str>>,
 }

@@ -1,6 +1,5 @@
 //! Views of clients, subscriptions and retained messages.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +9,7 @@ use crate::codec::version::Version;
 use crate::engine::core::state::Engine;
 use crate::engine::parts::subscriber::Subscriber;
 use crate::message::SharedMessage;
+use crate::session::peer::Peer;
 use crate::session::state::Session;
 use crate::session::subscriptions::Held;
 use crate::time::Time;
@@ -25,7 +25,7 @@ pub struct ClientView {
     /// The User Name, while connected.
     pub username: Option<String>,
     /// The peer's address, while connected; `None` for a connection without a network address.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// The protocol version of the current or last connection.
     pub version: Version,
     /// Clean Start, or Clean Session, while connected.
