@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use socket2::Socket;
 
 use crate::engine::parts::origin::Origin;
 use crate::net::connection::ConnectionTask;
+use crate::net::handshake_steps::StepTurn;
 use crate::net::link::StreamLink;
 use crate::net::places::NewPlace;
 use crate::net::server::ConnectionPermit;
@@ -70,6 +71,9 @@ impl Accepted {
 pub(super) struct Handshake {
     accepted: Option<Accepted>,
     deadline: TimerId,
+    turn: StepTurn,
+    /// Between its last costly step and the poll that gives the turn on.
+    outcome: Option<Result<(), Option<LayerError>>>,
 }
 
 impl Handshake {
@@ -84,19 +88,24 @@ impl Handshake {
         let link = Arc::downgrade(&accepted.link);
         let server = accepted.permit.server();
         let deadline = server.engine().connect_deadline(server.now(), link as Weak<dyn Link>);
-        Handshake { accepted: Some(accepted), deadline }
+        let turn = server.step_turn();
+        Handshake { accepted: Some(accepted), deadline, turn, outcome: None }
     }
 }
 
 impl Accepted {
     /// Ready when the handshakes are complete or have failed. At the deadline the error is `None`.
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Option<LayerError>>> {
+    fn poll_handshake(
+        &mut self,
+        turn: &mut StepTurn,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Option<LayerError>>> {
         self.link.register(cx.waker());
         if self.link.take_woken() && self.link.take_ending().is_some() {
             return Poll::Ready(Err(None));
         }
         let asked = self.tested.as_ref().map(|tested| tested.0.asked()).unwrap_or_default();
-        let outcome = self.link.poll_handshake(&mut self.origin, !asked.is_empty(), cx);
+        let outcome = self.link.poll_handshake(&mut self.origin, turn, !asked.is_empty(), cx);
         if outcome.is_ready()
             && let Some(tested) = &self.tested
         {
@@ -112,12 +121,8 @@ impl Future for Handshake {
 
     /// Ready when the handshake is over: with the connection, or `None` if it is closed.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
-        let Some(accepted) = &mut self.accepted else {
-            return Poll::Ready(None);
-        };
-        let Poll::Ready(outcome) = accepted.poll_handshake(cx) else {
-            return Poll::Pending;
-        };
+        let handshake = &mut *self;
+        let outcome = ready!(handshake.poll_outcome(cx));
         let Some(accepted) = self.accepted.take() else {
             return Poll::Ready(None);
         };
@@ -129,6 +134,28 @@ impl Future for Handshake {
                 Poll::Ready(None)
             }
         }
+    }
+}
+
+impl Handshake {
+    /// Ready when the handshake is over. After a costly step the other tasks that are ready come first.
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Option<LayerError>>> {
+        self.turn.end();
+        if let Some(outcome) = self.outcome.take() {
+            return Poll::Ready(outcome);
+        }
+        let Some(accepted) = &mut self.accepted else {
+            return Poll::Ready(Err(None));
+        };
+        let outcome = accepted.poll_handshake(&mut self.turn, cx);
+        if !self.turn.is_held() {
+            return outcome;
+        }
+        if let Poll::Ready(outcome) = outcome {
+            self.outcome = Some(outcome);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -4,6 +4,7 @@ mod adopt;
 mod connection;
 mod flush_queue;
 mod handshake;
+mod handshake_steps;
 mod input;
 mod link;
 mod listener;

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::engine::core::state::Engine;
 use crate::engine::parts::origin::Origin;
 use crate::net::flush_queue::{FlushQueue, Flusher};
+use crate::net::handshake_steps::{HandshakeSteps, StepTurn};
 use crate::net::link::StreamLink;
 use crate::net::places::{ListenerLimit, NewPlace, Places};
 use crate::net::testing::TestNet;
@@ -34,6 +35,7 @@ pub struct Server {
     test_net: Option<Arc<TestNet>>,
     /// The flush queue, if all connections run on one thread.
     flush_queue: Option<FlushQueue>,
+    steps: HandshakeSteps,
 }
 
 impl Server {
@@ -48,6 +50,7 @@ impl Server {
             idle: Condvar::new(),
             test_net: None,
             flush_queue: None,
+            steps: HandshakeSteps::default(),
         }
     }
 
@@ -95,6 +98,11 @@ impl Server {
     /// The flush queue, if all connections run on one thread.
     pub(super) fn flush_queue(&self) -> Option<&FlushQueue> {
         self.flush_queue.as_ref()
+    }
+
+    /// A new connection's turn for costly steps of its handshake.
+    pub(super) fn step_turn(&self) -> StepTurn {
+        StepTurn::new(self.test_net.is_none().then(|| self.steps.clone()))
     }
 
     /// The current time.
