@@ -14,7 +14,7 @@ impl Engine {
     /// The origin of a new connection, with a new number.
     pub(crate) fn origin(&self, listener: Option<Arc<str>>, peer: Option<SocketAddr>) -> Origin {
         let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        Origin { number, peer, listener }
+        Origin { number, peer, listener, tls: None }
     }
 
     /// Ends the link for [`Cause::ConnectTimeout`](crate::session::link::Cause::ConnectTimeout) after

@@ -4,6 +4,8 @@ mod descriptor;
 mod layer;
 mod layered;
 mod stack;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::sync::Arc;
 
