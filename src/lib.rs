@@ -137,7 +137,7 @@ pub mod protocol {
 /// The values of a [`Config`] with their types, and what can be wrong with one.
 pub mod settings {
     pub use crate::config::settings::*;
-    pub use crate::config::{ConfigError, ErrorKind, Secret};
+    pub use crate::config::{ConfigError, ErrorKind, Secret, Transport};
 }
 
 /// Tests of the library may name it as those outside do.

@@ -13,6 +13,7 @@ mod document;
 mod load;
 mod nearest;
 mod text;
+mod transport;
 mod value;
 
 pub use configuration::Config;
@@ -22,3 +23,4 @@ pub use kind::{Kind, Limits};
 pub use secret::Secret;
 pub use settings::{Listener, OnDamage, OtherUser, QueueOverflow, Settings, StorageSync};
 pub use table::{Setting, table};
+pub use transport::Transport;

@@ -7,6 +7,7 @@ use crate::config::define::settings;
 use crate::config::kind::Kind;
 use crate::config::secret::Secret;
 use crate::config::table::{Access, Setting};
+use crate::config::transport::Transport;
 use crate::config::value::{Field, Value};
 
 const KIB: u64 = 1 << 10;
@@ -154,6 +155,11 @@ settings! {
         max_connections: Option<u32> = "unlimited", Kind::integer(1, MANY).or_unlimited(),
             "Maximum number of connected clients of this listener; further ones are refused. \
              `mqtt.max_connections` limits all listeners together.";
+        transport: Transport = "tcp", Kind::Choice(Transport::NAMES),
+            "What lies between MQTT and the socket. `tcp`: nothing. `tls`: TLS. `ws`: WebSocket. `wss`: WebSocket \
+             over TLS. `auto`: the first bytes of each connection decide. A broker whose library is built without \
+             the transport does not start. Danger: with `tcp` and `ws`, passwords and messages are readable on the \
+             way.";
     }
 
     runtime: RuntimeSettings, "Threads, and stopping the broker." {

@@ -17,7 +17,7 @@ use crate::embed::stop::Stage;
 use crate::embed::storage::Storage;
 use crate::embed::testing::Bench;
 use crate::engine::core::state::{Engine, EngineParts};
-use crate::net::{Bound, ListenerLimit, Server, bind};
+use crate::net::{BindError, Bound, ListenerLimit, Server, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, tick, watch_forks};
 use crate::session::event::Level;
 use crate::storage::{MemoryStore, Store};
@@ -150,10 +150,9 @@ fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
         let Some(address) = listener.bind else {
             continue;
         };
-        let socket = bind(address, listener.max_connections).map_err(|source| Error::Bind {
-            listener: listener.name.clone(),
-            address,
-            source,
+        let socket = bind(address, listener).map_err(|error| match error {
+            BindError::Config(error) => Error::Config(error),
+            BindError::Io(source) => Error::Bind { listener: listener.name.clone(), address, source },
         })?;
         bound.push((listener.name.clone(), socket));
     }

@@ -14,11 +14,12 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
+use crate::config::{ConfigError, Listener};
 use crate::net::handshake::{Accepted, Handshake};
 use crate::net::places::ListenerLimit;
 use crate::net::server::{ConnectionLimits, FULL, Server};
 use crate::net::testing::{ProbeSlot, TestListener};
-use crate::net::transport::MakeLayers;
+use crate::net::transport::{MakeLayers, choose};
 use crate::runtime::{NotInherited, listen, watch_socket};
 use crate::session::event::Level;
 
@@ -36,17 +37,40 @@ pub struct Bound {
     listener: Socket,
     address: SocketAddr,
     max_connections: Option<u32>,
-    /// The layers of its connections; `None` is plain MQTT. No setting adds layers yet.
+    /// The layers of its connections; `None` is plain MQTT.
     layers: Option<MakeLayers>,
 }
 
-/// Binds a listening socket. With port 0 the system chooses a port. An IPv6 address accepts no IPv4 connections.
-/// TCP [MQTT-4.2-1], [MQTT3-7.1.1-1].
-pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bound> {
+/// Why a listener does not listen.
+#[derive(Debug)]
+pub enum BindError {
+    /// A setting is wrong.
+    Config(ConfigError),
+    /// A system call failed.
+    Io(io::Error),
+}
+
+impl From<ConfigError> for BindError {
+    fn from(error: ConfigError) -> BindError {
+        BindError::Config(error)
+    }
+}
+
+impl From<io::Error> for BindError {
+    fn from(error: io::Error) -> BindError {
+        BindError::Io(error)
+    }
+}
+
+/// Binds the socket of a listener to `address`. With port 0 the system chooses a port. An IPv6 address accepts no IPv4
+/// connections. TCP [MQTT-4.2-1], [MQTT3-7.1.1-1].
+pub fn bind(address: SocketAddr, settings: &Listener) -> Result<Bound, BindError> {
+    let layers = choose(settings.transport, settings)?;
     let listener = listen(address, BACKLOG)?;
     let address = listener.local_addr()?;
     let not_inherited = NotInherited::mark(&listener);
-    let (layers, address) = dress(address);
+    let (layers, address) = dress(layers, address);
+    let max_connections = settings.max_connections;
     Ok(Bound { not_inherited, listener: listener.into(), address, max_connections, layers })
 }
 
@@ -205,10 +229,11 @@ fn prepare(socket: Socket, is_tcp: bool) -> io::Result<Socket> {
     Ok(Socket::from(stream))
 }
 
-/// The layers of a new listener: none. Tests may add layers, and another address that clients connect to.
+/// The layers of a new listener, and its address. Tests may put other layers over it, and another address that clients
+/// connect to.
 #[cfg(not(test))]
-fn dress(address: SocketAddr) -> (Option<MakeLayers>, SocketAddr) {
-    (None, address)
+fn dress(layers: Option<MakeLayers>, address: SocketAddr) -> (Option<MakeLayers>, SocketAddr) {
+    (layers, address)
 }
 
 /// Whether accepting failed for one connection alone, which has left the backlog. accept(2) returns errors that the
@@ -298,7 +323,7 @@ mod tests {
     /// A faulty host may shut down descriptors that belong to the broker.
     #[test]
     fn a_listening_socket_that_someone_has_shut_down_has_accepting_rest() {
-        let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+        let bound = bind("127.0.0.1:0".parse().unwrap(), &Config::new().settings().listeners[0]).unwrap();
         SockRef::from(&bound.listener).shutdown(Shutdown::Both).unwrap();
         let error = bound.listener.accept().unwrap_err();
         assert_ne!(error.kind(), io::ErrorKind::WouldBlock);

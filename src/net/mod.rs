@@ -15,6 +15,6 @@ mod transport;
 mod waiting;
 
 pub use adopt::{AdoptError, adopt};
-pub use listener::{Bound, bind};
+pub use listener::{BindError, Bound, bind};
 pub use places::ListenerLimit;
 pub use server::Server;

@@ -448,7 +448,7 @@ fn a_panic_costs_one_connection() {
     let engine = Arc::new(Engine::new(config().settings(), surroundings));
     let wing = Arc::new(Server::new(engine.clone(), clock.clone(), None, None));
     let runtime = Runtime::start(1).unwrap();
-    let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+    let bound = bind("127.0.0.1:0".parse().unwrap(), &config().settings().listeners[0]).unwrap();
     let address = bound.address();
     {
         let _inside = runtime.handle().enter();

@@ -1,5 +1,5 @@
-//! Layers over sockets, made for these tests. They are unit tests of `src/net/transport`, which includes this file: there
-//! is no setting that puts a layer over a listener yet.
+//! Layers over sockets, made for these tests. They are unit tests of `src/net/transport`, which includes this file: no
+//! setting puts these layers over a listener.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::cell::RefCell;
@@ -43,8 +43,11 @@ fn over(make: impl Fn() -> Vec<Box<dyn Layer>> + Send + Sync + 'static) {
     DRESS.set(Dress { layers: Some(Arc::new(make)), relay: false });
 }
 
-/// The layers of a listener that is at `address`, and the address that clients find it at.
-pub(in crate::net) fn dress(address: SocketAddr) -> (Option<MakeLayers>, SocketAddr) {
+/// The layers of a listener that is at `address` and has `layers` by its settings, and the address that clients find it at.
+pub(in crate::net) fn dress(
+    layers: Option<MakeLayers>,
+    address: SocketAddr,
+) -> (Option<MakeLayers>, SocketAddr) {
     let dress = DRESS.with_borrow(Dress::clone);
-    (dress.layers, if dress.relay { peer::unscrambled(address) } else { address })
+    (dress.layers.or(layers), if dress.relay { peer::unscrambled(address) } else { address })
 }

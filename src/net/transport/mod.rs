@@ -1,5 +1,6 @@
 //! The transport between a socket and the engine: one descriptor, and the layers over it.
 
+mod choose;
 mod descriptor;
 mod layer;
 mod layered;
@@ -9,6 +10,7 @@ mod tls;
 
 use std::sync::Arc;
 
+pub(super) use choose::choose;
 pub(super) use descriptor::{Descriptor, Received};
 pub(super) use layer::{Layer, LayerError, Raw};
 pub(super) use layered::Layered;

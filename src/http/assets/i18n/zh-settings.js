@@ -3,6 +3,7 @@
 export const help = {
   'listener.*.bind': '监听的地址和端口。端口 0 表示使用空闲端口，代理启动后会告知是哪一个。设为 `off` 则没有这个监听器。默认值属于监听器 `tcp`，其他监听器都必须给出值。危险：`0.0.0.0` 和 `[::]` 会让所有能访问本机的机器连接进来。',
   'listener.*.max_connections': '这个监听器上同时连接的客户端数，超出的会被拒绝。`mqtt.max_connections` 限制所有监听器的总数。',
+  'listener.*.transport': 'MQTT 与套接字之间的传输方式。`tcp`：无附加层。`tls`：TLS。`ws`：WebSocket。`wss`：TLS 之上的 WebSocket。`auto`：由每个连接的最初几个字节决定。如果所用的库未包含该传输方式，代理不会启动。危险：使用 `tcp` 和 `ws` 时，密码和消息在传输途中可被读取。',
   'runtime.worker_threads': '处理网络的线程数。当一个处理器不足以应付流量时，增加线程会有帮助。代价：每个线程都有自己的栈和缓冲区。',
   'runtime.stop_grace': '停止代理时，等待各连接发完排队数据的最长时间。设为 0 则立即关闭连接。',
   'mqtt.max_connections': '所有监听器上同时连接的客户端数，再多一个就会被拒绝（Quota exceeded）。接管自己会话的客户端不需要第二个名额。危险：不设上限时，进程可打开的文件数就是上限。',
