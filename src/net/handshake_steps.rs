@@ -27,7 +27,9 @@ enum State {
     Idle,
     Waiting(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
     /// From the step until the task is polled again, which is after all other tasks that are ready.
-    Held { _permit: Option<OwnedSemaphorePermit> },
+    Held {
+        _permit: Option<OwnedSemaphorePermit>,
+    },
 }
 
 impl Default for HandshakeSteps {

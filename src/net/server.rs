@@ -7,7 +7,9 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::core::state::Engine;
-use crate::engine::parts::origin::Origin;
+use crate::engine::parts::origin::{Origin, Way};
+#[cfg(feature = "tls")]
+use crate::net::certificates::Certificates;
 use crate::net::flush_queue::{FlushQueue, Flusher};
 use crate::net::handshake_steps::{HandshakeSteps, StepTurn};
 use crate::net::link::StreamLink;
@@ -36,6 +38,8 @@ pub struct Server {
     /// The flush queue, if all connections run on one thread.
     flush_queue: Option<FlushQueue>,
     steps: HandshakeSteps,
+    #[cfg(feature = "tls")]
+    certificates: Certificates,
 }
 
 impl Server {
@@ -51,6 +55,8 @@ impl Server {
             test_net: None,
             flush_queue: None,
             steps: HandshakeSteps::default(),
+            #[cfg(feature = "tls")]
+            certificates: Certificates::default(),
         }
     }
 
@@ -98,6 +104,17 @@ impl Server {
     /// The flush queue, if all connections run on one thread.
     pub(super) fn flush_queue(&self) -> Option<&FlushQueue> {
         self.flush_queue.as_ref()
+    }
+
+    /// The certificates of the listeners.
+    #[cfg(feature = "tls")]
+    pub(super) fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn note_secured(&self, _limit: &ListenerLimit, secured: &std::convert::Infallible) {
+        match *secured {}
     }
 
     /// A new connection's turn for costly steps of its handshake.
@@ -201,9 +218,9 @@ impl ConnectionPermit {
         self.limits.layers.as_ref()
     }
 
-    /// The name of the listener, if the connection was accepted by one.
-    pub(super) fn listener(&self) -> Option<&Arc<str>> {
-        self.limits.limit.name()
+    /// How the connection came, if it was accepted by a listener.
+    pub(super) fn way(&self) -> Option<&Arc<Way>> {
+        self.limits.limit.way()
     }
 }
 

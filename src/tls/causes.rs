@@ -23,9 +23,9 @@ pub fn cause(error: &Error) -> Cow<'static, str> {
         Error::PeerSentOversizedRecord | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => {
             "the client has sent a record that is too large".into()
         }
-        Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
-            "the client has sent something else than a record of TLS".into()
-        }
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => "the client has sent something else than a record of TLS".into(),
         Error::InvalidMessage(error) => format!("the client has sent a malformed message: {error:?}").into(),
         Error::PeerMisbehaved(error) => format!("the client breaks the protocol: {error:?}").into(),
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
@@ -37,7 +37,8 @@ pub fn cause(error: &Error) -> Cow<'static, str> {
 
 /// What is wrong with the client's certificate.
 fn of_certificate(error: &CertificateError) -> Cow<'static, str> {
-    let days = |from: &UnixTime, to: &UnixTime| to.as_secs().saturating_sub(from.as_secs()) / SECONDS_OF_A_DAY;
+    let days =
+        |from: &UnixTime, to: &UnixTime| to.as_secs().saturating_sub(from.as_secs()) / SECONDS_OF_A_DAY;
     match error {
         CertificateError::ExpiredContext { time, not_after } => {
             format!("client certificate {}", Lifetime::Over(days(not_after, time))).into()
@@ -101,7 +102,9 @@ fn told(alert: AlertDescription) -> Cow<'static, str> {
         AlertDescription::UnknownCA => {
             "the client does not trust the certificate authority of this listener's certificate".into()
         }
-        AlertDescription::CertificateExpired => "the client says that this listener's certificate expired".into(),
+        AlertDescription::CertificateExpired => {
+            "the client says that this listener's certificate expired".into()
+        }
         AlertDescription::CertificateRevoked => {
             "the client says that this listener's certificate is revoked".into()
         }

@@ -9,7 +9,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 use x509_cert::spki::ObjectIdentifier;
 
-use crate::engine::parts::origin::ClientCertificate;
+use crate::session::identity::ClientCertificate;
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const SECONDS_OF_A_DAY: u64 = 24 * 3600;
@@ -53,7 +53,9 @@ impl Certificate {
     pub fn read(der: &[u8]) -> Option<Certificate> {
         let read = x509_cert::Certificate::from_der(der).ok()?.tbs_certificate;
         let names = match read.get::<SubjectAltName>() {
-            Ok(Some((_, SubjectAltName(names)))) => names.iter().filter_map(alternative).take(NAMES).collect(),
+            Ok(Some((_, SubjectAltName(names)))) => {
+                names.iter().filter_map(alternative).take(NAMES).collect()
+            }
             _ => Vec::new(),
         };
         Some(Certificate {
@@ -140,7 +142,8 @@ fn alternative(name: &GeneralName) -> Option<String> {
         GeneralName::IpAddress(address) => {
             let bytes = address.as_bytes();
             let address = <[u8; 4]>::try_from(bytes).map(std::net::IpAddr::from);
-            let address = address.or_else(|_| <[u8; 16]>::try_from(bytes).map(std::net::IpAddr::from)).ok()?;
+            let address =
+                address.or_else(|_| <[u8; 16]>::try_from(bytes).map(std::net::IpAddr::from)).ok()?;
             Some(format!("IP:{address}"))
         }
         _ => None,

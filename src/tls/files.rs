@@ -4,23 +4,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::config::{ClientCertificates, Listener, names};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 /// The largest file that is read: chains, authorities and revocation lists are far smaller.
 const LARGEST: u64 = 64 << 20;
-
-/// Whether clients present certificates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ClientCertificates {
-    /// The server asks for none.
-    #[default]
-    None,
-    /// A client may present one; a wrong one is refused.
-    Optional,
-    /// A client without one is refused.
-    Required,
-}
 
 /// The files of one TLS server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,9 +68,20 @@ pub struct TlsError {
 pub(super) struct Stamp(Vec<Option<(u64, u64, i64, i64, u64)>>);
 
 impl TlsFiles {
-    /// The files of a comma-separated list, without spaces around the names.
-    pub fn list(text: &str) -> Vec<PathBuf> {
-        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(PathBuf::from).collect()
+    /// The files of a listener.
+    pub fn of_listener(listener: &Listener) -> TlsFiles {
+        TlsFiles {
+            certificates: list(&listener.certificate),
+            keys: list(&listener.key),
+            clients: listener.client_certificate,
+            client_ca: (!listener.client_ca.is_empty()).then(|| PathBuf::from(&listener.client_ca)),
+            client_crls: list(&listener.client_crl),
+        }
+    }
+
+    /// The files of a server that asks for no certificates of clients.
+    pub fn of_server(certificates: &str, keys: &str) -> TlsFiles {
+        TlsFiles { certificates: list(certificates), keys: list(keys), ..TlsFiles::default() }
     }
 
     /// The key file of the chain at `index`.
@@ -99,6 +99,10 @@ impl TlsFiles {
         };
         Stamp(all.map(stamp).collect())
     }
+}
+
+fn list(text: &str) -> Vec<PathBuf> {
+    names(text).map(PathBuf::from).collect()
 }
 
 /// A file that was read.

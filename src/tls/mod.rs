@@ -4,10 +4,12 @@ mod causes;
 mod certificate;
 mod chains;
 mod files;
+mod registry;
 mod server;
 
 pub use causes::cause;
 pub use certificate::{Certificate, Lifetime};
 pub use chains::take_server_name;
-pub use files::{ClientCertificates, FileKind, TlsError, TlsFiles};
+pub use files::{FileKind, TlsError, TlsFiles};
+pub use registry::{Reloaded, TlsServers};
 pub use server::{ServedCertificate, TlsServer};

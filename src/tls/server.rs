@@ -13,9 +13,10 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 
+use crate::config::ClientCertificates;
 use crate::tls::certificate::{Certificate, Lifetime};
 use crate::tls::chains::{Chain, Chains};
-use crate::tls::files::{ClientCertificates, FileKind, Opened, Stamp, TlsError, TlsFiles};
+use crate::tls::files::{FileKind, Opened, Stamp, TlsError, TlsFiles};
 
 /// The most sessions of TLS 1.2 clients without tickets that can be resumed.
 const RESUMABLE: usize = 256;
@@ -76,9 +77,13 @@ impl TlsServer {
         Arc::clone(&self.loaded.read().certificates)
     }
 
-    /// What is wrong with the files although they can be used.
-    pub fn warnings(&self) -> Arc<[String]> {
-        Arc::clone(&self.loaded.read().warnings)
+    /// What is wrong with the files although they can be used: permissions, and certificates that end soon or have
+    /// ended.
+    pub fn remarks(&self) -> Vec<String> {
+        let loaded = self.loaded.read().clone();
+        let now = now();
+        let of_certificates = loaded.certificates.iter().filter_map(|served| served.remark(now));
+        loaded.warnings.iter().cloned().chain(of_certificates).collect()
     }
 
     /// Reads the files again. After an error everything stays as it was. Connections and their keys are not touched;
@@ -126,7 +131,7 @@ impl ServedCertificate {
     }
 
     /// The sentence of the log about a certificate that has ended or ends soon.
-    pub fn warning(&self, now: u64) -> Option<String> {
+    pub fn remark(&self, now: u64) -> Option<String> {
         let lifetime = self.lifetime(now);
         let file = self.file.display();
         match lifetime {
@@ -204,7 +209,8 @@ fn key(
     let opened = Opened::read(kind, file)?;
     if opened.is_open_to_all {
         let name = file.display();
-        warnings.push(format!("{name}: every user of this machine can read the private key; chmod o-r {name}"));
+        warnings
+            .push(format!("{name}: every user of this machine can read the private key; chmod o-r {name}"));
     }
     CertifiedKey::from_der(chain, opened.key()?, provider).map_err(|error| match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
@@ -230,8 +236,7 @@ fn verifier(
     for authority in opened.certificates()? {
         roots.add(authority).map_err(|_| opened.error("a certificate in it is malformed"))?;
     }
-    let mut builder =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     for file in &files.client_crls {
         let opened = Opened::read(FileKind::ClientCrl, file)?;
         builder = builder.with_crls(opened.revocation_lists()?);

@@ -4,14 +4,17 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::task::Poll;
 
-use midge::tls::{ClientCertificates, TlsFiles, TlsServer};
+use midge::config::ClientCertificates;
+use midge::tls::{TlsFiles, TlsServer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
-use crate::engine::parts::origin::{Origin, TlsIdentity};
+use crate::engine::parts::origin::Origin;
 use crate::net::transport::stack::Stack;
 use crate::net::transport::tls::Tls;
+
+use crate::session::identity::TlsIdentity;
 
 use super::certificates::{Authority, Folder, Issued};
 use super::layers::Scramble;
@@ -47,7 +50,11 @@ impl World {
         TlsServer::load(files, &[b"mqtt"]).unwrap()
     }
 
-    fn client(&self, versions: &[&'static SupportedProtocolVersion], own: Option<&Issued>) -> Arc<ClientConfig> {
+    fn client(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        own: Option<&Issued>,
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.authority.certificate.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -84,7 +91,7 @@ impl Pair {
     fn new(server: &TlsServer, config: &Arc<ClientConfig>) -> Pair {
         let name = ServerName::try_from("broker.example").unwrap();
         let client = ClientConnection::new(Arc::clone(config), name).unwrap();
-        let stack = Stack::new(vec![Box::new(Tls::new(server).unwrap())]);
+        let stack = Stack::new(vec![Tls::boxed(server)]);
         let (origin, read) = (Origin::default(), Vec::new());
         Pair { client, stack, origin, is_open: false, read, failure: None }
     }
@@ -166,7 +173,7 @@ impl Pair {
     }
 
     fn identity(&self) -> &TlsIdentity {
-        self.origin.tls.as_ref().unwrap()
+        self.origin.tls().unwrap()
     }
 }
 
@@ -291,7 +298,10 @@ fn a_refused_client_certificate_says_why() {
     let revoked = world.authority.client("lost");
     let list = world.authority.revoke(&[&revoked], 30);
     let server = world.strict(ClientCertificates::Required, Some(list));
-    assert_eq!(refused(&world, &server, None), "tls: the client has sent no certificate (client_certificate)");
+    assert_eq!(
+        refused(&world, &server, None),
+        "tls: the client has sent no certificate (client_certificate)"
+    );
     assert_eq!(refused(&world, &server, Some(&revoked)), "tls: client certificate revoked");
     let expired = world.authority.client_until("old", -3);
     assert_eq!(refused(&world, &server, Some(&expired)), "tls: client certificate expired 3 days ago");
@@ -428,7 +438,7 @@ fn a_layer_over_tls_gets_its_bytes() {
     let world = World::new();
     let server = world.server();
     let mut pair = Pair::new(&server, &world.client(&VERSIONS, None));
-    pair.stack = Stack::new(vec![Box::new(Tls::new(&server).unwrap()), Scramble::boxed()]);
+    pair.stack = Stack::new(vec![Tls::boxed(&server), Scramble::boxed()]);
     pair.exchange(7);
     assert!(pair.is_open);
     let mut block = b"hello".to_vec();

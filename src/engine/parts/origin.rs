@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::session::identity::TlsIdentity;
+
 /// Where a connection comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
@@ -11,44 +13,35 @@ pub struct Origin {
     pub number: u64,
     /// The peer's address; `None` for a connection without a network address.
     pub peer: Option<SocketAddr>,
+    /// How it came; shared by all plain connections of a listener, so that each holds one pointer.
+    pub way: Option<Arc<Way>>,
+}
+
+/// How a connection has come.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
     /// The name of the listener that accepted it; `None` for an adopted connection.
     pub listener: Option<Arc<str>>,
-    /// How the connection is secured; `None` without TLS.
+    /// What the handshake of TLS has shown; `None` without TLS.
     pub tls: Option<Arc<TlsIdentity>>,
 }
 
-/// What the handshake of TLS has shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsIdentity {
-    /// `TLS 1.3` or `TLS 1.2`.
-    pub version: &'static str,
-    /// The cipher suite, such as `TLS13_AES_256_GCM_SHA384`.
-    pub cipher: &'static str,
-    /// The server's name that the client has asked for (SNI).
-    pub server_name: Option<Box<str>>,
-    /// The application protocol that was agreed on (ALPN).
-    pub protocol: Option<Box<str>>,
-    /// Whether the session was resumed.
-    pub resumed: bool,
-    /// The client's certificate, which was verified.
-    pub certificate: Option<ClientCertificate>,
-}
+impl Origin {
+    /// The name of the listener that accepted it; `None` for an adopted connection.
+    pub fn listener(&self) -> Option<&Arc<str>> {
+        self.way.as_ref()?.listener.as_ref()
+    }
 
-/// What is written in a client's certificate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// The subject, such as `CN=device-1,O=Example`.
-    pub subject: Box<str>,
-    /// The subject's common name.
-    pub common_name: Option<Box<str>>,
-    /// The alternative names, each with its kind, such as `DNS:device-1.example`.
-    pub names: Box<[Box<str>]>,
-    /// The issuer, as the subject.
-    pub issuer: Box<str>,
-    /// The SHA-256 digest of the certificate in lower-case hexadecimal digits.
-    pub fingerprint: Box<str>,
-    /// The last second of its validity, in seconds since 1970.
-    pub not_after: u64,
+    /// What the handshake of TLS has shown; `None` without TLS.
+    pub fn tls(&self) -> Option<&Arc<TlsIdentity>> {
+        self.way.as_ref()?.tls.as_ref()
+    }
+
+    /// Notes what the handshake of TLS has shown.
+    pub fn secure(&mut self, tls: TlsIdentity) {
+        let listener = self.listener().cloned();
+        self.way = Some(Arc::new(Way { listener, tls: Some(Arc::new(tls)) }));
+    }
 }
 
 /// For the log: `from 127.0.0.1:50000 at listener tcp`.
@@ -58,7 +51,7 @@ impl fmt::Display for Origin {
             Some(peer) => write!(f, "from {peer}")?,
             None => f.write_str("from this host")?,
         }
-        match &self.listener {
+        match self.listener() {
             Some(listener) => write!(f, " at listener {listener}"),
             None => Ok(()),
         }

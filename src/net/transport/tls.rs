@@ -1,6 +1,5 @@
 //! The layer of TLS: records of rustls on the one side, MQTT on the other.
 
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,8 +9,9 @@ use rustls::unbuffered::{
 };
 use rustls::{Error, HandshakeKind, ProtocolVersion};
 
-use crate::engine::parts::origin::{Origin, TlsIdentity};
+use crate::engine::parts::origin::Origin;
 use crate::net::transport::layer::{Buffer, Layer, LayerError, Raw};
+use crate::session::identity::TlsIdentity;
 use crate::tls::{Certificate, Lifetime, TlsServer, cause, take_server_name};
 
 /// The most bytes of one record.
@@ -63,6 +63,14 @@ impl Tls {
             server_name: None,
             failure: None,
         })
+    }
+
+    /// The same; a layer that fails at once if rustls refuses the configuration.
+    pub(in crate::net) fn boxed(server: &TlsServer) -> Box<dyn Layer> {
+        match Tls::new(server) {
+            Ok(layer) => Box::new(layer),
+            Err(error) => Box::new(Refused(error)),
+        }
     }
 
     /// Lets rustls consume the input until it cannot continue. Decrypted bytes go to `room`; what does not fit is kept.
@@ -210,7 +218,7 @@ impl Layer for Tls {
         match rest? {
             Rest::Handshaking => Poll::Pending,
             Rest::Open | Rest::Decrypted(_) => {
-                origin.tls = Some(Arc::new(self.identity()?));
+                origin.secure(self.identity()?);
                 Poll::Ready(Ok(()))
             }
             Rest::Closed => Poll::Ready(Err(LayerError::new("the client has given up"))),
@@ -273,13 +281,35 @@ impl Layer for Tls {
     }
 }
 
+/// A connection that cannot begin.
+struct Refused(LayerError);
+
+impl Layer for Refused {
+    fn name(&self) -> &'static str {
+        "tls"
+    }
+
+    fn handshake(&mut self, _raw: &mut Raw, _origin: &mut Origin) -> Poll<Result<(), LayerError>> {
+        Poll::Ready(Err(self.0.clone()))
+    }
+
+    fn read(&mut self, _raw: &mut Raw, _room: &mut [u8]) -> Result<usize, LayerError> {
+        Err(self.0.clone())
+    }
+
+    fn write(&mut self, _bytes: &[u8], _raw: &mut Raw) -> Result<usize, LayerError> {
+        Err(self.0.clone())
+    }
+}
+
 fn failed(error: &Error) -> LayerError {
     LayerError::new(cause(error))
 }
 
 /// What a client speaks that does not speak TLS.
 fn no_tls(bytes: &[u8]) -> LayerError {
-    let begins = |words: &[&[u8]]| words.iter().any(|word| bytes.starts_with(word) || word.starts_with(bytes));
+    let begins =
+        |words: &[&[u8]]| words.iter().any(|word| bytes.starts_with(word) || word.starts_with(bytes));
     LayerError::new(match bytes.first() {
         Some(0x10) => "client speaks no TLS: first bytes are MQTT",
         Some(0x80) => "client speaks no TLS: first bytes are SSL 2",
@@ -293,10 +323,7 @@ fn no_tls(bytes: &[u8]) -> LayerError {
     })
 }
 
-fn encode(
-    mut data: EncodeTlsData<'_, ServerConnectionData>,
-    output: &mut Buffer,
-) -> Result<(), Error> {
+fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, output: &mut Buffer) -> Result<(), Error> {
     let encoded = output.append_with(RECORD + OVERHEAD, |room| data.encode(room));
     let encoded = match encoded {
         Err(EncodeError::InsufficientSize(needed)) => {
