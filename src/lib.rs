@@ -91,6 +91,11 @@ mod time;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod time;
+#[cfg(all(feature = "tls", not(feature = "internals")))]
+mod tls;
+#[cfg(all(feature = "tls", feature = "internals"))]
+#[doc(hidden)]
+pub mod tls;
 #[cfg(not(feature = "internals"))]
 mod topics;
 #[cfg(feature = "internals")]

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every folder of `src` and its floor. Folders of one floor do not import each other.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("codec", 1),
     ("config", 1),
     ("stats", 1),
@@ -23,6 +23,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("topics", 3),
     ("engine", 4),
     ("runtime", 5),
+    ("tls", 5),
     ("disk", 6),
     ("net", 6),
     ("http", 6),

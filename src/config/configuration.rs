@@ -8,6 +8,7 @@ use crate::config::nearest::nearest;
 use crate::config::settings::{Listener, Settings};
 use crate::config::table::{Access, Setting, find, table};
 use crate::config::text::quoted;
+use crate::config::tls::check_tls;
 use crate::config::value::Value;
 
 /// The listener that exists without being configured.
@@ -125,6 +126,7 @@ impl Config {
                 return conflict(format!("{address} is already used by listener.{}.bind", earlier.name));
             }
         }
+        check_tls(&self.settings)?;
         check_console(&self.settings)
     }
 
@@ -258,6 +260,11 @@ mod tests {
             ("listener.tcp.unix_mode", "0660"),
             ("listener.tcp.unix_owner", ""),
             ("listener.tcp.transport", "tcp"),
+            ("listener.tcp.certificate", ""),
+            ("listener.tcp.key", ""),
+            ("listener.tcp.client_certificate", "none"),
+            ("listener.tcp.client_ca", ""),
+            ("listener.tcp.client_crl", ""),
             ("runtime.worker_threads", "1"),
             ("runtime.stop_grace", "1s"),
             ("mqtt.max_connections", "unlimited"),
@@ -302,6 +309,8 @@ mod tests {
             ("queue.capacity", "10000"),
             ("queue.max_bytes", "64MiB"),
             ("console.listen", "off"),
+            ("console.certificate", ""),
+            ("console.key", ""),
             ("console.tutorial", "false"),
             ("console.user", "admin"),
             ("console.password", ""),

@@ -14,6 +14,7 @@ mod document;
 mod load;
 mod nearest;
 mod text;
+mod tls;
 mod transport;
 mod value;
 
@@ -25,4 +26,7 @@ pub use kind::{Kind, Limits};
 pub use secret::Secret;
 pub use settings::{Listener, OnDamage, OtherUser, QueueOverflow, Settings, StorageSync};
 pub use table::{Setting, table};
+pub use tls::ClientCertificates;
+#[cfg(feature = "tls")]
+pub(crate) use tls::names;
 pub use transport::Transport;

@@ -8,6 +8,7 @@ use crate::config::define::settings;
 use crate::config::kind::Kind;
 use crate::config::secret::Secret;
 use crate::config::table::{Access, Setting};
+use crate::config::tls::ClientCertificates;
 use crate::config::transport::Transport;
 use crate::config::value::{Field, Value};
 
@@ -170,6 +171,25 @@ settings! {
              over TLS. `auto`: the first bytes of each connection decide. A broker whose library is built without \
              the transport does not start. Danger: with `tcp` and `ws`, passwords and messages are readable on the \
              way.";
+        certificate: String = "", Kind::Text,
+            "PEM file with the broker's certificate, followed by those of intermediate authorities. Several files, \
+             separated by commas, are several certificates: a client gets the one for the server name that it asks \
+             for, else the first. TLS needs one. Changed files are read within half a minute, and connections stay.";
+        key: String = "", Kind::Text,
+            "PEM file with the private key of the certificate (RSA, ECDSA or Ed25519; without a password), or several \
+             files in the order of the certificates. An empty text: each certificate's file contains its key, too. \
+             Danger: who reads this file can pose as the broker.";
+        client_certificate: ClientCertificates = "none", Kind::Choice(&["none", "optional", "required"]),
+            "Whether clients present certificates. `none`: the broker asks for none. `optional`: a client may present \
+             one. `required`: a client without one is refused. A certificate that was not issued by the authorities \
+             of `client_ca`, is not valid now, or is revoked, is refused in any case.";
+        client_ca: String = "", Kind::Text,
+            "PEM file with the certificates of the authorities that issue the clients' certificates. Danger: every \
+             client with a certificate of one of them is accepted.";
+        client_crl: String = "", Kind::Text,
+            "PEM files, separated by commas, with revocation lists of those authorities. A client whose certificate \
+             is in one of them is refused. Danger: if the list of its issuer is missing or has expired, a client is \
+             refused, too.";
     }
 
     runtime: RuntimeSettings, "Threads, and stopping the broker." {
@@ -354,8 +374,15 @@ settings! {
     console: ConsoleSettings, "The console: pages for a browser, an HTTP API and metrics, served by the broker itself." {
         listen: Option<SocketAddr> = "off", Kind::Address,
             "Address and port of the console, usually port 18083. Port 0 takes a free port. With `off` there \
-             is no console. It needs `console.password`, or `console.tutorial`. Danger: the console speaks \
-             HTTP without encryption. For other machines, put a proxy with TLS or a tunnel in front of it.";
+             is no console. It needs `console.password`, or `console.tutorial`. Danger: without \
+             `console.certificate` the console speaks HTTP without encryption. For other machines, set one, or put \
+             a proxy with TLS or a tunnel in front of it.";
+        certificate: String = "", Kind::Text,
+            "PEM file with the console's certificate, followed by those of intermediate authorities, or several files \
+             separated by commas, as for a listener. The console then speaks HTTPS alone. An empty text: HTTP.";
+        key: String = "", Kind::Text,
+            "PEM file with the private key of the console's certificate, or several files in the order of the \
+             certificates. An empty text: each certificate's file contains its key, too.";
         tutorial: bool = "false", Kind::Bool,
             "For learning, on a loopback address only: the password of `console.user` is `public` unless \
              another is set, and the console shows the first steps.";

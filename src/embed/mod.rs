@@ -8,6 +8,7 @@ mod backup;
 mod broker;
 mod builder;
 mod callback;
+mod certificates;
 mod console;
 mod error;
 mod hooks;

@@ -10,6 +10,7 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFdReadyGuard;
 
 use crate::engine::parts::origin::Origin;
+use crate::net::handshake_steps::StepTurn;
 use crate::net::places::{ListenerLimit, NewPlace, Place, Stage};
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};
 use crate::session::last_bytes::LastBytes;
@@ -62,12 +63,13 @@ impl StreamLink {
     pub(super) fn poll_handshake(
         &self,
         origin: &mut Origin,
+        turn: &mut StepTurn,
         eager: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), LayerError>> {
         match &self.layers {
             None => Poll::Ready(Ok(())),
-            Some(layers) => layers.poll_handshake(&self.descriptor, origin, eager, cx),
+            Some(layers) => layers.poll_handshake(&self.descriptor, origin, turn, eager, cx),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::net::handshake::{Accepted, Handshake};
 use crate::net::places::ListenerLimit;
 use crate::net::server::{ConnectionLimits, FULL, Server};
 use crate::net::testing::{ProbeSlot, TestListener};
-use crate::net::transport::{MakeLayers, choose};
+use crate::net::transport::{MakeLayers, Secured, choose, secure};
 use crate::net::unix::{SocketFile, listen_abstract, listen_at};
 use crate::runtime::{NotInherited, listen, peer_credentials, watch_socket};
 use crate::session::event::Level;
@@ -43,6 +43,8 @@ pub struct Bound {
     max_connections: Option<u32>,
     /// The layers of its connections; `None` is plain MQTT.
     layers: Option<MakeLayers>,
+    /// The TLS side of the listener.
+    secured: Option<Secured>,
 }
 
 /// Why a listener does not listen.
@@ -69,7 +71,8 @@ impl From<io::Error> for BindError {
 /// Binds the socket of a listener to `address`. With port 0 the system chooses a port. An IPv6 address accepts no IPv4
 /// connections. TCP [MQTT-4.2-1], [MQTT3-7.1.1-1].
 pub fn bind(address: &ListenAddress, settings: &Listener) -> Result<Bound, BindError> {
-    let layers = choose(settings.transport, settings)?;
+    let secured = secure(settings.transport, settings)?;
+    let layers = choose(settings.transport, settings, secured.as_ref())?;
     let (listener, address, file) = match address {
         ListenAddress::Tcp(address) => {
             let listener = listen(*address, BACKLOG)?;
@@ -86,7 +89,7 @@ pub fn bind(address: &ListenAddress, settings: &Listener) -> Result<Bound, BindE
     let not_inherited = NotInherited::mark(&listener);
     let (layers, address) = dress(layers, address);
     let max_connections = settings.max_connections;
-    Ok(Bound { not_inherited, listener, address, file, max_connections, layers })
+    Ok(Bound { not_inherited, listener, address, file, max_connections, layers, secured })
 }
 
 impl fmt::Debug for Bound {
@@ -113,6 +116,9 @@ impl Bound {
         limit: Arc<ListenerLimit>,
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_socket(self.listener)?;
+        if let Some(secured) = &self.secured {
+            server.note_secured(&limit, secured);
+        }
         let accepting = Accepting { _not_inherited: self.not_inherited, _file: self.file, listener };
         let tested = server.test_net().map(|test_net| test_net.listener());
         let limits = Arc::new(ConnectionLimits { server, limit, layers: self.layers });
@@ -310,6 +316,7 @@ mod tests {
             file: None,
             max_connections: Some(1),
             layers: None,
+            secured: None,
         };
         let parts = EngineParts {
             store: Arc::new(MemoryStore),

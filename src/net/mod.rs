@@ -1,9 +1,12 @@
 //! Floor 6: the MQTT server. Listeners, and one task for each connection.
 
 mod adopt;
+#[cfg(feature = "tls")]
+mod certificates;
 mod connection;
 mod flush_queue;
 mod handshake;
+mod handshake_steps;
 mod input;
 mod link;
 mod listener;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
+use crate::engine::parts::origin::Way;
 use crate::session::link::Admission;
 
 /// How many connections a listener has and may have.
@@ -10,7 +11,7 @@ use crate::session::link::Admission;
 pub struct ListenerLimit {
     /// The broker's.
     places: Arc<Places>,
-    name: Option<Arc<str>>,
+    way: Option<Arc<Way>>,
     open: AtomicU32,
     most: u32,
 }
@@ -56,7 +57,7 @@ impl ListenerLimit {
     pub(super) fn new(places: &Arc<Places>, name: Option<&str>, most: Option<u32>) -> ListenerLimit {
         ListenerLimit {
             places: Arc::clone(places),
-            name: name.map(Into::into),
+            way: name.map(|name| Arc::new(Way { listener: Some(name.into()), tls: None })),
             open: AtomicU32::new(0),
             most: most.unwrap_or(u32::MAX),
         }
@@ -69,7 +70,12 @@ impl ListenerLimit {
 
     /// The listener's name.
     pub(super) fn name(&self) -> Option<&Arc<str>> {
-        self.name.as_ref()
+        self.way.as_ref()?.listener.as_ref()
+    }
+
+    /// How a connection of the listener comes.
+    pub(super) fn way(&self) -> Option<&Arc<Way>> {
+        self.way.as_ref()
     }
 }
 

@@ -6,8 +6,11 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::core::state::Engine;
-use crate::engine::parts::origin::Origin;
+use crate::engine::parts::origin::{Origin, Way};
+#[cfg(feature = "tls")]
+use crate::net::certificates::Certificates;
 use crate::net::flush_queue::{FlushQueue, Flusher};
+use crate::net::handshake_steps::{HandshakeSteps, StepTurn};
 use crate::net::link::StreamLink;
 use crate::net::places::{ListenerLimit, NewPlace, Places};
 use crate::net::testing::TestNet;
@@ -34,6 +37,9 @@ pub struct Server {
     test_net: Option<Arc<TestNet>>,
     /// The flush queue, if all connections run on one thread.
     flush_queue: Option<FlushQueue>,
+    steps: HandshakeSteps,
+    #[cfg(feature = "tls")]
+    certificates: Certificates,
 }
 
 impl Server {
@@ -48,6 +54,9 @@ impl Server {
             idle: Condvar::new(),
             test_net: None,
             flush_queue: None,
+            steps: HandshakeSteps::default(),
+            #[cfg(feature = "tls")]
+            certificates: Certificates::default(),
         }
     }
 
@@ -95,6 +104,22 @@ impl Server {
     /// The flush queue, if all connections run on one thread.
     pub(super) fn flush_queue(&self) -> Option<&FlushQueue> {
         self.flush_queue.as_ref()
+    }
+
+    /// The certificates of the listeners.
+    #[cfg(feature = "tls")]
+    pub(super) fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn note_secured(&self, _limit: &ListenerLimit, secured: &std::convert::Infallible) {
+        match *secured {}
+    }
+
+    /// A new connection's turn for costly steps of its handshake.
+    pub(super) fn step_turn(&self) -> StepTurn {
+        StepTurn::new(self.test_net.is_none().then(|| self.steps.clone()))
     }
 
     /// The current time.
@@ -193,9 +218,9 @@ impl ConnectionPermit {
         self.limits.layers.as_ref()
     }
 
-    /// The name of the listener, if the connection was accepted by one.
-    pub(super) fn listener(&self) -> Option<&Arc<str>> {
-        self.limits.limit.name()
+    /// How the connection came, if it was accepted by a listener.
+    pub(super) fn way(&self) -> Option<&Arc<Way>> {
+        self.limits.limit.way()
     }
 }
 

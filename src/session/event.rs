@@ -6,6 +6,7 @@ use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::version::Version;
+use crate::session::identity::TlsIdentity;
 use crate::session::link::Cause;
 use crate::session::peer::Peer;
 use crate::stats::DropReason;
@@ -98,6 +99,8 @@ pub struct Arrival {
     pub address: Option<Peer>,
     /// The name of the listener that accepted the connection.
     pub listener: Option<Arc<str>>,
+    /// What the handshake of TLS has shown; `None` without TLS.
+    pub tls: Option<Arc<TlsIdentity>>,
     /// The protocol version.
     pub version: Version,
     /// Clean Start, or Clean Session.

@@ -9,6 +9,7 @@ pub mod epoch;
 pub mod event;
 mod flush;
 pub mod held_acks;
+pub mod identity;
 pub mod inbound;
 pub mod inflight;
 pub mod last_bytes;

@@ -13,7 +13,13 @@ mod layers;
 mod peer;
 mod pieces;
 mod scrambled;
+#[cfg(feature = "tls")]
+mod tls;
 
+#[cfg(feature = "tls")]
+#[allow(dead_code)]
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[allow(dead_code)]
 #[path = "../broker/client.rs"]
 mod client;

@@ -9,6 +9,7 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::access::edit::Edit;
 use crate::session::event::{Event, Level};
+use crate::session::identity::TlsIdentity;
 use crate::session::link::Link;
 use crate::session::peer::Peer;
 
@@ -76,6 +77,8 @@ pub struct ConnectRequest<'r> {
     pub address: Option<Peer>,
     /// The name of the listener that accepted the connection.
     pub listener: Option<&'r str>,
+    /// What the handshake of TLS has shown, such as the client's certificate; `None` without TLS.
+    pub tls: Option<&'r TlsIdentity>,
     /// The protocol version.
     pub version: Version,
     /// Clean Start, or Clean Session.

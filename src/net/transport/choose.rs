@@ -5,6 +5,10 @@ use std::sync::Arc;
 use crate::config::{ConfigError, ErrorKind, Listener, Transport};
 use crate::net::transport::MakeLayers;
 use crate::net::transport::layer::Layer;
+#[cfg(feature = "tls")]
+use crate::net::transport::tls::Tls;
+#[cfg(feature = "tls")]
+use crate::tls::{TlsFiles, TlsServer};
 
 /// Makes one layer of the next connection.
 type MakeLayer = Box<dyn Fn() -> Box<dyn Layer> + Send + Sync>;
@@ -13,13 +17,14 @@ type MakeLayer = Box<dyn Fn() -> Box<dyn Layer> + Send + Sync>;
 pub(in crate::net) fn choose(
     transport: Transport,
     listener: &Listener,
+    secured: Option<&Secured>,
 ) -> Result<Option<MakeLayers>, ConfigError> {
     // The layer next to the socket is first.
     let makers: Vec<MakeLayer> = match transport {
         Transport::Tcp => vec![],
-        Transport::Tls => vec![tls(listener)?],
+        Transport::Tls => vec![tls(listener, secured)?],
         Transport::Ws => vec![websocket(listener)?],
-        Transport::Wss => vec![tls(listener)?, websocket(listener)?],
+        Transport::Wss => vec![tls(listener, secured)?, websocket(listener)?],
         Transport::Auto => vec![auto(listener)?],
     };
     if makers.is_empty() {
@@ -28,7 +33,51 @@ pub(in crate::net) fn choose(
     Ok(Some(Arc::new(move || makers.iter().map(|make| make()).collect())))
 }
 
-fn tls(listener: &Listener) -> Result<MakeLayer, ConfigError> {
+/// The TLS side of a listener, if its transport has one.
+#[cfg(feature = "tls")]
+pub(in crate::net) type Secured = Arc<TlsServer>;
+#[cfg(not(feature = "tls"))]
+pub(in crate::net) type Secured = std::convert::Infallible;
+
+/// Reads the certificates of a listener, if its transport needs them.
+#[cfg(feature = "tls")]
+pub(in crate::net) fn secure(
+    transport: Transport,
+    listener: &Listener,
+) -> Result<Option<Secured>, ConfigError> {
+    let protocols: &[&[u8]] = match transport {
+        Transport::Tls => &[b"mqtt"],
+        Transport::Wss => &[b"http/1.1"],
+        Transport::Auto if !listener.certificate.is_empty() => &[b"mqtt", b"http/1.1"],
+        _ => return Ok(None),
+    };
+    match TlsServer::load(TlsFiles::of_listener(listener), protocols) {
+        Ok(server) => Ok(Some(Arc::new(server))),
+        Err(error) => {
+            let key = format!("listener.{}.{}", listener.name, error.kind.setting());
+            Err(ConfigError::of_key(ErrorKind::Io, &key, error.to_string()))
+        }
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+pub(in crate::net) fn secure(
+    _transport: Transport,
+    _listener: &Listener,
+) -> Result<Option<Secured>, ConfigError> {
+    Ok(None)
+}
+
+#[cfg(feature = "tls")]
+fn tls(listener: &Listener, secured: Option<&Secured>) -> Result<MakeLayer, ConfigError> {
+    let Some(server) = secured.map(Arc::clone) else {
+        return Err(not_built(listener, Transport::Tls));
+    };
+    Ok(Box::new(move || Tls::boxed(&server)))
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls(listener: &Listener, _secured: Option<&Secured>) -> Result<MakeLayer, ConfigError> {
     Err(not_built(listener, Transport::Tls))
 }
 
@@ -56,8 +105,8 @@ mod tests {
     fn a_transport_that_is_not_built_in_is_an_error_with_its_setting() {
         let config = Config::new();
         let listener = &config.settings().listeners[0];
-        assert!(choose(Transport::Tcp, listener).unwrap().is_none(), "plain MQTT has no layers");
-        let error = choose(Transport::Auto, listener).err().unwrap();
+        assert!(choose(Transport::Tcp, listener, None).unwrap().is_none(), "plain MQTT has no layers");
+        let error = choose(Transport::Auto, listener, None).err().unwrap();
         assert_eq!(
             error.to_string(),
             "listener.tcp.transport: transport `auto` is not built into this library"

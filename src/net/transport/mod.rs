@@ -5,10 +5,12 @@ mod descriptor;
 mod layer;
 mod layered;
 mod stack;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::sync::Arc;
 
-pub(super) use choose::choose;
+pub(super) use choose::{Secured, choose, secure};
 pub(super) use descriptor::{Descriptor, Received};
 pub(super) use layer::{Layer, LayerError, Raw};
 pub(super) use layered::Layered;
