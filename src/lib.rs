@@ -103,12 +103,12 @@ mod topics;
 pub mod topics;
 
 pub use codec::qos::QoS;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, ListenAddress};
 pub use embed::testing;
 pub use embed::{
-    Batch, Broker, BrokerBuilder, CallbackSubscription, Error, Hooks, Level, LogLine, Message, MessageStream,
-    MessageView, Overflow, Polled, PublishOptions, Queue, QueueOptions, QueueSubscription, SubscribeOptions,
-    Subscription,
+    Batch, Broker, BrokerBuilder, CallbackSubscription, Connections, Error, Hooks, Level, ListenerState,
+    ListenerView, LogLine, Message, MessageStream, MessageView, Overflow, Polled, PublishOptions, Queue,
+    QueueOptions, QueueSubscription, SubscribeOptions, Subscription,
 };
 pub use engine::view::clients::{ClientView, SubscriptionView};
 pub use session::peer::{Credentials, Peer};

@@ -32,9 +32,9 @@ impl Broker {
         self.shared.console.as_ref().map(RunningConsole::address)
     }
 
-    /// Every listener's name and address, in the order of the settings.
+    /// Every listener's name and address, as [`Broker::listeners`] has them.
     pub fn addresses(&self) -> Vec<(String, ListenAddress)> {
-        self.shared.listeners.clone()
+        self.shared.listeners.addresses()
     }
 
     /// The counters and gauges at this moment; all 0 in a forked child.
@@ -136,7 +136,7 @@ impl Broker {
 impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Broker")
-            .field("listeners", &self.shared.listeners)
+            .field("listeners", &self.shared.listeners.addresses())
             .field("stopped", &self.shared.has_stopped())
             .finish_non_exhaustive()
     }

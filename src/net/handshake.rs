@@ -16,7 +16,7 @@ use crate::net::places::NewPlace;
 use crate::net::server::ConnectionPermit;
 use crate::net::testing::{ProbeSlot, TestLine};
 use crate::net::transport::{LayerError, Received};
-use crate::session::link::Link;
+use crate::session::link::{Cause, Link};
 use crate::session::peer::Peer;
 use crate::time::TimerId;
 
@@ -30,6 +30,8 @@ pub(super) struct Accepted {
     /// In test mode: the line to the client, and the probe of the task.
     pub(super) tested: Option<Box<(Arc<TestLine>, ProbeSlot)>>,
     pub(super) permit: ConnectionPermit,
+    /// Why its handshake is ended, if something ends it.
+    ended: Cause,
 }
 
 impl Accepted {
@@ -54,7 +56,7 @@ impl Accepted {
         }
         server.await_connect(&link);
         let origin = server.engine().origin(permit.way().cloned(), peer);
-        Ok(Accepted { link, origin, tested, permit })
+        Ok(Accepted { link, origin, tested, permit, ended: Cause::ConnectTimeout })
     }
 
     /// Whether it has no layers, so that its first byte belongs to MQTT.
@@ -106,7 +108,10 @@ impl Accepted {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Option<LayerError>>> {
         self.link.register(cx.waker());
-        if self.link.take_woken() && self.link.take_ending().is_some() {
+        if self.link.take_woken()
+            && let Some(ending) = self.link.take_ending()
+        {
+            self.ended = ending.cause;
             return Poll::Ready(Err(None));
         }
         let asked = self.tested.as_ref().map(|tested| tested.0.asked()).unwrap_or_default();
@@ -157,7 +162,12 @@ impl Handshake {
         let Some(accepted) = &self.accepted else {
             return;
         };
-        accepted.permit.server().closed_in_handshake(&accepted.origin, why);
+        accepted.permit.server().closed_in_handshake(
+            accepted.permit.limit(),
+            &accepted.origin,
+            why,
+            accepted.ended,
+        );
         if why.is_none() || accepted.tested.is_some() {
             let accepted = self.accepted.take();
             self.cancel_deadline(accepted.as_ref());
@@ -224,7 +234,12 @@ impl Drop for Handshake {
             // A second panic during a panic would abort the host program.
             let _told = catch_unwind(AssertUnwindSafe(|| {
                 let why = LayerError::new("its task has panicked");
-                server.closed_in_handshake(&accepted.origin, Some(&why));
+                server.closed_in_handshake(
+                    accepted.permit.limit(),
+                    &accepted.origin,
+                    Some(&why),
+                    accepted.ended,
+                );
             }));
         }
     }

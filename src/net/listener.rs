@@ -7,14 +7,16 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
-use tokio::io::unix::AsyncFd;
-use tokio::time::sleep;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::time::{sleep, timeout};
 
 use crate::config::{ConfigError, ListenAddress, Listener};
+use crate::net::gate::Gate;
 use crate::net::handshake::{Accepted, Handshake};
 use crate::net::places::ListenerLimit;
 use crate::net::server::{ConnectionLimits, FULL, Server};
@@ -40,7 +42,7 @@ pub struct Bound {
     address: ListenAddress,
     /// The file of a Unix domain socket.
     file: Option<SocketFile>,
-    max_connections: Option<u32>,
+    settings: Listener,
     /// The layers of its connections; `None` is plain MQTT.
     layers: Option<MakeLayers>,
     /// The TLS side of the listener.
@@ -52,8 +54,8 @@ pub struct Bound {
 pub enum BindError {
     /// A setting is wrong.
     Config(ConfigError),
-    /// A system call failed.
-    Io(io::Error),
+    /// A system call failed for this address.
+    Io(ListenAddress, io::Error),
 }
 
 impl From<ConfigError> for BindError {
@@ -62,34 +64,30 @@ impl From<ConfigError> for BindError {
     }
 }
 
-impl From<io::Error> for BindError {
-    fn from(error: io::Error) -> BindError {
-        BindError::Io(error)
-    }
-}
-
 /// Binds the socket of a listener to `address`. With port 0 the system chooses a port. An IPv6 address accepts no IPv4
 /// connections. TCP [MQTT-4.2-1], [MQTT3-7.1.1-1].
 pub fn bind(address: &ListenAddress, settings: &Listener) -> Result<Bound, BindError> {
+    let failed = |error| BindError::Io(address.clone(), error);
     let secured = secure(settings.transport, settings)?;
     let layers = choose(settings.transport, settings, secured.as_ref())?;
     let (listener, address, file) = match address {
-        ListenAddress::Tcp(address) => {
-            let listener = listen(*address, BACKLOG)?;
-            let address = listener.local_addr()?.into();
+        ListenAddress::Tcp(wanted) => {
+            let listener = listen(*wanted, BACKLOG).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?.into();
             (listener.into(), address, None)
         }
         ListenAddress::Unix(path) => {
             let (listener, file) = listen_at(path, settings, BACKLOG)?;
             (listener, address.clone(), Some(file))
         }
-        ListenAddress::Abstract(name) => (listen_abstract(name, BACKLOG)?, address.clone(), None),
-        _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+        ListenAddress::Abstract(name) => {
+            (listen_abstract(name, BACKLOG).map_err(failed)?, address.clone(), None)
+        }
+        _ => return Err(failed(io::Error::from(io::ErrorKind::Unsupported))),
     };
     let not_inherited = NotInherited::mark(&listener);
     let (layers, address) = dress(layers, address);
-    let max_connections = settings.max_connections;
-    Ok(Bound { not_inherited, listener, address, file, max_connections, layers, secured })
+    Ok(Bound { not_inherited, listener, address, file, settings: settings.clone(), layers, secured })
 }
 
 impl fmt::Debug for Bound {
@@ -104,22 +102,41 @@ impl Bound {
         &self.address
     }
 
-    /// The limit of its connections. `name` is the listener's.
-    pub fn limit(&self, server: &Server, name: &str) -> Arc<ListenerLimit> {
-        server.limit(Some(name), self.max_connections)
+    /// The name of the listener.
+    pub fn name(&self) -> &str {
+        &self.settings.name
     }
 
-    /// Accepts connections for as long as the task lives. Must be called inside the runtime.
-    pub fn accept(
+    /// Its settings.
+    pub(super) fn settings(&self) -> &Listener {
+        &self.settings
+    }
+
+    /// The limit of its connections.
+    pub(super) fn limit(&self, server: &Server) -> Arc<ListenerLimit> {
+        server.limit(Some(&self.settings.name), self.settings.max_connections)
+    }
+
+    /// Accepts connections until the gate says that it is stopped. `closing` is dropped after the socket is closed.
+    /// Must be called inside the runtime.
+    pub(super) fn accept(
         self,
         server: Arc<Server>,
         limit: Arc<ListenerLimit>,
+        gate: Arc<Gate>,
+        closing: Sender<()>,
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_socket(self.listener)?;
         if let Some(secured) = &self.secured {
             server.note_secured(&limit, secured);
         }
-        let accepting = Accepting { _not_inherited: self.not_inherited, _file: self.file, listener };
+        let accepting = Accepting {
+            _not_inherited: self.not_inherited,
+            _file: self.file,
+            listener,
+            gate,
+            _closing: closing,
+        };
         let tested = server.test_net().map(|test_net| test_net.listener());
         let limits = Arc::new(ConnectionLimits { server, limit, layers: self.layers });
         Ok(async move {
@@ -137,15 +154,14 @@ struct Accepting {
     /// Before the socket, so that nobody takes the file for that of a dead broker.
     _file: Option<SocketFile>,
     listener: AsyncFd<Socket>,
+    gate: Arc<Gate>,
+    /// After the socket, so that it is closed when this is dropped.
+    _closing: Sender<()>,
 }
 
 async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
     let mut rest = REST.0;
-    loop {
-        let Ok(mut guard) = accepting.listener.readable().await else {
-            // The runtime is shutting down.
-            return;
-        };
+    while let Some(mut guard) = poll_fn(|cx| accepting.poll_accept(cx)).await {
         let mut accepted = 0;
         while accepted < AT_ONCE {
             match guard.get_inner().accept() {
@@ -168,13 +184,27 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
                         });
                     }
                     // Trying again at once would only spin. Existing connections continue; new ones wait in the
-                    // backlog.
-                    sleep(rest).await;
+                    // backlog. It ends early if the listener is stopped.
+                    let _stopped = timeout(rest, poll_fn(|cx| accepting.gate.poll_stopped(cx))).await;
                     rest = REST.1.min(rest * 2);
                 }
             }
         }
+        drop(guard);
         tokio::task::yield_now().await;
+    }
+}
+
+impl Accepting {
+    /// Ready when a connection may wait; `None` when the listener is stopped or the runtime shuts down.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<AsyncFdReadyGuard<'_, Socket>>> {
+        if self.gate.poll_stopped(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        match self.gate.is_accepting() {
+            true => self.listener.poll_read_ready(cx).map(Result::ok),
+            false => Poll::Pending,
+        }
     }
 }
 
@@ -187,20 +217,30 @@ async fn run_tested(
 ) {
     loop {
         let mut requested = pin!(test_listener.requested());
-        poll_fn(|cx| match requested.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => poll_ready(&accepting.listener, cx),
+        let is_stopped = poll_fn(|cx| {
+            if accepting.gate.poll_stopped(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            match requested.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending if !accepting.gate.is_accepting() => Poll::Pending,
+                Poll::Pending => poll_ready(&accepting.listener, cx).map(|()| false),
+            }
         })
         .await;
         let asked = test_listener.asked();
-        let exhausted = loop {
-            match accepting.listener.get_ref().accept() {
-                Ok((socket, peer)) => start_connection(socket, &peer, &limits),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
-                Err(error) if is_of_the_connection(&error) => {}
-                Err(_) => break true,
-            }
-        };
+        if is_stopped {
+            return;
+        }
+        let exhausted = accepting.gate.is_accepting()
+            && loop {
+                match accepting.listener.get_ref().accept() {
+                    Ok((socket, peer)) => start_connection(socket, &peer, &limits),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+                    Err(error) if is_of_the_connection(&error) => {}
+                    Err(_) => break true,
+                }
+            };
         drop(asked);
         if exhausted {
             sleep(REST.1).await;
@@ -227,7 +267,9 @@ fn start_connection(socket: Socket, address: &SockAddr, limits: &Arc<ConnectionL
         Some(address) => Some(Peer::Network(address)),
         None => peer_credentials(&socket).map(Peer::Process),
     };
+    limits.limit.tally().accept();
     let Some((permit, place)) = limits.permit() else {
+        limits.limit.tally().refuse();
         limits.server.turned_away(peer, FULL);
         return;
     };
@@ -299,6 +341,7 @@ mod tests {
     use super::{Bound, bind, is_of_the_connection};
     use crate::config::{Config, ListenAddress};
     use crate::engine::core::state::{Engine, EngineParts};
+    use crate::net::listeners::Listeners;
     use crate::net::server::Server;
     use crate::runtime::{Clock, NotInherited, Runtime, Ticker};
     use crate::storage::MemoryStore;
@@ -314,7 +357,7 @@ mod tests {
             listener,
             address: ListenAddress::Unix(path.clone()),
             file: None,
-            max_connections: Some(1),
+            settings: Config::new().settings().listeners[0].clone(),
             layers: None,
             secured: None,
         };
@@ -327,10 +370,8 @@ mod tests {
         let engine = Arc::new(Engine::new(Config::new().settings(), parts));
         let server = Arc::new(Server::new(engine, Clock::start(), None, None));
         let runtime = Runtime::start(1).unwrap();
-        let limit = bound.limit(&server, "unix");
-        let inside = runtime.handle().enter();
-        runtime.handle().spawn(bound.accept(server, limit).unwrap());
-        drop(inside);
+        let listeners = Listeners::new(server, runtime.handle().clone());
+        listeners.open(bound).unwrap();
         let mut client = UnixStream::connect(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a\xc0\x00").unwrap();

@@ -154,18 +154,43 @@ impl Server {
         Some(())
     }
 
-    /// Counts a connection that was closed in its handshake. `why`: `None` if that is counted already.
-    pub(super) fn closed_in_handshake(&self, origin: &Origin, why: Option<&LayerError>) {
+    /// Ends the connections of a listener that is stopped.
+    pub(super) fn end_connections_of(&self, limit: &Arc<ListenerLimit>) {
+        // First, so that no client of it is let in behind those that are disconnected.
+        limit.end();
+        for link in self.waiting.of(limit) {
+            link.expire_if(true, Cause::Kicked);
+        }
+        if let Some(name) = limit.name() {
+            self.engine.end_clients_of(&mut self.engine.turn(self.now()), name);
+        }
+    }
+
+    /// Counts a connection that was closed in its handshake. `why`: `None` if that is counted already, and it was ended
+    /// for the cause `ended`.
+    pub(super) fn closed_in_handshake(
+        &self,
+        limit: &ListenerLimit,
+        origin: &Origin,
+        why: Option<&LayerError>,
+        ended: Cause,
+    ) {
+        let ended = match ended {
+            Cause::ConnectTimeout => "its handshake was not complete in time (mqtt.connect_timeout)",
+            Cause::Kicked => "its listener was stopped",
+            _ => "another connection needed its place (mqtt.max_pending_connections)",
+        };
+        match why {
+            Some(why) => limit.tally().fail(&why.to_string()),
+            None => limit.tally().fail(ended),
+        }
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += u64::from(why.is_some());
         self.engine.log(&mut turn, Level::Warn, None, || {
             let number = origin.number;
             match why {
                 Some(why) => format!("connection {number} {origin} is closed during its handshake: {why}"),
-                None => format!(
-                    "connection {number} {origin} is closed: its handshake was not complete in time \
-                     (mqtt.connect_timeout)"
-                ),
+                None => format!("connection {number} {origin} is closed: {ended}"),
             }
         });
     }
@@ -216,6 +241,11 @@ impl ConnectionPermit {
     /// The layers of the listener's connections, if it has any.
     pub(super) fn layers(&self) -> Option<&MakeLayers> {
         self.limits.layers.as_ref()
+    }
+
+    /// The limit of its listener.
+    pub(super) fn limit(&self) -> &ListenerLimit {
+        &self.limits.limit
     }
 
     /// How the connection came, if it was accepted by a listener.

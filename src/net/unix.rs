@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::config::{self, ConfigError, Listener};
+use crate::config::{self, ConfigError, ListenAddress, Listener};
 use crate::net::listener::BindError;
 use crate::runtime::peer_credentials;
 
@@ -42,18 +42,10 @@ pub(super) fn listen_at(
     settings: &Listener,
     backlog: i32,
 ) -> Result<(Socket, SocketFile), BindError> {
-    check_length(path.as_os_str().as_encoded_bytes())?;
     let owner = Owner::of(settings)?;
-    let absolute = std::path::absolute(path)?;
-    // Another broker that starts at the same moment does not replace the file before it listens.
-    let _lock = lock(absolute.parent());
-    clear(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    let made = fs::symlink_metadata(path)?;
-    let file = SocketFile { path: absolute, identity: (made.dev(), made.ino()) };
-    fs::set_permissions(path, fs::Permissions::from_mode(settings.unix_mode))?;
+    let failed = |error| BindError::Io(ListenAddress::Unix(path.to_owned()), error);
+    let (socket, file) = bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(settings.unix_mode)).map_err(failed)?;
     if owner.user.is_some() || owner.group.is_some() {
         chown(path, owner.user, owner.group).map_err(|error| {
             let cause = format!("the file cannot be given to {:?}: {error}", settings.unix_owner);
@@ -61,8 +53,36 @@ pub(super) fn listen_at(
         })?;
     }
     // Nobody can connect before this.
-    socket.listen(backlog)?;
-    Ok((socket, file))
+    socket.listen(backlog).map_err(failed)?;
+    Ok((socket, file.listens()))
+}
+
+/// A socket that is bound to a path and does not listen yet.
+fn bind(path: &Path) -> io::Result<(Socket, Unheard)> {
+    check_length(path.as_os_str().as_encoded_bytes())?;
+    let absolute = std::path::absolute(path)?;
+    // Another broker that starts at the same moment does not replace the file before it listens.
+    let lock = lock(absolute.parent());
+    clear(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let made = fs::symlink_metadata(path)?;
+    let file = SocketFile { path: absolute, identity: (made.dev(), made.ino()) };
+    Ok((socket, Unheard { file, _lock: lock }))
+}
+
+/// The file of a socket that does not listen yet, with the lock that protects it.
+struct Unheard {
+    file: SocketFile,
+    _lock: Option<File>,
+}
+
+impl Unheard {
+    /// The file of a socket that listens.
+    fn listens(self) -> SocketFile {
+        self.file
+    }
 }
 
 /// A non-blocking socket that listens at a name of the abstract namespace.

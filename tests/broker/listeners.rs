@@ -1,4 +1,4 @@
-//! Listeners of Unix domain sockets.
+//! Listeners of Unix domain sockets, and listeners that are added, paused and stopped while the broker runs.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,11 +8,14 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 
+use midge::codec::packet::Packet;
+use midge::codec::reason::ReasonCode;
+use midge::codec::version::Version;
 use midge::config::Config;
-use midge::embed::{Broker, Hooks, Verdict};
+use midge::embed::{Broker, Connections, Error, Hooks, ListenerState, Verdict};
 use midge::session::peer::Credentials;
 
-use super::client::PATIENCE;
+use super::client::{Client, PATIENCE, broker, broker_with_workers, config};
 
 /// CONNECT of an MQTT 3.1.1 client `a`.
 const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a";
@@ -207,5 +210,173 @@ fn an_owner_that_does_not_exist_is_an_error_and_leaves_no_file() {
         let _other = Broker::start(&config).unwrap();
         let made = fs::metadata(directory.0.join("mqtt.sock.2")).unwrap();
         assert_eq!((made.uid(), made.gid()), (65534, 65534));
+    }
+}
+
+fn ping(client: &mut Client) {
+    client.try_send(b"\xc0\x00").unwrap();
+    client.expect("PINGRESP", |packet| matches!(packet, Packet::Pingresp).then_some(()));
+}
+
+/// The settings of a listener `lan` at this address.
+fn lan(address: &str) -> Config {
+    let mut config = Config::new();
+    config.set("listener.lan.bind", address).unwrap();
+    config
+}
+
+#[test]
+fn a_listener_is_added_to_a_running_broker_and_stopped() {
+    for workers in ["1", "2"] {
+        let broker = broker_with_workers(workers);
+        let mut wanted = lan("127.0.0.1:0");
+        wanted.set("listener.lan.max_connections", "1").unwrap();
+        let address = broker.add_listener("lan", &wanted).unwrap().as_socket().unwrap();
+        assert_eq!(broker.address("lan"), Some(address));
+        let mut client = Client::connect(address, "a", Version::V5);
+        let mut second = Client::raw(address);
+        second.send_connect("b", 0);
+        assert_eq!(second.connack(), ReasonCode::ServerUnavailable, "its own limit is one client");
+        let views = broker.listeners();
+        assert_eq!(views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>(), ["tcp", "lan"]);
+        let view = &views[1];
+        assert_eq!((view.state, view.transport), (ListenerState::Accepting, "tcp"));
+        assert_eq!((view.connections, view.max_connections), (1, Some(1)));
+        assert_eq!((view.accepted, view.refused), (2, 1));
+        assert_eq!(broker.stop_listener("lan", Connections::Keep).unwrap(), 1);
+        ping(&mut client);
+        assert_eq!(broker.listeners().len(), 1);
+        // Name and address are free again.
+        broker.add_listener("lan", &lan(&address.to_string())).unwrap();
+        drop(Client::connect(address, "c", Version::V311));
+        ping(&mut client);
+        broker.stop(None).unwrap();
+        assert!(broker.listeners().iter().all(|view| view.state == ListenerState::Stopped));
+    }
+}
+
+#[test]
+fn a_stopped_listener_may_disconnect_its_clients_and_no_others() {
+    let broker = broker();
+    let address = broker.add_listener("lan", &lan("127.0.0.1:0")).unwrap().as_socket().unwrap();
+    let mut other = Client::connect(broker.address("tcp").unwrap(), "other", Version::V5);
+    let mut client = Client::connect(address, "a", Version::V5);
+    let mut old = Client::connect(address, "b", Version::V311);
+    let mut silent = Client::raw(address);
+    super::deadline::until("the silent one is accepted", || broker.listeners()[1].accepted == 3);
+    assert_eq!(broker.stop_listener("lan", Connections::Disconnect).unwrap(), 2);
+    let reason = client.expect("DISCONNECT", |packet| match packet {
+        Packet::Disconnect(disconnect) => Some(disconnect.reason),
+        _ => None,
+    });
+    assert_eq!(reason, ReasonCode::AdministrativeAction);
+    assert!(old.until_closed().is_empty());
+    assert!(silent.until_closed().is_empty());
+    ping(&mut other);
+}
+
+#[test]
+fn a_paused_listener_lets_clients_wait_and_resumes_with_them() {
+    let broker = broker();
+    let address = broker.address("tcp").unwrap();
+    let mut before = Client::connect(address, "before", Version::V5);
+    broker.pause_listener("tcp").unwrap();
+    broker.pause_listener("tcp").unwrap();
+    assert_eq!(broker.listeners()[0].state, ListenerState::Paused);
+    let mut waiting = Client::raw(address);
+    ping(&mut before);
+    assert_eq!(broker.listeners()[0].accepted, 1, "the one that waits is not accepted");
+    broker.resume_listener("tcp").unwrap();
+    broker.resume_listener("tcp").unwrap();
+    waiting.send_connect("waiting", 0);
+    assert_eq!(waiting.connack(), ReasonCode::Success);
+    ping(&mut waiting);
+    assert_eq!(broker.listeners()[0].state, ListenerState::Accepting);
+    // A paused listener can be stopped.
+    broker.pause_listener("tcp").unwrap();
+    broker.stop_listener("tcp", Connections::Keep).unwrap();
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn errors_of_listeners_name_what_is_wrong() {
+    let broker = broker();
+    let address = broker.address("tcp").unwrap();
+    let sentence = |outcome: Result<_, Error>| outcome.err().unwrap().to_string();
+    let taken = broker.add_listener("tcp", &config());
+    assert_eq!(sentence(taken), "listener: this broker has a listener \"tcp\" already");
+    let in_use = broker.add_listener("lan", &lan(&address.to_string()));
+    assert_eq!(sentence(in_use), format!("listener.lan.bind: {address}: address in use"));
+    for config in [Config::new(), lan("off")] {
+        let none = broker.add_listener("lan", &config);
+        assert_eq!(sentence(none), "listener.lan.bind: the listener needs an address");
+    }
+    let unknown = "listener: this broker has no listener \"lan\"";
+    assert_eq!(broker.stop_listener("lan", Connections::Keep).unwrap_err().to_string(), unknown);
+    assert_eq!(broker.pause_listener("lan").unwrap_err().to_string(), unknown);
+    assert_eq!(broker.resume_listener("lan").unwrap_err().to_string(), unknown);
+    broker.stop(None).unwrap();
+    assert!(matches!(broker.add_listener("lan", &lan("127.0.0.1:0")), Err(Error::Stopped)));
+    assert!(matches!(broker.stop_listener("tcp", Connections::Keep), Err(Error::Stopped)));
+    assert!(matches!(broker.pause_listener("tcp"), Err(Error::Stopped)));
+    assert!(matches!(broker.resume_listener("tcp"), Err(Error::Stopped)));
+}
+
+/// A hook runs on the thread that closes the listener's socket.
+#[test]
+fn a_hook_may_add_and_stop_listeners() {
+    use std::sync::{Arc, OnceLock, Weak};
+    let place: Arc<OnceLock<Weak<Broker>>> = Arc::default();
+    let inside = Arc::clone(&place);
+    let (done, told) = channel();
+    let hooks = Hooks::new().on_connected(move |_| {
+        let broker = inside.get().unwrap().upgrade().unwrap();
+        let address = broker.add_listener("lan", &lan("127.0.0.1:0")).unwrap();
+        broker.stop_listener("tcp", Connections::Keep).unwrap();
+        done.send(address.as_socket().unwrap()).unwrap();
+    });
+    let broker = Arc::new(Broker::builder(&config()).hooks(hooks).start().unwrap());
+    place.set(Arc::downgrade(&broker)).unwrap();
+    let mut client = Client::connect(broker.address("tcp").unwrap(), "a", Version::V5);
+    let address = told.recv_timeout(PATIENCE).unwrap();
+    ping(&mut client);
+    assert_eq!(broker.addresses(), [("lan".to_owned(), address.into())]);
+}
+
+#[test]
+fn listeners_come_and_go_while_the_broker_stops() {
+    let broker = broker();
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let broker = &broker;
+            scope.spawn(move || {
+                let name = format!("lan{number}");
+                let mut config = Config::new();
+                config.set(&format!("listener.{name}.bind"), "127.0.0.1:0").unwrap();
+                loop {
+                    match broker.add_listener(&name, &config) {
+                        Ok(_) => _ = broker.stop_listener(&name, Connections::Disconnect),
+                        Err(_) => break,
+                    }
+                }
+            });
+        }
+        broker.stop(None).unwrap();
+    });
+    assert!(matches!(broker.add_listener("x", &lan("off")), Err(Error::Stopped)));
+}
+
+/// The path is free when the call returns, and its file is gone.
+#[test]
+fn a_unix_listener_comes_and_goes() {
+    let directory = Directory::new("runtime");
+    let path = directory.socket();
+    let broker = broker();
+    let wanted = lan(&format!("unix:{}", path.display()));
+    for _ in 0..20 {
+        broker.add_listener("lan", &wanted).unwrap();
+        drop(connect(&path));
+        broker.stop_listener("lan", Connections::Keep).unwrap();
+        assert!(!path.exists());
     }
 }
