@@ -19,6 +19,7 @@ pub const CHAPTERS: &[&str] = &[
     "queue",
     "stats",
     "storage",
+    "listeners",
     "lists",
     "sessions",
     "testing",

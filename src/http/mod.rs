@@ -12,6 +12,7 @@ mod explain;
 mod guard;
 mod history;
 mod journal;
+mod listeners;
 mod live;
 mod live_budget;
 mod login;
@@ -38,6 +39,7 @@ mod topics;
 mod tree;
 mod tutorial;
 
-pub use console::{Console, ConsoleParts, ListenerView};
+pub use console::{Console, ConsoleParts};
 pub use journal::ConsoleJournal;
+pub use listeners::{ListenerControl, ListenerView, Refused};
 pub use server::{Bound, Server, bind};

@@ -125,6 +125,7 @@ mod tests {
             number: 1,
             version: Version::V5,
             peer: None,
+            tls: None,
             username: None,
             clean_start: false,
             keep_alive: 0,

@@ -1,6 +1,7 @@
 //! A network connection as sessions see it: a link to write to and a task to wake.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use crate::codec::reason::ReasonCode;
 use crate::session::last_bytes::LastBytes;
@@ -72,6 +73,11 @@ pub trait Link: Send + Sync {
     fn expire(&self, cause: Cause) -> bool {
         self.finish(LastBytes::default(), cause);
         true
+    }
+
+    /// Whether the listener of this very name has accepted it.
+    fn is_of(&self, _listener: &Arc<str>) -> bool {
+        false
     }
 
     /// Whether its end was requested.

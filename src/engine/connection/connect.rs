@@ -300,6 +300,7 @@ impl Engine {
             version: connect.version,
             number: guest.origin.number,
             peer: guest.origin.peer,
+            tls: guest.origin.tls().cloned(),
             username: connect.username.map(Into::into),
             clean_start: connect.clean_start,
             keep_alive,
@@ -376,7 +377,8 @@ impl Engine {
             connection: origin.number,
             username: connect.username.map(Into::into),
             address: origin.peer,
-            listener: origin.listener.clone(),
+            listener: origin.listener().cloned(),
+            tls: origin.tls().cloned(),
             version: connect.version,
             clean_start: connect.clean_start,
             session_present: resumed,
@@ -388,8 +390,9 @@ impl Engine {
         let client_id = &session.client_id;
         self.log(turn, Level::Info, Some(client_id), || {
             let resumed = if resumed { ", resumes its session" } else { "" };
+            let secured = guest.origin.tls().map(|tls| format!(" over {tls}")).unwrap_or_default();
             format!(
-                "client {client_id:?}: has connected {} by {}{resumed}",
+                "client {client_id:?}: has connected {} by {}{secured}{resumed}",
                 guest.origin, guest.connect.version
             )
         });

@@ -45,6 +45,11 @@ pub(in crate::net) trait Layer: Send {
     /// Ends the writing: the layer tells the peer, if its protocol does so.
     fn close(&mut self, _raw: &mut Raw) {}
 
+    /// Whether a step of its handshake takes so much of the processor that other connections come between the steps.
+    fn is_costly(&self) -> bool {
+        false
+    }
+
     /// Tells the layer the Client Identifier, before the answer to CONNECT is written.
     fn identify(&mut self, _client_id: &str) {}
 }
@@ -81,8 +86,40 @@ impl Buffer {
         self.len() == 0
     }
 
+    /// The bytes, to be decoded in place.
+    pub(in crate::net) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.consumed..).unwrap_or_default()
+    }
+
     pub(in crate::net) fn append(&mut self, bytes: &[u8]) {
+        self.compact();
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends what `write` writes to the room of this size that it gets; returns an error of `write`, and then
+    /// appends nothing.
+    pub(in crate::net) fn append_with<E>(
+        &mut self,
+        size: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        self.compact();
+        let before = self.bytes.len();
+        self.bytes.resize(before + size, 0);
+        let written = write(self.bytes.get_mut(before..).unwrap_or_default());
+        self.bytes.truncate(before + *written.as_ref().unwrap_or(&0));
+        if self.is_empty() {
+            *self = Buffer::default();
+        }
+        written.map(|_| ())
+    }
+
+    /// Removes the consumed bytes if they are the larger part: a buffer that never becomes empty must not grow for ever.
+    fn compact(&mut self) {
+        if self.consumed > self.bytes.len() / 2 {
+            self.bytes.drain(..self.consumed);
+            self.consumed = 0;
+        }
     }
 
     /// Removes the first `count` bytes.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use parking_lot::Mutex;
 
 use crate::engine::parts::origin::Origin;
+use crate::net::handshake_steps::StepTurn;
 use crate::net::transport::descriptor::{Descriptor, Received};
 use crate::net::transport::layer::{Layer, LayerError};
 use crate::net::transport::stack::Stack;
@@ -53,11 +54,15 @@ impl Layered {
         &self,
         descriptor: &Descriptor,
         origin: &mut Origin,
+        turn: &mut StepTurn,
         mut eager: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), LayerError>> {
         let mut raw = [0; RAW];
         loop {
+            if self.state.lock().stack.is_costly() {
+                ready!(turn.poll_begin(cx));
+            }
             let mut state = self.state.lock();
             let step = state.stack.handshake(origin);
             // The last bytes of a failed handshake are sent, too, as far as the socket takes them.
@@ -68,6 +73,10 @@ impl Layered {
             }
             if flushed == Written::Gone {
                 return Poll::Ready(Err(lost()));
+            }
+            if turn.is_held() {
+                // The caller polls again after the other tasks.
+                return Poll::Pending;
             }
             if flushed == Written::Blocked {
                 match ready!(self.poll_flush(descriptor, cx)) {

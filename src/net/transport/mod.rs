@@ -1,12 +1,16 @@
 //! The transport between a socket and the engine: one descriptor, and the layers over it.
 
+mod choose;
 mod descriptor;
 mod layer;
 mod layered;
 mod stack;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::sync::Arc;
 
+pub(super) use choose::{Secured, choose, secure};
 pub(super) use descriptor::{Descriptor, Received};
 pub(super) use layer::{Layer, LayerError, Raw};
 pub(super) use layered::Layered;

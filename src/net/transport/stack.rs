@@ -72,6 +72,13 @@ impl Stack {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether the next step of the handshake takes much of the processor.
+    pub(super) fn is_costly(&self) -> bool {
+        self.floors.get(self.handshaking).is_some_and(|floor| {
+            floor.layer.is_costly() && !self.floors.first().is_none_or(|lowest| lowest.raw.input.is_empty())
+        })
+    }
+
     /// Adds bytes from the socket. The caller does so only when reading returns nothing without them.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         if self.handshaking < self.floors.len() {
@@ -91,8 +98,9 @@ impl Stack {
         }
     }
 
+    /// Whether a layer or the socket has reached the end of what the peer sends.
     fn has_ended(&self) -> bool {
-        self.floors.first().is_some_and(|lowest| lowest.raw.has_ended)
+        has_ended(&self.floors)
     }
 
     /// Whether the peer has closed its side and all its bytes are read.
@@ -207,7 +215,12 @@ fn fill(below: &mut [Floor], raw: &mut Raw) -> Result<bool, LayerError> {
     let mut portion = [0; PORTION];
     let count = read(below, &mut portion)?;
     raw.input.append(portion.get(..count).unwrap_or_default());
-    let ends = count == 0 && !raw.has_ended && below.first().is_some_and(|lowest| lowest.raw.has_ended);
+    let ends = count == 0 && !raw.has_ended && has_ended(below);
     raw.has_ended |= ends;
     Ok(count > 0 || ends)
+}
+
+/// Whether nothing will follow what these layers hold. A layer may learn that before the socket is closed.
+fn has_ended(floors: &[Floor]) -> bool {
+    floors.iter().any(|floor| floor.raw.has_ended)
 }

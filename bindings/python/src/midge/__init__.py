@@ -44,7 +44,7 @@ from midge._requests import (
 )
 from midge._subscription import Handler, Subscription
 from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
-from midge._views import Client, Stats, StorageStats, SubscriptionInfo
+from midge._views import Client, Listener, Stats, StorageStats, SubscriptionInfo
 
 __version__ = version()
 
@@ -66,6 +66,7 @@ __all__ = [
     "Handler",
     "Hooks",
     "IoError",
+    "Listener",
     "Message",
     "MidgeError",
     "Overflow",

@@ -1,8 +1,16 @@
 // The Chinese of the help of every setting; a test compares the keys, and what stands in backticks, with docs/CONFIGURATION.md.
 
 export const help = {
-  'listener.*.bind': '监听的地址和端口。端口 0 表示使用空闲端口，代理启动后会告知是哪一个。设为 `off` 则没有这个监听器。默认值属于监听器 `tcp`，其他监听器都必须给出值。危险：`0.0.0.0` 和 `[::]` 会让所有能访问本机的机器连接进来。',
+  'listener.*.bind': '监听的地址和端口。端口 0 表示使用空闲端口，代理启动后会告知是哪一个。`unix:/path` 是 Unix 域套接字；`unix:@name` 是没有文件的 Unix 域套接字，仅限 Linux。`systemd` 使用服务管理器传来的、与此监听器同名的套接字。设为 `off` 则没有这个监听器。默认值属于监听器 `tcp`，其他监听器都必须给出值。危险：`0.0.0.0` 和 `[::]` 会让所有能访问本机的机器连接进来。',
   'listener.*.max_connections': '这个监听器上同时连接的客户端数，超出的会被拒绝。`mqtt.max_connections` 限制所有监听器的总数。',
+  'listener.*.unix_mode': 'Unix 域套接字文件的权限：客户端需要写权限。危险：设为 `0666` 时，本机的所有用户都能连接。',
+  'listener.*.unix_owner': 'Unix 域套接字文件的所有者：用户、`user:group` 或 `:group`，可用名称或数字。留空则属于代理进程的用户。只有特权进程才能把它交给其他用户。',
+  'listener.*.transport': 'MQTT 与套接字之间的传输方式。`tcp`：无附加层。`tls`：TLS。`ws`：WebSocket。`wss`：TLS 之上的 WebSocket。`auto`：由每个连接的最初几个字节决定。如果所用的库未包含该传输方式，代理不会启动。危险：使用 `tcp` 和 `ws` 时，密码和消息在传输途中可被读取。',
+  'listener.*.certificate': 'PEM 文件，内容是代理的证书，其后是中间机构的证书。用逗号分隔的多个文件表示多个证书：客户端按其请求的服务器名得到相应的证书，否则得到第一个。使用 TLS 必须设置。文件更改后半分钟内会被重新读取，现有连接不受影响。',
+  'listener.*.key': '证书私钥的 PEM 文件（RSA、ECDSA 或 Ed25519，不带密码），或与证书顺序一致的多个文件。留空：每个证书文件中也包含其私钥。危险：能读取此文件的人可以冒充代理。',
+  'listener.*.client_certificate': '客户端是否出示证书。`none`：代理不要求。`optional`：客户端可以出示。`required`：没有证书的客户端被拒绝。不是由 `client_ca` 的机构签发、当前无效或已吊销的证书，在任何情况下都会被拒绝。',
+  'listener.*.client_ca': 'PEM 文件，内容是签发客户端证书的机构的证书。危险：持有其中任一机构所签证书的客户端都会被接受。',
+  'listener.*.client_crl': '这些机构的证书吊销列表的 PEM 文件，以逗号分隔。证书在其中的客户端被拒绝。危险：如果其签发机构的列表缺失或已过期，客户端也会被拒绝。',
   'runtime.worker_threads': '处理网络的线程数。当一个处理器不足以应付流量时，增加线程会有帮助。代价：每个线程都有自己的栈和缓冲区。',
   'runtime.stop_grace': '停止代理时，等待各连接发完排队数据的最长时间。设为 0 则立即关闭连接。',
   'mqtt.max_connections': '所有监听器上同时连接的客户端数，再多一个就会被拒绝（Quota exceeded）。接管自己会话的客户端不需要第二个名额。危险：不设上限时，进程可打开的文件数就是上限。',
@@ -46,7 +54,9 @@ export const help = {
   'sys.interval': '两次发布 `$SYS/broker` 下计数器之间的时间。设为 0 则不发布。代价：间隔短会给每个订阅 `$SYS/#` 的客户端带来流量。',
   'queue.capacity': '等待宿主程序线程取走的消息数。再多一条时如何处理，在创建队列时选择。',
   'queue.max_bytes': '等待宿主程序线程取走的消息的字节数。代价：每个队列都可能占用这么多内存。',
-  'console.listen': '控制台的地址和端口，习惯上是端口 18083。端口 0 表示使用空闲端口。设为 `off` 则没有控制台。它需要 `console.password` 或 `console.tutorial`。危险：控制台使用不加密的 HTTP；要在本机之外使用，请在前面放置带 TLS 的代理，或使用隧道。',
+  'console.listen': '控制台的地址和端口，习惯上是端口 18083。端口 0 表示使用空闲端口。设为 `off` 则没有控制台。它需要 `console.password` 或 `console.tutorial`。危险：没有 `console.certificate` 时，控制台使用不加密的 HTTP；要在本机之外使用，请设置证书，或在前面放置带 TLS 的代理，或使用隧道。',
+  'console.certificate': '控制台证书的 PEM 文件，其后是中间机构的证书；或与监听器相同，用逗号分隔的多个文件。设置后控制台只使用 HTTPS。留空：HTTP。',
+  'console.key': '控制台证书私钥的 PEM 文件，或与证书顺序一致的多个文件。留空：每个证书文件中也包含其私钥。',
   'console.tutorial': '用于学习，仅限本机地址：`console.user` 的密码是 `public`，除非另外设置；控制台会显示入门步骤。',
   'console.user': '可以查看和操作一切的用户。',
   'console.password': '`console.user` 的密码。危险：这段文本写在配置里；`console.password_file` 可以把它分开存放。',

@@ -1,0 +1,16 @@
+//! A broker with TLS, and clients of other makers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod clients;
+mod files;
+mod handshakes;
+mod protocols;
+mod reload;
+mod world;
+
+#[allow(dead_code)]
+#[path = "../support/certificates.rs"]
+mod certificates;
+#[allow(dead_code)]
+#[path = "../support/deadline.rs"]
+mod deadline;
