@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod assets;
+mod certificates;
 mod clients;
 mod connections;
 mod console;
@@ -35,9 +36,12 @@ mod storage;
 mod stream;
 mod subscriptions;
 mod topics;
+mod transport;
 mod tree;
 mod tutorial;
 
+#[cfg(feature = "tls")]
+pub use certificates::ConsoleTls;
 pub use console::{Console, ConsoleParts, ListenerView};
 pub use journal::ConsoleJournal;
 pub use server::{Bound, Server, bind};

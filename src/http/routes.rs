@@ -10,8 +10,8 @@ use crate::http::answer::{Problem, Reply, ResponseBody};
 use crate::http::console::Console;
 use crate::http::service::ApiRequest;
 use crate::http::{
-    clients, drops, events, explain, history, live, login, metrics, overview, publish, retained, sessions,
-    settings, storage, subscriptions, topics, tutorial,
+    certificates, clients, drops, events, explain, history, live, login, metrics, overview, publish,
+    retained, sessions, settings, storage, subscriptions, topics, tutorial,
 };
 
 /// The role that a route requires.
@@ -137,6 +137,16 @@ pub(super) static ROUTES: &[Route] = &[
     route("GET", "/api/v1/events", RequiredRole::Viewer, Handler::Stream(events::begin)),
     with(&["filter"], route("GET", "/api/v1/live", RequiredRole::Viewer, Handler::Stream(live::begin))),
     with(LIST, get("/api/v1/listeners", settings::listeners)),
+    get("/api/v1/certificates", certificates::list),
+    Route {
+        body_may_be_absent: true,
+        ..route(
+            "POST",
+            "/api/v1/certificates/reload",
+            RequiredRole::Admin,
+            Handler::Reply(certificates::reload),
+        )
+    },
     get("/api/v1/settings", settings::show),
     get("/api/v1/storage", storage::show),
 ];

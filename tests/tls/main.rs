@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod clients;
+#[cfg(feature = "console")]
+mod console;
 mod files;
 mod handshakes;
 mod protocols;

@@ -1,9 +1,11 @@
 //! A layer between MQTT and the socket: bytes in, bytes out, and no I/O.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::engine::parts::origin::Origin;
+use crate::session::identity::TlsIdentity;
 
 /// One layer of a connection, such as TLS, the frames of WebSocket or the PROXY header.
 ///
@@ -48,6 +50,11 @@ pub(in crate::net) trait Layer: Send {
     /// Whether a step of its handshake takes so much of the processor that other connections come between the steps.
     fn is_costly(&self) -> bool {
         false
+    }
+
+    /// What its handshake has shown of the peer.
+    fn identity(&self) -> Option<&Arc<TlsIdentity>> {
+        None
     }
 
     /// Tells the layer the Client Identifier, before the answer to CONNECT is written.

@@ -6,6 +6,7 @@ import { count } from '../lib/format.js';
 import { t } from '../lib/i18n.js';
 import { dataTable } from '../lib/table.js';
 import { empty, heading } from '../lib/widgets.js';
+import { certificates } from './certificates.js';
 
 /** Shows the page in `view`; gives what ends it. */
 export function mount(view, { query }) {
@@ -18,6 +19,6 @@ export function mount(view, { query }) {
     ],
     empty: empty('listeners', t('No listeners'), t('No port is open: only the host program publishes and subscribes.')),
   });
-  put(view, heading(t('Listeners'), t('The addresses that clients connect to. The host program sets them.')), table.node);
+  put(view, heading(t('Listeners'), t('The addresses that clients connect to. The host program sets them.')), table.node, certificates());
   return table.end;
 }
