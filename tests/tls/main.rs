@@ -6,6 +6,8 @@ mod clients;
 mod console;
 mod files;
 mod handshakes;
+#[cfg(feature = "certificate")]
+mod page;
 mod protocols;
 mod reload;
 mod world;
