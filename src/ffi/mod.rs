@@ -29,6 +29,7 @@ mod status;
 mod storage;
 mod subscribe;
 mod testing;
+mod tls;
 #[cfg(test)]
 mod tour;
 mod views;
