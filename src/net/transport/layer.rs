@@ -94,6 +94,7 @@ impl Buffer {
     }
 
     /// The bytes, to be decoded in place.
+    #[cfg(feature = "tls")]
     pub(in crate::net) fn bytes_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.consumed..).unwrap_or_default()
     }
@@ -105,6 +106,7 @@ impl Buffer {
 
     /// Appends what `write` writes to the room of this size that it gets; returns an error of `write`, and then
     /// appends nothing.
+    #[cfg(feature = "tls")]
     pub(in crate::net) fn append_with<E>(
         &mut self,
         size: usize,

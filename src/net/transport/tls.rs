@@ -195,7 +195,7 @@ impl Tls {
             server_name,
             protocol: protocol.map(|name| String::from_utf8_lossy(name).into()),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-            certificate: certificate.map(Into::into),
+            certificate: certificate.map(Certificate::of_client),
         })
     }
 }
