@@ -70,12 +70,14 @@ def client() -> Iterator[paho.Client]:
 def test_hooks_and_lists_see_the_certificate_of_paho(files: Path, client: paho.Client) -> None:
     asked: list[midge.ConnectRequest] = []
 
-    class Hooks(midge.Hooks):
-        def authenticate(self, request: midge.ConnectRequest) -> bool:
-            asked.append(request)
-            return True
+    hooks = midge.Hooks()
 
-    with midge.Broker(config=settings(files), hooks=Hooks()) as broker:
+    @hooks.authenticate
+    def let_in(request: midge.ConnectRequest) -> bool:
+        asked.append(request)
+        return True
+
+    with midge.Broker(config=settings(files), hooks=hooks) as broker:
         client.tls_set(str(files / "ca.pem"), str(files / "device.pem"), str(files / "device.key"))
         subscription = broker.subscribe("t")
         client.connect("localhost", broker.address[1])
