@@ -409,7 +409,7 @@ typedef struct midge_setting_view {
      */
     struct midge_bytes key;
     /**
-     * "boolean", "integer", "duration", "size", "choice", "address" or "text".
+     * "boolean", "integer", "duration", "size", "choice", "address", "mode", "text" or "secret".
      */
     struct midge_bytes kind;
     /**

@@ -103,14 +103,15 @@ mod topics;
 pub mod topics;
 
 pub use codec::qos::QoS;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, ListenAddress};
 pub use embed::testing;
 pub use embed::{
-    Batch, Broker, BrokerBuilder, CallbackSubscription, Error, Hooks, Level, LogLine, Message, MessageStream,
-    MessageView, Overflow, Polled, PublishOptions, Queue, QueueOptions, QueueSubscription, SubscribeOptions,
-    Subscription,
+    Batch, Broker, BrokerBuilder, CallbackSubscription, Connections, Error, Hooks, Level, ListenerState,
+    ListenerView, LogLine, Message, MessageStream, MessageView, Overflow, Polled, PublishOptions, Queue,
+    QueueOptions, QueueSubscription, SubscribeOptions, Subscription,
 };
 pub use engine::view::clients::{ClientView, SubscriptionView};
+pub use session::peer::{Credentials, Peer};
 pub use stats::{DropReason, Snapshot};
 pub use storage::{FLUSH_BOUNDS, FlushTimes, StorageState, StorageStats};
 pub use time::Time;
@@ -138,7 +139,7 @@ pub mod protocol {
 /// The values of a [`Config`] with their types, and what can be wrong with one.
 pub mod settings {
     pub use crate::config::settings::*;
-    pub use crate::config::{ClientCertificates, ConfigError, ErrorKind, Secret, Transport};
+    pub use crate::config::{ClientCertificates, ConfigError, ErrorKind, ListenAddress, Secret, Transport};
 }
 
 /// Tests of the library may name it as those outside do.

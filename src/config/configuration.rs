@@ -118,8 +118,10 @@ impl Config {
             if !self.given.contains(&key) {
                 return conflict("the listener needs an address or off".to_owned());
             }
-            let Some(address) = listener.bind.filter(|address| address.port() != 0) else { continue };
-            let earlier = listeners.iter().take(index).find(|earlier| earlier.bind == Some(address));
+            let Some(address) = listener.bind.as_ref().filter(|address| address.is_exclusive()) else {
+                continue;
+            };
+            let earlier = listeners.iter().take(index).find(|earlier| earlier.bind.as_ref() == Some(address));
             if let Some(earlier) = earlier {
                 return conflict(format!("{address} is already used by listener.{}.bind", earlier.name));
             }
@@ -236,7 +238,7 @@ mod tests {
         let settings = config.settings();
         assert_eq!(settings.listeners.len(), 1);
         assert_eq!(settings.listeners[0].name, "tcp");
-        assert_eq!(settings.listeners[0].bind, Some(SocketAddr::from(([127, 0, 0, 1], 1883))));
+        assert_eq!(settings.listeners[0].bind, Some(SocketAddr::from(([127, 0, 0, 1], 1883)).into()));
         assert_eq!(settings.listeners[0].max_connections, None);
         assert_eq!(settings.runtime.worker_threads, 1);
         assert_eq!(settings.mqtt.connect_timeout, Duration::from_secs(10));
@@ -255,6 +257,8 @@ mod tests {
         let defaults = [
             ("listener.tcp.bind", "127.0.0.1:1883"),
             ("listener.tcp.max_connections", "unlimited"),
+            ("listener.tcp.unix_mode", "0660"),
+            ("listener.tcp.unix_owner", ""),
             ("listener.tcp.transport", "tcp"),
             ("listener.tcp.certificate", ""),
             ("listener.tcp.key", ""),
@@ -359,6 +363,10 @@ mod tests {
                 Kind::Bool => vec!["true".to_owned(), "false".to_owned()],
                 Kind::Choice(names) => names.iter().map(|name| (*name).to_owned()).collect(),
                 Kind::Address => ["off", "0.0.0.0:1", "[::1]:65535"].map(str::to_owned).to_vec(),
+                Kind::ListenAddress => {
+                    ["off", "0.0.0.0:1", "unix:/a", "unix:@a", "systemd"].map(str::to_owned).to_vec()
+                }
+                Kind::Mode => ["0000", "0777"].map(str::to_owned).to_vec(),
                 Kind::Text | Kind::Secret => vec!["text".to_owned()],
                 Kind::Integer(limits) | Kind::Size(limits) | Kind::Duration(limits) => {
                     let unit = if matches!(setting.kind, Kind::Duration(_)) { "ms" } else { "" };

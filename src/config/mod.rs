@@ -6,6 +6,7 @@ pub mod secret;
 pub mod settings;
 pub mod table;
 
+mod address;
 mod configuration;
 mod console;
 mod define;
@@ -17,6 +18,7 @@ mod tls;
 mod transport;
 mod value;
 
+pub use address::ListenAddress;
 pub use configuration::Config;
 pub use document::markdown;
 pub use error::{ConfigError, ErrorKind};

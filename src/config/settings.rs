@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::config::address::ListenAddress;
 use crate::config::define::settings;
 use crate::config::kind::Kind;
 use crate::config::secret::Secret;
@@ -145,17 +146,26 @@ impl Field for OnDamage {
 }
 
 settings! {
-    listener, "TCP ports for MQTT clients. A listener exists as soon as one of its settings is given; the listener `tcp` \
+    listener, "Ports and Unix domain sockets for MQTT clients. A listener exists as soon as one of its settings is given; the listener `tcp` \
         exists from the start, and `listener.tcp.bind = \"off\"` removes it." {
 
-        bind: Option<SocketAddr> = "127.0.0.1:1883", Kind::Address,
+        bind: Option<ListenAddress> = "127.0.0.1:1883", Kind::ListenAddress,
             "Address and port to listen on. Port 0 takes a free port, which the broker reports after it has \
-             started. With `off` the listener does not exist. The default is that of the listener `tcp`; \
+             started. `unix:/path` is a Unix domain socket; `unix:@name` is one without a file, on Linux. `systemd` \
+             takes the socket of this listener's name that the service manager passes. With `off` the listener does \
+             not exist. The default is that of the listener `tcp`; \
              every other listener needs a value. Danger: `0.0.0.0` and `[::]` accept connections from every \
              machine that can reach this one.";
         max_connections: Option<u32> = "unlimited", Kind::integer(1, MANY).or_unlimited(),
             "Maximum number of connected clients of this listener; further ones are refused. \
              `mqtt.max_connections` limits all listeners together.";
+        unix_mode: u32 = "0660", Kind::Mode,
+            "Rights of the file of a Unix domain socket: a client needs the right to write. Danger: with `0666`, \
+             every user of this machine can connect.";
+        unix_owner: String = "", Kind::Text,
+            "Owner of the file of a Unix domain socket: a user, `user:group` or `:group`, by name or by number. \
+             If it is empty, the file belongs to the user of the broker's process. Only a privileged process can \
+             give it to another user.";
         transport: Transport = "tcp", Kind::Choice(Transport::NAMES),
             "What lies between MQTT and the socket. `tcp`: nothing. `tls`: TLS. `ws`: WebSocket. `wss`: WebSocket \
              over TLS. `auto`: the first bytes of each connection decide. A broker whose library is built without \

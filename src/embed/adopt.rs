@@ -32,7 +32,7 @@ impl Broker {
         let limit = shared.limit(listener)?;
         let handle = shared.runtime()?;
         let inside = handle.enter();
-        let task = adopt(socket, shared.server(), limit).map_err(|refused| match refused {
+        let task = adopt(socket, shared.server(), &limit).map_err(|refused| match refused {
             AdoptError::Unfit(cause) => Error::Argument { argument: "socket", cause: cause.to_owned() },
             AdoptError::Full => {
                 let cause = "too many connections have sent no CONNECT (mqtt.max_pending_connections)";

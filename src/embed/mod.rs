@@ -12,6 +12,7 @@ mod certificates;
 mod console;
 mod error;
 mod hooks;
+mod listeners;
 mod message;
 mod options;
 mod publish;
@@ -48,6 +49,7 @@ pub use crate::engine::access::edit::{Edit, EditError, Original};
 pub use crate::engine::access::hooks::{
     AccessRequest, Action, Answer, ConnectRequest, Decision, Deferred, Passage, Verdict,
 };
+pub use crate::net::{Connections, ListenerState, ListenerView};
 pub use crate::session::event::{
     Arrival, Delivered, Departure, Dropped, Level, LogLine, Subscribed, Unsubscribed,
 };

@@ -1,6 +1,5 @@
 //! What the handles of one broker have in common.
 
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -15,6 +14,7 @@ use crate::embed::asynchronous::Vigil;
 use crate::embed::callback::Dispatcher;
 use crate::embed::console::Running as RunningConsole;
 use crate::embed::error::Error;
+use crate::embed::listeners::failed;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue_core::QueueCore;
 use crate::embed::stop::Stage;
@@ -23,7 +23,7 @@ use crate::embed::testing::Bench;
 use crate::engine::core::running::Running;
 use crate::engine::core::state::Engine;
 use crate::engine::parts::sink::{Local, Sink};
-use crate::net::{ListenerLimit, Server};
+use crate::net::{ListenerLimit, Listeners, Server};
 use crate::runtime::{Clock, Latch, Runtime, generation};
 use crate::time::Time;
 
@@ -33,10 +33,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) settings: Settings,
     pub(super) server: Arc<Server>,
-    pub(super) listeners: Vec<(String, SocketAddr)>,
+    pub(super) listeners: Arc<Listeners>,
     pub(super) console: Option<RunningConsole>,
-    /// Each listener's limit of connections.
-    pub(super) limits: Vec<(String, Arc<ListenerLimit>)>,
     /// That of connections that belong to no listener.
     pub(super) no_limit: Arc<ListenerLimit>,
     /// The generation of the process that started the broker.
@@ -117,15 +115,13 @@ impl Shared {
     }
 
     /// The limit of a listener's connections, or of those that have none.
-    pub(super) fn limit(&self, listener: Option<&str>) -> Result<&Arc<ListenerLimit>, Error> {
-        let Some(name) = listener else {
-            return Ok(&self.no_limit);
-        };
-        let found = self.limits.iter().find(|(known, _)| known == name);
-        found.map(|(_, limit)| limit).ok_or_else(|| Error::Argument {
-            argument: "listener",
-            cause: format!("this broker has no listener {name:?}"),
-        })
+    pub(super) fn limit(&self, listener: Option<&str>) -> Result<Arc<ListenerLimit>, Error> {
+        match listener {
+            None => Ok(Arc::clone(&self.no_limit)),
+            Some(name) => {
+                self.listeners.limit(name).map(|(limit, _)| limit).map_err(|error| failed(name, error))
+            }
+        }
     }
 
     /// The runtime of a broker that runs.

@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::embed::Broker;
 use crate::ffi::arguments::{
     beyond, borrowed, c_string, fill, free, given, milliseconds, optional, slot, text,
@@ -31,10 +31,9 @@ pub struct midge_broker {
 
 impl midge_broker {
     pub(super) fn of(broker: Arc<Broker>) -> midge_broker {
-        let text = |(name, address): &(String, std::net::SocketAddr)| {
-            (c_string(name), c_string(&address.to_string()))
-        };
-        let listeners = broker.addresses().iter().map(text).collect();
+        let text =
+            |(name, address): (String, ListenAddress)| (c_string(&name), c_string(&address.to_string()));
+        let listeners = broker.addresses().into_iter().map(text).collect();
         let console = broker.console_address().map(|address| c_string(&address.to_string()));
         midge_broker { broker, listeners, console }
     }

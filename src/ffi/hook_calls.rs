@@ -1,6 +1,5 @@
 //! How the host's hooks are called: what floor 7 tells of is lent to them as the structs of the header.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::codec::subscribe::SubscriptionOptions;
@@ -20,6 +19,7 @@ use crate::ffi::hooks::{
 use crate::ffi::message::midge_message;
 use crate::ffi::tls::LentTls;
 use crate::ffi::views::{UserData, midge_bytes, midge_subscription_view};
+use crate::session::peer::Peer;
 
 /// The hooks as floor 7 takes them.
 pub(super) fn functions(given: &midge_hooks, user_data: Arc<UserData>) -> Hooks {
@@ -93,7 +93,7 @@ pub(super) fn functions(given: &midge_hooks, user_data: Arc<UserData>) -> Hooks 
 struct Address(Option<String>);
 
 impl Address {
-    fn of(address: Option<SocketAddr>) -> Address {
+    fn of(address: Option<Peer>) -> Address {
         Address(address.map(|address| address.to_string()))
     }
 

@@ -32,7 +32,7 @@ pub struct midge_setting_view {
     pub struct_size: usize,
     /// The key, such as "mqtt.max_qos"; "listener.*.bind" stands for one setting of every listener.
     pub key: midge_bytes,
-    /// "boolean", "integer", "duration", "size", "choice", "address" or "text".
+    /// "boolean", "integer", "duration", "size", "choice", "address", "mode", "text" or "secret".
     pub kind: midge_bytes,
     /// The default, as text.
     pub default_value: midge_bytes,

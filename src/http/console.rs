@@ -16,6 +16,7 @@ use crate::http::certificates::ConsoleTls;
 use crate::http::guard::AllowedHosts;
 use crate::http::history::{History, STEP};
 use crate::http::journal::ConsoleJournal;
+use crate::http::listeners::ListenerControl;
 use crate::http::live_budget::LiveBudget;
 use crate::http::origin::TrustedProxies;
 use crate::http::topics::Watching;
@@ -34,8 +35,8 @@ pub struct ConsoleParts {
     pub log: Arc<ConsoleJournal>,
     /// The broker's settings.
     pub config: Config,
-    /// Returns the current MQTT listeners.
-    pub listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
+    /// The MQTT listeners.
+    pub listeners: Box<dyn ListenerControl>,
     /// Returns what the durable store does; `None` without one.
     pub storage: Option<StorageSource>,
     /// Its certificates, and those of the listeners.
@@ -46,22 +47,11 @@ pub struct ConsoleParts {
 /// Returns what a durable store does at a moment.
 pub type StorageSource = Box<dyn Fn() -> StorageStats + Send + Sync>;
 
-/// An MQTT listener as the console shows it.
-#[derive(Clone, Debug)]
-pub struct ListenerView {
-    /// Its name in the settings.
-    pub name: String,
-    /// Its address.
-    pub address: SocketAddr,
-    /// Its open connections.
-    pub connections: u32,
-}
-
 /// The console of one broker.
 pub struct Console {
     pub(super) engine: Arc<Engine>,
     pub(super) config: Config,
-    pub(super) listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
+    pub(super) listeners: Box<dyn ListenerControl>,
     pub(super) storage: Option<StorageSource>,
     #[cfg(feature = "tls")]
     pub(super) tls: ConsoleTls,

@@ -13,6 +13,7 @@ mod explain;
 mod guard;
 mod history;
 mod journal;
+mod listeners;
 mod live;
 mod live_budget;
 mod login;
@@ -42,6 +43,7 @@ mod tutorial;
 
 #[cfg(feature = "tls")]
 pub use certificates::ConsoleTls;
-pub use console::{Console, ConsoleParts, ListenerView};
+pub use console::{Console, ConsoleParts};
 pub use journal::ConsoleJournal;
+pub use listeners::{ListenerControl, ListenerView, Refused};
 pub use server::{Bound, Server, bind};

@@ -1,7 +1,6 @@
 //! Connections that the host provides: an accepted socket, or one end of a socketpair.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::net::handshake::Accepted;
 use crate::net::places::ListenerLimit;
 use crate::net::server::{ConnectionLimits, FULL, Server};
+use crate::session::peer::Peer;
 
 /// Why a descriptor was refused.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub fn adopt(
 }
 
 /// The peer's address; `None` for a UNIX socket.
-fn peer_of(socket: SockRef<'_>) -> Result<Option<SocketAddr>, AdoptError> {
+fn peer_of(socket: SockRef<'_>) -> Result<Option<Peer>, AdoptError> {
     let kind = socket.r#type().map_err(|error| match error.raw_os_error() {
         Some(libc::ENOTSOCK) => AdoptError::Unfit("is not a socket"),
         Some(libc::EBADF) => AdoptError::Unfit("is not open"),
@@ -71,7 +71,7 @@ fn peer_of(socket: SockRef<'_>) -> Result<Option<SocketAddr>, AdoptError> {
         return Err(AdoptError::Unfit("is neither a TCP socket nor a UNIX stream socket"));
     }
     match socket.peer_addr() {
-        Ok(peer) => Ok(peer.as_socket()),
+        Ok(peer) => Ok(peer.as_socket().map(Peer::Network)),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => {
             Err(AdoptError::Unfit("is not connected"))
         }

@@ -1,7 +1,6 @@
 //! A connection before MQTT: accepted, perhaps with layers that are still in their handshakes.
 
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -17,7 +16,8 @@ use crate::net::places::NewPlace;
 use crate::net::server::ConnectionPermit;
 use crate::net::testing::{ProbeSlot, TestLine};
 use crate::net::transport::{LayerError, Received};
-use crate::session::link::Link;
+use crate::session::link::{Cause, Link};
+use crate::session::peer::Peer;
 use crate::time::TimerId;
 
 /// Portions of a peer whose handshake has failed that are discarded in a row before it is closed all the same.
@@ -30,13 +30,15 @@ pub(super) struct Accepted {
     /// In test mode: the line to the client, and the probe of the task.
     pub(super) tested: Option<Box<(Arc<TestLine>, ProbeSlot)>>,
     pub(super) permit: ConnectionPermit,
+    /// Why its handshake is ended, if something ends it.
+    ended: Cause,
 }
 
 impl Accepted {
     /// A connection over a non-blocking socket. Must be called inside the runtime.
     pub(super) fn new(
         socket: Socket,
-        peer: Option<SocketAddr>,
+        peer: Option<Peer>,
         permit: ConnectionPermit,
         place: NewPlace,
     ) -> io::Result<Accepted> {
@@ -54,7 +56,7 @@ impl Accepted {
         }
         server.await_connect(&link);
         let origin = server.engine().origin(permit.way().cloned(), peer);
-        Ok(Accepted { link, origin, tested, permit })
+        Ok(Accepted { link, origin, tested, permit, ended: Cause::ConnectTimeout })
     }
 
     /// Whether it has no layers, so that its first byte belongs to MQTT.
@@ -106,7 +108,10 @@ impl Accepted {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Option<LayerError>>> {
         self.link.register(cx.waker());
-        if self.link.take_woken() && self.link.take_ending().is_some() {
+        if self.link.take_woken()
+            && let Some(ending) = self.link.take_ending()
+        {
+            self.ended = ending.cause;
             return Poll::Ready(Err(None));
         }
         let asked = self.tested.as_ref().map(|tested| tested.0.asked()).unwrap_or_default();
@@ -157,7 +162,12 @@ impl Handshake {
         let Some(accepted) = &self.accepted else {
             return;
         };
-        accepted.permit.server().closed_in_handshake(&accepted.origin, why);
+        accepted.permit.server().closed_in_handshake(
+            accepted.permit.limit(),
+            &accepted.origin,
+            why,
+            accepted.ended,
+        );
         if why.is_none() || accepted.tested.is_some() {
             let accepted = self.accepted.take();
             self.cancel_deadline(accepted.as_ref());
@@ -224,7 +234,12 @@ impl Drop for Handshake {
             // A second panic during a panic would abort the host program.
             let _told = catch_unwind(AssertUnwindSafe(|| {
                 let why = LayerError::new("its task has panicked");
-                server.closed_in_handshake(&accepted.origin, Some(&why));
+                server.closed_in_handshake(
+                    accepted.permit.limit(),
+                    &accepted.origin,
+                    Some(&why),
+                    accepted.ended,
+                );
             }));
         }
     }

@@ -209,6 +209,10 @@ impl Link for StreamLink {
         self.expire_if(false, cause)
     }
 
+    fn is_of(&self, listener: &Arc<str>) -> bool {
+        self.limit.name().is_some_and(|name| Arc::ptr_eq(name, listener))
+    }
+
     fn is_over(&self) -> bool {
         self.is_finished()
     }

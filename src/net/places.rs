@@ -1,9 +1,10 @@
 //! Places of connections: limits of the clients that are connected, and of the sockets without a CONNECT.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use crate::engine::parts::origin::Way;
+use crate::net::tally::Tally;
 use crate::session::link::Admission;
 
 /// How many connections a listener has and may have.
@@ -14,6 +15,9 @@ pub struct ListenerLimit {
     way: Option<Arc<Way>>,
     open: AtomicU32,
     most: u32,
+    /// Whether no client is let in any more.
+    is_over: AtomicBool,
+    tally: Tally,
 }
 
 /// The places of one broker.
@@ -60,7 +64,19 @@ impl ListenerLimit {
             way: name.map(|name| Arc::new(Way { listener: Some(name.into()), tls: None })),
             open: AtomicU32::new(0),
             most: most.unwrap_or(u32::MAX),
+            is_over: AtomicBool::new(false),
+            tally: Tally::default(),
         }
+    }
+
+    /// What the listener counts.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Lets no client in any more.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
     }
 
     /// The clients that are connected by it.
@@ -139,12 +155,17 @@ impl Place<'_> {
             CLIENT => return Admission::Admitted,
             _ => return Admission::Over,
         }
+        if self.limit.is_over.load(Ordering::Acquire) {
+            return Admission::Over;
+        }
         let most = |most| if takes_over { u32::MAX } else { most };
         if !take(&self.limit.places.clients, most(self.limit.places.most_clients)) {
+            self.limit.tally.refuse();
             return Admission::Full;
         }
         if !take(&self.limit.open, most(self.limit.most)) {
             self.limit.places.clients.fetch_sub(1, Ordering::AcqRel);
+            self.limit.tally.refuse();
             return Admission::Full;
         }
         match self.stage.0.compare_exchange(stage, CLIENT, Ordering::AcqRel, Ordering::Acquire) {

@@ -1,6 +1,5 @@
 //! The state shared by all connections of a broker: the engine, the clock, the connection limits.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +19,7 @@ use crate::net::waiting::Waiting;
 use crate::runtime::Clock;
 use crate::session::event::Level;
 use crate::session::link::Cause;
+use crate::session::peer::Peer;
 use crate::time::Time;
 
 /// The MQTT server of one broker.
@@ -128,7 +128,7 @@ impl Server {
     }
 
     /// Counts and logs a connection that was refused.
-    pub(super) fn turned_away(&self, peer: Option<SocketAddr>, why: &str) {
+    pub(super) fn turned_away(&self, peer: Option<Peer>, why: &str) {
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += 1;
         self.engine.log(&mut turn, Level::Warn, None, || match peer {
@@ -154,18 +154,43 @@ impl Server {
         Some(())
     }
 
-    /// Counts a connection that was closed in its handshake. `why`: `None` if that is counted already.
-    pub(super) fn closed_in_handshake(&self, origin: &Origin, why: Option<&LayerError>) {
+    /// Ends the connections of a listener that is stopped.
+    pub(super) fn end_connections_of(&self, limit: &Arc<ListenerLimit>) {
+        // First, so that no client of it is let in behind those that are disconnected.
+        limit.end();
+        for link in self.waiting.of(limit) {
+            link.expire_if(true, Cause::Kicked);
+        }
+        if let Some(name) = limit.name() {
+            self.engine.end_clients_of(&mut self.engine.turn(self.now()), name);
+        }
+    }
+
+    /// Counts a connection that was closed in its handshake. `why`: `None` if that is counted already, and it was ended
+    /// for the cause `ended`.
+    pub(super) fn closed_in_handshake(
+        &self,
+        limit: &ListenerLimit,
+        origin: &Origin,
+        why: Option<&LayerError>,
+        ended: Cause,
+    ) {
+        let ended = match ended {
+            Cause::ConnectTimeout => "its handshake was not complete in time (mqtt.connect_timeout)",
+            Cause::Kicked => "its listener was stopped",
+            _ => "another connection needed its place (mqtt.max_pending_connections)",
+        };
+        match why {
+            Some(why) => limit.tally().fail(&why.to_string()),
+            None => limit.tally().fail(ended),
+        }
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += u64::from(why.is_some());
         self.engine.log(&mut turn, Level::Warn, None, || {
             let number = origin.number;
             match why {
                 Some(why) => format!("connection {number} {origin} is closed during its handshake: {why}"),
-                None => format!(
-                    "connection {number} {origin} is closed: its handshake was not complete in time \
-                     (mqtt.connect_timeout)"
-                ),
+                None => format!("connection {number} {origin} is closed: {ended}"),
             }
         });
     }
@@ -216,6 +241,11 @@ impl ConnectionPermit {
     /// The layers of the listener's connections, if it has any.
     pub(super) fn layers(&self) -> Option<&MakeLayers> {
         self.limits.layers.as_ref()
+    }
+
+    /// The limit of its listener.
+    pub(super) fn limit(&self) -> &ListenerLimit {
+        &self.limits.limit
     }
 
     /// How the connection came, if it was accepted by a listener.

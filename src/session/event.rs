@@ -1,6 +1,5 @@
 //! Events that the host program is told.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::codec::qos::QoS;
@@ -9,6 +8,7 @@ use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::version::Version;
 use crate::session::identity::TlsIdentity;
 use crate::session::link::Cause;
+use crate::session::peer::Peer;
 use crate::stats::DropReason;
 
 /// An event that the host has asked for.
@@ -96,7 +96,7 @@ pub struct Arrival {
     /// The User Name.
     pub username: Option<Arc<str>>,
     /// The peer's address; `None` for a connection without a network address.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// The name of the listener that accepted the connection.
     pub listener: Option<Arc<str>>,
     /// What the handshake of TLS has shown; `None` without TLS.
@@ -131,7 +131,7 @@ pub struct RefusedClient {
     /// The Client Identifier, if it is known.
     pub client_id: Option<Box<str>>,
     /// The peer's address; `None` for a connection without a network address.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// Why it was refused.
     pub reason: ReasonCode,
     /// The reason in words.

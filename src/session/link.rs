@@ -76,6 +76,11 @@ pub trait Link: Send + Sync {
         true
     }
 
+    /// Whether the listener of this very name has accepted it.
+    fn is_of(&self, _listener: &Arc<str>) -> bool {
+        false
+    }
+
     /// Whether its end was requested.
     fn is_over(&self) -> bool {
         false

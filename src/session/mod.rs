@@ -16,6 +16,7 @@ pub mod last_bytes;
 pub mod link;
 pub mod outbound;
 pub mod outbox;
+pub mod peer;
 pub mod pending;
 pub mod plan;
 pub mod pool;

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::config::ListenAddress;
 use crate::net::transport::{Layer, MakeLayers};
 
 mod handshakes;
@@ -46,8 +46,12 @@ fn over(make: impl Fn() -> Vec<Box<dyn Layer>> + Send + Sync + 'static) {
 /// The layers of a listener that is at `address` and has `layers` by its settings, and the address that clients find it at.
 pub(in crate::net) fn dress(
     layers: Option<MakeLayers>,
-    address: SocketAddr,
-) -> (Option<MakeLayers>, SocketAddr) {
+    address: ListenAddress,
+) -> (Option<MakeLayers>, ListenAddress) {
     let dress = DRESS.with_borrow(Dress::clone);
-    (dress.layers.or(layers), if dress.relay { peer::unscrambled(address) } else { address })
+    let address = match address {
+        ListenAddress::Tcp(address) if dress.relay => peer::unscrambled(address).into(),
+        address => address,
+    };
+    (dress.layers.or(layers), address)
 }

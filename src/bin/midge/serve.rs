@@ -26,12 +26,12 @@ pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
     let _clearing_up =
         memory::clear_up().map_err(|error| Failure::runtime(format!("cannot start a thread: {error}")))?;
     let broker = Broker::builder(&config).hooks(hooks()).start()?;
-    if broker.addresses().is_empty() {
+    let addresses = broker.addresses();
+    if addresses.is_empty() {
         return Err(Failure::usage("every listener is off; set listener.tcp.bind or use --listen"));
     }
     if !arguments.quiet {
-        let lines =
-            broker.addresses().iter().map(|(name, address)| format!("listening on {address} ({name})\n"));
+        let lines = addresses.iter().map(|(name, address)| format!("listening on {address} ({name})\n"));
         let scheme = if config.settings().console.certificate.is_empty() { "http" } else { "https" };
         let console = broker.console_address().map(|address| format!("console at {scheme}://{address}\n"));
         crate::print(&lines.chain(console).collect::<String>())?;

@@ -1,5 +1,7 @@
 //! What the host or an administrator does with a session: ends it, looks into its queue, or clears that.
 
+use std::sync::Arc;
+
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::session::event::Level;
@@ -41,6 +43,21 @@ impl Engine {
             false => self.end_session(turn, &session, &mut control),
         }
         true
+    }
+
+    /// Disconnects the clients whose connection a listener of this very name has accepted; returns their number.
+    pub(crate) fn end_clients_of(&self, turn: &mut Turn, listener: &Arc<str>) -> usize {
+        let mut ended = 0;
+        for session in self.sessions.all() {
+            let mut control = session.control.lock();
+            let is_its = session.outbound.lock().link().is_some_and(|link| link.is_of(listener));
+            if is_its && control.connected.is_some() {
+                let epoch = control.epoch;
+                self.detach(turn, &session, &mut control, epoch, Cause::Kicked);
+                ended += 1;
+            }
+        }
+        ended
     }
 
     /// Drops what waits in the queue of a client's session, and returns the number of messages; `None` if there is no

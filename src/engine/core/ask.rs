@@ -1,6 +1,5 @@
 //! Asks the authorities about each stage of a packet; each answers at once or later.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,6 +21,7 @@ use crate::engine::parts::attached::{AttachedConnection, Handled};
 use crate::engine::parts::origin::Origin;
 use crate::message::HostBuffers;
 use crate::session::event::Level;
+use crate::session::peer::Peer;
 use crate::time::TimerId;
 
 impl Engine {
@@ -248,5 +248,5 @@ impl Engine {
 /// The User Name and the address of a client.
 pub(crate) struct Who {
     pub username: Option<Arc<str>>,
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
 }

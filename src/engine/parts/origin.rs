@@ -1,10 +1,10 @@
 //! Where a connection comes from.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::session::identity::TlsIdentity;
+use crate::session::peer::Peer;
 
 /// Where a connection comes from.
 #[derive(Clone, Debug, Default)]
@@ -12,7 +12,7 @@ pub struct Origin {
     /// The number of the connection, unique in this broker.
     pub number: u64,
     /// The peer's address; `None` for a connection without a network address.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<Peer>,
     /// How it came; shared by all plain connections of a listener, so that each holds one pointer.
     pub way: Option<Arc<Way>>,
 }

@@ -1,6 +1,5 @@
 //! Views of clients, subscriptions and retained messages.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,6 +10,7 @@ use crate::engine::core::state::Engine;
 use crate::engine::parts::subscriber::Subscriber;
 use crate::message::SharedMessage;
 use crate::session::identity::TlsIdentity;
+use crate::session::peer::Peer;
 use crate::session::state::Session;
 use crate::session::subscriptions::Held;
 use crate::time::Time;
@@ -26,7 +26,7 @@ pub struct ClientView {
     /// The User Name, while connected.
     pub username: Option<String>,
     /// The peer's address, while connected; `None` for a connection without a network address.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// What the handshake of TLS has shown, while connected; `None` without TLS.
     pub tls: Option<Arc<TlsIdentity>>,
     /// The protocol version of the current or last connection.

@@ -1,8 +1,10 @@
 // The Chinese of the help of every setting; a test compares the keys, and what stands in backticks, with docs/CONFIGURATION.md.
 
 export const help = {
-  'listener.*.bind': '监听的地址和端口。端口 0 表示使用空闲端口，代理启动后会告知是哪一个。设为 `off` 则没有这个监听器。默认值属于监听器 `tcp`，其他监听器都必须给出值。危险：`0.0.0.0` 和 `[::]` 会让所有能访问本机的机器连接进来。',
+  'listener.*.bind': '监听的地址和端口。端口 0 表示使用空闲端口，代理启动后会告知是哪一个。`unix:/path` 是 Unix 域套接字；`unix:@name` 是没有文件的 Unix 域套接字，仅限 Linux。`systemd` 使用服务管理器传来的、与此监听器同名的套接字。设为 `off` 则没有这个监听器。默认值属于监听器 `tcp`，其他监听器都必须给出值。危险：`0.0.0.0` 和 `[::]` 会让所有能访问本机的机器连接进来。',
   'listener.*.max_connections': '这个监听器上同时连接的客户端数，超出的会被拒绝。`mqtt.max_connections` 限制所有监听器的总数。',
+  'listener.*.unix_mode': 'Unix 域套接字文件的权限：客户端需要写权限。危险：设为 `0666` 时，本机的所有用户都能连接。',
+  'listener.*.unix_owner': 'Unix 域套接字文件的所有者：用户、`user:group` 或 `:group`，可用名称或数字。留空则属于代理进程的用户。只有特权进程才能把它交给其他用户。',
   'listener.*.transport': 'MQTT 与套接字之间的传输方式。`tcp`：无附加层。`tls`：TLS。`ws`：WebSocket。`wss`：TLS 之上的 WebSocket。`auto`：由每个连接的最初几个字节决定。如果所用的库未包含该传输方式，代理不会启动。危险：使用 `tcp` 和 `ws` 时，密码和消息在传输途中可被读取。',
   'listener.*.certificate': 'PEM 文件，内容是代理的证书，其后是中间机构的证书。用逗号分隔的多个文件表示多个证书：客户端按其请求的服务器名得到相应的证书，否则得到第一个。使用 TLS 必须设置。文件更改后半分钟内会被重新读取，现有连接不受影响。',
   'listener.*.key': '证书私钥的 PEM 文件（RSA、ECDSA 或 Ed25519，不带密码），或与证书顺序一致的多个文件。留空：每个证书文件中也包含其私钥。危险：能读取此文件的人可以冒充代理。',
