@@ -168,3 +168,38 @@ impl LayerError {
         LayerError::new(format!("{}: {}", layer.name(), self.cause))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Buffer;
+
+    /// A stream whose records never end where a portion ends leaves a rest for ever.
+    #[test]
+    fn a_buffer_that_never_becomes_empty_does_not_grow() {
+        let mut buffer = Buffer::default();
+        buffer.append(b"x");
+        for _ in 0..10_000 {
+            buffer.append(&[b'x'; 100]);
+            buffer.consume(100);
+        }
+        assert_eq!(buffer.bytes(), b"x");
+        assert!(buffer.bytes.capacity() < 1000, "{}", buffer.bytes.capacity());
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn what_is_written_in_place_is_appended_and_an_error_appends_nothing() {
+        let mut buffer = Buffer::default();
+        buffer.append(b"ab");
+        let written = buffer.append_with(10, |room| {
+            room[..3].copy_from_slice(b"cde");
+            Ok::<_, ()>(3)
+        });
+        assert_eq!((written, buffer.bytes()), (Ok(()), &b"abcde"[..]));
+        assert_eq!(buffer.append_with(10, |_| Err(7)), Err(7));
+        assert_eq!(buffer.bytes(), b"abcde");
+        let mut empty = Buffer::default();
+        assert_eq!(empty.append_with(10, |_| Err(7)), Err(7));
+        assert_eq!(empty.bytes.capacity(), 0);
+    }
+}
