@@ -63,7 +63,7 @@
       MIDGE_BYTES_INIT }
 #define MIDGE_CLIENT_VIEW_INIT \
     { sizeof(midge_client_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0 }
+      0, 0, 0 }
 #define MIDGE_SUBSCRIPTION_VIEW_INIT \
     { sizeof(midge_subscription_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0, 0, 0, 0, 0 }
 #define MIDGE_STAT_VIEW_INIT \
@@ -688,6 +688,65 @@ typedef struct midge_subscribe_options {
 typedef void (*midge_message_fn)(const struct midge_message *message, void *user_data);
 
 /**
+ * How a connection is secured, and which certificate its client has presented. It lives as long as what points to it.
+ */
+typedef struct midge_tls_view {
+    /**
+     * The size of the struct.
+     */
+    size_t struct_size;
+    /**
+     * "TLS 1.3" or "TLS 1.2".
+     */
+    struct midge_bytes version;
+    /**
+     * The cipher suite, such as "TLS13_AES_256_GCM_SHA384".
+     */
+    struct midge_bytes cipher;
+    /**
+     * The server's name that the client has asked for (SNI); NULL if it asked for none.
+     */
+    struct midge_bytes server_name;
+    /**
+     * The application protocol that was agreed on (ALPN), such as "mqtt"; NULL if none.
+     */
+    struct midge_bytes protocol;
+    /**
+     * The subject of the client's certificate, which was verified, such as "CN=device-1,O=Example"; NULL without a
+     * certificate, as all that follows but `resumed`.
+     */
+    struct midge_bytes subject;
+    /**
+     * The subject's common name; NULL if it has none.
+     */
+    struct midge_bytes common_name;
+    /**
+     * The alternative names, each with its kind, separated by line feeds: "DNS:a.example\nIP:192.0.2.1".
+     */
+    struct midge_bytes names;
+    /**
+     * The issuer, as the subject.
+     */
+    struct midge_bytes issuer;
+    /**
+     * The SHA-256 digest of the certificate in lower-case hexadecimal digits.
+     */
+    struct midge_bytes fingerprint;
+    /**
+     * The last second of its validity, in seconds since 1970; 0 without a certificate.
+     */
+    int64_t not_after;
+    /**
+     * 1 if the session of an earlier connection was resumed, otherwise 0.
+     */
+    int32_t resumed;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_tls_view;
+
+/**
  * A client that wants to be let in. It lives until the hook returns, with all that it points to.
  */
 typedef struct midge_connect_request {
@@ -753,6 +812,10 @@ typedef struct midge_connect_request {
      * 1 if it has been let in and authenticates again, otherwise 0. Then `password` is NULL.
      */
     int32_t reauthenticates;
+    /**
+     * How the connection is secured, with the client's certificate; NULL without TLS.
+     */
+    const struct midge_tls_view *tls;
 } midge_connect_request;
 
 /**
@@ -900,6 +963,10 @@ typedef struct midge_connection_view {
      * The keep alive in force, in seconds; 0 is none.
      */
     int32_t keep_alive;
+    /**
+     * How the connection is secured, with the client's certificate; NULL without TLS.
+     */
+    const struct midge_tls_view *tls;
 } midge_connection_view;
 
 /**
@@ -1641,6 +1708,10 @@ typedef struct midge_client_view {
      * The keep alive in force, in seconds; 0 is none.
      */
     int32_t keep_alive;
+    /**
+     * How the connection is secured, with the client's certificate, while connected; NULL without TLS.
+     */
+    const struct midge_tls_view *tls;
 } midge_client_view;
 
 /**
@@ -2024,6 +2095,17 @@ midge_status midge_broker_kick(struct midge_broker *broker,
 midge_status midge_broker_backup(struct midge_broker *broker,
                                  const char *path,
                                  struct midge_error **error);
+
+/**
+ * Reads the files of all certificates again: of the listeners with TLS, and of the console. New connections get the new
+ * certificates; connections that exist stay as they are. The files are also read by themselves, within half a minute after
+ * they have changed. The call reads files, so it does not belong into a callback.
+ *
+ * Errors: IO if a file is missing, malformed, or does not fit the others: for that listener everything stays as it
+ * was, and the sentence names the setting and the file. STATE; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_reload_certificates(struct midge_broker *broker,
+                                              struct midge_error **error);
 
 /**
  * Publishes a message. When this returns, the message is in the outbox or queue of every subscriber; where it could

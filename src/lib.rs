@@ -122,6 +122,7 @@ pub mod hooks {
         AccessRequest, Action, Answer, Arrival, Cause, ConnectRequest, Decision, Deferred, Delivered,
         Departure, Dropped, Edit, EditError, Original, Passage, Subscribed, Unsubscribed, Verdict, defer,
     };
+    pub use crate::session::identity::{ClientCertificate, TlsIdentity};
 }
 
 /// Words of the MQTT specifications that messages, hooks and lists of clients use.
@@ -138,7 +139,7 @@ pub mod protocol {
 /// The values of a [`Config`] with their types, and what can be wrong with one.
 pub mod settings {
     pub use crate::config::settings::*;
-    pub use crate::config::{ConfigError, ErrorKind, ListenAddress, Secret, Transport};
+    pub use crate::config::{ClientCertificates, ConfigError, ErrorKind, ListenAddress, Secret, Transport};
 }
 
 /// Tests of the library may name it as those outside do.

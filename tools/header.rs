@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 pub const CHAPTERS: &[&str] = &[
     "status",
     "error",
+    "tls",
     "views",
     "config",
     "broker",

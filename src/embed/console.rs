@@ -18,6 +18,8 @@ mod imp {
     };
     use crate::net::{self, Connections, ListenerError, Listeners};
     use crate::runtime::{Clock, Runtime};
+    #[cfg(feature = "tls")]
+    use crate::tls::{TlsFiles, TlsServer};
 
     /// A console that is served.
     pub(in crate::embed) struct Running {
@@ -116,8 +118,10 @@ mod imp {
             Box<dyn ListenerControl>,
             Option<StorageSource>,
         ),
+        mqtt: &Arc<net::Server>,
     ) -> Result<Running, Error> {
         let address = bound.address();
+        let _inside = runtime.handle().enter();
         let log = log.unwrap_or_else(|| ConsoleJournal::new(config.settings().console.events));
         let surroundings = ConsoleParts {
             engine: Arc::clone(engine),
@@ -126,13 +130,49 @@ mod imp {
             config: config.clone(),
             listeners,
             storage,
+            #[cfg(feature = "tls")]
+            tls: secure(config.settings(), mqtt)?,
         };
+        #[cfg(not(feature = "tls"))]
+        refuse_certificate(config.settings(), mqtt)?;
         let console = Console::new(surroundings, address)
             .map_err(|(key, cause)| ConfigError::of_key(ErrorKind::BadValue, key, cause))?;
-        let _inside = runtime.handle().enter();
         let most = config.settings().console.max_connections;
         let server = bound.serve(console, most).map_err(|source| Error::BindConsole { address, source })?;
         Ok(Running { address, server })
+    }
+
+    /// The certificates of the console, and what it needs to show and read again all of the broker.
+    #[cfg(feature = "tls")]
+    fn secure(settings: &Settings, mqtt: &Arc<net::Server>) -> Result<http::ConsoleTls, ConfigError> {
+        let console = &settings.console;
+        let mut own = None;
+        if !console.certificate.is_empty() {
+            let files = TlsFiles::of_server(&console.certificate, &console.key);
+            let server = TlsServer::load(files, &[b"http/1.1"]).map_err(|error| {
+                let key = format!("console.{}", error.kind.setting());
+                ConfigError::of_key(ErrorKind::Io, &key, error.to_string())
+            })?;
+            let server = Arc::new(server);
+            mqtt.watch_certificates("console".to_owned(), &server);
+            own = Some(server);
+        }
+        let (servers, mqtt) = (Arc::clone(mqtt.secured()), Arc::downgrade(mqtt));
+        let reload =
+            Box::new(move || mqtt.upgrade().map(|mqtt| mqtt.reload_certificates()).unwrap_or_default());
+        Ok(http::ConsoleTls { own, servers, reload })
+    }
+
+    /// A library without TLS cannot use the console's certificate.
+    #[cfg(not(feature = "tls"))]
+    fn refuse_certificate(settings: &Settings, _mqtt: &Arc<net::Server>) -> Result<(), ConfigError> {
+        match settings.console.certificate.is_empty() {
+            true => Ok(()),
+            false => {
+                let cause = "this library was built without TLS (cargo feature `tls`)";
+                Err(ConfigError::of_key(ErrorKind::Conflict, "console.certificate", cause))
+            }
+        }
     }
 }
 
@@ -187,6 +227,7 @@ mod imp {
         _clock: Clock,
         _config: &Config,
         _given: ((), (), Option<StorageSource>),
+        _mqtt: &Arc<net::Server>,
     ) -> Result<Running, Error> {
         match bound {}
     }

@@ -108,7 +108,9 @@ impl Broker {
         let source = storage.as_ref().map(|storage| storage.source(&engine));
         let shown = (journal, console::listeners(&listeners), source);
         let accepting = accept_all(bound, &listeners).and_then(|()| match bound_console {
-            Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
+            Some(bound) => {
+                console::start(bound, &runtime, &engine, clock.clone(), config, shown, &server).map(Some)
+            }
             None => Ok(None),
         });
         let console = match accepting {

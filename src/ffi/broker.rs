@@ -382,6 +382,24 @@ pub unsafe extern "C" fn midge_broker_backup(
     }, concerns broker, tells error)
 }
 
+/// Reads the files of all certificates again: of the listeners with TLS, and of the console. New connections get the new
+/// certificates; connections that exist stay as they are. The files are also read by themselves, within half a minute after
+/// they have changed. The call reads files, so it does not belong into a callback.
+///
+/// Errors: IO if a file is missing, malformed, or does not fit the others: for that listener everything stays as it
+/// was, and the sentence names the setting and the file. STATE; FORKED; INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_reload_certificates(
+    broker: *mut midge_broker,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let broker = held_while_waiting(broker)?;
+        broker.reload_certificates()?;
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error)
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::ptr::null_mut;

@@ -30,6 +30,7 @@ mod status;
 mod storage;
 mod subscribe;
 mod testing;
+mod tls;
 #[cfg(test)]
 mod tour;
 mod views;

@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 
 use crate::ffi::arguments::Growing;
+use crate::ffi::tls::midge_tls_view;
 
 /// Bytes that Midge lends: a text is UTF-8 and does not end with NUL. `data` is NULL if there is no value at all;
 /// an empty value has a `data` that is not NULL, and that must not be read. How long they live stands at the function
@@ -141,6 +142,8 @@ pub struct midge_client_view {
     pub clean_start: i32,
     /// The keep alive in force, in seconds; 0 is none.
     pub keep_alive: i32,
+    /// How the connection is secured, with the client's certificate, while connected; NULL without TLS.
+    pub tls: *const midge_tls_view,
 }
 
 /// A subscription of a client or of the host program.
@@ -235,6 +238,7 @@ unsafe impl Growing for midge_client_view {
         protocol_version: 0,
         clean_start: 0,
         keep_alive: 0,
+        tls: std::ptr::null(),
     };
 }
 

@@ -314,6 +314,12 @@ pub(super) mod tests {
             config,
             listeners: Box::new(Vec::new),
             storage: None,
+            #[cfg(feature = "tls")]
+            tls: crate::http::certificates::ConsoleTls {
+                own: None,
+                servers: Arc::default(),
+                reload: Box::new(Vec::new),
+            },
         };
         let here = ([127, 0, 0, 1], 1).into();
         let console = Console::new(around, here).unwrap();

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::http::answer::{Problem, Reply};
+use crate::http::certificates::{Certificate, served};
 use crate::http::console::Console;
 use crate::http::listeners::ListenerView;
 use crate::http::overview::unit;
@@ -33,6 +34,10 @@ pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Pr
     registry.register_collector(Box::new(ListenerStatistics(console.listeners.views())));
     if let Some(storage) = &console.storage {
         registry.register_collector(Box::new(StorageStatistics(storage())));
+    }
+    let certificates = served(console);
+    if !certificates.is_empty() {
+        registry.register_collector(Box::new(CertificateDays(certificates)));
     }
     let mut body = String::new();
     text::encode(&mut body, &registry).map_err(|error| Problem::internal(error.to_string()))?;
@@ -108,6 +113,24 @@ impl Collector for ListenerStatistics {
                 let labels = [("listener", one.name.as_str()), ("reason", reason.as_str())];
                 ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
             }
+        }
+        Ok(())
+    }
+}
+
+/// The certificates of listeners and console, if there are any.
+#[derive(Debug)]
+struct CertificateDays(Vec<Certificate>);
+
+impl Collector for CertificateDays {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Whole days until a certificate ends; negative afterwards.";
+        let days = ConstGauge::new(0i64);
+        let mut family =
+            encoder.encode_descriptor("certificate_days_left", help, None, days.metric_type())?;
+        for certificate in &self.0 {
+            let labels = [("settings", certificate.group.as_str()), ("file", certificate.file.as_str())];
+            ConstGauge::new(certificate.days_left).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

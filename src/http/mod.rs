@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod assets;
+mod certificates;
 mod clients;
 mod connections;
 mod console;
@@ -36,9 +37,12 @@ mod storage;
 mod stream;
 mod subscriptions;
 mod topics;
+mod transport;
 mod tree;
 mod tutorial;
 
+#[cfg(feature = "tls")]
+pub use certificates::ConsoleTls;
 pub use console::{Console, ConsoleParts};
 pub use journal::ConsoleJournal;
 pub use listeners::{ListenerControl, ListenerView, Refused};

@@ -10,8 +10,8 @@ use crate::http::answer::{Problem, Reply, ResponseBody};
 use crate::http::console::Console;
 use crate::http::service::ApiRequest;
 use crate::http::{
-    clients, drops, events, explain, history, listeners, live, login, metrics, overview, publish, retained,
-    sessions, settings, storage, subscriptions, topics, tutorial,
+    certificates, clients, drops, events, explain, history, listeners, live, login, metrics, overview,
+    publish, retained, sessions, settings, storage, subscriptions, topics, tutorial,
 };
 
 /// The role that a route requires.
@@ -145,6 +145,8 @@ pub(super) static ROUTES: &[Route] = &[
     with(&["connections"], delete("/api/v1/listeners/{name}", listeners::stop)),
     Route { body_may_be_absent: true, ..post("/api/v1/listeners/{name}/pause", listeners::pause) },
     Route { body_may_be_absent: true, ..post("/api/v1/listeners/{name}/resume", listeners::resume) },
+    get("/api/v1/certificates", certificates::list),
+    Route { body_may_be_absent: true, ..post("/api/v1/certificates/reload", certificates::reload) },
     get("/api/v1/settings", settings::show),
     get("/api/v1/storage", storage::show),
 ];

@@ -76,3 +76,37 @@ impl StepTurn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::{AT_ONCE, HandshakeSteps, StepTurn};
+
+    #[test]
+    fn so_many_have_their_turn_and_the_next_waits_until_one_gives_it_on() {
+        let steps = HandshakeSteps::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut turns: Vec<_> = (0..=AT_ONCE).map(|_| StepTurn::new(Some(steps.clone()))).collect();
+        for turn in &mut turns[..AT_ONCE] {
+            assert_eq!(turn.poll_begin(&mut cx), Poll::Ready(()));
+            assert!(turn.is_held());
+        }
+        assert_eq!(turns[AT_ONCE].poll_begin(&mut cx), Poll::Pending);
+        turns[0].end();
+        assert_eq!(turns[0].poll_begin(&mut cx), Poll::Pending, "it is behind the one that waits");
+        assert_eq!(turns[AT_ONCE].poll_begin(&mut cx), Poll::Ready(()));
+        // One that is gone while it waits or holds takes no turn with it.
+        drop(turns);
+        let mut next = StepTurn::new(Some(steps));
+        assert_eq!(next.poll_begin(&mut cx), Poll::Ready(()));
+    }
+
+    #[test]
+    fn in_test_mode_nobody_waits() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut turn = StepTurn::new(None);
+        assert_eq!(turn.poll_begin(&mut cx), Poll::Ready(()));
+        assert!(!turn.is_held());
+    }
+}

@@ -13,6 +13,7 @@ use crate::engine::parts::origin::Origin;
 use crate::net::handshake_steps::StepTurn;
 use crate::net::places::{ListenerLimit, NewPlace, Place, Stage};
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};
+use crate::session::identity::TlsIdentity;
 use crate::session::last_bytes::LastBytes;
 use crate::session::link::{Admission, Cause, Link, Written};
 
@@ -214,6 +215,10 @@ impl Link for StreamLink {
 
     fn is_over(&self) -> bool {
         self.is_finished()
+    }
+
+    fn identity(&self) -> Option<Arc<TlsIdentity>> {
+        self.layers.as_ref()?.identity()
     }
 
     fn identify(&self, client_id: &str) {

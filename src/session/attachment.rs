@@ -125,7 +125,6 @@ mod tests {
             number: 1,
             version: Version::V5,
             peer: None,
-            tls: None,
             username: None,
             clean_start: false,
             keep_alive: 0,

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::codec::reason::ReasonCode;
+use crate::session::identity::TlsIdentity;
 use crate::session::last_bytes::LastBytes;
 
 /// The result of a write.
@@ -83,6 +84,11 @@ pub trait Link: Send + Sync {
     /// Whether its end was requested.
     fn is_over(&self) -> bool {
         false
+    }
+
+    /// What the handshake of TLS has shown; `None` without TLS.
+    fn identity(&self) -> Option<Arc<TlsIdentity>> {
+        None
     }
 
     /// Tells whose connection it is, before the first packet that follows from it is written.

@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use crate::codec::version::Version;
 use crate::message::SharedMessage;
 use crate::session::epoch::{AtomicEpoch, Epoch};
-use crate::session::identity::TlsIdentity;
 use crate::session::inbound::Inbound;
 use crate::session::outbound::Outbound;
 use crate::session::peer::Peer;
@@ -94,8 +93,6 @@ pub struct Connected {
     pub version: Version,
     /// The peer's address, if there is one.
     pub peer: Option<Peer>,
-    /// What the handshake of TLS has shown; `None` without TLS.
-    pub tls: Option<Arc<TlsIdentity>>,
     /// The User Name.
     pub username: Option<Arc<str>>,
     /// Clean Start, or Clean Session.

@@ -80,24 +80,23 @@ impl Certificate {
         }
     }
 
+    /// What a client's certificate shows of it.
+    pub(crate) fn of_client(self) -> ClientCertificate {
+        ClientCertificate {
+            subject: self.subject.into(),
+            common_name: self.common_name.map(Into::into),
+            names: self.names.into_iter().map(Into::into).collect(),
+            issuer: self.issuer.into(),
+            fingerprint: self.fingerprint.into(),
+            not_after: self.not_after,
+        }
+    }
+
     /// The DNS names and addresses in it, else the common name.
     pub fn server_names(&self) -> Vec<&str> {
         let of = |kind: &'static str| self.names.iter().filter_map(move |name| name.strip_prefix(kind));
         let names: Vec<_> = of("DNS:").chain(of("IP:")).collect();
         if names.is_empty() { self.common_name.as_deref().into_iter().collect() } else { names }
-    }
-}
-
-impl From<Certificate> for ClientCertificate {
-    fn from(read: Certificate) -> ClientCertificate {
-        ClientCertificate {
-            subject: read.subject.into(),
-            common_name: read.common_name.map(Into::into),
-            names: read.names.into_iter().map(Into::into).collect(),
-            issuer: read.issuer.into(),
-            fingerprint: read.fingerprint.into(),
-            not_after: read.not_after,
-        }
     }
 }
 

@@ -65,7 +65,16 @@ pub struct TlsError {
 
 /// What changes when a file is replaced or written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stamp(Vec<Option<(u64, u64, i64, i64, u64)>>);
+pub(super) struct Stamp(Vec<Option<FileStamp>>);
+
+/// The state of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileStamp {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+    size: u64,
+}
 
 impl TlsFiles {
     /// The files of a listener.
@@ -95,7 +104,12 @@ impl TlsFiles {
         let all = self.certificates.iter().chain(&self.keys).chain(&self.client_ca).chain(&self.client_crls);
         let stamp = |file: &PathBuf| {
             let found = fs::metadata(file).ok()?;
-            Some((found.dev(), found.ino(), found.mtime(), found.mtime_nsec(), found.size()))
+            Some(FileStamp {
+                device: found.dev(),
+                inode: found.ino(),
+                changed: (found.mtime(), found.mtime_nsec()),
+                size: found.size(),
+            })
         };
         Stamp(all.map(stamp).collect())
     }

@@ -94,6 +94,8 @@ static void brokers(void)
     INVALID(midge_broker_backup(broker, NULL, &error));
     CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "path: is NULL"));
     INVALID(midge_broker_backup(broker, "\xff", NULL));
+    INVALID(midge_broker_reload_certificates(NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "broker: is NULL"));
     INVALID(midge_broker_end_session(NULL, "a"));
     INVALID(midge_broker_end_session(broker, NULL));
     INVALID(midge_broker_end_session(broker, "\xff"));

@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod clients;
+#[cfg(feature = "console")]
+mod console;
 mod files;
 mod handshakes;
+#[cfg(feature = "certificate")]
+mod page;
 mod protocols;
 mod reload;
 mod world;

@@ -100,3 +100,29 @@ fn a_revoked_client_cannot_come_back() {
     assert!(error.contains("CertificateRevoked"), "{error}");
     line_with(&lines, "tls: client certificate revoked");
 }
+
+/// Files are read when they have changed and are the same at the next look, so that a certificate is not read while its
+/// key is still the old one.
+#[test]
+fn changed_files_are_read_at_the_second_look() {
+    let world = World::new();
+    let files = midge::tls::TlsFiles::of_server(&world.text("server.pem"), &world.text("server.key"));
+    let server = midge::tls::TlsServer::load(files, &[b"mqtt"]).unwrap();
+    let before = server.certificates();
+    assert!(server.reload_if_changed().is_none());
+    let renewed = world.authority.server(&["localhost"]);
+    world.folder.write("server.pem", &renewed.certificate);
+    assert!(server.reload_if_changed().is_none(), "the key is to follow");
+    world.folder.write("server.key", &renewed.key);
+    assert!(server.reload_if_changed().is_none());
+    server.reload_if_changed().expect("it is settled").unwrap();
+    assert_ne!(server.certificates(), before);
+    assert!(server.reload_if_changed().is_none());
+    // What is wrong is said once.
+    let good = server.certificates();
+    world.folder.write("server.key", "");
+    assert!(server.reload_if_changed().is_none());
+    server.reload_if_changed().expect("it is settled").unwrap_err();
+    assert!(server.reload_if_changed().is_none());
+    assert_eq!(server.certificates(), good);
+}

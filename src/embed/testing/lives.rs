@@ -61,8 +61,11 @@ impl TestBroker {
         }
         self.stop(None)?;
         let mut config = bench.origin.config.clone();
-        for (name, address) in &shared.listeners {
-            config.set(&format!("listener.{name}.bind"), &address.to_string())?;
+        for listener in shared.listener_views() {
+            // One that was added while the broker ran is not in its settings, so it does not come back.
+            if config.settings().listeners.iter().any(|of_settings| of_settings.name == listener.name) {
+                config.set(&format!("listener.{}.bind", listener.name), &listener.address.to_string())?;
+            }
         }
         if let Some(address) = self.console_address() {
             config.set("console.listen", &address.to_string())?;
@@ -103,7 +106,7 @@ impl TestBroker {
     /// Keeps the ports of a broker that is down. Without it another program might get one.
     fn reserve(&self) {
         if let (Ok(shared), Ok(bench)) = (self.broker.shared(), self.bench()) {
-            let addresses = shared.listeners.iter().map(|(_, address)| *address);
+            let addresses = shared.listener_views().into_iter().filter_map(|listener| listener.address.as_socket());
             bench.reserved.lock().extend(addresses.filter_map(|address| reserve(address).ok()));
         }
     }

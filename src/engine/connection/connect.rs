@@ -300,7 +300,6 @@ impl Engine {
             version: connect.version,
             number: guest.origin.number,
             peer: guest.origin.peer,
-            tls: guest.origin.tls().cloned(),
             username: connect.username.map(Into::into),
             clean_start: connect.clean_start,
             keep_alive,

@@ -38,9 +38,9 @@ impl Origin {
     }
 
     /// Notes what the handshake of TLS has shown.
-    pub fn secure(&mut self, tls: TlsIdentity) {
+    pub fn secure(&mut self, tls: Arc<TlsIdentity>) {
         let listener = self.listener().cloned();
-        self.way = Some(Arc::new(Way { listener, tls: Some(Arc::new(tls)) }));
+        self.way = Some(Arc::new(Way { listener, tls: Some(tls) }));
     }
 }
 

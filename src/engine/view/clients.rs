@@ -137,7 +137,7 @@ fn view(session: &Arc<Session>) -> ClientView {
         connected: connected.is_some(),
         username: connected.and_then(|c| c.username.as_deref().map(str::to_owned)),
         address: connected.and_then(|c| c.peer),
-        tls: connected.and_then(|c| c.tls.clone()),
+        tls: outbound.link().and_then(|link| link.identity()),
         version: outbound.version(),
         clean_start: connected.is_some_and(|c| c.clean_start),
         keep_alive: connected.map_or(0, |c| c.keep_alive),

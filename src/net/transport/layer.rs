@@ -1,9 +1,11 @@
 //! A layer between MQTT and the socket: bytes in, bytes out, and no I/O.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::engine::parts::origin::Origin;
+use crate::session::identity::TlsIdentity;
 
 /// One layer of a connection, such as TLS, the frames of WebSocket or the PROXY header.
 ///
@@ -50,6 +52,11 @@ pub(in crate::net) trait Layer: Send {
         false
     }
 
+    /// What its handshake has shown of the peer.
+    fn identity(&self) -> Option<&Arc<TlsIdentity>> {
+        None
+    }
+
     /// Tells the layer the Client Identifier, before the answer to CONNECT is written.
     fn identify(&mut self, _client_id: &str) {}
 }
@@ -87,6 +94,7 @@ impl Buffer {
     }
 
     /// The bytes, to be decoded in place.
+    #[cfg(feature = "tls")]
     pub(in crate::net) fn bytes_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.consumed..).unwrap_or_default()
     }
@@ -98,6 +106,7 @@ impl Buffer {
 
     /// Appends what `write` writes to the room of this size that it gets; returns an error of `write`, and then
     /// appends nothing.
+    #[cfg(feature = "tls")]
     pub(in crate::net) fn append_with<E>(
         &mut self,
         size: usize,
@@ -157,5 +166,40 @@ impl LayerError {
     /// The same error with the layer's name.
     pub(super) fn of(self, layer: &dyn Layer) -> LayerError {
         LayerError::new(format!("{}: {}", layer.name(), self.cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Buffer;
+
+    /// A stream whose records never end where a portion ends leaves a rest for ever.
+    #[test]
+    fn a_buffer_that_never_becomes_empty_does_not_grow() {
+        let mut buffer = Buffer::default();
+        buffer.append(b"x");
+        for _ in 0..10_000 {
+            buffer.append(&[b'x'; 100]);
+            buffer.consume(100);
+        }
+        assert_eq!(buffer.bytes(), b"x");
+        assert!(buffer.bytes.capacity() < 1000, "{}", buffer.bytes.capacity());
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn what_is_written_in_place_is_appended_and_an_error_appends_nothing() {
+        let mut buffer = Buffer::default();
+        buffer.append(b"ab");
+        let written = buffer.append_with(10, |room| {
+            room[..3].copy_from_slice(b"cde");
+            Ok::<_, ()>(3)
+        });
+        assert_eq!((written, buffer.bytes()), (Ok(()), &b"abcde"[..]));
+        assert_eq!(buffer.append_with(10, |_| Err(7)), Err(7));
+        assert_eq!(buffer.bytes(), b"abcde");
+        let mut empty = Buffer::default();
+        assert_eq!(empty.append_with(10, |_| Err(7)), Err(7));
+        assert_eq!(empty.bytes.capacity(), 0);
     }
 }

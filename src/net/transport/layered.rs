@@ -1,6 +1,7 @@
 //! Layers over a socket: moves bytes between the layers and the socket.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use parking_lot::Mutex;
@@ -10,6 +11,7 @@ use crate::net::handshake_steps::StepTurn;
 use crate::net::transport::descriptor::{Descriptor, Received};
 use crate::net::transport::layer::{Layer, LayerError};
 use crate::net::transport::stack::Stack;
+use crate::session::identity::TlsIdentity;
 use crate::session::link::Written;
 
 /// Bytes read from the socket at once: the largest record of TLS with its header.
@@ -208,6 +210,11 @@ impl Layered {
 
     pub(in crate::net) fn identify(&self, client_id: &str) {
         self.state.lock().stack.identify(client_id);
+    }
+
+    /// What a layer knows of the peer.
+    pub(in crate::net) fn identity(&self) -> Option<Arc<TlsIdentity>> {
+        self.state.lock().stack.identity()
     }
 
     /// Whether a layer has failed.

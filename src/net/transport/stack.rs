@@ -1,9 +1,11 @@
 //! The stacked layers of one connection, without I/O: the caller moves bytes to and from the socket.
 
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::engine::parts::origin::Origin;
 use crate::net::transport::layer::{Buffer, Layer, LayerError, Raw};
+use crate::session::identity::TlsIdentity;
 
 /// The most bytes from the peer that wait below one layer: more than the largest record of TLS.
 const INPUT: usize = 32 * 1024;
@@ -182,6 +184,11 @@ impl Stack {
             }
         }
         self.push_down()
+    }
+
+    /// What a layer knows of the peer.
+    pub(super) fn identity(&self) -> Option<Arc<TlsIdentity>> {
+        self.floors.iter().find_map(|floor| floor.layer.identity().cloned())
     }
 
     /// Tells the layers the Client Identifier.

@@ -1,5 +1,6 @@
 //! The layer of TLS: records of rustls on the one side, MQTT on the other.
 
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,6 +35,8 @@ pub(in crate::net) struct Tls {
     peer_has_closed: bool,
     /// The name that the client asks for, until the handshake is over.
     server_name: Option<Box<str>>,
+    /// What the handshake has shown.
+    identity: Option<Arc<TlsIdentity>>,
     /// Why it has failed: rustls must not be called any more.
     failure: Option<LayerError>,
 }
@@ -61,6 +64,7 @@ impl Tls {
             has_begun: false,
             peer_has_closed: false,
             server_name: None,
+            identity: None,
             failure: None,
         })
     }
@@ -162,7 +166,7 @@ impl Tls {
     }
 
     /// What the handshake has shown; an error if a resumed session's certificate has ended meanwhile.
-    fn identity(&mut self) -> Result<TlsIdentity, LayerError> {
+    fn look(&mut self) -> Result<TlsIdentity, LayerError> {
         let server_name = self.server_name.take();
         let connection = &self.connection;
         let certificate = connection.peer_certificates().and_then(<[_]>::first);
@@ -191,7 +195,7 @@ impl Tls {
             server_name,
             protocol: protocol.map(|name| String::from_utf8_lossy(name).into()),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-            certificate: certificate.map(Into::into),
+            certificate: certificate.map(Certificate::of_client),
         })
     }
 }
@@ -218,11 +222,16 @@ impl Layer for Tls {
         match rest? {
             Rest::Handshaking => Poll::Pending,
             Rest::Open | Rest::Decrypted(_) => {
-                origin.secure(self.identity()?);
+                let identity = Arc::new(self.look()?);
+                origin.secure(Arc::clone(self.identity.insert(identity)));
                 Poll::Ready(Ok(()))
             }
             Rest::Closed => Poll::Ready(Err(LayerError::new("the client has given up"))),
         }
+    }
+
+    fn identity(&self) -> Option<&Arc<TlsIdentity>> {
+        self.identity.as_ref()
     }
 
     fn is_costly(&self) -> bool {

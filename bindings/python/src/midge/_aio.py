@@ -269,6 +269,12 @@ class Broker:
         """Copies the store to a directory, as midge.Broker.backup does; the event loop runs meanwhile."""
         await asyncio.get_running_loop().run_in_executor(None, self.sync.backup, path)
 
+    async def reload_certificates(self) -> None:
+        """Reads the files of all certificates again, as midge.Broker.reload_certificates does; the event loop runs
+        meanwhile.
+        """
+        await asyncio.get_running_loop().run_in_executor(None, self.sync.reload_certificates)
+
     def end_session(self, client_id: str) -> bool:
         """Ends the session of a client, as midge.Broker.end_session does; False if it has none."""
         return self.sync.end_session(client_id)

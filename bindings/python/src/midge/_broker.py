@@ -557,6 +557,18 @@ class Broker:
         if status < 0:
             raise_for(status, error)
 
+    def reload_certificates(self) -> None:
+        """Reads the files of all certificates again: of the listeners with TLS, and of the console.
+
+        New connections get the new certificates; connections that exist stay as they are. The files are also read by
+        themselves, within half a minute after they have changed. Raises MidgeError if a file is missing, malformed, or
+        does not fit the others: for that listener everything stays as it was.
+        """
+        error = ctypes.c_void_p()
+        status = waiting.midge_broker_reload_certificates(self._handle, ctypes.byref(error))
+        if status < 0:
+            raise_for(status, error)
+
     def end_session(self, client_id: str) -> bool:
         """Ends the session of a client, whether it is connected or away, as its expiry would; False if it has none.
 

@@ -214,6 +214,37 @@ class midge_subscribe_options(ctypes.Structure):
     ]
 
 
+class midge_tls_view(ctypes.Structure):
+    struct_size: int
+    version: midge_bytes
+    cipher: midge_bytes
+    server_name: midge_bytes
+    protocol: midge_bytes
+    subject: midge_bytes
+    common_name: midge_bytes
+    names: midge_bytes
+    issuer: midge_bytes
+    fingerprint: midge_bytes
+    not_after: int
+    resumed: int
+    reserved: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("version", midge_bytes),
+        ("cipher", midge_bytes),
+        ("server_name", midge_bytes),
+        ("protocol", midge_bytes),
+        ("subject", midge_bytes),
+        ("common_name", midge_bytes),
+        ("names", midge_bytes),
+        ("issuer", midge_bytes),
+        ("fingerprint", midge_bytes),
+        ("not_after", ctypes.c_int64),
+        ("resumed", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+    ]
+
+
 class midge_connect_request(ctypes.Structure):
     struct_size: int
     connection: int
@@ -230,6 +261,7 @@ class midge_connect_request(ctypes.Structure):
     auth_data: midge_bytes
     auth_step: int
     reauthenticates: int
+    tls: Any
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("connection", ctypes.c_uint64),
@@ -246,6 +278,7 @@ class midge_connect_request(ctypes.Structure):
         ("auth_data", midge_bytes),
         ("auth_step", ctypes.c_int32),
         ("reauthenticates", ctypes.c_int32),
+        ("tls", ctypes.POINTER(midge_tls_view)),
     ]
 
 
@@ -300,6 +333,7 @@ class midge_connection_view(ctypes.Structure):
     clean_start: int
     session_present: int
     keep_alive: int
+    tls: Any
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("connection", ctypes.c_uint64),
@@ -311,6 +345,7 @@ class midge_connection_view(ctypes.Structure):
         ("clean_start", ctypes.c_int32),
         ("session_present", ctypes.c_int32),
         ("keep_alive", ctypes.c_int32),
+        ("tls", ctypes.POINTER(midge_tls_view)),
     ]
 
 
@@ -667,6 +702,7 @@ class midge_client_view(ctypes.Structure):
     protocol_version: int
     clean_start: int
     keep_alive: int
+    tls: Any
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("client_id", midge_bytes),
@@ -683,6 +719,7 @@ class midge_client_view(ctypes.Structure):
         ("protocol_version", ctypes.c_int32),
         ("clean_start", ctypes.c_int32),
         ("keep_alive", ctypes.c_int32),
+        ("tls", ctypes.POINTER(midge_tls_view)),
     ]
 
 
@@ -797,6 +834,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     ),
     "midge_broker_kick": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
     "midge_broker_backup": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "midge_broker_reload_certificates": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_publish": (
         ctypes.c_int32,
         [

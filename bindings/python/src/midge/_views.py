@@ -16,7 +16,43 @@ from midge._library import encode, quick, raise_for, raise_for_topic, text_of, w
 from midge._message import Message
 from midge._types import QoS, RetainHandling
 
-__all__ = ["Client", "Listener", "Stats", "StorageStats", "SubscriptionInfo"]
+__all__ = ["Client", "ClientCertificate", "Listener", "Stats", "StorageStats", "SubscriptionInfo", "TlsIdentity"]
+
+
+@dataclass(frozen=True)
+class ClientCertificate:
+    """The certificate that a client has presented, and that was verified."""
+
+    subject: str
+    """The subject, such as "CN=device-1,O=Example"."""
+    common_name: str | None
+    """The subject's common name."""
+    names: tuple[str, ...]
+    """The alternative names, each with its kind, such as "DNS:device-1.example"."""
+    issuer: str
+    """The issuer, as the subject."""
+    fingerprint: str
+    """The SHA-256 digest of the certificate in lower-case hexadecimal digits."""
+    not_after: int
+    """The last second of its validity, in seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class TlsIdentity:
+    """What the handshake of TLS has shown."""
+
+    version: str
+    """ "TLS 1.3" or "TLS 1.2"."""
+    cipher: str
+    """The cipher suite, such as "TLS13_AES_256_GCM_SHA384"."""
+    server_name: str | None
+    """The server's name that the client has asked for (SNI)."""
+    protocol: str | None
+    """The application protocol that was agreed on (ALPN), such as "mqtt"."""
+    resumed: bool
+    """Whether the session of an earlier connection was resumed."""
+    certificate: ClientCertificate | None
+    """The client's certificate, if it has presented one."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +87,8 @@ class Client:
     """Messages received from it."""
     sent_messages: int
     """Messages sent to it."""
+    tls: TlsIdentity | None = None
+    """What the handshake of TLS has shown, while connected; None without TLS."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +246,7 @@ def read_clients(broker: ctypes.c_void_p | None) -> list[Client]:
                 inflight=view.inflight,
                 received_messages=view.received_messages,
                 sent_messages=view.sent_messages,
+                tls=read_tls(view.tls),
             )
         )
     return found
@@ -243,6 +282,32 @@ def _read_listener(listeners: ctypes.c_void_p, index: int) -> Listener:
         accepted=view.accepted,
         refused=view.refused,
         handshake_failures=failures,
+    )
+
+
+def read_tls(pointer: Any) -> TlsIdentity | None:
+    """What the handshake of TLS has shown, copied; None for NULL."""
+    if not pointer:
+        return None
+    view = pointer.contents
+    subject = copied_text(view.subject)
+    certificate = None
+    if subject is not None:
+        certificate = ClientCertificate(
+            subject=subject,
+            common_name=copied_text(view.common_name),
+            names=tuple((copied_text(view.names) or "").split("\n")) if view.names.len else (),
+            issuer=copied_text(view.issuer) or "",
+            fingerprint=copied_text(view.fingerprint) or "",
+            not_after=view.not_after,
+        )
+    return TlsIdentity(
+        version=copied_text(view.version) or "",
+        cipher=copied_text(view.cipher) or "",
+        server_name=copied_text(view.server_name),
+        protocol=copied_text(view.protocol),
+        resumed=view.resumed == 1,
+        certificate=certificate,
     )
 
 

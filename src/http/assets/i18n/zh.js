@@ -78,6 +78,17 @@ export default {
   'Access: the host program decides who may publish this; it was not asked.': '权限：由宿主程序决定谁可以发布，这里没有询问它。',
   'The host program may change or drop what clients publish; it was not asked.': '宿主程序可以修改或丢弃客户端发布的消息，这里没有询问它。',
   'Delivered to {n} receivers.': '送达 {n} 个接收者。',
+  // Certificates
+  'Certificates': '证书',
+  'Certificate': '证书',
+  'Read files again': '重新读取文件',
+  'The files were read.': '文件已读取。',
+  'Subject': '主体',
+  'Names': '名称',
+  'Issuer': '签发者',
+  'Valid until': '有效期至',
+  'expired': '已过期',
+  '{n} days left': '剩余 {n} 天',
   // Clients, sessions, one client
   'Client id': '客户端 ID',
   'Client': '客户端',

@@ -6,6 +6,7 @@ import { count } from '../lib/format.js';
 import { t } from '../lib/i18n.js';
 import { dataTable } from '../lib/table.js';
 import { empty, heading } from '../lib/widgets.js';
+import { certificates } from './certificates.js';
 
 /** Why handshakes have failed, the most frequent reason first. */
 function reasons(one) {
@@ -31,6 +32,6 @@ export function mount(view, { query }) {
     ],
     empty: empty('listeners', t('No listeners'), t('No port is open: only the host program publishes and subscribes.')),
   });
-  put(view, heading(t('Listeners'), t('The addresses that clients connect to. The settings name them, and the host program or the API may add others.')), table.node);
+  put(view, heading(t('Listeners'), t('The addresses that clients connect to. The settings name them, and the host program or the API may add others.')), table.node, certificates());
   return table.end;
 }
