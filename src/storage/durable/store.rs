@@ -358,7 +358,8 @@ impl DurableStore {
         !self.slot.is_closed_within(|| self.is_closing(), millis)
     }
 
-    fn is_closing(&self) -> bool {
+    /// Whether the store takes no more changes.
+    pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 
