@@ -305,6 +305,7 @@ mod tests {
             ("storage.sync", "always"),
             ("storage.on_damage", "refuse"),
             ("storage.log_size", "32MiB"),
+            ("storage.memory", "16MiB"),
             ("sys.interval", "10s"),
             ("queue.capacity", "10000"),
             ("queue.max_bytes", "64MiB"),

@@ -354,6 +354,12 @@ settings! {
         log_size: u64 = "32MiB", Kind::size(64 * KIB, GIB),
             "Size of each of the two files of the store's log. Cost: twice as much on the disk, and up to as much \
              memory. With small files the tables are written more often.";
+        memory: usize = "16MiB", Kind::size(0, GIB),
+            "Bytes of queued messages of sessions that the store keeps, with the size that they have for \
+             `session.max_queued_bytes`, that stay in memory. Beyond that a message is only on the disk, \
+             with 48 to 96 bytes of memory, until it is next. A message counts once for each queue. Half of it is for \
+             clients that are away. Messages of shared subscriptions stay in memory beyond it. Cost: a message that is \
+             on the disk is read before it is sent.";
     }
 
     sys: SysSettings, "The statistics topics below `$SYS`." {

@@ -92,6 +92,7 @@ mod imp {
                 }
                 opened => opened.map_err(failed)?,
             };
+            let store = store.with_memory(storage.memory);
             let (store, committed) = (Arc::new(store), Arc::new(Notify::new()));
             let changed = Arc::clone(&committed);
             store.on_trouble(Box::new(move || changed.notify_one()));
@@ -157,8 +158,21 @@ mod imp {
             };
             let store = Arc::clone(&self.store);
             let checkpoint = move || while store.wait_and_checkpoint() {};
+            let store = Arc::clone(&self.store);
+            let (reader, now) = (Arc::downgrade(engine), clock.clone());
+            // It gives a message back while the host's own code runs, so it holds the broker for no longer than a read.
+            let read = move || {
+                while let (Some(request), Some(engine)) = (store.wait_for_request(), reader.upgrade()) {
+                    let read = engine.read_stored(request);
+                    if store.is_closing() {
+                        break;
+                    }
+                    engine.give_stored(&mut engine.turn(now.now()), read);
+                }
+            };
             let mut threads = self.threads.lock();
             threads.push(Runtime::spawn_thread("midge-commit", commit).map_err(Error::Start)?);
+            threads.push(Runtime::spawn_thread("midge-read", read).map_err(Error::Start)?);
             threads.push(Runtime::spawn_thread("midge-tables", checkpoint).map_err(Error::Start)?);
             let (view, committed) = (Arc::clone(&self.view), Arc::clone(&self.committed));
             let (engine, clock, control) = (Arc::clone(engine), clock.clone(), self.control.clone());

@@ -7,6 +7,9 @@
 #[path = "../simulation/dice.rs"]
 mod dice;
 #[cfg(feature = "durable")]
+#[path = "../support/loaded.rs"]
+mod loaded;
+#[cfg(feature = "durable")]
 #[path = "../support/durable_check.rs"]
 mod durable_check;
 #[path = "../engine/harness/mod.rs"]

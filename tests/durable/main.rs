@@ -11,6 +11,8 @@ mod import_target;
 mod input;
 #[path = "../../fuzz/src/log_replay.rs"]
 mod log_replay;
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/sim_disk.rs"]
 mod sim_disk;
 #[path = "../support/snapshot.rs"]

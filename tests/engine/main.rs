@@ -8,6 +8,9 @@ mod deadline;
 #[path = "../simulation/dice.rs"]
 mod dice;
 #[cfg(feature = "durable")]
+#[path = "../support/loaded.rs"]
+mod loaded;
+#[cfg(feature = "durable")]
 #[path = "../support/durable_check.rs"]
 mod durable_check;
 mod harness;

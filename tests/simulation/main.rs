@@ -12,6 +12,9 @@ mod coverage;
 mod crash;
 mod dice;
 #[cfg(feature = "durable")]
+#[path = "../support/loaded.rs"]
+mod loaded;
+#[cfg(feature = "durable")]
 #[path = "../support/durable_check.rs"]
 mod durable_check;
 mod finish;

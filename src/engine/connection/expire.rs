@@ -166,7 +166,7 @@ impl Engine {
             !gone
         });
         turn.counts.drop(DropReason::Expired, expired as u64);
-        self.note_dropped(turn, None, topics.iter(), DropReason::Expired);
+        self.note_dropped(turn, None, topics.iter().map(|message| message.topic()), DropReason::Expired);
         if more {
             self.sweep_later(turn);
         }

@@ -14,7 +14,7 @@ use crate::session::state::Mark;
 pub struct QueueView {
     /// The number of queued messages.
     pub total: usize,
-    /// The oldest of them, oldest first.
+    /// The oldest of them, oldest first, but for those that the store cannot give.
     pub oldest: Vec<Pending>,
 }
 
@@ -76,10 +76,13 @@ impl Engine {
         (!is_ended).then(|| cleared.len())
     }
 
-    /// The queue of a client's session with its oldest messages, at most `most`; `None` if there is no such session.
+    /// The queue of a client's session with its oldest messages, at most `most`; `None` if there is no such session. What the
+    /// store alone has is read there, which waits for the disk.
     pub fn queue(&self, client_id: &str, most: usize) -> Option<QueueView> {
         let session = self.sessions.get(client_id)?;
         let outbound = session.outbound.lock();
-        Some(QueueView { total: outbound.queue_len(), oldest: outbound.oldest_queued(most) })
+        let (total, oldest) = (outbound.queue_len(), outbound.oldest_queued(most));
+        drop(outbound);
+        Some(QueueView { total, oldest: self.read_entries(client_id, oldest) })
     }
 }

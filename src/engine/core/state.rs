@@ -10,6 +10,7 @@ use crate::engine::access::authority::{Authority, HostAuthority, Questions};
 use crate::engine::access::chain::{AccessDefault, Chain};
 use crate::engine::access::hooks::Host;
 use crate::engine::core::commit_wait::CommitWait;
+use crate::engine::core::stored::ReadMessages;
 use crate::engine::core::timers::{Alarm, Timers};
 use crate::engine::core::turn::{KEPT_TURNS, Turn};
 use crate::engine::observe::host_sink::HostSink;
@@ -46,6 +47,8 @@ pub struct Engine {
     pub(crate) counters: Counters,
     pub(crate) recorder: Recorder,
     pub(crate) commit_wait: Mutex<CommitWait>,
+    /// Messages that were read again, while anybody has them.
+    pub(crate) read_messages: ReadMessages,
     /// Turns that are kept for reuse; each is locked while it runs. No thread waits for one.
     pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
     /// Held for reading by each turn that is not kept.
@@ -96,6 +99,7 @@ impl Engine {
             counters: Counters::default(),
             recorder: Recorder::new(parts.store, WallClock::started_at(parts.started_unix)),
             commit_wait: Mutex::default(),
+            read_messages: ReadMessages::default(),
             turns: Default::default(),
             other_turns: RwLock::default(),
             host_buffers: Arc::default(),

@@ -28,6 +28,11 @@ impl Overlay {
         self.bytes
     }
 
+    /// What has become of a row, if it has changed.
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Net> {
+        self.rows.get(key)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
