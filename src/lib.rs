@@ -138,7 +138,7 @@ pub mod protocol {
 /// The values of a [`Config`] with their types, and what can be wrong with one.
 pub mod settings {
     pub use crate::config::settings::*;
-    pub use crate::config::{ConfigError, ErrorKind, ListenAddress, Secret, Transport};
+    pub use crate::config::{ConfigError, ErrorKind, ListenAddress, ProxyProtocol, Secret, Transport};
 }
 
 /// Tests of the library may name it as those outside do.

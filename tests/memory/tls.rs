@@ -16,7 +16,11 @@ use crate::{alone, check, counting, packets};
 
 const COUNT: usize = 300;
 
-fn client_config(authority: &Authority, version: &'static SupportedProtocolVersion, own: &Issued) -> Arc<ClientConfig> {
+fn client_config(
+    authority: &Authority,
+    version: &'static SupportedProtocolVersion,
+    own: &Issued,
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap()).unwrap();
     let certificate = CertificateDer::from_pem_slice(own.certificate.as_bytes()).unwrap();
