@@ -139,7 +139,9 @@ pub mod protocol {
 /// The values of a [`Config`] with their types, and what can be wrong with one.
 pub mod settings {
     pub use crate::config::settings::*;
-    pub use crate::config::{ClientCertificates, ConfigError, ErrorKind, ListenAddress, Secret, Transport};
+    pub use crate::config::{
+        ClientCertificates, ConfigError, ErrorKind, ListenAddress, ProxyProtocol, Secret, Transport,
+    };
 }
 
 /// Tests of the library may name it as those outside do.

@@ -2,7 +2,8 @@
 
 pub mod error;
 pub mod kind;
-pub mod secret;
+pub mod proxy_protocol;
+mod secret;
 pub mod settings;
 pub mod table;
 
@@ -23,6 +24,7 @@ pub use configuration::Config;
 pub use document::markdown;
 pub use error::{ConfigError, ErrorKind};
 pub use kind::{Kind, Limits};
+pub use proxy_protocol::ProxyProtocol;
 pub use secret::Secret;
 pub use settings::{Listener, OnDamage, OtherUser, QueueOverflow, Settings, StorageSync};
 pub use table::{Setting, table};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::address::ListenAddress;
 use crate::config::define::settings;
 use crate::config::kind::Kind;
+use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::secret::Secret;
 use crate::config::table::{Access, Setting};
 use crate::config::tls::ClientCertificates;
@@ -171,6 +172,22 @@ settings! {
              over TLS. `auto`: the first bytes of each connection decide. A broker whose library is built without \
              the transport does not start. Danger: with `tcp` and `ws`, passwords and messages are readable on the \
              way.";
+        ws_path: String = "/mqtt", Kind::Text,
+            "Path at which a listener with `ws` or `wss` speaks WebSocket. A request for another path is answered with \
+             404. What follows a `?` is not looked at.";
+        ws_origins: String = "", Kind::Text,
+            "Origins whose web pages may connect by WebSocket, such as `https://example.org`, separated by spaces or \
+             commas. Pages of other origins are answered with 403. Clients that are not browsers send no Origin and may \
+             connect. Danger: if it is empty, a page of any origin may connect from a browser that reaches this \
+             listener.";
+        proxy_protocol: ProxyProtocol = "off", Kind::Choice(ProxyProtocol::NAMES),
+            "Whether connections come through a proxy that tells the client's address (PROXY protocol, version 1 or 2). \
+             `required`: each connection begins with such a header, and the address in it is the client's everywhere. \
+             `off`: a connection with such a header is refused.";
+        proxy_from: String = "", Kind::Text,
+            "Addresses and networks of the proxies, such as `10.0.0.7 192.168.1.0/24`, separated by spaces or commas. \
+             Other peers are refused. Needed with `proxy_protocol` required. Danger: every peer in these networks can \
+             claim any address.";
         certificate: String = "", Kind::Text,
             "PEM file with the broker's certificate, followed by those of intermediate authorities. Several files, \
              separated by commas, are several certificates: a client gets the one for the server name that it asks \

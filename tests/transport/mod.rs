@@ -15,6 +15,8 @@ mod pieces;
 mod scrambled;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 #[cfg(feature = "tls")]
 #[allow(dead_code)]

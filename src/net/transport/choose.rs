@@ -7,6 +7,8 @@ use crate::net::transport::MakeLayers;
 use crate::net::transport::layer::Layer;
 #[cfg(feature = "tls")]
 use crate::net::transport::tls::Tls;
+#[cfg(feature = "websocket")]
+use crate::net::transport::websocket::{Upgrade, WebSocket};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsFiles, TlsServer};
 
@@ -81,6 +83,13 @@ fn tls(listener: &Listener, _secured: Option<&Secured>) -> Result<MakeLayer, Con
     Err(not_built(listener, Transport::Tls))
 }
 
+#[cfg(feature = "websocket")]
+fn websocket(listener: &Listener) -> Result<MakeLayer, ConfigError> {
+    let upgrade = Arc::new(Upgrade::of_listener(listener)?);
+    Ok(Box::new(move || Box::new(WebSocket::new(Arc::clone(&upgrade)))))
+}
+
+#[cfg(not(feature = "websocket"))]
 fn websocket(listener: &Listener) -> Result<MakeLayer, ConfigError> {
     Err(not_built(listener, Transport::Ws))
 }

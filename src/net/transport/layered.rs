@@ -16,6 +16,8 @@ use crate::session::link::Written;
 
 /// Bytes read from the socket at once: the largest record of TLS with its header.
 const RAW: usize = 16 * 1024 + 512;
+/// The most portions read at once that carry nothing, such as frames that only ask for an answer.
+const BARREN: usize = 16;
 /// The most bytes of MQTT that layers take before the socket takes their output.
 const PORTION: usize = 16 * 1024;
 
@@ -109,6 +111,7 @@ impl Layered {
     /// Reads the bytes that the layers hold, else from the socket. There may be more at once unless `drained` is set.
     pub(in crate::net) fn receive(&self, descriptor: &Descriptor, room: &mut [u8]) -> Received {
         let mut socket_drained = false;
+        let mut barren = 0;
         let mut raw = [0; RAW];
         loop {
             let mut state = self.state.lock();
@@ -122,7 +125,11 @@ impl Layered {
                 }
                 Ok(0) if state.stack.is_over() => return Received::End,
                 Ok(0) if socket_drained => return Received::Blocked,
-                Ok(0) => {}
+                // Other connections come first, or the peer must read.
+                Ok(0) if barren == BARREN || state.stack.is_full() => {
+                    return Received::Bytes { count: 0, drained: false };
+                }
+                Ok(0) => barren += 1,
                 Ok(count) => {
                     return Received::Bytes { count, drained: socket_drained && !state.stack.may_read() };
                 }

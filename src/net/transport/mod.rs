@@ -4,9 +4,12 @@ mod choose;
 mod descriptor;
 mod layer;
 mod layered;
+mod protocol;
 mod stack;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::sync::Arc;
 

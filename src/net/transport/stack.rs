@@ -25,6 +25,8 @@ pub(in crate::net) struct Stack {
     handshake_bytes: usize,
     /// Whether reading may return bytes without new bytes from the socket.
     may_read: bool,
+    /// A failure that is reported when the bytes before it are read.
+    failure: Option<LayerError>,
 }
 
 /// A layer, and the bytes below it.
@@ -37,7 +39,7 @@ impl Stack {
     /// A stack of layers; the one next to the socket is first.
     pub(in crate::net) fn new(layers: Vec<Box<dyn Layer>>) -> Stack {
         let floors = layers.into_iter().map(|layer| Floor { layer, raw: Raw::default() }).collect();
-        Stack { floors, handshaking: 0, handshake_bytes: 0, may_read: true }
+        Stack { floors, handshaking: 0, handshake_bytes: 0, may_read: true, failure: None }
     }
 
     /// Continues the handshakes, the lowest layer first. Pending: the waiting bytes must be sent, and more bytes from
@@ -118,14 +120,23 @@ impl Stack {
     /// Reads the bytes that the layers hold; returns their number. A short read of a layer does not mean that it is
     /// empty.
     pub(super) fn read(&mut self, room: &mut [u8]) -> Result<usize, LayerError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         let mut count = 0;
         while let Some(rest) = room.get_mut(count..).filter(|rest| !rest.is_empty()) {
-            match read(&mut self.floors, rest)? {
-                0 => {
+            match read(&mut self.floors, rest) {
+                Ok(0) => {
                     self.may_read = false;
                     break;
                 }
-                more => count += more,
+                Ok(more) => count += more,
+                // What comes before a fault is read first, however the bytes were cut.
+                Err(failure) if count > 0 => {
+                    self.failure = Some(failure);
+                    break;
+                }
+                Err(failure) => return Err(failure),
             }
         }
         Ok(count)
