@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::{ConfigError, ListenAddress, Listener};
 use crate::net::gate::Gate;
 use crate::net::handshake::Accepted;
+use crate::net::passed::passed_socket;
 use crate::net::places::ListenerLimit;
 use crate::net::server::{ConnectionLimits, FULL, Server};
 use crate::net::testing::{ProbeSlot, TestListener};
@@ -83,7 +84,10 @@ pub fn bind(address: &ListenAddress, settings: &Listener) -> Result<Bound, BindE
         ListenAddress::Abstract(name) => {
             (listen_abstract(name, BACKLOG).map_err(failed)?, address.clone(), None)
         }
-        _ => return Err(failed(io::Error::from(io::ErrorKind::Unsupported))),
+        ListenAddress::Systemd => {
+            let (listener, address) = passed_socket(&settings.name).map_err(failed)?;
+            (listener, address, None)
+        }
     };
     let not_inherited = NotInherited::mark(&listener);
     let (layers, address) = dress(layers, address);

@@ -12,6 +12,7 @@ mod input;
 mod link;
 mod listener;
 mod listeners;
+mod passed;
 mod places;
 mod server;
 mod tally;

@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
 use crate::session::peer::Credentials;
 
@@ -18,7 +18,7 @@ pub fn peer_credentials(socket: &Socket) -> Option<Credentials> {
     imp::peer_credentials(socket)
 }
 
-/// A duplicate of a descriptor that another program has left open for this one.
+/// A duplicate of a socket that another program has left open for this one. Programs that this one starts inherit neither.
 ///
 /// # Errors
 /// The descriptor is not open.
@@ -27,7 +27,9 @@ pub fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
     // SAFETY: the number is only handed to fcntl, which fails if it is not open. It is not -1.
-    unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
+    let given = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    SockRef::from(&given).set_cloexec(true)?;
+    given.try_clone_to_owned()
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
