@@ -213,6 +213,16 @@
 #define MIDGE_STORAGE_CLOSED 4
 
 /**
+ * The connections of a listener that is stopped go on.
+ */
+#define MIDGE_CONNECTIONS_KEEP 0
+
+/**
+ * The clients of a listener that is stopped are disconnected.
+ */
+#define MIDGE_CONNECTIONS_DISCONNECT 1
+
+/**
  * CONNECT is refused with `reason_code`. The client's session is not touched.
  */
 #define MIDGE_FAULT_REFUSE 1
@@ -343,6 +353,11 @@ typedef struct midge_edit midge_edit;
 typedef struct midge_error midge_error;
 
 /**
+ * The listeners of a broker at one moment. It belongs to the caller, who frees it by midge_listeners_free.
+ */
+typedef struct midge_listeners midge_listeners;
+
+/**
  * A received message. One that a callback or a batch lends is not freed; one from midge_message_clone belongs to the
  * caller, who frees it by midge_message_free. Any thread may read it.
  */
@@ -439,10 +454,61 @@ typedef struct midge_listener_view {
      */
     struct midge_bytes name;
     /**
-     * The address, such as "127.0.0.1:53412" or "[::1]:1883".
+     * The address, such as "127.0.0.1:53412", "[::1]:1883", "unix:/run/midge.sock" or "unix:@midge".
      */
     struct midge_bytes address;
+    /**
+     * The transport: "tcp", "tls", "ws", "wss" or "auto".
+     */
+    struct midge_bytes transport;
+    /**
+     * "accepting", "paused" or "stopped".
+     */
+    struct midge_bytes state;
+    /**
+     * The clients that are connected by it.
+     */
+    uint64_t connections;
+    /**
+     * The most clients that may be; -1 is no limit.
+     */
+    int64_t max_connections;
+    /**
+     * The connections that it has accepted.
+     */
+    uint64_t accepted;
+    /**
+     * The connections that were refused because a limit was reached.
+     */
+    uint64_t refused;
+    /**
+     * The connections that were closed before their handshake was complete.
+     */
+    uint64_t handshake_failures;
+    /**
+     * The number of their reasons, which midge_listeners_failure_at tells.
+     */
+    uint64_t failure_reasons;
 } midge_listener_view;
+
+/**
+ * How a connection is adopted. MIDGE_ADOPT_OPTIONS_INIT has the defaults, which are those of midge_broker_adopt_fd.
+ */
+typedef struct midge_adopt_options {
+    /**
+     * Set by MIDGE_ADOPT_OPTIONS_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The listener whose client it is; NULL is none.
+     */
+    const char *listener;
+    /**
+     * What lies between MQTT and the socket: a value of "listener.*.transport", with the other settings of `listener`.
+     * NULL is nothing.
+     */
+    const char *transport;
+} midge_adopt_options;
 
 /**
  * A user property to be published: a name and a value, NUL-ended UTF-8. A name may occur more than once.
@@ -1520,6 +1586,24 @@ typedef struct midge_storage_stats {
 } midge_storage_stats;
 
 /**
+ * Why handshakes of a listener have failed.
+ */
+typedef struct midge_handshake_failure_view {
+    /**
+     * Set by MIDGE_HANDSHAKE_FAILURE_VIEW_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The reason in words.
+     */
+    struct midge_bytes reason;
+    /**
+     * How many have failed for it.
+     */
+    uint64_t count;
+} midge_handshake_failure_view;
+
+/**
  * A client that is connected, or whose session waits for it.
  */
 typedef struct midge_client_view {
@@ -1909,8 +1993,9 @@ const char *midge_broker_console_address(const struct midge_broker *broker);
 size_t midge_broker_listener_count(const struct midge_broker *broker);
 
 /**
- * Describes the listener at `index`, from 0, in the order of the settings. The texts live as long as the broker's
- * handle.
+ * Describes the listener at `index`, from 0, in the order of the settings; those that were added come last. The texts live
+ * as long as the broker's handle. A listener that is stopped leaves its place to the next: midge_broker_listeners makes a
+ * list that does not change.
  *
  * Errors: INVALID_ARGUMENT, also beyond the last; FORKED.
  */
@@ -1933,6 +2018,18 @@ midge_status midge_broker_adopt_fd(struct midge_broker *broker,
                                    int32_t fd,
                                    const char *listener,
                                    struct midge_error **error);
+
+/**
+ * As midge_broker_adopt_fd, with options: a connection that the host has accepted may speak TLS or WebSocket. `options`
+ * NULL is the default.
+ *
+ * Errors: those of midge_broker_adopt_fd; CONFIG if the settings of the listener do not fit the transport;
+ * INVALID_ARGUMENT also if there is no such transport, or it needs settings and there is no listener.
+ */
+midge_status midge_broker_adopt_fd_with(struct midge_broker *broker,
+                                        int32_t fd,
+                                        const struct midge_adopt_options *options,
+                                        struct midge_error **error);
 
 /**
  * Disconnects a client; one that speaks MQTT 5 is told 0x98, Administrative action. Its session stays, as if the
@@ -2507,6 +2604,87 @@ midge_status midge_broker_storage(const struct midge_broker *broker,
  */
 midge_status midge_broker_storage_trouble(const struct midge_broker *broker,
                                           char **out);
+
+/**
+ * Adds the listener `name` with its settings in `config`: "listener.<name>.bind" and the others of that listener. What
+ * else the configuration has is not read. midge_broker_address tells the port that it has.
+ *
+ * Errors: INVALID_ARGUMENT, also if there is a listener of this name; CONFIG; ADDRESS_IN_USE; IO; STATE; FORKED.
+ */
+midge_status midge_broker_listener_add(struct midge_broker *broker,
+                                       const char *name,
+                                       const struct midge_config *config,
+                                       struct midge_error **error);
+
+/**
+ * Closes the listener `name`. `connections` says what becomes of those that it has accepted: MIDGE_CONNECTIONS_KEEP or
+ * MIDGE_CONNECTIONS_DISCONNECT, which tells clients that speak MQTT 5 0x98, Administrative action; their sessions stay.
+ * The name and the address are free again when this returns; in a callback the address is soon after.
+ *
+ * Errors: INVALID_ARGUMENT, also if there is no listener of this name; STATE; FORKED.
+ */
+midge_status midge_broker_listener_stop(struct midge_broker *broker,
+                                        const char *name,
+                                        int32_t connections,
+                                        struct midge_error **error);
+
+/**
+ * Lets the listener `name` accept no connection for now; those that exist go on. Clients that connect wait in the
+ * system's queue until midge_broker_listener_resume. Pausing a paused listener does nothing.
+ *
+ * Errors: those of midge_broker_listener_stop.
+ */
+midge_status midge_broker_listener_pause(struct midge_broker *broker,
+                                         const char *name,
+                                         struct midge_error **error);
+
+/**
+ * Lets the paused listener `name` accept again, those first that have waited. Nothing happens if it is not paused.
+ *
+ * Errors: those of midge_broker_listener_stop.
+ */
+midge_status midge_broker_listener_resume(struct midge_broker *broker,
+                                          const char *name,
+                                          struct midge_error **error);
+
+/**
+ * Lists the listeners: those of the settings in their order, then those that were added. After midge_stop all of them are
+ * stopped.
+ *
+ * Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_listeners(const struct midge_broker *broker,
+                                    struct midge_listeners **out);
+
+/**
+ * The number of listeners in the list. 0 for NULL.
+ */
+size_t midge_listeners_count(const struct midge_listeners *listeners);
+
+/**
+ * Describes the listener at `index`, from 0. The texts live as long as the list.
+ *
+ * Errors: INVALID_ARGUMENT, also beyond the last.
+ */
+midge_status midge_listeners_at(const struct midge_listeners *listeners,
+                                size_t index,
+                                struct midge_listener_view *out);
+
+/**
+ * Describes a reason why handshakes of the listener at `index` have failed; `reason` counts from 0, and the most frequent
+ * comes first. The text lives as long as the list.
+ *
+ * Errors: INVALID_ARGUMENT, also beyond the last.
+ */
+midge_status midge_listeners_failure_at(const struct midge_listeners *listeners,
+                                        size_t index,
+                                        size_t reason,
+                                        struct midge_handshake_failure_view *out);
+
+/**
+ * Frees a list of listeners. NULL is taken.
+ */
+void midge_listeners_free(struct midge_listeners *listeners);
 
 /**
  * Lists every client that is connected or has a session, in no order.

@@ -106,9 +106,9 @@ pub use codec::qos::QoS;
 pub use config::{Config, ConfigError, ListenAddress};
 pub use embed::testing;
 pub use embed::{
-    Batch, Broker, BrokerBuilder, CallbackSubscription, Connections, Error, Hooks, Level, ListenerState,
-    ListenerView, LogLine, Message, MessageStream, MessageView, Overflow, Polled, PublishOptions, Queue,
-    QueueOptions, QueueSubscription, SubscribeOptions, Subscription,
+    AdoptOptions, Batch, Broker, BrokerBuilder, CallbackSubscription, Connections, Error, Hooks, Level,
+    ListenerState, ListenerView, LogLine, Message, MessageStream, MessageView, Overflow, Polled,
+    PublishOptions, Queue, QueueOptions, QueueSubscription, SubscribeOptions, Subscription,
 };
 pub use engine::view::clients::{ClientView, SubscriptionView};
 pub use session::peer::{Credentials, Peer};

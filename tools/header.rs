@@ -20,6 +20,7 @@ pub const CHAPTERS: &[&str] = &[
     "queue",
     "stats",
     "storage",
+    "listeners",
     "lists",
     "sessions",
     "testing",

@@ -31,6 +31,7 @@ mod subscription;
 mod tasks;
 pub mod testing;
 
+pub use adopt::AdoptOptions;
 pub use arena::{Batch, MessageView};
 pub use broker::Broker;
 pub use builder::BrokerBuilder;

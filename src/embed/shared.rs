@@ -14,7 +14,6 @@ use crate::embed::asynchronous::Vigil;
 use crate::embed::callback::Dispatcher;
 use crate::embed::console::Running as RunningConsole;
 use crate::embed::error::Error;
-use crate::embed::listeners::failed;
 use crate::embed::options::SubscribeOptions;
 use crate::embed::queue_core::QueueCore;
 use crate::embed::stop::Stage;
@@ -112,16 +111,6 @@ impl Shared {
 
     pub(super) fn server(&self) -> &Arc<Server> {
         &self.server
-    }
-
-    /// The limit of a listener's connections, or of those that have none.
-    pub(super) fn limit(&self, listener: Option<&str>) -> Result<Arc<ListenerLimit>, Error> {
-        match listener {
-            None => Ok(Arc::clone(&self.no_limit)),
-            Some(name) => {
-                self.listeners.limit(name).map(|(limit, _)| limit).map_err(|error| failed(name, error))
-            }
-        }
     }
 
     /// The runtime of a broker that runs.

@@ -18,6 +18,7 @@ mod error;
 mod guard;
 mod hook_calls;
 mod hooks;
+mod listeners;
 mod lists;
 mod log;
 mod message;

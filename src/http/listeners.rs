@@ -100,7 +100,7 @@ impl ListenerView {
 pub(super) fn list(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     let page = Page::of(&request.query, SORTS)?;
     let mut all = console.listeners.views();
-    all.retain(|listener| page.finds(&[&listener.name, &listener.address.to_string(), listener.transport]));
+    all.retain(|listener| page.finds(&[&listener.name, &listener.address.to_string()]));
     let by = page.sort().unwrap_or("name");
     let compare = |a: &ListenerView, b: &ListenerView| {
         let order = match by {

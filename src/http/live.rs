@@ -284,19 +284,45 @@ pub(super) mod tests {
 
     use super::{CHUNK_BYTES, LiveTap, begin};
     use crate::codec::qos::QoS;
-    use crate::config::Config;
+    use crate::config::{Config, ListenAddress};
     use crate::engine::core::state::{Engine, EngineParts};
     use crate::engine::observe::mask::EventMask;
     use crate::engine::observe::sink::Published;
     use crate::http::console::{Console, ConsoleParts as Around};
     use crate::http::journal::ConsoleJournal;
-    use crate::http::live_budget::LiveBudget;
+    use crate::http::journal::ConsoleJournal;
+    use crate::http::listeners::{ListenerControl, ListenerView, Refused};
     use crate::http::origin::TrustedProxies;
     use crate::http::query::Query;
     use crate::http::service::ApiRequest;
     use crate::runtime::{Clock, Ticker};
     use crate::storage::MemoryStore;
     use crate::time::Time;
+
+    /// A broker without listeners.
+    struct NoListeners;
+
+    impl ListenerControl for NoListeners {
+        fn views(&self) -> Vec<ListenerView> {
+            Vec::new()
+        }
+
+        fn add(&self, name: &str, _config: &Config) -> Result<ListenAddress, Refused> {
+            Err(Refused::Wrong(name.to_owned()))
+        }
+
+        fn stop(&self, name: &str, _disconnect: bool) -> Result<u32, Refused> {
+            Err(Refused::Unknown(name.to_owned()))
+        }
+
+        fn pause(&self, name: &str) -> Result<(), Refused> {
+            Err(Refused::Unknown(name.to_owned()))
+        }
+
+        fn resume(&self, name: &str) -> Result<(), Refused> {
+            Err(Refused::Unknown(name.to_owned()))
+        }
+    }
 
     pub(in crate::http) fn console() -> (Arc<Console>, Arc<Engine>, ApiRequest) {
         let config = Config::new();
@@ -312,7 +338,7 @@ pub(super) mod tests {
             clock: Clock::by_hand(),
             log: ConsoleJournal::new(100),
             config,
-            listeners: Box::new(Vec::new),
+            listeners: Box::new(NoListeners),
             storage: None,
             #[cfg(feature = "tls")]
             tls: crate::http::certificates::ConsoleTls {

@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::http::answer::{Problem, Reply};
 use crate::http::certificates::{Certificate, served};
 use crate::http::console::Console;
+use crate::http::listeners::ListenerView;
 use crate::http::overview::unit;
 use crate::http::service::ApiRequest;
 use crate::stats::{DropReason, Snapshot, StatKind, table};
@@ -30,6 +31,7 @@ pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Pr
         uptime,
         started,
     }));
+    registry.register_collector(Box::new(ListenerStatistics(console.listeners.views())));
     if let Some(storage) = &console.storage {
         registry.register_collector(Box::new(StorageStatistics(storage())));
     }
@@ -90,6 +92,45 @@ impl Collector for CertificateDays {
         for certificate in &self.0 {
             let labels = [("settings", certificate.group.as_str()), ("file", certificate.file.as_str())];
             ConstGauge::new(certificate.days_left).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The listeners, each with its name as a label.
+#[derive(Debug)]
+struct ListenerStatistics(Vec<ListenerView>);
+
+impl Collector for ListenerStatistics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Clients that are connected by a listener.";
+        let kind = gauge(0).metric_type();
+        let mut family = encoder.encode_descriptor("listener_connections", help, None, kind)?;
+        for one in &self.0 {
+            let labels = [("listener", one.name.as_str())];
+            gauge(u64::from(one.connections)).encode(family.encode_family(&labels)?)?;
+        }
+        let kind = ConstCounter::new(0u64).metric_type();
+        let help = "Connections that a listener has accepted.";
+        let mut family = encoder.encode_descriptor("listener_accepted", help, None, kind)?;
+        for one in &self.0 {
+            let labels = [("listener", one.name.as_str())];
+            ConstCounter::new(one.accepted).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Connections of a listener that were refused because a limit was reached.";
+        let mut family = encoder.encode_descriptor("listener_refused", help, None, kind)?;
+        for one in &self.0 {
+            let labels = [("listener", one.name.as_str())];
+            ConstCounter::new(one.refused).encode(family.encode_family(&labels)?)?;
+        }
+        let help =
+            "Connections of a listener that were closed before their handshake was complete, by reason.";
+        let mut family = encoder.encode_descriptor("listener_handshake_failures", help, None, kind)?;
+        for one in &self.0 {
+            for (reason, count) in &one.handshake_failures {
+                let labels = [("listener", one.name.as_str()), ("reason", reason.as_str())];
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::net::handshake::Accepted;
+use crate::net::listeners::Layers;
 use crate::net::places::ListenerLimit;
 use crate::net::server::{ConnectionLimits, FULL, Server};
 use crate::session::peer::Peer;
@@ -28,18 +29,19 @@ impl From<io::Error> for AdoptError {
     }
 }
 
-/// The task of a connection over a duplicate of `descriptor`, which the caller keeps. Must be called inside the
-/// runtime.
+/// Serves a connection over a duplicate of `descriptor`, which the caller keeps, with these layers. Must be called inside
+/// the runtime.
 pub fn adopt(
     descriptor: BorrowedFd<'_>,
     server: &Arc<Server>,
     limit: &Arc<ListenerLimit>,
-) -> Result<impl Future<Output = ()> + Send + 'static, AdoptError> {
+    layers: Layers,
+) -> Result<(), AdoptError> {
     let peer = peer_of(SockRef::from(&descriptor))?;
-    let limits =
-        Arc::new(ConnectionLimits { server: Arc::clone(server), limit: Arc::clone(limit), layers: None });
+    let (server, limit) = (Arc::clone(server), Arc::clone(limit));
+    let limits = Arc::new(ConnectionLimits { server, limit, layers: layers.0 });
     let Some((permit, place)) = limits.permit() else {
-        server.turned_away(peer, FULL);
+        limits.server.turned_away(peer, FULL);
         return Err(AdoptError::Full);
     };
     let socket = Socket::from(descriptor.try_clone_to_owned()?);
@@ -51,12 +53,13 @@ pub fn adopt(
     socket.set_nosigpipe(true)?;
     let before = socket.nonblocking()?;
     socket.set_nonblocking(true)?;
-    let task = Accepted::new(socket, peer, permit, place).map(Accepted::open);
-    if task.is_err() && !before {
+    let accepted = Accepted::new(socket, peer, permit, place);
+    if accepted.is_err() && !before {
         // The duplicate shares the flag with the caller's descriptor.
         SockRef::from(&descriptor).set_nonblocking(false)?;
     }
-    Ok(task?)
+    accepted?.start();
+    Ok(())
 }
 
 /// The peer's address; `None` for a UNIX socket.

@@ -64,6 +64,15 @@ impl Accepted {
         self.permit.layers().is_none()
     }
 
+    /// Starts the task of the connection. Must be called inside the runtime.
+    pub(super) fn start(self) {
+        if self.is_plain() {
+            tokio::spawn(self.open());
+        } else {
+            tokio::spawn(Handshake::run(self));
+        }
+    }
+
     /// The task of the connection. From now on the client has `mqtt.connect_timeout` to send CONNECT.
     pub(super) fn open(self) -> ConnectionTask {
         ConnectionTask::new(self)

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::{ConfigError, ListenAddress, Listener};
 use crate::net::gate::Gate;
-use crate::net::handshake::{Accepted, Handshake};
+use crate::net::handshake::Accepted;
 use crate::net::places::ListenerLimit;
 use crate::net::server::{ConnectionLimits, FULL, Server};
 use crate::net::testing::{ProbeSlot, TestListener};
@@ -110,6 +110,11 @@ impl Bound {
     /// Its settings.
     pub(super) fn settings(&self) -> &Listener {
         &self.settings
+    }
+
+    /// What makes the layers of its connections.
+    pub(super) fn layers(&self) -> Option<MakeLayers> {
+        self.layers.clone()
     }
 
     /// The limit of its connections.
@@ -278,12 +283,7 @@ fn start_connection(socket: Socket, address: &SockAddr, limits: &Arc<ConnectionL
         return;
     };
     match Accepted::new(socket, peer, permit, place) {
-        Ok(accepted) if accepted.is_plain() => {
-            tokio::spawn(accepted.open());
-        }
-        Ok(accepted) => {
-            tokio::spawn(Handshake::run(accepted));
-        }
+        Ok(accepted) => accepted.start(),
         Err(error) => limits.server.turned_away(peer, &error.to_string()),
     }
 }

@@ -7,11 +7,12 @@ use std::sync::mpsc::{Receiver, channel};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use crate::config::{ListenAddress, Listener};
+use crate::config::{ListenAddress, Listener, Transport};
 use crate::net::gate::{Gate, ListenerState};
 use crate::net::listener::{BindError, Bound, bind};
 use crate::net::places::ListenerLimit;
 use crate::net::server::Server;
+use crate::net::transport::{MakeLayers, choose, secure};
 use crate::runtime::on_own_thread;
 use crate::session::event::Level;
 
@@ -60,6 +61,10 @@ pub enum ListenerError {
     Bind(BindError),
 }
 
+/// What makes the layers of a connection.
+#[derive(Clone, Default)]
+pub struct Layers(pub(super) Option<MakeLayers>);
+
 /// The listeners of a server, in the order in which they were added.
 pub struct Listeners {
     server: Arc<Server>,
@@ -86,6 +91,7 @@ impl Drop for Coming<'_> {
 struct Open {
     address: ListenAddress,
     settings: Listener,
+    layers: Option<MakeLayers>,
     limit: Arc<ListenerLimit>,
     gate: Arc<Gate>,
     /// Ends when its socket is closed.
@@ -108,8 +114,9 @@ impl Listeners {
         let gate = Arc::new(Gate::default());
         let limit = bound.limit(&self.server);
         let (address, settings) = (bound.address().clone(), bound.settings().clone());
+        let layers = bound.layers();
         let task = bound.accept(Arc::clone(&self.server), Arc::clone(&limit), Arc::clone(&gate), closing)?;
-        self.open.lock().push(Open { address, settings, limit, gate, closed });
+        self.open.lock().push(Open { address, settings, layers, limit, gate, closed });
         self.runtime.spawn(task);
         Ok(())
     }
@@ -215,12 +222,24 @@ impl Listeners {
         open.iter().map(|open| (open.settings.name.clone(), open.address.clone())).collect()
     }
 
-    /// The limit of a listener's connections, and its settings.
+    /// The limit of a listener's connections, and the layers of one that comes over `transport`.
     ///
     /// # Errors
-    /// There is none of this name.
-    pub fn limit(&self, name: &str) -> Result<(Arc<ListenerLimit>, Listener), ListenerError> {
-        self.with(name, |open| (Arc::clone(&open.limit), open.settings.clone()))
+    /// There is none of this name, or its settings do not fit the transport.
+    pub fn limit(
+        &self,
+        name: &str,
+        transport: Transport,
+    ) -> Result<(Arc<ListenerLimit>, Layers), ListenerError> {
+        let (limit, settings, layers) =
+            self.with(name, |open| (Arc::clone(&open.limit), open.settings.clone(), open.layers.clone()))?;
+        if transport == settings.transport || transport == Transport::Tcp {
+            return Ok((limit, Layers(layers.filter(|_| transport != Transport::Tcp))));
+        }
+        let made = secure(transport, &settings)
+            .and_then(|secured| choose(transport, &settings, secured.as_ref()))
+            .map_err(|error| ListenerError::Bind(BindError::Config(error)))?;
+        Ok((limit, Layers(made)))
     }
 
     fn with<T>(&self, name: &str, then: impl FnOnce(&Open) -> T) -> Result<T, ListenerError> {

@@ -23,6 +23,6 @@ mod waiting;
 pub use adopt::{AdoptError, adopt};
 pub use gate::ListenerState;
 pub use listener::{BindError, Bound, bind};
-pub use listeners::{Connections, ListenerError, ListenerView, Listeners};
+pub use listeners::{Connections, Layers, ListenerError, ListenerView, Listeners};
 pub use places::ListenerLimit;
 pub use server::Server;

@@ -44,7 +44,7 @@ from midge._requests import (
 )
 from midge._subscription import Handler, Subscription
 from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
-from midge._views import Client, ClientCertificate, Stats, StorageStats, SubscriptionInfo, TlsIdentity
+from midge._views import Client, ClientCertificate, Listener, Stats, StorageStats, SubscriptionInfo, TlsIdentity
 
 __version__ = version()
 
@@ -67,6 +67,7 @@ __all__ = [
     "Handler",
     "Hooks",
     "IoError",
+    "Listener",
     "Message",
     "MidgeError",
     "Overflow",

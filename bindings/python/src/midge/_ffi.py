@@ -32,6 +32,8 @@ MIDGE_STORAGE_OK = 1
 MIDGE_STORAGE_RETRYING = 2
 MIDGE_STORAGE_FAILED = 3
 MIDGE_STORAGE_CLOSED = 4
+MIDGE_CONNECTIONS_KEEP = 0
+MIDGE_CONNECTIONS_DISCONNECT = 1
 MIDGE_FAULT_REFUSE = 1
 MIDGE_FAULT_DROP = 2
 MIDGE_FAULT_DELAY = 3
@@ -107,10 +109,37 @@ class midge_listener_view(ctypes.Structure):
     struct_size: int
     name: midge_bytes
     address: midge_bytes
+    transport: midge_bytes
+    state: midge_bytes
+    connections: int
+    max_connections: int
+    accepted: int
+    refused: int
+    handshake_failures: int
+    failure_reasons: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("name", midge_bytes),
         ("address", midge_bytes),
+        ("transport", midge_bytes),
+        ("state", midge_bytes),
+        ("connections", ctypes.c_uint64),
+        ("max_connections", ctypes.c_int64),
+        ("accepted", ctypes.c_uint64),
+        ("refused", ctypes.c_uint64),
+        ("handshake_failures", ctypes.c_uint64),
+        ("failure_reasons", ctypes.c_uint64),
+    ]
+
+
+class midge_adopt_options(ctypes.Structure):
+    struct_size: int
+    listener: bytes | None
+    transport: bytes | None
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("listener", ctypes.c_char_p),
+        ("transport", ctypes.c_char_p),
     ]
 
 
@@ -638,6 +667,17 @@ class midge_storage_stats(ctypes.Structure):
     ]
 
 
+class midge_handshake_failure_view(ctypes.Structure):
+    struct_size: int
+    reason: midge_bytes
+    count: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("reason", midge_bytes),
+        ("count", ctypes.c_uint64),
+    ]
+
+
 class midge_client_view(ctypes.Structure):
     struct_size: int
     client_id: midge_bytes
@@ -772,6 +812,15 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.c_void_p,
             ctypes.c_int32,
             ctypes.c_char_p,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_adopt_fd_with": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.POINTER(midge_adopt_options),
             ctypes.POINTER(ctypes.c_void_p),
         ],
     ),
@@ -984,6 +1033,53 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_stat_at": (ctypes.c_int32, [ctypes.POINTER(midge_stats), ctypes.c_size_t, ctypes.POINTER(midge_stat_view)]),
     "midge_broker_storage": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_storage_stats)]),
     "midge_broker_storage_trouble": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "midge_broker_listener_add": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_listener_stop": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_int32,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_listener_pause": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_listener_resume": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_listeners": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "midge_listeners_count": (ctypes.c_size_t, [ctypes.c_void_p]),
+    "midge_listeners_at": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(midge_listener_view)]),
+    "midge_listeners_failure_at": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_handshake_failure_view),
+        ],
+    ),
+    "midge_listeners_free": (None, [ctypes.c_void_p]),
     "midge_broker_clients": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_clients_count": (ctypes.c_size_t, [ctypes.c_void_p]),
     "midge_clients_at": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(midge_client_view)]),

@@ -16,7 +16,7 @@ from midge._library import encode, quick, raise_for, raise_for_topic, text_of, w
 from midge._message import Message
 from midge._types import QoS, RetainHandling
 
-__all__ = ["Client", "ClientCertificate", "Stats", "StorageStats", "SubscriptionInfo", "TlsIdentity"]
+__all__ = ["Client", "ClientCertificate", "Listener", "Stats", "StorageStats", "SubscriptionInfo", "TlsIdentity"]
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,30 @@ class StorageStats:
     """Seconds that the opening of the store took."""
 
 
+@dataclass(frozen=True)
+class Listener:
+    """A listener of a broker at one moment."""
+
+    name: str
+    """The name in its settings."""
+    address: str
+    """The address, such as "127.0.0.1:1883" or "unix:/run/midge.sock"."""
+    transport: str
+    """What lies between MQTT and the socket: "tcp", "tls", "ws", "wss" or "auto"."""
+    state: str
+    """"accepting", "paused" or "stopped"."""
+    connections: int
+    """The clients that are connected by it."""
+    max_connections: int | None
+    """The most clients that may be; None without a limit."""
+    accepted: int
+    """The connections that it has accepted."""
+    refused: int
+    """The connections that were refused because a limit was reached."""
+    handshake_failures: dict[str, int]
+    """The connections that were closed before their handshake was complete, by reason, the most frequent first."""
+
+
 class Stats(Mapping[str, int]):
     """The counters and gauges of a broker at one moment, by name: as a mapping, or as attributes."""
 
@@ -251,6 +275,39 @@ def read_tls(pointer: Any) -> TlsIdentity | None:
         protocol=copied_text(view.protocol),
         resumed=view.resumed == 1,
         certificate=certificate,
+    )
+
+
+def read_listeners(broker: ctypes.c_void_p | None) -> list[Listener]:
+    """The listeners of a broker."""
+    handle = ctypes.c_void_p()
+    status = waiting.midge_broker_listeners(broker, ctypes.byref(handle))
+    if status < 0:
+        raise_for(status)
+    try:
+        return [_read_listener(handle, index) for index in range(quick.midge_listeners_count(handle))]
+    finally:
+        quick.midge_listeners_free(handle)
+
+
+def _read_listener(listeners: ctypes.c_void_p, index: int) -> Listener:
+    view = _ffi.midge_listener_view(ctypes.sizeof(_ffi.midge_listener_view))
+    quick.midge_listeners_at(listeners, index, ctypes.byref(view))
+    failures = {}
+    for reason in range(view.failure_reasons):
+        failure = _ffi.midge_handshake_failure_view(ctypes.sizeof(_ffi.midge_handshake_failure_view))
+        quick.midge_listeners_failure_at(listeners, index, reason, ctypes.byref(failure))
+        failures[copied_text(failure.reason) or ""] = int(failure.count)
+    return Listener(
+        name=copied_text(view.name) or "",
+        address=copied_text(view.address) or "",
+        transport=copied_text(view.transport) or "",
+        state=copied_text(view.state) or "",
+        connections=view.connections,
+        max_connections=view.max_connections if view.max_connections >= 0 else None,
+        accepted=view.accepted,
+        refused=view.refused,
+        handshake_failures=failures,
     )
 
 
