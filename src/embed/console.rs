@@ -227,7 +227,7 @@ mod imp {
         _clock: Clock,
         _config: &Config,
         _given: ((), (), Option<StorageSource>),
-        _mqtt: &Arc<net::Server>,
+        _mqtt: &Arc<crate::net::Server>,
     ) -> Result<Running, Error> {
         match bound {}
     }
