@@ -24,6 +24,7 @@ mod import;
 mod log;
 mod log_crash;
 mod log_damage;
+mod reading;
 mod sim;
 mod store_crash;
 mod story;

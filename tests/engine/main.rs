@@ -61,6 +61,7 @@ mod session;
 mod shared;
 mod sinks;
 mod store;
+mod stored;
 mod subscribe;
 mod sys;
 mod threads;
