@@ -143,7 +143,8 @@ fn a_payload_that_has_changed_is_refused_with_the_name_of_the_file() {
     let store = open(&disk);
     let bytes = disk.bytes("midge.redb");
     let mut refused = 0;
-    for (place, _) in bytes.chunks(4096).enumerate().filter(|(_, page)| page.iter().all(|byte| *byte == 0x5a)) {
+    for (place, _) in bytes.chunks(4096).enumerate().filter(|(_, page)| page.iter().all(|byte| *byte == 0x5a))
+    {
         midge::storage::durable::disk::Disk::open(&disk, "midge.redb")
             .unwrap()
             .unwrap()

@@ -218,4 +218,3 @@ fn when_a_message_cannot_be_read_the_connection_ends_and_nothing_is_lost() {
     let mut client = opts("away", V5).persistent().on(&network);
     assert_eq!(drain(&network, &store, &mut client), names(0..10));
 }
-

@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::storage::{
-    Change, DeliveryRecord, LoadError, MessageRecord, Position, ReadRequest, SessionChange, Store, StoreError,
-    StoredDelivery, WaitingMemory,
+    Change, DeliveryRecord, LoadError, MessageRecord, Position, ReadRequest, SessionChange, Store,
+    StoreError, StoredDelivery, WaitingMemory,
 };
 use midge::time::WallTime;
 
@@ -216,7 +216,15 @@ impl LogStore {
     /// An empty store that commits at once, or when it is told.
     pub fn new(late: bool) -> LogStore {
         let (log, changed) = (Mutex::default(), Condvar::new());
-        LogStore { late, fault: None, log, changed, memory: None, requests: Mutex::default(), unreadable: AtomicBool::new(false) }
+        LogStore {
+            late,
+            fault: None,
+            log,
+            changed,
+            memory: None,
+            requests: Mutex::default(),
+            unreadable: AtomicBool::new(false),
+        }
     }
 
     /// The same store; queues hold at most so many bytes of waiting messages.

@@ -135,6 +135,7 @@ impl DurableStore {
             salt: row.salt,
             numbers: Numbers::default(),
         };
+        store.reads.committed(first);
         store.checkpoint_all()?;
         Ok(store)
     }
