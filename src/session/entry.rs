@@ -10,14 +10,37 @@ pub enum Entry {
     /// The message is in memory.
     Held(Pending),
     /// The store has the message, which is of QoS 1 or 2.
-    Stored {
-        /// The number of the delivery, with [`EXACTLY_ONCE`] and [`WALKED`] below it.
-        number_and_flags: u64,
-        /// When it expires.
-        expires_at: Time,
-        /// What [`Pending::size`] was, or will be.
-        size: u32,
-    },
+    Stored(StoredEntry),
+}
+
+/// What is known of a message that the store alone has. In halves of numbers, so that it is aligned to four bytes: then what
+/// tells the two kinds of entries apart finds room in a byte of [`Pending`].
+#[derive(Clone, Copy, Debug)]
+pub struct StoredEntry {
+    /// The number of the delivery, with [`EXACTLY_ONCE`] and [`WALKED`] below it.
+    number_and_flags: [u32; 2],
+    /// When it expires.
+    expires_at: [u32; 2],
+    /// What [`Pending::size`] was, or will be.
+    size: u32,
+}
+
+impl StoredEntry {
+    fn number(self) -> u64 {
+        joined(self.number_and_flags) >> SHIFT
+    }
+
+    fn has(self, flag: u64) -> bool {
+        joined(self.number_and_flags) & flag != 0
+    }
+}
+
+fn halves(number: u64) -> [u32; 2] {
+    [number as u32, (number >> 32) as u32]
+}
+
+fn joined([low, high]: [u32; 2]) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
 }
 
 /// The bit that says QoS 2.
@@ -33,7 +56,8 @@ impl Entry {
         let flag = |is: bool, bit: u64| if is { bit } else { 0 };
         let flags = flag(qos == QoS::ExactlyOnce, EXACTLY_ONCE) | flag(walked, WALKED);
         let size = size.try_into().unwrap_or(u32::MAX);
-        Entry::Stored { number_and_flags: number << SHIFT | flags, expires_at, size }
+        let number_and_flags = halves(number << SHIFT | flags);
+        Entry::Stored(StoredEntry { number_and_flags, expires_at: halves(expires_at.as_millis()), size })
     }
 
     /// The message, if it is in memory.
@@ -41,7 +65,7 @@ impl Entry {
     pub fn held(&self) -> Option<&Pending> {
         match self {
             Entry::Held(pending) => Some(pending),
-            Entry::Stored { .. } => None,
+            Entry::Stored(_) => None,
         }
     }
 
@@ -50,7 +74,7 @@ impl Entry {
     pub fn number(&self) -> Option<u64> {
         match *self {
             Entry::Held(_) => None,
-            Entry::Stored { number_and_flags, .. } => Some(number_and_flags >> SHIFT),
+            Entry::Stored(stored) => Some(stored.number()),
         }
     }
 
@@ -59,10 +83,8 @@ impl Entry {
     pub fn qos(&self) -> QoS {
         match *self {
             Entry::Held(ref pending) => pending.qos,
-            Entry::Stored { number_and_flags, .. } if number_and_flags & EXACTLY_ONCE != 0 => {
-                QoS::ExactlyOnce
-            }
-            Entry::Stored { .. } => QoS::AtLeastOnce,
+            Entry::Stored(stored) if stored.has(EXACTLY_ONCE) => QoS::ExactlyOnce,
+            Entry::Stored(_) => QoS::AtLeastOnce,
         }
     }
 
@@ -71,7 +93,7 @@ impl Entry {
     pub fn is_walked(&self) -> bool {
         match *self {
             Entry::Held(ref pending) => pending.walked,
-            Entry::Stored { number_and_flags, .. } => number_and_flags & WALKED != 0,
+            Entry::Stored(stored) => stored.has(WALKED),
         }
     }
 
@@ -80,7 +102,7 @@ impl Entry {
     pub fn size(&self) -> usize {
         match self {
             Entry::Held(pending) => pending.size(),
-            Entry::Stored { size, .. } => *size as usize,
+            Entry::Stored(stored) => stored.size as usize,
         }
     }
 
@@ -89,7 +111,7 @@ impl Entry {
     pub fn expires_at(&self) -> Time {
         match *self {
             Entry::Held(ref pending) => pending.message.expires_at(),
-            Entry::Stored { expires_at, .. } => expires_at,
+            Entry::Stored(stored) => Time::from_millis(joined(stored.expires_at)),
         }
     }
 

@@ -180,7 +180,7 @@ pub struct Delivered {
 pub struct Dropped {
     /// The Client Identifier of the intended receiver, or of the publisher if there is none; `None` is the host.
     pub client_id: Option<Box<str>>,
-    /// The Topic Name.
+    /// The Topic Name; empty if the message was in the store alone (`storage.memory`).
     pub topic: Box<str>,
     /// Why it was dropped.
     pub reason: DropReason,

@@ -276,7 +276,7 @@ impl Waiting {
         self.qos0 += usize::from(entry.qos() == QoS::AtMostOnce);
         match entry {
             Entry::Held(pending) => self.held.add(pending.size()),
-            Entry::Stored { .. } => self.stored += 1,
+            Entry::Stored(_) => self.stored += 1,
         }
         if entry.is_walked() {
             self.walked += 1;
@@ -291,7 +291,7 @@ impl Waiting {
         self.qos0 -= usize::from(entry.qos() == QoS::AtMostOnce);
         match entry {
             Entry::Held(pending) => self.held.sub(pending.size()),
-            Entry::Stored { .. } => self.stored -= 1,
+            Entry::Stored(_) => self.stored -= 1,
         }
         if entry.is_walked() {
             self.walked -= 1;

@@ -2,13 +2,14 @@
 #![allow(dead_code, reason = "each test needs something else")]
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::storage::{
-    Change, DeliveryRecord, LoadError, MessageRecord, Position, ReadRequest, SessionChange, Store, StoreError,
-    StoredDelivery, WaitingMemory,
+    Change, DeliveryRecord, LoadError, MessageRecord, Position, ReadRequest, SessionChange, Store,
+    StoreError, StoredDelivery, WaitingMemory,
 };
 use midge::time::WallTime;
 
@@ -24,6 +25,8 @@ pub struct LogStore {
     memory: Option<Arc<WaitingMemory>>,
     /// Messages that sessions need back.
     requests: Mutex<VecDeque<ReadRequest>>,
+    /// Whether nothing can be read.
+    unreadable: AtomicBool,
 }
 
 #[derive(Default)]
@@ -213,12 +216,25 @@ impl LogStore {
     /// An empty store that commits at once, or when it is told.
     pub fn new(late: bool) -> LogStore {
         let (log, changed) = (Mutex::default(), Condvar::new());
-        LogStore { late, fault: None, log, changed, memory: None, requests: Mutex::default() }
+        LogStore {
+            late,
+            fault: None,
+            log,
+            changed,
+            memory: None,
+            requests: Mutex::default(),
+            unreadable: AtomicBool::new(false),
+        }
     }
 
     /// The same store; queues hold at most so many bytes of waiting messages.
     pub fn with_memory(self, bytes: Option<usize>) -> LogStore {
         LogStore { memory: bytes.map(|bytes| Arc::new(WaitingMemory::new(bytes))), ..self }
+    }
+
+    /// Nothing can be read, or all again.
+    pub fn set_unreadable(&self, unreadable: bool) {
+        self.unreadable.store(unreadable, Ordering::Relaxed);
     }
 
     /// Takes a request whose messages are committed.
@@ -405,6 +421,9 @@ impl Store for LogStore {
         numbers: &[u64],
         see: &mut dyn FnMut(StoredDelivery<'_>),
     ) -> Result<(), StoreError> {
+        if self.unreadable.load(Ordering::Relaxed) {
+            return Err(StoreError::Failed { cause: "midge.redb: no".to_owned() });
+        }
         let (committed, log) = (self.committed(), self.lock());
         for number in numbers.iter().copied().filter(|number| *number <= committed) {
             let change = log.changes[number as usize - 1].1.change();

@@ -1,14 +1,9 @@
 //! Messages of queues that the store alone has: they are read without a lock of the engine, and given to their sessions.
 
-use std::sync::Weak;
-
-use hashbrown::HashMap;
-use parking_lot::Mutex;
-
 use crate::codec::reason::ReasonCode;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
-use crate::message::{Message, Publication, SharedMessage};
+use crate::message::Publication;
 use crate::session::delivery::DeliveryOptions;
 use crate::session::entry::Entry;
 use crate::session::event::Level;
@@ -18,29 +13,6 @@ use crate::session::pool::Pool;
 use crate::session::record::message_of;
 use crate::session::state::Mark;
 use crate::storage::{ReadRequest, StoreError, StoredDelivery};
-
-/// Messages of several receivers that were read, by their numbers, as long as somebody has them.
-#[derive(Default)]
-pub(crate) struct ReadMessages(Mutex<HashMap<u64, Weak<Message>>>);
-
-/// Messages that are remembered before those that nobody has are looked for.
-const FEW: usize = 1024;
-
-impl ReadMessages {
-    /// The message of this number that somebody has, or else that of `make`.
-    fn share(&self, number: u64, make: impl FnOnce() -> SharedMessage) -> SharedMessage {
-        let mut messages = self.0.lock();
-        if let Some(message) = messages.get(&number).and_then(Weak::upgrade) {
-            return message;
-        }
-        if messages.len() >= FEW && messages.len() == messages.capacity() {
-            messages.retain(|_, message| message.strong_count() > 0);
-        }
-        let message = make();
-        messages.insert(number, std::sync::Arc::downgrade(&message));
-        message
-    }
-}
 
 /// What the store has given for a request.
 #[derive(Debug)]
@@ -86,7 +58,9 @@ impl Engine {
         }
         if let Some(error) = error {
             self.log(turn, Level::Error, Some(&client_id), || {
-                format!("client {client_id:?}: a message of its queue cannot be read, delivery stops: {error}")
+                format!(
+                    "client {client_id:?}: a message of its queue cannot be read, delivery stops: {error}"
+                )
             });
         }
     }

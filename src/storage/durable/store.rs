@@ -138,6 +138,7 @@ impl DurableStore {
             salt: row.salt,
             numbers: Numbers::default(),
         };
+        store.reads.committed(first);
         store.checkpoint_all()?;
         Ok(store)
     }
@@ -205,10 +206,12 @@ impl DurableStore {
         let mut state = self.state.lock();
         apply(&mut state, record)?;
         self.numbers.unwritten.store(state.overlay.bytes() as u64, Ordering::Relaxed);
+        // A removal takes little of the log, and as much memory as another row.
+        let is_large = state.overlay.memory() as u64 > log.capacity();
         drop(state);
         self.reads.committed(self.numbers_to(position));
         self.numbers.log.store(log.disk_use(), Ordering::Relaxed);
-        if log.used() > log.capacity() / 2 && self.slot.is_free() {
+        if (is_large || log.used() > log.capacity() / 2) && self.slot.is_free() {
             self.begin_checkpoint(committer)?;
         }
         Ok(())
