@@ -183,7 +183,7 @@ mod tests {
         words.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The form of an option in the manual: "-c, --config FILE".
+    /// The form of an option in the manual: "-c, --config FILE", "--tls CERT KEY".
     fn heading(argument: &Arg) -> String {
         let value = argument.get_value_names().map(|names| names.iter().map(ToString::to_string).collect());
         let names: Vec<String> = value.unwrap_or_default();
@@ -193,7 +193,7 @@ mod tests {
             argument.get_long().map(|long| format!("--{long}")),
         ];
         let options: Vec<String> = options.into_iter().flatten().collect();
-        let value = names.first().filter(|_| takes).map_or("", String::as_str);
+        let value = if takes { names.join(" ") } else { String::new() };
         format!("{} {value}", options.join(", ")).trim().to_owned()
     }
 
