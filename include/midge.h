@@ -1066,7 +1066,7 @@ typedef struct midge_delivery_view {
      */
     struct midge_bytes client_id;
     /**
-     * The topic name.
+     * The topic name; empty if it was dropped while it was on the disk alone (`storage.memory`).
      */
     struct midge_bytes topic;
     /**

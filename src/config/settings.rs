@@ -374,7 +374,7 @@ settings! {
         memory: usize = "16MiB", Kind::size(0, GIB),
             "Bytes of queued messages of sessions that the store keeps, with the size that they have for \
              `session.max_queued_bytes`, that stay in memory. Beyond that a message is only on the disk, \
-             with 48 to 96 bytes of memory, until it is next. A message counts once for each queue. Half of it is for \
+             with 40 to 80 bytes of memory, until it is next. A message counts once for each queue. Half of it is for \
              clients that are away. Messages of shared subscriptions stay in memory beyond it. Cost: a message that is \
              on the disk is read before it is sent.";
     }

@@ -180,7 +180,7 @@ pub struct midge_delivery_view {
     pub struct_size: usize,
     /// The client that has it, or that does not get it, or that has published it if nobody does; NULL for the host.
     pub client_id: midge_bytes,
-    /// The topic name.
+    /// The topic name; empty if it was dropped while it was on the disk alone (`storage.memory`).
     pub topic: midge_bytes,
     /// Why it was dropped, such as "queue_full", as in the statistics "messages_dropped_..."; NULL if it was delivered.
     pub reason: midge_bytes,

@@ -425,7 +425,10 @@ impl Store for LogStore {
             return Err(StoreError::Failed { cause: "midge.redb: no".to_owned() });
         }
         let (committed, log) = (self.committed(), self.lock());
-        for number in numbers.iter().copied().filter(|number| *number <= committed) {
+        // What a session had is gone when it has ended.
+        let ends = |owned: &Owned| matches!(owned, Owned::Plain(of, SessionChange::Ended) if of == client_id);
+        let ended = log.changes.iter().rposition(|(_, owned)| ends(owned)).map_or(0, |at| at as u64 + 1);
+        for number in numbers.iter().copied().filter(|number| (ended..=committed).contains(number)) {
             let change = log.changes[number as usize - 1].1.change();
             if let Change::Session { client_id: of, change: SessionChange::Queued(record) } = change {
                 assert_eq!(of, client_id, "the queue that {number} is in");
