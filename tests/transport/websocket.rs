@@ -326,7 +326,7 @@ fn messages_come_in_fragments_with_control_frames_between_them() {
     accepted(&all, b"abcdefabef", &[pong.clone(), pong]);
     accepted(&[frame(BINARY, b""), frame(CONTINUATION, b""), frame(LAST | CONTINUATION, b"x")], b"x", &[]);
     for stray in [&last, &middle] {
-        refused(&[stray.clone()], b"", 1002);
+        refused(std::slice::from_ref(stray), b"", 1002);
         refused(&[frame(LAST | BINARY, b"x"), stray.clone()], b"x", 1002);
     }
     refused(&[first.clone(), first.clone()], b"ab", 1002);

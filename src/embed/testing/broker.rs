@@ -46,7 +46,8 @@ impl TestBroker {
     /// Starts a durable broker in test mode. Without the setting `storage.path` its directory is a temporary one, which
     /// is removed when the broker and those that [`TestBroker::restart`] has made of it are dropped.
     ///
-    /// ```
+    #[cfg_attr(feature = "durable", doc = "```")]
+    #[cfg_attr(not(feature = "durable"), doc = "```no_run")]
     /// use midge::protocol::QoS;
     /// use midge::testing::{Crash, TestBroker};
     /// use midge::{Config, PublishOptions};

@@ -94,7 +94,7 @@ impl Buffer {
     }
 
     /// The bytes, to be decoded in place.
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls", feature = "websocket"))]
     pub(in crate::net) fn bytes_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.consumed..).unwrap_or_default()
     }
