@@ -40,12 +40,7 @@ impl Outbound {
 
     /// The messages of these numbers were read: they take their places and are sent. False if one is missing. The caller
     /// then calls [`Outbound::list_for_flush`].
-    pub fn give_stored(
-        &mut self,
-        cx: &mut Context<'_>,
-        numbers: &[u64],
-        found: Vec<(u64, Pending)>,
-    ) -> bool {
+    pub fn give_stored(&mut self, cx: &mut Context<'_>, numbers: &[u64], found: Vec<(u64, Pending)>) -> bool {
         if let Some(memory) = cx.recorder.store().waiting_memory() {
             self.queue.count_in(memory);
         }

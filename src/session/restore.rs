@@ -60,7 +60,12 @@ impl Outbound {
     ) -> Result<(), LoadError> {
         let len = self.queue.len();
         let Entry::Held(pending) = self.take_queued(client_id, "sent", 0)? else {
-            return Err(LoadError::NotQueued { client_id: client_id.to_owned(), change: "sent", index: 0, len });
+            return Err(LoadError::NotQueued {
+                client_id: client_id.to_owned(),
+                change: "sent",
+                index: 0,
+                len,
+            });
         };
         match self.inflight.restore(pool, packet_id, pending) {
             true => Ok(()),

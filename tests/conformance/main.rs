@@ -7,14 +7,14 @@
 #[path = "../simulation/dice.rs"]
 mod dice;
 #[cfg(feature = "durable")]
-#[path = "../support/loaded.rs"]
-mod loaded;
-#[cfg(feature = "durable")]
 #[path = "../support/durable_check.rs"]
 mod durable_check;
 #[path = "../engine/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the engine's tests use all of it")]
 mod harness;
+#[cfg(feature = "durable")]
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/log_store.rs"]
 mod log_store;
 #[cfg(feature = "durable")]

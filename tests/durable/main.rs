@@ -9,10 +9,10 @@ mod import_target;
 #[allow(dead_code, reason = "other fuzz targets need the rest")]
 #[path = "../../fuzz/src/input.rs"]
 mod input;
-#[path = "../../fuzz/src/log_replay.rs"]
-mod log_replay;
 #[path = "../support/loaded.rs"]
 mod loaded;
+#[path = "../../fuzz/src/log_replay.rs"]
+mod log_replay;
 #[path = "../support/sim_disk.rs"]
 mod sim_disk;
 #[path = "../support/snapshot.rs"]

@@ -8,12 +8,12 @@ mod deadline;
 #[path = "../simulation/dice.rs"]
 mod dice;
 #[cfg(feature = "durable")]
-#[path = "../support/loaded.rs"]
-mod loaded;
-#[cfg(feature = "durable")]
 #[path = "../support/durable_check.rs"]
 mod durable_check;
 mod harness;
+#[cfg(feature = "durable")]
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/log_store.rs"]
 mod log_store;
 #[cfg(feature = "durable")]

@@ -2,9 +2,7 @@
 
 use midge::codec::qos::QoS;
 use midge::storage::durable::DurableStore;
-use midge::storage::{
-    Change, DeliveryRecord, MessageRecord, QueuedRecord, SessionChange, Store, StoreError,
-};
+use midge::storage::{Change, DeliveryRecord, MessageRecord, QueuedRecord, SessionChange, Store, StoreError};
 use midge::time::WallTime;
 
 use crate::snapshot::Snapshot;
@@ -19,8 +17,12 @@ enum Waiting {
 fn whole(client_id: String, record: DeliveryRecord<'_>) -> Waiting {
     let DeliveryRecord { message, qos, retain, identifiers, share } = record;
     let share = share.expect("a message that is read, and nobody else may get it").to_owned();
-    let (topic, properties, payload, identifiers) =
-        (message.topic.to_owned(), message.properties.to_owned(), message.payload.to_owned(), identifiers.to_owned());
+    let (topic, properties, payload, identifiers) = (
+        message.topic.to_owned(),
+        message.properties.to_owned(),
+        message.payload.to_owned(),
+        identifiers.to_owned(),
+    );
     let MessageRecord { qos: of, retain: retained, received_at, expires_at, .. } = message;
     Waiting::Whole(Box::new(move |snapshot| {
         let (topic, properties, payload) = (&*topic, &*properties, &*payload);

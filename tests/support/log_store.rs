@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::storage::{
-    Change, DeliveryRecord, LoadError, MessageRecord, Position, ReadRequest, SessionChange, Store, StoreError,
-    StoredDelivery, WaitingMemory,
+    Change, DeliveryRecord, LoadError, MessageRecord, Position, ReadRequest, SessionChange, Store,
+    StoreError, StoredDelivery, WaitingMemory,
 };
 use midge::time::WallTime;
 

@@ -106,7 +106,8 @@ impl TestBroker {
     /// Keeps the ports of a broker that is down. Without it another program might get one.
     fn reserve(&self) {
         if let (Ok(shared), Ok(bench)) = (self.broker.shared(), self.bench()) {
-            let addresses = shared.listener_views().into_iter().filter_map(|listener| listener.address.as_socket());
+            let addresses =
+                shared.listener_views().into_iter().filter_map(|listener| listener.address.as_socket());
             bench.reserved.lock().extend(addresses.filter_map(|address| reserve(address).ok()));
         }
     }

@@ -81,9 +81,9 @@ impl Engine {
                 Ok(())
             }
         })?;
-        self.recorder.store().load_waiting(&mut |client_id, record| {
-            self.restore_waiting(&mut restoring, client_id, record)
-        })?;
+        self.recorder
+            .store()
+            .load_waiting(&mut |client_id, record| self.restore_waiting(&mut restoring, client_id, record))?;
         let (sessions, retained) = (restoring.sessions.len(), self.retained.len());
         self.begin_group(turn);
         // In the order in which they began: that of a hash table is another one at each start.

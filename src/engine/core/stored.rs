@@ -86,7 +86,9 @@ impl Engine {
         }
         if let Some(error) = error {
             self.log(turn, Level::Error, Some(&client_id), || {
-                format!("client {client_id:?}: a message of its queue cannot be read, delivery stops: {error}")
+                format!(
+                    "client {client_id:?}: a message of its queue cannot be read, delivery stops: {error}"
+                )
             });
         }
     }

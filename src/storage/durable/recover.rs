@@ -150,7 +150,8 @@ pub(super) fn emit_queues(
         if row.head.share.is_some() {
             let given = rows.get(&numbered(Kind::Message, row.message), |message| {
                 let message = numbered_message_of(row.message, message).map_err(bad)?;
-                restore(client_id, QueuedRecord::Whole(delivery(&row.head, message))).map_err(StoreError::from)
+                restore(client_id, QueuedRecord::Whole(delivery(&row.head, message)))
+                    .map_err(StoreError::from)
             })?;
             return given.unwrap_or_else(|| Err(bad(Malformed)));
         }

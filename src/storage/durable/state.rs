@@ -129,7 +129,6 @@ impl State {
         self.references.contains_key(&message)
     }
 
-
     /// Begins to apply the entries of another record.
     pub(super) fn begin_record(&mut self) {
         self.of_record.clear();
@@ -186,7 +185,8 @@ impl State {
         let key = of_session(Kind::Delivery, session.number, number);
         self.overlay.put_new(key, rows::delivery(delivery, waiting.message));
         if shared.is_none() {
-            self.overlay.put_new(numbered(Kind::Message, number), rows::numbered_message(number, &delivery.message));
+            self.overlay
+                .put_new(numbered(Kind::Message, number), rows::numbered_message(number, &delivery.message));
         }
         self.refer(waiting);
         Ok(())
@@ -198,7 +198,8 @@ impl State {
             return message;
         }
         self.of_record.insert(at, message);
-        self.overlay.put_new(numbered(Kind::Message, message), rows::numbered_message(message, &delivery.message));
+        self.overlay
+            .put_new(numbered(Kind::Message, message), rows::numbered_message(message, &delivery.message));
         message
     }
 

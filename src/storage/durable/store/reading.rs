@@ -96,11 +96,7 @@ fn unwritten(overlay: &Overlay, writing: Option<&Arc<Checkpoint>>, key: &[u8]) -
 }
 
 /// Gives a delivery to `see`; false if a row is not there or damaged.
-fn give(
-    rows: &Rows,
-    wanted: &Wanted,
-    see: &mut dyn FnMut(StoredDelivery<'_>),
-) -> Result<bool, StoreError> {
+fn give(rows: &Rows, wanted: &Wanted, see: &mut dyn FnMut(StoredDelivery<'_>)) -> Result<bool, StoreError> {
     let Waiting { delivery: number, message } = wanted.waiting;
     let row = value(rows, &wanted.delivery, |row| Some(row.to_vec()))?.unwrap_or_default();
     let Ok(row) = DeliveryRow::decode(&row) else {
@@ -117,11 +113,7 @@ fn give(
 }
 
 /// Gives the value of a row to `see`.
-fn value<T>(
-    rows: &Rows,
-    row: &Row,
-    see: impl FnOnce(&[u8]) -> Option<T>,
-) -> Result<Option<T>, StoreError> {
+fn value<T>(rows: &Rows, row: &Row, see: impl FnOnce(&[u8]) -> Option<T>) -> Result<Option<T>, StoreError> {
     match &row.unwritten {
         Some(value) => Ok(see(value)),
         None => Ok(rows.get(&row.key, see)?.flatten()),
