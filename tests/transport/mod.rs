@@ -12,6 +12,8 @@ mod handshakes;
 mod layers;
 mod peer;
 mod pieces;
+mod pieces_of_layers;
+mod proxy;
 mod scrambled;
 #[cfg(feature = "tls")]
 mod tls;

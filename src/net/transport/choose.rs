@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::config::{ConfigError, ErrorKind, Listener, Transport};
+use crate::config::{ConfigError, ErrorKind, Listener, ProxyProtocol, Transport};
 use crate::net::transport::MakeLayers;
 use crate::net::transport::layer::Layer;
+use crate::net::transport::proxy::{Proxies, Proxy};
 #[cfg(feature = "tls")]
 use crate::net::transport::tls::Tls;
 #[cfg(feature = "websocket")]
@@ -22,13 +23,17 @@ pub(in crate::net) fn choose(
     secured: Option<&Secured>,
 ) -> Result<Option<MakeLayers>, ConfigError> {
     // The layer next to the socket is first.
-    let makers: Vec<MakeLayer> = match transport {
+    let mut makers: Vec<MakeLayer> = match transport {
         Transport::Tcp => vec![],
         Transport::Tls => vec![tls(listener, secured)?],
         Transport::Ws => vec![websocket(listener)?],
         Transport::Wss => vec![tls(listener, secured)?, websocket(listener)?],
         Transport::Auto => vec![auto(listener)?],
     };
+    if listener.proxy_protocol == ProxyProtocol::Required {
+        let proxies = Arc::new(Proxies::of_listener(listener)?);
+        makers.insert(0, Box::new(move || Box::new(Proxy::new(Arc::clone(&proxies)))));
+    }
     if makers.is_empty() {
         return Ok(None);
     }

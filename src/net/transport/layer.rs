@@ -24,6 +24,11 @@ pub(in crate::net) trait Layer: Send {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether it has nothing more to do when its handshake is complete, so that the layer over it may take its place.
+    fn is_spent(&self) -> bool {
+        false
+    }
+
     /// Consumes `raw.input` and fills `room` with the carried bytes; returns their number. The stack calls it again
     /// until it returns 0: more input is needed, or none will arrive (`raw.has_ended`). Answers to the peer go to
     /// `raw.output`, even before an error.

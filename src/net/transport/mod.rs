@@ -5,6 +5,7 @@ mod descriptor;
 mod layer;
 mod layered;
 mod protocol;
+mod proxy;
 mod stack;
 #[cfg(feature = "tls")]
 mod tls;

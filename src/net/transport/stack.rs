@@ -62,7 +62,7 @@ impl Stack {
             };
             let moved = self.push_down();
             match outcome? {
-                Poll::Ready(()) => self.handshaking += 1,
+                Poll::Ready(()) => self.advance(),
                 Poll::Pending if self.has_ended() => {
                     let cause = "the peer has closed the connection during its handshake";
                     return Poll::Ready(Err(LayerError::new(cause)));
@@ -74,6 +74,22 @@ impl Stack {
             moved?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Goes on to the next layer. One that is spent is dropped if another can take its place, with the bytes behind it.
+    fn advance(&mut self) {
+        let is_spent = self
+            .floors
+            .get(self.handshaking)
+            .is_some_and(|floor| floor.layer.is_spent() && floor.raw.output.is_empty());
+        if !is_spent || self.handshaking + 1 == self.floors.len() {
+            self.handshaking += 1;
+            return;
+        }
+        let spent = self.floors.remove(self.handshaking);
+        if let Some(next) = self.floors.get_mut(self.handshaking) {
+            next.raw = spent.raw;
+        }
     }
 
     /// Whether the next step of the handshake takes much of the processor.

@@ -102,14 +102,6 @@ impl Upgrade {
         }
     }
 
-    /// Whether a request wants to be upgraded at this path, so that it is not for another server.
-    pub(in crate::net::transport) fn is_wanted(&self, head: &[u8]) -> bool {
-        let mut headers = [EMPTY_HEADER; HEADERS];
-        let mut request = Request::new(&mut headers);
-        let whole = matches!(request.parse(head), Ok(Status::Complete(_)));
-        whole && has_word(&request, "upgrade", "websocket") && self.is_at_path(&request)
-    }
-
     fn is_at_path(&self, request: &Request<'_, '_>) -> bool {
         let target = request.path.unwrap_or_default();
         target.split('?').next() == Some(&*self.path)
