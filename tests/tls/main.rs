@@ -1,6 +1,8 @@
 //! A broker with TLS, and clients of other makers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[cfg(feature = "websocket")]
+mod auto;
 mod clients;
 #[cfg(feature = "console")]
 mod console;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::config::ListenAddress;
 use crate::net::transport::{Layer, MakeLayers};
 
+#[cfg(feature = "websocket")]
+mod auto;
 mod handshakes;
 mod layers;
 mod peer;

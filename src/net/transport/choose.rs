@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::config::{ConfigError, ErrorKind, Listener, ProxyProtocol, Transport};
 use crate::net::transport::MakeLayers;
+#[cfg(feature = "websocket")]
+use crate::net::transport::auto::{self, Auto};
 use crate::net::transport::layer::Layer;
 use crate::net::transport::proxy::{Proxies, Proxy};
 #[cfg(feature = "tls")]
@@ -28,7 +30,7 @@ pub(in crate::net) fn choose(
         Transport::Tls => vec![tls(listener, secured)?],
         Transport::Ws => vec![websocket(listener)?],
         Transport::Wss => vec![tls(listener, secured)?, websocket(listener)?],
-        Transport::Auto => vec![auto(listener)?],
+        Transport::Auto => auto(listener, secured)?,
     };
     if listener.proxy_protocol == ProxyProtocol::Required {
         let proxies = Arc::new(Proxies::of_listener(listener)?);
@@ -99,7 +101,26 @@ fn websocket(listener: &Listener) -> Result<MakeLayer, ConfigError> {
     Err(not_built(listener, Transport::Ws))
 }
 
-fn auto(listener: &Listener) -> Result<MakeLayer, ConfigError> {
+/// TLS if the listener has a certificate and the client speaks it, then WebSocket or plain MQTT.
+#[cfg(feature = "websocket")]
+fn auto(listener: &Listener, secured: Option<&Secured>) -> Result<Vec<MakeLayer>, ConfigError> {
+    let mut makers: Vec<MakeLayer> = Vec::new();
+    #[cfg(feature = "tls")]
+    if secured.is_some() {
+        let make: auto::Make = tls(listener, secured)?.into();
+        makers.push(Box::new(move || Box::new(Auto::tls(Arc::clone(&make)))));
+    }
+    #[cfg(not(feature = "tls"))]
+    if secured.is_some() || !listener.certificate.is_empty() {
+        return Err(not_built(listener, Transport::Tls));
+    }
+    let make: auto::Make = websocket(listener)?.into();
+    makers.push(Box::new(move || Box::new(Auto::websocket(Arc::clone(&make)))));
+    Ok(makers)
+}
+
+#[cfg(not(feature = "websocket"))]
+fn auto(listener: &Listener, _secured: Option<&Secured>) -> Result<Vec<MakeLayer>, ConfigError> {
     Err(not_built(listener, Transport::Auto))
 }
 
@@ -116,14 +137,22 @@ mod tests {
     use crate::config::{Config, Transport};
 
     #[test]
+    fn plain_mqtt_has_no_layers() {
+        let config = Config::new();
+        assert!(choose(Transport::Tcp, &config.settings().listeners[0], None).unwrap().is_none());
+    }
+
+    #[test]
+    #[cfg(not(feature = "websocket"))]
     fn a_transport_that_is_not_built_in_is_an_error_with_its_setting() {
         let config = Config::new();
-        let listener = &config.settings().listeners[0];
-        assert!(choose(Transport::Tcp, listener, None).unwrap().is_none(), "plain MQTT has no layers");
-        let error = choose(Transport::Auto, listener, None).err().unwrap();
-        assert_eq!(
-            error.to_string(),
-            "listener.tcp.transport: transport `auto` is not built into this library"
-        );
+        for transport in [Transport::Ws, Transport::Auto] {
+            let error = choose(transport, &config.settings().listeners[0], None).err().unwrap();
+            let name = transport.name();
+            assert_eq!(
+                error.to_string(),
+                format!("listener.tcp.transport: transport `{name}` is not built into this library")
+            );
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The transport between a socket and the engine: one descriptor, and the layers over it.
 
+#[cfg(feature = "websocket")]
+mod auto;
 mod choose;
 mod descriptor;
 mod layer;
