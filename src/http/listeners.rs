@@ -186,3 +186,30 @@ pub(super) fn resume(console: &Console, request: &ApiRequest) -> Result<Reply, P
     console.listeners.resume(&request.name)?;
     Ok(Reply::done())
 }
+
+/// No listeners, for tests.
+#[cfg(test)]
+pub(super) struct NoListeners;
+
+#[cfg(test)]
+impl ListenerControl for NoListeners {
+    fn views(&self) -> Vec<ListenerView> {
+        Vec::new()
+    }
+
+    fn add(&self, _name: &str, _config: &Config) -> Result<ListenAddress, Refused> {
+        Err(Refused::Wrong("no listeners here".to_owned()))
+    }
+
+    fn stop(&self, name: &str, _disconnect: bool) -> Result<u32, Refused> {
+        Err(Refused::Unknown(name.to_owned()))
+    }
+
+    fn pause(&self, name: &str) -> Result<(), Refused> {
+        Err(Refused::Unknown(name.to_owned()))
+    }
+
+    fn resume(&self, name: &str) -> Result<(), Refused> {
+        Err(Refused::Unknown(name.to_owned()))
+    }
+}

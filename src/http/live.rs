@@ -312,7 +312,7 @@ pub(super) mod tests {
             clock: Clock::by_hand(),
             log: ConsoleJournal::new(100),
             config,
-            listeners: Box::new(Vec::new),
+            listeners: Box::new(crate::http::listeners::NoListeners),
             storage: None,
         };
         let here = ([127, 0, 0, 1], 1).into();
