@@ -18,7 +18,7 @@ import midge.aio
 import midge.testing
 
 NAMES = (module.name for module in pkgutil.iter_modules(midge.__path__, "midge."))
-PAGES = ["README.md", "bindings/python/README.md", "docs/python.md", "docs/embedding.md"]
+PAGES = ["README.md", "bindings/python/README.md", "docs/python.md", "docs/embedding.md", "docs/listeners.md"]
 MODULES = sorted(name for name in NAMES if "__main__" not in name and "libmidge" not in name)
 
 
