@@ -361,11 +361,8 @@ fn listeners_come_and_go_while_the_broker_stops() {
                 let name = format!("lan{number}");
                 let mut config = Config::new();
                 config.set(&format!("listener.{name}.bind"), "127.0.0.1:0").unwrap();
-                loop {
-                    match broker.add_listener(&name, &config) {
-                        Ok(_) => _ = broker.stop_listener(&name, Connections::Disconnect),
-                        Err(_) => break,
-                    }
+                while broker.add_listener(&name, &config).is_ok() {
+                    let _stopped = broker.stop_listener(&name, Connections::Disconnect);
                 }
             });
         }
