@@ -57,7 +57,11 @@
 #define MIDGE_QUEUE_OPTIONS_INIT { sizeof(midge_queue_options), 0, 0, MIDGE_OVERFLOW_DROP_NEWEST, 0 }
 #define MIDGE_BYTES_INIT { NULL, 0 }
 #define MIDGE_FAULT_INIT { sizeof(midge_fault), 0, MIDGE_PACKET_ANY, NULL, 0, 1, 0, 0, 0, 0 }
-#define MIDGE_LISTENER_VIEW_INIT { sizeof(midge_listener_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT }
+#define MIDGE_LISTENER_VIEW_INIT \
+    { sizeof(midge_listener_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0, -1, 0, \
+      0, 0, 0 }
+#define MIDGE_HANDSHAKE_FAILURE_VIEW_INIT { sizeof(midge_handshake_failure_view), MIDGE_BYTES_INIT, 0 }
+#define MIDGE_ADOPT_OPTIONS_INIT { sizeof(midge_adopt_options), NULL, NULL }
 #define MIDGE_SETTING_VIEW_INIT \
     { sizeof(midge_setting_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, \
       MIDGE_BYTES_INIT }

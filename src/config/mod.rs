@@ -29,6 +29,7 @@ pub use secret::Secret;
 pub use settings::{Listener, OnDamage, OtherUser, QueueOverflow, Settings, StorageSync};
 pub use table::{Setting, table};
 pub use tls::ClientCertificates;
+pub(crate) use tls::check_listener;
 #[cfg(feature = "tls")]
 pub(crate) use tls::names;
 pub use transport::Transport;

@@ -52,7 +52,8 @@ pub(super) fn check_tls(settings: &Settings) -> Result<(), ConfigError> {
     check_pairs("console", &console.certificate, &console.key)
 }
 
-fn check_listener(listener: &Listener) -> Result<(), ConfigError> {
+/// As [`check_tls`], of one listener.
+pub(crate) fn check_listener(listener: &Listener) -> Result<(), ConfigError> {
     let group = format!("listener.{}", listener.name);
     let conflict = |part: &str, cause: &str| {
         Err(ConfigError::of_key(ErrorKind::Conflict, &format!("{group}.{part}"), cause))

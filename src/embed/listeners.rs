@@ -1,6 +1,6 @@
 //! Listeners of a running broker.
 
-use crate::config::{Config, ConfigError, ErrorKind, ListenAddress};
+use crate::config::{Config, ConfigError, ErrorKind, ListenAddress, check_listener};
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::shared::Shared;
@@ -94,6 +94,7 @@ pub(super) fn add(listeners: &Listeners, name: &str, config: &Config) -> Result<
         let key = format!("listener.{name}.bind");
         return Err(ConfigError::of_key(ErrorKind::Conflict, &key, "the listener needs an address").into());
     };
+    check_listener(settings)?;
     listeners.add(address, settings).map_err(|error| failed(name, error))
 }
 

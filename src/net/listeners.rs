@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use crate::config::{ListenAddress, Listener, Transport};
+use crate::config::{ListenAddress, Listener, Transport, check_listener};
 use crate::net::gate::{Gate, ListenerState};
 use crate::net::listener::{BindError, Bound, bind};
 use crate::net::places::ListenerLimit;
@@ -231,12 +231,14 @@ impl Listeners {
         name: &str,
         transport: Transport,
     ) -> Result<(Arc<ListenerLimit>, Layers), ListenerError> {
-        let (limit, settings, layers) =
+        let (limit, mut settings, layers) =
             self.with(name, |open| (Arc::clone(&open.limit), open.settings.clone(), open.layers.clone()))?;
         if transport == settings.transport || transport == Transport::Tcp {
             return Ok((limit, Layers(layers.filter(|_| transport != Transport::Tcp))));
         }
-        let made = secure(transport, &settings)
+        settings.transport = transport;
+        let made = check_listener(&settings)
+            .and_then(|()| secure(transport, &settings))
             .and_then(|secured| choose(transport, &settings, secured.as_ref()))
             .map_err(|error| ListenerError::Bind(BindError::Config(error)))?;
         Ok((limit, Layers(made)))

@@ -311,6 +311,14 @@ fn errors_of_listeners_name_what_is_wrong() {
         let none = broker.add_listener("lan", &config);
         assert_eq!(sentence(none), "listener.lan.bind: the listener needs an address");
     }
+    let mut secured = lan("127.0.0.1:0");
+    secured.set("listener.lan.transport", "tls").unwrap();
+    let without = broker.add_listener("lan", &secured);
+    assert_eq!(
+        sentence(without),
+        "listener.lan.certificate: TLS needs a certificate: name its PEM file here",
+        "the settings of a listener are checked as at the start"
+    );
     let unknown = "listener: this broker has no listener \"lan\"";
     assert_eq!(broker.stop_listener("lan", Connections::Keep).unwrap_err().to_string(), unknown);
     assert_eq!(broker.pause_listener("lan").unwrap_err().to_string(), unknown);

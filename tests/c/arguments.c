@@ -124,6 +124,49 @@ static void brokers(void)
     midge_broker_free(NULL);
 }
 
+static void listeners(void)
+{
+    midge_broker *broker = start();
+    midge_config *config = NULL;
+    midge_listeners *listeners = NULL;
+    midge_listener_view view = MIDGE_LISTENER_VIEW_INIT;
+    midge_handshake_failure_view failure = MIDGE_HANDSHAKE_FAILURE_VIEW_INIT;
+    midge_adopt_options options = MIDGE_ADOPT_OPTIONS_INIT;
+    MUST(midge_config_new(&config) == MIDGE_STATUS_OK);
+    INVALID(midge_broker_listener_add(NULL, "lan", config, NULL));
+    INVALID(midge_broker_listener_add(broker, NULL, config, NULL));
+    INVALID(midge_broker_listener_add(broker, "\xff", config, NULL));
+    INVALID(midge_broker_listener_add(broker, "lan", NULL, NULL));
+    INVALID(midge_broker_listener_stop(NULL, "tcp", MIDGE_CONNECTIONS_KEEP, NULL));
+    INVALID(midge_broker_listener_stop(broker, NULL, MIDGE_CONNECTIONS_KEEP, NULL));
+    INVALID(midge_broker_listener_stop(broker, "tcp", -1, NULL));
+    INVALID(midge_broker_listener_stop(broker, "tcp", INT32_MAX, NULL));
+    INVALID(midge_broker_listener_pause(NULL, "tcp", NULL));
+    INVALID(midge_broker_listener_pause(broker, NULL, NULL));
+    INVALID(midge_broker_listener_resume(NULL, "tcp", NULL));
+    INVALID(midge_broker_listener_resume(broker, NULL, NULL));
+    INVALID(midge_broker_listeners(NULL, &listeners));
+    INVALID(midge_broker_listeners(broker, NULL));
+    CHECK(listeners == NULL && midge_listeners_count(NULL) == 0);
+    INVALID(midge_listeners_at(NULL, 0, &view));
+    INVALID(midge_listeners_failure_at(NULL, 0, 0, &failure));
+    MUST(midge_broker_listeners(broker, &listeners) == MIDGE_STATUS_OK);
+    INVALID(midge_listeners_at(listeners, 1, &view));
+    INVALID(midge_listeners_at(listeners, 0, NULL));
+    INVALID(midge_listeners_failure_at(listeners, 1, 0, &failure));
+    INVALID(midge_listeners_failure_at(listeners, 0, 0, &failure));
+    midge_listeners_free(listeners);
+    midge_listeners_free(NULL);
+    INVALID(midge_broker_adopt_fd_with(NULL, 0, NULL, NULL));
+    INVALID(midge_broker_adopt_fd_with(broker, -1, NULL, NULL));
+    options.transport = "none";
+    INVALID(midge_broker_adopt_fd_with(broker, 0, &options, NULL));
+    options.struct_size = 1;
+    INVALID(midge_broker_adopt_fd_with(broker, 0, &options, NULL));
+    midge_config_free(config);
+    midge_broker_free(broker);
+}
+
 static void lists(void)
 {
     midge_broker *broker = start();
@@ -556,6 +599,7 @@ int main(void)
     RUN(texts_of_any_number);
     RUN(configurations);
     RUN(brokers);
+    RUN(listeners);
     RUN(lists);
     RUN(publishing);
     RUN(subscribing);

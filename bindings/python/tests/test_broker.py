@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import math
 import pickle
 import socket
@@ -476,9 +477,19 @@ def test_a_session_that_never_expires_shows_no_expiry() -> None:
         assert client.session_expiry is None
 
 
+number = itertools.count()
+
+
+def come_and_go(broker: midge.Broker) -> None:
+    name = f"brief-{next(number)}"
+    broker.add_listener(name, "127.0.0.1:0")
+    broker.stop_listener(name)
+
+
 CALLS: dict[str, Callable[[midge.Broker], object]] = {
     "address": lambda broker: broker.address,
     "addresses": lambda broker: broker.addresses,
+    "add_listener": lambda broker: broker.add_listener(f"added-{next(number)}", "127.0.0.1:0"),
     "adopt": lambda broker: adopt(broker),
     "backup": lambda broker: backup(broker),
     "clear_queue": lambda broker: broker.clear_queue("nobody"),
@@ -486,7 +497,9 @@ CALLS: dict[str, Callable[[midge.Broker], object]] = {
     "console_address": lambda broker: broker.console_address,
     "end_session": lambda broker: broker.end_session("nobody"),
     "kick": lambda broker: broker.kick("nobody"),
+    "listeners": lambda broker: broker.listeners(),
     "on": lambda broker: broker.on("t", str).close(),
+    "pause_listener": lambda broker: broker.pause_listener("tcp"),
     "publish": lambda broker: broker.publish("t", "x", 1, expiry=5),
     "publish_acknowledged": lambda broker: broker.publish_acknowledged("t", "x"),
     "publish_many": lambda broker: broker.publish_many([("t", "x"), ("t", "y")]),
@@ -494,10 +507,12 @@ CALLS: dict[str, Callable[[midge.Broker], object]] = {
     "queued": lambda broker: broker.queued("nobody"),
     "reload_certificates": lambda broker: broker.reload_certificates(),
     "request_stop": lambda broker: broker.request_stop(),
+    "resume_listener": lambda broker: broker.resume_listener("tcp"),
     "retained": lambda broker: broker.retained(),
     "settings": lambda broker: broker.settings["mqtt.max_qos"],
     "stats": lambda broker: broker.stats(),
     "stop": lambda broker: broker.stop(),
+    "stop_listener": come_and_go,
     "storage": lambda broker: broker.storage(),
     "subscribe": lambda broker: taking(broker),
     "subscriptions": lambda broker: broker.subscriptions(),

@@ -69,7 +69,7 @@ def test_errors_name_the_listener(broker: midge.Broker) -> None:
         broker.add_listener("lan", "{}:{}".format(*broker.address))
     with pytest.raises(midge.ConfigError, match="off|needs an address"):
         broker.add_listener("lan", "off")
-    with pytest.raises(midge.UnknownKey, match="listener.lan.port"):
+    with pytest.raises(midge.ConfigError, match="listener.lan.port: unknown setting"):
         broker.add_listener("lan", "127.0.0.1:0", port=1)
     for change in (broker.stop_listener, broker.pause_listener, broker.resume_listener):
         with pytest.raises(midge.ArgumentError, match="no listener \"lan\""):

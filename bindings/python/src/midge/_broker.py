@@ -163,7 +163,7 @@ class Broker:
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
-        """Host and port of every listener of TCP, by its name. Broker.listeners has those of Unix domain sockets, too."""
+        """Host and port of every listener of TCP, by its name. Broker.listeners has Unix domain sockets, too."""
         found = {}
         for index in range(quick.midge_broker_listener_count(self._handle)):
             view = _ffi.midge_listener_view(ctypes.sizeof(_ffi.midge_listener_view))
