@@ -17,7 +17,7 @@ use crate::storage::durable::recover::{emit, index};
 use crate::storage::durable::state::State;
 use crate::storage::durable::tables::{FILE, StoreRow, Tables};
 use crate::storage::durable::tools::NewStore;
-use crate::storage::durable::trouble::Trouble;
+use crate::storage::durable::trouble::{Trouble, Work};
 use crate::storage::durable::wire::Malformed;
 use crate::storage::{Change, LoadError, Position, Store, StoreError};
 use crate::time::WallTime;
@@ -49,7 +49,7 @@ pub struct DurableStore {
     tables: Mutex<Option<Tables>>,
     slot: Slot,
     failed: OnceLock<StoreError>,
-    /// Why the last checkpoint could not be written; the next attempt may succeed.
+    /// What the disk refuses for now; the next attempt may succeed.
     trouble: Trouble,
     closing: AtomicBool,
     options: DurableOptions,
@@ -190,7 +190,7 @@ impl DurableStore {
             let error = match committer.log.append(&committer.record) {
                 Ok(()) => {
                     if was_full {
-                        self.trouble.set(None);
+                        self.trouble.set(Work::Commit, None);
                     }
                     return Ok(());
                 }
@@ -198,7 +198,7 @@ impl DurableStore {
                 Err(error) => return Err(error.into()),
             };
             was_full = true;
-            self.trouble.set(Some(error.clone()));
+            self.trouble.set(Work::Commit, Some(error.clone()));
             if !self.may_retry() {
                 return Err(error);
             }
@@ -266,7 +266,7 @@ impl DurableStore {
             let Err(error) = self.try_run(checkpoint) else {
                 return self.has_run(checkpoint);
             };
-            self.trouble.set(Some(error.clone()));
+            self.trouble.set(Work::Checkpoint, Some(error.clone()));
             if !matches!(error, StoreError::Full { .. }) || !self.may_retry() {
                 return self.slot.end(Err(error));
             }
@@ -274,7 +274,7 @@ impl DurableStore {
     }
 
     fn has_run(&self, checkpoint: &Checkpoint) {
-        self.trouble.set(None);
+        self.trouble.set(Work::Checkpoint, None);
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.slot.end(Ok(checkpoint.store.generation));
     }
@@ -363,7 +363,8 @@ impl DurableStore {
         self.journal.close();
     }
 
-    /// Why the tables could not be written at the last attempt. Commits go on while the log has room.
+    /// What the disk refused at the last attempt: a commit, or else a checkpoint, without which commits go on while the log
+    /// has room.
     pub fn trouble(&self) -> Option<StoreError> {
         self.trouble.get()
     }
