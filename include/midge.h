@@ -63,7 +63,7 @@
       MIDGE_BYTES_INIT }
 #define MIDGE_CLIENT_VIEW_INIT \
     { sizeof(midge_client_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0 }
+      0, 0, 0 }
 #define MIDGE_SUBSCRIPTION_VIEW_INIT \
     { sizeof(midge_subscription_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0, 0, 0, 0, 0 }
 #define MIDGE_STAT_VIEW_INIT \
@@ -213,6 +213,16 @@
 #define MIDGE_STORAGE_CLOSED 4
 
 /**
+ * The connections of a listener that is stopped go on.
+ */
+#define MIDGE_CONNECTIONS_KEEP 0
+
+/**
+ * The clients of a listener that is stopped are disconnected.
+ */
+#define MIDGE_CONNECTIONS_DISCONNECT 1
+
+/**
  * CONNECT is refused with `reason_code`. The client's session is not touched.
  */
 #define MIDGE_FAULT_REFUSE 1
@@ -241,6 +251,47 @@
  * The connection is cut when `bytes` more bytes were sent to the client, in the middle of a packet if it falls so.
  */
 #define MIDGE_FAULT_CUT_AFTER_BYTES 6
+
+/**
+ * The disk works.
+ */
+#define MIDGE_DISK_WELL 0
+
+/**
+ * Each flush of the log takes `delay_ms`, in the broker's time. What a commit acknowledges waits for it.
+ */
+#define MIDGE_DISK_SLOW 1
+
+/**
+ * No flush of the log ends until the test sets something else, or stops the broker.
+ */
+#define MIDGE_DISK_HELD 2
+
+/**
+ * Every write fails with ENOSPC until the test sets something else. Messages of QoS 1 and 2 are refused at once: with
+ * 0x97 in MQTT 5, by the end of the connection in older versions.
+ */
+#define MIDGE_DISK_FULL 3
+
+/**
+ * Every write fails with EIO. The store has failed then: nothing is acknowledged until the broker is restarted.
+ */
+#define MIDGE_DISK_WRITE_ERROR 4
+
+/**
+ * Every flush fails with EIO. The store has failed then: nothing is acknowledged until the broker is restarted.
+ */
+#define MIDGE_DISK_FLUSH_ERROR 5
+
+/**
+ * The process ends at once, as by kill -9. The system keeps what was written.
+ */
+#define MIDGE_CRASH_KILL 1
+
+/**
+ * The power fails. What was written and not flushed is lost.
+ */
+#define MIDGE_CRASH_POWER_CUT 2
 
 /**
  * Packets of every kind.
@@ -343,6 +394,11 @@ typedef struct midge_edit midge_edit;
 typedef struct midge_error midge_error;
 
 /**
+ * The listeners of a broker at one moment. It belongs to the caller, who frees it by midge_listeners_free.
+ */
+typedef struct midge_listeners midge_listeners;
+
+/**
  * A received message. One that a callback or a batch lends is not freed; one from midge_message_clone belongs to the
  * caller, who frees it by midge_message_free. Any thread may read it.
  */
@@ -409,7 +465,7 @@ typedef struct midge_setting_view {
      */
     struct midge_bytes key;
     /**
-     * "boolean", "integer", "duration", "size", "choice", "address" or "text".
+     * "boolean", "integer", "duration", "size", "choice", "address", "mode", "text" or "secret".
      */
     struct midge_bytes kind;
     /**
@@ -439,10 +495,61 @@ typedef struct midge_listener_view {
      */
     struct midge_bytes name;
     /**
-     * The address, such as "127.0.0.1:53412" or "[::1]:1883".
+     * The address, such as "127.0.0.1:53412", "[::1]:1883", "unix:/run/midge.sock" or "unix:@midge".
      */
     struct midge_bytes address;
+    /**
+     * The transport: "tcp", "tls", "ws", "wss" or "auto".
+     */
+    struct midge_bytes transport;
+    /**
+     * "accepting", "paused" or "stopped".
+     */
+    struct midge_bytes state;
+    /**
+     * The clients that are connected by it.
+     */
+    uint64_t connections;
+    /**
+     * The most clients that may be; -1 is no limit.
+     */
+    int64_t max_connections;
+    /**
+     * The connections that it has accepted.
+     */
+    uint64_t accepted;
+    /**
+     * The connections that were refused because a limit was reached.
+     */
+    uint64_t refused;
+    /**
+     * The connections that were closed before their handshake was complete.
+     */
+    uint64_t handshake_failures;
+    /**
+     * The number of their reasons, which midge_listeners_failure_at tells.
+     */
+    uint64_t failure_reasons;
 } midge_listener_view;
+
+/**
+ * How a connection is adopted. MIDGE_ADOPT_OPTIONS_INIT has the defaults, which are those of midge_broker_adopt_fd.
+ */
+typedef struct midge_adopt_options {
+    /**
+     * Set by MIDGE_ADOPT_OPTIONS_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The listener whose client it is; NULL is none.
+     */
+    const char *listener;
+    /**
+     * What lies between MQTT and the socket: a value of "listener.*.transport", with the other settings of `listener`.
+     * NULL is nothing.
+     */
+    const char *transport;
+} midge_adopt_options;
 
 /**
  * A user property to be published: a name and a value, NUL-ended UTF-8. A name may occur more than once.
@@ -581,6 +688,65 @@ typedef struct midge_subscribe_options {
 typedef void (*midge_message_fn)(const struct midge_message *message, void *user_data);
 
 /**
+ * How a connection is secured, and which certificate its client has presented. It lives as long as what points to it.
+ */
+typedef struct midge_tls_view {
+    /**
+     * The size of the struct.
+     */
+    size_t struct_size;
+    /**
+     * "TLS 1.3" or "TLS 1.2".
+     */
+    struct midge_bytes version;
+    /**
+     * The cipher suite, such as "TLS13_AES_256_GCM_SHA384".
+     */
+    struct midge_bytes cipher;
+    /**
+     * The server's name that the client has asked for (SNI); NULL if it asked for none.
+     */
+    struct midge_bytes server_name;
+    /**
+     * The application protocol that was agreed on (ALPN), such as "mqtt"; NULL if none.
+     */
+    struct midge_bytes protocol;
+    /**
+     * The subject of the client's certificate, which was verified, such as "CN=device-1,O=Example"; NULL without a
+     * certificate, as all that follows but `resumed`.
+     */
+    struct midge_bytes subject;
+    /**
+     * The subject's common name; NULL if it has none.
+     */
+    struct midge_bytes common_name;
+    /**
+     * The alternative names, each with its kind, separated by line feeds: "DNS:a.example\nIP:192.0.2.1".
+     */
+    struct midge_bytes names;
+    /**
+     * The issuer, as the subject.
+     */
+    struct midge_bytes issuer;
+    /**
+     * The SHA-256 digest of the certificate in lower-case hexadecimal digits.
+     */
+    struct midge_bytes fingerprint;
+    /**
+     * The last second of its validity, in seconds since 1970; 0 without a certificate.
+     */
+    int64_t not_after;
+    /**
+     * 1 if the session of an earlier connection was resumed, otherwise 0.
+     */
+    int32_t resumed;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} midge_tls_view;
+
+/**
  * A client that wants to be let in. It lives until the hook returns, with all that it points to.
  */
 typedef struct midge_connect_request {
@@ -646,6 +812,10 @@ typedef struct midge_connect_request {
      * 1 if it has been let in and authenticates again, otherwise 0. Then `password` is NULL.
      */
     int32_t reauthenticates;
+    /**
+     * How the connection is secured, with the client's certificate; NULL without TLS.
+     */
+    const struct midge_tls_view *tls;
 } midge_connect_request;
 
 /**
@@ -793,6 +963,10 @@ typedef struct midge_connection_view {
      * The keep alive in force, in seconds; 0 is none.
      */
     int32_t keep_alive;
+    /**
+     * How the connection is secured, with the client's certificate; NULL without TLS.
+     */
+    const struct midge_tls_view *tls;
 } midge_connection_view;
 
 /**
@@ -892,7 +1066,7 @@ typedef struct midge_delivery_view {
      */
     struct midge_bytes client_id;
     /**
-     * The topic name.
+     * The topic name; empty if it was dropped while it was on the disk alone (`storage.memory`).
      */
     struct midge_bytes topic;
     /**
@@ -1453,6 +1627,24 @@ typedef struct midge_storage_stats {
 } midge_storage_stats;
 
 /**
+ * Why handshakes of a listener have failed.
+ */
+typedef struct midge_handshake_failure_view {
+    /**
+     * Set by MIDGE_HANDSHAKE_FAILURE_VIEW_INIT.
+     */
+    size_t struct_size;
+    /**
+     * The reason in words.
+     */
+    struct midge_bytes reason;
+    /**
+     * How many have failed for it.
+     */
+    uint64_t count;
+} midge_handshake_failure_view;
+
+/**
  * A client that is connected, or whose session waits for it.
  */
 typedef struct midge_client_view {
@@ -1516,6 +1708,10 @@ typedef struct midge_client_view {
      * The keep alive in force, in seconds; 0 is none.
      */
     int32_t keep_alive;
+    /**
+     * How the connection is secured, with the client's certificate, while connected; NULL without TLS.
+     */
+    const struct midge_tls_view *tls;
 } midge_client_view;
 
 /**
@@ -1838,8 +2034,9 @@ const char *midge_broker_console_address(const struct midge_broker *broker);
 size_t midge_broker_listener_count(const struct midge_broker *broker);
 
 /**
- * Describes the listener at `index`, from 0, in the order of the settings. The texts live as long as the broker's
- * handle.
+ * Describes the listener at `index`, from 0, in the order of the settings; those that were added come last. The texts live
+ * as long as the broker's handle. A listener that is stopped leaves its place to the next: midge_broker_listeners makes a
+ * list that does not change.
  *
  * Errors: INVALID_ARGUMENT, also beyond the last; FORKED.
  */
@@ -1864,6 +2061,18 @@ midge_status midge_broker_adopt_fd(struct midge_broker *broker,
                                    struct midge_error **error);
 
 /**
+ * As midge_broker_adopt_fd, with options: a connection that the host has accepted may speak TLS or WebSocket. `options`
+ * NULL is the default.
+ *
+ * Errors: those of midge_broker_adopt_fd; CONFIG if the settings of the listener do not fit the transport;
+ * INVALID_ARGUMENT also if there is no such transport, or it needs settings and there is no listener.
+ */
+midge_status midge_broker_adopt_fd_with(struct midge_broker *broker,
+                                        int32_t fd,
+                                        const struct midge_adopt_options *options,
+                                        struct midge_error **error);
+
+/**
  * Disconnects a client; one that speaks MQTT 5 is told 0x98, Administrative action. Its session stays, as if the
  * connection had broken.
  *
@@ -1886,6 +2095,17 @@ midge_status midge_broker_kick(struct midge_broker *broker,
 midge_status midge_broker_backup(struct midge_broker *broker,
                                  const char *path,
                                  struct midge_error **error);
+
+/**
+ * Reads the files of all certificates again: of the listeners with TLS, and of the console. New connections get the new
+ * certificates; connections that exist stay as they are. The files are also read by themselves, within half a minute after
+ * they have changed. The call reads files, so it does not belong into a callback.
+ *
+ * Errors: IO if a file is missing, malformed, or does not fit the others: for that listener everything stays as it
+ * was, and the sentence names the setting and the file. STATE; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_reload_certificates(struct midge_broker *broker,
+                                              struct midge_error **error);
 
 /**
  * Publishes a message. When this returns, the message is in the outbox or queue of every subscriber; where it could
@@ -2427,6 +2647,87 @@ midge_status midge_broker_storage_trouble(const struct midge_broker *broker,
                                           char **out);
 
 /**
+ * Adds the listener `name` with its settings in `config`: "listener.<name>.bind" and the others of that listener. What
+ * else the configuration has is not read. midge_broker_address tells the port that it has.
+ *
+ * Errors: INVALID_ARGUMENT, also if there is a listener of this name; CONFIG; ADDRESS_IN_USE; IO; STATE; FORKED.
+ */
+midge_status midge_broker_listener_add(struct midge_broker *broker,
+                                       const char *name,
+                                       const struct midge_config *config,
+                                       struct midge_error **error);
+
+/**
+ * Closes the listener `name`. `connections` says what becomes of those that it has accepted: MIDGE_CONNECTIONS_KEEP or
+ * MIDGE_CONNECTIONS_DISCONNECT, which tells clients that speak MQTT 5 0x98, Administrative action; their sessions stay.
+ * The name and the address are free again when this returns; in a callback the address is soon after.
+ *
+ * Errors: INVALID_ARGUMENT, also if there is no listener of this name; STATE; FORKED.
+ */
+midge_status midge_broker_listener_stop(struct midge_broker *broker,
+                                        const char *name,
+                                        int32_t connections,
+                                        struct midge_error **error);
+
+/**
+ * Lets the listener `name` accept no connection for now; those that exist go on. Clients that connect wait in the
+ * system's queue until midge_broker_listener_resume. Pausing a paused listener does nothing.
+ *
+ * Errors: those of midge_broker_listener_stop.
+ */
+midge_status midge_broker_listener_pause(struct midge_broker *broker,
+                                         const char *name,
+                                         struct midge_error **error);
+
+/**
+ * Lets the paused listener `name` accept again, those first that have waited. Nothing happens if it is not paused.
+ *
+ * Errors: those of midge_broker_listener_stop.
+ */
+midge_status midge_broker_listener_resume(struct midge_broker *broker,
+                                          const char *name,
+                                          struct midge_error **error);
+
+/**
+ * Lists the listeners: those of the settings in their order, then those that were added. After midge_stop all of them are
+ * stopped.
+ *
+ * Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
+ */
+midge_status midge_broker_listeners(const struct midge_broker *broker,
+                                    struct midge_listeners **out);
+
+/**
+ * The number of listeners in the list. 0 for NULL.
+ */
+size_t midge_listeners_count(const struct midge_listeners *listeners);
+
+/**
+ * Describes the listener at `index`, from 0. The texts live as long as the list.
+ *
+ * Errors: INVALID_ARGUMENT, also beyond the last.
+ */
+midge_status midge_listeners_at(const struct midge_listeners *listeners,
+                                size_t index,
+                                struct midge_listener_view *out);
+
+/**
+ * Describes a reason why handshakes of the listener at `index` have failed; `reason` counts from 0, and the most frequent
+ * comes first. The text lives as long as the list.
+ *
+ * Errors: INVALID_ARGUMENT, also beyond the last.
+ */
+midge_status midge_listeners_failure_at(const struct midge_listeners *listeners,
+                                        size_t index,
+                                        size_t reason,
+                                        struct midge_handshake_failure_view *out);
+
+/**
+ * Frees a list of listeners. NULL is taken.
+ */
+void midge_listeners_free(struct midge_listeners *listeners);
+
+/**
  * Lists every client that is connected or has a session, in no order.
  *
  * Errors: INVALID_ARGUMENT; FORKED; STATE after a PANIC.
@@ -2565,6 +2866,56 @@ midge_status midge_start_test(const struct midge_config *config,
                               struct midge_error **error);
 
 /**
+ * Starts a durable broker in test mode, as midge_start_test does. Without the setting storage.path its directory is a
+ * temporary one, which is removed when the broker and those that midge_broker_restart has made of it are freed.
+ *
+ * Errors: as midge_start.
+ */
+midge_status midge_start_test_durable(const struct midge_config *config,
+                                      struct midge_broker **out,
+                                      struct midge_error **error);
+
+/**
+ * Ends a broker in test mode as a crash does; `crash` is a MIDGE_CRASH_... constant. From one moment on nothing more is
+ * written to its disk and nothing more is sent; every connection is cut with a TCP reset, without DISCONNECT. Clients that
+ * connect are refused until midge_broker_restart.
+ *
+ * What is only in this process ends as with midge_stop without grace: a callback that runs is waited for, hooks are told of
+ * the connections that have ended, queues close, and messages that wait for a commit are not acknowledged. Then all
+ * calls say STATE; what was published can still be read. A broker without a directory forgets everything.
+ *
+ * Errors: STATE, also if the broker is not in test mode, or has crashed or stopped before; IN_CALLBACK on a thread of a
+ * broker; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_crash(struct midge_broker *broker,
+                                int32_t crash);
+
+/**
+ * Starts a broker in test mode again: with the same settings and hooks, at the same addresses, on the same directory. One
+ * that runs is stopped first. The time goes on, also that of midge_broker_advance while the broker was down; so do the faults
+ * between it and its clients, and the record of what was published. Its disk is MIDGE_DISK_WELL.
+ *
+ * `*out` is a new handle. `broker` stays stopped, and can be freed before or after the other.
+ *
+ * Errors: as midge_start; STATE if the broker is not in test mode; INVALID_ARGUMENT, also if it was restarted before;
+ * IN_CALLBACK on a thread of a broker.
+ */
+midge_status midge_broker_restart(struct midge_broker *broker,
+                                  struct midge_broker **out,
+                                  struct midge_error **error);
+
+/**
+ * Sets what the disk of a durable broker in test mode does from now on, a MIDGE_DISK_... constant. A flush that waits is
+ * concerned, too. `delay_ms` is for MIDGE_DISK_SLOW: milliseconds of the broker's time, 0 or more. Otherwise 0.
+ *
+ * Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT, also if it has no directory.
+ */
+midge_status midge_broker_set_disk(struct midge_broker *broker,
+                                   int32_t disk,
+                                   int64_t delay_ms,
+                                   struct midge_error **error);
+
+/**
  * Moves the time of a broker in test mode on by `milliseconds`, at most a hundred years. Everything that is due in
  * between happens in its order and at its time: silent clients are disconnected, sessions and messages expire, delayed
  * wills are published, packets that a fault has delayed are sent. When this returns that has happened, what is to be
@@ -2573,6 +2924,8 @@ midge_status midge_start_test(const struct midge_config *config,
  * What clients have sent before the call is handled before the time moves. Their own clocks do not know of it: one
  * that is to ping every minute does not within an hour that passes at once. 0 moves no time, and has everything
  * handled that was sent.
+ *
+ * The time of a broker that has crashed, and of a durable one that has stopped, can be moved until it is restarted.
  *
  * Callbacks of subscriptions are not waited for. Errors: STATE, also if the broker is not in test mode; IN_CALLBACK on a
  * thread of a broker; FORKED; INVALID_ARGUMENT.

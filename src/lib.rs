@@ -91,6 +91,11 @@ mod time;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod time;
+#[cfg(all(feature = "tls", not(feature = "internals")))]
+mod tls;
+#[cfg(all(feature = "tls", feature = "internals"))]
+#[doc(hidden)]
+pub mod tls;
 #[cfg(not(feature = "internals"))]
 mod topics;
 #[cfg(feature = "internals")]
@@ -98,14 +103,15 @@ mod topics;
 pub mod topics;
 
 pub use codec::qos::QoS;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, ListenAddress};
 pub use embed::testing;
 pub use embed::{
-    Batch, Broker, BrokerBuilder, CallbackSubscription, Error, Hooks, Level, LogLine, Message, MessageStream,
-    MessageView, Overflow, Polled, PublishOptions, Queue, QueueOptions, QueueSubscription, SubscribeOptions,
-    Subscription,
+    AdoptOptions, Batch, Broker, BrokerBuilder, CallbackSubscription, Connections, Error, Hooks, Level,
+    ListenerState, ListenerView, LogLine, Message, MessageStream, MessageView, Overflow, Polled,
+    PublishOptions, Queue, QueueOptions, QueueSubscription, SubscribeOptions, Subscription,
 };
 pub use engine::view::clients::{ClientView, SubscriptionView};
+pub use session::peer::{Credentials, Peer};
 pub use stats::{DropReason, Snapshot};
 pub use storage::{FLUSH_BOUNDS, FlushTimes, StorageState, StorageStats};
 pub use time::Time;
@@ -116,6 +122,7 @@ pub mod hooks {
         AccessRequest, Action, Answer, Arrival, Cause, ConnectRequest, Decision, Deferred, Delivered,
         Departure, Dropped, Edit, EditError, Original, Passage, Subscribed, Unsubscribed, Verdict, defer,
     };
+    pub use crate::session::identity::{ClientCertificate, TlsIdentity};
 }
 
 /// Words of the MQTT specifications that messages, hooks and lists of clients use.
@@ -132,7 +139,9 @@ pub mod protocol {
 /// The values of a [`Config`] with their types, and what can be wrong with one.
 pub mod settings {
     pub use crate::config::settings::*;
-    pub use crate::config::{ConfigError, ErrorKind, Secret};
+    pub use crate::config::{
+        ClientCertificates, ConfigError, ErrorKind, ListenAddress, ProxyProtocol, Secret, Transport,
+    };
 }
 
 /// Tests of the library may name it as those outside do.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 pub const CHAPTERS: &[&str] = &[
     "status",
     "error",
+    "tls",
     "views",
     "config",
     "broker",
@@ -19,6 +20,7 @@ pub const CHAPTERS: &[&str] = &[
     "queue",
     "stats",
     "storage",
+    "listeners",
     "lists",
     "sessions",
     "testing",

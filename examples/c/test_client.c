@@ -62,6 +62,28 @@ static void check(int so, const char *what)
     failures += !so;
 }
 
+static void crash_test(void)
+{
+    midge_broker *broker = NULL, *restarted = NULL;
+    int sensor;
+
+    /* In a temporary directory, which goes together with the broker. */
+    check(midge_start_test_durable(NULL, &broker, NULL) == MIDGE_STATUS_OK, "a durable broker starts");
+    sensor = sensor_run(midge_broker_address(broker, NULL));
+
+    /* The power fails. The broker comes back a minute later, at the same address and with what it has acknowledged. */
+    midge_broker_crash(broker, MIDGE_CRASH_POWER_CUT);
+    midge_broker_advance(broker, 60 * 1000);
+    check(midge_broker_restart(broker, &restarted, NULL) == MIDGE_STATUS_OK, "the broker restarts");
+    close(sensor);
+    sensor = sensor_run(midge_broker_address(restarted, NULL));
+    check(sensor >= 0, "the sensor connects again");
+
+    close(sensor);
+    midge_broker_free(restarted);
+    midge_broker_free(broker);
+}
+
 int main(void)
 {
     midge_broker *broker = NULL;
@@ -101,5 +123,6 @@ int main(void)
 
     close(sensor);
     midge_broker_free(broker);
+    crash_test();
     return failures == 0 ? 0 : 1;
 }

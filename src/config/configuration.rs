@@ -8,6 +8,7 @@ use crate::config::nearest::nearest;
 use crate::config::settings::{Listener, Settings};
 use crate::config::table::{Access, Setting, find, table};
 use crate::config::text::quoted;
+use crate::config::tls::check_tls;
 use crate::config::value::Value;
 
 /// The listener that exists without being configured.
@@ -117,12 +118,15 @@ impl Config {
             if !self.given.contains(&key) {
                 return conflict("the listener needs an address or off".to_owned());
             }
-            let Some(address) = listener.bind.filter(|address| address.port() != 0) else { continue };
-            let earlier = listeners.iter().take(index).find(|earlier| earlier.bind == Some(address));
+            let Some(address) = listener.bind.as_ref().filter(|address| address.is_exclusive()) else {
+                continue;
+            };
+            let earlier = listeners.iter().take(index).find(|earlier| earlier.bind.as_ref() == Some(address));
             if let Some(earlier) = earlier {
                 return conflict(format!("{address} is already used by listener.{}.bind", earlier.name));
             }
         }
+        check_tls(&self.settings)?;
         check_console(&self.settings)
     }
 
@@ -234,7 +238,7 @@ mod tests {
         let settings = config.settings();
         assert_eq!(settings.listeners.len(), 1);
         assert_eq!(settings.listeners[0].name, "tcp");
-        assert_eq!(settings.listeners[0].bind, Some(SocketAddr::from(([127, 0, 0, 1], 1883))));
+        assert_eq!(settings.listeners[0].bind, Some(SocketAddr::from(([127, 0, 0, 1], 1883)).into()));
         assert_eq!(settings.listeners[0].max_connections, None);
         assert_eq!(settings.runtime.worker_threads, 1);
         assert_eq!(settings.mqtt.connect_timeout, Duration::from_secs(10));
@@ -253,6 +257,14 @@ mod tests {
         let defaults = [
             ("listener.tcp.bind", "127.0.0.1:1883"),
             ("listener.tcp.max_connections", "unlimited"),
+            ("listener.tcp.unix_mode", "0660"),
+            ("listener.tcp.unix_owner", ""),
+            ("listener.tcp.transport", "tcp"),
+            ("listener.tcp.certificate", ""),
+            ("listener.tcp.key", ""),
+            ("listener.tcp.client_certificate", "none"),
+            ("listener.tcp.client_ca", ""),
+            ("listener.tcp.client_crl", ""),
             ("runtime.worker_threads", "1"),
             ("runtime.stop_grace", "1s"),
             ("mqtt.max_connections", "unlimited"),
@@ -293,10 +305,13 @@ mod tests {
             ("storage.sync", "always"),
             ("storage.on_damage", "refuse"),
             ("storage.log_size", "32MiB"),
+            ("storage.memory", "16MiB"),
             ("sys.interval", "10s"),
             ("queue.capacity", "10000"),
             ("queue.max_bytes", "64MiB"),
             ("console.listen", "off"),
+            ("console.certificate", ""),
+            ("console.key", ""),
             ("console.tutorial", "false"),
             ("console.user", "admin"),
             ("console.password", ""),
@@ -349,6 +364,10 @@ mod tests {
                 Kind::Bool => vec!["true".to_owned(), "false".to_owned()],
                 Kind::Choice(names) => names.iter().map(|name| (*name).to_owned()).collect(),
                 Kind::Address => ["off", "0.0.0.0:1", "[::1]:65535"].map(str::to_owned).to_vec(),
+                Kind::ListenAddress => {
+                    ["off", "0.0.0.0:1", "unix:/a", "unix:@a", "systemd"].map(str::to_owned).to_vec()
+                }
+                Kind::Mode => ["0000", "0777"].map(str::to_owned).to_vec(),
                 Kind::Text | Kind::Secret => vec!["text".to_owned()],
                 Kind::Integer(limits) | Kind::Size(limits) | Kind::Duration(limits) => {
                     let unit = if matches!(setting.kind, Kind::Duration(_)) { "ms" } else { "" };
@@ -445,9 +464,11 @@ mod tests {
             "listener.tcp.max_connections",
             "listener.lan.bind",
             "listener.lan.max_connections",
-            "runtime.worker_threads",
         ];
-        assert_eq!(config.keys()[..5], expected);
+        let keys = config.keys();
+        let of_listeners = keys.iter().take_while(|key| key.starts_with("listener."));
+        let is_expected = |key: &&String| [".bind", ".max_connections"].iter().any(|end| key.ends_with(end));
+        assert_eq!(of_listeners.filter(is_expected).collect::<Vec<_>>(), expected);
         assert_eq!(config.get("listener.lan.bind").unwrap(), "0.0.0.0:1884");
         assert!(!config.is_default("listener.lan.bind"));
         assert_eq!(config.settings().listeners[1].max_connections, Some(5));

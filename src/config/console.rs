@@ -62,8 +62,10 @@ pub(super) fn check_console(settings: &Settings) -> Result<(), ConfigError> {
         let cause = "a user name must not be empty, contain a colon or equal console.user".to_owned();
         return conflict("console.viewer_user", cause);
     }
-    let taken =
-        settings.listeners.iter().find(|listener| listener.bind == Some(address) && address.port() != 0);
+    let taken = settings
+        .listeners
+        .iter()
+        .find(|listener| listener.bind == Some(address.into()) && address.port() != 0);
     match taken {
         Some(listener) => conflict(
             "console.listen",

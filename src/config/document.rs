@@ -31,7 +31,8 @@ max_packet_size = \"256KiB\"
 | duration | digits and one of the units `ms`, `s`, `m`, `h`, `d`; `0` needs no unit |
 | size | digits and one of the units `B`, `KiB`, `MiB`, `GiB` (powers of 1024), `KB`, `MB`, `GB` (powers of 1000); without a unit, bytes |
 | choice | one of the listed words |
-| address | `127.0.0.1:1883`, `[::1]:1883`, `localhost:1883` (which is 127.0.0.1), or `off`; names are not looked up |
+| address | `127.0.0.1:1883`, `[::1]:1883`, `localhost:1883` (which is 127.0.0.1), or `off`; names are not looked up. A listener may also have `unix:/path`, `unix:@name` or `systemd` |
+| mode | the rights of a file in three or four octal digits, such as `0660` |
 | text | any text without control characters |
 
 In TOML, integers, booleans and sizes in bytes need no quotation marks. An unknown key or a value out of range is an
@@ -114,7 +115,7 @@ fn default_of(setting: &Setting) -> String {
 
 /// The text of a setting's value as TOML.
 fn toml_value(setting: &Setting, text: String) -> String {
-    if matches!(setting.kind, Kind::Text | Kind::Secret) {
+    if matches!(setting.kind, Kind::Text | Kind::Secret | Kind::Mode) {
         return toml_string(&text);
     }
     let bare = text.bytes().all(|byte| byte.is_ascii_digit()) || text == "true" || text == "false";

@@ -20,6 +20,10 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// An address to listen on, `IPv4:port`, `[IPv6]:port` or `localhost:port`, or `off`.
     Address,
+    /// The same, or a Unix domain socket, `unix:/path` or `unix:@name`, or `systemd`.
+    ListenAddress,
+    /// The rights of a file in octal digits, such as `0660`.
+    Mode,
     /// Any text without control characters.
     Text,
     /// Any text without control characters, for a password: the console does not show it.
@@ -90,6 +94,8 @@ impl Kind {
             Kind::Size(_) => "size",
             Kind::Choice(_) => "choice",
             Kind::Address => "address",
+            Kind::ListenAddress => "address",
+            Kind::Mode => "mode",
             Kind::Text => "text",
             Kind::Secret => "secret",
         }
@@ -102,6 +108,10 @@ impl Kind {
             Kind::Integer(limits) | Kind::Size(limits) | Kind::Duration(limits) => self.number_range(limits),
             Kind::Choice(names) => one_of(names),
             Kind::Address => "IPv4:port, [IPv6]:port, localhost:port, or off".to_owned(),
+            Kind::ListenAddress => {
+                "IPv4:port, [IPv6]:port, localhost:port, unix:/path, unix:@name, systemd, or off".to_owned()
+            }
+            Kind::Mode => "0000 to 0777, octal digits".to_owned(),
             Kind::Text | Kind::Secret => "any text without control characters".to_owned(),
         }
     }
@@ -110,7 +120,7 @@ impl Kind {
     pub(super) fn absent_word(&self) -> &'static str {
         match self {
             Kind::Duration(_) => "never",
-            Kind::Address => "off",
+            Kind::Address | Kind::ListenAddress => "off",
             _ => "unlimited",
         }
     }

@@ -8,6 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::configuration::Config;
 use crate::config::error::{ConfigError, ErrorKind};
+use crate::config::kind::Kind;
+use crate::config::table::find;
 
 impl Config {
     /// Reads settings from the TOML document `toml`; tables nest into dotted keys. `origin` names the document in
@@ -45,7 +47,7 @@ impl Config {
     }
 
     fn load_entry(&mut self, entry: &Entry<'_, '_>) -> Result<(), ConfigError> {
-        match text_of(entry.value) {
+        match mode_of(entry).or_else(|| text_of(entry.value)) {
             Some(text) => self.set(&entry.key, &text),
             None if entry.value.is_table() && Config::is_group(&entry.key) => Ok(()),
             None => {
@@ -73,6 +75,17 @@ fn flatten<'a, 'i>(table: &'a DeTable<'i>, prefix: &str, entries: &mut Vec<Entry
             DeValue::Table(inner) if !inner.is_empty() => flatten(inner, &format!("{key}."), entries),
             value => entries.push(Entry { key, offset: Spanned::span(name).start, value }),
         }
+    }
+}
+
+/// The octal digits of a file's mode that is written as TOML's octal integer, such as `0o660`.
+fn mode_of(entry: &Entry<'_, '_>) -> Option<String> {
+    let (setting, _) = find(&entry.key)?;
+    match entry.value {
+        DeValue::Integer(integer) if setting.kind == Kind::Mode && integer.radix() == 8 => {
+            Some(integer.as_str().to_owned())
+        }
+        _ => None,
     }
 }
 
@@ -128,7 +141,7 @@ mod tests {
         let config = loaded(
             "sys.interval = \"1m\"\n[mqtt]\nmax_qos = 1\nretain = false\n'max_packet_size' = 65536\n\
              [session]\nqueue_qos0 = \"on\"\nmax_queued_bytes = \"1MiB\"\n[listener.lan]\nbind = \"[::]:1883\"\n\
-             [listener]\ntcp = { bind = \"off\", max_connections = 0x10 }\n",
+             [listener]\ntcp = { bind = \"off\", max_connections = 0x10, unix_mode = 0o640 }\n",
         );
         let pairs = [
             ("sys.interval", "1m"),
@@ -140,6 +153,7 @@ mod tests {
             ("listener.lan.bind", "[::]:1883"),
             ("listener.tcp.bind", "off"),
             ("listener.tcp.max_connections", "16"),
+            ("listener.tcp.unix_mode", "0640"),
         ];
         for (key, text) in pairs {
             assert_eq!(config.get(key).unwrap(), text, "{key}");

@@ -2,10 +2,12 @@
 
 pub mod error;
 pub mod kind;
-pub mod secret;
+pub mod proxy_protocol;
+mod secret;
 pub mod settings;
 pub mod table;
 
+mod address;
 mod configuration;
 mod console;
 mod define;
@@ -13,12 +15,20 @@ mod document;
 mod load;
 mod nearest;
 mod text;
+mod tls;
+mod transport;
 mod value;
 
+pub use address::ListenAddress;
 pub use configuration::Config;
 pub use document::markdown;
 pub use error::{ConfigError, ErrorKind};
 pub use kind::{Kind, Limits};
+pub use proxy_protocol::ProxyProtocol;
 pub use secret::Secret;
 pub use settings::{Listener, OnDamage, OtherUser, QueueOverflow, Settings, StorageSync};
 pub use table::{Setting, table};
+pub use tls::ClientCertificates;
+#[cfg(feature = "tls")]
+pub(crate) use tls::names;
+pub use transport::Transport;

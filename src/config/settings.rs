@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::config::address::ListenAddress;
 use crate::config::define::settings;
 use crate::config::kind::Kind;
+use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::secret::Secret;
 use crate::config::table::{Access, Setting};
+use crate::config::tls::ClientCertificates;
+use crate::config::transport::Transport;
 use crate::config::value::{Field, Value};
 
 const KIB: u64 = 1 << 10;
@@ -143,17 +147,66 @@ impl Field for OnDamage {
 }
 
 settings! {
-    listener, "TCP ports for MQTT clients. A listener exists as soon as one of its settings is given; the listener `tcp` \
+    listener, "Ports and Unix domain sockets for MQTT clients. A listener exists as soon as one of its settings is given; the listener `tcp` \
         exists from the start, and `listener.tcp.bind = \"off\"` removes it." {
 
-        bind: Option<SocketAddr> = "127.0.0.1:1883", Kind::Address,
+        bind: Option<ListenAddress> = "127.0.0.1:1883", Kind::ListenAddress,
             "Address and port to listen on. Port 0 takes a free port, which the broker reports after it has \
-             started. With `off` the listener does not exist. The default is that of the listener `tcp`; \
+             started. `unix:/path` is a Unix domain socket; `unix:@name` is one without a file, on Linux. `systemd` \
+             takes the socket of this listener's name that the service manager passes. With `off` the listener does \
+             not exist. The default is that of the listener `tcp`; \
              every other listener needs a value. Danger: `0.0.0.0` and `[::]` accept connections from every \
              machine that can reach this one.";
         max_connections: Option<u32> = "unlimited", Kind::integer(1, MANY).or_unlimited(),
             "Maximum number of connected clients of this listener; further ones are refused. \
              `mqtt.max_connections` limits all listeners together.";
+        unix_mode: u32 = "0660", Kind::Mode,
+            "Rights of the file of a Unix domain socket: a client needs the right to write. Danger: with `0666`, \
+             every user of this machine can connect.";
+        unix_owner: String = "", Kind::Text,
+            "Owner of the file of a Unix domain socket: a user, `user:group` or `:group`, by name or by number. \
+             If it is empty, the file belongs to the user of the broker's process. Only a privileged process can \
+             give it to another user.";
+        transport: Transport = "tcp", Kind::Choice(Transport::NAMES),
+            "What lies between MQTT and the socket. `tcp`: nothing. `tls`: TLS. `ws`: WebSocket. `wss`: WebSocket \
+             over TLS. `auto`: the first bytes of each connection decide. A broker whose library is built without \
+             the transport does not start. Danger: with `tcp` and `ws`, passwords and messages are readable on the \
+             way.";
+        ws_path: String = "/mqtt", Kind::Text,
+            "Path at which a listener with `ws` or `wss` speaks WebSocket. A request for another path is answered with \
+             404. What follows a `?` is not looked at.";
+        ws_origins: String = "", Kind::Text,
+            "Origins whose web pages may connect by WebSocket, such as `https://example.org`, separated by spaces or \
+             commas. Pages of other origins are answered with 403. Clients that are not browsers send no Origin and may \
+             connect. Danger: if it is empty, a page of any origin may connect from a browser that reaches this \
+             listener.";
+        proxy_protocol: ProxyProtocol = "off", Kind::Choice(ProxyProtocol::NAMES),
+            "Whether connections come through a proxy that tells the client's address (PROXY protocol, version 1 or 2). \
+             `required`: each connection begins with such a header, and the address in it is the client's everywhere. \
+             `off`: a connection with such a header is refused.";
+        proxy_from: String = "", Kind::Text,
+            "Addresses and networks of the proxies, such as `10.0.0.7 192.168.1.0/24`, separated by spaces or commas. \
+             Other peers are refused. Needed with `proxy_protocol` required. Danger: every peer in these networks can \
+             claim any address.";
+        certificate: String = "", Kind::Text,
+            "PEM file with the broker's certificate, followed by those of intermediate authorities. Several files, \
+             separated by commas, are several certificates: a client gets the one for the server name that it asks \
+             for, else the first. TLS needs one. Changed files are read within half a minute, and connections stay.";
+        key: String = "", Kind::Text,
+            "PEM file with the private key of the certificate (RSA, ECDSA or Ed25519; without a password), or several \
+             files in the order of the certificates. An empty text: each certificate's file contains its key, too. \
+             Danger: who reads this file can pose as the broker.";
+        client_certificate: ClientCertificates = "none", Kind::Choice(&["none", "optional", "required"]),
+            "Whether clients present certificates. `none`: the broker asks for none. `optional`: a client may present \
+             one. `required`: a client without one is refused. A certificate that was not issued by the authorities \
+             of `client_ca`, is not valid now, or is revoked, is refused in any case.";
+        client_ca: String = "", Kind::Text,
+            "PEM file with the certificates of the authorities that issue the clients' certificates. Danger: every \
+             client with a certificate of one of them is accepted.";
+        client_crl: String = "", Kind::Text,
+            "PEM files, separated by commas, with revocation lists of those authorities. A client whose certificate \
+             is in one of them is refused. Danger: if the list of its issuer is missing or has expired, a client is \
+             refused, too.";
     }
 
     runtime: RuntimeSettings, "Threads, and stopping the broker." {
@@ -318,6 +371,12 @@ settings! {
         log_size: u64 = "32MiB", Kind::size(64 * KIB, GIB),
             "Size of each of the two files of the store's log. Cost: twice as much on the disk, and up to as much \
              memory. With small files the tables are written more often.";
+        memory: usize = "16MiB", Kind::size(0, GIB),
+            "Bytes of queued messages of sessions that the store keeps, with the size that they have for \
+             `session.max_queued_bytes`, that stay in memory. Beyond that a message is only on the disk, \
+             with 40 to 80 bytes of memory, until it is next. A message counts once for each queue. Half of it is for \
+             clients that are away. Messages of shared subscriptions stay in memory beyond it. Cost: a message that is \
+             on the disk is read before it is sent.";
     }
 
     sys: SysSettings, "The statistics topics below `$SYS`." {
@@ -338,8 +397,15 @@ settings! {
     console: ConsoleSettings, "The console: pages for a browser, an HTTP API and metrics, served by the broker itself." {
         listen: Option<SocketAddr> = "off", Kind::Address,
             "Address and port of the console, usually port 18083. Port 0 takes a free port. With `off` there \
-             is no console. It needs `console.password`, or `console.tutorial`. Danger: the console speaks \
-             HTTP without encryption. For other machines, put a proxy with TLS or a tunnel in front of it.";
+             is no console. It needs `console.password`, or `console.tutorial`. Danger: without \
+             `console.certificate` the console speaks HTTP without encryption. For other machines, set one, or put \
+             a proxy with TLS or a tunnel in front of it.";
+        certificate: String = "", Kind::Text,
+            "PEM file with the console's certificate, followed by those of intermediate authorities, or several files \
+             separated by commas, as for a listener. The console then speaks HTTPS alone. An empty text: HTTP.";
+        key: String = "", Kind::Text,
+            "PEM file with the private key of the console's certificate, or several files in the order of the \
+             certificates. An empty text: each certificate's file contains its key, too.";
         tutorial: bool = "false", Kind::Bool,
             "For learning, on a loopback address only: the password of `console.user` is `public` unless \
              another is set, and the console shows the first steps.";

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::config::address::ListenAddress;
 use crate::config::error::ErrorKind;
 use crate::config::kind::{Kind, Limits, one_of};
 use crate::config::value::Value;
@@ -41,6 +42,8 @@ impl Kind {
                 None => Err(bad(format!("{} is not one of {}", quoted(text), one_of(names)))),
             },
             Kind::Address => parse_address(text),
+            Kind::ListenAddress => parse_listen_address(text),
+            Kind::Mode => parse_mode(text),
             Kind::Text if text.chars().any(char::is_control) => {
                 Err(bad(format!("{} has a control character", quoted(text))))
             }
@@ -55,6 +58,7 @@ impl Kind {
     pub(super) fn write(&self, value: &Value) -> String {
         match (self, value) {
             (Kind::Size(_), Value::Number(bytes)) => in_largest_unit(*bytes, MEMORY_UNITS),
+            (Kind::Mode, Value::Number(mode)) => format!("{mode:04o}"),
             (_, Value::Number(number)) => number.to_string(),
             (_, Value::Bool(bool)) => bool.to_string(),
             (_, Value::Duration(time)) => {
@@ -62,6 +66,7 @@ impl Kind {
             }
             (_, Value::Choice(name)) => (*name).to_owned(),
             (_, Value::Address(address)) => address.to_string(),
+            (_, Value::Listen(address)) => address.to_string(),
             (_, Value::Text(text)) => text.clone(),
             (_, Value::Absent) => self.absent_word().to_owned(),
         }
@@ -174,6 +179,32 @@ fn parse_address(text: &str) -> Result<Value, ValueError> {
             "{} is not an address (examples: 127.0.0.1:1883, [::1]:1883, localhost:1883, off){why}",
             quoted(text)
         ))
+    })
+}
+
+fn parse_listen_address(text: &str) -> Result<Value, ValueError> {
+    if text.chars().any(char::is_control) {
+        return Err(bad(format!("{} has a control character", quoted(text))));
+    }
+    match ListenAddress::parse_local(text) {
+        Some(Ok(address)) => Ok(Value::Listen(address)),
+        Some(Err(why)) => Err(bad(format!(
+            "{} is not an address (examples: unix:/run/midge/mqtt.sock, unix:@midge): {why}",
+            quoted(text)
+        ))),
+        None => parse_address(text).map(|value| match value {
+            Value::Address(address) => Value::Listen(address.into()),
+            other => other,
+        }),
+    }
+}
+
+/// The rights of a file in octal digits.
+fn parse_mode(text: &str) -> Result<Value, ValueError> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let mode = u64::from_str_radix(digits, 8).ok().filter(|mode| is_digits(digits) && *mode <= 0o777);
+    mode.filter(|_| digits.len() >= 3).map(Value::Number).ok_or_else(|| {
+        bad(format!("{} is not a file mode in octal digits (examples: 0660, 0600, 0666)", quoted(text)))
     })
 }
 
@@ -395,6 +426,36 @@ mod tests {
             assert!(cause.contains(why), "{cause}");
             assert_eq!(kind, ErrorKind::BadValue, "{text}");
             assert!(cause.starts_with(&format!("{text:?} is not an address (examples: ")), "{cause}");
+        }
+    }
+
+    #[test]
+    fn a_listener_has_an_address_of_tcp_or_unix_or_the_service_manager() {
+        for text in
+            ["127.0.0.1:1883", "unix:/run/a b/ü.sock", "unix:run/mqtt.sock", "unix:@midge", "systemd", "off"]
+        {
+            assert_eq!(canonical(Kind::ListenAddress, text), text);
+        }
+        for (text, why) in [
+            ("unix:", "the path of the socket is missing"),
+            ("unix:@", "the name of the socket is missing"),
+            ("unix", "write an IP address, a colon and a port"),
+            ("unix:/a\nb", "control character"),
+        ] {
+            let (kind, cause) = refused(Kind::ListenAddress, text);
+            assert!(cause.contains(why), "{cause}");
+            assert_eq!(kind, ErrorKind::BadValue, "{text}");
+        }
+        assert_eq!(refused(Kind::Address, "unix:/a").0, ErrorKind::BadValue, "the console has none");
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        for (text, expected) in [("660", "0660"), ("0600", "0600"), ("0o777", "0777"), ("000", "0000")] {
+            assert_eq!(canonical(Kind::Mode, text), expected, "{text}");
+        }
+        for text in ["", "66", "0680", "1777", "-660", "+660", "rw-rw----"] {
+            assert_eq!(refused(Kind::Mode, text).0, ErrorKind::BadValue, "{text}");
         }
     }
 

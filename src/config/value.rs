@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::config::address::ListenAddress;
+
 /// A parsed value; the setting's kind decides the variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
@@ -12,6 +14,7 @@ pub(super) enum Value {
     Duration(Duration),
     Choice(&'static str),
     Address(SocketAddr),
+    Listen(ListenAddress),
     Text(String),
     /// `unlimited`, `never` or `off`.
     Absent,

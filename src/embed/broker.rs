@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::ListenAddress;
 use crate::embed::console::Running as RunningConsole;
 use crate::embed::error::Error;
 use crate::embed::shared::{Shared, leak};
@@ -20,9 +21,10 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// The address of a listener, with the port that the system chose if the setting said 0.
+    /// The address of a listener of TCP, with the port that the system chose if the setting said 0. `None` also for one of
+    /// a Unix domain socket, whose address is in [`Broker::addresses`].
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.shared.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+        self.addresses().into_iter().find(|(name, _)| name == listener)?.1.as_socket()
     }
 
     /// The address of the console, if `console.listen` gave it one; with the port that the system chose if that said 0.
@@ -30,9 +32,9 @@ impl Broker {
         self.shared.console.as_ref().map(RunningConsole::address)
     }
 
-    /// Every listener's name and address, in the order of the settings.
-    pub fn addresses(&self) -> &[(String, SocketAddr)] {
-        &self.shared.listeners
+    /// Every listener's name and address, as [`Broker::listeners`] has them.
+    pub fn addresses(&self) -> Vec<(String, ListenAddress)> {
+        self.shared.listeners.addresses()
     }
 
     /// The counters and gauges at this moment; all 0 in a forked child.
@@ -134,7 +136,7 @@ impl Broker {
 impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Broker")
-            .field("listeners", &self.shared.listeners)
+            .field("listeners", &self.shared.listeners.addresses())
             .field("stopped", &self.shared.has_stopped())
             .finish_non_exhaustive()
     }

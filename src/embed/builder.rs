@@ -72,4 +72,9 @@ impl BrokerBuilder<'_> {
     pub fn start_test(self) -> Result<TestBroker, Error> {
         TestBroker::start_of(self.config, self.hooks)
     }
+
+    /// Starts a durable broker in test mode, as [`TestBroker::start_durable`] does.
+    pub fn start_test_durable(self) -> Result<TestBroker, Error> {
+        TestBroker::start_durable_of(self.config, self.hooks)
+    }
 }

@@ -8,16 +8,18 @@ mod imp {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use crate::config::{Config, ConfigError, ErrorKind, Settings};
+    use crate::config::{Config, ConfigError, ErrorKind, ListenAddress, Settings};
     use crate::embed::error::Error;
+    use crate::embed::listeners::{add, failed};
     use crate::embed::storage::StorageSource;
     use crate::engine::core::state::Engine;
-    use crate::http::{self, Console, ConsoleJournal, ConsoleParts, ListenerView, Server};
-    use crate::net;
+    use crate::http::{
+        self, Console, ConsoleJournal, ConsoleParts, ListenerControl, ListenerView, Refused, Server,
+    };
+    use crate::net::{self, Connections, ListenerError, Listeners};
     use crate::runtime::{Clock, Runtime};
-
-    /// Tells the MQTT listeners of a moment.
-    type Listeners = Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>;
+    #[cfg(feature = "tls")]
+    use crate::tls::{TlsFiles, TlsServer};
 
     /// A console that is served.
     pub(in crate::embed) struct Running {
@@ -57,22 +59,51 @@ mod imp {
         }
     }
 
-    /// What the console asks for its page of listeners.
-    pub(in crate::embed) fn listeners(
-        bound: &[(String, net::Bound)],
-        limits: &[(String, Arc<net::ListenerLimit>)],
-    ) -> Listeners {
-        let known: Vec<_> = bound
-            .iter()
-            .zip(limits)
-            .map(|((name, bound), (_, limit))| (name.clone(), bound.address(), Arc::clone(limit)))
-            .collect();
-        Box::new(move || {
-            let show = |(name, address, limit): &(String, SocketAddr, Arc<net::ListenerLimit>)| {
-                ListenerView { name: name.clone(), address: *address, connections: limit.open() }
+    /// What the console asks about listeners, and may change.
+    struct Control(Arc<Listeners>);
+
+    pub(in crate::embed) fn listeners(listeners: &Arc<Listeners>) -> Box<dyn ListenerControl> {
+        Box::new(Control(Arc::clone(listeners)))
+    }
+
+    impl ListenerControl for Control {
+        fn views(&self) -> Vec<ListenerView> {
+            let show = |view: net::ListenerView| ListenerView {
+                name: view.name,
+                address: view.address,
+                transport: view.transport,
+                state: view.state.name(),
+                connections: view.connections,
+                max_connections: view.max_connections,
+                accepted: view.accepted,
+                refused: view.refused,
+                handshake_failures: view.handshake_failures,
             };
-            known.iter().map(show).collect()
-        })
+            self.0.views().into_iter().map(show).collect()
+        }
+
+        fn add(&self, name: &str, config: &Config) -> Result<ListenAddress, Refused> {
+            add(&self.0, name, config).map_err(|error| Refused::Wrong(error.to_string()))
+        }
+
+        fn stop(&self, name: &str, disconnect: bool) -> Result<u32, Refused> {
+            let connections = if disconnect { Connections::Disconnect } else { Connections::Keep };
+            self.0.stop(name, connections).map_err(|error| refused(name, error))
+        }
+
+        fn pause(&self, name: &str) -> Result<(), Refused> {
+            self.0.pause(name).map_err(|error| refused(name, error))
+        }
+
+        fn resume(&self, name: &str) -> Result<(), Refused> {
+            self.0.resume(name).map_err(|error| refused(name, error))
+        }
+    }
+
+    fn refused(name: &str, error: ListenerError) -> Refused {
+        let is_unknown = matches!(error, ListenerError::Unknown);
+        let why = failed(name, error).to_string();
+        if is_unknown { Refused::Unknown(why) } else { Refused::Wrong(why) }
     }
 
     /// Serves the console on the broker's runtime.
@@ -82,9 +113,15 @@ mod imp {
         engine: &Arc<Engine>,
         clock: Clock,
         config: &Config,
-        (log, listeners, storage): (Option<Arc<ConsoleJournal>>, Listeners, Option<StorageSource>),
+        (log, listeners, storage): (
+            Option<Arc<ConsoleJournal>>,
+            Box<dyn ListenerControl>,
+            Option<StorageSource>,
+        ),
+        mqtt: &Arc<net::Server>,
     ) -> Result<Running, Error> {
         let address = bound.address();
+        let _inside = runtime.handle().enter();
         let log = log.unwrap_or_else(|| ConsoleJournal::new(config.settings().console.events));
         let surroundings = ConsoleParts {
             engine: Arc::clone(engine),
@@ -93,13 +130,49 @@ mod imp {
             config: config.clone(),
             listeners,
             storage,
+            #[cfg(feature = "tls")]
+            tls: secure(config.settings(), mqtt)?,
         };
+        #[cfg(not(feature = "tls"))]
+        refuse_certificate(config.settings(), mqtt)?;
         let console = Console::new(surroundings, address)
             .map_err(|(key, cause)| ConfigError::of_key(ErrorKind::BadValue, key, cause))?;
-        let _inside = runtime.handle().enter();
         let most = config.settings().console.max_connections;
         let server = bound.serve(console, most).map_err(|source| Error::BindConsole { address, source })?;
         Ok(Running { address, server })
+    }
+
+    /// The certificates of the console, and what it needs to show and read again all of the broker.
+    #[cfg(feature = "tls")]
+    fn secure(settings: &Settings, mqtt: &Arc<net::Server>) -> Result<http::ConsoleTls, ConfigError> {
+        let console = &settings.console;
+        let mut own = None;
+        if !console.certificate.is_empty() {
+            let files = TlsFiles::of_server(&console.certificate, &console.key);
+            let server = TlsServer::load(files, &[b"http/1.1"]).map_err(|error| {
+                let key = format!("console.{}", error.kind.setting());
+                ConfigError::of_key(ErrorKind::Io, &key, error.to_string())
+            })?;
+            let server = Arc::new(server);
+            mqtt.watch_certificates("console".to_owned(), &server);
+            own = Some(server);
+        }
+        let (servers, mqtt) = (Arc::clone(mqtt.secured()), Arc::downgrade(mqtt));
+        let reload =
+            Box::new(move || mqtt.upgrade().map(|mqtt| mqtt.reload_certificates()).unwrap_or_default());
+        Ok(http::ConsoleTls { own, servers, reload })
+    }
+
+    /// A library without TLS cannot use the console's certificate.
+    #[cfg(not(feature = "tls"))]
+    fn refuse_certificate(settings: &Settings, _mqtt: &Arc<net::Server>) -> Result<(), ConfigError> {
+        match settings.console.certificate.is_empty() {
+            true => Ok(()),
+            false => {
+                let cause = "this library was built without TLS (cargo feature `tls`)";
+                Err(ConfigError::of_key(ErrorKind::Conflict, "console.certificate", cause))
+            }
+        }
     }
 }
 
@@ -115,7 +188,7 @@ mod imp {
     use crate::embed::error::Error;
     use crate::embed::storage::StorageSource;
     use crate::engine::core::state::Engine;
-    use crate::net;
+    use crate::net::Listeners;
     use crate::runtime::{Clock, Runtime};
 
     /// A console, of which there is none.
@@ -145,11 +218,7 @@ mod imp {
         (engine, ())
     }
 
-    pub(in crate::embed) fn listeners(
-        _bound: &[(String, net::Bound)],
-        _limits: &[(String, Arc<net::ListenerLimit>)],
-    ) {
-    }
+    pub(in crate::embed) fn listeners(_listeners: &Arc<Listeners>) {}
 
     pub(in crate::embed) fn start(
         bound: Infallible,
@@ -158,6 +227,7 @@ mod imp {
         _clock: Clock,
         _config: &Config,
         _given: ((), (), Option<StorageSource>),
+        _mqtt: &Arc<crate::net::Server>,
     ) -> Result<Running, Error> {
         match bound {}
     }

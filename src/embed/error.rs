@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::codec::topic::TopicError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, ListenAddress};
 use crate::engine::access::edit::EditError;
 
 /// Characters of a topic or a filter that a sentence shows.
@@ -18,12 +18,12 @@ pub enum Error {
     #[error("{0}")]
     Config(#[from] ConfigError),
     /// A listener could not be bound.
-    #[error("listener.{listener}.bind: {address}: {}", bind_cause(source))]
+    #[error("listener.{listener}.bind: {address}: {}", listen_cause(address, source))]
     Bind {
         /// The listener's name.
         listener: String,
         /// The address of the setting.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The system's answer.
         source: io::Error,
     },
@@ -99,6 +99,14 @@ impl From<EditError> for Error {
 /// The beginning of a text that may be too long for a sentence.
 fn beginning(text: &str) -> &str {
     text.char_indices().nth(SHOWN).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+fn listen_cause(address: &ListenAddress, error: &io::Error) -> String {
+    // A cause in words says more than its kind.
+    match address {
+        ListenAddress::Tcp(_) if error.get_ref().is_none() => bind_cause(error),
+        _ => error.to_string(),
+    }
 }
 
 fn bind_cause(error: &io::Error) -> String {

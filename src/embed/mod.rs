@@ -8,9 +8,11 @@ mod backup;
 mod broker;
 mod builder;
 mod callback;
+mod certificates;
 mod console;
 mod error;
 mod hooks;
+mod listeners;
 mod message;
 mod options;
 mod publish;
@@ -29,6 +31,7 @@ mod subscription;
 mod tasks;
 pub mod testing;
 
+pub use adopt::AdoptOptions;
 pub use arena::{Batch, MessageView};
 pub use broker::Broker;
 pub use builder::BrokerBuilder;
@@ -47,6 +50,7 @@ pub use crate::engine::access::edit::{Edit, EditError, Original};
 pub use crate::engine::access::hooks::{
     AccessRequest, Action, Answer, ConnectRequest, Decision, Deferred, Passage, Verdict,
 };
+pub use crate::net::{Connections, ListenerState, ListenerView};
 pub use crate::session::event::{
     Arrival, Delivered, Departure, Dropped, Level, LogLine, Subscribed, Unsubscribed,
 };

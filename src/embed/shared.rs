@@ -1,6 +1,5 @@
 //! What the handles of one broker have in common.
 
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -23,7 +22,7 @@ use crate::embed::testing::Bench;
 use crate::engine::core::running::Running;
 use crate::engine::core::state::Engine;
 use crate::engine::parts::sink::{Local, Sink};
-use crate::net::{ListenerLimit, Server};
+use crate::net::{ListenerLimit, Listeners, Server};
 use crate::runtime::{Clock, Latch, Runtime, generation};
 use crate::time::Time;
 
@@ -33,10 +32,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) settings: Settings,
     pub(super) server: Arc<Server>,
-    pub(super) listeners: Vec<(String, SocketAddr)>,
+    pub(super) listeners: Arc<Listeners>,
     pub(super) console: Option<RunningConsole>,
-    /// Each listener's limit of connections.
-    pub(super) limits: Vec<(String, Arc<ListenerLimit>)>,
     /// That of connections that belong to no listener.
     pub(super) no_limit: Arc<ListenerLimit>,
     /// The generation of the process that started the broker.
@@ -114,18 +111,6 @@ impl Shared {
 
     pub(super) fn server(&self) -> &Arc<Server> {
         &self.server
-    }
-
-    /// The limit of a listener's connections, or of those that have none.
-    pub(super) fn limit(&self, listener: Option<&str>) -> Result<&Arc<ListenerLimit>, Error> {
-        let Some(name) = listener else {
-            return Ok(&self.no_limit);
-        };
-        let found = self.limits.iter().find(|(known, _)| known == name);
-        found.map(|(_, limit)| limit).ok_or_else(|| Error::Argument {
-            argument: "listener",
-            cause: format!("this broker has no listener {name:?}"),
-        })
     }
 
     /// The runtime of a broker that runs.

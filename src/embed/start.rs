@@ -1,23 +1,23 @@
 //! Starting a broker.
 
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::config::{Config, Settings};
+use crate::config::{Config, Listener, Settings};
 use crate::embed::asynchronous::Vigil;
 use crate::embed::broker::Broker;
 use crate::embed::console;
 use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
+use crate::embed::listeners::failed;
 use crate::embed::shared::Shared;
 use crate::embed::stop::Stage;
 use crate::embed::storage::Storage;
 use crate::embed::testing::Bench;
 use crate::engine::core::state::{Engine, EngineParts};
-use crate::net::{Bound, ListenerLimit, Server, bind};
+use crate::net::{Bound, ListenerError, Listeners, Server, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, tick, watch_forks};
 use crate::session::event::Level;
 use crate::storage::{MemoryStore, Store};
@@ -52,7 +52,10 @@ impl Broker {
         let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
         let storage = match store {
-            None => Storage::open(&settings, clock.started_millis(), seed().map_err(Error::Start)?)?,
+            None => {
+                let now = clock.started_millis() + clock.now().as_millis();
+                Storage::open(&settings, now, seed().map_err(Error::Start)?, bench.as_deref())?
+            }
             Some(_) => None,
         };
         let store = store.or_else(|| storage.as_ref().map(Storage::store));
@@ -100,14 +103,14 @@ impl Broker {
         if let Some(flusher) = server.flusher() {
             runtime.handle().spawn(flusher);
         }
-        let listeners: Vec<_> = bound.iter().map(|(name, bound)| (name.clone(), bound.address())).collect();
-        let limits: Vec<_> =
-            bound.iter().map(|(name, bound)| (name.clone(), bound.limit(&server, name))).collect();
-        log_listeners(&engine, clock.now(), &listeners);
+        log_listeners(&engine, clock.now(), &bound);
+        let listeners = Arc::new(Listeners::new(Arc::clone(&server), runtime.handle().clone()));
         let source = storage.as_ref().map(|storage| storage.source(&engine));
-        let shown = (journal, console::listeners(&bound, &limits), source);
-        let accepting = accept_all(&runtime, bound, &limits, &server).and_then(|()| match bound_console {
-            Some(bound) => console::start(bound, &runtime, &engine, clock.clone(), config, shown).map(Some),
+        let shown = (journal, console::listeners(&listeners), source);
+        let accepting = accept_all(bound, &listeners).and_then(|()| match bound_console {
+            Some(bound) => {
+                console::start(bound, &runtime, &engine, clock.clone(), config, shown, &server).map(Some)
+            }
             None => Ok(None),
         });
         let console = match accepting {
@@ -125,7 +128,6 @@ impl Broker {
             server,
             listeners,
             console,
-            limits,
             generation,
             bench,
             running: Mutex::new(Some(runtime)),
@@ -144,46 +146,30 @@ impl Broker {
     }
 }
 
-fn bind_all(settings: &Settings) -> Result<Vec<(String, Bound)>, Error> {
-    let mut bound = Vec::new();
-    for listener in &settings.listeners {
-        let Some(address) = listener.bind else {
-            continue;
-        };
-        let socket = bind(address, listener.max_connections).map_err(|source| Error::Bind {
-            listener: listener.name.clone(),
-            address,
-            source,
-        })?;
-        bound.push((listener.name.clone(), socket));
-    }
-    Ok(bound)
+fn bind_all(settings: &Settings) -> Result<Vec<Bound>, Error> {
+    let listeners = settings.listeners.iter();
+    let listening = listeners.filter_map(|listener| Some((listener, listener.bind.as_ref()?)));
+    let bind = |(listener, address): (&Listener, _)| {
+        bind(address, listener).map_err(|error| failed(&listener.name, ListenerError::Bind(error)))
+    };
+    listening.map(bind).collect()
 }
 
 /// Logs the start, before the first client can come.
-fn log_listeners(engine: &Engine, now: Time, listeners: &[(String, SocketAddr)]) {
+fn log_listeners(engine: &Engine, now: Time, bound: &[Bound]) {
     let mut turn = engine.turn(now);
     engine.log(&mut turn, Level::Info, None, || format!("midge {} has started", env!("CARGO_PKG_VERSION")));
-    for (name, address) in listeners {
-        engine.log(&mut turn, Level::Info, None, || format!("listener {name} is at {address}"));
+    for bound in bound {
+        engine.log(&mut turn, Level::Info, None, || {
+            format!("listener {} is at {}", bound.name(), bound.address())
+        });
     }
 }
 
-fn accept_all(
-    runtime: &Runtime,
-    bound: Vec<(String, Bound)>,
-    limits: &[(String, Arc<ListenerLimit>)],
-    server: &Arc<Server>,
-) -> Result<(), Error> {
-    let _inside = runtime.handle().enter();
-    for ((listener, socket), (_, limit)) in bound.into_iter().zip(limits) {
-        let address = socket.address();
-        let task = socket.accept(Arc::clone(server), Arc::clone(limit)).map_err(|source| Error::Bind {
-            listener,
-            address,
-            source,
-        })?;
-        runtime.handle().spawn(task);
+fn accept_all(bound: Vec<Bound>, listeners: &Listeners) -> Result<(), Error> {
+    for bound in bound {
+        let (listener, address) = (bound.name().to_owned(), bound.address().clone());
+        listeners.open(bound).map_err(|source| Error::Bind { listener, address, source })?;
     }
     Ok(())
 }

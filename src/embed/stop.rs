@@ -119,6 +119,9 @@ impl Shared {
             // Closes listeners and connections with their tasks.
             runtime.join();
         }
+        if let Some(disk) = self.bench.as_ref().and_then(|bench| bench.disk.as_ref()) {
+            disk.end_waits();
+        }
         if let Some(storage) = &self.storage {
             // Before the host's waiters are given up: what is committed now is safe.
             storage.close(&self.engine, &self.clock);

@@ -28,6 +28,7 @@ mod imp {
     use crate::embed::start::seed;
     use crate::embed::storage::StorageSource;
     use crate::embed::store_view::StoreView;
+    use crate::embed::testing::{Bench, DiskControl, FaultyDisk};
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime, generation};
     use crate::storage::durable::disk::Disk;
@@ -42,6 +43,8 @@ mod imp {
         view: Arc<StoreView>,
         committed: Arc<Notify>,
         threads: Mutex<Vec<JoinHandle<()>>>,
+        /// In test mode.
+        control: Option<Arc<DiskControl>>,
         generation: u32,
         has_ended: AtomicBool,
         /// The size of each of the log's files.
@@ -54,6 +57,7 @@ mod imp {
             settings: &Settings,
             started_millis: u64,
             salt: u128,
+            bench: Option<&Bench>,
         ) -> Result<Option<Storage>, Error> {
             let storage = &settings.storage;
             if storage.path.is_empty() {
@@ -63,6 +67,11 @@ mod imp {
             let began = Instant::now();
             let directory = Directory::open(Path::new(&storage.path)).map_err(failed)?;
             let (path, meter) = (directory.path().to_owned(), Arc::new(Meter::start()));
+            let control = bench.and_then(|bench| bench.disk.clone());
+            let directory: Box<dyn Disk> = match &control {
+                None => Box::new(directory),
+                Some(control) => Box::new(FaultyDisk::new(directory, Arc::clone(control))),
+            };
             let disk: Arc<dyn Disk> = match storage.sync {
                 StorageSync::Always => Arc::new(Metered::new(directory, Arc::clone(&meter))),
                 StorageSync::Never => Arc::new(Metered::new(Unsynced(directory), Arc::clone(&meter))),
@@ -83,6 +92,7 @@ mod imp {
                 }
                 opened => opened.map_err(failed)?,
             };
+            let store = store.with_memory(storage.memory);
             let (store, committed) = (Arc::new(store), Arc::new(Notify::new()));
             let changed = Arc::clone(&committed);
             store.on_trouble(Box::new(move || changed.notify_one()));
@@ -102,6 +112,7 @@ mod imp {
                 view: Arc::new(view),
                 committed,
                 threads: Mutex::new(Vec::new()),
+                control,
                 generation: generation(),
                 has_ended: AtomicBool::new(false),
                 log_bytes: storage.log_size,
@@ -147,18 +158,54 @@ mod imp {
             };
             let store = Arc::clone(&self.store);
             let checkpoint = move || while store.wait_and_checkpoint() {};
+            let store = Arc::clone(&self.store);
+            let (reader, now) = (Arc::downgrade(engine), clock.clone());
+            // It gives a message back while the host's own code runs, so it holds the broker for no longer than a read.
+            let read = move || {
+                while let (Some(request), Some(engine)) = (store.wait_for_request(), reader.upgrade()) {
+                    let read = engine.read_stored(request);
+                    if store.is_closing() {
+                        break;
+                    }
+                    engine.give_stored(&mut engine.turn(now.now()), read);
+                }
+            };
             let mut threads = self.threads.lock();
             threads.push(Runtime::spawn_thread("midge-commit", commit).map_err(Error::Start)?);
+            threads.push(Runtime::spawn_thread("midge-read", read).map_err(Error::Start)?);
             threads.push(Runtime::spawn_thread("midge-tables", checkpoint).map_err(Error::Start)?);
             let (view, committed) = (Arc::clone(&self.view), Arc::clone(&self.committed));
-            let (engine, clock) = (Arc::clone(engine), clock.clone());
+            let (engine, clock, control) = (Arc::clone(engine), clock.clone(), self.control.clone());
             runtime.handle().spawn(async move {
                 loop {
                     committed.notified().await;
-                    tell(&engine, &clock, &view);
+                    if has_crashed(control.as_deref()) {
+                        // Nobody hears of it any more.
+                        continue;
+                    }
+                    let position = tell(&engine, &clock, &view);
+                    if let Some(control) = &control {
+                        control.note_told(position);
+                    }
                 }
             });
             Ok(())
+        }
+
+        /// A test has changed what the disk does; if it is full, messages are refused at once.
+        pub(in crate::embed) fn disk_changed(&self, is_full: bool) {
+            self.store.refuse_messages(is_full);
+            self.store.try_again();
+        }
+
+        /// The position of the last change.
+        pub(in crate::embed) fn appended(&self) -> u64 {
+            self.store.appended()
+        }
+
+        /// Whether the disk refuses something, and is tried again.
+        pub(in crate::embed) fn is_troubled(&self) -> bool {
+            self.store.trouble().is_some()
         }
 
         /// Copies the store to a directory that has none.
@@ -176,7 +223,10 @@ mod imp {
         /// Commits what is left, tells the engine, and closes the files.
         pub(in crate::embed) fn close(&self, engine: &Engine, clock: &Clock) {
             self.end(|result| {
-                tell(engine, clock, &self.view);
+                if has_crashed(self.control.as_deref()) {
+                    return;
+                }
+                _ = tell(engine, clock, &self.view);
                 self.view.log_closed(engine, &mut engine.turn(clock.now()), result);
             });
         }
@@ -209,13 +259,22 @@ mod imp {
         }
     }
 
-    fn tell(engine: &Engine, clock: &Clock, view: &StoreView) {
+    /// Whether a test has had the broker crash.
+    fn has_crashed(control: Option<&DiskControl>) -> bool {
+        control.is_some_and(DiskControl::has_crashed)
+    }
+
+    /// Tells the engine how far the store has come; up to where nothing more is to be told.
+    fn tell(engine: &Engine, clock: &Clock, view: &StoreView) -> u64 {
         let (mut turn, store) = (engine.turn(clock.now()), &view.store);
-        if let Some(error) = store.failed() {
-            engine.store_failed(&mut turn, &error);
+        let failed = store.failed();
+        if let Some(error) = &failed {
+            engine.store_failed(&mut turn, error);
         }
         view.note_change(engine, &mut turn);
-        engine.committed(&mut turn, store.committed());
+        let committed = store.committed();
+        engine.committed(&mut turn, committed);
+        failed.map_or(committed, |_| u64::MAX)
     }
 }
 
@@ -229,6 +288,7 @@ mod none {
     use crate::config::Settings;
     use crate::embed::error::Error;
     use crate::embed::storage::StorageSource;
+    use crate::embed::testing::Bench;
     use crate::engine::core::state::Engine;
     use crate::runtime::{Clock, Runtime};
     use crate::storage::{StorageStats, Store};
@@ -238,7 +298,12 @@ mod none {
     pub(in crate::embed) struct Storage(Infallible);
 
     impl Storage {
-        pub(in crate::embed) fn open(settings: &Settings, _: u64, _: u128) -> Result<Option<Storage>, Error> {
+        pub(in crate::embed) fn open(
+            settings: &Settings,
+            _: u64,
+            _: u128,
+            _: Option<&Bench>,
+        ) -> Result<Option<Storage>, Error> {
             match settings.storage.path.is_empty() {
                 true => Ok(None),
                 false => Err(Error::Storage("this library was built without the feature durable".to_owned())),
@@ -262,6 +327,18 @@ mod none {
         }
 
         pub(in crate::embed) fn run(&self, _: &Runtime, _: &Arc<Engine>, _: &Clock) -> Result<(), Error> {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn disk_changed(&self, _: bool) {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn appended(&self) -> u64 {
+            match self.0 {}
+        }
+
+        pub(in crate::embed) fn is_troubled(&self) -> bool {
             match self.0 {}
         }
 

@@ -1,18 +1,22 @@
 //! Brokers: start, stop, wait, addresses, clients.
 
-use std::ffi::{CString, c_char};
+use std::collections::HashSet;
+use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use crate::config::Config;
-use crate::embed::Broker;
+use parking_lot::Mutex;
+
+use crate::config::{Config, ListenAddress, Transport};
+use crate::embed::{AdoptOptions, Broker};
 use crate::ffi::arguments::{
-    beyond, borrowed, c_string, fill, free, given, milliseconds, optional, slot, text,
+    Growing, beyond, c_string, fill, free, given, milliseconds, optional, options as taken, slot, text,
 };
 use crate::ffi::config::midge_config;
 use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Concerned, Failure, guard};
+use crate::ffi::listeners::listener_view;
 use crate::ffi::status::{
     MIDGE_STATUS_FORKED, MIDGE_STATUS_IN_CALLBACK, MIDGE_STATUS_NOT_CONNECTED, MIDGE_STATUS_OK,
     MIDGE_STATUS_TIMED_OUT, midge_status,
@@ -23,20 +27,28 @@ use crate::runtime::on_own_thread;
 /// A broker in this process. It belongs to the caller, who frees it by midge_broker_free.
 pub struct midge_broker {
     broker: Arc<Broker>,
-    /// The name and the address of each listener.
-    listeners: Vec<(CString, CString)>,
+    /// The texts that were lent, which live as long as the handle. Each is there once.
+    lent: Mutex<HashSet<CString>>,
     /// The address of the console, if there is one.
     console: Option<CString>,
 }
 
 impl midge_broker {
     pub(super) fn of(broker: Arc<Broker>) -> midge_broker {
-        let text = |(name, address): &(String, std::net::SocketAddr)| {
-            (c_string(name), c_string(&address.to_string()))
-        };
-        let listeners = broker.addresses().iter().map(text).collect();
         let console = broker.console_address().map(|address| c_string(&address.to_string()));
-        midge_broker { broker, listeners, console }
+        midge_broker { broker, lent: Mutex::default(), console }
+    }
+
+    /// A text that lives as long as the handle.
+    fn lend(&self, text: &str) -> &CStr {
+        let text = c_string(text);
+        let mut lent = self.lent.lock();
+        if !lent.contains(&text) {
+            lent.insert(text.clone());
+        }
+        let kept = lent.get(&text).map_or(c"", CString::as_c_str);
+        // SAFETY: the text is on the heap, and nothing is removed from the set before the handle is freed.
+        unsafe { CStr::from_ptr(kept.as_ptr()) }
     }
 }
 
@@ -201,13 +213,13 @@ pub unsafe extern "C" fn midge_broker_address(
     guard!(
         {
             let name = if listener.is_null() { None } else { text(listener, "listener").ok() };
-            let wanted = |(known, _): &&(CString, CString)| {
-                listener.is_null() || name.is_some_and(|name| known.as_bytes() == name.as_bytes())
+            let wanted = |(known, _): &(String, ListenAddress)| {
+                listener.is_null() || name.is_some_and(|name| known == name)
             };
-            known(broker)
-                .ok()
-                .and_then(|broker| broker.listeners.iter().find(wanted))
-                .map_or(std::ptr::null(), |(_, address)| address.as_ptr())
+            known(broker).map_or(std::ptr::null(), |handle| {
+                let found = handle.broker.addresses().into_iter().find(wanted);
+                found.map_or(std::ptr::null(), |(_, address)| handle.lend(&address.to_string()).as_ptr())
+            })
         },
         else std::ptr::null()
     )
@@ -230,11 +242,12 @@ pub unsafe extern "C" fn midge_broker_console_address(broker: *const midge_broke
 /// The number of listeners. 0 for NULL and in a forked child.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_broker_listener_count(broker: *const midge_broker) -> usize {
-    guard!({ known(broker).map_or(0, |broker| broker.listeners.len()) }, else 0)
+    guard!({ known(broker).map_or(0, |handle| handle.broker.addresses().len()) }, else 0)
 }
 
-/// Describes the listener at `index`, from 0, in the order of the settings. The texts live as long as the broker's
-/// handle.
+/// Describes the listener at `index`, from 0, in the order of the settings; those that were added come last. The texts live
+/// as long as the broker's handle. A listener that is stopped leaves its place to the next: midge_broker_listeners makes a
+/// list that does not change.
 ///
 /// Errors: INVALID_ARGUMENT, also beyond the last; FORKED.
 #[unsafe(no_mangle)]
@@ -244,15 +257,10 @@ pub unsafe extern "C" fn midge_broker_listener_at(
     out: *mut midge_listener_view,
 ) -> midge_status {
     guard!({
-        let (name, address) = known(broker)?.listeners.get(index).ok_or_else(beyond)?;
-        fill(
-            out,
-            &midge_listener_view {
-                struct_size: size_of::<midge_listener_view>(),
-                name: borrowed(name.as_bytes()),
-                address: borrowed(address.as_bytes()),
-            },
-        )
+        let handle = known(broker)?;
+        let view = handle.broker.listeners().into_iter().nth(index).ok_or_else(beyond)?;
+        let (name, address) = (handle.lend(&view.name), handle.lend(&view.address.to_string()));
+        fill(out, &listener_view(&view, name.to_bytes(), address.to_bytes()))
     })
 }
 
@@ -278,7 +286,59 @@ pub unsafe extern "C" fn midge_broker_adopt_fd(
         if fd < 0 {
             return Err(Failure::argument("fd", "is less than 0"));
         }
-        broker.adopt_duplicate(BorrowedFd::borrow_raw(fd), listener)?;
+        broker.adopt_duplicate(BorrowedFd::borrow_raw(fd), &AdoptOptions { listener, transport: None })?;
+        // The broker has its own duplicate.
+        drop(OwnedFd::from_raw_fd(fd));
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error)
+}
+
+/// How a connection is adopted. MIDGE_ADOPT_OPTIONS_INIT has the defaults, which are those of midge_broker_adopt_fd.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct midge_adopt_options {
+    /// Set by MIDGE_ADOPT_OPTIONS_INIT.
+    pub struct_size: usize,
+    /// The listener whose client it is; NULL is none.
+    pub listener: *const c_char,
+    /// What lies between MQTT and the socket: a value of "listener.*.transport", with the other settings of `listener`.
+    /// NULL is nothing.
+    pub transport: *const c_char,
+}
+
+// SAFETY: `repr(C)`, `struct_size` first, then pointers only.
+unsafe impl Growing for midge_adopt_options {
+    const DEFAULT: Self =
+        Self { struct_size: size_of::<Self>(), listener: std::ptr::null(), transport: std::ptr::null() };
+}
+
+/// As midge_broker_adopt_fd, with options: a connection that the host has accepted may speak TLS or WebSocket. `options`
+/// NULL is the default.
+///
+/// Errors: those of midge_broker_adopt_fd; CONFIG if the settings of the listener do not fit the transport;
+/// INVALID_ARGUMENT also if there is no such transport, or it needs settings and there is no listener.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_adopt_fd_with(
+    broker: *mut midge_broker,
+    fd: i32,
+    options: *const midge_adopt_options,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let broker = live(broker)?;
+        let options = taken(options)?;
+        let listener = optional(options.listener, "listener")?;
+        let transport = match optional(options.transport, "transport")? {
+            None => None,
+            Some(name) => Some(
+                Transport::named(name)
+                    .ok_or_else(|| Failure::argument("transport", "is not tcp, tls, ws, wss or auto"))?,
+            ),
+        };
+        if fd < 0 {
+            return Err(Failure::argument("fd", "is less than 0"));
+        }
+        broker.adopt_duplicate(BorrowedFd::borrow_raw(fd), &AdoptOptions { listener, transport })?;
         // The broker has its own duplicate.
         drop(OwnedFd::from_raw_fd(fd));
         Ok(MIDGE_STATUS_OK)
@@ -318,6 +378,24 @@ pub unsafe extern "C" fn midge_broker_backup(
     guard!({
         let broker = held_while_waiting(broker)?;
         broker.backup(text(path, "path")?)?;
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error)
+}
+
+/// Reads the files of all certificates again: of the listeners with TLS, and of the console. New connections get the new
+/// certificates; connections that exist stay as they are. The files are also read by themselves, within half a minute after
+/// they have changed. The call reads files, so it does not belong into a callback.
+///
+/// Errors: IO if a file is missing, malformed, or does not fit the others: for that listener everything stays as it
+/// was, and the sentence names the setting and the file. STATE; FORKED; INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_reload_certificates(
+    broker: *mut midge_broker,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let broker = held_while_waiting(broker)?;
+        broker.reload_certificates()?;
         Ok(MIDGE_STATUS_OK)
     }, concerns broker, tells error)
 }

@@ -1,6 +1,5 @@
 //! How the host's hooks are called: what floor 7 tells of is lent to them as the structs of the header.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::codec::subscribe::SubscriptionOptions;
@@ -18,7 +17,9 @@ use crate::ffi::hooks::{
     midge_connection_view, midge_delivery_view, midge_disconnection_view, midge_hooks, midge_publish_request,
 };
 use crate::ffi::message::midge_message;
+use crate::ffi::tls::LentTls;
 use crate::ffi::views::{UserData, midge_bytes, midge_subscription_view};
+use crate::session::peer::Peer;
 
 /// The hooks as floor 7 takes them.
 pub(super) fn functions(given: &midge_hooks, user_data: Arc<UserData>) -> Hooks {
@@ -27,7 +28,8 @@ pub(super) fn functions(given: &midge_hooks, user_data: Arc<UserData>) -> Hooks 
         let data = Arc::clone(&user_data);
         hooks = hooks.authenticate(move |request| {
             let address = Address::of(request.address);
-            let request = connect_request(request, &address);
+            let tls = request.tls.map(LentTls::of);
+            let request = connect_request(request, &address, tls.as_deref());
             // SAFETY: the host's function with the host's pointer, which lives as long as this closure; what it is lent
             // lives until it returns.
             ask(|decision| unsafe { hook(&request, decision, data.pointer()) })
@@ -54,8 +56,9 @@ pub(super) fn functions(given: &midge_hooks, user_data: Arc<UserData>) -> Hooks 
         let data = Arc::clone(&user_data);
         hooks = hooks.on_connected(move |arrival| {
             let address = Address::of(arrival.address);
+            let tls = arrival.tls.as_deref().map(LentTls::of);
             // SAFETY: as above.
-            unsafe { hook(&connection(arrival, &address), data.pointer()) };
+            unsafe { hook(&connection(arrival, &address, tls.as_deref()), data.pointer()) };
         });
     }
     if let Some(hook) = given.on_disconnected {
@@ -90,7 +93,7 @@ pub(super) fn functions(given: &midge_hooks, user_data: Arc<UserData>) -> Hooks 
 struct Address(Option<String>);
 
 impl Address {
-    fn of(address: Option<SocketAddr>) -> Address {
+    fn of(address: Option<Peer>) -> Address {
         Address(address.map(|address| address.to_string()))
     }
 
@@ -103,7 +106,11 @@ fn text(text: Option<&str>) -> midge_bytes {
     borrowed_or_null(text.map(str::as_bytes))
 }
 
-fn connect_request(request: &ConnectRequest<'_>, address: &Address) -> midge_connect_request {
+fn connect_request(
+    request: &ConnectRequest<'_>,
+    address: &Address,
+    tls: Option<&LentTls>,
+) -> midge_connect_request {
     midge_connect_request {
         struct_size: size_of::<midge_connect_request>(),
         connection: request.connection,
@@ -120,6 +127,7 @@ fn connect_request(request: &ConnectRequest<'_>, address: &Address) -> midge_con
         auth_data: borrowed_or_null(request.auth_data),
         auth_step: i32::try_from(request.auth_step).unwrap_or(i32::MAX),
         reauthenticates: i32::from(request.reauthenticates),
+        tls: LentTls::lend(tls),
     }
 }
 
@@ -157,7 +165,7 @@ fn look(edit: &mut Edit<'_>, hook: impl FnOnce(*const midge_publish_request, *mu
     })
 }
 
-fn connection(arrival: &Arrival, address: &Address) -> midge_connection_view {
+fn connection(arrival: &Arrival, address: &Address, tls: Option<&LentTls>) -> midge_connection_view {
     midge_connection_view {
         struct_size: size_of::<midge_connection_view>(),
         connection: arrival.connection,
@@ -169,6 +177,7 @@ fn connection(arrival: &Arrival, address: &Address) -> midge_connection_view {
         clean_start: i32::from(arrival.clean_start),
         session_present: i32::from(arrival.session_present),
         keep_alive: i32::from(arrival.keep_alive),
+        tls: LentTls::lend(tls),
     }
 }
 

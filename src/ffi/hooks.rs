@@ -11,6 +11,7 @@ use crate::ffi::guard::guard;
 use crate::ffi::hook_calls::functions;
 use crate::ffi::message::midge_message;
 use crate::ffi::status::{MIDGE_STATUS_OK, midge_status};
+use crate::ffi::tls::midge_tls_view;
 use crate::ffi::views::{UserData, midge_bytes, midge_free_fn, midge_subscription_view};
 
 /// A hook's answer: yes.
@@ -79,6 +80,8 @@ pub struct midge_connect_request {
     pub auth_step: i32,
     /// 1 if it has been let in and authenticates again, otherwise 0. Then `password` is NULL.
     pub reauthenticates: i32,
+    /// How the connection is secured, with the client's certificate; NULL without TLS.
+    pub tls: *const midge_tls_view,
 }
 
 /// A client that wants to publish or to subscribe. It lives until the hook returns, with all that it points to.
@@ -147,6 +150,8 @@ pub struct midge_connection_view {
     pub session_present: i32,
     /// The keep alive in force, in seconds; 0 is none.
     pub keep_alive: i32,
+    /// How the connection is secured, with the client's certificate; NULL without TLS.
+    pub tls: *const midge_tls_view,
 }
 
 /// A client whose connection has ended. It lives until the hook returns, with all that it points to.
@@ -175,7 +180,7 @@ pub struct midge_delivery_view {
     pub struct_size: usize,
     /// The client that has it, or that does not get it, or that has published it if nobody does; NULL for the host.
     pub client_id: midge_bytes,
-    /// The topic name.
+    /// The topic name; empty if it was dropped while it was on the disk alone (`storage.memory`).
     pub topic: midge_bytes,
     /// Why it was dropped, such as "queue_full", as in the statistics "messages_dropped_..."; NULL if it was delivered.
     pub reason: midge_bytes,

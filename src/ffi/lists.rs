@@ -10,12 +10,20 @@ use crate::ffi::guard::guard;
 use crate::ffi::message::midge_message;
 use crate::ffi::status::midge_status;
 use crate::ffi::subscribe::{MIDGE_RETAIN_DO_NOT_SEND, MIDGE_RETAIN_SEND, MIDGE_RETAIN_SEND_IF_NEW};
+use crate::ffi::tls::LentTls;
 use crate::ffi::views::{midge_client_view, midge_subscription_view};
 
 /// The clients of a broker at one moment. It belongs to the caller, who frees it by midge_clients_free.
 pub struct midge_clients {
-    /// Each with its address as text.
-    clients: Vec<(ClientView, Option<String>)>,
+    clients: Vec<ListedClient>,
+}
+
+/// A client, and what its view points to.
+struct ListedClient {
+    /// Before the client, so that it is dropped before what it points to.
+    tls: Option<Box<LentTls>>,
+    client: ClientView,
+    address: Option<String>,
 }
 
 /// The subscriptions of a broker at one moment. It belongs to the caller, who frees it by midge_subscriptions_free.
@@ -38,11 +46,12 @@ pub unsafe extern "C" fn midge_broker_clients(
 ) -> midge_status {
     guard!({
         let out = slot(out, "out")?;
-        let with_address = |client: ClientView| {
+        let listed = |client: ClientView| {
+            let tls = client.tls.as_deref().map(LentTls::of);
             let address = client.address.map(|address| address.to_string());
-            (client, address)
+            ListedClient { tls, client, address }
         };
-        let clients = live(broker)?.clients().into_iter().map(with_address).collect();
+        let clients = live(broker)?.clients().into_iter().map(listed).collect();
         Ok(out.put_handle(midge_clients { clients }))
     }, concerns broker)
 }
@@ -63,8 +72,8 @@ pub unsafe extern "C" fn midge_clients_at(
     out: *mut midge_client_view,
 ) -> midge_status {
     guard!({
-        let (client, address) = given(clients, "clients")?.clients.get(index).ok_or_else(beyond)?;
-        fill(out, &client_view(client, address.as_deref()))
+        let listed = given(clients, "clients")?.clients.get(index).ok_or_else(beyond)?;
+        fill(out, &client_view(listed))
     })
 }
 
@@ -162,13 +171,14 @@ pub unsafe extern "C" fn midge_retained_free(retained: *mut midge_retained) {
     guard!({ free(retained) }, else ());
 }
 
-fn client_view(client: &ClientView, address: Option<&str>) -> midge_client_view {
+fn client_view(listed: &ListedClient) -> midge_client_view {
+    let ListedClient { tls, client, address } = listed;
     let since = client.connected_since.map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     midge_client_view {
         struct_size: size_of::<midge_client_view>(),
         client_id: borrowed(client.client_id.as_bytes()),
         username: borrowed_or_null(client.username.as_deref().map(str::as_bytes)),
-        address: borrowed_or_null(address.map(str::as_bytes)),
+        address: borrowed_or_null(address.as_deref().map(str::as_bytes)),
         connected_since_ms: since.unwrap_or(-1),
         session_expiry_interval: match client.session_expiry {
             u32::MAX => -1,
@@ -183,6 +193,7 @@ fn client_view(client: &ClientView, address: Option<&str>) -> midge_client_view 
         protocol_version: client.version as i32,
         clean_start: client.clean_start.into(),
         keep_alive: client.keep_alive.into(),
+        tls: LentTls::lend(tls.as_deref()),
     }
 }
 

@@ -18,6 +18,7 @@ mod error;
 mod guard;
 mod hook_calls;
 mod hooks;
+mod listeners;
 mod lists;
 mod log;
 mod message;
@@ -29,6 +30,7 @@ mod status;
 mod storage;
 mod subscribe;
 mod testing;
+mod tls;
 #[cfg(test)]
 mod tour;
 mod views;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::codec::reason::ReasonCode;
 use crate::config::Config;
+use crate::embed::Broker;
 use crate::ffi::arguments::{Growing, flag, milliseconds, optional, options, slot, text, topic};
 use crate::ffi::broker::{live, midge_broker};
 use crate::ffi::config::midge_config;
@@ -13,7 +14,7 @@ use crate::ffi::error::midge_error;
 use crate::ffi::guard::{Failure, guard};
 use crate::ffi::queue::midge_batch;
 use crate::ffi::status::{MIDGE_STATUS_NOT_CONNECTED, MIDGE_STATUS_OK, MIDGE_STATUS_TIMED_OUT, midge_status};
-use crate::testing::{Fault, FaultId, PacketKind, TestBroker};
+use crate::testing::{Crash, Disk, Fault, FaultId, PacketKind, TestBroker};
 
 /// CONNECT is refused with `reason_code`. The client's session is not touched.
 pub const MIDGE_FAULT_REFUSE: i32 = 1;
@@ -27,6 +28,25 @@ pub const MIDGE_FAULT_DUPLICATE: i32 = 4;
 pub const MIDGE_FAULT_CUT: i32 = 5;
 /// The connection is cut when `bytes` more bytes were sent to the client, in the middle of a packet if it falls so.
 pub const MIDGE_FAULT_CUT_AFTER_BYTES: i32 = 6;
+
+/// The disk works.
+pub const MIDGE_DISK_WELL: i32 = 0;
+/// Each flush of the log takes `delay_ms`, in the broker's time. What a commit acknowledges waits for it.
+pub const MIDGE_DISK_SLOW: i32 = 1;
+/// No flush of the log ends until the test sets something else, or stops the broker.
+pub const MIDGE_DISK_HELD: i32 = 2;
+/// Every write fails with ENOSPC until the test sets something else. Messages of QoS 1 and 2 are refused at once: with
+/// 0x97 in MQTT 5, by the end of the connection in older versions.
+pub const MIDGE_DISK_FULL: i32 = 3;
+/// Every write fails with EIO. The store has failed then: nothing is acknowledged until the broker is restarted.
+pub const MIDGE_DISK_WRITE_ERROR: i32 = 4;
+/// Every flush fails with EIO. The store has failed then: nothing is acknowledged until the broker is restarted.
+pub const MIDGE_DISK_FLUSH_ERROR: i32 = 5;
+
+/// The process ends at once, as by kill -9. The system keeps what was written.
+pub const MIDGE_CRASH_KILL: i32 = 1;
+/// The power fails. What was written and not flushed is lost.
+pub const MIDGE_CRASH_POWER_CUT: i32 = 2;
 
 /// Packets of every kind.
 pub const MIDGE_PACKET_ANY: i32 = 0;
@@ -122,6 +142,104 @@ pub unsafe extern "C" fn midge_start_test(
     }, tells error)
 }
 
+/// Starts a durable broker in test mode, as midge_start_test does. Without the setting storage.path its directory is a
+/// temporary one, which is removed when the broker and those that midge_broker_restart has made of it are freed.
+///
+/// Errors: as midge_start.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_start_test_durable(
+    config: *const midge_config,
+    out: *mut *mut midge_broker,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let out = slot(out, "out")?;
+        let broker = match config.as_ref() {
+            Some(config) => Broker::builder(&config.config).hooks(config.hooks()).start_test_durable()?,
+            None => TestBroker::start_durable(&Config::new())?,
+        };
+        Ok(out.put_handle(midge_broker::of(broker.into_broker())))
+    }, tells error)
+}
+
+/// Ends a broker in test mode as a crash does; `crash` is a MIDGE_CRASH_... constant. From one moment on nothing more is
+/// written to its disk and nothing more is sent; every connection is cut with a TCP reset, without DISCONNECT. Clients that
+/// connect are refused until midge_broker_restart.
+///
+/// What is only in this process ends as with midge_stop without grace: a callback that runs is waited for, hooks are told of
+/// the connections that have ended, queues close, and messages that wait for a commit are not acknowledged. Then all
+/// calls say STATE; what was published can still be read. A broker without a directory forgets everything.
+///
+/// Errors: STATE, also if the broker is not in test mode, or has crashed or stopped before; IN_CALLBACK on a thread of a
+/// broker; FORKED; INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_crash(broker: *mut midge_broker, crash: i32) -> midge_status {
+    guard!({
+        let broker = tested(broker)?;
+        broker.crash(match crash {
+            MIDGE_CRASH_KILL => Crash::Kill,
+            MIDGE_CRASH_POWER_CUT => Crash::PowerCut,
+            number => {
+                return Err(Failure::argument("crash", &format!("{number} is no MIDGE_CRASH_... constant")));
+            }
+        })?;
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker)
+}
+
+/// Starts a broker in test mode again: with the same settings and hooks, at the same addresses, on the same directory. One
+/// that runs is stopped first. The time goes on, also that of midge_broker_advance while the broker was down; so do the faults
+/// between it and its clients, and the record of what was published. Its disk is MIDGE_DISK_WELL.
+///
+/// `*out` is a new handle. `broker` stays stopped, and can be freed before or after the other.
+///
+/// Errors: as midge_start; STATE if the broker is not in test mode; INVALID_ARGUMENT, also if it was restarted before;
+/// IN_CALLBACK on a thread of a broker.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_restart(
+    broker: *mut midge_broker,
+    out: *mut *mut midge_broker,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let out = slot(out, "out")?;
+        let broker = tested(broker)?.restart()?;
+        Ok(out.put_handle(midge_broker::of(broker.into_broker())))
+    }, concerns broker, tells error)
+}
+
+/// Sets what the disk of a durable broker in test mode does from now on, a MIDGE_DISK_... constant. A flush that waits is
+/// concerned, too. `delay_ms` is for MIDGE_DISK_SLOW: milliseconds of the broker's time, 0 or more. Otherwise 0.
+///
+/// Errors: STATE, also if the broker is not in test mode; FORKED; INVALID_ARGUMENT, also if it has no directory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_set_disk(
+    broker: *mut midge_broker,
+    disk: i32,
+    delay_ms: i64,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let broker = tested(broker)?;
+        let by = Duration::from_millis(unsigned(delay_ms, "delay_ms")?);
+        if disk != MIDGE_DISK_SLOW && delay_ms != 0 {
+            return Err(Failure::argument("delay_ms", "is for MIDGE_DISK_SLOW"));
+        }
+        broker.set_disk(match disk {
+            MIDGE_DISK_WELL => Disk::Well,
+            MIDGE_DISK_SLOW => Disk::Slow(by),
+            MIDGE_DISK_HELD => Disk::Held,
+            MIDGE_DISK_FULL => Disk::Full,
+            MIDGE_DISK_WRITE_ERROR => Disk::WriteError,
+            MIDGE_DISK_FLUSH_ERROR => Disk::FlushError,
+            number => {
+                return Err(Failure::argument("disk", &format!("{number} is no MIDGE_DISK_... constant")));
+            }
+        })?;
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error)
+}
+
 /// Moves the time of a broker in test mode on by `milliseconds`, at most a hundred years. Everything that is due in
 /// between happens in its order and at its time: silent clients are disconnected, sessions and messages expire, delayed
 /// wills are published, packets that a fault has delayed are sent. When this returns that has happened, what is to be
@@ -130,6 +248,8 @@ pub unsafe extern "C" fn midge_start_test(
 /// What clients have sent before the call is handled before the time moves. Their own clocks do not know of it: one
 /// that is to ping every minute does not within an hour that passes at once. 0 moves no time, and has everything
 /// handled that was sent.
+///
+/// The time of a broker that has crashed, and of a durable one that has stopped, can be moved until it is restarted.
 ///
 /// Callbacks of subscriptions are not waited for. Errors: STATE, also if the broker is not in test mode; IN_CALLBACK on a
 /// thread of a broker; FORKED; INVALID_ARGUMENT.

@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 
 use crate::ffi::arguments::Growing;
+use crate::ffi::tls::midge_tls_view;
 
 /// Bytes that Midge lends: a text is UTF-8 and does not end with NUL. `data` is NULL if there is no value at all;
 /// an empty value has a `data` that is not NULL, and that must not be read. How long they live stands at the function
@@ -31,7 +32,7 @@ pub struct midge_setting_view {
     pub struct_size: usize,
     /// The key, such as "mqtt.max_qos"; "listener.*.bind" stands for one setting of every listener.
     pub key: midge_bytes,
-    /// "boolean", "integer", "duration", "size", "choice", "address" or "text".
+    /// "boolean", "integer", "duration", "size", "choice", "address", "mode", "text" or "secret".
     pub kind: midge_bytes,
     /// The default, as text.
     pub default_value: midge_bytes,
@@ -49,8 +50,36 @@ pub struct midge_listener_view {
     pub struct_size: usize,
     /// The name in its settings: "tcp" for `listener.tcp.bind`.
     pub name: midge_bytes,
-    /// The address, such as "127.0.0.1:53412" or "[::1]:1883".
+    /// The address, such as "127.0.0.1:53412", "[::1]:1883", "unix:/run/midge.sock" or "unix:@midge".
     pub address: midge_bytes,
+    /// The transport: "tcp", "tls", "ws", "wss" or "auto".
+    pub transport: midge_bytes,
+    /// "accepting", "paused" or "stopped".
+    pub state: midge_bytes,
+    /// The clients that are connected by it.
+    pub connections: u64,
+    /// The most clients that may be; -1 is no limit.
+    pub max_connections: i64,
+    /// The connections that it has accepted.
+    pub accepted: u64,
+    /// The connections that were refused because a limit was reached.
+    pub refused: u64,
+    /// The connections that were closed before their handshake was complete.
+    pub handshake_failures: u64,
+    /// The number of their reasons, which midge_listeners_failure_at tells.
+    pub failure_reasons: u64,
+}
+
+/// Why handshakes of a listener have failed.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct midge_handshake_failure_view {
+    /// Set by MIDGE_HANDSHAKE_FAILURE_VIEW_INIT.
+    pub struct_size: usize,
+    /// The reason in words.
+    pub reason: midge_bytes,
+    /// How many have failed for it.
+    pub count: u64,
 }
 
 /// A message as a row of midge_batch_views.
@@ -113,6 +142,8 @@ pub struct midge_client_view {
     pub clean_start: i32,
     /// The keep alive in force, in seconds; 0 is none.
     pub keep_alive: i32,
+    /// How the connection is secured, with the client's certificate, while connected; NULL without TLS.
+    pub tls: *const midge_tls_view,
 }
 
 /// A subscription of a client or of the host program.
@@ -169,8 +200,24 @@ unsafe impl Growing for midge_setting_view {
 
 // SAFETY: as above.
 unsafe impl Growing for midge_listener_view {
-    const DEFAULT: Self =
-        Self { struct_size: size_of::<Self>(), name: midge_bytes::NONE, address: midge_bytes::NONE };
+    const DEFAULT: Self = Self {
+        struct_size: size_of::<Self>(),
+        name: midge_bytes::NONE,
+        address: midge_bytes::NONE,
+        transport: midge_bytes::NONE,
+        state: midge_bytes::NONE,
+        connections: 0,
+        max_connections: -1,
+        accepted: 0,
+        refused: 0,
+        handshake_failures: 0,
+        failure_reasons: 0,
+    };
+}
+
+// SAFETY: as above.
+unsafe impl Growing for midge_handshake_failure_view {
+    const DEFAULT: Self = Self { struct_size: size_of::<Self>(), reason: midge_bytes::NONE, count: 0 };
 }
 
 // SAFETY: as above.
@@ -191,6 +238,7 @@ unsafe impl Growing for midge_client_view {
         protocol_version: 0,
         clean_start: 0,
         keep_alive: 0,
+        tls: std::ptr::null(),
     };
 }
 

@@ -13,6 +13,7 @@ use crate::http::query::Page;
 use crate::http::service::ApiRequest;
 use crate::http::sessions;
 use crate::http::subscriptions::Subscription;
+use crate::session::identity::TlsIdentity;
 
 /// The maximum number of events in the details of a client.
 const EVENTS: usize = 50;
@@ -50,6 +51,28 @@ pub(super) struct Client {
     inflight: usize,
     received_messages: u64,
     sent_messages: u64,
+    /// None without TLS.
+    tls: Option<Tls>,
+}
+
+#[derive(Serialize)]
+struct Tls {
+    version: &'static str,
+    cipher: &'static str,
+    server_name: Option<Box<str>>,
+    protocol: Option<Box<str>>,
+    resumed: bool,
+    certificate: Option<ClientCertificate>,
+}
+
+#[derive(Serialize)]
+struct ClientCertificate {
+    subject: Box<str>,
+    common_name: Option<Box<str>>,
+    names: Box<[Box<str>]>,
+    issuer: Box<str>,
+    fingerprint: Box<str>,
+    not_after: u64,
 }
 
 /// `GET /api/v1/clients`
@@ -168,6 +191,7 @@ fn show(console: &Console, client: ClientView) -> Client {
         inflight: client.inflight,
         received_messages: client.received_messages,
         sent_messages: client.sent_messages,
+        tls: client.tls.map(|tls| shown(&tls)),
         client_id: client.client_id,
     }
 }
@@ -177,5 +201,24 @@ fn protocol(version: Version) -> &'static str {
         Version::V31 => "3.1",
         Version::V311 => "3.1.1",
         Version::V5 => "5.0",
+    }
+}
+
+fn shown(tls: &TlsIdentity) -> Tls {
+    let certificate = tls.certificate.as_ref().map(|certificate| ClientCertificate {
+        subject: certificate.subject.clone(),
+        common_name: certificate.common_name.clone(),
+        names: certificate.names.clone(),
+        issuer: certificate.issuer.clone(),
+        fingerprint: certificate.fingerprint.clone(),
+        not_after: certificate.not_after,
+    });
+    Tls {
+        version: tls.version,
+        cipher: tls.cipher,
+        server_name: tls.server_name.clone(),
+        protocol: tls.protocol.clone(),
+        resumed: tls.resumed,
+        certificate,
     }
 }

@@ -11,9 +11,12 @@ use tokio::time::sleep;
 use crate::config::Config;
 use crate::engine::core::state::Engine;
 use crate::http::access::Access;
+#[cfg(feature = "tls")]
+use crate::http::certificates::ConsoleTls;
 use crate::http::guard::AllowedHosts;
 use crate::http::history::{History, STEP};
 use crate::http::journal::ConsoleJournal;
+use crate::http::listeners::ListenerControl;
 use crate::http::live_budget::LiveBudget;
 use crate::http::origin::TrustedProxies;
 use crate::http::topics::Watching;
@@ -32,32 +35,26 @@ pub struct ConsoleParts {
     pub log: Arc<ConsoleJournal>,
     /// The broker's settings.
     pub config: Config,
-    /// Returns the current MQTT listeners.
-    pub listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
+    /// The MQTT listeners.
+    pub listeners: Box<dyn ListenerControl>,
     /// Returns what the durable store does; `None` without one.
     pub storage: Option<StorageSource>,
+    /// Its certificates, and those of the listeners.
+    #[cfg(feature = "tls")]
+    pub tls: ConsoleTls,
 }
 
 /// Returns what a durable store does at a moment.
 pub type StorageSource = Box<dyn Fn() -> StorageStats + Send + Sync>;
 
-/// An MQTT listener as the console shows it.
-#[derive(Clone, Debug)]
-pub struct ListenerView {
-    /// Its name in the settings.
-    pub name: String,
-    /// Its address.
-    pub address: SocketAddr,
-    /// Its open connections.
-    pub connections: u32,
-}
-
 /// The console of one broker.
 pub struct Console {
     pub(super) engine: Arc<Engine>,
     pub(super) config: Config,
-    pub(super) listeners: Box<dyn Fn() -> Vec<ListenerView> + Send + Sync>,
+    pub(super) listeners: Box<dyn ListenerControl>,
     pub(super) storage: Option<StorageSource>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: ConsoleTls,
     pub(super) history: Mutex<History>,
     pub(super) log: Arc<ConsoleJournal>,
     pub(super) topics: Watching,
@@ -83,7 +80,16 @@ impl Console {
         surroundings: ConsoleParts,
         address: SocketAddr,
     ) -> Result<Arc<Console>, (&'static str, String)> {
-        let ConsoleParts { engine, clock, log, config, listeners, storage } = surroundings;
+        let ConsoleParts {
+            engine,
+            clock,
+            log,
+            config,
+            listeners,
+            storage,
+            #[cfg(feature = "tls")]
+            tls,
+        } = surroundings;
         let settings = config.settings();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let began = u64::try_from(unix).unwrap_or(0).saturating_sub(clock.now().as_millis());
@@ -103,6 +109,8 @@ impl Console {
             config,
             listeners,
             storage,
+            #[cfg(feature = "tls")]
+            tls,
             clock,
             began,
             address,
@@ -144,6 +152,21 @@ impl Console {
     /// Whether the console shows the first steps.
     pub(super) fn is_tutorial(&self) -> bool {
         self.config.settings().console.tutorial
+    }
+
+    /// Logs a line about a peer that did not come as far as a request.
+    #[cfg(feature = "tls")]
+    pub(super) fn note(&self, text: impl FnOnce() -> String) {
+        let mut turn = self.engine.turn(self.clock.now());
+        self.engine.log(&mut turn, crate::session::event::Level::Info, None, text);
+    }
+
+    /// Whether it speaks HTTPS.
+    pub(super) fn is_secured(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.own.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     /// The time limit of a client (`console.io_timeout`).

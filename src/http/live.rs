@@ -312,8 +312,14 @@ pub(super) mod tests {
             clock: Clock::by_hand(),
             log: ConsoleJournal::new(100),
             config,
-            listeners: Box::new(Vec::new),
+            listeners: Box::new(crate::http::listeners::NoListeners),
             storage: None,
+            #[cfg(feature = "tls")]
+            tls: crate::http::certificates::ConsoleTls {
+                own: None,
+                servers: Arc::default(),
+                reload: Box::new(Vec::new),
+            },
         };
         let here = ([127, 0, 0, 1], 1).into();
         let console = Console::new(around, here).unwrap();

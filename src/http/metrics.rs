@@ -10,7 +10,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::http::answer::{Problem, Reply};
+use crate::http::certificates::{Certificate, served};
 use crate::http::console::Console;
+use crate::http::listeners::ListenerView;
 use crate::http::overview::unit;
 use crate::http::service::ApiRequest;
 use crate::stats::{DropReason, Snapshot, StatKind, table};
@@ -29,8 +31,13 @@ pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Pr
         uptime,
         started,
     }));
+    registry.register_collector(Box::new(ListenerStatistics(console.listeners.views())));
     if let Some(storage) = &console.storage {
         registry.register_collector(Box::new(StorageStatistics(storage())));
+    }
+    let certificates = served(console);
+    if !certificates.is_empty() {
+        registry.register_collector(Box::new(CertificateDays(certificates)));
     }
     let mut body = String::new();
     text::encode(&mut body, &registry).map_err(|error| Problem::internal(error.to_string()))?;
@@ -69,6 +76,63 @@ impl Collector for Statistics {
         one(&mut encoder, "start_time", help, Some(Unit::Seconds), &gauge(self.started))?;
         let help = "How long the broker has been running.";
         one(&mut encoder, "uptime", help, Some(Unit::Seconds), &gauge(self.uptime))
+    }
+}
+
+/// The listeners, each with its name as a label.
+#[derive(Debug)]
+struct ListenerStatistics(Vec<ListenerView>);
+
+impl Collector for ListenerStatistics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Clients that are connected by a listener.";
+        let kind = gauge(0).metric_type();
+        let mut family = encoder.encode_descriptor("listener_connections", help, None, kind)?;
+        for one in &self.0 {
+            let labels = [("listener", one.name.as_str())];
+            gauge(u64::from(one.connections)).encode(family.encode_family(&labels)?)?;
+        }
+        let kind = ConstCounter::new(0u64).metric_type();
+        let help = "Connections that a listener has accepted.";
+        let mut family = encoder.encode_descriptor("listener_accepted", help, None, kind)?;
+        for one in &self.0 {
+            let labels = [("listener", one.name.as_str())];
+            ConstCounter::new(one.accepted).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Connections of a listener that were refused because a limit was reached.";
+        let mut family = encoder.encode_descriptor("listener_refused", help, None, kind)?;
+        for one in &self.0 {
+            let labels = [("listener", one.name.as_str())];
+            ConstCounter::new(one.refused).encode(family.encode_family(&labels)?)?;
+        }
+        let help =
+            "Connections of a listener that were closed before their handshake was complete, by reason.";
+        let mut family = encoder.encode_descriptor("listener_handshake_failures", help, None, kind)?;
+        for one in &self.0 {
+            for (reason, count) in &one.handshake_failures {
+                let labels = [("listener", one.name.as_str()), ("reason", reason.as_str())];
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The certificates of listeners and console, if there are any.
+#[derive(Debug)]
+struct CertificateDays(Vec<Certificate>);
+
+impl Collector for CertificateDays {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Whole days until a certificate ends; negative afterwards.";
+        let days = ConstGauge::new(0i64);
+        let mut family =
+            encoder.encode_descriptor("certificate_days_left", help, None, days.metric_type())?;
+        for certificate in &self.0 {
+            let labels = [("settings", certificate.group.as_str()), ("file", certificate.file.as_str())];
+            ConstGauge::new(certificate.days_left).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod assets;
+mod certificates;
 mod clients;
 mod connections;
 mod console;
@@ -12,6 +13,7 @@ mod explain;
 mod guard;
 mod history;
 mod journal;
+mod listeners;
 mod live;
 mod live_budget;
 mod login;
@@ -35,9 +37,13 @@ mod storage;
 mod stream;
 mod subscriptions;
 mod topics;
+mod transport;
 mod tree;
 mod tutorial;
 
-pub use console::{Console, ConsoleParts, ListenerView};
+#[cfg(feature = "tls")]
+pub use certificates::ConsoleTls;
+pub use console::{Console, ConsoleParts};
 pub use journal::ConsoleJournal;
+pub use listeners::{ListenerControl, ListenerView, Refused};
 pub use server::{Bound, Server, bind};

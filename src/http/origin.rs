@@ -19,7 +19,7 @@ pub(super) struct TrustedProxies(Vec<IpAddr>);
 pub(super) struct Origin {
     /// The client's address.
     pub address: IpAddr,
-    /// Whether the client speaks HTTPS with a trusted proxy.
+    /// Whether the client speaks HTTPS, with the console or with a trusted proxy.
     pub is_https: bool,
     /// Whether any proxy says that it forwards the request.
     pub is_forwarded: bool,

@@ -10,8 +10,8 @@ use crate::http::answer::{Problem, Reply, ResponseBody};
 use crate::http::console::Console;
 use crate::http::service::ApiRequest;
 use crate::http::{
-    clients, drops, events, explain, history, live, login, metrics, overview, publish, retained, sessions,
-    settings, storage, subscriptions, topics, tutorial,
+    certificates, clients, drops, events, explain, history, listeners, live, login, metrics, overview,
+    publish, retained, sessions, settings, storage, subscriptions, topics, tutorial,
 };
 
 /// The role that a route requires.
@@ -84,6 +84,10 @@ const fn delete(path: &'static str, handler: fn(&Console, &ApiRequest) -> Result
     route("DELETE", path, RequiredRole::Admin, Handler::Reply(handler))
 }
 
+const fn post(path: &'static str, handler: fn(&Console, &ApiRequest) -> Result<Reply, Problem>) -> Route {
+    route("POST", path, RequiredRole::Admin, Handler::Reply(handler))
+}
+
 /// The query parameters of a list.
 const LIST: &[&str] = &["offset", "limit", "search", "sort", "order"];
 const SESSIONS: &[&str] = &["offset", "limit", "search", "sort", "order", "connected"];
@@ -136,7 +140,13 @@ pub(super) static ROUTES: &[Route] = &[
     get("/api/v1/tutorial", tutorial::show),
     route("GET", "/api/v1/events", RequiredRole::Viewer, Handler::Stream(events::begin)),
     with(&["filter"], route("GET", "/api/v1/live", RequiredRole::Viewer, Handler::Stream(live::begin))),
-    with(LIST, get("/api/v1/listeners", settings::listeners)),
+    with(LIST, get("/api/v1/listeners", listeners::list)),
+    post("/api/v1/listeners", listeners::add),
+    with(&["connections"], delete("/api/v1/listeners/{name}", listeners::stop)),
+    Route { body_may_be_absent: true, ..post("/api/v1/listeners/{name}/pause", listeners::pause) },
+    Route { body_may_be_absent: true, ..post("/api/v1/listeners/{name}/resume", listeners::resume) },
+    get("/api/v1/certificates", certificates::list),
+    Route { body_may_be_absent: true, ..post("/api/v1/certificates/reload", certificates::reload) },
     get("/api/v1/settings", settings::show),
     get("/api/v1/storage", storage::show),
 ];

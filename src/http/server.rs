@@ -18,6 +18,7 @@ use crate::http::connections::{ConnectionSlot, OpenConnections};
 use crate::http::console::Console;
 use crate::http::service;
 use crate::http::stream::TimedStream;
+use crate::http::transport::Transport;
 use crate::runtime::{NotInherited, listen};
 
 /// Connections that the system queues until they are accepted.
@@ -118,6 +119,9 @@ async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place
     let _delayed = stream.set_nodelay(true);
     let mut stop = console.stop_signal();
     let io_timeout = console.io_timeout();
+    let Some(transport) = secure(&console, TimedStream::new(stream, io_timeout), peer).await else {
+        return;
+    };
     let state = Arc::clone(&place.state);
     let service = service_fn(move |request| {
         let (console, state) = (Arc::clone(&console), Arc::clone(&state));
@@ -133,7 +137,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place
         .header_read_timeout(io_timeout)
         .max_header_size(HEAD_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(TimedStream::new(stream, io_timeout)), service);
+        .serve_connection(TokioIo::new(transport), service);
     let mut connection = std::pin::pin!(connection);
     let mut stopped = std::pin::pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
     let mut given_way = std::pin::pin!(place.state.given_way());
@@ -147,4 +151,28 @@ async fn serve(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, place
         connection.as_mut().graceful_shutdown();
         let _in_time = timeout(LINGER, connection).await;
     }
+}
+
+/// The connection with TLS, if the console speaks HTTPS; `None` if its handshake fails or takes too long.
+#[cfg(feature = "tls")]
+async fn secure(console: &Console, stream: TimedStream, peer: SocketAddr) -> Option<Transport> {
+    let Some(own) = &console.tls.own else {
+        return Some(Transport::Plain(stream));
+    };
+    let handshake = tokio_rustls::TlsAcceptor::from(own.config()).accept(stream);
+    let why = match timeout(console.io_timeout(), handshake).await {
+        Ok(Ok(stream)) => return Some(Transport::Tls(Box::new(stream))),
+        Ok(Err(error)) => match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+            Some(error) => crate::tls::cause(error),
+            None => error.to_string().into(),
+        },
+        Err(_) => "its handshake was not complete in time (console.io_timeout)".into(),
+    };
+    console.note(|| format!("the console has closed a connection from {peer}: tls: {why}"));
+    None
+}
+
+#[cfg(not(feature = "tls"))]
+async fn secure(_console: &Console, stream: TimedStream, _peer: SocketAddr) -> Option<Transport> {
+    Some(Transport::Plain(stream))
 }

@@ -88,7 +88,8 @@ async fn answer(
     if !guard::is_same_origin(&parts.headers) {
         return Err(Problem::forbidden("the request comes from a page of another site"));
     }
-    let origin = console.proxies().origin(peer, &parts.headers);
+    let mut origin = console.proxies().origin(peer, &parts.headers);
+    origin.is_https |= console.is_secured();
     let user = authorize(console, route, &parts, origin)?;
     if user.is_some() {
         connection.logged_in();

@@ -1,19 +1,14 @@
-//! The current settings and the MQTT listeners, read-only.
-
-use std::cmp::Ordering;
+//! The current settings, read-only.
 
 use serde::Serialize;
 
 use crate::config::{Kind, table};
 use crate::http::answer::{Problem, Reply};
-use crate::http::console::{Console, ListenerView};
-use crate::http::query::Page;
+use crate::http::console::Console;
 use crate::http::service::ApiRequest;
 
 /// The placeholder for a password.
 const HIDDEN: &str = "***";
-/// The keys that the list of listeners can be sorted by.
-const SORTS: &[&str] = &["name", "address", "connections"];
 
 #[derive(Serialize)]
 struct Setting {
@@ -24,13 +19,6 @@ struct Setting {
     range: String,
     help: &'static str,
     changed: bool,
-}
-
-#[derive(Serialize)]
-struct Listener {
-    name: String,
-    address: String,
-    connections: u32,
 }
 
 #[derive(Serialize)]
@@ -61,27 +49,6 @@ pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Pr
     });
     let items: Vec<_> = lines.collect();
     Reply::json(&All { total: items.len(), offset: 0, items })
-}
-
-/// `GET /api/v1/listeners`
-pub(super) fn listeners(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
-    let page = Page::of(&request.query, SORTS)?;
-    let mut all = (console.listeners)();
-    all.retain(|listener| page.finds(&[&listener.name, &listener.address.to_string()]));
-    let by = page.sort().unwrap_or("name");
-    let compare = |a: &ListenerView, b: &ListenerView| {
-        let order = match by {
-            "address" => a.address.cmp(&b.address),
-            "connections" => a.connections.cmp(&b.connections),
-            _ => Ordering::Equal,
-        };
-        order.then_with(|| a.name.cmp(&b.name))
-    };
-    page.cut(all, compare, |listener| Listener {
-        name: listener.name,
-        address: listener.address.to_string(),
-        connections: listener.connections,
-    })
 }
 
 /// Whether a key matches a key of the table, where `*` is the name of a listener.

@@ -1,15 +1,16 @@
 //! Connections that the host provides: an accepted socket, or one end of a socketpair.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::net::handshake::Accepted;
+use crate::net::listeners::Layers;
 use crate::net::places::ListenerLimit;
 use crate::net::server::{ConnectionLimits, FULL, Server};
+use crate::session::peer::Peer;
 
 /// Why a descriptor was refused.
 #[derive(Debug)]
@@ -28,18 +29,19 @@ impl From<io::Error> for AdoptError {
     }
 }
 
-/// The task of a connection over a duplicate of `descriptor`, which the caller keeps. Must be called inside the
-/// runtime.
+/// Serves a connection over a duplicate of `descriptor`, which the caller keeps, with these layers. Must be called inside
+/// the runtime.
 pub fn adopt(
     descriptor: BorrowedFd<'_>,
     server: &Arc<Server>,
     limit: &Arc<ListenerLimit>,
-) -> Result<impl Future<Output = ()> + Send + 'static, AdoptError> {
+    layers: Layers,
+) -> Result<(), AdoptError> {
     let peer = peer_of(SockRef::from(&descriptor))?;
-    let limits =
-        Arc::new(ConnectionLimits { server: Arc::clone(server), limit: Arc::clone(limit), layers: None });
+    let (server, limit) = (Arc::clone(server), Arc::clone(limit));
+    let limits = Arc::new(ConnectionLimits { server, limit, layers: layers.0 });
     let Some((permit, place)) = limits.permit() else {
-        server.turned_away(peer, FULL);
+        limits.server.turned_away(peer, FULL);
         return Err(AdoptError::Full);
     };
     let socket = Socket::from(descriptor.try_clone_to_owned()?);
@@ -51,16 +53,17 @@ pub fn adopt(
     socket.set_nosigpipe(true)?;
     let before = socket.nonblocking()?;
     socket.set_nonblocking(true)?;
-    let task = Accepted::new(socket, peer, permit, place).map(Accepted::open);
-    if task.is_err() && !before {
+    let accepted = Accepted::new(socket, peer, permit, place);
+    if accepted.is_err() && !before {
         // The duplicate shares the flag with the caller's descriptor.
         SockRef::from(&descriptor).set_nonblocking(false)?;
     }
-    Ok(task?)
+    accepted?.start();
+    Ok(())
 }
 
 /// The peer's address; `None` for a UNIX socket.
-fn peer_of(socket: SockRef<'_>) -> Result<Option<SocketAddr>, AdoptError> {
+fn peer_of(socket: SockRef<'_>) -> Result<Option<Peer>, AdoptError> {
     let kind = socket.r#type().map_err(|error| match error.raw_os_error() {
         Some(libc::ENOTSOCK) => AdoptError::Unfit("is not a socket"),
         Some(libc::EBADF) => AdoptError::Unfit("is not open"),
@@ -71,7 +74,7 @@ fn peer_of(socket: SockRef<'_>) -> Result<Option<SocketAddr>, AdoptError> {
         return Err(AdoptError::Unfit("is neither a TCP socket nor a UNIX stream socket"));
     }
     match socket.peer_addr() {
-        Ok(peer) => Ok(peer.as_socket()),
+        Ok(peer) => Ok(peer.as_socket().map(Peer::Network)),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => {
             Err(AdoptError::Unfit("is not connected"))
         }

@@ -89,7 +89,7 @@ enum State {
 impl ConnectionTask {
     /// The task of a connection that has completed its handshake, if it has one.
     pub(super) fn new(accepted: Accepted) -> ConnectionTask {
-        let Accepted { link, origin, tested, permit } = accepted;
+        let Accepted { link, origin, tested, permit, .. } = accepted;
         let server = permit.server();
         let engine = server.engine();
         let mut turn = engine.turn(server.now());

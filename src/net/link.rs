@@ -10,8 +10,10 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFdReadyGuard;
 
 use crate::engine::parts::origin::Origin;
+use crate::net::handshake_steps::StepTurn;
 use crate::net::places::{ListenerLimit, NewPlace, Place, Stage};
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};
+use crate::session::identity::TlsIdentity;
 use crate::session::last_bytes::LastBytes;
 use crate::session::link::{Admission, Cause, Link, Written};
 
@@ -62,12 +64,13 @@ impl StreamLink {
     pub(super) fn poll_handshake(
         &self,
         origin: &mut Origin,
+        turn: &mut StepTurn,
         eager: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), LayerError>> {
         match &self.layers {
             None => Poll::Ready(Ok(())),
-            Some(layers) => layers.poll_handshake(&self.descriptor, origin, eager, cx),
+            Some(layers) => layers.poll_handshake(&self.descriptor, origin, turn, eager, cx),
         }
     }
 
@@ -206,8 +209,16 @@ impl Link for StreamLink {
         self.expire_if(false, cause)
     }
 
+    fn is_of(&self, listener: &Arc<str>) -> bool {
+        self.limit.name().is_some_and(|name| Arc::ptr_eq(name, listener))
+    }
+
     fn is_over(&self) -> bool {
         self.is_finished()
+    }
+
+    fn identity(&self) -> Option<Arc<TlsIdentity>> {
+        self.layers.as_ref()?.identity()
     }
 
     fn identify(&self, client_id: &str) {

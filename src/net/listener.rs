@@ -3,24 +3,30 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::Socket;
-use tokio::io::unix::AsyncFd;
-use tokio::time::sleep;
+use socket2::{SockAddr, Socket};
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::time::{sleep, timeout};
 
-use crate::net::handshake::{Accepted, Handshake};
+use crate::config::{ConfigError, ListenAddress, Listener};
+use crate::net::gate::Gate;
+use crate::net::handshake::Accepted;
+use crate::net::passed::passed_socket;
 use crate::net::places::ListenerLimit;
 use crate::net::server::{ConnectionLimits, FULL, Server};
 use crate::net::testing::{ProbeSlot, TestListener};
-use crate::net::transport::MakeLayers;
-use crate::runtime::{NotInherited, listen, watch_socket};
+use crate::net::transport::{MakeLayers, Secured, choose, secure};
+use crate::net::unix::{SocketFile, listen_abstract, listen_at};
+use crate::runtime::{NotInherited, listen, peer_credentials, watch_socket};
 use crate::session::event::Level;
+use crate::session::peer::Peer;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -34,20 +40,58 @@ pub struct Bound {
     /// Before the socket, so that it is dropped before it.
     not_inherited: NotInherited,
     listener: Socket,
-    address: SocketAddr,
-    max_connections: Option<u32>,
-    /// The layers of its connections; `None` is plain MQTT. No setting adds layers yet.
+    address: ListenAddress,
+    /// The file of a Unix domain socket.
+    file: Option<SocketFile>,
+    settings: Listener,
+    /// The layers of its connections; `None` is plain MQTT.
     layers: Option<MakeLayers>,
+    /// The TLS side of the listener.
+    secured: Option<Secured>,
 }
 
-/// Binds a listening socket. With port 0 the system chooses a port. An IPv6 address accepts no IPv4 connections.
-/// TCP [MQTT-4.2-1], [MQTT3-7.1.1-1].
-pub fn bind(address: SocketAddr, max_connections: Option<u32>) -> io::Result<Bound> {
-    let listener = listen(address, BACKLOG)?;
-    let address = listener.local_addr()?;
+/// Why a listener does not listen.
+#[derive(Debug)]
+pub enum BindError {
+    /// A setting is wrong.
+    Config(ConfigError),
+    /// A system call failed for this address.
+    Io(ListenAddress, io::Error),
+}
+
+impl From<ConfigError> for BindError {
+    fn from(error: ConfigError) -> BindError {
+        BindError::Config(error)
+    }
+}
+
+/// Binds the socket of a listener to `address`. With port 0 the system chooses a port. An IPv6 address accepts no IPv4
+/// connections. TCP [MQTT-4.2-1], [MQTT3-7.1.1-1].
+pub fn bind(address: &ListenAddress, settings: &Listener) -> Result<Bound, BindError> {
+    let failed = |error| BindError::Io(address.clone(), error);
+    let secured = secure(settings.transport, settings)?;
+    let layers = choose(settings.transport, settings, secured.as_ref())?;
+    let (listener, address, file) = match address {
+        ListenAddress::Tcp(wanted) => {
+            let listener = listen(*wanted, BACKLOG).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?.into();
+            (listener.into(), address, None)
+        }
+        ListenAddress::Unix(path) => {
+            let (listener, file) = listen_at(path, settings, BACKLOG)?;
+            (listener, address.clone(), Some(file))
+        }
+        ListenAddress::Abstract(name) => {
+            (listen_abstract(name, BACKLOG).map_err(failed)?, address.clone(), None)
+        }
+        ListenAddress::Systemd => {
+            let (listener, address) = passed_socket(&settings.name).map_err(failed)?;
+            (listener, address, None)
+        }
+    };
     let not_inherited = NotInherited::mark(&listener);
-    let (layers, address) = dress(address);
-    Ok(Bound { not_inherited, listener: listener.into(), address, max_connections, layers })
+    let (layers, address) = dress(layers, address);
+    Ok(Bound { not_inherited, listener, address, file, settings: settings.clone(), layers, secured })
 }
 
 impl fmt::Debug for Bound {
@@ -58,23 +102,50 @@ impl fmt::Debug for Bound {
 
 impl Bound {
     /// The address, with the port that the system chose.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
     }
 
-    /// The limit of its connections. `name` is the listener's.
-    pub fn limit(&self, server: &Server, name: &str) -> Arc<ListenerLimit> {
-        server.limit(Some(name), self.max_connections)
+    /// The name of the listener.
+    pub fn name(&self) -> &str {
+        &self.settings.name
     }
 
-    /// Accepts connections for as long as the task lives. Must be called inside the runtime.
-    pub fn accept(
+    /// Its settings.
+    pub(super) fn settings(&self) -> &Listener {
+        &self.settings
+    }
+
+    /// What makes the layers of its connections.
+    pub(super) fn layers(&self) -> Option<MakeLayers> {
+        self.layers.clone()
+    }
+
+    /// The limit of its connections.
+    pub(super) fn limit(&self, server: &Server) -> Arc<ListenerLimit> {
+        server.limit(Some(&self.settings.name), self.settings.max_connections)
+    }
+
+    /// Accepts connections until the gate says that it is stopped. `closing` is dropped after the socket is closed.
+    /// Must be called inside the runtime.
+    pub(super) fn accept(
         self,
         server: Arc<Server>,
         limit: Arc<ListenerLimit>,
+        gate: Arc<Gate>,
+        closing: Sender<()>,
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_socket(self.listener)?;
-        let accepting = Accepting { _not_inherited: self.not_inherited, listener };
+        if let Some(secured) = &self.secured {
+            server.note_secured(&limit, secured);
+        }
+        let accepting = Accepting {
+            _not_inherited: self.not_inherited,
+            _file: self.file,
+            listener,
+            gate,
+            _closing: closing,
+        };
         let tested = server.test_net().map(|test_net| test_net.listener());
         let limits = Arc::new(ConnectionLimits { server, limit, layers: self.layers });
         Ok(async move {
@@ -89,23 +160,24 @@ impl Bound {
 /// A listening socket that accepts. The mark comes before the socket, so that it is dropped before it.
 struct Accepting {
     _not_inherited: NotInherited,
+    /// Before the socket, so that nobody takes the file for that of a dead broker.
+    _file: Option<SocketFile>,
     listener: AsyncFd<Socket>,
+    gate: Arc<Gate>,
+    /// After the socket, so that it is closed when this is dropped.
+    _closing: Sender<()>,
 }
 
 async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
     let mut rest = REST.0;
-    loop {
-        let Ok(mut guard) = accepting.listener.readable().await else {
-            // The runtime is shutting down.
-            return;
-        };
+    while let Some(mut guard) = poll_fn(|cx| accepting.poll_accept(cx)).await {
         let mut accepted = 0;
         while accepted < AT_ONCE {
             match guard.get_inner().accept() {
                 Ok((socket, peer)) => {
                     accepted += 1;
                     rest = REST.0;
-                    start_connection(socket, peer.as_socket(), &limits);
+                    start_connection(socket, &peer, &limits);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     guard.clear_ready();
@@ -121,13 +193,27 @@ async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {
                         });
                     }
                     // Trying again at once would only spin. Existing connections continue; new ones wait in the
-                    // backlog.
-                    sleep(rest).await;
+                    // backlog. It ends early if the listener is stopped.
+                    let _stopped = timeout(rest, poll_fn(|cx| accepting.gate.poll_stopped(cx))).await;
                     rest = REST.1.min(rest * 2);
                 }
             }
         }
+        drop(guard);
         tokio::task::yield_now().await;
+    }
+}
+
+impl Accepting {
+    /// Ready when a connection may wait; `None` when the listener is stopped or the runtime shuts down.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<AsyncFdReadyGuard<'_, Socket>>> {
+        if self.gate.poll_stopped(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        match self.gate.is_accepting() {
+            true => self.listener.poll_read_ready(cx).map(Result::ok),
+            false => Poll::Pending,
+        }
     }
 }
 
@@ -140,20 +226,30 @@ async fn run_tested(
 ) {
     loop {
         let mut requested = pin!(test_listener.requested());
-        poll_fn(|cx| match requested.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => poll_ready(&accepting.listener, cx),
+        let is_stopped = poll_fn(|cx| {
+            if accepting.gate.poll_stopped(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            match requested.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending if !accepting.gate.is_accepting() => Poll::Pending,
+                Poll::Pending => poll_ready(&accepting.listener, cx).map(|()| false),
+            }
         })
         .await;
         let asked = test_listener.asked();
-        let exhausted = loop {
-            match accepting.listener.get_ref().accept() {
-                Ok((socket, peer)) => start_connection(socket, peer.as_socket(), &limits),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
-                Err(error) if is_of_the_connection(&error) => {}
-                Err(_) => break true,
-            }
-        };
+        if is_stopped {
+            return;
+        }
+        let exhausted = accepting.gate.is_accepting()
+            && loop {
+                match accepting.listener.get_ref().accept() {
+                    Ok((socket, peer)) => start_connection(socket, &peer, &limits),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+                    Err(error) if is_of_the_connection(&error) => {}
+                    Err(_) => break true,
+                }
+            };
         drop(asked);
         if exhausted {
             sleep(REST.1).await;
@@ -173,23 +269,25 @@ fn poll_ready(listener: &AsyncFd<Socket>, cx: &mut Context<'_>) -> Poll<()> {
     }
 }
 
-/// `peer`: its address; `None` for a UNIX socket.
-fn start_connection(socket: Socket, peer: Option<SocketAddr>, limits: &Arc<ConnectionLimits>) {
+/// `address`: that of the peer.
+fn start_connection(socket: Socket, address: &SockAddr, limits: &Arc<ConnectionLimits>) {
+    let address = address.as_socket();
+    let peer = match address {
+        Some(address) => Some(Peer::Network(address)),
+        None => peer_credentials(&socket).map(Peer::Process),
+    };
+    limits.limit.tally().accept();
     let Some((permit, place)) = limits.permit() else {
+        limits.limit.tally().refuse();
         limits.server.turned_away(peer, FULL);
         return;
     };
     // A connection that cannot be prepared is gone already.
-    let Ok(socket) = prepare(socket, peer.is_some()) else {
+    let Ok(socket) = prepare(socket, address.is_some()) else {
         return;
     };
     match Accepted::new(socket, peer, permit, place) {
-        Ok(accepted) if accepted.is_plain() => {
-            tokio::spawn(accepted.open());
-        }
-        Ok(accepted) => {
-            tokio::spawn(Handshake::run(accepted));
-        }
+        Ok(accepted) => accepted.start(),
         Err(error) => limits.server.turned_away(peer, &error.to_string()),
     }
 }
@@ -205,10 +303,11 @@ fn prepare(socket: Socket, is_tcp: bool) -> io::Result<Socket> {
     Ok(Socket::from(stream))
 }
 
-/// The layers of a new listener: none. Tests may add layers, and another address that clients connect to.
+/// The layers of a new listener, and its address. Tests may put other layers over it, and another address that clients
+/// connect to.
 #[cfg(not(test))]
-fn dress(address: SocketAddr) -> (Option<MakeLayers>, SocketAddr) {
-    (None, address)
+fn dress(layers: Option<MakeLayers>, address: ListenAddress) -> (Option<MakeLayers>, ListenAddress) {
+    (layers, address)
 }
 
 /// Whether accepting failed for one connection alone, which has left the backlog. accept(2) returns errors that the
@@ -244,8 +343,9 @@ mod tests {
     use socket2::{SockRef, Socket};
 
     use super::{Bound, bind, is_of_the_connection};
-    use crate::config::Config;
+    use crate::config::{Config, ListenAddress};
     use crate::engine::core::state::{Engine, EngineParts};
+    use crate::net::listeners::Listeners;
     use crate::net::server::Server;
     use crate::runtime::{Clock, NotInherited, Runtime, Ticker};
     use crate::storage::MemoryStore;
@@ -259,9 +359,11 @@ mod tests {
         let bound = Bound {
             not_inherited: NotInherited::mark(&listener),
             listener,
-            address: "0.0.0.0:0".parse().unwrap(),
-            max_connections: Some(1),
+            address: ListenAddress::Unix(path.clone()),
+            file: None,
+            settings: Config::new().settings().listeners[0].clone(),
             layers: None,
+            secured: None,
         };
         let parts = EngineParts {
             store: Arc::new(MemoryStore),
@@ -272,10 +374,8 @@ mod tests {
         let engine = Arc::new(Engine::new(Config::new().settings(), parts));
         let server = Arc::new(Server::new(engine, Clock::start(), None, None));
         let runtime = Runtime::start(1).unwrap();
-        let limit = bound.limit(&server, "unix");
-        let inside = runtime.handle().enter();
-        runtime.handle().spawn(bound.accept(server, limit).unwrap());
-        drop(inside);
+        let listeners = Listeners::new(server, runtime.handle().clone());
+        listeners.open(bound).unwrap();
         let mut client = UnixStream::connect(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a\xc0\x00").unwrap();
@@ -298,7 +398,11 @@ mod tests {
     /// A faulty host may shut down descriptors that belong to the broker.
     #[test]
     fn a_listening_socket_that_someone_has_shut_down_has_accepting_rest() {
-        let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+        let bound = bind(
+            &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into(),
+            &Config::new().settings().listeners[0],
+        )
+        .unwrap();
         SockRef::from(&bound.listener).shutdown(Shutdown::Both).unwrap();
         let error = bound.listener.accept().unwrap_err();
         assert_ne!(error.kind(), io::ErrorKind::WouldBlock);

@@ -1,8 +1,10 @@
 //! Places of connections: limits of the clients that are connected, and of the sockets without a CONNECT.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
+use crate::engine::parts::origin::Way;
+use crate::net::tally::Tally;
 use crate::session::link::Admission;
 
 /// How many connections a listener has and may have.
@@ -10,9 +12,12 @@ use crate::session::link::Admission;
 pub struct ListenerLimit {
     /// The broker's.
     places: Arc<Places>,
-    name: Option<Arc<str>>,
+    way: Option<Arc<Way>>,
     open: AtomicU32,
     most: u32,
+    /// Whether no client is let in any more.
+    is_over: AtomicBool,
+    tally: Tally,
 }
 
 /// The places of one broker.
@@ -56,10 +61,22 @@ impl ListenerLimit {
     pub(super) fn new(places: &Arc<Places>, name: Option<&str>, most: Option<u32>) -> ListenerLimit {
         ListenerLimit {
             places: Arc::clone(places),
-            name: name.map(Into::into),
+            way: name.map(|name| Arc::new(Way { listener: Some(name.into()), tls: None })),
             open: AtomicU32::new(0),
             most: most.unwrap_or(u32::MAX),
+            is_over: AtomicBool::new(false),
+            tally: Tally::default(),
         }
+    }
+
+    /// What the listener counts.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Lets no client in any more.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
     }
 
     /// The clients that are connected by it.
@@ -69,7 +86,12 @@ impl ListenerLimit {
 
     /// The listener's name.
     pub(super) fn name(&self) -> Option<&Arc<str>> {
-        self.name.as_ref()
+        self.way.as_ref()?.listener.as_ref()
+    }
+
+    /// How a connection of the listener comes.
+    pub(super) fn way(&self) -> Option<&Arc<Way>> {
+        self.way.as_ref()
     }
 }
 
@@ -133,12 +155,17 @@ impl Place<'_> {
             CLIENT => return Admission::Admitted,
             _ => return Admission::Over,
         }
+        if self.limit.is_over.load(Ordering::Acquire) {
+            return Admission::Over;
+        }
         let most = |most| if takes_over { u32::MAX } else { most };
         if !take(&self.limit.places.clients, most(self.limit.places.most_clients)) {
+            self.limit.tally.refuse();
             return Admission::Full;
         }
         if !take(&self.limit.open, most(self.limit.most)) {
             self.limit.places.clients.fetch_sub(1, Ordering::AcqRel);
+            self.limit.tally.refuse();
             return Admission::Full;
         }
         match self.stage.0.compare_exchange(stage, CLIENT, Ordering::AcqRel, Ordering::Acquire) {

@@ -1,14 +1,16 @@
 //! The state shared by all connections of a broker: the engine, the clock, the connection limits.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::core::state::Engine;
-use crate::engine::parts::origin::Origin;
+use crate::engine::parts::origin::{Origin, Way};
+#[cfg(feature = "tls")]
+use crate::net::certificates::Certificates;
 use crate::net::flush_queue::{FlushQueue, Flusher};
+use crate::net::handshake_steps::{HandshakeSteps, StepTurn};
 use crate::net::link::StreamLink;
 use crate::net::places::{ListenerLimit, NewPlace, Places};
 use crate::net::testing::TestNet;
@@ -17,6 +19,7 @@ use crate::net::waiting::Waiting;
 use crate::runtime::Clock;
 use crate::session::event::Level;
 use crate::session::link::Cause;
+use crate::session::peer::Peer;
 use crate::time::Time;
 
 /// The MQTT server of one broker.
@@ -34,6 +37,9 @@ pub struct Server {
     test_net: Option<Arc<TestNet>>,
     /// The flush queue, if all connections run on one thread.
     flush_queue: Option<FlushQueue>,
+    steps: HandshakeSteps,
+    #[cfg(feature = "tls")]
+    certificates: Certificates,
 }
 
 impl Server {
@@ -48,6 +54,9 @@ impl Server {
             idle: Condvar::new(),
             test_net: None,
             flush_queue: None,
+            steps: HandshakeSteps::default(),
+            #[cfg(feature = "tls")]
+            certificates: Certificates::default(),
         }
     }
 
@@ -97,13 +106,29 @@ impl Server {
         self.flush_queue.as_ref()
     }
 
+    /// The certificates of the listeners.
+    #[cfg(feature = "tls")]
+    pub(super) fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn note_secured(&self, _limit: &ListenerLimit, secured: &std::convert::Infallible) {
+        match *secured {}
+    }
+
+    /// A new connection's turn for costly steps of its handshake.
+    pub(super) fn step_turn(&self) -> StepTurn {
+        StepTurn::new(self.test_net.is_none().then(|| self.steps.clone()))
+    }
+
     /// The current time.
     pub(super) fn now(&self) -> Time {
         self.clock.now()
     }
 
     /// Counts and logs a connection that was refused.
-    pub(super) fn turned_away(&self, peer: Option<SocketAddr>, why: &str) {
+    pub(super) fn turned_away(&self, peer: Option<Peer>, why: &str) {
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += 1;
         self.engine.log(&mut turn, Level::Warn, None, || match peer {
@@ -129,18 +154,43 @@ impl Server {
         Some(())
     }
 
-    /// Counts a connection that was closed in its handshake. `why`: `None` if that is counted already.
-    pub(super) fn closed_in_handshake(&self, origin: &Origin, why: Option<&LayerError>) {
+    /// Ends the connections of a listener that is stopped.
+    pub(super) fn end_connections_of(&self, limit: &Arc<ListenerLimit>) {
+        // First, so that no client of it is let in behind those that are disconnected.
+        limit.end();
+        for link in self.waiting.of(limit) {
+            link.expire_if(true, Cause::Kicked);
+        }
+        if let Some(name) = limit.name() {
+            self.engine.end_clients_of(&mut self.engine.turn(self.now()), name);
+        }
+    }
+
+    /// Counts a connection that was closed in its handshake. `why`: `None` if that is counted already, and it was ended
+    /// for the cause `ended`.
+    pub(super) fn closed_in_handshake(
+        &self,
+        limit: &ListenerLimit,
+        origin: &Origin,
+        why: Option<&LayerError>,
+        ended: Cause,
+    ) {
+        let ended = match ended {
+            Cause::ConnectTimeout => "its handshake was not complete in time (mqtt.connect_timeout)",
+            Cause::Kicked => "its listener was stopped",
+            _ => "another connection needed its place (mqtt.max_pending_connections)",
+        };
+        match why {
+            Some(why) => limit.tally().fail(&why.to_string()),
+            None => limit.tally().fail(ended),
+        }
         let mut turn = self.engine.turn(self.now());
         turn.counts.connections_refused += u64::from(why.is_some());
         self.engine.log(&mut turn, Level::Warn, None, || {
             let number = origin.number;
             match why {
                 Some(why) => format!("connection {number} {origin} is closed during its handshake: {why}"),
-                None => format!(
-                    "connection {number} {origin} is closed: its handshake was not complete in time \
-                     (mqtt.connect_timeout)"
-                ),
+                None => format!("connection {number} {origin} is closed: {ended}"),
             }
         });
     }
@@ -193,9 +243,14 @@ impl ConnectionPermit {
         self.limits.layers.as_ref()
     }
 
-    /// The name of the listener, if the connection was accepted by one.
-    pub(super) fn listener(&self) -> Option<&Arc<str>> {
-        self.limits.limit.name()
+    /// The limit of its listener.
+    pub(super) fn limit(&self) -> &ListenerLimit {
+        &self.limits.limit
+    }
+
+    /// How the connection came, if it was accepted by a listener.
+    pub(super) fn way(&self) -> Option<&Arc<Way>> {
+        self.limits.limit.way()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::net::link::StreamLink;
+use crate::net::places::ListenerLimit;
 
 /// The connections without a CONNECT in the order of their coming, and some that have left them.
 #[derive(Default)]
@@ -33,6 +34,15 @@ impl Waiting {
             }
         }
         None
+    }
+
+    /// The connections of a listener that still wait.
+    pub(super) fn of(&self, limit: &Arc<ListenerLimit>) -> Vec<Arc<StreamLink>> {
+        let waiting = self.0.lock();
+        let links = waiting.iter().filter_map(Weak::upgrade);
+        links
+            .filter(|link| link.place().is_silent() && std::ptr::eq(link.place().limit, &raw const **limit))
+            .collect()
     }
 }
 

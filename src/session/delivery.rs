@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::qos::QoS;
 use crate::codec::version::Version;
+use crate::session::entry::Entry;
 use crate::session::epoch::Epoch;
 use crate::session::event::{Delivered, Dropped, Event};
 use crate::session::pending::Pending;
@@ -160,5 +161,5 @@ pub struct SessionRemains {
     /// Messages of shared subscriptions that were queued and never sent, oldest first.
     pub shared_waiting: Vec<Pending>,
     /// The other queued messages, if the host is told of dropped messages.
-    pub dropped: Vec<Pending>,
+    pub dropped: Vec<Entry>,
 }

@@ -1,13 +1,14 @@
 //! Events that the host program is told.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::version::Version;
+use crate::session::identity::TlsIdentity;
 use crate::session::link::Cause;
+use crate::session::peer::Peer;
 use crate::stats::DropReason;
 
 /// An event that the host has asked for.
@@ -95,9 +96,11 @@ pub struct Arrival {
     /// The User Name.
     pub username: Option<Arc<str>>,
     /// The peer's address; `None` for a connection without a network address.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// The name of the listener that accepted the connection.
     pub listener: Option<Arc<str>>,
+    /// What the handshake of TLS has shown; `None` without TLS.
+    pub tls: Option<Arc<TlsIdentity>>,
     /// The protocol version.
     pub version: Version,
     /// Clean Start, or Clean Session.
@@ -128,7 +131,7 @@ pub struct RefusedClient {
     /// The Client Identifier, if it is known.
     pub client_id: Option<Box<str>>,
     /// The peer's address; `None` for a connection without a network address.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// Why it was refused.
     pub reason: ReasonCode,
     /// The reason in words.
@@ -177,7 +180,7 @@ pub struct Delivered {
 pub struct Dropped {
     /// The Client Identifier of the intended receiver, or of the publisher if there is none; `None` is the host.
     pub client_id: Option<Box<str>>,
-    /// The Topic Name.
+    /// The Topic Name; empty if the message was in the store alone (`storage.memory`).
     pub topic: Box<str>,
     /// Why it was dropped.
     pub reason: DropReason,

@@ -1,8 +1,10 @@
 //! A network connection as sessions see it: a link to write to and a task to wake.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use crate::codec::reason::ReasonCode;
+use crate::session::identity::TlsIdentity;
 use crate::session::last_bytes::LastBytes;
 
 /// The result of a write.
@@ -74,9 +76,19 @@ pub trait Link: Send + Sync {
         true
     }
 
+    /// Whether the listener of this very name has accepted it.
+    fn is_of(&self, _listener: &Arc<str>) -> bool {
+        false
+    }
+
     /// Whether its end was requested.
     fn is_over(&self) -> bool {
         false
+    }
+
+    /// What the handshake of TLS has shown; `None` without TLS.
+    fn identity(&self) -> Option<Arc<TlsIdentity>> {
+        None
     }
 
     /// Tells whose connection it is, before the first packet that follows from it is written.

@@ -13,6 +13,7 @@ use crate::session::chunk::Chunk;
 use crate::session::delivery::{
     Block, ClientLimits, Context, DeliveryOptions, Limits, Outcome, ReportedFates, SessionRemains,
 };
+use crate::session::entry::Entry;
 use crate::session::epoch::Epoch;
 use crate::session::held_acks::{HeldAcks, WaitingPublishers};
 use crate::session::inflight::Inflight;
@@ -363,6 +364,9 @@ impl Outbound {
             let before = self.queue.len();
             self.send_queue(cx);
             cx.queue_changed(before, self.queue.len());
+            if self.queue.has_stored() {
+                self.ask_for_stored(cx);
+            }
         }
     }
 
@@ -424,8 +428,14 @@ impl Outbound {
         let waited = self.queue.len();
         let unacknowledged = std::mem::take(&mut self.inflight).into_unacknowledged();
         let waiting = std::mem::take(&mut self.queue).into_waiting();
-        let waiting = waiting.filter(|pending| reported.dropped || is_shared(pending));
-        let (shared_waiting, dropped) = waiting.partition(is_shared);
+        let (mut shared_waiting, mut dropped) = (Vec::new(), Vec::new());
+        for entry in waiting {
+            match entry {
+                Entry::Held(pending) if is_shared(&pending) => shared_waiting.push(pending),
+                entry if reported.dropped => dropped.push(entry),
+                _ => {}
+            }
+        }
         SessionRemains {
             waited,
             shared_unacknowledged: unacknowledged.filter(is_shared).collect(),
@@ -559,16 +569,16 @@ impl Outbound {
         if self.queue.is_full(pending.size(), &cx.limits.queue) {
             // Expired messages, which are not sent, take no room [MQTT-3.3.2-5].
             let (now, kept) = (cx.now, self.client_limits.kept);
-            self.queue.drop_expired(now, |index, pending| {
-                cx.drop(pending.message.topic(), DropReason::Expired);
-                record_dropped(cx, kept, index, pending);
+            self.queue.drop_expired(now, |index, entry| {
+                cx.drop(entry.topic(), DropReason::Expired);
+                record_dropped(cx, kept, index, entry);
             });
         }
         let bounds = &cx.limits.queue;
         let kept = self.client_limits.kept;
-        let displaced = |index, pending: &Pending| {
-            cx.drop(pending.message.topic(), DropReason::QueueFull);
-            record_dropped(cx, kept, index, pending);
+        let displaced = |index, entry: &Entry| {
+            cx.drop(entry.topic(), DropReason::QueueFull);
+            record_dropped(cx, kept, index, entry);
         };
         let queued = self.queue.push(pending, bounds, displaced);
         if queued != Queued::Refused {
@@ -634,9 +644,11 @@ impl Outbound {
     #[inline(never)]
     pub(super) fn record_queued(&mut self, cx: &Context<'_>) {
         if self.client_limits.kept
-            && let Some(pending) = self.queue.back().filter(|pending| pending.qos > QoS::AtMostOnce)
+            && let Some(pending) = self.queue.back().and_then(Entry::held)
+            && pending.qos > QoS::AtMostOnce
         {
-            cx.record(SessionChange::Queued(delivery_record(pending, cx.recorder.clock())));
+            let position = cx.record(SessionChange::Queued(delivery_record(pending, cx.recorder.clock())));
+            self.store_newest(cx, position);
         }
     }
 
@@ -663,8 +675,8 @@ impl Outbound {
 }
 
 /// Records that a message has left the queue of a session unsent.
-pub(super) fn record_dropped(cx: &Context<'_>, kept: bool, index: usize, pending: &Pending) {
-    if kept && pending.qos > QoS::AtMostOnce {
+pub(super) fn record_dropped(cx: &Context<'_>, kept: bool, index: usize, entry: &Entry) {
+    if kept && entry.qos() > QoS::AtMostOnce {
         cx.record(SessionChange::Dropped { index });
     }
 }

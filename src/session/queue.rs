@@ -1,9 +1,13 @@
 //! The queue of messages that wait for an offline or busy client, bounded in number and bytes.
 
+mod stored;
+
 use std::collections::VecDeque;
 
 use crate::codec::qos::QoS;
+use crate::session::entry::Entry;
 use crate::session::pending::Pending;
+use crate::storage::HeldBytes;
 use crate::time::Time;
 
 /// What happens to a message for which there is no room.
@@ -18,7 +22,7 @@ pub enum Overflow {
 }
 
 /// Bytes that the place of a message takes in a queue: the buffer of the places doubles when it grows.
-pub const PLACE: usize = 2 * size_of::<Pending>();
+pub const PLACE: usize = 2 * size_of::<Entry>();
 
 /// Places that a queue keeps although few messages are left.
 const KEPT_PLACES: usize = 64;
@@ -62,7 +66,7 @@ pub struct Queue(Option<Box<Waiting>>);
 
 #[derive(Debug)]
 struct Waiting {
-    messages: VecDeque<Pending>,
+    messages: VecDeque<Entry>,
     bytes: usize,
     /// The number of messages of QoS 0: a later QoS 0 message must not overtake them.
     qos0: usize,
@@ -71,6 +75,12 @@ struct Waiting {
     walked_bytes: usize,
     /// No queued message expires before this time; [`Time::NEVER`] if none expires.
     next_expiry: Time,
+    /// The bytes of the messages that are in memory.
+    held: HeldBytes,
+    /// The number of messages that the store alone has.
+    stored: usize,
+    /// Whether some of those were asked for and have not come.
+    reading: bool,
 }
 
 impl Queue {
@@ -118,7 +128,7 @@ impl Queue {
         &mut self,
         pending: Pending,
         bounds: &Bounds,
-        mut dropped: impl FnMut(usize, &Pending),
+        mut dropped: impl FnMut(usize, &Entry),
     ) -> Queued {
         let size = pending.size();
         let (len, bytes) = self.counted();
@@ -154,8 +164,8 @@ impl Queue {
             && is_beyond(len, bytes, size + PLACE, bounds)
             && now >= waiting.next_expiry
         {
-            let counted = waiting.messages.iter().filter(|pending| !pending.walked);
-            for expired in counted.filter(|pending| pending.message.is_expired(now)) {
+            let counted = waiting.messages.iter().filter(|entry| !entry.is_walked());
+            for expired in counted.filter(|entry| entry.is_expired(now)) {
                 len -= 1;
                 bytes -= expired.size() + PLACE;
             }
@@ -165,98 +175,125 @@ impl Queue {
 
     /// Removes expired messages. `dropped` is called with each of them, and the number of QoS 1 and 2 messages that
     /// stay before it. The messages are scanned only if one can have expired since the last scan.
-    pub fn drop_expired(&mut self, now: Time, mut dropped: impl FnMut(usize, &Pending)) {
-        if self.0.as_ref().is_none_or(|waiting| now < waiting.next_expiry) {
+    pub fn drop_expired(&mut self, now: Time, mut dropped: impl FnMut(usize, &Entry)) {
+        let Some(waiting) = self.0.as_mut().filter(|waiting| now >= waiting.next_expiry) else {
             return;
-        }
+        };
         // The store's index does not count QoS 0 messages, which are not recorded.
         let mut before = 0;
-        for pending in std::mem::take(self).into_waiting() {
-            match pending.message.is_expired(now) {
-                true => dropped(before, &pending),
+        waiting.next_expiry = Time::NEVER;
+        for entry in std::mem::take(&mut waiting.messages) {
+            waiting.uncount(&entry);
+            match entry.is_expired(now) {
+                true => dropped(before, &entry),
                 false => {
-                    before += usize::from(pending.qos > QoS::AtMostOnce);
-                    self.push_unbounded(pending);
+                    before += usize::from(entry.qos() > QoS::AtMostOnce);
+                    waiting.push(entry);
                 }
             }
+        }
+        if waiting.messages.is_empty() {
+            self.0 = None;
         }
     }
 
     /// Adds a message that is bounded elsewhere: one that answers a subscription, or that comes back from the store.
     pub fn push_unbounded(&mut self, pending: Pending) {
-        let waiting = self.0.get_or_insert_default();
-        let size = pending.size() + PLACE;
-        waiting.bytes += size;
-        waiting.next_expiry = waiting.next_expiry.min(pending.message.expires_at());
-        waiting.qos0 += usize::from(pending.qos == QoS::AtMostOnce);
-        if pending.walked {
-            waiting.walked += 1;
-            waiting.walked_bytes += size;
-        }
-        waiting.messages.push_back(pending);
+        self.0.get_or_insert_default().push(Entry::Held(pending));
+    }
+
+    /// Adds a message that the store alone has.
+    pub fn push_stored(&mut self, entry: Entry) {
+        self.0.get_or_insert_default().push(entry);
     }
 
     /// The messages, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Pending> {
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.0.iter().flat_map(|waiting| &waiting.messages)
     }
 
     /// The messages themselves, oldest first.
-    pub fn into_waiting(self) -> impl Iterator<Item = Pending> {
-        self.0.into_iter().flat_map(|waiting| waiting.messages)
+    pub fn into_waiting(self) -> impl Iterator<Item = Entry> {
+        self.0.into_iter().flat_map(|mut waiting| std::mem::take(&mut waiting.messages))
     }
 
     /// The oldest message.
-    pub fn front(&self) -> Option<&Pending> {
+    #[inline]
+    pub fn front(&self) -> Option<&Entry> {
         self.0.as_ref()?.messages.front()
     }
 
     /// The newest message.
-    pub fn back(&self) -> Option<&Pending> {
+    pub fn back(&self) -> Option<&Entry> {
         self.0.as_ref()?.messages.back()
     }
 
     /// Removes the message at this index; 0 is the oldest.
-    pub fn remove(&mut self, index: usize) -> Option<Pending> {
+    pub fn remove(&mut self, index: usize) -> Option<Entry> {
         if index == 0 {
             return self.pop();
         }
         let waiting = self.0.as_mut()?;
-        let pending = waiting.messages.remove(index)?;
-        waiting.uncount(&pending);
+        let entry = waiting.messages.remove(index)?;
+        waiting.uncount(&entry);
         waiting.give_back();
-        Some(pending)
+        Some(entry)
     }
 
     /// Removes the oldest message that the bounds count; with how many of QoS 1 and 2 are before it.
-    fn pop_counted(&mut self) -> Option<(usize, Pending)> {
+    fn pop_counted(&mut self) -> Option<(usize, Entry)> {
         let waiting = self.0.as_ref()?;
-        let index = waiting.messages.iter().position(|pending| !pending.walked)?;
+        let index = waiting.messages.iter().position(|entry| !entry.is_walked())?;
         let before =
-            waiting.messages.iter().take(index).filter(|pending| pending.qos > QoS::AtMostOnce).count();
+            waiting.messages.iter().take(index).filter(|entry| entry.qos() > QoS::AtMostOnce).count();
         Some((before, self.remove(index)?))
     }
 
     /// Removes the oldest message.
-    pub fn pop(&mut self) -> Option<Pending> {
+    pub fn pop(&mut self) -> Option<Entry> {
         let waiting = self.0.as_mut()?;
-        let pending = waiting.messages.pop_front()?;
-        waiting.uncount(&pending);
+        let entry = waiting.messages.pop_front()?;
+        waiting.uncount(&entry);
         match waiting.messages.is_empty() {
             true => self.0 = None,
             false => waiting.give_back(),
         }
-        Some(pending)
+        Some(entry)
     }
 }
 
 impl Waiting {
+    fn push(&mut self, entry: Entry) {
+        self.count(&entry);
+        self.messages.push_back(entry);
+    }
+
+    /// A message is one of them.
+    fn count(&mut self, entry: &Entry) {
+        let size = entry.size() + PLACE;
+        self.bytes += size;
+        self.next_expiry = self.next_expiry.min(entry.expires_at());
+        self.qos0 += usize::from(entry.qos() == QoS::AtMostOnce);
+        match entry {
+            Entry::Held(pending) => self.held.add(pending.size()),
+            Entry::Stored(_) => self.stored += 1,
+        }
+        if entry.is_walked() {
+            self.walked += 1;
+            self.walked_bytes += size;
+        }
+    }
+
     /// A message is no longer one of them.
-    fn uncount(&mut self, pending: &Pending) {
-        let size = pending.size() + PLACE;
+    fn uncount(&mut self, entry: &Entry) {
+        let size = entry.size() + PLACE;
         self.bytes -= size;
-        self.qos0 -= usize::from(pending.qos == QoS::AtMostOnce);
-        if pending.walked {
+        self.qos0 -= usize::from(entry.qos() == QoS::AtMostOnce);
+        match entry {
+            Entry::Held(pending) => self.held.sub(pending.size()),
+            Entry::Stored(_) => self.stored -= 1,
+        }
+        if entry.is_walked() {
             self.walked -= 1;
             self.walked_bytes -= size;
         }
@@ -296,6 +333,9 @@ impl Default for Waiting {
             walked: 0,
             walked_bytes: 0,
             next_expiry: Time::NEVER,
+            held: HeldBytes::default(),
+            stored: 0,
+            reading: false,
         }
     }
 }
@@ -327,7 +367,7 @@ mod tests {
         let bounds = bounds(1, 10_000, Overflow::DropNewest);
         assert_eq!(queue.push(pending("a"), &bounds, |_, _| ()), Queued::Waits);
         assert_eq!(queue.push(pending("b"), &bounds, |_, _| ()), Queued::Refused);
-        assert_eq!(queue.pop().unwrap().message.topic(), "a");
+        assert_eq!(queue.pop().unwrap().topic(), "a");
         assert_eq!(queue.bytes(), 0);
     }
 
@@ -337,7 +377,7 @@ mod tests {
         let bounds = bounds(1, 10_000, Overflow::DropOldest);
         queue.push(pending("a"), &bounds, |_, _| ());
         assert_eq!(queue.push(pending("b"), &bounds, |_, _| ()), Queued::Displaced(1));
-        assert_eq!(queue.pop().unwrap().message.topic(), "b");
+        assert_eq!(queue.pop().unwrap().topic(), "b");
     }
 
     #[test]
@@ -346,7 +386,7 @@ mod tests {
         let bounds = bounds(10, pending("a").size() + PLACE, Overflow::DropOldest);
         assert_eq!(queue.push(pending("a"), &bounds, |_, _| ()), Queued::Waits);
         assert_eq!(queue.push(pending("too large"), &bounds, |_, _| ()), Queued::Refused);
-        assert_eq!(queue.pop().unwrap().message.topic(), "a");
+        assert_eq!(queue.pop().unwrap().topic(), "a");
     }
 
     #[test]
@@ -360,7 +400,7 @@ mod tests {
             (bounds(10, pending("a").size() + PLACE, Overflow::DropOldest), "c"),
         ] {
             assert_eq!(queue.push(pending("d"), &bounds, |_, _| ()), Queued::Displaced(1));
-            assert_eq!((queue.len(), queue.front().unwrap().message.topic()), (3, oldest));
+            assert_eq!((queue.len(), queue.front().unwrap().topic()), (3, oldest));
         }
     }
 

@@ -6,6 +6,7 @@ use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
 use crate::message::{Publication, SharedMessage};
 use crate::session::delivery::DeliveryOptions;
+use crate::session::entry::Entry;
 use crate::session::inflight::Awaits;
 use crate::session::outbound::Outbound;
 use crate::session::pending::Pending;
@@ -40,6 +41,11 @@ impl Outbound {
         Ok(())
     }
 
+    /// Adds a message to the queue that stays in the store.
+    pub fn restore_stored(&mut self, entry: Entry) {
+        self.queue.push_stored(entry);
+    }
+
     /// Restores `Dropped`: removes a message from the queue.
     pub fn restore_dropped(&mut self, client_id: &str, index: usize) -> Result<(), LoadError> {
         self.take_queued(client_id, "dropped", index).map(|_| ())
@@ -52,7 +58,15 @@ impl Outbound {
         client_id: &str,
         packet_id: PacketId,
     ) -> Result<(), LoadError> {
-        let pending = self.take_queued(client_id, "sent", 0)?;
+        let len = self.queue.len();
+        let Entry::Held(pending) = self.take_queued(client_id, "sent", 0)? else {
+            return Err(LoadError::NotQueued {
+                client_id: client_id.to_owned(),
+                change: "sent",
+                index: 0,
+                len,
+            });
+        };
         match self.inflight.restore(pool, packet_id, pending) {
             true => Ok(()),
             false => {
@@ -91,7 +105,7 @@ impl Outbound {
         client_id: &str,
         change: &'static str,
         index: usize,
-    ) -> Result<Pending, LoadError> {
+    ) -> Result<Entry, LoadError> {
         let len = self.queue.len();
         let missing = || LoadError::NotQueued { client_id: client_id.to_owned(), change, index, len };
         self.queue.remove(index).ok_or_else(missing)

@@ -1,6 +1,5 @@
 //! A session: the state that belongs to a Client Identifier [MQTT-3.1.3-2], [MQTT3-3.1.3-2].
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -11,6 +10,7 @@ use crate::message::SharedMessage;
 use crate::session::epoch::{AtomicEpoch, Epoch};
 use crate::session::inbound::Inbound;
 use crate::session::outbound::Outbound;
+use crate::session::peer::Peer;
 use crate::session::subscriptions::Subscriptions;
 use crate::time::{Time, TimerId};
 
@@ -92,7 +92,7 @@ pub struct Connected {
     /// The protocol version.
     pub version: Version,
     /// The peer's address, if there is one.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<Peer>,
     /// The User Name.
     pub username: Option<Arc<str>>,
     /// Clean Start, or Clean Session.

@@ -12,6 +12,7 @@ use crate::codec::qos::QoS;
 use crate::message::{Publication, SHARE_FROM};
 use crate::session::aliases::Naming;
 use crate::session::delivery::{Context, DeliveryOptions, Outcome};
+use crate::session::entry::Entry;
 use crate::session::outbound::{Outbound, record_dropped};
 use crate::session::plan::Sizes;
 use crate::stats::DropReason;
@@ -53,18 +54,19 @@ impl Outbound {
 
     pub(super) fn send_queue(&mut self, cx: &mut Context<'_>) {
         while let Some(front) = self.queue.front() {
-            if front.message.is_expired(cx.now) {
+            if front.is_expired(cx.now) {
                 // [MQTT-3.3.2-5]
-                cx.drop(front.message.topic(), DropReason::Expired);
+                cx.drop(front.topic(), DropReason::Expired);
                 record_dropped(cx, self.client_limits.kept, 0, front);
                 self.queue.pop();
                 continue;
             }
-            let needs_place = front.qos != QoS::AtMostOnce;
-            if (needs_place && self.is_window_full(cx.limits)) || !self.has_room(cx.limits) {
+            let needs_place = front.qos() != QoS::AtMostOnce;
+            let is_stored = front.held().is_none();
+            if is_stored || (needs_place && self.is_window_full(cx.limits)) || !self.has_room(cx.limits) {
                 return;
             }
-            let Some(pending) = self.queue.pop() else {
+            let Some(Entry::Held(pending)) = self.queue.pop() else {
                 return;
             };
             if needs_place && self.client_limits.kept {

@@ -8,6 +8,7 @@ mod memory;
 mod recorder;
 mod stats;
 mod store;
+mod waiting;
 
 pub use change::{Change, DeliveryRecord, MessageRecord, SessionChange};
 pub use error::{LoadError, StoreError};
@@ -15,3 +16,4 @@ pub use memory::MemoryStore;
 pub use recorder::Recorder;
 pub use stats::{FLUSH_BOUNDS, FlushTimes, StorageState, StorageStats};
 pub use store::{Position, Store};
+pub use waiting::{HeldBytes, QueuedRecord, ReadRequest, StoredDelivery, WaitingMemory};

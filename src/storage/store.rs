@@ -1,6 +1,10 @@
 //! The interface between the engine and a store of sessions, queues and retained messages.
 
-use crate::storage::{Change, LoadError, StoreError};
+use std::sync::Arc;
+
+use crate::storage::{
+    Change, LoadError, QueuedRecord, ReadRequest, StoreError, StoredDelivery, WaitingMemory,
+};
 use crate::time::WallTime;
 
 /// The number of a change, greater than that of every earlier change. 0 is before the first change.
@@ -53,5 +57,45 @@ pub trait Store: Send + Sync {
     /// Why nothing more will be committed; `None` while the store works.
     fn failed(&self) -> Option<StoreError> {
         None
+    }
+
+    /// How many bytes of waiting messages queues may hold; what is beyond is in the store alone. `None` if the store gives
+    /// no message back before the next start.
+    fn waiting_memory(&self) -> Option<&Arc<WaitingMemory>> {
+        None
+    }
+
+    /// The number of the delivery that joins a queue with the change at `position`. Numbers of later ones are greater.
+    fn number_of(&self, position: Position) -> u64 {
+        position
+    }
+
+    /// Asks for messages of a queue. The owner of the store reads them when they are committed, and calls
+    /// `Engine::give_waiting`.
+    fn request(&self, _request: ReadRequest) {}
+
+    /// Gives the deliveries of a session's queue that have these numbers to `see`, in order. What is not committed, or has
+    /// left the queue, is left out. It waits for the disk.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a message is damaged.
+    fn read(
+        &self,
+        _client_id: &str,
+        _numbers: &[u64],
+        _see: &mut dyn FnMut(StoredDelivery<'_>),
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Gives the messages of the queues that [`Store::load`] has not given to `restore`, those of each queue in order.
+    ///
+    /// # Errors
+    /// The store cannot be read, or `restore` refuses a message.
+    fn load_waiting(
+        &self,
+        _restore: &mut dyn FnMut(&str, QueuedRecord<'_>) -> Result<(), LoadError>,
+    ) -> Result<(), StoreError> {
+        Ok(())
     }
 }

@@ -58,7 +58,7 @@ fn an_accepted_connection_is_served_beside_those_of_the_listener() {
     handed.publish("t", b"x", QoS::AtMostOnce);
     assert_eq!(own.message().payload, b"x");
     let view = broker.clients().into_iter().find(|client| &*client.client_id == "handed").unwrap();
-    assert_eq!(view.address, Some(peer));
+    assert_eq!(view.address, Some(peer.into()));
 }
 
 #[test]

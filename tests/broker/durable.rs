@@ -64,9 +64,10 @@ fn kept(broker: &Broker, topic: &str) -> Option<Vec<u8>> {
 
 #[test]
 fn sessions_messages_and_retained_messages_are_there_after_a_restart() {
-    for workers in WORKERS {
-        let directory = Directory::new(&format!("restart-{workers}"));
+    for (workers, memory) in WORKERS.into_iter().flat_map(|workers| [(workers, "0"), (workers, "16MiB")]) {
+        let directory = Directory::new(&format!("restart-{workers}-{memory}"));
         let mut config = directory.config();
+        config.set("storage.memory", memory).unwrap();
         config.set("runtime.worker_threads", workers).unwrap();
         // So that no message comes between PUBREC and PUBREL.
         config.set("mqtt.max_inflight", "1").unwrap();

@@ -51,7 +51,10 @@ fn clients_are_let_in_by_name_and_address() {
             let mut client = Client::asking(address(&broker), "c", name, version);
             assert_eq!(client.connack(), reason);
             let (peer, listener, number) = seen.recv_timeout(PATIENCE).unwrap();
-            assert_eq!((peer, listener.as_deref()), (client.stream.local_addr().unwrap(), Some("tcp")));
+            assert_eq!(
+                (peer, listener.as_deref()),
+                (client.stream.local_addr().unwrap().into(), Some("tcp"))
+            );
             numbers.push(number);
         }
     }

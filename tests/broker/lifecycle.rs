@@ -227,7 +227,7 @@ fn several_listeners_ipv4_and_ipv6_and_none() {
     let broker = Broker::start(&config).unwrap();
     assert_eq!(broker.addresses().len(), 3);
     for (name, address) in broker.addresses() {
-        Client::connect(*address, name, Version::V5);
+        Client::connect(address.as_socket().unwrap(), &name, Version::V5);
     }
     let mut none = Config::new();
     none.set("listener.tcp.bind", "off").unwrap();

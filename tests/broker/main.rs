@@ -22,6 +22,7 @@ mod fork;
 mod hooks;
 mod host;
 mod lifecycle;
+mod listeners;
 mod log;
 mod network;
 mod panics;

@@ -13,7 +13,7 @@ use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::version::Version;
 use midge::embed::{Answer, Broker, Hooks, PublishOptions, SubscribeOptions, Verdict, defer};
 use midge::engine::core::state::{Engine, EngineParts};
-use midge::net::{Server, bind};
+use midge::net::{Listeners, Server, bind};
 use midge::runtime::{Clock, Runtime};
 use midge::storage::MemoryStore;
 
@@ -448,13 +448,10 @@ fn a_panic_costs_one_connection() {
     let engine = Arc::new(Engine::new(config().settings(), surroundings));
     let wing = Arc::new(Server::new(engine.clone(), clock.clone(), None, None));
     let runtime = Runtime::start(1).unwrap();
-    let bound = bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
-    let address = bound.address();
-    {
-        let _inside = runtime.handle().enter();
-        let limit = bound.limit(&wing, "tcp");
-        runtime.handle().spawn(bound.accept(wing.clone(), limit).unwrap());
-    }
+    let bound =
+        bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into(), &config().settings().listeners[0]).unwrap();
+    let address = bound.address().as_socket().unwrap();
+    Listeners::new(wing.clone(), runtime.handle().clone()).open(bound).unwrap();
     let options = SubscriptionOptions::default();
     engine.subscribe_local(&mut engine.turn(clock.now()), "bug", options, 0, Arc::new(Bug)).unwrap();
     let mut good = Client::connect(address, "good", Version::V5);

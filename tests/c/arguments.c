@@ -94,6 +94,8 @@ static void brokers(void)
     INVALID(midge_broker_backup(broker, NULL, &error));
     CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "path: is NULL"));
     INVALID(midge_broker_backup(broker, "\xff", NULL));
+    INVALID(midge_broker_reload_certificates(NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "broker: is NULL"));
     INVALID(midge_broker_end_session(NULL, "a"));
     INVALID(midge_broker_end_session(broker, NULL));
     INVALID(midge_broker_end_session(broker, "\xff"));
@@ -393,6 +395,7 @@ static void logging(void)
 
 static void testing(void)
 {
+    midge_broker *unused = NULL;
     const midge_fault fresh = MIDGE_FAULT_INIT;
     midge_fault fault = MIDGE_FAULT_INIT;
     midge_broker *broker = NULL, *plain = start();
@@ -408,12 +411,19 @@ static void testing(void)
     } while (0)
 #define NOT_IN_TEST_MODE(call) CHECK_STATUS(MIDGE_STATUS_STATE, call)
     INVALID(midge_start_test(NULL, NULL, NULL));
+    INVALID(midge_start_test_durable(NULL, NULL, NULL));
     MUST(midge_start_test(NULL, &broker, NULL) == MIDGE_STATUS_OK);
     INVALID(midge_broker_advance(NULL, 1));
     INVALID(midge_broker_advance(broker, -1));
     INVALID(midge_broker_advance(broker, INT64_MIN));
     INVALID(midge_broker_advance(broker, INT64_MAX));
     CHECK(midge_broker_time(NULL) == -1 && midge_broker_time(broker) == 0);
+    INVALID(midge_broker_crash(NULL, MIDGE_CRASH_KILL));
+    INVALID(midge_broker_crash(broker, 0));
+    INVALID(midge_broker_restart(NULL, &unused, NULL));
+    INVALID(midge_broker_restart(broker, NULL, NULL));
+    INVALID(midge_broker_set_disk(NULL, MIDGE_DISK_WELL, 0, NULL));
+    INVALID(midge_broker_set_disk(broker, -1, 0, NULL));
     INVALID(midge_broker_inject(NULL, &fault, &id, NULL));
     INVALID(midge_broker_inject(broker, NULL, &id, NULL));
     NO_FAULT("action");
@@ -522,6 +532,9 @@ static void testing(void)
     fault = fresh;
     fault.action = MIDGE_FAULT_DROP;
     NOT_IN_TEST_MODE(midge_broker_advance(plain, 1));
+    NOT_IN_TEST_MODE(midge_broker_crash(plain, MIDGE_CRASH_KILL));
+    NOT_IN_TEST_MODE(midge_broker_restart(plain, &unused, NULL));
+    NOT_IN_TEST_MODE(midge_broker_set_disk(plain, MIDGE_DISK_WELL, 0, NULL));
     NOT_IN_TEST_MODE(midge_broker_inject(plain, &fault, NULL, &error));
     CHECK(error_is(error, MIDGE_STATUS_STATE, "not started in test mode"));
     NOT_IN_TEST_MODE(midge_broker_fault_hits(plain, 1, 0, 0, NULL));

@@ -541,6 +541,143 @@ static void threads_use_everything_at_once(void)
     midge_broker_free(broker);
 }
 
+static midge_broker *start_durable(void)
+{
+    midge_broker *broker = NULL;
+    MUST(midge_start_test_durable(NULL, &broker, NULL) == MIDGE_STATUS_OK);
+    return broker;
+}
+
+/* Restarts a broker, and frees the one before. */
+static midge_broker *restart(midge_broker *broker)
+{
+    midge_broker *next = NULL;
+    midge_error *error = NULL;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_restart(broker, &next, &error));
+    CHECK(error == NULL);
+    MUST(next != NULL);
+    midge_broker_free(broker);
+    return next;
+}
+
+static midge_status retain(midge_broker *broker, const char *payload, int32_t timeout_ms)
+{
+    midge_publish_options options = MIDGE_PUBLISH_OPTIONS_INIT;
+    options.qos = 1;
+    options.retain = 1;
+    return midge_publish_acknowledged(broker, "t", payload, strlen(payload), &options, timeout_ms);
+}
+
+static uint64_t retained_messages(midge_broker *broker)
+{
+    midge_stats stats = MIDGE_STATS_INIT;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_stats(broker, &stats));
+    return stats.retained_messages;
+}
+
+static midge_storage_stats storage_of(midge_broker *broker)
+{
+    midge_storage_stats stats = MIDGE_STORAGE_STATS_INIT;
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_storage(broker, &stats));
+    return stats;
+}
+
+static void what_was_acknowledged_survives_every_crash(void)
+{
+    static const int32_t crashes[] = { MIDGE_CRASH_KILL, MIDGE_CRASH_POWER_CUT };
+    size_t index;
+    for (index = 0; index < 2; index++) {
+        midge_broker *broker = start_durable();
+        char address[64];
+        int fd = client_connect(broker, "a");
+        MUST(strlen(midge_broker_address(broker, NULL)) < sizeof address);
+        strcpy(address, midge_broker_address(broker, NULL));
+        CHECK_STATUS(MIDGE_STATUS_OK, retain(broker, "x", PATIENCE * 1000));
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_crash(broker, crashes[index]));
+        CHECK(is_closed_by_peer(fd));
+        close(fd);
+        broker = restart(broker);
+        CHECK(strcmp(midge_broker_address(broker, NULL), address) == 0);
+        CHECK(retained_messages(broker) == 1);
+        fd = client_connect(broker, "a");
+        ping(fd);
+        close(fd);
+        midge_broker_free(broker);
+    }
+}
+
+static void what_was_not_flushed_survives_a_kill_alone(void)
+{
+    static const int32_t crashes[] = { MIDGE_CRASH_POWER_CUT, MIDGE_CRASH_KILL };
+    size_t index;
+    for (index = 0; index < 2; index++) {
+        midge_broker *broker = start_durable();
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_set_disk(broker, MIDGE_DISK_HELD, 0, NULL));
+        CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, retain(broker, "x", 0));
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 0));
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_crash(broker, crashes[index]));
+        broker = restart(broker);
+        CHECK(retained_messages(broker) == index);
+        midge_broker_free(broker);
+    }
+}
+
+static void a_slow_disk_commits_when_the_time_has_passed(void)
+{
+    midge_broker *broker = start_durable();
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_set_disk(broker, MIDGE_DISK_SLOW, 2000, NULL));
+    CHECK_STATUS(MIDGE_STATUS_TIMED_OUT, retain(broker, "x", 0));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 1999));
+    CHECK(storage_of(broker).commits == 0);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 1));
+    CHECK(storage_of(broker).commits == 1);
+    midge_broker_free(broker);
+}
+
+static void a_full_disk_refuses_and_a_broken_one_fails(void)
+{
+    midge_broker *broker = start_durable();
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_set_disk(broker, MIDGE_DISK_FULL, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, retain(broker, "x", PATIENCE * 1000));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_set_disk(broker, MIDGE_DISK_WELL, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, retain(broker, "y", PATIENCE * 1000));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_set_disk(broker, MIDGE_DISK_WRITE_ERROR, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_IO, retain(broker, "z", PATIENCE * 1000));
+    CHECK(storage_of(broker).state == MIDGE_STORAGE_FAILED);
+    broker = restart(broker);
+    CHECK(storage_of(broker).state == MIDGE_STORAGE_OK);
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_set_disk(broker, MIDGE_DISK_FLUSH_ERROR, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_IO, retain(broker, "z", PATIENCE * 1000));
+    midge_broker_free(broker);
+}
+
+static void the_calls_of_a_durable_broker_say_what_is_wrong(void)
+{
+    midge_broker *broker = start_test(), *next = NULL, *other = NULL;
+    midge_error *error = NULL;
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_broker_set_disk(broker, MIDGE_DISK_HELD, 0, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "disk: this broker has no directory"));
+    error = NULL;
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_broker_crash(broker, 0));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_broker_crash(broker, 3));
+    midge_broker_free(broker);
+    broker = start_durable();
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_broker_set_disk(broker, 6, 0, NULL));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_broker_set_disk(broker, MIDGE_DISK_HELD, 1, NULL));
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_broker_set_disk(broker, MIDGE_DISK_SLOW, -1, NULL));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_crash(broker, MIDGE_CRASH_KILL));
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_broker_crash(broker, MIDGE_CRASH_KILL));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_stop(broker, 0));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_advance(broker, 5000));
+    CHECK_STATUS(MIDGE_STATUS_OK, midge_broker_restart(broker, &next, &error));
+    CHECK(midge_broker_time(next) == 5000);
+    CHECK_STATUS(MIDGE_STATUS_INVALID_ARGUMENT, midge_broker_restart(broker, &other, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "restarted before") && other == NULL);
+    CHECK_STATUS(MIDGE_STATUS_STATE, midge_broker_advance(broker, 0));
+    midge_broker_free(next);
+    midge_broker_free(broker);
+}
+
 int main(void)
 {
     RUN(a_test_broker_is_at_a_free_port_whatever_else_is_set);
@@ -560,5 +697,10 @@ int main(void)
     RUN(a_stop_ends_the_waiting);
     RUN(a_callback_is_told_what_it_cannot_wait_for);
     RUN(threads_use_everything_at_once);
+    RUN(what_was_acknowledged_survives_every_crash);
+    RUN(what_was_not_flushed_survives_a_kill_alone);
+    RUN(a_slow_disk_commits_when_the_time_has_passed);
+    RUN(a_full_disk_refuses_and_a_broken_one_fails);
+    RUN(the_calls_of_a_durable_broker_say_what_is_wrong);
     FINISH();
 }

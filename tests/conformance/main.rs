@@ -12,6 +12,9 @@ mod durable_check;
 #[path = "../engine/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the engine's tests use all of it")]
 mod harness;
+#[cfg(feature = "durable")]
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/log_store.rs"]
 mod log_store;
 #[cfg(feature = "durable")]

@@ -12,6 +12,7 @@ use midge::storage::{Change, DeliveryRecord, MessageRecord, SessionChange, Store
 use midge::time::WallTime;
 
 use crate::dice::Dice;
+use crate::loaded::loaded;
 use crate::sim_disk::SimDisk;
 use crate::snapshot::Snapshot;
 
@@ -25,15 +26,6 @@ fn open(disk: &SimDisk) -> Result<DurableStore, StoreError> {
         retry_millis: None,
     };
     DurableStore::open(Arc::new(disk.clone()), options)
-}
-
-fn loaded(store: &DurableStore) -> Result<Snapshot, StoreError> {
-    let mut loaded = Snapshot::default();
-    store.load(&mut |at, change| {
-        loaded.see(at, change);
-        Ok(())
-    })?;
-    Ok(loaded.numbered())
 }
 
 fn message<'m>(topic: &'m str, payload: &'m [u8]) -> MessageRecord<'m> {
@@ -132,6 +124,9 @@ fn outcome(disk: &SimDisk, expected: &Snapshot) -> Result<Outcome, String> {
     let attempt = || -> Result<(), StoreError> {
         let store = open(disk)?;
         assert!(loaded(&store)? == *expected, "other content");
+        // What is read again is the same.
+        let store = store.with_memory(0);
+        assert!(loaded(&store)? == *expected, "other content, read one by one");
         store.append(WallTime::from_millis(1000), Change::Retained(message("last", b"words")));
         let committed = store.commit();
         store.close();

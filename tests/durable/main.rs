@@ -9,6 +9,8 @@ mod import_target;
 #[allow(dead_code, reason = "other fuzz targets need the rest")]
 #[path = "../../fuzz/src/input.rs"]
 mod input;
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../../fuzz/src/log_replay.rs"]
 mod log_replay;
 #[path = "../support/sim_disk.rs"]
@@ -22,6 +24,7 @@ mod import;
 mod log;
 mod log_crash;
 mod log_damage;
+mod reading;
 mod sim;
 mod store_crash;
 mod story;

@@ -11,6 +11,9 @@ mod dice;
 #[path = "../support/durable_check.rs"]
 mod durable_check;
 mod harness;
+#[cfg(feature = "durable")]
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/log_store.rs"]
 mod log_store;
 #[cfg(feature = "durable")]
@@ -58,6 +61,7 @@ mod session;
 mod shared;
 mod sinks;
 mod store;
+mod stored;
 mod subscribe;
 mod sys;
 mod threads;

@@ -20,6 +20,7 @@ mod http;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod kit;
 mod limits;
+mod listeners;
 mod lists;
 mod live;
 mod orders;

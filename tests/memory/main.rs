@@ -11,6 +11,10 @@
 
 use parking_lot::{Mutex, MutexGuard};
 
+#[cfg(feature = "tls")]
+#[allow(dead_code)]
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[path = "../support/counting.rs"]
 mod counting;
 #[path = "../support/deadline.rs"]
@@ -27,6 +31,8 @@ mod idle;
 mod journal;
 mod sinks;
 mod sockets;
+#[cfg(feature = "tls")]
+mod tls;
 mod topics;
 #[cfg(feature = "console")]
 mod tree;

@@ -55,6 +55,7 @@ coverage! {
     slow_readers, "connections of slow readers";
     stalls, "times that a slow reader had taken all it could";
     late_commits, "late commits of the store";
+    read_back, "times that messages of a queue were read again";
     crashes, "crashes of the broker";
     changes_restored, "changes that were restored after them";
     changes_lost, "changes that were not committed, and lost";

@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::op::Op;
 use crate::sink::Everything;
 use crate::walks::Walk;
-use crate::world::{Event, World, engine_of};
+use crate::world::{Event, World, engine_of, memory_of};
 
 /// What the store has committed, as a model, and what came after.
 #[derive(Default)]
@@ -116,7 +116,7 @@ impl World {
         if self.seed.is_multiple_of(16) && self.coverage.crashes == 1 {
             crate::durable_check::comes_back(|see| self.store.for_each_before(position, see));
         }
-        self.store = Arc::new(self.store.after_crash(position));
+        self.store = Arc::new(self.store.after_crash(position).with_memory(memory_of(self.seed)));
         // Whole seconds, and whole ticks of the engine's wheel.
         self.began = self.now / 4000 * 4000;
         self.takeovers = 0;

@@ -20,6 +20,9 @@ mod letter;
 #[allow(dead_code, reason = "shared with the tests of the engine")]
 #[path = "../engine/harness/line.rs"]
 mod line;
+#[cfg(feature = "durable")]
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/log_store.rs"]
 mod log_store;
 mod model;

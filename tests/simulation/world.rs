@@ -142,7 +142,7 @@ impl World {
     pub fn new(seed: u64, clients: usize, fault: Option<&'static str>) -> World {
         let mut dice = Dice::new(seed);
         let late = dice.chance(40);
-        let store = Arc::new(LogStore::new(late).with_fault(fault));
+        let store = Arc::new(LogStore::new(late).with_fault(fault).with_memory(memory_of(seed)));
         let restarts = dice.chance(50) || fault.is_some();
         let lossy = dice.chance(20);
         let short = dice.chance(20);
@@ -438,8 +438,9 @@ impl World {
             if commits {
                 self.commit(self.store.appended());
             }
+            let reads = self.read_stored();
             let mut touched = std::mem::take(&mut *self.touched.lock().unwrap());
-            if touched.is_empty() && !commits {
+            if touched.is_empty() && !commits && !reads {
                 break;
             }
             touched.sort_unstable();
@@ -451,6 +452,17 @@ impl World {
             }
         }
         self.compare_log(any_order);
+    }
+
+    /// Gives sessions what they need back from the store, and is committed. Whether there was something.
+    fn read_stored(&mut self) -> bool {
+        let mut any = false;
+        while let Some(request) = self.store.take_request() {
+            let read = self.engine.read_stored(request);
+            self.engine.give_stored(&mut self.engine.turn(self.time()), read);
+            (any, self.coverage.read_back) = (true, self.coverage.read_back + 1);
+        }
+        any
     }
 
     fn look(&mut self, at: usize) {
@@ -510,6 +522,11 @@ impl World {
         assert_eq!(heard, expected, "what was published");
         self.coverage.accepted += heard.len() as u64;
     }
+}
+
+/// How many bytes of waiting messages queues hold: all of them, none, or a few.
+pub fn memory_of(seed: u64) -> Option<usize> {
+    [None, Some(0), Some(2000)][seed as usize % 3]
 }
 
 /// Whether CONNACK stands for this change.

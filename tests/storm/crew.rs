@@ -1,7 +1,7 @@
 //! Who is at work in a round.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -32,23 +32,57 @@ fn name(dice: &mut Dice) -> String {
     format!("c{}", dice.below(NAMES))
 }
 
+/// When threads begin and end. The standard library holds a lock for these moments, which a child of a fork then has
+/// for ever; so a child that starts threads is forked only between them.
+pub struct Threads {
+    begun: Barrier,
+    /// Held while threads may end.
+    end: Mutex<()>,
+}
+
+impl Threads {
+    /// Those of the crew, and one more thread.
+    pub fn new() -> Threads {
+        Threads { begun: Barrier::new(CLIENTS as usize + WORKS.len() + 1), end: Mutex::new(()) }
+    }
+
+    /// Each thread calls it first.
+    pub fn have_begun(&self) {
+        self.begun.wait();
+    }
+
+    /// Runs what ends threads, or what needs that none ends.
+    pub fn alone<T>(&self, run: impl FnOnce() -> T) -> T {
+        let _held = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        run()
+    }
+}
+
+type Work = fn(&Arc<Broker>, &Arc<Ledger>, Dice, &Threads);
+const WORKS: [Work; 6] = [publish, publish, subscribe, call_back, administrate, fork];
+
 /// Everybody, each until the broker has stopped.
 pub fn hire<'s, 'e: 's>(
     scope: &'s Scope<'s, 'e>,
     broker: &'e Arc<Broker>,
     ledger: &'e Arc<Ledger>,
+    threads: &'e Threads,
     dice: &mut Dice,
 ) -> Vec<ScopedJoinHandle<'s, ()>> {
     let mut crew = Vec::new();
     for _ in 0..CLIENTS {
         let dice = dice.another();
-        crew.push(scope.spawn(|| be_a_client(broker, ledger, dice)));
+        crew.push(scope.spawn(|| {
+            threads.have_begun();
+            be_a_client(broker, ledger, dice);
+        }));
     }
-    type Work = fn(&Arc<Broker>, &Arc<Ledger>, Dice);
-    let works: [Work; 6] = [publish, publish, subscribe, call_back, administrate, fork];
-    for work in works {
+    for work in WORKS {
         let dice = dice.another();
-        crew.push(scope.spawn(move || work(broker, ledger, dice)));
+        crew.push(scope.spawn(move || {
+            threads.have_begun();
+            work(broker, ledger, dice, threads);
+        }));
     }
     crew
 }
@@ -91,7 +125,7 @@ fn is_over<T>(result: &Result<T, Error>) -> bool {
 }
 
 /// The program publishes, in every way.
-fn publish(broker: &Arc<Broker>, ledger: &Arc<Ledger>, mut dice: Dice) {
+fn publish(broker: &Arc<Broker>, ledger: &Arc<Ledger>, mut dice: Dice, _threads: &Threads) {
     loop {
         let options = PublishOptions::qos(QOS[dice.below(3) as usize]);
         let way = dice.below(3) as usize;
@@ -116,7 +150,7 @@ fn publish(broker: &Arc<Broker>, ledger: &Arc<Ledger>, mut dice: Dice) {
 }
 
 /// Queues and subscriptions come and go.
-fn subscribe(broker: &Arc<Broker>, _ledger: &Arc<Ledger>, mut dice: Dice) {
+fn subscribe(broker: &Arc<Broker>, _ledger: &Arc<Ledger>, mut dice: Dice, _threads: &Threads) {
     loop {
         let mut options = QueueOptions::default();
         options.capacity = Some(10);
@@ -139,7 +173,7 @@ fn subscribe(broker: &Arc<Broker>, _ledger: &Arc<Ledger>, mut dice: Dice) {
 }
 
 /// Callbacks come and go, also in themselves; some publish.
-fn call_back(broker: &Arc<Broker>, ledger: &Arc<Ledger>, mut dice: Dice) {
+fn call_back(broker: &Arc<Broker>, ledger: &Arc<Ledger>, mut dice: Dice, _threads: &Threads) {
     let _ = ledger;
     loop {
         let mut options = SubscribeOptions::default();
@@ -161,7 +195,7 @@ fn call_back(broker: &Arc<Broker>, ledger: &Arc<Ledger>, mut dice: Dice) {
 }
 
 /// Kicks, ends sessions, clears queues, and looks.
-fn administrate(broker: &Arc<Broker>, _ledger: &Arc<Ledger>, mut dice: Dice) {
+fn administrate(broker: &Arc<Broker>, _ledger: &Arc<Ledger>, mut dice: Dice, _threads: &Threads) {
     loop {
         let name = name(&mut dice);
         let over = match dice.below(6) {
@@ -183,28 +217,37 @@ fn administrate(broker: &Arc<Broker>, _ledger: &Arc<Ledger>, mut dice: Dice) {
 }
 
 /// Forks; the child finds the broker unusable, drops what it has, and may start one of its own.
-fn fork(broker: &Arc<Broker>, _ledger: &Arc<Ledger>, mut dice: Dice) {
+fn fork(broker: &Arc<Broker>, _ledger: &Arc<Ledger>, mut dice: Dice, threads: &Threads) {
+    let mut off = Config::new();
+    off.set("listener.tcp.bind", "off").unwrap();
     loop {
-        let subscription = broker.subscribe("own/#", &SubscribeOptions::default());
-        if is_over(&subscription) {
-            return;
-        }
-        let starts = dice.below(4) == 0;
-        let mut off = Config::new();
-        off.set("listener.tcp.bind", "off").unwrap();
-        // SAFETY: the child takes no lock of the parent's but those of the broker, which is made for that.
-        let child = unsafe { libc::fork() };
-        assert!(child >= 0, "fork has failed");
-        if child == 0 {
-            let forked = matches!(broker.publish("t", "x", &PublishOptions::default()), Err(Error::Forked));
-            drop(subscription);
-            let started = !starts || Broker::start(&off).is_ok_and(|own| own.stop(None).is_ok());
-            // SAFETY: the call takes a number alone, and runs nothing of the parent's.
-            unsafe { libc::_exit(i32::from(!(forked && started))) };
-        }
+        let child = match dice.below(4) {
+            0 => threads.alone(|| have_a_child(broker, Some(&off))),
+            _ => have_a_child(broker, None),
+        };
+        let Some(child) = child else { return };
         await_child(child);
         std::thread::sleep(Duration::from_millis(dice.below(30)));
     }
+}
+
+/// A child that finds the broker unusable, and starts its own if it gets a configuration. None: the broker has stopped.
+fn have_a_child(broker: &Arc<Broker>, own: Option<&Config>) -> Option<i32> {
+    let subscription = broker.subscribe("own/#", &SubscribeOptions::default());
+    if is_over(&subscription) {
+        return None;
+    }
+    // SAFETY: the child takes no lock of the parent's but those of the broker, which is made for that.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork has failed");
+    if child == 0 {
+        let forked = matches!(broker.publish("t", "x", &PublishOptions::default()), Err(Error::Forked));
+        drop(subscription);
+        let started = own.is_none_or(|own| Broker::start(own).is_ok_and(|own| own.stop(None).is_ok()));
+        // SAFETY: the call takes a number alone, and runs nothing of the parent's.
+        unsafe { libc::_exit(i32::from(!(forked && started))) };
+    }
+    Some(child)
 }
 
 fn await_child(child: i32) {

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use midge::{Broker, Config, QueueOptions, SubscribeOptions};
 
+use crate::crew::Threads;
 use crate::ledger::Ledger;
 use crate::process::{broker_threads, descriptors};
 
@@ -119,16 +120,22 @@ fn play(seed: u64) -> usize {
     let grace = Some(Duration::from_millis(dice.below(300)));
     let twice = dice.below(2) == 0;
     let stop = || broker.stop(grace).unwrap();
+    let threads = Threads::new();
     std::thread::scope(|scope| {
-        let mut crew = crew::hire(scope, &broker, &ledger, &mut dice);
-        crew.push(scope.spawn(|| ledger.hear(&queue)));
+        let mut crew = crew::hire(scope, &broker, &ledger, &threads, &mut dice);
+        crew.push(scope.spawn(|| {
+            threads.have_begun();
+            ledger.hear(&queue);
+        }));
         std::thread::sleep(Duration::from_millis(20 + dice.below(250)));
         ledger.stops();
-        let other = twice.then(|| scope.spawn(stop));
-        stop();
-        if let Some(other) = other {
-            other.join().unwrap();
-        }
+        threads.alone(|| {
+            let other = twice.then(|| scope.spawn(stop));
+            stop();
+            if let Some(other) = other {
+                other.join().unwrap();
+            }
+        });
         ledger.stopped();
         for member in crew {
             member.join().unwrap_or_else(|_| panic!("round {seed} has failed (STORM_SEED={seed})"));

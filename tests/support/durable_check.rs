@@ -7,6 +7,7 @@ use midge::storage::{Change, Store};
 use midge::time::WallTime;
 
 use crate::dice::Dice;
+use crate::loaded::loaded;
 use crate::sim_disk::SimDisk;
 use crate::snapshot::Snapshot;
 
@@ -36,28 +37,16 @@ pub fn comes_back(each: impl Fn(&mut dyn FnMut(WallTime, Change<'_>))) {
     store.commit();
     assert_eq!((store.failed(), store.committed()), (None, number));
     let disk = disk.crash(dice.roll());
-    let store = open(&disk);
+    let store = open(&disk).with_memory(0);
     let expected = expected.numbered();
-    assert_eq!(loaded(&store), expected);
+    assert_eq!(loaded(&store).unwrap(), expected);
     store.close();
     store.finish().unwrap();
-    assert_eq!(loaded(&open(&disk.restart())), expected);
+    assert_eq!(loaded(&open(&disk.restart())).unwrap(), expected);
 }
 
 fn open(disk: &SimDisk) -> DurableStore {
     let options =
         DurableOptions { salt: [7; 16], log_bytes: 4096, now: WallTime::default(), retry_millis: None };
     DurableStore::open(Arc::new(disk.clone()), options).unwrap()
-}
-
-/// What a store gives.
-pub fn loaded(store: &DurableStore) -> Snapshot {
-    let mut loaded = Snapshot::default();
-    store
-        .load(&mut |at, change| {
-            loaded.see(at, change);
-            Ok(())
-        })
-        .unwrap();
-    loaded.numbered()
 }

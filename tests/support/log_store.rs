@@ -1,12 +1,15 @@
 //! A store in memory that keeps every change, commits when it is told, and can lose what is not committed.
 #![allow(dead_code, reason = "each test needs something else")]
 
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use midge::codec::qos::QoS;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::storage::{
-    Change, DeliveryRecord, LoadError, MessageRecord, Position, SessionChange, Store, StoreError,
+    Change, DeliveryRecord, LoadError, MessageRecord, Position, ReadRequest, SessionChange, Store,
+    StoreError, StoredDelivery, WaitingMemory,
 };
 use midge::time::WallTime;
 
@@ -18,6 +21,12 @@ pub struct LogStore {
     fault: Option<&'static str>,
     log: Mutex<Log>,
     changed: Condvar,
+    /// How many bytes of waiting messages queues may hold; without it they are all in memory.
+    memory: Option<Arc<WaitingMemory>>,
+    /// Messages that sessions need back.
+    requests: Mutex<VecDeque<ReadRequest>>,
+    /// Whether nothing can be read.
+    unreadable: AtomicBool,
 }
 
 #[derive(Default)]
@@ -206,7 +215,34 @@ pub fn line(change: &Change<'_>) -> String {
 impl LogStore {
     /// An empty store that commits at once, or when it is told.
     pub fn new(late: bool) -> LogStore {
-        LogStore { late, fault: None, log: Mutex::default(), changed: Condvar::new() }
+        let (log, changed) = (Mutex::default(), Condvar::new());
+        LogStore {
+            late,
+            fault: None,
+            log,
+            changed,
+            memory: None,
+            requests: Mutex::default(),
+            unreadable: AtomicBool::new(false),
+        }
+    }
+
+    /// The same store; queues hold at most so many bytes of waiting messages.
+    pub fn with_memory(self, bytes: Option<usize>) -> LogStore {
+        LogStore { memory: bytes.map(|bytes| Arc::new(WaitingMemory::new(bytes))), ..self }
+    }
+
+    /// Nothing can be read, or all again.
+    pub fn set_unreadable(&self, unreadable: bool) {
+        self.unreadable.store(unreadable, Ordering::Relaxed);
+    }
+
+    /// Takes a request whose messages are committed.
+    pub fn take_request(&self) -> Option<ReadRequest> {
+        let committed = self.committed();
+        let mut requests = self.requests.lock().unwrap();
+        let place = requests.iter().position(|it| it.numbers.iter().all(|number| *number <= committed))?;
+        requests.remove(place)
     }
 
     /// The same store with a fault: the name of a change that is not recorded; or `"swapped"`: each message joins the
@@ -222,8 +258,7 @@ impl LogStore {
         let boundaries = log.boundaries.iter().copied().filter(|at| *at <= position).collect();
         let committed = changes.len() as Position;
         let log = Log { changes, committed, boundaries, ..Log::default() };
-        let LogStore { late, fault, .. } = *self;
-        LogStore { late, fault, log: Mutex::new(log), changed: Condvar::new() }
+        LogStore { log: Mutex::new(log), ..LogStore::new(self.late).with_fault(self.fault) }
     }
 
     /// Commits changes up to `position`, or to the last place before at which no group is open; returns that.
@@ -371,5 +406,36 @@ impl Store for LogStore {
 
     fn failed(&self) -> Option<StoreError> {
         self.lock().failed.clone()
+    }
+
+    fn waiting_memory(&self) -> Option<&Arc<WaitingMemory>> {
+        self.memory.as_ref()
+    }
+
+    fn request(&self, request: ReadRequest) {
+        self.requests.lock().unwrap().push_back(request);
+    }
+
+    fn read(
+        &self,
+        client_id: &str,
+        numbers: &[u64],
+        see: &mut dyn FnMut(StoredDelivery<'_>),
+    ) -> Result<(), StoreError> {
+        if self.unreadable.load(Ordering::Relaxed) {
+            return Err(StoreError::Failed { cause: "midge.redb: no".to_owned() });
+        }
+        let (committed, log) = (self.committed(), self.lock());
+        // What a session had is gone when it has ended.
+        let ends = |owned: &Owned| matches!(owned, Owned::Plain(of, SessionChange::Ended) if of == client_id);
+        let ended = log.changes.iter().rposition(|(_, owned)| ends(owned)).map_or(0, |at| at as u64 + 1);
+        for number in numbers.iter().copied().filter(|number| (ended..=committed).contains(number)) {
+            let change = log.changes[number as usize - 1].1.change();
+            if let Change::Session { client_id: of, change: SessionChange::Queued(record) } = change {
+                assert_eq!(of, client_id, "the queue that {number} is in");
+                see(StoredDelivery { number, message: number, record });
+            }
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use midge::Config;
 use midge::protocol::ReasonCode;
-use midge::testing::{Fault, PacketKind, TestBroker};
+use midge::testing::{Crash, Disk, Fault, PacketKind, TestBroker};
 
 use midge::codec::packet::Packet;
 use midge::codec::qos::QoS;
@@ -41,8 +41,8 @@ impl<'b> Sensor<'b> {
                     }
                 }
             };
-            publish(&mut client, "sensor/reading", reading.as_bytes(), QoS::AtLeastOnce, 1, false);
             let acknowledged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                publish(&mut client, "sensor/reading", reading.as_bytes(), QoS::AtLeastOnce, 1, false);
                 client.expect("PUBACK", |packet| matches!(packet, Packet::Puback(_)).then_some(()));
             }));
             if acknowledged.is_ok() {
@@ -50,6 +50,20 @@ impl<'b> Sensor<'b> {
                 return;
             }
         }
+    }
+}
+
+/// A subscriber whose session lasts: the readings are for it.
+struct Archive {
+    _client: Client,
+}
+
+impl Archive {
+    fn start(broker: &TestBroker) -> Archive {
+        let guest = Guest { session_expiry: 3600, ..Guest::named("archive") };
+        let mut client = guest.connect(broker);
+        client.subscribe("sensor/#", QoS::AtLeastOnce);
+        Archive { _client: client }
     }
 }
 
@@ -93,4 +107,39 @@ fn a_sensor_that_is_silent_is_reported_after_five_minutes() {
     // Its will waits for 300 seconds more.
     broker.advance(Duration::from_secs(300)).unwrap();
     broker.assert_published("sensor/status", "gone");
+}
+
+#[test]
+fn a_sensor_copes_with_a_broker_that_crashes() {
+    let broker = TestBroker::start_durable(&Config::new()).unwrap();
+    let mut sensor = Sensor::start(&broker);
+    sensor.report("21.4");
+
+    // It is down for a minute, and back at the same address with what it has acknowledged.
+    broker.crash(Crash::PowerCut).unwrap();
+    broker.advance(Duration::from_secs(60)).unwrap();
+    let restarted = broker.restart().unwrap();
+    sensor.report("21.5");
+
+    // The record goes on.
+    let readings = restarted.published("sensor/reading").unwrap();
+    let payloads: Vec<_> = readings.iter().map(|reading| reading.payload()).collect();
+    assert_eq!(payloads, ["21.4", "21.5"]);
+}
+
+#[test]
+fn a_sensor_waits_for_a_disk_that_is_slow() {
+    let broker = TestBroker::start_durable(&Config::new()).unwrap();
+    let _archive = Archive::start(&broker);
+    let mut sensor = Sensor::start(&broker);
+    sensor.report("21.4");
+    broker.set_disk(Disk::Slow(Duration::from_secs(5))).unwrap();
+
+    std::thread::scope(|scope| {
+        let reporting = scope.spawn(|| sensor.report("21.5"));
+        broker.wait_for("sensor/reading", 2, PATIENCE).unwrap();
+        // The reading is there, and its acknowledgement comes five seconds later.
+        broker.advance(Duration::from_secs(5)).unwrap();
+        reporting.join().unwrap();
+    });
 }

@@ -12,6 +12,8 @@
 mod client;
 mod clock;
 mod documentation;
+#[cfg(feature = "durable")]
+mod durable;
 mod example;
 mod faults;
 mod hooks;

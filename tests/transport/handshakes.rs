@@ -199,7 +199,7 @@ fn the_engine_knows_the_address_that_a_layer_has_learnt() {
     let mut client = Client::raw(address(&broker));
     client.stream.write_all(&[b"FROM 203.0.113.9:4711\n", CONNECT].concat()).unwrap();
     expect(&mut client, &CONNACK);
-    let learnt = "203.0.113.9:4711".parse().ok();
+    let learnt = "203.0.113.9:4711".parse::<std::net::SocketAddr>().ok().map(Into::into);
     for what in ["asked", "told"] {
         let expected = (what, learnt, Some("tcp".to_owned()));
         assert_eq!(arrivals.recv_timeout(PATIENCE).unwrap(), expected);

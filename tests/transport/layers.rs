@@ -157,11 +157,12 @@ impl Layer for From {
             return Poll::Pending;
         };
         let line = std::str::from_utf8(&bytes[..end]).unwrap_or_default();
-        let address = line.strip_prefix("FROM ").and_then(|address| address.parse().ok());
+        let address =
+            line.strip_prefix("FROM ").and_then(|address| address.parse::<std::net::SocketAddr>().ok());
         if address.is_none() {
             return Poll::Ready(Err(LayerError::new("the first line names no address")));
         }
-        origin.peer = address;
+        origin.peer = address.map(Into::into);
         raw.input.consume(end + 1);
         Poll::Ready(Ok(()))
     }

@@ -1,11 +1,11 @@
-//! Layers over sockets, made for these tests. They are unit tests of `src/net/transport`, which includes this file: there
-//! is no setting that puts a layer over a listener yet.
+//! Layers over sockets, made for these tests. They are unit tests of `src/net/transport`, which includes this file: no
+//! setting puts these layers over a listener.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::config::ListenAddress;
 use crate::net::transport::{Layer, MakeLayers};
 
 mod handshakes;
@@ -13,7 +13,15 @@ mod layers;
 mod peer;
 mod pieces;
 mod scrambled;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;
 
+#[cfg(feature = "tls")]
+#[allow(dead_code)]
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[allow(dead_code)]
 #[path = "../broker/client.rs"]
 mod client;
@@ -37,8 +45,15 @@ fn over(make: impl Fn() -> Vec<Box<dyn Layer>> + Send + Sync + 'static) {
     DRESS.set(Dress { layers: Some(Arc::new(make)), relay: false });
 }
 
-/// The layers of a listener that is at `address`, and the address that clients find it at.
-pub(in crate::net) fn dress(address: SocketAddr) -> (Option<MakeLayers>, SocketAddr) {
+/// The layers of a listener that is at `address` and has `layers` by its settings, and the address that clients find it at.
+pub(in crate::net) fn dress(
+    layers: Option<MakeLayers>,
+    address: ListenAddress,
+) -> (Option<MakeLayers>, ListenAddress) {
     let dress = DRESS.with_borrow(Dress::clone);
-    (dress.layers, if dress.relay { peer::unscrambled(address) } else { address })
+    let address = match address {
+        ListenAddress::Tcp(address) if dress.relay => peer::unscrambled(address).into(),
+        address => address,
+    };
+    (dress.layers.or(layers), address)
 }

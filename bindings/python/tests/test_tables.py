@@ -20,6 +20,8 @@ DESCRIBED = [
     midge.Message,
     midge.Properties,
     midge.Client,
+    midge.TlsIdentity,
+    midge.ClientCertificate,
     midge.SubscriptionInfo,
     midge.StorageStats,
     midge.ConnectRequest,

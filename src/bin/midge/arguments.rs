@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a broker until SIGINT (Ctrl-C) or SIGTERM
+    /// Run a broker until SIGINT (Ctrl-C) or SIGTERM; SIGHUP reads certificates again
     #[command(after_help = EXIT_CODES)]
     Serve(Serve),
     /// Show the status of a running broker
@@ -26,6 +26,10 @@ pub(crate) enum Command {
     /// Print the settings with their help, as TOML that --config reads
     #[command(after_help = EXIT_CODES)]
     Config(Config),
+    /// Make certificates for learning, tests and private networks
+    #[cfg(feature = "certificate")]
+    #[command(after_help = EXIT_CODES)]
+    Certificate(Certificate),
     /// Check, export, import, compact or copy the store of a directory
     #[cfg(feature = "durable")]
     #[command(after_help = EXIT_CODES)]
@@ -39,9 +43,28 @@ pub(crate) struct Serve {
     /// Address to listen on; port 0 takes a free port. The first is the listener `tcp`, then `tcp-2`, `tcp-3`, ...
     #[arg(short, long, value_name = "HOST:PORT")]
     pub(crate) listen: Vec<String>,
+    /// Listen with TLS: the PEM files of the certificate and of its key. Without --listen at 127.0.0.1:8883
+    #[arg(long, value_names = ["CERT", "KEY"], num_args = 2)]
+    pub(crate) tls: Vec<String>,
     /// Do not print addresses
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+#[cfg(feature = "certificate")]
+#[derive(Debug, Args)]
+pub(crate) struct Certificate {
+    /// Directory of the files; it is created if it does not exist. An authority that is in it is used again
+    pub(crate) dir: PathBuf,
+    /// Host name or address of the broker; several times for several names of one certificate
+    #[arg(short, long, value_name = "HOST")]
+    pub(crate) server: Vec<String>,
+    /// Name of a client; several times for a certificate each
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) client: Vec<String>,
+    /// Days that the certificates of server and clients are valid
+    #[arg(short, long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: u32,
 }
 
 #[derive(Debug, Args)]
@@ -160,7 +183,7 @@ mod tests {
         words.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The form of an option in the manual: "-c, --config FILE".
+    /// The form of an option in the manual: "-c, --config FILE", "--tls CERT KEY".
     fn heading(argument: &Arg) -> String {
         let value = argument.get_value_names().map(|names| names.iter().map(ToString::to_string).collect());
         let names: Vec<String> = value.unwrap_or_default();
@@ -170,7 +193,7 @@ mod tests {
             argument.get_long().map(|long| format!("--{long}")),
         ];
         let options: Vec<String> = options.into_iter().flatten().collect();
-        let value = names.first().filter(|_| takes).map_or("", String::as_str);
+        let value = if takes { names.join(" ") } else { String::new() };
         format!("{} {value}", options.join(", ")).trim().to_owned()
     }
 

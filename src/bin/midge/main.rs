@@ -1,6 +1,8 @@
 //! The `midge` command: runs a broker, shows the status of one, prints settings.
 
 mod arguments;
+#[cfg(feature = "certificate")]
+mod certificate;
 mod configuration;
 mod failure;
 mod memory;
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Config(arguments) => configuration::run(arguments),
+        #[cfg(feature = "certificate")]
+        Command::Certificate(arguments) => certificate::run(arguments),
         #[cfg(feature = "durable")]
         Command::Storage(command) => storage::run(&command.command),
     };

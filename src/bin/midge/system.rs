@@ -7,21 +7,29 @@ use std::io;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
-/// SIGINT and SIGTERM, blocked so that the process can wait for them.
-pub(crate) struct StopSignals(SigSet);
+/// SIGINT, SIGTERM and SIGHUP, blocked so that the process can wait for them.
+pub(crate) struct Signals(SigSet);
 
-impl StopSignals {
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// SIGINT or SIGTERM.
+    Stop,
+    /// SIGHUP.
+    Reload,
+}
+
+impl Signals {
     /// Blocks the signals on this thread and on the threads that it starts from now on.
-    pub(crate) fn block() -> io::Result<StopSignals> {
-        let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    pub(crate) fn block() -> io::Result<Signals> {
+        let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
         signals.thread_block()?;
-        Ok(StopSignals(signals))
+        Ok(Signals(signals))
     }
 
     /// Waits for one of them; a signal that arrived after `block` counts.
-    pub(crate) fn wait(&self) -> io::Result<()> {
-        self.0.wait()?;
-        Ok(())
+    pub(crate) fn wait(&self) -> io::Result<Asked> {
+        Ok(if self.0.wait()? == Signal::SIGHUP { Asked::Reload } else { Asked::Stop })
     }
 }
 

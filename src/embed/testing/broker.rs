@@ -10,7 +10,9 @@ use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
 use crate::embed::shared::Shared;
 use crate::embed::start::Parts;
-use crate::embed::testing::bench::Bench;
+use crate::embed::testing::bench::{Bench, Origin};
+use crate::embed::testing::directory::TemporaryDirectory;
+use crate::embed::testing::lives::Waits;
 use crate::runtime::on_own_thread;
 
 /// The listener whose default address becomes a free port.
@@ -26,7 +28,7 @@ const FARTHEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 #[derive(Debug)]
 #[must_use = "dropping it stops the broker"]
 pub struct TestBroker {
-    broker: Arc<Broker>,
+    pub(super) broker: Arc<Broker>,
 }
 
 impl TestBroker {
@@ -41,13 +43,64 @@ impl TestBroker {
         Broker::builder(config).hooks(hooks.clone()).start_test()
     }
 
+    /// Starts a durable broker in test mode. Without the setting `storage.path` its directory is a temporary one, which
+    /// is removed when the broker and those that [`TestBroker::restart`] has made of it are dropped.
+    ///
+    #[cfg_attr(feature = "durable", doc = "```")]
+    #[cfg_attr(not(feature = "durable"), doc = "```no_run")]
+    /// use midge::protocol::QoS;
+    /// use midge::testing::{Crash, TestBroker};
+    /// use midge::{Config, PublishOptions};
+    ///
+    /// # fn main() -> Result<(), midge::Error> {
+    /// let broker = TestBroker::start_durable(&Config::new())?;
+    /// let retained = PublishOptions::qos(QoS::AtLeastOnce).retained();
+    /// broker.publish_acknowledged("meter", "230.1", &retained, None)?;
+    ///
+    /// broker.crash(Crash::PowerCut)?;
+    /// let broker = broker.restart()?; // at the same address, on the same directory
+    /// assert_eq!(broker.stats().retained_messages, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn start_durable(config: &Config) -> Result<TestBroker, Error> {
+        Broker::builder(config).start_test_durable()
+    }
+
     /// What [`BrokerBuilder::start_test`](crate::embed::BrokerBuilder::start_test) does.
     pub(in crate::embed) fn start_of(config: &Config, hooks: Hooks) -> Result<TestBroker, Error> {
+        TestBroker::start_in(config.clone(), hooks, None)
+    }
+
+    /// What [`BrokerBuilder::start_test_durable`](crate::embed::BrokerBuilder::start_test_durable) does.
+    pub(in crate::embed) fn start_durable_of(config: &Config, hooks: Hooks) -> Result<TestBroker, Error> {
         let mut config = config.clone();
+        if !config.settings().storage.path.is_empty() {
+            return TestBroker::start_in(config, hooks, None);
+        }
+        let directory = TemporaryDirectory::make()
+            .map_err(|source| Error::System { what: "a temporary directory", source })?;
+        config.set("storage.path", &directory.path().to_string_lossy())?;
+        if config.is_default("storage.log_size") {
+            config.set("storage.log_size", "1MiB")?;
+        }
+        TestBroker::start_in(config, hooks, Some(Arc::new(directory)))
+    }
+
+    fn start_in(
+        mut config: Config,
+        hooks: Hooks,
+        directory: Option<Arc<TemporaryDirectory>>,
+    ) -> Result<TestBroker, Error> {
         if config.is_default(DEFAULT_BIND) {
             config.set(DEFAULT_BIND, "127.0.0.1:0")?;
         }
-        let bench = Bench::new(config.settings());
+        TestBroker::start_at(Bench::new(Origin { config, hooks, _directory: directory }))
+    }
+
+    /// Starts a broker at a bench.
+    pub(super) fn start_at(bench: Bench) -> Result<TestBroker, Error> {
+        let (config, hooks) = (bench.origin.config.clone(), bench.origin.hooks.clone());
         let parts = Parts { bench: Some(Arc::new(bench)), hooks, ..Parts::default() };
         let broker = Broker::start_of(&config, parts)?;
         Ok(TestBroker { broker: Arc::new(broker) })
@@ -75,29 +128,37 @@ impl TestBroker {
     /// this returns or later. Their own clocks do not know of it: a client that is to ping every minute does not within
     /// an hour that passes at once, so move in smaller steps and let it, or connect it without Keep Alive.
     ///
+    /// The time of a broker that has crashed, and of a durable one that has stopped, can be moved until its restart: what
+    /// is due meanwhile happens then.
+    ///
     /// # Errors
     /// `Argument` for more than a hundred years; `Stopped`; `InCallback` on a thread of the broker.
     pub fn advance(&self, by: Duration) -> Result<(), Error> {
-        let (shared, bench) = self.waiting()?;
         if by > FARTHEST {
             let cause = "is more than a hundred years".to_owned();
             return Err(Error::Argument { argument: "advance", cause });
         }
-        bench.bed.advance(shared.engine(), by);
+        if let Some(bench) = self.down()? {
+            bench.bed.pass(by);
+            return Ok(());
+        }
+        let (shared, bench) = self.waiting()?;
+        bench.bed.advance(shared.engine(), by, &Waits { shared, bench });
         Ok(())
     }
 
     /// Handles everything that clients have sent so far, connections that they have made included. Time does not
-    /// move.
+    /// move. A durable broker has committed and acknowledged it, as far as its disk allows.
     ///
     /// # Errors
     /// As [`TestBroker::advance`].
     pub fn settle(&self) -> Result<(), Error> {
-        self.waiting()?.1.bed.settle();
+        let (shared, bench) = self.waiting()?;
+        bench.bed.settle(&Waits { shared, bench });
         Ok(())
     }
 
-    /// How far the broker's time has come: 0 until it is moved.
+    /// How far the broker's time has come: 0 until it is moved. A restart goes on with it.
     pub fn now(&self) -> Duration {
         self.uptime()
     }

@@ -26,15 +26,25 @@
 mod bench;
 mod broker;
 mod capture;
+mod directory;
+mod disk;
+#[cfg(feature = "durable")]
+mod faulty_disk;
 mod inject;
+mod lives;
 mod missing;
 mod publications;
 mod wait;
 
 pub use broker::TestBroker;
+pub use disk::{Crash, Disk};
 pub use inject::FaultId;
 pub use missing::Missing;
 
 pub use crate::net::testing::{Fault, PacketKind};
 
 pub(super) use bench::Bench;
+#[cfg(feature = "durable")]
+pub(super) use disk::DiskControl;
+#[cfg(feature = "durable")]
+pub(super) use faulty_disk::FaultyDisk;

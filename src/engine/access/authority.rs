@@ -1,11 +1,11 @@
 //! Authorities, which allow, deny, abstain, or decide later. The host's hooks are one of them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::engine::access::hooks::{
     AccessRequest, Answer, ConnectRequest, Decision, Deferred, Host, Verdict,
 };
+use crate::session::peer::Peer;
 
 /// Decides what clients may do: accounts, an access list, a token, the host's hooks.
 ///
@@ -110,13 +110,13 @@ pub struct TakeOverRequest<'r> {
     /// The number of the new connection.
     pub connection: u64,
     /// The peer's address of the new connection; `None` without a network address.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// Whether the session would end as well: Clean Start, or Clean Session.
     pub clean_start: bool,
     /// The number of the connection that would end.
     pub present: u64,
     /// Its peer's address; `None` without a network address.
-    pub present_address: Option<SocketAddr>,
+    pub present_address: Option<Peer>,
 }
 
 /// The host's hooks as an authority. It abstains only where no hook is set.

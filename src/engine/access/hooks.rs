@@ -1,6 +1,5 @@
 //! Hooks: the decisions of the host program, and the events that it is told.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -10,7 +9,9 @@ use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::access::edit::Edit;
 use crate::session::event::{Event, Level};
+use crate::session::identity::TlsIdentity;
 use crate::session::link::Link;
+use crate::session::peer::Peer;
 
 /// The host program as the engine sees it.
 ///
@@ -73,9 +74,11 @@ pub struct ConnectRequest<'r> {
     /// The Password.
     pub password: Option<&'r [u8]>,
     /// The peer's address, if it came over a network.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// The name of the listener that accepted the connection.
     pub listener: Option<&'r str>,
+    /// What the handshake of TLS has shown, such as the client's certificate; `None` without TLS.
+    pub tls: Option<&'r TlsIdentity>,
     /// The protocol version.
     pub version: Version,
     /// Clean Start, or Clean Session.
@@ -125,7 +128,7 @@ pub struct AccessRequest<'r> {
     /// The User Name of its CONNECT.
     pub username: Option<&'r str>,
     /// The peer's address, if it came over a network.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// The requested action.
     pub action: Action,
     /// The Topic Name to publish to, or the Topic Filter to subscribe to, `$share/...` included.

@@ -1,20 +1,20 @@
 //! A connection before its first packet: its origin, and the deadline of its handshake and its CONNECT.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
-use crate::engine::parts::origin::Origin;
+use crate::engine::parts::origin::{Origin, Way};
 use crate::session::link::Link;
+use crate::session::peer::Peer;
 use crate::time::{Time, TimerId};
 
 impl Engine {
     /// The origin of a new connection, with a new number.
-    pub(crate) fn origin(&self, listener: Option<Arc<str>>, peer: Option<SocketAddr>) -> Origin {
+    pub(crate) fn origin(&self, way: Option<Arc<Way>>, peer: Option<Peer>) -> Origin {
         let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        Origin { number, peer, listener }
+        Origin { number, peer, way }
     }
 
     /// Ends the link for [`Cause::ConnectTimeout`](crate::session::link::Cause::ConnectTimeout) after

@@ -12,6 +12,7 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::Publication;
+use crate::session::entry::Entry;
 use crate::session::epoch::Epoch;
 use crate::session::event::{Departure, Event};
 use crate::session::link::Cause;
@@ -159,7 +160,7 @@ impl Engine {
         self.hand_on(turn, &left.shared_unacknowledged);
         let handed_on = self.hand_on(turn, &left.shared_waiting);
         turn.counts.drop(DropReason::SessionEnded, left.waited.saturating_sub(handed_on) as u64);
-        let dropped = left.dropped.iter().map(|pending| &pending.message);
+        let dropped = left.dropped.iter().map(Entry::topic);
         self.note_dropped(turn, Some(&session.client_id), dropped, DropReason::SessionEnded);
         self.sessions.remove(session);
         self.end_group(turn);

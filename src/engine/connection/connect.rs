@@ -331,6 +331,9 @@ impl Engine {
         self.log_arrival(turn, session, guest, resumed);
         let was_kept = control.kept;
         let mut outbound = session.outbound.lock();
+        let mut attachment = attachment;
+        // What the store alone has must stay there; after a crash the session ends at once, as its interval is 0.
+        attachment.client_limits.kept |= was_kept && outbound.has_stored();
         session.attach(epoch, inbound, control, &mut outbound, attachment);
         let recorded = self.recorder.is_kept() && self.record_attached(turn, session, control, was_kept);
         // After a crash the client must not find another session than the one that CONNACK has told it of.
@@ -365,7 +368,8 @@ impl Engine {
             (true, false) => record(SessionChange::Ended),
             (false, false) => return false,
         };
-        if let Some(will) = control.will.as_deref().filter(|_| control.kept) {
+        // The will of a session that ends with its connection is not kept.
+        if let Some(will) = control.will.as_deref().filter(|_| control.kept && expiry_interval > 0) {
             let message = message_record(&will.message, self.recorder.clock());
             record(SessionChange::Will { message, delay: will.delay, expiry: will.expiry });
         }
@@ -380,7 +384,8 @@ impl Engine {
             connection: origin.number,
             username: connect.username.map(Into::into),
             address: origin.peer,
-            listener: origin.listener.clone(),
+            listener: origin.listener().cloned(),
+            tls: origin.tls().cloned(),
             version: connect.version,
             clean_start: connect.clean_start,
             session_present: resumed,
@@ -392,8 +397,9 @@ impl Engine {
         let client_id = &session.client_id;
         self.log(turn, Level::Info, Some(client_id), || {
             let resumed = if resumed { ", resumes its session" } else { "" };
+            let secured = guest.origin.tls().map(|tls| format!(" over {tls}")).unwrap_or_default();
             format!(
-                "client {client_id:?}: has connected {} by {}{resumed}",
+                "client {client_id:?}: has connected {} by {}{secured}{resumed}",
                 guest.origin, guest.connect.version
             )
         });

@@ -168,7 +168,7 @@ impl Engine {
         };
         let expired = self.retained.retain_then(is_kept, |message| self.record_cleared(now, message.topic()));
         turn.counts.drop(DropReason::Expired, expired as u64);
-        self.note_dropped(turn, None, topics.iter(), DropReason::Expired);
+        self.note_dropped(turn, None, topics.iter().map(|message| message.topic()), DropReason::Expired);
         if more {
             self.sweep_later(turn);
         }

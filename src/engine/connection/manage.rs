@@ -1,5 +1,7 @@
 //! What the host or an administrator does with a session: ends it, looks into its queue, or clears that.
 
+use std::sync::Arc;
+
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::session::event::Level;
@@ -12,7 +14,7 @@ use crate::session::state::Mark;
 pub struct QueueView {
     /// The number of queued messages.
     pub total: usize,
-    /// The oldest of them, oldest first.
+    /// The oldest of them, oldest first, but for those that the store cannot give.
     pub oldest: Vec<Pending>,
 }
 
@@ -43,6 +45,21 @@ impl Engine {
         true
     }
 
+    /// Disconnects the clients whose connection a listener of this very name has accepted; returns their number.
+    pub(crate) fn end_clients_of(&self, turn: &mut Turn, listener: &Arc<str>) -> usize {
+        let mut ended = 0;
+        for session in self.sessions.all() {
+            let mut control = session.control.lock();
+            let is_its = session.outbound.lock().link().is_some_and(|link| link.is_of(listener));
+            if is_its && control.connected.is_some() {
+                let epoch = control.epoch;
+                self.detach(turn, &session, &mut control, epoch, Cause::Kicked);
+                ended += 1;
+            }
+        }
+        ended
+    }
+
     /// Drops what waits in the queue of a client's session, and returns the number of messages; `None` if there is no
     /// such session. Messages that were sent and are not acknowledged stay.
     pub fn clear_queue(&self, turn: &mut Turn, client_id: &str) -> Option<usize> {
@@ -59,10 +76,13 @@ impl Engine {
         (!is_ended).then(|| cleared.len())
     }
 
-    /// The queue of a client's session with its oldest messages, at most `most`; `None` if there is no such session.
+    /// The queue of a client's session with its oldest messages, at most `most`; `None` if there is no such session. What the
+    /// store alone has is read there, which waits for the disk.
     pub fn queue(&self, client_id: &str, most: usize) -> Option<QueueView> {
         let session = self.sessions.get(client_id)?;
         let outbound = session.outbound.lock();
-        Some(QueueView { total: outbound.queue_len(), oldest: outbound.oldest_queued(most) })
+        let (total, oldest) = (outbound.queue_len(), outbound.oldest_queued(most));
+        drop(outbound);
+        Some(QueueView { total, oldest: self.read_entries(client_id, oldest) })
     }
 }

@@ -26,6 +26,7 @@ use crate::session::event::Level;
 use crate::session::inbound::Inbound;
 use crate::session::last_bytes::LastBytes;
 use crate::session::link::{Cause, Link};
+use crate::session::peer::Peer;
 use crate::session::state::Session;
 
 /// [MQTT-3.1.0-1]
@@ -39,7 +40,7 @@ impl Connection {
         link: Arc<dyn Link>,
         peer: Option<SocketAddr>,
     ) -> Connection {
-        Connection::with_origin(engine, turn, link, engine.origin(None, peer))
+        Connection::with_origin(engine, turn, link, engine.origin(None, peer.map(Peer::Network)))
     }
 
     /// A new connection with this origin. It is closed if CONNECT does not arrive within `mqtt.connect_timeout`.

@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::codec::qos::QoS;
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::sessions::InsertError;
 use crate::engine::parts::subscriber::Subscriber;
-use crate::message::SharedMessage;
+use crate::message::{Message, SharedMessage};
+use crate::session::entry::Entry;
 use crate::session::event::Level;
+use crate::session::pending::Pending;
 use crate::session::pool::Pool;
 use crate::session::record::{message_of, message_record};
 use crate::session::state::{Control, Session, Will};
 use crate::session::subscriptions::Held;
 use crate::stats::{DropReason, Gauge};
-use crate::storage::{Change, LoadError, MessageRecord, SessionChange, StoreError};
+use crate::storage::{Change, LoadError, MessageRecord, QueuedRecord, SessionChange, StoreError};
 use crate::time::{Time, WallClock, WallTime};
 
 /// The sessions while they are restored.
@@ -78,6 +81,9 @@ impl Engine {
                 Ok(())
             }
         })?;
+        self.recorder
+            .store()
+            .load_waiting(&mut |client_id, record| self.restore_waiting(&mut restoring, client_id, record))?;
         let (sessions, retained) = (restoring.sessions.len(), self.retained.len());
         self.begin_group(turn);
         // In the order in which they began: that of a hash table is another one at each start.
@@ -89,6 +95,35 @@ impl Engine {
         self.log(turn, Level::Info, None, || {
             format!("restored {sessions} sessions and {retained} retained messages")
         });
+        Ok(())
+    }
+
+    fn restore_waiting(
+        &self,
+        restoring: &mut Restoring,
+        client_id: &str,
+        record: QueuedRecord<'_>,
+    ) -> Result<(), LoadError> {
+        let clock = self.recorder.clock();
+        let (number, qos, bytes, expires_at, identifiers) = match record {
+            QueuedRecord::Whole(record) => {
+                let change = SessionChange::Queued(record);
+                return self.restore_change(restoring, WallTime::default(), client_id, change);
+            }
+            QueuedRecord::Stored { number, qos, bytes, expires_at, identifiers } => {
+                (number, qos, bytes, expires_at, identifiers)
+            }
+        };
+        if qos == QoS::AtMostOnce {
+            return Err(LoadError::QueuedQos0 { client_id: client_id.to_owned() });
+        }
+        let Some(restored) = restoring.sessions.get_mut(client_id) else {
+            return Err(LoadError::UnknownSession { client_id: client_id.to_owned(), change: "queued" });
+        };
+        let bytes = bytes.try_into().unwrap_or(usize::MAX / 2);
+        let size = Message::size_of(bytes) + Pending::options_size(identifiers, false);
+        let entry = Entry::stored(number, qos, false, size, clock.time(expires_at));
+        restored.session.outbound.get_mut().restore_stored(entry);
         Ok(())
     }
 
@@ -204,6 +239,11 @@ impl Engine {
         let Restored { session, detached_at, .. } = restored;
         let session = Arc::new(session);
         let client_id = &*session.client_id;
+        if session.control.lock().expiry_interval == 0 {
+            // It was kept only because the store alone had some of its messages; it has ended with its connection.
+            self.recorder.session(turn.now, client_id, SessionChange::Ended);
+            return Ok(());
+        }
         self.sessions.insert(&session, self.options.max_sessions).map_err(|error| match error {
             InsertError::Exists => LoadError::SessionExists { client_id: client_id.to_owned() },
             InsertError::Full => {

@@ -1,6 +1,5 @@
 //! Asks the authorities about each stage of a packet; each answers at once or later.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,6 +21,7 @@ use crate::engine::parts::attached::{AttachedConnection, Handled};
 use crate::engine::parts::origin::Origin;
 use crate::message::HostBuffers;
 use crate::session::event::Level;
+use crate::session::peer::Peer;
 use crate::time::TimerId;
 
 impl Engine {
@@ -143,7 +143,8 @@ impl Engine {
                 username: connect.username,
                 password: connect.password,
                 address: origin.peer,
-                listener: origin.listener.as_deref(),
+                listener: origin.listener().map(AsRef::as_ref),
+                tls: origin.tls().map(AsRef::as_ref),
                 version: connect.version,
                 clean_start: connect.clean_start,
                 keep_alive: connect.keep_alive,
@@ -247,5 +248,5 @@ impl Engine {
 /// The User Name and the address of a client.
 pub(crate) struct Who {
     pub username: Option<Arc<str>>,
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
 }

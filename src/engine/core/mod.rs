@@ -7,6 +7,7 @@ pub mod durability;
 mod finish;
 pub mod running;
 pub mod state;
+pub mod stored;
 mod tell;
 mod tick;
 pub mod timers;

@@ -18,6 +18,7 @@ use crate::engine::observe::sink::EventSink;
 use crate::engine::observe::stream::EventStream;
 use crate::engine::parts::assigned_ids::AssignedIds;
 use crate::engine::parts::options::Options;
+use crate::engine::parts::read_messages::ReadMessages;
 use crate::engine::parts::sessions::Sessions;
 use crate::engine::parts::subscriber::Subscriber;
 use crate::engine::parts::topic_order::TopicOrder;
@@ -49,6 +50,8 @@ pub struct Engine {
     pub(crate) counters: Counters,
     pub(crate) recorder: Recorder,
     pub(crate) commit_wait: Mutex<CommitWait>,
+    /// Messages that were read again, while anybody has them.
+    pub(crate) read_messages: ReadMessages,
     /// Turns that are kept for reuse; each is locked while it runs. No thread waits for one.
     pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
     /// Held for reading by each turn that is not kept.
@@ -100,6 +103,7 @@ impl Engine {
             counters: Counters::default(),
             recorder: Recorder::new(parts.store, WallClock::started_at(parts.started_unix)),
             commit_wait: Mutex::default(),
+            read_messages: ReadMessages::default(),
             turns: Default::default(),
             other_turns: RwLock::default(),
             host_buffers: Arc::default(),

@@ -11,7 +11,7 @@ use crate::engine::observe::log::{line_of_drops, words};
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::{EventSink, Moment, Published};
 use crate::engine::parts::subscriber::Publisher;
-use crate::message::{Publication, SharedMessage};
+use crate::message::Publication;
 use crate::session::delivery::ReportedFates;
 use crate::session::event::{Dropped, Event, Level, LogLine};
 use crate::session::link::Cause;
@@ -56,12 +56,12 @@ impl Engine {
         &self,
         turn: &mut Turn,
         client_id: Option<&str>,
-        messages: impl Iterator<Item = &'m SharedMessage>,
+        topics: impl Iterator<Item = &'m str>,
         reason: DropReason,
     ) {
         if self.events.wants(EventMask::DROPPED) {
-            turn.events.extend(messages.map(|message| {
-                let (client_id, topic) = (client_id.map(Into::into), message.topic().into());
+            turn.events.extend(topics.map(|topic| {
+                let (client_id, topic) = (client_id.map(Into::into), topic.into());
                 Event::Dropped(Dropped { client_id, topic, reason })
             }));
         }

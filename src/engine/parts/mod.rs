@@ -6,6 +6,7 @@ pub(crate) mod attached;
 pub(crate) mod granted;
 pub mod options;
 pub mod origin;
+pub(crate) mod read_messages;
 pub mod sessions;
 pub mod sink;
 pub mod subscriber;

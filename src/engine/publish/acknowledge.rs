@@ -101,7 +101,7 @@ impl Engine {
     /// Does what the marks of a session say when its client has taken a message. Whether the caller must flush.
     #[cold]
     #[inline(never)]
-    fn go_on_after_ack(&self, turn: &mut Turn, session: &Arc<Session>) -> bool {
+    pub(crate) fn go_on_after_ack(&self, turn: &mut Turn, session: &Arc<Session>) -> bool {
         if session.is_marked(Mark::AWAITED) {
             self.release_publishers(turn, session);
         }

@@ -1,6 +1,5 @@
 //! Views of clients, subscriptions and retained messages.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +9,8 @@ use crate::codec::version::Version;
 use crate::engine::core::state::Engine;
 use crate::engine::parts::subscriber::Subscriber;
 use crate::message::SharedMessage;
+use crate::session::identity::TlsIdentity;
+use crate::session::peer::Peer;
 use crate::session::state::Session;
 use crate::session::subscriptions::Held;
 use crate::time::Time;
@@ -25,7 +26,9 @@ pub struct ClientView {
     /// The User Name, while connected.
     pub username: Option<String>,
     /// The peer's address, while connected; `None` for a connection without a network address.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
+    /// What the handshake of TLS has shown, while connected; `None` without TLS.
+    pub tls: Option<Arc<TlsIdentity>>,
     /// The protocol version of the current or last connection.
     pub version: Version,
     /// Clean Start, or Clean Session, while connected.
@@ -134,6 +137,7 @@ fn view(session: &Arc<Session>) -> ClientView {
         connected: connected.is_some(),
         username: connected.and_then(|c| c.username.as_deref().map(str::to_owned)),
         address: connected.and_then(|c| c.peer),
+        tls: outbound.link().and_then(|link| link.identity()),
         version: outbound.version(),
         clean_start: connected.is_some_and(|c| c.clean_start),
         keep_alive: connected.map_or(0, |c| c.keep_alive),

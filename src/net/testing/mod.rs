@@ -12,4 +12,4 @@ pub use fault::{Fault, PacketKind};
 pub(super) use probe::ProbeSlot;
 pub(super) use test_line::TestLine;
 pub(super) use test_net::TestListener;
-pub use test_net::TestNet;
+pub use test_net::{Beside, TestNet};

@@ -115,7 +115,7 @@ impl TestLine {
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closed.load(Ordering::Acquire) || self.net.has_crashed()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The test network of one broker: its lines, listeners, faults and clock.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,17 @@ pub struct TestNet {
     /// Whether a thread moves the clock; others wait.
     advancing: Mutex<bool>,
     advanced: Condvar,
+    /// Whether the broker has crashed: nothing is sent to clients any more.
+    crashed: AtomicBool,
+}
+
+/// What else happens while the time moves.
+pub trait Beside {
+    /// The time at which something is due next.
+    fn next_due(&self) -> Option<Time>;
+
+    /// Returns when everything is done that can be done at this time.
+    fn catch_up(&self);
 }
 
 /// Delayed packets, by the time at which they are due.
@@ -54,7 +66,28 @@ impl TestNet {
             held_back: Mutex::default(),
             advancing: Mutex::new(false),
             advanced: Condvar::new(),
+            crashed: AtomicBool::new(false),
         }
+    }
+
+    /// Cuts every connection at once: nothing more is sent, no DISCONNECT either. Returns when the broker has handled
+    /// that.
+    pub fn crash(&self) {
+        self.crashed.store(true, Ordering::Release);
+        let lines = self.lines();
+        Round::ask(|ticket| lines.into_iter().for_each(|line| line.cut(ticket.clone())));
+    }
+
+    /// Begins another life of the broker, after the first has ended with all its connections. Faults stay.
+    pub fn begin_life(&self) {
+        self.lines.lock().clear();
+        self.listeners.lock().clear();
+        self.held_back.lock().packets.clear();
+        self.crashed.store(false, Ordering::Release);
+    }
+
+    pub(super) fn has_crashed(&self) -> bool {
+        self.crashed.load(Ordering::Acquire)
     }
 
     /// Adds a fault; returns its number. `None` if there are too many.
@@ -119,18 +152,26 @@ impl TestNet {
     /// Advances the broker's time. Everything due in between happens in order and at its time. When this returns, all
     /// packets that clients had sent are handled, and all packets to them are written, as far as they take them. A
     /// broker that stops goes no farther. Must not be called on a thread of the broker.
-    pub fn advance(&self, engine: &Engine, by: Duration) {
+    pub fn advance(&self, engine: &Engine, by: Duration, beside: &dyn Beside) {
         let _turn = self.take_turn();
-        self.settle();
+        self.settle(beside);
         let target = self.clock.now().plus(by);
-        while let Some(at) = self.next(engine).filter(|at| *at <= target && !engine.is_stopping()) {
+        let next = || self.next(engine).into_iter().chain(beside.next_due()).min();
+        while let Some(at) = next().filter(|at| *at <= target && !engine.is_stopping()) {
             self.clock.move_to(at);
             let now = self.clock.now();
             engine.tick(now);
             self.release_due(now);
+            beside.catch_up();
         }
         self.clock.move_to(target);
-        self.settle();
+        self.settle(beside);
+    }
+
+    /// Moves the time on while there is no broker.
+    pub fn pass(&self, by: Duration) {
+        let _turn = self.take_turn();
+        self.clock.move_to(self.clock.now().plus(by));
     }
 
     /// Waits until no thread moves the clock. One that begins later finds that the broker stops.
@@ -140,10 +181,11 @@ impl TestNet {
 
     /// Waits until every connection of a client is accepted and everything that clients have sent is handled. Must not
     /// be called on a thread of the broker.
-    pub fn settle(&self) {
+    pub fn settle(&self, beside: &dyn Beside) {
         let listeners = self.listeners.lock().clone();
         Round::ask(|ticket| listeners.iter().for_each(|listener| listener.ask(ticket.clone())));
         Round::ask(|ticket| self.lines().iter().for_each(|line| line.ask(ticket.clone())));
+        beside.catch_up();
     }
 
     /// A line for a new connection, the slot of its task, and the layer with its faults.

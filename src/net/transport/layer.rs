@@ -1,9 +1,11 @@
 //! A layer between MQTT and the socket: bytes in, bytes out, and no I/O.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::engine::parts::origin::Origin;
+use crate::session::identity::TlsIdentity;
 
 /// One layer of a connection, such as TLS, the frames of WebSocket or the PROXY header.
 ///
@@ -45,6 +47,16 @@ pub(in crate::net) trait Layer: Send {
     /// Ends the writing: the layer tells the peer, if its protocol does so.
     fn close(&mut self, _raw: &mut Raw) {}
 
+    /// Whether a step of its handshake takes so much of the processor that other connections come between the steps.
+    fn is_costly(&self) -> bool {
+        false
+    }
+
+    /// What its handshake has shown of the peer.
+    fn identity(&self) -> Option<&Arc<TlsIdentity>> {
+        None
+    }
+
     /// Tells the layer the Client Identifier, before the answer to CONNECT is written.
     fn identify(&mut self, _client_id: &str) {}
 }
@@ -81,8 +93,42 @@ impl Buffer {
         self.len() == 0
     }
 
+    /// The bytes, to be decoded in place.
+    #[cfg(any(feature = "tls", feature = "websocket"))]
+    pub(in crate::net) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.consumed..).unwrap_or_default()
+    }
+
     pub(in crate::net) fn append(&mut self, bytes: &[u8]) {
+        self.compact();
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends what `write` writes to the room of this size that it gets; returns an error of `write`, and then
+    /// appends nothing.
+    #[cfg(feature = "tls")]
+    pub(in crate::net) fn append_with<E>(
+        &mut self,
+        size: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        self.compact();
+        let before = self.bytes.len();
+        self.bytes.resize(before + size, 0);
+        let written = write(self.bytes.get_mut(before..).unwrap_or_default());
+        self.bytes.truncate(before + *written.as_ref().unwrap_or(&0));
+        if self.is_empty() {
+            *self = Buffer::default();
+        }
+        written.map(|_| ())
+    }
+
+    /// Removes the consumed bytes if they are the larger part: a buffer that never becomes empty must not grow for ever.
+    fn compact(&mut self) {
+        if self.consumed > self.bytes.len() / 2 {
+            self.bytes.drain(..self.consumed);
+            self.consumed = 0;
+        }
     }
 
     /// Removes the first `count` bytes.
@@ -120,5 +166,40 @@ impl LayerError {
     /// The same error with the layer's name.
     pub(super) fn of(self, layer: &dyn Layer) -> LayerError {
         LayerError::new(format!("{}: {}", layer.name(), self.cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Buffer;
+
+    /// A stream whose records never end where a portion ends leaves a rest for ever.
+    #[test]
+    fn a_buffer_that_never_becomes_empty_does_not_grow() {
+        let mut buffer = Buffer::default();
+        buffer.append(b"x");
+        for _ in 0..10_000 {
+            buffer.append(&[b'x'; 100]);
+            buffer.consume(100);
+        }
+        assert_eq!(buffer.bytes(), b"x");
+        assert!(buffer.bytes.capacity() < 1000, "{}", buffer.bytes.capacity());
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn what_is_written_in_place_is_appended_and_an_error_appends_nothing() {
+        let mut buffer = Buffer::default();
+        buffer.append(b"ab");
+        let written = buffer.append_with(10, |room| {
+            room[..3].copy_from_slice(b"cde");
+            Ok::<_, ()>(3)
+        });
+        assert_eq!((written, buffer.bytes()), (Ok(()), &b"abcde"[..]));
+        assert_eq!(buffer.append_with(10, |_| Err(7)), Err(7));
+        assert_eq!(buffer.bytes(), b"abcde");
+        let mut empty = Buffer::default();
+        assert_eq!(empty.append_with(10, |_| Err(7)), Err(7));
+        assert_eq!(empty.bytes.capacity(), 0);
     }
 }

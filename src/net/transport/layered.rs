@@ -1,18 +1,23 @@
 //! Layers over a socket: moves bytes between the layers and the socket.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use parking_lot::Mutex;
 
 use crate::engine::parts::origin::Origin;
+use crate::net::handshake_steps::StepTurn;
 use crate::net::transport::descriptor::{Descriptor, Received};
 use crate::net::transport::layer::{Layer, LayerError};
 use crate::net::transport::stack::Stack;
+use crate::session::identity::TlsIdentity;
 use crate::session::link::Written;
 
 /// Bytes read from the socket at once: the largest record of TLS with its header.
 const RAW: usize = 16 * 1024 + 512;
+/// The most portions read at once that carry nothing, such as frames that only ask for an answer.
+const BARREN: usize = 16;
 /// The most bytes of MQTT that layers take before the socket takes their output.
 const PORTION: usize = 16 * 1024;
 
@@ -53,11 +58,15 @@ impl Layered {
         &self,
         descriptor: &Descriptor,
         origin: &mut Origin,
+        turn: &mut StepTurn,
         mut eager: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), LayerError>> {
         let mut raw = [0; RAW];
         loop {
+            if self.state.lock().stack.is_costly() {
+                ready!(turn.poll_begin(cx));
+            }
             let mut state = self.state.lock();
             let step = state.stack.handshake(origin);
             // The last bytes of a failed handshake are sent, too, as far as the socket takes them.
@@ -68,6 +77,10 @@ impl Layered {
             }
             if flushed == Written::Gone {
                 return Poll::Ready(Err(lost()));
+            }
+            if turn.is_held() {
+                // The caller polls again after the other tasks.
+                return Poll::Pending;
             }
             if flushed == Written::Blocked {
                 match ready!(self.poll_flush(descriptor, cx)) {
@@ -98,6 +111,7 @@ impl Layered {
     /// Reads the bytes that the layers hold, else from the socket. There may be more at once unless `drained` is set.
     pub(in crate::net) fn receive(&self, descriptor: &Descriptor, room: &mut [u8]) -> Received {
         let mut socket_drained = false;
+        let mut barren = 0;
         let mut raw = [0; RAW];
         loop {
             let mut state = self.state.lock();
@@ -111,7 +125,11 @@ impl Layered {
                 }
                 Ok(0) if state.stack.is_over() => return Received::End,
                 Ok(0) if socket_drained => return Received::Blocked,
-                Ok(0) => {}
+                // Other connections come first, or the peer must read.
+                Ok(0) if barren == BARREN || state.stack.is_full() => {
+                    return Received::Bytes { count: 0, drained: false };
+                }
+                Ok(0) => barren += 1,
                 Ok(count) => {
                     return Received::Bytes { count, drained: socket_drained && !state.stack.may_read() };
                 }
@@ -199,6 +217,11 @@ impl Layered {
 
     pub(in crate::net) fn identify(&self, client_id: &str) {
         self.state.lock().stack.identify(client_id);
+    }
+
+    /// What a layer knows of the peer.
+    pub(in crate::net) fn identity(&self) -> Option<Arc<TlsIdentity>> {
+        self.state.lock().stack.identity()
     }
 
     /// Whether a layer has failed.

@@ -1,12 +1,19 @@
 //! The transport between a socket and the engine: one descriptor, and the layers over it.
 
+mod choose;
 mod descriptor;
 mod layer;
 mod layered;
+mod protocol;
 mod stack;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::sync::Arc;
 
+pub(super) use choose::{Secured, choose, secure};
 pub(super) use descriptor::{Descriptor, Received};
 pub(super) use layer::{Layer, LayerError, Raw};
 pub(super) use layered::Layered;

@@ -1,9 +1,11 @@
 //! The stacked layers of one connection, without I/O: the caller moves bytes to and from the socket.
 
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::engine::parts::origin::Origin;
 use crate::net::transport::layer::{Buffer, Layer, LayerError, Raw};
+use crate::session::identity::TlsIdentity;
 
 /// The most bytes from the peer that wait below one layer: more than the largest record of TLS.
 const INPUT: usize = 32 * 1024;
@@ -23,6 +25,8 @@ pub(in crate::net) struct Stack {
     handshake_bytes: usize,
     /// Whether reading may return bytes without new bytes from the socket.
     may_read: bool,
+    /// A failure that is reported when the bytes before it are read.
+    failure: Option<LayerError>,
 }
 
 /// A layer, and the bytes below it.
@@ -35,7 +39,7 @@ impl Stack {
     /// A stack of layers; the one next to the socket is first.
     pub(in crate::net) fn new(layers: Vec<Box<dyn Layer>>) -> Stack {
         let floors = layers.into_iter().map(|layer| Floor { layer, raw: Raw::default() }).collect();
-        Stack { floors, handshaking: 0, handshake_bytes: 0, may_read: true }
+        Stack { floors, handshaking: 0, handshake_bytes: 0, may_read: true, failure: None }
     }
 
     /// Continues the handshakes, the lowest layer first. Pending: the waiting bytes must be sent, and more bytes from
@@ -72,6 +76,13 @@ impl Stack {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether the next step of the handshake takes much of the processor.
+    pub(super) fn is_costly(&self) -> bool {
+        self.floors.get(self.handshaking).is_some_and(|floor| {
+            floor.layer.is_costly() && !self.floors.first().is_none_or(|lowest| lowest.raw.input.is_empty())
+        })
+    }
+
     /// Adds bytes from the socket. The caller does so only when reading returns nothing without them.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         if self.handshaking < self.floors.len() {
@@ -91,8 +102,9 @@ impl Stack {
         }
     }
 
+    /// Whether a layer or the socket has reached the end of what the peer sends.
     fn has_ended(&self) -> bool {
-        self.floors.first().is_some_and(|lowest| lowest.raw.has_ended)
+        has_ended(&self.floors)
     }
 
     /// Whether the peer has closed its side and all its bytes are read.
@@ -108,14 +120,23 @@ impl Stack {
     /// Reads the bytes that the layers hold; returns their number. A short read of a layer does not mean that it is
     /// empty.
     pub(super) fn read(&mut self, room: &mut [u8]) -> Result<usize, LayerError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         let mut count = 0;
         while let Some(rest) = room.get_mut(count..).filter(|rest| !rest.is_empty()) {
-            match read(&mut self.floors, rest)? {
-                0 => {
+            match read(&mut self.floors, rest) {
+                Ok(0) => {
                     self.may_read = false;
                     break;
                 }
-                more => count += more,
+                Ok(more) => count += more,
+                // What comes before a fault is read first, however the bytes were cut.
+                Err(failure) if count > 0 => {
+                    self.failure = Some(failure);
+                    break;
+                }
+                Err(failure) => return Err(failure),
             }
         }
         Ok(count)
@@ -176,6 +197,11 @@ impl Stack {
         self.push_down()
     }
 
+    /// What a layer knows of the peer.
+    pub(super) fn identity(&self) -> Option<Arc<TlsIdentity>> {
+        self.floors.iter().find_map(|floor| floor.layer.identity().cloned())
+    }
+
     /// Tells the layers the Client Identifier.
     pub(super) fn identify(&mut self, client_id: &str) {
         self.floors.iter_mut().for_each(|floor| floor.layer.identify(client_id));
@@ -207,7 +233,12 @@ fn fill(below: &mut [Floor], raw: &mut Raw) -> Result<bool, LayerError> {
     let mut portion = [0; PORTION];
     let count = read(below, &mut portion)?;
     raw.input.append(portion.get(..count).unwrap_or_default());
-    let ends = count == 0 && !raw.has_ended && below.first().is_some_and(|lowest| lowest.raw.has_ended);
+    let ends = count == 0 && !raw.has_ended && has_ended(below);
     raw.has_ended |= ends;
     Ok(count > 0 || ends)
+}
+
+/// Whether nothing will follow what these layers hold. A layer may learn that before the socket is closed.
+fn has_ended(floors: &[Floor]) -> bool {
+    floors.iter().any(|floor| floor.raw.has_ended)
 }

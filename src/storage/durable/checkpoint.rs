@@ -1,5 +1,7 @@
 //! Checkpoints: the net changes of the generations of the log that the tables do not have yet, on their way there.
 
+use std::sync::Arc;
+
 use parking_lot::{Condvar, Mutex};
 
 use crate::storage::StoreError;
@@ -16,6 +18,14 @@ pub(super) struct Checkpoint {
     pub store: StoreRow,
 }
 
+impl Checkpoint {
+    /// What becomes of a row, if it has changed.
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Net> {
+        let place = self.rows.binary_search_by(|(row, _)| (**row).cmp(key)).ok()?;
+        self.rows.get(place).map(|(_, net)| net)
+    }
+}
+
 /// The one checkpoint that there is at a time, which one thread hands to another.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
@@ -29,7 +39,7 @@ enum Stage {
     #[default]
     None,
     /// One waits for a thread to write it.
-    Due(Box<Checkpoint>),
+    Due(Arc<Checkpoint>),
     /// A thread writes it.
     Running,
     /// It has ended: the tables have everything up to a generation, or the store is lost.
@@ -45,18 +55,18 @@ impl Slot {
     }
 
     /// Hands a checkpoint over. There must be none.
-    pub(super) fn put(&self, checkpoint: Checkpoint) {
-        *self.stage.lock() = Stage::Due(Box::new(checkpoint));
+    pub(super) fn put(&self, checkpoint: Arc<Checkpoint>) {
+        *self.stage.lock() = Stage::Due(checkpoint);
         self.changed.notify_all();
     }
 
     /// Takes a checkpoint that waits.
-    pub(super) fn take(&self) -> Option<Box<Checkpoint>> {
+    pub(super) fn take(&self) -> Option<Arc<Checkpoint>> {
         take(&mut self.stage.lock())
     }
 
     /// Waits for a checkpoint and takes it; `None` at the end.
-    pub(super) fn wait(&self) -> Option<Box<Checkpoint>> {
+    pub(super) fn wait(&self) -> Option<Arc<Checkpoint>> {
         let mut stage = self.stage.lock();
         loop {
             if let Some(checkpoint) = take(&mut stage) {
@@ -121,7 +131,7 @@ impl Slot {
     }
 }
 
-fn take(stage: &mut Stage) -> Option<Box<Checkpoint>> {
+fn take(stage: &mut Stage) -> Option<Arc<Checkpoint>> {
     match std::mem::replace(stage, Stage::Running) {
         Stage::Due(checkpoint) => Some(checkpoint),
         other => {

@@ -47,6 +47,36 @@ pub trait Disk: Send + Sync {
     fn describe(&self, name: &str) -> String;
 }
 
+impl Disk for Box<dyn Disk> {
+    fn open(&self, name: &str) -> io::Result<Option<Box<dyn DiskFile>>> {
+        (**self).open(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        (**self).create(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        (**self).rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        (**self).remove(name)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        (**self).names()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        (**self).sync()
+    }
+
+    fn describe(&self, name: &str) -> String {
+        (**self).describe(name)
+    }
+}
+
 /// An open file of a [`Disk`].
 pub trait DiskFile: Send + Sync {
     /// The length in bytes.

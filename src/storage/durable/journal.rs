@@ -45,8 +45,8 @@ impl Journal {
         let mut pending = self.state.lock();
         let position = self.appended.load(Ordering::Relaxed) + 1;
         self.appended.store(position, Ordering::Release);
-        // A group that was open when the journal was closed is kept as a whole.
-        if !pending.closed || pending.open > 0 {
+        // A group that was open when the journal was closed is kept as a whole. What is kept has no gap of positions.
+        if !pending.closed || (pending.open > 0 && pending.kept + 1 == position) {
             pending.encoder.put(at, change);
             pending.kept = position;
             self.waiting.store(pending.encoder.len(), Ordering::Relaxed);

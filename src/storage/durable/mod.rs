@@ -8,6 +8,7 @@ mod journal;
 mod keys;
 pub mod log;
 mod overlay;
+mod reads;
 mod recover;
 mod rows;
 mod set_aside;

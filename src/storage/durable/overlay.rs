@@ -15,6 +15,9 @@ pub(super) enum Net {
     Removed,
 }
 
+/// About what a row takes beside its key and value.
+const PLACE: usize = 64;
+
 /// Rows that have changed since the last checkpoint. What was put and removed since then leaves no trace.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
@@ -26,6 +29,16 @@ impl Overlay {
     /// Bytes of keys and values.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// About how much memory it takes: most of a row that is removed is its place.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes + self.rows.len() * PLACE
+    }
+
+    /// What has become of a row, if it has changed.
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Net> {
+        self.rows.get(key)
     }
 
     pub(super) fn is_empty(&self) -> bool {

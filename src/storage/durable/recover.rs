@@ -7,11 +7,13 @@ use hashbrown::HashMap;
 use crate::codec::qos::QoS;
 use crate::storage::durable::decode::options;
 use crate::storage::durable::keys::{self, Kind, all, all_of, numbered};
-use crate::storage::durable::rows::{self, DeliveryRow, SessionRow};
+use crate::storage::durable::rows::{self, DeliveryRow, SessionRow, numbered_message_of};
 use crate::storage::durable::state::{InWindow, SessionIndex, State, Waiting};
 use crate::storage::durable::tables::{Rows, Tables};
 use crate::storage::durable::wire::{DeliveryHead, Malformed, Reader};
-use crate::storage::{Change, DeliveryRecord, LoadError, MessageRecord, SessionChange, StoreError};
+use crate::storage::{
+    Change, DeliveryRecord, LoadError, MessageRecord, QueuedRecord, SessionChange, StoreError,
+};
 use crate::time::WallTime;
 
 /// What gets the changes.
@@ -92,11 +94,12 @@ fn windows(tables: &Tables) -> Result<Windows, StoreError> {
     Ok(windows)
 }
 
-/// Gives the state of the tables as changes; the topics of retained messages that had expired at `now` come back.
+/// Gives the state of the tables as changes, with the queues or without them; the topics of retained messages that had expired at `now` come back.
 pub(super) fn emit(
     tables: &Tables,
     state: &mut State,
     now: WallTime,
+    with_queues: bool,
     restore: Restore<'_>,
 ) -> Result<Vec<String>, StoreError> {
     let mut expired = Vec::new();
@@ -116,11 +119,47 @@ pub(super) fn emit(
     for session in &sessions {
         source.session(session).emit_begin()?;
     }
-    source.emit_queues(&sessions)?;
+    if with_queues {
+        source.emit_queues(&sessions)?;
+    }
     for session in &sessions {
         source.session(session).emit_end()?;
     }
     Ok(expired)
+}
+
+/// Gives the queues without reading messages, but for those of shared subscriptions. Each queue is in its order.
+pub(super) fn emit_queues(
+    tables: &Tables,
+    state: &mut State,
+    restore: &mut dyn FnMut(&str, QueuedRecord<'_>) -> Result<(), LoadError>,
+) -> Result<(), StoreError> {
+    let bad = |error| tables.damaged(error);
+    let sessions = state.sessions().iter().filter_map(|(client_id, session)| {
+        let first = session.queue.front()?.delivery;
+        Some((session.number, (&**client_id, first)))
+    });
+    let (sessions, rows): (HashMap<_, _>, _) = (sessions.collect(), tables.rows()?);
+    tables.for_each(all(Kind::Delivery), |key, value| {
+        let (session, number) = keys::session_and_number(key).map_err(bad)?;
+        // What stands before the first one is in the window.
+        let Some((client_id, _)) = sessions.get(&session).filter(|(_, first)| number >= *first) else {
+            return Ok(());
+        };
+        let row = DeliveryRow::decode(value).map_err(bad)?;
+        if row.head.share.is_some() {
+            let given = rows.get(&numbered(Kind::Message, row.message), |message| {
+                let message = numbered_message_of(row.message, message).map_err(bad)?;
+                restore(client_id, QueuedRecord::Whole(delivery(&row.head, message)))
+                    .map_err(StoreError::from)
+            })?;
+            return given.unwrap_or_else(|| Err(bad(Malformed)));
+        }
+        let DeliveryRow { bytes, expires_at, ref head, .. } = row;
+        let (qos, identifiers) = (head.qos, head.identifiers.len());
+        restore(client_id, QueuedRecord::Stored { number, qos, bytes, expires_at, identifiers })
+            .map_err(StoreError::from)
+    })
 }
 
 /// The client identifier of a session, and the session.
@@ -302,8 +341,8 @@ impl Session<'_> {
         let bad = |error| tables.damaged(error);
         let row = DeliveryRow::decode(row).map_err(bad)?;
         let key = numbered(Kind::Message, row.message);
-        let given = self.rows.get(&key, |message| {
-            let (message, _) = Reader::new(message).message().map_err(bad)?;
+        let given = self.rows.get(&key, |bytes| {
+            let message = numbered_message_of(row.message, bytes).map_err(bad)?;
             self.give(SessionChange::Queued(delivery(&row.head, message)))
         })?;
         given.unwrap_or_else(|| Err(tables.damaged(Malformed)))

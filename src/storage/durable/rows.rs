@@ -1,5 +1,9 @@
 //! The values of the rows.
 
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
 use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
 use crate::storage::durable::decode::optional;
@@ -80,7 +84,33 @@ pub(super) fn will_change(row: &[u8]) -> Result<SessionChange<'_>, Malformed> {
     Ok(SessionChange::Will { message: reader.message()?.0, delay, expiry })
 }
 
-/// The row of a message, retained or shared.
+/// The row of a message that deliveries name: with a check, as redb does not look whether a page that it reads is damaged.
+pub(super) fn numbered_message(number: u64, record: &MessageRecord<'_>) -> Vec<u8> {
+    let mut row = message(record);
+    let check = check_of(number, &row);
+    row.extend_from_slice(&check.to_le_bytes());
+    row
+}
+
+/// The message of a row of [`numbered_message`].
+pub(super) fn numbered_message_of(number: u64, row: &[u8]) -> Result<MessageRecord<'_>, Malformed> {
+    let (row, check) = row.split_last_chunk().ok_or(Malformed)?;
+    if check_of(number, row) != u64::from_le_bytes(*check) {
+        return Err(Malformed);
+    }
+    let mut reader = Reader::new(row);
+    let (message, _) = reader.message()?;
+    if reader.left() == 0 { Ok(message) } else { Err(Malformed) }
+}
+
+fn check_of(number: u64, row: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write_u64(number);
+    hasher.write(row);
+    hasher.finish()
+}
+
+/// The row of a retained message.
 pub(super) fn message(message: &MessageRecord<'_>) -> Vec<u8> {
     let mut row = Vec::new();
     put_message(&mut row, message);
@@ -90,7 +120,12 @@ pub(super) fn message(message: &MessageRecord<'_>) -> Vec<u8> {
 /// The row of a delivery of this message.
 pub(super) fn delivery(delivery: &DeliveryRecord<'_>, message: u64) -> Vec<u8> {
     let mut row = Vec::new();
+    let MessageRecord { topic, properties, payload, expires_at, .. } = delivery.message;
     put_number(&mut row, message);
+    put_number(&mut row, (topic.len() + properties.len() + payload.len()) as u64);
+    // 0 is never.
+    let expires = if expires_at == WallTime::NEVER { 0 } else { expires_at.as_millis().saturating_add(1) };
+    put_number(&mut row, expires);
     put_delivery(&mut row, delivery);
     row
 }
@@ -99,6 +134,10 @@ pub(super) fn delivery(delivery: &DeliveryRecord<'_>, message: u64) -> Vec<u8> {
 pub(super) struct DeliveryRow<'b> {
     /// The number of the message.
     pub message: u64,
+    /// Bytes of the message's topic, properties and payload.
+    pub bytes: u64,
+    /// When the message expires.
+    pub expires_at: WallTime,
     /// What the delivery has beside it.
     pub head: DeliveryHead<'b>,
 }
@@ -107,7 +146,10 @@ impl DeliveryRow<'_> {
     /// Reads a row of [`delivery`].
     pub(super) fn decode(row: &[u8]) -> Result<DeliveryRow<'_>, Malformed> {
         let mut reader = Reader::new(row);
-        Ok(DeliveryRow { message: reader.number()?, head: reader.delivery()? })
+        let (message, bytes) = (reader.number()?, reader.number()?);
+        let expires = reader.number()?.checked_sub(1);
+        let expires_at = expires.map_or(WallTime::NEVER, WallTime::from_millis);
+        Ok(DeliveryRow { message, bytes, expires_at, head: reader.delivery()? })
     }
 }
 

@@ -21,13 +21,16 @@ pub(super) struct State {
     sessions: HashMap<Box<str>, SessionIndex>,
     /// How many deliveries name a message of several receivers.
     references: HashMap<u64, u32>,
-    /// The number of the next session, delivery or message. A number is never used again.
+    /// The number of the next entry, and so of the session or the delivery that it begins. A number is never used again.
     next: u64,
     /// The messages of the record that is applied: where each stands in it, and its number.
     of_record: HashMap<usize, u64>,
     /// The rows that have changed.
     pub(super) overlay: Overlay,
 }
+
+/// How far apart the numbers of entries are. The one behind that of a delivery is that of its message, if others name it.
+pub(super) const STRIDE: u64 = 2;
 
 /// What is known of a session.
 #[derive(Debug)]
@@ -82,6 +85,12 @@ impl SessionIndex {
         }
     }
 
+    /// The message that waits with this number of its delivery.
+    pub(super) fn waiting(&self, delivery: u64) -> Option<Waiting> {
+        let place = self.queue.binary_search_by_key(&delivery, |waiting| waiting.delivery).ok()?;
+        self.queue.get(place).copied()
+    }
+
     fn place_of(&self, packet_id: PacketId) -> Option<usize> {
         self.window.iter().position(|delivery| delivery.packet_id == packet_id)
     }
@@ -103,6 +112,11 @@ impl State {
         &mut self.sessions
     }
 
+    /// A session.
+    pub(super) fn session(&self, client_id: &str) -> Option<&SessionIndex> {
+        self.sessions.get(client_id)
+    }
+
     /// Counts one more delivery that names a message of several.
     pub(super) fn refer(&mut self, waiting: Waiting) {
         if waiting.message != waiting.delivery {
@@ -115,11 +129,6 @@ impl State {
         self.references.contains_key(&message)
     }
 
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next - 1
-    }
-
     /// Begins to apply the entries of another record.
     pub(super) fn begin_record(&mut self) {
         self.of_record.clear();
@@ -127,25 +136,32 @@ impl State {
 
     /// Applies an entry of a record.
     pub(super) fn apply(&mut self, entry: &Entry<'_>) -> Result<(), LoadError> {
+        let number = self.next;
+        self.next += STRIDE;
         match &entry.change {
             Change::Retained(message) => self.overlay.put(retained(message.topic), rows::message(message)),
             Change::Cleared { topic } => self.overlay.remove(retained(topic)),
             Change::Session { client_id, change: SessionChange::Begun { expiry_interval, user } } => {
-                return self.begin(client_id, *expiry_interval, *user);
+                return self.begin(number, client_id, *expiry_interval, *user);
             }
             Change::Session { client_id, change: SessionChange::Queued(delivery) } => {
-                return self.queue(client_id, delivery, entry.shared);
+                return self.queue(number, client_id, delivery, entry.shared);
             }
-            Change::Session { client_id, change } => return self.change(entry.at, client_id, change),
+            Change::Session { client_id, change } => return self.change(number, entry.at, client_id, change),
         }
         Ok(())
     }
 
-    fn begin(&mut self, client_id: &str, expiry_interval: u32, user: Option<&str>) -> Result<(), LoadError> {
+    fn begin(
+        &mut self,
+        number: u64,
+        client_id: &str,
+        expiry_interval: u32,
+        user: Option<&str>,
+    ) -> Result<(), LoadError> {
         if self.sessions.contains_key(client_id) {
             return Err(LoadError::SessionExists { client_id: client_id.to_owned() });
         }
-        let number = self.number();
         let row = SessionRow::new(expiry_interval, user);
         self.overlay.put_new(numbered(Kind::Session, number), row.encode(client_id));
         self.sessions.insert(client_id.into(), SessionIndex::new(number, row));
@@ -155,12 +171,12 @@ impl State {
     /// A message joins a queue. Those who read the state at the start need no row of a message for it.
     fn queue(
         &mut self,
+        number: u64,
         client_id: &str,
         delivery: &DeliveryRecord<'_>,
         shared: Option<usize>,
     ) -> Result<(), LoadError> {
-        let shared = shared.map(|at| self.shared_message(at, delivery));
-        let number = self.number();
+        let shared = shared.map(|at| self.shared_message(number + 1, at, delivery));
         let Some(session) = self.sessions.get_mut(client_id) else {
             return Err(unknown(client_id, "queued"));
         };
@@ -169,23 +185,31 @@ impl State {
         let key = of_session(Kind::Delivery, session.number, number);
         self.overlay.put_new(key, rows::delivery(delivery, waiting.message));
         if shared.is_none() {
-            self.overlay.put_new(numbered(Kind::Message, number), rows::message(&delivery.message));
+            self.overlay
+                .put_new(numbered(Kind::Message, number), rows::numbered_message(number, &delivery.message));
         }
         self.refer(waiting);
         Ok(())
     }
 
-    fn shared_message(&mut self, at: usize, delivery: &DeliveryRecord<'_>) -> u64 {
+    /// The number of the message that stands at a place of the record: `message`, if it has none yet.
+    fn shared_message(&mut self, message: u64, at: usize, delivery: &DeliveryRecord<'_>) -> u64 {
         if let Some(message) = self.of_record.get(&at).copied().filter(|message| self.is_referred(*message)) {
             return message;
         }
-        let message = self.number();
         self.of_record.insert(at, message);
-        self.overlay.put_new(numbered(Kind::Message, message), rows::message(&delivery.message));
+        self.overlay
+            .put_new(numbered(Kind::Message, message), rows::numbered_message(message, &delivery.message));
         message
     }
 
-    fn change(&mut self, at: WallTime, client_id: &str, change: &SessionChange<'_>) -> Result<(), LoadError> {
+    fn change(
+        &mut self,
+        order: u64,
+        at: WallTime,
+        client_id: &str,
+        change: &SessionChange<'_>,
+    ) -> Result<(), LoadError> {
         use SessionChange as S;
         let name = change.name();
         if *change == S::Ended {
@@ -232,8 +256,6 @@ impl State {
                 }
                 forget_due(session, overlay, filter);
                 session.dues.push(filter.into());
-                let order = self.next;
-                self.next += 1;
                 let value = rows::due(order, qos, identifier);
                 overlay.put(of_filter(Kind::RetainedDue, number, filter), value);
             }

@@ -1,11 +1,12 @@
 //! The store over a disk: what is committed there, and by which steps.
 
 mod backup;
+mod reading;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::storage::durable::checkpoint::{Checkpoint, Slot};
 use crate::storage::durable::decode::{Entry, decode};
@@ -13,13 +14,16 @@ use crate::storage::durable::disk::Disk;
 use crate::storage::durable::journal::Journal;
 use crate::storage::durable::keys::retained;
 use crate::storage::durable::log::{Log, LogError, Replayed, Salt};
-use crate::storage::durable::recover::{emit, index};
-use crate::storage::durable::state::State;
+use crate::storage::durable::reads::Reads;
+use crate::storage::durable::recover::{emit, emit_queues, index};
+use crate::storage::durable::state::{STRIDE, State};
 use crate::storage::durable::tables::{FILE, StoreRow, Tables};
 use crate::storage::durable::tools::NewStore;
 use crate::storage::durable::trouble::{Trouble, Work};
 use crate::storage::durable::wire::Malformed;
-use crate::storage::{Change, LoadError, Position, Store, StoreError};
+use crate::storage::{
+    Change, LoadError, Position, QueuedRecord, ReadRequest, Store, StoreError, StoredDelivery, WaitingMemory,
+};
 use crate::time::WallTime;
 
 /// How a store is opened.
@@ -46,12 +50,24 @@ pub struct DurableStore {
     disk: Mutex<Option<Arc<dyn Disk>>>,
     journal: Journal,
     committer: Mutex<Option<Committer>>,
-    tables: Mutex<Option<Tables>>,
+    /// Locked by itself, for a moment: on a full disk the committer waits.
+    state: Mutex<State>,
+    /// Locked for reading while they are used, and for writing to open or close them.
+    tables: RwLock<Option<Tables>>,
     slot: Slot,
+    /// The rows of the checkpoint that is due or is written.
+    writing: Mutex<Option<Arc<Checkpoint>>>,
+    reads: Reads,
+    /// How many bytes of waiting messages queues may hold; without it they are all in memory.
+    memory: Option<Arc<WaitingMemory>>,
+    /// The number of the first entry that is appended.
+    first: u64,
     failed: OnceLock<StoreError>,
     /// What the disk refuses for now; the next attempt may succeed.
     trouble: Trouble,
     closing: AtomicBool,
+    /// Whether a test has messages refused.
+    refusing: AtomicBool,
     options: DurableOptions,
     salt: [u8; 16],
     numbers: Numbers,
@@ -60,7 +76,6 @@ pub struct DurableStore {
 /// What the committer works on.
 struct Committer {
     log: Log,
-    state: State,
     record: Vec<u8>,
 }
 
@@ -102,22 +117,35 @@ impl DurableStore {
         let (tables, row) = open_tables(&*disk, &options)?;
         let mut state = index(&tables, row.next)?;
         let log = replay(&*disk, &row, &mut state)?;
-        let committer = Committer { log, state, record: Vec::new() };
+        let committer = Committer { log, record: Vec::new() };
+        let first = state.next();
         let store = DurableStore {
             disk: Mutex::new(Some(disk)),
             journal: Journal::default(),
             committer: Mutex::new(Some(committer)),
-            tables: Mutex::new(Some(tables)),
+            state: Mutex::new(state),
+            tables: RwLock::new(Some(tables)),
             slot: Slot::default(),
+            writing: Mutex::default(),
+            reads: Reads::default(),
+            memory: None,
+            first,
             failed: OnceLock::new(),
             trouble: Trouble::default(),
             closing: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             options,
             salt: row.salt,
             numbers: Numbers::default(),
         };
+        store.reads.committed(first);
         store.checkpoint_all()?;
         Ok(store)
+    }
+
+    /// The same store; queues hold at most so many bytes of waiting messages, and what is beyond is read again.
+    pub fn with_memory(self, bytes: usize) -> DurableStore {
+        DurableStore { memory: Some(Arc::new(WaitingMemory::new(bytes))), ..self }
     }
 
     /// Waits for changes, and commits them; false when the store is closed or has failed, and nothing more comes.
@@ -169,15 +197,21 @@ impl DurableStore {
     ) -> Result<(), StoreError> {
         self.make_room(committer)?;
         self.append_record(committer)?;
-        self.journal.set_committed(position);
-        committed();
-        let Committer { log, state, record } = committer;
+        let Committer { log, record } = committer;
+        // Before others hear of the commit.
         self.numbers.commits.fetch_add(1, Ordering::Relaxed);
         self.numbers.bytes.fetch_add(record.len() as u64, Ordering::Relaxed);
-        apply(state, record)?;
+        self.journal.set_committed(position);
+        committed();
+        let mut state = self.state.lock();
+        apply(&mut state, record)?;
         self.numbers.unwritten.store(state.overlay.bytes() as u64, Ordering::Relaxed);
+        // A removal takes little of the log, and as much memory as another row.
+        let is_large = state.overlay.memory() as u64 > log.capacity();
+        drop(state);
+        self.reads.committed(self.numbers_to(position));
         self.numbers.log.store(log.disk_use(), Ordering::Relaxed);
-        if log.used() > log.capacity() / 2 && self.slot.is_free() {
+        if (is_large || log.used() > log.capacity() / 2) && self.slot.is_free() {
             self.begin_checkpoint(committer)?;
         }
         Ok(())
@@ -234,12 +268,16 @@ impl DurableStore {
         Ok(())
     }
 
-    fn take_checkpoint(&self, committer: &mut Committer) -> Checkpoint {
-        let Committer { log, state, .. } = committer;
+    fn take_checkpoint(&self, committer: &Committer) -> Arc<Checkpoint> {
+        let (log, mut state) = (&committer.log, self.state.lock());
         // An empty generation goes on: the tables do not have it.
         let generation = log.generation() - u64::from(log.is_empty());
         let store = StoreRow { salt: self.salt, generation, next: state.next() };
-        Checkpoint { rows: std::mem::take(&mut state.overlay).into_sorted(), store }
+        let rows = std::mem::take(&mut state.overlay).into_sorted();
+        let checkpoint = Arc::new(Checkpoint { rows, store });
+        // Who reads finds every row here or there.
+        *self.writing.lock() = Some(Arc::clone(&checkpoint));
+        checkpoint
     }
 
     /// Waits for a checkpoint that is due, and writes it; false when the store is closed. One thread calls it.
@@ -274,6 +312,7 @@ impl DurableStore {
     }
 
     fn has_run(&self, checkpoint: &Checkpoint) {
+        *self.writing.lock() = None;
         self.trouble.set(Work::Checkpoint, None);
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.slot.end(Ok(checkpoint.store.generation));
@@ -281,14 +320,26 @@ impl DurableStore {
 
     /// One attempt. After a failure redb refuses everything, so the tables are opened again.
     fn try_run(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        let mut tables = self.tables.lock();
-        let open = match tables.take() {
-            Some(tables) => tables,
-            None => reopen(&**self.disk.lock().as_ref().ok_or_else(closed)?)?,
-        };
-        open.apply(&checkpoint.rows, checkpoint.store)?;
-        *tables = Some(open);
-        Ok(())
+        let applied = self.with_tables(|tables| tables.apply(&checkpoint.rows, checkpoint.store));
+        if applied.is_err() {
+            *self.tables.write() = None;
+        }
+        applied
+    }
+
+    /// Gives the tables to `see`, opened again if need be.
+    fn with_tables<T>(&self, see: impl FnOnce(&Tables) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let open = self.tables.read();
+        if let Some(tables) = open.as_ref() {
+            return see(tables);
+        }
+        drop(open);
+        let mut open = self.tables.write();
+        if open.is_none() {
+            *open = Some(reopen(&**self.disk.lock().as_ref().ok_or_else(closed)?)?);
+        }
+        let open = parking_lot::RwLockWriteGuard::downgrade(open);
+        see(open.as_ref().ok_or_else(closed)?)
     }
 
     /// Writes all that was committed into the tables.
@@ -296,11 +347,12 @@ impl DurableStore {
         let mut committer = self.committer.lock();
         let committer = committer.as_mut().ok_or_else(closed)?;
         self.end_checkpoint(committer)?;
-        if committer.state.overlay.is_empty() && committer.log.is_empty() {
+        if self.state.lock().overlay.is_empty() && committer.log.is_empty() {
             return Ok(());
         }
         let checkpoint = self.take_checkpoint(committer);
         self.try_run(&checkpoint)?;
+        *self.writing.lock() = None;
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(committer.log.applied(checkpoint.store.generation)?)
     }
@@ -313,8 +365,19 @@ impl DurableStore {
         !self.slot.is_closed_within(|| self.is_closing(), millis)
     }
 
-    fn is_closing(&self) -> bool {
+    /// Whether the store takes no more changes.
+    pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// Refuses messages of QoS 1 and 2, or accepts them again, whatever waits for a commit.
+    pub fn refuse_messages(&self, refuse: bool) {
+        self.refusing.store(refuse, Ordering::Relaxed);
+    }
+
+    /// Tries at once what the disk has refused.
+    pub fn try_again(&self) {
+        self.slot.wake();
     }
 
     /// Takes no more changes. The threads that commit and write checkpoints end when all is done.
@@ -323,6 +386,7 @@ impl DurableStore {
         self.closing.store(true, Ordering::Release);
         self.journal.close();
         self.slot.wake();
+        self.reads.close();
     }
 
     /// Commits and checkpoints what is left, and closes the files. No thread works on the store any more.
@@ -336,7 +400,7 @@ impl DurableStore {
             None => self.checkpoint_all(),
         };
         self.slot.close();
-        drop(self.tables.lock().take());
+        drop(self.tables.write().take());
         drop(self.committer.lock().take());
         drop(self.disk.lock().take());
         result
@@ -355,7 +419,7 @@ impl DurableStore {
     /// The tables, with all that was committed when the store was opened. The store is of no use without them.
     pub(super) fn take_tables(&self) -> Result<Tables, StoreError> {
         self.checkpoint_all()?;
-        self.tables.lock().take().ok_or_else(closed)
+        self.tables.write().take().ok_or_else(closed)
     }
 
     fn fail(&self, error: StoreError) {
@@ -401,11 +465,10 @@ impl Store for DurableStore {
         &self,
         restore: &mut dyn FnMut(WallTime, Change<'_>) -> Result<(), LoadError>,
     ) -> Result<(), StoreError> {
-        let mut committer = self.committer.lock();
-        let tables = self.tables.lock();
+        let (mut state, tables) = (self.state.lock(), self.tables.read());
         let tables = tables.as_ref().ok_or_else(closed)?;
-        let state = &mut committer.as_mut().ok_or_else(closed)?.state;
-        for topic in emit(tables, state, self.options.now, restore)? {
+        let with_queues = self.memory.is_none();
+        for topic in emit(tables, &mut state, self.options.now, with_queues, restore)? {
             state.overlay.remove(retained(&topic));
         }
         Ok(())
@@ -432,11 +495,45 @@ impl Store for DurableStore {
     }
 
     fn is_full(&self) -> bool {
-        self.journal.bytes() > MOST_WAITING || self.failed.get().is_some()
+        self.journal.bytes() > MOST_WAITING
+            || self.failed.get().is_some()
+            || self.refusing.load(Ordering::Relaxed)
     }
 
     fn failed(&self) -> Option<StoreError> {
         self.failed.get().cloned()
+    }
+
+    fn waiting_memory(&self) -> Option<&Arc<WaitingMemory>> {
+        self.memory.as_ref()
+    }
+
+    fn number_of(&self, position: Position) -> u64 {
+        self.first + position.saturating_sub(1) * STRIDE
+    }
+
+    fn request(&self, request: ReadRequest) {
+        self.reads.put(request);
+    }
+
+    fn read(
+        &self,
+        client_id: &str,
+        numbers: &[u64],
+        see: &mut dyn FnMut(StoredDelivery<'_>),
+    ) -> Result<(), StoreError> {
+        self.read_rows(client_id, numbers, see)
+    }
+
+    fn load_waiting(
+        &self,
+        restore: &mut dyn FnMut(&str, QueuedRecord<'_>) -> Result<(), LoadError>,
+    ) -> Result<(), StoreError> {
+        if self.memory.is_none() {
+            return Ok(());
+        }
+        let (mut state, tables) = (self.state.lock(), self.tables.read());
+        emit_queues(tables.as_ref().ok_or_else(closed)?, &mut state, restore)
     }
 }
 

@@ -18,7 +18,7 @@ pub const FILE: &str = "midge.redb";
 /// The same while a store is made.
 pub(super) const NEW_FILE: &str = "midge.redb.new";
 /// The format that this version writes, and the only one that it reads.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
 /// Memory for pages that were read or are to be written.
 const CACHE_BYTES: usize = 16 << 20;
 

@@ -46,11 +46,12 @@ FREED = {
     "midge_string_free": ["f->string"],
 }
 # What needs a broker in test mode.
-TESTING = r"midge_broker_(advance|time|inject|fault_hits|clear_fault|cut|pause|published|forget_published|wait_for\w*)"
+TESTING = r"midge_broker_(advance|time|inject|fault_hits|clear_fault|cut|pause|published|forget_published|wait_for\w*|crash|restart|set_disk)"
 # Where TIMED_OUT comes with an error, too.
 TOLD = ["midge_broker_wait_for"]
+STARTS = ("midge_start", "midge_start_test", "midge_start_test_durable")
 # After these the fixture is made anew.
-ENDS = ["midge_stop", "midge_decision_resolve", "midge_decision_resolve_auth"]
+ENDS = ["midge_stop", "midge_broker_crash", "midge_broker_restart", "midge_decision_resolve", "midge_decision_resolve_auth"]
 # The last is right in most places. A topic filter with wildcards is no topic name, and so on.
 TEXTS = ["NULL", '""', '"\\xff\\xfe"', '"a/#/b"', "long_text", '"+/#"', '"mqtt.max_qos"', '"1"', '"a"']
 RIGHT_TEXTS = {
@@ -215,13 +216,13 @@ def call(result, name, parameters, structs, inits):
             values = HANDLES[pointed]
             if re.fullmatch(TESTING, name):
                 values = ["NULL", "f->stopped", "f->live", "f->test"]
-            if name in ("midge_start", "midge_start_test"):
+            if name in STARTS:
                 # The defaults listen on a port that somebody may have.
                 values = ["at[1] == 0 ? NULL : f->config", "f->config"]
             handle = handle or pointed
             # A message that is lent is const, one that is freed is not: the storm gives only what it may.
             arguments.append(choose(f"const {pointed} *" if kind.startswith("const") else f"{pointed} *", values, what))
-            if is_status and position == 0 and name not in ("midge_start", "midge_start_test", "midge_error_code", "midge_stat_at"):
+            if is_status and position == 0 and name not in (*STARTS, "midge_error_code", "midge_stat_at"):
                 after.append("    if (at[0] == 0)\n        CHECK_CALL(status == MIDGE_STATUS_INVALID_ARGUMENT);")
             if is_status and position == 0 and pointed in ("midge_broker", "midge_queue", "midge_decision"):
                 after.append("    if (at[0] != 0 && f->forked)\n        CHECK_CALL(status < 0);")

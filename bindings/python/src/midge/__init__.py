@@ -44,7 +44,7 @@ from midge._requests import (
 )
 from midge._subscription import Handler, Subscription
 from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
-from midge._views import Client, Stats, StorageStats, SubscriptionInfo
+from midge._views import Client, ClientCertificate, Listener, Stats, StorageStats, SubscriptionInfo, TlsIdentity
 
 __version__ = version()
 
@@ -54,6 +54,7 @@ __all__ = [
     "ArgumentError",
     "Broker",
     "Client",
+    "ClientCertificate",
     "Config",
     "ConfigError",
     "ConnectRequest",
@@ -66,6 +67,7 @@ __all__ = [
     "Handler",
     "Hooks",
     "IoError",
+    "Listener",
     "Message",
     "MidgeError",
     "Overflow",
@@ -83,6 +85,7 @@ __all__ = [
     "Subscription",
     "SubscriptionInfo",
     "Timeout",
+    "TlsIdentity",
     "TopicError",
     "UnknownKey",
     "Value",

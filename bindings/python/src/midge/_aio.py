@@ -25,7 +25,7 @@ from midge._message import Message
 from midge._publish import Payload
 from midge._subscription import BATCH, queue_options, subscribe_options
 from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
-from midge._views import Client, Stats, StorageStats, SubscriptionInfo
+from midge._views import Client, Listener, Stats, StorageStats, SubscriptionInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -97,13 +97,37 @@ class Broker:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port of the first listener."""
+        """Host and port of the first listener of TCP."""
         return self.sync.address
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
-        """Host and port of every listener, by its name."""
+        """Host and port of every listener of TCP, by its name."""
         return self.sync.addresses
+
+    def listeners(self) -> list[Listener]:
+        """Every listener, as midge.Broker.listeners has them."""
+        return self.sync.listeners()
+
+    async def add_listener(self, name: str, bind: str, **settings: Value) -> str:
+        """Adds a listener, as midge.Broker.add_listener does."""
+        return await asyncio.get_running_loop().run_in_executor(
+            None, lambda: self.sync.add_listener(name, bind, **settings)
+        )
+
+    async def stop_listener(self, name: str, *, disconnect: bool = False) -> None:
+        """Closes a listener, as midge.Broker.stop_listener does."""
+        await asyncio.get_running_loop().run_in_executor(
+            None, lambda: self.sync.stop_listener(name, disconnect=disconnect)
+        )
+
+    def pause_listener(self, name: str) -> None:
+        """Lets a listener accept no connection for now, as midge.Broker.pause_listener does."""
+        self.sync.pause_listener(name)
+
+    def resume_listener(self, name: str) -> None:
+        """Lets a paused listener accept again, as midge.Broker.resume_listener does."""
+        self.sync.resume_listener(name)
 
     @property
     def console_address(self) -> tuple[str, int] | None:
@@ -223,9 +247,11 @@ class Broker:
         """The retained messages whose topics match a filter, in the order of their topics."""
         return self.sync.retained(filter)
 
-    def adopt(self, connection: socket.socket, listener: str | None = None) -> None:
+    def adopt(
+        self, connection: socket.socket, listener: str | None = None, *, transport: str | None = None
+    ) -> None:
         """Serves a client on a connected socket, as midge.Broker.adopt does."""
-        self.sync.adopt(connection, listener)
+        self.sync.adopt(connection, listener, transport=transport)
 
     def stats(self) -> Stats:
         """The counters and gauges at this moment."""
@@ -242,6 +268,12 @@ class Broker:
     async def backup(self, path: str | os.PathLike[str]) -> None:
         """Copies the store to a directory, as midge.Broker.backup does; the event loop runs meanwhile."""
         await asyncio.get_running_loop().run_in_executor(None, self.sync.backup, path)
+
+    async def reload_certificates(self) -> None:
+        """Reads the files of all certificates again, as midge.Broker.reload_certificates does; the event loop runs
+        meanwhile.
+        """
+        await asyncio.get_running_loop().run_in_executor(None, self.sync.reload_certificates)
 
     def end_session(self, client_id: str) -> bool:
         """Ends the session of a client, as midge.Broker.end_session does; False if it has none."""

@@ -41,10 +41,12 @@ from midge._subscription import Calls, Handler, Queue, Subscription, queue_optio
 from midge._types import Overflow, PublishProperties, QoS, RetainHandling, SubscribeOptions
 from midge._views import (
     Client,
+    Listener,
     Stats,
     StorageStats,
     SubscriptionInfo,
     read_clients,
+    read_listeners,
     read_queued,
     read_retained,
     read_stats,
@@ -138,8 +140,13 @@ class Broker:
             if hooks is not None:
                 uninstall(self._hooks)
             raise_for(status, error)
-        self._handle = handle
         self._settings = settings
+        self._begin(handle)
+
+    def _begin(self, handle: ctypes.c_void_p) -> None:
+        """Takes a broker that has started."""
+        self._handle = handle
+        self._stopped = False
         _live.add(self)
 
     @property
@@ -149,22 +156,72 @@ class Broker:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port of the first listener, the port as the system chose it if it was 0."""
+        """Host and port of the first listener of TCP, the port as the system chose it if it was 0."""
         for address in self.addresses.values():
             return address
         raise StateError("the broker has no listener")
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
-        """Host and port of every listener, by its name."""
+        """Host and port of every listener of TCP, by its name. Broker.listeners has those of Unix domain sockets, too."""
         found = {}
         for index in range(quick.midge_broker_listener_count(self._handle)):
             view = _ffi.midge_listener_view(ctypes.sizeof(_ffi.midge_listener_view))
-            status = quick.midge_broker_listener_at(self._handle, index, ctypes.byref(view))
-            if status < 0:
-                raise_for(status)
-            found[copied_text(view.name) or ""] = host_and_port(copied_text(view.address) or "")
+            if quick.midge_broker_listener_at(self._handle, index, ctypes.byref(view)) < 0:
+                break  # another thread has stopped one meanwhile
+            address = copied_text(view.address) or ""
+            if not address.startswith("unix:"):
+                found[copied_text(view.name) or ""] = host_and_port(address)
         return found
+
+    def listeners(self) -> list[Listener]:
+        """Every listener with its state and counts: those of the settings, then those that were added.
+
+        >>> [(listener.name, listener.state) for listener in broker.listeners()]
+        [('tcp', 'accepting')]
+        """
+        return read_listeners(self._handle)
+
+    def add_listener(self, name: str, bind: str, **settings: Value) -> str:
+        """Adds a listener and returns its address, with the port that the system chose. The settings are those of
+        `listener.<name>.*`.
+
+        >>> address = broker.add_listener("lan", "127.0.0.1:0", max_connections=10)
+        >>> broker.stop_listener("lan")
+        """
+        config = Config({f"listener.{name}.{field}": value for field, value in {"bind": bind, **settings}.items()})
+        error = ctypes.c_void_p()
+        encoded = encode("name", name)
+        status = waiting.midge_broker_listener_add(self._handle, encoded, config._handle, ctypes.byref(error))
+        if status < 0:
+            raise_for(status, error)
+        found = quick.midge_broker_address(self._handle, encoded)
+        return found.decode() if found else bind
+
+    def stop_listener(self, name: str, *, disconnect: bool = False) -> None:
+        """Closes a listener. Its connections go on, or with `disconnect` its clients are disconnected; their sessions
+        stay."""
+        connections = _ffi.MIDGE_CONNECTIONS_DISCONNECT if disconnect else _ffi.MIDGE_CONNECTIONS_KEEP
+        error = ctypes.c_void_p()
+        status = waiting.midge_broker_listener_stop(
+            self._handle, encode("name", name), connections, ctypes.byref(error)
+        )
+        if status < 0:
+            raise_for(status, error)
+
+    def pause_listener(self, name: str) -> None:
+        """Lets a listener accept no connection for now; clients that connect wait until resume_listener."""
+        error = ctypes.c_void_p()
+        status = waiting.midge_broker_listener_pause(self._handle, encode("name", name), ctypes.byref(error))
+        if status < 0:
+            raise_for(status, error)
+
+    def resume_listener(self, name: str) -> None:
+        """Lets a paused listener accept again, those first that have waited."""
+        error = ctypes.c_void_p()
+        status = waiting.midge_broker_listener_resume(self._handle, encode("name", name), ctypes.byref(error))
+        if status < 0:
+            raise_for(status, error)
 
     @property
     def console_address(self) -> tuple[str, int] | None:
@@ -427,20 +484,29 @@ class Broker:
         """The retained messages whose topics match a filter, in the order of their topics."""
         return read_retained(self._handle, filter)
 
-    def adopt(self, connection: socket.socket, listener: str | None = None) -> None:
+    def adopt(
+        self, connection: socket.socket, listener: str | None = None, *, transport: str | None = None
+    ) -> None:
         """Serves a client on a connected socket: one that this program has accepted, or one end of
         `socket.socketpair()`.
 
         The socket belongs to the broker then, and `connection` is closed; if this fails, it is left as it was. It
         counts as a connection of `listener`, or of none. The broker needs no listener for it:
         `Broker(config={"listener.tcp.bind": "off"})`.
+
+        `transport` is what lies between MQTT and the socket, such as "tls" or "ws", with the other settings of
+        `listener`; without it nothing does.
         """
         if not isinstance(connection, socket.socket):
             raise _arguments.needed("connection", "a socket", connection)
         timeout = connection.gettimeout()
         error = ctypes.c_void_p()
-        name = None if listener is None else encode("listener", listener)
-        status = waiting.midge_broker_adopt_fd(self._handle, connection.fileno(), name, ctypes.byref(error))
+        options = _ffi.midge_adopt_options(ctypes.sizeof(_ffi.midge_adopt_options))
+        options.listener = None if listener is None else encode("listener", listener)
+        options.transport = None if transport is None else encode("transport", transport)
+        status = waiting.midge_broker_adopt_fd_with(
+            self._handle, connection.fileno(), ctypes.byref(options), ctypes.byref(error)
+        )
         if status < 0:
             # The object and the socket agree on whether it blocks.
             connection.settimeout(timeout)
@@ -488,6 +554,18 @@ class Broker:
             raise _arguments.needed("path", "a str or a path", path)
         error = ctypes.c_void_p()
         status = waiting.midge_broker_backup(self._handle, encode("path", os.fspath(path)), ctypes.byref(error))
+        if status < 0:
+            raise_for(status, error)
+
+    def reload_certificates(self) -> None:
+        """Reads the files of all certificates again: of the listeners with TLS, and of the console.
+
+        New connections get the new certificates; connections that exist stay as they are. The files are also read by
+        themselves, within half a minute after they have changed. Raises MidgeError if a file is missing, malformed, or
+        does not fit the others: for that listener everything stays as it was.
+        """
+        error = ctypes.c_void_p()
+        status = waiting.midge_broker_reload_certificates(self._handle, ctypes.byref(error))
         if status < 0:
             raise_for(status, error)
 
@@ -549,6 +627,10 @@ class Broker:
         status = waiting.midge_stop(self._handle, milliseconds(grace))
         if status < 0:
             raise_for(status)
+        self._end(deadline)
+
+    def _end(self, deadline: float | None) -> None:
+        """Ends what this object has of a broker that has stopped."""
         self._stopped = True
         _live.discard(self)
         for calls in list(self._calls):

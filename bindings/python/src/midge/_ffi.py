@@ -32,12 +32,22 @@ MIDGE_STORAGE_OK = 1
 MIDGE_STORAGE_RETRYING = 2
 MIDGE_STORAGE_FAILED = 3
 MIDGE_STORAGE_CLOSED = 4
+MIDGE_CONNECTIONS_KEEP = 0
+MIDGE_CONNECTIONS_DISCONNECT = 1
 MIDGE_FAULT_REFUSE = 1
 MIDGE_FAULT_DROP = 2
 MIDGE_FAULT_DELAY = 3
 MIDGE_FAULT_DUPLICATE = 4
 MIDGE_FAULT_CUT = 5
 MIDGE_FAULT_CUT_AFTER_BYTES = 6
+MIDGE_DISK_WELL = 0
+MIDGE_DISK_SLOW = 1
+MIDGE_DISK_HELD = 2
+MIDGE_DISK_FULL = 3
+MIDGE_DISK_WRITE_ERROR = 4
+MIDGE_DISK_FLUSH_ERROR = 5
+MIDGE_CRASH_KILL = 1
+MIDGE_CRASH_POWER_CUT = 2
 MIDGE_PACKET_ANY = 0
 MIDGE_PACKET_CONNACK = 2
 MIDGE_PACKET_PUBLISH = 3
@@ -107,10 +117,37 @@ class midge_listener_view(ctypes.Structure):
     struct_size: int
     name: midge_bytes
     address: midge_bytes
+    transport: midge_bytes
+    state: midge_bytes
+    connections: int
+    max_connections: int
+    accepted: int
+    refused: int
+    handshake_failures: int
+    failure_reasons: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("name", midge_bytes),
         ("address", midge_bytes),
+        ("transport", midge_bytes),
+        ("state", midge_bytes),
+        ("connections", ctypes.c_uint64),
+        ("max_connections", ctypes.c_int64),
+        ("accepted", ctypes.c_uint64),
+        ("refused", ctypes.c_uint64),
+        ("handshake_failures", ctypes.c_uint64),
+        ("failure_reasons", ctypes.c_uint64),
+    ]
+
+
+class midge_adopt_options(ctypes.Structure):
+    struct_size: int
+    listener: bytes | None
+    transport: bytes | None
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("listener", ctypes.c_char_p),
+        ("transport", ctypes.c_char_p),
     ]
 
 
@@ -177,6 +214,37 @@ class midge_subscribe_options(ctypes.Structure):
     ]
 
 
+class midge_tls_view(ctypes.Structure):
+    struct_size: int
+    version: midge_bytes
+    cipher: midge_bytes
+    server_name: midge_bytes
+    protocol: midge_bytes
+    subject: midge_bytes
+    common_name: midge_bytes
+    names: midge_bytes
+    issuer: midge_bytes
+    fingerprint: midge_bytes
+    not_after: int
+    resumed: int
+    reserved: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("version", midge_bytes),
+        ("cipher", midge_bytes),
+        ("server_name", midge_bytes),
+        ("protocol", midge_bytes),
+        ("subject", midge_bytes),
+        ("common_name", midge_bytes),
+        ("names", midge_bytes),
+        ("issuer", midge_bytes),
+        ("fingerprint", midge_bytes),
+        ("not_after", ctypes.c_int64),
+        ("resumed", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+    ]
+
+
 class midge_connect_request(ctypes.Structure):
     struct_size: int
     connection: int
@@ -193,6 +261,7 @@ class midge_connect_request(ctypes.Structure):
     auth_data: midge_bytes
     auth_step: int
     reauthenticates: int
+    tls: Any
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("connection", ctypes.c_uint64),
@@ -209,6 +278,7 @@ class midge_connect_request(ctypes.Structure):
         ("auth_data", midge_bytes),
         ("auth_step", ctypes.c_int32),
         ("reauthenticates", ctypes.c_int32),
+        ("tls", ctypes.POINTER(midge_tls_view)),
     ]
 
 
@@ -263,6 +333,7 @@ class midge_connection_view(ctypes.Structure):
     clean_start: int
     session_present: int
     keep_alive: int
+    tls: Any
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("connection", ctypes.c_uint64),
@@ -274,6 +345,7 @@ class midge_connection_view(ctypes.Structure):
         ("clean_start", ctypes.c_int32),
         ("session_present", ctypes.c_int32),
         ("keep_alive", ctypes.c_int32),
+        ("tls", ctypes.POINTER(midge_tls_view)),
     ]
 
 
@@ -603,6 +675,17 @@ class midge_storage_stats(ctypes.Structure):
     ]
 
 
+class midge_handshake_failure_view(ctypes.Structure):
+    struct_size: int
+    reason: midge_bytes
+    count: int
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("reason", midge_bytes),
+        ("count", ctypes.c_uint64),
+    ]
+
+
 class midge_client_view(ctypes.Structure):
     struct_size: int
     client_id: midge_bytes
@@ -619,6 +702,7 @@ class midge_client_view(ctypes.Structure):
     protocol_version: int
     clean_start: int
     keep_alive: int
+    tls: Any
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("client_id", midge_bytes),
@@ -635,6 +719,7 @@ class midge_client_view(ctypes.Structure):
         ("protocol_version", ctypes.c_int32),
         ("clean_start", ctypes.c_int32),
         ("keep_alive", ctypes.c_int32),
+        ("tls", ctypes.POINTER(midge_tls_view)),
     ]
 
 
@@ -738,8 +823,18 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
             ctypes.POINTER(ctypes.c_void_p),
         ],
     ),
+    "midge_broker_adopt_fd_with": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.POINTER(midge_adopt_options),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
     "midge_broker_kick": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
     "midge_broker_backup": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "midge_broker_reload_certificates": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_publish": (
         ctypes.c_int32,
         [
@@ -946,6 +1041,53 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_stat_at": (ctypes.c_int32, [ctypes.POINTER(midge_stats), ctypes.c_size_t, ctypes.POINTER(midge_stat_view)]),
     "midge_broker_storage": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(midge_storage_stats)]),
     "midge_broker_storage_trouble": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "midge_broker_listener_add": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_listener_stop": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_int32,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_listener_pause": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_listener_resume": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_listeners": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "midge_listeners_count": (ctypes.c_size_t, [ctypes.c_void_p]),
+    "midge_listeners_at": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(midge_listener_view)]),
+    "midge_listeners_failure_at": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.c_size_t,
+            ctypes.POINTER(midge_handshake_failure_view),
+        ],
+    ),
+    "midge_listeners_free": (None, [ctypes.c_void_p]),
     "midge_broker_clients": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_clients_count": (ctypes.c_size_t, [ctypes.c_void_p]),
     "midge_clients_at": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(midge_client_view)]),
@@ -984,6 +1126,32 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         [
             ctypes.c_void_p,
             ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_start_test_durable": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_crash": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int32]),
+    "midge_broker_restart": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_void_p),
+        ],
+    ),
+    "midge_broker_set_disk": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,
+            ctypes.c_int32,
+            ctypes.c_int64,
             ctypes.POINTER(ctypes.c_void_p),
         ],
     ),

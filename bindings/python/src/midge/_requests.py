@@ -15,7 +15,7 @@ from midge._library import encode, quick, raise_for, raise_for_topic, waiting
 from midge._message import Properties
 from midge._publish import Payload, as_bytes, call_with, pairs_of, plain
 from midge._types import QoS
-from midge._views import VERSIONS
+from midge._views import VERSIONS, TlsIdentity, read_tls
 
 __all__ = [
     "AccessRequest",
@@ -108,6 +108,8 @@ class ConnectRequest(_Request):
     """The keep alive that it asks for, in seconds; 0 is none."""
     connection: int = 0
     """The number of the connection, which no other connection of this broker has."""
+    tls: TlsIdentity | None = None
+    """What the handshake of TLS has shown, such as the client's certificate; None without TLS."""
 
 
 @dataclass
@@ -297,6 +299,8 @@ class Connected:
     """The keep alive in force, in seconds; 0 is none."""
     connection: int
     """The number of the connection, which no other connection of this broker has."""
+    tls: TlsIdentity | None = None
+    """What the handshake of TLS has shown; None without TLS."""
 
 
 @dataclass(frozen=True)
@@ -362,6 +366,7 @@ def read_connect_request(address: int) -> ConnectRequest:
         clean_start=view.clean_start == 1,
         keep_alive=view.keep_alive,
         connection=view.connection,
+        tls=read_tls(view.tls),
     )
 
 
@@ -410,6 +415,7 @@ def read_connected(address: int) -> Connected:
         session_present=view.session_present == 1,
         keep_alive=view.keep_alive,
         connection=view.connection,
+        tls=read_tls(view.tls),
     )
 
 

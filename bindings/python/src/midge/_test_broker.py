@@ -14,6 +14,7 @@ from midge._batch import read
 from midge._broker import Broker
 from midge._clock import Span, milliseconds_of
 from midge._config import Config, Value
+from midge._disk import Disk
 from midge._errors import Timeout, TopicError
 from midge._fault import Fault, Injected
 from midge._library import encode, milliseconds, quick, raise_for, text_of, waiting
@@ -44,7 +45,8 @@ class TestBroker(Broker):
 
     It does what any broker does, with three differences. It remembers what was published, within the settings
     `queue.capacity` and `queue.max_bytes`. Its time stands still until `advance` moves it, so no keep alive, expiry
-    or delay is over before the test says so. And it fails its clients when told to by `inject`, `cut` and `pause`.
+    or delay is over before the test says so. And it fails its clients when told to by `inject`, `cut` and `pause`, by
+    `crash` and `restart`, and, if it is durable, by `set_disk`.
 
     What waits, waits `timeout` seconds of real time, unless it is told otherwise.
     """
@@ -59,10 +61,20 @@ class TestBroker(Broker):
         config: Config | Mapping[str, Value] | None = None,
         *,
         timeout: float = 5.0,
+        durable: bool = False,
         **options: Any,
     ) -> None:
-        """Starts a broker. The arguments are those of midge.Broker."""
+        """Starts a broker. The arguments are those of midge.Broker.
+
+        A `durable` one keeps its sessions and messages in a directory, that of the setting `storage.path`, or without
+        it a temporary one, which goes together with the broker.
+        """
         self.timeout = timeout
+        self._earlier: list[ctypes.c_void_p] = []
+        if not isinstance(durable, bool):
+            raise _arguments.needed("durable", "a bool", durable)
+        if durable:
+            self._start_name = "midge_start_test_durable"
         super().__init__(listen, config, **options)
 
     @property
@@ -76,11 +88,59 @@ class TestBroker(Broker):
         What is due in between happens in its order: silent clients are disconnected, sessions and messages expire,
         delayed wills are published, packets that a fault has delayed are sent. When this returns, that has happened.
         What clients had sent before is handled before; 0 moves no time, and has just that done. The clients' own
-        clocks do not know of it.
+        clocks do not know of it. While a broker is down after `crash`, its time can be moved, too; what is due happens
+        at the restart.
         """
         status = waiting.midge_broker_advance(self._handle, milliseconds_of("by", by))
         if status < 0:
             raise_for(status)
+
+    def crash(self, power_cut: bool = False) -> None:
+        """Ends the broker as `kill -9` does: nothing more is written, nothing more is sent, connections are reset.
+
+        With `power_cut`, what was written to its disk and not flushed is lost. Clients that connect are refused until
+        `restart`. Subscriptions of this program end as with `stop`. A broker that is not durable forgets everything.
+        Raises Stopped if it is down already.
+
+        >>> with midge.testing.TestBroker(durable=True) as broker:
+        ...     broker.publish_acknowledged("meter", "230.1", qos=1, retain=True)
+        ...     broker.crash(power_cut=True)
+        ...     broker.restart()
+        ...     [message.payload for message in broker.retained("meter")]
+        0
+        [b'230.1']
+        """
+        if not isinstance(power_cut, bool):
+            raise _arguments.needed("power_cut", "a bool", power_cut)
+        crash = _ffi.MIDGE_CRASH_POWER_CUT if power_cut else _ffi.MIDGE_CRASH_KILL
+        status = waiting.midge_broker_crash(self._handle, crash)
+        if status < 0:
+            raise_for(status)
+        self._end(None)
+
+    def restart(self) -> None:
+        """Starts the broker again: same settings and hooks, same addresses, same directory.
+
+        One that runs is stopped first. The time goes on, so do the faults and the record of what was published; the
+        disk is well. Subscriptions of this program are not there again.
+        """
+        handle, error = ctypes.c_void_p(), ctypes.c_void_p()
+        status = waiting.midge_broker_restart(self._handle, ctypes.byref(handle), ctypes.byref(error))
+        if status < 0:
+            raise_for(status, error)
+        self._end(None)
+        if self._handle is not None:
+            self._earlier.append(self._handle)  # another thread may be in a call of it
+        self._begin(handle)
+
+    def set_disk(self, disk: Disk) -> None:
+        """Sets what the disk of a durable broker does from now on. A flush that waits is concerned, too."""
+        if not isinstance(disk, Disk):
+            raise _arguments.needed("disk", "a midge.testing.Disk", disk)
+        delay, error = milliseconds_of("delay", disk.delay), ctypes.c_void_p()
+        status = quick.midge_broker_set_disk(self._handle, disk.state, delay, ctypes.byref(error))
+        if status < 0:
+            raise_for(status, error)
 
     def inject(self, fault: Fault) -> Injected:
         """Has something go wrong from now on. If several faults fit a packet, the first that was injected strikes."""
@@ -223,6 +283,11 @@ class TestBroker(Broker):
         if not patiently(ask, self._within(timeout)):
             others = ", ".join(sorted(repr(subscription.filter) for subscription in self.subscriptions()))
             raise NotSeen(f"nobody subscribed to {filter!r}; subscriptions: {others or 'none'}")
+
+    def __del__(self) -> None:
+        while getattr(self, "_earlier", None):
+            waiting.midge_broker_free(self._earlier.pop())
+        super().__del__()
 
     def _within(self, timeout: float | None) -> float:
         within = _arguments.seconds("timeout", self.timeout if timeout is None else timeout)

@@ -16,7 +16,43 @@ from midge._library import encode, quick, raise_for, raise_for_topic, text_of, w
 from midge._message import Message
 from midge._types import QoS, RetainHandling
 
-__all__ = ["Client", "Stats", "StorageStats", "SubscriptionInfo"]
+__all__ = ["Client", "ClientCertificate", "Listener", "Stats", "StorageStats", "SubscriptionInfo", "TlsIdentity"]
+
+
+@dataclass(frozen=True)
+class ClientCertificate:
+    """The certificate that a client has presented, and that was verified."""
+
+    subject: str
+    """The subject, such as "CN=device-1,O=Example"."""
+    common_name: str | None
+    """The subject's common name."""
+    names: tuple[str, ...]
+    """The alternative names, each with its kind, such as "DNS:device-1.example"."""
+    issuer: str
+    """The issuer, as the subject."""
+    fingerprint: str
+    """The SHA-256 digest of the certificate in lower-case hexadecimal digits."""
+    not_after: int
+    """The last second of its validity, in seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class TlsIdentity:
+    """What the handshake of TLS has shown."""
+
+    version: str
+    """ "TLS 1.3" or "TLS 1.2"."""
+    cipher: str
+    """The cipher suite, such as "TLS13_AES_256_GCM_SHA384"."""
+    server_name: str | None
+    """The server's name that the client has asked for (SNI)."""
+    protocol: str | None
+    """The application protocol that was agreed on (ALPN), such as "mqtt"."""
+    resumed: bool
+    """Whether the session of an earlier connection was resumed."""
+    certificate: ClientCertificate | None
+    """The client's certificate, if it has presented one."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +87,8 @@ class Client:
     """Messages received from it."""
     sent_messages: int
     """Messages sent to it."""
+    tls: TlsIdentity | None = None
+    """What the handshake of TLS has shown, while connected; None without TLS."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +161,30 @@ class StorageStats:
     """Seconds that the opening of the store took."""
 
 
+@dataclass(frozen=True)
+class Listener:
+    """A listener of a broker at one moment."""
+
+    name: str
+    """The name in its settings."""
+    address: str
+    """The address, such as "127.0.0.1:1883" or "unix:/run/midge.sock"."""
+    transport: str
+    """What lies between MQTT and the socket: "tcp", "tls", "ws", "wss" or "auto"."""
+    state: str
+    """"accepting", "paused" or "stopped"."""
+    connections: int
+    """The clients that are connected by it."""
+    max_connections: int | None
+    """The most clients that may be; None without a limit."""
+    accepted: int
+    """The connections that it has accepted."""
+    refused: int
+    """The connections that were refused because a limit was reached."""
+    handshake_failures: dict[str, int]
+    """The connections that were closed before their handshake was complete, by reason, the most frequent first."""
+
+
 class Stats(Mapping[str, int]):
     """The counters and gauges of a broker at one moment, by name: as a mapping, or as attributes."""
 
@@ -184,9 +246,69 @@ def read_clients(broker: ctypes.c_void_p | None) -> list[Client]:
                 inflight=view.inflight,
                 received_messages=view.received_messages,
                 sent_messages=view.sent_messages,
+                tls=read_tls(view.tls),
             )
         )
     return found
+
+
+def read_listeners(broker: ctypes.c_void_p | None) -> list[Listener]:
+    """The listeners of a broker."""
+    handle = ctypes.c_void_p()
+    status = waiting.midge_broker_listeners(broker, ctypes.byref(handle))
+    if status < 0:
+        raise_for(status)
+    try:
+        return [_read_listener(handle, index) for index in range(quick.midge_listeners_count(handle))]
+    finally:
+        quick.midge_listeners_free(handle)
+
+
+def _read_listener(listeners: ctypes.c_void_p, index: int) -> Listener:
+    view = _ffi.midge_listener_view(ctypes.sizeof(_ffi.midge_listener_view))
+    quick.midge_listeners_at(listeners, index, ctypes.byref(view))
+    failures = {}
+    for reason in range(view.failure_reasons):
+        failure = _ffi.midge_handshake_failure_view(ctypes.sizeof(_ffi.midge_handshake_failure_view))
+        quick.midge_listeners_failure_at(listeners, index, reason, ctypes.byref(failure))
+        failures[copied_text(failure.reason) or ""] = int(failure.count)
+    return Listener(
+        name=copied_text(view.name) or "",
+        address=copied_text(view.address) or "",
+        transport=copied_text(view.transport) or "",
+        state=copied_text(view.state) or "",
+        connections=view.connections,
+        max_connections=view.max_connections if view.max_connections >= 0 else None,
+        accepted=view.accepted,
+        refused=view.refused,
+        handshake_failures=failures,
+    )
+
+
+def read_tls(pointer: Any) -> TlsIdentity | None:
+    """What the handshake of TLS has shown, copied; None for NULL."""
+    if not pointer:
+        return None
+    view = pointer.contents
+    subject = copied_text(view.subject)
+    certificate = None
+    if subject is not None:
+        certificate = ClientCertificate(
+            subject=subject,
+            common_name=copied_text(view.common_name),
+            names=tuple((copied_text(view.names) or "").split("\n")) if view.names.len else (),
+            issuer=copied_text(view.issuer) or "",
+            fingerprint=copied_text(view.fingerprint) or "",
+            not_after=view.not_after,
+        )
+    return TlsIdentity(
+        version=copied_text(view.version) or "",
+        cipher=copied_text(view.cipher) or "",
+        server_name=copied_text(view.server_name),
+        protocol=copied_text(view.protocol),
+        resumed=view.resumed == 1,
+        certificate=certificate,
+    )
 
 
 def read_subscriptions(broker: ctypes.c_void_p | None) -> list[SubscriptionInfo]:

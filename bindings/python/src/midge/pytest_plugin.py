@@ -1,6 +1,7 @@
 """Fixtures for pytest: `mqtt_broker`, a broker on a free port, and `mqtt_broker_factory`, which makes more of them.
 
-Both end with the test. Those of longer life begin with `class_`, `module_`, `package_` or `session_`.
+`durable_mqtt_broker` keeps what it has acknowledged, for tests with crashes. All end with the test. Those of
+longer life begin with `class_`, `module_`, `package_` or `session_`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestBroker]]:
-    """Starts brokers: `mqtt_broker_factory(settings={}, listen=None, hooks=None, **settings)`.
+    """Starts brokers: `mqtt_broker_factory(settings={}, listen=None, hooks=None, durable=False, **settings)`.
 
     They stop when the test ends. Settings may be keywords with two underscores for each dot:
     `mqtt_broker_factory(mqtt__max_qos=1)`. Those of the
@@ -89,6 +90,12 @@ def mqtt_broker(mqtt_broker_factory: Callable[..., TestBroker]) -> TestBroker:
     return mqtt_broker_factory()
 
 
+@pytest.fixture
+def durable_mqtt_broker(mqtt_broker_factory: Callable[..., TestBroker]) -> TestBroker:
+    """As mqtt_broker, with a temporary directory: what it has acknowledged is there again after `crash`, `restart`."""
+    return mqtt_broker_factory(durable=True)
+
+
 @pytest.fixture(scope="class")
 def class_mqtt_broker(class_mqtt_broker_factory: Callable[..., TestBroker]) -> TestBroker:
     """As mqtt_broker; the tests of a class share it."""
@@ -123,9 +130,12 @@ def starting(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestBroke
     made = request.config.stash.setdefault(_brokers, {})
     made[str(request.fixturename)] = brokers
 
-    def start(settings: Mapping[str, Any] = {}, listen: Any = None, hooks: Any = None, **more: Any) -> TestBroker:
+    def start(
+        settings: Mapping[str, Any] = {}, listen: Any = None, hooks: Any = None, durable: bool = False, **more: Any
+    ) -> TestBroker:
         named = {key.replace("__", "."): value for key, value in more.items()}
-        broker = TestBroker(listen, {**common, **settings, **named}, timeout=timeout, hooks=hooks, log="debug")
+        given = {**common, **settings, **named}
+        broker = TestBroker(listen, given, timeout=timeout, durable=durable, hooks=hooks, log="debug")
         brokers.append(broker)
         return broker
 

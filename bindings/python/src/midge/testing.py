@@ -9,11 +9,12 @@
 0
 3600.0
 
-The fixtures `mqtt_broker` and `mqtt_broker_factory` of pytest give such brokers.
+The fixtures `mqtt_broker`, `durable_mqtt_broker` and `mqtt_broker_factory` of pytest give such brokers.
 """
 
 from midge._clock import Span
+from midge._disk import Disk
 from midge._fault import Fault, Injected
 from midge._test_broker import NotSeen, TestBroker
 
-__all__ = ["Fault", "Injected", "NotSeen", "Span", "TestBroker"]
+__all__ = ["Disk", "Fault", "Injected", "NotSeen", "Span", "TestBroker"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import midge
 import midge.aio
-from midge.testing import TestBroker
+from midge.testing import Disk, TestBroker
 
 hooks = midge.Hooks()
 
@@ -97,3 +97,5 @@ async def in_a_loop(broker: midge.aio.Broker, handling: midge.RetainHandling) ->
 
 def in_a_test(mqtt_broker: TestBroker) -> None:
     mqtt_broker.assert_published("t", lambda payload: payload.startswith(b"{"), qos=1)
+    mqtt_broker.set_disk(Disk.slow("2s"))
+    mqtt_broker.crash(power_cut=True)

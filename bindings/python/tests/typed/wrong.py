@@ -72,3 +72,5 @@ def change(request: midge.PublishRequest) -> None:
 
 def in_a_test(mqtt_broker: TestBroker) -> None:
     mqtt_broker.assert_published("t", qos=3)  # wrong
+    mqtt_broker.set_disk("full")  # wrong
+    mqtt_broker.crash(power_cut="yes")  # wrong

@@ -86,7 +86,8 @@ export function mount(view, { rest }) {
       [t('Clean start'), client.clean_start ? t('yes') : t('no')], [t('Keep-alive'), `${count(client.keep_alive)} s`],
       [t('Connected'), h('span', { title: clock(client.connected_at) }, client.connected_at ? ago(client.connected_at) : '–')], [t('Session ends'), expiry(client.session_expiry)],
       [t('Messages in'), count(client.received_messages)], [t('Messages out'), count(client.sent_messages)], [t('Queued'), count(client.queued)], [t('In flight'), count(client.inflight)],
-    ]));
+      client.tls && ['TLS', `${client.tls.version}, ${client.tls.cipher}`], client.tls?.certificate && [t('Certificate'), h('span', { title: client.tls.certificate.fingerprint }, visible(client.tls.certificate.subject))],
+    ].filter(Boolean)));
     put(subscriptions, filters.length ? h('table', { class: 'small' }, h('thead', {}, h('tr', {}, [t('Filter'), 'QoS', t('Options')].map((title) => h('th', { scope: 'col' }, title)))),
       h('tbody', {}, filters.map((one) => h('tr', {}, h('th', { scope: 'row' }, name(one.filter)), h('td', {}, one.qos), h('td', {}, options(one)))))) : h('p', { class: 'muted' }, t('None. This client receives no messages.')));
   }

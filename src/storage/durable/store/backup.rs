@@ -22,7 +22,7 @@ impl DurableStore {
             if let Some(error) = self.failed.get() {
                 return Err(error.clone());
             }
-            let tables = self.tables.lock();
+            let tables = self.tables.read();
             let open = tables.as_ref().ok_or_else(closed)?;
             let snapshot = open.snapshot()?;
             drop(tables);
@@ -46,7 +46,7 @@ impl DurableStore {
             }
             if self.slot.is_free() {
                 let generation = committer.log.generation() - u64::from(committer.log.is_empty());
-                if !committer.state.overlay.is_empty() || !committer.log.is_empty() {
+                if !self.state.lock().overlay.is_empty() || !committer.log.is_empty() {
                     self.begin_checkpoint(committer)?;
                 }
                 return Ok(generation);
@@ -66,7 +66,7 @@ impl DurableStore {
                 }
                 Err(error) => {
                     // It stays due.
-                    self.slot.put(*checkpoint);
+                    self.slot.put(checkpoint);
                     Err(error)
                 }
             };

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn rows_that_belong_to_nothing_or_say_nothing_are_damage() {
         let id = PacketId::new(7).unwrap();
-        let shared = (numbered(Kind::Message, 9), rows::message(&message("t")));
+        let shared = (numbered(Kind::Message, 9), rows::numbered_message(9, &message("t")));
         let queued = |shared| (of_session(Kind::Delivery, 1, 2), delivery(QoS::AtLeastOnce, shared));
         said(&[queued(9), shared.clone()]).unwrap();
         type Rows<'r> = &'r [(Key, Vec<u8>)];

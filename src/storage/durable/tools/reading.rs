@@ -253,8 +253,8 @@ impl Session<'_> {
         let found = self.tables.get(&numbered(Kind::Message, row.message))?;
         let found = found.ok_or_else(|| self.bad("the message of a delivery"))?;
         self.referred.insert(row.message);
-        let (message, _) =
-            Reader::new(&found).message().map_err(|_| self.bad("the message of a delivery"))?;
+        let message = rows::numbered_message_of(row.message, &found)
+            .map_err(|_| self.bad("the message of a delivery"))?;
         check_message(self.tables, &message)?;
         let head = &row.head;
         if head.qos == QoS::AtMostOnce {

@@ -1,0 +1,83 @@
+//! What a listener's task is to do: accept, pause, or end.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+/// The state of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ListenerState {
+    /// It accepts connections.
+    Accepting,
+    /// New connections wait with the system until it accepts again.
+    Paused,
+    /// It is closed.
+    Stopped,
+}
+
+impl ListenerState {
+    /// The state in one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            ListenerState::Accepting => "accepting",
+            ListenerState::Paused => "paused",
+            ListenerState::Stopped => "stopped",
+        }
+    }
+}
+
+/// The wanted state of a listener, which its task looks at.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    state: AtomicU8,
+    waker: Mutex<Option<Waker>>,
+}
+
+const ACCEPTING: u8 = 0;
+const PAUSED: u8 = 1;
+const STOPPED: u8 = 2;
+
+impl Gate {
+    pub(super) fn state(&self) -> ListenerState {
+        match self.state.load(Ordering::Acquire) {
+            ACCEPTING => ListenerState::Accepting,
+            PAUSED => ListenerState::Paused,
+            _ => ListenerState::Stopped,
+        }
+    }
+
+    /// Changes the state. One that is stopped stays so.
+    pub(super) fn set(&self, state: ListenerState) {
+        let next = match state {
+            ListenerState::Accepting => ACCEPTING,
+            ListenerState::Paused => PAUSED,
+            ListenerState::Stopped => STOPPED,
+        };
+        let changes = |now| (now != STOPPED).then_some(next);
+        let _stopped = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, changes);
+        let waker = self.waker.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ready when the listener is stopped. The task is woken when the state changes.
+    pub(super) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut registered = self.waker.lock();
+        if !registered.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *registered = Some(cx.waker().clone());
+        }
+        drop(registered);
+        // After the registration, so that no change is missed.
+        match self.state() {
+            ListenerState::Stopped => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+
+    pub(super) fn is_accepting(&self) -> bool {
+        self.state() == ListenerState::Accepting
+    }
+}
