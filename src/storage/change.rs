@@ -17,7 +17,7 @@ pub enum Change<'c> {
     },
     /// A topic's retained message was stored; an older one of the topic is gone.
     Retained(MessageRecord<'c>),
-    /// A topic's retained message was removed. The expiry of a retained message is not recorded.
+    /// A topic's retained message was removed, or was found to be expired.
     Cleared {
         /// The Topic Name.
         topic: &'c str,

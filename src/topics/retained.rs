@@ -147,6 +147,13 @@ impl<V: Clone> Retained<V> {
         self.table.read().entries.get(&*key_of(topic.as_str())).map(|entry| entry.value.clone())
     }
 
+    /// Gives the value of `topic` to `see` under the lock, if there is one.
+    pub fn look(&self, topic: TopicName<'_>, see: impl FnOnce(&V)) {
+        if let Some(entry) = self.table.read().entries.get(&*key_of(topic.as_str())) {
+            see(&entry.value);
+        }
+    }
+
     /// Appends the values of the topics that match `filter` to `out`, ordered by topic, level by level.
     ///
     /// A long walk releases the lock now and then, so that it is held for a bounded time. A message that is retained
@@ -201,7 +208,12 @@ impl<V: Clone> Retained<V> {
     /// Removes the values for which `is_kept` returns false; returns their number.
     ///
     /// `is_kept` is called under the lock, which is released now and then, and must not use the store.
-    pub fn retain(&self, mut is_kept: impl FnMut(&V) -> bool) -> usize {
+    pub fn retain(&self, is_kept: impl FnMut(&V) -> bool) -> usize {
+        self.retain_then(is_kept, |_| ())
+    }
+
+    /// The same; `removed_one` is told of each under the lock.
+    pub fn retain_then(&self, mut is_kept: impl FnMut(&V) -> bool, mut removed_one: impl FnMut(&V)) -> usize {
         let mut removed = 0;
         let mut after: Option<Key> = None;
         loop {
@@ -220,7 +232,10 @@ impl<V: Clone> Retained<V> {
             // A value that meanwhile replaced an unwanted one is tested again.
             let mut table = self.table.write();
             for key in unwanted {
-                removed += usize::from(table.remove_if(&key, |value| !is_kept(value)).is_some());
+                if let Some(value) = table.remove_if(&key, |value| !is_kept(value)) {
+                    removed_one(&value);
+                    removed += 1;
+                }
             }
         }
     }

@@ -205,7 +205,8 @@ fn a_session_that_is_not_kept_begins_though_the_store_has_failed() {
     let (network, store) = Network::with_late_store();
     opts("kept", V5).persistent().begin(&network).hang_up();
     store.fail("sessions.log: no space left on device");
-    opts("to", V5).persistent().begin(&network).expect_nothing();
+    let refused = opts("to", V5).persistent().refused_by(&network);
+    assert_eq!(refused.0, Some(ReasonCode::ServerUnavailable));
     let mut client = opts("from", V5).begin(&network);
     assert!(matches!(client.next(), Some(Received::Connack { .. })));
 }

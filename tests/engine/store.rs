@@ -270,20 +270,138 @@ fn a_full_store_ends_the_connection_of_a_publisher_of_mqtt_3() {
     assert_eq!(network.stats().messages_published, 1);
 }
 
-/// After a crash the topic has no older message than the one that was not kept.
+fn retained(network: &Network) -> Vec<String> {
+    let page = network.engine.retained_page(None, 10);
+    page.iter().map(|it| format!("{} {}", it.topic(), String::from_utf8_lossy(it.payload()))).collect()
+}
+
+/// The topic has the new message, and the store has the old one until it takes the new one.
 #[test]
-fn a_full_store_keeps_no_retained_message() {
+fn a_retained_message_of_qos_0_reaches_a_full_store_when_it_takes_some_again() {
     let (network, store) = Network::with_late_store();
     let mut publisher = opts("from", V5).on(&network);
-    let mut hearer = opts("to", V5).on(&network);
-    hearer.subscribe("r", Q0);
     publisher.retain("r", "1", Q0);
-    hearer.expect_message("r", "1");
+    publisher.retain("s", "1", Q0);
+    publisher.retain("t", "1", Q0);
+    store.commit(&network);
     store.fill(true);
-    publisher.retain("r", "2", Q0);
-    hearer.expect_message("r", "2");
-    assert_eq!(network.stats().retained_messages, 0);
-    assert_eq!(store.lines_from(store.len() - 1), ["cleared r"]);
+    let changes = store.len();
+    for topic in ["r", "s", "t", "u"] {
+        publisher.retain(topic, "2", Q0);
+        publisher.retain(topic, "3", Q0);
+    }
+    assert_eq!(store.len(), changes);
+    assert_eq!(retained(&network), ["r 3", "s 3", "t 3", "u 3"]);
+    // Nothing is left to be told of them.
+    publisher.retain("s", "", Q0);
+    assert_eq!(store.lines_from(changes), ["cleared s"]);
+    store.commit(&network);
+    store.fill(false);
+    publisher.retain("t", "4", Q0);
+    assert_eq!(store.lines_from(changes + 1), ["retained t"]);
+    store.commit(&network);
+    assert_eq!(store.lines_from(changes + 2), ["retained r", "retained u"]);
+    store.commit(&network);
+    let last = store.len();
+    assert_eq!(last, changes + 4);
+    let (network, _store) = network.after_crash(&store, last, 1);
+    assert_eq!(retained(&network), ["r 3", "t 4", "u 3"]);
+}
+
+/// An acknowledged message is recorded, even if the store became full meanwhile, and a will that CONNACK has promised.
+#[test]
+fn a_full_store_takes_the_retained_will_of_a_kept_session() {
+    let (network, store) = Network::with_late_store();
+    let will = LastWill::new("w", "gone").qos(Q1).retained();
+    let client = opts("c", V5).persistent().will(will).on(&network);
+    store.commit(&network);
+    store.fill(true);
+    let changes = store.len();
+    client.hang_up();
+    let lines = store.lines_from(changes);
+    assert!(lines.contains(&"retained w".to_owned()), "{lines:?}");
+}
+
+/// The client is told while the disk is full, and not when it no longer is.
+#[test]
+fn a_refusal_does_not_wait_for_the_commit_of_others() {
+    let (network, store) = Network::with_late_store();
+    let mut other = opts("other", V5).on(&network);
+    let mut publisher = opts("from", V5).on(&network);
+    network.publish("uncommitted", "x", 1, true);
+    other.send_publish("t", "x", Q1, 1);
+    store.fill(true);
+    publisher.send_publish("t", "x", Q1, 1);
+    assert_eq!(publisher.expect_ack(AckKind::Puback, 1), ReasonCode::QuotaExceeded);
+    // One of the same client waits, which comes first.
+    other.send_publish("t", "x", Q1, 2);
+    other.expect_nothing();
+    store.commit(&network);
+    assert_eq!(other.expect_ack(AckKind::Puback, 1), ReasonCode::NoMatchingSubscribers);
+    assert_eq!(other.expect_ack(AckKind::Puback, 2), ReasonCode::QuotaExceeded);
+}
+
+/// What is refused has changed nothing: neither in the store nor in memory.
+#[test]
+fn a_full_store_refuses_subscriptions_and_connections_of_kept_sessions() {
+    for version in ALL {
+        for failed in [false, true] {
+            let (network, store) = Network::with_late_store();
+            let mut client = opts("c", version).persistent().on(&network);
+            let mut guest = opts("guest", version).on(&network);
+            store.commit(&network);
+            client.send_subscribe(&[("old", SubscriptionOptions::with_qos(Q1))], 0);
+            store.commit(&network);
+            assert!(matches!(client.next(), Some(Received::Suback { .. })));
+            network.publish("uncommitted", "x", 1, true);
+            match failed {
+                false => store.fill(true),
+                true => store.fail("the disk is gone"),
+            }
+            let changes = store.len();
+            client.send_subscribe(&[("new", SubscriptionOptions::with_qos(Q1))], 0);
+            let refused = if version == V5 { 0x97 } else { 0x80 };
+            match client.next() {
+                Some(Received::Suback { reasons, .. }) => assert_eq!(reasons, [refused]),
+                other => panic!("{other:?}"),
+            }
+            network.publish("new", "x", 0, false);
+            client.expect_nothing();
+            let again = opts("c", version).persistent().refused_by(&network);
+            assert_eq!(again.1, ReasonCode::ServerUnavailable);
+            assert!(again.0.is_some(), "CONNACK says so");
+            network.publish("old", "x", 0, false);
+            client.expect_message("old", "x");
+            assert_eq!(store.len(), changes);
+            // What the store need not keep goes on.
+            guest.subscribe("old", Q1);
+            guest.unsubscribe(&["new"]);
+            network.publish("old", "y", 0, false);
+            guest.expect_message("old", "y");
+        }
+    }
+}
+
+/// What is found to be expired leaves the store, too, and does not lie in its files until the next start.
+#[test]
+fn an_expired_retained_message_is_recorded_as_cleared() {
+    let (network, store) = Network::with_late_store();
+    let mut publisher = opts("from", V5).on(&network);
+    publisher.retain("stays", "1", Q0);
+    for (topic, seconds) in [("soon", 10), ("late", 100)] {
+        publisher.send_with(topic, b"1", Q0, true, |p| _ = p.message_expiry_interval(seconds));
+    }
+    store.fill(true);
+    publisher.send_with("unrecorded", b"1", Q0, true, |p| _ = p.message_expiry_interval(10));
+    let changes = store.len();
+    network.advance(70);
+    assert_eq!(store.lines_from(changes), ["cleared soon", "cleared unrecorded"]);
+    network.advance(60);
+    assert_eq!(store.lines_from(changes + 2), ["cleared late"]);
+    store.fill(false);
+    store.commit(&network);
+    assert_eq!(store.len(), changes + 3, "nothing is recorded late");
+    assert_eq!(retained(&network), ["stays 1"]);
 }
 
 /// A stop puts it off, as a crash does.

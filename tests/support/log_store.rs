@@ -400,7 +400,8 @@ impl Store for LogStore {
     }
 
     fn is_full(&self) -> bool {
-        self.lock().is_full
+        let log = self.lock();
+        log.is_full || log.failed.is_some()
     }
 
     fn failed(&self) -> Option<StoreError> {

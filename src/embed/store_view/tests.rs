@@ -32,6 +32,9 @@ struct Faulty {
 #[derive(Default)]
 struct Errors {
     write: AtomicI32,
+    /// The same for the files of the log alone, and for the tables alone.
+    write_log: AtomicI32,
+    write_tables: AtomicI32,
     sync: AtomicI32,
 }
 
@@ -54,18 +57,19 @@ impl Faulty {
         std::fs::remove_dir_all(self.directory.path()).unwrap();
     }
 
-    fn file(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        Box::new(FaultyFile(file, Arc::clone(&self.errors)))
+    fn file(&self, name: &str, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        let (errors, is_log) = (Arc::clone(&self.errors), name.starts_with("log."));
+        Box::new(FaultyFile { file, errors, is_log })
     }
 }
 
 impl Disk for Faulty {
     fn open(&self, name: &str) -> io::Result<Option<Box<dyn DiskFile>>> {
-        Ok(self.directory.open(name)?.map(|file| self.file(file)))
+        Ok(self.directory.open(name)?.map(|file| self.file(name, file)))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.directory.create(name).map(|file| self.file(file))
+        self.directory.create(name).map(|file| self.file(name, file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -89,29 +93,34 @@ impl Disk for Faulty {
     }
 }
 
-struct FaultyFile(Box<dyn DiskFile>, Arc<Errors>);
+struct FaultyFile {
+    file: Box<dyn DiskFile>,
+    errors: Arc<Errors>,
+    is_log: bool,
+}
 
 impl DiskFile for FaultyFile {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.0.read_at(offset, buffer)
+        self.file.read_at(offset, buffer)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        refuse(&self.1.write)?;
-        self.0.write_at(offset, bytes)
+        refuse(&self.errors.write)?;
+        refuse(if self.is_log { &self.errors.write_log } else { &self.errors.write_tables })?;
+        self.file.write_at(offset, bytes)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        refuse(&self.1.sync)?;
-        self.0.sync()
+        refuse(&self.errors.sync)?;
+        self.file.sync()
     }
 }
 
@@ -195,6 +204,57 @@ fn a_full_disk_is_logged_once_and_its_end_once() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].starts_with("error: the store cannot write, and tries again: "), "{lines:?}");
     assert_eq!(lines[1], "info: the store can write again");
+    disk.remove_all();
+}
+
+/// Commits and checkpoints are refused and taken again by themselves.
+#[test]
+fn the_end_of_one_trouble_is_not_that_of_another() {
+    let (disk, meter) = (Faulty::new("two"), Arc::new(Meter::start()));
+    let store = store(&disk, &meter);
+    let (view, (engine, lines)) = (view(&store, &meter), engine(&store));
+    let (noticed, notices) = mpsc::channel();
+    store.on_trouble(Box::new(move || noticed.send(()).unwrap()));
+    let append = |topic: &str| store.append(WallTime::from_millis(2), Change::Cleared { topic });
+    let errors = &disk.errors;
+    let cause = || {
+        notices.recv().unwrap();
+        tell(&view, &engine);
+        let stats = view.stats(&engine);
+        assert_eq!(stats.state == StorageState::Ok, stats.cause.is_none());
+        stats.cause
+    };
+    let is_of =
+        |cause: Option<String>, file: &str| assert!(cause.as_ref().unwrap().contains(file), "{cause:?}");
+    // More than half of a file of the log: a checkpoint is due.
+    append(&"t".repeat(10_000));
+    assert!(store.commit());
+    std::thread::scope(|scope| {
+        errors.write_tables.store(ENOSPC, Ordering::Relaxed);
+        scope.spawn(|| assert!(store.wait_and_checkpoint()));
+        is_of(cause(), "midge.redb");
+        for first_over in ["log", "tables"] {
+            errors.write_log.store(ENOSPC, Ordering::Relaxed);
+            append("small");
+            let commit = scope.spawn(|| assert!(store.commit()));
+            is_of(cause(), "/log.");
+            if first_over == "tables" {
+                errors.write_tables.store(0, Ordering::Relaxed);
+                is_of(cause(), "/log.");
+            }
+            errors.write_log.store(0, Ordering::Relaxed);
+            match cause() {
+                None => assert_eq!(first_over, "tables"),
+                still => is_of(still, "midge.redb"),
+            }
+            commit.join().unwrap();
+        }
+    });
+    assert!(notices.try_recv().is_err());
+    drop(engine);
+    let lines: Vec<_> = lines.into_iter().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("midge.redb") && lines[1] == "info: the store can write again", "{lines:?}");
     disk.remove_all();
 }
 

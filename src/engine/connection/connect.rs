@@ -268,6 +268,10 @@ impl Engine {
             // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
             self.options.admit(Source::Will, &draft).map_err(Refusal::error)?;
         }
+        if self.recorder.is_full() && self.expiry_interval(connect) > 0 {
+            // Without an answer the client would wait for space on the disk, and its old connection would be closed.
+            return refuse(ReasonCode::ServerUnavailable, Refusal::StoreFull.error().cause);
+        }
         Ok(())
     }
 

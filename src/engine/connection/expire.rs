@@ -9,6 +9,7 @@ use crate::engine::core::state::Engine;
 use crate::engine::core::timers::Timer;
 use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
+use crate::message::SharedMessage;
 use crate::session::epoch::Epoch;
 use crate::session::event::Level;
 use crate::session::link::{Cause, Link};
@@ -157,14 +158,15 @@ impl Engine {
         let mut more = false;
         let now = turn.now;
         let mut topics = Vec::new();
-        let expired = self.retained.retain(|message| {
+        let is_kept = |message: &SharedMessage| {
             let gone = message.is_expired(now);
             more |= !gone && message.expires_at() != crate::time::Time::NEVER;
             if gone && self.events.wants(EventMask::DROPPED) {
                 topics.push(message.clone());
             }
             !gone
-        });
+        };
+        let expired = self.retained.retain_then(is_kept, |message| self.record_cleared(now, message.topic()));
         turn.counts.drop(DropReason::Expired, expired as u64);
         self.note_dropped(turn, None, topics.iter().map(|message| message.topic()), DropReason::Expired);
         if more {

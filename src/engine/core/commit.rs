@@ -26,16 +26,18 @@ const PUBACK: u8 = 4;
 
 impl Engine {
     /// Sends an acknowledgement when everything recorded so far is committed, and after older ones of the same
-    /// connection [MQTT-4.6.0-2], [MQTT3-4.6.0-2], [MQTT-4.6.0-3], [MQTT3-4.6.0-3].
+    /// connection [MQTT-4.6.0-2], [MQTT3-4.6.0-2], [MQTT-4.6.0-3], [MQTT3-4.6.0-3]. If `nothing_recorded`
+    /// stands behind it, as behind a refusal, it waits for older ones alone: a client is told that the disk is full while it is.
     #[inline]
     pub(crate) fn send_when_safe(
         &self,
         turn: &mut Turn,
         attached: &AttachedConnection,
+        nothing_recorded: bool,
         encode: impl FnOnce(Version, &mut Vec<u8>),
     ) {
         if self.recorder.is_kept() {
-            return self.send_when_committed(turn, attached, encode);
+            return self.send_when_committed(turn, attached, nothing_recorded, encode);
         }
         let outbound = attached.session.outbound.lock();
         if outbound.epoch() == attached.epoch {
@@ -64,9 +66,10 @@ impl Engine {
         &self,
         turn: &mut Turn,
         attached: &AttachedConnection,
+        nothing_recorded: bool,
         encode: impl FnOnce(Version, &mut Vec<u8>),
     ) {
-        let awaited = self.recorder.awaited();
+        let awaited = self.recorder.awaited().filter(|_| !nothing_recorded);
         let mut outbound = attached.session.outbound.lock();
         if outbound.epoch() != attached.epoch {
             return;
@@ -227,12 +230,14 @@ impl Engine {
         commit_wait.waiting.len() + commit_wait.waiters.len()
     }
 
-    /// Handles a commit up to `position`: sends everything that waited for it.
+    /// Handles a commit up to `position`: sends everything that waited for it, and records what had to wait for room.
     pub fn committed(&self, turn: &mut Turn, position: Position) {
         let mut commit_wait = self.commit_wait.lock();
         commit_wait.committed = commit_wait.committed.max(position);
         release_waiters(turn, &mut commit_wait);
         self.release(turn, &mut commit_wait);
+        drop(commit_wait);
+        self.record_late(turn);
     }
 
     /// Adds `waiter`, which is told when the store has committed everything up to `position`.

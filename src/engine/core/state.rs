@@ -22,6 +22,7 @@ use crate::engine::parts::read_messages::ReadMessages;
 use crate::engine::parts::sessions::Sessions;
 use crate::engine::parts::subscriber::Subscriber;
 use crate::engine::parts::topic_order::TopicOrder;
+use crate::engine::parts::unrecorded::Unrecorded;
 use crate::message::{HostBuffers, SharedMessage};
 use crate::session::last_bytes::EndingBytes;
 use crate::stats::{Counters, Snapshot};
@@ -39,6 +40,8 @@ pub struct Engine {
     pub(crate) sessions: Sessions,
     pub(crate) router: Router<Subscriber>,
     pub(crate) retained: Retained<SharedMessage>,
+    /// Topics whose retained message the store could not take yet.
+    pub(crate) unrecorded: Unrecorded,
     /// What is still written to connections that have ended.
     pub(crate) ending: Arc<EndingBytes>,
     /// Held while a message is kept as its topic's retained message and delivered.
@@ -93,6 +96,7 @@ impl Engine {
             sessions: Sessions::default(),
             router: Router::new(),
             retained: Retained::new(options.retained_messages, options.retained_bytes),
+            unrecorded: Unrecorded::default(),
             ending: Arc::new(EndingBytes::new(options.ending_bytes)),
             topic_order: TopicOrder::default(),
             timers: Timers::new(parts.alarm),

@@ -11,3 +11,4 @@ pub mod sessions;
 pub mod sink;
 pub mod subscriber;
 pub mod topic_order;
+pub mod unrecorded;

@@ -111,7 +111,9 @@ impl Engine {
     #[cold]
     #[inline(never)]
     fn send_pubrel_when_safe(&self, turn: &mut Turn, attached: &AttachedConnection, pubrel: Ack<'_>) {
-        self.send_when_safe(turn, attached, |version, out| pubrel.encode(AckKind::Pubrel, version, out));
+        self.send_when_safe(turn, attached, false, |version, out| {
+            pubrel.encode(AckKind::Pubrel, version, out);
+        });
     }
 
     /// Handles PUBREL: releases a received QoS 2 message.

@@ -5,4 +5,5 @@ mod burst;
 pub mod deliver;
 mod hold;
 pub mod receive;
+mod record;
 pub(crate) mod will;

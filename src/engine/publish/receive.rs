@@ -26,10 +26,9 @@ use crate::message::{Frame, Publication};
 use crate::session::aliases::AliasesIn;
 use crate::session::held_acks::HeldAck;
 use crate::session::inbound::{Inbound, Unreleased};
-use crate::session::record::message_record;
 use crate::session::state::Mark;
 use crate::stats::DropReason;
-use crate::storage::{Change, SessionChange};
+use crate::storage::SessionChange;
 use crate::time::Time;
 
 impl Engine {
@@ -386,13 +385,13 @@ impl Engine {
         kind: AckKind,
         ack: Ack<'_>,
     ) {
-        self.send_when_safe(turn, attached, |version, out| ack.encode(kind, version, out));
+        let refused = ack.reason.is_error();
+        self.send_when_safe(turn, attached, refused, |version, out| ack.encode(kind, version, out));
     }
 
     /// Removes the retained message of a topic; false if there is none.
     pub(crate) fn forget_retained(&self, now: Time, topic: TopicName<'_>) -> bool {
-        let cleared = || self.recorder.record(now, || Change::Cleared { topic: topic.as_str() });
-        self.retained.remove_then(topic, cleared).is_some()
+        self.retained.remove_then(topic, || self.record_cleared(now, topic.as_str())).is_some()
     }
 
     /// Stores a message as its topic's retained message; an empty one removes it
@@ -403,21 +402,14 @@ impl Engine {
             self.forget_retained(turn.now, topic);
             return;
         }
-        if self.recorder.is_full() {
-            // What comes back after a crash is not an older message than this one.
-            self.forget_retained(turn.now, topic);
-            return self.dropped(turn, None, publication.topic, DropReason::RetainedFull);
-        }
         let message = publication.message();
         let expires = message.expires_at() != Time::NEVER;
-        let clock = self.recorder.clock();
         // If there is no room, the topic's old message is removed as well [MQTT-3.3.1-5], [MQTT3-3.3.1-7].
-        let stored = self.retained.store_then(topic, message.clone(), message.size(), |stored| {
-            self.recorder.record(turn.now, || match stored {
-                true => Change::Retained(message_record(message, clock)),
-                false => Change::Cleared { topic: topic.as_str() },
+        let stored =
+            self.retained.store_then(topic, message.clone(), message.size(), |stored| match stored {
+                true => self.record_retained(turn.now, message),
+                false => self.record_cleared(turn.now, topic.as_str()),
             });
-        });
         match stored {
             Ok(_) => {
                 if expires {

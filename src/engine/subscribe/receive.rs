@@ -119,6 +119,7 @@ impl Engine {
             // [MQTT-3.9.3-1], [MQTT3-3.9.3-1]: one reason code per filter, in order.
             reasons.push(granted.as_u8());
         }
+        let is_kept = control.kept;
         drop(control);
         self.sys_later(turn.now);
         self.tell_change();
@@ -130,7 +131,9 @@ impl Engine {
         let suback =
             Suback { packet_id: subscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };
         // [MQTT3-3.8.4-1]
-        self.send_when_safe(turn, attached, |version, out| suback.encode(version, out)); // [MQTT-3.8.4-1]
+        let nothing_recorded = !is_kept || reasons.iter().all(|reason| *reason >= 0x80);
+        // [MQTT-3.8.4-1]
+        self.send_when_safe(turn, attached, nothing_recorded, |version, out| suback.encode(version, out));
         if !answers.is_empty() {
             self.begin_walks(turn, attached, &answers, identifier);
         }
@@ -262,7 +265,7 @@ impl Engine {
                 && control.subscriptions.shared() >= self.options.max_shared_subscriptions_per_client;
         let bytes = control.subscriptions.bytes().saturating_add(Held::size_of(text));
         let full = full || bytes > self.options.max_subscription_bytes_per_client;
-        if full && !control.subscriptions.contains(text) {
+        if full && !control.subscriptions.contains(text) || control.kept && self.recorder.is_full() {
             return ReasonCode::QuotaExceeded;
         }
         let done = self.router.subscribe(filter, &subscriber, options, identifier);

@@ -73,13 +73,14 @@ impl Engine {
             reasons.push(reason.as_u8());
         }
         self.end_group(turn);
+        let nothing_recorded = !control.kept;
         drop(control);
         self.tell_change();
         // [MQTT-2.2.1-6]; no Reason String, no User Properties [MQTT-3.11.2-1], [MQTT-3.11.2-2].
         let unsuback =
             Unsuback { packet_id: unsubscribe.packet_id, properties: Properties::EMPTY, reasons: &reasons };
         // [MQTT-3.10.4-4], [MQTT3-3.10.4-4], [MQTT-3.10.4-5], [MQTT3-3.10.4-5]
-        self.send_when_safe(turn, attached, |version, out| unsuback.encode(version, out));
+        self.send_when_safe(turn, attached, nothing_recorded, |version, out| unsuback.encode(version, out));
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::storage::durable::recover::{emit, emit_queues, index};
 use crate::storage::durable::state::{STRIDE, State};
 use crate::storage::durable::tables::{FILE, StoreRow, Tables};
 use crate::storage::durable::tools::NewStore;
-use crate::storage::durable::trouble::Trouble;
+use crate::storage::durable::trouble::{Trouble, Work};
 use crate::storage::durable::wire::Malformed;
 use crate::storage::{
     Change, LoadError, Position, QueuedRecord, ReadRequest, Store, StoreError, StoredDelivery, WaitingMemory,
@@ -63,7 +63,7 @@ pub struct DurableStore {
     /// The number of the first entry that is appended.
     first: u64,
     failed: OnceLock<StoreError>,
-    /// Why the last checkpoint could not be written; the next attempt may succeed.
+    /// What the disk refuses for now; the next attempt may succeed.
     trouble: Trouble,
     closing: AtomicBool,
     /// Whether a test has messages refused.
@@ -224,7 +224,7 @@ impl DurableStore {
             let error = match committer.log.append(&committer.record) {
                 Ok(()) => {
                     if was_full {
-                        self.trouble.set(None);
+                        self.trouble.set(Work::Commit, None);
                     }
                     return Ok(());
                 }
@@ -232,7 +232,7 @@ impl DurableStore {
                 Err(error) => return Err(error.into()),
             };
             was_full = true;
-            self.trouble.set(Some(error.clone()));
+            self.trouble.set(Work::Commit, Some(error.clone()));
             if !self.may_retry() {
                 return Err(error);
             }
@@ -304,7 +304,7 @@ impl DurableStore {
             let Err(error) = self.try_run(checkpoint) else {
                 return self.has_run(checkpoint);
             };
-            self.trouble.set(Some(error.clone()));
+            self.trouble.set(Work::Checkpoint, Some(error.clone()));
             if !matches!(error, StoreError::Full { .. }) || !self.may_retry() {
                 return self.slot.end(Err(error));
             }
@@ -313,7 +313,7 @@ impl DurableStore {
 
     fn has_run(&self, checkpoint: &Checkpoint) {
         *self.writing.lock() = None;
-        self.trouble.set(None);
+        self.trouble.set(Work::Checkpoint, None);
         self.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.slot.end(Ok(checkpoint.store.generation));
     }
@@ -427,7 +427,8 @@ impl DurableStore {
         self.journal.close();
     }
 
-    /// Why the tables could not be written at the last attempt. Commits go on while the log has room.
+    /// What the disk refused at the last attempt: a commit, or else a checkpoint, without which commits go on while the log
+    /// has room.
     pub fn trouble(&self) -> Option<StoreError> {
         self.trouble.get()
     }
