@@ -247,9 +247,7 @@ class Broker:
         """The retained messages whose topics match a filter, in the order of their topics."""
         return self.sync.retained(filter)
 
-    def adopt(
-        self, connection: socket.socket, listener: str | None = None, *, transport: str | None = None
-    ) -> None:
+    def adopt(self, connection: socket.socket, listener: str | None = None, *, transport: str | None = None) -> None:
         """Serves a client on a connected socket, as midge.Broker.adopt does."""
         self.sync.adopt(connection, listener, transport=transport)
 

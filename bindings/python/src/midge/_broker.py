@@ -484,9 +484,7 @@ class Broker:
         """The retained messages whose topics match a filter, in the order of their topics."""
         return read_retained(self._handle, filter)
 
-    def adopt(
-        self, connection: socket.socket, listener: str | None = None, *, transport: str | None = None
-    ) -> None:
+    def adopt(self, connection: socket.socket, listener: str | None = None, *, transport: str | None = None) -> None:
         """Serves a client on a connected socket: one that this program has accepted, or one end of
         `socket.socketpair()`.
 
