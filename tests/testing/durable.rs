@@ -253,23 +253,28 @@ fn a_full_disk_refuses_messages_until_there_is_room() {
 
 /// What is not a message waits: a subscription, here.
 #[test]
-fn a_subscription_waits_for_room_and_the_store_recovers_by_itself() {
+fn a_subscription_is_refused_without_room_and_the_store_recovers_by_itself() {
     let broker = durable();
     let mut client = lasting("a").connect(&broker);
     broker.settle().unwrap();
     broker.set_disk(Disk::Full).unwrap();
-    let mut packet = Vec::new();
-    client.encode_subscribe("t", QoS::AtLeastOnce, &mut packet);
-    client.try_send(&packet).unwrap();
-    broker.settle().unwrap();
-    ping_without_acknowledgement(&mut client);
-    let storage = broker.storage().unwrap();
-    assert_eq!(storage.state.name(), "retrying");
-    assert!(storage.cause.unwrap().contains("No space left on device"));
+    assert_eq!(subscribed(&mut client), [ReasonCode::QuotaExceeded.as_u8()]);
+    ping(&mut client);
     broker.set_disk(Disk::Well).unwrap();
     broker.settle().unwrap();
     assert_eq!(broker.storage().unwrap().state.name(), "ok");
-    client.expect("SUBACK", |packet| matches!(packet, Packet::Suback(_)).then_some(()));
+    assert_eq!(subscribed(&mut client), [1]);
+}
+
+/// The reason codes of a subscription.
+fn subscribed(client: &mut Client) -> Vec<u8> {
+    let mut packet = Vec::new();
+    client.encode_subscribe("t", QoS::AtLeastOnce, &mut packet);
+    client.try_send(&packet).unwrap();
+    client.expect("SUBACK", |packet| match packet {
+        Packet::Suback(suback) => Some(suback.reasons.to_vec()),
+        _ => None,
+    })
 }
 
 #[test]
@@ -290,7 +295,7 @@ fn a_broken_disk_acknowledges_nothing_until_the_broker_is_restarted() {
         broker.set_disk(Disk::Well).unwrap();
         let mut other = connect(&broker, "b");
         publish(&mut other, "t", b"y", QoS::AtLeastOnce, 1, false);
-        ping_without_acknowledgement(&mut other);
+        assert_eq!(reason(&mut other), ReasonCode::QuotaExceeded, "refused, and so never acknowledged");
         let broker = broker.restart().unwrap();
         let mut client = lasting("a").connect(&broker);
         publish(&mut client, "t", b"x", QoS::AtLeastOnce, 1, true);
