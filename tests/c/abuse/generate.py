@@ -21,6 +21,7 @@ HANDLES = {
     "midge_message": ["NULL", "midge_batch_at(f->batch, 0)", "midge_batch_at(f->batch, 1)", "f->message"],
     "midge_batch": ["NULL", "f->batch"],
     "midge_clients": ["NULL", "f->clients"],
+    "midge_listeners": ["NULL", "f->listeners"],
     "midge_subscriptions": ["NULL", "f->subscriptions"],
     "midge_decision": ["NULL", "f->decision"],
     # Lives only while a hook runs, where abuse.c has one.
@@ -38,6 +39,7 @@ FREED = {
     "midge_message_free": ["f->message"],
     "midge_batch_free": ["f->batch"],
     "midge_clients_free": ["f->clients"],
+    "midge_listeners_free": ["f->listeners"],
     "midge_subscriptions_free": ["f->subscriptions"],
     "midge_subscription_free": ["f->of_queue", "f->of_callback"],
     "midge_decision_free": ["f->decision"],

@@ -21,6 +21,7 @@ typedef struct fixture {
     midge_message *message;
     midge_config *config;
     midge_clients *clients;
+    midge_listeners *listeners;
     midge_subscriptions *subscriptions;
     midge_retained *retained;
     midge_queued *queued;
@@ -175,6 +176,7 @@ HELPER void fixture_make(fixture *f)
     f->file = open("/dev/null", O_RDONLY);
     MUST(f->file >= 0);
     MUST(midge_broker_clients(f->live, &f->clients) == MIDGE_STATUS_OK);
+    MUST(midge_broker_listeners(f->live, &f->listeners) == MIDGE_STATUS_OK);
     MUST(midge_broker_subscriptions(f->live, &f->subscriptions) == MIDGE_STATUS_OK);
     MUST(midge_config_set(f->config, "nonsense", "1", &f->error) != MIDGE_STATUS_OK && f->error != NULL);
     MUST(midge_config_get(f->config, "mqtt.max_qos", &f->string, NULL) == MIDGE_STATUS_OK);
@@ -199,6 +201,7 @@ HELPER void fixture_free(fixture *f)
     midge_message_free(f->message);
     midge_config_free(f->config);
     midge_clients_free(f->clients);
+    midge_listeners_free(f->listeners);
     midge_subscriptions_free(f->subscriptions);
     midge_error_free(f->error);
     midge_string_free(f->string);
