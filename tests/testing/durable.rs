@@ -266,6 +266,27 @@ fn a_subscription_is_refused_without_room_and_the_store_recovers_by_itself() {
     assert_eq!(subscribed(&mut client), [1]);
 }
 
+/// What makes room is not refused, and waits: the end of a subscription, here.
+#[test]
+fn the_end_of_a_subscription_waits_for_room_and_comes_by_itself() {
+    let broker = durable();
+    let mut client = lasting("a").connect(&broker);
+    assert_eq!(subscribed(&mut client), [1]);
+    broker.settle().unwrap();
+    broker.set_disk(Disk::Full).unwrap();
+    // UNSUBSCRIBE from `t` with identifier 9.
+    client.try_send(&[0xA2, 6, 0, 9, 0, 0, 1, b't']).unwrap();
+    broker.settle().unwrap();
+    ping_without_acknowledgement(&mut client);
+    let storage = broker.storage().unwrap();
+    assert_eq!(storage.state.name(), "retrying");
+    assert!(storage.cause.unwrap().contains("No space left on device"));
+    broker.set_disk(Disk::Well).unwrap();
+    broker.settle().unwrap();
+    assert_eq!(broker.storage().unwrap().state.name(), "ok");
+    client.expect("UNSUBACK", |packet| matches!(packet, Packet::Unsuback(_)).then_some(()));
+}
+
 /// The reason codes of a subscription.
 fn subscribed(client: &mut Client) -> Vec<u8> {
     let mut packet = Vec::new();
