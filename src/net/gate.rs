@@ -63,6 +63,11 @@ impl Gate {
         }
     }
 
+    /// Lets go of the waker of a task that has ended: it keeps the runtime's descriptors.
+    pub(super) fn forget_task(&self) {
+        self.waker.lock().take();
+    }
+
     /// Ready when the listener is stopped. The task is woken when the state changes.
     pub(super) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut registered = self.waker.lock();

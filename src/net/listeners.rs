@@ -68,7 +68,8 @@ pub struct Layers(pub(super) Option<MakeLayers>);
 /// The listeners of a server, in the order in which they were added.
 pub struct Listeners {
     server: Arc<Server>,
-    runtime: Handle,
+    /// None when the broker has stopped: a handle keeps the runtime's descriptors.
+    runtime: Mutex<Option<Handle>>,
     open: Mutex<Vec<Open>>,
     /// The names of listeners that are being added, which may take a while. No lock is held meanwhile: the log may call
     /// the host.
@@ -101,15 +102,24 @@ struct Open {
 impl Listeners {
     /// No listener yet. `runtime` runs their tasks.
     pub fn new(server: Arc<Server>, runtime: Handle) -> Listeners {
+        let runtime = Mutex::new(Some(runtime));
         Listeners { server, runtime, open: Mutex::default(), coming: Mutex::default() }
+    }
+
+    /// Lets go of the runtime, which has ended with all tasks.
+    pub fn end(&self) {
+        self.runtime.lock().take();
+        self.open.lock().iter().for_each(|open| open.gate.forget_task());
     }
 
     /// Accepts connections of a socket that is bound.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The system refuses, or the broker stops.
     pub fn open(&self, bound: Bound) -> io::Result<()> {
-        let _inside = self.runtime.enter();
+        let runtime = self.runtime.lock().clone();
+        let runtime = runtime.ok_or_else(|| io::Error::other("the broker stops"))?;
+        let _inside = runtime.enter();
         let (closing, closed) = channel();
         let gate = Arc::new(Gate::default());
         let limit = bound.limit(&self.server);
@@ -117,7 +127,7 @@ impl Listeners {
         let layers = bound.layers();
         let task = bound.accept(Arc::clone(&self.server), Arc::clone(&limit), Arc::clone(&gate), closing)?;
         self.open.lock().push(Open { address, settings, layers, limit, gate, closed });
-        self.runtime.spawn(task);
+        runtime.spawn(task);
         Ok(())
     }
 
