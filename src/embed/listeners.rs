@@ -74,7 +74,8 @@ impl Broker {
 impl Shared {
     pub(super) fn add_listener(&self, name: &str, config: &Config) -> Result<ListenAddress, Error> {
         self.runtime()?;
-        add(&self.listeners, name, config)
+        // A stop that began meanwhile is why it has failed.
+        add(&self.listeners, name, config).map_err(|error| self.runtime().err().unwrap_or(error))
     }
 
     pub(super) fn listener_views(&self) -> Vec<ListenerView> {
