@@ -46,6 +46,9 @@ def binary_and_name(file, function):
     if parts[0] == "src":
         inner = [] if parts[-1] in ("tests", "proptests") else ["tests"]
         return "src/lib.rs", "::".join([*parts[1:], *inner, function])
+    if parts[1] == "transport":
+        # Unit tests of src/net/transport.
+        return "src/lib.rs", "::".join(["net", "transport", "tests", *parts[2:], function])
     module = [part for part in parts[2:] if part != "main"]
     binary = f"tests/{parts[1]}/main.rs" if len(parts) > 2 else file
     return binary, "::".join([*module, function])

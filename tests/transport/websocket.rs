@@ -101,6 +101,7 @@ fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|place| (place % 253) as u8).collect()
 }
 
+/// The subprotocol is the one of MQTT [MQTT-6.0.0-4], [MQTT3-6.0.0-4].
 #[test]
 fn the_example_of_the_specification_is_answered_as_it_says_in_every_cut() {
     for cut in 1..=REQUEST.len() {
@@ -110,7 +111,8 @@ fn the_example_of_the_specification_is_answered_as_it_says_in_every_cut() {
     }
 }
 
-/// Each header that is wrong, and what it is answered with.
+/// Each header that is wrong, and what it is answered with; also a client that offers no subprotocol [MQTT-6.0.0-3],
+/// [MQTT3-6.0.0-3].
 #[test]
 fn a_request_that_is_no_upgrade_is_refused_with_its_reason() {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -210,7 +212,7 @@ fn a_request_has_a_bound_and_other_protocols_are_refused_at_once() {
     }
 }
 
-/// Cases 1.1 (text, refused here) and 1.2, 9.1 to 9.6: messages of each size, in frames of each kind of length.
+/// Cases 1.1 (text, refused here [MQTT-6.0.0-1], [MQTT3-6.0.0-1]) and 1.2, 9.1 to 9.6: messages of each size, in frames of each kind of length.
 #[test]
 fn messages_of_every_size_are_carried() {
     for len in [0, 1, 7, 8, 9, 125, 126, 127, 128, 255, 1000, 65_535, 65_536, 200_000] {
@@ -255,7 +257,8 @@ fn reserved_bits_and_opcodes_are_refused() {
     }
 }
 
-/// Group 5: fragments, with control frames between them.
+/// Group 5: fragments, with control frames between them. Packets need not be aligned with them [MQTT-6.0.0-2],
+/// [MQTT3-6.0.0-2].
 #[test]
 fn messages_come_in_fragments_with_control_frames_between_them() {
     let (ping, pong) = (frame(LAST | PING, b"p"), answer(PONG, b"p"));

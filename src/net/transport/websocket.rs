@@ -66,13 +66,13 @@ impl WebSocket {
             return self.obey(&header, raw);
         }
         match (header.opcode, self.fragmented) {
-            // [MQTT-6.0.0-1]
+            // [MQTT-6.0.0-1], [MQTT3-6.0.0-1]
             (Opcode::Text, _) => return Err(Violation::TEXT),
             (Opcode::Continuation, false) => return Err(Violation::STRAY_CONTINUATION),
             (Opcode::Binary, true) => return Err(Violation::UNFINISHED),
             _ => {}
         }
-        // Neither frames nor messages are aligned with packets [MQTT-6.0.0-2].
+        // Neither frames nor messages are aligned with packets [MQTT-6.0.0-2], [MQTT3-6.0.0-2].
         self.fragmented = !header.is_last;
         self.left = header.len;
         self.mask = header.mask;

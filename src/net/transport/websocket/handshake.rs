@@ -20,8 +20,8 @@ const HEADERS: usize = 64;
 const END: &[u8] = b"\r\n\r\n";
 /// What the answer to a key is computed with (RFC 6455, 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// The subprotocols of MQTT, the best first: what is chosen is `mqtt` [MQTT-6.0.0-4], except for clients of MQTT 3.1
-/// that offer nothing but their own name.
+/// The subprotocols of MQTT, the best first: what is chosen is `mqtt` [MQTT-6.0.0-4], [MQTT3-6.0.0-4], except for
+/// clients of MQTT 3.1 that offer nothing but their own name.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 
 /// The end of a request's head, which is looked for in new bytes alone.
@@ -219,7 +219,7 @@ fn accept_key(request: &Request<'_, '_>) -> Result<String, Refusal> {
     Ok(BASE64.encode(digest.digest().bytes()))
 }
 
-/// The subprotocol to answer with. A client that offers none of MQTT's is refused [MQTT-6.0.0-3].
+/// The subprotocol to answer with. A client that offers none of MQTT's is refused [MQTT-6.0.0-3], [MQTT3-6.0.0-3].
 fn subprotocol(request: &Request<'_, '_>) -> Result<&'static str, Refusal> {
     let offers = |name: &&str| words(request, "sec-websocket-protocol").any(|offered| offered == *name);
     SUBPROTOCOLS.into_iter().find(offers).ok_or_else(|| {
