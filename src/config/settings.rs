@@ -173,7 +173,7 @@ settings! {
              the transport does not start. Danger: with `tcp` and `ws`, passwords and messages are readable on the \
              way.";
         ws_path: String = "/mqtt", Kind::Text,
-            "Path at which a listener with `ws` or `wss` speaks WebSocket. A request for another path is answered with \
+            "Path at which a listener with `ws`, `wss` or `auto` speaks WebSocket. A request for another path is answered with \
              404. What follows a `?` is not looked at.";
         ws_origins: String = "", Kind::Text,
             "Origins whose web pages may connect by WebSocket, such as `https://example.org`, separated by spaces or \

@@ -6,7 +6,7 @@ export const help = {
   'listener.*.unix_mode': 'Unix 域套接字文件的权限：客户端需要写权限。危险：设为 `0666` 时，本机的所有用户都能连接。',
   'listener.*.unix_owner': 'Unix 域套接字文件的所有者：用户、`user:group` 或 `:group`，可用名称或数字。留空则属于代理进程的用户。只有特权进程才能把它交给其他用户。',
   'listener.*.transport': 'MQTT 与套接字之间的传输方式。`tcp`：无附加层。`tls`：TLS。`ws`：WebSocket。`wss`：TLS 之上的 WebSocket。`auto`：由每个连接的最初几个字节决定。如果所用的库未包含该传输方式，代理不会启动。危险：使用 `tcp` 和 `ws` 时，密码和消息在传输途中可被读取。',
-  'listener.*.ws_path': '传输方式为 `ws` 或 `wss` 的监听器提供 WebSocket 的路径。对其他路径的请求以 404 回应。`?` 之后的内容不予理会。',
+  'listener.*.ws_path': '传输方式为 `ws`、`wss` 或 `auto` 的监听器提供 WebSocket 的路径。对其他路径的请求以 404 回应。`?` 之后的内容不予理会。',
   'listener.*.ws_origins': '允许通过 WebSocket 连接的网页来源，例如 `https://example.org`，以空格或逗号分隔。其他来源的网页得到 403。非浏览器的客户端不发送 Origin，可以连接。危险：为空时，任何来源的网页都能从可到达此监听器的浏览器连接。',
   'listener.*.proxy_protocol': '连接是否经过告知客户端地址的代理服务器（PROXY 协议，版本 1 或 2）。`required`：每个连接都以这样的头开始，其中的地址处处作为客户端的地址。`off`：带有这种头的连接被拒绝。',
   'listener.*.proxy_from': '代理服务器的地址和网络，例如 `10.0.0.7 192.168.1.0/24`，以空格或逗号分隔。其他对端被拒绝。`proxy_protocol` 为 required 时必需。危险：这些网络中的每个对端都能声称任意地址。',
