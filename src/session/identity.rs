@@ -1,4 +1,4 @@
-//! Who a client is by its connection: what the handshake of TLS has shown.
+//! What the handshake of TLS has shown of a client.
 
 use std::fmt;
 

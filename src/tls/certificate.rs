@@ -40,11 +40,11 @@ pub struct Certificate {
 /// Whether a certificate is valid at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// It will be valid in so many days.
+    /// It is not valid yet; the number of days until it is.
     Early(u64),
-    /// It is valid for so many whole days more.
+    /// It is valid; the number of whole days that are left.
     Valid(u64),
-    /// It is not valid for so many whole days any more.
+    /// It is not valid any more; the number of whole days since then.
     Over(u64),
 }
 

@@ -251,7 +251,6 @@ fn a_full_disk_refuses_messages_until_there_is_room() {
     assert_eq!(acknowledged(&mut old), ("PUBACK", id(1)));
 }
 
-/// What is not a message waits: a subscription, here.
 #[test]
 fn a_subscription_is_refused_without_room_and_the_store_recovers_by_itself() {
     let broker = durable();

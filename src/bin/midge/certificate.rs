@@ -19,7 +19,7 @@ use crate::failure::Failure;
 
 /// Days that the authority is valid: ten years.
 const AUTHORITY_DAYS: i64 = 3650;
-/// Who may read a private key: its owner.
+/// The rights of a private key's file: only its owner may read it.
 const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 

@@ -143,7 +143,7 @@ impl DurableStore {
         Ok(store)
     }
 
-    /// The same store; queues hold at most so many bytes of waiting messages, and what is beyond is read again.
+    /// The same store, with a bound on the bytes of waiting messages that queues hold; what is beyond is read again.
     pub fn with_memory(self, bytes: usize) -> DurableStore {
         DurableStore { memory: Some(Arc::new(WaitingMemory::new(bytes))), ..self }
     }
@@ -275,7 +275,7 @@ impl DurableStore {
         let store = StoreRow { salt: self.salt, generation, next: state.next() };
         let rows = std::mem::take(&mut state.overlay).into_sorted();
         let checkpoint = Arc::new(Checkpoint { rows, store });
-        // Who reads finds every row here or there.
+        // A reader finds every row here or there.
         *self.writing.lock() = Some(Arc::clone(&checkpoint));
         checkpoint
     }
