@@ -370,6 +370,9 @@ fn a_full_store_refuses_subscriptions_and_connections_of_kept_sessions() {
             let again = opts("c", version).persistent().refused_by(&network);
             assert_eq!(again.1, ReasonCode::ServerUnavailable);
             assert!(again.0.is_some(), "CONNACK says so");
+            // A clean start would end a session that is there again after a restart.
+            let clean = opts("c", version).refused_by(&network);
+            assert_eq!(clean.1, ReasonCode::ServerUnavailable);
             network.publish("old", "x", 0, false);
             client.expect_message("old", "x");
             assert_eq!(store.len(), changes);

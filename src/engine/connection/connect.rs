@@ -48,6 +48,8 @@ struct Guest<'g> {
     user: Option<&'g str>,
     /// The properties of CONNACK.
     told: Properties<'g>,
+    /// Whether its CONNECT has ended a session that the store has.
+    discards: bool,
 }
 
 impl Engine {
@@ -120,7 +122,8 @@ impl Engine {
             told.extend_from_slice(proof);
             check_connack(connect, told.len())?;
         }
-        let guest = Guest { link, origin, connect, user, told: Properties::from_validated(&told) };
+        let told = Properties::from_validated(&told);
+        let mut guest = Guest { link, origin, connect, user, told, discards: false };
         // After a crash the session is as before CONNECT or as after it. So the group in which an old session ends
         // stays open until the new one has begun.
         let mut grouped = false;
@@ -144,6 +147,13 @@ impl Engine {
                 }
                 let cause = "the client identifier belongs to another user's session (session.other_user)";
                 return Err(DecodeError::new(ReasonCode::ClientIdentifierNotValid, cause));
+            }
+            if resumed && control.kept && !control.ended && self.recorder.is_full() {
+                // It may neither go on, nor end for a clean start: after a crash it would be there again.
+                if grouped {
+                    self.end_group(turn);
+                }
+                return Err(store_full());
             }
             let present = control.connected.as_deref().map(|other| other.number);
             if self.wanted.take_over && present.is_some() && present != may_end {
@@ -171,12 +181,16 @@ impl Engine {
                 self.begin_group(turn);
                 grouped = true;
             }
+            let was_kept = resumed && control.kept && !control.ended;
             let ready = match resumed {
                 true => self.resume(turn, &session, &mut control, connect.clean_start || anothers),
                 false => self.enter(&session, &mut control),
             };
             let attached = match ready {
-                Ok(false) => continue,
+                Ok(false) => {
+                    guest.discards |= was_kept;
+                    continue;
+                }
                 Ok(true) => Ok(self.attach(turn, &session, &mut inbound, &mut control, guest, resumed)),
                 Err(error) => Err(error),
             };
@@ -269,8 +283,7 @@ impl Engine {
             self.options.admit(Source::Will, &draft).map_err(Refusal::error)?;
         }
         if self.recorder.is_full() && self.expiry_interval(connect) > 0 {
-            // Without an answer the client would wait for space on the disk, and its old connection would be closed.
-            return refuse(ReasonCode::ServerUnavailable, Refusal::StoreFull.error().cause);
+            return Err(store_full());
         }
         Ok(())
     }
@@ -336,6 +349,7 @@ impl Engine {
         attachment.client_limits.kept |= was_kept && outbound.has_stored();
         session.attach(epoch, inbound, control, &mut outbound, attachment);
         let recorded = self.recorder.is_kept() && self.record_attached(turn, session, control, was_kept);
+        let recorded = recorded || guest.discards;
         // After a crash the client must not find another session than the one that CONNACK has told it of.
         let awaited = self.recorder.awaited();
         let awaited = awaited.filter(|_| recorded || self.recorder.store().failed().is_none());
@@ -530,6 +544,12 @@ fn user_of<'c>(pending: &DecisionContext<'_>, connect: &Connect<'c>) -> Option<&
         Standing::Awaited | Standing::AskFrom(_) => false,
     };
     (proven || decided()).then(|| connect.username.unwrap_or_default())
+}
+
+/// The refusal of a client whose session the store cannot note. Without an answer it would wait for space on the disk, and its
+/// old connection would be closed.
+fn store_full() -> DecodeError {
+    DecodeError::new(ReasonCode::ServerUnavailable, Refusal::StoreFull.error().cause)
 }
 
 /// Checks that the client accepts a CONNACK with `properties` bytes of properties [MQTT-3.1.2-24].
