@@ -20,6 +20,8 @@ class Client:
         self.leaving = False
         # Whether the last CONNECT was not answered, and its Clean Start.
         self.unsure, self.clean = False, False
+        # Whether a Clean Start was refused, so that the session that it was to end is still there.
+        self.owes_clean = False
 
     # -- the connection
 
@@ -28,6 +30,7 @@ class Client:
         self.drop(self.random.random() < 0.5)
         self.number += 1
         self.clean = (not self.kept) if clean is None else clean
+        self.clean |= self.owes_clean
         try:
             self.socket = socket.create_connection(self.world.address, timeout=5)
         except OSError:
@@ -128,13 +131,19 @@ class Client:
         if code and self.world.victim.killed:
             # It stops.
             return
+        if code in (3, 0x88) and self.world.full and self.kept:
+            # The store takes no session now, and ends none; the client tries again.
+            self.world.refused += 1
+            self.leaving = True
+            self.owes_clean |= self.clean
+            return
         if code:
             self.history.fault(f"{self.name} was refused with {code}")
             return
         self.history.count("CONNACK")
         if self.expected is not None and bool(present) != self.expected:
             self.history.fault(f"{self.name}: session present = {present}, not {self.expected} (clean = {self.clean})")
-        self.unsure, self.connected = False, True
+        self.unsure, self.connected, self.owes_clean = False, True, False
         self.expected = self.lasts()
         self.start(bool(present))
 
@@ -339,7 +348,11 @@ class Subscriber(Client):
         elif kind in (wire.SUBACK, wire.UNSUBACK):
             self.history.count("SUBACK" if kind == wire.SUBACK else "UNSUBACK")
             interval = self.requests.pop(wire.identifier(body))
-            if kind == wire.SUBACK:
+            if kind == wire.SUBACK and self.world.full and wire.granted(self.version, body)[0] in (0x80, 0x97):
+                # The store takes no subscription now; an earlier one that was never answered may be there. It is asked
+                # for again with the next connection.
+                self.world.refused += 1
+            elif kind == wire.SUBACK:
                 interval.acked = self.history.tick()
                 if wire.granted(self.version, body) != [interval.qos]:
                     self.history.fault(f"{self.name}: {interval.filter} was granted {body.hex()}")
