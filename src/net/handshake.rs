@@ -93,10 +93,11 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    /// Runs the connection from its handshake to its end.
+    /// Runs the handshake, and then begins the task of the connection.
     pub(super) async fn run(accepted: Accepted) {
         if let Some(accepted) = Handshake::new(accepted).await {
-            accepted.open().await;
+            // As a task of its own, so that the room of this one, which is for a handshake, is free again.
+            tokio::spawn(accepted.open());
         }
     }
 

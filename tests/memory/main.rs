@@ -36,6 +36,8 @@ mod tls;
 mod topics;
 #[cfg(feature = "console")]
 mod tree;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 /// Makes the filter of that number.
 type Form = fn(usize) -> String;
