@@ -74,7 +74,9 @@ class Campaign:
         early = ["--early"] if self.options.control and not self.options.power else []
         command = [self.options.host, *early] if embedded else [self.options.midge, "serve"]
         log_size = self.log_size if self.random.random() < 0.9 else self.random.choice(["64KiB", "1MiB"])
-        settings = {"storage.path": self.disk.store, "storage.log_size": log_size}
+        # With little memory most waiting messages are in the store alone, and are read again.
+        memory = self.random.choice(["0", "4KiB", "64KiB", "16MiB"])
+        settings = {"storage.path": self.disk.store, "storage.log_size": log_size, "storage.memory": memory}
         if self.options.control and self.options.power:
             settings["storage.sync"] = "never"
         self.victim = Victim(command, settings, self.scratch, self.life)
