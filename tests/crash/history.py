@@ -123,7 +123,10 @@ class Receiver:
         whole = message.times == 1 or any(each.acked is not None and each.acked < message.sent for each in found)
         ordered = packet.qos in self.ordered and whole and not message.retain
         if ordered and self.last.get(place, -1) > message.number:
-            history.fault(f"{self.name} got {message} after {self.last[place]}")
+            history.fault(
+                f"{self.name} got {message} (published {message.times} times) after {self.last[place]} on {connection},"
+                f" DUP = {packet.dup}"
+            )
         self.last[place] = max(message.number, self.last.get(place, -1))
 
     def receive_old(self, packet, key):
