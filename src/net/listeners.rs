@@ -3,10 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::config::{ListenAddress, Listener, Transport, check_listener};
+use crate::locks::Mutex;
 use crate::net::gate::{Gate, ListenerState};
 use crate::net::listener::{BindError, Bound, bind};
 use crate::net::places::ListenerLimit;
