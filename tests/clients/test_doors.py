@@ -1,8 +1,11 @@
 """Clients that are not ours at every door: TCP, TLS, WebSocket, both, one port for all, a Unix domain socket."""
 
+import base64
+import json
 import socket
 import ssl
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -11,9 +14,11 @@ from doors import DOORS, Door, Doors, certificates
 from mosquitto import FORMAT
 from paho_client import V5, V311, Client
 from processes import DEADLINE
+from proxy import HEADERS, Proxy
 from test_mqttjs import Client as JsClient
 from test_mqttjs import Driver
 
+CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a"
 # The edges of WebSocket's lengths, and more than a socket takes at once.
 PAYLOADS = [b"", b"x" * 125, b"x" * 126, b"x" * 65_535, b"x" * 65_536, bytes(range(256)) * 4096]
 
@@ -32,8 +37,8 @@ def door(request):
     return request.param
 
 
-def paho(doors, door, version, name, certificate=None, **options):
-    """A connected paho client at a door."""
+def paho(doors, door, version, name, certificate=None, at=None, **options):
+    """A connected paho client at a door, or at the address of what is before it."""
     def prepare(client):
         if door.transport == "websockets":
             client.ws_set_options(path="/mqtt")
@@ -41,7 +46,7 @@ def paho(doors, door, version, name, certificate=None, **options):
             own = [doors.file(f"{certificate}.{end}") for end in ("pem", "key")] if certificate else []
             client.tls_set(doors.file("ca.pem"), *own)
 
-    return Client(door.at(doors), version, name, transport=door.transport, prepare=prepare, **options)
+    return Client(at or door.at(doors), version, name, transport=door.transport, prepare=prepare, **options)
 
 
 @pytest.mark.parametrize("version", [V311, V5], ids=["v311", "v5"])
@@ -132,7 +137,7 @@ def test_another_certificate_is_refused(doors, certificate):
     with pytest.raises(ssl.SSLError) as refused:
         with socket.create_connection((at.host, at.port), timeout=DEADLINE) as plain:
             with context.wrap_socket(plain, server_hostname="localhost") as stream:
-                stream.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a")
+                stream.sendall(CONNECT)
                 assert stream.recv(4) == b""
                 raise ssl.SSLError("closed without an alert")
     alerts = {"revoked": "revoked", "stranger": "unknown ca", None: "certificate required"}
@@ -191,3 +196,70 @@ def test_openssl_agrees_on_mqtt(doors, listener, version):
         input=b"", capture_output=True, timeout=DEADLINE)
     assert b"ALPN protocol: mqtt" in done.stdout
     assert b"Verify return code: 0 (ok)" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def proxied(doors):
+    """A broker all of whose listeners are behind a proxy."""
+    behind = Doors(doors.files)
+    settings = {key: value for key, value in doors.settings().items() if ".unix." not in key}
+    for name in ("tcp", "tls", "ws", "wss", "auto"):
+        settings |= {f"listener.{name}.proxy_protocol": "required", f"listener.{name}.proxy_from": "127.0.0.1"}
+    settings |= {"listener.far.bind": "127.0.0.1:0", "listener.far.proxy_protocol": "required",
+                 "listener.far.proxy_from": "198.51.100.0/24", "console.listen": "127.0.0.1:0", "console.tutorial": "true"}
+    behind.broker = Broker(settings)
+    behind.console = behind.broker.process.line_with("console at ").split()[2].rstrip("/")
+    yield behind
+    behind.broker.stop()
+
+
+def api(doors, path):
+    """An answer of the console."""
+    credentials = base64.b64encode(b"admin:public").decode()
+    request = urllib.request.Request(f"{doors.console}/api/v1/{path}", headers={"Authorization": f"Basic {credentials}"})
+    with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.parametrize("header", ["v1", "v2"])
+@pytest.mark.parametrize("door", [door for door in DOORS if door.transport != "unix"], ids=lambda door: door.name)
+def test_a_client_behind_a_proxy_has_its_own_address(proxied, door, header):
+    proxy = Proxy(door.at(proxied), HEADERS[header])
+    name = f"{door.name}-{header}"
+    client = paho(proxied, door, V5, name, at=proxy)
+    client.subscribe(name, 1)
+    client.publish(name, b"x" * 70_000, 1)
+    assert client.message().payload == b"x" * 70_000
+    listed = api(proxied, f"clients?search={name}")["items"]
+    assert [(one["client_id"], one["address"]) for one in listed] == [(name, "203.0.113.7:4711")]
+    client.close()
+    proxy.close()
+
+
+def ended(at, sent):
+    """What comes back until the broker ends the connection."""
+    with socket.create_connection((at.host, at.port), timeout=DEADLINE) as stranger:
+        stranger.sendall(sent)
+        try:
+            return stranger.recv(64)
+        except ConnectionResetError:
+            return b""
+
+
+@pytest.mark.parametrize("name", ["tcp", "tls", "ws", "wss", "auto"])
+def test_a_stranger_without_a_header_is_refused(proxied, name):
+    at = proxied.address(name)
+    before = api(proxied, f"listeners?search={name}")
+    assert ended(at, CONNECT) == b""
+    assert ended(at, b"PROXY TCP4 nonsense\r\n" + CONNECT) == b""
+    item = next(one for one in api(proxied, "listeners")["items"] if one["name"] == name)
+    counted = next(one for one in before["items"] if one["name"] == name)["handshake_failures"]
+    assert item["handshake_failures"] == counted + 2
+    assert any("PROXY" in one["reason"] for one in item["failure_reasons"])
+
+
+def test_a_proxy_that_is_not_listed_is_refused(proxied):
+    assert ended(proxied.address("far"), HEADERS["v1"] + CONNECT) == b""
+    item = next(one for one in api(proxied, "listeners")["items"] if one["name"] == "far")
+    assert item["connections"] == 0
+    assert item["handshake_failures"] + item["refused"] == 1
