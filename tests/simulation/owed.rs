@@ -106,6 +106,11 @@ impl Owed {
         self.waiting.iter().chain(&self.spare).any(|entry| entry.is_like(arrived, identified))
     }
 
+    /// Whether an entry of a shared subscription is just like the one that has arrived.
+    pub fn has_alike_shared(&self, arrived: &Entry, identified: bool) -> bool {
+        self.waiting.iter().any(|entry| entry.is_shared && entry.is_like(arrived, identified))
+    }
+
     /// Takes the entry that is like the one that has arrived. What may be left out and stands before it goes as well:
     /// it can no longer come. `None`: this is not what was to come next.
     pub fn take(
