@@ -80,9 +80,9 @@ impl Owed {
         self.waiting.push_back(entry);
     }
 
-    /// Whether the next entry is like the one that has arrived.
+    /// Whether the next entry is like the one that has arrived, and not another member's perhaps.
     pub fn is_next(&self, arrived: &Entry, identified: bool) -> bool {
-        self.waiting.front().is_some_and(|entry| entry.is_like(arrived, identified))
+        self.waiting.front().is_some_and(|entry| !entry.is_shared && entry.is_like(arrived, identified))
     }
 
     /// A message has arrived by another way: an entry that is just like it may come in any order, or may have been it.
