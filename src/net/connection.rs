@@ -74,7 +74,8 @@ struct TaskEnd {
 enum State {
     /// Waits for bytes from the peer and handles them.
     Reading,
-    /// Waits until the peer reads: the socket is full, and the outbox or the queue is beyond its bounds.
+    /// Waits until the peer reads: the socket is full, and the outbox or the queue is beyond its bounds. Or waits until the
+    /// store has committed what as many acknowledgements wait for as may wait.
     Paused,
     /// Waits for the host's decision about a packet.
     AwaitingDecision,
@@ -137,7 +138,7 @@ impl ConnectionTask {
         loop {
             match self.next(cx) {
                 State::Ending => return self.poll_end(cx),
-                // Woken when the socket is writable, or when the host has decided.
+                // Woken when the socket is writable, when the store has committed, or when the host has decided.
                 State::Paused | State::AwaitingDecision => return Poll::Pending,
                 State::Decided if self.resume() => continue,
                 State::Decided | State::Broken => {}
@@ -305,10 +306,10 @@ impl ConnectionTask {
         }
     }
 
-    /// Whether the client must read before more of its packets are read.
+    /// Whether the client must read, or the store commit, before more of its packets are read.
     fn is_paused(&self) -> bool {
-        let full = self.blocked
-            && self.connection.session().is_some_and(|session| self.server().engine().must_pause(session));
+        let session = self.connection.session();
+        let full = session.is_some_and(|session| self.server().engine().must_pause(session, self.blocked));
         full || self.link.is_full() || self.tested.as_ref().is_some_and(|tested| tested.0.is_paused())
     }
 

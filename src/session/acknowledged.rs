@@ -67,9 +67,15 @@ impl Outbound {
         self.end_if(pool, id, Awaits::Pubcomp)
     }
 
-    /// Counts an acknowledgement of this connection that waits for the store.
-    pub fn await_commit(&mut self) {
+    /// Counts an acknowledgement of this connection that waits for the store; returns how many wait.
+    pub fn await_commit(&mut self) -> usize {
         self.awaiting_commit += 1;
+        self.acks_awaiting_commit()
+    }
+
+    /// The number of acknowledgements of this connection that wait for the store.
+    pub fn acks_awaiting_commit(&self) -> usize {
+        self.awaiting_commit as usize
     }
 
     /// Whether an acknowledgement waits for the store: a later one must not overtake it [MQTT-4.6.0-2].

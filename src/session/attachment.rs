@@ -48,7 +48,7 @@ impl Session {
         inbound.restart(epoch, kept);
         outbound.attach(link, epoch, client_limits);
         self.unacknowledged.store(0, Ordering::Relaxed);
-        self.unmark(Mark::HOLDS_ACKS);
+        self.unmark(Mark::HOLDS_ACKS.and(Mark::AWAITS_COMMIT));
         self.attached.set(epoch);
     }
 

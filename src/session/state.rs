@@ -49,6 +49,8 @@ impl Mark {
     pub const AWAITED: Mark = Mark(2);
     /// Acknowledgements for the client wait for a subscriber.
     pub const HOLDS_ACKS: Mark = Mark(4);
+    /// As many acknowledgements for the client wait for the store as may wait: it is not read.
+    pub const AWAITS_COMMIT: Mark = Mark(8);
 
     /// One of the two, or both.
     pub const fn and(self, other: Mark) -> Mark {

@@ -353,6 +353,8 @@ class Subscriber(Client):
                 # for again with the next connection.
                 self.world.refused += 1
             elif kind == wire.SUBACK:
+                # What the host program has published before may not have been read: it is not owed.
+                self.history.catch_up()
                 interval.acked = self.history.tick()
                 if wire.granted(self.version, body) != [interval.qos]:
                     self.history.fault(f"{self.name}: {interval.filter} was granted {body.hex()}")

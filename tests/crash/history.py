@@ -119,8 +119,9 @@ class Receiver:
             return
         self.given[key] = connection
         place = (message.source, message.topic, packet.qos)
-        # What is sent again after a crash may have been published first before the subscription was there.
-        whole = message.times == 1 or any(each.acked is not None and each.acked < message.sent for each in found)
+        # What is published again may have been published first while no subscription was there, or at QoS 0 while the
+        # client was away: then it comes by its second publication, after what was published between both.
+        whole = message.times == 1 or any(each.must_have(message) for each in found)
         ordered = packet.qos in self.ordered and whole and not message.retain
         if ordered and self.last.get(place, -1) > message.number:
             history.fault(

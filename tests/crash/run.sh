@@ -17,6 +17,7 @@ run() { python3 "tests/crash/$script.py" --midge "$target/midge" --host "$target
 if [ $# -gt 0 ]; then
     run "$@"
 else
+    python3 tests/crash/test_history.py
     python3 tests/crash/test_persist.py "$target/midge"
     run --control --rounds 10
     run --rounds 20

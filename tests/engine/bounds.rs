@@ -272,7 +272,7 @@ fn a_blocked_client_is_read_until_twice_its_outbox_waits() {
     let network = Network::with(&[("session.max_outbox_bytes", "64KiB")]);
     let mut client = opts("a", V311).on(&network);
     let session = client.connection.session().unwrap().clone();
-    let paused = || network.engine.must_pause(&session);
+    let paused = || network.engine.must_pause(&session, true);
     client.line.block();
     let pings = [0xC0, 0].repeat(64 * 1024 - 1);
     assert!(client.send_bytes(&pings));
@@ -300,7 +300,7 @@ fn a_blocked_client_is_read_however_much_waits_in_its_queue() {
     }
     let mut client = opts("a", V5).receive_maximum(1).on(&network);
     let session = client.connection.session().unwrap().clone();
-    let paused = || network.engine.must_pause(&session);
+    let paused = || network.engine.must_pause(&session, true);
     client.subscribe("t", Q1);
     client.line.block();
     for _ in 0..5 {

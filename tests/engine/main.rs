@@ -60,6 +60,7 @@ mod retained_pace;
 mod session;
 mod shared;
 mod sinks;
+mod stalled;
 mod store;
 mod stored;
 mod subscribe;

@@ -81,11 +81,16 @@ impl Committed {
 }
 
 impl World {
-    /// Does something to the model, and remembers it until it is committed.
+    /// Does something to the model, and remembers it until all that was appended is committed.
     pub fn change(&mut self, op: Op) -> bool {
+        self.change_with(self.store.appended(), op)
+    }
+
+    /// Does something to the model, and remembers it until this position is committed.
+    pub fn change_with(&mut self, position: u64, op: Op) -> bool {
         let done = op.apply(&mut self.model);
         if self.restarts {
-            self.committed.push(self.store.appended(), self.now, op);
+            self.committed.push(position, self.now, op);
         }
         done
     }

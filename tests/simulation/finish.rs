@@ -49,7 +49,7 @@ impl World {
             assert!(client.incoming.is_empty(), "c{at} on {conn}: not released: {:?}", client.incoming);
         }
         for (number, obligation) in
-            self.model.obligations.iter().filter(|(_, o)| !o.frail && o.claims < o.groups)
+            self.model.obligations.iter().filter(|(_, o)| !o.frail && o.claims + o.doubted < o.groups)
         {
             let alive = |(client, generation): &(usize, u64)| {
                 self.model.sessions.get(client).is_some_and(|s| s.generation == *generation)

@@ -170,6 +170,7 @@ impl World {
             return false;
         }
         let doubtful = list.has_alike(arrived, identified);
+        let is_shared = doubtful && list.has_alike_shared(arrived, identified);
         let mut walks = std::mem::take(&mut session.walks);
         let taken = self.model.history.take(&mut walks, arrived, identified, doubtful);
         let session = self.session_of(conn);
@@ -180,6 +181,9 @@ impl World {
             if doubtful {
                 let (client, generation) = (self.conns[conn].client, self.conns[conn].generation);
                 self.committed.doubt(client, generation, arrived.number);
+                if let Some(obligation) = self.model.obligations.get_mut(&arrived.number) {
+                    obligation.doubted += u32::from(is_shared);
+                }
             }
         }
         taken

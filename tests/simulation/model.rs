@@ -54,6 +54,8 @@ pub struct Obligation {
     /// Shared subscriptions, and messages that arrived by them.
     pub groups: u32,
     pub claims: u32,
+    /// Messages that have arrived, and were one of these or a retained message that is just like it.
+    pub doubted: u32,
     /// The message by its groups, and how often a session that ended may have left it to another member.
     letters: Vec<(String, Letter)>,
     pub handed_on: u32,

@@ -80,9 +80,9 @@ impl Owed {
         self.waiting.push_back(entry);
     }
 
-    /// Whether the next entry is like the one that has arrived.
+    /// Whether the next entry is like the one that has arrived, and not another member's perhaps.
     pub fn is_next(&self, arrived: &Entry, identified: bool) -> bool {
-        self.waiting.front().is_some_and(|entry| entry.is_like(arrived, identified))
+        self.waiting.front().is_some_and(|entry| !entry.is_shared && entry.is_like(arrived, identified))
     }
 
     /// A message has arrived by another way: an entry that is just like it may come in any order, or may have been it.
@@ -104,6 +104,11 @@ impl Owed {
     /// Whether an entry is just like the one that has arrived.
     pub fn has_alike(&self, arrived: &Entry, identified: bool) -> bool {
         self.waiting.iter().chain(&self.spare).any(|entry| entry.is_like(arrived, identified))
+    }
+
+    /// Whether an entry of a shared subscription is just like the one that has arrived.
+    pub fn has_alike_shared(&self, arrived: &Entry, identified: bool) -> bool {
+        self.waiting.iter().any(|entry| entry.is_shared && entry.is_like(arrived, identified))
     }
 
     /// Takes the entry that is like the one that has arrived. What may be left out and stands before it goes as well:

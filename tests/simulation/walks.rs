@@ -113,3 +113,46 @@ impl Walk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use midge::codec::qos::QoS;
+    use midge::codec::subscribe::{RetainHandling, SubscriptionOptions};
+
+    use crate::letter::Letter;
+    use crate::world::World;
+
+    /// One member of a shared subscription subscribed to everything before, and was sent what is retained. What it gets as
+    /// a member looks like one of these: whether it was one or the other cannot be told.
+    #[test]
+    fn a_message_that_may_be_retained_or_shared_is_not_missed_by_the_group() {
+        let is_plain = |world: &World| !world.model.lossy && world.clients.iter().all(|c| c.version.is_v5());
+        let mut world = (0..).map(|seed| World::new(seed, 2, None)).find(is_plain).unwrap();
+        (world.restarts, world.draining) = (false, true);
+        (0..2).for_each(|client| world.rejoin(client, false));
+        world.settle(false);
+        while world.step() {}
+        let options = |retain_as_published| SubscriptionOptions {
+            qos: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published,
+            retain_handling: RetainHandling::SendAlways,
+        };
+        let shared = ("$share/g/a", options(true));
+        for (client, filters) in [(0, &[("#", options(false)), shared][..]), (1, &[shared])] {
+            let packet = world.clients[client].subscribe(filters, 0);
+            world.send(client, packet);
+        }
+        let packet = world.clients[0].unsubscribe("#");
+        world.send(0, packet);
+        while world.step() {}
+        for number in 1..9 {
+            let topic = "a".to_owned();
+            world.publish_as_host(&Letter { number, topic, qos: 1, retain: true, expires: u64::MAX });
+        }
+        world.heal();
+        let (claims, doubted) =
+            world.model.obligations.values().fold((0, 0), |sum, o| (sum.0 + o.claims, sum.1 + o.doubted));
+        assert_eq!((claims + doubted, doubted > 0), (8, true), "{doubted} in doubt");
+    }
+}

@@ -327,9 +327,11 @@ impl World {
         let qos = midge::codec::qos::QoS::from_u8(letter.qos).unwrap();
         let now = self.time();
         let mut publication = Publication::new(letter.topic.as_bytes(), &bytes, qos, letter.retain, now);
+        self.before = self.store.appended();
         self.engine.publish(&mut self.engine.turn(now), Publisher::Host, topic, &mut publication);
         self.note(|| format!("host publishes {letter:?}"));
-        self.change(Op::Publish { letter: letter.clone() });
+        let position = self.position_of(None, letter).unwrap_or_else(|| self.store.appended());
+        self.change_with(position, Op::Publish { letter: letter.clone() });
         self.coverage.host_publishes += 1;
     }
 
@@ -392,9 +394,11 @@ impl World {
                     expires: expiry.map_or(u64::MAX, |seconds| self.now + u64::from(seconds) * 1000),
                 };
                 let id = publish.packet_id.map_or(0, |id| id.get());
-                let position = self.position_of(client, &letter, id);
-                self.positions.entry(letter.number).or_insert(position);
-                self.change(Op::Receive { client, letter, id });
+                let recorded = self.position_of(Some((client, id)), &letter);
+                self.positions.entry(letter.number).or_insert(recorded.unwrap_or(0));
+                // What is appended later is of others: messages that are sent to them at the end of the turn.
+                let position = recorded.unwrap_or_else(|| self.store.appended());
+                self.change_with(position, Op::Receive { client, letter, id });
             }
             Packet::Puback(ack) | Packet::Pubrec(ack) => {
                 self.change(Op::Acknowledged { client, id: ack.packet_id.get(), conn: at });
@@ -415,20 +419,19 @@ impl World {
         }
     }
 
-    /// The last change that belongs to a publication which was just handled; 0 if there is none.
-    fn position_of(&self, client: usize, letter: &Letter, id: u16) -> u64 {
-        let name = &self.clients[client].name;
+    /// The last change that belongs to a publication which was just handled, if there is one. `from`: the client that has
+    /// sent it, and the Packet Identifier.
+    fn position_of(&self, from: Option<(usize, u16)>, letter: &Letter) -> Option<u64> {
         let belongs = |change: &Change<'_>| match change {
             Change::Retained(message) => number_of(message.payload) == letter.number,
             Change::Session { change: SessionChange::Queued(delivery), .. } => {
                 number_of(delivery.message.payload) == letter.number
             }
-            Change::Session { client_id, change: SessionChange::Received { packet_id } } => {
-                client_id == name && packet_id.get() == id
-            }
+            Change::Session { client_id, change: SessionChange::Received { packet_id } } => from
+                .is_some_and(|(client, id)| *client_id == self.clients[client].name && packet_id.get() == id),
             _ => false,
         };
-        self.store.last_where(self.before, belongs).unwrap_or(0)
+        self.store.last_where(self.before, belongs)
     }
 
     /// Does what the tasks of all connections would do now, and takes what was written.

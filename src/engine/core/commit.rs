@@ -18,13 +18,21 @@ use crate::locks::MutexGuard;
 use crate::session::epoch::Epoch;
 use crate::session::event::Level;
 use crate::session::outbound::Outbound;
-use crate::session::state::Session;
+use crate::session::state::{Mark, Session};
 use crate::storage::{Position, StoreError};
 
 /// The packet type of PUBACK.
 const PUBACK: u8 = 4;
 
+/// Acknowledgements of one connection that wait at most, unless its window is larger: clients of MQTT 3 do not know theirs.
+const MOST_WAITING: usize = 1024;
+
 impl Engine {
+    /// How many acknowledgements of one connection may wait. While more wait for the store, no more of its packets are handled.
+    pub(crate) fn most_waiting_acks(&self) -> usize {
+        usize::from(self.options.receive_maximum).max(MOST_WAITING)
+    }
+
     /// Sends an acknowledgement when everything recorded so far is committed, and after older ones of the same
     /// connection [MQTT-4.6.0-2], [MQTT3-4.6.0-2], [MQTT-4.6.0-3], [MQTT3-4.6.0-3]. If `nothing_recorded`
     /// stands behind it, as behind a refusal, it waits for older ones alone: a client is told that the disk is full while it is.
@@ -79,7 +87,10 @@ impl Engine {
         }
         let mut packet = Vec::new();
         encode(attached.version, &mut packet);
-        outbound.await_commit();
+        if outbound.await_commit() >= self.most_waiting_acks() {
+            attached.session.mark(Mark::AWAITS_COMMIT);
+            turn.leave_the_rest();
+        }
         if is_puback(&packet) {
             attached.session.unacknowledged.fetch_add(1, Ordering::Relaxed);
         }
@@ -99,7 +110,7 @@ impl Engine {
         let is_puback = is_puback(&packet);
         self.look_at_store(turn);
         let mut commit_wait = self.commit_wait.lock();
-        commit_wait.waiting.push_back(WaitingSend {
+        commit_wait.push(WaitingSend {
             position,
             session: Arc::downgrade(&attached.session),
             epoch: attached.epoch,
@@ -123,7 +134,7 @@ impl Engine {
         self.look_at_store(turn);
         let mut commit_wait = self.commit_wait.lock();
         let session = Arc::downgrade(session);
-        commit_wait.waiting.push_back(WaitingSend { position, session, epoch, send: Send::Outbox });
+        commit_wait.push(WaitingSend { position, session, epoch, send: Send::Outbox });
         // The commit may have been told since the position was read.
         self.release(turn, &mut commit_wait);
     }
@@ -141,12 +152,14 @@ impl Engine {
         self.look_at_store(turn);
         let mut commit_wait = self.commit_wait.lock();
         let holds = std::mem::take(&mut turn.holds);
-        commit_wait.waiting.extend(holds.into_iter().map(|hold| WaitingSend {
-            position: hold.position,
-            session: Arc::downgrade(&hold.session),
-            epoch: hold.epoch,
-            send: Send::Delivery,
-        }));
+        for hold in holds {
+            commit_wait.push(WaitingSend {
+                position: hold.position,
+                session: Arc::downgrade(&hold.session),
+                epoch: hold.epoch,
+                send: Send::Delivery,
+            });
+        }
         self.release(turn, &mut commit_wait);
     }
 
@@ -266,6 +279,15 @@ impl Engine {
         }
     }
 
+    /// Lets more packets of a connection be handled, if no longer too many of its acknowledgements wait.
+    fn read_on(&self, session: &Session, outbound: &Outbound) {
+        let few = self.most_waiting_acks() / 2;
+        if session.is_marked(Mark::AWAITS_COMMIT) && outbound.acks_awaiting_commit() <= few {
+            session.unmark(Mark::AWAITS_COMMIT);
+            outbound.link().into_iter().for_each(|link| link.wake());
+        }
+    }
+
     /// Sends everything whose position is committed. The lock is held meanwhile, so that the order is kept.
     fn release(&self, turn: &mut Turn, commit_wait: &mut CommitWait) {
         let committed = commit_wait.committed;
@@ -282,7 +304,9 @@ impl Engine {
                     if *is_puback && outbound.epoch() == next.epoch {
                         session.unacknowledged.fetch_sub(1, Ordering::Relaxed);
                     }
-                    outbound.commit_done(&mut self.context(turn, &session), next.epoch, packet)
+                    let flush = outbound.commit_done(&mut self.context(turn, &session), next.epoch, packet);
+                    self.read_on(&session, &outbound);
+                    flush
                 }
                 Send::Outbox => outbound.release_outbox(next.epoch),
                 Send::Delivery => {

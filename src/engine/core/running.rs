@@ -137,9 +137,11 @@ impl Engine {
         }
     }
 
-    /// Whether reading from a session's client must pause until it has taken the bytes that wait for it.
-    pub fn must_pause(&self, session: &Session) -> bool {
-        session.outbound.lock().must_pause(&self.options.limits)
+    /// Whether reading from a session's client must pause: until it has taken the bytes that wait for it, if its connection
+    /// is `blocked`, or until the store has committed what its acknowledgements wait for.
+    pub fn must_pause(&self, session: &Session, blocked: bool) -> bool {
+        session.is_marked(Mark::AWAITS_COMMIT)
+            || blocked && session.outbound.lock().must_pause(&self.options.limits)
     }
 
     /// Writes a session's outbox. `writable`: its connection has just become writable. Returns whether this call has

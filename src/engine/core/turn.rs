@@ -93,6 +93,11 @@ impl Turn {
         self.work >= WORK_PER_TURN
     }
 
+    /// Leaves the packets that are not handled to another turn, as if much had been done.
+    pub(super) fn leave_the_rest(&mut self) {
+        self.work = self.work.max(WORK_PER_TURN);
+    }
+
     pub(crate) fn number(&self) -> u64 {
         self.number
     }

@@ -13,16 +13,13 @@ use crate::session::held_acks::{HeldAck, HoldId, Holding};
 use crate::session::state::{Mark, Session};
 use crate::time::Time;
 
-/// Acknowledgements of one connection that wait at most, unless its window is larger: clients of MQTT 3 do not know theirs.
-const MOST: usize = 1024;
-
 impl Engine {
     /// Sends an acknowledgement, or lets it wait for the subscriber that the turn has found to be behind.
     #[cold]
     pub(crate) fn hold(&self, turn: &mut Turn, attached: &AttachedConnection, ack: HeldAck) {
         let slow = turn.slow.take();
         let until = turn.now.plus_millis(self.options.publisher_hold.as_millis() as u64);
-        let most = usize::from(self.options.receive_maximum).max(MOST);
+        let most = self.most_waiting_acks();
         let session = &attached.session;
         let mut outbound = session.outbound.lock();
         if outbound.epoch() != attached.epoch {

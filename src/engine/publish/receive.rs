@@ -124,8 +124,8 @@ impl Engine {
             Err(refusal @ Refusal::TooManyUserProperties(_)) if publish.packet_id.is_some() => Some(refusal),
             // A client of MQTT 3 would take any acknowledgement for success: it has to send the message again.
             Err(refusal @ Refusal::StoreFull) if attached.version.is_v5() => Some(refusal),
-            // Its acknowledgement waits for ever.
-            Err(Refusal::StoreFull) if self.recorder.store().failed().is_some() => None,
+            // Without a connection that ends again and again, until the broker is started again.
+            Err(refusal @ Refusal::StoreFull) if self.recorder.store().failed().is_some() => Some(refusal),
             Err(refusal) => return Err(refusal.error().into()),
         };
         if publish.qos == QoS::ExactlyOnce
@@ -148,6 +148,8 @@ impl Engine {
             );
         }
         let reason = match (turned_down, self.wanted.asks_to_publish()) {
+            // It is not acknowledged: its client keeps it, and sends it again over another connection.
+            (Some(Refusal::StoreFull), _) if !attached.version.is_v5() => return Ok(Handled::Done),
             // [MQTT3-3.3.5-2]
             (Some(refusal), _) => {
                 if refusal == Refusal::BrokersTopic {

@@ -375,7 +375,7 @@ impl<'n> Client<'n> {
     /// What the connection's task does when it is woken.
     pub fn poll(&mut self) {
         while self.line.take_wake() {
-            if self.connection.awaits_host() == Some(false) {
+            if self.connection.awaits_host() == Some(false) && !self.is_paused() {
                 self.receive();
             }
             let mut turn = self.network.turn();
@@ -386,6 +386,11 @@ impl<'n> Client<'n> {
                 self.connection.writable(&self.network.engine, &mut turn);
             }
         }
+    }
+
+    /// Whether the broker reads no more from the client until the store has committed.
+    pub fn is_paused(&self) -> bool {
+        self.connection.session().is_some_and(|session| self.network.engine.must_pause(session, false))
     }
 
     /// A Packet Identifier that was not yet used here.
