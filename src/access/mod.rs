@@ -1,0 +1,3 @@
+//! Who may do what: the broker's own authorities.
+
+pub mod rules;
