@@ -23,6 +23,7 @@ pub mod plan;
 pub mod pool;
 pub mod queue;
 mod read_back;
+pub mod reader;
 pub mod record;
 mod restore;
 pub mod retained_walks;

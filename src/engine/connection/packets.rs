@@ -343,7 +343,7 @@ fn packets(
                 let received = ReceivedPacket { whole: frame.whole, owner };
                 let packet = decode_after_connect(frame, attached.version)?;
                 if let Packet::Publish(publish) = &packet
-                    && let Some(mut burst) = engine.burst(rest, &frame, publish, attached.version.is_v5())
+                    && let Some(mut burst) = engine.burst(attached, rest, &frame, publish)
                 {
                     engine.receive_burst(turn, attached, &mut burst);
                     progress.consumed += burst.len() - frame.whole.len();

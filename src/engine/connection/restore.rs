@@ -16,6 +16,7 @@ use crate::session::entry::Entry;
 use crate::session::event::Level;
 use crate::session::pending::Pending;
 use crate::session::pool::Pool;
+use crate::session::reader::Reader;
 use crate::session::record::{message_of, message_record};
 use crate::session::state::{Control, Session, Will};
 use crate::session::subscriptions::Held;
@@ -251,7 +252,10 @@ impl Engine {
                 LoadError::TooManySessions { client_id: client_id.to_owned(), max }
             }
         })?;
+        let reader = || Reader::new(session.control.lock().user_name().map(Into::into));
+        let reader = self.wanted.receive.then(reader);
         let mut outbound = session.outbound.lock();
+        reader.into_iter().for_each(|reader| outbound.set_reader(reader));
         let queued = outbound.queue_len();
         session.set_walks(outbound.keep_walks());
         drop(outbound);

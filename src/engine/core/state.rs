@@ -62,6 +62,10 @@ pub struct Engine {
     pub(crate) authorities: Chain,
     /// The questions that the authorities and the host answer.
     pub(crate) wanted: Questions,
+    /// Whether the authorities that are asked about messages answer at once.
+    pub(crate) prompt: bool,
+    /// Counts the changes of what authorities allow.
+    pub(crate) rights: AtomicU64,
     /// The sinks of events.
     pub(crate) events: EventStream,
     pub(crate) drops: Drops,
@@ -110,6 +114,8 @@ impl Engine {
             host: None,
             authorities: Chain::default(),
             wanted: Questions::default(),
+            prompt: false,
+            rights: AtomicU64::new(0),
             events: EventStream::default(),
             drops: Drops::default(),
             stopping: AtomicBool::new(false),
@@ -134,13 +140,18 @@ impl Engine {
     /// use.
     pub fn with_authority(mut self, authority: Arc<dyn Authority>) -> Engine {
         self.authorities.add(authority);
-        Engine { wanted: self.authorities.questions(), ..self }
+        self.with_questions()
     }
 
     /// The same broker with a default for requests on which every authority abstains. The engine must not be in use.
     pub fn with_access_default(mut self, default: AccessDefault) -> Engine {
         self.authorities.default = default;
-        Engine { wanted: self.authorities.questions(), ..self }
+        self.with_questions()
+    }
+
+    /// The same broker; what its authorities are asked is looked up once.
+    fn with_questions(self) -> Engine {
+        Engine { wanted: self.authorities.questions(), prompt: self.authorities.is_prompt(), ..self }
     }
 
     /// The same broker with one more sink of events, after those that were added before.

@@ -155,18 +155,24 @@ fn work_of_each(matches: &Matches<Subscriber>) -> usize {
 const EACH: EventMask = EventMask::PUBLISHING.and(EventMask::PUBLISHED).and(EventMask::DELIVERED);
 
 impl Engine {
-    /// The burst at the beginning of `input`, if there is one and no authority, hook or sink looks at each message.
+    /// The burst at the beginning of `input`, if there is one that may be published, and no authority, hook or sink looks at
+    /// each message.
     pub(crate) fn burst<'r>(
         &self,
+        attached: &AttachedConnection,
         input: &'r [u8],
         first: &Frame<'r>,
         publish: &Publish<'r>,
-        v5: bool,
     ) -> Option<Burst<'r>> {
-        if first.first != PLAIN || self.wanted.asks_to_publish() || self.events.wants(EACH) {
+        let asked = self.wanted.asks_to_publish();
+        if first.first != PLAIN || asked && !self.prompt || self.events.wants(EACH) {
             return None;
         }
-        Burst::at(input, first, publish, v5, &self.options)
+        let burst = Burst::at(input, first, publish, attached.version.is_v5(), &self.options)?;
+        match asked && self.denied_now(attached, publish.topic, QoS::AtMostOnce, false).is_some() {
+            true => None, // Each message is refused by itself.
+            false => Some(burst),
+        }
     }
 
     /// Publishes the messages of a burst, whose first packet is counted as received already. If they are too much work
@@ -212,7 +218,7 @@ impl Engine {
             {
                 let shared = may_share
                     .then(|| &*buffer.get_or_insert_with(|| Bytes::copy_from_slice(burst.block.bytes)));
-                if self.deliver_block(turn, only, &burst.block, shared) {
+                if self.deliver_block(turn, only, burst.topic, &burst.block, shared) {
                     reached = true;
                     continue;
                 }
@@ -242,6 +248,7 @@ impl Engine {
         &self,
         turn: &mut Turn,
         subscription: &Match<Subscriber>,
+        topic: TopicName<'_>,
         block: &Block<'_>,
         shared: Option<&Bytes>,
     ) -> bool {
@@ -252,6 +259,9 @@ impl Engine {
             return false;
         }
         let mut outbound = session.outbound.lock();
+        if !self.may_receive(session, &mut outbound, topic.as_str().as_bytes()) {
+            return false; // And so says the delivery of each message.
+        }
         let given = outbound.deliver_block(&mut self.context(turn, session), block, shared);
         let flush = given && outbound.list_for_flush();
         drop(outbound);

@@ -148,16 +148,25 @@ impl Engine {
                 "too many messages are unacknowledged (mqtt.receive_maximum)",
             );
         }
-        let reason = match (turned_down, self.wanted.asks_to_publish()) {
+        let asked = self.wanted.asks_to_publish();
+        let denied = (asked && self.prompt && turned_down.is_none())
+            .then(|| self.denied_now(attached, topic.as_str(), publish.qos, publish.retain))
+            .flatten();
+        let reason = match (turned_down, denied, asked && !self.prompt) {
             // [MQTT3-3.3.5-2]
-            (Some(refusal), _) => {
+            (Some(refusal), ..) => {
                 if refusal == Refusal::BrokersTopic {
                     let client_id = Some(&*attached.session.client_id);
                     self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
                 }
                 refusal.reason()
             }
-            (None, false) => {
+            (None, Some(reason), _) => {
+                let client_id = Some(&*attached.session.client_id);
+                self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
+                reason
+            }
+            (None, None, false) => {
                 // After a crash the message is both known and delivered, or neither.
                 self.begin_group(turn);
                 let accepted = self.accept(turn, attached, topic, publish, received);
@@ -169,7 +178,7 @@ impl Engine {
                 self.end_group(turn);
                 accepted?
             }
-            (None, true) => {
+            (None, None, true) => {
                 // The host may take long and may do anything meanwhile, so the lock is released.
                 let topic = topic.as_str().to_owned();
                 let topic = TopicName::from_validated(&topic);
