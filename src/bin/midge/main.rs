@@ -7,6 +7,7 @@ mod configuration;
 mod failure;
 mod memory;
 mod query;
+mod rule;
 mod serve;
 mod status;
 #[cfg(feature = "durable")]
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Config(arguments) => configuration::run(arguments),
+        Command::Rule(command) => rule::run(&command.command),
         #[cfg(feature = "certificate")]
         Command::Certificate(arguments) => certificate::run(arguments),
         #[cfg(feature = "durable")]
