@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every folder of `src` and its floor. Folders of one floor do not import each other.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 16] = [
     ("codec", 1),
     ("config", 1),
     ("stats", 1),
@@ -22,6 +22,7 @@ const FLOORS: [(&str, u8); 15] = [
     ("session", 3),
     ("topics", 3),
     ("engine", 4),
+    ("access", 5),
     ("runtime", 5),
     ("tls", 5),
     ("disk", 6),
