@@ -1,3 +1,6 @@
-//! Who may do what: the broker's own authorities.
+//! Floor 5: the broker's own authorities, over files that may be read again while it runs.
 
+pub mod files;
 pub mod rules;
+
+pub use files::{AccessFile, AccessFileError, AccessFiles, Contained, FileContent, Reread};

@@ -7,6 +7,7 @@ mod secret;
 pub mod settings;
 pub mod table;
 
+mod access;
 mod address;
 mod configuration;
 mod console;
@@ -19,6 +20,7 @@ mod tls;
 mod transport;
 mod value;
 
+pub use access::{Anonymous, AuthorityName};
 pub use address::ListenAddress;
 pub use configuration::Config;
 pub use document::markdown;
