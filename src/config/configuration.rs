@@ -339,6 +339,8 @@ mod tests {
             ("access.authorities", "hooks, passwords, acl"),
             ("access.password_file", ""),
             ("access.acl_file", ""),
+            ("access.subscribe", "covered"),
+            ("access.lost_rights", "disconnect"),
             ("access.max_waiting", "256"),
             ("hooks.deadline", "5s"),
             ("hooks.max_waiting", "100000"),

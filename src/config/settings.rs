@@ -8,6 +8,7 @@ use crate::config::address::ListenAddress;
 use crate::config::define::settings;
 use crate::config::kind::Kind;
 use crate::config::proxy_protocol::ProxyProtocol;
+use crate::config::rights::{LostRights, SubscribeCheck};
 use crate::config::secret::Secret;
 use crate::config::table::{Access, Setting};
 use crate::config::tls::ClientCertificates;
@@ -479,6 +480,15 @@ settings! {
             "File with rules of which topics each client may publish and subscribe to, as mosquitto reads it. What no \
              rule allows is denied. A changed file is read within half a minute; one with an error is not used, and the \
              log names the line.";
+        subscribe: SubscribeCheck = "covered", Kind::Choice(SubscribeCheck::NAMES),
+            "How `access.acl_file` checks subscriptions. `covered`: a topic filter is refused (Not authorized) unless the \
+             client may read every topic that it matches. `delivery`: every filter is accepted, and each message is checked \
+             when it is delivered, as mosquitto does. Cost of `delivery`: a client remembers its right to at most eight \
+             topics of up to 256 bytes.";
+        lost_rights: LostRights = "disconnect", Kind::Choice(LostRights::NAMES),
+            "What becomes of a connected client whose subscription a changed `access.acl_file` does not allow any more. \
+             `disconnect`: the subscription ends, and the connection with it (Not authorized). `unsubscribe`: the \
+             subscription ends, and the client is not told.";
         max_waiting: usize = "256", Kind::integer(1, 65_535),
             "Maximum number of clients that wait while passwords of others are verified. Further ones are refused (Quota \
              exceeded). Cost: each may have a password of 64 KiB. A verification that waits longer than \

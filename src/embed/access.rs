@@ -1,10 +1,14 @@
 //! Who decides about clients: the authorities of the settings and the host's hooks, in the order of the settings.
 
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::access::rules::authority::RuleAuthority;
+use crate::access::rules::file::MAX_BYTES;
+use crate::access::rules::ruleset::RuleSet;
 use crate::access::{AccessFile, AccessFiles, FileContent, Reread};
 use crate::config::{AuthorityName, ConfigError, ErrorKind, Settings};
 use crate::embed::broker::Broker;
@@ -35,7 +39,7 @@ impl Access {
     /// A file cannot be used, or the settings and the hooks do not fit.
     pub(super) fn open(settings: &Settings, hooks: &Hooks) -> Result<Access, Error> {
         let mut access = Access { authorities: Vec::new(), files: Arc::default(), remarks: Vec::new() };
-        let files = AccessFiles::default();
+        let mut files = AccessFiles::default();
         let of_settings = &settings.access;
         let decide = hooks.wanted().authenticate || hooks.wanted().authorize;
         if decide && !of_settings.order().contains(&AuthorityName::Hooks) {
@@ -45,14 +49,16 @@ impl Access {
             return Err(conflict("access.password_file", "this library is built without password files"));
         }
         if !of_settings.acl_file.is_empty() {
-            return Err(conflict("access.acl_file", "this library is built without access rules"));
+            let rules = Arc::new(RuleAuthority::new(RuleSet::default(), of_settings.subscribe));
+            let path = Path::new(&of_settings.acl_file);
+            let file = AccessFile::new("access.acl_file", path, MAX_BYTES as u64, rules.clone());
+            access.add(AuthorityName::Acl, rules, file, &mut files)?;
         }
         access.files = Arc::new(files);
         Ok(access)
     }
 
     /// Adds an authority and its file, which is read.
-    #[expect(dead_code, reason = "no authority over a file is built yet")]
     fn add<A: Authority + FileContent + 'static>(
         &mut self,
         name: AuthorityName,
@@ -139,7 +145,7 @@ impl Broker {
     }
 }
 
-/// Logs what has become of files that were read again, and tells the engine if rights have changed.
+/// Logs what has become of files that were read again, and lets changed rights hold for connected clients.
 fn take(reread: &[Reread], engine: &Engine, clock: &Clock) {
     let mut turn = engine.turn(clock.now());
     for Reread { key, outcome, .. } in reread {
@@ -156,6 +162,10 @@ fn take(reread: &[Reread], engine: &Engine, clock: &Clock) {
                 format!("{key}: {error}; what it contained before still holds")
             }),
         }
+    }
+    drop(turn);
+    if reread.iter().any(|reread| reread.changes_rights) {
+        engine.rights_changed(clock.now());
     }
 }
 

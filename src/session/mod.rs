@@ -31,3 +31,4 @@ pub mod state;
 pub mod subscriptions;
 mod transmit;
 mod upkeep;
+pub mod verdicts;

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use midge::access::rules::authority::{RuleAuthority, SubscribeCheck};
+use midge::access::rules::authority::RuleAuthority;
 use midge::access::rules::file::parse;
 use midge::access::rules::ruleset::RuleSet;
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::TopicName;
+use midge::config::SubscribeCheck;
 use midge::engine::access::authority::{Authority, Questions, Ruling};
 use midge::engine::access::hooks::{ConnectRequest, Verdict};
 use midge::engine::parts::admission::Draft;
-use midge::engine::subscribe::review::LostRight;
 use midge::engine::view::explain::{Fate, Question};
 use midge::stats::DropReason;
 use midge::storage::Store;
@@ -45,9 +45,9 @@ impl Ruled {
     }
 
     /// Replaces the rules; how many subscriptions have ended.
-    fn change(&self, file: &str, lost: LostRight) -> usize {
-        self.authority.replace(rules(file));
-        self.network.engine.rights_changed(self.network.now(), lost)
+    fn change(&self, file: &str) -> usize {
+        self.authority.set(rules(file));
+        self.network.engine.rights_changed(self.network.now())
     }
 
     fn dropped(&self) -> u64 {
@@ -246,15 +246,17 @@ fn a_right_to_publish_that_is_lost_is_lost_with_the_next_message() {
     let ruled = Ruled::by("topic a\n", SubscribeCheck::Covered);
     let mut client = opts("c", V5).on(&ruled.network);
     assert!(!client.publish("a", "1", Q1).is_error());
-    assert_eq!(ruled.change("topic b\n", LostRight::Disconnect), 0);
+    assert_eq!(ruled.change("topic b\n"), 0);
     assert_eq!(client.publish("a", "2", Q1), ReasonCode::NotAuthorized);
     assert!(!client.publish("b", "3", Q1).is_error());
 }
 
 #[test]
 fn a_subscription_that_is_not_allowed_any_more_ends_and_others_do_not_notice() {
-    for lost in [LostRight::Disconnect, LostRight::Unsubscribe] {
-        let ruled = Ruled::by("topic a/#\ntopic b/#\nuser ann\ntopic a/#\n", SubscribeCheck::Covered);
+    for (setting, ends) in [("disconnect", true), ("unsubscribe", false)] {
+        let network = Network::with(&[("access.lost_rights", setting)]);
+        let file = "topic a/#\ntopic b/#\nuser ann\ntopic a/#\n";
+        let ruled = Ruled::on(network, file, SubscribeCheck::Covered);
         let network = &ruled.network;
         let mut loser = opts("loser", V5).persistent().on(network);
         loser.subscribe("a/#", Q1);
@@ -264,19 +266,17 @@ fn a_subscription_that_is_not_allowed_any_more_ends_and_others_do_not_notice() {
         let mut absent = opts("absent", V5).persistent().on(network);
         absent.subscribe("a/1", Q1);
         absent.hang_up();
-        assert_eq!(ruled.change("topic read b/#\nuser ann\ntopic a/#\n", lost), 2);
+        assert_eq!(ruled.change("topic read b/#\nuser ann\ntopic a/#\n"), 2);
         assert_eq!(network.stats().subscriptions, 2);
         loser.poll();
-        match lost {
-            LostRight::Disconnect => {
-                assert_eq!(loser.next(), Some(Received::Disconnect(ReasonCode::NotAuthorized)));
-            }
-            LostRight::Unsubscribe => loser.expect_nothing(),
+        match ends {
+            true => assert_eq!(loser.next(), Some(Received::Disconnect(ReasonCode::NotAuthorized))),
+            false => loser.expect_nothing(),
         }
         assert_eq!(network.publish("a/1", "x", 1, false), 1);
         ann.expect_message("a/1", "x");
         assert_eq!(network.publish("b/1", "x", 1, false), 1);
-        if lost == LostRight::Disconnect {
+        if ends {
             // The session is there, without the subscription.
             let (mut back, present) = opts("loser", V5).persistent().resume().join(network);
             assert!(present);
@@ -295,7 +295,7 @@ fn a_right_to_read_that_changes_holds_for_the_next_delivery() {
     hearer.subscribe("#", Q0);
     let reached = |topic: &str| ruled.network.publish(topic, "x", 0, false);
     assert_eq!((reached("open/1"), reached("closed/1")), (1, 0));
-    assert_eq!(ruled.change("user hearer\ntopic closed/#\n", LostRight::Disconnect), 0);
+    assert_eq!(ruled.change("user hearer\ntopic closed/#\n"), 0);
     assert_eq!((reached("open/1"), reached("closed/1")), (0, 1));
     hearer.expect_message("open/1", "x");
     hearer.expect_message("closed/1", "x");

@@ -4,21 +4,15 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::access::files::{Contained, FileContent};
 use crate::access::rules::decision::{Access, Client, Decision};
+use crate::access::rules::file::parse;
+use crate::access::rules::rule::remark;
 use crate::access::rules::ruleset::RuleSet;
 use crate::codec::topic::TopicFilter;
+use crate::config::SubscribeCheck;
 use crate::engine::access::authority::{Authority, Questions, ReceiveRequest, Ruling};
 use crate::engine::access::hooks::{AccessRequest, Action, Verdict};
-
-/// What a client may subscribe to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SubscribeCheck {
-    /// A filter of which every topic may be read.
-    #[default]
-    Covered,
-    /// Any filter; each message is checked when it is delivered.
-    Delivery,
-}
 
 /// Decides by rules about messages and filters. It never abstains: what no rule allows is denied.
 #[derive(Debug)]
@@ -35,7 +29,7 @@ impl RuleAuthority {
 
     /// Replaces all rules. The caller then tells the engine that
     /// [the rights have changed](crate::engine::core::state::Engine::rights_changed).
-    pub fn replace(&self, rules: RuleSet) {
+    pub fn set(&self, rules: RuleSet) {
         let new = Arc::new(rules);
         // Not freed under the lock.
         let old = std::mem::replace(&mut *self.rules.write(), new);
@@ -50,9 +44,26 @@ impl RuleAuthority {
     fn subscribes(&self, client: Client<'_>, filter: &str) -> bool {
         match (self.subscribe, TopicFilter::parse(filter)) {
             (SubscribeCheck::Delivery, _) => true,
-            (SubscribeCheck::Covered, Ok(filter)) => self.rules.read().covers(client, filter).allowed,
-            (SubscribeCheck::Covered, Err(_)) => false,
+            (_, Ok(filter)) => self.rules.read().covers(client, filter).allowed,
+            (_, Err(_)) => false,
         }
+    }
+}
+
+impl FileContent for RuleAuthority {
+    fn replace(&self, file: &[u8]) -> Result<Contained, String> {
+        let rules = parse(file).map_err(|error| error.to_string())?;
+        let remarks = rules.iter().filter_map(remark).collect();
+        let summary = match rules.len() {
+            1 => "1 rule".to_owned(),
+            count => format!("{count} rules"),
+        };
+        self.set(RuleSet::new(&rules));
+        Ok(Contained { summary, remarks })
+    }
+
+    fn changes_rights(&self) -> bool {
+        true
     }
 }
 

@@ -57,6 +57,21 @@ impl Right {
     }
 }
 
+/// What is likely a mistake in a rule, with its line.
+pub fn remark(rule: &Rule) -> Option<String> {
+    let has_placeholder = rule.filter.contains("%u") || rule.filter.contains("%c");
+    let line = rule.line;
+    match (&rule.who, has_placeholder) {
+        (Who::Everybody, false) => {
+            Some(format!("line {line}: a pattern without %u and %c is the same for all clients"))
+        }
+        (Who::Anonymous | Who::User(_), true) => {
+            Some(format!("line {line}: %u and %c stand for nothing in a topic line"))
+        }
+        _ => None,
+    }
+}
+
 /// Why a text is not the topic filter of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {

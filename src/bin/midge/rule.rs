@@ -6,7 +6,7 @@ use std::path::Path;
 
 use midge::access::rules::decision::{Access, Client, Decision, Why};
 use midge::access::rules::file::{MAX_BYTES, parse};
-use midge::access::rules::rule::{Rule, Who};
+use midge::access::rules::rule::{Rule, Who, remark};
 use midge::access::rules::ruleset::RuleSet;
 use midge::codec::topic::{TopicFilter, TopicName};
 
@@ -18,8 +18,9 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Check { file } => {
             let rules = read(file)?;
-            let hints: String = rules.iter().filter_map(hint).collect();
-            crate::print(&format!("{}: {} rules\n{hints}", file.display(), rules.len()))
+            let remarks = rules.iter().filter_map(remark).map(|remark| format!("{remark}\n"));
+            let remarks: String = remarks.collect();
+            crate::print(&format!("{}: {} rules\n{remarks}", file.display(), rules.len()))
         }
         Command::Explain(asked) => {
             let rules = read(&asked.file)?;
@@ -41,20 +42,6 @@ fn read(path: &Path) -> Result<Vec<Rule>, Failure> {
     // One byte more than may be, so that a larger file is noticed.
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
     parse(&bytes).map_err(|error| failed(&error))
-}
-
-/// What is likely a mistake in a rule.
-fn hint(rule: &Rule) -> Option<String> {
-    let has_placeholder = rule.filter.contains("%u") || rule.filter.contains("%c");
-    match (&rule.who, has_placeholder) {
-        (Who::Everybody, false) => {
-            Some(format!("line {}: a pattern without %u and %c is the same for all clients\n", rule.line))
-        }
-        (Who::Anonymous | Who::User(_), true) => {
-            Some(format!("line {}: %u and %c stand for nothing in a topic line\n", rule.line))
-        }
-        _ => None,
-    }
 }
 
 fn decide(rules: &RuleSet, asked: &ExplainRule) -> Result<Decision, Failure> {

@@ -16,6 +16,18 @@ pub enum AccessDefault {
     Deny,
 }
 
+/// How authorities are asked about clients' messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// They are not.
+    Nothing,
+    /// Under the lock of the connection, and once for the messages of a topic: each [answers at
+    /// once](Authority::is_prompt).
+    AtOnce,
+    /// About each message, without a lock. The host may change it.
+    EachMessage,
+}
+
 /// The stage of a packet that a question belongs to, in the order of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -94,11 +106,15 @@ impl Chain {
         self.links.iter().fold(own, |all, link| all.or(link.questions))
     }
 
-    /// Whether each authority that is asked about messages [answers at once](Authority::is_prompt).
-    pub(crate) fn is_prompt(&self) -> bool {
+    /// How its authorities are asked about messages.
+    pub(crate) fn asks(&self) -> Asks {
         let questions = self.questions();
         let mut asked = self.links.iter().filter(|link| link.questions.authorize);
-        questions.authorize && !questions.on_publish && asked.all(|link| link.authority.is_prompt())
+        match questions.asks_to_publish() {
+            false => Asks::Nothing,
+            true if !questions.on_publish && asked.all(|link| link.authority.is_prompt()) => Asks::AtOnce,
+            true => Asks::EachMessage,
+        }
     }
 
     /// Whether a client may receive messages of a topic. If every authority abstains, it may, since its filter was

@@ -30,7 +30,6 @@ use crate::session::event::{Arrival, Event, Level};
 use crate::session::inbound::Inbound;
 use crate::session::link::{Admission, Cause, Link};
 use crate::session::outbound::Outbound;
-use crate::session::reader::Reader;
 use crate::session::record::message_record;
 use crate::session::state::{Connected, Control, Mark, Session};
 use crate::stats::Gauge;
@@ -349,7 +348,7 @@ impl Engine {
         // What the store alone has must stay there; after a crash the session ends at once, as its interval is 0.
         attachment.client_limits.kept |= was_kept && outbound.has_stored();
         if self.wanted.receive {
-            outbound.set_reader(Reader::new(attachment.connected.username.clone()));
+            self.check_deliveries(&mut outbound, connect.username);
         }
         session.attach(epoch, inbound, control, &mut outbound, attachment);
         let recorded = self.recorder.is_kept() && self.record_attached(turn, session, control, was_kept);

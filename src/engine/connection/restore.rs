@@ -16,7 +16,6 @@ use crate::session::entry::Entry;
 use crate::session::event::Level;
 use crate::session::pending::Pending;
 use crate::session::pool::Pool;
-use crate::session::reader::Reader;
 use crate::session::record::{message_of, message_record};
 use crate::session::state::{Control, Session, Will};
 use crate::session::subscriptions::Held;
@@ -252,15 +251,15 @@ impl Engine {
                 LoadError::TooManySessions { client_id: client_id.to_owned(), max }
             }
         })?;
-        let reader = || Reader::new(session.control.lock().user_name().map(Into::into));
-        let reader = self.wanted.receive.then(reader);
         let mut outbound = session.outbound.lock();
-        reader.into_iter().for_each(|reader| outbound.set_reader(reader));
         let queued = outbound.queue_len();
         session.set_walks(outbound.keep_walks());
         drop(outbound);
         self.counters.increase(Gauge::MessagesQueued, queued as u64);
         let mut control = session.control.lock();
+        if self.wanted.receive {
+            self.check_deliveries(&mut session.outbound.lock(), control.user_name());
+        }
         let subscriber = Subscriber::Session(Arc::clone(&session));
         for held in std::mem::take(&mut control.subscriptions).as_slice() {
             let Held { options, identifier, .. } = *held;

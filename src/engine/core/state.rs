@@ -7,7 +7,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::config::Settings;
 use crate::engine::access::authority::{Authority, HostAuthority, Questions};
-use crate::engine::access::chain::{AccessDefault, Chain};
+use crate::engine::access::chain::{AccessDefault, Asks, Chain};
 use crate::engine::access::hooks::Host;
 use crate::engine::core::commit_wait::CommitWait;
 use crate::engine::core::timers::{Alarm, Timers};
@@ -62,8 +62,8 @@ pub struct Engine {
     pub(crate) authorities: Chain,
     /// The questions that the authorities and the host answer.
     pub(crate) wanted: Questions,
-    /// Whether the authorities that are asked about messages answer at once.
-    pub(crate) prompt: bool,
+    /// How authorities are asked about messages.
+    pub(crate) asks: Asks,
     /// Counts the changes of what authorities allow.
     pub(crate) rights: AtomicU64,
     /// The sinks of events.
@@ -114,7 +114,7 @@ impl Engine {
             host: None,
             authorities: Chain::default(),
             wanted: Questions::default(),
-            prompt: false,
+            asks: Asks::Nothing,
             rights: AtomicU64::new(0),
             events: EventStream::default(),
             drops: Drops::default(),
@@ -151,7 +151,7 @@ impl Engine {
 
     /// The same broker; what its authorities are asked is looked up once.
     fn with_questions(self) -> Engine {
-        Engine { wanted: self.authorities.questions(), prompt: self.authorities.is_prompt(), ..self }
+        Engine { wanted: self.authorities.questions(), asks: self.authorities.asks(), ..self }
     }
 
     /// The same broker with one more sink of events, after those that were added before.

@@ -9,7 +9,9 @@ use smallvec::SmallVec;
 use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::publish::{Publish, first_byte};
 use crate::codec::qos::QoS;
+use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
+use crate::engine::access::chain::Asks;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::{Turn, WORK_PER_TURN};
 use crate::engine::observe::mask::EventMask;
@@ -19,6 +21,7 @@ use crate::engine::parts::options::Options;
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::{self, Publication, SHARE_FROM};
 use crate::session::delivery::Block;
+use crate::session::verdicts::Verdicts;
 use crate::stats::DropReason;
 use crate::topics::Identity;
 use crate::topics::{Match, Matches};
@@ -155,24 +158,18 @@ fn work_of_each(matches: &Matches<Subscriber>) -> usize {
 const EACH: EventMask = EventMask::PUBLISHING.and(EventMask::PUBLISHED).and(EventMask::DELIVERED);
 
 impl Engine {
-    /// The burst at the beginning of `input`, if there is one that may be published, and no authority, hook or sink looks at
-    /// each message.
+    /// The burst at the beginning of `input`, if there is one and no authority, hook or sink looks at each message.
     pub(crate) fn burst<'r>(
         &self,
-        attached: &AttachedConnection,
         input: &'r [u8],
         first: &Frame<'r>,
         publish: &Publish<'r>,
+        v5: bool,
     ) -> Option<Burst<'r>> {
-        let asked = self.wanted.asks_to_publish();
-        if first.first != PLAIN || asked && !self.prompt || self.events.wants(EACH) {
+        if first.first != PLAIN || self.asks == Asks::EachMessage || self.events.wants(EACH) {
             return None;
         }
-        let burst = Burst::at(input, first, publish, attached.version.is_v5(), &self.options)?;
-        match asked && self.denied_now(attached, publish.topic, QoS::AtMostOnce, false).is_some() {
-            true => None, // Each message is refused by itself.
-            false => Some(burst),
-        }
+        Burst::at(input, first, publish, v5, &self.options)
     }
 
     /// Publishes the messages of a burst, whose first packet is counted as received already. If they are too much work
@@ -181,8 +178,12 @@ impl Engine {
         &self,
         turn: &mut Turn,
         attached: &AttachedConnection,
+        verdicts: &mut Option<Box<Verdicts<Option<ReasonCode>>>>,
         burst: &mut Burst<'_>,
     ) {
+        if self.asks == Asks::AtOnce && self.refuses(turn, attached, verdicts, burst) {
+            return;
+        }
         let taken = turn.cache.take(&self.router, burst.topic);
         let each = work_of_each(&taken.matches);
         if each > 0 && each.saturating_mul(burst.block.messages as usize) > WORK_PER_TURN {
@@ -241,6 +242,30 @@ impl Engine {
             (0..messages).for_each(|_| self.dropped(turn, client_id, topic, DropReason::NoSubscriber));
         }
         turn.cache.give_back(taken);
+    }
+
+    /// Whether authorities that answer at once deny the messages of a burst. Then they are counted.
+    #[cold]
+    fn refuses(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        verdicts: &mut Option<Box<Verdicts<Option<ReasonCode>>>>,
+        burst: &Burst<'_>,
+    ) -> bool {
+        let topic = burst.topic.as_str();
+        if self.denied_now(attached, verdicts, topic, (QoS::AtMostOnce, false)).is_none() {
+            return false;
+        }
+        let Block { messages, payload_bytes, .. } = burst.block;
+        attached.session.received_messages.fetch_add(messages, Ordering::Relaxed);
+        turn.counts.packets_received += messages - 1;
+        turn.counts.publish_received += messages;
+        turn.counts.publish_bytes_received += payload_bytes;
+        let client_id = Some(&*attached.session.client_id);
+        (0..messages)
+            .for_each(|_| self.dropped(turn, client_id, topic.as_bytes(), DropReason::NotAuthorized));
+        true
     }
 
     /// Sends the packets to a subscriber unchanged; false if it must be given each message by itself.

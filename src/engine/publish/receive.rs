@@ -11,7 +11,7 @@ use crate::codec::publish::Publish;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
-use crate::engine::access::chain::{Request, Stage};
+use crate::engine::access::chain::{Asks, Request, Stage};
 use crate::engine::access::edit::{Changes, Edit, joined};
 use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{DecisionContext, denied, puback_has};
@@ -106,7 +106,7 @@ impl Engine {
             // [MQTT-3.3.4-6]
             return refused(ReasonCode::ProtocolError, "a client must not send a subscription identifier");
         }
-        let Inbound { received: unreleased, aliases, kept, .. } = &mut **inbound;
+        let Inbound { received: unreleased, aliases, kept, verdicts, .. } = &mut **inbound;
         let topic = self.resolve(aliases, publish)?;
         let draft = Draft {
             topic,
@@ -148,11 +148,11 @@ impl Engine {
                 "too many messages are unacknowledged (mqtt.receive_maximum)",
             );
         }
-        let asked = self.wanted.asks_to_publish();
-        let denied = (asked && self.prompt && turned_down.is_none())
-            .then(|| self.denied_now(attached, topic.as_str(), publish.qos, publish.retain))
-            .flatten();
-        let reason = match (turned_down, denied, asked && !self.prompt) {
+        let denied = match self.asks == Asks::AtOnce && turned_down.is_none() {
+            true => self.denied_now(attached, verdicts, topic.as_str(), (publish.qos, publish.retain)),
+            false => None,
+        };
+        let reason = match (turned_down, denied, self.asks == Asks::EachMessage) {
             // [MQTT3-3.3.5-2]
             (Some(refusal), ..) => {
                 if refusal == Refusal::BrokersTopic {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicFilter;
+use crate::config::LostRights;
 use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{denied, suback_has};
 use crate::engine::core::state::Engine;
@@ -18,15 +19,6 @@ use crate::time::Time;
 /// The sessions that one turn looks at.
 const SESSIONS_PER_TURN: usize = 256;
 
-/// What becomes of a client whose subscription is not allowed any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LostRight {
-    /// Its connection ends with 0x87, Not authorized. Its session stays, without the subscription.
-    Disconnect,
-    /// It stays connected, and is not told.
-    Unsubscribe,
-}
-
 impl Engine {
     /// Lets a change of what authorities allow hold for those that are connected. Messages are asked about anew.
     /// Subscriptions that are not allowed any more end; where an authority that does not
@@ -34,7 +26,7 @@ impl Engine {
     /// subscriptions that have ended.
     ///
     /// It looks at all sessions, so it is called on a thread that has the time.
-    pub fn rights_changed(&self, now: Time, lost: LostRight) -> usize {
+    pub fn rights_changed(&self, now: Time) -> usize {
         self.rights.fetch_add(1, Ordering::AcqRel);
         if !self.wanted.authorize {
             return 0;
@@ -42,7 +34,7 @@ impl Engine {
         let mut ended = 0;
         for sessions in self.sessions.all().chunks(SESSIONS_PER_TURN) {
             let mut turn = self.turn(now);
-            ended += sessions.iter().map(|session| self.review(&mut turn, session, lost)).sum::<usize>();
+            ended += sessions.iter().map(|session| self.review(&mut turn, session)).sum::<usize>();
         }
         if ended > 0 {
             self.tell_change();
@@ -51,7 +43,7 @@ impl Engine {
     }
 
     /// Ends the subscriptions of a session that are not allowed any more; their number.
-    fn review(&self, turn: &mut Turn, session: &Arc<Session>, lost: LostRight) -> usize {
+    fn review(&self, turn: &mut Turn, session: &Arc<Session>) -> usize {
         let mut control = session.control.lock();
         let refused = |held: &&Held| self.is_refused(session, &control, held);
         let ended: Vec<Held> = control.subscriptions.as_slice().iter().filter(refused).cloned().collect();
@@ -70,7 +62,7 @@ impl Engine {
         self.end_group(turn);
         let epoch = control.connected.is_some().then_some(control.epoch);
         drop(control);
-        if let Some(epoch) = epoch.filter(|_| lost == LostRight::Disconnect) {
+        if let Some(epoch) = epoch.filter(|_| self.options.lost_rights == LostRights::Disconnect) {
             self.disconnect_later(session, epoch, Cause::Refused(ReasonCode::NotAuthorized));
         }
         ended.len()

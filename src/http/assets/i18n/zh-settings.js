@@ -83,6 +83,8 @@ export const help = {
   'access.authorities': '依次询问谁来决定，以逗号分隔：`hooks` 是宿主程序的函数，`passwords` 是 `access.password_file`，`acl` 是 `access.acl_file`。第一个有意见的做决定；没有文件或函数的没有意见。',
   'access.password_file': '含有用户及其密码散列的文件，格式与 `midge passwd` 和 mosquitto_passwd 所写的相同。用户名或密码不符的客户端被拒绝。文件改变后半分钟内重新读取；有错误的文件不被采用，日志给出行号。危险：能写这个文件的人可以冒充任何人连接。',
   'access.acl_file': '规定每个客户端可以发布和订阅哪些主题的文件，读法与 mosquitto 相同。没有规则允许的一律拒绝。文件改变后半分钟内重新读取；有错误的文件不被采用，日志给出行号。',
+  'access.subscribe': '`access.acl_file` 如何检查订阅。`covered`：除非客户端可以读取主题过滤器匹配的每个主题，否则拒绝（Not authorized）。`delivery`：接受所有过滤器，每条消息在投递时检查，与 mosquitto 相同。`delivery` 的代价：每个客户端记住其对最多八个主题（各至多 256 字节）的权限。',
+  'access.lost_rights': '`access.acl_file` 改变后，已连接的客户端若有不再允许的订阅会怎样。`disconnect`：订阅结束，连接也随之断开（Not authorized）。`unsubscribe`：订阅结束，不通知客户端。',
   'access.max_waiting': '在验证其他客户端的密码时等待的客户端数。超出的被拒绝（Quota exceeded）。代价：每个可能有 64 KiB 的密码。等待超过 `hooks.deadline` 的验证会拒绝其客户端。',
   'hooks.deadline': '延后的决定所拥有的时间，超时即为拒绝。在此之前，相关客户端的报文等待，其他客户端的继续。CONNECT 的时间不会超过 `mqtt.connect_timeout`。',
   'hooks.max_waiting': '在接收通知的函数运行时等待的通知数。再多一条就会丢失并计数。代价：每条占用客户端标识符和主题所需的内存。',
