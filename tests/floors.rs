@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [(&str, u8); 16] = [
     ("codec", 1),
     ("config", 1),
+    ("locks", 1),
     ("stats", 1),
     ("time", 1),
     ("message", 2),

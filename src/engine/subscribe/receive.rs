@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::codec::error::DecodeError;
@@ -22,6 +21,7 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled};
 use crate::engine::parts::subscriber::Subscriber;
+use crate::locks::MutexGuard;
 use crate::session::event::{Event, Level, Subscribed};
 use crate::session::inbound::Inbound;
 use crate::session::state::Control;
