@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use crate::access::files::{Contained, FileContent};
 use crate::access::rules::decision::{Access, Client, Decision};
 use crate::access::rules::file::parse;
@@ -13,6 +11,7 @@ use crate::codec::topic::TopicFilter;
 use crate::config::SubscribeCheck;
 use crate::engine::access::authority::{Authority, Questions, ReceiveRequest, Ruling};
 use crate::engine::access::hooks::{AccessRequest, Action, Verdict};
+use crate::locks::RwLock;
 
 /// Decides by rules about messages and filters. It never abstains: what no rule allows is denied.
 #[derive(Debug)]
