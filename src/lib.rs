@@ -26,6 +26,11 @@
 
 // A floor is private. The feature `internals` shows it to this package's tests, fuzz targets, benches and command.
 #[cfg(not(feature = "internals"))]
+mod access;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod access;
+#[cfg(not(feature = "internals"))]
 mod codec;
 #[cfg(feature = "internals")]
 #[doc(hidden)]

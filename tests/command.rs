@@ -482,6 +482,71 @@ fn an_output_that_cannot_be_written_exits_with_1() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), sentence);
 }
 
+/// A file of rules and whatever else a test writes, removed at the end.
+struct RuleFile(PathBuf);
+
+impl RuleFile {
+    fn new(name: &str, text: &str) -> RuleFile {
+        let path = std::env::temp_dir().join(format!("midge-rules-{name}-{}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        RuleFile(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for RuleFile {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn rule_check_counts_the_rules_and_tells_likely_mistakes() {
+    let file = RuleFile::new("check", "topic read a\npattern b/#\nuser ann\ntopic %u/c\n");
+    let path = file.path();
+    let expected = format!(
+        "{path}: 3 rules\n\
+         line 2: a pattern without %u and %c is the same for all clients\n\
+         line 4: %u and %c stand for nothing in a topic line\n"
+    );
+    assert_eq!(printed(&["rule", "check", path]), expected);
+    let wrong = RuleFile::new("wrong", "topic read a\n\nuser\n");
+    let path = wrong.path();
+    assert_fails(&["rule", "check", path], 2, &format!("{path}: line 3: user without a name"));
+    let none = format!("{path}-none");
+    let sentence = format!("{none}: No such file or directory (os error 2)");
+    assert_fails(&["rule", "check", &none], 2, &sentence);
+}
+
+/// So that a script can ask.
+#[test]
+fn rule_explain_exits_with_6_where_the_rules_deny() {
+    let file = RuleFile::new("explain", "topic read a/+\npattern write own/%c\n");
+    let ask = |rest: &[&str]| -> Vec<String> {
+        let arguments = [&["rule", "explain", file.path(), "--client", "c"], rest].concat();
+        arguments.into_iter().map(str::to_owned).collect()
+    };
+    for (rest, sentence) in [
+        (["receive", "a/b"], "allowed: line 1 (topic read a/+, for clients without a user name)\n"),
+        (["publish", "own/c"], "allowed: line 2 (pattern write own/%c)\n"),
+        (["subscribe", "a/+"], "allowed: every topic that it matches may be read\n"),
+    ] {
+        let arguments = ask(&rest);
+        assert_eq!(printed(&arguments.iter().map(String::as_str).collect::<Vec<_>>()), sentence);
+    }
+    for (rest, code, sentence) in [
+        (["publish", "a/b"], 6, "denied: no line allows it"),
+        (["subscribe", "a/#"], 6, "denied: it matches \"a\", which no line allows"),
+        (["publish", "a/+"], 2, "the topic name holds a wildcard, + or #: \"a/+\""),
+    ] {
+        let arguments = ask(&rest);
+        assert_fails(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), code, sentence);
+    }
+}
+
 #[cfg(feature = "durable")]
 mod storage {
     use std::fs;

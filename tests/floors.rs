@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every folder of `src` and its floor. Folders of one floor do not import each other.
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
     ("codec", 1),
     ("config", 1),
     ("locks", 1),
@@ -23,6 +23,7 @@ const FLOORS: [(&str, u8); 16] = [
     ("session", 3),
     ("topics", 3),
     ("engine", 4),
+    ("access", 5),
     ("runtime", 5),
     ("tls", 5),
     ("disk", 6),

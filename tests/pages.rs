@@ -4,6 +4,7 @@ const PAGES: &[(&str, &str)] = &[
     ("README.md", include_str!("../README.md")),
     ("docs/c.md", include_str!("../docs/c.md")),
     ("docs/embedding.md", include_str!("../docs/embedding.md")),
+    ("docs/from-mosquitto.md", include_str!("../docs/from-mosquitto.md")),
     ("docs/listeners.md", include_str!("../docs/listeners.md")),
     ("docs/rust.md", include_str!("../docs/rust.md")),
     ("docs/storage.md", include_str!("../docs/storage.md")),

@@ -1,6 +1,7 @@
 //! What the fuzz targets do, as plain functions: cargo-fuzz feeds them random bytes, and `tests/engine/corpora.rs` of
 //! the library replays the committed corpora without it. Modules name each other by `super::`, for each has another root.
 
+mod acl;
 mod codec;
 mod config;
 mod engine;
@@ -27,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("engine", engine::engine),
     ("config", config::config),
     ("filter", filter::filter),
+    ("acl", acl::acl),
     #[cfg(feature = "durable")]
     ("import", import::import_any),
     #[cfg(feature = "durable")]

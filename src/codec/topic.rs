@@ -271,6 +271,12 @@ fn split_share(text: &str) -> Result<(Option<&str>, &str), TopicError> {
     }
 }
 
+/// Checks the topic filter of an access rule, to which `$share/` and `$queue/` are levels like any other.
+pub(crate) fn check_rule_filter(text: &str) -> Result<(), TopicError> {
+    check_text(text)?;
+    check_wildcards(text)
+}
+
 fn check_wildcards(filter: &str) -> Result<(), TopicError> {
     if !holds_wildcard(filter) {
         return Ok(());

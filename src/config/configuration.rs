@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::access::check_access;
 use crate::config::console::check_console;
 use crate::config::error::{ConfigError, ErrorKind};
 use crate::config::nearest::nearest;
@@ -127,6 +128,7 @@ impl Config {
             }
         }
         check_tls(&self.settings)?;
+        check_access(&self.settings)?;
         check_console(&self.settings)
     }
 
@@ -333,6 +335,13 @@ mod tests {
             ("console.max_live_messages", "500"),
             ("console.max_live_bytes", "16MiB"),
             ("console.events", "2000"),
+            ("access.anonymous", "auto"),
+            ("access.authorities", "hooks, passwords, acl"),
+            ("access.password_file", ""),
+            ("access.acl_file", ""),
+            ("access.subscribe", "covered"),
+            ("access.lost_rights", "disconnect"),
+            ("access.max_waiting", "256"),
             ("hooks.deadline", "5s"),
             ("hooks.max_waiting", "100000"),
         ];

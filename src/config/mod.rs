@@ -7,6 +7,7 @@ mod secret;
 pub mod settings;
 pub mod table;
 
+mod access;
 mod address;
 mod configuration;
 mod console;
@@ -14,17 +15,20 @@ mod define;
 mod document;
 mod load;
 mod nearest;
+mod rights;
 mod text;
 mod tls;
 mod transport;
 mod value;
 
+pub use access::{Anonymous, AuthorityName};
 pub use address::ListenAddress;
 pub use configuration::Config;
 pub use document::markdown;
 pub use error::{ConfigError, ErrorKind};
 pub use kind::{Kind, Limits};
 pub use proxy_protocol::ProxyProtocol;
+pub use rights::{LostRights, SubscribeCheck};
 pub use secret::Secret;
 pub use settings::{Listener, OnDamage, OtherUser, QueueOverflow, Settings, StorageSync};
 pub use table::{Setting, table};

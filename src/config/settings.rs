@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::config::access::Anonymous;
 use crate::config::address::ListenAddress;
 use crate::config::define::settings;
 use crate::config::kind::Kind;
 use crate::config::proxy_protocol::ProxyProtocol;
+use crate::config::rights::{LostRights, SubscribeCheck};
 use crate::config::secret::Secret;
 use crate::config::table::{Access, Setting};
 use crate::config::tls::ClientCertificates;
@@ -458,6 +460,39 @@ settings! {
             "Events (connected, disconnected, subscribed, refused, ...) that the console keeps, and as many \
              dropped messages. Older ones are discarded. Cost: at most 600 bytes each; longer client \
              identifiers, topics and texts are cut.";
+    }
+
+    access: AccessSettings, "Access: who may connect, publish and subscribe. docs/access.md has examples." {
+        anonymous: Anonymous = "auto", Kind::Choice(Anonymous::NAMES),
+            "Whether a client without a user name may connect. `auto`: it may, unless there is an \
+             `access.password_file`; a listener that other machines can reach does not start without a file or a hook \
+             that decides. `true`: it may, and such a listener starts. `false`: it may not. Danger: with `true` and \
+             without files and hooks, everybody who reaches a listener may do everything.";
+        authorities: String = "hooks, passwords, acl", Kind::Text,
+            "The order in which those are asked that decide, separated by commas: `hooks` are the functions of the host \
+             program, `passwords` is `access.password_file`, `acl` is `access.acl_file`. The first that has an opinion \
+             decides; those without a file or a hook have none.";
+        password_file: String = "", Kind::Text,
+            "File with users and hashes of their passwords, as `midge passwd` and mosquitto_passwd write it. A client \
+             with another user name or password is refused. A changed file is read within half a minute; one with an \
+             error is not used, and the log names the line. Danger: who can write this file can connect as anybody.";
+        acl_file: String = "", Kind::Text,
+            "File with rules of which topics each client may publish and subscribe to, as mosquitto reads it. What no \
+             rule allows is denied. A changed file is read within half a minute; one with an error is not used, and the \
+             log names the line.";
+        subscribe: SubscribeCheck = "covered", Kind::Choice(SubscribeCheck::NAMES),
+            "How `access.acl_file` checks subscriptions. `covered`: a topic filter is refused (Not authorized) unless the \
+             client may read every topic that it matches. `delivery`: every filter is accepted, and each message is checked \
+             when it is delivered, as mosquitto does. Cost of `delivery`: a client remembers its right to at most eight \
+             topics of up to 256 bytes.";
+        lost_rights: LostRights = "disconnect", Kind::Choice(LostRights::NAMES),
+            "What becomes of a connected client whose subscription a changed `access.acl_file` does not allow any more. \
+             `disconnect`: the subscription ends, and the connection with it (Not authorized). `unsubscribe`: the \
+             subscription ends, and the client is not told.";
+        max_waiting: usize = "256", Kind::integer(1, 65_535),
+            "Maximum number of clients that wait while passwords of others are verified. Further ones are refused (Quota \
+             exceeded). Cost: each may have a password of 64 KiB. A verification that waits longer than \
+             `hooks.deadline` refuses its client.";
     }
 
     hooks: HooksSettings, "Hooks: functions of the host program that decide for the broker or receive its notices." {

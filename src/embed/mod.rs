@@ -1,5 +1,6 @@
 //! Floor 7: the broker as a value in a Rust program.
 
+mod access;
 mod acknowledged;
 mod adopt;
 mod arena;

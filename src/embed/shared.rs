@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
 use crate::config::Settings;
+use crate::embed::access::Access;
 use crate::embed::asynchronous::Vigil;
 use crate::embed::callback::Dispatcher;
 use crate::embed::console::Running as RunningConsole;
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     pub(super) server: Arc<Server>,
     pub(super) listeners: Arc<Listeners>,
     pub(super) console: Option<RunningConsole>,
+    /// Who decides about clients.
+    pub(super) access: Access,
     /// That of connections that belong to no listener.
     pub(super) no_limit: Arc<ListenerLimit>,
     /// The generation of the process that started the broker.

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use crate::config::{Config, Listener, Settings};
+use crate::embed::access::Access;
 use crate::embed::asynchronous::Vigil;
 use crate::embed::broker::Broker;
 use crate::embed::console;
@@ -44,6 +45,7 @@ impl Broker {
         let Parts { store, bench, hooks } = parts;
         config.validate()?;
         let settings = config.settings().clone();
+        let mut access = Access::open(&settings, &hooks)?;
         let stop_requested = Arc::new(Latch::new().map_err(Error::Start)?);
         let bound = bind_all(&settings)?;
         let bound_console = console::bind(&settings)?;
@@ -69,9 +71,7 @@ impl Broker {
         if let Some(bench) = &bench {
             engine = engine.with_exact_timers().with_sink(bench.clone()).with_authority(bench.clone());
         }
-        if !hooks.is_empty() {
-            engine = engine.with_host(Arc::new(hooks));
-        }
+        let engine = access.give(engine, &settings, hooks);
         let (engine, journal) = console::keep_journal(engine, &settings);
         if let Some(storage) = &storage {
             storage.log_open(&engine, clock.now());
@@ -103,6 +103,7 @@ impl Broker {
             runtime.handle().spawn(flusher);
         }
         log_listeners(&engine, clock.now(), &bound);
+        access.run(&runtime, &engine, &clock, bench.is_none());
         let listeners = Arc::new(Listeners::new(Arc::clone(&server), runtime.handle().clone()));
         let source = storage.as_ref().map(|storage| storage.source(&engine));
         let shown = (journal, console::listeners(&listeners), source);
@@ -127,6 +128,7 @@ impl Broker {
             server,
             listeners,
             console,
+            access,
             generation,
             bench,
             running: Mutex::new(Some(runtime)),

@@ -3,8 +3,10 @@
 use hashbrown::HashSet;
 
 use crate::codec::packet_id::PacketId;
+use crate::codec::reason::ReasonCode;
 use crate::session::aliases::AliasesIn;
 use crate::session::epoch::Epoch;
+use crate::session::verdicts::Verdicts;
 
 /// The receiving half of a session. The client's connection holds its lock for the length of a turn. Only a connection
 /// that takes the session over locks it besides.
@@ -18,6 +20,8 @@ pub struct Inbound {
     pub received: Unreleased,
     /// The Topic Aliases of this connection.
     pub aliases: AliasesIn,
+    /// The latest verdicts about topics that this connection has published to; boxed because few brokers have any.
+    pub verdicts: Option<Box<Verdicts<Option<ReasonCode>>>>,
 }
 
 /// Packet Identifiers of QoS 2 messages; boxed because few sessions have any.
@@ -58,6 +62,7 @@ impl Inbound {
         self.epoch = epoch;
         self.kept = kept;
         self.aliases = AliasesIn::default();
+        self.verdicts = None;
         if self.received.is_empty() {
             self.received = Unreleased::default();
         }

@@ -23,6 +23,7 @@ use crate::session::outbox::Outbox;
 use crate::session::pending::Pending;
 use crate::session::plan::Plan;
 use crate::session::queue::{Queue, Queued};
+use crate::session::reader::Reader;
 use crate::session::record::delivery_record;
 use crate::session::retained_walks::RetainedWalks;
 use crate::stats::DropReason;
@@ -50,6 +51,8 @@ struct OutboundExtras {
     held_acks: Option<Box<HeldAcks>>,
     /// The publishers that wait for this session's queue.
     waiting_publishers: Option<Box<WaitingPublishers>>,
+    /// The receiving client, if its right is checked at each delivery.
+    reader: Option<Reader>,
 }
 
 impl OutboundExtras {
@@ -531,6 +534,16 @@ impl Outbound {
         taken
     }
 
+    /// The receiving client, if its right is checked at each delivery.
+    pub fn reader_mut(&mut self) -> Option<&mut Reader> {
+        self.extras.as_mut()?.reader.as_mut()
+    }
+
+    /// Checks the right of this receiving client at each delivery.
+    pub fn set_reader(&mut self, reader: Reader) {
+        self.extras().reader = Some(reader);
+    }
+
     fn shed_extras(&mut self) {
         self.extras.take_if(|extras| {
             extras.aliases.is_none()
@@ -539,6 +552,7 @@ impl Outbound {
                 && extras.walks.is_none()
                 && extras.held_acks.is_none()
                 && extras.waiting_publishers.is_none()
+                && extras.reader.is_none()
         });
     }
 

@@ -127,6 +127,11 @@ impl Control {
         [self.will_timer.take(), self.expiry_timer.take()].into_iter().flatten()
     }
 
+    /// The User Name of the user that the session is bound to.
+    pub fn user_name(&self) -> Option<&str> {
+        self.user.as_deref().map(AsRef::as_ref).filter(|user: &&str| !user.is_empty())
+    }
+
     /// Whether the session is bound to another user than this one.
     pub fn is_anothers(&self, user: Option<&str>) -> bool {
         self.user.as_deref().is_some_and(|bound| user != Some(&**bound))

@@ -38,6 +38,8 @@ pub struct SharedMatch<S> {
 /// How ready a member of a group is to take a message; a later variant is readier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Readiness {
+    /// The member may not receive it.
+    Barred,
     /// The message, or an older one in its place, would be dropped.
     Full,
     /// The member is offline: the message would wait for it.

@@ -20,9 +20,9 @@ use crate::harness::{ALL, Client, LastWill, Line, Network, Opts, Q0, Q1, Receive
 use crate::hooks::Toy;
 
 const ALL_QUESTIONS: Questions =
-    Questions { authenticate: true, authorize: true, take_over: true, on_publish: false };
+    Questions { authenticate: true, authorize: true, take_over: true, receive: false, on_publish: false };
 const TAKE_OVER: Questions =
-    Questions { authenticate: false, authorize: false, take_over: true, on_publish: false };
+    Questions { authenticate: false, authorize: false, take_over: true, receive: false, on_publish: false };
 
 /// What the authorities of a test were asked, in order.
 type Minutes = Arc<Mutex<Vec<String>>>;

@@ -57,6 +57,7 @@ mod redelivery;
 mod restore;
 mod retained;
 mod retained_pace;
+mod rules;
 mod session;
 mod shared;
 mod sinks;

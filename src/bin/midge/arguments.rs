@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::failure::EXIT_CODES;
 
@@ -30,6 +30,9 @@ pub(crate) enum Command {
     #[cfg(feature = "console")]
     #[command(after_help = EXIT_CODES)]
     Listener(ListenerCommand),
+    /// Check a file of access rules, and explain what they allow
+    #[command(after_help = EXIT_CODES)]
+    Rule(RuleCommand),
     /// Make certificates for learning, tests and private networks
     #[cfg(feature = "certificate")]
     #[command(after_help = EXIT_CODES)]
@@ -159,6 +162,49 @@ pub(crate) enum Listener {
     },
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct RuleCommand {
+    #[command(subcommand)]
+    pub(crate) command: Rule,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rule {
+    /// Read a file of rules, and name the line that is wrong
+    #[command(after_help = EXIT_CODES)]
+    Check {
+        /// File in the format of mosquitto's acl_file
+        file: PathBuf,
+    },
+    /// Say whether a client may do something, and which line decides
+    #[command(after_help = EXIT_CODES)]
+    Explain(ExplainRule),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainRule {
+    /// File in the format of mosquitto's acl_file
+    pub(crate) file: PathBuf,
+    /// User name of the client; without it the client is anonymous
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Client identifier
+    #[arg(short, long, value_name = "ID")]
+    pub(crate) client: String,
+    /// What the client does: publish, subscribe or receive
+    #[arg(hide_possible_values = true)]
+    pub(crate) action: Action,
+    /// Topic of the message, or topic filter of the subscription
+    pub(crate) topic: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Action {
+    Publish,
+    Subscribe,
+    Receive,
+}
+
 #[cfg(feature = "durable")]
 #[derive(Debug, Args)]
 pub(crate) struct StorageCommand {
@@ -281,8 +327,8 @@ mod tests {
         has(&command.get_about().unwrap().to_string());
         let of = |command: &Command| -> Vec<Arg> { command.get_arguments().cloned().collect() };
         let mut options: Vec<String> = of(&command).iter().map(heading).collect();
-        let groups =
-            command.get_subcommands().filter(|sub| ["listener", "storage"].contains(&sub.get_name()));
+        let groups = command.get_subcommands();
+        let groups = groups.filter(|sub| ["listener", "rule", "storage"].contains(&sub.get_name()));
         let of_groups = groups.flat_map(Command::get_subcommands).filter(|sub| sub.get_name() != "help");
         for sub in command.get_subcommands().chain(of_groups) {
             has(&format!(".SS {} {}.", sub.get_name(), sub.get_about().unwrap()));

@@ -15,6 +15,9 @@ pub(crate) const NO_ANSWER: u8 = 4;
 #[cfg(feature = "durable")]
 pub(crate) const DAMAGED: u8 = 5;
 
+/// The rules deny what was asked about.
+pub(crate) const DENIED: u8 = 6;
+
 /// The exit codes, for the help text.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
@@ -23,7 +26,8 @@ Exit codes:
   2  error in the arguments, a setting or the settings file
   3  no broker, or for `listener` no console, is running at the address
   4  the program there is not an MQTT broker that reports its status, or not a console
-  5  `storage`: the store is damaged";
+  5  `storage`: the store is damaged
+  6  `rule explain`: the rules deny it";
 
 /// An exit code and one sentence for people.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod failure;
 mod listener;
 mod memory;
 mod query;
+mod rule;
 mod serve;
 mod status;
 #[cfg(feature = "durable")]
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Config(arguments) => configuration::run(arguments),
         #[cfg(feature = "console")]
         Command::Listener(command) => listener::run(command),
+        Command::Rule(command) => rule::run(&command.command),
         #[cfg(feature = "certificate")]
         Command::Certificate(arguments) => certificate::run(arguments),
         #[cfg(feature = "durable")]

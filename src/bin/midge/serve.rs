@@ -13,7 +13,7 @@ use crate::{arguments, configuration, memory};
 /// The address of `--tls` without `--listen`: the port for MQTT over TLS.
 const SECURE_ADDRESS: &str = "127.0.0.1:8883";
 
-/// Runs a broker until SIGINT or SIGTERM. SIGHUP reads the certificates again.
+/// Runs a broker until SIGINT or SIGTERM. SIGHUP reads the certificates and the files of authorities again.
 pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
     let mut config = configuration::load(&arguments.settings)?;
     listen(&mut config, &arguments.listen)?;
@@ -41,6 +41,7 @@ pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
     while wait()? == Asked::Reload {
         // What is wrong with new files is logged; those from before stay in use.
         let _logged = broker.reload_certificates();
+        let _logged = broker.reload_access();
     }
     Ok(broker.stop(None)?)
 }

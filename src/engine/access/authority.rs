@@ -29,6 +29,21 @@ pub trait Authority: Send + Sync {
         Ruling::Abstain
     }
 
+    /// Whether [`authorize`](Authority::authorize) answers at once and by the client, the action and the topic alone.
+    ///
+    /// It is then asked with locks of the broker held, so that it must call nothing of the broker, and once for
+    /// consecutive messages to one topic. An answer for later denies.
+    fn is_prompt(&self) -> bool {
+        false
+    }
+
+    /// Whether a client may receive messages of a topic; `None` if it does not decide. Asked at each delivery, with locks
+    /// of the broker held: it answers at once and calls nothing of the broker. The answer is remembered until
+    /// [the rights change](crate::engine::core::state::Engine::rights_changed).
+    fn receive(&self, _request: &ReceiveRequest<'_>) -> Option<bool> {
+        None
+    }
+
     /// Whether an authenticated client may end the other connection with its Client Identifier.
     fn take_over(&self, _request: &TakeOverRequest<'_>) -> Ruling {
         Ruling::Abstain
@@ -42,6 +57,7 @@ pub struct Questions {
     pub authenticate: bool,
     pub authorize: bool,
     pub take_over: bool,
+    pub receive: bool,
     /// Whether clients' messages may be changed. Only the host does that.
     pub on_publish: bool,
 }
@@ -53,6 +69,7 @@ impl Questions {
             authenticate: self.authenticate || other.authenticate,
             authorize: self.authorize || other.authorize,
             take_over: self.take_over || other.take_over,
+            receive: self.receive || other.receive,
             on_publish: self.on_publish || other.on_publish,
         }
     }
@@ -119,6 +136,17 @@ pub struct TakeOverRequest<'r> {
     pub present_address: Option<Peer>,
 }
 
+/// The delivery of a message to a client.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceiveRequest<'r> {
+    /// The Client Identifier.
+    pub client_id: &'r str,
+    /// The User Name of the attached or last connection.
+    pub username: Option<&'r str>,
+    /// The Topic Name.
+    pub topic: &'r str,
+}
+
 /// The host's hooks as an authority. It abstains only where no hook is set.
 pub(crate) struct HostAuthority(pub Arc<dyn Host>);
 
@@ -133,6 +161,7 @@ impl Authority for HostAuthority {
             authenticate: wanted.authenticate,
             authorize: wanted.authorize,
             take_over: false,
+            receive: false,
             on_publish: wanted.on_publish,
         }
     }

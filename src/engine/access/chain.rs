@@ -1,8 +1,9 @@
 //! The chain of authorities: they are asked in order, and the first that does not abstain decides.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::engine::access::authority::{Authority, Questions, Ruling, TakeOverRequest};
+use crate::engine::access::authority::{Authority, Questions, ReceiveRequest, Ruling, TakeOverRequest};
 use crate::engine::access::hooks::{AccessRequest, ConnectRequest, Verdict};
 
 /// The decision on a request where every authority abstains.
@@ -13,6 +14,18 @@ pub enum AccessDefault {
     Allow,
     /// Deny clients and topics that no authority allows.
     Deny,
+}
+
+/// How authorities are asked about clients' messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// They are not.
+    Nothing,
+    /// Under the lock of the connection, and once for the messages of a topic: each [answers at
+    /// once](Authority::is_prompt).
+    AtOnce,
+    /// About each message, without a lock. The host may change it.
+    EachMessage,
 }
 
 /// The stage of a packet that a question belongs to, in the order of asking.
@@ -91,6 +104,46 @@ impl Chain {
         let denies = self.default == AccessDefault::Deny;
         let own = Questions { authenticate: denies, authorize: denies, ..Questions::default() };
         self.links.iter().fold(own, |all, link| all.or(link.questions))
+    }
+
+    /// How its authorities are asked about messages.
+    pub(crate) fn asks(&self) -> Asks {
+        let questions = self.questions();
+        let mut asked = self.links.iter().filter(|link| link.questions.authorize);
+        match questions.asks_to_publish() {
+            false => Asks::Nothing,
+            true if !questions.on_publish && asked.all(|link| link.authority.is_prompt()) => Asks::AtOnce,
+            true => Asks::EachMessage,
+        }
+    }
+
+    /// Whether a client may receive messages of a topic. If every authority abstains, it may, since its filter was
+    /// allowed.
+    pub(crate) fn may_receive(&self, request: &ReceiveRequest<'_>) -> bool {
+        let asked = self.links.iter().filter(|link| link.questions.receive);
+        // A panic denies.
+        let mut verdicts = asked.filter_map(|link| {
+            let receive = AssertUnwindSafe(|| link.authority.receive(request));
+            catch_unwind(receive).map_err(std::mem::forget).unwrap_or(Some(false))
+        });
+        verdicts.next().unwrap_or(true)
+    }
+
+    /// The verdict of authorities that [answer at once](Authority::is_prompt), in order; `None` if another kind of
+    /// authority would be asked.
+    pub(crate) fn prompt_verdict(&self, request: &AccessRequest<'_>) -> Option<Verdict> {
+        for link in self.links.iter().filter(|link| link.questions.authorize) {
+            if !link.authority.is_prompt() {
+                return None;
+            }
+            let authorize = AssertUnwindSafe(|| link.authority.authorize(request));
+            match catch_unwind(authorize).map_err(std::mem::forget) {
+                Ok(Ruling::Abstain) => {}
+                Ok(Ruling::Now(verdict)) => return Some(verdict),
+                Ok(Ruling::Later(_)) | Err(()) => return Some(Verdict::Deny),
+            }
+        }
+        Some(self.verdict_of_none(Request::Authorize(request)))
     }
 
     /// The first authority, from position `from` on, that answers such a request, and its position.

@@ -346,6 +346,9 @@ impl Engine {
         let mut attachment = attachment;
         // What the store alone has must stay there; after a crash the session ends at once, as its interval is 0.
         attachment.client_limits.kept |= was_kept && outbound.has_stored();
+        if self.wanted.receive {
+            self.check_deliveries(&mut outbound, connect.username);
+        }
         session.attach(epoch, inbound, control, &mut outbound, attachment);
         let recorded = self.recorder.is_kept() && self.record_attached(turn, session, control, was_kept);
         let recorded = recorded || guest.discards;

@@ -345,7 +345,7 @@ fn packets(
                 if let Packet::Publish(publish) = &packet
                     && let Some(mut burst) = engine.burst(rest, &frame, publish, attached.version.is_v5())
                 {
-                    engine.receive_burst(turn, attached, &mut burst);
+                    engine.receive_burst(turn, attached, &mut inbound.verdicts, &mut burst);
                     progress.consumed += burst.len() - frame.whole.len();
                     engine.answered(&mut pending);
                     if leave_the_rest(turn, attached, input, progress) {

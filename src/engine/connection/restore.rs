@@ -257,6 +257,9 @@ impl Engine {
         drop(outbound);
         self.counters.increase(Gauge::MessagesQueued, queued as u64);
         let mut control = session.control.lock();
+        if self.wanted.receive {
+            self.check_deliveries(&mut session.outbound.lock(), control.user_name());
+        }
         let subscriber = Subscriber::Session(Arc::clone(&session));
         for held in std::mem::take(&mut control.subscriptions).as_slice() {
             let Held { options, identifier, .. } = *held;

@@ -1,6 +1,7 @@
 //! The engine's state, turns, timers, and acknowledgements that wait for a commit.
 
 mod ask;
+mod ask_now;
 mod commit;
 pub(crate) mod commit_wait;
 pub mod durability;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use crate::config::Settings;
 use crate::engine::access::authority::{Authority, HostAuthority, Questions};
-use crate::engine::access::chain::{AccessDefault, Chain};
+use crate::engine::access::chain::{AccessDefault, Asks, Chain};
 use crate::engine::access::hooks::Host;
 use crate::engine::core::commit_wait::CommitWait;
 use crate::engine::core::other_turns::OtherTurns;
@@ -61,6 +61,10 @@ pub struct Engine {
     pub(crate) authorities: Chain,
     /// The questions that the authorities and the host answer.
     pub(crate) wanted: Questions,
+    /// How authorities are asked about messages.
+    pub(crate) asks: Asks,
+    /// Counts the changes of what authorities allow.
+    pub(crate) rights: AtomicU64,
     /// The sinks of events.
     pub(crate) events: EventStream,
     pub(crate) drops: Drops,
@@ -109,6 +113,8 @@ impl Engine {
             host: None,
             authorities: Chain::default(),
             wanted: Questions::default(),
+            asks: Asks::Nothing,
+            rights: AtomicU64::new(0),
             events: EventStream::default(),
             drops: Drops::default(),
             stopping: AtomicBool::new(false),
@@ -133,13 +139,18 @@ impl Engine {
     /// use.
     pub fn with_authority(mut self, authority: Arc<dyn Authority>) -> Engine {
         self.authorities.add(authority);
-        Engine { wanted: self.authorities.questions(), ..self }
+        self.with_questions()
     }
 
     /// The same broker with a default for requests on which every authority abstains. The engine must not be in use.
     pub fn with_access_default(mut self, default: AccessDefault) -> Engine {
         self.authorities.default = default;
-        Engine { wanted: self.authorities.questions(), ..self }
+        self.with_questions()
+    }
+
+    /// The same broker; what its authorities are asked is looked up once.
+    fn with_questions(self) -> Engine {
+        Engine { wanted: self.authorities.questions(), asks: self.authorities.asks(), ..self }
     }
 
     /// The same broker with one more sink of events, after those that were added before.

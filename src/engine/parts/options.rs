@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::codec::qos::QoS;
-use crate::config::{OtherUser, QueueOverflow, Settings};
+use crate::config::{LostRights, OtherUser, QueueOverflow, Settings};
 use crate::session::delivery::Limits;
 use crate::session::queue::{Bounds, Overflow};
 
@@ -38,6 +38,7 @@ pub struct Options {
     pub max_session_expiry: u32,
     pub max_sessions: usize,
     pub other_user: OtherUser,
+    pub lost_rights: LostRights,
     pub retained_messages: usize,
     pub retained_bytes: u64,
     pub sys_interval: Duration,
@@ -82,6 +83,7 @@ impl Options {
                 .map_or(u32::MAX, |d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX)),
             max_sessions: s.session.max_sessions,
             other_user: s.session.other_user,
+            lost_rights: s.access.lost_rights,
             retained_messages: s.retained.max_messages,
             retained_bytes: s.retained.max_bytes,
             sys_interval: s.sys.interval,

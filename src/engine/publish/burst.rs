@@ -9,7 +9,9 @@ use smallvec::SmallVec;
 use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::publish::{Publish, first_byte};
 use crate::codec::qos::QoS;
+use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
+use crate::engine::access::chain::Asks;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::{Turn, WORK_PER_TURN};
 use crate::engine::observe::mask::EventMask;
@@ -19,6 +21,7 @@ use crate::engine::parts::options::Options;
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::{self, Publication, SHARE_FROM};
 use crate::session::delivery::Block;
+use crate::session::verdicts::Verdicts;
 use crate::stats::DropReason;
 use crate::topics::Identity;
 use crate::topics::{Match, Matches};
@@ -163,7 +166,7 @@ impl Engine {
         publish: &Publish<'r>,
         v5: bool,
     ) -> Option<Burst<'r>> {
-        if first.first != PLAIN || self.wanted.asks_to_publish() || self.events.wants(EACH) {
+        if first.first != PLAIN || self.asks == Asks::EachMessage || self.events.wants(EACH) {
             return None;
         }
         Burst::at(input, first, publish, v5, &self.options)
@@ -175,8 +178,12 @@ impl Engine {
         &self,
         turn: &mut Turn,
         attached: &AttachedConnection,
+        verdicts: &mut Option<Box<Verdicts<Option<ReasonCode>>>>,
         burst: &mut Burst<'_>,
     ) {
+        if self.asks == Asks::AtOnce && self.refuses(turn, attached, verdicts, burst) {
+            return;
+        }
         let taken = turn.cache.take(&self.router, burst.topic);
         let each = work_of_each(&taken.matches);
         if each > 0 && each.saturating_mul(burst.block.messages as usize) > WORK_PER_TURN {
@@ -212,7 +219,7 @@ impl Engine {
             {
                 let shared = may_share
                     .then(|| &*buffer.get_or_insert_with(|| Bytes::copy_from_slice(burst.block.bytes)));
-                if self.deliver_block(turn, only, &burst.block, shared) {
+                if self.deliver_block(turn, only, burst.topic, &burst.block, shared) {
                     reached = true;
                     continue;
                 }
@@ -237,11 +244,36 @@ impl Engine {
         turn.cache.give_back(taken);
     }
 
+    /// Whether authorities that answer at once deny the messages of a burst. Then they are counted.
+    #[cold]
+    fn refuses(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        verdicts: &mut Option<Box<Verdicts<Option<ReasonCode>>>>,
+        burst: &Burst<'_>,
+    ) -> bool {
+        let topic = burst.topic.as_str();
+        if self.denied_now(attached, verdicts, topic, (QoS::AtMostOnce, false)).is_none() {
+            return false;
+        }
+        let Block { messages, payload_bytes, .. } = burst.block;
+        attached.session.received_messages.fetch_add(messages, Ordering::Relaxed);
+        turn.counts.packets_received += messages - 1;
+        turn.counts.publish_received += messages;
+        turn.counts.publish_bytes_received += payload_bytes;
+        let client_id = Some(&*attached.session.client_id);
+        (0..messages)
+            .for_each(|_| self.dropped(turn, client_id, topic.as_bytes(), DropReason::NotAuthorized));
+        true
+    }
+
     /// Sends the packets to a subscriber unchanged; false if it must be given each message by itself.
     fn deliver_block(
         &self,
         turn: &mut Turn,
         subscription: &Match<Subscriber>,
+        topic: TopicName<'_>,
         block: &Block<'_>,
         shared: Option<&Bytes>,
     ) -> bool {
@@ -252,6 +284,9 @@ impl Engine {
             return false;
         }
         let mut outbound = session.outbound.lock();
+        if !self.may_receive(session, &mut outbound, topic.as_str().as_bytes()) {
+            return false; // And so says the delivery of each message.
+        }
         let given = outbound.deliver_block(&mut self.context(turn, session), block, shared);
         let flush = given && outbound.list_for_flush();
         drop(outbound);

@@ -68,16 +68,19 @@ impl Engine {
         publication: &mut Publication<'_>,
         group: &Group<Subscriber>,
     ) -> bool {
-        let (sizes, stored) = (Sizes::of(publication), publication.stored_size());
+        let (sizes, stored, topic) = (Sizes::of(publication), publication.stored_size(), publication.topic);
         // A member whose session ended after it was picked has left the group first, so it is not picked again.
         let qos = publication.qos;
         loop {
             let work = &mut turn.work;
             let picked = group.pick(|member| {
                 *work += 1;
-                self.readiness(publisher, &sizes, stored, qos, member)
+                self.readiness(publisher, topic, &sizes, stored, qos, member)
             });
             let Some(picked) = picked else { return false };
+            if !self.may_have(&picked.subscriber, topic) {
+                return false; // Nor may any other member.
+            }
             if picked.options.no_local && publisher.is(&picked.subscriber) {
                 return false; // Only the host can do so; for clients it is an error [MQTT-3.8.3-4].
             }
@@ -93,11 +96,15 @@ impl Engine {
     pub(crate) fn readiness(
         &self,
         publisher: Publisher<'_>,
+        topic: &[u8],
         sizes: &Sizes,
         stored: usize,
         qos: QoS,
         member: &Match<Subscriber>,
     ) -> Readiness {
+        if !self.may_have(&member.subscriber, topic) {
+            return Readiness::Barred;
+        }
         let own = publisher.is(&member.subscriber);
         let mut identifiers = Identifiers::new();
         let held = std::slice::from_ref(member);
@@ -143,8 +150,8 @@ impl Engine {
         }
     }
 
-    /// Delivers to one subscriber, through its matching `subscriptions`. False if No Local excludes it, or if it is a
-    /// member of a group whose session has just ended.
+    /// Delivers to one subscriber, through its matching `subscriptions`. False if No Local excludes it, if it may not
+    /// receive the message, or if it is a member of a group whose session has just ended.
     pub(crate) fn deliver(
         &self,
         turn: &mut Turn,
@@ -183,6 +190,9 @@ impl Engine {
         options: &DeliveryOptions<'_>,
     ) -> bool {
         let mut outbound = session.outbound.lock();
+        if !self.may_receive(session, &mut outbound, publication.topic) {
+            return false;
+        }
         // [MQTT-4.5.0-1], [MQTT3-4.5.0-1], [MQTT3-3.1.2-5]
         let outcome = outbound.deliver(&mut self.context(turn, session), publication, options);
         let flush = outbound.list_for_flush();

@@ -9,7 +9,7 @@ use crate::codec::publish::Publish;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
-use crate::engine::access::chain::{Request, Stage};
+use crate::engine::access::chain::{Asks, Request, Stage};
 use crate::engine::access::edit::{Changes, Edit, joined};
 use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{DecisionContext, denied, puback_has};
@@ -105,7 +105,7 @@ impl Engine {
             // [MQTT-3.3.4-6]
             return refused(ReasonCode::ProtocolError, "a client must not send a subscription identifier");
         }
-        let Inbound { received: unreleased, aliases, kept, .. } = &mut **inbound;
+        let Inbound { received: unreleased, aliases, kept, verdicts, .. } = &mut **inbound;
         let topic = self.resolve(aliases, publish)?;
         let draft = Draft {
             topic,
@@ -147,18 +147,27 @@ impl Engine {
                 "too many messages are unacknowledged (mqtt.receive_maximum)",
             );
         }
-        let reason = match (turned_down, self.wanted.asks_to_publish()) {
+        let denied = match self.asks == Asks::AtOnce && turned_down.is_none() {
+            true => self.denied_now(attached, verdicts, topic.as_str(), (publish.qos, publish.retain)),
+            false => None,
+        };
+        let reason = match (turned_down, denied, self.asks == Asks::EachMessage) {
             // It is not acknowledged: its client keeps it, and sends it again over another connection.
-            (Some(Refusal::StoreFull), _) if !attached.version.is_v5() => return Ok(Handled::Done),
+            (Some(Refusal::StoreFull), ..) if !attached.version.is_v5() => return Ok(Handled::Done),
             // [MQTT3-3.3.5-2]
-            (Some(refusal), _) => {
+            (Some(refusal), ..) => {
                 if refusal == Refusal::BrokersTopic {
                     let client_id = Some(&*attached.session.client_id);
                     self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
                 }
                 refusal.reason()
             }
-            (None, false) => {
+            (None, Some(reason), _) => {
+                let client_id = Some(&*attached.session.client_id);
+                self.dropped(turn, client_id, topic.as_str().as_bytes(), DropReason::NotAuthorized);
+                reason
+            }
+            (None, None, false) => {
                 // After a crash the message is both known and delivered, or neither.
                 self.begin_group(turn);
                 let accepted = self.accept(turn, attached, topic, publish, received);
@@ -170,7 +179,7 @@ impl Engine {
                 self.end_group(turn);
                 accepted?
             }
-            (None, true) => {
+            (None, None, true) => {
                 // The host may take long and may do anything meanwhile, so the lock is released.
                 let topic = topic.as_str().to_owned();
                 let topic = TopicName::from_validated(&topic);

@@ -3,4 +3,5 @@
 mod local;
 pub mod receive;
 mod retained;
+pub mod review;
 pub mod unsubscribe;

@@ -1,6 +1,7 @@
 //! SUBSCRIBE: a client's filters are added to the router, and retained messages are sent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -77,6 +78,7 @@ impl Engine {
             };
             requests.push(Request { filter, options });
         }
+        let rights = self.rights.load(Ordering::Acquire);
         let mut denials: Denials = SmallVec::new();
         if self.wanted.authorize {
             let asked = pending.unlocked(attached, inbound, |pending| {
@@ -92,6 +94,12 @@ impl Engine {
         let mut control = attached.session.control.lock();
         if !control.is_connected_by(attached.epoch) {
             return Ok(Handled::Done);
+        }
+        if self.rights.load(Ordering::Acquire) != rights {
+            // They have changed since the question, and the review of this session's subscriptions may be over.
+            drop(control);
+            self.forget(pending.decisions);
+            return self.receive_subscribe(turn, attached, inbound, pending, subscribe);
         }
         // After a crash the whole packet is done, and its retained messages are due, or nothing of it.
         self.begin_group(turn);

@@ -161,6 +161,9 @@ impl Engine {
         message: &SharedMessage,
         dropped: &mut Vec<(SharedMessage, DropReason)>,
     ) -> bool {
+        if !self.may_receive(session, outbound, message.topic_bytes()) {
+            return true;
+        }
         let identifiers: &[u32] = if walk.identifier == 0 { &[] } else { &[walk.identifier] };
         // [MQTT3-3.3.1-8]: RETAIN is set on what a new subscription gets.
         let qos = message.qos().min(walk.qos);

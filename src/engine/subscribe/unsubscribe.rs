@@ -15,7 +15,7 @@ use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
 use crate::engine::parts::subscriber::Subscriber;
 use crate::session::event::{Event, Level, Unsubscribed};
-use crate::session::state::Mark;
+use crate::session::state::{Control, Mark, Session};
 use crate::storage::SessionChange;
 
 impl Engine {
@@ -33,7 +33,6 @@ impl Engine {
         for text in unsubscribe.filters() {
             requests.push((text, TopicFilter::of_packet(text)?));
         }
-        let subscriber = Subscriber::Session(Arc::clone(&attached.session));
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut control = attached.session.control.lock();
         if !control.is_connected_by(attached.epoch) {
@@ -43,32 +42,16 @@ impl Engine {
         // [MQTT-3.10.4-6], [MQTT3-3.10.4-6]
         for (text, filter) in requests {
             // [MQTT-3.10.4-1], [MQTT3-3.10.4-1]: filters are compared character by character.
-            let reason = match control.subscriptions.remove(text) {
-                Some(held) => {
-                    // [MQTT-3.10.4-2], [MQTT3-3.10.4-2]
-                    if let Ok(filter) = filter {
-                        self.router.unsubscribe(filter, &subscriber);
-                    }
+            let reason = match self.unsubscribe_one(turn, &attached.session, &mut control, text, filter.ok())
+            {
+                true => {
                     let client_id = &attached.session.client_id;
                     self.log(turn, Level::Debug, Some(client_id), || {
                         format!("client {client_id:?}: has unsubscribed from {text:?}")
                     });
-                    if self.events.wants(EventMask::UNSUBSCRIBED) {
-                        let client_id = attached.session.client_id.clone();
-                        let filter = held.filter;
-                        turn.events.push(Event::Unsubscribed(Unsubscribed { client_id, filter }));
-                    }
-                    if attached.session.is_marked(Mark::WALKS) {
-                        let mut outbound = attached.session.outbound.lock();
-                        attached.session.set_walks(outbound.give_up_walk(text));
-                    }
-                    if control.kept {
-                        let unsubscribed = SessionChange::Unsubscribed { filter: text };
-                        self.recorder.session(turn.now, &attached.session.client_id, unsubscribed);
-                    }
                     ReasonCode::Success
                 }
-                None => filter.err().unwrap_or(ReasonCode::NoSubscriptionExisted),
+                false => filter.err().unwrap_or(ReasonCode::NoSubscriptionExisted),
             };
             reasons.push(reason.as_u8());
         }
@@ -82,6 +65,35 @@ impl Engine {
         // [MQTT-3.10.4-4], [MQTT3-3.10.4-4], [MQTT-3.10.4-5], [MQTT3-3.10.4-5]
         self.send_when_safe(turn, attached, nothing_recorded, |version, out| unsuback.encode(version, out));
         Ok(())
+    }
+
+    /// Ends a session's subscription to a filter, whose text is given, too; false if it has none.
+    pub(super) fn unsubscribe_one(
+        &self,
+        turn: &mut Turn,
+        session: &Arc<Session>,
+        control: &mut Control,
+        text: &str,
+        filter: Option<TopicFilter<'_>>,
+    ) -> bool {
+        let Some(held) = control.subscriptions.remove(text) else { return false };
+        // [MQTT-3.10.4-2], [MQTT3-3.10.4-2]
+        if let Some(filter) = filter {
+            self.router.unsubscribe(filter, &Subscriber::Session(Arc::clone(session)));
+        }
+        if self.events.wants(EventMask::UNSUBSCRIBED) {
+            let (client_id, filter) = (session.client_id.clone(), held.filter);
+            turn.events.push(Event::Unsubscribed(Unsubscribed { client_id, filter }));
+        }
+        if session.is_marked(Mark::WALKS) {
+            let mut outbound = session.outbound.lock();
+            session.set_walks(outbound.give_up_walk(text));
+        }
+        if control.kept {
+            let unsubscribed = SessionChange::Unsubscribed { filter: text };
+            self.recorder.session(turn.now, &session.client_id, unsubscribed);
+        }
+        true
     }
 
     /// Removes a subscription from the router.

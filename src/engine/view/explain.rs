@@ -115,7 +115,8 @@ impl Engine {
         }
         for shared in &matches.shared {
             let picked = shared.group.next(|member| {
-                self.readiness(asked.publisher, &asked.sizes, asked.stored, message.qos, member)
+                let topic = message.topic.as_str().as_bytes();
+                self.readiness(asked.publisher, topic, &asked.sizes, asked.stored, message.qos, member)
             });
             if let Some(member) = picked {
                 let (fate, qos) = self.fate(&asked, std::slice::from_ref(&member), true);
@@ -161,6 +162,9 @@ impl Engine {
         let Some((first, granted)) = granted else {
             return (Fate::NoLocal, qos);
         };
+        if !self.may_have(&first.subscriber, asked.message.topic.as_str().as_bytes()) {
+            return (Fate::Dropped(DropReason::NotAuthorized), granted.qos);
+        }
         let stored = asked.stored + Pending::options_size(identifiers.len(), is_shared);
         let foreseen =
             self.foresee(asked.now, &first.subscriber, &asked.sizes, stored, granted.qos, &identifiers);

@@ -8,6 +8,7 @@ mod flow;
 mod host;
 #[path = "../../support/packets.rs"]
 mod packets;
+mod ruled;
 mod sockets;
 mod table;
 
@@ -49,7 +50,7 @@ static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
 /// The rows without sockets, whose work is done in this thread.
 pub fn without_sockets() -> Vec<Row> {
-    [flow::rows(), host::rows(), table::rows(), churn::rows()].into_iter().flatten().collect()
+    [flow::rows(), ruled::rows(), host::rows(), table::rows(), churn::rows()].into_iter().flatten().collect()
 }
 
 /// The rows with sockets, whose work is done in the broker's thread.

@@ -68,11 +68,26 @@ impl Network {
 
     /// A broker whose store has what `store` had committed up to `position`, started so many seconds later.
     pub fn after_crash(&self, store: &LateStore, position: usize, pause: u64) -> (Network, Arc<LateStore>) {
+        self.after_crash_at(store, position, pause, |engine| engine)
+    }
+
+    /// A broker with something more, whose store has all that `store` had committed.
+    pub fn after_crash_and(&self, store: &LateStore, add: impl FnOnce(Engine) -> Engine) -> Network {
+        self.after_crash_at(store, store.len(), 0, add).0
+    }
+
+    fn after_crash_at(
+        &self,
+        store: &LateStore,
+        position: usize,
+        pause: u64,
+        add: impl FnOnce(Engine) -> Engine,
+    ) -> (Network, Arc<LateStore>) {
         #[cfg(feature = "durable")]
         crate::durable_check::comes_back(|see| store.for_each_before(position as u64, see));
         let store = Arc::new(store.after_crash(position as u64));
         let started = self.started_unix + self.now().as_millis() / 1000 + pause;
-        let network = Network::started(&[], Arc::clone(&store) as Arc<dyn Store>, started);
+        let network = Network::started(&[], Arc::clone(&store) as Arc<dyn Store>, started).and(add);
         network.engine.restore(&mut network.turn()).unwrap();
         (Network { late: Some(Arc::clone(&store)), ..network }, store)
     }

@@ -79,6 +79,13 @@ export const help = {
   'console.max_live_messages': '为一个实时消息查看者等待的消息数。读得更慢的查看者会被告知错过了多少条。代价：每条最多保存载荷的 4 KiB。',
   'console.max_live_bytes': '等待所有实时消息查看者的消息总字节数；每个查看者最多占其八分之一。放不下的消息算作错过，与超过 `console.max_live_messages` 时相同。',
   'console.events': '控制台记住的事件数（连接、断开、订阅、拒绝等），以及同样多的消息丢弃记录。更早的会被遗忘。代价：每条最多 600 字节；更长的客户端标识符、主题和文字会被截短。',
+  'access.anonymous': '没有用户名的客户端是否可以连接。`auto`：可以，除非有 `access.password_file`；其他机器可以访问的监听器，没有做决定的文件或钩子就不启动。`true`：可以，这样的监听器也启动。`false`：不可以。危险：`true` 且没有文件和钩子时，凡能访问监听器的人都可以做任何事。',
+  'access.authorities': '依次询问谁来决定，以逗号分隔：`hooks` 是宿主程序的函数，`passwords` 是 `access.password_file`，`acl` 是 `access.acl_file`。第一个有意见的做决定；没有文件或函数的没有意见。',
+  'access.password_file': '含有用户及其密码散列的文件，格式与 `midge passwd` 和 mosquitto_passwd 所写的相同。用户名或密码不符的客户端被拒绝。文件改变后半分钟内重新读取；有错误的文件不被采用，日志给出行号。危险：能写这个文件的人可以冒充任何人连接。',
+  'access.acl_file': '规定每个客户端可以发布和订阅哪些主题的文件，读法与 mosquitto 相同。没有规则允许的一律拒绝。文件改变后半分钟内重新读取；有错误的文件不被采用，日志给出行号。',
+  'access.subscribe': '`access.acl_file` 如何检查订阅。`covered`：除非客户端可以读取主题过滤器匹配的每个主题，否则拒绝（Not authorized）。`delivery`：接受所有过滤器，每条消息在投递时检查，与 mosquitto 相同。`delivery` 的代价：每个客户端记住其对最多八个主题（各至多 256 字节）的权限。',
+  'access.lost_rights': '`access.acl_file` 改变后，已连接的客户端若有不再允许的订阅会怎样。`disconnect`：订阅结束，连接也随之断开（Not authorized）。`unsubscribe`：订阅结束，不通知客户端。',
+  'access.max_waiting': '在验证其他客户端的密码时等待的客户端数。超出的被拒绝（Quota exceeded）。代价：每个可能有 64 KiB 的密码。等待超过 `hooks.deadline` 的验证会拒绝其客户端。',
   'hooks.deadline': '延后的决定所拥有的时间，超时即为拒绝。在此之前，相关客户端的报文等待，其他客户端的继续。CONNECT 的时间不会超过 `mqtt.connect_timeout`。',
   'hooks.max_waiting': '在接收通知的函数运行时等待的通知数。再多一条就会丢失并计数。代价：每条占用客户端标识符和主题所需的内存。',
 };
