@@ -37,6 +37,8 @@ mod drop_reasons;
 mod ended;
 mod expiry;
 mod explain;
+#[cfg(feature = "durable")]
+mod failing_disk;
 mod foretold;
 mod framing;
 mod hold;

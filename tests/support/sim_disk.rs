@@ -48,6 +48,8 @@ fn apply(names: &mut Names, entry: &Entry) {
 pub enum Fault {
     /// It fails with this number of the system. A write may have been done in part.
     Error(i32),
+    /// It and all later ones of this life fail with this number of the system.
+    Errors(i32),
     /// A crash: it and all later ones of this life fail.
     Crash,
 }
@@ -68,6 +70,9 @@ struct State {
     sync_error: Option<i32>,
     /// An error of every read from now on.
     read_error: Option<i32>,
+    /// Reads so far, and one that fails with a number of the system.
+    reads: u64,
+    read_fault: Option<(u64, i32)>,
     /// Whether syncs do not return.
     stalled: bool,
     waiting: usize,
@@ -108,6 +113,7 @@ impl State {
                 Err(error(EIO))
             }
             Some((at, Fault::Error(code))) if at == number => Err(error(code)),
+            Some((at, Fault::Errors(code))) if at <= number => Err(error(code)),
             _ => Ok(()),
         }
     }
@@ -168,7 +174,7 @@ impl SimDisk {
     fn next_life(&self, state: &mut State) -> SimDisk {
         state.life += 1;
         (state.dead, state.fault, state.sync_error, state.space) = (false, None, None, None);
-        (state.stalled, state.lying, state.read_error) = (false, false, None);
+        (state.stalled, state.lying, state.read_error, state.read_fault) = (false, false, None, None);
         self.shared.1.notify_all();
         SimDisk { shared: Arc::clone(&self.shared), life: state.life }
     }
@@ -176,6 +182,16 @@ impl SimDisk {
     /// The operation with this number meets a fault.
     pub fn fault_at(&self, operation: u64, fault: Fault) {
         self.lock().fault = Some((operation, fault));
+    }
+
+    /// The read with this number, of all since the beginning, fails with a number of the system.
+    pub fn fault_at_read(&self, read: u64, number: i32) {
+        self.lock().read_fault = Some((read, number));
+    }
+
+    /// Reads so far.
+    pub fn reads(&self) -> u64 {
+        self.lock().reads
     }
 
     /// Operations so far.
@@ -332,9 +348,11 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let state = self.disk.lock();
+        let mut state = self.disk.lock();
         state.alive(self.disk.life)?;
-        if let Some(number) = state.read_error {
+        state.reads += 1;
+        let meets_fault = state.read_fault.filter(|(at, _)| at + 1 == state.reads);
+        if let Some(number) = state.read_error.or(meets_fault.map(|(_, number)| number)) {
             return Err(error(number));
         }
         let content = &state.files[self.file].cached;
