@@ -56,7 +56,7 @@ impl ByteStack {
     /// A layer has failed. The line of the log says why.
     pub fn read(&mut self, room: &mut [u8]) -> Result<usize, String> {
         if !self.is_open {
-            match self.stack.handshake(&mut self.origin) {
+            match self.stack.handshake(&mut self.origin, true) {
                 Poll::Pending => return Ok(0),
                 Poll::Ready(outcome) => outcome.map_err(told)?,
             }
