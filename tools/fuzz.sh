@@ -16,7 +16,7 @@ seconds=${SECONDS_EACH:-60}
 sanitizer=${SANITIZER:-none}
 [ "$sanitizer" = none ] || export RUSTC_BOOTSTRAP=1
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(decode roundtrip session engine config filter log_replay import)
+[ ${#targets[@]} -gt 0 ] || targets=(decode roundtrip session engine config filter log_replay import proxy websocket auto layers)
 
 if ! cargo fuzz --version >/dev/null 2>&1; then
     echo "installing cargo-fuzz, which takes some minutes"

@@ -9,12 +9,18 @@ mod filter;
 #[cfg(feature = "durable")]
 mod import;
 mod input;
+#[cfg(feature = "websocket")]
+mod layers;
 mod line;
 #[cfg(feature = "durable")]
 mod log_replay;
 mod packets;
 mod peer;
+#[cfg(feature = "websocket")]
+mod proxy;
 mod session;
+#[cfg(feature = "websocket")]
+mod websocket;
 mod world;
 
 /// A fuzz target: it panics when something is wrong.
@@ -33,6 +39,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("import", import::import_any),
     #[cfg(feature = "durable")]
     ("log_replay", log_replay::log_replay),
+    #[cfg(feature = "websocket")]
+    ("proxy", proxy::proxy),
+    #[cfg(feature = "websocket")]
+    ("websocket", websocket::websocket),
+    #[cfg(feature = "websocket")]
+    ("auto", layers::auto),
+    #[cfg(feature = "websocket")]
+    ("layers", layers::layers),
 ];
 
 /// Runs the target `name` on one input.

@@ -27,3 +27,5 @@ pub use listener::{BindError, Bound, bind};
 pub use listeners::{Connections, Layers, ListenerError, ListenerView, Listeners};
 pub use places::ListenerLimit;
 pub use server::Server;
+#[cfg(feature = "internals")]
+pub use transport::{ByteStack, ListenerLayers};

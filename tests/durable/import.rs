@@ -247,6 +247,20 @@ fn another_version_of_mosquitto_is_refused() {
     assert_eq!(sentence, "byte 0: this is neither an export nor a mosquitto.db");
 }
 
+/// The lines of its export would be refused.
+#[test]
+fn a_subscription_identifier_that_mqtt_does_not_know_is_refused() {
+    let mut file = MOSQUITTO.to_vec();
+    // Client "new" has subscribed to "a/+" with identifier 7.
+    let at = file.windows(12).position(|bytes| bytes == b"\0\0\0\x05\0\0\0\x12\0\0\0\x07").unwrap() + 8;
+    for (identifier, expected) in [(268_435_455u32, None), (268_435_456, Some(())), (u32::MAX, Some(()))] {
+        file[at..at + 4].copy_from_slice(&identifier.to_be_bytes());
+        let refused = imported(&SimDisk::new(1), &file).err().map(|error| error.to_string());
+        let sentence = format!(": Subscription Identifier {identifier} is larger than 268435455");
+        assert_eq!(refused.as_ref().map(|line| assert!(line.ends_with(&sentence), "{line}")), expected);
+    }
+}
+
 #[test]
 fn a_file_of_a_mosquitto_that_is_cut_or_damaged_is_refused_or_gives_a_store_in_order() {
     let mut refused = 0;

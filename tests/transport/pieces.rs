@@ -2,13 +2,16 @@
 
 use std::io::{IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::task::{Context, Poll, Waker};
 
 use midge::runtime::Runtime;
 use midge::session::link::Written;
 use socket2::Socket;
 
 use super::layers::{BLOCK, Knock, Scramble, scramble};
-use crate::net::transport::{Descriptor, Layered, Received};
+use crate::engine::parts::origin::Origin;
+use crate::net::handshake_steps::{HandshakeSteps, StepTurn};
+use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Raw, Received};
 
 struct Pair {
     layered: Layered,
@@ -21,6 +24,10 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
+        Pair::over(vec![Scramble::boxed()])
+    }
+
+    fn over(layers: Vec<Box<dyn Layer>>) -> Pair {
         let runtime = Runtime::start(1).unwrap();
         let inside = runtime.handle().enter();
         let (own, peer) = UnixStream::pair().unwrap();
@@ -28,7 +35,7 @@ impl Pair {
         peer.set_nonblocking(true).unwrap();
         let descriptor = Descriptor::new(Socket::from(std::os::fd::OwnedFd::from(own))).unwrap();
         drop(inside);
-        let layered = Layered::new(vec![Scramble::boxed()]);
+        let layered = Layered::new(layers);
         Pair { layered, descriptor, peer, opened: 0, _runtime: runtime }
     }
 
@@ -125,4 +132,53 @@ fn a_connection_that_ends_says_so_once() {
     let mut received = [0; 10];
     assert_eq!(peer.read(&mut received).unwrap(), 3);
     assert_eq!(received[..3], *b"bye");
+}
+
+/// A layer whose handshake is one costly step over three bytes, which it leaves in the input until all are there.
+struct Costly;
+
+impl Layer for Costly {
+    fn name(&self) -> &'static str {
+        "costly"
+    }
+
+    fn handshake(&mut self, raw: &mut Raw, _origin: &mut Origin) -> Poll<Result<(), LayerError>> {
+        if raw.input.len() < 3 {
+            return Poll::Pending;
+        }
+        raw.input.consume(3);
+        Poll::Ready(Ok(()))
+    }
+
+    fn is_costly(&self, _raw: &Raw) -> bool {
+        true
+    }
+
+    fn read(&mut self, raw: &mut Raw, room: &mut [u8]) -> Result<usize, LayerError> {
+        Ok(raw.input.take(room))
+    }
+
+    fn write(&mut self, bytes: &[u8], raw: &mut Raw) -> Result<usize, LayerError> {
+        raw.output.append(bytes);
+        Ok(bytes.len())
+    }
+}
+
+/// A peer that stops in the middle of its first message costs nothing while it is silent.
+#[test]
+fn a_costly_step_is_made_for_new_bytes_alone() {
+    let mut pair = Pair::over(vec![Box::new(Costly)]);
+    let mut turn = StepTurn::new(Some(HandshakeSteps::default()));
+    let mut poll = |eager| {
+        turn.end();
+        let (mut origin, mut cx) = (Origin::default(), Context::from_waker(Waker::noop()));
+        let step = pair.layered.poll_handshake(&pair.descriptor, &mut origin, &mut turn, eager, &mut cx);
+        (step.is_ready(), turn.is_held())
+    };
+    pair.peer.write_all(b"1").unwrap();
+    assert_eq!(poll(true), (false, true), "the step that new bytes are worth");
+    assert_eq!(poll(false), (false, false), "it waits for the socket, and not for a turn");
+    assert_eq!(poll(false), (false, false));
+    pair.peer.write_all(b"23").unwrap();
+    assert_eq!(poll(true), (true, true));
 }

@@ -47,7 +47,7 @@ fn step(
     origin: &mut Origin,
 ) -> Result<(), String> {
     if !*open {
-        match stack.handshake(origin) {
+        match stack.handshake(origin, true) {
             Poll::Pending => return Ok(()),
             Poll::Ready(outcome) => outcome.map_err(|error| error.to_string())?,
         }

@@ -18,13 +18,13 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const OWN: &str = "192.0.2.1:5000";
 const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a";
 
-fn layer() -> Box<dyn Layer> {
+pub fn layer() -> Box<dyn Layer> {
     let mut config = Config::new();
     config.set("listener.tcp.proxy_from", "192.0.2.0/24").unwrap();
     Box::new(Proxy::new(Arc::new(Proxies::of_listener(&config.settings().listeners[0]).unwrap())))
 }
 
-fn origin() -> Origin {
+pub fn origin() -> Origin {
     Origin { peer: Some(OWN.parse::<SocketAddr>().unwrap().into()), ..Origin::default() }
 }
 

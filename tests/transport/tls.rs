@@ -11,6 +11,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
 use crate::engine::parts::origin::Origin;
+#[cfg(feature = "websocket")]
+use crate::net::transport::auto::Auto;
+#[cfg(feature = "websocket")]
+use crate::net::transport::layer::Layer;
 use crate::net::transport::stack::Stack;
 use crate::net::transport::tls::Tls;
 
@@ -18,6 +22,8 @@ use crate::session::identity::TlsIdentity;
 
 use super::certificates::{Authority, Folder, Issued};
 use super::layers::Scramble;
+#[cfg(feature = "websocket")]
+use super::proxy;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
@@ -118,7 +124,7 @@ impl Pair {
 
     fn step(&mut self) -> Result<(), crate::net::transport::LayerError> {
         if !self.is_open {
-            match self.stack.handshake(&mut self.origin) {
+            match self.stack.handshake(&mut self.origin, true) {
                 Poll::Ready(outcome) => outcome?,
                 Poll::Pending => return Ok(()),
             }
@@ -448,4 +454,41 @@ fn a_layer_over_tls_gets_its_bytes() {
     pair.exchange(3);
     assert_eq!(pair.read, b"hello");
     assert!(pair.stack.is_over());
+}
+
+/// Also if what is before it comes in the same bytes.
+#[test]
+#[cfg(feature = "websocket")]
+fn the_answer_to_a_client_hello_is_a_costly_step_behind_every_layer() {
+    let world = World::new();
+    let server = Arc::new(world.server());
+    let hello = Pair::new(&server, &world.client(&VERSIONS, None)).sent();
+    let tls = || Tls::boxed(&server);
+    let auto = || -> Box<dyn Layer> {
+        let server = Arc::clone(&server);
+        Box::new(Auto::tls(Arc::new(move || Tls::boxed(&server))))
+    };
+    let header = &b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 8883\r\n"[..];
+    let cases = [
+        (vec![tls()], &b""[..]),
+        (vec![auto()], b""),
+        (vec![proxy::layer(), tls()], header),
+        (vec![proxy::layer(), auto()], header),
+    ];
+    for (layers, before) in cases {
+        let (mut stack, mut origin) = (Stack::new(layers), proxy::origin());
+        stack.feed(&[before, &hello].concat());
+        if !before.is_empty() {
+            assert!(!stack.is_costly());
+            assert!(stack.handshake(&mut origin, false).is_pending());
+            assert!(stack.output().is_none(), "the step was not permitted");
+        }
+        assert!(stack.is_costly());
+        assert!(stack.handshake(&mut origin, true).is_pending());
+        assert!(stack.output().is_some());
+        assert!(!stack.is_costly(), "nothing has come since");
+    }
+    let mut plain = Stack::new(vec![auto()]);
+    plain.feed(b"\x10");
+    assert!(!plain.is_costly());
 }

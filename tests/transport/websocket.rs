@@ -344,7 +344,7 @@ fn what_is_written_at_once_is_one_frame() {
         for piece in [1, 2, 60, 125, 126, 1000, 140_000] {
             let mut stack = Stack::new(vec![layer(&[])]);
             stack.feed(REQUEST.as_bytes());
-            assert!(stack.handshake(&mut Origin::default()).is_ready());
+            assert!(stack.handshake(&mut Origin::default(), true).is_ready());
             let sent = bytes(total);
             let (mut received, mut flushes) = (Vec::new(), 0);
             let mut rest = &sent[..];
@@ -383,7 +383,7 @@ fn what_is_written_at_once_is_one_frame() {
 fn a_connection_that_the_broker_ends_is_closed_with_its_code() {
     let mut stack = Stack::new(vec![layer(&[])]);
     stack.feed(REQUEST.as_bytes());
-    assert!(stack.handshake(&mut Origin::default()).is_ready());
+    assert!(stack.handshake(&mut Origin::default(), true).is_ready());
     stack.write(b"last").unwrap();
     stack.close().unwrap();
     stack.write(b"later").unwrap();

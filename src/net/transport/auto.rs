@@ -113,8 +113,11 @@ impl Layer for Auto {
         }
     }
 
-    fn is_costly(&self) -> bool {
-        self.chosen.as_ref().is_some_and(|layer| layer.is_costly())
+    fn is_costly(&self, raw: &Raw) -> bool {
+        match &self.chosen {
+            Some(layer) => layer.is_costly(raw),
+            None => self.kind == Kind::Tls && raw.input.bytes().first() == Some(&TLS),
+        }
     }
 
     fn identity(&self) -> Option<&Arc<TlsIdentity>> {

@@ -53,7 +53,7 @@ pub(in crate::net) trait Layer: Send {
     fn close(&mut self, _raw: &mut Raw) {}
 
     /// Whether a step of its handshake takes so much of the processor that other connections come between the steps.
-    fn is_costly(&self) -> bool {
+    fn is_costly(&self, _raw: &Raw) -> bool {
         false
     }
 

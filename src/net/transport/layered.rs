@@ -63,13 +63,15 @@ impl Layered {
     ) -> Poll<Result<(), LayerError>> {
         let mut raw = [0; RAW];
         loop {
-            if self.state.lock().stack.is_costly() {
+            let permitted = self.state.lock().stack.is_costly();
+            if permitted {
                 ready!(turn.poll_begin(cx));
             }
             let mut state = self.state.lock();
-            let step = state.stack.handshake(origin);
+            let step = state.stack.handshake(origin, permitted);
             // The last bytes of a failed handshake are sent, too, as far as the socket takes them.
             let flushed = state.flush(descriptor);
+            let is_next_costly = state.stack.is_costly();
             drop(state);
             if let Poll::Ready(outcome) = step {
                 return Poll::Ready(outcome);
@@ -80,6 +82,9 @@ impl Layered {
             if turn.is_held() {
                 // The caller polls again after the other tasks.
                 return Poll::Pending;
+            }
+            if is_next_costly {
+                continue;
             }
             if flushed == Written::Blocked {
                 match ready!(self.poll_flush(descriptor, cx)) {

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "websocket")]
 mod auto;
+#[cfg(feature = "internals")]
+mod byte_stack;
 mod choose;
 mod descriptor;
 mod layer;
@@ -16,6 +18,8 @@ mod websocket;
 
 use std::sync::Arc;
 
+#[cfg(feature = "internals")]
+pub use byte_stack::{ByteStack, ListenerLayers};
 pub(super) use choose::{Secured, choose, secure};
 pub(super) use descriptor::{Descriptor, Received};
 pub(super) use layer::{Layer, LayerError, Raw};

@@ -23,6 +23,8 @@ pub(in crate::net) struct Stack {
     handshaking: usize,
     /// The number of bytes that the peer has sent before the handshake was over.
     handshake_bytes: usize,
+    /// Whether there are bytes that the layer in its handshake has not seen.
+    has_news: bool,
     /// Whether reading may return bytes without new bytes from the socket.
     may_read: bool,
     /// A failure that is reported when the bytes before it are read.
@@ -39,12 +41,12 @@ impl Stack {
     /// A stack of layers; the one next to the socket is first.
     pub(in crate::net) fn new(layers: Vec<Box<dyn Layer>>) -> Stack {
         let floors = layers.into_iter().map(|layer| Floor { layer, raw: Raw::default() }).collect();
-        Stack { floors, handshaking: 0, handshake_bytes: 0, may_read: true, failure: None }
+        Stack { floors, handshaking: 0, handshake_bytes: 0, has_news: false, may_read: true, failure: None }
     }
 
     /// Continues the handshakes, the lowest layer first. Pending: the waiting bytes must be sent, and more bytes from
-    /// the peer are needed.
-    pub(super) fn handshake(&mut self, origin: &mut Origin) -> Poll<Result<(), LayerError>> {
+    /// the peer are needed, unless a layer would begin a costly step that is not permitted.
+    pub(super) fn handshake(&mut self, origin: &mut Origin, permitted: bool) -> Poll<Result<(), LayerError>> {
         while self.handshaking < self.floors.len() {
             if self.handshake_bytes > HANDSHAKE {
                 let cause =
@@ -60,9 +62,15 @@ impl Stack {
                     break outcome;
                 }
             };
+            self.has_news = false;
             let moved = self.push_down();
             match outcome? {
-                Poll::Ready(()) => self.advance(),
+                Poll::Ready(()) => {
+                    self.advance();
+                    if !permitted && self.is_costly() {
+                        return moved.map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending);
+                    }
+                }
                 Poll::Pending if self.has_ended() => {
                     let cause = "the peer has closed the connection during its handshake";
                     return Poll::Ready(Err(LayerError::new(cause)));
@@ -78,6 +86,7 @@ impl Stack {
 
     /// Goes on to the next layer. One that is spent is dropped if another can take its place, with the bytes behind it.
     fn advance(&mut self) {
+        self.has_news = true;
         let is_spent = self
             .floors
             .get(self.handshaking)
@@ -92,11 +101,12 @@ impl Stack {
         }
     }
 
-    /// Whether the next step of the handshake takes much of the processor.
+    /// Whether the next step of the handshake takes much of the processor. What the layer has seen before is not worth
+    /// one: it waits for more.
     pub(super) fn is_costly(&self) -> bool {
-        self.floors.get(self.handshaking).is_some_and(|floor| {
-            floor.layer.is_costly() && !self.floors.first().is_none_or(|lowest| lowest.raw.input.is_empty())
-        })
+        self.has_news
+            && self.floors.get(self.handshaking).is_some_and(|floor| floor.layer.is_costly(&floor.raw))
+            && self.floors.first().is_some_and(|lowest| !lowest.raw.input.is_empty())
     }
 
     /// Adds bytes from the socket. The caller does so only when reading returns nothing without them.
@@ -107,6 +117,7 @@ impl Stack {
         if let Some(lowest) = self.floors.first_mut() {
             lowest.raw.input.append(bytes);
             self.may_read = true;
+            self.has_news = true;
         }
     }
 

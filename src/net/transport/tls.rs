@@ -234,7 +234,7 @@ impl Layer for Tls {
         self.identity.as_ref()
     }
 
-    fn is_costly(&self) -> bool {
+    fn is_costly(&self, _raw: &Raw) -> bool {
         true
     }
 

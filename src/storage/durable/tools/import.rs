@@ -24,7 +24,7 @@ use crate::time::WallTime;
 /// The longest line that is read: the largest payload, with all of it escaped.
 const LONGEST_LINE: u64 = 2 << 30;
 /// The largest Subscription Identifier.
-const LARGEST_IDENTIFIER: u32 = 268_435_455;
+pub(super) const LARGEST_IDENTIFIER: u32 = 268_435_455;
 
 /// Why a file could not be imported.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use crate::codec::packet_id::PacketId;
 use crate::codec::qos::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::version::Version;
-use crate::storage::durable::tools::import::ImportError;
+use crate::storage::durable::tools::import::{ImportError, LARGEST_IDENTIFIER};
 use crate::storage::durable::tools::mosquitto::chunk::Chunk;
 use crate::time::WallTime;
 
@@ -223,6 +223,10 @@ impl Content {
         let Ok(options) = SubscriptionOptions::from_byte(byte, Version::V5) else {
             return Err(chunk.wrong(&format!("{byte:#x} are no options of a subscription")));
         };
+        if identifier > LARGEST_IDENTIFIER {
+            let what = format!("Subscription Identifier {identifier} is larger than {LARGEST_IDENTIFIER}");
+            return Err(chunk.wrong(&what));
+        }
         // Subscriptions of clients whose sessions end with the connection are there, too.
         if let Some(client) = self.names.get(&client_id).and_then(|place| self.clients.get_mut(*place)) {
             client.subscriptions.push(Subscription { filter, options, identifier });
