@@ -1,5 +1,8 @@
 //! Floor 5: the broker's own authorities, over files that may be read again while it runs.
 
+pub mod anonymous;
 pub mod files;
+#[cfg(feature = "accounts")]
+pub mod passwords;
 
 pub use files::{AccessFile, AccessFileError, AccessFiles, Contained, FileContent, Reread};
