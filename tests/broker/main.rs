@@ -10,6 +10,8 @@
 #[path = "../support/deadline.rs"]
 mod deadline;
 
+#[cfg(feature = "accounts")]
+mod access;
 mod adopt;
 mod asynchronous;
 mod bounds;
