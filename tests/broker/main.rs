@@ -32,5 +32,6 @@ mod process;
 mod publishing;
 mod queue_fd;
 mod refused;
+mod rules;
 mod stop;
 mod takeover;

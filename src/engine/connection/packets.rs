@@ -324,6 +324,7 @@ fn run(
 }
 
 #[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
+#[inline(always)] // It has one caller.
 fn packets(
     engine: &Engine,
     turn: &mut Turn,
