@@ -25,9 +25,9 @@ if [ "${BUILD:-yes}" != no ]; then
     profile=${PROFILE:-release}
     [ "$profile" = debug ] && profile=dev
     if command -v cargo >/dev/null 2>&1; then
-        (cd "$root" && cargo build --profile "$profile" --features cli,console,durable,tls,websocket,certificate)
+        (cd "$root" && cargo build --profile "$profile" --features accounts,cli,console,durable,tls,websocket,certificate)
     elif [ ! -f "$built/libmidge.so" ] || [ ! -f "$built/libmidge.a" ] || [ ! -f "$built/midge" ]; then
-        echo "cargo is not on the PATH, and nothing was built: first run cargo build --profile $profile --features cli,console,durable,tls,websocket,certificate" >&2
+        echo "cargo is not on the PATH, and nothing was built: first run cargo build --profile $profile --features accounts,cli,console,durable,tls,websocket,certificate" >&2
         exit 1
     fi
 fi

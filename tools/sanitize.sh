@@ -50,7 +50,7 @@ note() { # <kind> <passed> <failed>
 # The C tests and examples, each compiled and run once.
 c_tests() {
     local sanitizer=$1 work=$base/sanitize-$1/c passed=0 bad=0 source name log runtime language compile
-    in_sanitizer "$sanitizer" build --lib --no-default-features --features console,durable,tls,websocket || return 1
+    in_sanitizer "$sanitizer" build --lib --no-default-features --features accounts,console,durable,tls,websocket || return 1
     rm -rf "$work"
     mkdir -p "$work"
     python3 tests/c/abuse/generate.py include/midge.h >"$work/calls.h" || return 1

@@ -20,7 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 CRATE = ("Cargo.toml", "Cargo.lock", "build.rs", "src", "include", "examples/rust")
 """What cargo needs of the crate, from the top of the repository, besides `named_targets`."""
 LICENSES = ("LICENSE-MIT", "LICENSE-APACHE")
-FEATURES = ("--no-default-features", "--features", "console,durable,tls,websocket")
+FEATURES = ("--no-default-features", "--features", "accounts,console,durable,tls,websocket")
 """The library has the console; the command `midge` is not part of the package."""
 TEXTS = re.compile(r"(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)", re.I)
 

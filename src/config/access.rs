@@ -45,7 +45,7 @@ impl Field for Anonymous {
 
 /// An authority that `access.authorities` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AuthorityName {
+pub(crate) enum AuthorityName {
     /// The host's hooks.
     Hooks,
     /// The password file.
@@ -58,7 +58,7 @@ impl AuthorityName {
     const ALL: [AuthorityName; 3] = [AuthorityName::Hooks, AuthorityName::Passwords, AuthorityName::Acl];
 
     /// Its word in the setting.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             AuthorityName::Hooks => "hooks",
             AuthorityName::Passwords => "passwords",
@@ -70,12 +70,12 @@ impl AuthorityName {
 impl AccessSettings {
     /// The authorities in the order in which they are asked. Settings that were not checked may name unknown ones, which
     /// are left out.
-    pub fn order(&self) -> Vec<AuthorityName> {
+    pub(crate) fn order(&self) -> Vec<AuthorityName> {
         names(&self.authorities).filter_map(named).collect()
     }
 
     /// Whether a file is set that decides.
-    pub fn has_files(&self) -> bool {
+    pub(crate) fn has_files(&self) -> bool {
         !self.password_file.is_empty() || !self.acl_file.is_empty()
     }
 }

@@ -21,7 +21,8 @@ mod tls;
 mod transport;
 mod value;
 
-pub use access::{Anonymous, AuthorityName};
+pub use access::Anonymous;
+pub(crate) use access::AuthorityName;
 pub use address::ListenAddress;
 pub use configuration::Config;
 pub use document::markdown;

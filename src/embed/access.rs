@@ -6,17 +6,25 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::access::anonymous::NoAnonymous;
+#[cfg(feature = "accounts")]
+use crate::access::passwords::authority::{PasswordAuthority, Strangers, Surroundings};
+#[cfg(feature = "accounts")]
+use crate::access::passwords::file::MAX_BYTES as MAX_PASSWORD_FILE;
 use crate::access::rules::authority::RuleAuthority;
-use crate::access::rules::file::MAX_BYTES;
+use crate::access::rules::file::MAX_BYTES as MAX_ACL_FILE;
 use crate::access::rules::ruleset::RuleSet;
-use crate::access::{AccessFile, AccessFiles, FileContent, Reread};
-use crate::config::{AuthorityName, ConfigError, ErrorKind, Settings};
+use crate::access::{AccessFile, AccessFiles, Reread};
+use crate::config::{Anonymous, AuthorityName, ConfigError, ErrorKind, Settings};
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
+use crate::embed::openness::Openness;
 use crate::engine::access::authority::Authority;
 use crate::engine::access::hooks::Host;
 use crate::engine::core::state::Engine;
+#[cfg(feature = "accounts")]
+use crate::runtime::generation;
 use crate::runtime::{Clock, Runtime};
 use crate::session::event::Level;
 
@@ -28,6 +36,10 @@ pub(super) struct Access {
     /// Those of the settings, each with its place in the order.
     authorities: Vec<(AuthorityName, Arc<dyn Authority>)>,
     files: Arc<AccessFiles>,
+    #[cfg(feature = "accounts")]
+    passwords: Option<Arc<PasswordAuthority>>,
+    /// Whether listeners may be reached by other machines.
+    pub(super) openness: Openness,
     /// What the log says at the start.
     remarks: Vec<(Level, String)>,
 }
@@ -37,32 +49,106 @@ impl Access {
     ///
     /// # Errors
     /// A file cannot be used, or the settings and the hooks do not fit.
-    pub(super) fn open(settings: &Settings, hooks: &Hooks) -> Result<Access, Error> {
-        let mut access = Access { authorities: Vec::new(), files: Arc::default(), remarks: Vec::new() };
-        let mut files = AccessFiles::default();
+    pub(super) fn open(settings: &Settings, hooks: &Hooks, clock: &Clock) -> Result<Access, Error> {
         let of_settings = &settings.access;
-        let decide = hooks.wanted().authenticate || hooks.wanted().authorize;
-        if decide && !of_settings.order().contains(&AuthorityName::Hooks) {
+        let mut access = Access {
+            authorities: Vec::new(),
+            files: Arc::default(),
+            #[cfg(feature = "accounts")]
+            passwords: None,
+            openness: Openness::of(of_settings, hooks),
+            remarks: Vec::new(),
+        };
+        if access.openness == Openness::Closed {
+            let remark = "nobody decides who may connect: each client may do everything. A listener that other machines \
+                          can reach needs access.password_file, a hook, or access.anonymous = true";
+            access.remarks.push((Level::Info, remark.to_owned()));
+        }
+        let mut files = AccessFiles::default();
+        if hooks.decide() && !of_settings.order().contains(&AuthorityName::Hooks) {
             return Err(conflict("access.authorities", "the host has hooks that decide: name hooks here"));
         }
+        let checks_names = hooks.wanted().authenticate || !of_settings.password_file.is_empty();
+        if of_settings.anonymous == Anonymous::Refused && !checks_names {
+            let cause = "false needs somebody who checks user names: set access.password_file";
+            return Err(conflict("access.anonymous", cause));
+        }
         if !of_settings.password_file.is_empty() {
-            return Err(conflict("access.password_file", "this library is built without password files"));
+            access.add_passwords(settings, hooks, clock, &mut files)?;
         }
         if !of_settings.acl_file.is_empty() {
             let rules = Arc::new(RuleAuthority::new(RuleSet::default(), of_settings.subscribe));
             let path = Path::new(&of_settings.acl_file);
-            let file = AccessFile::new("access.acl_file", path, MAX_BYTES as u64, rules.clone());
+            let file = AccessFile::new("access.acl_file", path, MAX_ACL_FILE as u64, rules.clone());
             access.add(AuthorityName::Acl, rules, file, &mut files)?;
         }
         access.files = Arc::new(files);
         Ok(access)
     }
 
+    #[cfg(feature = "accounts")]
+    fn add_passwords(
+        &mut self,
+        settings: &Settings,
+        hooks: &Hooks,
+        clock: &Clock,
+        files: &mut AccessFiles,
+    ) -> Result<(), Error> {
+        let access = &settings.access;
+        let order = access.order();
+        let place = |name| order.iter().position(|one| *one == name);
+        let hooks_follow = place(AuthorityName::Hooks) > place(AuthorityName::Passwords);
+        let asks_hooks = hooks.wanted().authenticate;
+        if asks_hooks && !hooks_follow {
+            let remark = "access.password_file: it is never asked, because the hook authenticate is asked first \
+                          (access.authorities)";
+            self.remarks.push((Level::Warn, remark.to_owned()));
+        }
+        let unknown = asks_hooks && hooks_follow;
+        let anonymous = match access.anonymous {
+            Anonymous::Allowed => true,
+            Anonymous::Refused => false,
+            Anonymous::Auto => unknown,
+        };
+        let own = clock.clone();
+        let surroundings = Surroundings {
+            spawn: |name, body| Runtime::spawn_thread(name, body),
+            now: Box::new(move || own.now()),
+            process: generation,
+        };
+        let strangers = Strangers { anonymous, unknown };
+        let passwords = Arc::new(PasswordAuthority::new(strangers, access.max_waiting, surroundings));
+        self.passwords = Some(Arc::clone(&passwords));
+        let path = Path::new(&access.password_file);
+        let file = AccessFile::new(
+            "access.password_file",
+            path,
+            MAX_PASSWORD_FILE,
+            Arc::clone(&passwords) as Arc<_>,
+        );
+        self.add(AuthorityName::Passwords, passwords, file.secret(), files)
+    }
+
+    /// A library without the feature has no password files.
+    #[cfg(not(feature = "accounts"))]
+    fn add_passwords(
+        &mut self,
+        _: &Settings,
+        _: &Hooks,
+        _: &Clock,
+        _: &mut AccessFiles,
+    ) -> Result<(), Error> {
+        Err(conflict(
+            "access.password_file",
+            "this library is built without password files (feature accounts)",
+        ))
+    }
+
     /// Adds an authority and its file, which is read.
-    fn add<A: Authority + FileContent + 'static>(
+    fn add(
         &mut self,
         name: AuthorityName,
-        authority: Arc<A>,
+        authority: Arc<dyn Authority>,
         file: AccessFile,
         files: &mut AccessFiles,
     ) -> Result<(), Error> {
@@ -81,6 +167,9 @@ impl Access {
     /// The same broker with these authorities and the host's hooks, in the order of the settings.
     pub(super) fn give(&self, mut engine: Engine, settings: &Settings, hooks: Hooks) -> Engine {
         let mut hooks = (!hooks.is_empty()).then_some(hooks);
+        if settings.access.anonymous == Anonymous::Refused {
+            engine = engine.with_authority(Arc::new(NoAnonymous));
+        }
         for name in settings.access.order() {
             if name == AuthorityName::Hooks {
                 if let Some(hooks) = hooks.take() {
@@ -109,6 +198,14 @@ impl Access {
         if watches && !self.files.is_empty() {
             let files = Arc::clone(&self.files);
             runtime.handle().spawn(watch(files, Arc::downgrade(engine), clock.clone()));
+        }
+    }
+
+    /// Ends the threads that verify passwords. Clients that wait for them are refused.
+    pub(super) fn close(&self) {
+        #[cfg(feature = "accounts")]
+        if let Some(passwords) = &self.passwords {
+            passwords.close();
         }
     }
 

@@ -54,6 +54,12 @@ impl Hooks {
         self.wanted() == Wanted::default()
     }
 
+    /// Whether there is one that decides what clients may do.
+    pub(super) fn decide(&self) -> bool {
+        let wanted = self.wanted();
+        wanted.authenticate || wanted.authorize
+    }
+
     /// Decides who is let in, by what CONNECT says. Without it, everybody is, except clients that want to authenticate by
     /// a method: those are refused with 0x8C.
     ///

@@ -15,6 +15,7 @@ mod error;
 mod hooks;
 mod listeners;
 mod message;
+mod openness;
 mod options;
 mod publish;
 mod queue;

@@ -11,6 +11,7 @@ use crate::embed::console;
 use crate::embed::error::Error;
 use crate::embed::hooks::Hooks;
 use crate::embed::listeners::failed;
+use crate::embed::openness::Openness;
 use crate::embed::shared::Shared;
 use crate::embed::stop::Stage;
 use crate::embed::storage::Storage;
@@ -45,12 +46,14 @@ impl Broker {
         let Parts { store, bench, hooks } = parts;
         config.validate()?;
         let settings = config.settings().clone();
-        let mut access = Access::open(&settings, &hooks)?;
+        let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
+        let mut access = Access::open(&settings, &hooks, &clock)?;
         let stop_requested = Arc::new(Latch::new().map_err(Error::Start)?);
         let bound = bind_all(&settings)?;
+        let openness = if bench.is_none() { access.openness } else { Openness::Open };
+        bound.iter().try_for_each(|bound| openness.check(bound.address(), bound.settings()))?;
         let bound_console = console::bind(&settings)?;
         let generation = watch_forks();
-        let clock = bench.as_ref().map_or_else(Clock::start, |bench| bench.clock.clone());
         let ticker = Arc::new(Ticker::default());
         let storage = match store {
             None => {
@@ -104,7 +107,10 @@ impl Broker {
         }
         log_listeners(&engine, clock.now(), &bound);
         access.run(&runtime, &engine, &clock, bench.is_none());
-        let listeners = Arc::new(Listeners::new(Arc::clone(&server), runtime.handle().clone()));
+        let listeners = Arc::new(
+            Listeners::new(Arc::clone(&server), runtime.handle().clone())
+                .checking(move |bound| openness.check(bound.address(), bound.settings())),
+        );
         let source = storage.as_ref().map(|storage| storage.source(&engine));
         let shown = (journal, console::listeners(&listeners), source);
         let accepting = accept_all(bound, &listeners).and_then(|()| match bound_console {
@@ -117,6 +123,7 @@ impl Broker {
             Ok(console) => console,
             Err(error) => {
                 runtime.join();
+                access.close();
                 return Err(error);
             }
         };

@@ -118,6 +118,7 @@ impl Shared {
             }
             // Closes listeners and connections with their tasks.
             runtime.join();
+            self.access.close();
             self.listeners.end();
         }
         if let Some(disk) = self.bench.as_ref().and_then(|bench| bench.disk.as_ref()) {

@@ -275,7 +275,11 @@ fn arrived(arrival: &Arrival) -> String {
 fn turned_away(refused: &RefusedClient) -> String {
     let from = refused.address.map(|address| format!(" from {address}")).unwrap_or_default();
     let code = refused.reason.as_u8();
-    format!("A connection{from} was refused: {} (0x{code:02X}).", refused.why)
+    let user =
+        refused.username.as_deref().map(|name| format!(" of user {:?}", shortened(name, CLIENT_ID_BYTES)));
+    let by = refused.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let user = user.unwrap_or_default();
+    format!("A connection{user}{from} was refused{by}: {} (0x{code:02X}).", refused.why)
 }
 
 fn ended(cause: Cause, why: &str) -> String {

@@ -32,6 +32,7 @@ pub(super) fn show(console: &Console, _request: &ApiRequest) -> Result<Reply, Pr
         started,
     }));
     registry.register_collector(Box::new(ListenerStatistics(console.listeners.views())));
+    registry.register_collector(Box::new(Refusals(console.engine.refusals())));
     if let Some(storage) = &console.storage {
         registry.register_collector(Box::new(StorageStatistics(storage())));
     }
@@ -113,6 +114,23 @@ impl Collector for ListenerStatistics {
                 let labels = [("listener", one.name.as_str()), ("reason", reason.as_str())];
                 ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
             }
+        }
+        Ok(())
+    }
+}
+
+/// The clients that authorities have refused.
+#[derive(Debug)]
+struct Refusals(Vec<(String, &'static str, u64)>);
+
+impl Collector for Refusals {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Clients that an authority has refused, by authority and reason.";
+        let kind = ConstCounter::new(0u64).metric_type();
+        let mut family = encoder.encode_descriptor("access_refused", help, None, kind)?;
+        for (authority, reason, count) in &self.0 {
+            let labels = [("authority", authority.as_str()), ("reason", reason)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

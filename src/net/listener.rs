@@ -111,7 +111,7 @@ impl Bound {
     }
 
     /// Its settings.
-    pub(super) fn settings(&self) -> &Listener {
+    pub fn settings(&self) -> &Listener {
         &self.settings
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::config::{ListenAddress, Listener, Transport, check_listener};
+use crate::config::{ConfigError, ListenAddress, Listener, Transport, check_listener};
 use crate::locks::Mutex;
 use crate::net::gate::{Gate, ListenerState};
 use crate::net::listener::{BindError, Bound, bind};
@@ -73,7 +73,11 @@ pub struct Listeners {
     /// The names of listeners that are being added, which may take a while. No lock is held meanwhile: the log may call
     /// the host.
     coming: Mutex<Vec<String>>,
+    /// What a listener that is added must pass.
+    check: Option<Box<Check>>,
 }
+
+type Check = dyn Fn(&Bound) -> Result<(), ConfigError> + Send + Sync;
 
 /// A name that is being added; dropping it frees the name.
 struct Coming<'l> {
@@ -100,7 +104,15 @@ impl Listeners {
     /// No listener yet. `runtime` runs their tasks.
     pub fn new(server: Arc<Server>, runtime: Handle) -> Listeners {
         let runtime = Mutex::new(Some(runtime));
-        Listeners { server, runtime, open: Mutex::default(), coming: Mutex::default() }
+        Listeners { server, runtime, open: Mutex::default(), coming: Mutex::default(), check: None }
+    }
+
+    /// The same; a listener that is added must pass this check when it is bound.
+    pub fn checking(
+        self,
+        check: impl Fn(&Bound) -> Result<(), ConfigError> + Send + Sync + 'static,
+    ) -> Listeners {
+        Listeners { check: Some(Box::new(check)), ..self }
     }
 
     /// Lets go of the runtime, which has ended with all tasks.
@@ -134,6 +146,9 @@ impl Listeners {
     pub fn add(&self, address: &ListenAddress, settings: &Listener) -> Result<ListenAddress, ListenerError> {
         let _coming = self.reserve(&settings.name)?;
         let bound = bind(address, settings).map_err(ListenerError::Bind)?;
+        if let Some(check) = &self.check {
+            check(&bound).map_err(|error| ListenerError::Bind(error.into()))?;
+        }
         let address = bound.address().clone();
         self.server.log(Level::Info, || format!("listener {} is at {address}", settings.name));
         self.open(bound).map_err(|error| ListenerError::Bind(BindError::Io(address.clone(), error)))?;

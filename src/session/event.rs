@@ -130,6 +130,10 @@ pub struct Departure {
 pub struct RefusedClient {
     /// The Client Identifier, if it is known.
     pub client_id: Option<Box<str>>,
+    /// The User Name of its CONNECT.
+    pub username: Option<Box<str>>,
+    /// The name of the authority that refused it, if one did.
+    pub by: Option<Box<str>>,
     /// The peer's address; `None` for a connection without a network address.
     pub address: Option<Peer>,
     /// Why it was refused.

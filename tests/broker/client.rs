@@ -127,9 +127,20 @@ impl Client {
 
     /// A connection on which CONNECT was sent, with a user name.
     pub fn asking(address: SocketAddr, client_id: &str, username: &str, version: Version) -> Client {
+        Client::with_credentials(address, client_id, Some(username), None, version)
+    }
+
+    /// A connection on which CONNECT was sent, with what the client calls itself.
+    pub fn with_credentials(
+        address: SocketAddr,
+        client_id: &str,
+        username: Option<&str>,
+        password: Option<&[u8]>,
+        version: Version,
+    ) -> Client {
         let mut client = Client::raw(address);
         client.version = version;
-        let connect = Connect { username: Some(username), ..client.connect_packet(client_id, 0, None) };
+        let connect = Connect { username, password, ..client.connect_packet(client_id, 0, None) };
         let mut bytes = Vec::new();
         connect.encode(&mut bytes);
         client.stream.write_all(&bytes).unwrap();

@@ -10,6 +10,8 @@
 #[path = "../support/deadline.rs"]
 mod deadline;
 
+#[cfg(feature = "accounts")]
+mod access;
 mod adopt;
 mod asynchronous;
 mod bounds;
@@ -30,5 +32,6 @@ mod process;
 mod publishing;
 mod queue_fd;
 mod refused;
+mod rules;
 mod stop;
 mod takeover;

@@ -15,7 +15,7 @@ work=$target/c-tests
 built=$profile
 [ "$profile" = dev ] && built=debug
 
-cargo build --profile "$profile" --lib --no-default-features --features console,durable,tls,websocket
+cargo build --profile "$profile" --lib --no-default-features --features accounts,console,durable,tls,websocket
 rm -rf "$work"
 mkdir -p "$work"
 PREFIX=$work/prefix PROFILE=$built STRIP=no BUILD=no sh tools/install.sh

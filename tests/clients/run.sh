@@ -34,7 +34,7 @@ failed=0
 if [ -z "${MIDGE_BIN:-}" ]; then
     echo "mosquitto's clients against the faults of the test kit:"
     (cd "$root" && cargo test --quiet --all-features --test testing -- --ignored mosquitto) || failed=1
-    (cd "$root" && cargo build --quiet --features cli,console,durable,tls,websocket,certificate --bin midge)
+    (cd "$root" && cargo build --quiet --features accounts,cli,console,durable,tls,websocket,certificate --bin midge)
     target=${CARGO_TARGET_DIR:-$root/target}
     MIDGE_BIN=$target/debug/midge
 fi

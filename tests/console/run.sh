@@ -29,7 +29,7 @@ if ! cmp -s "$here/package-lock.json" "$here/node_modules/installed.json"; then
 fi
 
 if [ -z "${MIDGE_BIN:-}" ]; then
-    (cd "$root" && cargo build --quiet --features cli,console,durable,tls,websocket,certificate --bin midge)
+    (cd "$root" && cargo build --quiet --features accounts,cli,console,durable,tls,websocket,certificate --bin midge)
     target=${CARGO_TARGET_DIR:-$root/target}
     MIDGE_BIN=$target/debug/midge
 fi

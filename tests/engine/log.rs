@@ -139,7 +139,7 @@ fn refusals_and_broken_rules_are_warnings_and_name_the_client() {
     assert_eq!(
         reader.read(),
         [
-            "warn: connection 1 of client \"bad\" from this host is refused with 0x86: the authentication has failed",
+            "warn: connection 1 of client \"bad\" from this host is refused with 0x86 by hook: the authentication has failed",
             "warn: client \"c\": may not subscribe to \"secret\" (0x87)",
             "warn: client \"c\": disconnected with 0x81: the packet type is 0",
             "warn: connection 3 from this host is refused with 0x82: the first packet is not CONNECT",
@@ -157,7 +157,7 @@ fn a_client_that_has_answered_wrong_is_named() {
     assert!(client.send_bytes(&opts("unproven", V5).with(|p| _ = p.authentication_method("m")).encode()));
     // AUTH with 0x18 and the method.
     assert!(!client.send_bytes(&[0xF0, 6, 0x18, 4, 0x15, 0, 1, b'm']));
-    let line = "warn: connection 1 of client \"unproven\" from this host is refused with 0x87: the authentication has failed";
+    let line = "warn: connection 1 of client \"unproven\" from this host is refused with 0x87 by hook: the authentication has failed";
     assert_eq!(reader.read(), [line]);
     client.hang_up();
 }

@@ -24,7 +24,7 @@ case $target in /*) ;; *) target=$PWD/$target ;; esac
 export CARGO_TARGET_DIR="$target"
 built=$profile
 [ "$profile" = dev ] && built=debug
-cargo build --profile "$profile" --features cli,console,durable,tls,websocket,certificate
+cargo build --profile "$profile" --features accounts,cli,console,durable,tls,websocket,certificate
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

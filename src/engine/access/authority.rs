@@ -44,6 +44,11 @@ pub trait Authority: Send + Sync {
         None
     }
 
+    /// Why and how often it has refused, for metrics; empty if the broker counts its refusals.
+    fn refusals(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Whether an authenticated client may end the other connection with its Client Identifier.
     fn take_over(&self, _request: &TakeOverRequest<'_>) -> Ruling {
         Ruling::Abstain

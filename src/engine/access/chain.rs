@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::engine::access::authority::{Authority, Questions, ReceiveRequest, Ruling, TakeOverRequest};
 use crate::engine::access::hooks::{AccessRequest, ConnectRequest, Verdict};
@@ -90,13 +91,33 @@ pub(crate) struct Chain {
 struct ChainLink {
     authority: Arc<dyn Authority>,
     questions: Questions,
+    /// Clients that it has refused.
+    refused: AtomicU64,
 }
 
 impl Chain {
     /// Adds an authority, which is asked after those that were added before.
     pub(crate) fn add(&mut self, authority: Arc<dyn Authority>) {
         let questions = authority.questions();
-        self.links.push(ChainLink { authority, questions });
+        self.links.push(ChainLink { authority, questions, refused: AtomicU64::new(0) });
+    }
+
+    /// Counts a client that the authority at this position has refused. Returns the name of the authority.
+    pub(crate) fn refuses(&self, at: usize) -> Option<&str> {
+        let link = self.links.get(at)?;
+        link.refused.fetch_add(1, Ordering::Relaxed);
+        Some(link.authority.name())
+    }
+
+    /// The clients that each authority has refused, by its name and the reason.
+    pub(crate) fn refusals(&self) -> Vec<(String, &'static str, u64)> {
+        let of = |link: &ChainLink| {
+            let own = link.authority.refusals();
+            let counted = own.is_empty().then(|| ("client", link.refused.load(Ordering::Relaxed)));
+            let name = link.authority.name().to_owned();
+            own.into_iter().chain(counted).map(move |(reason, count)| (name.clone(), reason, count))
+        };
+        self.links.iter().flat_map(of).collect()
     }
 
     /// The questions that the chain answers. Others are not asked and cost nothing.

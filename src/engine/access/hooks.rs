@@ -221,6 +221,11 @@ impl Decision {
         self.0.decide(Some(verdict))
     }
 
+    /// Whether the connection still waits for it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.0.is_forked() && self.0.is_open()
+    }
+
     /// Abstains: the next authority of the chain is asked. Returns the same as [`Decision::resolve`].
     pub(crate) fn abstain(self) -> bool {
         self.0.decide(None)

@@ -67,6 +67,17 @@ impl PendingDecisions {
         })
     }
 
+    /// The place of the authority that has denied, if one has.
+    pub(crate) fn denied_by(&self) -> Option<usize> {
+        let denied = |entry: &&Entry| match &entry.reply {
+            Reply::Given(verdict) => is_denial(verdict),
+            Reply::Awaited(deferred, _) => {
+                deferred.outcome().flatten().is_some_and(|verdict| is_denial(&verdict))
+            }
+        };
+        self.entries.iter().rfind(denied).and_then(|entry| entry.authority)
+    }
+
     /// The state of the decision of a stage.
     pub(crate) fn standing(&self, stage: Stage) -> Standing {
         let Some(entry) = self.find(stage).ok().and_then(|at| self.entries.get(at)) else {
@@ -171,6 +182,10 @@ pub(crate) fn denied(
         Verdict::DenyWith(reason) if reason.is_error() && has(*reason) => Some(*reason),
         Verdict::DenyWith(_) => Some(usual),
     }
+}
+
+fn is_denial(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Deny | Verdict::DenyWith(_))
 }
 
 /// Whether CONNACK can carry a reason code (MQTT 5, table 3-1).

@@ -8,6 +8,7 @@ use crate::codec::packet::{self, Packet};
 use crate::codec::version::Version;
 use crate::engine::access::pending_decisions::DecisionContext;
 use crate::engine::connection::auth::{AuthReply, Authentication};
+use crate::engine::connection::refuse::Refusee;
 use crate::engine::connection::state::{
     Authenticating, CONNECT, ConnackForm, Connection, ConnectionState, Progress,
 };
@@ -55,7 +56,9 @@ impl Connection {
                 Ok(Handled::Suspended) => return progress.wait(size),
                 Err(error) => {
                     let client_id = self.proving_client();
-                    self.refuse(engine, turn, form, client_id.as_deref(), error);
+                    let by = pending.decisions.denied_by();
+                    let refusee = Refusee { client_id: client_id.as_deref(), username: None, by };
+                    self.refuse(engine, turn, form, refusee, error);
                 }
             }
         }

@@ -15,6 +15,7 @@ use crate::codec::version::Version;
 use crate::engine::access::pending_decisions::{DecisionContext, PendingDecisions};
 use crate::engine::connection::auth::Authentication;
 use crate::engine::connection::authenticating::{decode_after_connect, naming_the_limit, split};
+use crate::engine::connection::refuse::Refusee;
 use crate::engine::connection::state::{CONNECT, ConnackForm, Connection, ConnectionState, Progress};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
@@ -188,11 +189,11 @@ impl Connection {
     ) {
         // [MQTT-3.1.0-1]: the first packet is CONNECT; the rest of another packet is not waited for.
         if input.first().is_some_and(|first| frame::packet_type(*first) != CONNECT) {
-            return self.refuse(engine, turn, ConnackForm::of(None), None, NOT_CONNECT);
+            return self.refuse(engine, turn, ConnackForm::of(None), Refusee::default(), NOT_CONNECT);
         }
         let framing = match split(engine, input) {
             Ok(framing) => framing,
-            Err(error) => return self.refuse(engine, turn, ConnackForm::of(None), None, error),
+            Err(error) => return self.refuse(engine, turn, ConnackForm::of(None), Refusee::default(), error),
         };
         let frame = match framing {
             Framing::Partial { need } => {
@@ -208,8 +209,8 @@ impl Connection {
         // The version is in CONNECT, not decoded yet. MQTT 3 has the weaker checks of the fixed header.
         let packet = match packet::decode(frame, Version::V311) {
             Ok(Packet::Connect(packet)) => packet,
-            Ok(_) => return self.refuse(engine, turn, form, None, NOT_CONNECT),
-            Err(error) => return self.refuse(engine, turn, form, None, error),
+            Ok(_) => return self.refuse(engine, turn, form, Refusee::default(), NOT_CONNECT),
+            Err(error) => return self.refuse(engine, turn, form, Refusee::default(), error),
         };
         form.learn(&packet);
         let link = Arc::clone(&self.link);
@@ -221,7 +222,11 @@ impl Connection {
         match outcome {
             Ok(Handled::Done) => engine.answered(pending),
             Ok(Handled::Suspended) => progress.wait(frame.whole.len()),
-            Err(error) => self.refuse(engine, turn, form, Some(packet.client_id), error),
+            Err(error) => {
+                let by = pending.decisions.denied_by();
+                let refusee = Refusee { client_id: Some(packet.client_id), username: packet.username, by };
+                self.refuse(engine, turn, form, refusee, error);
+            }
         }
     }
 
@@ -319,6 +324,7 @@ fn run(
 }
 
 #[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
+#[inline(always)] // It has one caller.
 fn packets(
     engine: &Engine,
     turn: &mut Turn,

@@ -13,6 +13,15 @@ use crate::engine::observe::mask::EventMask;
 use crate::session::event::{Event, Level, RefusedClient};
 use crate::session::link::Cause;
 
+/// A client that is refused, as far as it is known.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Refusee<'c> {
+    pub client_id: Option<&'c str>,
+    pub username: Option<&'c str>,
+    /// The place of the authority that refuses it.
+    pub by: Option<usize>,
+}
+
 impl Connection {
     /// Ends a connection that has no session, with a CONNACK if the protocol allows one
     /// [MQTT-3.1.4-1], [MQTT-3.1.4-6], [MQTT3-3.1.4-5].
@@ -21,13 +30,17 @@ impl Connection {
         engine: &Engine,
         turn: &mut Turn,
         form: ConnackForm,
-        client_id: Option<&str>,
+        refusee: Refusee<'_>,
         error: DecodeError,
     ) {
         self.stop_waiting(engine);
+        let Refusee { client_id, username, by } = refusee;
+        let by = by.and_then(|by| engine.authorities.refuses(by));
         if engine.events.wants(EventMask::REFUSED) {
             turn.events.push(Event::Refused(Box::new(RefusedClient {
                 client_id: client_id.map(Into::into),
+                username: username.map(Into::into),
+                by: by.map(Into::into),
                 address: self.origin.peer,
                 reason: error.reason,
                 why: error.cause,
@@ -37,9 +50,11 @@ impl Connection {
         turn.counts.connections_refused += u64::from(!self.link.is_over());
         engine.log(turn, Level::Warn, client_id, || {
             let client = client_id.map(|id| format!(" of client {id:?}")).unwrap_or_default();
+            let user = username.map(|name| format!(" (user {name:?})")).unwrap_or_default();
+            let by = by.map(|name| format!(" by {name}")).unwrap_or_default();
             let DecodeError { reason, cause } = error;
             format!(
-                "connection {}{client} {} is refused with 0x{:02X}: {cause}",
+                "connection {}{client}{user} {} is refused with 0x{:02X}{by}: {cause}",
                 self.origin.number,
                 self.origin,
                 reason.as_u8()

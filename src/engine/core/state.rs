@@ -181,6 +181,11 @@ impl Engine {
         snapshot
     }
 
+    /// The clients that each authority has refused, by its name and the reason.
+    pub fn refusals(&self) -> Vec<(String, &'static str, u64)> {
+        self.authorities.refusals()
+    }
+
     /// The buffers that the host lends.
     pub fn host_buffers(&self) -> &Arc<HostBuffers> {
         &self.host_buffers
