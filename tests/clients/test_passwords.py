@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import socket
 import stat
 import subprocess
 import time
@@ -46,15 +47,13 @@ def start_mosquitto(run, tmp_path):
     """Starts a mosquitto with a password file; it has a free port."""
 
     def start(passwords):
-        import socket
-
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         settings = tmp_path / "mosquitto.conf"
         settings.write_text(
             f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n"
         )
-        process = run(["mosquitto", "-v", "-c", str(settings)], stderr=subprocess.STDOUT)
+        process = run(["mosquitto", "-v", "-c", str(settings)])
         process.line_with("running")
         return "127.0.0.1", port
 
