@@ -10,6 +10,8 @@ mod failure;
 #[cfg(feature = "console")]
 mod listener;
 mod memory;
+#[cfg(feature = "accounts")]
+mod passwd;
 mod query;
 mod rule;
 mod serve;
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         Command::Rule(command) => rule::run(&command.command),
         #[cfg(feature = "certificate")]
         Command::Certificate(arguments) => certificate::run(arguments),
+        #[cfg(feature = "accounts")]
+        Command::Passwd(arguments) => passwd::run(arguments),
         #[cfg(feature = "durable")]
         Command::Storage(command) => storage::run(&command.command),
     };
