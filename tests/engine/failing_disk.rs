@@ -117,7 +117,7 @@ impl Known {
                     if message.qos == Q2 {
                         self.holding.insert(message.id, number);
                     }
-                    if acknowledges_all || number % 4 != 0 {
+                    if acknowledges_all || !number.is_multiple_of(4) {
                         let kind = if message.qos == Q2 { AckKind::Pubrec } else { AckKind::Puback };
                         client.send_ack(kind, message.id);
                     }
