@@ -196,6 +196,8 @@ mod imp {
         pub(in crate::embed) fn disk_changed(&self, is_full: bool) {
             self.store.refuse_messages(is_full);
             self.store.try_again();
+            // The engine has something for a store that takes messages again.
+            self.committed.notify_one();
         }
 
         /// The position of the last change.
@@ -222,6 +224,9 @@ mod imp {
 
         /// Commits what is left, tells the engine, and closes the files.
         pub(in crate::embed) fn close(&self, engine: &Engine, clock: &Clock) {
+            if !has_crashed(self.control.as_deref()) {
+                engine.record_rest(&mut engine.turn(clock.now()));
+            }
             self.end(|result| {
                 if has_crashed(self.control.as_deref()) {
                     return;

@@ -308,6 +308,22 @@ fn a_retained_message_of_qos_0_reaches_a_full_store_when_it_takes_some_again() {
     assert_eq!(retained(&network), ["r 3", "t 4", "u 3"]);
 }
 
+/// A stop waits for no commit, after each of which some would be recorded.
+#[test]
+fn a_store_that_takes_messages_again_has_all_retained_ones_when_the_broker_stops() {
+    let (network, store) = Network::with_late_store();
+    store.fill(true);
+    for number in 0..3000 {
+        network.publish(&format!("t/{number}"), "x", 0, true);
+    }
+    let changes = store.len();
+    network.engine.record_rest(&mut network.turn());
+    assert_eq!(store.len(), changes, "the store is full");
+    store.fill(false);
+    network.engine.record_rest(&mut network.turn());
+    assert_eq!(store.len(), changes + 3000);
+}
+
 /// An acknowledged message is recorded, even if the store became full meanwhile, and a will that CONNACK has promised.
 #[test]
 fn a_full_store_takes_the_retained_will_of_a_kept_session() {

@@ -251,6 +251,29 @@ fn a_full_disk_refuses_messages_until_there_is_room() {
     assert_eq!(acknowledged(&mut old), ("PUBACK", id(1)));
 }
 
+/// Retained messages of QoS 0, which the full disk has not refused.
+#[test]
+fn retained_messages_that_had_to_wait_for_room_outlive_a_stop() {
+    let broker = durable();
+    broker.publish("t/0", "old", &PublishOptions::qos(QoS::AtLeastOnce).retained()).unwrap();
+    broker.settle().unwrap();
+    broker.set_disk(Disk::Full).unwrap();
+    for number in 0..3000 {
+        broker
+            .publish(&format!("t/{number}"), "new", &PublishOptions::qos(QoS::AtMostOnce).retained())
+            .unwrap();
+    }
+    broker.set_disk(Disk::Well).unwrap();
+    let again = broker.restart().unwrap();
+    assert_eq!(again.stats().retained_messages, 3000);
+    // As long as the disk is full, the older message is what a restart finds.
+    again.set_disk(Disk::Full).unwrap();
+    again.publish("t/0", "newest", &PublishOptions::qos(QoS::AtMostOnce).retained()).unwrap();
+    let third = again.restart().unwrap();
+    assert_eq!(third.stats().retained_messages, 3000);
+    assert_eq!(third.retained("t/0").unwrap()[0].payload()[..], *b"new");
+}
+
 #[test]
 fn a_subscription_is_refused_without_room_and_the_store_recovers_by_itself() {
     let broker = durable();

@@ -42,6 +42,11 @@ impl Unrecorded {
 
     /// Whether the store has everything.
     pub fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
+        self.len() == 0
+    }
+
+    /// The number of topics.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
     }
 }

@@ -5,6 +5,7 @@ use crate::codec::topic::TopicName;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::message::Message;
+use crate::session::event::Level;
 use crate::session::record::message_record;
 use crate::storage::Change;
 use crate::time::Time;
@@ -42,14 +43,33 @@ impl Engine {
     /// recorded now makes for another one.
     pub(crate) fn record_late(&self, turn: &Turn) {
         for _ in 0..LATE_PER_TURN {
-            if self.unrecorded.is_empty() || self.recorder.is_full() {
+            if !self.record_next(turn) {
                 return;
             }
-            let Some(topic) = self.unrecorded.pop() else {
-                return;
-            };
-            let topic = TopicName::from_validated(&topic);
-            self.retained.look(topic, |message| self.record_retained(turn.now, message));
         }
+    }
+
+    /// As the store is about to close: records all of these messages that it takes now, and logs how many it does not take.
+    pub fn record_rest(&self, turn: &mut Turn) {
+        while self.record_next(turn) {}
+        let left = self.unrecorded.len();
+        if left > 0 {
+            self.log(turn, Level::Warn, None, || {
+                format!("retained messages of QoS 0 that the store could not take: {left}; their topics have the older ones")
+            });
+        }
+    }
+
+    /// Records one message that the store could not take before; false if it takes none, or has all of them.
+    fn record_next(&self, turn: &Turn) -> bool {
+        if self.unrecorded.is_empty() || self.recorder.is_full() {
+            return false;
+        }
+        let Some(topic) = self.unrecorded.pop() else {
+            return false;
+        };
+        let topic = TopicName::from_validated(&topic);
+        self.retained.look(topic, |message| self.record_retained(turn.now, message));
+        true
     }
 }
