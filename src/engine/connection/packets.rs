@@ -286,6 +286,7 @@ impl Connection {
 
 /// Handles the packets of one turn under the lock of the receiving half; false if the connection has ended.
 #[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
+#[inline(always)] // It has one caller.
 fn run(
     engine: &Engine,
     turn: &mut Turn,
@@ -391,6 +392,7 @@ fn leave_the_rest(turn: &Turn, attached: &AttachedConnection, input: &[u8], prog
 }
 
 #[allow(clippy::too_many_arguments, reason = "a connection, and a packet with its surroundings")]
+#[inline(never)] // Within the loop it would make bursts dearer.
 fn handle(
     engine: &Engine,
     turn: &mut Turn,

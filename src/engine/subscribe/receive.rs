@@ -96,10 +96,8 @@ impl Engine {
             return Ok(Handled::Done);
         }
         if self.rights.load(Ordering::Acquire) != rights {
-            // They have changed since the question, and the review of this session's subscriptions may be over.
             drop(control);
-            self.forget(pending.decisions);
-            return self.receive_subscribe(turn, attached, inbound, pending, subscribe);
+            return self.subscribe_anew(turn, attached, inbound, pending, subscribe);
         }
         // After a crash the whole packet is done, and its retained messages are due, or nothing of it.
         self.begin_group(turn);
@@ -149,6 +147,22 @@ impl Engine {
         Ok(Handled::Done)
     }
 
+    /// Handles a SUBSCRIBE packet once more: rights have changed since the question, and the review of this session's
+    /// subscriptions may be over.
+    #[cold]
+    #[inline(never)]
+    fn subscribe_anew(
+        &self,
+        turn: &mut Turn,
+        attached: &AttachedConnection,
+        inbound: &mut MutexGuard<'_, Inbound>,
+        pending: &mut DecisionContext<'_>,
+        subscribe: &Subscribe<'_>,
+    ) -> Result<Handled, ConnectionEnd> {
+        self.forget(pending.decisions);
+        self.receive_subscribe(turn, attached, inbound, pending, subscribe)
+    }
+
     fn log_subscriptions(
         &self,
         turn: &mut Turn,
@@ -163,10 +177,36 @@ impl Engine {
                 let text = || format!("client {client_id:?}: has subscribed to {filter:?} with QoS {reason}");
                 self.log(turn, Level::Debug, Some(client_id), text);
             } else {
-                let text =
-                    || format!("client {client_id:?}: may not subscribe to {filter:?} (0x{reason:02X})");
+                let text = || {
+                    let why = self.why_refused(attached, request.filter, request.options.qos);
+                    format!("client {client_id:?}: may not subscribe to {filter:?} (0x{reason:02X}){why}")
+                };
                 self.log(turn, Level::Warn, Some(client_id), text);
             }
+        }
+    }
+
+    /// Which authority refuses a filter, and why, for the log.
+    fn why_refused(&self, attached: &AttachedConnection, filter: &str, qos: QoS) -> String {
+        if !self.wanted.authorize {
+            return String::new();
+        }
+        let who = self.who(attached);
+        let request = AccessRequest {
+            client_id: &attached.session.client_id,
+            username: who.username.as_deref(),
+            address: who.address,
+            action: Action::Subscribe,
+            topic: filter,
+            qos,
+            retain: false,
+            is_will: false,
+        };
+        let explained = self.authorities.explain(&request);
+        match (explained.allowed, explained.authority, explained.why) {
+            (Some(false), Some(authority), Some(why)) => format!(" by {authority}: {why}"),
+            (Some(false), Some(authority), None) => format!(" by {authority}"),
+            _ => String::new(),
         }
     }
 
