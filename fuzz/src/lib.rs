@@ -12,6 +12,8 @@ mod line;
 #[cfg(feature = "durable")]
 mod log_replay;
 mod packets;
+#[cfg(feature = "accounts")]
+mod passwords;
 mod peer;
 mod session;
 mod world;
@@ -27,6 +29,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("engine", engine::engine),
     ("config", config::config),
     ("filter", filter::filter),
+    #[cfg(feature = "accounts")]
+    ("passwords", passwords::passwords),
     #[cfg(feature = "durable")]
     ("import", import::import_any),
     #[cfg(feature = "durable")]
