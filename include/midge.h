@@ -2112,6 +2112,17 @@ midge_status midge_broker_reload_certificates(struct midge_broker *broker,
                                               struct midge_error **error);
 
 /**
+ * Reads the files of the authorities again, `access.password_file` and `access.acl_file`. What they say holds at once, for
+ * clients that connect from now on and for what those that are connected do. The files are also read by themselves,
+ * within half a minute after they have changed. The call reads files, so it does not belong into a callback.
+ *
+ * Errors: IO if a file is missing or malformed: what it contained before still holds, and the sentence names the
+ * setting, the file and the line. STATE; FORKED; INVALID_ARGUMENT.
+ */
+midge_status midge_broker_reload_access(struct midge_broker *broker,
+                                        struct midge_error **error);
+
+/**
  * Publishes a message. When this returns, the message is in the outbox or queue of every subscriber; where it could
  * not be, it is counted as dropped with the reason. `payload` may be NULL if `len` is 0. `options` NULL is the
  * defaults. It may be called from any thread and from callbacks, and does not wait for subscribers. The options say

@@ -109,7 +109,7 @@ mod topics;
 pub mod topics;
 
 pub use codec::qos::QoS;
-pub use config::{Anonymous, Config, ConfigError, ListenAddress};
+pub use config::{Config, ConfigError, ListenAddress};
 pub use embed::testing;
 pub use embed::{
     AdoptOptions, Batch, Broker, BrokerBuilder, CallbackSubscription, Connections, Error, Hooks, Level,

@@ -2,6 +2,7 @@
 
 const PAGES: &[(&str, &str)] = &[
     ("README.md", include_str!("../README.md")),
+    ("docs/access.md", include_str!("../docs/access.md")),
     ("docs/c.md", include_str!("../docs/c.md")),
     ("docs/embedding.md", include_str!("../docs/embedding.md")),
     ("docs/from-mosquitto.md", include_str!("../docs/from-mosquitto.md")),

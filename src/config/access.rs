@@ -1,21 +1,9 @@
 //! The settings of access: which authorities decide, in which order, and clients without a user name.
 
 use crate::config::error::{ConfigError, ErrorKind};
-use crate::config::settings::{AccessSettings, Settings};
+use crate::config::settings::{AccessSettings, Anonymous, Settings};
 use crate::config::tls::names;
 use crate::config::value::{Field, Value};
-
-/// Whether a client without a user name may connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Anonymous {
-    /// It may, unless there is a password file; no listener beyond loopback starts without an authority.
-    Auto,
-    /// It may, and nothing more is needed.
-    Allowed,
-    /// It may not.
-    Refused,
-}
 
 impl Anonymous {
     /// The words of the setting.

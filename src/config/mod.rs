@@ -21,7 +21,6 @@ mod tls;
 mod transport;
 mod value;
 
-pub use access::Anonymous;
 pub(crate) use access::AuthorityName;
 pub use address::ListenAddress;
 pub use configuration::Config;
@@ -31,7 +30,7 @@ pub use kind::{Kind, Limits};
 pub use proxy_protocol::ProxyProtocol;
 pub use rights::{LostRights, SubscribeCheck};
 pub use secret::Secret;
-pub use settings::{Listener, OnDamage, OtherUser, QueueOverflow, Settings, StorageSync};
+pub use settings::{Anonymous, Listener, OnDamage, OtherUser, QueueOverflow, Settings, StorageSync};
 pub use table::{Setting, table};
 pub use tls::ClientCertificates;
 pub(crate) use tls::check_listener;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::access::Anonymous;
 use crate::config::address::ListenAddress;
 use crate::config::define::settings;
 use crate::config::kind::Kind;
@@ -45,6 +44,18 @@ pub enum OtherUser {
     Refuse,
     /// The session ends, and the client begins a new one.
     StartClean,
+}
+
+/// Whether a client without a user name may connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Anonymous {
+    /// It may, unless there is a password file; no listener beyond loopback starts without an authority.
+    Auto,
+    /// It may, and nothing more is needed.
+    Allowed,
+    /// It may not.
+    Refused,
 }
 
 /// Whether what was committed survives a power loss.

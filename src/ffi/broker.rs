@@ -399,6 +399,24 @@ pub unsafe extern "C" fn midge_broker_reload_certificates(
     }, concerns broker, tells error)
 }
 
+/// Reads the files of the authorities again, `access.password_file` and `access.acl_file`. What they say holds at once, for
+/// clients that connect from now on and for what those that are connected do. The files are also read by themselves,
+/// within half a minute after they have changed. The call reads files, so it does not belong into a callback.
+///
+/// Errors: IO if a file is missing or malformed: what it contained before still holds, and the sentence names the
+/// setting, the file and the line. STATE; FORKED; INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn midge_broker_reload_access(
+    broker: *mut midge_broker,
+    error: *mut *mut midge_error,
+) -> midge_status {
+    guard!({
+        let broker = held_while_waiting(broker)?;
+        broker.reload_access()?;
+        Ok(MIDGE_STATUS_OK)
+    }, concerns broker, tells error)
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::ptr::null_mut;

@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a broker until SIGINT (Ctrl-C) or SIGTERM; SIGHUP reads certificates again
+    /// Run a broker until SIGINT (Ctrl-C) or SIGTERM; SIGHUP reads certificates and password files again
     #[command(after_help = EXIT_CODES)]
     Serve(Serve),
     /// Show the status of a running broker
@@ -33,6 +33,10 @@ pub(crate) enum Command {
     #[cfg(feature = "certificate")]
     #[command(after_help = EXIT_CODES)]
     Certificate(Certificate),
+    /// Add, change and remove users of a password file, as mosquitto_passwd does
+    #[cfg(feature = "accounts")]
+    #[command(after_help = EXIT_CODES)]
+    Passwd(Passwd),
     /// Check, export, import, compact or copy the store of a directory
     #[cfg(feature = "durable")]
     #[command(after_help = EXIT_CODES)]
@@ -49,9 +53,40 @@ pub(crate) struct Serve {
     /// Listen with TLS: the PEM files of the certificate and of its key. Without --listen at 127.0.0.1:8883
     #[arg(long, value_names = ["CERT", "KEY"], num_args = 2)]
     pub(crate) tls: Vec<String>,
+    /// Let in the users of this file alone, which `midge passwd` or mosquitto_passwd has written
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<String>,
     /// Do not print addresses
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+#[cfg(feature = "accounts")]
+#[derive(Debug, Args)]
+pub(crate) struct Passwd {
+    /// Make a new file; one that exists is replaced
+    #[arg(short, long, conflicts_with = "delete")]
+    pub(crate) create: bool,
+    /// Remove the user
+    #[arg(short = 'D', long)]
+    pub(crate) delete: bool,
+    /// Take the password from the command line. Danger: other users of this machine can see it there
+    #[arg(short, long, requires = "password")]
+    pub(crate) batch: bool,
+    /// Hash the passwords of a file that contains them in clear text; lines with a hash stay as they are
+    #[arg(short = 'U', long, conflicts_with_all = ["create", "delete", "batch", "user"])]
+    pub(crate) upgrade: bool,
+    /// How passwords are hashed: argon2id, which mosquitto reads from version 2.1 on, or sha512-pbkdf2
+    #[arg(short = 'H', long, value_name = "KIND", default_value = "argon2id", value_parser = ["argon2id", "sha512-pbkdf2"])]
+    pub(crate) hash: String,
+    /// The password file
+    pub(crate) file: PathBuf,
+    /// The user name
+    #[arg(required_unless_present = "upgrade")]
+    pub(crate) user: Option<String>,
+    /// The password, with --batch; it is asked for otherwise, or read from the standard input if that is no terminal
+    #[arg(requires = "batch")]
+    pub(crate) password: Option<String>,
 }
 
 #[cfg(feature = "certificate")]

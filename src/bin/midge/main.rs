@@ -6,6 +6,8 @@ mod certificate;
 mod configuration;
 mod failure;
 mod memory;
+#[cfg(feature = "accounts")]
+mod passwd;
 mod query;
 mod rule;
 mod serve;
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         Command::Rule(command) => rule::run(&command.command),
         #[cfg(feature = "certificate")]
         Command::Certificate(arguments) => certificate::run(arguments),
+        #[cfg(feature = "accounts")]
+        Command::Passwd(arguments) => passwd::run(arguments),
         #[cfg(feature = "durable")]
         Command::Storage(command) => storage::run(&command.command),
     };

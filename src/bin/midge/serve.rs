@@ -18,6 +18,9 @@ pub(crate) fn run(arguments: &arguments::Serve) -> Result<(), Failure> {
     let mut config = configuration::load(&arguments.settings)?;
     listen(&mut config, &arguments.listen)?;
     secure(&mut config, arguments)?;
+    if let Some(file) = &arguments.password_file {
+        config.set("access.password_file", file)?;
+    }
     // Before the first thread starts, so that no other thread handles them.
     let signals =
         Signals::block().map_err(|error| Failure::runtime(format!("cannot wait for signals: {error}")))?;

@@ -273,6 +273,10 @@ class Broker:
         """
         await asyncio.get_running_loop().run_in_executor(None, self.sync.reload_certificates)
 
+    async def reload_access(self) -> None:
+        """Reads the files of the authorities again, as midge.Broker.reload_access does; the event loop runs meanwhile."""
+        await asyncio.get_running_loop().run_in_executor(None, self.sync.reload_access)
+
     def end_session(self, client_id: str) -> bool:
         """Ends the session of a client, as midge.Broker.end_session does; False if it has none."""
         return self.sync.end_session(client_id)

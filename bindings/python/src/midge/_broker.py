@@ -567,6 +567,18 @@ class Broker:
         if status < 0:
             raise_for(status, error)
 
+    def reload_access(self) -> None:
+        """Reads the files of the authorities again, `access.password_file` and `access.acl_file`.
+
+        What they say holds at once, for clients that connect from now on and for what those that are connected do. The
+        files are also read by themselves, within half a minute after they have changed. Raises MidgeError if a file is
+        missing or malformed: what it contained before still holds, and the error names the line.
+        """
+        error = ctypes.c_void_p()
+        status = waiting.midge_broker_reload_access(self._handle, ctypes.byref(error))
+        if status < 0:
+            raise_for(status, error)
+
     def end_session(self, client_id: str) -> bool:
         """Ends the session of a client, whether it is connected or away, as its expiry would; False if it has none.
 

@@ -835,6 +835,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "midge_broker_kick": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
     "midge_broker_backup": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_broker_reload_certificates": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "midge_broker_reload_access": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "midge_publish": (
         ctypes.c_int32,
         [
