@@ -286,7 +286,6 @@ impl Connection {
 
 /// Handles the packets of one turn under the lock of the receiving half; false if the connection has ended.
 #[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
-#[inline(always)] // It has one caller.
 fn run(
     engine: &Engine,
     turn: &mut Turn,
@@ -325,7 +324,6 @@ fn run(
 }
 
 #[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
-#[inline(always)] // It has one caller.
 fn packets(
     engine: &Engine,
     turn: &mut Turn,
@@ -352,7 +350,7 @@ fn packets(
                 if let Packet::Publish(publish) = &packet
                     && let Some(mut burst) = engine.burst(rest, &frame, publish, attached.version.is_v5())
                 {
-                    engine.receive_burst(turn, attached, &mut inbound.verdicts, &mut burst);
+                    engine.receive_burst(turn, attached, inbound, &mut burst);
                     progress.consumed += burst.len() - frame.whole.len();
                     engine.answered(&mut pending);
                     if leave_the_rest(turn, attached, input, progress) {
@@ -392,7 +390,6 @@ fn leave_the_rest(turn: &Turn, attached: &AttachedConnection, input: &[u8], prog
 }
 
 #[allow(clippy::too_many_arguments, reason = "a connection, and a packet with its surroundings")]
-#[inline(never)] // Within the loop it would make bursts dearer.
 fn handle(
     engine: &Engine,
     turn: &mut Turn,

@@ -78,27 +78,32 @@ impl Engine {
             };
             requests.push(Request { filter, options });
         }
-        let rights = self.rights.load(Ordering::Acquire);
         let mut denials: Denials = SmallVec::new();
-        if self.wanted.authorize {
-            let asked = pending.unlocked(attached, inbound, |pending| {
-                self.ask_to_subscribe(turn, attached, pending, &requests, &mut denials)
-            })?;
-            if asked == Handled::Suspended {
-                return Ok(Handled::Suspended);
+        let mut control = loop {
+            let rights = self.rights.load(Ordering::Acquire);
+            if self.wanted.authorize {
+                let asked = pending.unlocked(attached, inbound, |pending| {
+                    self.ask_to_subscribe(turn, attached, pending, &requests, &mut denials)
+                })?;
+                if asked == Handled::Suspended {
+                    return Ok(Handled::Suspended);
+                }
             }
-        }
+            let control = attached.session.control.lock();
+            if !control.is_connected_by(attached.epoch) {
+                return Ok(Handled::Done);
+            }
+            if self.rights.load(Ordering::Acquire) == rights {
+                break control;
+            }
+            // They have changed since the question, and the review of this session's subscriptions may be over.
+            drop(control);
+            denials.clear();
+            self.forget(pending.decisions);
+        };
         let mut denials = denials.into_iter();
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut answers: SmallVec<[FilterReply; 4]> = SmallVec::new();
-        let mut control = attached.session.control.lock();
-        if !control.is_connected_by(attached.epoch) {
-            return Ok(Handled::Done);
-        }
-        if self.rights.load(Ordering::Acquire) != rights {
-            drop(control);
-            return self.subscribe_anew(turn, attached, inbound, pending, subscribe);
-        }
         // After a crash the whole packet is done, and its retained messages are due, or nothing of it.
         self.begin_group(turn);
         // [MQTT-3.8.4-5], [MQTT3-3.8.4-4]
@@ -145,22 +150,6 @@ impl Engine {
         }
         self.end_group(turn);
         Ok(Handled::Done)
-    }
-
-    /// Handles a SUBSCRIBE packet once more: rights have changed since the question, and the review of this session's
-    /// subscriptions may be over.
-    #[cold]
-    #[inline(never)]
-    fn subscribe_anew(
-        &self,
-        turn: &mut Turn,
-        attached: &AttachedConnection,
-        inbound: &mut MutexGuard<'_, Inbound>,
-        pending: &mut DecisionContext<'_>,
-        subscribe: &Subscribe<'_>,
-    ) -> Result<Handled, ConnectionEnd> {
-        self.forget(pending.decisions);
-        self.receive_subscribe(turn, attached, inbound, pending, subscribe)
     }
 
     fn log_subscriptions(
