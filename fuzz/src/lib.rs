@@ -15,6 +15,8 @@ mod line;
 #[cfg(feature = "durable")]
 mod log_replay;
 mod packets;
+#[cfg(feature = "accounts")]
+mod passwords;
 mod peer;
 #[cfg(feature = "websocket")]
 mod proxy;
@@ -35,6 +37,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config", config::config),
     ("filter", filter::filter),
     ("acl", acl::acl),
+    #[cfg(feature = "accounts")]
+    ("passwords", passwords::passwords),
     #[cfg(feature = "durable")]
     ("import", import::import_any),
     #[cfg(feature = "durable")]

@@ -62,6 +62,13 @@ impl AccessSettings {
         names(&self.authorities).filter_map(named).collect()
     }
 
+    /// Whether one authority is asked before another one; both are in the order.
+    pub fn is_before(&self, one: AuthorityName, other: AuthorityName) -> bool {
+        let order = self.order();
+        let place = |name| order.iter().position(|known| *known == name);
+        place(one) < place(other)
+    }
+
     /// Whether a file is set that decides.
     pub(crate) fn has_files(&self) -> bool {
         !self.password_file.is_empty() || !self.acl_file.is_empty()

@@ -77,6 +77,11 @@ impl Access {
             access.add_passwords(settings, hooks, clock, &mut files)?;
         }
         if !of_settings.acl_file.is_empty() {
+            if hooks.wanted().authorize && of_settings.is_before(AuthorityName::Hooks, AuthorityName::Acl) {
+                let remark = "access.acl_file: it is never asked, because the hook authorize is asked first \
+                              (access.authorities)";
+                access.remarks.push((Level::Warn, remark.to_owned()));
+            }
             let rules = Arc::new(RuleAuthority::new(RuleSet::default(), of_settings.subscribe));
             let path = Path::new(&of_settings.acl_file);
             let file = AccessFile::new("access.acl_file", path, MAX_ACL_FILE as u64, rules.clone());

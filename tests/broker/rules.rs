@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use midge::codec::packet::Packet;
 use midge::codec::qos::QoS;
 use midge::codec::reason::ReasonCode;
 use midge::codec::version::Version;
-use midge::embed::{Broker, PublishOptions};
+use midge::embed::{Broker, Hooks, PublishOptions, Verdict};
+use midge::session::event::Level;
 
 use super::client::{Client, address, config};
 
@@ -106,4 +108,25 @@ fn a_broker_does_not_start_with_rules_that_are_wrong() {
         error.starts_with("access.acl_file: ") && error.ends_with("line 1: user without a name"),
         "{error}"
     );
+}
+
+/// A hook that decides about topics always has an opinion.
+#[test]
+fn a_file_that_is_never_asked_is_remarked() {
+    let acl = Acl::new("order", BEFORE);
+    for (order, remarked) in [("hooks, passwords, acl", true), ("acl, hooks", false)] {
+        let mut config = config();
+        config.set("access.acl_file", acl.0.to_str().unwrap()).unwrap();
+        config.set("access.authorities", order).unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&lines);
+        let hooks = Hooks::new()
+            .authorize(|_| Verdict::Allow)
+            .on_log(Level::Warn, move |line| kept.lock().unwrap().push(line.text.to_string()));
+        let broker = Broker::start_with(&config, &hooks).unwrap();
+        broker.stop(None).unwrap();
+        let expected = "access.acl_file: it is never asked, because the hook authorize is asked first (access.authorities)";
+        let found = lines.lock().unwrap().iter().any(|line| line == expected);
+        assert_eq!(found, remarked, "{order}: {:?}", lines.lock().unwrap());
+    }
 }

@@ -1,6 +1,6 @@
 //! Access rules of a file: who may publish and subscribe, what is delivered, and what happens when they change.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use midge::access::rules::authority::RuleAuthority;
 use midge::access::rules::file::parse;
@@ -11,11 +11,15 @@ use midge::codec::subscribe::SubscriptionOptions;
 use midge::codec::topic::TopicName;
 use midge::config::SubscribeCheck;
 use midge::engine::access::authority::{Authority, Questions, Ruling};
-use midge::engine::access::hooks::{ConnectRequest, Verdict};
+use midge::engine::access::hooks::{Action, ConnectRequest, Verdict};
+use midge::engine::observe::mask::EventMask;
+use midge::engine::observe::sink::EventSink;
 use midge::engine::parts::admission::Draft;
 use midge::engine::view::explain::{Fate, Question};
+use midge::session::event::{Event, Level};
 use midge::stats::DropReason;
 use midge::storage::Store;
+use midge::time::Time;
 
 use crate::harness::{
     ALL, Client, LastWill, LateStore, Network, Packets, Q0, Q1, QOS, Received, V5, V311, opts,
@@ -333,4 +337,52 @@ fn a_restored_session_has_the_rights_of_its_user() {
     });
     assert_eq!(restarted.publish("open/1", "x", 1, false), 1);
     assert_eq!(restarted.publish("closed/1", "x", 1, false), 0);
+}
+
+/// Which authority decides, and by which line.
+#[test]
+fn an_explanation_names_the_authority_and_the_line() {
+    let ruled = Ruled::by("topic read a/#\ntopic deny a/secret\n", SubscribeCheck::Covered);
+    for (action, topic, allowed, why) in [
+        (Action::Subscribe, "a/b", true, "line 1"),
+        (Action::Subscribe, "a/#", false, "it matches \"a/secret\", which line 2 denies"),
+        (Action::Publish, "a/secret", false, "line 2"),
+        (Action::Publish, "b", false, "no line allows it"),
+    ] {
+        let explained = ruled.network.engine.explain_access("c", None, action, topic);
+        let (authority, reason) = (explained.authority.as_deref(), explained.why.as_deref());
+        assert_eq!((explained.allowed, authority, reason), (Some(allowed), Some("acl_file"), Some(why)));
+    }
+    // Nobody decides.
+    let explained = Network::new().engine.explain_access("c", None, Action::Publish, "a");
+    assert_eq!((explained.allowed, explained.authority), (Some(true), None));
+}
+
+#[test]
+fn the_log_names_the_line_that_refuses_a_filter() {
+    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+    let ruled = Ruled::by("topic read a/#\ntopic deny a/secret\n", SubscribeCheck::Covered);
+    ruled.network.engine.watch(Arc::new(Lines(Arc::clone(&lines))));
+    let mut client = opts("c", V5).on(&ruled.network);
+    assert_eq!(try_to_subscribe(&mut client, "a/#"), NOT_AUTHORIZED);
+    let expected = "client \"c\": may not subscribe to \"a/#\" (0x87) by acl_file: it matches \"a/secret\", which line 2 \
+                    denies";
+    assert_eq!(*lines.lock().unwrap(), [expected]);
+}
+
+/// Keeps the warnings of the log.
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl EventSink for Lines {
+    fn mask(&self) -> EventMask {
+        EventMask::LOG
+    }
+
+    fn event(&self, _now: Time, event: &Event) {
+        if let Event::Logged(line) = event
+            && line.level == Level::Warn
+        {
+            self.0.lock().unwrap().push(line.text.to_string());
+        }
+    }
 }

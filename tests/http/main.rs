@@ -24,5 +24,7 @@ mod listeners;
 mod lists;
 mod live;
 mod orders;
+#[cfg(feature = "accounts")]
+mod passwords;
 mod stop;
 mod storage;

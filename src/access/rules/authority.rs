@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::access::files::{Contained, FileContent};
-use crate::access::rules::decision::{Access, Client, Decision};
+use crate::access::rules::decision::{Access, Client, Decision, Why};
 use crate::access::rules::file::parse;
 use crate::access::rules::rule::remark;
 use crate::access::rules::ruleset::RuleSet;
@@ -40,11 +40,17 @@ impl RuleAuthority {
         Arc::clone(&self.rules.read())
     }
 
-    fn subscribes(&self, client: Client<'_>, filter: &str) -> bool {
-        match (self.subscribe, TopicFilter::parse(filter)) {
-            (SubscribeCheck::Delivery, _) => true,
-            (_, Ok(filter)) => self.rules.read().covers(client, filter).allowed,
-            (_, Err(_)) => false,
+    /// The answer to a request.
+    fn decide(&self, request: &AccessRequest<'_>) -> Decision {
+        let client = Client { user: request.username, client_id: request.client_id };
+        let rules = self.rules.read();
+        match (request.action, self.subscribe, TopicFilter::parse(request.topic)) {
+            (Action::Publish, ..) => rules.decide(client, Access::Publish, request.topic),
+            (Action::Subscribe, SubscribeCheck::Delivery, _) => {
+                Decision { allowed: true, why: Why::AtDelivery }
+            }
+            (Action::Subscribe, _, Ok(filter)) => rules.covers(client, filter),
+            (Action::Subscribe, _, Err(_)) => Decision::deny(Why::NoRule),
         }
     }
 }
@@ -81,12 +87,12 @@ impl Authority for RuleAuthority {
     }
 
     fn authorize(&self, request: &AccessRequest<'_>) -> Ruling {
-        let client = Client { user: request.username, client_id: request.client_id };
-        let allowed = match request.action {
-            Action::Publish => self.rules.read().decide(client, Access::Publish, request.topic).allowed,
-            Action::Subscribe => self.subscribes(client, request.topic),
-        };
+        let allowed = self.decide(request).allowed;
         Ruling::Now(if allowed { Verdict::Allow } else { Verdict::Deny })
+    }
+
+    fn why(&self, request: &AccessRequest<'_>) -> Option<String> {
+        Some(self.decide(request).why.to_string())
     }
 
     fn receive(&self, request: &ReceiveRequest<'_>) -> Option<bool> {

@@ -40,6 +40,8 @@ pub enum Why {
     UnsafeName(Name),
     /// Every topic that the filter matches may be read.
     Covered,
+    /// Each message is checked when it is delivered.
+    AtDelivery,
     /// The filter matches this topic, which may not be read: by the rule of a line, or because no rule allows it. A level
     /// that no rule names is a made-up one.
     Gap {
@@ -86,6 +88,7 @@ impl fmt::Display for Why {
                 };
                 write!(f, "no pattern line holds for a client with such a {name}")
             }
+            Why::AtDelivery => f.write_str("each message is checked when it is delivered"),
             Why::Covered => f.write_str("every topic that it matches may be read"),
             Why::Gap { topic, line: Some(line) } => {
                 write!(f, "it matches {topic:?}, which line {line} denies")

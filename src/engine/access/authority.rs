@@ -37,6 +37,12 @@ pub trait Authority: Send + Sync {
         false
     }
 
+    /// Why [`authorize`](Authority::authorize) answers as it does, such as the line of a file. Asked of an authority that
+    /// answers at once, for logs and explanations.
+    fn why(&self, _request: &AccessRequest<'_>) -> Option<String> {
+        None
+    }
+
     /// Whether a client may receive messages of a topic; `None` if it does not decide. Asked at each delivery, with locks
     /// of the broker held: it answers at once and calls nothing of the broker. The answer is remembered until
     /// [the rights change](crate::engine::core::state::Engine::rights_changed).

@@ -81,6 +81,17 @@ impl Request<'_> {
     }
 }
 
+/// Which authority decides about an action of a client, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessExplanation {
+    /// Whether the client may; `None` if the authority would have to be asked, and may answer later.
+    pub allowed: Option<bool>,
+    /// The name of the authority; `None` if no authority decides.
+    pub authority: Option<String>,
+    /// Its reason, such as the line of a file.
+    pub why: Option<String>,
+}
+
 /// The authorities, in the order in which they are asked.
 #[derive(Default)]
 pub(crate) struct Chain {
@@ -165,6 +176,22 @@ impl Chain {
             }
         }
         Some(self.verdict_of_none(Request::Authorize(request)))
+    }
+
+    /// Which authority decides about an action of a client, and why.
+    pub(crate) fn explain(&self, request: &AccessRequest<'_>) -> AccessExplanation {
+        for link in self.links.iter().filter(|link| link.questions.authorize) {
+            let authority = Some(link.authority.name().to_owned());
+            if !link.authority.is_prompt() {
+                return AccessExplanation { allowed: None, authority, why: None };
+            }
+            if let Ruling::Now(verdict) = link.authority.authorize(request) {
+                let allowed = Some(matches!(verdict, Verdict::Allow | Verdict::AllowWith(_)));
+                return AccessExplanation { allowed, authority, why: link.authority.why(request) };
+            }
+        }
+        let allowed = self.verdict_of_none(Request::Authorize(request)) == Verdict::Allow;
+        AccessExplanation { allowed: Some(allowed), authority: None, why: None }
     }
 
     /// The first authority, from position `from` on, that answers such a request, and its position.

@@ -324,7 +324,6 @@ fn run(
 }
 
 #[allow(clippy::too_many_arguments, reason = "a connection, its bytes, and how far they are handled")]
-#[inline(always)] // It has one caller.
 fn packets(
     engine: &Engine,
     turn: &mut Turn,
@@ -351,7 +350,7 @@ fn packets(
                 if let Packet::Publish(publish) = &packet
                     && let Some(mut burst) = engine.burst(rest, &frame, publish, attached.version.is_v5())
                 {
-                    engine.receive_burst(turn, attached, &mut inbound.verdicts, &mut burst);
+                    engine.receive_burst(turn, attached, inbound, &mut burst);
                     progress.consumed += burst.len() - frame.whole.len();
                     engine.answered(&mut pending);
                     if leave_the_rest(turn, attached, input, progress) {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::engine::access::authority::ReceiveRequest;
+use crate::engine::access::chain::AccessExplanation;
 use crate::engine::access::hooks::{AccessRequest, Action};
 use crate::engine::access::pending_decisions::{denied, puback_has};
 use crate::engine::core::state::Engine;
@@ -45,6 +46,27 @@ impl Engine {
                 Some(verdict) => denied(&verdict, ReasonCode::NotAuthorized, puback_has),
                 None => Some(ReasonCode::NotAuthorized),
             }
+        })
+    }
+
+    /// Which authority decides about an action of a client, and why. Nothing is done, and no authority is asked that may
+    /// answer later.
+    pub fn explain_access(
+        &self,
+        client_id: &str,
+        username: Option<&str>,
+        action: Action,
+        topic: &str,
+    ) -> AccessExplanation {
+        self.authorities.explain(&AccessRequest {
+            client_id,
+            username,
+            address: None,
+            action,
+            topic,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            is_will: false,
         })
     }
 

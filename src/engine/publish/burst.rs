@@ -9,7 +9,6 @@ use smallvec::SmallVec;
 use crate::codec::frame::{self, Frame, Framing};
 use crate::codec::publish::{Publish, first_byte};
 use crate::codec::qos::QoS;
-use crate::codec::reason::ReasonCode;
 use crate::codec::topic::TopicName;
 use crate::engine::access::chain::Asks;
 use crate::engine::core::state::Engine;
@@ -21,7 +20,7 @@ use crate::engine::parts::options::Options;
 use crate::engine::parts::subscriber::{Publisher, Subscriber};
 use crate::message::{self, Publication, SHARE_FROM};
 use crate::session::delivery::Block;
-use crate::session::verdicts::Verdicts;
+use crate::session::inbound::Inbound;
 use crate::stats::DropReason;
 use crate::topics::Identity;
 use crate::topics::{Match, Matches};
@@ -178,10 +177,10 @@ impl Engine {
         &self,
         turn: &mut Turn,
         attached: &AttachedConnection,
-        verdicts: &mut Option<Box<Verdicts<Option<ReasonCode>>>>,
+        inbound: &mut Inbound,
         burst: &mut Burst<'_>,
     ) {
-        if self.asks == Asks::AtOnce && self.refuses(turn, attached, verdicts, burst) {
+        if self.asks == Asks::AtOnce && self.refuses(turn, attached, inbound, burst) {
             return;
         }
         let taken = turn.cache.take(&self.router, burst.topic);
@@ -246,15 +245,16 @@ impl Engine {
 
     /// Whether authorities that answer at once deny the messages of a burst. Then they are counted.
     #[cold]
+    #[inline(never)]
     fn refuses(
         &self,
         turn: &mut Turn,
         attached: &AttachedConnection,
-        verdicts: &mut Option<Box<Verdicts<Option<ReasonCode>>>>,
+        inbound: &mut Inbound,
         burst: &Burst<'_>,
     ) -> bool {
         let topic = burst.topic.as_str();
-        if self.denied_now(attached, verdicts, topic, (QoS::AtMostOnce, false)).is_none() {
+        if self.denied_now(attached, &mut inbound.verdicts, topic, (QoS::AtMostOnce, false)).is_none() {
             return false;
         }
         let Block { messages, payload_bytes, .. } = burst.block;

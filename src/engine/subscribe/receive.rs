@@ -78,29 +78,32 @@ impl Engine {
             };
             requests.push(Request { filter, options });
         }
-        let rights = self.rights.load(Ordering::Acquire);
         let mut denials: Denials = SmallVec::new();
-        if self.wanted.authorize {
-            let asked = pending.unlocked(attached, inbound, |pending| {
-                self.ask_to_subscribe(turn, attached, pending, &requests, &mut denials)
-            })?;
-            if asked == Handled::Suspended {
-                return Ok(Handled::Suspended);
+        let mut control = loop {
+            let rights = self.rights.load(Ordering::Acquire);
+            if self.wanted.authorize {
+                let asked = pending.unlocked(attached, inbound, |pending| {
+                    self.ask_to_subscribe(turn, attached, pending, &requests, &mut denials)
+                })?;
+                if asked == Handled::Suspended {
+                    return Ok(Handled::Suspended);
+                }
             }
-        }
+            let control = attached.session.control.lock();
+            if !control.is_connected_by(attached.epoch) {
+                return Ok(Handled::Done);
+            }
+            if self.rights.load(Ordering::Acquire) == rights {
+                break control;
+            }
+            // They have changed since the question, and the review of this session's subscriptions may be over.
+            drop(control);
+            denials.clear();
+            self.forget(pending.decisions);
+        };
         let mut denials = denials.into_iter();
         let mut reasons: SmallVec<[u8; 8]> = SmallVec::new();
         let mut answers: SmallVec<[FilterReply; 4]> = SmallVec::new();
-        let mut control = attached.session.control.lock();
-        if !control.is_connected_by(attached.epoch) {
-            return Ok(Handled::Done);
-        }
-        if self.rights.load(Ordering::Acquire) != rights {
-            // They have changed since the question, and the review of this session's subscriptions may be over.
-            drop(control);
-            self.forget(pending.decisions);
-            return self.receive_subscribe(turn, attached, inbound, pending, subscribe);
-        }
         // After a crash the whole packet is done, and its retained messages are due, or nothing of it.
         self.begin_group(turn);
         // [MQTT-3.8.4-5], [MQTT3-3.8.4-4]
@@ -163,10 +166,36 @@ impl Engine {
                 let text = || format!("client {client_id:?}: has subscribed to {filter:?} with QoS {reason}");
                 self.log(turn, Level::Debug, Some(client_id), text);
             } else {
-                let text =
-                    || format!("client {client_id:?}: may not subscribe to {filter:?} (0x{reason:02X})");
+                let text = || {
+                    let why = self.why_refused(attached, request.filter, request.options.qos);
+                    format!("client {client_id:?}: may not subscribe to {filter:?} (0x{reason:02X}){why}")
+                };
                 self.log(turn, Level::Warn, Some(client_id), text);
             }
+        }
+    }
+
+    /// Which authority refuses a filter, and why, for the log.
+    fn why_refused(&self, attached: &AttachedConnection, filter: &str, qos: QoS) -> String {
+        if !self.wanted.authorize {
+            return String::new();
+        }
+        let who = self.who(attached);
+        let request = AccessRequest {
+            client_id: &attached.session.client_id,
+            username: who.username.as_deref(),
+            address: who.address,
+            action: Action::Subscribe,
+            topic: filter,
+            qos,
+            retain: false,
+            is_will: false,
+        };
+        let explained = self.authorities.explain(&request);
+        match (explained.allowed, explained.authority, explained.why) {
+            (Some(false), Some(authority), Some(why)) => format!(" by {authority}: {why}"),
+            (Some(false), Some(authority), None) => format!(" by {authority}"),
+            _ => String::new(),
         }
     }
 
