@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::locks::Mutex;
 
 /// What an authority takes from its file. It may be called from any thread.
 pub trait FileContent: Send + Sync {
@@ -197,7 +197,7 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Arc;
 
-    use parking_lot::Mutex;
+    use crate::locks::Mutex;
 
     use super::{AccessFile, AccessFiles, Contained, FileContent};
 

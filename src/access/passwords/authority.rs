@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::locks::{Mutex, RwLock};
 use hashbrown::{DefaultHashBuilder, HashMap};
-use parking_lot::{Mutex, RwLock};
 
 use crate::access::files::{Contained, FileContent};
 use crate::access::passwords::file::{User, parse};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::locks::{Condvar, Mutex};
 
 use crate::access::passwords::hash::Scratch;
 
@@ -148,7 +148,7 @@ mod tests {
     fn jobs_wait_up_to_the_bound_and_none_is_lost() {
         let pool = pool(3);
         let (go, gate) = channel::<()>();
-        let gate = Arc::new(parking_lot::Mutex::new(gate));
+        let gate = Arc::new(crate::locks::Mutex::new(gate));
         let (began, begins) = channel();
         let done = Arc::new(AtomicUsize::new(0));
         let blocked = |pool: &Pool| {
@@ -188,7 +188,7 @@ mod tests {
         let pool = pool(10);
         let (go, gate) = channel::<()>();
         let (began, begins) = channel();
-        let gate = Arc::new(parking_lot::Mutex::new(gate));
+        let gate = Arc::new(crate::locks::Mutex::new(gate));
         for _ in 0..pool.threads {
             let (gate, began) = (Arc::clone(&gate), began.clone());
             assert!(pool.run(Box::new(move |_| {
