@@ -13,8 +13,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVer
 use crate::engine::parts::origin::Origin;
 #[cfg(feature = "websocket")]
 use crate::net::transport::auto::Auto;
-#[cfg(feature = "websocket")]
-use crate::net::transport::layer::Layer;
+use crate::net::transport::layer::{Layer, Raw};
 use crate::net::transport::stack::Stack;
 use crate::net::transport::tls::Tls;
 
@@ -329,6 +328,34 @@ fn a_refused_client_certificate_says_why() {
         refused(&world, &old, Some(&world.authority.client("good"))),
         "tls: the revocation list has expired 4 days ago (client_crl)"
     );
+}
+
+/// A resumed session's certificate is not verified by rustls.
+#[test]
+fn a_certificate_that_has_ended_since_it_was_verified_is_refused() {
+    const DAY: u64 = 86_400;
+    let world = World::new();
+    let server = world.strict(ClientCertificates::Required, None);
+    let config = world.client(&VERSIONS, Some(&world.authority.client_until("device", 10)));
+    let mut client = Pair::new(&server, &config);
+    let (mut tls, mut raw, mut origin) = (Tls::new(&server).unwrap(), Raw::default(), Origin::default());
+    loop {
+        raw.input.append(&client.sent());
+        let step = tls.handshake(&mut raw, &mut origin);
+        let mut answer = raw.output.bytes();
+        while !answer.is_empty() {
+            client.client.read_tls(&mut answer).unwrap();
+        }
+        client.client.process_new_packets().unwrap();
+        raw.output.consume(raw.output.len());
+        if step.map(Result::unwrap).is_ready() {
+            break;
+        }
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!(tls.look(now + 9 * DAY).is_ok());
+    let refusal = tls.look(now + 12 * DAY + DAY / 2).unwrap_err().to_string();
+    assert_eq!(refusal, "client certificate expired 2 days ago");
 }
 
 #[test]
