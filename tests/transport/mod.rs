@@ -19,6 +19,8 @@ mod proxy;
 mod scrambled;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_edges;
 #[cfg(feature = "websocket")]
 mod websocket;
 

@@ -13,14 +13,20 @@ use super::pieces_of_layers::{Outcome, Random, run};
 use crate::engine::parts::origin::Origin;
 use crate::net::transport::layer::Layer;
 use crate::net::transport::proxy::{Proxies, Proxy};
+use crate::session::peer::{Credentials, Peer};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const OWN: &str = "192.0.2.1:5000";
 const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a";
 
 pub fn layer() -> Box<dyn Layer> {
+    believing("192.0.2.0/24")
+}
+
+/// The layer of a listener that believes these proxies.
+fn believing(from: &str) -> Box<dyn Layer> {
     let mut config = Config::new();
-    config.set("listener.tcp.proxy_from", "192.0.2.0/24").unwrap();
+    config.set("listener.tcp.proxy_from", from).unwrap();
     Box::new(Proxy::new(Arc::new(Proxies::of_listener(&config.settings().listeners[0]).unwrap())))
 }
 
@@ -236,6 +242,31 @@ fn proxies_are_addresses_or_networks_and_needed() {
         "{}",
         error("10.0.0.1/33")
     );
+}
+
+/// A listener of IPv6 sees IPv4 as mapped addresses; a process, and a peer that nobody knows, have no address.
+#[test]
+fn the_proxies_that_are_believed_are_those_of_the_list() {
+    let network = |address: &str| Some(Peer::Network(address.parse().unwrap()));
+    let process = Some(Peer::Process(Credentials { uid: 1, gid: 1, pid: 1 }));
+    let cases = [
+        ("192.0.2.0/24", network("192.0.2.255:1"), true),
+        ("192.0.2.0/24", network("192.0.3.0:1"), false),
+        ("192.0.2.0/24", network("[::ffff:192.0.2.7]:1"), true),
+        ("192.0.2.0/24", network("[::ffff:192.0.3.7]:1"), false),
+        ("2001:db8::/32", network("[2001:db8::1]:1"), true),
+        ("2001:db8::/32", network("192.0.2.1:1"), false),
+        ("192.0.2.0/24 ::/0", process, false),
+        ("192.0.2.0/24 ::/0", None, false),
+        ("192.0.2.0/24 unix", process, true),
+        ("unix", network("192.0.2.1:1"), false),
+    ];
+    for (from, peer, believed) in cases {
+        let mut origin = Origin { peer, ..Origin::default() };
+        let outcome = run(vec![believing(from)], b"PROXY UNKNOWN\r\nrest", &[100], &mut origin);
+        assert_eq!(outcome.failure.is_none(), believed, "{from}: {peer:?}");
+        assert_eq!(&outcome.carried[..], if believed { &b"rest"[..] } else { b"" });
+    }
 }
 
 fn behind_proxies(from: &str) -> (Broker, mpsc::Receiver<String>) {
