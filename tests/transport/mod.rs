@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::ListenAddress;
 use crate::net::transport::{Layer, MakeLayers};
 
+mod answers;
 #[cfg(feature = "websocket")]
 mod auto;
 mod handshakes;

@@ -10,7 +10,11 @@ use midge::embed::{Broker, Hooks, Level};
 
 use super::client::{Client, address, config};
 use super::pieces_of_layers::{Outcome, Random, run};
+#[cfg(feature = "websocket")]
+use super::websocket;
 use crate::engine::parts::origin::Origin;
+#[cfg(feature = "websocket")]
+use crate::net::transport::choose;
 use crate::net::transport::layer::Layer;
 use crate::net::transport::proxy::{Proxies, Proxy};
 use crate::session::peer::{Credentials, Peer};
@@ -308,4 +312,26 @@ fn a_stranger_is_refused_counted_and_logged() {
     assert_eq!(rest, b"");
     assert!(lines.iter().any(|line| line.contains("listener.tcp.proxy_from")));
     assert_eq!(broker.stats().connections_refused, 1);
+}
+
+/// The header is before everything else that the listener speaks.
+#[test]
+#[cfg(feature = "websocket")]
+fn a_header_stands_before_the_transport_of_the_listener() {
+    for transport in ["ws", "auto"] {
+        let mut config = Config::new();
+        for (key, value) in
+            [("transport", transport), ("proxy_protocol", "required"), ("proxy_from", "192.0.2.0/24")]
+        {
+            config.set(&format!("listener.tcp.{key}"), value).unwrap();
+        }
+        let listener = &config.settings().listeners[0];
+        let make = choose(listener.transport, listener, None).unwrap().unwrap();
+        let bytes =
+            [b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 80\r\n", websocket::REQUEST.as_bytes()].concat();
+        let mut origin = origin();
+        let outcome = run(make(), &bytes, &[16 * 1024], &mut origin);
+        assert_eq!((outcome.failure, &outcome.sent[..]), (None, websocket::ANSWER.as_bytes()), "{transport}");
+        assert_eq!(origin.peer.unwrap().to_string(), "198.51.100.7:4711");
+    }
 }
