@@ -56,6 +56,7 @@ mod http;
 #[cfg(all(feature = "console", feature = "internals"))]
 #[doc(hidden)]
 pub mod http;
+mod locks;
 #[cfg(not(feature = "internals"))]
 mod message;
 #[cfg(feature = "internals")]

@@ -12,9 +12,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every folder of `src` and its floor. Folders of one floor do not import each other.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 16] = [
     ("codec", 1),
     ("config", 1),
+    ("locks", 1),
     ("stats", 1),
     ("time", 1),
     ("message", 2),

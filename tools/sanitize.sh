@@ -114,7 +114,7 @@ miri() {
         note "Rust tests, Miri" 0 1
         return
     fi
-    # Isolation would stop the clock; parking_lot keeps pointers in integers; what a thread of the host holds at its end is left.
+    # Isolation would stop the clock; a crate below redb keeps pointers in integers; what a thread of the host holds at its end is left.
     CARGO_TARGET_DIR=$base/sanitize-miri MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-permissive-provenance -Zmiri-ignore-leaks" \
         cargo +nightly miri test --no-default-features --lib -- ffi:: embed:: runtime::fork >"$log" 2>&1
     status=$?

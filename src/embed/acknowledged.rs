@@ -4,13 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::options::PublishOptions;
 use crate::embed::tasks::Promise;
 use crate::engine::core::durability::{Durability, DurabilityWaiter};
+use crate::locks::{Condvar, Mutex};
 use crate::runtime::on_own_thread;
 
 impl Broker {
@@ -112,8 +111,12 @@ impl Told {
         while outcome.is_none() {
             match deadline {
                 None => self.changed.wait(&mut outcome),
-                Some(deadline) if self.changed.wait_until(&mut outcome, deadline).timed_out() => break,
-                Some(_) => {}
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if self.changed.wait_for(&mut outcome, left).timed_out() {
+                        break;
+                    }
+                }
             }
         }
         *outcome

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::io::unix::AsyncFd;
 
 use crate::embed::broker::Broker;
 use crate::embed::error::Error;
 use crate::embed::shared::Shared;
 use crate::embed::tasks::{Promise, Tasks};
+use crate::locks::Mutex;
 use crate::runtime::{Latch, Runtime, on_own_thread, watch_latch};
 
 impl Broker {

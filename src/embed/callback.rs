@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
 use crate::embed::arena::{Batch, MessageView};
@@ -17,6 +16,7 @@ use crate::embed::options::SubscribeOptions;
 use crate::embed::queue_core::{Overflow, Polled, QueueCore};
 use crate::embed::shared::{BrokerRef, Shared, leak};
 use crate::engine::parts::sink::{Local, LocalMessage, Sink};
+use crate::locks::{Condvar, Mutex};
 use crate::runtime::{CallWait, Runtime, Waiter, in_callback, thread_mark};
 use crate::session::queue::Room;
 

@@ -6,12 +6,12 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
 use crate::embed::arena::{Arena, Batch};
 use crate::embed::tasks::{Tasks, Woken};
 use crate::engine::parts::sink::{Local, LocalMessage};
+use crate::locks::{Condvar, Mutex};
 use crate::runtime::Event;
 use crate::session::queue::Room;
 
@@ -336,7 +336,10 @@ impl QueueCore {
             self.waiting.fetch_add(1, Ordering::SeqCst);
             let (wakings, slept) = (state.wakings, Instant::now());
             let timed_out = match deadline {
-                Some(deadline) => self.ready.wait_until(&mut state, deadline).timed_out(),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(slept);
+                    self.ready.wait_for(&mut state, left).timed_out()
+                }
                 None => {
                     self.ready.wait(&mut state);
                     false

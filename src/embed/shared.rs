@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 
 use crate::codec::topic::TopicFilter;
@@ -22,6 +21,7 @@ use crate::embed::testing::Bench;
 use crate::engine::core::running::Running;
 use crate::engine::core::state::Engine;
 use crate::engine::parts::sink::{Local, Sink};
+use crate::locks::{Condvar, Mutex};
 use crate::net::{ListenerLimit, Listeners, Server};
 use crate::runtime::{Clock, Latch, Runtime, generation};
 use crate::time::Time;

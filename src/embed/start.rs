@@ -3,8 +3,6 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::config::{Config, Listener, Settings};
 use crate::embed::asynchronous::Vigil;
 use crate::embed::broker::Broker;
@@ -17,6 +15,7 @@ use crate::embed::stop::Stage;
 use crate::embed::storage::Storage;
 use crate::embed::testing::Bench;
 use crate::engine::core::state::{Engine, EngineParts};
+use crate::locks::{Condvar, Mutex};
 use crate::net::{Bound, ListenerError, Listeners, Server, bind};
 use crate::runtime::{Clock, Latch, Runtime, Ticker, tick, watch_forks};
 use crate::session::event::Level;

@@ -19,7 +19,6 @@ mod imp {
     use std::thread::JoinHandle;
     use std::time::Instant;
 
-    use parking_lot::Mutex;
     use tokio::sync::Notify;
 
     use crate::config::{OnDamage, Settings, StorageSync};
@@ -30,6 +29,7 @@ mod imp {
     use crate::embed::store_view::StoreView;
     use crate::embed::testing::{Bench, DiskControl, FaultyDisk};
     use crate::engine::core::state::Engine;
+    use crate::locks::Mutex;
     use crate::runtime::{Clock, Runtime, generation};
     use crate::storage::durable::disk::Disk;
     use crate::storage::durable::tools::BackupOptions;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::disk::Meter;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::locks::Mutex;
 use crate::session::event::Level;
 use crate::storage::durable::log::{NAMES, Replayed};
 use crate::storage::durable::{DurableStore, FILE};

@@ -4,11 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::embed::error::Error;
 use crate::engine::core::durability::{Durability, DurabilityWaiter};
+use crate::locks::Mutex;
 use crate::runtime::{generation, in_callback};
 
 /// Those that wait for one thing, each in a place of its own.

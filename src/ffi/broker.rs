@@ -6,8 +6,6 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use parking_lot::Mutex;
-
 use crate::config::{Config, ListenAddress, Transport};
 use crate::embed::{AdoptOptions, Broker};
 use crate::ffi::arguments::{
@@ -22,6 +20,7 @@ use crate::ffi::status::{
     MIDGE_STATUS_TIMED_OUT, midge_status,
 };
 use crate::ffi::views::midge_listener_view;
+use crate::locks::Mutex;
 use crate::runtime::on_own_thread;
 
 /// A broker in this process. It belongs to the caller, who frees it by midge_broker_free.

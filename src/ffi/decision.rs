@@ -4,14 +4,13 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
-
 use crate::codec::reason::ReasonCode;
 use crate::embed::{Answer, Decision, Verdict, defer};
 use crate::ffi::arguments::{bytes, given};
 use crate::ffi::guard::{Failure, guard};
 use crate::ffi::hooks::{MIDGE_ALLOW, MIDGE_CONTINUE, MIDGE_DEFER, MIDGE_DENY};
 use crate::ffi::status::{MIDGE_STATUS_FORKED, MIDGE_STATUS_OK, MIDGE_STATUS_STATE, midge_status};
+use crate::locks::Mutex;
 use crate::runtime::generation;
 
 /// The longest data of enhanced authentication, in bytes.
@@ -147,9 +146,8 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    use parking_lot::Mutex;
-
     use super::{defer, generation, midge_decision};
+    use crate::locks::Mutex;
 
     #[test]
     fn a_handle_that_is_given_back_is_no_longer_counted_and_counts_once() {

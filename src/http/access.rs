@@ -10,13 +10,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::config::settings::{ConsoleSettings, TUTORIAL_PASSWORD};
 use crate::http::login_throttle::{Guesser, LoginThrottle};
 use crate::http::random::{is_same, token};
+use crate::locks::Mutex;
 use crate::time::Time;
 
 /// Maximum number of logins of a user; a further one ends the user's login that has been unused the longest.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
+use crate::locks::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 /// The open connections.
@@ -73,7 +73,7 @@ impl OpenConnections {
     pub(super) fn wait_for_none(&self, by: Instant) {
         let mut open = self.state.lock();
         while open.running > 0 {
-            if self.none.wait_until(&mut open, by).timed_out() {
+            if self.none.wait_for(&mut open, by.saturating_duration_since(Instant::now())).timed_out() {
                 return;
             }
         }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -21,6 +20,7 @@ use crate::http::live_budget::LiveBudget;
 use crate::http::origin::TrustedProxies;
 use crate::http::topics::Watching;
 use crate::http::tutorial::TutorialSteps;
+use crate::locks::Mutex;
 use crate::runtime::Clock;
 use crate::storage::StorageStats;
 use crate::time::Time;

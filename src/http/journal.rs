@@ -6,7 +6,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::codec::version::Version;
@@ -14,6 +13,7 @@ use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::EventSink;
 use crate::http::console::Console;
 use crate::http::shorten::shortened;
+use crate::locks::Mutex;
 use crate::session::event::{Arrival, Dropped, Event, RefusedClient};
 use crate::session::link::Cause;
 use crate::stats::DropReason;

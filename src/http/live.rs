@@ -7,7 +7,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Response;
-use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -26,6 +25,7 @@ use crate::http::payload::{Payload, SHOWN};
 use crate::http::retained::filter_of;
 use crate::http::service::ApiRequest;
 use crate::http::shorten::shortened;
+use crate::locks::Mutex;
 use crate::time::Time;
 
 /// Messages in one chunk of the stream.
@@ -279,7 +279,6 @@ pub(super) mod tests {
 
     use bytes::Bytes;
     use hyper::HeaderMap;
-    use parking_lot::Mutex;
     use tokio::sync::Notify;
 
     use super::{CHUNK_BYTES, LiveTap, begin};
@@ -294,6 +293,7 @@ pub(super) mod tests {
     use crate::http::origin::TrustedProxies;
     use crate::http::query::Query;
     use crate::http::service::ApiRequest;
+    use crate::locks::Mutex;
     use crate::runtime::{Clock, Ticker};
     use crate::storage::MemoryStore;
     use crate::time::Time;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -16,6 +15,7 @@ use crate::http::payload::Payload;
 use crate::http::query::FARTHEST;
 use crate::http::service::ApiRequest;
 use crate::http::tree::{Branch, LastMessage, Recent, Tree};
+use crate::locks::Mutex;
 use crate::message::SharedMessage;
 use crate::time::Time;
 

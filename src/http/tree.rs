@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use slab::Slab;
 
 use crate::codec::qos::QoS;
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::{EventSink, Moment, Published};
 use crate::http::payload::SHOWN;
+use crate::locks::Mutex;
 use crate::time::Time;
 
 /// The window of a rate, in milliseconds.

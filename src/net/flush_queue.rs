@@ -11,10 +11,10 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
 use tokio::task::yield_now;
 
 use crate::engine::core::turn::Turn;
+use crate::locks::Mutex;
 use crate::net::server::Server;
 use crate::session::state::Session;
 
@@ -173,12 +173,11 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Context, Waker};
 
-    use parking_lot::Mutex;
-
     use super::SLICE;
     use crate::config::Config;
     use crate::engine::connection::state::Connection;
     use crate::engine::core::state::{Engine, EngineParts};
+    use crate::locks::Mutex;
     use crate::net::server::Server;
     use crate::runtime::{Clock, Ticker};
     use crate::session::last_bytes::LastBytes;

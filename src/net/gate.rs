@@ -1,9 +1,10 @@
 //! What a listener's task is to do: accept, pause, or end.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use crate::locks::{Condvar, Mutex};
 
 /// The state of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +34,19 @@ impl ListenerState {
 pub(super) struct Gate {
     state: AtomicU8,
     waker: Mutex<Option<Waker>>,
+    is_closed: Mutex<bool>,
+    closed: Condvar,
+}
+
+/// Says that the socket is closed when this is dropped, also by a panic.
+#[derive(Debug)]
+pub(super) struct Closing(pub Arc<Gate>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        *self.0.is_closed.lock() = true;
+        self.0.closed.notify_all();
+    }
 }
 
 const ACCEPTING: u8 = 0;
@@ -79,6 +93,14 @@ impl Gate {
         match self.state() {
             ListenerState::Stopped => Poll::Ready(()),
             _ => Poll::Pending,
+        }
+    }
+
+    /// Waits until the socket is closed. A channel of the standard library would leave a handle of the host's thread.
+    pub(super) fn wait_closed(&self) {
+        let mut is_closed = self.is_closed.lock();
+        while !*is_closed {
+            self.closed.wait(&mut is_closed);
         }
     }
 

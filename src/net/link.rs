@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
 use socket2::Socket;
 use tokio::io::unix::AsyncFdReadyGuard;
 
 use crate::engine::parts::origin::Origin;
+use crate::locks::Mutex;
 use crate::net::handshake_steps::StepTurn;
 use crate::net::places::{ListenerLimit, NewPlace, Place, Stage};
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Received};

@@ -7,7 +7,6 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::time::{sleep, timeout};
 
 use crate::config::{ConfigError, ListenAddress, Listener};
-use crate::net::gate::Gate;
+use crate::net::gate::{Closing, Gate};
 use crate::net::handshake::Accepted;
 use crate::net::passed::passed_socket;
 use crate::net::places::ListenerLimit;
@@ -126,14 +125,13 @@ impl Bound {
         server.limit(Some(&self.settings.name), self.settings.max_connections)
     }
 
-    /// Accepts connections until the gate says that it is stopped. `closing` is dropped after the socket is closed.
-    /// Must be called inside the runtime.
+    /// Accepts connections until the gate says that it is stopped. Must be called inside the
+    /// runtime.
     pub(super) fn accept(
         self,
         server: Arc<Server>,
         limit: Arc<ListenerLimit>,
         gate: Arc<Gate>,
-        closing: Sender<()>,
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = watch_socket(self.listener)?;
         if let Some(secured) = &self.secured {
@@ -143,8 +141,8 @@ impl Bound {
             _not_inherited: self.not_inherited,
             _file: self.file,
             listener,
+            _closing: Closing(Arc::clone(&gate)),
             gate,
-            _closing: closing,
         };
         let tested = server.test_net().map(|test_net| test_net.listener());
         let limits = Arc::new(ConnectionLimits { server, limit, layers: self.layers });
@@ -165,7 +163,7 @@ struct Accepting {
     listener: AsyncFd<Socket>,
     gate: Arc<Gate>,
     /// After the socket, so that it is closed when this is dropped.
-    _closing: Sender<()>,
+    _closing: Closing,
 }
 
 async fn run(accepting: Accepting, limits: Arc<ConnectionLimits>) {

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::config::{ListenAddress, Listener, Transport, check_listener};
+use crate::locks::Mutex;
 use crate::net::gate::{Gate, ListenerState};
 use crate::net::listener::{BindError, Bound, bind};
 use crate::net::places::ListenerLimit;
@@ -95,8 +94,6 @@ struct Open {
     layers: Option<MakeLayers>,
     limit: Arc<ListenerLimit>,
     gate: Arc<Gate>,
-    /// Ends when its socket is closed.
-    closed: Receiver<()>,
 }
 
 impl Listeners {
@@ -120,13 +117,12 @@ impl Listeners {
         let runtime = self.runtime.lock().clone();
         let runtime = runtime.ok_or_else(|| io::Error::other("the broker stops"))?;
         let _inside = runtime.enter();
-        let (closing, closed) = channel();
         let gate = Arc::new(Gate::default());
         let limit = bound.limit(&self.server);
         let (address, settings) = (bound.address().clone(), bound.settings().clone());
         let layers = bound.layers();
-        let task = bound.accept(Arc::clone(&self.server), Arc::clone(&limit), Arc::clone(&gate), closing)?;
-        self.open.lock().push(Open { address, settings, layers, limit, gate, closed });
+        let task = bound.accept(Arc::clone(&self.server), Arc::clone(&limit), Arc::clone(&gate))?;
+        self.open.lock().push(Open { address, settings, layers, limit, gate });
         runtime.spawn(task);
         Ok(())
     }
@@ -166,8 +162,7 @@ impl Listeners {
         };
         found.gate.set(ListenerState::Stopped);
         if !on_own_thread() {
-            // It fails when the task is gone with its socket.
-            let _closed = found.closed.recv();
+            found.gate.wait_closed();
         }
         let clients = found.limit.open();
         self.server.log(Level::Info, || match connections {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::engine::core::state::Engine;
 use crate::engine::parts::origin::{Origin, Way};
+use crate::locks::{Condvar, Mutex};
 #[cfg(feature = "tls")]
 use crate::net::certificates::Certificates;
 use crate::net::flush_queue::{FlushQueue, Flusher};
@@ -85,7 +84,7 @@ impl Server {
     pub fn wait_until_told(&self, by: Instant) {
         let mut attached = self.attached.lock();
         while *attached > 0 {
-            if self.idle.wait_until(&mut attached, by).timed_out() {
+            if self.idle.wait_for(&mut attached, by.saturating_duration_since(Instant::now())).timed_out() {
                 return;
             }
         }

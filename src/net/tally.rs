@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use crate::locks::Mutex;
 
 /// The most reasons that are counted apart.
 const REASONS: usize = 16;

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
+use crate::locks::Mutex;
 use crate::net::link::StreamLink;
 use crate::net::places::ListenerLimit;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::locks::Mutex;
 use nix::poll::{PollFd, PollFlags, poll};
-use parking_lot::Mutex;
 
 /// Longest single wait of poll(2), in milliseconds.
 const SLICE: u16 = 60_000;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use crate::locks::{Condvar, Mutex, RwLock};
 use crate::runtime::signals::with_signals_blocked;
 
 thread_local! {
@@ -259,7 +259,7 @@ fn try_threads(count: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::ThreadCount;
 
@@ -273,7 +273,10 @@ mod tests {
         let waiting = std::thread::spawn(move || own.wait_for_none());
         // It waits by now, most likely.
         std::thread::sleep(Duration::from_millis(50));
-        let count = alive.threads.try_lock_for(Duration::from_secs(20));
+        let late = Instant::now() + Duration::from_secs(20);
+        let count = std::iter::repeat_with(|| alive.threads.try_lock())
+            .find(|count| count.is_some() || Instant::now() > late)
+            .flatten();
         assert_eq!(count.as_deref(), Some(&2), "a thread that waits keeps others from ending");
         drop(count);
         alive.end();

@@ -83,11 +83,10 @@ mod tests {
     use std::io::IoSlice;
     use std::sync::Arc;
 
-    use parking_lot::Mutex;
-
     use super::Attachment;
     use crate::codec::reason::ReasonCode;
     use crate::codec::version::Version;
+    use crate::locks::Mutex;
     use crate::session::delivery::ClientLimits;
     use crate::session::epoch::Epoch;
     use crate::session::last_bytes::{EndingBytes, LastBytes};

@@ -57,11 +57,10 @@ mod tests {
     use std::io::IoSlice;
     use std::sync::Arc;
 
-    use parking_lot::Mutex;
-
     use super::CHUNKS;
     use crate::codec::ping;
     use crate::codec::version::Version;
+    use crate::locks::Mutex;
     use crate::session::delivery::{ClientLimits, Context, Limits, ReportedFates};
     use crate::session::epoch::Epoch;
     use crate::session::last_bytes::LastBytes;

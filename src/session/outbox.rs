@@ -234,10 +234,10 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::{Chunk, ENOUGH, FlushState, Outbox, Pool};
+    use crate::locks::Mutex;
     use crate::session::last_bytes::LastBytes;
     use crate::session::link::{Cause, Link, Written};
     use bytes::Bytes;
-    use parking_lot::Mutex;
     use std::io::IoSlice;
 
     /// A link that takes `room` bytes, then is blocked.

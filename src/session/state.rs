@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
-
 use crate::codec::version::Version;
+use crate::locks::Mutex;
 use crate::message::SharedMessage;
 use crate::session::epoch::{AtomicEpoch, Epoch};
 use crate::session::inbound::Inbound;

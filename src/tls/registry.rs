@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
+use crate::locks::Mutex;
 use crate::tls::files::TlsError;
 use crate::tls::server::{ServedCertificate, TlsServer};
 

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use parking_lot::{Mutex, RwLock};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::danger::ClientCertVerifier;
@@ -14,6 +13,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 
 use crate::config::ClientCertificates;
+use crate::locks::{Mutex, RwLock};
 use crate::tls::certificate::{Certificate, Lifetime};
 use crate::tls::chains::{Chain, Chains};
 use crate::tls::files::{FileKind, Opened, Stamp, TlsError, TlsFiles};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::codec::subscribe::SubscriptionOptions;
+use crate::locks::Mutex;
 use crate::topics::subscriber_set::{Identity, SubscriberSet};
 
 /// The subscriptions that match a topic at one moment.

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Range;
 use std::ops::Bound;
 
-use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use crate::codec::topic::{TopicFilter, TopicName};
+use crate::locks::RwLock;
 
 /// The retained messages of a broker, bounded in number and in bytes. May be used from any thread.
 pub struct Retained<V> {

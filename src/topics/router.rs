@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::topic::{TopicFilter, TopicName};
+use crate::locks::RwLock;
 use crate::topics::exact::Exact;
 use crate::topics::matches::{Group, Match, Matches, SharedMatch};
 use crate::topics::sharded::give_back;

@@ -317,6 +317,8 @@ static void in_a_forked_child(void)
         _exit(2);
     }
     MUST(child > 0 && waitpid(child, &status, 0) == child);
+    if (!(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+        printf("# the child ended with wait status 0x%x\n", (unsigned)status);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     /* The parent goes on. */
     CHECK_STATUS(MIDGE_STATUS_OK, publish_text(f.live, "a", "after"));

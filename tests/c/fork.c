@@ -260,10 +260,50 @@ static void a_child_keeps_no_socket_of_the_broker(void)
     midge_broker_free(broker);
 }
 
+/* The threads of the parent's brokers wait meanwhile: what they wait in must not be what the child's threads wait in. */
+static void a_child_starts_brokers_of_its_own(void)
+{
+    enum { CHILDREN = 4, BROKERS = 12 };
+    midge_broker *brokers[BROKERS];
+    midge_subscription *subscription = NULL;
+    int index, status;
+    for (index = 0; index < BROKERS; index++) {
+        MUST(midge_start_test_durable(NULL, &brokers[index], NULL) == MIDGE_STATUS_OK);
+        MUST(midge_subscribe(brokers[index], "#", NULL, callback, NULL, NULL, &subscription, NULL) == MIDGE_STATUS_OK);
+        midge_subscription_free(subscription);
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_acknowledged(brokers[index], "a", "b", 1, NULL, -1));
+    }
+    for (index = 0; index < CHILDREN; index++) {
+        pid_t child;
+        fflush(stdout);
+        child = fork();
+        if (child == 0) {
+            midge_broker *own[BROKERS];
+            alarm(PATIENCE);
+            for (index = 0; index < BROKERS; index++)
+                CHECK_STATUS(MIDGE_STATUS_OK, midge_start_test_durable(NULL, &own[index], NULL));
+            for (index = 0; index < BROKERS; index++) {
+                CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_acknowledged(own[index], "a", "b", 1, NULL, -1));
+                midge_broker_free(own[index]);
+            }
+            fflush(stdout);
+            execlp("sh", "sh", "-c", check_failures == 0 ? "exit 0" : "exit 1", (char *)NULL);
+            _exit(2);
+        }
+        MUST(child > 0 && waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    for (index = 0; index < BROKERS; index++) {
+        CHECK_STATUS(MIDGE_STATUS_OK, midge_publish_acknowledged(brokers[index], "a", "b", 1, NULL, -1));
+        midge_broker_free(brokers[index]);
+    }
+}
+
 int main(void)
 {
     RUN(a_child_is_told_and_the_parent_goes_on);
     RUN(a_child_keeps_no_socket_of_the_broker);
     RUN(a_child_decides_nothing);
+    RUN(a_child_starts_brokers_of_its_own);
     FINISH();
 }

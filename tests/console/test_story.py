@@ -1,8 +1,10 @@
 """The story that a beginner plays, seen in the console; and what a person does there."""
 
 import json
+import socket
 
 import paho.mqtt.client as mqtt
+import pytest
 
 TILE = "[...document.querySelectorAll('.tile')].find((one) => one.querySelector('.label').innerText === '%s')?.querySelector('strong').innerText === '%s'"
 
@@ -252,3 +254,32 @@ def test_a_lost_connection_is_said_and_mended(open_page, start_broker):
     start_broker(console=console)
     # The new broker does not know the old one's login.
     page.until("document.querySelector('input[type=password]')")
+
+
+def test_a_listener_is_added_paused_and_stopped(page, broker, connect):
+    connect("old")
+    page.go("listeners")
+    page.click("Add a listener", "button")
+    page.fill("Name", "lan")
+    page.fill("Address", "127.0.0.1:99999")
+    page.click("Add", "dialog button")
+    page.sees("127.0.0.1:99999", "dialog [role=alert]")
+    page.fill("Address", "127.0.0.1:0")
+    page.click("Add", "dialog button")
+    page.sees("lan listens on 127.0.0.1:")
+    page.sees("lan", "tbody")
+    address = page.evaluate("[...document.querySelectorAll('tbody tr')].find((row) => row.innerText.startsWith('lan')).querySelector('code').innerText")
+    host, port = address.rsplit(":", 1)
+    with socket.create_connection((host, int(port))):
+        pass
+    page.click("Pause: lan", "button")
+    page.sees("Paused", "tbody")
+    page.click("Resume: lan", "button")
+    page.sees_not("Paused", "tbody")
+    page.click("Stop: lan", "button")
+    page.click("Stop", "dialog button")
+    page.sees("The listener is stopped.")
+    page.sees_not("lan", "tbody")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))
+    page.sees("tcp", "tbody")

@@ -16,7 +16,7 @@ use midge::engine::core::state::Engine;
 use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
 use midge::time::Time;
-use parking_lot::Mutex;
+use std::sync::Mutex;
 
 use crate::engine::{Nowhere, engine, lost, opened, send};
 use crate::{Form, alone, counting, packets};
@@ -184,7 +184,7 @@ impl Link for Stuck {
     fn wake(&self) {}
 
     fn finish(&self, last: LastBytes, _cause: Cause) {
-        self.0.lock().push(last);
+        self.0.lock().unwrap().push(last);
     }
 }
 

@@ -9,7 +9,7 @@
     reason = "a test"
 )]
 
-use parking_lot::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 
 #[cfg(feature = "tls")]
 #[allow(dead_code)]
@@ -45,7 +45,7 @@ type Form = fn(usize) -> String;
 /// Keeps the other tests from allocating meanwhile.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock()
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Compares with the budget of that name.

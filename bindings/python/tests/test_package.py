@@ -42,7 +42,7 @@ def test_the_wheel_has_the_licences(installed: importlib.metadata.Distribution) 
         assert files[name].parent.name == "licenses"
         assert files[name].read_text() == (TOP / name).read_text()
     notices = files["THIRD-PARTY.txt"].read_text()
-    for crate in ("tokio", "bytes", "libc", "parking_lot", "hyper", "prometheus-client"):
+    for crate in ("tokio", "bytes", "libc", "rustix-futex-sync", "hyper", "prometheus-client"):
         assert f"\n{crate} " in notices
     assert "Copyright (c) Tokio Contributors" in notices
     assert "proptest" not in notices

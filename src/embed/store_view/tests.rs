@@ -146,7 +146,7 @@ fn view(store: &Arc<DurableStore>, meter: &Arc<Meter>) -> StoreView {
         replayed: store.replayed(),
         is_closed: AtomicBool::new(false),
         is_troubled: AtomicBool::new(false),
-        last_checkpoint: parking_lot::Mutex::default(),
+        last_checkpoint: crate::locks::Mutex::default(),
     }
 }
 

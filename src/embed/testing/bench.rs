@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use parking_lot::Mutex;
-
 use crate::config::Config;
 use crate::embed::hooks::Hooks;
 use crate::embed::message::Message;
@@ -15,6 +13,7 @@ use crate::engine::access::authority::{Authority, Questions, Ruling};
 use crate::engine::access::hooks::{ConnectRequest, Verdict};
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::{EventSink, Moment};
+use crate::locks::Mutex;
 use crate::net::testing::TestNet;
 use crate::runtime::{Clock, Reserved};
 

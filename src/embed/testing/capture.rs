@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::codec::topic::{TopicFilter, TopicName};
 use crate::embed::arena::{Arena, Batch};
 use crate::embed::message::Message;
 use crate::engine::parts::sink::LocalMessage;
+use crate::locks::Mutex;
 
 /// The newest messages, as many as there is room for.
 pub(super) struct Capture {

@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
+use crate::locks::{Condvar, Mutex};
 use crate::net::testing::TestNet;
 use crate::runtime::Clock;
 use crate::time::Time;

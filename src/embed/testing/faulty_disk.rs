@@ -5,9 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
-
 use crate::embed::testing::disk::DiskControl;
+use crate::locks::Mutex;
 use crate::storage::durable::disk::{Disk, DiskFile};
 use crate::storage::durable::log::NAMES;
 

@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
 use crate::codec::qos::QoS;
 use crate::codec::reason::ReasonCode;
 use crate::codec::version::Version;
 use crate::engine::access::edit::Edit;
+use crate::locks::Mutex;
 use crate::session::event::{Event, Level};
 use crate::session::identity::TlsIdentity;
 use crate::session::link::Link;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::codec::reason::ReasonCode;
 use crate::engine::access::chain::Stage;
 use crate::engine::access::hooks::{Deferred, Verdict};
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd};
+use crate::locks::MutexGuard;
 use crate::session::inbound::Inbound;
 use crate::session::link::Link;
 use crate::time::TimerId;

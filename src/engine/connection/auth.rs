@@ -4,8 +4,6 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
-use parking_lot::MutexGuard;
-
 use crate::codec::auth::Auth;
 use crate::codec::connect::Connect;
 use crate::codec::error::DecodeError;
@@ -19,6 +17,7 @@ use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled};
 use crate::engine::parts::origin::Origin;
+use crate::locks::MutexGuard;
 use crate::session::inbound::Inbound;
 use crate::session::link::{Link, Written};
 

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::MutexGuard;
-
 use crate::codec::connack::Connack;
 use crate::codec::connect::Connect;
 use crate::codec::error::DecodeError;
@@ -24,6 +22,7 @@ use crate::engine::parts::admission::{Draft, Refusal, Source};
 use crate::engine::parts::attached::{AttachedConnection, Handled};
 use crate::engine::parts::origin::Origin;
 use crate::engine::parts::sessions::InsertError;
+use crate::locks::MutexGuard;
 use crate::session::attachment::Attachment;
 use crate::session::delivery::ClientLimits;
 use crate::session::event::{Arrival, Event, Level};

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::MutexGuard;
 
 use crate::codec::ack::AckKind;
 use crate::codec::connect::{self, Connect};
@@ -22,6 +21,7 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::log::words;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled, ReceivedPacket};
 use crate::engine::parts::origin::Origin;
+use crate::locks::MutexGuard;
 use crate::session::event::Level;
 use crate::session::inbound::Inbound;
 use crate::session::last_bytes::LastBytes;

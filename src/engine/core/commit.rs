@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::codec::frame;
@@ -15,6 +14,7 @@ use crate::engine::core::durability::{Durability, DurabilityWaiter};
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::{Hold, Turn};
 use crate::engine::parts::attached::AttachedConnection;
+use crate::locks::MutexGuard;
 use crate::session::epoch::Epoch;
 use crate::session::event::Level;
 use crate::session::outbound::Outbound;

@@ -5,6 +5,7 @@ mod commit;
 pub(crate) mod commit_wait;
 pub mod durability;
 mod finish;
+mod other_turns;
 pub mod running;
 pub mod state;
 pub mod stored;

@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::panicking;
 
-use parking_lot::{MappedMutexGuard, Mutex, MutexGuard, RwLockReadGuard};
-
+use crate::engine::core::other_turns::OtherTurn;
 use crate::engine::core::state::Engine;
 use crate::engine::core::turn::Turn;
+use crate::locks::{MappedMutexGuard, Mutex, MutexGuard};
 use crate::message::{HostBuffers, TurnMark};
 use crate::session::state::{Mark, Session};
 use crate::time::Time;
@@ -43,7 +43,7 @@ enum TurnSlot<'e> {
     /// A slot of the engine, which keeps the turn for its next use.
     Kept(MappedMutexGuard<'e, Turn>),
     /// A turn of its own, because all slots were in use.
-    Own { turn: Box<Turn>, _runs: RwLockReadGuard<'e, ()> },
+    Own { turn: Box<Turn>, _runs: OtherTurn<'e> },
 }
 
 impl Deref for Running<'_> {
@@ -122,7 +122,7 @@ impl Engine {
     /// Waits until every turn has ended that runs now, with the calls of the host in it. Must not be called in one.
     pub fn await_turns(&self) {
         self.turns.iter().for_each(|place| drop(place.lock()));
-        drop(self.other_turns.write());
+        self.other_turns.wait_for_none();
     }
 
     #[inline(always)] // As `host_turn`.
@@ -133,7 +133,7 @@ impl Engine {
                 TurnSlot::Kept(MutexGuard::map(place, |turn| &mut **turn.get_or_insert_with(Turn::boxed)))
             }
             // A turn in a hook of another one of these does not wait for a thread that waits for both.
-            None => TurnSlot::Own { turn: Turn::boxed(), _runs: self.other_turns.read_recursive() },
+            None => TurnSlot::Own { turn: Turn::boxed(), _runs: self.other_turns.begin() },
         }
     }
 

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use parking_lot::{Mutex, RwLock};
-
 use crate::config::Settings;
 use crate::engine::access::authority::{Authority, HostAuthority, Questions};
 use crate::engine::access::chain::{AccessDefault, Chain};
 use crate::engine::access::hooks::Host;
 use crate::engine::core::commit_wait::CommitWait;
+use crate::engine::core::other_turns::OtherTurns;
 use crate::engine::core::timers::{Alarm, Timers};
 use crate::engine::core::turn::{KEPT_TURNS, Turn};
 use crate::engine::observe::host_sink::HostSink;
@@ -23,6 +22,7 @@ use crate::engine::parts::sessions::Sessions;
 use crate::engine::parts::subscriber::Subscriber;
 use crate::engine::parts::topic_order::TopicOrder;
 use crate::engine::parts::unrecorded::Unrecorded;
+use crate::locks::Mutex;
 use crate::message::{HostBuffers, SharedMessage};
 use crate::session::last_bytes::EndingBytes;
 use crate::stats::{Counters, Snapshot};
@@ -54,8 +54,7 @@ pub struct Engine {
     pub(crate) read_messages: ReadMessages,
     /// Turns that are kept for reuse; each is locked while it runs. No thread waits for one.
     pub(crate) turns: [Mutex<Option<Box<Turn>>>; KEPT_TURNS],
-    /// Held for reading by each turn that is not kept.
-    pub(crate) other_turns: RwLock<()>,
+    pub(crate) other_turns: OtherTurns,
     pub(crate) host_buffers: Arc<HostBuffers>,
     pub(crate) host: Option<Arc<dyn Host>>,
     /// The authorities that decide what clients may do.
@@ -105,7 +104,7 @@ impl Engine {
             commit_wait: Mutex::default(),
             read_messages: ReadMessages::default(),
             turns: Default::default(),
-            other_turns: RwLock::default(),
+            other_turns: OtherTurns::default(),
             host_buffers: Arc::default(),
             host: None,
             authorities: Chain::default(),

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
 use crate::engine::access::hooks::DecisionSlot;
+use crate::locks::Mutex;
 use crate::session::epoch::Epoch;
 use crate::session::held_acks::HoldId;
 use crate::session::link::Link;

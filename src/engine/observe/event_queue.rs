@@ -4,10 +4,9 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::EventSink;
+use crate::locks::{Condvar, Mutex, MutexGuard};
 use crate::message::HostBuffers;
 use crate::session::event::{Event, Level, LogLine};
 use crate::time::Time;

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use parking_lot::Mutex;
-
+use crate::locks::Mutex;
 use crate::session::event::Level;
 use crate::session::link::Cause;
 use crate::stats::{Counts, DropReason};

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use parking_lot::Mutex;
-
 use crate::engine::observe::event_queue::{EventQueue, Told, survive};
 use crate::engine::observe::mask::EventMask;
 use crate::engine::observe::sink::{EventSink, Moment};
+use crate::locks::Mutex;
 use crate::session::event::{Event, Level, LogLine};
 use crate::time::Time;
 

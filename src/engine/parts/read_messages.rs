@@ -3,8 +3,8 @@
 use std::sync::{Arc, Weak};
 
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 
+use crate::locks::Mutex;
 use crate::message::{Message, SharedMessage};
 
 /// Those messages by their numbers.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use parking_lot::Mutex;
 
+use crate::locks::Mutex;
 use crate::session::state::Session;
 
 /// The number of parts of the table: growing or shrinking one of them pauses for a 64th of the sessions.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::codec::qos::QoS;
+use crate::locks::{Mutex, MutexGuard};
 use crate::session::queue::Room;
 use crate::session::retained_walks::WalkPosition;
 

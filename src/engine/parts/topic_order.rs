@@ -1,8 +1,7 @@
 //! One order for the messages of a topic that are retained: the last one that is kept is the last one that subscribers get.
 
-use parking_lot::{Mutex, MutexGuard};
-
 use crate::codec::topic::TopicName;
+use crate::locks::{Mutex, MutexGuard};
 
 /// Locks; a topic has always the same one.
 const LOCKS: usize = 64;

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-
 use crate::codec::topic::TopicName;
+use crate::locks::Mutex;
 
 /// Topics whose retained message is newer than that of the store, because too much waited for the disk.
 ///

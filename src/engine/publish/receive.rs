@@ -2,8 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use parking_lot::MutexGuard;
-
 use crate::codec::ack::{Ack, AckKind};
 use crate::codec::error::DecodeError;
 use crate::codec::packet_id::PacketId;
@@ -22,6 +20,7 @@ use crate::engine::parts::admission::{Draft, Refusal, Source};
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled, ReceivedPacket};
 use crate::engine::parts::subscriber::Publisher;
 use crate::engine::publish::deliver::Reach;
+use crate::locks::MutexGuard;
 use crate::message::{Frame, Publication};
 use crate::session::aliases::AliasesIn;
 use crate::session::held_acks::HeldAck;

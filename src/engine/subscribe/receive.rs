@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::codec::error::DecodeError;
@@ -21,6 +20,7 @@ use crate::engine::core::turn::Turn;
 use crate::engine::observe::mask::EventMask;
 use crate::engine::parts::attached::{AttachedConnection, ConnectionEnd, Handled};
 use crate::engine::parts::subscriber::Subscriber;
+use crate::locks::MutexGuard;
 use crate::session::event::{Event, Level, Subscribed};
 use crate::session::inbound::Inbound;
 use crate::session::state::Control;

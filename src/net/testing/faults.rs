@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::codec::reason::ReasonCode;
+use crate::locks::Mutex;
 use crate::net::testing::fault::{Effect, Fault};
 
 /// The most faults of a broker; further ones are refused until some are cleared.

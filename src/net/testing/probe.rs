@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
-
+use crate::locks::Mutex;
 use crate::net::testing::round::Ticket;
 
 /// A test's access to one task.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
+use crate::locks::{Condvar, Mutex};
 
 /// Wakes waiting threads whenever something has changed.
 #[derive(Default)]
@@ -29,12 +29,14 @@ impl Pulse {
             while *beats == seen {
                 match by {
                     None => self.beat.wait(&mut beats),
-                    Some(by) if self.beat.wait_until(&mut beats, by).timed_out() => {
-                        let missed = *beats != seen;
-                        drop(beats);
-                        return missed.then(look).flatten();
+                    Some(by) => {
+                        let left = by.saturating_duration_since(Instant::now());
+                        if self.beat.wait_for(&mut beats, left).timed_out() {
+                            let missed = *beats != seen;
+                            drop(beats);
+                            return missed.then(look).flatten();
+                        }
                     }
-                    Some(_) => {}
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
+use crate::locks::{Condvar, Mutex};
 
 /// One request to several tasks.
 #[derive(Default)]

@@ -4,9 +4,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use parking_lot::Mutex;
-
 use crate::codec::frame::{self, Framing, split};
+use crate::locks::Mutex;
 use crate::net::link::StreamLink;
 use crate::net::testing::faults::FaultAction;
 use crate::net::testing::probe::{Probe, ProbeSlot};

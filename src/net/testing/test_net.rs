@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use crate::codec::reason::ReasonCode;
 use crate::engine::core::state::Engine;
+use crate::locks::{Condvar, Mutex};
 use crate::net::testing::fault::Fault;
 use crate::net::testing::faults::{FaultAction, Faults};
 use crate::net::testing::probe::{Probe, ProbeSlot};

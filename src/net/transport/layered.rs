@@ -4,9 +4,8 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use parking_lot::Mutex;
-
 use crate::engine::parts::origin::Origin;
+use crate::locks::Mutex;
 use crate::net::handshake_steps::StepTurn;
 use crate::net::transport::descriptor::{Descriptor, Received};
 use crate::net::transport::layer::{Layer, LayerError};

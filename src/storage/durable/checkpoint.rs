@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
-
+use crate::locks::{Condvar, Mutex};
 use crate::storage::StoreError;
 use crate::storage::durable::keys::Key;
 use crate::storage::durable::overlay::Net;

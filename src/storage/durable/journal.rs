@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-
+use crate::locks::{Condvar, Mutex, MutexGuard};
 use crate::storage::durable::encode::Encoder;
 use crate::storage::{Change, Position};
 use crate::time::WallTime;

@@ -4,6 +4,7 @@ mod checkpoint;
 mod decode;
 pub mod disk;
 mod encode;
+mod exclusive;
 mod journal;
 mod keys;
 pub mod log;

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use parking_lot::{Condvar, Mutex};
-
+use crate::locks::{Condvar, Mutex};
 use crate::storage::ReadRequest;
 
 /// Requests in their order. A session has one at a time.

@@ -6,11 +6,11 @@ mod reading;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Mutex, RwLock};
-
+use crate::locks::{Mutex, RwLock};
 use crate::storage::durable::checkpoint::{Checkpoint, Slot};
 use crate::storage::durable::decode::{Entry, decode};
 use crate::storage::durable::disk::Disk;
+use crate::storage::durable::exclusive::Exclusive;
 use crate::storage::durable::journal::Journal;
 use crate::storage::durable::keys::retained;
 use crate::storage::durable::log::{Log, LogError, Replayed, Salt};
@@ -49,7 +49,7 @@ pub struct DurableStore {
     /// `None` when the store is finished, as what follows.
     disk: Mutex<Option<Arc<dyn Disk>>>,
     journal: Journal,
-    committer: Mutex<Option<Committer>>,
+    committer: Exclusive<Option<Committer>>,
     /// Locked by itself, for a moment: on a full disk the committer waits.
     state: Mutex<State>,
     /// Locked for reading while they are used, and for writing to open or close them.
@@ -122,7 +122,7 @@ impl DurableStore {
         let store = DurableStore {
             disk: Mutex::new(Some(disk)),
             journal: Journal::default(),
-            committer: Mutex::new(Some(committer)),
+            committer: Exclusive::new(Some(committer)),
             state: Mutex::new(state),
             tables: RwLock::new(Some(tables)),
             slot: Slot::default(),
@@ -329,17 +329,15 @@ impl DurableStore {
 
     /// Gives the tables to `see`, opened again if need be.
     fn with_tables<T>(&self, see: impl FnOnce(&Tables) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let open = self.tables.read();
-        if let Some(tables) = open.as_ref() {
-            return see(tables);
+        loop {
+            if let Some(tables) = self.tables.read().as_ref() {
+                return see(tables);
+            }
+            let mut open = self.tables.write();
+            if open.is_none() {
+                *open = Some(reopen(&**self.disk.lock().as_ref().ok_or_else(closed)?)?);
+            }
         }
-        drop(open);
-        let mut open = self.tables.write();
-        if open.is_none() {
-            *open = Some(reopen(&**self.disk.lock().as_ref().ok_or_else(closed)?)?);
-        }
-        let open = parking_lot::RwLockWriteGuard::downgrade(open);
-        see(open.as_ref().ok_or_else(closed)?)
     }
 
     /// Writes all that was committed into the tables.

@@ -2,8 +2,7 @@
 
 use std::sync::OnceLock;
 
-use parking_lot::Mutex;
-
+use crate::locks::Mutex;
 use crate::storage::StoreError;
 
 /// What a disk may refuse for a while.

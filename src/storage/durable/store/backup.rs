@@ -36,7 +36,7 @@ impl DurableStore {
     fn begin_backup(&self) -> Result<u64, StoreError> {
         loop {
             // Held for as long as a group is written. On a full disk that is until there is space.
-            let Some(mut guard) = self.committer.try_lock_for(Duration::from_millis(PATIENCE_MILLIS)) else {
+            let Some(mut guard) = self.committer.lock_for(Duration::from_millis(PATIENCE_MILLIS)) else {
                 self.trouble().map_or(Ok(()), Err)?;
                 continue;
             };

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 
+use crate::locks::Mutex;
 use crate::storage::durable::disk::{Disk, DiskFile};
 
 const PAGE: usize = 4096;
