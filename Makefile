@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DEMO_PORT ?= 1883
 
-.PHONY: help demo quick test console-test check mutants conformance crash powercut diskfull damage fuzz soak storm sanitize install bless clean bench bench-report bench-selftest bench-inprocess
+.PHONY: help demo quick test console-test check mutants conformance autobahn crash powercut diskfull damage fuzz soak storm sanitize install bless clean bench bench-report bench-selftest bench-inprocess
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ check: ## formatting, lints, licences and dependencies
 
 fuzz: ## random inputs for each fuzz target, 60 seconds each (SECONDS=...)
 	@SECONDS_EACH=$(or $(SECONDS),60) tools/fuzz.sh
+
+autobahn: ## the Autobahn test suite against the layer of WebSocket (needs Python 2.7: tests/autobahn/run.sh)
+	@tests/autobahn/run.sh
 
 conformance: ## test every statement of the MQTT specifications and write docs/CONFORMANCE.md
 	@python3 tools/conformance.py

@@ -7,8 +7,8 @@
 
 Figures are of the broker's process alone: its resident memory, and the processor time of its threads (schedstat). So
 the speed of this client does not matter; it sends one message in a write. The floor is `rawrelay` without TLS and
-`tlsrelay` with it, programs of benches/load that copy bytes; it has no frames of WebSocket. A broker that does not start
-with a door, such as a mosquitto built without WebSocket, has no figure there.
+`tlsrelay` with it, programs of benches/load that copy bytes; it has no frames of WebSocket. A broker that does not
+start with a door, such as a mosquitto built without WebSocket, has no figure there.
 """
 
 from __future__ import annotations
@@ -92,22 +92,14 @@ def midge(program: str, door: str, port: int, files: Path, _where: Path) -> list
     """Midge with its defaults."""
     settings = [f"listener.tcp.transport={door}"]
     if door in ("tls", "wss"):
-        settings += [
-            f"listener.tcp.certificate={files / 'server.pem'}",
-            f"listener.tcp.key={files / 'server.key'}",
-        ]
+        settings += [f"listener.tcp.certificate={files / 'server.pem'}", f"listener.tcp.key={files / 'server.key'}"]
     words = [word for setting in settings for word in ("--set", setting)]
     return [program, "serve", "--quiet", "--listen", f"127.0.0.1:{port}", *words]
 
 
 def mosquitto(program: str, door: str, port: int, files: Path, where: Path) -> list[str]:
     """One listener without limits."""
-    lines = [
-        f"listener {port} 127.0.0.1",
-        "allow_anonymous true",
-        "persistence false",
-        "max_connections -1",
-    ]
+    lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "persistence false", "max_connections -1"]
     lines += ["set_tcp_nodelay true", "log_dest none"]
     if os.geteuid() == 0:
         lines.append("user root")
@@ -122,12 +114,7 @@ def mosquitto(program: str, door: str, port: int, files: Path, where: Path) -> l
 def floor(folder: str, door: str, port: int, files: Path, _where: Path) -> list[str]:
     """The program that copies bytes behind this door."""
     if door == "tls":
-        return [
-            f"{folder}/tlsrelay",
-            str(port),
-            str(files / "server.pem"),
-            str(files / "server.key"),
-        ]
+        return [f"{folder}/tlsrelay", str(port), str(files / "server.pem"), str(files / "server.key")]
     return [f"{folder}/rawrelay" if door == "tcp" else "false", str(port)]
 
 
@@ -254,20 +241,10 @@ def main() -> None:
     """Measures, and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--midge", default="target/release/midge")
-    parser.add_argument(
-        "--floor",
-        default="benches/load/target/release",
-        help="folder of rawrelay and tlsrelay",
-    )
+    parser.add_argument("--floor", default="benches/load/target/release", help="folder of rawrelay and tlsrelay")
     parser.add_argument("--max-seconds", type=int, default=3600)
     parser.add_argument("--doors", default="tcp,tls,ws,wss")
-    for name, value in (
-        ("connections", 5000),
-        ("pairs", 100),
-        ("messages", 20000),
-        ("handshakes", 500),
-        ("rounds", 3),
-    ):
+    for name, value in (("connections", 5000), ("pairs", 100), ("messages", 20000), ("handshakes", 500), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=value)
     asked = parser.parse_args()
     bound(asked.max_seconds)
@@ -283,9 +260,7 @@ def main() -> None:
         where = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         files = where / "certificates"
         subprocess.run(
-            [asked.midge, "certificate", str(files), "--server", "localhost"],
-            check=True,
-            stdout=subprocess.DEVNULL,
+            [asked.midge, "certificate", str(files), "--server", "localhost"], check=True, stdout=subprocess.DEVNULL
         )
         figures: dict[tuple[str, str, str], list[float]] = {}
         for _ in range(asked.rounds):

@@ -154,6 +154,19 @@ fn a_failed_handshake_says_why_in_the_log_and_to_the_peer() {
     assert!(line.ends_with("handshake: the peer has closed the connection during its handshake"), "{line}");
 }
 
+/// It has read why, and goes on sending.
+#[test]
+fn a_peer_that_stays_after_its_failure_is_closed_at_the_deadline() {
+    knocking();
+    let mut config = config();
+    config.set("mqtt.connect_timeout", "300ms").unwrap();
+    let broker = Broker::start(&config).unwrap();
+    let mut client = Client::raw(address(&broker));
+    client.stream.write_all(b"x").unwrap();
+    assert_eq!(client.until_closed(), b"1no");
+    until("the socket is closed", || client.stream.write_all(b"x").is_err());
+}
+
 #[test]
 fn a_handshake_without_end_is_cut_off() {
     over(|| vec![Box::new(From)]);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::ListenAddress;
 use crate::net::transport::{Layer, MakeLayers};
 
+mod answers;
 #[cfg(feature = "websocket")]
 mod auto;
 mod handshakes;
@@ -19,6 +20,8 @@ mod proxy;
 mod scrambled;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_edges;
 #[cfg(feature = "websocket")]
 mod websocket;
 

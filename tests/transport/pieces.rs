@@ -13,10 +13,10 @@ use crate::engine::parts::origin::Origin;
 use crate::net::handshake_steps::{HandshakeSteps, StepTurn};
 use crate::net::transport::{Descriptor, Layer, LayerError, Layered, Raw, Received};
 
-struct Pair {
-    layered: Layered,
-    descriptor: Descriptor,
-    peer: UnixStream,
+pub struct Pair {
+    pub layered: Layered,
+    pub descriptor: Descriptor,
+    pub peer: UnixStream,
     /// Bytes of the peer that were opened.
     opened: usize,
     _runtime: Runtime,
@@ -27,7 +27,7 @@ impl Pair {
         Pair::over(vec![Scramble::boxed()])
     }
 
-    fn over(layers: Vec<Box<dyn Layer>>) -> Pair {
+    pub fn over(layers: Vec<Box<dyn Layer>>) -> Pair {
         let runtime = Runtime::start(1).unwrap();
         let inside = runtime.handle().enter();
         let (own, peer) = UnixStream::pair().unwrap();

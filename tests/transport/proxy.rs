@@ -10,17 +10,27 @@ use midge::embed::{Broker, Hooks, Level};
 
 use super::client::{Client, address, config};
 use super::pieces_of_layers::{Outcome, Random, run};
+#[cfg(feature = "websocket")]
+use super::websocket;
 use crate::engine::parts::origin::Origin;
+#[cfg(feature = "websocket")]
+use crate::net::transport::choose;
 use crate::net::transport::layer::Layer;
 use crate::net::transport::proxy::{Proxies, Proxy};
+use crate::session::peer::{Credentials, Peer};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const OWN: &str = "192.0.2.1:5000";
 const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a";
 
 pub fn layer() -> Box<dyn Layer> {
+    believing("192.0.2.0/24")
+}
+
+/// The layer of a listener that believes these proxies.
+fn believing(from: &str) -> Box<dyn Layer> {
     let mut config = Config::new();
-    config.set("listener.tcp.proxy_from", "192.0.2.0/24").unwrap();
+    config.set("listener.tcp.proxy_from", from).unwrap();
     Box::new(Proxy::new(Arc::new(Proxies::of_listener(&config.settings().listeners[0]).unwrap())))
 }
 
@@ -238,6 +248,31 @@ fn proxies_are_addresses_or_networks_and_needed() {
     );
 }
 
+/// A listener of IPv6 sees IPv4 as mapped addresses; a process, and a peer that nobody knows, have no address.
+#[test]
+fn the_proxies_that_are_believed_are_those_of_the_list() {
+    let network = |address: &str| Some(Peer::Network(address.parse().unwrap()));
+    let process = Some(Peer::Process(Credentials { uid: 1, gid: 1, pid: 1 }));
+    let cases = [
+        ("192.0.2.0/24", network("192.0.2.255:1"), true),
+        ("192.0.2.0/24", network("192.0.3.0:1"), false),
+        ("192.0.2.0/24", network("[::ffff:192.0.2.7]:1"), true),
+        ("192.0.2.0/24", network("[::ffff:192.0.3.7]:1"), false),
+        ("2001:db8::/32", network("[2001:db8::1]:1"), true),
+        ("2001:db8::/32", network("192.0.2.1:1"), false),
+        ("192.0.2.0/24 ::/0", process, false),
+        ("192.0.2.0/24 ::/0", None, false),
+        ("192.0.2.0/24 unix", process, true),
+        ("unix", network("192.0.2.1:1"), false),
+    ];
+    for (from, peer, believed) in cases {
+        let mut origin = Origin { peer, ..Origin::default() };
+        let outcome = run(vec![believing(from)], b"PROXY UNKNOWN\r\nrest", &[100], &mut origin);
+        assert_eq!(outcome.failure.is_none(), believed, "{from}: {peer:?}");
+        assert_eq!(&outcome.carried[..], if believed { &b"rest"[..] } else { b"" });
+    }
+}
+
 fn behind_proxies(from: &str) -> (Broker, mpsc::Receiver<String>) {
     let mut config = config();
     config.set("listener.tcp.proxy_protocol", "required").unwrap();
@@ -277,4 +312,26 @@ fn a_stranger_is_refused_counted_and_logged() {
     assert_eq!(rest, b"");
     assert!(lines.iter().any(|line| line.contains("listener.tcp.proxy_from")));
     assert_eq!(broker.stats().connections_refused, 1);
+}
+
+/// The header is before everything else that the listener speaks.
+#[test]
+#[cfg(feature = "websocket")]
+fn a_header_stands_before_the_transport_of_the_listener() {
+    for transport in ["ws", "auto"] {
+        let mut config = Config::new();
+        for (key, value) in
+            [("transport", transport), ("proxy_protocol", "required"), ("proxy_from", "192.0.2.0/24")]
+        {
+            config.set(&format!("listener.tcp.{key}"), value).unwrap();
+        }
+        let listener = &config.settings().listeners[0];
+        let make = choose(listener.transport, listener, None).unwrap().unwrap();
+        let bytes =
+            [b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 80\r\n", websocket::REQUEST.as_bytes()].concat();
+        let mut origin = origin();
+        let outcome = run(make(), &bytes, &[16 * 1024], &mut origin);
+        assert_eq!((outcome.failure, &outcome.sent[..]), (None, websocket::ANSWER.as_bytes()), "{transport}");
+        assert_eq!(origin.peer.unwrap().to_string(), "198.51.100.7:4711");
+    }
 }

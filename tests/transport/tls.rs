@@ -11,10 +11,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
 use crate::engine::parts::origin::Origin;
-#[cfg(feature = "websocket")]
-use crate::net::transport::auto::Auto;
-#[cfg(feature = "websocket")]
-use crate::net::transport::layer::Layer;
 use crate::net::transport::stack::Stack;
 use crate::net::transport::tls::Tls;
 
@@ -22,18 +18,16 @@ use crate::session::identity::TlsIdentity;
 
 use super::certificates::{Authority, Folder, Issued};
 use super::layers::Scramble;
-#[cfg(feature = "websocket")]
-use super::proxy;
 
-const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
-struct World {
+pub struct World {
     folder: Folder,
-    authority: Authority,
+    pub authority: Authority,
 }
 
 impl World {
-    fn new() -> World {
+    pub fn new() -> World {
         World { folder: Folder::new(), authority: Authority::new("Test CA") }
     }
 
@@ -42,13 +36,13 @@ impl World {
         TlsFiles { certificates: vec![certificate], keys: vec![key], ..TlsFiles::default() }
     }
 
-    fn server(&self) -> TlsServer {
+    pub fn server(&self) -> TlsServer {
         let files = self.files(&self.authority.server(&["broker.example"]));
         TlsServer::load(files, &[b"mqtt"]).unwrap()
     }
 
     /// A server that asks for certificates of this authority.
-    fn strict(&self, clients: ClientCertificates, revoked: Option<String>) -> TlsServer {
+    pub fn strict(&self, clients: ClientCertificates, revoked: Option<String>) -> TlsServer {
         let mut files = self.files(&self.authority.server(&["broker.example"]));
         files.clients = clients;
         files.client_ca = Some(self.folder.write("ca.pem", &self.authority.certificate));
@@ -56,7 +50,7 @@ impl World {
         TlsServer::load(files, &[b"mqtt"]).unwrap()
     }
 
-    fn client(
+    pub fn client(
         &self,
         versions: &[&'static SupportedProtocolVersion],
         own: Option<&Issued>,
@@ -83,9 +77,9 @@ impl World {
 }
 
 /// A client and the stack of a connection, and the way between them.
-struct Pair {
-    client: ClientConnection,
-    stack: Stack,
+pub struct Pair {
+    pub client: ClientConnection,
+    pub stack: Stack,
     origin: Origin,
     is_open: bool,
     /// What the stack has carried to MQTT.
@@ -94,7 +88,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(server: &TlsServer, config: &Arc<ClientConfig>) -> Pair {
+    pub fn new(server: &TlsServer, config: &Arc<ClientConfig>) -> Pair {
         let name = ServerName::try_from("broker.example").unwrap();
         let client = ClientConnection::new(Arc::clone(config), name).unwrap();
         let stack = Stack::new(vec![Tls::boxed(server)]);
@@ -103,7 +97,7 @@ impl Pair {
     }
 
     /// What the client sends now.
-    fn sent(&mut self) -> Vec<u8> {
+    pub fn sent(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.client.wants_write() {
             self.client.write_tls(&mut bytes).unwrap();
@@ -140,7 +134,7 @@ impl Pair {
     }
 
     /// Gives the client what the stack sends, in pieces of this size; returns the bytes that it carries.
-    fn answer(&mut self, piece: usize) -> Vec<u8> {
+    pub fn answer(&mut self, piece: usize) -> Vec<u8> {
         let mut read = Vec::new();
         while let Some(output) = self.stack.output() {
             let bytes = output.bytes().to_vec();
@@ -163,7 +157,7 @@ impl Pair {
     }
 
     /// Exchanges bytes in pieces of this size until nobody has anything to say.
-    fn exchange(&mut self, piece: usize) -> Vec<u8> {
+    pub fn exchange(&mut self, piece: usize) -> Vec<u8> {
         let mut read = Vec::new();
         loop {
             let sent = self.sent();
@@ -184,7 +178,7 @@ impl Pair {
 }
 
 /// Bytes that are not the same anywhere.
-fn pattern(count: usize) -> Vec<u8> {
+pub fn pattern(count: usize) -> Vec<u8> {
     (0..count).map(|place| (place * 7 + place / 251) as u8).collect()
 }
 
@@ -454,41 +448,4 @@ fn a_layer_over_tls_gets_its_bytes() {
     pair.exchange(3);
     assert_eq!(pair.read, b"hello");
     assert!(pair.stack.is_over());
-}
-
-/// Also if what is before it comes in the same bytes.
-#[test]
-#[cfg(feature = "websocket")]
-fn the_answer_to_a_client_hello_is_a_costly_step_behind_every_layer() {
-    let world = World::new();
-    let server = Arc::new(world.server());
-    let hello = Pair::new(&server, &world.client(&VERSIONS, None)).sent();
-    let tls = || Tls::boxed(&server);
-    let auto = || -> Box<dyn Layer> {
-        let server = Arc::clone(&server);
-        Box::new(Auto::tls(Arc::new(move || Tls::boxed(&server))))
-    };
-    let header = &b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 8883\r\n"[..];
-    let cases = [
-        (vec![tls()], &b""[..]),
-        (vec![auto()], b""),
-        (vec![proxy::layer(), tls()], header),
-        (vec![proxy::layer(), auto()], header),
-    ];
-    for (layers, before) in cases {
-        let (mut stack, mut origin) = (Stack::new(layers), proxy::origin());
-        stack.feed(&[before, &hello].concat());
-        if !before.is_empty() {
-            assert!(!stack.is_costly());
-            assert!(stack.handshake(&mut origin, false).is_pending());
-            assert!(stack.output().is_none(), "the step was not permitted");
-        }
-        assert!(stack.is_costly());
-        assert!(stack.handshake(&mut origin, true).is_pending());
-        assert!(stack.output().is_some());
-        assert!(!stack.is_costly(), "nothing has come since");
-    }
-    let mut plain = Stack::new(vec![auto()]);
-    plain.feed(b"\x10");
-    assert!(!plain.is_costly());
 }

@@ -378,6 +378,21 @@ fn what_is_written_at_once_is_one_frame() {
     }
 }
 
+/// A pong is no part of a frame that was begun before it.
+#[test]
+fn an_answer_between_two_writes_ends_the_frame() {
+    let mut stack = Stack::new(vec![layer(&[])]);
+    stack.feed(REQUEST.as_bytes());
+    assert!(stack.handshake(&mut Origin::default(), true).is_ready());
+    stack.write(b"ab").unwrap();
+    stack.feed(&frame(LAST | PING, b"p"));
+    assert_eq!(stack.read(&mut [0; 9]), Ok(0));
+    stack.write(b"cd").unwrap();
+    stack.push_down().unwrap();
+    let frames = [answer(BINARY, b"ab"), answer(PONG, b"p"), answer(BINARY, b"cd")].concat();
+    assert_eq!(stack.output().unwrap().bytes()[ANSWER.len()..], frames);
+}
+
 /// The broker's own end of the connection is a close frame, after which nothing is sent.
 #[test]
 fn a_connection_that_the_broker_ends_is_closed_with_its_code() {

@@ -165,8 +165,9 @@ impl Tls {
         if kept.is_empty() { Ok(()) } else { self.seal(&kept, raw) }
     }
 
-    /// What the handshake has shown; an error if a resumed session's certificate has ended meanwhile.
-    fn look(&mut self) -> Result<TlsIdentity, LayerError> {
+    /// What the handshake has shown; an error if a resumed session's certificate has ended meanwhile. `now`: seconds
+    /// since 1970.
+    pub(super) fn look(&mut self, now: u64) -> Result<TlsIdentity, LayerError> {
         let server_name = self.server_name.take();
         let connection = &self.connection;
         let certificate = connection.peer_certificates().and_then(<[_]>::first);
@@ -176,7 +177,6 @@ impl Tls {
         let certificate = certificate.transpose()?;
         // The verifier sees the certificate of the first handshake alone.
         if let Some(certificate) = &certificate {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
             let lifetime = certificate.lifetime(now);
             if !matches!(lifetime, Lifetime::Valid(_)) {
                 return Err(LayerError::new(format!("client certificate {lifetime}")));
@@ -222,7 +222,8 @@ impl Layer for Tls {
         match rest? {
             Rest::Handshaking => Poll::Pending,
             Rest::Open | Rest::Decrypted(_) => {
-                let identity = Arc::new(self.look()?);
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let identity = Arc::new(self.look(now)?);
                 origin.secure(Arc::clone(self.identity.insert(identity)));
                 Poll::Ready(Ok(()))
             }
