@@ -1,8 +1,6 @@
 //! A port for several protocols: the first byte chooses, in every cut.
 
-use std::sync::Arc;
-
-use parking_lot::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::pieces_of_layers::{Outcome, run};
 use super::websocket;
@@ -91,7 +89,7 @@ impl Layer for Inner {
     }
 
     fn identify(&mut self, client_id: &str) {
-        *self.identified.lock() = client_id.to_owned();
+        *self.identified.lock().unwrap() = client_id.to_owned();
     }
 }
 
@@ -113,5 +111,5 @@ fn the_layer_that_is_chosen_is_told_and_asked_everything() {
     assert_eq!(stack.output().unwrap().bytes(), b"abcbye");
     assert_eq!(stack.identity(), Some(Arc::default()));
     stack.identify("device");
-    assert_eq!(*identified.lock(), "device");
+    assert_eq!(*identified.lock().unwrap(), "device");
 }
