@@ -73,11 +73,13 @@ impl Proxies {
 /// The header of one connection; what follows it is passed on.
 pub(in crate::net) struct Proxy {
     proxies: Arc<Proxies>,
+    /// What the header says of the client's TLS. With it the layer stays, because the list of clients asks for it.
+    identity: Option<Arc<TlsIdentity>>,
 }
 
 impl Proxy {
     pub(in crate::net) fn new(proxies: Arc<Proxies>) -> Proxy {
-        Proxy { proxies }
+        Proxy { proxies, identity: None }
     }
 }
 
@@ -97,14 +99,19 @@ impl Layer for Proxy {
         if let Some(peer) = told.peer {
             origin.peer = Some(peer.into());
         }
-        if let Some(tls) = told.tls {
-            origin.secure(Arc::new(tls));
+        if let Some(tls) = told.tls.map(Arc::new) {
+            origin.secure(Arc::clone(&tls));
+            self.identity = Some(tls);
         }
         Poll::Ready(Ok(()))
     }
 
     fn is_spent(&self) -> bool {
-        true
+        self.identity.is_none()
+    }
+
+    fn identity(&self) -> Option<&Arc<TlsIdentity>> {
+        self.identity.as_ref()
     }
 
     fn read(&mut self, raw: &mut Raw, room: &mut [u8]) -> Result<usize, LayerError> {

@@ -213,9 +213,9 @@ impl Stack {
         self.push_down()
     }
 
-    /// What a layer knows of the peer.
+    /// What a layer knows of the peer; TLS comes before what a proxy under it has told.
     pub(super) fn identity(&self) -> Option<Arc<TlsIdentity>> {
-        self.floors.iter().find_map(|floor| floor.layer.identity().cloned())
+        self.floors.iter().rev().find_map(|floor| floor.layer.identity().cloned())
     }
 
     /// Tells the layers the Client Identifier.
