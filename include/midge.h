@@ -67,7 +67,7 @@
       MIDGE_BYTES_INIT }
 #define MIDGE_CLIENT_VIEW_INIT \
     { sizeof(midge_client_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0, 0 }
+      0, 0, 0, -1, -1, -1 }
 #define MIDGE_SUBSCRIPTION_VIEW_INIT \
     { sizeof(midge_subscription_view), MIDGE_BYTES_INIT, MIDGE_BYTES_INIT, 0, 0, 0, 0, 0 }
 #define MIDGE_STAT_VIEW_INIT \
@@ -820,6 +820,18 @@ typedef struct midge_connect_request {
      * How the connection is secured, with the client's certificate; NULL without TLS.
      */
     const struct midge_tls_view *tls;
+    /**
+     * The user of the process at the other end of a Unix domain socket, as the system tells it; -1 if it is no such peer.
+     */
+    int64_t uid;
+    /**
+     * Its group; -1 as above.
+     */
+    int64_t gid;
+    /**
+     * Its number, 0 if the system does not say; -1 as above.
+     */
+    int64_t pid;
 } midge_connect_request;
 
 /**
@@ -876,6 +888,18 @@ typedef struct midge_access_request {
      * 1 if it is the will of a client that connects, otherwise 0.
      */
     int32_t is_will;
+    /**
+     * The user of the process at the other end of a Unix domain socket, as the system tells it; -1 if it is no such peer.
+     */
+    int64_t uid;
+    /**
+     * Its group; -1 as above.
+     */
+    int64_t gid;
+    /**
+     * Its number, 0 if the system does not say; -1 as above.
+     */
+    int64_t pid;
 } midge_access_request;
 
 /**
@@ -971,6 +995,18 @@ typedef struct midge_connection_view {
      * How the connection is secured, with the client's certificate; NULL without TLS.
      */
     const struct midge_tls_view *tls;
+    /**
+     * The user of the process at the other end of a Unix domain socket, as the system tells it; -1 if it is no such peer.
+     */
+    int64_t uid;
+    /**
+     * Its group; -1 as above.
+     */
+    int64_t gid;
+    /**
+     * Its number, 0 if the system does not say; -1 as above.
+     */
+    int64_t pid;
 } midge_connection_view;
 
 /**
@@ -1716,6 +1752,18 @@ typedef struct midge_client_view {
      * How the connection is secured, with the client's certificate, while connected; NULL without TLS.
      */
     const struct midge_tls_view *tls;
+    /**
+     * The user of the process at the other end of a Unix domain socket, as the system tells it, while connected; -1 if it is no such peer.
+     */
+    int64_t uid;
+    /**
+     * Its group; -1 as above.
+     */
+    int64_t gid;
+    /**
+     * Its number, 0 if the system does not say; -1 as above.
+     */
+    int64_t pid;
 } midge_client_view;
 
 /**

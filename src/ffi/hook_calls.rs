@@ -17,6 +17,7 @@ use crate::ffi::hooks::{
     midge_connection_view, midge_delivery_view, midge_disconnection_view, midge_hooks, midge_publish_request,
 };
 use crate::ffi::message::midge_message;
+use crate::ffi::process::Process;
 use crate::ffi::tls::LentTls;
 use crate::ffi::views::{UserData, midge_bytes, midge_subscription_view};
 use crate::session::peer::Peer;
@@ -89,16 +90,19 @@ pub(super) fn functions(given: &midge_hooks, user_data: Arc<UserData>) -> Hooks 
     hooks
 }
 
-/// An address as text, which lives while a hook is called.
-struct Address(Option<String>);
+/// A peer and its address as text, which lives while a hook is called.
+struct Address {
+    text: Option<String>,
+    process: Process,
+}
 
 impl Address {
-    fn of(address: Option<Peer>) -> Address {
-        Address(address.map(|address| address.to_string()))
+    fn of(peer: Option<Peer>) -> Address {
+        Address { text: peer.map(|peer| peer.to_string()), process: Process::of(peer) }
     }
 
     fn lend(&self) -> midge_bytes {
-        text(self.0.as_deref())
+        text(self.text.as_deref())
     }
 }
 
@@ -128,6 +132,9 @@ fn connect_request(
         auth_step: i32::try_from(request.auth_step).unwrap_or(i32::MAX),
         reauthenticates: i32::from(request.reauthenticates),
         tls: LentTls::lend(tls),
+        uid: address.process.uid,
+        gid: address.process.gid,
+        pid: address.process.pid,
     }
 }
 
@@ -145,6 +152,9 @@ fn access_request(request: &AccessRequest<'_>, address: &Address) -> midge_acces
         qos: i32::from(request.qos.as_u8()),
         retain: i32::from(request.retain),
         is_will: i32::from(request.is_will),
+        uid: address.process.uid,
+        gid: address.process.gid,
+        pid: address.process.pid,
     }
 }
 
@@ -178,6 +188,9 @@ fn connection(arrival: &Arrival, address: &Address, tls: Option<&LentTls>) -> mi
         session_present: i32::from(arrival.session_present),
         keep_alive: i32::from(arrival.keep_alive),
         tls: LentTls::lend(tls),
+        uid: address.process.uid,
+        gid: address.process.gid,
+        pid: address.process.pid,
     }
 }
 

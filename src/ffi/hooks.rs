@@ -82,6 +82,12 @@ pub struct midge_connect_request {
     pub reauthenticates: i32,
     /// How the connection is secured, with the client's certificate; NULL without TLS.
     pub tls: *const midge_tls_view,
+    /// The user of the process at the other end of a Unix domain socket, as the system tells it; -1 if it is no such peer.
+    pub uid: i64,
+    /// Its group; -1 as above.
+    pub gid: i64,
+    /// Its number, 0 if the system does not say; -1 as above.
+    pub pid: i64,
 }
 
 /// A client that wants to publish or to subscribe. It lives until the hook returns, with all that it points to.
@@ -106,6 +112,12 @@ pub struct midge_access_request {
     pub retain: i32,
     /// 1 if it is the will of a client that connects, otherwise 0.
     pub is_will: i32,
+    /// The user of the process at the other end of a Unix domain socket, as the system tells it; -1 if it is no such peer.
+    pub uid: i64,
+    /// Its group; -1 as above.
+    pub gid: i64,
+    /// Its number, 0 if the system does not say; -1 as above.
+    pub pid: i64,
 }
 
 /// A client's message before it is published. It lives until the hook returns, with all that it points to.
@@ -152,6 +164,12 @@ pub struct midge_connection_view {
     pub keep_alive: i32,
     /// How the connection is secured, with the client's certificate; NULL without TLS.
     pub tls: *const midge_tls_view,
+    /// The user of the process at the other end of a Unix domain socket, as the system tells it; -1 if it is no such peer.
+    pub uid: i64,
+    /// Its group; -1 as above.
+    pub gid: i64,
+    /// Its number, 0 if the system does not say; -1 as above.
+    pub pid: i64,
 }
 
 /// A client whose connection has ended. It lives until the hook returns, with all that it points to.

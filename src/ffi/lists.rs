@@ -8,6 +8,7 @@ use crate::ffi::arguments::{beyond, borrowed, borrowed_or_null, fill, free, give
 use crate::ffi::broker::{live, midge_broker};
 use crate::ffi::guard::guard;
 use crate::ffi::message::midge_message;
+use crate::ffi::process::Process;
 use crate::ffi::status::midge_status;
 use crate::ffi::subscribe::{MIDGE_RETAIN_DO_NOT_SEND, MIDGE_RETAIN_SEND, MIDGE_RETAIN_SEND_IF_NEW};
 use crate::ffi::tls::LentTls;
@@ -173,6 +174,7 @@ pub unsafe extern "C" fn midge_retained_free(retained: *mut midge_retained) {
 
 fn client_view(listed: &ListedClient) -> midge_client_view {
     let ListedClient { tls, client, address } = listed;
+    let process = Process::of(client.address);
     let since = client.connected_since.map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     midge_client_view {
         struct_size: size_of::<midge_client_view>(),
@@ -194,6 +196,9 @@ fn client_view(listed: &ListedClient) -> midge_client_view {
         clean_start: client.clean_start.into(),
         keep_alive: client.keep_alive.into(),
         tls: LentTls::lend(tls.as_deref()),
+        uid: process.uid,
+        gid: process.gid,
+        pid: process.pid,
     }
 }
 

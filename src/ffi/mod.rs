@@ -22,6 +22,7 @@ mod listeners;
 mod lists;
 mod log;
 mod message;
+mod process;
 mod publish;
 mod queue;
 mod sessions;

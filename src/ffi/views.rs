@@ -144,6 +144,12 @@ pub struct midge_client_view {
     pub keep_alive: i32,
     /// How the connection is secured, with the client's certificate, while connected; NULL without TLS.
     pub tls: *const midge_tls_view,
+    /// The user of the process at the other end of a Unix domain socket, as the system tells it, while connected; -1 if it is no such peer.
+    pub uid: i64,
+    /// Its group; -1 as above.
+    pub gid: i64,
+    /// Its number, 0 if the system does not say; -1 as above.
+    pub pid: i64,
 }
 
 /// A subscription of a client or of the host program.
@@ -239,6 +245,9 @@ unsafe impl Growing for midge_client_view {
         clean_start: 0,
         keep_alive: 0,
         tls: std::ptr::null(),
+        uid: -1,
+        gid: -1,
+        pid: -1,
     };
 }
 

@@ -40,6 +40,11 @@ pub(super) struct Client {
     client_id: String,
     username: Option<String>,
     address: Option<String>,
+    /// The process at the other end of a Unix domain socket; None for others.
+    uid: Option<u32>,
+    gid: Option<u32>,
+    /// 0 if the system does not say.
+    pid: Option<u32>,
     connected: bool,
     connected_at: Option<u64>,
     protocol: &'static str,
@@ -177,9 +182,13 @@ fn compare(by: &str, a: &ClientView, b: &ClientView) -> Ordering {
 }
 
 fn show(console: &Console, client: ClientView) -> Client {
+    let process = client.address.and_then(|address| address.credentials());
     Client {
         username: client.username,
         address: client.address.map(|address| address.to_string()),
+        uid: process.map(|process| process.uid),
+        gid: process.map(|process| process.gid),
+        pid: process.map(|process| process.pid),
         connected: client.connected,
         connected_at: client.connected_since.map(|since| console.unix(since)),
         protocol: protocol(client.version),

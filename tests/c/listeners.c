@@ -1,6 +1,8 @@
 /* Listeners that are added, paused, resumed and stopped while the broker runs. */
 #include "check.h"
 
+#include <sys/un.h>
+
 /* A configuration in which the listener `lan` has a free port. */
 static midge_config *lan(void)
 {
@@ -91,10 +93,89 @@ static void a_connection_is_adopted_with_a_transport(void)
     midge_broker_free(broker);
 }
 
+/* ---- processes ---- */
+
+static event asked = EVENT_INIT;
+
+static int is_this_process(int64_t uid, int64_t gid, int64_t pid)
+{
+    return uid == (int64_t)geteuid() && gid == (int64_t)getegid() && pid == (int64_t)getpid();
+}
+
+static int32_t authenticate(const midge_connect_request *request, midge_decision *decision, void *user_data)
+{
+    int local = bytes_are(request->listener, "local");
+    (void)decision, (void)user_data;
+    CHECK(local ? is_this_process(request->uid, request->gid, request->pid)
+                : request->uid == -1 && request->gid == -1 && request->pid == -1);
+    event_add(&asked);
+    return MIDGE_ALLOW;
+}
+
+static int32_t authorize(const midge_access_request *request, midge_decision *decision, void *user_data)
+{
+    (void)decision, (void)user_data;
+    CHECK(is_this_process(request->uid, request->gid, request->pid));
+    event_add(&asked);
+    return MIDGE_ALLOW;
+}
+
+static void connected(const midge_connection_view *view, void *user_data)
+{
+    (void)user_data;
+    CHECK(bytes_are(view->listener, "local") ? is_this_process(view->uid, view->gid, view->pid) : view->uid == -1);
+    event_add(&asked);
+}
+
+static void a_process_at_a_unix_domain_socket_is_told_by_numbers(void)
+{
+    static const unsigned char subscribe[] = { 0x82, 6, 0, 1, 0, 1, 't', 0 };
+    midge_hooks hooks = MIDGE_HOOKS_INIT;
+    midge_config *config = config_on_free_port();
+    midge_client_view view = MIDGE_CLIENT_VIEW_INIT;
+    midge_clients *clients = NULL;
+    midge_broker *broker;
+    struct sockaddr_un place;
+    char address[128];
+    unsigned char suback[5];
+    size_t i;
+    int local, far;
+    hooks.authenticate = authenticate;
+    hooks.authorize = authorize;
+    hooks.on_connected = connected;
+    memset(&place, 0, sizeof place);
+    place.sun_family = AF_UNIX;
+    snprintf(place.sun_path, sizeof place.sun_path, "/tmp/midge-c-%d.sock", (int)getpid());
+    snprintf(address, sizeof address, "unix:%s", place.sun_path);
+    MUST(midge_config_set(config, "listener.local.bind", address, NULL) == MIDGE_STATUS_OK);
+    MUST(midge_config_set_hooks(config, &hooks) == MIDGE_STATUS_OK);
+    broker = start_with(config);
+    local = socket(AF_UNIX, SOCK_STREAM, 0);
+    MUST(local >= 0 && connect(local, (struct sockaddr *)&place, sizeof place) == 0);
+    client_open(local, "local");
+    send_all(local, subscribe, sizeof subscribe);
+    receive(local, suback, sizeof suback);
+    CHECK(suback[0] == 0x90 && suback[4] == 0);
+    far = client_dial(broker);
+    client_open(far, "far");
+    CHECK(event_wait(&asked, 5));
+    MUST(midge_broker_clients(broker, &clients) == MIDGE_STATUS_OK && midge_clients_count(clients) == 2);
+    for (i = 0; i < 2; i++) {
+        MUST(midge_clients_at(clients, i, &view) == MIDGE_STATUS_OK);
+        CHECK(bytes_are(view.client_id, "local") ? is_this_process(view.uid, view.gid, view.pid)
+                                                 : view.uid == -1 && view.gid == -1 && view.pid == -1);
+    }
+    midge_clients_free(clients);
+    close(local);
+    close(far);
+    midge_broker_free(broker);
+}
+
 int main(void)
 {
     RUN(a_listener_is_added_described_and_stopped);
     RUN(errors_name_the_listener);
     RUN(a_connection_is_adopted_with_a_transport);
+    RUN(a_process_at_a_unix_domain_socket_is_told_by_numbers);
     FINISH();
 }

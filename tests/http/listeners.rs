@@ -1,5 +1,10 @@
 //! Listeners by the HTTP API: added, paused, resumed, stopped, counted.
 
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+
 use midge::codec::version::Version;
 use serde_json::json;
 
@@ -74,4 +79,22 @@ fn errors_of_listeners_are_sentences() {
     }
     assert_eq!(http.delete("/api/v1/listeners/tcp?connections=later").code(), "bad_request");
     assert!(broker.address("tcp").is_some());
+}
+
+#[test]
+fn a_client_by_a_unix_domain_socket_is_shown_with_its_process() {
+    let path = std::env::temp_dir().join(format!("midge-http-{}.sock", std::process::id()));
+    let broker = broker(&[("listener.local.bind", &format!("unix:{}", path.display()))]);
+    let mut near = UnixStream::connect(&path).unwrap();
+    near.write_all(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x00\x00\x04near").unwrap();
+    near.read_exact(&mut [0; 4]).unwrap();
+    let _far = Client::connect(broker.address("tcp").unwrap(), "far", Version::V5);
+    let mut http = Http::admin(console(&broker));
+    let own = fs::metadata(&path).unwrap();
+    let numbers = |http: &mut Http, id: &str| {
+        let client = &http.json(&format!("/api/v1/clients/{id}"))["client"];
+        json!([client["uid"], client["gid"], client["pid"]])
+    };
+    assert_eq!(numbers(&mut http, "near"), json!([own.uid(), own.gid(), std::process::id()]));
+    assert_eq!(numbers(&mut http, "far"), json!([null, null, null]));
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import queue
 import socket
 from pathlib import Path
 
@@ -57,9 +59,43 @@ def test_a_unix_socket_is_a_listener(broker: midge.Broker, tmp_path: Path) -> No
     client = socket.socket(socket.AF_UNIX)
     client.connect(str(path))
     greet(client)
-    assert (broker.clients()[0].address or "").startswith("unix:uid=")
+    shown = broker.clients()[0]
+    assert (shown.uid, shown.gid, shown.pid) == (os.geteuid(), os.getegid(), os.getpid())
+    assert shown.address == f"unix:uid={shown.uid},gid={shown.gid},pid={shown.pid}"
     broker.stop_listener("local")
     assert not path.exists()
+
+
+def test_hooks_are_told_the_process_at_a_unix_socket(tmp_path: Path) -> None:
+    told: queue.SimpleQueue[midge.ConnectRequest | midge.AccessRequest | midge.Connected] = queue.SimpleQueue()
+    hooks = midge.Hooks()
+    hooks.on_connected(told.put)
+
+    @hooks.authenticate
+    def let_in(request: midge.ConnectRequest) -> bool:
+        told.put(request)
+        return True
+
+    @hooks.authorize
+    def allow(request: midge.AccessRequest) -> bool:
+        told.put(request)
+        return True
+
+    config = {"listener.local.bind": f"unix:{tmp_path}/mqtt.sock"}
+    with midge.Broker("127.0.0.1:0", config, hooks=hooks) as broker:
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(f"{tmp_path}/mqtt.sock")
+        greet(client)
+        client.sendall(b"\x82\x06\x00\x01\x00\x01t\x00")
+        for _ in range(3):
+            one = told.get(timeout=PATIENCE)
+            assert (one.uid, one.gid, one.pid) == (os.geteuid(), os.getegid(), os.getpid())
+        far = socket.create_connection(broker.address)
+        greet(far)
+        one = told.get(timeout=PATIENCE)
+        assert (one.uid, one.gid, one.pid) == (None, None, None)
+        far.close()
+        client.close()
 
 
 def test_errors_name_the_listener(broker: midge.Broker) -> None:

@@ -262,6 +262,9 @@ class midge_connect_request(ctypes.Structure):
     auth_step: int
     reauthenticates: int
     tls: Any
+    uid: int
+    gid: int
+    pid: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("connection", ctypes.c_uint64),
@@ -279,6 +282,9 @@ class midge_connect_request(ctypes.Structure):
         ("auth_step", ctypes.c_int32),
         ("reauthenticates", ctypes.c_int32),
         ("tls", ctypes.POINTER(midge_tls_view)),
+        ("uid", ctypes.c_int64),
+        ("gid", ctypes.c_int64),
+        ("pid", ctypes.c_int64),
     ]
 
 
@@ -292,6 +298,9 @@ class midge_access_request(ctypes.Structure):
     qos: int
     retain: int
     is_will: int
+    uid: int
+    gid: int
+    pid: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("client_id", midge_bytes),
@@ -302,6 +311,9 @@ class midge_access_request(ctypes.Structure):
         ("qos", ctypes.c_int32),
         ("retain", ctypes.c_int32),
         ("is_will", ctypes.c_int32),
+        ("uid", ctypes.c_int64),
+        ("gid", ctypes.c_int64),
+        ("pid", ctypes.c_int64),
     ]
 
 
@@ -334,6 +346,9 @@ class midge_connection_view(ctypes.Structure):
     session_present: int
     keep_alive: int
     tls: Any
+    uid: int
+    gid: int
+    pid: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("connection", ctypes.c_uint64),
@@ -346,6 +361,9 @@ class midge_connection_view(ctypes.Structure):
         ("session_present", ctypes.c_int32),
         ("keep_alive", ctypes.c_int32),
         ("tls", ctypes.POINTER(midge_tls_view)),
+        ("uid", ctypes.c_int64),
+        ("gid", ctypes.c_int64),
+        ("pid", ctypes.c_int64),
     ]
 
 
@@ -703,6 +721,9 @@ class midge_client_view(ctypes.Structure):
     clean_start: int
     keep_alive: int
     tls: Any
+    uid: int
+    gid: int
+    pid: int
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("client_id", midge_bytes),
@@ -720,6 +741,9 @@ class midge_client_view(ctypes.Structure):
         ("clean_start", ctypes.c_int32),
         ("keep_alive", ctypes.c_int32),
         ("tls", ctypes.POINTER(midge_tls_view)),
+        ("uid", ctypes.c_int64),
+        ("gid", ctypes.c_int64),
+        ("pid", ctypes.c_int64),
     ]
 
 

@@ -15,7 +15,7 @@ from midge._library import encode, quick, raise_for, raise_for_topic, waiting
 from midge._message import Properties
 from midge._publish import Payload, as_bytes, call_with, pairs_of, plain
 from midge._types import QoS
-from midge._views import VERSIONS, TlsIdentity, read_tls
+from midge._views import VERSIONS, TlsIdentity, read_process, read_tls
 
 __all__ = [
     "AccessRequest",
@@ -110,6 +110,12 @@ class ConnectRequest(_Request):
     """The number of the connection, which no other connection of this broker has."""
     tls: TlsIdentity | None = None
     """What the handshake of TLS has shown, such as the client's certificate; None without TLS."""
+    uid: int | None = None
+    """The user of the process at the other end of a Unix domain socket; None for other peers."""
+    gid: int | None = None
+    """Its group."""
+    pid: int | None = None
+    """Its number; 0 if the system does not say."""
 
 
 @dataclass
@@ -132,6 +138,12 @@ class AccessRequest(_Request):
     """Whether it is the will of a client that connects."""
     address: str | None = None
     """The peer's address; None if it did not come over a network."""
+    uid: int | None = None
+    """The user of the process at the other end of a Unix domain socket; None for other peers."""
+    gid: int | None = None
+    """Its group."""
+    pid: int | None = None
+    """Its number; 0 if the system does not say."""
 
 
 class PublishRequest:
@@ -301,6 +313,12 @@ class Connected:
     """The number of the connection, which no other connection of this broker has."""
     tls: TlsIdentity | None = None
     """What the handshake of TLS has shown; None without TLS."""
+    uid: int | None = None
+    """The user of the process at the other end of a Unix domain socket; None for other peers."""
+    gid: int | None = None
+    """Its group."""
+    pid: int | None = None
+    """Its number; 0 if the system does not say."""
 
 
 @dataclass(frozen=True)
@@ -367,6 +385,7 @@ def read_connect_request(address: int) -> ConnectRequest:
         keep_alive=view.keep_alive,
         connection=view.connection,
         tls=read_tls(view.tls),
+        **read_process(view),
     )
 
 
@@ -382,6 +401,7 @@ def read_access_request(address: int) -> AccessRequest:
         retain=view.retain == 1,
         is_will=view.is_will == 1,
         address=copied_text(view.address),
+        **read_process(view),
     )
 
 
@@ -416,6 +436,7 @@ def read_connected(address: int) -> Connected:
         keep_alive=view.keep_alive,
         connection=view.connection,
         tls=read_tls(view.tls),
+        **read_process(view),
     )
 
 

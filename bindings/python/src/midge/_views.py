@@ -89,6 +89,12 @@ class Client:
     """Messages sent to it."""
     tls: TlsIdentity | None = None
     """What the handshake of TLS has shown, while connected; None without TLS."""
+    uid: int | None = None
+    """The user of the process at the other end of a Unix domain socket; None for other peers, and while away."""
+    gid: int | None = None
+    """Its group."""
+    pid: int | None = None
+    """Its number; 0 if the system does not say."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +231,11 @@ class Stats(Mapping[str, int]):
 VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5"}
 
 
+def read_process(view: Any) -> dict[str, int | None]:
+    """The process at the other end of a Unix domain socket, as a C struct shows it."""
+    return {name: value if (value := getattr(view, name)) >= 0 else None for name in ("uid", "gid", "pid")}
+
+
 def read_clients(broker: ctypes.c_void_p | None) -> list[Client]:
     """The clients of a broker."""
     found = []
@@ -247,6 +258,7 @@ def read_clients(broker: ctypes.c_void_p | None) -> list[Client]:
                 received_messages=view.received_messages,
                 sent_messages=view.sent_messages,
                 tls=read_tls(view.tls),
+                **read_process(view),
             )
         )
     return found
