@@ -54,6 +54,8 @@ c_tests() {
     rm -rf "$work"
     mkdir -p "$work"
     python3 tests/c/abuse/generate.py include/midge.h >"$work/calls.h" || return 1
+    export MIDGE_TLS_FILES=$work/tls
+    sh tests/c/certificates.sh "$MIDGE_TLS_FILES" || return 1
     runtime=$(echo "$sysroot/lib/rustlib/$host/lib/"librustc-*_rt."${sanitizer:0:1}"san.a)
     # gcc instruments; the runtime is rustc's, whole, for nobody names what the sanitizer replaces.
     build() { # <source> <name>
