@@ -74,7 +74,6 @@ def test_paho_says_and_hears_all(doors, door, version):
 
 
 @pytest.mark.parametrize("version", [4, 5])
-@pytest.mark.parametrize("door", [door for door in DOORS if door.transport != "unix"], ids=lambda door: door.name)
 def test_mqttjs_says_and_hears_all(run, doors, door, version):
     driver = Driver(run)
     topic = f"js/{door.name}/{version}"
@@ -142,6 +141,19 @@ def test_another_certificate_is_refused(doors, certificate):
                 raise ssl.SSLError("closed without an alert")
     alerts = {"revoked": "revoked", "stranger": "unknown ca", None: "certificate required"}
     assert alerts[certificate] in str(refused.value).lower().replace("_", " ")
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_mqttjs_is_taken_with_a_certificate_of_the_authority(run, doors, version):
+    options = {}
+    for option, file in {"ca": "ca.pem", "cert": "device.pem", "key": "device.key"}.items():
+        with open(doors.file(file), encoding="ascii") as text:
+            options[option] = text.read()
+    client = JsClient(Driver(run), None, version, f"js-strict{version}", url=STRICT.url(doors), **options)
+    client.subscribe({"js-strict": {"qos": 1}})
+    client.publish("js-strict", b"in", qos=1)
+    assert client.message()["payload"] == b"in"
+    client.end()
 
 
 @pytest.mark.parametrize("certificate", ["revoked", "stranger", None])
