@@ -46,8 +46,10 @@ class Door:
 
     def url(self, doors):
         """Its address for MQTT.js."""
-        scheme = {"tcp": ("mqtt", "mqtts"), "websockets": ("ws", "wss")}[self.transport][self.is_secure]
         at = self.at(doors)
+        if self.transport == "unix":
+            return f"mqtt+unix://{at.host}"
+        scheme = {"tcp": ("mqtt", "mqtts"), "websockets": ("ws", "wss")}[self.transport][self.is_secure]
         return f"{scheme}://{at.host}:{at.port}" + ("/mqtt" if self.transport == "websockets" else "")
 
 

@@ -15,6 +15,17 @@ HEADERS = {
 }
 
 
+def header_with_tls(common_name):
+    """A header of version 2 that says that the client has spoken TLS, and shown a certificate, which was verified."""
+    def field(kind, value):
+        return struct.pack("!BH", kind, len(value)) + value
+
+    ssl = struct.pack("!BI", 7, 0) + field(0x21, b"TLSv1.3") + field(0x22, common_name.encode())
+    addresses = HEADERS["v2"][16:]
+    body = addresses + field(1, b"mqtt") + field(2, b"broker.example") + field(0x20, ssl)
+    return HEADERS["v2"][:14] + struct.pack("!H", len(body)) + body
+
+
 class Proxy:
     """Listens on a free port, and hands each connection on, after a header."""
 

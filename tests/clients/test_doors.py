@@ -14,7 +14,7 @@ from doors import DOORS, Door, Doors, certificates
 from mosquitto import FORMAT
 from paho_client import V5, V311, Client
 from processes import DEADLINE
-from proxy import HEADERS, Proxy
+from proxy import HEADERS, Proxy, header_with_tls
 from test_mqttjs import Client as JsClient
 from test_mqttjs import Driver
 
@@ -74,7 +74,6 @@ def test_paho_says_and_hears_all(doors, door, version):
 
 
 @pytest.mark.parametrize("version", [4, 5])
-@pytest.mark.parametrize("door", [door for door in DOORS if door.transport != "unix"], ids=lambda door: door.name)
 def test_mqttjs_says_and_hears_all(run, doors, door, version):
     driver = Driver(run)
     topic = f"js/{door.name}/{version}"
@@ -142,6 +141,19 @@ def test_another_certificate_is_refused(doors, certificate):
                 raise ssl.SSLError("closed without an alert")
     alerts = {"revoked": "revoked", "stranger": "unknown ca", None: "certificate required"}
     assert alerts[certificate] in str(refused.value).lower().replace("_", " ")
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_mqttjs_is_taken_with_a_certificate_of_the_authority(run, doors, version):
+    options = {}
+    for option, file in {"ca": "ca.pem", "cert": "device.pem", "key": "device.key"}.items():
+        with open(doors.file(file), encoding="ascii") as text:
+            options[option] = text.read()
+    client = JsClient(Driver(run), None, version, f"js-strict{version}", url=STRICT.url(doors), **options)
+    client.subscribe({"js-strict": {"qos": 1}})
+    client.publish("js-strict", b"in", qos=1)
+    assert client.message()["payload"] == b"in"
+    client.end()
 
 
 @pytest.mark.parametrize("certificate", ["revoked", "stranger", None])
@@ -232,6 +244,23 @@ def test_a_client_behind_a_proxy_has_its_own_address(proxied, door, header):
     assert client.message().payload == b"x" * 70_000
     listed = api(proxied, f"clients?search={name}")["items"]
     assert [(one["client_id"], one["address"]) for one in listed] == [(name, "203.0.113.7:4711")]
+    client.close()
+    proxy.close()
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if door.transport != "unix"], ids=lambda door: door.name)
+def test_what_a_proxy_says_of_tls_is_the_clients(proxied, door):
+    proxy = Proxy(door.at(proxied), header_with_tls("device-1"))
+    name = f"told-{door.name}"
+    client = paho(proxied, door, V5, name, at=proxy)
+    [listed] = api(proxied, f"clients?search={name}")["items"]
+    tls = listed["tls"]
+    if door.is_secure:
+        # What the broker has seen itself comes first.
+        assert (tls["version"], tls["server_name"], tls["certificate"]) == ("TLS 1.3", "localhost", None)
+    else:
+        assert (tls["version"], tls["server_name"], tls["protocol"]) == ("TLS 1.3", "broker.example", "mqtt")
+        assert tls["certificate"]["common_name"] == "device-1"
     client.close()
     proxy.close()
 

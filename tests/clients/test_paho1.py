@@ -8,6 +8,8 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from conftest import Broker
+from doors import DOORS, Doors, certificates
 from processes import DEADLINE
 
 VERSIONS = {"v31": mqtt.MQTTv31, "v311": mqtt.MQTTv311, "v5": mqtt.MQTTv5}
@@ -16,10 +18,14 @@ VERSIONS = {"v31": mqtt.MQTTv31, "v311": mqtt.MQTTv311, "v5": mqtt.MQTTv5}
 class Client:
     """A client with a queue for each kind of event."""
 
-    def __init__(self, broker, version, client_id, clean=True, will=None, keep_alive=60):
+    def __init__(self, broker, version, client_id, clean=True, will=None, keep_alive=60, transport="tcp",
+                 ca=None):
         v5 = version == mqtt.MQTTv5
         options = {} if v5 else {"clean_session": clean}
-        self.client = mqtt.Client(client_id, protocol=version, reconnect_on_failure=False, **options)
+        self.client = mqtt.Client(client_id, protocol=version, reconnect_on_failure=False, transport=transport,
+                                  **options)
+        if ca:
+            self.client.tls_set(ca)
         self.events = {kind: queue.Queue() for kind in ("connect", "disconnect", "subscribe", "publish", "message",
                                                         "log")}
         put = lambda kind: self.events[kind].put
@@ -132,3 +138,28 @@ def test_pings_are_answered(connect):
     client = connect(keep_alive=1)
     while "Received PINGRESP" not in client.event("log"):
         pass
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory):
+    doors = Doors(tmp_path_factory.mktemp("d"))
+    certificates(doors.files)
+    doors.broker = Broker(doors.settings())
+    yield doors
+    doors.broker.stop()
+
+
+# It knows no Unix domain sockets.
+@pytest.mark.parametrize("door", [door for door in DOORS if door.transport != "unix"], ids=lambda door: door.name)
+@pytest.mark.parametrize("version", ["v311", "v5"])
+def test_it_says_and_hears_all_at_every_door(doors, door, version):
+    topic = f"paho1/{door.name}/{version}"
+    ca = doors.file("ca.pem") if door.is_secure else None
+    client = Client(door.at(doors), VERSIONS[version], topic, transport=door.transport, ca=ca)
+    client.subscribe(topic, 2)
+    for qos in (0, 1, 2):
+        for payload in (b"", b"hello", b"x" * (1 << 20)):
+            client.publish(topic, payload, qos)
+            message = client.event("message")
+            assert (message.topic, message.qos, message.payload) == (topic, qos, payload)
+    client.close()
