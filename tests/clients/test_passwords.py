@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import socket
 import stat
 import subprocess
@@ -99,6 +100,21 @@ def test_a_user_without_a_password_is_let_in_by_neither(start_mosquitto, start_b
     broker = start_broker({"access.password_file": file})
     for address in (broker.host, broker.port), start_mosquitto(file):
         assert [asks(address, "nobody", word) for word in (None, "", "x")] == [False, False, False]
+
+
+def test_a_changed_file_is_read_on_sighup(start_broker, tmp_path):
+    file = tmp_path / "passwords"
+    assert command(MIDGE, "passwd", "-c", "-b", str(file), "ann", "secret").returncode == 0
+    broker = start_broker({"access.password_file": file})
+    address = broker.host, broker.port
+    assert asks(address, "ann", "secret") and not asks(address, "bob", "secret")
+    assert command(MIDGE, "passwd", "-b", str(file), "bob", "secret").returncode == 0
+    assert command(MIDGE, "passwd", "-D", str(file), "ann").returncode == 0
+    broker.process.signal(signal.SIGHUP)
+    end = time.monotonic() + DEADLINE
+    while asks(address, "ann", "secret") and time.monotonic() < end:
+        pass
+    assert not asks(address, "ann", "secret") and asks(address, "bob", "secret")
 
 
 def test_a_terminal_shows_no_password(tmp_path):
