@@ -63,7 +63,7 @@ impl AccessSettings {
     }
 
     /// Whether one authority is asked before another one; both are in the order.
-    pub fn is_before(&self, one: AuthorityName, other: AuthorityName) -> bool {
+    pub(crate) fn is_before(&self, one: AuthorityName, other: AuthorityName) -> bool {
         let order = self.order();
         let place = |name| order.iter().position(|known| *known == name);
         place(one) < place(other)
