@@ -2105,7 +2105,7 @@ midge_status midge_broker_backup(struct midge_broker *broker,
  * certificates; connections that exist stay as they are. The files are also read by themselves, within half a minute after
  * they have changed. The call reads files, so it does not belong into a callback.
  *
- * Errors: IO if a file is missing, malformed, or does not fit the others: for that listener everything stays as it
+ * Errors: CONFIG if a file is missing, malformed, or does not fit the others: for that listener everything stays as it
  * was, and the sentence names the setting and the file. STATE; FORKED; INVALID_ARGUMENT.
  */
 midge_status midge_broker_reload_certificates(struct midge_broker *broker,
@@ -2116,7 +2116,7 @@ midge_status midge_broker_reload_certificates(struct midge_broker *broker,
  * clients that connect from now on and for what those that are connected do. The files are also read by themselves,
  * within half a minute after they have changed. The call reads files, so it does not belong into a callback.
  *
- * Errors: IO if a file is missing or malformed: what it contained before still holds, and the sentence names the
+ * Errors: CONFIG if a file is missing or malformed: what it contained before still holds, and the sentence names the
  * setting, the file and the line. STATE; FORKED; INVALID_ARGUMENT.
  */
 midge_status midge_broker_reload_access(struct midge_broker *broker,

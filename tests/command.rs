@@ -145,7 +145,7 @@ fn every_help_tells_the_exit_codes() {
     for arguments in [&["--help"][..], &["serve", "--help"], &["status", "--help"], &["config", "--help"]] {
         let help = printed(arguments);
         assert!(help.contains("Exit codes:\n  0  "), "{help}");
-        assert!(help.contains("\n  4  `status`"), "{help}");
+        assert!(help.contains("\n  4  the program there"), "{help}");
     }
 }
 
@@ -668,4 +668,123 @@ mod storage {
         let sentence = format!("{log} is missing: restore the store from a backup, or set it aside");
         assert_fails(&["storage", "check", &store], 5, &sentence);
     }
+}
+
+#[cfg(feature = "console")]
+/// A broker with a console: where it is, and the command `midge listener` that asks it.
+struct Consoled {
+    _serve: Serve,
+    console: String,
+}
+
+#[cfg(feature = "console")]
+impl Consoled {
+    fn start(arguments: &[&str]) -> Consoled {
+        let own = [
+            "--listen",
+            "127.0.0.1:0",
+            "--set",
+            "console.listen=127.0.0.1:0",
+            "--set",
+            "console.tutorial=true",
+        ];
+        let mut serve = Serve::start(&[&own, arguments].concat(), 1);
+        let mut line = String::new();
+        serve.lines.read_line(&mut line).unwrap();
+        let console = line.strip_prefix("console at ").unwrap().split_whitespace().next().unwrap();
+        Consoled { console: console.trim_end_matches('/').to_owned(), _serve: serve }
+    }
+
+    fn ask(&self, password: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let output = Command::new(MIDGE)
+            .args(["listener", "--console", &self.console])
+            .args(arguments)
+            .env("MIDGE_PASSWORD", password)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    /// What it prints; it must succeed.
+    #[track_caller]
+    fn printed(&self, arguments: &[&str]) -> String {
+        let (code, out, err) = self.ask("public", arguments);
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        out
+    }
+
+    #[track_caller]
+    fn fails(&self, password: &str, arguments: &[&str], code: i32, sentence: &str) {
+        let (ended, out, err) = self.ask(password, arguments);
+        assert_eq!((ended, out.as_str(), err), (Some(code), "", format!("midge: {sentence}\n")));
+    }
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn listeners_are_listed_added_paused_and_stopped() {
+    let broker = Consoled::start(&[]);
+    let added = broker.printed(&["add", "lan", "127.0.0.1:0", "--set", "max_connections=10"]);
+    let address: SocketAddr = added.strip_prefix("lan listens on ").unwrap().trim_end().parse().unwrap();
+    assert_eq!(broker.printed(&["pause", "lan"]), "lan is paused\n");
+    let list = broker.printed(&["list"]);
+    let lan = list.lines().find(|line| line.starts_with("lan ")).unwrap();
+    let words: Vec<&str> = lan.split_whitespace().collect();
+    assert_eq!(words, ["lan", &address.to_string(), "tcp", "paused", "0", "0", "0"]);
+    assert!(list.starts_with("NAME ") && list.contains("\ntcp "), "{list}");
+    assert_eq!(broker.printed(&["resume", "lan"]), "lan accepts again\n");
+    TcpStream::connect(address).unwrap();
+    let stopped = broker.printed(&["stop", "lan", "--disconnect"]);
+    assert_eq!(stopped, "lan is stopped; clients disconnected: 0\n");
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn what_a_console_refuses_is_said() {
+    let broker = Consoled::start(&[]);
+    let console = &broker.console;
+    broker.fails("wrong", &["list"], 1, &format!("{console}/: the password of user \"admin\" is wrong"));
+    broker.fails("public", &["stop", "lan"], 1, "listener: this broker has no listener \"lan\"");
+    let taken = &["add", "tcp", "127.0.0.1:0"];
+    broker.fails("public", taken, 1, "listener: this broker has a listener \"tcp\" already");
+    let wrong = &["add", "lan", "nowhere"];
+    let (code, _, said) = broker.ask("public", wrong);
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("midge: listener.lan.bind: "), "{said}");
+    let output =
+        Command::new(MIDGE).args(["listener", "list"]).env_remove("MIDGE_PASSWORD").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "midge: set MIDGE_PASSWORD, or name a --password-file\n");
+    let file = File::new("password", "public\nnot this\n");
+    let (code, list, said) = broker.ask("wrong", &["--password-file", file.path(), "list"]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(list.starts_with("NAME "));
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn what_is_no_console_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let ask = |address: &str| {
+        let url = format!("http://{address}");
+        let mut command = Command::new(MIDGE);
+        let output =
+            command.args(["listener", "--console", &url, "list"]).env("MIDGE_PASSWORD", "x").output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = ask(&gone);
+    assert_eq!(code, Some(3));
+    assert!(said.starts_with(&format!("midge: no console is running at http://{gone}/: ")), "{said}");
+    let (address, thread) = impostor(1, b"SSH-2.0-OpenSSH_9.2\r\n");
+    let (code, said) = ask(&address);
+    assert_eq!(code, Some(4));
+    let begin = format!("midge: the program at http://{address}/ does not behave like a console: ");
+    assert!(said.starts_with(&begin), "{said}");
+    thread.join().unwrap();
 }

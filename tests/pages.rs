@@ -20,11 +20,13 @@ fn names<'p>(page: &'p str, beginning: &str) -> Vec<&'p str> {
 #[test]
 fn functions_and_constants_of_the_pages_are_in_the_header() {
     let header = include_str!("../include/midge.h");
+    // It has an environment variable.
+    let command = include_str!("../src/bin/midge/api.rs");
     let mut found = 0;
     for (path, page) in PAGES {
         for name in names(page, "midge_").into_iter().chain(names(page, "MIDGE_")) {
             found += 1;
-            assert!(header.contains(name), "{path}: {name}");
+            assert!(header.contains(name) || command.contains(name), "{path}: {name}");
         }
     }
     assert!(found > 100);

@@ -385,7 +385,7 @@ pub unsafe extern "C" fn midge_broker_backup(
 /// certificates; connections that exist stay as they are. The files are also read by themselves, within half a minute after
 /// they have changed. The call reads files, so it does not belong into a callback.
 ///
-/// Errors: IO if a file is missing, malformed, or does not fit the others: for that listener everything stays as it
+/// Errors: CONFIG if a file is missing, malformed, or does not fit the others: for that listener everything stays as it
 /// was, and the sentence names the setting and the file. STATE; FORKED; INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_broker_reload_certificates(
@@ -403,7 +403,7 @@ pub unsafe extern "C" fn midge_broker_reload_certificates(
 /// clients that connect from now on and for what those that are connected do. The files are also read by themselves,
 /// within half a minute after they have changed. The call reads files, so it does not belong into a callback.
 ///
-/// Errors: IO if a file is missing or malformed: what it contained before still holds, and the sentence names the
+/// Errors: CONFIG if a file is missing or malformed: what it contained before still holds, and the sentence names the
 /// setting, the file and the line. STATE; FORKED; INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_broker_reload_access(

@@ -16,8 +16,13 @@ class Broker:
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
         self.process = Process(command)
-        line = self.process.line_with("listening on ")
-        self.host, port = line.split()[2].rsplit(":", 1)
+        # The first listener is `tcp`; the lines of the others follow at once.
+        self.addresses = {}
+        others = {key.split(".")[1] for key in settings if key.startswith("listener.") and key.endswith(".bind")}
+        while len(self.addresses) < len(others | {"tcp"}):
+            address, name = self.process.line_with("listening on ").split()[2:4]
+            self.addresses[name.strip("()")] = address
+        self.host, port = self.addresses["tcp"].rsplit(":", 1)
         self.port = int(port)
         self.stopped = False
 

@@ -1,6 +1,7 @@
 """paho-mqtt clients whose events a test waits for; for paho-mqtt 2.x."""
 
 import collections
+import os
 import queue
 import socket
 
@@ -29,11 +30,13 @@ class Client:
     """A client with a queue for each kind of event."""
 
     def __init__(self, broker, version, client_id="", *, clean=True, connect=None, will=None, keep_alive=60,
-                 manual_ack=False, maximum_inflight=None):
+                 manual_ack=False, maximum_inflight=None, transport="tcp", prepare=None):
         options = {} if version == V5 else {"clean_session": clean}
         self.client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False,
-            manual_ack=manual_ack, **options)
+            manual_ack=manual_ack, transport=transport, **options)
+        if prepare:
+            prepare(self.client)
         self.version = version
         self._queues = {}
         self._seen = collections.deque(maxlen=20)
@@ -112,7 +115,9 @@ class Client:
 
     def break_off(self):
         """Ends the connection without a DISCONNECT."""
-        self.client.socket().shutdown(socket.SHUT_RDWR)
+        # Of any transport: the wrapper of WebSocket cannot be shut down.
+        with socket.socket(fileno=os.dup(self.client.socket().fileno())) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
         self.event("disconnect")
 
     def disconnect(self, **options):

@@ -38,9 +38,9 @@ class Driver:
 class Client:
     """A client in the node process."""
 
-    def __init__(self, driver, broker, version, name, **options):
+    def __init__(self, driver, broker, version, name, url=None, **options):
         self.driver, self.name = driver, name
-        driver.send(command="connect", client=name, url=f"mqtt://{broker.host}:{broker.port}",
+        driver.send(command="connect", client=name, url=url or f"mqtt://{broker.host}:{broker.port}",
                     options={"protocolVersion": version, "clientId": name, **options})
         self.connack = driver.event(name, "connect")
 

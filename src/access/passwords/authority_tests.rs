@@ -142,7 +142,7 @@ fn beyond_the_bound_clients_are_refused() {
     assert_eq!(count(&authority, "busy"), 1);
     // Clients that are gone are not verified.
     asked.clear();
-    assert_eq!(outcome(&authority, &request(Some("max"), Some(b"secret"))).is_some(), true);
+    assert!(outcome(&authority, &request(Some("max"), Some(b"secret"))).is_some());
     authority.close();
 }
 

@@ -26,6 +26,10 @@ pub(crate) enum Command {
     /// Print the settings with their help, as TOML that --config reads
     #[command(after_help = EXIT_CODES)]
     Config(Config),
+    /// List, add, pause and stop the listeners of a running broker
+    #[cfg(feature = "console")]
+    #[command(after_help = EXIT_CODES)]
+    Listener(ListenerCommand),
     /// Check a file of access rules, and explain what they allow
     #[command(after_help = EXIT_CODES)]
     Rule(RuleCommand),
@@ -121,6 +125,76 @@ pub(crate) struct Config {
     pub(crate) settings: Settings,
     /// Print only this setting, such as mqtt.max_qos
     pub(crate) key: Option<String>,
+}
+
+/// The console of a running broker, and who asks it.
+#[cfg(feature = "console")]
+#[derive(Debug, Args)]
+pub(crate) struct ConsoleAccess {
+    /// Address of the console
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:18083", value_parser = crate::api::console)]
+    pub(crate) console: hyper::Uri,
+    /// User of the console
+    #[arg(short, long, value_name = "NAME", default_value = "admin")]
+    pub(crate) user: String,
+    /// Read the password from the first line of this file, not from the environment variable MIDGE_PASSWORD
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// For https: trust the authorities of this PEM file, not those of the system
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Longest time to wait for the answer
+    #[arg(short, long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+#[cfg(feature = "console")]
+#[derive(Debug, Args)]
+pub(crate) struct ListenerCommand {
+    #[command(flatten)]
+    pub(crate) access: ConsoleAccess,
+    #[command(subcommand)]
+    pub(crate) command: Listener,
+}
+
+#[cfg(feature = "console")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum Listener {
+    /// Print the listeners, and why handshakes have failed
+    #[command(after_help = EXIT_CODES)]
+    List,
+    /// Open a listener until it is stopped or the broker ends
+    #[command(after_help = EXIT_CODES)]
+    Add {
+        /// Name of the listener
+        name: String,
+        /// Address to listen on, such as 127.0.0.1:1884 or unix:/run/midge/mqtt.sock; port 0 takes a free port
+        bind: String,
+        /// Set one of the settings of the listener, such as transport=tls
+        #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair)]
+        set: Vec<(String, String)>,
+    },
+    /// Let the new connections of a listener wait
+    #[command(after_help = EXIT_CODES)]
+    Pause {
+        /// Name of the listener
+        name: String,
+    },
+    /// Let a paused listener accept again
+    #[command(after_help = EXIT_CODES)]
+    Resume {
+        /// Name of the listener
+        name: String,
+    },
+    /// Close a listener; its clients stay connected
+    #[command(after_help = EXIT_CODES)]
+    Stop {
+        /// Name of the listener
+        name: String,
+        /// Disconnect its clients
+        #[arg(short, long)]
+        disconnect: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -288,7 +362,8 @@ mod tests {
         has(&command.get_about().unwrap().to_string());
         let of = |command: &Command| -> Vec<Arg> { command.get_arguments().cloned().collect() };
         let mut options: Vec<String> = of(&command).iter().map(heading).collect();
-        let groups = command.get_subcommands().filter(|sub| ["rule", "storage"].contains(&sub.get_name()));
+        let groups =
+            command.get_subcommands().filter(|sub| ["listener", "rule", "storage"].contains(&sub.get_name()));
         let of_groups = groups.flat_map(Command::get_subcommands).filter(|sub| sub.get_name() != "help");
         for sub in command.get_subcommands().chain(of_groups) {
             has(&format!(".SS {} {}.", sub.get_name(), sub.get_about().unwrap()));

@@ -7,9 +7,9 @@ use midge::embed::Error;
 pub(crate) const RUNTIME: u8 = 1;
 /// The arguments or the settings are wrong; clap exits with it, too.
 pub(crate) const USAGE: u8 = 2;
-/// No broker is running at the address.
+/// No broker or console is running at the address.
 pub(crate) const NOT_RUNNING: u8 = 3;
-/// A program at the address does not report a broker's status.
+/// A program at the address does not report a broker's status, or is no console.
 pub(crate) const NO_ANSWER: u8 = 4;
 /// A store is damaged.
 #[cfg(feature = "durable")]
@@ -24,8 +24,8 @@ Exit codes:
   0  success; `status`: the broker is running
   1  failure, such as an address in use
   2  error in the arguments, a setting or the settings file
-  3  `status`: no broker is running at the address
-  4  `status`: the program there is not an MQTT broker, or does not report its status
+  3  no broker, or for `listener` no console, is running at the address
+  4  the program there is not an MQTT broker that reports its status, or not a console
   5  `storage`: the store is damaged
   6  `rule explain`: the rules deny it";
 

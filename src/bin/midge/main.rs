@@ -1,10 +1,14 @@
 //! The `midge` command: runs a broker, shows the status of one, prints settings.
 
+#[cfg(feature = "console")]
+mod api;
 mod arguments;
 #[cfg(feature = "certificate")]
 mod certificate;
 mod configuration;
 mod failure;
+#[cfg(feature = "console")]
+mod listener;
 mod memory;
 #[cfg(feature = "accounts")]
 mod passwd;
@@ -15,6 +19,8 @@ mod status;
 #[cfg(feature = "durable")]
 mod storage;
 mod system;
+#[cfg(all(feature = "console", feature = "tls"))]
+mod trust;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -33,6 +39,8 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Config(arguments) => configuration::run(arguments),
+        #[cfg(feature = "console")]
+        Command::Listener(command) => listener::run(command),
         Command::Rule(command) => rule::run(&command.command),
         #[cfg(feature = "certificate")]
         Command::Certificate(arguments) => certificate::run(arguments),

@@ -274,7 +274,9 @@ class Broker:
         await asyncio.get_running_loop().run_in_executor(None, self.sync.reload_certificates)
 
     async def reload_access(self) -> None:
-        """Reads the files of the authorities again, as midge.Broker.reload_access does; the event loop runs meanwhile."""
+        """Reads the files of the authorities again, as midge.Broker.reload_access does; the event loop runs
+        meanwhile.
+        """
         await asyncio.get_running_loop().run_in_executor(None, self.sync.reload_access)
 
     def end_session(self, client_id: str) -> bool:
