@@ -3,6 +3,7 @@
 pub mod error;
 pub mod kind;
 pub mod proxy_protocol;
+pub mod rights;
 mod secret;
 pub mod settings;
 pub mod table;
@@ -15,7 +16,7 @@ mod define;
 mod document;
 mod load;
 mod nearest;
-mod rights;
+
 mod text;
 mod tls;
 mod transport;

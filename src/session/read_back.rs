@@ -33,7 +33,7 @@ impl Outbound {
         let Some(memory) = store.waiting_memory() else {
             return;
         };
-        if let Some(numbers) = self.queue.to_read(!memory.takes(0, true)) {
+        if let Some(numbers) = self.queue.reads_due(!memory.takes(0, true)) {
             store.request(ReadRequest { client_id: cx.client_id.into(), numbers });
         }
     }

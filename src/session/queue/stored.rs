@@ -44,7 +44,7 @@ impl Queue {
 
     /// The numbers of deliveries that should be read now, if there are any; none before those have come. With
     /// `is_scarce`, only one that nothing can be sent without.
-    pub fn to_read(&mut self, is_scarce: bool) -> Option<Vec<u64>> {
+    pub fn reads_due(&mut self, is_scarce: bool) -> Option<Vec<u64>> {
         let waiting = self.0.as_mut().filter(|waiting| waiting.stored > 0 && !waiting.reading)?;
         let ahead = if is_scarce { 0 } else { AHEAD };
         let first = waiting.messages.iter().take(ahead + 1).position(|entry| entry.number().is_some())?;
