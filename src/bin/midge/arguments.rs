@@ -384,7 +384,7 @@ mod tests {
             has(&format!(".TP .B {code} {sentence}"));
         }
         for word in page.split_whitespace().filter(|word| word.starts_with("--")) {
-            let word = word.trim_end_matches([',', '.']);
+            let word = word.trim_end_matches([',', '.', ';']);
             assert!(
                 options.iter().any(|option| option.split_whitespace().any(|known| known == word)),
                 "man/midge.1 has {word}, which the command has not"
