@@ -5,6 +5,7 @@ use crate::config::value::{Field, Value};
 /// How access rules check a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "internals"), allow(unnameable_types, reason = "settings are words in public"))]
 pub enum SubscribeCheck {
     /// A filter is refused unless the client may read every topic that it matches.
     Covered,
@@ -15,6 +16,7 @@ pub enum SubscribeCheck {
 /// What becomes of a client whose subscription is not allowed any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "internals"), allow(unnameable_types, reason = "settings are words in public"))]
 pub enum LostRights {
     /// The subscription ends, and so does the connection, with 0x87, Not authorized.
     Disconnect,
