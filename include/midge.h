@@ -2872,7 +2872,8 @@ void midge_retained_free(struct midge_retained *retained);
  * published, what waits for a shared subscription goes to another member, the rest is dropped. A client that is connected
  * is disconnected; one that speaks MQTT 5 is told 0x98, Administrative action.
  *
- * Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT.
+ * Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT; IO if it is done, but the store that keeps the session
+ * has failed, so that a restart undoes it.
  */
 midge_status midge_broker_end_session(struct midge_broker *broker,
                                       const char *client_id);
@@ -2893,7 +2894,8 @@ midge_status midge_broker_queued(const struct midge_broker *broker,
  * Drops what waits in the queue of a client's session; `dropped`, which may be NULL, gets the number of messages. They are
  * counted as messages_dropped_cleared. Messages that were sent and are not acknowledged stay.
  *
- * Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT.
+ * Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT; IO if it is done, but the store that keeps the session
+ * has failed, so that a restart undoes it.
  */
 midge_status midge_broker_clear_queue(struct midge_broker *broker,
                                       const char *client_id,

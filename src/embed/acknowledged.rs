@@ -151,8 +151,8 @@ impl DurabilityWaiter for Callback {
     }
 }
 
-/// The error of a message that is not safe and will not be.
-fn store_failed() -> Error {
+/// The error of what is not in the store, and will not be.
+pub(super) fn store_failed() -> Error {
     let source = std::io::Error::other("it has failed, and nothing more is committed; the log says why");
     Error::System { what: "the store", source }
 }

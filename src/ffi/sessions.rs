@@ -17,7 +17,8 @@ pub struct midge_queued {
 /// published, what waits for a shared subscription goes to another member, the rest is dropped. A client that is connected
 /// is disconnected; one that speaks MQTT 5 is told 0x98, Administrative action.
 ///
-/// Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT.
+/// Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT; IO if it is done, but the store that keeps the session
+/// has failed, so that a restart undoes it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_broker_end_session(
     broker: *mut midge_broker,
@@ -56,7 +57,8 @@ pub unsafe extern "C" fn midge_broker_queued(
 /// Drops what waits in the queue of a client's session; `dropped`, which may be NULL, gets the number of messages. They are
 /// counted as messages_dropped_cleared. Messages that were sent and are not acknowledged stay.
 ///
-/// Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT.
+/// Returns OK or NO_SESSION. Errors: STATE; FORKED; INVALID_ARGUMENT; IO if it is done, but the store that keeps the session
+/// has failed, so that a restart undoes it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn midge_broker_clear_queue(
     broker: *mut midge_broker,

@@ -171,7 +171,7 @@ impl Problem {
         Problem::of(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
-    /// 503: the broker is stopping.
+    /// 503: the broker is stopping, or its store has failed.
     pub(super) fn unavailable(message: impl Into<String>) -> Problem {
         Problem::of(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
     }

@@ -16,7 +16,9 @@ const MOST: usize = 1_000;
 /// `DELETE /api/v1/sessions/{client_id}`: ends it, as its expiry would.
 pub(super) fn end(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     let mut turn = console.engine.turn(console.now());
+    let comes_back = console.engine.is_lost_to_store(&request.name);
     match console.engine.discard_session(&mut turn, &request.name) {
+        true if comes_back => Err(undone()),
         true => Ok(Reply::done()),
         false => Err(unknown(&request.name)),
     }
@@ -58,8 +60,17 @@ struct Cleared {
 /// `DELETE /api/v1/sessions/{client_id}/queue`: drops its messages.
 pub(super) fn clear(console: &Console, request: &ApiRequest) -> Result<Reply, Problem> {
     let mut turn = console.engine.turn(console.now());
+    let comes_back = console.engine.is_lost_to_store(&request.name);
     let cleared = console.engine.clear_queue(&mut turn, &request.name);
+    if comes_back {
+        return Err(undone());
+    }
     Reply::json(&Cleared { dropped: cleared.ok_or_else(|| unknown(&request.name))? })
+}
+
+/// What is done in memory alone.
+fn undone() -> Problem {
+    Problem::unavailable("it is done, but the store has failed: a restart undoes it")
 }
 
 pub(super) fn unknown(client_id: &str) -> Problem {

@@ -339,7 +339,15 @@ fn a_broken_disk_acknowledges_nothing_until_the_broker_is_restarted() {
         let mut other = connect(&broker, "b");
         publish(&mut other, "t", b"y", QoS::AtLeastOnce, 1, false);
         assert_eq!(reason(&mut other), ReasonCode::QuotaExceeded, "refused, and so never acknowledged");
+        // What the host does to a session of the store is done, and it is told that a restart undoes it.
+        assert!(broker.end_session("b").unwrap(), "the store has none of this client");
+        for done in [broker.clear_queue("s").map(|_| ()), broker.end_session("s").map(|_| ())] {
+            let error = done.unwrap_err().to_string();
+            assert!(error.starts_with("the store: it has failed"), "{error}");
+        }
+        assert!(!broker.end_session("s").unwrap(), "it has ended");
         let broker = broker.restart().unwrap();
+        assert!(broker.end_session("s").unwrap(), "it is there again");
         let mut client = lasting("a").connect(&broker);
         publish(&mut client, "t", b"x", QoS::AtLeastOnce, 1, true);
         assert_eq!(acknowledged(&mut client), ("PUBACK", id(1)), "{disk:?}");

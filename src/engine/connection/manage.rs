@@ -60,6 +60,15 @@ impl Engine {
         ended
     }
 
+    /// Whether a client has a session that the store keeps, and the store takes no changes of it any more.
+    pub fn is_lost_to_store(&self, client_id: &str) -> bool {
+        self.recorder.store().failed().is_some()
+            && self.sessions.get(client_id).is_some_and(|session| {
+                let control = session.control.lock();
+                control.kept && !control.ended
+            })
+    }
+
     /// Drops what waits in the queue of a client's session, and returns the number of messages; `None` if there is no
     /// such session. Messages that were sent and are not acknowledged stay.
     pub fn clear_queue(&self, turn: &mut Turn, client_id: &str) -> Option<usize> {
