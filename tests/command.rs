@@ -287,6 +287,14 @@ fn clients_that_ping_survive_a_pause_of_the_broker() {
     let mut clients: Vec<_> = (b'A'..=b'Z').map(connect).collect();
     clients.iter_mut().for_each(|client| client.read_exact(&mut [0; 4]).unwrap());
     serve.signal("STOP");
+    // What it still read would be heard before the pause.
+    until("every thread is stopped", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", serve.child.id())).unwrap();
+        tasks.flatten().all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        })
+    });
     let late = connect(b'a');
     clients.iter_mut().for_each(|client| client.write_all(b"\xc0\x00").unwrap());
     // Longer than one and a half times the Keep Alive and the time for CONNECT: the pause is what is tested.

@@ -95,6 +95,7 @@ static void brokers(void)
     CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "path: is NULL"));
     INVALID(midge_broker_backup(broker, "\xff", NULL));
     INVALID(midge_broker_reload_certificates(NULL, &error));
+    CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "broker: is NULL"));
     INVALID(midge_broker_reload_access(NULL, &error));
     CHECK(error_is(error, MIDGE_STATUS_INVALID_ARGUMENT, "broker: is NULL"));
     INVALID(midge_broker_end_session(NULL, "a"));
