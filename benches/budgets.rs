@@ -1,6 +1,6 @@
 //! Goes through the rows of tests/budgets while another program counts: `tests/budgets/run.sh` has it watched.
 //!
-//! Words of the command line choose rows: `engine`, `sockets` or names. It prints a line for each: name, units,
+//! Words of the command line choose rows: `engine`, `durable`, `sockets` or names. It prints a line for each: name, units,
 //! allocations, and how often the broker's threads were switched off the processor.
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,12 @@ mod rows;
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
-    for (group, rows) in [("engine", rows::without_sockets()), ("sockets", rows::with_sockets())] {
+    let groups = [
+        ("engine", rows::without_sockets()),
+        ("durable", rows::durable()),
+        ("sockets", rows::with_sockets()),
+    ];
+    for (group, rows) in groups {
         for row in rows.iter().filter(|row| wants(group) || wants(row.name)) {
             let taken = row.run(row_begins, row_ends);
             let switches = SWITCHES.load(Ordering::Relaxed);

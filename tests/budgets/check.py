@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts what the rows of tests/budgets take and compares it with budgets.toml. tests/budgets/run.sh calls it.
 
-    check.py <program> [--bless | --profile <row>]
+    check.py <program> <program with the durable store> [--bless | --profile <row>]
 
 Instructions are callgrind's, of the engine alone; system calls are strace's, of the broker's thread alone; the program
 counts its allocations itself. --bless writes what was counted into budgets.toml; --profile shows where the instructions of one row go.
@@ -51,10 +51,10 @@ def run(
     return [(line[0], int(line[1]), int(line[2]), int(line[3])) for line in lines]
 
 
-def engine(program: str, work: Path) -> dict[str, dict[str, float]]:
+def engine(program: str, rows: str, work: Path) -> dict[str, dict[str, float]]:
     """Instructions and allocations of the rows without sockets. Callgrind writes one file a row."""
-    out = work / "callgrind"
-    lines = run([*CALLGRIND, f"--callgrind-out-file={out}", program, "engine"], ENVIRONMENT)
+    out = work / f"callgrind-{rows}"
+    lines = run([*CALLGRIND, f"--callgrind-out-file={out}", program, rows], ENVIRONMENT)
     counted = {}
     for number, (name, units, allocations, _) in enumerate(lines, 1):
         summary = re.search(r"^summary: (\d+)", Path(f"{out}.{number}").read_text(), re.M)
@@ -150,11 +150,13 @@ def profile(program: str, row: str) -> None:
 
 
 def main() -> None:
-    program = sys.argv[1]
+    program, durable = sys.argv[1:3]
     if "--profile" in sys.argv:
-        return profile(program, sys.argv[-1])
+        row = sys.argv[-1]
+        return profile(durable if row.startswith("durable_") else program, row)
     with tempfile.TemporaryDirectory() as work:
-        counted = engine(program, Path(work)) | sockets(program, Path(work))
+        counted = engine(program, "engine", Path(work)) | engine(durable, "durable", Path(work))
+        counted |= sockets(program, Path(work))
     print(f"{'row':32} {'instructions':>12} {'allocations':>12} {'system calls':>12} {'switches':>9}")
     for name, row in counted.items():
         cells = [

@@ -12,11 +12,15 @@ cd "$(dirname "$0")/../.."
 . tools/need.sh
 need cargo - gcc 'gcc libc6-dev' python3 python3 valgrind valgrind strace strace
 
-# No feature but the one that shows the bench what it counts.
-program=$(cargo build --release --features internals --bench budgets --message-format=json |
-    python3 -c 'import json, sys
+build() {
+    cargo build --release --features "$1" --bench budgets --message-format=json |
+        python3 -c 'import json, sys
 for line in sys.stdin:
     message = json.loads(line)
     if message.get("target", {}).get("name") == "budgets" and message.get("executable"):
-        print(message["executable"])')
-python3 tests/budgets/check.py "$program" "$@"
+        print(message["executable"])'
+}
+# No feature but the one that shows the bench what it counts; only the rows of the durable store have that, too.
+program=$(build internals)
+durable=$(build internals,durable)
+python3 tests/budgets/check.py "$program" "$durable" "$@"

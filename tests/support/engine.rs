@@ -11,17 +11,21 @@ use midge::engine::core::state::{Engine, EngineParts};
 use midge::engine::core::timers::Alarm;
 use midge::session::last_bytes::LastBytes;
 use midge::session::link::{Cause, Link, Written};
-use midge::storage::MemoryStore;
+use midge::storage::{MemoryStore, Store};
 use midge::time::Time;
 
 /// A broker with these settings, and `$SYS` off.
 pub fn engine(settings: &[(&str, &str)]) -> Engine {
+    engine_with(settings, Arc::new(MemoryStore))
+}
+
+/// The same with a store.
+pub fn engine_with(settings: &[(&str, &str)], store: Arc<dyn Store>) -> Engine {
     let mut config = Config::new();
     for (key, value) in [("sys.interval", "0")].iter().chain(settings) {
         config.set(key, value).unwrap();
     }
-    let surroundings =
-        EngineParts { store: Arc::new(MemoryStore), alarm: Arc::new(Deaf), seed: 7, started_unix: 1000 };
+    let surroundings = EngineParts { store, alarm: Arc::new(Deaf), seed: 7, started_unix: 1000 };
     Engine::new(config.settings(), surroundings)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use midge::access::passwords::file::{MAX_BYTES, check_name, split};
 use midge::access::passwords::hash::{NewHash, PasswordHash};
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::arguments::Passwd;
 use crate::failure::Failure;
@@ -160,11 +160,11 @@ fn line() -> Result<String, Failure> {
 struct Silence(Termios);
 
 impl Silence {
-    fn begin() -> nix::Result<Silence> {
+    fn begin() -> rustix::io::Result<Silence> {
         let before = tcgetattr(io::stdin())?;
         let mut silent = before.clone();
-        silent.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &silent)?;
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
         Ok(Silence(before))
     }
 }
@@ -172,7 +172,7 @@ impl Silence {
 impl Drop for Silence {
     fn drop(&mut self) {
         // There is nothing to be done about it.
-        let _restored = tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &self.0);
+        let _restored = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
     }
 }
 

@@ -55,6 +55,16 @@ impl Peer {
         peer
     }
 
+    /// A client of MQTT 5 whose session is kept, and that answers.
+    #[cfg(feature = "durable")]
+    pub fn lasting(engine: &Engine, client_id: &str) -> Peer {
+        let mut peer = Peer::new(engine, Version::V5, true);
+        let mut packet = Vec::new();
+        packets::connect_for(3600, client_id, &mut packet);
+        peer.send(engine, &packet);
+        peer
+    }
+
     /// A connection on which nothing was sent.
     pub fn new(engine: &Engine, version: Version, answers: bool) -> Peer {
         let kept = answers.then(|| Mutex::new(Vec::with_capacity(64 * 1024)));

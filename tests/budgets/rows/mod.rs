@@ -2,6 +2,8 @@
 
 mod bed;
 mod churn;
+#[cfg(feature = "durable")]
+mod durable;
 #[path = "../../support/engine.rs"]
 mod engine;
 mod flow;
@@ -51,6 +53,18 @@ static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 /// The rows without sockets, whose work is done in this thread.
 pub fn without_sockets() -> Vec<Row> {
     [flow::rows(), ruled::rows(), host::rows(), table::rows(), churn::rows()].into_iter().flatten().collect()
+}
+
+/// The rows with a durable store, likewise.
+#[cfg(feature = "durable")]
+pub fn durable() -> Vec<Row> {
+    durable::rows()
+}
+
+/// None: the durable store is a feature.
+#[cfg(not(feature = "durable"))]
+pub fn durable() -> Vec<Row> {
+    Vec::new()
 }
 
 /// The rows with sockets, whose work is done in the broker's thread.
