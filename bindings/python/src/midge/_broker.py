@@ -583,8 +583,8 @@ class Broker:
         """Ends the session of a client, whether it is connected or away, as its expiry would; False if it has none.
 
         Its subscriptions go, its will is published, what waits for a shared subscription goes to another member, the
-        rest is dropped. A client that is connected is disconnected. OSError if the store that keeps the session has failed:
-        it has ended, and is there again after a restart.
+        rest is dropped. A client that is connected is disconnected. OSError if the store that keeps the session has
+        failed: the session has ended, and is there again after a restart.
 
         >>> broker.end_session("nobody")
         False
