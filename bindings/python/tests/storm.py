@@ -374,10 +374,15 @@ def play(seed: int) -> int:
 def settle(seconds: float, least: tuple[int, int]) -> tuple[int, int]:
     """What is held when what was forgotten is gone: `least`, or what is left after some seconds."""
     end = time.monotonic() + seconds
-    while held() > least and time.monotonic() < end:
+    while is_more(left := held(), least) and time.monotonic() < end:
         gc.collect()
         time.sleep(0.01)
-    return held()
+    return left
+
+
+def is_more(left: tuple[int, int], most: tuple[int, int]) -> bool:
+    """Whether there are more descriptors, or more threads."""
+    return left[0] > most[0] or left[1] > most[1]
 
 
 def main(seconds: float, first: int) -> None:
@@ -394,7 +399,7 @@ def main(seconds: float, first: int) -> None:
             acknowledged += play(seed)
             faulthandler.cancel_dump_traceback_later()
             left = settle(PATIENCE, before)
-            assert left <= before, f"descriptors and threads: {left}, not {before}"
+            assert not is_more(left, before), f"descriptors and threads: {left}, not {before}"
         except BaseException:
             print(f"round {seed} has failed: {Path(__file__).name} {seconds:g} {seed}", file=sys.stderr, flush=True)
             raise
