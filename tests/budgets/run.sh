@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Instructions, allocations and system calls per message of the main rows, compared with tests/budgets/budgets.toml.
 #
-#   tests/budgets/run.sh              counts and compares
-#   tests/budgets/run.sh --bless      writes what was counted into budgets.toml
+#   tests/budgets/run.sh              counts and compares, but for the rows of the durable store
+#   tests/budgets/run.sh --durable    those, too: it builds a second program
+#   tests/budgets/run.sh --bless      writes what was counted, of all rows, into budgets.toml
 #   tests/budgets/run.sh --profile pair_qos0_batch    shows where the instructions of a row go
 #
 # It needs valgrind and strace, and, in a container, leave to trace (docker: --cap-add SYS_PTRACE on old kernels).
@@ -22,5 +23,6 @@ for line in sys.stdin:
 }
 # No feature but the one that shows the bench what it counts; only the rows of the durable store have that, too.
 program=$(build internals)
-durable=$(build internals,durable)
+durable=
+case "$*" in *--durable* | *--bless* | *durable_*) durable=$(build internals,durable) ;; esac
 python3 tests/budgets/check.py "$program" "$durable" "$@"
