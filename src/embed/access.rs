@@ -1,4 +1,4 @@
-//! Who decides about clients: the authorities of the settings and the host's hooks, in the order of the settings.
+//! The authorities of the settings and the hooks of the host, which decide about clients, in the order of the settings.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};

@@ -35,7 +35,7 @@ pub(super) struct Shared {
     pub(super) server: Arc<Server>,
     pub(super) listeners: Arc<Listeners>,
     pub(super) console: Option<RunningConsole>,
-    /// Who decides about clients.
+    /// The authorities that decide about clients.
     pub(super) access: Access,
     /// That of connections that belong to no listener.
     pub(super) no_limit: Arc<ListenerLimit>,
